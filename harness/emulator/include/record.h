@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The log of the emulated SNP host: what the C side writes and
+ * harness/capture/host_log.py reads.
+ *
+ * The log is a ring in memory that QEMU shares with the harness
+ * (memory-backend-file, share=on). It starts with one 4 KiB header page;
+ * the records follow. All numbers are little endian.
+ *
+ * Writer (host):   fills a record, its check word, then `seq` last; then `head`.
+ * Reader (harness): takes records while seq and check fit; then writes `tail`.
+ * A full ring makes the host wait for the reader, up to RECORD_WAIT_NS; then it
+ * drops records and counts them in `lost`: nothing is ever overwritten unread.
+ */
+#ifndef SNP_RECORD_H
+#define SNP_RECORD_H
+
+#include "types.h"
+
+#define RECORD_MAGIC   0x31474F4C504E53ull /* "SNPLOG1" */
+#define RECORD_VERSION 1
+#define RECORD_WAIT_NS 5000000000ull
+
+struct record_ring {
+	u64 magic;    /* RECORD_MAGIC, written by the host when the ring is ready */
+	u32 version;  /* RECORD_VERSION */
+	u32 capacity; /* records the ring holds, a power of two */
+	u64 head;     /* records written since the start (host) */
+	u64 tail;     /* records taken since the start (harness) */
+	u64 lost;     /* records dropped since the start (host) */
+	u32 armed;    /* harness: 1 asks for one byte on the doorbell port at the next record; host: back to 0 */
+	u32 reserved;
+	u64 exits;    /* #VMEXITs so far, for progress (host) */
+	u8 pad[4096 - 56];
+};
+
+struct record {
+	u64 seq;     /* 1 for the first record; written last */
+	u64 time_ns; /* since the host's start */
+	u64 rip;     /* linear address of the guest instruction that caused it (at the #VC, not at the VMGEXIT) */
+	u64 address; /* see the kinds */
+	u64 value;   /* see the kinds */
+	u64 extra;   /* see the kinds */
+	u32 check;   /* record_check() of the other 60 bytes */
+	u16 kind;
+	u8 vcpu;
+	u8 vmpl;
+	u8 size;     /* bytes accessed */
+	u8 path;     /* enum record_path */
+	u8 outcome;  /* enum record_outcome */
+	u8 flags;    /* RECORD_WRITE, CPU mode */
+	u32 aux;     /* see the kinds */
+};
+
+#define RECORD_WRITE     0x01 /* a write; otherwise a read */
+#define RECORD_CR0_PE    0x02
+#define RECORD_CR0_PG    0x04
+#define RECORD_EFER_LMA  0x08
+#define RECORD_CPL_SHIFT 4    /* bits 5:4 */
+
+enum record_path {
+	RECORD_PATH_NONE = 0,
+	RECORD_PATH_MMIO = 1, /* xAPIC page */
+	RECORD_PATH_MSR = 2,  /* x2APIC MSR, or another MSR */
+	RECORD_PATH_SVSM = 3, /* SVSM APIC protocol */
+};
+
+enum record_outcome {
+	RECORD_OK = 0,
+	RECORD_GP = 1,          /* refused with #GP */
+	RECORD_NOT_CLAIMED = 2, /* nobody answered: reads give all ones, writes are dropped */
+	RECORD_ERROR = 3,       /* another error, in `extra` */
+};
+
+enum record_kind {
+	RECORD_START = 1,        /* address: TSC kHz; value: sizeof(struct record); extra: config version; aux: vCPUs */
+	RECORD_END = 2,          /* address: enum record_end; value, extra: detail; aux: exit code (low 32 bits) */
+	RECORD_APIC = 3,         /* local APIC register. address: GPA (MMIO) or MSR number (MSR, SVSM); value; aux: APIC_BASE mode bits (EN<<1 | EXTD) before the access */
+	RECORD_APIC_BASE = 4,    /* MSR 1B. value: what was read or written; extra: APIC_BASE before the access; aux as RECORD_APIC */
+	RECORD_MSR = 5,          /* another MSR through the GHCB. address: MSR; value */
+	RECORD_MODULE = 6,       /* first #VMEXIT from a code page of an image. address: image base; value: SizeOfImage | entry RVA << 32; rip */
+	RECORD_CODE = 7,         /* first #VMEXIT from a code page with no PE header before it. address: page; rip */
+	RECORD_VC = 8,           /* #VC delivered. address: error code; value: EXITINFO1; extra: EXITINFO2 */
+	RECORD_NAE = 9,          /* NAE event. address: SW_EXITCODE; value: SW_EXITINFO1; extra: SW_EXITINFO2; outcome */
+	RECORD_GHCB_MSR = 10,    /* GHCB MSR protocol. address: request; value: response */
+	RECORD_SVSM_CALL = 11,   /* SVSM call made. address: RAX; value: RCX; extra: RDX */
+	RECORD_SVSM_RESULT = 12, /* SVSM call answered. address: RAX of the call; value: result; extra: RCX out */
+	RECORD_RMP_VIOLATION = 13, /* address: GPA with C-bit; value: error code (EXITINFO1); extra: RMP entry; aux: enum record_violation */
+	RECORD_RMP_CHANGE = 14,  /* address: GPA; value: RMP entry after; extra: before; aux: enum record_rmp_op; size 0: 4 KiB, 1: 2 MiB; outcome */
+	RECORD_VMPL_SWITCH = 15, /* vmpl: the one that runs now; address: VMSA GPA; value: exit code given to the other */
+	RECORD_INTERRUPT = 16,   /* virtual interrupt taken to the guest. address: vector; value: enum record_irq_source */
+	RECORD_STATS = 17,       /* address: exit code; value: count; extra: TSC ticks spent in the host (0 when not measured) */
+	RECORD_TEXT = 18,        /* 32 bytes of text, from rip to extra, NUL padded; aux: line; for assertions and diagnoses */
+	RECORD_VMSA = 19,        /* AP creation. address: VMSA GPA; value: SW_EXITINFO1; extra: SEV_FEATURES; outcome */
+	RECORD_IO = 20,          /* port I/O through the GHCB (level 2). address: port; value; size */
+	RECORD_MMIO = 21,        /* MMIO through the GHCB, not the APIC (level 2). address: GPA; value; size */
+};
+
+enum record_end {
+	RECORD_END_SHUTDOWN = 1,      /* triple fault of the guest */
+	RECORD_END_VMRUN = 2,         /* VMEXIT_INVALID: VMRUN refused the VMCB */
+	RECORD_END_TERMINATE = 3,     /* the guest asked to be ended: value: reason set; extra: reason code */
+	RECORD_END_UNKNOWN_EXIT = 4,  /* value: EXITINFO1; extra: EXITINFO2 */
+	RECORD_END_VC = 5,            /* #VC could not be delivered: value: #VC code; extra: enum vc_failure */
+	RECORD_END_HOST_FAULT = 6,    /* exception in the host: value: vector; extra: CR2; rip is the host's */
+	RECORD_END_ASSERT = 7,        /* assertion of the host; a RECORD_TEXT before it says which */
+	RECORD_END_INSTRUCTION = 8,   /* an instruction the host cannot emulate: value: its first 8 bytes; extra: GPA */
+	RECORD_END_PRIVATE_MMIO = 9,  /* C=1 access to a GPA without memory: value: GPA */
+	RECORD_END_CONFIG = 10,       /* configuration block refused: value: field offset */
+	RECORD_END_NO_VMSA = 11,      /* nothing left to run: no VMSA for the VMPL */
+	RECORD_END_NAE = 12,          /* the firmware reported an exit it does not support (NAE 8000FFFF): value: the exit code */
+};
+
+enum record_violation {
+	RECORD_VIOLATION_NOT_VALIDATED = 1, /* C=1 access to an assigned page that is not validated: #VC 404 */
+	RECORD_VIOLATION_SHARED = 2,        /* C=1 access to a shared page: the hypervisor assigns it, then #VC 404 */
+	RECORD_VIOLATION_PRIVATE = 3,       /* C=0 access to a private page: implicit conversion, content lost */
+	RECORD_VIOLATION_VMPL = 4,          /* access that the VMPL's permissions do not allow */
+	RECORD_VIOLATION_PVALIDATE = 5,     /* PVALIDATE of a page that is not assigned */
+	RECORD_VIOLATION_GHCB = 6,          /* GHCB page is not shared */
+	RECORD_VIOLATION_IN_USE = 7,        /* write to a VMSA page */
+};
+
+enum record_rmp_op {
+	RECORD_RMP_PVALIDATE = 1,
+	RECORD_RMP_RESCIND = 2,
+	RECORD_RMP_PSC_PRIVATE = 3,
+	RECORD_RMP_PSC_SHARED = 4,
+	RECORD_RMP_RMPADJUST = 5,
+	RECORD_RMP_IMPLICIT = 6,
+};
+
+enum record_irq_source {
+	RECORD_IRQ_IOAPIC = 1, /* QEMU's I/O APIC or an MSI */
+	RECORD_IRQ_PIC = 2,
+	RECORD_IRQ_TIMER = 3,
+	RECORD_IRQ_IPI = 4,
+	RECORD_IRQ_NMI = 5,
+};
+
+/* FNV-1a over the record's 32-bit words, the check word skipped and taken as 0. */
+static inline u32 record_check(const struct record *record)
+{
+	const u32 *word = (const u32 *)record;
+	u32 hash = 2166136261u;
+
+	for (u32 i = 0; i < sizeof(*record) / 4; i++) {
+		u32 w = (i == 12) ? 0 : word[i];
+
+		hash = (hash ^ w) * 16777619u;
+	}
+	return hash;
+}
+
+_Static_assert(sizeof(struct record) == 64, "a record is 64 bytes");
+_Static_assert(sizeof(struct record_ring) == 4096, "the header is one page");
+
+#endif
