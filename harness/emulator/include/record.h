@@ -105,10 +105,11 @@ enum record_end {
 	RECORD_END_HOST_FAULT = 6,    /* exception in the host: value: vector; extra: CR2; rip is the host's */
 	RECORD_END_ASSERT = 7,        /* assertion of the host; a RECORD_TEXT before it says which */
 	RECORD_END_INSTRUCTION = 8,   /* an instruction the host cannot emulate: value: its first 8 bytes; extra: GPA */
-	RECORD_END_PRIVATE_MMIO = 9,  /* C=1 access to a GPA without memory: value: GPA */
+	RECORD_END_PRIVATE_MMIO = 9,  /* access to a GPA without memory while not paging, so private: value: GPA */
 	RECORD_END_CONFIG = 10,       /* configuration block refused: value: field offset */
 	RECORD_END_NO_VMSA = 11,      /* nothing left to run: no VMSA for the VMPL */
 	RECORD_END_NAE = 12,          /* the firmware reported an exit it does not support (NAE 8000FFFF): value: the exit code */
+	RECORD_END_VMPL = 13,         /* an access the VMPL is not allowed: value: GPA; extra: RMP entry. On hardware the hypervisor cannot resolve it */
 };
 
 enum record_violation {
@@ -118,7 +119,7 @@ enum record_violation {
 	RECORD_VIOLATION_VMPL = 4,          /* access that the VMPL's permissions do not allow */
 	RECORD_VIOLATION_PVALIDATE = 5,     /* PVALIDATE of a page that is not assigned */
 	RECORD_VIOLATION_GHCB = 6,          /* GHCB page is not shared */
-	RECORD_VIOLATION_IN_USE = 7,        /* write to a VMSA page */
+	RECORD_VIOLATION_MMIO = 7,          /* C=1 access to a GPA without memory: #VC 400 all the same, handlers refuse it since 2023 */
 };
 
 enum record_rmp_op {

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+#   make run     set everything up, boot Debian's OVMF as an SNP guest, print the verdict
+#   make test    set everything up, pass the tests
+#   make check   ruff, mypy --strict and the unit tests
+#   make bench   emulated runs against plain TCG, side by side
+#
+# Each step leaves a stamp in .venv; a second call does only what changed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+PYTHON  ?= python3
+FIRMWARE ?= debian:trixie
+PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
+
+PACKAGES  := $(VENV)/.packages
+INSTALLED := $(VENV)/.installed
+FETCHED   := $(VENV)/.fetched
+EMULATOR_SOURCES := $(shell find harness/emulator -name build -prune -o -type f -print 2>/dev/null)
+
+.PHONY: help setup emulator firmware run test test-slow check lint bench clean distclean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(INSTALLED) emulator
+
+# The stamps live in .venv, which is made by the interpreter that the packages may have to bring: hence the order.
+$(PACKAGES): .ci/install-packages
+	@.ci/install-packages
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "error: $$($(PYTHON) --version) is too old: Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(INSTALLED): $(PACKAGES) pyproject.toml hatch_build.py
+	@echo "Installing the harness and its Python packages into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+emulator: $(INSTALLED)
+	@$(MAKE) --no-print-directory -s -C harness/emulator
+
+firmware: $(FETCHED)
+
+$(FETCHED): $(INSTALLED)
+	@$(BIN)/snp-harness fetch firmware trixie
+	@touch $@
+
+# The verdict on today's OVMF is "violated", exit status 1: an answer. Only a run that gives no answer fails here.
+run: setup firmware
+	@status=0; $(BIN)/snp-harness run --firmware $(FIRMWARE) || status=$$?; \
+	case $$status in \
+	0) echo "Exit status 0: the contract holds.";; \
+	1) echo "Exit status 1: the firmware violates the contract (a verdict, not an error of the run).";; \
+	*) echo "error: no verdict: snp-harness run ended with exit status $$status" >&2; exit $$status;; \
+	esac
+
+test: setup firmware
+	@$(BIN)/pytest $(PYTEST_FLAGS)
+
+test-slow: setup firmware
+	@$(BIN)/pytest -m '' $(PYTEST_FLAGS)
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+check: lint
+	@$(BIN)/pytest -m 'not slow and not emulated and not tcg and not kvm and not nested and not snp' $(PYTEST_FLAGS)
+
+bench: setup firmware
+	@$(BIN)/python -m bench $(BENCH_FLAGS)
+
+clean:
+	rm -rf harness/emulator/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+distclean: clean
+	rm -rf $(VENV) runs

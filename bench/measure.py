@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Timing of one process from its start to what its guest writes on the serial console, and to its end."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Seconds between two looks at the console's file: the resolution of the marks.
+POLL_S = 0.005
+#: Seconds that a process gets to end after SIGTERM.
+END_S = 10.0
+
+
+class MeasureError(Exception):
+    """A run did not do what is to be timed; the message says what was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Seconds of wall time from the start of the process, by mark; `end` is there if the process ended by itself."""
+
+    marks: Mapping[str, float]
+    status: int | None
+
+
+def first_output(console: bytes) -> bool:
+    """True once the guest has written anything that can be seen (a terminal's escape sequences count)."""
+    return bool(console.strip())
+
+
+def has_text(text: str) -> Callable[[bytes], bool]:
+    """A predicate: the console shows this text."""
+    wanted = text.encode()
+    return lambda console: wanted in console
+
+
+def measure(
+    command: Sequence[str],
+    console: Path | None,
+    wanted: Mapping[str, Callable[[bytes], bool]],
+    log: Path,
+    timeout_s: float,
+) -> Sample:
+    """Starts `command`, notes when each predicate first holds for the console's file, then ends it.
+
+    With nothing wanted, waits until it ends by itself: the mark `end`. log: where its stdout and stderr go.
+    Raises MeasureError if it ends before every mark was seen, or if it takes longer than timeout_s seconds.
+    """
+    marks: dict[str, float] = {}
+    with log.open("wb") as output:
+        started = time.monotonic()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            while True:
+                status = process.poll()
+                elapsed = time.monotonic() - started
+                seen = console.read_bytes() if console is not None and console.exists() else b""
+                for name, holds in wanted.items():
+                    if name not in marks and holds(seen):
+                        marks[name] = elapsed
+                if wanted and len(marks) == len(wanted):
+                    return Sample(marks, status)
+                if status is not None:
+                    if wanted:
+                        raise MeasureError(_unseen(wanted, marks, f"it ended with status {status}", log))
+                    return Sample({"end": elapsed}, status)
+                if elapsed > timeout_s:
+                    raise MeasureError(_unseen(wanted, marks, f"{timeout_s:g} s were over", log))
+                time.sleep(POLL_S)
+        finally:
+            _end(process)
+
+
+def _unseen(wanted: Mapping[str, object], marks: Mapping[str, float], why: str, log: Path) -> str:
+    missing = ", ".join(name for name in wanted if name not in marks) or "its end"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"waited for {missing}: {why}; last said: {lines[-1] if lines else 'nothing'}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

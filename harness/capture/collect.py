@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Collects what a witness sees into a timeline, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
+from harness.apic.base import ApicMode
+from harness.apic.registers import Register
+from harness.apic.timeline import Event, PhaseMark, Timeline
+
+#: Accesses kept one by one. A boot to the shell makes about two thousand; a guest that runs for hours, an EOI for each
+#: timer tick.
+ACCESS_LIMIT = 100_000
+#: Beyond ACCESS_LIMIT, this many more accesses of each sort are kept; the others differ in value, pc and time.
+SORT_LIMIT = 16
+#: Sorts that are told apart beyond ACCESS_LIMIT.
+SORTS_LIMIT = 4096
+EVENT_LIMIT = 10_000
+
+_Sort = tuple[Any, ...]
+
+
+class Collector:
+    """Accesses, phases and events of one run, in the order in which they are added.
+
+    phase: the furthest phase so far; it never goes back. count: accesses seen, kept or not.
+    """
+
+    def __init__(self) -> None:
+        self.phase = Phase.RESET
+        self.count = 0
+        self._accesses: list[Access] = []
+        self._phases: list[PhaseMark] = []
+        self._events: list[Event] = []
+        self._sorts: Counter[_Sort] = Counter()
+        self._condensed = 0
+        self._dropped_accesses = 0
+        self._dropped_events = 0
+
+    def enter(self, phase: Phase, time_ns: int | None, evidence: str) -> None:
+        """The boot has reached `phase`, as `evidence` shows; nothing happens if it is there already or further."""
+        if phase is Phase.UNKNOWN or (self._phases and phase <= self.phase):
+            return
+        self.phase = phase
+        self._phases.append(PhaseMark(phase, len(self._accesses), time_ns, evidence))
+
+    def access(
+        self,
+        operation: Operation,
+        register: Register,
+        path: Path,
+        *,
+        value: int | None,
+        size: int | None,
+        vcpu: int | None,
+        vmpl: int | None,
+        mode: ApicMode | None,
+        outcome: Outcome,
+        served_by: Server,
+        pc: int | None = None,
+        module: str | None = None,
+        module_offset: int | None = None,
+        time_ns: int | None = None,
+    ) -> None:
+        """Add an access in the current phase.
+
+        After ACCESS_LIMIT accesses an access that only repeats others is counted and not kept: no rule judges it
+        differently, since its phase, register, path, mode, outcome and module are theirs.
+        """
+        self.count += 1
+        if len(self._accesses) >= ACCESS_LIMIT:
+            sort = (operation, register, path, vcpu, vmpl, mode, outcome, served_by, self.phase, module)
+            if sort not in self._sorts and len(self._sorts) >= SORTS_LIMIT:
+                self._dropped_accesses += 1
+                return
+            self._sorts[sort] += 1
+            if self._sorts[sort] > SORT_LIMIT:
+                self._condensed += 1
+                return
+        self._accesses.append(
+            Access(
+                index=len(self._accesses),
+                operation=operation,
+                register=register,
+                path=path,
+                value=value,
+                size=size,
+                vcpu=vcpu,
+                vmpl=vmpl,
+                mode=mode,
+                outcome=outcome,
+                served_by=served_by,
+                phase=self.phase,
+                pc=pc,
+                module=module,
+                module_offset=module_offset,
+                time_ns=time_ns,
+            )
+        )
+
+    def event(self, kind: str, time_ns: int | None, vcpu: int | None, text: str, **fields: int | str) -> None:
+        """Add an event; after EVENT_LIMIT they are counted only."""
+        if len(self._events) >= EVENT_LIMIT:
+            self._dropped_events += 1
+            return
+        self._events.append(Event(kind, time_ns, vcpu, text, fields))
+
+    def finish(
+        self,
+        *,
+        witness: str,
+        platform: str,
+        gaps: list[str],
+        lost: int,
+        not_observed: frozenset[str],
+        alternate_injection: bool,
+        svsm: bool,
+    ) -> Timeline:
+        """The timeline. gaps: why it is not complete; empty if it is."""
+        if self._dropped_accesses:
+            gaps = [*gaps, f"{self._dropped_accesses} accesses were not kept: too many sorts of them"]
+            lost += self._dropped_accesses
+        if self._dropped_events:
+            gaps = [*gaps, f"{self._dropped_events} events were not kept"]
+        events = list(self._events)
+        if self._condensed:
+            text = f"{self._condensed} accesses that repeat earlier ones are counted, not listed"
+            events.append(Event("condensed", None, None, text, {"accesses": self._condensed}))
+        return Timeline(
+            accesses=tuple(self._accesses),
+            phases=tuple(self._phases),
+            events=tuple(events),
+            witness=witness,
+            platform=platform,
+            complete=not gaps,
+            gaps=tuple(gaps),
+            not_observed=not_observed,
+            reached=self.phase,
+            alternate_injection=alternate_injection,
+            svsm=svsm,
+            lost=lost,
+        )

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The emulated host's records as a timeline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.apic.access import Operation, Outcome, Path, Phase, Server
+from harness.apic.base import ApicMode
+from harness.apic.registers import APIC_BASE, Register, by_msr, by_offset
+from harness.capture.collect import Collector
+from harness.capture.modules import ModuleMap, Place
+from harness.capture.record import (
+    FLAG_WRITE,
+    RECORD,
+    RECORD_OFFSETS,
+    HostRecord,
+    RecordEnd,
+    RecordKind,
+    RecordOutcome,
+    RecordPath,
+    RecordViolation,
+)
+from harness.firmware.image import FirmwareImage
+
+WITNESS = "emulated host log"
+
+#: aux of an APIC record: EN << 1 | EXTD.
+_MODES = (ApicMode.DISABLED, ApicMode.INVALID, ApicMode.XAPIC, ApicMode.X2APIC)
+_PATHS: dict[int, Path] = {RecordPath.MMIO: Path.MMIO, RecordPath.MSR: Path.MSR, RecordPath.SVSM: Path.SVSM}
+_OUTCOMES: dict[int, Outcome] = {
+    RecordOutcome.OK: Outcome.OK,
+    RecordOutcome.GP: Outcome.GP,
+    RecordOutcome.NOT_CLAIMED: Outcome.NOT_CLAIMED,
+    RecordOutcome.ERROR: Outcome.ERROR,
+}
+_PAGE_OFFSET = 0xFFF
+
+_END_TEXT = {
+    RecordEnd.SHUTDOWN: "the guest shut down (triple fault)",
+    RecordEnd.VMRUN: "VMRUN refused the guest's state (VMEXIT_INVALID)",
+    RecordEnd.TERMINATE: "the guest asked to be ended, reason set {value:#x}, reason {extra:#x}",
+    RecordEnd.UNKNOWN_EXIT: "the host does not handle #VMEXIT {aux:#x}, EXITINFO1 {value:#x}, EXITINFO2 {extra:#x}",
+    RecordEnd.VC: "#VC {value:#x} could not be delivered, failure {extra}",
+    RecordEnd.HOST_FAULT: "the host itself faulted, vector {value}, CR2 {extra:#x}",
+    RecordEnd.ASSERT: "an assertion of the host failed",
+    RecordEnd.INSTRUCTION: "the host cannot emulate the instruction {value:#018x} (bytes, little endian)",
+    RecordEnd.PRIVATE_MMIO: "the guest made a private (C=1) access to {value:#x}, where there is no memory",
+    RecordEnd.CONFIG: "the host refused its configuration block, field at {value:#x}",
+    RecordEnd.NO_VMSA: "nothing is left to run: no VMSA for the VMPL",
+    RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:#x}",
+}
+#: Ends that are the host's own failure; the others are the guest's doing.
+_HOST_FAILURES = frozenset({RecordEnd.VMRUN, RecordEnd.HOST_FAULT, RecordEnd.ASSERT, RecordEnd.CONFIG})
+_END_KIND = {
+    RecordEnd.SHUTDOWN: "guest-shutdown",
+    RecordEnd.TERMINATE: "guest-termination",
+    RecordEnd.PRIVATE_MMIO: "private-mmio",
+}
+_VIOLATION_TEXT = {
+    RecordViolation.NOT_VALIDATED: "private access to a page that is not validated",
+    RecordViolation.SHARED: "private access to a shared page",
+    RecordViolation.PRIVATE: "shared access to a private page",
+    RecordViolation.VMPL: "access that the VMPL may not make",
+    RecordViolation.PVALIDATE: "PVALIDATE of a page that is not assigned",
+    RecordViolation.GHCB: "the GHCB's page is not shared",
+    RecordViolation.IN_USE: "write to a VMSA's page",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HostEnd:
+    """The host stopped. text: why. host_failure: it is the host's own fault, or its configuration's."""
+
+    text: str
+    host_failure: bool
+
+
+class HostTimeline:
+    """Takes records and keeps what belongs in a timeline.
+
+    guest_vmpl: the tested firmware's; what other VMPLs do with an APIC is no access of the firmware.
+    end: set when the host has stopped. counts: records by kind.
+    """
+
+    def __init__(self, firmware: FirmwareImage, guest_vmpl: int, collector: Collector) -> None:
+        self.end: HostEnd | None = None
+        self.counts: Counter[int] = Counter()
+        self.unknown = 0
+        self._collector = collector
+        self._modules = ModuleMap(firmware)
+        self._guest_vmpl = guest_vmpl
+        self._handlers: dict[int, Callable[[HostRecord], None]] = {
+            RecordKind.START: self._start,
+            RecordKind.END: self._end,
+            RecordKind.APIC: self._apic,
+            RecordKind.APIC_BASE: self._apic_base,
+            RecordKind.MODULE: self._module,
+            RecordKind.CODE: self._code,
+            RecordKind.RMP_VIOLATION: self._violation,
+            RecordKind.STATS: self._stats,
+            RecordKind.TEXT: self._text,
+            RecordKind.VMSA: self._vmsa,
+        }
+        self._known = frozenset(map(int, RecordKind))
+
+    def take(self, batch: bytes) -> None:
+        """Take good records, in order."""
+        handlers = self._handlers
+        counts = self.counts
+        for fields in RECORD.iter_unpack(batch):
+            kind = fields[7]
+            counts[kind] += 1
+            handler = handlers.get(kind)
+            if handler is not None:
+                handler(HostRecord._make(fields))
+            elif kind not in self._known:
+                self.unknown += 1
+
+    def _start(self, record: HostRecord) -> None:
+        self._collector.enter(Phase.RESET, record.time_ns, "the emulated host started the guest")
+
+    def _end(self, record: HostRecord) -> None:
+        try:
+            end = RecordEnd(record.address)
+        except ValueError:
+            text, failure, kind = f"the host stopped for reason {record.address}, which is not known", True, "host-end"
+        else:
+            text = _END_TEXT[end].format(value=record.value, extra=record.extra, aux=record.aux)
+            failure, kind = end in _HOST_FAILURES, _END_KIND.get(end, "host-end")
+        place = self._modules.place(record.rip)
+        where = f"{record.rip:#x}"
+        if place.module is not None and not failure:
+            where += f" ({place.module}+{record.rip - place.base:#x})"
+        text = f"{text}, at pc {where}"
+        if self.end is None:
+            self.end = HostEnd(text, failure)
+        detail = "gpa" if kind == "private-mmio" else "value"
+        fields = {"reason": record.address, detail: record.value, "extra": record.extra, "pc": record.rip}
+        self._collector.event(kind, record.time_ns, record.vcpu, text, vmpl=record.vmpl, **fields)
+
+    def _apic(self, record: HostRecord) -> None:
+        if record.vmpl != self._guest_vmpl:
+            self._foreign(record)
+            return
+        mmio = record.path == RecordPath.MMIO
+        register = by_offset(record.address & _PAGE_OFFSET) if mmio else by_msr(record.address)
+        self._access(record, register, _PATHS.get(record.path))
+
+    def _apic_base(self, record: HostRecord) -> None:
+        if record.vmpl != self._guest_vmpl:
+            self._foreign(record)
+            return
+        self._access(record, APIC_BASE, Path.MSR)
+
+    def _access(self, record: HostRecord, register: Register, path: Path | None) -> None:
+        place = self._modules.place(record.rip)
+        self._enter(place, record)
+        outcome = _OUTCOMES.get(record.outcome, Outcome.ERROR)
+        if outcome is not Outcome.OK:
+            server = Server.NOBODY
+        elif path is Path.SVSM:
+            server = Server.SVSM
+        else:
+            server = Server.HYPERVISOR
+        self._collector.access(
+            Operation.WRITE if record.flags & FLAG_WRITE else Operation.READ,
+            register,
+            path or Path.UNKNOWN,
+            value=record.value,
+            size=record.size,
+            vcpu=record.vcpu,
+            vmpl=record.vmpl,
+            mode=_MODES[record.aux & 3],
+            outcome=outcome,
+            served_by=server,
+            pc=record.rip,
+            module=place.module,
+            module_offset=place.offset(record.rip),
+            time_ns=record.time_ns,
+        )
+
+    def _foreign(self, record: HostRecord) -> None:
+        """Another VMPL, the SVSM's, used an APIC: worth knowing, and no access of the firmware."""
+        write = "write" if record.flags & FLAG_WRITE else "read"
+        self._collector.event(
+            "other-vmpl-apic",
+            record.time_ns,
+            record.vcpu,
+            f"VMPL{record.vmpl}: APIC {write} of {record.address or APIC_BASE.msr:#x}, value {record.value:#x}",
+            vmpl=record.vmpl,
+            address=record.address,
+            value=record.value,
+            pc=record.rip,
+        )
+
+    def _module(self, record: HostRecord) -> None:
+        place = self._modules.add_image(record.address, record.value & 0xFFFFFFFF, record.value >> 32)
+        if record.vmpl == self._guest_vmpl:
+            self._enter(place, record)
+
+    def _code(self, record: HostRecord) -> None:
+        if record.vmpl == self._guest_vmpl:
+            self._enter(self._modules.place(record.rip), record)
+
+    def _enter(self, place: Place, record: HostRecord) -> None:
+        """The place of a pc may show that a later phase has begun."""
+        if place.phase is None or place.phase <= self._collector.phase:
+            return
+        if place.module is not None:
+            evidence = f"#VMEXIT in {place.module}+{record.rip - place.base:#x}"
+        else:
+            evidence = f"#VMEXIT at {record.rip:#x}, a kernel's address"
+        self._collector.enter(place.phase, record.time_ns, evidence)
+
+    def _violation(self, record: HostRecord) -> None:
+        try:
+            what = _VIOLATION_TEXT[RecordViolation(record.aux)]
+        except ValueError:
+            what = f"violation {record.aux}"
+        place = self._modules.place(record.rip)
+        where = f"{place.module}+{record.rip - place.base:#x}" if place.module else f"{record.rip:#x}"
+        self._collector.event(
+            "rmp-violation",
+            record.time_ns,
+            record.vcpu,
+            f"{what}: GPA {record.address:#x} in {where}",
+            gpa=record.address,
+            violation=record.aux,
+            error_code=record.value,
+            rmp_entry=record.extra,
+            vmpl=record.vmpl,
+            pc=record.rip,
+        )
+
+    def _vmsa(self, record: HostRecord) -> None:
+        accepted = record.outcome == RecordOutcome.OK
+        self._collector.event(
+            "vmsa",
+            record.time_ns,
+            record.vcpu,
+            f"AP creation: VMSA {record.address:#x}, SEV_FEATURES {record.extra:#x}, {'ok' if accepted else 'refused'}",
+            gpa=record.address,
+            info1=record.value,
+            sev_features=record.extra,
+            vmpl=record.vmpl,
+        )
+
+    def _stats(self, record: HostRecord) -> None:
+        self._collector.event(
+            "exits",
+            record.time_ns,
+            record.vcpu,
+            f"#VMEXIT {record.address:#x}: {record.value} times",
+            exit_code=record.address,
+            count=record.value,
+            host_ticks=record.extra,
+        )
+
+    def _text(self, record: HostRecord) -> None:
+        raw = RECORD.pack(*record)[RECORD_OFFSETS["rip"] : RECORD_OFFSETS["check"]].partition(b"\0")[0]
+        text = "".join(character if character.isprintable() else "?" for character in raw.decode("ascii", "replace"))
+        self._collector.event("host-text", record.time_ns, record.vcpu, f"{text} (line {record.aux})", line=record.aux)

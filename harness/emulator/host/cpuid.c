@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* CPUID as the guest sees it: QEMU's, corrected for SEV-SNP, the virtual APIC and what the host uses itself. */
+#include "cpu.h"
+#include "host.h"
+
+#define LEAF1_ECX_X2APIC       BIT(21)
+#define LEAF1_ECX_TSC_DEADLINE BIT(24)
+#define LEAF1_ECX_OSXSAVE      BIT(27)
+#define LEAF1_EDX_APIC         BIT(9)
+#define LEAF7_ECX_LA57         BIT(16)
+#define EXT1_ECX_SVM           BIT(2)
+#define EXT1_ECX_EXTAPIC       BIT(3)
+#define EXT1_EDX_APIC          BIT(9)
+#define EXT_MAX_LEAF           SEV_CPUID_LEAF
+#define ENCRYPTED_GUESTS       100 /* 8000001F ECX */
+
+/* CPUID page of the launch (SNP firmware ABI, publication 56860, section 8.17.2.6). */
+struct cpuid_entry {
+	u32 leaf, subleaf;
+	u64 xcr0, xss;
+	u32 eax, ebx, ecx, edx;
+	u64 reserved;
+};
+#define CPUID_PAGE_HEADER  16
+#define CPUID_PAGE_ENTRIES 64
+#define XSAVE_AREA_SIZE    0x240 /* leaf D EBX with XCR0 = 1: the guest adds the rest from the other entries */
+
+static void without_apic(struct vcpu *vcpu, u32 *edx)
+{
+	if (!apic_is_enabled(vcpu))
+		*edx &= ~(u32)LEAF1_EDX_APIC;
+}
+
+static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
+{
+	if (vcpu->host->config->apic == CONFIG_APIC_VIRTUAL)
+		r->ecx |= LEAF1_ECX_X2APIC | LEAF1_ECX_TSC_DEADLINE;
+	r->ecx &= ~(u32)LEAF1_ECX_OSXSAVE;
+	if (vmcb(vcpu)->save.cr4 & CR4_OSXSAVE)
+		r->ecx |= LEAF1_ECX_OSXSAVE;
+	without_apic(vcpu, &r->edx);
+}
+
+static void leaf_sev(struct vcpu *vcpu, struct cpuid_result *r)
+{
+	const struct host_config *config = vcpu->host->config;
+
+	*r = (struct cpuid_result){ 0 };
+	if (!vcpu->host->sev)
+		return;
+	r->eax = SEV_CPUID_EAX_SEV | SEV_CPUID_EAX_SEV_ES | SEV_CPUID_EAX_SNP;
+	if (config->svsm_size)
+		r->eax |= (u32)SEV_CPUID_EAX_SVSM_MSR;
+	r->ebx = config->cbit;
+	r->ecx = ENCRYPTED_GUESTS;
+	r->edx = 1;
+}
+
+void guest_cpuid(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *r)
+{
+	const struct host_config *config = vcpu->host->config;
+
+	*r = cpuid(leaf, subleaf);
+	switch (leaf) {
+	case 1:
+		leaf_1(vcpu, r);
+		break;
+	case 7:
+		if (!subleaf)
+			r->ecx &= ~(u32)LEAF7_ECX_LA57;
+		break;
+	case 0x80000000:
+		if (vcpu->host->sev && r->eax < EXT_MAX_LEAF)
+			r->eax = EXT_MAX_LEAF;
+		break;
+	case 0x80000001:
+		r->ecx &= ~(u32)(EXT1_ECX_SVM | EXT1_ECX_EXTAPIC);
+		without_apic(vcpu, &r->edx);
+		break;
+	case 0x80000008:
+		r->eax = (r->eax & ~0xFFu) | config->phys_bits;
+		break;
+	case 0x8000000A: /* SVM */
+		*r = (struct cpuid_result){ 0 };
+		break;
+	case SEV_CPUID_LEAF:
+		leaf_sev(vcpu, r);
+		break;
+	}
+}
+
+struct leaf_range {
+	u32 leaf;
+	u32 subleaves;
+};
+
+void cpuid_fill_page(struct vcpu *vcpu, u8 *page)
+{
+	static const struct leaf_range leaves[] = {
+		{ 0, 1 }, { 1, 1 }, { 2, 1 }, { 5, 1 }, { 6, 1 }, { 7, 2 }, { 0xB, 2 }, { 0xD, 10 },
+		{ 0x40000000, 1 }, { 0x40000001, 1 },
+		{ 0x80000000, 1 }, { 0x80000001, 1 }, { 0x80000002, 1 }, { 0x80000003, 1 }, { 0x80000004, 1 },
+		{ 0x80000005, 1 }, { 0x80000006, 1 }, { 0x80000007, 1 }, { 0x80000008, 1 }, { 0x8000000A, 1 },
+		{ 0x80000019, 1 }, { 0x8000001A, 1 }, { 0x8000001D, 4 }, { 0x8000001E, 1 }, { SEV_CPUID_LEAF, 1 },
+		{ 0x80000021, 1 },
+	};
+	struct cpuid_entry *entry = (struct cpuid_entry *)(page + CPUID_PAGE_HEADER);
+	u32 count = 0;
+
+	memset(page, 0, PAGE_SIZE);
+	for (u32 i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
+		for (u32 sub = 0; sub < leaves[i].subleaves && count < CPUID_PAGE_ENTRIES; sub++) {
+			struct cpuid_result r;
+
+			guest_cpuid(vcpu, leaves[i].leaf, sub, &r);
+			if (sub && !(r.eax | r.ebx | r.ecx | r.edx))
+				continue;
+			*entry = (struct cpuid_entry){ .leaf = leaves[i].leaf, .subleaf = sub, .eax = r.eax, .ebx = r.ebx,
+						       .ecx = r.ecx, .edx = r.edx };
+			if (entry->leaf == 0xD)
+				entry->xcr0 = 1;
+			if (entry->leaf == 0xD && !sub)
+				entry->ebx = XSAVE_AREA_SIZE;
+			entry++;
+			count++;
+		}
+	}
+	*(u32 *)page = count;
+}

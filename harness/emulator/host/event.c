@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Events into the guest: #VC, other exceptions, and what an exit interrupted. */
+#include "cpu.h"
+#include "host.h"
+
+#define GATE_PRESENT     BIT(47)
+#define GATE_TYPE(gate)  (((gate) >> 40) & 15)
+#define GATE_INTERRUPT   14 /* clears IF; a trap gate (15) does not */
+#define TSS_RSP0         0x04
+#define TSS_IST1         0x24
+#define STACK_ATTRIBUTES 0x93
+
+/* Why a #VC could not be delivered: `extra` of RECORD_END_VC. */
+enum vc_failure {
+	VC_REAL_MODE = 1,
+	VC_NO_GATE = 2,
+	VC_IDT_UNMAPPED = 3,
+	VC_GDT_UNMAPPED = 4,
+	VC_STACK_UNMAPPED = 5,
+	VC_TSS_UNMAPPED = 6,
+};
+
+static _Noreturn void undeliverable(struct vcpu *vcpu, enum vc_failure why)
+{
+	host_stop(vcpu, RECORD_END_VC, current(vcpu)->vc_code, why);
+}
+
+static void load_code_segment(struct vcpu *vcpu, u16 selector)
+{
+	struct vmcb_save *save = &vmcb(vcpu)->save;
+	u64 descriptor;
+
+	if (!guest_read(vcpu, save->gdtr.base + (selector & ~7u), &descriptor, sizeof(descriptor)))
+		undeliverable(vcpu, VC_GDT_UNMAPPED);
+	save->cs.selector = selector & ~3u;
+	save->cs.attributes = (u16)(((descriptor >> 40) & 0xFF) | ((descriptor >> 44) & 0xF00));
+	save->cs.limit = (u32)((descriptor & 0xFFFF) | ((descriptor >> 32) & 0xF0000));
+	if (descriptor & BIT(55))
+		save->cs.limit = save->cs.limit << 12 | 0xFFF;
+	save->cs.base = ((descriptor >> 16) & 0xFFFFFF) | ((descriptor >> 32) & 0xFF000000);
+}
+
+static void enter_handler(struct vcpu *vcpu, u64 offset, u32 gate_type)
+{
+	struct vmcb_save *save = &vmcb(vcpu)->save;
+
+	save->rip = offset;
+	save->rflags &= ~(RFLAGS_TF | RFLAGS_NT | RFLAGS_RF | RFLAGS_VM);
+	if (gate_type == GATE_INTERRUPT)
+		save->rflags &= ~RFLAGS_IF;
+	vmcb(vcpu)->control.interrupt_shadow = 0;
+}
+
+/* APM vol. 2, 8.9: long mode. */
+static void deliver_long(struct vcpu *vcpu, u8 vector, u64 error)
+{
+	struct vmcb_save *save = &vmcb(vcpu)->save;
+	u64 gate[2], stack = save->rsp;
+	u32 ist;
+
+	if (vector * 16u + 15 > save->idtr.limit)
+		undeliverable(vcpu, VC_NO_GATE);
+	if (!guest_read(vcpu, save->idtr.base + vector * 16u, gate, sizeof(gate)))
+		undeliverable(vcpu, VC_IDT_UNMAPPED);
+	if (!(gate[0] & GATE_PRESENT))
+		undeliverable(vcpu, VC_NO_GATE);
+	ist = (gate[0] >> 32) & 7;
+	if (ist || save->cpl) {
+		vmpl_save_hidden(vcpu); /* TR */
+		if (!guest_read(vcpu, save->tr.base + (ist ? TSS_IST1 + 8 * (ist - 1) : TSS_RSP0), &stack, sizeof(stack)))
+			undeliverable(vcpu, VC_TSS_UNMAPPED);
+	}
+	u64 frame[6] = { error, save->rip, save->cs.selector, save->rflags, save->rsp, save->ss.selector };
+
+	stack = (stack & ~15ull) - sizeof(frame);
+	if (!guest_write(vcpu, stack, frame, sizeof(frame)))
+		undeliverable(vcpu, VC_STACK_UNMAPPED);
+	if (save->cpl) {
+		save->ss = (struct vmcb_segment){ .attributes = STACK_ATTRIBUTES };
+		save->cpl = 0;
+	}
+	save->rsp = stack;
+	load_code_segment(vcpu, (u16)(gate[0] >> 16));
+	enter_handler(vcpu, (gate[0] & 0xFFFF) | ((gate[0] >> 32) & 0xFFFF0000) | (gate[1] << 32), (u32)GATE_TYPE(gate[0]));
+}
+
+/* APM vol. 2, 8.7.3: protected mode, same privilege (the reset vector's 32-bit code). */
+static void deliver_protected(struct vcpu *vcpu, u8 vector, u32 error)
+{
+	struct vmcb_save *save = &vmcb(vcpu)->save;
+	u64 gate;
+
+	if (vector * 8u + 7 > save->idtr.limit)
+		undeliverable(vcpu, VC_NO_GATE);
+	if (!guest_read(vcpu, save->idtr.base + vector * 8u, &gate, sizeof(gate)))
+		undeliverable(vcpu, VC_IDT_UNMAPPED);
+	if (!(gate & GATE_PRESENT) || save->cpl)
+		undeliverable(vcpu, VC_NO_GATE);
+	u32 frame[4] = { error, (u32)save->rip, save->cs.selector, (u32)save->rflags };
+	u32 stack = (u32)save->rsp - sizeof(frame);
+
+	if (!guest_write(vcpu, (u32)(save->ss.base + stack), frame, sizeof(frame)))
+		undeliverable(vcpu, VC_STACK_UNMAPPED);
+	save->rsp = stack;
+	load_code_segment(vcpu, (u16)(gate >> 16));
+	enter_handler(vcpu, (gate & 0xFFFF) | ((gate >> 32) & 0xFFFF0000), (u32)GATE_TYPE(gate));
+}
+
+static u32 vc_index(u64 code) { return code < VC_CODES - 1 ? (u32)code : VC_CODES - 1; }
+
+u64 event_pc(struct vcpu *vcpu, u64 exit_code) { return current(vcpu)->vc_rip[vc_index(exit_code)]; }
+
+/*
+ * #VC with `code` as its error code (APM vol. 2, 15.35.5). By hand: TCG pushes no error code for vector 29.
+ */
+void event_vc(struct vcpu *vcpu, u64 code)
+{
+	struct vmpl_state *state = current(vcpu);
+	const struct vmcb *page = state->vmcb;
+
+	state->vc_rip[vc_index(code)] = guest_pc(vcpu);
+	state->vc_code = code;
+	if (log_at(vcpu, 2))
+		log_write(vcpu, (struct record){ .kind = RECORD_VC, .rip = guest_pc(vcpu), .address = code,
+						 .value = page->control.exit_info1, .extra = page->control.exit_info2 });
+	if (page->save.efer & EFER_LMA)
+		deliver_long(vcpu, SEV_VECTOR_VC, code);
+	else if (page->save.cr0 & CR0_PE)
+		deliver_protected(vcpu, SEV_VECTOR_VC, (u32)code);
+	else
+		undeliverable(vcpu, VC_REAL_MODE);
+}
+
+void event_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error)
+{
+	vmcb(vcpu)->control.event_inj = vector | SVM_EVENT_EXCEPTION | SVM_EVENT_VALID |
+					(has_error ? SVM_EVENT_ERROR | (u64)error << 32 : 0);
+}
+
+/*
+ * An exit in the middle of an event's delivery: deliver the event again. TCG reports hardware
+ * interrupts as exceptions (type 3), and leaves V_IRQ set when its delivery was cut short.
+ */
+void event_after_exit(struct vcpu *vcpu)
+{
+	struct vmcb_control *control = &vmcb(vcpu)->control;
+	u64 info = control->exit_int_info;
+	u8 vector = info & SVM_EVENT_VECTOR;
+
+	control->event_inj = 0;
+	if (!(info & SVM_EVENT_VALID))
+		return;
+	if (vcpu->posted == vector && is_guest(vcpu) && (control->vintr & SVM_V_IRQ))
+		return; /* still pending: it comes again by itself */
+	if ((info & SVM_EVENT_TYPE_MASK) == SVM_EVENT_EXCEPTION && vector >= 32)
+		info &= ~SVM_EVENT_TYPE_MASK;
+	control->event_inj = info;
+}

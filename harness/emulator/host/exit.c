@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What to do after each #VMEXIT. */
+#include "cpu.h"
+#include "host.h"
+#include "insn.h"
+
+/* The instruction that exited, its length, and the register RAX..R15 as its operands. */
+static enum insn_simple instruction(struct vcpu *vcpu, u8 *length)
+{
+	u8 code[INSN_MAX_LENGTH] = { 0 };
+	u32 available = guest_code(vcpu, code, sizeof(code));
+	enum insn_simple which = insn_decode_simple(code, available, guest_mode_bits(vcpu), length);
+
+	if (which == INSN_SIMPLE_UNKNOWN)
+		host_stop(vcpu, RECORD_END_INSTRUCTION, *(a64 *)code, vmcb(vcpu)->control.exit_code);
+	return which;
+}
+
+static void cpuid_exit(struct vcpu *vcpu)
+{
+	struct cpuid_result r;
+	u8 length;
+
+	if (vcpu->host->sev) {
+		event_vc(vcpu, SVM_EXIT_CPUID);
+		return;
+	}
+	instruction(vcpu, &length);
+	guest_cpuid(vcpu, (u32)vmcb(vcpu)->save.rax, (u32)current(vcpu)->gpr[GPR_RCX], &r);
+	vmcb(vcpu)->save.rax = r.eax;
+	current(vcpu)->gpr[GPR_RBX] = r.ebx;
+	current(vcpu)->gpr[GPR_RCX] = r.ecx;
+	current(vcpu)->gpr[GPR_RDX] = r.edx;
+	guest_skip(vcpu, length);
+}
+
+/* VMMCALL and VMGEXIT share an opcode; F3 or F2 makes it VMGEXIT. RIP is advanced first: the request may change the VMPL. */
+static void vmmcall_exit(struct vcpu *vcpu)
+{
+	u8 length;
+	enum insn_simple which = instruction(vcpu, &length);
+
+	if (!vcpu->host->sev) {
+		vmcb(vcpu)->save.rax = (u64)-1000; /* no hypercalls: KVM's answer for an unknown one */
+		guest_skip(vcpu, length);
+	} else if (which == INSN_SIMPLE_VMGEXIT) {
+		guest_skip(vcpu, length);
+		vmgexit(vcpu);
+	} else {
+		event_vc(vcpu, SVM_EXIT_VMMCALL);
+	}
+}
+
+static void set_result(struct vcpu *vcpu, u32 result, bool carry)
+{
+	struct vmcb_save *save = &vmcb(vcpu)->save;
+
+	save->rax = result;
+	save->rflags = (save->rflags & ~RFLAGS_CF) | (carry ? RFLAGS_CF : 0);
+}
+
+/* RAX is a linear address; both instructions work on the page behind it. */
+static bool operand_page(struct vcpu *vcpu, bool large, u64 *gpa)
+{
+	if (!guest_pointer(vcpu, vmcb(vcpu)->save.rax, gpa))
+		return false;
+	*gpa &= ~vcpu->host->c_bit & ~((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1);
+	return true;
+}
+
+static void pvalidate(struct vcpu *vcpu)
+{
+	bool large = current(vcpu)->gpr[GPR_RCX] & 1, unchanged = false;
+	u32 result = SEV_FAIL_INPUT;
+	u64 gpa;
+
+	if (operand_page(vcpu, large, &gpa))
+		result = rmp_pvalidate(vcpu, gpa, large, current(vcpu)->gpr[GPR_RDX] & 1, &unchanged);
+	set_result(vcpu, result, result == SEV_SUCCESS && unchanged);
+}
+
+static void rmpadjust(struct vcpu *vcpu)
+{
+	bool large = current(vcpu)->gpr[GPR_RCX] & 1;
+	u32 result = SEV_FAIL_INPUT;
+	u64 gpa;
+
+	if (operand_page(vcpu, large, &gpa))
+		result = rmp_adjust(vcpu, gpa, large, current(vcpu)->gpr[GPR_RDX]);
+	set_result(vcpu, result, false);
+}
+
+/* TCG does not know PVALIDATE and RMPADJUST. */
+static void undefined_exit(struct vcpu *vcpu)
+{
+	u8 code[INSN_MAX_LENGTH] = { 0 };
+	u32 available = guest_code(vcpu, code, sizeof(code));
+	u8 length = 0;
+	enum insn_simple which = insn_decode_simple(code, available, guest_mode_bits(vcpu), &length);
+
+	if (vcpu->host->sev && which == INSN_SIMPLE_PVALIDATE) {
+		pvalidate(vcpu);
+		guest_skip(vcpu, length);
+	} else if (vcpu->host->sev && which == INSN_SIMPLE_RMPADJUST) {
+		rmpadjust(vcpu);
+		guest_skip(vcpu, length);
+	} else {
+		event_exception(vcpu, 6, false, 0);
+	}
+}
+
+static void cr8_exit(struct vcpu *vcpu)
+{
+	u8 code[INSN_MAX_LENGTH] = { 0 };
+	u32 available = guest_code(vcpu, code, sizeof(code));
+	u8 cr, gpr, length;
+	u64 value;
+
+	if (!insn_decode_cr_write(code, available, guest_mode_bits(vcpu), &cr, &gpr, &length) || cr != 8)
+		host_stop(vcpu, RECORD_END_INSTRUCTION, *(a64 *)code, vmcb(vcpu)->control.exit_code);
+	value = guest_gpr(vcpu, gpr);
+	if (value & ~15ull) {
+		event_exception(vcpu, 13, true, 0);
+		return;
+	}
+	vapic_set_tpr(&vcpu->apic, (u8)(value << 4));
+	guest_skip(vcpu, length);
+}
+
+static void hlt_exit(struct vcpu *vcpu)
+{
+	u8 length;
+
+	instruction(vcpu, &length);
+	guest_skip(vcpu, length);
+	apic_wait(vcpu);
+}
+
+static void nested_page_fault(struct vcpu *vcpu)
+{
+	if (!rmp_fault(vcpu))
+		mmio_exit(vcpu);
+}
+
+void handle_exit(struct vcpu *vcpu)
+{
+	const struct vmcb_control *control = &vmcb(vcpu)->control;
+
+	switch (control->exit_code) {
+	case SVM_EXIT_INTR:
+	case SVM_EXIT_NMI:
+		apic_physical_interrupt(vcpu);
+		break;
+	case SVM_EXIT_VINTR:
+		apic_window_open(vcpu);
+		break;
+	case SVM_EXIT_NPF:
+		nested_page_fault(vcpu);
+		break;
+	case SVM_EXIT_IOIO:
+		io_exit(vcpu);
+		break;
+	case SVM_EXIT_VMMCALL:
+		vmmcall_exit(vcpu);
+		break;
+	case SVM_EXIT_MSR:
+		msr_exit(vcpu);
+		break;
+	case SVM_EXIT_CPUID:
+		cpuid_exit(vcpu);
+		break;
+	case SVM_EXIT_EXC_UD:
+		undefined_exit(vcpu);
+		break;
+	case SVM_EXIT_CR8_WRITE:
+		cr8_exit(vcpu);
+		break;
+	case SVM_EXIT_HLT:
+		hlt_exit(vcpu);
+		break;
+	case SVM_EXIT_RDTSC:
+	case SVM_EXIT_RDTSCP:
+	case SVM_EXIT_RDPMC:
+	case SVM_EXIT_WBINVD:
+	case SVM_EXIT_INVD:
+	case SVM_EXIT_MONITOR:
+	case SVM_EXIT_MWAIT:
+	case SVM_EXIT_DR7_READ:
+	case SVM_EXIT_DR7_WRITE: /* intercepted only to become #VC */
+		event_vc(vcpu, control->exit_code);
+		break;
+	case SVM_EXIT_VMRUN:
+	case SVM_EXIT_VMLOAD ... SVM_EXIT_SKINIT:
+		event_exception(vcpu, 6, false, 0); /* the guest has no SVM */
+		break;
+	case SVM_EXIT_SHUTDOWN:
+		host_stop(vcpu, RECORD_END_SHUTDOWN, 0, 0);
+	case SVM_EXIT_INVALID:
+		host_stop(vcpu, RECORD_END_VMRUN, vmcb(vcpu)->save.efer, vmcb(vcpu)->save.cr0);
+	default:
+		host_stop(vcpu, RECORD_END_UNKNOWN_EXIT, control->exit_info1, control->exit_info2);
+	}
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The guest's linear addresses and registers, as its CPU would use them. */
+#include "cpu.h"
+#include "host.h"
+#include "layout.h"
+
+#define PTE_PRESENT BIT(0)
+#define PTE_LARGE   BIT(7)
+#define PTE_ADDRESS 0x000FFFFFFFFFF000ull
+
+#define CS_ATTRIBUTE_LONG 0x200 /* VMCB segment attribute bit 9: L */
+#define CS_ATTRIBUTE_32   0x400 /* bit 10: D */
+
+u32 guest_mode_bits(struct vcpu *vcpu)
+{
+	const struct vmcb_save *save = &vmcb(vcpu)->save;
+
+	if ((save->efer & EFER_LMA) && (save->cs.attributes & CS_ATTRIBUTE_LONG))
+		return 64;
+	if ((save->cr0 & CR0_PE) && (save->cs.attributes & CS_ATTRIBUTE_32))
+		return 32;
+	return 16;
+}
+
+u64 guest_pc(struct vcpu *vcpu)
+{
+	const struct vmcb_save *save = &vmcb(vcpu)->save;
+
+	if (guest_mode_bits(vcpu) == 64)
+		return save->rip;
+	return (u32)(save->cs.base + save->rip);
+}
+
+static u64 read_entry(struct host *host, u64 gpa, u32 size)
+{
+	u8 *entry = memory_private(host, gpa & ~host->c_bit, size);
+
+	if (!entry)
+		return 0;
+	return size == 8 ? *(a64 *)entry : *(a32 *)entry;
+}
+
+/* 32-bit paging without PAE: two levels, no C-bit (APM vol. 2, 5.2). */
+static u64 walk_legacy(struct host *host, u64 cr3, u64 linear)
+{
+	u64 entry = read_entry(host, (cr3 & 0xFFFFF000) + ((linear >> 22) & 1023) * 4, 4);
+
+	if (!(entry & PTE_PRESENT))
+		return NO_GPA;
+	if (entry & PTE_LARGE)
+		return (entry & 0xFFC00000) | (linear & 0x3FFFFF);
+	entry = read_entry(host, (entry & 0xFFFFF000) + ((linear >> 12) & 1023) * 4, 4);
+	return entry & PTE_PRESENT ? (entry & 0xFFFFF000) | (linear & 0xFFF) : NO_GPA;
+}
+
+/* GPA with C-bit behind a linear address; NO_GPA when it is not mapped. */
+static u64 walk(struct vcpu *vcpu, u64 linear)
+{
+	struct host *host = vcpu->host;
+	const struct vmcb_save *save = &vmcb(vcpu)->save;
+	u32 level = 3;
+	u64 table;
+
+	if (!(save->cr0 & CR0_PG))
+		return (u32)linear | host->c_bit;
+	if (!(save->cr4 & CR4_PAE))
+		return walk_legacy(host, save->cr3, (u32)linear);
+	table = save->cr3 & 0xFFFFFFE0;
+	if (save->efer & EFER_LMA) {
+		level = save->cr4 & CR4_LA57 ? 5 : 4;
+		table = save->cr3 & PTE_ADDRESS;
+	} else {
+		linear = (u32)linear;
+	}
+	for (; level; level--) {
+		u32 shift = 12 + 9 * (level - 1);
+		u64 entry = read_entry(host, table + ((linear >> shift) & 511) * 8, 8);
+
+		if (!(entry & PTE_PRESENT))
+			return NO_GPA;
+		table = entry & PTE_ADDRESS;
+		if (level == 1 || (level <= 3 && (entry & PTE_LARGE)))
+			return (table & ~(BIT(shift) - 1)) | (linear & (BIT(shift) - 1));
+	}
+	return NO_GPA;
+}
+
+u8 *guest_pointer(struct vcpu *vcpu, u64 linear, u64 *gpa_with_c)
+{
+	struct host *host = vcpu->host;
+	u64 gpa = walk(vcpu, linear);
+	struct region *region;
+
+	if (gpa_with_c)
+		*gpa_with_c = gpa;
+	if (gpa == NO_GPA)
+		return NULL;
+	region = memory_region(host, gpa & ~host->c_bit);
+	if (!region)
+		return NULL;
+	return (u8 *)(PHYSICAL_WINDOW + (gpa & host->c_bit ? region->hpa : region->shared_hpa) +
+		      ((gpa & ~host->c_bit) - region->gpa));
+}
+
+static bool guest_copy(struct vcpu *vcpu, u64 linear, u8 *local, u64 size, bool write)
+{
+	while (size) {
+		u64 room = PAGE_SIZE - (linear & (PAGE_SIZE - 1));
+		u64 part = size < room ? size : room;
+		u8 *memory = guest_pointer(vcpu, linear, NULL);
+
+		if (!memory)
+			return false;
+		if (write)
+			memcpy(memory, local, part);
+		else
+			memcpy(local, memory, part);
+		linear += part;
+		local += part;
+		size -= part;
+	}
+	return true;
+}
+
+bool guest_read(struct vcpu *vcpu, u64 linear, void *to, u64 size)
+{
+	return guest_copy(vcpu, linear, to, size, false);
+}
+
+bool guest_write(struct vcpu *vcpu, u64 linear, const void *from, u64 size)
+{
+	return guest_copy(vcpu, linear, (u8 *)from, size, true);
+}
+
+u32 guest_code(struct vcpu *vcpu, u8 *bytes, u32 size)
+{
+	u64 pc = guest_pc(vcpu);
+	u32 room = (u32)(PAGE_SIZE - (pc & (PAGE_SIZE - 1)));
+	u32 first = size < room ? size : room;
+
+	if (!guest_read(vcpu, pc, bytes, first))
+		return 0;
+	if (first < size && guest_read(vcpu, pc + first, bytes + first, size - first))
+		return size;
+	return first;
+}
+
+/* Step over an instruction that was carried out for the guest. */
+void guest_skip(struct vcpu *vcpu, u32 length)
+{
+	vmcb(vcpu)->save.rip += length;
+	vmcb(vcpu)->control.interrupt_shadow = 0;
+}
+
+u64 guest_gpr(struct vcpu *vcpu, u32 reg)
+{
+	if (reg == GPR_RAX)
+		return vmcb(vcpu)->save.rax;
+	if (reg == GPR_RSP)
+		return vmcb(vcpu)->save.rsp;
+	return current(vcpu)->gpr[reg & 15];
+}
+
+void guest_set_gpr(struct vcpu *vcpu, u32 reg, u64 value)
+{
+	if (reg == GPR_RAX)
+		vmcb(vcpu)->save.rax = value;
+	else if (reg == GPR_RSP)
+		vmcb(vcpu)->save.rsp = value;
+	else
+		current(vcpu)->gpr[reg & 15] = value;
+}

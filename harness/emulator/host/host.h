@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The emulated SNP host: its state, and what its parts offer each other.
+ *
+ * Everything that belongs to a vCPU is in struct vcpu, everything that is shared in struct host;
+ * functions get the one or the other. A GPA never carries the C-bit here unless its name says so.
+ */
+#ifndef SNP_HOST_H
+#define SNP_HOST_H
+
+#include "config.h"
+#include "record.h"
+#include "sev.h"
+#include "svm.h"
+#include "types.h"
+#include "vapic.h"
+
+#define HOST_MAX_VCPUS   1 /* one stack in entry.S; several vCPUs are a later step */
+#define HOST_MAX_REGIONS 6
+#define HOST_MAX_IMAGES  256
+#define NO_GPA           (~0ull)
+#define VC_CODES         0x101 /* exit codes below 100h, and one for #NPF */
+
+enum gpr { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI }; /* then R8-R15 */
+
+/* Guest memory: a range of GPAs with RAM behind it and an RMP entry a page. */
+struct region {
+	u64 gpa;
+	u64 size;
+	u64 hpa;        /* what private accesses see */
+	u64 shared_hpa; /* what shared accesses see: differs for the firmware only, see rmp.c */
+	u32 *rmp;       /* size / 4096 entries */
+};
+
+/* A nested page table: see npt.c. */
+struct npt {
+	u64 *paged;   /* root while the guest pages: shared view low, private view at the C-bit */
+	u64 *unpaged; /* root while it does not: every access is private (APM vol. 2, 15.34.5) */
+};
+
+/* One VMPL of one vCPU. */
+struct vmpl_state {
+	struct vmcb *vmcb;
+	u64 vmcb_pa;
+	u64 gpr[16];      /* RAX and RSP are in the VMCB */
+	u64 ghcb_msr;     /* MSR C0010130 */
+	u64 ghcb_gpa;     /* registered (MSR protocol 012), or NO_GPA */
+	u64 vmsa_gpa;     /* from AP creation, or NO_GPA */
+	u64 sev_features; /* of that VMSA */
+	u64 dr[4];
+	u64 xcr0;
+	u8 *xsave;        /* FPU, SSE and AVX state while another VMPL runs */
+	bool hidden_current; /* FS, GS, TR ... are in the CPU, not yet in the VMCB */
+	u64 vc_rip[VC_CODES]; /* linear address of the last #VC of each code: handlers nest, an NAE event is about its own */
+	u64 vc_code;          /* of the last one */
+};
+
+struct vcpu {
+	struct host *host;
+	u32 index;
+	u8 vmpl; /* the one that runs */
+	struct vmpl_state state[CONFIG_VMPLS];
+	struct vapic apic;
+	int posted;          /* vector in V_IRQ, or -1 */
+	bool posted_extint;
+	int extint;          /* vector the PIC gave, or -1 */
+	bool pic_waiting;    /* the PIC has an interrupt that the guest cannot take yet */
+	u64 interrupts;      /* physical interrupts taken */
+	bool nmi_pending;
+	u64 timer_armed_ns;  /* deadline in the physical timer, ~0: none */
+	u32 level[8];        /* level-triggered vectors whose physical EOI waits for the guest's */
+	u32 eoi_owed[8];     /* ended by the guest, but not the highest in the physical ISR yet */
+	u8 irq_source[256];  /* enum record_irq_source of a vector that was posted */
+	u64 exits;
+	u64 exit_count[0x100];
+	u64 code_page[256];  /* code pages seen: see image.c */
+	u64 image_base[HOST_MAX_IMAGES];
+	u64 image_size[HOST_MAX_IMAGES];
+	u32 images;
+	bool stopped;
+};
+
+struct host {
+	const struct host_config *config;
+	bool sev;               /* SNP on */
+	u64 c_bit;              /* mask */
+	struct region region[HOST_MAX_REGIONS];
+	u32 regions;
+	struct npt npt[CONFIG_VMPLS];
+	u64 allocated;          /* next free physical address of the host's RAM */
+	u64 scratch_page;       /* all ones: what the guest sees where there is nothing */
+	u64 ap_jump_table;
+	struct record_ring *ring;
+	struct record *records;
+	u64 ring_tail;          /* the reader's position when last looked at */
+	u64 tsc_start;
+	u64 tsc_to_ns;          /* 32.32 fixed point */
+	u64 ns_to_tsc;          /* 32.32 fixed point */
+	u64 tsc_khz;
+	struct vcpu vcpu[HOST_MAX_VCPUS];
+};
+
+static inline struct vmpl_state *current(struct vcpu *vcpu) { return &vcpu->state[vcpu->vmpl]; }
+static inline struct vmcb *vmcb(struct vcpu *vcpu) { return current(vcpu)->vmcb; }
+static inline bool is_guest(const struct vcpu *vcpu) { return vcpu->vmpl == vcpu->host->config->guest_vmpl; }
+static inline bool vc_on(const struct vcpu *vcpu, u64 exit) { return vcpu->host->sev && (vcpu->host->config->vc_exits & exit); }
+
+/* entry.S */
+void vm_enter(u64 *gpr, u64 vmcb_pa);
+
+/* main.c */
+_Noreturn void host_stop(struct vcpu *vcpu, enum record_end reason, u64 value, u64 extra);
+_Noreturn void host_fail(struct vcpu *vcpu, const char *text, u32 line);
+_Noreturn void host_halt(void);
+void *host_alloc(struct host *host, u64 size, u64 alignment); /* zeroed; its address is physical */
+
+/* Log and stop when `condition` does not hold. */
+static inline void host_assert(struct vcpu *vcpu, bool condition, const char *text, u32 line)
+{
+	if (!condition)
+		host_fail(vcpu, text, line);
+}
+
+/* interrupts.c */
+void interrupts_setup(void);
+void interrupts_take(void);
+void interrupts_wait(void);
+
+/* log.c */
+void log_open(struct host *host);
+void log_write(struct vcpu *vcpu, struct record record); /* fills seq, time, vcpu, vmpl, mode flags, check */
+void log_text(struct vcpu *vcpu, const char *text, u32 line);
+static inline bool log_at(const struct vcpu *vcpu, u32 level) { return vcpu->host->config->log_level >= level; }
+u64 now_ns(const struct host *host);
+
+/* memory.c */
+void memory_setup(struct host *host);
+struct region *memory_region(struct host *host, u64 gpa); /* NULL: no memory there */
+u8 *memory_private(struct host *host, u64 gpa, u64 size);  /* NULL: not all in one region */
+u8 *memory_shared(struct host *host, u64 gpa, u64 size);   /* the same for shared accesses; NULL too unless the pages are shared */
+
+/* guest.c */
+u64 guest_pc(struct vcpu *vcpu);     /* linear address of the instruction */
+u32 guest_mode_bits(struct vcpu *vcpu); /* 16, 32 or 64 */
+u8 *guest_pointer(struct vcpu *vcpu, u64 linear, u64 *gpa_with_c); /* NULL: not mapped, or no memory */
+bool guest_read(struct vcpu *vcpu, u64 linear, void *to, u64 size);
+bool guest_write(struct vcpu *vcpu, u64 linear, const void *from, u64 size);
+u32 guest_code(struct vcpu *vcpu, u8 *bytes, u32 size); /* bytes of the instruction that could be read */
+void guest_skip(struct vcpu *vcpu, u32 length);
+u64 guest_gpr(struct vcpu *vcpu, u32 reg);
+void guest_set_gpr(struct vcpu *vcpu, u32 reg, u64 value);
+
+/* rmp.c */
+bool rmp_fault(struct vcpu *vcpu); /* an #NPF on memory: false when the GPA has none */
+void rmp_launch(struct host *host, u64 gpa, u64 size); /* validated, as launch update leaves it */
+void rmp_set_shared(struct host *host, u64 gpa, u64 size);
+bool rmp_is_shared(struct host *host, u64 gpa);
+u32 rmp_pvalidate(struct vcpu *vcpu, u64 gpa, bool large, bool validate, bool *unchanged);
+u32 rmp_adjust(struct vcpu *vcpu, u64 gpa, bool large, u64 attributes);
+bool rmp_page_state_change(struct vcpu *vcpu, u64 gpa, u32 operation, bool large);
+void rmp_violation(struct vcpu *vcpu, u64 gpa_with_c, u32 entry, u64 info, enum record_violation what);
+bool rmp_is_vmsa(struct host *host, u64 gpa);
+
+/* npt.c */
+void npt_setup(struct host *host);
+u64 npt_root(struct vcpu *vcpu);
+void npt_map(struct host *host, u32 vmpl, bool private_view, u64 gpa, u64 hpa, bool large, u64 bits);
+void npt_unmap(struct host *host, u64 gpa, bool large); /* every VMPL, both views */
+#define NPT_PRESENT 0x01ull
+#define NPT_WRITE   0x02ull
+#define NPT_USER    0x04ull
+#define NPT_ACCESSED_DIRTY 0x60ull
+#define NPT_LARGE   0x80ull
+#define NPT_NX      BIT(63)
+#define NPT_RWX     (NPT_PRESENT | NPT_WRITE | NPT_USER | NPT_ACCESSED_DIRTY)
+
+/* event.c */
+u64 event_pc(struct vcpu *vcpu, u64 exit_code); /* of the instruction that raised the last #VC with this code */
+void event_vc(struct vcpu *vcpu, u64 code);
+void event_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error);
+void event_after_exit(struct vcpu *vcpu);
+
+/* apic.c */
+void apic_setup(struct vcpu *vcpu);
+void apic_before_entry(struct vcpu *vcpu);
+void apic_after_exit(struct vcpu *vcpu);
+void apic_wait(struct vcpu *vcpu); /* HLT */
+void apic_physical_interrupt(struct vcpu *vcpu); /* INTR and NMI exits */
+void apic_window_open(struct vcpu *vcpu);        /* VINTR exit */
+enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc);
+bool apic_owns_msr(u32 msr);
+bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc); /* false: #GP */
+bool apic_is_enabled(struct vcpu *vcpu);
+void host_interrupt(struct vcpu *vcpu, u32 vector);
+
+/* cpuid.c */
+struct cpuid_result;
+void guest_cpuid(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *result);
+void cpuid_fill_page(struct vcpu *vcpu, u8 *page);
+
+/* msr.c */
+void msr_setup(struct host *host, u8 *permissions);
+bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc); /* false: #GP */
+void msr_exit(struct vcpu *vcpu);
+
+/* io.c */
+void io_setup(struct host *host, u8 *permissions);
+u32 io_read(struct vcpu *vcpu, u16 port, u32 size);
+void io_write(struct vcpu *vcpu, u16 port, u32 size, u32 value);
+void io_exit(struct vcpu *vcpu);
+bool io_string(struct vcpu *vcpu, u16 port, u32 size, bool in, u8 *buffer, u64 count);
+
+/* mmio.c */
+void mmio_exit(struct vcpu *vcpu); /* an #NPF on a GPA without memory */
+bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc); /* false: nobody answers */
+
+/* vmgexit.c, nae.c */
+void vmgexit(struct vcpu *vcpu);
+void nae_event(struct vcpu *vcpu);
+
+/* vmpl.c */
+bool vmpl_run(struct vcpu *vcpu, u32 vmpl);    /* VMPL0 runs a lower one: false when it cannot be run */
+void vmpl_return(struct vcpu *vcpu, u64 code); /* back to VMPL0, `code` for it in the VMSA */
+void vmpl_save_hidden(struct vcpu *vcpu);
+
+/* launch.c */
+void launch(struct vcpu *vcpu);
+
+/* image.c */
+void image_seen(struct vcpu *vcpu);
+void image_lookup(struct vcpu *vcpu, u64 pc);
+
+/* exit.c */
+void handle_exit(struct vcpu *vcpu);
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A bounded decoder for the few x86 instructions the host has to know itself: those that access
+ * MMIO (a plain guest's, whose #NPF the host emulates; TCG has no decode assists), and those whose
+ * length it needs to step over them (TCG has no next-RIP). APM vol. 3 chapter 1 and appendix A.
+ *
+ * Pure. Never reads past `available` bytes nor past 15; an instruction that does not end within them is unknown.
+ * Segment overrides and address sizes are decoded for the length; the address itself comes from the #NPF.
+ */
+#ifndef SNP_INSN_H
+#define SNP_INSN_H
+
+#include "types.h"
+
+#define INSN_MAX_LENGTH 15 /* APM vol. 3, 1.1 */
+
+/* What the instruction does with its memory operand m; r is a general register, i an immediate. */
+enum insn_kind {
+	INSN_UNKNOWN = 0,
+	INSN_MOV_LOAD,      /* r = m */
+	INSN_MOV_STORE,     /* m = r */
+	INSN_MOV_STORE_IMM, /* m = i */
+	INSN_MOVZX,         /* r = zero extended m */
+	INSN_MOVSX,         /* r = sign extended m; MOVSXD as well */
+	INSN_XCHG,          /* r <-> m */
+	INSN_ALU,           /* enum insn_alu; see `form` */
+	INSN_TEST,          /* flags of m & (r or i); see `form` */
+	INSN_BIT,           /* enum insn_bit of bit (r or i) of m; with r, its upper bits moved the address (as the #NPF says) */
+	INSN_NOT,           /* m = ~m */
+	INSN_NEG,           /* m = -m, flags */
+	INSN_INC,           /* m = m + 1, flags but CF */
+	INSN_DEC,           /* m = m - 1, flags but CF */
+	INSN_XADD,          /* r, m = m, m + r; flags */
+	INSN_CMPXCHG,       /* if accumulator == m: m = r; else accumulator = m; flags */
+	INSN_STOS,          /* ES:rDI = accumulator; rDI moves; `repeat` */
+	INSN_LODS,          /* accumulator = DS:rSI */
+	INSN_MOVS,          /* ES:rDI = DS:rSI: either may be the MMIO side */
+};
+
+/* Operation of INSN_ALU: the encoding of opcodes 00-3F and of 80-83 /r. */
+enum insn_alu {
+	INSN_ALU_ADD = 0,
+	INSN_ALU_OR = 1,
+	INSN_ALU_ADC = 2,
+	INSN_ALU_SBB = 3,
+	INSN_ALU_AND = 4,
+	INSN_ALU_SUB = 5,
+	INSN_ALU_XOR = 6,
+	INSN_ALU_CMP = 7, /* flags only */
+};
+
+/* Operation of INSN_BIT: the encoding of 0F BA /r, less 4. */
+enum insn_bit {
+	INSN_BIT_TEST = 0,
+	INSN_BIT_SET = 1,
+	INSN_BIT_RESET = 2,
+	INSN_BIT_COMPLEMENT = 3,
+};
+
+/* Operands of INSN_ALU, INSN_TEST and INSN_BIT. */
+enum insn_form {
+	INSN_FORM_MEM_REG = 0, /* m is the destination, r the source */
+	INSN_FORM_REG_MEM = 1, /* r is the destination, m the source */
+	INSN_FORM_MEM_IMM = 2, /* m is the destination, `immediate` the source */
+};
+
+enum insn_segment {
+	INSN_SEGMENT_DEFAULT = 0, /* none, or one that 64-bit mode ignores */
+	INSN_SEGMENT_ES,
+	INSN_SEGMENT_CS,
+	INSN_SEGMENT_SS,
+	INSN_SEGMENT_DS,
+	INSN_SEGMENT_FS,
+	INSN_SEGMENT_GS,
+};
+
+struct insn {
+	enum insn_kind kind;
+	enum insn_form form;
+	u8 length;        /* bytes, 1-15 */
+	u8 operation;     /* enum insn_alu or enum insn_bit */
+	u8 operand_size;  /* bytes of the memory operand: 1, 2, 4, 8 */
+	u8 register_size; /* bytes of the register written or read; 4 in 64-bit mode clears 63:32 */
+	u8 address_size;  /* bytes: 2, 4, 8; string instructions count and index in it */
+	u8 reg;           /* 0-15: rAX, rCX, rDX, rBX, rSP, rBP, rSI, rDI, r8-r15 */
+	bool high_byte;   /* the register is AH, CH, DH or BH: bits 15:8 of `reg` 0-3 */
+	bool lock;
+	bool repeat;      /* REP (F3 or F2) on a string instruction */
+	enum insn_segment segment; /* override prefix in force: the rSI side of INSN_MOVS and INSN_LODS */
+	u64 immediate;    /* sign extended to 64 bits */
+};
+
+/*
+ * Decode the instruction at `bytes` in 16, 32 or 64-bit mode (of the code segment: CS.L, CS.D).
+ * False, and `out->kind` INSN_UNKNOWN, for anything not in the list above, register-to-register
+ * forms, LOCK where it is not allowed, and when `available` is too short.
+ */
+bool insn_decode(const u8 *bytes, u32 available, u32 mode_bits, struct insn *out);
+
+/*
+ * Length in bytes of prefixes, opcode (one-byte or 0F map), ModRM, SIB and displacement, taking the opcode as one
+ * with a ModRM byte: where its immediate, if any, would start. 0 if it does not fit.
+ */
+u8 insn_prefix_and_modrm_length(const u8 *bytes, u32 available, u32 mode_bits);
+
+/*
+ * MOV CRn, r (0F 22) and MOV r, CRn (0F 20): `cr` 0, 2, 3, 4 or 8, `gpr` 0-15, `length` in bytes.
+ * LOCK MOV CR0 is CR8 (AMD's AltMovCr8). The outputs mean nothing when the answer is false.
+ */
+bool insn_decode_cr_write(const u8 *bytes, u32 available, u32 mode_bits, u8 *cr, u8 *gpr, u8 *length);
+bool insn_decode_cr_read(const u8 *bytes, u32 available, u32 mode_bits, u8 *cr, u8 *gpr, u8 *length);
+
+/* MOV DRn, r (0F 23) and MOV r, DRn (0F 21): `dr` 0-7; the rest as above. */
+bool insn_decode_dr_write(const u8 *bytes, u32 available, u32 mode_bits, u8 *dr, u8 *gpr, u8 *length);
+bool insn_decode_dr_read(const u8 *bytes, u32 available, u32 mode_bits, u8 *dr, u8 *gpr, u8 *length);
+
+/* Instructions that are intercepted and stepped over. */
+enum insn_simple {
+	INSN_SIMPLE_UNKNOWN = 0,
+	INSN_SIMPLE_CPUID,   /* 0F A2 */
+	INSN_SIMPLE_RDMSR,   /* 0F 32 */
+	INSN_SIMPLE_WRMSR,   /* 0F 30 */
+	INSN_SIMPLE_HLT,     /* F4 */
+	INSN_SIMPLE_WBINVD,  /* 0F 09 */
+	INSN_SIMPLE_WBNOINVD, /* F3 0F 09 */
+	INSN_SIMPLE_INVD,    /* 0F 08 */
+	INSN_SIMPLE_RDTSC,   /* 0F 31 */
+	INSN_SIMPLE_RDTSCP,  /* 0F 01 F9 */
+	INSN_SIMPLE_RDPMC,   /* 0F 33 */
+	INSN_SIMPLE_MONITOR, /* 0F 01 C8 */
+	INSN_SIMPLE_MWAIT,   /* 0F 01 C9 */
+	INSN_SIMPLE_MONITORX, /* 0F 01 FA */
+	INSN_SIMPLE_MWAITX,  /* 0F 01 FB */
+	INSN_SIMPLE_PAUSE,   /* F3 90 */
+	INSN_SIMPLE_INVLPG,  /* 0F 01 /7 m */
+	INSN_SIMPLE_INVLPGA, /* 0F 01 DF */
+	INSN_SIMPLE_INVLPGB, /* 0F 01 FE */
+	INSN_SIMPLE_TLBSYNC, /* 0F 01 FF */
+	INSN_SIMPLE_XSETBV,  /* 0F 01 D1 */
+	INSN_SIMPLE_VMMCALL, /* 0F 01 D9 */
+	INSN_SIMPLE_VMGEXIT, /* F3 or F2 0F 01 D9 (APM vol. 3 VMGEXIT) */
+	INSN_SIMPLE_PVALIDATE, /* F2 0F 01 FF */
+	INSN_SIMPLE_RMPADJUST, /* F3 0F 01 FE */
+	INSN_SIMPLE_RMPUPDATE, /* F2 0F 01 FE */
+	INSN_SIMPLE_PSMASH,  /* F3 0F 01 FF */
+	INSN_SIMPLE_RMPQUERY, /* F3 0F 01 FD */
+	INSN_SIMPLE_RDPRU,   /* 0F 01 FD */
+};
+
+/* Identify one of these and give its length in bytes, prefixes included; INSN_SIMPLE_UNKNOWN, length 0, otherwise. */
+enum insn_simple insn_decode_simple(const u8 *bytes, u32 available, u32 mode_bits, u8 *length);
+
+/* The same, only the length: 0 when unknown. `which` may be NULL. */
+u8 insn_length_simple(const u8 *bytes, u32 available, u32 mode_bits, enum insn_simple *which);
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The instruction decoder: prefixes, ModRM and sizes. */
+#include "insn_internal.h"
+
+u8 insn_fetch(struct insn_reader *reader)
+{
+	if (reader->position >= reader->limit) {
+		reader->failed = true;
+		return 0;
+	}
+	return reader->bytes[reader->position++];
+}
+
+u64 insn_fetch_signed(struct insn_reader *reader, u32 size)
+{
+	u64 value = 0;
+
+	for (u32 i = 0; i < size; i++)
+		value |= (u64)insn_fetch(reader) << (8 * i);
+	if (size < 8 && value >> (8 * size - 1))
+		value |= ~0ull << (8 * size);
+	return value;
+}
+
+void insn_skip(struct insn_reader *reader, u32 size)
+{
+	for (u32 i = 0; i < size; i++)
+		insn_fetch(reader);
+}
+
+struct insn_reader insn_start(const u8 *bytes, u32 available, u32 mode_bits)
+{
+	struct insn_reader reader = {
+		.bytes = bytes,
+		.limit = available < INSN_MAX_LENGTH ? available : INSN_MAX_LENGTH,
+		.mode = mode_bits,
+	};
+
+	if (mode_bits != 16 && mode_bits != 32 && mode_bits != 64)
+		reader.limit = 0;
+	return reader;
+}
+
+static bool segment_prefix(u8 byte, enum insn_segment *segment)
+{
+	switch (byte) {
+	case 0x26:
+		*segment = INSN_SEGMENT_ES;
+		return true;
+	case 0x2e:
+		*segment = INSN_SEGMENT_CS;
+		return true;
+	case 0x36:
+		*segment = INSN_SEGMENT_SS;
+		return true;
+	case 0x3e:
+		*segment = INSN_SEGMENT_DS;
+		return true;
+	case 0x64:
+		*segment = INSN_SEGMENT_FS;
+		return true;
+	case 0x65:
+		*segment = INSN_SEGMENT_GS;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool legacy_prefix(u8 byte, struct insn_reader *reader)
+{
+	enum insn_segment segment;
+
+	switch (byte) {
+	case PREFIX_OPERAND_SIZE:
+		reader->operand_prefix = true;
+		return true;
+	case PREFIX_ADDRESS_SIZE:
+		reader->address_prefix = true;
+		return true;
+	case PREFIX_LOCK:
+		reader->lock = true;
+		return true;
+	case PREFIX_REPNE:
+	case PREFIX_REP:
+		reader->repeat = byte;
+		return true;
+	}
+	if (!segment_prefix(byte, &segment))
+		return false;
+	if (reader->mode != 64 || segment >= INSN_SEGMENT_FS) /* APM vol. 3, 1.2.4: the others are ignored */
+		reader->segment = segment;
+	return true;
+}
+
+u8 insn_fetch_prefixes(struct insn_reader *reader)
+{
+	for (;;) {
+		u8 byte = insn_fetch(reader);
+
+		if (reader->failed)
+			return 0;
+		if (reader->mode == 64 && (byte & 0xf0) == 0x40) {
+			reader->has_rex = true;
+			reader->rex = byte & 0xf;
+			continue;
+		}
+		if (!legacy_prefix(byte, reader))
+			return byte;
+		reader->has_rex = false;
+		reader->rex = 0;
+	}
+}
+
+u8 insn_operand_size(const struct insn_reader *reader)
+{
+	if (reader->rex & REX_W)
+		return 8;
+	return (reader->mode == 16) == reader->operand_prefix ? 4 : 2;
+}
+
+u8 insn_address_size(const struct insn_reader *reader)
+{
+	switch (reader->mode) {
+	case 64:
+		return reader->address_prefix ? 4 : 8;
+	case 32:
+		return reader->address_prefix ? 2 : 4;
+	default:
+		return reader->address_prefix ? 4 : 2;
+	}
+}
+
+static u32 displacement16(u8 mod, u8 rm)
+{
+	if (mod == 0)
+		return rm == 6 ? 2 : 0;
+	return mod;
+}
+
+/* `base` is rm, or the SIB byte's base. */
+static u32 displacement32(u8 mod, u8 base)
+{
+	if (mod == 0)
+		return base == 5 ? 4 : 0;
+	return mod == 1 ? 1 : 4;
+}
+
+struct insn_modrm insn_fetch_modrm(struct insn_reader *reader)
+{
+	u8 byte = insn_fetch(reader);
+	u8 rm = byte & 7;
+	struct insn_modrm modrm = {
+		.mod = byte >> 6,
+		.reg = ((byte >> 3) & 7) | (reader->rex & REX_R ? 8 : 0),
+	};
+
+	if (modrm.mod == 3)
+		return modrm;
+	if (insn_address_size(reader) == 2) {
+		insn_skip(reader, displacement16(modrm.mod, rm));
+		return modrm;
+	}
+	if (rm == 4)
+		rm = insn_fetch(reader) & 7;
+	insn_skip(reader, displacement32(modrm.mod, rm));
+	return modrm;
+}
+
+u8 insn_prefix_and_modrm_length(const u8 *bytes, u32 available, u32 mode_bits)
+{
+	struct insn_reader reader = insn_start(bytes, available, mode_bits);
+
+	if (insn_fetch_prefixes(&reader) == 0x0f)
+		insn_fetch(&reader);
+	insn_fetch_modrm(&reader);
+	return reader.failed ? 0 : (u8)reader.position;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Addresses that reset.S, the linker script and C share. */
+#ifndef SNP_LAYOUT_H
+#define SNP_LAYOUT_H
+
+#define HOST_VIRTUAL     0xFFFFFFFF80000000 /* where the host is linked: the last 2 GiB (-mcmodel=kernel) */
+#define HOST_VIRTUAL_LOW HOST_VIRTUAL
+#define HOST_ROM_SIZE    0x20000            /* the image, with ROM page tables and the reset page */
+#define HOST_ROM         0xFFFE0000         /* 4 GiB - HOST_ROM_SIZE */
+#define CONFIG_ROM       0xFFFDF000         /* the configuration block: the page below */
+
+#define CONFIG_OFFSET_HOST_BASE 16          /* offsetof(struct host_config, ...), checked in main.c */
+#define CONFIG_OFFSET_CBIT      168
+
+#define PHYSICAL_WINDOW  0x8000000000         /* 512 GiB: physical memory once more, so that a pointer to GPA 0 is not NULL */
+#define STACK_SIZE 0x8000                   /* per vCPU, aligned to its size: its top holds the vCPU's address */
+
+#endif

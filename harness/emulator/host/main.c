@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Start of the host, the run loop, and how a run ends. */
+#include "cpu.h"
+#include "host.h"
+#include "layout.h"
+
+extern u8 host_stacks[], host_bss_end[];
+
+_Static_assert(offsetof(struct host_config, host_base) == CONFIG_OFFSET_HOST_BASE, "layout.h");
+_Static_assert(offsetof(struct host_config, cbit) == CONFIG_OFFSET_CBIT, "layout.h");
+
+static struct host the_host;
+void *host_alloc(struct host *host, u64 size, u64 alignment)
+{
+	u64 start = (host->allocated + alignment - 1) & ~(alignment - 1);
+
+	/* QEMU's RAM starts as zeros, and a run never restarts: -no-reboot. */
+	if (start + size > host->config->host_base + host->config->host_size)
+		host_fail(&host->vcpu[0], "host RAM is too small", __LINE__);
+	host->allocated = start + size;
+	return (void *)start;
+}
+
+static u64 physical(struct host *host, const void *object) { return (u64)object - HOST_VIRTUAL + host->config->host_base; }
+
+static void log_statistics(struct vcpu *vcpu)
+{
+	for (u32 code = 0; code < 0x100; code++) {
+		if (vcpu->exit_count[code])
+			log_write(vcpu, (struct record){ .kind = RECORD_STATS, .address = code, .value = vcpu->exit_count[code] });
+	}
+}
+
+void host_halt(void)
+{
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
+
+void host_stop(struct vcpu *vcpu, enum record_end reason, u64 value, u64 extra)
+{
+	u64 pc = vmcb(vcpu) ? guest_pc(vcpu) : 0;
+
+	log_statistics(vcpu);
+	log_write(vcpu, (struct record){ .kind = RECORD_END, .rip = pc, .address = reason, .value = value, .extra = extra,
+					 .aux = vmcb(vcpu) ? (u32)vmcb(vcpu)->control.exit_code : 0 });
+	host_halt();
+}
+
+void host_fail(struct vcpu *vcpu, const char *text, u32 line)
+{
+	log_text(vcpu, text, line);
+	log_write(vcpu, (struct record){ .kind = RECORD_END, .address = RECORD_END_ASSERT, .value = line });
+	host_halt();
+}
+
+/*
+ * TSC frequency by the HPET: independent of the APIC, whose accesses QEMU may be tracing.
+ * (IA-PC HPET specification 1.0a, section 2.3; QEMU's counts at 100 MHz.)
+ */
+#define HPET            0xFED00000ull
+#define HPET_CONFIG     0x010
+#define HPET_COUNTER    0x0F0
+#define HPET_ENABLE     1u
+#define HPET_TICK_NS    10ull
+#define CALIBRATION_NS  500000ull
+#define FALLBACK_TSC_KHZ 1000000ull
+
+static void calibrate(struct host *host)
+{
+	u64 tsc, start, ticks;
+	u32 hpet, elapsed;
+
+	mmio_write32(HPET + HPET_CONFIG, HPET_ENABLE);
+	hpet = mmio_read32(HPET + HPET_COUNTER);
+	start = rdtsc();
+	do {
+		elapsed = mmio_read32(HPET + HPET_COUNTER) - hpet;
+		tsc = rdtsc();
+		ticks = tsc - start;
+	} while (elapsed < CALIBRATION_NS / HPET_TICK_NS && (elapsed || ticks < 1000000000));
+	mmio_write32(HPET + HPET_CONFIG, 0);
+	mmio_write32(HPET + HPET_COUNTER, 0);
+	mmio_write32(HPET + HPET_COUNTER + 4, 0);
+	host->tsc_khz = elapsed ? ticks * 1000000 / (elapsed * HPET_TICK_NS) : FALLBACK_TSC_KHZ;
+	host->tsc_to_ns = (1000000ull << 32) / host->tsc_khz;
+	host->tsc_start = start;
+}
+
+static void check_config(struct host *host)
+{
+	const struct host_config *config = host->config;
+	struct vcpu *vcpu = &host->vcpu[0];
+
+	if (config->magic != CONFIG_MAGIC || config->version != CONFIG_VERSION || config->size != sizeof(*config))
+		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, magic), config->version);
+	if (!config->vcpus || config->vcpus > HOST_MAX_VCPUS)
+		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, vcpus), config->vcpus);
+	if (config->cbit != 51 && config->cbit != 47)
+		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, cbit), config->cbit);
+	if (config->guest_vmpl >= CONFIG_VMPLS || (config->svsm_size != 0) != (config->guest_vmpl != 0))
+		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, guest_vmpl), config->guest_vmpl);
+	if (config->sections > CONFIG_SECTIONS)
+		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, sections), config->sections);
+}
+
+static u64 misc1_intercepts(struct vcpu *vcpu)
+{
+	u64 bits = SVM_INTERCEPT_CPUID | SVM_INTERCEPT_IOIO | SVM_INTERCEPT_MSR | SVM_INTERCEPT_SHUTDOWN | SVM_INTERCEPT_NMI;
+
+	if (vcpu->host->config->apic == CONFIG_APIC_VIRTUAL)
+		bits |= SVM_INTERCEPT_INTR | SVM_INTERCEPT_HLT;
+	if (vc_on(vcpu, CONFIG_VC_RDTSC))
+		bits |= SVM_INTERCEPT_RDTSC;
+	if (vc_on(vcpu, CONFIG_VC_RDPMC))
+		bits |= SVM_INTERCEPT_RDPMC;
+	if (vc_on(vcpu, CONFIG_VC_WBINVD))
+		bits |= SVM_INTERCEPT_INVD;
+	return bits;
+}
+
+static u64 misc2_intercepts(struct vcpu *vcpu)
+{
+	u64 bits = SVM_INTERCEPT_VMRUN | SVM_INTERCEPT_VMMCALL | SVM_INTERCEPT_VMLOAD | SVM_INTERCEPT_VMSAVE | SVM_INTERCEPT_STGI |
+		   SVM_INTERCEPT_CLGI | SVM_INTERCEPT_SKINIT;
+
+	if (vc_on(vcpu, CONFIG_VC_RDTSCP))
+		bits |= SVM_INTERCEPT_RDTSCP;
+	if (vc_on(vcpu, CONFIG_VC_WBINVD))
+		bits |= SVM_INTERCEPT_WBINVD;
+	if (vc_on(vcpu, CONFIG_VC_MONITOR))
+		bits |= SVM_INTERCEPT_MONITOR | SVM_INTERCEPT_MWAIT;
+	return bits;
+}
+
+static void setup_vmpl(struct vcpu *vcpu, u32 vmpl, u64 io_permissions, u64 msr_permissions)
+{
+	struct vmpl_state *state = &vcpu->state[vmpl];
+	struct vmcb_control *control;
+
+	state->vmcb = host_alloc(vcpu->host, PAGE_SIZE, PAGE_SIZE);
+	state->vmcb_pa = (u64)state->vmcb;
+	state->xsave = host_alloc(vcpu->host, PAGE_SIZE, PAGE_SIZE);
+	*(a16 *)state->xsave = 0x37F;          /* FCW */
+	*(a32 *)(state->xsave + 24) = 0x1F80;  /* MXCSR */
+	*(a64 *)(state->xsave + 512) = 3;      /* XSTATE_BV: x87 and SSE are in the area */
+	state->xcr0 = 1;
+	state->ghcb_gpa = NO_GPA;
+	state->vmsa_gpa = NO_GPA;
+
+	control = &state->vmcb->control;
+	control->intercept_exception = vcpu->host->sev ? SVM_INTERCEPT_EXC_UD : 0;
+	control->intercept_misc1 = (u32)misc1_intercepts(vcpu);
+	control->intercept_misc2 = (u32)misc2_intercepts(vcpu);
+	if (vc_on(vcpu, CONFIG_VC_DR7))
+		control->intercept_dr = (u32)(SVM_INTERCEPT_DR7_READ | SVM_INTERCEPT_DR7_WRITE);
+	control->iopm_base = io_permissions;
+	control->msrpm_base = msr_permissions;
+	control->asid = vmpl + 1;
+	control->nested_control = SVM_NESTED_PAGING;
+}
+
+static void setup_vcpu(struct vcpu *vcpu)
+{
+	u64 host_save = (u64)host_alloc(vcpu->host, PAGE_SIZE, PAGE_SIZE);
+	u8 *io_permissions = host_alloc(vcpu->host, 3 * PAGE_SIZE, PAGE_SIZE);
+	u8 *msr_permissions = host_alloc(vcpu->host, 2 * PAGE_SIZE, PAGE_SIZE);
+
+	io_setup(vcpu->host, io_permissions);
+	msr_setup(vcpu->host, msr_permissions);
+	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
+		setup_vmpl(vcpu, vmpl, (u64)io_permissions, (u64)msr_permissions);
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+	wrmsr(MSR_VM_HSAVE_PA, host_save);
+	__asm__ volatile("clgi; sti");
+}
+
+static _Noreturn void run(struct vcpu *vcpu)
+{
+	vmload(current(vcpu)->vmcb_pa);
+	current(vcpu)->hidden_current = true;
+	vmcb(vcpu)->control.nested_cr3 = npt_root(vcpu);
+	for (;;) {
+		struct vmpl_state *state = current(vcpu);
+		u64 code;
+
+		apic_before_entry(vcpu);
+		state->vmcb->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
+		vm_enter(state->gpr, state->vmcb_pa);
+		code = state->vmcb->control.exit_code;
+		vcpu->exits++;
+		vcpu->host->ring->exits = vcpu->exits;
+		vcpu->exit_count[code < 0xFF ? code : code == SVM_EXIT_NPF ? 0xFE : 0xFF]++;
+		apic_after_exit(vcpu);
+		event_after_exit(vcpu);
+		if (is_guest(vcpu))
+			image_seen(vcpu);
+		handle_exit(vcpu);
+	}
+}
+
+void host_main(void)
+{
+	struct host *host = &the_host;
+	struct vcpu *vcpu = &host->vcpu[0];
+
+	host->config = (const struct host_config *)(u64)CONFIG_ROM;
+	vcpu->host = host;
+	*(struct vcpu **)(host_stacks + STACK_SIZE - 8) = vcpu;
+	interrupts_setup();
+	log_open(host);
+	calibrate(host);
+	check_config(host);
+	host->sev = (host->config->sev_status[host->config->guest_vmpl] & SEV_STATUS_SNP) != 0;
+	host->c_bit = host->sev ? BIT(host->config->cbit) : 0;
+	host->allocated = physical(host, host_bss_end);
+	log_write(vcpu, (struct record){ .kind = RECORD_START, .address = host->tsc_khz, .value = sizeof(struct record),
+					 .extra = CONFIG_VERSION, .aux = host->config->vcpus });
+	memory_setup(host);
+	npt_setup(host);
+	setup_vcpu(vcpu);
+	apic_setup(vcpu);
+	vcpu->vmpl = host->sev && host->config->svsm_size ? 0 : (u8)host->config->guest_vmpl;
+	launch(vcpu);
+	run(vcpu);
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* NAE events: requests in the GHCB page (publication 56421, section 4). */
+#include "cpu.h"
+#include "ghcb.h"
+#include "host.h"
+
+/* An event being served. `ghcb` is the shared page. */
+struct nae {
+	u8 *ghcb;
+	u64 gpa;
+	u64 code;
+	u64 info1;
+	u64 info2;
+	u64 pc; /* of the instruction that raised the #VC */
+	u64 result1;
+	u64 result2;
+	u8 valid[GHCB_VALID_BITMAP_SIZE]; /* what the guest supplied */
+	bool no_reply;
+};
+
+static u64 get(const struct nae *nae, u32 offset) { return *(volatile a64 *)(nae->ghcb + offset); }
+
+static void set(struct nae *nae, u32 offset, u64 value)
+{
+	u32 bit = GHCB_VALID_BIT(offset);
+
+	*(volatile a64 *)(nae->ghcb + offset) = value;
+	nae->ghcb[GHCB_VALID_BITMAP + bit / 8] |= (u8)(1 << bit % 8);
+}
+
+static bool supplied(const struct nae *nae, u32 offset)
+{
+	u32 bit = GHCB_VALID_BIT(offset);
+
+	return nae->valid[bit / 8] & (1 << bit % 8);
+}
+
+static void malformed(struct nae *nae, enum nae_malformed why)
+{
+	nae->result1 = NAE_RESULT_MALFORMED;
+	nae->result2 = why;
+}
+
+static void exception(struct nae *nae, u64 event)
+{
+	nae->result1 = NAE_RESULT_EXCEPTION;
+	nae->result2 = event;
+}
+
+/* False, and the answer set, when one of the registers the event needs was not supplied. */
+static bool need(struct nae *nae, u32 a, u32 b)
+{
+	if (supplied(nae, a) && supplied(nae, b))
+		return true;
+	malformed(nae, NAE_ERR_MISSING_INPUT);
+	return false;
+}
+
+/* The guest's buffer for strings, MMIO and page state changes: inside the GHCB, or any shared memory. */
+static u8 *scratch(struct vcpu *vcpu, struct nae *nae, u64 size)
+{
+	u8 *buffer = NULL;
+
+	if (supplied(nae, GHCB_SW_SCRATCH))
+		buffer = memory_shared(vcpu->host, get(nae, GHCB_SW_SCRATCH), size);
+	if (!buffer)
+		malformed(nae, NAE_ERR_INVALID_SCRATCH);
+	return buffer;
+}
+
+static void nae_cpuid(struct vcpu *vcpu, struct nae *nae)
+{
+	struct cpuid_result r;
+
+	if (!need(nae, GHCB_RAX, GHCB_RCX))
+		return;
+	guest_cpuid(vcpu, (u32)get(nae, GHCB_RAX), (u32)get(nae, GHCB_RCX), &r);
+	set(nae, GHCB_RAX, r.eax);
+	set(nae, GHCB_RBX, r.ebx);
+	set(nae, GHCB_RCX, r.ecx);
+	set(nae, GHCB_RDX, r.edx);
+}
+
+static void nae_msr(struct vcpu *vcpu, struct nae *nae)
+{
+	bool write = nae->info1 == NAE_MSR_WRITE;
+	u64 value = 0;
+
+	if (!need(nae, GHCB_RCX, write ? GHCB_RAX : GHCB_RCX))
+		return;
+	if (write)
+		value = (u32)get(nae, GHCB_RAX) | get(nae, GHCB_RDX) << 32;
+	if (!msr_access(vcpu, (u32)get(nae, GHCB_RCX), write, &value, nae->pc)) {
+		exception(nae, NAE_EVENTINJ_GP);
+		return;
+	}
+	if (!write) {
+		set(nae, GHCB_RAX, (u32)value);
+		set(nae, GHCB_RDX, value >> 32);
+	}
+}
+
+static void nae_ioio_string(struct vcpu *vcpu, struct nae *nae, u16 port, u32 size)
+{
+	u64 count = nae->info2;
+	u8 *buffer;
+
+	if (count > GHCB_SHARED_BUFFER_SIZE) {
+		malformed(nae, NAE_ERR_INVALID_INPUT);
+		return;
+	}
+	buffer = scratch(vcpu, nae, count * size);
+	if (buffer)
+		io_string(vcpu, port, size, nae->info1 & SVM_IOIO_IN, buffer, count);
+}
+
+static void nae_ioio(struct vcpu *vcpu, struct nae *nae)
+{
+	u32 size = (nae->info1 >> SVM_IOIO_SIZE_SHIFT) & 7;
+	u16 port = (u16)(nae->info1 >> SVM_IOIO_PORT_SHIFT);
+
+	if (size != 1 && size != 2 && size != 4)
+		malformed(nae, NAE_ERR_INVALID_INPUT);
+	else if (nae->info1 & SVM_IOIO_STRING)
+		nae_ioio_string(vcpu, nae, port, size);
+	else if (nae->info1 & SVM_IOIO_IN)
+		set(nae, GHCB_RAX, io_read(vcpu, port, size));
+	else if (need(nae, GHCB_RAX, GHCB_RAX))
+		io_write(vcpu, port, size, (u32)get(nae, GHCB_RAX));
+}
+
+static void nae_mmio(struct vcpu *vcpu, struct nae *nae, bool write)
+{
+	u64 value = 0;
+	u8 *buffer;
+
+	if (nae->info2 != 1 && nae->info2 != 2 && nae->info2 != 4 && nae->info2 != 8) {
+		malformed(nae, NAE_ERR_INVALID_INPUT);
+		return;
+	}
+	buffer = scratch(vcpu, nae, nae->info2);
+	if (!buffer)
+		return;
+	if (write)
+		memcpy(&value, buffer, nae->info2);
+	mmio_access(vcpu, nae->info1, (u32)nae->info2, write, &value, nae->pc);
+	if (!write)
+		memcpy(buffer, &value, nae->info2);
+}
+
+static void nae_rdtsc(struct nae *nae, bool with_aux)
+{
+	u32 aux = 0;
+	u64 tsc = with_aux ? rdtscp(&aux) : rdtsc();
+
+	set(nae, GHCB_RAX, (u32)tsc);
+	set(nae, GHCB_RDX, tsc >> 32);
+	if (with_aux)
+		set(nae, GHCB_RCX, aux);
+}
+
+/* DR7 of the guest: kept for it, as KVM does without debug swap; breakpoints do not work in an SEV-ES guest. */
+static void nae_dr7(struct vcpu *vcpu, struct nae *nae, bool write)
+{
+	if (!write)
+		set(nae, GHCB_RAX, vmcb(vcpu)->save.dr7);
+	else if (need(nae, GHCB_RAX, GHCB_RAX))
+		vmcb(vcpu)->save.dr7 = (u32)get(nae, GHCB_RAX) | 0x400; /* bit 10 always reads as one */
+}
+
+/* Entries are read once: the guest may change them meanwhile. */
+static void nae_psc(struct vcpu *vcpu, struct nae *nae)
+{
+	u8 *buffer = scratch(vcpu, nae, sizeof(struct nae_psc_header) + NAE_PSC_ENTRIES * sizeof(u64));
+	u16 current_entry, end;
+
+	if (!buffer)
+		return;
+	current_entry = *(volatile a16 *)buffer;
+	end = *(volatile a16 *)(buffer + 2);
+	if (end >= NAE_PSC_ENTRIES) {
+		nae->result2 = NAE_PSC_ERR_HEADER;
+		return;
+	}
+	for (; current_entry <= end; current_entry++) {
+		u64 entry = *(volatile a64 *)(buffer + sizeof(struct nae_psc_header) + current_entry * sizeof(u64));
+
+		if (!rmp_page_state_change(vcpu, entry & NAE_PSC_GFN_MASK, (u32)(entry >> NAE_PSC_OP_SHIFT) & 15, entry & NAE_PSC_2M)) {
+			nae->result2 = NAE_PSC_ERR_ENTRY;
+			break;
+		}
+	}
+	*(volatile a16 *)buffer = current_entry;
+}
+
+static void nae_ap_creation(struct vcpu *vcpu, struct nae *nae)
+{
+	u32 operation = nae->info1 & NAE_AP_OP_MASK;
+	u32 vmpl = (nae->info1 >> NAE_AP_VMPL_SHIFT) & NAE_AP_VMPL_MASK;
+	u32 apic_id = (u32)(nae->info1 >> NAE_AP_APIC_ID_SHIFT);
+	u64 features = get(nae, GHCB_RAX);
+	struct vmpl_state *state;
+	bool ok;
+
+	ok = apic_id < vcpu->host->config->vcpus && vmpl < CONFIG_VMPLS && vmpl >= vcpu->vmpl && operation <= NAE_AP_DESTROY &&
+	     (operation == NAE_AP_DESTROY || (!(nae->info2 & (PAGE_SIZE - 1)) && memory_region(vcpu->host, nae->info2)));
+	/* A vCPU cannot replace the VMSA it runs on. */
+	ok = ok && !(apic_id == vcpu->index && vmpl == vcpu->vmpl);
+	log_write(vcpu, (struct record){ .kind = RECORD_VMSA, .rip = nae->pc, .address = nae->info2, .value = nae->info1,
+					 .extra = features, .outcome = ok ? RECORD_OK : RECORD_ERROR });
+	if (!ok) {
+		malformed(nae, NAE_ERR_INVALID_INPUT);
+		return;
+	}
+	state = &vcpu->host->vcpu[apic_id].state[vmpl];
+	state->vmsa_gpa = operation == NAE_AP_DESTROY ? NO_GPA : nae->info2;
+	state->sev_features = features;
+}
+
+static void nae_apic_ids(struct vcpu *vcpu, struct nae *nae)
+{
+	u32 vcpus = vcpu->host->config->vcpus;
+	u64 pages = (sizeof(u32) * (vcpus + 1) + PAGE_SIZE - 1) / PAGE_SIZE;
+	u8 *list;
+
+	if (!need(nae, GHCB_RAX, GHCB_RAX))
+		return;
+	if (get(nae, GHCB_RAX) < pages) {
+		set(nae, GHCB_RAX, pages);
+		return;
+	}
+	list = memory_shared(vcpu->host, nae->info1, pages * PAGE_SIZE);
+	if (!list) {
+		malformed(nae, NAE_ERR_INVALID_INPUT);
+		return;
+	}
+	*(a32 *)list = vcpus;
+	for (u32 i = 0; i < vcpus; i++)
+		*(a32 *)(list + 4 * (i + 1)) = i;
+	set(nae, GHCB_RAX, pages);
+}
+
+static void nae_ap_jump_table(struct vcpu *vcpu, struct nae *nae)
+{
+	if (nae->info1 == NAE_AP_JUMP_TABLE_SET)
+		vcpu->host->ap_jump_table = nae->info2;
+	else if (nae->info1 == NAE_AP_JUMP_TABLE_GET)
+		nae->result2 = vcpu->host->ap_jump_table;
+	else
+		malformed(nae, NAE_ERR_INVALID_INPUT);
+}
+
+static void nae_run_vmpl(struct vcpu *vcpu, struct nae *nae)
+{
+	u32 vmpl = (u32)nae->info1;
+
+	nae->result1 = 0;
+	nae->result2 = 0;
+	if (vmpl == 0 && vcpu->vmpl != 0 && vcpu->host->config->svsm_size) {
+		*(volatile a64 *)(nae->ghcb + GHCB_SW_EXITINFO1) = 0;
+		*(volatile a64 *)(nae->ghcb + GHCB_SW_EXITINFO2) = 0;
+		nae->no_reply = true;
+		vmpl_return(vcpu, SEV_VC_VMGEXIT);
+		return;
+	}
+	if (vcpu->vmpl != 0 || !vmpl_run(vcpu, vmpl))
+		malformed(nae, NAE_ERR_INVALID_INPUT);
+	else
+		nae->no_reply = true;
+}
+
+/* A hypercall: this hypervisor has none (KVM's answer for an unknown one). */
+static void nae_vmmcall(struct nae *nae) { set(nae, GHCB_RAX, (u64)-1000); }
+
+static void dispatch(struct vcpu *vcpu, struct nae *nae)
+{
+	switch (nae->code) {
+	case NAE_CPUID: nae_cpuid(vcpu, nae); break;
+	case NAE_MSR: nae_msr(vcpu, nae); break;
+	case NAE_IOIO: nae_ioio(vcpu, nae); break;
+	case NAE_MMIO_READ: nae_mmio(vcpu, nae, false); break;
+	case NAE_MMIO_WRITE: nae_mmio(vcpu, nae, true); break;
+	case NAE_RDTSC: nae_rdtsc(nae, false); break;
+	case NAE_RDTSCP: nae_rdtsc(nae, true); break;
+	case NAE_RDPMC: exception(nae, NAE_EVENTINJ_GP); break; /* no counters */
+	case NAE_DR7_READ: nae_dr7(vcpu, nae, false); break;
+	case NAE_DR7_WRITE: nae_dr7(vcpu, nae, true); break;
+	case NAE_WBINVD:
+	case NAE_INVD:
+	case NAE_MONITOR:
+	case NAE_MWAIT: /* as on KVM: nothing to do */
+	case NAE_NMI_COMPLETE: break;
+	case NAE_VMMCALL: nae_vmmcall(nae); break;
+	case NAE_AP_RESET_HOLD: host_stop(vcpu, RECORD_END_NO_VMSA, 0, 0); /* one vCPU: no SIPI ever comes */
+	case NAE_AP_JUMP_TABLE: nae_ap_jump_table(vcpu, nae); break;
+	case NAE_PSC: nae_psc(vcpu, nae); break;
+	case NAE_AP_CREATION: nae_ap_creation(vcpu, nae); break;
+	case NAE_APIC_IDS: nae_apic_ids(vcpu, nae); break;
+	case NAE_RUN_VMPL: nae_run_vmpl(vcpu, nae); break;
+	case NAE_HV_FEATURES: nae->result2 = vcpu->host->config->hv_features; break;
+	case NAE_TERMINATE: host_stop(vcpu, RECORD_END_TERMINATE, nae->info1, nae->info2);
+	case NAE_UNSUPPORTED: host_stop(vcpu, RECORD_END_NAE, nae->info1, nae->info2);
+	default: malformed(nae, NAE_ERR_INVALID_EVENT); break;
+	}
+}
+
+static bool is_frequent(u64 code) { return code == NAE_IOIO || code == NAE_MMIO_READ || code == NAE_MMIO_WRITE; }
+
+void nae_event(struct vcpu *vcpu)
+{
+	struct vmpl_state *state = current(vcpu);
+	struct nae nae = { .gpa = state->ghcb_msr & GHCB_MSR_GPA_MASK, };
+
+	nae.ghcb = memory_shared(vcpu->host, nae.gpa, PAGE_SIZE);
+	if (!nae.ghcb) { /* the hypervisor cannot read it: KVM stops the guest */
+		log_write(vcpu, (struct record){ .kind = RECORD_RMP_VIOLATION, .rip = guest_pc(vcpu), .address = nae.gpa,
+						 .aux = RECORD_VIOLATION_GHCB });
+		host_stop(vcpu, RECORD_END_UNKNOWN_EXIT, nae.gpa, 0);
+	}
+	nae.code = get(&nae, GHCB_SW_EXITCODE);
+	nae.info1 = get(&nae, GHCB_SW_EXITINFO1);
+	nae.info2 = get(&nae, GHCB_SW_EXITINFO2);
+	nae.pc = event_pc(vcpu, nae.code); /* software events have codes of their own: MMIO is an #NPF */
+	memcpy(nae.valid, nae.ghcb + GHCB_VALID_BITMAP, sizeof(nae.valid));
+	memset(nae.ghcb + GHCB_VALID_BITMAP, 0, sizeof(nae.valid));
+
+	if (nae.gpa != state->ghcb_gpa)
+		malformed(&nae, NAE_ERR_NOT_REGISTERED);
+	else if (*(volatile a32 *)(nae.ghcb + GHCB_USAGE) != GHCB_USAGE_STANDARD)
+		malformed(&nae, NAE_ERR_INVALID_USAGE);
+	else
+		dispatch(vcpu, &nae);
+	if (nae.result1 || log_at(vcpu, is_frequent(nae.code) ? 2 : 1))
+		log_write(vcpu, (struct record){ .kind = RECORD_NAE, .rip = nae.pc, .address = nae.code, .value = nae.info1,
+						 .extra = nae.info2, .aux = (u32)nae.result2,
+						 .outcome = nae.result1 == NAE_RESULT_EXCEPTION ? RECORD_GP : nae.result1 ? RECORD_ERROR : RECORD_OK });
+	if (nae.no_reply)
+		return;
+	*(volatile a64 *)(nae.ghcb + GHCB_SW_EXITINFO1) = nae.result1;
+	*(volatile a64 *)(nae.ghcb + GHCB_SW_EXITINFO2) = nae.result2;
+}

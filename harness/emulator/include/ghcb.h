@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guest-Hypervisor Communication Block.
+ * Source: AMD publication 56421 (SEV-ES Guest-Hypervisor Communication Block Standardization);
+ * numbers checked with Linux arch/x86/include/asm/sev-common.h, uapi/asm/svm.h,
+ * edk2 MdePkg/Include/Register/Amd/Ghcb.h and COCONUT kernel/src/sev/ghcb.rs.
+ */
+#ifndef SNP_GHCB_H
+#define SNP_GHCB_H
+
+#include "types.h"
+
+/* GHCB MSR protocol (section 2.3.1): bits 11:0 of MSR C0010130 with the GHCB information. */
+#define GHCB_MSR_INFO_MASK 0xFFFull
+#define GHCB_MSR_GPA_MASK  (~0xFFFull)
+
+enum ghcb_msr_info {
+	GHCB_MSR_GPA = 0x000,               /* a GHCB GPA: the request is the NAE event in that page */
+	GHCB_MSR_SEV_INFO_RESP = 0x001,
+	GHCB_MSR_SEV_INFO_REQ = 0x002,
+	GHCB_MSR_CPUID_REQ = 0x004,
+	GHCB_MSR_CPUID_RESP = 0x005,
+	GHCB_MSR_AP_RESET_HOLD_REQ = 0x006,
+	GHCB_MSR_AP_RESET_HOLD_RESP = 0x007, /* 63:12: not 0 when woken by SIPI */
+	GHCB_MSR_PREF_GPA_REQ = 0x010,
+	GHCB_MSR_PREF_GPA_RESP = 0x011,     /* 63:12: GHCB_MSR_NO_GPA: no preference */
+	GHCB_MSR_REG_GPA_REQ = 0x012,
+	GHCB_MSR_REG_GPA_RESP = 0x013,      /* 63:12: the GFN, or GHCB_MSR_NO_GPA on error */
+	GHCB_MSR_PSC_REQ = 0x014,
+	GHCB_MSR_PSC_RESP = 0x015,          /* 63:32: error code, 0 is success; 31:12 zero */
+	GHCB_MSR_RUN_VMPL_REQ = 0x016,      /* 39:32: VMPL */
+	GHCB_MSR_RUN_VMPL_RESP = 0x017,     /* 63:32: error code, 0 is success */
+	GHCB_MSR_UNREG_GPA_REQ = 0x018,
+	GHCB_MSR_UNREG_GPA_RESP = 0x019,
+	GHCB_MSR_HV_FEATURES_REQ = 0x080,
+	GHCB_MSR_HV_FEATURES_RESP = 0x081,  /* 63:12: HV_FEATURE_* */
+	GHCB_MSR_TERM_REQ = 0x100,          /* 15:12 reason code set, 23:16 reason code */
+};
+
+#define GHCB_MSR_NO_GPA            0xFFFFFFFFFFFFFull /* 52 ones, in 63:12 */
+#define GHCB_MSR_DATA_SHIFT        12
+
+/* 001 SEV information: 63:48 maximum, 47:32 minimum protocol version, 31:24 C-bit. */
+#define GHCB_MSR_SEV_INFO_MAX_SHIFT  48
+#define GHCB_MSR_SEV_INFO_MIN_SHIFT  32
+#define GHCB_MSR_SEV_INFO_CBIT_SHIFT 24
+
+/* 004 CPUID: 63:32 function, 31:30 register; 005: 63:32 value, 31:30 register. */
+#define GHCB_MSR_CPUID_VALUE_SHIFT 32
+#define GHCB_MSR_CPUID_REG_SHIFT   30
+enum ghcb_cpuid_register { GHCB_CPUID_EAX = 0, GHCB_CPUID_EBX = 1, GHCB_CPUID_ECX = 2, GHCB_CPUID_EDX = 3 };
+
+/* 014 page state change: 55:52 operation, 51:12 GFN. */
+#define GHCB_MSR_PSC_OP_SHIFT    52
+#define GHCB_MSR_PSC_GFN_MASK    0x000FFFFFFFFFF000ull
+#define GHCB_MSR_ERROR_SHIFT     32 /* 015 and 017: error code */
+
+/* 016 run VMPL. */
+#define GHCB_MSR_RUN_VMPL_SHIFT  32
+
+/* 100 termination. */
+#define GHCB_MSR_TERM_SET_SHIFT    12 /* 15:12 */
+#define GHCB_MSR_TERM_REASON_SHIFT 16 /* 23:16 */
+enum ghcb_term_set {
+	GHCB_TERM_SET_GENERAL = 0,
+	GHCB_TERM_SET_LINUX = 1, /* Linux's own reasons */
+	GHCB_TERM_SET_SVSM = 7,  /* this project's SVSM; the specification leaves sets to their users */
+};
+enum ghcb_term_reason { /* set 0 (table 4) */
+	GHCB_TERM_GENERAL = 0,
+	GHCB_TERM_PROTOCOL = 1,     /* GHCB protocol range not supported */
+	GHCB_TERM_NO_SNP_SUPPORT = 2, /* SNP features not supported */
+};
+
+/* GHCB page (table 3): offsets in bytes. The save area follows the VMSA. */
+#define GHCB_CPL          0x0CB /* u8 */
+#define GHCB_XSS          0x140
+#define GHCB_DR7          0x160
+#define GHCB_RIP          0x178
+#define GHCB_RSP          0x1D8
+#define GHCB_RAX          0x1F8
+#define GHCB_RCX          0x308
+#define GHCB_RDX          0x310
+#define GHCB_RBX          0x318
+#define GHCB_RBP          0x328
+#define GHCB_RSI          0x330
+#define GHCB_RDI          0x338
+#define GHCB_R8           0x340
+#define GHCB_R9           0x348
+#define GHCB_R10          0x350
+#define GHCB_R11          0x358
+#define GHCB_R12          0x360
+#define GHCB_R13          0x368
+#define GHCB_R14          0x370
+#define GHCB_R15          0x378
+#define GHCB_SW_EXITCODE  0x390
+#define GHCB_SW_EXITINFO1 0x398
+#define GHCB_SW_EXITINFO2 0x3A0
+#define GHCB_SW_SCRATCH   0x3A8
+#define GHCB_XCR0         0x3E8
+#define GHCB_VALID_BITMAP 0x3F0 /* 16 bytes: bit n is the quadword at 8 * n */
+#define GHCB_VALID_BITMAP_SIZE 16
+#define GHCB_X87_STATE_GPA 0x400
+#define GHCB_SHARED_BUFFER 0x800
+#define GHCB_SHARED_BUFFER_SIZE 0x7F0 /* to FEF */
+#define GHCB_PROTOCOL_VERSION 0xFFA /* u16 */
+#define GHCB_USAGE            0xFFC /* u32 */
+
+#define GHCB_USAGE_STANDARD 0u
+#define GHCB_VERSION_MIN    1u
+#define GHCB_VERSION_SNP    2u /* the first with SNP */
+
+/* Bit number of a save area offset in the valid bitmap. */
+#define GHCB_VALID_BIT(offset) ((offset) / 8)
+
+/* NAE events: SW_EXITCODE (tables 5 and 7). Up to 403 they are SVM exit codes. */
+enum nae_code {
+	NAE_DR7_READ = 0x027,
+	NAE_DR7_WRITE = 0x037,
+	NAE_EXCEPTION_AC = 0x051,
+	NAE_RDTSC = 0x06E,
+	NAE_RDPMC = 0x06F,
+	NAE_CPUID = 0x072,
+	NAE_INVD = 0x076,
+	NAE_IOIO = 0x07B,
+	NAE_MSR = 0x07C,
+	NAE_SHUTDOWN = 0x07F,
+	NAE_VMMCALL = 0x081,
+	NAE_RDTSCP = 0x087,
+	NAE_WBINVD = 0x089,
+	NAE_MONITOR = 0x08A,
+	NAE_MWAIT = 0x08B,
+	NAE_NPF = 0x400,
+	NAE_MMIO_READ = 0x80000001,
+	NAE_MMIO_WRITE = 0x80000002,
+	NAE_NMI_COMPLETE = 0x80000003,
+	NAE_AP_RESET_HOLD = 0x80000004,
+	NAE_AP_JUMP_TABLE = 0x80000005,
+	NAE_PSC = 0x80000010,
+	NAE_GUEST_REQUEST = 0x80000011,
+	NAE_EXTENDED_GUEST_REQUEST = 0x80000012,
+	NAE_AP_CREATION = 0x80000013,
+	NAE_HV_DOORBELL = 0x80000014,
+	NAE_HV_IPI = 0x80000015,
+	NAE_HV_TIMER = 0x80000016, /* UNVERIFIED: the gap it would fill */
+	NAE_APIC_IDS = 0x80000017,
+	NAE_RUN_VMPL = 0x80000018,
+	NAE_SECURE_AVIC = 0x8000001A,
+	NAE_CONFIGURE_INJECTION = 0x8000001B, /* COCONUT: configure interrupt injection */
+	NAE_DISABLE_ALTERNATE_INJECTION = 0x8000001C, /* COCONUT: info1 = vmpl<<16 | tpr<<8 | shadow<<1 | if */
+	NAE_SPECIFIC_EOI = 0x8000001D, /* COCONUT: info1 = vmpl<<16 | vector */
+	NAE_HV_FEATURES = 0x8000FFFD,
+	NAE_TERMINATE = 0x8000FFFE, /* info1: reason set; info2: reason code */
+	NAE_UNSUPPORTED = 0x8000FFFF, /* info1: the #VC error code; info2: EXITINFO2 of it */
+};
+
+/* SW_EXITINFO1 31:0 after the VMGEXIT (section 4, table 6). */
+enum nae_result {
+	NAE_RESULT_OK = 0,
+	NAE_RESULT_EXCEPTION = 1, /* SW_EXITINFO2 is an EVENTINJ value */
+	NAE_RESULT_MALFORMED = 2, /* SW_EXITINFO2 is enum nae_malformed */
+};
+enum nae_malformed {
+	NAE_ERR_NOT_REGISTERED = 1,
+	NAE_ERR_INVALID_USAGE = 2,
+	NAE_ERR_INVALID_SCRATCH = 3,
+	NAE_ERR_MISSING_INPUT = 4,
+	NAE_ERR_INVALID_INPUT = 5,
+	NAE_ERR_INVALID_EVENT = 6,
+};
+#define NAE_EVENTINJ_GP 0x80000B0Dull /* valid, error code valid, exception, vector 13 */
+#define NAE_EVENTINJ_UD 0x80000306ull /* valid, exception, vector 6 */
+
+/* IOIO: SW_EXITINFO1 as SVM's EXITINFO1 (APM vol. 2, 15.10.2). */
+#define NAE_IOIO_IN         BIT(0)
+#define NAE_IOIO_STRING     BIT(2)
+#define NAE_IOIO_REP        BIT(3)
+#define NAE_IOIO_SIZE_8     BIT(4)
+#define NAE_IOIO_SIZE_16    BIT(5)
+#define NAE_IOIO_SIZE_32    BIT(6)
+#define NAE_IOIO_ADDRESS_16 BIT(7)
+#define NAE_IOIO_ADDRESS_32 BIT(8)
+#define NAE_IOIO_ADDRESS_64 BIT(9)
+#define NAE_IOIO_SEG_SHIFT  10 /* 12:10 */
+#define NAE_IOIO_PORT_SHIFT 16 /* 31:16 */
+
+/* MSR: SW_EXITINFO1. */
+#define NAE_MSR_READ  0u
+#define NAE_MSR_WRITE 1u
+
+/* AP jump table: SW_EXITINFO1. */
+#define NAE_AP_JUMP_TABLE_SET 0u
+#define NAE_AP_JUMP_TABLE_GET 1u
+
+/* Page state change (4.1.6): a header and entries in the shared buffer, SW_SCRATCH points at it. */
+struct nae_psc_header {
+	u16 current;
+	u16 end;
+	u32 reserved;
+};
+#define NAE_PSC_ENTRIES          253
+#define NAE_PSC_CURRENT_MASK     0xFFFull             /* 11:0: 4 KiB pages of a 2 MiB entry that are done */
+#define NAE_PSC_GFN_MASK         0x000FFFFFFFFFF000ull /* 51:12 */
+#define NAE_PSC_OP_SHIFT         52                   /* 55:52 */
+#define NAE_PSC_2M               BIT(56)
+enum nae_psc_op {
+	NAE_PSC_PRIVATE = 1,
+	NAE_PSC_SHARED = 2,
+	NAE_PSC_PSMASH = 3,
+	NAE_PSC_UNSMASH = 4,
+};
+/* SW_EXITINFO2 after it: 0 success. */
+#define NAE_PSC_ERR_HEADER  0x0000000100000001ull
+#define NAE_PSC_ERR_ENTRY   0x0000000100000002ull
+#define NAE_PSC_ERR_GENERIC 0x0000010000000000ull
+
+/* AP creation (4.1.9): SW_EXITINFO1 15:0 operation, 19:16 VMPL, 63:32 APIC ID; SW_EXITINFO2 VMSA GPA; RAX SEV_FEATURES. */
+enum nae_ap_op {
+	NAE_AP_CREATE_ON_INIT = 0,
+	NAE_AP_CREATE = 1,
+	NAE_AP_DESTROY = 2,
+};
+#define NAE_AP_OP_MASK       0xFFFFull
+#define NAE_AP_VMPL_SHIFT    16
+#define NAE_AP_VMPL_MASK     0xFull
+#define NAE_AP_APIC_ID_SHIFT 32
+
+/* #HV doorbell (4.1.10): SW_EXITINFO1; the GPA is SW_EXITINFO2. */
+enum nae_doorbell_op {
+	NAE_DOORBELL_GET_PREFERRED = 0,
+	NAE_DOORBELL_SET = 1,
+	NAE_DOORBELL_QUERY = 2,
+	NAE_DOORBELL_CLEAR = 3,
+};
+
+/* #HV doorbell page (COCONUT kernel/src/sev/hv_doorbell.rs). */
+#define GHCB_DOORBELL_VECTOR       0 /* u8 */
+#define GHCB_DOORBELL_FLAGS        1 /* u8 */
+#define GHCB_DOORBELL_NO_EOI       2 /* u8 */
+#define GHCB_DOORBELL_VMPL_EVENTS  3 /* u8: bit n is VMPL n */
+#define GHCB_DOORBELL_FLAG_NMI     0x01u
+#define GHCB_DOORBELL_FLAG_MC      0x02u
+#define GHCB_DOORBELL_FLAG_NO_FURTHER_SIGNAL 0x80u
+#define GHCB_DOORBELL_VMPL         64 /* first of three entries, VMPL1 to VMPL3 */
+#define GHCB_DOORBELL_VMPL_SIZE    64 /* u32 status, u32 IRR[7], u32 ISR[8] */
+
+/* Hypervisor features: bit of the 64-bit value (MSR protocol 081, NAE 8000FFFD). */
+#define HV_FEATURE_SNP                 BIT(0)
+#define HV_FEATURE_AP_CREATION         BIT(1)
+#define HV_FEATURE_RESTRICTED_INJECTION BIT(2)
+#define HV_FEATURE_RESTRICTED_INJECTION_TIMER BIT(3) /* the #HV timer; needs bits 0-2 */
+#define HV_FEATURE_APIC_ID_LIST        BIT(4)
+#define HV_FEATURE_MULTI_VMPL          BIT(5)
+#define HV_FEATURE_PSC                 BIT(6)
+#define HV_FEATURE_TIO                 BIT(7)
+#define HV_FEATURE_UNREGISTER          BIT(8)
+#define HV_FEATURE_ALTERNATE_INJECTION BIT(9) /* older COCONUT sources: bit 7 */
+
+_Static_assert(GHCB_SHARED_BUFFER + GHCB_SHARED_BUFFER_SIZE == 0xFF0, "the shared buffer ends at FEF");
+_Static_assert(sizeof(struct nae_psc_header) + NAE_PSC_ENTRIES * 8 == GHCB_SHARED_BUFFER_SIZE, "PSC fills the buffer");
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Entry from the host (see svsm_boot.h for the state) and exception stubs.
+ */
+#include "layout.h"
+
+	.section .text.entry, "ax", @progbits
+	.code64
+
+/* RDI = GPA of struct svsm_boot. The stack moves to vCPU 0's area, so that RSP names the vCPU. */
+	.globl svsm_start
+	.type svsm_start, @function
+svsm_start:
+	cli
+	cld
+	lea vcpu_areas(%rip), %rsp
+	add $VCPU_STACK_TOP, %rsp
+	xor %ebp, %ebp
+	call svsm_main
+	ud2
+	.size svsm_start, . - svsm_start
+
+/*
+ * One stub a vector, TRAP_STUB_SIZE bytes apart; trap_init() computes their addresses.
+ * Each leaves: error code (0 where the CPU pushes none), vector on top.
+ */
+	.text
+	.balign TRAP_STUB_SIZE
+	.globl trap_stubs
+trap_stubs:
+	.set vector, 0
+	.rept TRAP_VECTORS
+	.balign TRAP_STUB_SIZE
+	/* Vectors with an error code: 8, 10-14, 17, 21, 29, 30 (APM vol. 2, table 8-1) */
+	.if ((1 << vector) & 0x60227D00) == 0
+	push $0
+	.endif
+	push $vector
+	jmp trap_common
+	.set vector, vector + 1
+	.endr
+
+/* Builds struct trap_frame (trap.h) and calls trap_handle(frame). */
+trap_common:
+	push %rax
+	push %rbx
+	push %rcx
+	push %rdx
+	push %rsi
+	push %rdi
+	push %rbp
+	push %r8
+	push %r9
+	push %r10
+	push %r11
+	push %r12
+	push %r13
+	push %r14
+	push %r15
+	cld
+	mov %rsp, %rdi
+	mov %rsp, %rbp
+	and $-16, %rsp
+	call trap_handle
+	mov %rbp, %rsp
+	pop %r15
+	pop %r14
+	pop %r13
+	pop %r12
+	pop %r11
+	pop %r10
+	pop %r9
+	pop %r8
+	pop %rbp
+	pop %rdi
+	pop %rsi
+	pop %rdx
+	pop %rcx
+	pop %rbx
+	pop %rax
+	add $16, %rsp /* vector, error code */
+	iretq
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Calls of the hypervisor: GHCB MSR protocol and NAE events.
+ */
+#ifndef SVSM_GHCB_CALL_H
+#define SVSM_GHCB_CALL_H
+
+#include "ghcb.h"
+#include "vcpu.h"
+
+/* Reason codes of set GHCB_TERM_SET_SVSM. */
+enum svsm_termination {
+	SVSM_TERM_EXCEPTION = 1,   /* an exception; the console says which */
+	SVSM_TERM_BOOT_BLOCK = 2,  /* the boot block contradicts itself */
+	SVSM_TERM_NO_SNP = 3,      /* SEV_STATUS has no SNP at VMPL0 */
+	SVSM_TERM_GHCB = 4,        /* the GHCB could not be set up */
+	SVSM_TERM_FEATURE = 5,     /* a hypervisor feature is missing */
+	SVSM_TERM_GUEST_MEMORY = 6, /* the guest's pages could not be handed over */
+	SVSM_TERM_VMSA = 7,        /* the guest's VMSA was refused */
+	SVSM_TERM_RUN = 8,         /* the guest's VMPL cannot be run */
+};
+
+/* One exchange of the MSR protocol: the value of MSR C0010130 after the VMGEXIT. */
+u64 ghcb_msr_call(u64 request);
+
+_Noreturn void ghcb_terminate(enum svsm_termination reason);
+
+/* Protocol version both sides speak; 0: none fits. *cbit is the hypervisor's C-bit position. */
+u16 ghcb_negotiate(u32 *cbit);
+
+/* HV_FEATURE_*. */
+u64 ghcb_hv_features(void);
+
+/* Shares the vCPU's GHCB page and registers it; false when the hypervisor or the RMP refuses. */
+bool ghcb_init(struct vcpu *vcpu);
+
+/* One NAE event; RAX and the scratch address are passed only when asked for. */
+struct nae_event {
+	u64 code; /* enum nae_code */
+	u64 info1;
+	u64 info2;
+	bool has_rax;
+	u64 rax; /* in and out */
+	bool has_scratch;
+	u64 scratch; /* GPA, shared */
+};
+
+/* True when the hypervisor answered without an error. */
+bool ghcb_call(struct vcpu *vcpu, struct nae_event *event);
+
+/* Runs the guest's VMPL on this vCPU until the hypervisor comes back; the error code, 0 is success. */
+u32 ghcb_run_vmpl(u32 vmpl);
+
+/* Makes `vmsa_gpa` the VMSA of a VMPL of the vCPU with `apic_id`, at once. */
+bool ghcb_create_vmsa(struct vcpu *vcpu, u32 apic_id, u32 vmpl, u64 vmsa_gpa, u64 sev_features);
+
+#endif

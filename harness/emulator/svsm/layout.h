@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sizes that C and assembly share.
+ */
+#ifndef SVSM_LAYOUT_H
+#define SVSM_LAYOUT_H
+
+/* struct vcpu_area (vcpu.h): its size is its alignment, so RSP & ~(size - 1) is the vCPU. */
+#define VCPU_AREA_SIZE 0x4000
+#define VCPU_STACK_TOP 0x2000 /* the first two pages: struct vcpu, then the stack down from here */
+#define VCPU_GHCB_OFFSET 0x2000
+#define VCPU_VMSA_OFFSET 0x3000
+
+#define TRAP_VECTORS   32
+#define TRAP_STUB_SIZE 16
+
+#endif

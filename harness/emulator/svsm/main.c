@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Start of the reference SVSM: from the host's entry to the guest's first instruction.
+ */
+#include "console.h"
+#include "ghcb_call.h"
+#include "hardware.h"
+#include "rmp.h"
+#include "run.h"
+#include "sev.h"
+#include "svsm.h"
+#include "trap.h"
+#include "vmsa_reset.h"
+#include "x86.h"
+
+#define SVSM_VERSION "1"
+
+struct vcpu_area vcpu_areas[SVSM_VCPUS_MAX];
+static struct svsm svsm;
+
+_Noreturn void svsm_main(const struct svsm_boot *boot);
+
+struct feature_name {
+	u64 mask;
+	char name[24]; /* an array, not a pointer: see svsm.ld */
+};
+
+/* Prints what is missing; true when nothing is. */
+static bool check_hv_features(struct vcpu *vcpu)
+{
+	static const struct feature_name always[] = {
+		{ HV_FEATURE_SNP, "SNP (0)" },
+		{ HV_FEATURE_AP_CREATION, "AP creation (1)" },
+		{ HV_FEATURE_MULTI_VMPL, "multiple VMPLs (5)" },
+	};
+	bool complete = true;
+
+	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++) {
+		if (svsm.hv_features & always[i].mask)
+			continue;
+		console_line(vcpu, "SVSM: the hypervisor lacks GHCB feature %s: set it in the platform's hypervisor features",
+			     always[i].name);
+		complete = false;
+	}
+	if ((svsm.boot.guest_features & SEV_FEATURES_ALTERNATE_INJECTION) &&
+	    !(svsm.hv_features & HV_FEATURE_ALTERNATE_INJECTION)) {
+		console_line(vcpu, "SVSM: Alternate Injection required but not available: set hypervisor feature bit 9, "
+			     "or configure the guest without it");
+		complete = false;
+	}
+	return complete;
+}
+
+static bool boot_block_sound(const struct svsm_boot *boot)
+{
+	/* The image sits at the start of the SVSM's memory: a vCPU area's address tells where. */
+	u64 areas = (u64)vcpu_areas;
+
+	return memory_map_init(&svsm.memory, boot) && areas > boot->base &&
+	       areas + sizeof(vcpu_areas) <= boot->base + boot->memory_size && boot->guest_vmpl >= 1 &&
+	       boot->guest_vmpl <= 3 && boot->vcpus >= 1 && boot->vcpus <= SVSM_VCPUS_MAX &&
+	       boot->console_port <= UINT16_MAX - 7 && (boot->caa_gpa & 7) == 0 &&
+	       memory_is_guest(&svsm.memory, boot->caa_gpa, SVSM_CAA_HEADER_SIZE);
+}
+
+/* The pages that were validated at launch: the firmware runs in them. */
+static void grant_launch_pages(struct vcpu *vcpu)
+{
+	for (u32 i = 0; i < svsm.boot.regions; i++) {
+		const struct svsm_region *region = &svsm.boot.region[i];
+		u32 result = rmp_grant_range(region->gpa, region->size, svsm.boot.guest_vmpl);
+
+		if (result != SEV_SUCCESS) {
+			console_line(vcpu, "SVSM: RMPADJUST of launch pages %lx, %lx bytes, for VMPL%u failed: %x", region->gpa,
+				     region->size, svsm.boot.guest_vmpl, result);
+			ghcb_terminate(SVSM_TERM_GUEST_MEMORY);
+		}
+	}
+}
+
+/* The guest's vCPU 0, as after reset, registered with the hypervisor. */
+static void create_launch_vmsa(struct vcpu *vcpu)
+{
+	struct vmsa *vmsa = &vcpu_areas[vcpu->index].vmsa;
+	u64 gpa = (u64)vmsa; /* VA = GPA */
+	u32 result;
+
+	vmsa_reset(vmsa, (u8)svsm.boot.guest_vmpl, svsm.boot.guest_features, svsm.boot.cpuid_signature);
+	result = rmp_set_vmsa(gpa, svsm.boot.guest_vmpl);
+	if (result != SEV_SUCCESS) {
+		console_line(vcpu, "SVSM: RMPADJUST of the guest's VMSA %lx failed: %x", gpa, result);
+		ghcb_terminate(SVSM_TERM_VMSA);
+	}
+	if (!ghcb_create_vmsa(vcpu, vcpu->apic_id, svsm.boot.guest_vmpl, gpa, svsm.boot.guest_features)) {
+		console_line(vcpu, "SVSM: the hypervisor refused the guest's VMSA %lx for VMPL%u (AP creation NAE event)", gpa,
+			     svsm.boot.guest_vmpl);
+		ghcb_terminate(SVSM_TERM_VMSA);
+	}
+	if (!guest_write64(svsm.boot.caa_gpa, 0)) {
+		console_line(vcpu, "SVSM: the guest's calling area %lx is not validated", svsm.boot.caa_gpa);
+		ghcb_terminate(SVSM_TERM_GUEST_MEMORY);
+	}
+	vcpu->vmsa_gpa = gpa;
+	vcpu->caa_gpa = svsm.boot.caa_gpa;
+	registry_add(&svsm.vmsas,
+		     (struct vmsa_entry){ .vmsa_gpa = gpa, .caa_gpa = vcpu->caa_gpa, .vcpu = vcpu->index });
+}
+
+static void print_banner(struct vcpu *vcpu)
+{
+	const struct svsm_boot *boot = &svsm.boot;
+
+	console_line(vcpu, "SVSM: reference SVSM %s at %lx, %lu KiB; GHCB version %u, C-bit %u, SEV_STATUS %lx, "
+		     "hypervisor features %lx", SVSM_VERSION, boot->base, boot->memory_size / 1024, svsm.ghcb_version,
+		     boot->cbit, svsm.sev_status, svsm.hv_features);
+	console_line(vcpu, "SVSM: guest at VMPL%u, %u vCPU, SEV_FEATURES %lx%s, RAM %lu + %lu MiB, calling area %lx",
+		     boot->guest_vmpl, boot->vcpus, boot->guest_features,
+		     boot->guest_features & SEV_FEATURES_ALTERNATE_INJECTION ? " (Alternate Injection)" : "",
+		     boot->ram_low >> 20, boot->ram_high >> 20, boot->caa_gpa);
+}
+
+_Noreturn void svsm_main(const struct svsm_boot *boot)
+{
+	struct vcpu *vcpu = &vcpu_areas[0].vcpu;
+	u32 cbit = 0;
+
+	*vcpu = (struct vcpu){ .svsm = &svsm, .online = true };
+	svsm.boot = *boot;
+	trap_init();
+
+	/* Without a GHCB there is no console yet: these end with a reason code only. */
+	if (!boot_block_sound(&svsm.boot))
+		ghcb_terminate(SVSM_TERM_BOOT_BLOCK);
+	svsm.vcpus = svsm.boot.vcpus;
+	svsm.sev_status = rdmsr(SEV_MSR_STATUS);
+	if (!(svsm.sev_status & SEV_STATUS_SNP))
+		ghcb_terminate(SVSM_TERM_NO_SNP);
+	svsm.ghcb_version = ghcb_negotiate(&cbit);
+	if (svsm.ghcb_version == 0 || cbit != svsm.boot.cbit || !ghcb_init(vcpu) || !console_init(vcpu))
+		ghcb_terminate(SVSM_TERM_GHCB);
+	svsm.hv_features = ghcb_hv_features();
+
+	print_banner(vcpu);
+	if (!check_hv_features(vcpu))
+		ghcb_terminate(SVSM_TERM_FEATURE);
+	grant_launch_pages(vcpu);
+	create_launch_vmsa(vcpu);
+	console_line(vcpu, "SVSM: %u launch regions handed to the guest, VMSA %lx; it starts", svsm.boot.regions,
+		     vcpu->vmsa_gpa);
+	run_guest(vcpu);
+}

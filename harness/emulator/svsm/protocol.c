@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "protocol.h"
+
+/* A switch, not an array: pointers in static data would need relocations (svsm.ld). */
+bool protocol_find(const struct vcpu *vcpu, u32 number, struct protocol *protocol)
+{
+	(void)vcpu; /* whether there is an APIC protocol will depend on it */
+	switch (number) {
+	case SVSM_PROTOCOL_CORE:
+		*protocol = (struct protocol){
+			.version_min = SVSM_CORE_VERSION_MIN,
+			.version_max = SVSM_CORE_VERSION_MAX,
+			.request = protocol_core_request,
+		};
+		return true;
+	default:
+		return false;
+	}
+}
+
+u64 protocol_dispatch(struct vcpu *vcpu, struct svsm_request *request)
+{
+	struct protocol protocol;
+
+	if (!protocol_find(vcpu, request->protocol, &protocol))
+		return SVSM_ERR_UNSUPPORTED_PROTOCOL;
+	return protocol.request(vcpu, request);
+}

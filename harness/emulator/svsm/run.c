@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The request loop (COCONUT kernel/src/requests.rs): run the guest's VMPL; when it came back by
+ * VMGEXIT with a call pending, serve the call from its VMSA; run it again.
+ */
+#include "run.h"
+
+#include "console.h"
+#include "ghcb_call.h"
+#include "hardware.h"
+#include "protocol.h"
+
+#define REFUSALS_SHOWN 32 /* a guest may probe; the console is slow */
+
+/* Takes the call from the calling area: pending becomes 0 before it is served, so a call is served once. */
+static bool take_call(struct vcpu *vcpu)
+{
+	u64 header;
+
+	if (!guest_read64(vcpu->caa_gpa, &header) || (u8)header == 0)
+		return false;
+	return guest_write8(vcpu->caa_gpa + SVSM_CAA_CALL_PENDING, 0);
+}
+
+static void serve_call(struct vcpu *vcpu, struct vmsa *vmsa)
+{
+	struct svsm_request request = {
+		.protocol = (u32)(vmsa->rax >> 32),
+		.call = (u32)vmsa->rax,
+		.rcx = vmsa->rcx,
+		.rdx = vmsa->rdx,
+		.r8 = vmsa->r8,
+		.sev_features = vmsa->sev_features,
+	};
+	u64 result = protocol_dispatch(vcpu, &request);
+
+	if (result != SVSM_SUCCESS && ++vcpu->refusals <= REFUSALS_SHOWN)
+		console_line(vcpu, "SVSM: vCPU %u: protocol %u call %u refused with %lx: RCX %lx RDX %lx R8 %lx, RIP %lx%s",
+			     vcpu->index, request.protocol, request.call, result, vmsa->rcx, vmsa->rdx, vmsa->r8,
+			     vmsa->rip, vcpu->refusals == REFUSALS_SHOWN ? " (the last one shown)" : "");
+	vmsa->rax = result;
+	vmsa->rcx = request.rcx;
+	vmsa->rdx = request.rdx;
+	vmsa->r8 = request.r8;
+}
+
+_Noreturn void run_guest(struct vcpu *vcpu)
+{
+	for (;;) {
+		struct vmsa *vmsa = guest_vmsa(vcpu->vmsa_gpa);
+		u32 error;
+
+		/* An exit code left from before would look like a new VMGEXIT. */
+		vmsa->guest_exit_code = VMSA_EXIT_INVALID;
+		vmsa_enable(vmsa);
+		error = ghcb_run_vmpl(vcpu->svsm->boot.guest_vmpl);
+		if (error != 0) {
+			console_line(vcpu, "SVSM: the hypervisor cannot run VMPL%u: error %x; look for VMSA and RUN_VMPL "
+				     "records of the host", vcpu->svsm->boot.guest_vmpl, error);
+			ghcb_terminate(SVSM_TERM_RUN);
+		}
+		/* Nobody enters the VMSA while it changes. */
+		vmsa_disable(vmsa);
+		if (*(volatile u64 *)&vmsa->guest_exit_code == VMSA_EXIT_VMGEXIT && take_call(vcpu))
+			serve_call(vcpu, vmsa);
+	}
+}

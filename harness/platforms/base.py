@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a platform is, and what it is asked to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from harness.apic.access import Phase
+from harness.check import Check
+from harness.errors import HarnessError, UsageError
+
+if TYPE_CHECKING:
+    from harness.apic.timeline import Timeline
+    from harness.svsm.config import SvsmConfig
+    from harness.vm.rundir import RunDirectory
+
+#: Where a run ends: when the phase is over, or at the firmware's prompt (or the message that there is nothing to boot).
+Until = Phase | Literal["shell"]
+#: Names that --until takes.
+UNTIL_NAMES: dict[str, Until] = {
+    "sec": Phase.SEC,
+    "pei": Phase.PEI,
+    "dxe": Phase.DXE,
+    "bds": Phase.BDS,
+    "shell": "shell",
+}
+DEFAULT_TIMEOUT_S = 120.0
+#: Guest RAM where nothing else is said.
+DEFAULT_MEMORY_MIB = 512
+#: OVMF's own minimum with its default memory map, and what one run may take of the machine.
+MEMORY_MIB = (128, 1 << 18)
+MAX_VCPUS = 255
+
+#: Told what is known while a run goes on, about 4 times a second: phase, accesses, #VMEXITs (None if not counted).
+Progress = Callable[[Phase, int, int | None], None]
+
+
+def _default_config() -> SvsmConfig:
+    from harness.svsm.config import SvsmConfig
+
+    return SvsmConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What to run. firmware: the image's path. until: a phase, "shell", or a phase's name in small letters.
+
+    memory_mib: guest RAM, None for the default. timeout_s: seconds of wall time. qemu: the QEMU's path, None to look
+    for one. extra_args: appended to QEMU's arguments. icount: TCG counts instructions, so that a boot repeats exactly.
+    Raises UsageError for values that cannot be.
+    """
+
+    firmware: Path
+    vcpus: int = 1
+    memory_mib: int | None = None
+    svsm: SvsmConfig = field(default_factory=_default_config)
+    until: Until | str = Phase.SEC
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    qemu: Path | None = None
+    extra_args: tuple[str, ...] = ()
+    icount: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.vcpus <= MAX_VCPUS:
+            raise UsageError(f"{self.vcpus} vCPUs cannot be run", f"give 1 to {MAX_VCPUS}")
+        if self.memory_mib is not None and not MEMORY_MIB[0] <= self.memory_mib <= MEMORY_MIB[1]:
+            raise UsageError(f"{self.memory_mib} MiB of memory cannot be run", "give {} to {}".format(*MEMORY_MIB))
+        if not 0 < self.timeout_s < float("inf"):
+            raise UsageError(f"a timeout of {self.timeout_s} s is none", "give a positive number of seconds")
+        if not isinstance(self.until, Phase) and self.until not in UNTIL_NAMES:
+            raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {', '.join(UNTIL_NAMES)}")
+
+    @property
+    def goal(self) -> Until:
+        """`until` without names."""
+        return self.until if isinstance(self.until, Phase) else UNTIL_NAMES[self.until]
+
+    @property
+    def memory(self) -> int:
+        """Guest RAM in bytes."""
+        return (self.memory_mib or DEFAULT_MEMORY_MIB) << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What came of a run: always a timeline, however it ended.
+
+    error: what broke the run (QEMU died, the host's log is damaged); None when the run ended by itself or timed out,
+    which the timeline's gaps tell. interrupt: the user ended it. qemu: version and path.
+    """
+
+    timeline: Timeline
+    error: HarnessError | None = None
+    interrupt: KeyboardInterrupt | None = None
+    qemu: str = ""
+
+
+class Platform(Protocol):
+    """A way of running a guest. name: as in --platform."""
+
+    name: str
+
+    def probe(self) -> list[Check]:
+        """What it needs of this machine, and whether that is there. Starts nothing but `-version`."""
+        ...
+
+    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+        """Run the guest to spec.until. Raises HarnessError if it could not be started."""
+        ...

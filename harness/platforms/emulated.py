@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The emulated SNP host: the firmware as an SEV-SNP guest under an SVSM, inside QEMU TCG."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from harness.check import Check, CheckStatus
+from harness.errors import HarnessError, UsageError
+from harness.firmware.image import FirmwareImage
+from harness.platforms import rom
+from harness.platforms.base import Progress, RunOutcome, RunSpec
+from harness.platforms.common import machine_arguments, qemu_check
+from harness.platforms.host_config import APIC, SECTIONS, HostConfig, vc_exits
+from harness.platforms.memory import DIMM_SLOTS, SVSM_MEMORY, MemoryMap, memory_map
+from harness.vm import rundir
+from harness.vm.machine import Machine, descriptor_path, memory_file
+from harness.vm.qemu import QemuBinary
+from harness.vm.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from harness.platforms.host_witness import HostWitness
+
+#: One byte written here wakes the harness. No device of q35 is there: it lies between COM4 and the ACPI block at 600.
+DOORBELL_PORT = 0x5E8
+#: COM3: the SVSM's console, hidden from the guest by the host.
+SVSM_CONSOLE_PORT = 0x3E8
+SVSM_CONSOLE_IRQ = 4
+#: QEMU's physical address bits: the C-bit must lie below. EPYC-v3 is the newest AMD model that QEMU 7.2 has.
+CPU = "EPYC-v3,phys-bits=52,+la57"
+#: The host's own limit (harness/emulator/host/host.h, HOST_MAX_VCPUS).
+MAX_VCPUS = 1
+
+
+class EmulatedPlatform:
+    """See harness/emulator: the hardware's and the hypervisor's part of SEV-SNP, as firmware of a stock QEMU."""
+
+    name = "emulated"
+
+    def probe(self) -> list[Check]:
+        """A QEMU, and the built images of host and SVSM."""
+        checks = [qemu_check()]
+        for name, read in (("emulated SNP host", rom.read_host), ("reference SVSM", rom.read_svsm)):
+            try:
+                checks.append(Check(name, CheckStatus.OK, f"{len(read()) >> 10} KiB"))
+            except HarnessError as error:
+                checks.append(Check(name, CheckStatus.MISSING, error.message, error.hint))
+        return checks
+
+    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+        """See Platform.run."""
+        binary = QemuBinary.locate(spec.qemu)
+        firmware = FirmwareImage.open(spec.firmware)
+        check_fits(spec, firmware)
+        memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
+        image = directory.file(rundir.ROM)
+        image.write_bytes(build_rom(spec, firmware, memory))
+        with contextlib.ExitStack() as stack:
+            ring = memory_file("snp-host-log", memory.ring_file_size)
+            stack.callback(os.close, ring)
+            machine = stack.enter_context(
+                Machine(
+                    binary,
+                    _arguments(spec, memory, str(image), descriptor_path(ring)),
+                    directory,
+                    consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM},
+                    channels=["doorbell"],
+                    pass_fds=[ring],
+                    stand_ins={descriptor_path(ring): "host-ring.bin", str(image): rundir.ROM},
+                )
+            )
+            # QEMU boots from here on: what is only needed now is imported now.
+            from harness.platforms.host_witness import HostWitness
+
+            witness = HostWitness(ring, memory.ring_file_size, firmware, spec, directory)
+            stack.callback(witness.close)
+            return _observe(machine, spec, witness, progress)
+
+
+def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
+    """Refuse before QEMU starts what cannot run. Raises UsageError."""
+    if spec.vcpus > MAX_VCPUS:
+        raise UsageError(f"the emulated SNP host runs {MAX_VCPUS} vCPU, not {spec.vcpus}", "leave out --vcpus")
+    if not spec.svsm.guest.sev:
+        return
+    metadata = firmware.metadata
+    if metadata is None:
+        raise UsageError(
+            f"firmware {firmware.path} has no SEV metadata: it cannot be launched as an SEV-SNP guest",
+            "use an OVMF with SEV support, or --svsm-config plain for a guest without SEV",
+        )
+    if spec.svsm.present and not metadata.has_svsm_caa:
+        raise UsageError(
+            f"firmware {firmware.path} has no SVSM CAA section in its SEV metadata (edk2 before 2024)",
+            "use --svsm-config no-svsm, or a newer OVMF such as debian:trixie",
+        )
+    if len(metadata.sections) > SECTIONS:
+        raise UsageError(
+            f"firmware {firmware.path} has {len(metadata.sections)} SEV metadata sections, {SECTIONS} can be launched",
+            "use another OVMF",
+        )
+
+
+def build_rom(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> bytes:
+    """The ROM of a run. Raises UsageError if it gets too large, BrokenEnvironmentError if a part is not built."""
+    svsm = rom.read_svsm() if spec.svsm.present else b""
+    try:
+        return rom.build(
+            firmware.flat(), svsm, rom.read_host(), lambda at: host_config(spec, firmware, memory, at).pack()
+        )
+    except ValueError as error:
+        raise UsageError(f"firmware {firmware.path}: {error}", "use a smaller image") from None
+
+
+def host_config(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: rom.RomLayout) -> HostConfig:
+    """The configuration block of a run."""
+    config = spec.svsm
+    metadata = firmware.metadata
+    return HostConfig(
+        host_base=memory.host_base,
+        host_size=memory.host_size,
+        ring_base=memory.ring_base,
+        ring_size=memory.ring_size,
+        fw_rom=at.fw_rom,
+        fw_size=at.fw_size,
+        svsm_rom=at.svsm_rom,
+        svsm_size=at.svsm_size,
+        svsm_gpa=memory.svsm_gpa if config.present else 0,
+        svsm_memory=SVSM_MEMORY if config.present else 0,
+        ram_low=memory.ram_low,
+        ram_high=memory.ram_high,
+        sev_status=[config.sev_status(vmpl) for vmpl in range(4)],
+        hv_features=config.feature_bits,
+        vc_exits=vc_exits(config.exits),
+        cbit=config.memory.cbit,
+        phys_bits=config.memory.phys_bits,
+        vcpus=spec.vcpus,
+        guest_vmpl=config.guest_vmpl,
+        log_level=config.log.level,
+        apic=APIC[config.hypervisor.apic],
+        doorbell_port=DOORBELL_PORT,
+        svsm_console_port=SVSM_CONSOLE_PORT,
+        strict=config.memory.strict,
+        sections=metadata.sections if metadata is not None and config.guest.sev else (),
+    )
+
+
+def _arguments(spec: RunSpec, memory: MemoryMap, image: str, ring: str) -> list[str]:
+    """QEMU's arguments: the host and its log are DIMMs behind guest RAM."""
+    return [
+        *machine_arguments(spec, CPU),
+        *("-m", f"{spec.memory >> 20}M,slots={DIMM_SLOTS},maxmem={memory.maxmem >> 20}M", "-bios", image),
+        *("-object", f"memory-backend-ram,id=host,size={memory.host_size}"),
+        *("-device", f"pc-dimm,id=host-dimm,memdev=host,addr={memory.host_base}"),
+        *("-object", f"memory-backend-file,id=log,share=on,mem-path={ring},size={memory.ring_file_size}"),
+        *("-device", f"pc-dimm,id=log-dimm,memdev=log,addr={memory.ring_base}"),
+        *("-device", f"isa-debugcon,iobase={DOORBELL_PORT},chardev=doorbell"),
+        *("-device", f"isa-serial,index=2,iobase={SVSM_CONSOLE_PORT},irq={SVSM_CONSOLE_IRQ},chardev=svsm"),
+        *spec.extra_args,
+    ]
+
+
+def _observe(machine: Machine, spec: RunSpec, witness: HostWitness, progress: Progress) -> RunOutcome:
+    """Follow the run to its end, and stop QEMU."""
+    from harness.platforms.session import Session
+
+    doorbell: socket.socket = machine.channel("doorbell")
+    machine.loop.add(doorbell, lambda: _answer(doorbell, machine))
+    session = Session(machine, spec, witness.collector, progress, witness.step, witness.exits)
+    ending = session.run(witness.ended)
+    machine.stop()
+    return witness.outcome(ending, f"{machine.binary.path}")
+
+
+def _answer(doorbell: socket.socket, machine: Machine) -> None:
+    """Take the doorbell's bytes; the session's next step takes the records."""
+    if not doorbell.recv(4096):
+        machine.loop.remove(doorbell)
+
+
+PLATFORM = EmulatedPlatform()

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The emulated host's log as the witness of a run that goes on."""
+
+from __future__ import annotations
+
+from harness.capture.collect import Collector
+from harness.capture.host_log import HostLog
+from harness.capture.host_timeline import WITNESS, HostTimeline
+from harness.errors import BrokenEnvironmentError, HarnessError
+from harness.firmware.image import FirmwareImage
+from harness.platforms.base import RunOutcome, RunSpec
+from harness.platforms.session import Ending
+from harness.vm import rundir
+from harness.vm.console import BoundedLog
+from harness.vm.rundir import RunDirectory
+
+#: Bytes of raw records kept on disk: four million records.
+HOST_LOG_LIMIT = 256 << 20
+#: Seconds between two looks while records come: one look takes many, where a doorbell for each would cost the guest.
+BUSY_S = 0.02
+#: Seconds between two looks while none come; the doorbell rings earlier.
+IDLE_S = 1.0
+
+
+class EmulatedHostError(BrokenEnvironmentError):
+    """The emulated host itself failed."""
+
+
+class HostWitness:
+    """Reads the ring, keeps the raw records, and makes the timeline."""
+
+    def __init__(self, ring: int, size: int, firmware: FirmwareImage, spec: RunSpec, directory: RunDirectory) -> None:
+        self.collector = Collector()
+        self._spec = spec
+        self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector)
+        self._raw = BoundedLog(directory.file(rundir.HOST_LOG), HOST_LOG_LIMIT, note=b"")
+        self._log = HostLog(ring, size, self._take)
+        self._closed = False
+
+    def step(self) -> float:
+        """Take the records there are. Raises HostLogError."""
+        if self._log.drain():
+            return BUSY_S
+        self._log.arm()
+        return BUSY_S if self._log.drain() else IDLE_S
+
+    def exits(self) -> int:
+        """#VMEXITs so far."""
+        return self._log.exits
+
+    def ended(self) -> Ending | None:
+        """The host has stopped: the guest did something that ends it, or the host failed."""
+        end = self._timeline.end
+        if end is None:
+            return None
+        error: HarnessError | None = None
+        if end.host_failure:
+            error = EmulatedHostError(
+                f"the emulated SNP host stopped: {end.text}", "see host.log; this is a defect of it"
+            )
+        return Ending(f"the run ended: {end.text}", error)
+
+    def outcome(self, ending: Ending, qemu: str) -> RunOutcome:
+        """The run's outcome; call it when QEMU has ended."""
+        self._log.drain()
+        gaps = [ending.gap] if ending.gap else []
+        gaps += self._log.health.gaps()
+        if self._timeline.unknown:
+            gaps.append(f"{self._timeline.unknown} records of kinds that are not known")
+        timeline = self.collector.finish(
+            witness=WITNESS,
+            platform="emulated",
+            gaps=gaps,
+            lost=self._log.health.lost,
+            not_observed=frozenset(),
+            alternate_injection=self._spec.svsm.alternate_injection,
+            svsm=self._spec.svsm.present,
+        )
+        return RunOutcome(timeline, ending.error, ending.interrupt, qemu)
+
+    def close(self) -> None:
+        """Unmap the ring and close the log."""
+        if not self._closed:
+            self._closed = True
+            self._log.close()
+            self._raw.close()
+
+    def _take(self, batch: bytes) -> None:
+        self._raw.write(batch)
+        self._timeline.take(batch)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The part of a run that all platforms share: turn the loop until the goal is reached, or something ends the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.apic.access import Phase
+from harness.capture.collect import Collector
+from harness.errors import HarnessError
+from harness.platforms.base import Progress, RunSpec
+from harness.vm.console import Console
+from harness.vm.machine import Machine
+
+#: Seconds between two calls of the progress function.
+PROGRESS_S = 0.25
+#: The end of a boot without an operating system: EDK II's shell, and BdsDxe when nothing can be booted.
+PROMPT = r"Shell> |BdsDxe: No bootable option[^\r\n]{0,60}[\r\n]"
+#: BdsDxe announces what it boots.
+BDS_LINE = r"BdsDxe: [^\r\n]{1,200}[\r\n]"
+_NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended. gap: why the timeline is not complete, "" if the goal was reached."""
+
+    gap: str = ""
+    error: HarnessError | None = None
+    interrupt: KeyboardInterrupt | None = None
+
+
+class Session:
+    """A machine that runs, seen by one witness.
+
+    step: takes what the witness has, and returns the seconds after which it wants to be called again at the latest.
+    exits: #VMEXITs so far, or None.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        spec: RunSpec,
+        collector: Collector,
+        progress: Progress,
+        step: Callable[[], float],
+        exits: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self._machine = machine
+        self._spec = spec
+        self._collector = collector
+        self._progress = progress
+        self._step = step
+        self._exits = exits
+        self._prompt = False
+        self._started = time.monotonic()
+        serial = machine.console("serial")
+        serial.watch(BDS_LINE, self._seen_bds)
+        serial.watch(PROMPT, self._seen_prompt)
+
+    def run(self, ended: Callable[[], Ending | None] = lambda: None) -> Ending:
+        """Turn until the run ends. ended: the witness's own reason to end it. Stops nothing."""
+        deadline = self._started + self._spec.timeout_s
+        next_progress = self._started
+        try:
+            while True:
+                wait = self._step()
+                ending = ended() or self._over()
+                if ending is not None:
+                    return ending
+                now = time.monotonic()
+                if now >= deadline:
+                    return Ending(self._timed_out())
+                if now >= next_progress:
+                    self._progress(self._collector.phase, self._collector.count, self._exits())
+                    next_progress = now + PROGRESS_S
+                self._machine.loop.turn(min(wait, deadline - now, next_progress - now))
+        except KeyboardInterrupt as interrupt:
+            return Ending("the run was interrupted", interrupt=interrupt)
+        except HarnessError as error:
+            return Ending(error.message, error)
+
+    @property
+    def seconds(self) -> float:
+        """Since the session was made."""
+        return time.monotonic() - self._started
+
+    def _over(self) -> Ending | None:
+        """The goal is reached, the guest has crashed or QEMU has ended."""
+        goal = self._spec.goal
+        if self._prompt if goal == "shell" else self._is_after(goal):
+            return Ending()
+        for console in self._machine.consoles.values():
+            if console.crash is not None:
+                return self._crashed(console)
+        if self._machine.ended:
+            # Nothing is written after its end: what is there now is all.
+            self._step()
+            self._machine.raise_if_failed()
+            return Ending(f"the guest reset or powered off in {phase_name(self._collector.phase)}")
+        return None
+
+    def _is_after(self, goal: Phase) -> bool:
+        """The phase is over. Firmware that shows its prompt has no phase left but an operating system's."""
+        return self._collector.phase > goal or (self._prompt and goal <= Phase.BDS)
+
+    def _crashed(self, console: Console) -> Ending:
+        self._step()
+        text = f"the guest crashed in {phase_name(self._collector.phase)}: {console.crash}"
+        self._collector.event("guest-crash", None, None, text, console=console.name)
+        return Ending(text)
+
+    def _timed_out(self) -> str:
+        goal = self._spec.goal
+        wanted = "the firmware's prompt" if goal == "shell" else f"the end of {phase_name(goal)}"
+        last = self._machine.console("serial").last_line
+        said = f", last line of the console: {last}" if last else ", nothing on the console"
+        return (
+            f"{wanted} was not reached in {self._spec.timeout_s:g} s: the guest is in "
+            f"{phase_name(self._collector.phase)}{said}"
+        )
+
+    def _seen_bds(self, line: str) -> None:
+        self._collector.enter(Phase.BDS, None, f"console: {line.strip()}")
+
+    def _seen_prompt(self, line: str) -> None:
+        self._collector.enter(Phase.BDS, None, f"console: {line.strip()}")
+        self._prompt = True
+
+
+def phase_name(phase: Phase) -> str:
+    """A phase in a sentence."""
+    return _NAMES.get(phase, phase.name)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One run from end to end: firmware to verdict. The command, the pytest plugin and bisecting go through here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, HarnessError
+from harness.platforms import find_platform
+from harness.platforms.base import Progress, RunSpec
+from harness.vm import rundir
+from harness.vm.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from harness.apic.access import Phase
+    from harness.apic.timeline import Timeline
+    from harness.apic.verdict import Verdict
+
+__all__ = ["RunResult", "RunSpec", "run"]
+
+DEFAULT_PLATFORM = "emulated"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run gave. error: what broke it in the middle; timeline and verdict are about what was seen until then.
+
+    directory: the run directory. seconds: wall time of the run. qemu: its version and path.
+    """
+
+    verdict: Verdict
+    timeline: Timeline
+    directory: Path
+    error: HarnessError | None = None
+    seconds: float = 0.0
+    qemu: str = ""
+
+    @property
+    def exit_status(self) -> int:
+        """Of the command: the error's, else by the verdict 0 holds, 1 violated, 3 inconclusive."""
+        from harness.apic.verdict import Status
+
+        if self.error is not None:
+            return self.error.exit_status
+        by_status = {
+            Status.HOLDS: EXIT_HOLDS,
+            Status.VIOLATED: EXIT_VIOLATED,
+            Status.INCONCLUSIVE: EXIT_INCONCLUSIVE,
+        }
+        return by_status[self.verdict.status]
+
+
+def run(
+    spec: RunSpec,
+    platform_name: str = DEFAULT_PLATFORM,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Run `spec` on a platform and judge what was seen.
+
+    out: the run directory, None for a new one under runs/. progress: see harness.platforms.base.Progress.
+    Raises HarnessError if the run could not start, and KeyboardInterrupt when the user ended it; timeline and verdict
+    of what was seen are written before.
+    """
+    platform = find_platform(platform_name)
+    directory = RunDirectory.create(out, platform_name)
+    started = time.monotonic()
+    outcome = platform.run(spec, directory, progress or _silent)
+    seconds = time.monotonic() - started
+    # Imported here: while QEMU boots there is time for it, before there is none.
+    from harness.apic.contract import evaluate
+
+    verdict = evaluate(outcome.timeline)
+    with directory.file(rundir.TIMELINE).open("w", encoding="utf-8") as file:
+        file.writelines(outcome.timeline.lines())
+    directory.write_json(rundir.VERDICT, verdict.to_json())
+    directory.write_environment(platform=platform_name, qemu=outcome.qemu, seconds=round(seconds, 3))
+    if outcome.interrupt is not None:
+        raise outcome.interrupt
+    return RunResult(verdict, outcome.timeline, directory.path, outcome.error, seconds, outcome.qemu)
+
+
+def _silent(_phase: Phase, _accesses: int, _exits: int | None) -> None:
+    """No progress."""

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A console of the guest: read all the time, kept in a bounded file, searched for what must and must not come."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.vm.errors import ConsoleError, ConsoleTimeoutError, GuestCrashError
+from harness.vm.loop import EventLoop
+
+if TYPE_CHECKING:
+    from harness.vm.expect import Expectation
+
+#: Bytes of a console that are kept: a guest that prints without end must not fill the disk.
+LOG_LIMIT = 64 << 20
+LOG_NOTE = b"\n[snp-harness: the log is full, the rest is not kept]\n"
+#: Characters that a pattern may span.
+WINDOW = 4096
+#: Characters kept for `expect`.
+_PENDING = 1 << 20
+_RECEIVE = 1 << 16
+_LINE = 200
+
+#: What firmware prints when it is lost: an unhandled exception, a failed assertion; and Linux.
+#: edk2 UefiCpuPkg CpuExceptionHandlerLib (DumpCpuContext), MdePkg DebugLib (DebugAssert).
+BAD_PATTERNS: tuple[str, ...] = (
+    r"!!!! X64 Exception Type - [0-9A-F]{2}[^\r\n]*",
+    r"!!!! IA32 Exception Type - [0-9A-F]{2}[^\r\n]*",
+    r"(?m)^ASSERT \[[^\]\r\n]{1,80}\][^\r\n]*",
+    r"Kernel panic - not syncing[^\r\n]*",
+)
+_ESCAPE = re.compile(r"\x1b(?:\[[0-9;?=]*[ -/]*[@-~]|[@-_])")
+
+
+class BoundedLog:
+    """A file that takes so many bytes and no more; what comes then is counted, and `note` is written once."""
+
+    def __init__(self, path: Path, limit: int = LOG_LIMIT, note: bytes = LOG_NOTE) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._left = limit
+        self._note = note
+        self.dropped = 0
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        kept = data[: self._left]
+        if kept:
+            self._file.write(kept)
+            self._left -= len(kept)
+        if len(kept) < len(data):
+            if not self.dropped:
+                self._file.write(self._note)
+            self.dropped += len(data) - len(kept)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Console:
+    """One serial port of the guest.
+
+    name: "serial", "svsm". crash: what a bad pattern matched, None as long as none has. All methods belong to the
+    thread that turns the loop.
+    """
+
+    def __init__(
+        self, name: str, connection: socket.socket, loop: EventLoop, log: BoundedLog, bad: Sequence[str] = BAD_PATTERNS
+    ) -> None:
+        self.name = name
+        self.crash: str | None = None
+        self.closed = False
+        #: pexpect's object, made by the first `expect`.
+        self.spawn: object | None = None
+        self._socket = connection
+        self._socket.setblocking(False)
+        self._loop = loop
+        self._log = log
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._tail = ""
+        self._pending: deque[str] = deque()
+        self._pending_size = 0
+        self._watches: list[tuple[re.Pattern[str], Callable[[str], None]]] = []
+        for pattern in bad:
+            self.watch(pattern, self._crashed)
+        loop.add(connection, self._readable)
+
+    def watch(self, pattern: str, seen: Callable[[str], None]) -> None:
+        """Call `seen` with the text that matches, once, when the console first prints it."""
+        self._watches.append((re.compile(pattern), seen))
+
+    @property
+    def last_line(self) -> str:
+        """The last line that is not empty, without escape sequences."""
+        lines = [line.strip() for line in _ESCAPE.sub("", self._tail).splitlines()]
+        line = next((line for line in reversed(lines) if line), "")
+        return "".join(character if character.isprintable() else "?" for character in line[-_LINE:])
+
+    def expect(self, patterns: str | Sequence[str], timeout_s: float) -> Expectation:
+        """Wait until one of the regular expressions is printed, after what earlier calls took.
+
+        Raises ConsoleTimeoutError, GuestCrashError as soon as a bad pattern comes, ConsoleError at the console's end.
+        """
+        from harness.vm.expect import expect
+
+        return expect(self, [patterns] if isinstance(patterns, str) else list(patterns), timeout_s)
+
+    def send(self, text: str, timeout_s: float = 10.0) -> None:
+        """Type `text`. Raises ConsoleTimeoutError if the guest does not take it."""
+        data = text.encode()
+        deadline = time.monotonic() + timeout_s
+        while data:
+            try:
+                data = data[self._socket.send(data) :]
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ConsoleTimeoutError(
+                        f"the {self.name} console took no input for {timeout_s:g} s", "the guest does not read it"
+                    ) from None
+                self._loop.turn(0.05)
+            except OSError as error:
+                raise ConsoleError(f"the {self.name} console is closed: {error.strerror}", "QEMU has ended") from None
+
+    def read(self, timeout_s: float) -> str:
+        """What was printed and not taken yet, waiting for it if there is nothing; "" when nothing came in time."""
+        self._loop.run_until(lambda: bool(self._pending) or self.closed or self.crash is not None, timeout_s)
+        text = "".join(self._pending)
+        self._pending.clear()
+        self._pending_size = 0
+        return text
+
+    def raise_if_crashed(self) -> None:
+        """Raises GuestCrashError if a bad pattern has come."""
+        if self.crash is not None:
+            raise GuestCrashError(f"the guest crashed, its {self.name} console says: {self.crash}", "see its log")
+
+    def close(self) -> None:
+        """Take what is left, and close socket and log."""
+        while not self.closed and self._take():
+            pass
+        self._end()
+        self._socket.close()
+        self._log.close()
+
+    def _readable(self) -> None:
+        self._take()
+
+    def _take(self) -> bool:
+        """Take what is there; False if there is nothing or the console has ended."""
+        try:
+            data = self._socket.recv(_RECEIVE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._end()
+            return False
+        self._log.write(data)
+        text = self._decoder.decode(data)
+        self._pending.append(text)
+        self._pending_size += len(text)
+        while self._pending_size > _PENDING and len(self._pending) > 1:
+            self._pending_size -= len(self._pending.popleft())
+        text = self._tail + text
+        self._search(text)
+        self._tail = text[-WINDOW:]
+        return True
+
+    def _search(self, text: str) -> None:
+        for watch in list(self._watches):
+            match = watch[0].search(text)
+            if match:
+                self._watches.remove(watch)
+                watch[1](match.group())
+
+    def _crashed(self, text: str) -> None:
+        if self.crash is None:
+            self.crash = text.strip()
+
+    def _end(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._loop.remove(self._socket)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QMP for code that is not asynchronous: qemu.qmp in a thread of its own, while the caller's event loop turns."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar, cast
+
+from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
+
+from harness.vm.errors import QemuError, QemuTimeoutError, QmpCommandError
+from harness.vm.loop import EventLoop
+
+DEFAULT_TIMEOUT_S = 10.0
+_T = TypeVar("_T")
+
+
+class Qmp:
+    """A QMP session over a connected socket.
+
+    `loop` turns while a command waits for its answer: a QEMU that is blocked on a full pipe would never answer.
+    """
+
+    def __init__(self, connection: socket.socket, loop: EventLoop, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._loop = loop
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        loop.add(self._wake, self._woken)
+        self._events = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._events.run_forever, name="qmp", daemon=True)
+        self._thread.start()
+        self._client = QMPClient("snp-harness")
+        try:
+            self._call(self._client.connect(connection), "the greeting", timeout_s)
+        except BaseException:
+            self._stop()
+            raise
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """QEMU's version as its greeting tells it."""
+        greeting = self._client.greeting
+        assert greeting is not None
+        version = cast(dict[str, int], greeting.QMP.version["qemu"])
+        return version["major"], version["minor"], version["micro"]
+
+    def execute(self, command: str, timeout_s: float = DEFAULT_TIMEOUT_S, **arguments: object) -> object:
+        """Run a command; underscores in argument names become dashes. Returns its answer.
+
+        Raises QmpCommandError if QEMU refuses it, QemuTimeoutError, and QemuError if the session has ended.
+        """
+        given = {name.replace("_", "-"): value for name, value in arguments.items()}
+        return self._call(self._client.execute(command, given or None), command, timeout_s)
+
+    def close(self) -> None:
+        """End session and thread. Never raises: QEMU may be gone."""
+        try:
+            self._call(self._client.disconnect(), "the session's end", DEFAULT_TIMEOUT_S)
+        except (QemuError, EOFError):
+            pass
+        finally:
+            self._stop()
+
+    def _call(self, coroutine: Coroutine[Any, Any, _T], what: str, timeout_s: float) -> _T:
+        future: Future[_T] = asyncio.run_coroutine_threadsafe(coroutine, self._events)
+        future.add_done_callback(lambda _: os.eventfd_write(self._wake, 1))
+        if not self._loop.run_until(future.done, timeout_s):
+            future.cancel()
+            raise QemuTimeoutError(f"QEMU's monitor did not answer {what} in {timeout_s:g} s", "see qemu-stderr.log")
+        try:
+            return future.result()
+        except ExecuteError as error:
+            raise QmpCommandError(f"QEMU refused the QMP command {what}: {error}", "see its version") from error
+        except ConnectError as error:
+            raise QemuError(f"no QMP session: {error}", "see qemu-stderr.log") from error
+        except (QMPError, EOFError, OSError) as error:
+            raise QemuError(f"the QMP session ended during {what}: {error}", "see qemu-stderr.log") from error
+
+    def _woken(self) -> None:
+        os.eventfd_read(self._wake)
+
+    def _stop(self) -> None:
+        self._events.call_soon_threadsafe(self._events.stop)
+        self._thread.join(DEFAULT_TIMEOUT_S)
+        self._events.close()
+        self._loop.remove(self._wake)
+        os.close(self._wake)

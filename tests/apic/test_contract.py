@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path as FilePath
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from harness.apic.access import Access, Outcome, Phase, Server
+from harness.apic.access import Path as AccessPath
+from harness.apic.base import ApicMode
+from harness.apic.contract import REQUIRED, RULES, evaluate
+from harness.apic.timeline import Event, PhaseMark, Timeline
+from harness.apic.verdict import RuleResult, Status
+from tests.apic import samples
+from tests.apic.samples import READ, WRITE, base, timeline, x2apic, xapic
+from tests.apic.test_timeline import timelines
+
+HOLDS, VIOLATED, INCONCLUSIVE = Status.HOLDS, Status.VIOLATED, Status.INCONCLUSIVE
+ENABLE, SWITCH = 0xFEE00900, 0xFEE00D00
+
+
+def check(rule: str, accesses: list[Access], **fields: Any) -> RuleResult:
+    return evaluate(timeline(accesses, **fields)).result(rule)
+
+
+# --- x2apic-before-sec
+
+
+def test_stock_ovmf_gives_the_seven_accesses() -> None:
+    verdict = evaluate(timeline(samples.stock_sec()))
+    result = verdict.result("x2apic-before-sec")
+    assert (verdict.status, result.status) == (VIOLATED, VIOLATED)
+    seen = [(access.operation, access.register.offset, access.value) for access in result.offences]
+    assert seen == list(samples.SEVEN)
+    assert [access.register.msr for access in result.offences] == [0x80F, 0x80F, 0x832, 0x832, 0x838, 0x832, 0x832]
+    assert result.reason == "7 local-APIC accesses in SEC before x2APIC mode"
+    assert result.first_offence == result.offences[0]
+    assert result.first_offence.index == 1
+
+
+def test_fixed_firmware_holds() -> None:
+    verdict = evaluate(timeline(samples.fixed_sec()))
+    assert [result.status for result in verdict.results] == [HOLDS] * len(RULES)
+    assert verdict.status is HOLDS
+    assert verdict.result("x2apic-before-sec").reason == "7 local-APIC accesses in SEC, all in x2APIC mode"
+    assert verdict.result("legal-transition").reason == "1 write of APIC_BASE, all legal"
+
+
+def test_without_alternate_injection_the_rule_is_the_same() -> None:
+    verdict = evaluate(timeline(samples.stock_sec(), alternate_injection=False, svsm=False))
+    assert len(verdict.result("x2apic-before-sec").offences) == 7
+    assert verdict.observed == "emulated SNP host, not hardware, Alternate Injection not active"
+
+
+@pytest.mark.parametrize(
+    ("access", "offends"),
+    [
+        (xapic(READ, 0x0F0), True),
+        (xapic(READ, 0x0F0, mode=None), True),
+        (xapic(READ, 0x0F0, mode=ApicMode.X2APIC), True),  # the path counts, too
+        (xapic(READ, 0x0F0, phase=Phase.RESET), True),
+        (xapic(READ, 0x0F0, phase=Phase.PEI), False),
+        (xapic(READ, 0x700), True),  # a reserved register is a register
+        (x2apic(READ, 0x80F), False),
+        (x2apic(READ, 0x80F, mode=None), False),  # answered: so it was x2APIC mode
+        (x2apic(READ, 0x80F, mode=ApicMode.XAPIC, outcome=Outcome.GP), True),
+        (x2apic(READ, 0x80F, mode=ApicMode.DISABLED, outcome=Outcome.GP), True),
+        (x2apic(WRITE, 0x80B, path=AccessPath.SVSM), False),
+        (x2apic(WRITE, 0x80B, path=AccessPath.SVSM, mode=ApicMode.XAPIC), True),
+        (x2apic(READ, 0x80F, path=AccessPath.UNKNOWN), False),
+        (xapic(READ, 0x0F0, path=AccessPath.UNKNOWN), True),
+        (base(READ, ENABLE, ApicMode.XAPIC), False),
+        (base(WRITE, SWITCH, ApicMode.XAPIC), False),
+    ],
+)
+def test_what_offends_in_sec(access: Access, offends: bool) -> None:
+    result = check("x2apic-before-sec", [access])
+    assert result.status is (VIOLATED if offends else HOLDS)
+    assert len(result.offences) == offends
+
+
+@pytest.mark.parametrize(
+    ("reached", "complete", "status"),
+    [
+        (Phase.RESET, True, INCONCLUSIVE),
+        (Phase.SEC, False, INCONCLUSIVE),
+        (Phase.SEC, True, HOLDS),
+        (Phase.PEI, False, HOLDS),
+        (Phase.OS, True, HOLDS),
+        (Phase.UNKNOWN, True, INCONCLUSIVE),
+    ],
+)
+def test_no_access_holds_only_if_sec_was_seen_to_its_end(reached: Phase, complete: bool, status: Status) -> None:
+    gaps = () if complete else ("timeout after 5 s",)
+    result = check("x2apic-before-sec", [], reached=reached, complete=complete, gaps=gaps)
+    assert result.status is status
+    if status is HOLDS:
+        assert result.reason == "no local-APIC access in SEC, and SEC was seen to its end"
+    else:
+        assert f"the furthest phase seen is {reached.name}" in result.reason
+        assert complete or "timeout after 5 s" in result.reason
+
+
+@pytest.mark.parametrize("fields", [{"reached": Phase.SEC, "complete": False}, {"lost": 3}])
+def test_an_offence_counts_however_the_run_ended(fields: dict[str, Any]) -> None:
+    verdict = evaluate(timeline([xapic(READ, 0x0F0)], **fields))
+    assert verdict.status is VIOLATED
+
+
+@pytest.mark.parametrize(
+    ("access", "reason"),
+    [
+        (xapic(READ, 0x0F0, path=AccessPath.UNKNOWN, mode=None), "in SEC in a mode that was not observed"),
+        (x2apic(READ, 0x80F, mode=None, outcome=Outcome.NOT_OBSERVED), "in SEC in a mode that was not observed"),
+        (xapic(READ, 0x0F0, phase=Phase.UNKNOWN), "outside x2APIC mode in a phase that was not observed"),
+    ],
+)
+def test_an_access_that_cannot_be_judged(access: Access, reason: str) -> None:
+    result = check("x2apic-before-sec", [access])
+    assert (result.status, result.reason) == (INCONCLUSIVE, f"1 local-APIC access {reason}")
+
+
+# --- legal-transition
+
+
+@pytest.mark.parametrize(
+    ("accesses", "status"),
+    [
+        ([], HOLDS),
+        ([base(WRITE, SWITCH, ApicMode.XAPIC)], HOLDS),
+        ([base(WRITE, 0xFEE00100, ApicMode.XAPIC), base(WRITE, ENABLE, ApicMode.DISABLED)], HOLDS),
+        ([base(WRITE, SWITCH, ApicMode.DISABLED, outcome=Outcome.GP)], VIOLATED),
+        ([base(WRITE, 0xFEE00500, ApicMode.XAPIC, outcome=Outcome.GP)], VIOLATED),
+        (
+            [base(WRITE, SWITCH, ApicMode.XAPIC), base(WRITE, ENABLE, ApicMode.X2APIC, outcome=Outcome.GP)],
+            VIOLATED,
+        ),
+        # Refused for a reserved bit: the transition is legal; no-refused-access has it.
+        ([base(WRITE, SWITCH | 1, ApicMode.XAPIC, outcome=Outcome.GP)], HOLDS),
+        # The mode follows from the accesses before, when the witness does not give it.
+        ([base(READ, ENABLE, None), base(WRITE, SWITCH, None), base(WRITE, ENABLE, None)], VIOLATED),
+        ([base(READ, ENABLE, None), base(WRITE, SWITCH, None)], HOLDS),
+        ([base(WRITE, SWITCH, None)], INCONCLUSIVE),
+        ([base(WRITE, None, ApicMode.XAPIC)], INCONCLUSIVE),
+        # A refused write changes nothing.
+        ([base(READ, ENABLE, None), base(WRITE, SWITCH | 1, None, outcome=Outcome.GP), base(WRITE, 0, None)], HOLDS),
+        # Another vCPU's mode is its own.
+        ([base(WRITE, SWITCH, ApicMode.XAPIC), base(WRITE, ENABLE, ApicMode.XAPIC, vcpu=1)], HOLDS),
+        # In x2APIC mode without a write that led there.
+        ([x2apic(READ, 0x80F)], VIOLATED),
+        ([base(READ, SWITCH, ApicMode.X2APIC)], VIOLATED),
+        ([base(WRITE, SWITCH, ApicMode.XAPIC), x2apic(READ, 0x80F, vcpu=1)], VIOLATED),
+        ([base(WRITE, SWITCH, ApicMode.XAPIC), x2apic(READ, 0x80F)], HOLDS),
+        ([x2apic(READ, 0x80F, vcpu=None)], HOLDS),
+    ],
+)
+def test_legal_transition(accesses: list[Access], status: Status) -> None:
+    assert check("legal-transition", accesses).status is status
+
+
+def test_a_switch_by_somebody_else_is_told_once() -> None:
+    result = check("legal-transition", [x2apic(READ, 0x80F), x2apic(READ, 0x80F)])
+    assert [access.index for access in result.offences] == [0]
+    assert result.reason == "x2APIC mode with no write of APIC_BASE that led to it on vCPU 0"
+
+
+@pytest.mark.parametrize(("vcpu", "observable"), [(0, True), (None, False)])
+def test_a_write_that_cannot_be_judged(vcpu: int | None, observable: bool) -> None:
+    result = check("legal-transition", [base(WRITE, SWITCH, None, vcpu=vcpu)])
+    assert (result.status, result.observable) == (INCONCLUSIVE, observable)
+
+
+def test_a_lost_record_may_have_been_the_write() -> None:
+    assert check("legal-transition", [x2apic(READ, 0x80F)], lost=1).status is INCONCLUSIVE
+
+
+# --- no-xapic-after-x2apic
+
+
+@pytest.mark.parametrize(
+    ("accesses", "offences", "status"),
+    [
+        ([xapic(READ, 0x20)], [], HOLDS),
+        ([base(WRITE, SWITCH, ApicMode.XAPIC), x2apic(READ, 0x802)], [], HOLDS),
+        ([base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, mode=ApicMode.X2APIC)], [1], VIOLATED),
+        ([base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, mode=None)], [1], VIOLATED),
+        ([base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, vcpu=1)], [], HOLDS),
+        # Out of x2APIC mode, then xAPIC again: the way out and everything after.
+        (
+            [base(WRITE, 0xFEE00100, ApicMode.X2APIC), base(WRITE, ENABLE, ApicMode.DISABLED), xapic(READ, 0x20)],
+            [0, 2],
+            VIOLATED,
+        ),
+        # Refused, it is no way out.
+        ([base(WRITE, ENABLE, ApicMode.X2APIC, outcome=Outcome.GP), x2apic(READ, 0x802)], [], HOLDS),
+        ([base(WRITE, ENABLE, ApicMode.X2APIC, outcome=Outcome.NOT_OBSERVED), x2apic(READ, 0x802)], [], HOLDS),
+        # A reset of the vCPU: xAPIC mode again, and nobody left x2APIC mode.
+        ([x2apic(READ, 0x802), xapic(READ, 0x20)], [], HOLDS),
+        ([x2apic(READ, 0x802, path=AccessPath.UNKNOWN)], [], INCONCLUSIVE),
+        ([x2apic(READ, 0x802), xapic(READ, 0x20, mode=None, vcpu=None)], [], INCONCLUSIVE),
+    ],
+)
+def test_no_xapic_after_x2apic(accesses: list[Access], offences: list[int], status: Status) -> None:
+    result = check("no-xapic-after-x2apic", accesses)
+    assert [access.index for access in result.offences] == offences
+    assert result.status is status
+
+
+# --- no-refused-access
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Outcome.OK, HOLDS),
+        (Outcome.GP, VIOLATED),
+        (Outcome.NOT_CLAIMED, VIOLATED),
+        (Outcome.ERROR, VIOLATED),
+        (Outcome.NOT_OBSERVED, INCONCLUSIVE),
+    ],
+)
+def test_no_refused_access(outcome: Outcome, status: Status) -> None:
+    result = check("no-refused-access", [x2apic(READ, 0x80F, outcome=outcome, served_by=Server.NOBODY)])
+    assert result.status is status
+    assert result.observable == (outcome is not Outcome.NOT_OBSERVED)
+
+
+def test_a_witness_that_sees_no_outcome_cannot_clear_the_firmware() -> None:
+    result = check("no-refused-access", [], not_observed=frozenset({"outcome"}))
+    assert (result.status, result.observable) == (INCONCLUSIVE, False)
+
+
+# --- sec-apic-page-shared
+
+
+def _violation(gpa: int, time_ns: int | None = 500, kind: str = "rmp-violation") -> Event:
+    return Event(kind, time_ns, 0, "C=1 access to a shared page", {"gpa": gpa})
+
+
+@pytest.mark.parametrize(
+    ("event", "offends"),
+    [
+        (_violation(0xFEE00000), True),
+        (_violation(0xFEE000F0 | 1 << 51), True),
+        (_violation(0xFEE000F0 | 1 << 47), True),
+        (_violation(0xFEE00000, kind="private-mmio"), True),
+        (_violation(0xFEE00000, time_ns=None), True),
+        (_violation(0xFEE00000, time_ns=9000), False),  # PEI's
+        (_violation(0xFEE01000), False),
+        (_violation(0x1FEE00000), False),
+        (_violation(0xFEE00000, kind="rmp-change"), False),
+        (Event("rmp-violation", 1, 0, "", {"gpa": "fee00000"}), False),
+    ],
+)
+def test_a_private_access_to_the_apic_page(event: Event, offends: bool) -> None:
+    result = check("sec-apic-page-shared", [xapic(READ, 0xF0)], events=(event,))
+    assert result.status is (VIOLATED if offends else HOLDS)
+    assert result.events == ((event,) if offends else ())
+
+
+def test_shared_accesses_are_counted() -> None:
+    assert check("sec-apic-page-shared", samples.stock_sec()).reason == "7 MMIO accesses in SEC, all shared"
+    assert check("sec-apic-page-shared", samples.fixed_sec()).reason == "no access by MMIO in SEC"
+
+
+def test_a_witness_without_page_state() -> None:
+    result = check("sec-apic-page-shared", samples.stock_sec(), not_observed=frozenset({"page-state"}))
+    assert (result.status, result.observable) == (INCONCLUSIVE, False)
+
+
+# --- the verdict over all
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, HOLDS),
+        ({"lost": 1}, INCONCLUSIVE),
+        ({"complete": False, "gaps": ("QEMU died",)}, INCONCLUSIVE),
+        # What the witness cannot see at all takes no part ...
+        ({"not_observed": frozenset({"page-state", "outcome", "apic-base"})}, HOLDS),
+        # ... unless something that it can see is missing, too.
+        ({"not_observed": frozenset({"page-state"}), "lost": 1}, INCONCLUSIVE),
+    ],
+)
+def test_overall(fields: dict[str, Any], status: Status) -> None:
+    assert evaluate(timeline(samples.fixed_sec(), **fields)).status is status
+
+
+def test_a_required_rule_that_cannot_be_observed_keeps_the_verdict_open() -> None:
+    class Blind:
+        name = "x2apic-before-sec"
+        title = ""
+
+        def check(self, timeline: Timeline) -> RuleResult:
+            return RuleResult(self.name, INCONCLUSIVE, "not visible", observable=False)
+
+    assert evaluate(timeline(), rules=(Blind(),)).status is INCONCLUSIVE
+    assert evaluate(timeline(), rules=()).status is INCONCLUSIVE
+
+
+def test_an_unknown_platform_is_named_as_it_is() -> None:
+    assert evaluate(timeline(platform="other")).observed == "other"
+
+
+@settings(max_examples=50)
+@given(timelines())
+def test_any_timeline_gets_a_verdict(drawn: Timeline) -> None:
+    verdict = evaluate(drawn)
+    assert [result.rule for result in verdict.results] == [rule.name for rule in RULES]
+    for result in verdict.results:
+        assert (result.status is VIOLATED) == bool(result.offences or result.events)
+        assert result.reason
+        assert result.observable or result.status is INCONCLUSIVE
+        assert list(result.offences) == sorted(result.offences, key=lambda access: access.index)
+    assert (verdict.status is VIOLATED) == any(result.status is VIOLATED for result in verdict.results)
+
+
+@settings(max_examples=50)
+@given(timelines())
+def test_losing_records_never_makes_it_better(drawn: Timeline) -> None:
+    whole, lossy = evaluate(dataclasses.replace(drawn, lost=0)), evaluate(dataclasses.replace(drawn, lost=1))
+    assert lossy.status is not HOLDS
+    for before, after in zip(whole.results, lossy.results, strict=True):
+        assert after.status is not HOLDS
+        assert before.status is VIOLATED or after.status is INCONCLUSIVE
+
+
+def test_the_reference_page_describes_every_rule() -> None:
+    page = FilePath(__file__).parents[2].joinpath("docs", "contract.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## `([a-z0-9-]+)`", page, re.MULTILINE) == [rule.name for rule in RULES]
+    for rule in RULES:
+        section = page.split(f"## `{rule.name}`")[1].split("\n## ")[0]
+        assert all(f"**{part}**" in section for part in ("Asserts", "Specification", "Inconclusive"))
+        assert ("required" in section.splitlines()[2]) == (rule.name in REQUIRED)
+
+
+def test_phases_do_not_decide_by_number() -> None:
+    # UNKNOWN is 99: greater than PEI as a number, but no evidence that SEC ended.
+    marks = (PhaseMark(Phase.UNKNOWN, 0, 1, "noise"),)
+    assert evaluate(timeline([], phases=marks, reached=Phase.UNKNOWN)).status is INCONCLUSIVE

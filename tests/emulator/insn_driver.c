@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Test driver of the instruction decoder: one command a line, numbers in hexadecimal, one line of
+ * numbers as the answer. See tests/emulator/insn.py for the commands.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "insn.h"
+
+#define COMMAND_SECONDS 10
+#define MAX_BYTES       32
+
+typedef bool decode_move(const u8 *bytes, u32 available, u32 mode_bits, u8 *number, u8 *gpr, u8 *length);
+
+static decode_move *const moves[] = { insn_decode_cr_write, insn_decode_cr_read, insn_decode_dr_write,
+				      insn_decode_dr_read };
+
+#define MOVES (sizeof(moves) / sizeof(moves[0]))
+
+static void fail(const char *what, const u8 *bytes, u32 available, u32 mode)
+{
+	fprintf(stderr, "%s, mode %u:", what, mode);
+	for (u32 i = 0; i < available; i++)
+		fprintf(stderr, " %02x", bytes[i]);
+	fprintf(stderr, "\n");
+	abort();
+}
+
+/* A copy of exactly this size, so that the sanitizer sees a read past the end. */
+static u8 *exact(const u8 *bytes, u32 available)
+{
+	u8 *copy = malloc(available ? available : 1);
+
+	memcpy(copy, bytes, available);
+	return copy;
+}
+
+/* What all the decoders say of the bytes: lengths, 0 for unknown. */
+struct lengths {
+	u8 access;
+	u8 simple;
+	u8 move[MOVES];
+	u8 modrm;
+	struct insn insn;
+};
+
+static void decode_all(const u8 *bytes, u32 available, u32 mode, struct lengths *lengths)
+{
+	u8 *copy = exact(bytes, available);
+	u8 number, gpr, length;
+
+	memset(lengths, 0, sizeof(*lengths));
+	if (insn_decode(copy, available, mode, &lengths->insn))
+		lengths->access = lengths->insn.length;
+	else if (lengths->insn.kind != INSN_UNKNOWN)
+		fail("refused, but of a kind", bytes, available, mode);
+	lengths->simple = insn_length_simple(copy, available, mode, NULL);
+	for (u32 i = 0; i < MOVES; i++)
+		if (moves[i](copy, available, mode, &number, &gpr, &length)) {
+			if (number > 8 || gpr > 15)
+				fail("register number", bytes, available, mode);
+			lengths->move[i] = length;
+		}
+	lengths->modrm = insn_prefix_and_modrm_length(copy, available, mode);
+	free(copy);
+}
+
+static void check_length(u8 length, const u8 *bytes, u32 available, u32 mode)
+{
+	if (length > INSN_MAX_LENGTH || length > available)
+		fail("length", bytes, available, mode);
+}
+
+static void check_insn(const struct insn *insn, const u8 *bytes, u32 available, u32 mode)
+{
+	static const bool sizes[9] = { [1] = true, [2] = true, [4] = true, [8] = true };
+
+	if (insn->reg > 15 || insn->operand_size > 8 || !sizes[insn->operand_size])
+		fail("register or operand size", bytes, available, mode);
+	if (insn->register_size > 8 || !sizes[insn->register_size])
+		fail("register size", bytes, available, mode);
+	if (insn->high_byte && (insn->reg > 3 || insn->register_size != 1))
+		fail("high byte", bytes, available, mode);
+	if (mode != 64 && (insn->reg > 7 || insn->operand_size == 8 || insn->register_size == 8))
+		fail("64-bit operand", bytes, available, mode);
+}
+
+/* An instruction is the same whatever follows it, and unknown when its last byte is missing. */
+static void check(const u8 *bytes, u32 available, u32 mode)
+{
+	struct lengths all, cut;
+
+	decode_all(bytes, available, mode, &all);
+	check_length(all.access, bytes, available, mode);
+	check_length(all.simple, bytes, available, mode);
+	check_length(all.modrm, bytes, available, mode);
+	for (u32 i = 0; i < MOVES; i++)
+		check_length(all.move[i], bytes, available, mode);
+	if (all.access) {
+		check_insn(&all.insn, bytes, available, mode);
+		decode_all(bytes, all.access, mode, &cut);
+		if (memcmp(&all.insn, &cut.insn, sizeof(cut.insn)))
+			fail("bytes after it count", bytes, available, mode);
+		decode_all(bytes, all.access - 1u, mode, &cut);
+		if (cut.access)
+			fail("the last byte does not count", bytes, available, mode);
+	}
+	if (all.simple) {
+		decode_all(bytes, all.simple - 1u, mode, &cut);
+		if (cut.simple)
+			fail("the last byte of a simple one does not count", bytes, available, mode);
+	}
+}
+
+/* xorshift64 */
+static u64 next_random(u64 *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* Half of the bytes come from those that lead somewhere. */
+static u8 random_byte(u64 *state)
+{
+	static const u8 chosen[] = { 0x0f, 0x0f, 0x0f, 0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e, 0x64, 0x48, 0x4c,
+				     0x41, 0x01, 0xd9, 0x20, 0x22, 0x89, 0x8b, 0xc7, 0x80, 0x83, 0xba, 0xb6 };
+	u64 number = next_random(state);
+
+	return number & 1 ? chosen[(number >> 8) % sizeof(chosen)] : (u8)(number >> 8);
+}
+
+static void fuzz(u64 seed, u64 steps)
+{
+	u64 state = seed * 0x9e3779b97f4a7c15ull | 1;
+	u8 bytes[MAX_BYTES];
+
+	for (u64 step = 0; step < steps; step++) {
+		u32 available = next_random(&state) % 20;
+
+		for (u32 i = 0; i < available; i++)
+			bytes[i] = random_byte(&state);
+		check(bytes, available, 16);
+		check(bytes, available, 32);
+		check(bytes, available, 64);
+		check(bytes, available, (u32)next_random(&state) & 0x7f);
+	}
+}
+
+static void decode_command(const u8 *bytes, u32 available, u32 mode)
+{
+	struct insn insn;
+	bool known = insn_decode(bytes, available, mode, &insn);
+
+	printf("%x %x %x %x %x %x %x %x %x %x %x %x %x %llx\n", known, insn.kind, insn.form, insn.length, insn.operation,
+	       insn.operand_size, insn.register_size, insn.address_size, insn.reg, insn.high_byte, insn.lock, insn.repeat,
+	       insn.segment, (unsigned long long)insn.immediate);
+}
+
+static void simple_command(const u8 *bytes, u32 available, u32 mode)
+{
+	enum insn_simple which;
+	u8 length = insn_length_simple(bytes, available, mode, &which);
+
+	printf("%x %x\n", which, length);
+}
+
+static void move_command(decode_move *decode, const u8 *bytes, u32 available, u32 mode)
+{
+	u8 number = 0, gpr = 0, length = 0;
+
+	if (!decode(bytes, available, mode, &number, &gpr, &length))
+		printf("0 0 0 0\n");
+	else
+		printf("1 %x %x %x\n", number, gpr, length);
+}
+
+static void bytes_command(const char *name, u32 mode, const u8 *bytes, u32 available)
+{
+	if (!strcmp(name, "decode"))
+		decode_command(bytes, available, mode);
+	else if (!strcmp(name, "simple"))
+		simple_command(bytes, available, mode);
+	else if (!strcmp(name, "cr_write"))
+		move_command(insn_decode_cr_write, bytes, available, mode);
+	else if (!strcmp(name, "cr_read"))
+		move_command(insn_decode_cr_read, bytes, available, mode);
+	else if (!strcmp(name, "dr_write"))
+		move_command(insn_decode_dr_write, bytes, available, mode);
+	else if (!strcmp(name, "dr_read"))
+		move_command(insn_decode_dr_read, bytes, available, mode);
+	else if (!strcmp(name, "modrm"))
+		printf("%x\n", insn_prefix_and_modrm_length(bytes, available, mode));
+	else
+		exit(2);
+}
+
+static u32 parse_bytes(const char *text, u8 *bytes)
+{
+	u32 count = 0;
+	unsigned int byte;
+
+	while (count < MAX_BYTES && sscanf(text + 2 * count, "%2x", &byte) == 1)
+		bytes[count++] = (u8)byte;
+	return count;
+}
+
+int main(void)
+{
+	char line[256], name[32], text[160];
+	unsigned long long first;
+
+	while (fgets(line, sizeof(line), stdin)) {
+		u8 bytes[MAX_BYTES];
+		int words = sscanf(line, "%31s %llx %159s", name, &first, text);
+
+		alarm(COMMAND_SECONDS);
+		if (words == 3 && !strcmp(name, "fuzz")) {
+			fuzz(first, strtoull(text, NULL, 16));
+			printf("0\n");
+		} else if (words >= 2) {
+			u32 available = words == 3 ? parse_bytes(text, bytes) : 0;
+			u8 *copy = exact(bytes, available);
+
+			bytes_command(name, (u32)first, copy, available);
+			free(copy);
+		} else {
+			return 2;
+		}
+		fflush(stdout);
+		alarm(0);
+	}
+	return 0;
+}

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A small Debian mirror of our own: signed indices, packages, and an HTTP server."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import hashlib
+import http.server
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+SUITE = "testing-suite"
+
+
+def tool(*argv: str | Path, **kwargs: str) -> None:
+    subprocess.run([str(a) for a in argv], check=True, capture_output=True, timeout=60, **kwargs)  # type: ignore[call-overload]
+
+
+class SigningKey:
+    """A key in a GnuPG home of its own; `keyring` is its public half."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700)
+        self._home = directory
+        self.keyring = directory / "keyring.gpg"
+        self._gpg("--quick-generate-key", "Test archive <archive@example.org>", "ed25519", "sign", "never")
+        self._gpg("--output", self.keyring, "--export")
+
+    def sign(self, release: Path, signed: Path) -> None:
+        signed.unlink(missing_ok=True)
+        self._gpg("--clear-sign", "--output", signed, release)
+
+    def close(self) -> None:
+        tool("gpgconf", "--homedir", self._home, "--kill", "all")
+
+    def _gpg(self, *arguments: str | Path) -> None:
+        tool(
+            "gpg",
+            "--homedir",
+            self._home,
+            "--batch",
+            "--quiet",
+            "--pinentry-mode",
+            "loopback",
+            "--passphrase",
+            "",
+            *arguments,
+        )
+
+
+class Repository:
+    """The files of a mirror with one suite. publish() writes the index of what was added, and signs it."""
+
+    def __init__(self, directory: Path, key: SigningKey) -> None:
+        self.directory = directory
+        self.key = key
+        self._stanzas: list[str] = []
+        self._published = 0
+        (directory / "pool").mkdir(parents=True)
+
+    def add(self, name: str, version: str, files: dict[str, bytes], depends: str = "") -> Path:
+        """Build a package of these files; returns the path of the .deb in the mirror."""
+        tree = self.directory / "build" / f"{name}-{version}"
+        for file, content in files.items():
+            (tree / file).parent.mkdir(parents=True, exist_ok=True)
+            (tree / file).write_bytes(content)
+        control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Nobody <n@example.org>\n"
+        control += f"Depends: {depends}\n" if depends else ""
+        control += "Description: for a test\n"
+        (tree / "DEBIAN").mkdir(parents=True)
+        (tree / "DEBIAN" / "control").write_text(control)
+        deb = self.directory / "pool" / f"{name}_{version}_all.deb"
+        tool("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, deb)
+        shutil.rmtree(tree)
+        content = deb.read_bytes()
+        self._stanzas.append(
+            f"{control}Filename: pool/{deb.name}\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n"
+        )
+        return deb
+
+    def publish(self, *, signed: bool = True, valid_for: datetime.timedelta = datetime.timedelta(days=7)) -> None:
+        suite = self.directory / "dists" / SUITE
+        packages = suite / "main" / "binary-amd64" / "Packages"
+        packages.parent.mkdir(parents=True, exist_ok=True)
+        packages.write_text("\n".join(self._stanzas))
+        content = packages.read_bytes()
+        now = datetime.datetime.now(datetime.UTC)
+        date = min(now, now + valid_for - datetime.timedelta(days=1))
+        release = suite / "Release"
+        release.write_text(
+            f"Origin: Test\nSuite: {SUITE}\nCodename: {SUITE}\nArchitectures: amd64 all\nComponents: main\n"
+            f"Date: {_rfc822(date)}\nValid-Until: {_rfc822(now + valid_for)}\nAcquire-By-Hash: no\n"
+            f"SHA256:\n {hashlib.sha256(content).hexdigest()} {len(content)} main/binary-amd64/Packages\n"
+        )
+        (suite / "InRelease").unlink(missing_ok=True)
+        if signed:
+            self.key.sign(release, suite / "InRelease")
+        # A client asks for what is newer than what it has, in whole seconds: each index is one newer than the last.
+        self._published += 1
+        for file in suite.rglob("*"):
+            os.utime(file, times=(now.timestamp() - 3600 + self._published,) * 2)
+
+
+@contextlib.contextmanager
+def serving(directory: Path) -> Iterator[str]:
+    """Serve a directory over HTTP on this machine; gives the URL."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=directory)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _rfc822(when: datetime.datetime) -> str:
+    return when.strftime("%a, %d %b %Y %H:%M:%S UTC")

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.firmware.errors import FetchError
+from harness.firmware.process import run
+
+
+def test_output_and_environment(tmp_path: Path) -> None:
+    done = run(
+        ("sh", "-c", 'echo "$A $LC_ALL"; pwd; echo "W: no" >&2; echo "E: why." >&2; echo then >&2; exit 3'),
+        timeout_s=30,
+        env={"A": "a"},
+        cwd=tmp_path,
+    )
+    assert done.status == 3
+    assert done.stdout == f"a C.UTF-8\n{tmp_path}\n"
+    assert done.last_words == "why"
+
+
+def test_silent_failure() -> None:
+    assert run(("false",), timeout_s=30, env={}).last_words == "exit status 1"
+
+
+def test_words_are_made_one_printable_line() -> None:
+    assert run(("sh", "-c", "printf 'E: a\\033[31mb' >&2; exit 1"), timeout_s=30, env={}).last_words == "a [31mb"
+
+
+def test_program_that_is_missing() -> None:
+    with pytest.raises(FetchError, match="no-such-program is not installed"):
+        run(("no-such-program",), timeout_s=30, env={})
+
+
+def test_timeout_ends_the_children_too() -> None:
+    """The error names the program and the last line it wrote; a child of it does not live on."""
+    with pytest.raises(FetchError, match=r"sh -c did not end within 0\.5 s; last seen: \d+") as caught:
+        run(("sh", "-c", "sleep 300 & echo $!; wait"), timeout_s=0.5, env={})
+    child = int(str(caught.value.message).rpartition(" ")[2])
+    try:
+        psutil.Process(child).wait(timeout=10)
+    except psutil.NoSuchProcess:
+        pass
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_input_is_empty() -> None:
+    assert run(("cat",), timeout_s=30, env={}).stdout == ""

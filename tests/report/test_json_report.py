@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.apic.access import Access
+from harness.apic.contract import evaluate
+from harness.apic.timeline import Event
+from harness.report import json_report
+from harness.report.model import Report, RunInfo
+from tests.apic import samples
+
+EVENT = Event("rmp-violation", 5, 0, "C=1", {"gpa": 0xFEE00000})
+
+
+def sample() -> Report:
+    timeline = samples.timeline(samples.stock_sec(), events=(EVENT,), not_observed=frozenset({"value"}))
+    run = RunInfo(
+        "F.fd", "alternate-injection", "QEMU", Path("runs/1"), ("snp-harness", "run"), 1.5, "broke", ("a note",)
+    )
+    return Report(evaluate(timeline), timeline, run)
+
+
+def test_the_report_is_one_json_object_of_plain_values() -> None:
+    text = json_report.render(sample())
+    assert text.isascii()
+    data = json.loads(text)
+    assert (data["format"], data["version"]) == ("snp-harness-report", 1)
+    assert data["verdict"]["status"] == "violated"
+    assert data["summary"] == sample().headline
+    assert data["run"]["rerun"] == ["snp-harness", "run"]
+    assert data["observation"]["reached"] == "PEI"
+
+
+def test_offences_can_be_read_back() -> None:
+    report = sample()
+    data = json.loads(json_report.render(report))
+    rule = data["verdict"]["rules"][0]
+    assert rule["rule"] == "x2apic-before-sec"
+    assert tuple(map(Access.from_json, rule["offences"])) == report.verdict.results[0].offences
+    assert Event.from_json(data["verdict"]["rules"][-1]["events"][0]) == EVENT
+
+
+def _paths(value: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            path = f"{prefix}.{key}" if prefix else key
+            yield path
+            if key != "fields":
+                yield from _paths(entry, path)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for entry in value:
+            yield from _paths(entry, prefix + "[]")
+
+
+def _documented(page: str, heading: str) -> set[str]:
+    text = page.split(f"## {heading}\n")[1].split("\n## ")[0]
+    return set(re.findall(r"^\| `([a-z_.\[\]]+)`", text, re.MULTILINE))
+
+
+def test_every_field_is_documented_and_nothing_else() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "json.md").read_text(encoding="utf-8")
+    paths = set(_paths(json_report.to_json(sample())))
+    access = {path.split("offences[].")[1] for path in paths if "offences[]." in path}
+    event = {path.split("events[].")[1] for path in paths if "events[]." in path}
+    assert _documented(page, "Report") == {
+        path for path in paths if "offences[]." not in path and "events[]." not in path
+    }
+    assert _documented(page, "Access") == access
+    assert _documented(page, "Event") == event
+    header, phase, *_, end = (json.loads(line) for line in samples.timeline(samples.stock_sec()).lines())
+    assert _documented(page, "Timeline") == {*_paths(header), *_paths(phase), *_paths(end), "access", "event"}

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import EXIT_USAGE
+from harness.svsm import config
+from harness.svsm.config import ApicServer, ConfigError, SvsmConfig, load_config, parse_config
+from harness.svsm.keys import keys, table
+from harness.svsm.sev import HypervisorFeature as Feature
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = {"alternate-injection", "alternate-injection-native-io", "no-svsm", "plain", "two-witnesses"}
+
+
+def test_the_shipped_configurations() -> None:
+    assert set(config.shipped_configs()) == SHIPPED
+    loaded = {name: load_config(name) for name in SHIPPED}
+    assert {name for name, one in loaded.items() if one.present} == SHIPPED - {"no-svsm", "plain"}
+    assert {name for name, one in loaded.items() if one.alternate_injection} == SHIPPED - {"no-svsm", "plain"}
+    assert [name for name, one in loaded.items() if not one.guest.sev] == ["plain"]
+    assert [name for name, one in loaded.items() if one.hypervisor.apic is ApicServer.QEMU] == ["two-witnesses"]
+    assert [name for name, one in loaded.items() if not one.exits.ioio] == ["alternate-injection-native-io"]
+
+
+def test_the_default_is_alternate_injection_under_an_svsm_with_everything_as_vc() -> None:
+    loaded = load_config()
+    assert loaded == load_config("alternate-injection") == SvsmConfig() == parse_config(b"", "empty.toml")
+    assert (loaded.present, loaded.alternate_injection, loaded.guest_vmpl) == (True, True, 2)
+    assert (loaded.exits.ioio, loaded.exits.mmio, loaded.exits.msr) == (True, True, True)
+    assert loaded.memory.cbit == 51
+    assert loaded.feature_bits == 1 << 0 | 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 9
+
+
+def test_sev_status_of_each_configuration() -> None:
+    def status(name: str) -> list[int]:
+        return [int(load_config(name).sev_status(vmpl)) for vmpl in range(4)]
+
+    assert status("alternate-injection") == [0xA7, 0x07, 0x47, 0x07]
+    assert status("no-svsm")[0] == 0x07
+    assert status("plain") == [0, 0, 0, 0]
+
+
+def test_a_plain_guest_has_no_features() -> None:
+    assert load_config("plain").feature_bits == 0
+    assert load_config("plain").guest_vmpl == 0
+    assert Feature.MULTI_VMPL not in load_config("no-svsm").feature_bits
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "unknown section x: a file takes [svsm], [hypervisor], [exits], [memory], [log], [guest]"),
+        ("[svsm]\nfoo = 1", "unknown key svsm.foo: [svsm] takes present, kind, alternate_injection, vmpl"),
+        ("[svsm]\npresent = 'yes'", "svsm.present = 'yes': expected true or false"),
+        ("[svsm]\nkind = 'igvm'", "svsm.kind = 'igvm': expected \"reference\""),
+        ("[svsm]\nvmpl = 0", "svsm.vmpl = 0: expected an integer of 1 to 3"),
+        ("[svsm]\nvmpl = true", "svsm.vmpl = True: expected an integer of 1 to 3"),
+        ("[memory]\ncbit = 50", "memory.cbit = 50: expected 47 or 51"),
+        ("[log]\nlevel = 3", "log.level = 3: expected an integer of 0 to 2"),
+        ("[hypervisor]\napic = 'kvm'", 'hypervisor.apic = \'kvm\': expected "virtual" or "qemu"'),
+        ("[hypervisor]\nfeatures = ['snp', 'sno']", "hypervisor.features = 'sno': expected a list of snp, ap-creation"),
+        ("[hypervisor]\nfeatures = 'snp'", "hypervisor.features = 'snp': expected a list of snp, ap-creation"),
+        ("svsm = 3", "svsm is a section: write [svsm] and its keys present, kind, alternate_injection, vmpl below it"),
+        ("[svsm]\npresent = false", "svsm.alternate_injection = true needs svsm.present = true"),
+        ("[guest]\nsev = false", "svsm.present = true needs guest.sev = true"),
+        ("[hypervisor]\nfeatures = ['snp']", 'svsm.present = true needs "multi-vmpl" in hypervisor.features'),
+        (
+            "[hypervisor]\nfeatures = ['snp', 'multi-vmpl']",
+            'svsm.alternate_injection = true needs "alternate-injection" in hypervisor.features',
+        ),
+        ("[[[", "is not TOML: "),
+        ("a = " + "[" * 5000, "is not TOML: "),
+        ("a = " + "1" * 5000, "is not TOML: "),
+        ('[svsm]\n"a\\nb\\u001b" = 1', "unknown key svsm.a b\\x1b"),
+    ],
+)
+def test_errors_name_file_key_and_allowed_values(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text.encode(), "c.toml")
+    assert str(caught.value).startswith("c.toml")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_status == EXIT_USAGE
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_give_a_configuration_or_one_line(data: bytes) -> None:
+    message = ""
+    try:
+        parse_config(data, "c.toml")
+    except ConfigError as error:
+        message = str(error)
+    assert message.isprintable()
+
+
+values = st.booleans() | st.integers(-1, 60) | st.text(max_size=5) | st.lists(st.sampled_from(["snp", "x"]), max_size=2)
+
+
+@given(st.dictionaries(st.sampled_from([(k.section, k.name) for k in keys(SvsmConfig)]), values, max_size=4))
+def test_any_values_give_a_configuration_or_one_line(chosen: dict[tuple[str, str], object]) -> None:
+    import json
+
+    text = "".join(f"{section}.{name} = {json.dumps(value)}\n" for (section, name), value in chosen.items())
+    message = ""
+    try:
+        loaded = parse_config(text.encode("utf-8", "replace"), "c.toml")
+        assert 0 <= loaded.guest_vmpl <= 3
+    except ConfigError as error:
+        message = str(error)
+    assert message.isprintable()
+
+
+def test_a_path_and_its_errors(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[log]\nlevel = 2\n")
+    assert load_config(path).log.level == load_config(str(path)).log.level == 2
+    with pytest.raises(ConfigError, match=r"no configuration is named 'mine'.*one of: alternate-injection"):
+        load_config("mine")
+    with pytest.raises(ConfigError, match=r"cannot read .*other\.toml: No such file"):
+        load_config(tmp_path / "other.toml")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load_config(tmp_path)
+    path.write_text("#" * (config.FILE_MAX + 1))
+    with pytest.raises(ConfigError, match="larger than 65536 bytes"):
+        load_config(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_config(path)
+
+
+def test_an_installed_package_has_them_at_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "configs"
+    installed.mkdir()
+    (installed / "only.toml").write_text("")
+    monkeypatch.setattr(config, "SHIPPED_DIRECTORIES", (tmp_path / "none", installed))
+    assert load_config("only") == SvsmConfig()
+    monkeypatch.setattr(config, "SHIPPED_DIRECTORIES", (tmp_path / "none",))
+    with pytest.raises(ConfigError, match="the installation is broken"):
+        load_config("only")
+
+
+def test_every_key_is_documented() -> None:
+    assert all(key.description for key in keys(SvsmConfig))
+    page = ROOT.joinpath("docs", "svsm-configs.md").read_text(encoding="utf-8")
+    assert table(SvsmConfig) in page
+    for name in SHIPPED:
+        assert f"`{name}`" in page

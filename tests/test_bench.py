@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import PLAIN, VERDICT, medians, table
+from bench.measure import MeasureError, Sample, first_output, has_text, measure
+
+WRITER = """
+import sys, time
+with open(sys.argv[1], "w") as console:
+    print("first", file=console, flush=True)
+    time.sleep(0.2)
+    print("Shell> ", file=console, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_marks_are_in_order_and_the_process_is_ended(tmp_path: Path) -> None:
+    console = tmp_path / "serial.log"
+    wanted = {"first": first_output, "shell": has_text("Shell> ")}
+    started = time.monotonic()
+    sample = measure([sys.executable, "-c", WRITER, str(console)], console, wanted, tmp_path / "log", 30)
+    assert 0 < sample.marks["first"] <= sample.marks["shell"] - 0.15
+    assert time.monotonic() - started < 20
+
+
+def test_a_process_without_marks_is_timed_to_its_end(tmp_path: Path) -> None:
+    sample = measure([sys.executable, "-c", "raise SystemExit(3)"], None, {}, tmp_path / "log", 30)
+    assert sample.status == 3
+    assert sample.marks["end"] > 0
+
+
+def test_an_early_end_says_what_was_awaited_and_what_was_said(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "print('no disk')"]
+    with pytest.raises(MeasureError, match=r"waited for shell: it ended with status 0; last said: no disk"):
+        measure(command, tmp_path / "none", {"shell": has_text("Shell>")}, tmp_path / "log", 30)
+
+
+def test_a_timeout_ends_the_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    started = time.monotonic()
+    with pytest.raises(MeasureError, match=r"waited for its end: 0\.3 s were over"):
+        measure(command, None, {}, tmp_path / "log", 0.3)
+    assert time.monotonic() - started < 20
+
+
+def test_medians_and_ratios() -> None:
+    samples = [Sample({"end": seconds}, 0) for seconds in (0.4, 9.0, 0.5)]
+    assert medians(samples) == {"end": 0.5}
+    marks = ("first serial output", "Shell> ")
+    results = {
+        PLAIN: dict(zip(marks, (2.0, 8.0), strict=True)),
+        "emulated, I/O as #VC": dict(zip(marks, (3.2, 9.0), strict=True)),
+        "emulated, I/O native": dict(zip(marks, (2.2, 8.4), strict=True)),
+        VERDICT: {"end": 0.9},
+    }
+    text = table(results, "Shell> ")
+    assert "emulated, I/O as #VC: 1.60x to first serial output, aim 1.5x: not met" in text
+    assert "emulated, I/O native: 1.10x to first serial output, aim 1.2x: met" in text
+    assert "8.40 s (1.05x)" in text
+    assert "verdict for SEC: 0.90 s, aim 1.0 s: met" in text
