@@ -11,7 +11,7 @@ from harness.apic.access import Operation, Outcome, Path, Phase, Server
 from harness.apic.base import ApicMode
 from harness.apic.registers import APIC_BASE, Register, by_msr, by_offset
 from harness.capture.collect import Collector
-from harness.capture.modules import ModuleMap, Place
+from harness.capture.modules import Firmware, ModuleMap, Place
 from harness.capture.record import (
     FLAG_WRITE,
     RECORD,
@@ -23,7 +23,6 @@ from harness.capture.record import (
     RecordPath,
     RecordViolation,
 )
-from harness.firmware.image import FirmwareImage
 
 WITNESS = "emulated host log"
 
@@ -85,7 +84,7 @@ class HostTimeline:
     end: set when the host has stopped. counts: records by kind.
     """
 
-    def __init__(self, firmware: FirmwareImage, guest_vmpl: int, collector: Collector) -> None:
+    def __init__(self, firmware: Firmware, guest_vmpl: int, collector: Collector) -> None:
         self.end: HostEnd | None = None
         self.counts: Counter[int] = Counter()
         self.unknown = 0

@@ -6,15 +6,34 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from typing import Protocol
+
 from harness.apic.access import Phase
-from harness.firmware.image import FirmwareImage
 from harness.firmware.metadata import FOUR_GIB
+from harness.firmware.modules import Module, ModuleAddress
 
 #: Images of a run that are remembered; an OVMF loads about 130.
 IMAGE_LIMIT = 4096
 #: Addresses from here on are those of an operating system's kernel (the upper half of the 64-bit address space).
 KERNEL_HALF = 1 << 63
 _CACHE_LIMIT = 1 << 16
+
+
+class Firmware(Protocol):
+    """What is needed of a harness.firmware.image.FirmwareImage."""
+
+    @property
+    def base(self) -> int:
+        """Guest physical address of its first byte."""
+        ...
+
+    def locate(self, pc: int) -> ModuleAddress | None:
+        """The module that runs at pc by the image's own layout."""
+        ...
+
+    def by_identity(self, size_of_image: int, entry_rva: int) -> Module | None:
+        """The module with these values in its PE header."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +52,7 @@ class Place:
 class ModuleMap:
     """Modules by address: those found in guest memory first, then the image's own layout."""
 
-    def __init__(self, firmware: FirmwareImage) -> None:
+    def __init__(self, firmware: Firmware) -> None:
         self._firmware = firmware
         self._bases: list[int] = []
         self._images: list[tuple[int, Place]] = []

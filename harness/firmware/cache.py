@@ -25,6 +25,10 @@ _TEMPORARY = ".incomplete-"
 _CURRENT = "current"
 
 
+def silent(_text: str) -> None:
+    """A progress callback that says nothing."""
+
+
 def cache_root() -> Path:
     """$XDG_CACHE_HOME/snp-harness, ~/.cache/snp-harness if that is not set or not absolute (XDG base directories)."""
     configured = os.environ.get("XDG_CACHE_HOME", "")

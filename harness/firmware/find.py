@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.firmware.cache import Progress
+from harness.firmware.cache import Progress, silent
 from harness.firmware.errors import FirmwareError
-from harness.firmware.fetch import KNOWN_SOURCES, cached_firmware, cached_names, fetch_firmware, silent
 from harness.firmware.image import FirmwareImage
+from harness.firmware.sources import KNOWN_SOURCES, cached_firmware, cached_names
 
 _NAME_PREFIX = "debian:"
 _FETCH_HINT = "run `snp-harness fetch firmware trixie`, or give --firmware a path"
@@ -43,7 +43,12 @@ def find_firmware(spec: str | None, progress: Progress = silent, *, svsm: bool =
         if not spec.startswith(_NAME_PREFIX):
             return Path(spec).expanduser()
         cached = cached_firmware(spec)
-        return cached.path if cached is not None else fetch_firmware(spec, progress)
+        if cached is not None:
+            return cached.path
+        # Imported here: what is in the cache is found without apt and all that goes with it.
+        from harness.firmware.fetch import fetch_firmware
+
+        return fetch_firmware(spec, progress)
     seen = False
     for known in itertools.chain(_cached(), _installed()):
         seen = True

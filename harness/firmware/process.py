@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.firmware.errors import FetchError
 
 _SHOWN = 300
+_LAST_WORDS_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,11 @@ def run(argv: Sequence[str | Path], *, timeout_s: float, env: Mapping[str, str],
                 os.killpg(process.pid, signal.SIGKILL)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            stdout, stderr = process.communicate()
+            try:
+                stdout, stderr = process.communicate(timeout=_LAST_WORDS_S)
+            except subprocess.TimeoutExpired:
+                # Something left the group and holds the pipes open.
+                stdout, stderr = "", ""
             seen = _one_line((stdout + stderr).strip().rpartition("\n")[2]) or "nothing"
             raise FetchError(
                 f"{shlex.join(arguments[:2])} did not end within {timeout_s:g} s; last seen: {seen}",

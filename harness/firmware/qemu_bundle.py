@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.firmware.cache import Entries, Progress, remove, version_of, writing
+from harness.firmware.cache import Entries, Progress, remove, silent, version_of, writing
 from harness.firmware.debian import AptRoot, Archive, Mirror, unpack
 from harness.firmware.errors import FetchError
-from harness.firmware.fetch import package_directory, silent, with_apt
+from harness.firmware.fetch import with_apt
 from harness.firmware.process import run
+from harness.firmware.sources import package_directory
 
 _PACKAGES = ("qemu-system-x86",)
 _NAME = "qemu-bundle"

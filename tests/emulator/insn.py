@@ -15,7 +15,7 @@ import pytest
 
 from tests.emulator.native import Driver
 
-SOURCES = ("host/insn.c", "host/insn_prefix.c", "host/insn_system.c")
+SOURCES = ("host/insn.c", "host/insn_prefix.c", "host/insn_system.c", "host/insn_execute.c")
 _TOOL_TIMEOUT_S = 60
 _SLOT = 32  # bytes an instruction is given, with the padding
 
@@ -105,6 +105,17 @@ class Insn:
     immediate: int
 
 
+@dataclass(frozen=True, slots=True)
+class Values:
+    """struct insn_values after insn_execute(), what that returned, and insn_reads_memory()."""
+
+    reads: bool
+    writes: int
+    memory: int
+    reg: int
+    rflags: int
+
+
 class Decoder(Driver):
     """The decoder: one method for each function of harness/emulator/host/insn.h."""
 
@@ -136,6 +147,15 @@ class Decoder(Driver):
         """cr_write, cr_read, dr_write, dr_read: number, gpr, length."""
         known, number, gpr, length = self.ask(name, mode, code.hex())
         return (number, gpr, length) if known else None
+
+    def execute(self, code: bytes, memory: int, reg: int) -> Values:
+        """Carry out 64-bit code with these values of m and r, all flags clear."""
+        reads, *values = self.ask("execute", 64, code.hex(), memory, reg)
+        return Values(bool(reads), *values)
+
+    def agrees_with_processor(self, code: bytes, runs: int) -> bool:
+        """Carry out 64-bit code with m at (%rdi) and r in rcx, on this machine and emulated; False: not decoded."""
+        return bool(self.ask("native", runs, code.hex())[0])
 
     def modrm_length(self, code: bytes, mode: int = 64) -> int:
         return self.ask("modrm", mode, code.hex())[0]
@@ -190,7 +210,20 @@ def disassemble(codes: Sequence[bytes], mode: int, directory: Path) -> list[List
     binary = directory / f"listed{mode}.bin"
     binary.write_bytes(b"".join(code.ljust(_SLOT, b"\x90") for code in codes))
     run = subprocess.run(
-        [_tool("objdump"), "-D", "-w", "-z", "--insn-width=16", "-b", "binary", "-m", machine, "-M", "intel", str(binary)],
+        [
+            _tool("objdump"),
+            "-D",
+            "-w",
+            "-z",
+            "--insn-width=16",
+            "-b",
+            "binary",
+            "-m",
+            machine,
+            "-M",
+            "intel",
+            str(binary),
+        ],
         capture_output=True,
         text=True,
         timeout=_TOOL_TIMEOUT_S,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "insn.h"
@@ -151,6 +152,161 @@ static void fuzz(u64 seed, u64 steps)
 	}
 }
 
+#ifdef __x86_64__
+
+#define RFLAGS_FIXED      0x202ull /* bit 1 and IF */
+#define RFLAGS_ARITHMETIC 0x8d5ull
+#define RFLAGS_AF         0x010ull
+#define RFLAGS_CF_ZF      0x041ull
+
+/* The operands of a run: m is at (%rdi), r is rcx. */
+struct operands {
+	u64 memory;
+	u64 rcx;
+	u64 rax;
+	u64 rflags;
+};
+
+/* The processor carries out the code: the judge. */
+static void run_native(const u8 *code, u32 length, struct operands *operands)
+{
+	static u8 *page;
+	u64 flags = operands->rflags | RFLAGS_FIXED;
+
+	if (!page)
+		page = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED) {
+		perror("mmap");
+		exit(2);
+	}
+	memcpy(page, code, length);
+	page[length] = 0xc3;
+	asm volatile("lea -128(%%rsp), %%rsp\n\t" /* the red zone */
+		     "push %[flags]\n\t"
+		     "popf\n\t"
+		     "call *%[code]\n\t"
+		     "pushf\n\t"
+		     "pop %[flags]\n\t"
+		     "lea 128(%%rsp), %%rsp"
+		     : "+c"(operands->rcx), "+a"(operands->rax), [flags] "+r"(flags)
+		     : [code] "r"(page), "D"(&operands->memory)
+		     : "memory", "cc");
+	operands->rflags = flags & RFLAGS_ARITHMETIC;
+}
+
+static u64 merge(u64 old, u64 value, u32 size)
+{
+	switch (size) {
+	case 1:
+		return (old & ~0xffull) | (value & 0xff);
+	case 2:
+		return (old & ~0xffffull) | (value & 0xffff);
+	case 4:
+		return (u32)value;
+	default:
+		return value;
+	}
+}
+
+static void run_emulated(const struct insn *insn, struct operands *operands)
+{
+	struct insn_values values = {
+		.memory = operands->memory,
+		.reg = insn->high_byte ? operands->rcx >> 8 : operands->rcx,
+		.accumulator = operands->rax,
+		.rflags = operands->rflags,
+	};
+	u32 writes = insn_execute(insn, &values);
+
+	operands->rflags = values.rflags;
+	if (writes & INSN_WRITES_MEMORY)
+		memcpy(&operands->memory, &values.memory, insn->operand_size);
+	if (writes & INSN_WRITES_ACCUMULATOR)
+		operands->rax = merge(operands->rax, values.accumulator, insn->operand_size);
+	if (!(writes & INSN_WRITES_REGISTER))
+		return;
+	if (insn->high_byte)
+		operands->rcx = (operands->rcx & ~0xff00ull) | values.reg << 8;
+	else
+		operands->rcx = merge(operands->rcx, values.reg, insn->register_size);
+}
+
+/* Flags that the architecture does not define are not compared. */
+static u64 defined_flags(const struct insn *insn)
+{
+	bool logic = insn->kind == INSN_TEST ||
+		     (insn->kind == INSN_ALU && (insn->operation == INSN_ALU_AND || insn->operation == INSN_ALU_OR ||
+						 insn->operation == INSN_ALU_XOR));
+
+	if (insn->kind == INSN_BIT)
+		return RFLAGS_CF_ZF;
+	return logic ? RFLAGS_ARITHMETIC & ~RFLAGS_AF : RFLAGS_ARITHMETIC;
+}
+
+/* Small numbers, numbers around the signs and equal ones make the flags. */
+static u64 random_operand(u64 *state, u64 other)
+{
+	static const u64 chosen[] = { 0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
+				      0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff };
+	u64 number = next_random(state);
+
+	switch (number & 3) {
+	case 0:
+		return chosen[(number >> 8) % (sizeof(chosen) / sizeof(chosen[0]))];
+	case 1:
+		return other;
+	default:
+		return next_random(state);
+	}
+}
+
+/* Answers 1 when processor and decoder agree on every run, 0 when the code is not decoded; ends the driver otherwise. */
+static void native_command(const u8 *bytes, u32 available, u64 runs)
+{
+	u64 state = 0x9e3779b97f4a7c15ull;
+	struct insn insn;
+
+	if (!insn_decode(bytes, available, 64, &insn) || insn.length != available) {
+		printf("0\n");
+		return;
+	}
+	for (u64 i = 0; i < runs; i++) {
+		struct operands start, native, emulated;
+		u64 defined = defined_flags(&insn);
+
+		start.memory = random_operand(&state, 0);
+		start.rcx = random_operand(&state, start.memory);
+		start.rax = random_operand(&state, start.memory);
+		start.rflags = next_random(&state) & RFLAGS_ARITHMETIC;
+		native = emulated = start;
+		run_native(bytes, available, &native);
+		run_emulated(&insn, &emulated);
+		native.rflags &= defined;
+		emulated.rflags &= defined;
+		if (!memcmp(&native, &emulated, sizeof(native)))
+			continue;
+		fprintf(stderr, "memory %llx rcx %llx rax %llx flags %llx: %llx %llx %llx %llx, not %llx %llx %llx %llx\n",
+			(unsigned long long)start.memory, (unsigned long long)start.rcx, (unsigned long long)start.rax,
+			(unsigned long long)start.rflags, (unsigned long long)native.memory,
+			(unsigned long long)native.rcx, (unsigned long long)native.rax, (unsigned long long)native.rflags,
+			(unsigned long long)emulated.memory, (unsigned long long)emulated.rcx,
+			(unsigned long long)emulated.rax, (unsigned long long)emulated.rflags);
+		fail("the processor does otherwise", bytes, available, 64);
+	}
+	printf("1\n");
+}
+
+#else
+
+static void native_command(const u8 *bytes, u32 available, u64 runs)
+{
+	(void)bytes, (void)available, (void)runs;
+	fprintf(stderr, "not an x86-64 machine\n");
+	exit(2);
+}
+
+#endif
+
 static void decode_command(const u8 *bytes, u32 available, u32 mode)
 {
 	struct insn insn;
@@ -159,6 +315,20 @@ static void decode_command(const u8 *bytes, u32 available, u32 mode)
 	printf("%x %x %x %x %x %x %x %x %x %x %x %x %x %llx\n", known, insn.kind, insn.form, insn.length, insn.operation,
 	       insn.operand_size, insn.register_size, insn.address_size, insn.reg, insn.high_byte, insn.lock, insn.repeat,
 	       insn.segment, (unsigned long long)insn.immediate);
+}
+
+/* Answers reads, writes, memory, register, flags. */
+static void execute_command(const u8 *bytes, u32 available, u64 memory, u64 reg)
+{
+	struct insn_values values = { .memory = memory, .reg = reg };
+	struct insn insn;
+	u32 writes;
+
+	if (!insn_decode(bytes, available, 64, &insn))
+		exit(2);
+	writes = insn_execute(&insn, &values);
+	printf("%x %x %llx %llx %llx\n", insn_reads_memory(&insn), writes, (unsigned long long)values.memory,
+	       (unsigned long long)values.reg, (unsigned long long)values.rflags);
 }
 
 static void simple_command(const u8 *bytes, u32 available, u32 mode)
@@ -193,6 +363,8 @@ static void bytes_command(const char *name, u32 mode, const u8 *bytes, u32 avail
 		move_command(insn_decode_dr_write, bytes, available, mode);
 	else if (!strcmp(name, "dr_read"))
 		move_command(insn_decode_dr_read, bytes, available, mode);
+	else if (!strcmp(name, "native"))
+		native_command(bytes, available, mode);
 	else if (!strcmp(name, "modrm"))
 		printf("%x\n", insn_prefix_and_modrm_length(bytes, available, mode));
 	else
@@ -212,16 +384,18 @@ static u32 parse_bytes(const char *text, u8 *bytes)
 int main(void)
 {
 	char line[256], name[32], text[160];
-	unsigned long long first;
+	unsigned long long first, memory, reg;
 
 	while (fgets(line, sizeof(line), stdin)) {
 		u8 bytes[MAX_BYTES];
-		int words = sscanf(line, "%31s %llx %159s", name, &first, text);
+		int words = sscanf(line, "%31s %llx %159s %llx %llx", name, &first, text, &memory, &reg);
 
 		alarm(COMMAND_SECONDS);
 		if (words == 3 && !strcmp(name, "fuzz")) {
 			fuzz(first, strtoull(text, NULL, 16));
 			printf("0\n");
+		} else if (words == 5 && !strcmp(name, "execute")) {
+			execute_command(bytes, parse_bytes(text, bytes), memory, reg);
 		} else if (words >= 2) {
 			u32 available = words == 3 ? parse_bytes(text, bytes) : 0;
 			u8 *copy = exact(bytes, available);

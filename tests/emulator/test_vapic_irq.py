@@ -153,7 +153,10 @@ def test_illegal_register_is_an_error(apic: Vapic) -> None:
     assert bank(apic, 0x200) == set()
 
 
-@pytest.mark.parametrize(("icr", "level"), [(0x40000 | 0xF1, False), (0x44000 | 0xF1, False), (0x4C000 | 0xF1, True), (0x40100 | 0xF1, False)])
+@pytest.mark.parametrize(
+    ("icr", "level"),
+    [(0x40000 | 0xF1, False), (0x44000 | 0xF1, False), (0x4C000 | 0xF1, True), (0x40100 | 0xF1, False)],
+)
 @pytest.mark.parametrize("x2apic", [False, True])
 def test_self_shorthand_is_posted(apic: Vapic, x2apic: bool, icr: int, level: bool) -> None:
     if x2apic:
@@ -236,7 +239,9 @@ def test_application_processor_takes_no_extint(vapic: Vapic) -> None:
     assert not vapic.accepts_extint
 
 
-@pytest.mark.parametrize(("destination", "matches"), [(3, True), (0, False), (0xFF, True), (0xFFFFFFFF, True), (0x103, False)])
+@pytest.mark.parametrize(
+    ("destination", "matches"), [(3, True), (0, False), (0xFF, True), (0xFFFFFFFF, True), (0x103, False)]
+)
 def test_physical_xapic_destination(vapic: Vapic, destination: int, matches: bool) -> None:
     vapic.reset(3)
     assert vapic.matches(destination, logical=False) == matches

@@ -37,7 +37,7 @@ def test_dividers(apic: Vapic, code: int, divider: int) -> None:
     apic.write(DIVIDE, code)
     apic.write(LVT, ONE_SHOT | VECTOR)
     assert apic.write(INITIAL, 1000, now=500).timer_changed
-    assert apic.deadline == 500 + 1000 * divider
+    assert apic.deadline() == 500 + 1000 * divider
     assert apic.read(CURRENT, now=500) == 1000
     assert apic.read(CURRENT, now=500 + 400 * divider) == 600
     assert apic.read(CURRENT, now=500 + 1000 * divider) == 0
@@ -50,7 +50,7 @@ def test_one_shot(apic: Vapic) -> None:
     assert apic.pending == -1
     assert apic.timer_run(1000)
     take(apic)
-    assert apic.deadline is None
+    assert apic.deadline() is None
     assert not apic.timer_run(10**9)
     assert (apic.read(INITIAL), apic.read(CURRENT, now=10**9)) == (1000, 0)
 
@@ -60,10 +60,10 @@ def test_periodic_without_a_storm(apic: Vapic) -> None:
     apic.write(LVT, PERIODIC | VECTOR)
     apic.write(INITIAL, period, now=0)
     assert apic.timer_run(period)
-    assert apic.deadline == 2 * period
+    assert apic.deadline() == 2 * period
     take(apic)
     assert apic.timer_run(5 * period + 10)  # four missed are one
-    assert apic.deadline == 6 * period
+    assert apic.deadline() == 6 * period
     take(apic)
     assert not apic.timer_run(5 * period + 20)
 
@@ -79,17 +79,17 @@ def test_periodic_count_wraps(apic: Vapic) -> None:
 def test_short_periods_are_slowed_down(apic: Vapic) -> None:
     apic.write(LVT, PERIODIC | VECTOR)
     apic.write(INITIAL, 10, now=0)
-    assert apic.deadline == MIN_PERIOD
+    assert apic.deadline() == MIN_PERIOD
     apic.write(LVT, ONE_SHOT | VECTOR)
     apic.write(INITIAL, 10, now=0)
-    assert apic.deadline == 10
+    assert apic.deadline() == 10
 
 
 def test_initial_count_zero_stops(apic: Vapic) -> None:
     apic.write(LVT, PERIODIC | VECTOR)
     apic.write(INITIAL, 1_000_000, now=0)
     assert apic.write(INITIAL, 0, now=10).timer_changed
-    assert apic.deadline is None
+    assert apic.deadline() is None
     assert apic.read(CURRENT, now=20) == 0
 
 
@@ -97,7 +97,7 @@ def test_masked_timer_runs_but_does_not_interrupt(apic: Vapic) -> None:
     apic.write(LVT, PERIODIC | MASKED | VECTOR)
     apic.write(INITIAL, 1_000_000, now=0)
     assert not apic.timer_run(1_000_000)
-    assert apic.deadline == 2_000_000
+    assert apic.deadline() == 2_000_000
     assert apic.pending == -1
     apic.write(LVT, PERIODIC | VECTOR, now=1_500_000)
     assert apic.pending == -1
@@ -111,14 +111,14 @@ def test_modes_change_while_it_counts(apic: Vapic) -> None:
     apic.write(LVT, PERIODIC | VECTOR, now=700_000)
     assert apic.read(CURRENT, now=700_000) == 300_000
     assert apic.timer_run(1_000_000)
-    assert apic.deadline == 2_000_000
+    assert apic.deadline() == 2_000_000
     apic.write(LVT, ONE_SHOT | VECTOR, now=1_600_000)
     assert apic.read(CURRENT, now=1_600_000) == 400_000
     assert apic.timer_run(2_000_000)
-    assert apic.deadline is None
+    assert apic.deadline() is None
     apic.write(LVT, PERIODIC | VECTOR, now=2_100_000)
     assert apic.read(CURRENT, now=2_200_000) == 0
-    assert apic.deadline is None
+    assert apic.deadline() is None
 
 
 def test_a_write_comes_after_what_was_due(apic: Vapic) -> None:
@@ -132,48 +132,50 @@ def test_divider_changes_while_it_counts(apic: Vapic) -> None:
     apic.write(LVT, ONE_SHOT | VECTOR)
     apic.write(INITIAL, 1000, now=0)
     assert apic.write(DIVIDE, 0x1, now=400).timer_changed  # by 4
-    assert apic.deadline == 400 + 600 * 4
+    assert apic.deadline() == 400 + 600 * 4
     assert apic.read(CURRENT, now=400) == 600
     assert apic.timer_run(2800)
     assert not apic.write(DIVIDE, 0xB, now=3000).timer_changed
-    assert apic.deadline is None
+    assert apic.deadline() is None
 
 
 def test_tsc_deadline(apic: Vapic) -> None:
     assert apic.tsc_deadline == 0
     apic.set_tsc_deadline(12345, 1000)  # not in that mode: ignored
-    assert (apic.tsc_deadline, apic.deadline) == (0, None)
+    assert (apic.tsc_deadline, apic.deadline()) == (0, None)
     apic.write(LVT, TSC_DEADLINE | VECTOR)
     apic.set_tsc_deadline(12345, 1000)
-    assert (apic.tsc_deadline, apic.deadline) == (12345, 1000)
+    assert (apic.tsc_deadline, apic.deadline()) == (12345, 1000)
     assert not apic.timer_run(999)
     assert apic.timer_run(1000)
     take(apic)
-    assert (apic.tsc_deadline, apic.deadline) == (0, None)
+    assert (apic.tsc_deadline, apic.deadline()) == (0, None)
 
 
 def test_tsc_deadline_zero_disarms(apic: Vapic) -> None:
     apic.write(LVT, TSC_DEADLINE | VECTOR)
     apic.set_tsc_deadline(12345, 1000)
     apic.set_tsc_deadline(0, 0)
-    assert (apic.tsc_deadline, apic.deadline) == (0, None)
+    assert (apic.tsc_deadline, apic.deadline()) == (0, None)
 
 
 def test_tsc_deadline_mode_has_no_count(apic: Vapic) -> None:
     apic.write(LVT, TSC_DEADLINE | VECTOR)
     assert not apic.write(INITIAL, 1000, now=0).timer_changed
     apic.set_tsc_deadline(12345, 1000)
-    assert (apic.read(INITIAL), apic.read(CURRENT, now=10), apic.deadline) == (0, 0, 1000)
+    assert (apic.read(INITIAL), apic.read(CURRENT, now=10), apic.deadline()) == (0, 0, 1000)
 
 
-@pytest.mark.parametrize(("before", "after"), [(ONE_SHOT, TSC_DEADLINE), (PERIODIC, TSC_DEADLINE), (TSC_DEADLINE, ONE_SHOT)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(ONE_SHOT, TSC_DEADLINE), (PERIODIC, TSC_DEADLINE), (TSC_DEADLINE, ONE_SHOT)]
+)
 def test_tsc_deadline_mode_switch_disarms(apic: Vapic, before: int, after: int) -> None:
     apic.write(LVT, before | VECTOR)
     apic.write(INITIAL, 1_000_000, now=0)
     apic.set_tsc_deadline(12345, 1_000_000)
-    assert apic.deadline == 1_000_000
+    assert apic.deadline() == 1_000_000
     assert apic.write(LVT, after | VECTOR, now=10).timer_changed
-    assert (apic.deadline, apic.tsc_deadline, apic.read(INITIAL)) == (None, 0, 0)
+    assert (apic.deadline(), apic.tsc_deadline, apic.read(INITIAL)) == (None, 0, 0)
 
 
 def test_tsc_deadline_while_disabled(apic: Vapic) -> None:
@@ -224,6 +226,6 @@ def test_expiries(vapic_process: Vapic, periodic: bool, code: int, count: int, s
         assert apic.timer_run(now) == (due > seen)
         seen = due
         running = periodic or not due
-        assert apic.deadline == (start + (elapsed + 1) * period if running else None)
+        assert apic.deadline() == (start + (elapsed + 1) * period if running else None)
         left = period - (now - start) % period if running else 0
         assert apic.read(CURRENT, now=now) == left // divider

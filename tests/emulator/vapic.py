@@ -139,7 +139,6 @@ class Vapic(Driver):
     def timer_run(self, now: int) -> bool:
         return bool(self.ask("timer_run", now)[0])
 
-    @property
     def deadline(self) -> int | None:
         """When the timer is due, ns, or None."""
         value = self.ask("deadline")[0]

@@ -41,9 +41,14 @@ def test_entry_appears_when_it_is_complete(tmp_path: Path) -> None:
 def test_failure_leaves_the_entry_before(tmp_path: Path) -> None:
     entries = Entries(tmp_path)
     add(entries, "1")
-    with pytest.raises(RuntimeError), entries.adding("2") as directory:
-        (directory / "file").write_text("half")
-        raise RuntimeError
+
+    def fail() -> None:
+        with entries.adding("2") as directory:
+            (directory / "file").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "current"]
 
 

@@ -80,7 +80,7 @@ def test_order_and_hiding(tmp_path: Path) -> None:
         "{}",
         "[" * 100000,
         firmware("/f", targets=[{"architecture": "aarch64", "machines": []}]),
-        firmware("/f", **{"interface-types": ["bios"]}),
+        {**firmware("/f"), "interface-types": ["bios"]},
         firmware("relative.fd"),
         firmware("/f", mapping={"device": "igvm", "filename": "/f"}),
         firmware("/f", mapping={"device": "flash", "executable": {"filename": "/f", "format": "qcow2"}}),

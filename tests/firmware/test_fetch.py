@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.firmware import fetch
-from harness.firmware.cache import cache_root, locked
+from harness.firmware.cache import cache_root, locked, silent
 from harness.firmware.debian import AptRoot, Mirror, NoNetworkError
 from harness.firmware.errors import FetchError, FirmwareError
-from harness.firmware.fetch import DebianFirmware, cached_firmware, cached_names, fetch_firmware, fetch_package
+from harness.firmware.fetch import fetch_firmware, fetch_package
+from harness.firmware.sources import DebianFirmware, cached_firmware, cached_names
 from tests.firmware.mirror import SUITE, Repository, SigningKey, serving
 
 pytestmark = pytest.mark.skipif(
@@ -238,7 +238,7 @@ def test_two_at_once(mirror: Mirror, cache: Path) -> None:
             waiting.set()
 
     other = threading.Thread(target=lambda: result.append(fetch_firmware(SUITE, progress, mirror=mirror)))
-    with locked(cache / "apt" / f"{SUITE}.lock", fetch.silent):
+    with locked(cache / "apt" / f"{SUITE}.lock", silent):
         other.start()
         assert waiting.wait(timeout=30)
         assert said == ["waiting for another process that fetches from the same suite"]
@@ -285,7 +285,7 @@ def test_closure(mirror: Mirror, repository: Repository, cache: Path) -> None:
 def test_a_damaged_file_in_the_way_is_not_taken(mirror: Mirror, repository: Repository, cache: Path) -> None:
     """apt takes a file of the right size for the package; its hash tells that it is not."""
     (deb,) = (repository.directory / "pool").iterdir()
-    apt = AptRoot(cache / "apt" / SUITE, SUITE, mirror, fetch.silent)
+    apt = AptRoot(cache / "apt" / SUITE, SUITE, mirror, silent)
     apt.update()
     archive = apt.candidate("ovmf")
     download = cache / "download"
@@ -300,7 +300,7 @@ def test_a_damaged_file_in_the_way_is_not_taken(mirror: Mirror, repository: Repo
 def test_closure_that_cannot_be(mirror: Mirror, repository: Repository) -> None:
     repository.add("qemu", "1", {}, depends="nothing-such")
     repository.publish()
-    apt = AptRoot(cache_root() / "apt" / SUITE, SUITE, mirror, fetch.silent)
+    apt = AptRoot(cache_root() / "apt" / SUITE, SUITE, mirror, silent)
     apt.update()
     with pytest.raises(FetchError, match="cannot resolve the dependencies of qemu"):
         apt.closure(["qemu"])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import platform
 import subprocess
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def test_incomplete_directory(tmp_path: Path) -> None:
 
 
 def test_machine_of_another_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundles.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     with pytest.raises(FetchError, match="does not run on aarch64"):
         fetch_qemu("trixie")
 

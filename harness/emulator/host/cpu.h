@@ -87,6 +87,16 @@ static inline void xsetbv(u64 value)
 	__asm__ volatile("xsetbv" : : "c"(0), "a"((u32)value), "d"((u32)(value >> 32)));
 }
 
+static inline u64 get_cr4(void)
+{
+	u64 value;
+
+	__asm__ volatile("mov %%cr4, %0" : "=r"(value));
+	return value;
+}
+
+static inline void set_cr4(u64 value) { __asm__ volatile("mov %0, %%cr4" : : "r"(value)); }
+
 /* State that VMLOAD and VMSAVE move: FS, GS, TR, LDTR, STAR ... SYSENTER_EIP. */
 static inline void vmload(u64 vmcb_pa) { __asm__ volatile("vmload %0" : : "a"(vmcb_pa) : "memory"); }
 static inline void vmsave(u64 vmcb_pa) { __asm__ volatile("vmsave %0" : : "a"(vmcb_pa) : "memory"); }

@@ -90,6 +90,7 @@ struct host {
 	u64 allocated;          /* next free physical address of the host's RAM */
 	u64 scratch_page;       /* all ones: what the guest sees where there is nothing */
 	u64 ap_jump_table;
+	u64 xcr0_all;           /* every feature that XSAVE can move here */
 	struct record_ring *ring;
 	struct record *records;
 	u64 ring_tail;          /* the reader's position when last looked at */

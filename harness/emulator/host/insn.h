@@ -97,6 +97,31 @@ struct insn {
  */
 bool insn_decode(const u8 *bytes, u32 available, u32 mode_bits, struct insn *out);
 
+/* Whether carrying it out begins with a read of the memory operand. */
+bool insn_reads_memory(const struct insn *insn);
+
+/* Values that an instruction works on. Bits above the operand's size are ignored, and clear in what is written. */
+struct insn_values {
+	u64 memory;      /* the memory operand, if insn_reads_memory() */
+	u64 reg;         /* register `reg`; a high byte shifted down to 7:0 */
+	u64 accumulator; /* rAX: CMPXCHG only */
+	u64 rflags;      /* the arithmetic flags are updated */
+};
+
+/* What has to be written back, operand_size or (registers) register_size wide. */
+enum insn_writes {
+	INSN_WRITES_MEMORY = 1,
+	INSN_WRITES_REGISTER = 2,
+	INSN_WRITES_ACCUMULATOR = 4,
+};
+
+/*
+ * Carry out a decoded instruction on values (APM vol. 3 chapter 3). Returns enum insn_writes bits.
+ * Not the string instructions but for one element: INSN_STOS takes the accumulator as `reg`,
+ * INSN_LODS gives it there, INSN_MOVS gives `memory` back unchanged.
+ */
+u32 insn_execute(const struct insn *insn, struct insn_values *values);
+
 /*
  * Length in bytes of prefixes, opcode (one-byte or 0F map), ModRM, SIB and displacement, taking the opcode as one
  * with a ModRM byte: where its immediate, if any, would start. 0 if it does not fit.

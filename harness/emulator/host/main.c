@@ -4,6 +4,8 @@
 #include "host.h"
 #include "layout.h"
 
+#define CPUID_XSAVE 0xD /* EDX:EAX of subleaf 0: what XCR0 may have */
+
 extern u8 host_stacks[], host_bss_end[];
 
 _Static_assert(offsetof(struct host_config, host_base) == CONFIG_OFFSET_HOST_BASE, "layout.h");
@@ -165,11 +167,15 @@ static void setup_vcpu(struct vcpu *vcpu)
 	u64 host_save = (u64)host_alloc(vcpu->host, PAGE_SIZE, PAGE_SIZE);
 	u8 *io_permissions = host_alloc(vcpu->host, 3 * PAGE_SIZE, PAGE_SIZE);
 	u8 *msr_permissions = host_alloc(vcpu->host, 2 * PAGE_SIZE, PAGE_SIZE);
+	struct cpuid_result features;
 
 	io_setup(vcpu->host, io_permissions);
 	msr_setup(vcpu->host, msr_permissions);
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
 		setup_vmpl(vcpu, vmpl, (u64)io_permissions, (u64)msr_permissions);
+	set_cr4(get_cr4() | CR4_OSFXSR | CR4_OSXSAVE); /* vmpl.c moves the FPU's state */
+	features = cpuid(CPUID_XSAVE, 0);
+	vcpu->host->xcr0_all = features.eax | (u64)features.edx << 32;
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, host_save);
 	__asm__ volatile("clgi; sti");

@@ -254,11 +254,9 @@ static void nae_run_vmpl(struct vcpu *vcpu, struct nae *nae)
 {
 	u32 vmpl = (u32)nae->info1;
 
-	nae->result1 = 0;
-	nae->result2 = 0;
 	if (vmpl == 0 && vcpu->vmpl != 0 && vcpu->host->config->svsm_size) {
-		*(volatile a64 *)(nae->ghcb + GHCB_SW_EXITINFO1) = 0;
-		*(volatile a64 *)(nae->ghcb + GHCB_SW_EXITINFO2) = 0;
+		set(nae, GHCB_SW_EXITINFO1, 0);
+		set(nae, GHCB_SW_EXITINFO2, 0);
 		nae->no_reply = true;
 		vmpl_return(vcpu, SEV_VC_VMGEXIT);
 		return;
@@ -336,6 +334,6 @@ void nae_event(struct vcpu *vcpu)
 						 .outcome = nae.result1 == NAE_RESULT_EXCEPTION ? RECORD_GP : nae.result1 ? RECORD_ERROR : RECORD_OK });
 	if (nae.no_reply)
 		return;
-	*(volatile a64 *)(nae.ghcb + GHCB_SW_EXITINFO1) = nae.result1;
-	*(volatile a64 *)(nae.ghcb + GHCB_SW_EXITINFO2) = nae.result2;
+	set(&nae, GHCB_SW_EXITINFO1, nae.result1);
+	set(&nae, GHCB_SW_EXITINFO2, nae.result2);
 }

@@ -46,6 +46,7 @@ static void leave(struct vcpu *vcpu)
 	vmpl_save_hidden(vcpu);
 	state->hidden_current = false;
 	state->xcr0 = xgetbv();
+	xsetbv(vcpu->host->xcr0_all); /* what the VMPL has switched off keeps its state as well */
 	__asm__ volatile("xsave64 (%0)" : : "r"(state->xsave), "a"(~0u), "d"(~0u) : "memory");
 	for (u32 i = 0; i < 4; i++)
 		state->dr[i] = read_dr(i);
@@ -56,9 +57,8 @@ static void enter(struct vcpu *vcpu, u32 vmpl)
 	struct vmpl_state *state = &vcpu->state[vmpl];
 
 	vcpu->vmpl = (u8)vmpl;
-	if (xgetbv() != state->xcr0)
-		xsetbv(state->xcr0);
 	__asm__ volatile("xrstor64 (%0)" : : "r"(state->xsave), "a"(~0u), "d"(~0u) : "memory");
+	xsetbv(state->xcr0);
 	for (u32 i = 0; i < 4; i++)
 		write_dr(i, state->dr[i]);
 	vmload(state->vmcb_pa);

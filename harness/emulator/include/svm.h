@@ -114,6 +114,7 @@ enum svm_exit {
 #define CR0_PE BIT(0)
 #define CR0_PG BIT(31)
 #define CR4_PAE     BIT(5)
+#define CR4_OSFXSR  BIT(9)
 #define CR4_LA57    BIT(12)
 #define CR4_OSXSAVE BIT(18)
 

@@ -49,30 +49,17 @@ GUEST_WRITE(64, "q", "q")
 GUEST_WRITE(16, "w", "w")
 GUEST_WRITE(8, "b", "b")
 
-/* Eight stores a turn: under TCG three times as fast as REP STOSQ. */
-#define ZERO_STEP 64
-
 bool guest_zero(u64 gpa, u64 size)
 {
-	u64 end = gpa + size;
+	u64 quadwords = size / 8;
 	u32 fault = 1;
 
-	asm volatile("1: movq %[zero], (%[gpa])\n\t"
-		     "movq %[zero], 8(%[gpa])\n\t"
-		     "movq %[zero], 16(%[gpa])\n\t"
-		     "movq %[zero], 24(%[gpa])\n\t"
-		     "movq %[zero], 32(%[gpa])\n\t"
-		     "movq %[zero], 40(%[gpa])\n\t"
-		     "movq %[zero], 48(%[gpa])\n\t"
-		     "movq %[zero], 56(%[gpa])\n\t"
-		     "addq %[step], %[gpa]\n\t"
-		     "cmpq %[end], %[gpa]\n\t"
-		     "jb 1b\n\t"
+	asm volatile("1: rep stosq\n\t"
 		     "xorl %[fault], %[fault]\n\t"
 		     "2:\n\t"
 		     RESUME_AT(1b, 2b)
-		     : [fault] "+r"(fault), [gpa] "+r"(gpa)
-		     : [end] "r"(end), [zero] "r"(0ull), [step] "i"(ZERO_STEP)
+		     : [fault] "+r"(fault), "+D"(gpa), "+c"(quadwords)
+		     : "a"(0ull)
 		     : "memory", "cc");
 	return fault == 0;
 }

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The reader of the ring: order, wrapping, loss and damage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.capture.host_log import HostLog, HostLogError
+from harness.capture.record import RECORD, RECORD_SIZE, checks_fit, record_check
+from tests.capture.ring import RingWriter, make_record
+
+
+class Reader:
+    """A writer, its reader, and the records that the reader gave."""
+
+    def __init__(self, capacity: int = 16) -> None:
+        self.ring = RingWriter(capacity)
+        self.seen: list[int] = []
+        self.log = HostLog(self.ring.fd, self.ring.size, self._take)
+
+    def _take(self, batch: bytes) -> None:
+        self.seen += [fields[0] for fields in RECORD.iter_unpack(batch)]
+
+    def close(self) -> None:
+        self.log.close()
+        self.ring.close()
+
+
+@pytest.fixture
+def reader() -> Iterator[Reader]:
+    found = Reader()
+    yield found
+    found.close()
+
+
+def test_nothing_before_the_host_has_started(reader: Reader) -> None:
+    reader.ring.add()
+    assert reader.log.drain() == 0
+    reader.ring.start()
+    assert reader.log.drain() == 1
+    assert reader.seen == [1]
+    assert reader.ring.get("tail") == 1
+
+
+def test_records_come_once_in_order_while_the_ring_wraps(reader: Reader) -> None:
+    reader.ring.start()
+    for count in (5, 16, 0, 11, 16, 1):
+        for _ in range(count):
+            reader.ring.add()
+        assert reader.log.drain() == count
+    assert reader.seen == list(range(1, 50))
+    assert reader.log.health.lost == 0
+    assert reader.log.health.gaps() == []
+
+
+def test_a_full_ring_is_reported(reader: Reader) -> None:
+    reader.ring.start()
+    for _ in range(20):
+        reader.ring.add()
+    reader.log.drain()
+    reader.ring.add()
+    reader.log.drain()
+    assert reader.seen == list(range(1, 18))
+    assert reader.log.health.lost == 4
+    assert reader.log.health.gaps() == ["the host dropped 4 records: the log was full"]
+
+
+def test_a_torn_record_is_left_out_and_reported(reader: Reader) -> None:
+    reader.ring.start()
+    reader.ring.add()
+    torn = bytearray(make_record(2, value=1))
+    torn[32] ^= 4
+    reader.ring.write(bytes(torn))
+    reader.ring.add()
+    reader.log.drain()
+    assert reader.seen == [1, 3]
+    assert reader.log.health.torn == 1
+    assert reader.log.health.missing == 0
+    assert reader.log.health.lost == 1
+
+
+def test_missing_sequence_numbers_are_reported(reader: Reader) -> None:
+    reader.ring.start()
+    for seq in (1, 2, 6, 7):
+        reader.ring.write(make_record(seq))
+    reader.log.drain()
+    reader.ring.write(make_record(8))
+    reader.log.drain()
+    assert reader.seen == [1, 2, 6, 7, 8]
+    assert reader.log.health.missing == 3
+
+
+def test_an_old_record_is_torn(reader: Reader) -> None:
+    reader.ring.start()
+    for seq in (1, 2, 1, 4):
+        reader.ring.write(make_record(seq))
+    reader.log.drain()
+    assert reader.seen == [1, 2, 4]
+    assert reader.log.health.torn == 1
+
+
+def test_armed_and_exits(reader: Reader) -> None:
+    reader.ring.set("exits", 4711)
+    reader.log.arm()
+    assert reader.ring.get("armed", "<I") == 1
+    assert reader.log.exits == 4711
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "form"),
+    [("version", 2, "<I"), ("capacity", 0, "<I"), ("capacity", 12, "<I"), ("capacity", 1 << 20, "<I")],
+)
+def test_another_ring_is_refused(reader: Reader, field: str, value: int, form: str) -> None:
+    reader.ring.set(field, value, form)
+    reader.ring.start()
+    with pytest.raises(HostLogError, match="make -C harness/emulator") as caught:
+        reader.log.drain()
+    assert caught.value.exit_status == 128
+
+
+@pytest.mark.parametrize("head", [17, 1 << 63])
+def test_an_impossible_head_is_refused(reader: Reader, head: int) -> None:
+    reader.ring.start()
+    reader.ring.set("head", head)
+    with pytest.raises(HostLogError, match="damaged"):
+        reader.log.drain()
+
+
+def test_a_head_that_goes_back_is_refused(reader: Reader) -> None:
+    reader.ring.start()
+    reader.ring.add()
+    reader.log.drain()
+    reader.ring.set("head", 0)
+    with pytest.raises(HostLogError, match="damaged"):
+        reader.log.drain()
+
+
+@given(st.lists(st.binary(min_size=RECORD_SIZE, max_size=RECORD_SIZE), min_size=1, max_size=20), st.data())
+def test_all_check_words_at_once_agree_with_one_by_one(records: list[bytes], data: st.DataObject) -> None:
+    right = [record[:48] + record_check(record).to_bytes(4, "little") + record[52:] for record in records]
+    assert checks_fit(b"".join(right))
+    number = data.draw(st.integers(0, len(right) - 1))
+    bit = data.draw(st.integers(0, RECORD_SIZE * 8 - 1))
+    damaged = bytearray(right[number])
+    damaged[bit // 8] ^= 1 << bit % 8
+    fits = record_check(bytes(damaged)) == int.from_bytes(damaged[48:52], "little")
+    right[number] = bytes(damaged)
+    assert checks_fit(b"".join(right)) == fits
+
+
+@given(st.binary(max_size=64 * 16))
+def test_any_content_is_survived(content: bytes) -> None:
+    reader = Reader()
+    try:
+        reader.ring.start()
+        count = len(content) // RECORD_SIZE
+        for number in range(count):
+            reader.ring.write(content[number * RECORD_SIZE : (number + 1) * RECORD_SIZE])
+        assert reader.log.drain() == count
+        assert len(reader.seen) + reader.log.health.torn == count
+    finally:
+        reader.close()
+
+
+def test_two_hundred_thousand_records_are_quick() -> None:
+    reader = Reader(1 << 16)
+    try:
+        reader.ring.start()
+        spent = 0.0
+        for start in range(0, 200_000, 50_000):
+            batch = b"".join(make_record(seq) for seq in range(start + 1, start + 50_001))
+            for number in range(50_000):
+                reader.ring.write(batch[number * RECORD_SIZE : (number + 1) * RECORD_SIZE])
+            begin = time.process_time()
+            reader.log.drain()
+            spent += time.process_time() - begin
+        assert reader.seen == list(range(1, 200_001))
+        assert spent < 1.0
+    finally:
+        reader.close()
