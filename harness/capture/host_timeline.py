@@ -46,10 +46,11 @@ _END_TEXT = {
     RecordEnd.HOST_FAULT: "the host itself faulted, vector {value}, CR2 {extra:#x}",
     RecordEnd.ASSERT: "an assertion of the host failed",
     RecordEnd.INSTRUCTION: "the host cannot emulate the instruction {value:#018x} (bytes, little endian)",
-    RecordEnd.PRIVATE_MMIO: "the guest made a private (C=1) access to {value:#x}, where there is no memory",
+    RecordEnd.PRIVATE_MMIO: "the guest accessed {value:#x}, where there is no memory, without paging: a private access",
     RecordEnd.CONFIG: "the host refused its configuration block, field at {value:#x}",
     RecordEnd.NO_VMSA: "nothing is left to run: no VMSA for the VMPL",
     RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:#x}",
+    RecordEnd.VMPL: "the guest's VMPL may not access GPA {value:#x}, RMP entry {extra:#x}",
 }
 #: Ends that are the host's own failure; the others are the guest's doing.
 _HOST_FAILURES = frozenset({RecordEnd.VMRUN, RecordEnd.HOST_FAULT, RecordEnd.ASSERT, RecordEnd.CONFIG})
@@ -65,7 +66,7 @@ _VIOLATION_TEXT = {
     RecordViolation.VMPL: "access that the VMPL may not make",
     RecordViolation.PVALIDATE: "PVALIDATE of a page that is not assigned",
     RecordViolation.GHCB: "the GHCB's page is not shared",
-    RecordViolation.IN_USE: "write to a VMSA's page",
+    RecordViolation.MMIO: "private access to a GPA without memory",
 }
 
 
@@ -222,7 +223,7 @@ class HostTimeline:
         place = self._modules.place(record.rip)
         where = f"{place.module}+{record.rip - place.base:#x}" if place.module else f"{record.rip:#x}"
         self._collector.event(
-            "rmp-violation",
+            "private-mmio" if record.aux == RecordViolation.MMIO else "rmp-violation",
             record.time_ns,
             record.vcpu,
             f"{what}: GPA {record.address:#x} in {where}",

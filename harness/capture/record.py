@@ -134,6 +134,7 @@ class RecordEnd(enum.IntEnum):
     CONFIG = 10
     NO_VMSA = 11
     NAE = 12
+    VMPL = 13
 
 
 class RecordViolation(enum.IntEnum):
@@ -145,7 +146,7 @@ class RecordViolation(enum.IntEnum):
     VMPL = 4
     PVALIDATE = 5
     GHCB = 6
-    IN_USE = 7
+    MMIO = 7
 
 
 class RecordRmpOp(enum.IntEnum):

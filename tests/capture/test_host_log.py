@@ -167,19 +167,19 @@ def test_any_content_is_survived(content: bytes) -> None:
         reader.close()
 
 
-def test_two_hundred_thousand_records_are_quick() -> None:
+def test_many_records_are_quick() -> None:
     reader = Reader(1 << 16)
     try:
         reader.ring.start()
         spent = 0.0
-        for start in range(0, 200_000, 50_000):
-            batch = b"".join(make_record(seq) for seq in range(start + 1, start + 50_001))
-            for number in range(50_000):
-                reader.ring.write(batch[number * RECORD_SIZE : (number + 1) * RECORD_SIZE])
+        for _ in range(4):
+            for number in range(10_000):
+                reader.ring.add(address=number)
             begin = time.process_time()
             reader.log.drain()
             spent += time.process_time() - begin
-        assert reader.seen == list(range(1, 200_001))
-        assert spent < 1.0
+        assert reader.seen == list(range(1, 40_001))
+        # 20 us a record would be too slow for the 15 000 a second of a boot at level 2.
+        assert spent < 40_000 * 5e-6
     finally:
         reader.close()

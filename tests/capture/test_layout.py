@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The log's layout and numbers in Python are those of the C headers: a program compiled from the headers prints them."""
+"""The log's layout and numbers in Python are those of the C header: a program compiled from it prints them."""
 
 from __future__ import annotations
 

@@ -71,8 +71,6 @@ struct vcpu {
 	u32 level[8];        /* level-triggered vectors whose physical EOI waits for the guest's */
 	u32 eoi_owed[8];     /* ended by the guest, but not the highest in the physical ISR yet */
 	u8 irq_source[256];  /* enum record_irq_source of a vector that was posted */
-	u64 exits;
-	u64 exit_count[0x100];
 	u64 code_page[256];  /* code pages seen: see image.c */
 	u64 image_base[HOST_MAX_IMAGES];
 	u64 image_size[HOST_MAX_IMAGES];

@@ -27,9 +27,11 @@ static u64 physical(struct host *host, const void *object) { return (u64)object 
 
 static void log_statistics(struct vcpu *vcpu)
 {
+	const struct record_ring *ring = vcpu->host->ring;
+
 	for (u32 code = 0; code < 0x100; code++) {
-		if (vcpu->exit_count[code])
-			log_write(vcpu, (struct record){ .kind = RECORD_STATS, .address = code, .value = vcpu->exit_count[code] });
+		if (ring->exit_count[code])
+			log_write(vcpu, (struct record){ .kind = RECORD_STATS, .address = code, .value = ring->exit_count[code] });
 	}
 }
 
@@ -183,6 +185,8 @@ static void setup_vcpu(struct vcpu *vcpu)
 
 static _Noreturn void run(struct vcpu *vcpu)
 {
+	struct record_ring *ring = vcpu->host->ring;
+
 	vmload(current(vcpu)->vmcb_pa);
 	current(vcpu)->hidden_current = true;
 	vmcb(vcpu)->control.nested_cr3 = npt_root(vcpu);
@@ -194,9 +198,8 @@ static _Noreturn void run(struct vcpu *vcpu)
 		state->vmcb->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
 		vm_enter(state->gpr, state->vmcb_pa);
 		code = state->vmcb->control.exit_code;
-		vcpu->exits++;
-		vcpu->host->ring->exits = vcpu->exits;
-		vcpu->exit_count[code < 0xFF ? code : code == SVM_EXIT_NPF ? 0xFE : 0xFF]++;
+		ring->exits++;
+		ring->exit_count[code < 0xFE ? code : code == SVM_EXIT_NPF ? 0xFE : 0xFF]++;
 		apic_after_exit(vcpu);
 		event_after_exit(vcpu);
 		if (is_guest(vcpu))

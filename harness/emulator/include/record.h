@@ -31,7 +31,8 @@ struct record_ring {
 	u32 armed;    /* harness: 1 asks for one byte on the doorbell port at the next record; host: back to 0 */
 	u32 reserved;
 	u64 exits;    /* #VMEXITs so far, for progress (host) */
-	u8 pad[4096 - 56];
+	u64 exit_count[256]; /* the same by exit code; 254: #NPF, 255: any other of 100h and up (host) */
+	u8 pad[4096 - 56 - 256 * 8];
 };
 
 struct record {

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Host records as accesses, phases and events."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.apic.access import Operation, Outcome, Path, Phase, Server
+from harness.apic.base import ApicMode
+from harness.apic.registers import APIC_BASE
+from harness.apic.timeline import Timeline
+from harness.capture import collect
+from harness.capture.collect import Collector
+from harness.capture.host_timeline import WITNESS, HostTimeline
+from harness.capture.record import (
+    FLAG_WRITE,
+    RECORD_SIZE,
+    RecordEnd,
+    RecordKind,
+    RecordOutcome,
+    RecordPath,
+    RecordViolation,
+)
+from harness.firmware.modules import FileType, Module, ModuleAddress
+from tests.capture.ring import make_record
+
+SEC_BASE = 0xFFFD0000
+PEI_BASE = 0x820000
+XAPIC, X2APIC = 2, 3
+GUEST = 2
+
+
+def module(name: str, phase: Phase, base: int | None, size: int = 0x8000, entry: int = 0x240) -> Module:
+    return Module(name, UUID(int=hash(name) & 0xFFFF), FileType.DRIVER, phase, base, size, entry)
+
+
+class Firmware:
+    """Three modules: SEC in flash, a PEIM with a run address, and a DXE driver without."""
+
+    base = 0xFFC00000
+    modules = (
+        module("SecMain", Phase.SEC, SEC_BASE),
+        module("CpuMpPei", Phase.PEI, PEI_BASE),
+        module("CpuDxe", Phase.DXE, None, 0x9000, 0x300),
+    )
+
+    def locate(self, pc: int) -> ModuleAddress | None:
+        found = (m for m in self.modules if m.base is not None and m.contains(pc))
+        return next((ModuleAddress(m, pc - (m.base or 0)) for m in found), None)
+
+    def by_identity(self, size_of_image: int, entry_rva: int) -> Module | None:
+        return next((m for m in self.modules if (m.size_of_image, m.entry_rva) == (size_of_image, entry_rva)), None)
+
+
+class Run:
+    """Feeds records, one batch each."""
+
+    def __init__(self) -> None:
+        self.collector = Collector()
+        self.host = HostTimeline(Firmware(), GUEST, self.collector)
+        self.seq = 0
+        self.add(RecordKind.START)
+
+    def add(self, kind: int, **fields: int) -> None:
+        self.seq += 1
+        self.host.take(make_record(self.seq, kind=kind, **{"vmpl": GUEST, **fields}))
+
+    def apic(self, address: int, value: int, *, write: bool = False, **fields: int) -> None:
+        path = RecordPath.MMIO if address >= 0xFEE00000 else RecordPath.MSR
+        given = {"rip": SEC_BASE + 0x3B52, "path": path, "size": 4, "aux": XAPIC, "flags": FLAG_WRITE if write else 0}
+        self.add(RecordKind.APIC, address=address, value=value, **(given | fields))
+
+    def timeline(self) -> Timeline:
+        return self.collector.finish(
+            witness=WITNESS,
+            platform="emulated",
+            gaps=[],
+            lost=0,
+            not_observed=frozenset(),
+            alternate_injection=True,
+            svsm=True,
+        )
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run()
+
+
+def test_an_mmio_write(run: Run) -> None:
+    run.apic(0xFEE00380, 0xFFFFFFFF, write=True)
+    [access] = run.timeline().accesses
+    assert access.operation is Operation.WRITE
+    assert access.register.name == "Timer Initial Count"
+    assert (access.path, access.value, access.size) == (Path.MMIO, 0xFFFFFFFF, 4)
+    assert (access.vcpu, access.vmpl, access.mode) == (0, GUEST, ApicMode.XAPIC)
+    assert (access.outcome, access.served_by) == (Outcome.OK, Server.HYPERVISOR)
+    assert (access.module, access.module_offset, access.phase) == ("SecMain", 0x3B52, Phase.SEC)
+
+
+def test_msr_and_svsm_accesses(run: Run) -> None:
+    run.apic(0x832, 0x10000, aux=X2APIC)
+    run.apic(0x80B, 0, aux=X2APIC, path=RecordPath.SVSM, write=True)
+    run.apic(0x832, 0, aux=XAPIC, outcome=RecordOutcome.GP)
+    run.apic(0xFEE00020, 0xFFFFFFFF, aux=X2APIC, outcome=RecordOutcome.NOT_CLAIMED)
+    accesses = run.timeline().accesses
+    assert [a.register.name for a in accesses] == ["Timer LVT", "EOI", "Timer LVT", "APIC ID"]
+    assert [a.path for a in accesses] == [Path.MSR, Path.SVSM, Path.MSR, Path.MMIO]
+    assert [a.served_by for a in accesses] == [Server.HYPERVISOR, Server.SVSM, Server.NOBODY, Server.NOBODY]
+    assert [a.outcome for a in accesses] == [Outcome.OK, Outcome.OK, Outcome.GP, Outcome.NOT_CLAIMED]
+
+
+def test_apic_base(run: Run) -> None:
+    run.add(
+        RecordKind.APIC_BASE,
+        value=0xFEE00D00,
+        extra=0xFEE00900,
+        aux=XAPIC,
+        flags=FLAG_WRITE,
+        size=8,
+        path=RecordPath.MSR,
+    )
+    [access] = run.timeline().accesses
+    assert access.register == APIC_BASE
+    assert access.is_base
+    assert access.mode is ApicMode.XAPIC
+
+
+def test_the_svsm_s_own_accesses_are_events(run: Run) -> None:
+    run.apic(0x80B, 0, vmpl=0, aux=X2APIC, write=True)
+    timeline = run.timeline()
+    assert timeline.accesses == ()
+    assert [event.kind for event in timeline.events] == ["other-vmpl-apic"]
+
+
+def test_phases_go_forward_only(run: Run) -> None:
+    run.add(RecordKind.CODE, rip=0xFFFFFFF0)
+    run.apic(0xFEE000F0, 0xFF)
+    run.apic(0xFEE00020, 0, rip=PEI_BASE + 4)
+    run.apic(0xFEE00020, 0)
+    run.add(RecordKind.MODULE, address=0x7E000000, value=0x9000 | 0x300 << 32, rip=0x7E000123)
+    run.apic(0xFEE000B0, 0, rip=0x7E000200, write=True)
+    run.apic(0xFEE00020, 0, rip=PEI_BASE + 4)
+    run.add(RecordKind.CODE, rip=0xFFFFFFFF81000000)
+    timeline = run.timeline()
+    assert [(mark.phase, mark.index) for mark in timeline.phases] == [
+        (Phase.RESET, 0),
+        (Phase.SEC, 0),
+        (Phase.PEI, 1),
+        (Phase.DXE, 3),
+        (Phase.OS, 5),
+    ]
+    assert [a.phase for a in timeline.accesses] == [Phase.SEC, Phase.PEI, Phase.PEI, Phase.DXE, Phase.DXE]
+    assert [a.module for a in timeline.accesses] == ["SecMain", "CpuMpPei", "SecMain", "CpuDxe", "CpuMpPei"]
+    assert timeline.accesses[3].module_offset == 0x200
+    assert timeline.phases[3].evidence == "#VMEXIT in CpuDxe+0x123"
+    assert timeline.reached is Phase.OS
+
+
+def test_another_vmpl_shows_no_phase(run: Run) -> None:
+    run.add(RecordKind.CODE, rip=PEI_BASE, vmpl=0)
+    assert run.timeline().reached is Phase.RESET
+
+
+def test_an_image_replaces_what_lay_there(run: Run) -> None:
+    run.add(RecordKind.MODULE, address=PEI_BASE, value=0x9000 | 0x300 << 32, rip=PEI_BASE + 0x10)
+    run.apic(0xFEE00020, 0, rip=PEI_BASE + 0x20)
+    run.add(RecordKind.MODULE, address=PEI_BASE + 0x1000, value=0x1000 | 7 << 32, rip=PEI_BASE + 0x1010)
+    run.apic(0xFEE00020, 0, rip=PEI_BASE + 0x1020)
+    run.apic(0xFEE00020, 0, rip=PEI_BASE + 0x20)
+    assert [a.module for a in run.timeline().accesses] == ["CpuDxe", None, "CpuMpPei"]
+
+
+def test_violations_name_the_gpa(run: Run) -> None:
+    run.add(RecordKind.RMP_VIOLATION, address=1 << 51 | 0xFEE000F0, value=0x404, aux=RecordViolation.MMIO, rip=SEC_BASE)
+    run.add(RecordKind.RMP_VIOLATION, address=0x809000, aux=RecordViolation.PRIVATE, rip=SEC_BASE)
+    run.add(RecordKind.RMP_VIOLATION, address=0x809000, aux=99)
+    events = run.timeline().events
+    assert [event.kind for event in events] == ["private-mmio", "rmp-violation", "rmp-violation"]
+    assert events[0].fields["gpa"] == 1 << 51 | 0xFEE000F0
+    assert events[1].text == "shared access to a private page: GPA 0x809000 in SecMain+0x0"
+    assert "violation 99" in events[2].text
+
+
+@pytest.mark.parametrize("end", RecordEnd)
+def test_every_end_is_explained(run: Run, end: RecordEnd) -> None:
+    run.add(RecordKind.END, address=end, value=0x1234, extra=5, aux=0x7B, rip=SEC_BASE + 8)
+    assert run.host.end is not None
+    assert "SecMain+0x8" in run.host.end.text or run.host.end.host_failure
+    [event] = run.timeline().events
+    assert event.text == run.host.end.text
+    assert "{" not in event.text
+
+
+def test_an_unknown_end_and_an_unknown_kind(run: Run) -> None:
+    run.add(RecordKind.END, address=999)
+    run.add(4711)
+    assert run.host.end is not None
+    assert "999" in run.host.end.text
+    assert run.host.unknown == 1
+
+
+def test_text_is_made_printable(run: Run) -> None:
+    words = [int.from_bytes(part, "little") for part in (b"no VMCB\x1b", b"[31m for", b" vCPU\0\0\0", b"garbage!")]
+    run.add(RecordKind.TEXT, rip=words[0], address=words[1], value=words[2], extra=words[3], aux=42)
+    assert run.timeline().events[0].text == "no VMCB?[31m for vCPU (line 42)"
+
+
+def test_memory_stays_bounded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect, "ACCESS_LIMIT", 10)
+    monkeypatch.setattr(collect, "SORT_LIMIT", 2)
+    monkeypatch.setattr(collect, "EVENT_LIMIT", 3)
+    for number in range(30):
+        run.apic(0xFEE000B0, number, write=True)
+    run.apic(0xFEE00020, 0, outcome=RecordOutcome.GP)
+    timeline = run.timeline()
+    assert [a.register.name for a in timeline.accesses] == ["EOI"] * 12 + ["APIC ID"]
+    assert timeline.complete
+    assert timeline.events[-1].kind == "condensed"
+    assert timeline.events[-1].fields["accesses"] == 18
+    for _ in range(5):
+        run.add(RecordKind.VMSA)
+    assert run.timeline().gaps == ("2 events were not kept",)
+
+
+@given(st.lists(st.binary(min_size=RECORD_SIZE - 2, max_size=RECORD_SIZE - 2), max_size=30), st.integers(1, 21))
+def test_any_record_is_survived(contents: list[bytes], kind: int) -> None:
+    run = Run()
+    for content in contents:
+        run.host.take(content[:52] + kind.to_bytes(2, "little") + content[52:])
+    timeline = run.timeline()
+    assert Timeline.from_jsonl(timeline.to_jsonl()) == timeline
