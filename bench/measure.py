@@ -27,11 +27,6 @@ class Sample:
     status: int | None
 
 
-def first_output(console: bytes) -> bool:
-    """True once the guest has written anything that can be seen (a terminal's escape sequences count)."""
-    return bool(console.strip())
-
-
 def has_text(text: str) -> Callable[[bytes], bool]:
     """A predicate: the console shows this text."""
     wanted = text.encode()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from harness.apic.access import Operation, Outcome, Path, Phase, Server
 from harness.apic.base import ApicMode
+from harness.apic.jsonfield import TIME_MAX
 from harness.apic.registers import APIC_BASE, Register, by_msr, by_offset
 from harness.capture.collect import Collector
 from harness.capture.modules import Firmware, ModuleMap, Place
@@ -115,7 +116,9 @@ class HostTimeline:
             counts[kind] += 1
             handler = handlers.get(kind)
             if handler is not None:
-                handler(HostRecord._make(fields))
+                record = HostRecord._make(fields)
+                # A time that no timeline can hold is the host's mistake; the rest of the record still counts.
+                handler(record if record.time_ns <= TIME_MAX else record._replace(time_ns=TIME_MAX))
             elif kind not in self._known:
                 self.unknown += 1
 

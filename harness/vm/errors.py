@@ -35,8 +35,8 @@ class QemuExitError(QemuError):
     what = "QEMU ended"
 
     def __init__(self, command: Sequence[str], status: int, stderr: str) -> None:
-        said = stderr.strip().splitlines()
-        reason = f": {said[-1]}" if said else ", and said nothing"
+        said = _telling_line(stderr)
+        reason = f": {said}" if said else ", and said nothing"
         super().__init__(f"{self.what} with {describe_status(status)}{reason}")
         self.command = tuple(command)
         self.status = status
@@ -80,6 +80,14 @@ class ConsoleTimeoutError(ConsoleError):
 
 class GuestCrashError(ConsoleError):
     """The console shows that the guest has crashed: one of the bad patterns came."""
+
+
+def _telling_line(stderr: str) -> str:
+    """The line that says why: QEMU's last message that is no warning, else the last line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    messages = [line for line in lines if line.startswith("qemu-system") and " warning: " not in line]
+    line = (messages or lines or [""])[-1]
+    return "".join(character if character.isprintable() else "?" for character in line[:400])
 
 
 def describe_status(status: int) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import threading
@@ -17,6 +18,8 @@ from harness.vm.errors import QemuError, QemuTimeoutError, QmpCommandError
 from harness.vm.loop import EventLoop
 
 DEFAULT_TIMEOUT_S = 10.0
+# The library logs what it also raises: without a handler of the application's that would go to stderr.
+logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 _T = TypeVar("_T")
 
 

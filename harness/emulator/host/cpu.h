@@ -87,6 +87,16 @@ static inline void xsetbv(u64 value)
 	__asm__ volatile("xsetbv" : : "c"(0), "a"((u32)value), "d"((u32)(value >> 32)));
 }
 
+static inline u64 get_cr0(void)
+{
+	u64 value;
+
+	__asm__ volatile("mov %%cr0, %0" : "=r"(value));
+	return value;
+}
+
+static inline void set_cr0(u64 value) { __asm__ volatile("mov %0, %%cr0" : : "r"(value)); }
+
 static inline u64 get_cr4(void)
 {
 	u64 value;

@@ -25,7 +25,7 @@ enum insn_kind {
 	INSN_XCHG,          /* r <-> m */
 	INSN_ALU,           /* enum insn_alu; see `form` */
 	INSN_TEST,          /* flags of m & (r or i); see `form` */
-	INSN_BIT,           /* enum insn_bit of bit (r or i) of m; with r, its upper bits moved the address (as the #NPF says) */
+	INSN_BIT,           /* enum insn_bit of bit (r or i) of m; with r, its upper bits moved the address: the #NPF has it */
 	INSN_NOT,           /* m = ~m */
 	INSN_NEG,           /* m = -m, flags */
 	INSN_INC,           /* m = m + 1, flags but CF */

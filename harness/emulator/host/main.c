@@ -175,6 +175,7 @@ static void setup_vcpu(struct vcpu *vcpu)
 	msr_setup(vcpu->host, msr_permissions);
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
 		setup_vmpl(vcpu, vmpl, (u64)io_permissions, (u64)msr_permissions);
+	set_cr0(get_cr0() | CR0_WP); /* as guests have it: TCG flushes its TLB when VMRUN changes it */
 	set_cr4(get_cr4() | CR4_OSFXSR | CR4_OSXSAVE); /* vmpl.c moves the FPU's state */
 	features = cpuid(CPUID_XSAVE, 0);
 	vcpu->host->xcr0_all = features.eax | (u64)features.edx << 32;

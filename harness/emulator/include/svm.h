@@ -112,6 +112,7 @@ enum svm_exit {
 #define EFER_SVME BIT(12)
 
 #define CR0_PE BIT(0)
+#define CR0_WP BIT(16)
 #define CR0_PG BIT(31)
 #define CR4_PAE     BIT(5)
 #define CR4_OSFXSR  BIT(9)

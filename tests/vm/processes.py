@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whether a process runs, from /proc."""
+
+from __future__ import annotations
+
+import os
+import select
+from pathlib import Path
+
+
+def is_running(pid: int) -> bool:
+    """The process exists and is no zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def wait_for_end(pid: int, timeout_s: float) -> bool:
+    """Wait until the process has ended; False if it has not in time."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], timeout_s)[0])
+    finally:
+        os.close(fd)
+
+
+def children() -> list[int]:
+    """Processes that this thread has started and that have not been reaped."""
+    own = os.getpid()
+    return [int(child) for child in Path(f"/proc/{own}/task/{own}/children").read_text().split()]

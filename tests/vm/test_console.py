@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Consoles over real sockets: what is kept, what is found, what fails at once."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.vm.console import BoundedLog, Console
+from harness.vm.errors import ConsoleError, ConsoleTimeoutError, GuestCrashError
+from harness.vm.loop import EventLoop
+
+CRASH = "!!!! X64 Exception Type - 0D(#GP - General Protection)  CPU Apic ID - 00000000 !!!!\r\n"
+
+
+class Wire:
+    """A console and the guest's end of it."""
+
+    def __init__(self, path: Path) -> None:
+        ours, self.guest = socket.socketpair()
+        self.log = path / "serial.log"
+        self.loop = EventLoop()
+        self.console = Console("serial", ours, self.loop, BoundedLog(self.log))
+
+    def prints(self, text: str) -> None:
+        self.guest.sendall(text.encode())
+        while self.loop.turn(0):
+            pass
+
+    def close(self) -> None:
+        self.console.close()
+        self.guest.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def wire(tmp_path: Path) -> Iterator[Wire]:
+    made = Wire(tmp_path)
+    yield made
+    made.close()
+
+
+def test_expect_takes_text_in_order(wire: Wire) -> None:
+    wire.prints("one two Shell> ")
+    found = wire.console.expect(["two", "one"], 1)
+    assert (found.index, found.before, found.match.group()) == (1, "", "one")
+    assert wire.console.expect("Shell> ", 1).before == " two "
+    with pytest.raises(ConsoleTimeoutError):
+        wire.console.expect("Shell> ", 0.01)
+
+
+def test_expect_waits_for_what_comes_later(wire: Wire) -> None:
+    later = threading.Timer(0.05, lambda: wire.guest.sendall(b"lo there"))
+    wire.prints("hel")
+    later.start()
+    assert wire.console.expect("hello", 5).index == 0
+    later.join()
+
+
+def test_a_timeout_says_what_was_wanted_and_what_came_last(wire: Wire) -> None:
+    wire.prints("first\r\n\x1b[1mBdsDxe: loading\x1b[0m Boot0001\r\n\r\n")
+    with pytest.raises(ConsoleTimeoutError) as caught:
+        wire.console.expect(["Shell> ", "login:"], 0.01)
+    assert caught.value.message == (
+        "'Shell> ' or 'login:' did not come on the serial console in 0.01 s, "
+        "its last line is 'BdsDxe: loading Boot0001'"
+    )
+
+
+def test_a_crash_fails_at_once(wire: Wire) -> None:
+    wire.prints("SEC\r\n" + CRASH[:20])
+    wire.console.raise_if_crashed()
+    wire.prints(CRASH[20:])
+    with pytest.raises(GuestCrashError, match="X64 Exception Type - 0D"):
+        wire.console.expect("Shell> ", 60)
+
+
+@pytest.mark.parametrize(
+    "text", ["ASSERT [SecMain] /edk2/OvmfPkg/Sec/SecMain.c(42): FALSE\r\n", "Kernel panic - not syncing: x"]
+)
+def test_other_crashes(wire: Wire, text: str) -> None:
+    wire.prints("x\n" + text)
+    assert wire.console.crash == text.strip()
+
+
+def test_the_end_of_the_console(wire: Wire) -> None:
+    wire.prints("bye\n")
+    wire.guest.close()
+    with pytest.raises(ConsoleError, match="ended before 'Shell> ' came, its last line is 'bye'"):
+        wire.console.expect("Shell> ", 5)
+    with pytest.raises(ConsoleError, match="is closed"):
+        wire.console.send("x")
+
+
+def test_a_watch_is_called_once_and_across_pieces(wire: Wire) -> None:
+    seen: list[str] = []
+    wire.console.watch(r"Bds\w+: [^\n]*\n", seen.append)
+    wire.prints("....Bds")
+    wire.prints("Dxe: load")
+    assert seen == []
+    wire.prints("ing\nBdsDxe: starting\n")
+    assert seen == ["BdsDxe: loading\n"]
+
+
+def test_send_to_a_guest_that_does_not_read(wire: Wire) -> None:
+    wire.console.send("ok\r")
+    assert wire.guest.recv(10) == b"ok\r"
+    with pytest.raises(ConsoleTimeoutError, match=r"took no input for 0\.1 s"):
+        wire.console.send("x" * (4 << 20), 0.1)
+
+
+def test_what_is_left_at_the_end_is_kept(tmp_path: Path) -> None:
+    wire = Wire(tmp_path)
+    wire.guest.sendall(b"x" * 100_000 + b"end")
+    wire.close()
+    assert wire.log.read_bytes().endswith(b"xend")
+    assert wire.log.stat().st_size == 100_003
+
+
+def test_bytes_that_are_no_text(wire: Wire) -> None:
+    wire.guest.sendall(b"\xff\xfe\x00\x1b]0;title\x07abc\n")
+    while wire.loop.turn(0):
+        pass
+    assert wire.log.read_bytes().startswith(b"\xff\xfe")
+    assert wire.console.last_line.isprintable()
+
+
+def test_a_log_is_bounded(tmp_path: Path) -> None:
+    log = BoundedLog(tmp_path / "log", limit=10)
+    for _ in range(5):
+        log.write(b"12345678")
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"1234567812\n[snp-harness: the log is full, the rest is not kept]\n"
+    assert log.dropped == 30

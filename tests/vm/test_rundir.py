@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run directories."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.vm import rundir
+from harness.vm.rundir import RunDirectory
+
+
+def test_a_new_one_is_the_owner_s_only_and_the_latest(tmp_path: Path) -> None:
+    parent = tmp_path / "runs"
+    first = RunDirectory.create(None, "tcg", parent)
+    second = RunDirectory.create(None, "tcg", parent)
+    assert first.path != second.path
+    assert first.path.name.endswith("-tcg") or "-tcg-" in first.path.name
+    assert stat.S_IMODE(second.path.stat().st_mode) == 0o700
+    assert (parent / "latest").resolve() == second.path
+    assert {entry.name for entry in parent.iterdir()} == {first.path.name, second.path.name, "latest"}
+
+
+def test_a_latest_of_the_user_s_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    RunDirectory.create(None, "tcg", tmp_path)
+    assert not (tmp_path / "latest").is_symlink()
+
+
+def test_a_named_one_replaces_an_earlier_run(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    directory = RunDirectory.create(out, "tcg")
+    assert stat.S_IMODE(out.stat().st_mode) == 0o700
+    directory.write_json(rundir.VERDICT, {"status": "holds"})
+    RunDirectory.create(out, "tcg")
+    assert list(out.iterdir()) == []
+
+
+def test_other_files_are_never_removed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("x")
+    (tmp_path / rundir.VERDICT).write_text("{}")
+    with pytest.raises(UsageError, match=r"holds other files \(thesis.txt\): name a new or empty"):
+        RunDirectory.create(tmp_path, "tcg")
+    assert (tmp_path / rundir.VERDICT).exists()
+
+
+def test_what_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is not a directory"):
+        RunDirectory.create(tmp_path / "file", "tcg")
+    with pytest.raises(UsageError, match="cannot make the run directory"):
+        RunDirectory.create(tmp_path / "file" / "below", "tcg")
+
+
+def test_environment(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "out", "tcg")
+    directory.write_environment(qemu="7.2.22, /usr/bin/qemu")
+    environment = json.loads(directory.file(rundir.ENVIRONMENT).read_text())
+    assert environment["qemu"] == "7.2.22, /usr/bin/qemu"
+    assert {"snp_harness", "python", "kernel", "started"} <= environment.keys()
