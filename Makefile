@@ -22,7 +22,8 @@ BENCH_FLAGS ?=
 PACKAGES  := $(VENV)/.packages
 INSTALLED := $(VENV)/.installed
 FETCHED   := $(VENV)/.fetched
-EMULATOR_SOURCES := $(shell find harness/emulator -name build -prune -o -type f -print 2>/dev/null)
+MORE      := $(VENV)/.fetched-more
+NEWER     := $(VENV)/.fetched-qemu
 
 .PHONY: help setup emulator firmware run test test-slow check lint bench clean distclean
 
@@ -39,22 +40,32 @@ $(PACKAGES): .ci/install-packages
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(INSTALLED): $(PACKAGES) pyproject.toml hatch_build.py
+# The emulator comes first: where it does not compile, the compiler's words are better than pip's.
+$(INSTALLED): $(PACKAGES) pyproject.toml hatch_build.py | emulator
 	@echo "Installing the harness and its Python packages into $(VENV)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-emulator: $(INSTALLED)
+emulator: $(PACKAGES)
 	@$(MAKE) --no-print-directory -s -C harness/emulator
 
-firmware: $(FETCHED)
+firmware: $(FETCHED) $(MORE)
 
 $(FETCHED): $(INSTALLED)
 	@$(BIN)/snp-harness fetch firmware trixie
 	@touch $@
 
+# Tests that want these skip without them, and say so: a mirror that lacks a suite is no reason to test nothing.
+$(MORE): $(FETCHED)
+	@$(BIN)/snp-harness fetch firmware sid/amdsev bookworm && touch $@ || \
+	    echo "warning: tests of other firmware than trixie's will be skipped" >&2
+
+$(NEWER): $(INSTALLED)
+	@$(BIN)/snp-harness fetch qemu sid && touch $@ || \
+	    echo "warning: tests of another QEMU than the installed one will be skipped" >&2
+
 # The verdict on today's OVMF is "violated", exit status 1: an answer. Only a run that gives no answer fails here.
-run: setup firmware
+run: setup $(FETCHED)
 	@status=0; $(BIN)/snp-harness run --firmware $(FIRMWARE) || status=$$?; \
 	case $$status in \
 	0) echo "Exit status 0: the contract holds.";; \
@@ -65,7 +76,7 @@ run: setup firmware
 test: setup firmware
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
-test-slow: setup firmware
+test-slow: setup firmware $(NEWER)
 	@$(BIN)/pytest -m '' $(PYTEST_FLAGS)
 
 lint: setup
@@ -76,7 +87,7 @@ lint: setup
 check: lint
 	@$(BIN)/pytest -m 'not slow and not emulated and not tcg and not kvm and not nested and not snp' $(PYTEST_FLAGS)
 
-bench: setup firmware
+bench: setup $(FETCHED)
 	@$(BIN)/python -m bench $(BENCH_FLAGS)
 
 clean:

@@ -33,12 +33,17 @@ class EmulatorBuildHook(BuildHookInterface[Any]):
             raise RuntimeError(f"building {SOURCE} needs {', '.join(missing)}: apt-get install {' '.join(missing)}")
         try:
             built = subprocess.run(
-                ["make", "-C", str(source)], capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
+                ["make", "-s", f"-j{os.cpu_count() or 1}", "-C", str(source)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=BUILD_TIMEOUT_S,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(f"make -C {SOURCE} did not end within {BUILD_TIMEOUT_S} s") from error
         if built.returncode != 0:
-            tail = "\n".join((built.stdout + built.stderr).splitlines()[-20:])
+            tail = "\n".join(built.stderr.splitlines()[-20:])
             raise RuntimeError(f"make -C {SOURCE} ended with status {built.returncode}:\n{tail}")
         for image in IMAGES:
             path = source / "build" / image

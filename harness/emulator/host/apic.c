@@ -13,9 +13,10 @@
 
 #define TIMER_VECTOR 0xFE /* of the host: a local vector, which guests do not use for devices */
 #define NO_DEADLINE  (~0ull)
+#define PIC_POLL_NS  4000000ull
 #define DIVIDE_BY_1  0xB
 
-static bool uses_qemu(const struct vcpu *vcpu) { return vcpu->host->config->apic == CONFIG_APIC_QEMU; }
+static bool uses_qemu(const struct vcpu *vcpu) { return !vcpu->apic_virtual; }
 
 static u32 physical_read(u32 offset) { return mmio_read32(APIC_DEFAULT_BASE + offset); }
 static void physical_write(u32 offset, u32 value) { mmio_write32(APIC_DEFAULT_BASE + offset, value); }
@@ -53,6 +54,7 @@ void apic_setup(struct vcpu *vcpu)
 		.phys_bits = vcpu->host->config->phys_bits,
 	};
 
+	vcpu->apic_dirty = true;
 	vcpu->posted = -1;
 	vcpu->extint = -1;
 	vcpu->timer_armed_ns = NO_DEADLINE;
@@ -78,6 +80,9 @@ static void arm_timer(struct vcpu *vcpu)
 	u64 deadline = vapic_timer_deadline(&vcpu->apic);
 	u64 now, wait;
 
+	/* The guest may become ready without an exit: look again for the PIC. */
+	if (vcpu->pic_waiting && deadline > now_ns(vcpu->host) + PIC_POLL_NS)
+		deadline = vcpu->timer_armed_ns != NO_DEADLINE ? vcpu->timer_armed_ns : now_ns(vcpu->host) + PIC_POLL_NS;
 	if (deadline == vcpu->timer_armed_ns)
 		return;
 	vcpu->timer_armed_ns = deadline;
@@ -111,36 +116,50 @@ static void offer_interrupt(struct vcpu *vcpu)
 	int vector = vapic_pending(&vcpu->apic);
 	u64 vintr = SVM_V_INTR_MASKING | (vapic_tpr(&vcpu->apic) >> 4);
 
-	/* QEMU cannot bear a CR8 write while V_IRQ is pending (an assertion); without one, V_TPR has the value at the exit. */
-	control->intercept_cr = vector >= 0 || vcpu->pic_waiting || vcpu->extint >= 0 ? (u32)SVM_INTERCEPT_CR8_WRITE : 0;
-	/* A window: V_IRQ without a vector, which exits when the guest can take an interrupt. */
-	control->intercept_misc1 &= ~(u32)SVM_INTERCEPT_VINTR;
-	if (vector < 0 && vcpu->extint < 0 && vcpu->pic_waiting) {
-		control->intercept_misc1 |= (u32)SVM_INTERCEPT_VINTR;
-		vcpu->posted = -1;
-		control->vintr = vintr | SVM_V_IRQ | SVM_V_IGN_TPR;
-		return;
-	}
 	vcpu->posted_extint = vector < 0 && vcpu->extint >= 0;
 	if (vcpu->posted_extint)
 		vector = vcpu->extint;
 	vcpu->posted = vector;
+	/* QEMU cannot bear a CR8 write while V_IRQ is pending (an assertion); without one, V_TPR has the value at the exit. */
+	control->intercept_cr = vector >= 0 ? (u32)SVM_INTERCEPT_CR8_WRITE : 0;
 	if (vector >= 0)
 		vintr |= SVM_V_IRQ | (u64)(vector >> 4) << SVM_V_PRIO_SHIFT | (u64)vector << SVM_V_VECTOR_SHIFT |
 			 (vcpu->posted_extint ? SVM_V_IGN_TPR : 0);
 	control->vintr = vintr;
+	vcpu->vintr = vintr;
 }
 
-void apic_before_entry(struct vcpu *vcpu)
+/* The guest can take an interrupt at its next instruction. */
+static bool guest_is_ready(struct vcpu *vcpu)
+{
+	const struct vmcb *page = vmcb(vcpu);
+
+	return is_guest(vcpu) && (page->save.rflags & RFLAGS_IF) && !(page->control.interrupt_shadow & 1) &&
+	       !(page->control.event_inj & SVM_EVENT_VALID);
+}
+
+static u64 to_tsc(struct vcpu *vcpu, u64 ns)
+{
+	if (ns == NO_DEADLINE)
+		return NO_DEADLINE;
+	return vcpu->host->tsc_start + (u64)(((unsigned __int128)ns * vcpu->host->ns_to_tsc) >> 32);
+}
+
+static void update(struct vcpu *vcpu)
 {
 	struct vmcb_control *control = &vmcb(vcpu)->control;
 
-	if (uses_qemu(vcpu))
-		return;
+	vcpu->apic_dirty = false;
 	run_timer(vcpu);
+	if (vcpu->pic_waiting && guest_is_ready(vcpu)) {
+		vcpu->pic_waiting = false;
+		mirror_lint0(vcpu);
+	}
 	arm_timer(vcpu);
+	vcpu->deadline_tsc = to_tsc(vcpu, vcpu->timer_armed_ns);
 	if (!is_guest(vcpu)) {
 		control->vintr = SVM_V_INTR_MASKING;
+		vcpu->apic_dirty = true;
 		return;
 	}
 	if (vcpu->nmi_pending && !(control->event_inj & SVM_EVENT_VALID)) {
@@ -148,17 +167,19 @@ void apic_before_entry(struct vcpu *vcpu)
 		vcpu->nmi_pending = false;
 	}
 	offer_interrupt(vcpu);
+	vcpu->apic_dirty = vcpu->nmi_pending || vcpu->pic_waiting;
 }
 
-/* CR8 as the guest left it; and it has taken what was offered when V_IRQ is clear again. */
-void apic_after_exit(struct vcpu *vcpu)
+void apic_before_entry(struct vcpu *vcpu)
+{
+	if (vcpu->apic_virtual && (vcpu->apic_dirty || rdtsc() >= vcpu->deadline_tsc))
+		update(vcpu);
+}
+
+static void taken(struct vcpu *vcpu)
 {
 	int vector = vcpu->posted;
 
-	if (!uses_qemu(vcpu) && is_guest(vcpu) && (vmcb(vcpu)->control.vintr & SVM_V_CR8) != vapic_tpr(&vcpu->apic) >> 4)
-		vapic_set_tpr(&vcpu->apic, (u8)(vmcb(vcpu)->control.vintr & SVM_V_CR8) << 4);
-	if (vector < 0 || !is_guest(vcpu) || (vmcb(vcpu)->control.vintr & SVM_V_IRQ))
-		return;
 	vcpu->posted = -1;
 	if (log_at(vcpu, 2))
 		log_write(vcpu, (struct record){ .kind = RECORD_INTERRUPT, .rip = guest_pc(vcpu), .address = (u64)vector,
@@ -167,6 +188,21 @@ void apic_after_exit(struct vcpu *vcpu)
 		vcpu->extint = -1;
 	else
 		vapic_accept(&vcpu->apic, (u8)vector);
+}
+
+/* CR8 as the guest left it; and it has taken what was offered when V_IRQ is clear again. */
+void apic_after_exit(struct vcpu *vcpu)
+{
+	u64 vintr = vmcb(vcpu)->control.vintr;
+
+	if (!vcpu->apic_virtual || !is_guest(vcpu) || !((vintr ^ vcpu->vintr) & (SVM_V_CR8 | SVM_V_IRQ)))
+		return;
+	vcpu->apic_dirty = true;
+	if ((vintr ^ vcpu->vintr) & SVM_V_CR8)
+		vapic_set_tpr(&vcpu->apic, (u8)((vintr & SVM_V_CR8) << 4));
+	if (vcpu->posted >= 0 && !(vintr & SVM_V_IRQ))
+		taken(vcpu);
+	vcpu->vintr = vintr;
 }
 
 static void wait_without_pic(struct vcpu *vcpu)
@@ -195,19 +231,11 @@ void apic_wait(struct vcpu *vcpu)
 	}
 }
 
-/* The guest can take an interrupt at its next instruction. */
-static bool guest_is_ready(struct vcpu *vcpu)
-{
-	const struct vmcb *page = vmcb(vcpu);
-
-	return is_guest(vcpu) && (page->save.rflags & RFLAGS_IF) && !(page->control.interrupt_shadow & 1) &&
-	       !(page->control.event_inj & SVM_EVENT_VALID);
-}
-
 void apic_physical_interrupt(struct vcpu *vcpu)
 {
 	u64 before = vcpu->interrupts;
 
+	vcpu->apic_dirty = true;
 	if (guest_is_ready(vcpu)) {
 		interrupts_take();
 		return;
@@ -215,12 +243,6 @@ void apic_physical_interrupt(struct vcpu *vcpu)
 	set_lint0(false);
 	interrupts_take();
 	vcpu->pic_waiting = vapic_accepts_extint(&vcpu->apic) && vcpu->interrupts == before;
-	mirror_lint0(vcpu);
-}
-
-void apic_window_open(struct vcpu *vcpu)
-{
-	vcpu->pic_waiting = false;
 	mirror_lint0(vcpu);
 }
 
@@ -286,11 +308,12 @@ static void send_ipi(struct vcpu *vcpu, u64 icr)
 	if (mode == APIC_DELIVER_NMI)
 		vcpu->nmi_pending = true;
 	else if (mode <= APIC_DELIVER_LOWEST)
-		post(vcpu, (u8)icr, false, RECORD_IRQ_IPI);
+		post(vcpu, (u8)icr, icr & APIC_ICR_LEVEL, RECORD_IRQ_IPI);
 }
 
 static void carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
 {
+	vcpu->apic_dirty = true;
 	if (effect->eoi && effect->eoi_level)
 		end_level(vcpu, effect->eoi_vector);
 	if (effect->ipi)

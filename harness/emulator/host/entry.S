@@ -22,7 +22,7 @@ host_entry:
 	hlt
 	jmp 2b
 
-	.text
+	.section .text.vm_enter, "ax"
 /*
  * void vm_enter(u64 *gpr, u64 vmcb_pa): VMRUN with the guest's general registers.
  * gpr[] is in encoding order; RAX (0) and RSP (4) are in the VMCB.
@@ -76,6 +76,7 @@ vm_enter:
 	popq %rbx
 	ret
 
+	.text
 /* bool msr_read_safe(u32 msr, u64 *value) */
 	.globl msr_read_safe, msr_read_safe_insn
 msr_read_safe:
@@ -206,12 +207,11 @@ host_gdtr:
 
 	.section .bss.page, "aw", @nobits
 	.balign 4096
-	.globl host_pml5, host_pml4, host_pdpt_low, host_pdpt_high, host_pd_high
+	.globl host_pml5, host_pml4, host_pdpt_low, host_pdpt_high
 host_pml5:	.skip 4096
 host_pml4:	.skip 4096
 host_pdpt_low:	.skip 4096
 host_pdpt_high:	.skip 4096
-host_pd_high:	.skip 4096
 	.balign STACK_SIZE
 	.globl host_stacks
 host_stacks:	.skip STACK_SIZE

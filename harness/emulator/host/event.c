@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Events into the guest: #VC, other exceptions, and what an exit interrupted. */
 #include "cpu.h"
+#include "ghcb.h"
 #include "host.h"
 
 #define GATE_PRESENT     BIT(47)
@@ -106,9 +107,20 @@ static void deliver_protected(struct vcpu *vcpu, u8 vector, u32 error)
 	enter_handler(vcpu, (gate & 0xFFFF) | ((gate >> 32) & 0xFFFF0000), (u32)GATE_TYPE(gate));
 }
 
-static u32 vc_index(u64 code) { return code < VC_CODES - 1 ? (u32)code : VC_CODES - 1; }
+static enum vc_kind vc_kind(u64 exit_code)
+{
+	switch (exit_code) {
+	case SVM_EXIT_CPUID: return VC_CPUID;
+	case SVM_EXIT_MSR: return VC_MSR;
+	case SVM_EXIT_IOIO: return VC_IOIO;
+	case SVM_EXIT_NPF:
+	case NAE_MMIO_READ:
+	case NAE_MMIO_WRITE: return VC_NPF;
+	default: return VC_OTHER;
+	}
+}
 
-u64 event_pc(struct vcpu *vcpu, u64 exit_code) { return current(vcpu)->vc_rip[vc_index(exit_code)]; }
+u64 event_pc(struct vcpu *vcpu, u64 exit_code) { return current(vcpu)->vc_rip[vc_kind(exit_code)]; }
 
 /*
  * #VC with `code` as its error code (APM vol. 2, 15.35.5). By hand: TCG pushes no error code for vector 29.
@@ -118,8 +130,9 @@ void event_vc(struct vcpu *vcpu, u64 code)
 	struct vmpl_state *state = current(vcpu);
 	const struct vmcb *page = state->vmcb;
 
-	state->vc_rip[vc_index(code)] = guest_pc(vcpu);
+	state->vc_rip[vc_kind(code)] = guest_pc(vcpu);
 	state->vc_code = code;
+	image_seen(vcpu);
 	if (log_at(vcpu, 2))
 		log_write(vcpu, (struct record){ .kind = RECORD_VC, .rip = guest_pc(vcpu), .address = code,
 						 .value = page->control.exit_info1, .extra = page->control.exit_info2 });

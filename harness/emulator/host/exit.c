@@ -4,47 +4,32 @@
 #include "host.h"
 #include "insn.h"
 
-/* The instruction that exited, its length, and the register RAX..R15 as its operands. */
-static enum insn_simple instruction(struct vcpu *vcpu, u8 *length)
-{
-	u8 code[INSN_MAX_LENGTH] = { 0 };
-	u32 available = guest_code(vcpu, code, sizeof(code));
-	enum insn_simple which = insn_decode_simple(code, available, guest_mode_bits(vcpu), length);
-
-	if (which == INSN_SIMPLE_UNKNOWN)
-		host_stop(vcpu, RECORD_END_INSTRUCTION, *(a64 *)code, vmcb(vcpu)->control.exit_code);
-	return which;
-}
-
 static void cpuid_exit(struct vcpu *vcpu)
 {
 	struct cpuid_result r;
-	u8 length;
 
 	if (vcpu->host->sev) {
 		event_vc(vcpu, SVM_EXIT_CPUID);
 		return;
 	}
-	instruction(vcpu, &length);
 	guest_cpuid(vcpu, (u32)vmcb(vcpu)->save.rax, (u32)current(vcpu)->gpr[GPR_RCX], &r);
 	vmcb(vcpu)->save.rax = r.eax;
 	current(vcpu)->gpr[GPR_RBX] = r.ebx;
 	current(vcpu)->gpr[GPR_RCX] = r.ecx;
 	current(vcpu)->gpr[GPR_RDX] = r.edx;
-	guest_skip(vcpu, length);
+	guest_skip(vcpu, guest_instruction(vcpu)->length);
 }
 
 /* VMMCALL and VMGEXIT share an opcode; F3 or F2 makes it VMGEXIT. RIP is advanced first: the request may change the VMPL. */
 static void vmmcall_exit(struct vcpu *vcpu)
 {
-	u8 length;
-	enum insn_simple which = instruction(vcpu, &length);
+	const struct known_instruction *instruction = guest_instruction(vcpu);
 
 	if (!vcpu->host->sev) {
 		vmcb(vcpu)->save.rax = (u64)-1000; /* no hypercalls: KVM's answer for an unknown one */
-		guest_skip(vcpu, length);
-	} else if (which == INSN_SIMPLE_VMGEXIT) {
-		guest_skip(vcpu, length);
+		guest_skip(vcpu, instruction->length);
+	} else if (instruction->which == INSN_SIMPLE_VMGEXIT) {
+		guest_skip(vcpu, instruction->length);
 		vmgexit(vcpu);
 	} else {
 		event_vc(vcpu, SVM_EXIT_VMMCALL);
@@ -124,15 +109,13 @@ static void cr8_exit(struct vcpu *vcpu)
 		return;
 	}
 	vapic_set_tpr(&vcpu->apic, (u8)(value << 4));
+	vcpu->apic_dirty = true;
 	guest_skip(vcpu, length);
 }
 
 static void hlt_exit(struct vcpu *vcpu)
 {
-	u8 length;
-
-	instruction(vcpu, &length);
-	guest_skip(vcpu, length);
+	guest_skip(vcpu, guest_instruction(vcpu)->length);
 	apic_wait(vcpu);
 }
 
@@ -150,9 +133,6 @@ void handle_exit(struct vcpu *vcpu)
 	case SVM_EXIT_INTR:
 	case SVM_EXIT_NMI:
 		apic_physical_interrupt(vcpu);
-		break;
-	case SVM_EXIT_VINTR:
-		apic_window_open(vcpu);
 		break;
 	case SVM_EXIT_NPF:
 		nested_page_fault(vcpu);

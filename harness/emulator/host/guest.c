@@ -2,6 +2,7 @@
 /* The guest's linear addresses and registers, as its CPU would use them. */
 #include "cpu.h"
 #include "host.h"
+#include "insn.h"
 #include "layout.h"
 
 #define PTE_PRESENT BIT(0)
@@ -102,15 +103,35 @@ u8 *guest_pointer(struct vcpu *vcpu, u64 linear, u64 *gpa_with_c)
 		      ((gpa & ~host->c_bit) - region->gpa));
 }
 
+/* The page of a linear address, remembered like a TLB entry: until CR3 changes. */
+static u8 *page_pointer(struct vcpu *vcpu, u64 linear)
+{
+	const struct vmcb_save *save = &vmcb(vcpu)->save;
+	u64 page = linear & ~(PAGE_SIZE - 1);
+	struct translation *slot = &vcpu->translation[(linear / PAGE_SIZE) % TRANSLATIONS];
+
+	if (!(save->cr0 & CR0_PG))
+		return guest_pointer(vcpu, page, NULL);
+	if (slot->memory && slot->page == page && slot->cr3 == save->cr3)
+		return slot->memory;
+	slot->memory = guest_pointer(vcpu, page, NULL);
+	slot->page = page;
+	slot->cr3 = save->cr3;
+	return slot->memory;
+}
+
+void guest_forget_translations(struct vcpu *vcpu) { memset(vcpu->translation, 0, sizeof(vcpu->translation)); }
+
 static bool guest_copy(struct vcpu *vcpu, u64 linear, u8 *local, u64 size, bool write)
 {
 	while (size) {
 		u64 room = PAGE_SIZE - (linear & (PAGE_SIZE - 1));
 		u64 part = size < room ? size : room;
-		u8 *memory = guest_pointer(vcpu, linear, NULL);
+		u8 *memory = page_pointer(vcpu, linear);
 
 		if (!memory)
 			return false;
+		memory += linear & (PAGE_SIZE - 1);
 		if (write)
 			memcpy(memory, local, part);
 		else
@@ -143,6 +164,29 @@ u32 guest_code(struct vcpu *vcpu, u8 *bytes, u32 size)
 	if (first < size && guest_read(vcpu, pc + first, bytes + first, size - first))
 		return size;
 	return first;
+}
+
+/*
+ * What exited at this pc with this code before is the same instruction with the same length: the
+ * guest would have to rewrite its code with another encoding of it.
+ */
+struct known_instruction *guest_instruction(struct vcpu *vcpu)
+{
+	u64 pc = guest_pc(vcpu);
+	u32 exit_code = (u32)vmcb(vcpu)->control.exit_code;
+	struct known_instruction *known = &vcpu->known[(pc ^ pc >> 5) % KNOWN_INSTRUCTIONS];
+	u8 code[INSN_MAX_LENGTH] = { 0 };
+	u32 available;
+
+	if (known->pc == pc && known->exit_code == exit_code && known->length)
+		return known;
+	available = guest_code(vcpu, code, sizeof(code));
+	known->pc = pc;
+	known->exit_code = exit_code;
+	known->which = (u8)insn_decode_simple(code, available, guest_mode_bits(vcpu), &known->length);
+	if (known->which == INSN_SIMPLE_UNKNOWN)
+		host_stop(vcpu, RECORD_END_INSTRUCTION, *(a64 *)code, exit_code);
+	return known;
 }
 
 /* Step over an instruction that was carried out for the guest. */

@@ -19,7 +19,6 @@
 #define HOST_MAX_REGIONS 6
 #define HOST_MAX_IMAGES  256
 #define NO_GPA           (~0ull)
-#define VC_CODES         0x101 /* exit codes below 100h, and one for #NPF */
 
 enum gpr { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI }; /* then R8-R15 */
 
@@ -38,6 +37,9 @@ struct npt {
 	u64 *unpaged; /* root while it does not: every access is private (APM vol. 2, 15.34.5) */
 };
 
+/* Kinds of #VC whose address is kept apart. */
+enum vc_kind { VC_CPUID, VC_MSR, VC_IOIO, VC_NPF, VC_OTHER, VC_KINDS };
+
 /* One VMPL of one vCPU. */
 struct vmpl_state {
 	struct vmcb *vmcb;
@@ -49,39 +51,85 @@ struct vmpl_state {
 	u64 sev_features; /* of that VMSA */
 	u64 dr[4];
 	u64 xcr0;
+	u8 *ghcb;         /* the GHCB page at `ghcb_msr`, while `ghcb_generation` is the RMP's */
+	u64 ghcb_page;
+	u64 ghcb_generation;
 	u8 *xsave;        /* FPU, SSE and AVX state while another VMPL runs */
 	bool hidden_current; /* FS, GS, TR ... are in the CPU, not yet in the VMCB */
-	u64 vc_rip[VC_CODES]; /* linear address of the last #VC of each code: handlers nest, an NAE event is about its own */
+	u64 vc_rip[VC_KINDS]; /* linear address of the last #VC of each kind: handlers nest, an NAE event is about its own */
 	u64 vc_code;          /* of the last one */
 };
 
+/* A translation the guest has used, as its TLB would keep it: for the tables and stacks of event delivery. */
+struct translation {
+	u64 cr3;
+	u64 page;
+	u8 *memory;
+};
+
+/* An instruction that exited: TCG tells neither its length nor its bytes. */
+struct known_instruction {
+	u64 pc;
+	u32 exit_code;
+	u8 which; /* enum insn_simple */
+	u8 length;
+};
+
+#define TRANSLATIONS       16
+#define KNOWN_INSTRUCTIONS 32
+#define CODE_PAGES         64
+#define EXIT_CODES         256
+
+/*
+ * Every TLB entry of the host is gone after each exit, so what each exit touches is kept together,
+ * at the start of this structure and of struct host.
+ */
 struct vcpu {
 	struct host *host;
 	u32 index;
 	u8 vmpl; /* the one that runs */
-	struct vmpl_state state[CONFIG_VMPLS];
-	struct vapic apic;
+	u8 guest_vmpl;
+	bool apic_virtual;   /* not QEMU's */
+	bool apic_dirty;     /* something changed that decides about interrupts */
+	u32 log_level;
+	u32 exits;           /* since the counters were last published */
+	u64 deadline_tsc;    /* the virtual timer is due: look again */
+	u64 vintr;           /* as given to the last VMRUN */
 	int posted;          /* vector in V_IRQ, or -1 */
 	bool posted_extint;
-	int extint;          /* vector the PIC gave, or -1 */
 	bool pic_waiting;    /* the PIC has an interrupt that the guest cannot take yet */
-	u64 interrupts;      /* physical interrupts taken */
 	bool nmi_pending;
+	int extint;          /* vector the PIC gave, or -1 */
+	struct vmpl_state state[CONFIG_VMPLS];
+	struct vapic apic;
+	struct translation translation[TRANSLATIONS];
+	struct known_instruction known[KNOWN_INSTRUCTIONS];
+	u64 code_page[CODE_PAGES]; /* code pages seen: see image.c */
+	u16 exit_count[EXIT_CODES]; /* since last published */
+
+	u64 interrupts;      /* physical interrupts taken */
 	u64 timer_armed_ns;  /* deadline in the physical timer, ~0: none */
 	u32 level[8];        /* level-triggered vectors whose physical EOI waits for the guest's */
 	u32 eoi_owed[8];     /* ended by the guest, but not the highest in the physical ISR yet */
 	u8 irq_source[256];  /* enum record_irq_source of a vector that was posted */
-	u64 code_page[256];  /* code pages seen: see image.c */
 	u64 image_base[HOST_MAX_IMAGES];
 	u64 image_size[HOST_MAX_IMAGES];
 	u32 images;
-	bool stopped;
 };
 
 struct host {
-	const struct host_config *config;
 	bool sev;               /* SNP on */
 	u64 c_bit;              /* mask */
+	u64 rmp_generation;     /* of the RMP: pointers to shared pages are good as long as it stays */
+	u64 tsc_start;
+	u64 tsc_to_ns;          /* 32.32 fixed point */
+	u64 ns_to_tsc;          /* 32.32 fixed point */
+	u64 tsc_khz;
+	const struct host_config *config;
+	struct record_ring *ring;
+	struct record *records;
+	u64 ring_tail;          /* the reader's position when last looked at */
+	struct vcpu vcpu[HOST_MAX_VCPUS];
 	struct region region[HOST_MAX_REGIONS];
 	u32 regions;
 	struct npt npt[CONFIG_VMPLS];
@@ -89,19 +137,11 @@ struct host {
 	u64 scratch_page;       /* all ones: what the guest sees where there is nothing */
 	u64 ap_jump_table;
 	u64 xcr0_all;           /* every feature that XSAVE can move here */
-	struct record_ring *ring;
-	struct record *records;
-	u64 ring_tail;          /* the reader's position when last looked at */
-	u64 tsc_start;
-	u64 tsc_to_ns;          /* 32.32 fixed point */
-	u64 ns_to_tsc;          /* 32.32 fixed point */
-	u64 tsc_khz;
-	struct vcpu vcpu[HOST_MAX_VCPUS];
 };
 
 static inline struct vmpl_state *current(struct vcpu *vcpu) { return &vcpu->state[vcpu->vmpl]; }
 static inline struct vmcb *vmcb(struct vcpu *vcpu) { return current(vcpu)->vmcb; }
-static inline bool is_guest(const struct vcpu *vcpu) { return vcpu->vmpl == vcpu->host->config->guest_vmpl; }
+static inline bool is_guest(const struct vcpu *vcpu) { return vcpu->vmpl == vcpu->guest_vmpl; }
 static inline bool vc_on(const struct vcpu *vcpu, u64 exit) { return vcpu->host->sev && (vcpu->host->config->vc_exits & exit); }
 
 /* entry.S */
@@ -129,7 +169,7 @@ void interrupts_wait(void);
 void log_open(struct host *host);
 void log_write(struct vcpu *vcpu, struct record record); /* fills seq, time, vcpu, vmpl, mode flags, check */
 void log_text(struct vcpu *vcpu, const char *text, u32 line);
-static inline bool log_at(const struct vcpu *vcpu, u32 level) { return vcpu->host->config->log_level >= level; }
+static inline bool log_at(const struct vcpu *vcpu, u32 level) { return vcpu->log_level >= level; }
 u64 now_ns(const struct host *host);
 
 /* memory.c */
@@ -145,6 +185,8 @@ u8 *guest_pointer(struct vcpu *vcpu, u64 linear, u64 *gpa_with_c); /* NULL: not 
 bool guest_read(struct vcpu *vcpu, u64 linear, void *to, u64 size);
 bool guest_write(struct vcpu *vcpu, u64 linear, const void *from, u64 size);
 u32 guest_code(struct vcpu *vcpu, u8 *bytes, u32 size); /* bytes of the instruction that could be read */
+struct known_instruction *guest_instruction(struct vcpu *vcpu); /* the one that exited; stops when it cannot be known */
+void guest_forget_translations(struct vcpu *vcpu);
 void guest_skip(struct vcpu *vcpu, u32 length);
 u64 guest_gpr(struct vcpu *vcpu, u32 reg);
 void guest_set_gpr(struct vcpu *vcpu, u32 reg, u64 value);
@@ -185,7 +227,6 @@ void apic_before_entry(struct vcpu *vcpu);
 void apic_after_exit(struct vcpu *vcpu);
 void apic_wait(struct vcpu *vcpu); /* HLT */
 void apic_physical_interrupt(struct vcpu *vcpu); /* INTR and NMI exits */
-void apic_window_open(struct vcpu *vcpu);        /* VINTR exit */
 enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc);
 bool apic_owns_msr(u32 msr);
 bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc); /* false: #GP */

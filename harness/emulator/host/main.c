@@ -11,7 +11,8 @@ extern u8 host_stacks[], host_bss_end[];
 _Static_assert(offsetof(struct host_config, host_base) == CONFIG_OFFSET_HOST_BASE, "layout.h");
 _Static_assert(offsetof(struct host_config, cbit) == CONFIG_OFFSET_CBIT, "layout.h");
 
-static struct host the_host;
+static struct host the_host __attribute__((aligned(4096)));
+static struct host_config the_config;
 void *host_alloc(struct host *host, u64 size, u64 alignment)
 {
 	u64 start = (host->allocated + alignment - 1) & ~(alignment - 1);
@@ -25,10 +26,25 @@ void *host_alloc(struct host *host, u64 size, u64 alignment)
 
 static u64 physical(struct host *host, const void *object) { return (u64)object - HOST_VIRTUAL + host->config->host_base; }
 
+#define PUBLISH_EXITS 256 /* the counters go to the ring's header now and then: it is a page more to touch */
+
+static void publish_exits(struct vcpu *vcpu)
+{
+	struct record_ring *ring = vcpu->host->ring;
+
+	for (u32 code = 0; code < EXIT_CODES; code++) {
+		ring->exit_count[code] += vcpu->exit_count[code];
+		vcpu->exit_count[code] = 0;
+	}
+	ring->exits += vcpu->exits;
+	vcpu->exits = 0;
+}
+
 static void log_statistics(struct vcpu *vcpu)
 {
 	const struct record_ring *ring = vcpu->host->ring;
 
+	publish_exits(vcpu);
 	for (u32 code = 0; code < 0x100; code++) {
 		if (ring->exit_count[code])
 			log_write(vcpu, (struct record){ .kind = RECORD_STATS, .address = code, .value = ring->exit_count[code] });
@@ -88,6 +104,7 @@ static void calibrate(struct host *host)
 	mmio_write32(HPET + HPET_COUNTER + 4, 0);
 	host->tsc_khz = elapsed ? ticks * 1000000 / (elapsed * HPET_TICK_NS) : FALLBACK_TSC_KHZ;
 	host->tsc_to_ns = (1000000ull << 32) / host->tsc_khz;
+	host->ns_to_tsc = (host->tsc_khz << 32) / 1000000;
 	host->tsc_start = start;
 }
 
@@ -100,6 +117,8 @@ static void check_config(struct host *host)
 		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, magic), config->version);
 	if (!config->vcpus || config->vcpus > HOST_MAX_VCPUS)
 		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, vcpus), config->vcpus);
+	if (config->host_base & (BIT(30) - 1)) /* reset.S maps it with a 1 GiB page */
+		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, host_base), config->host_base);
 	if (config->cbit != 51 && config->cbit != 47)
 		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, cbit), config->cbit);
 	if (config->guest_vmpl >= CONFIG_VMPLS || (config->svsm_size != 0) != (config->guest_vmpl != 0))
@@ -186,8 +205,6 @@ static void setup_vcpu(struct vcpu *vcpu)
 
 static _Noreturn void run(struct vcpu *vcpu)
 {
-	struct record_ring *ring = vcpu->host->ring;
-
 	vmload(current(vcpu)->vmcb_pa);
 	current(vcpu)->hidden_current = true;
 	vmcb(vcpu)->control.nested_cr3 = npt_root(vcpu);
@@ -199,12 +216,11 @@ static _Noreturn void run(struct vcpu *vcpu)
 		state->vmcb->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
 		vm_enter(state->gpr, state->vmcb_pa);
 		code = state->vmcb->control.exit_code;
-		ring->exits++;
-		ring->exit_count[code < 0xFE ? code : code == SVM_EXIT_NPF ? 0xFE : 0xFF]++;
+		vcpu->exit_count[code < 0xFE ? code : code == SVM_EXIT_NPF ? 0xFE : 0xFF]++;
+		if (++vcpu->exits == PUBLISH_EXITS)
+			publish_exits(vcpu);
 		apic_after_exit(vcpu);
 		event_after_exit(vcpu);
-		if (is_guest(vcpu))
-			image_seen(vcpu);
 		handle_exit(vcpu);
 	}
 }
@@ -214,8 +230,12 @@ void host_main(void)
 	struct host *host = &the_host;
 	struct vcpu *vcpu = &host->vcpu[0];
 
-	host->config = (const struct host_config *)(u64)CONFIG_ROM;
+	memcpy(&the_config, (const void *)(u64)CONFIG_ROM, sizeof(the_config));
+	host->config = &the_config;
 	vcpu->host = host;
+	vcpu->guest_vmpl = (u8)host->config->guest_vmpl;
+	vcpu->apic_virtual = host->config->apic == CONFIG_APIC_VIRTUAL;
+	vcpu->log_level = host->config->log_level;
 	*(struct vcpu **)(host_stacks + STACK_SIZE - 8) = vcpu;
 	interrupts_setup();
 	log_open(host);

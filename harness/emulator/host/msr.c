@@ -3,7 +3,6 @@
 #include "apic.h"
 #include "cpu.h"
 #include "host.h"
-#include "insn.h"
 
 /* MSR permission map: three ranges, two bits an MSR: read, write (APM vol. 2, 15.11). */
 #define PERMISSION_RANGE 0x2000u
@@ -81,12 +80,6 @@ bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 
 static void finish(struct vcpu *vcpu, bool write, bool ok, u64 value)
 {
-	u8 code[INSN_MAX_LENGTH];
-	u32 available = guest_code(vcpu, code, sizeof(code));
-	u8 length = insn_length_simple(code, available, guest_mode_bits(vcpu), NULL);
-
-	if (!length)
-		host_stop(vcpu, RECORD_END_INSTRUCTION, available >= 8 ? *(a64 *)code : 0, vmcb(vcpu)->control.exit_code);
 	if (!ok) {
 		event_exception(vcpu, 13, true, 0);
 		return;
@@ -95,7 +88,7 @@ static void finish(struct vcpu *vcpu, bool write, bool ok, u64 value)
 		vmcb(vcpu)->save.rax = (u32)value;
 		current(vcpu)->gpr[GPR_RDX] = value >> 32;
 	}
-	guest_skip(vcpu, length);
+	guest_skip(vcpu, guest_instruction(vcpu)->length);
 }
 
 void msr_exit(struct vcpu *vcpu)

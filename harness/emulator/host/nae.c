@@ -61,8 +61,13 @@ static u8 *scratch(struct vcpu *vcpu, struct nae *nae, u64 size)
 {
 	u8 *buffer = NULL;
 
-	if (supplied(nae, GHCB_SW_SCRATCH))
-		buffer = memory_shared(vcpu->host, get(nae, GHCB_SW_SCRATCH), size);
+	if (supplied(nae, GHCB_SW_SCRATCH)) {
+		u64 gpa = get(nae, GHCB_SW_SCRATCH);
+
+		if (gpa - nae->gpa < PAGE_SIZE && size <= PAGE_SIZE - (gpa - nae->gpa))
+			return nae->ghcb + (gpa - nae->gpa);
+		buffer = memory_shared(vcpu->host, gpa, size);
+	}
 	if (!buffer)
 		malformed(nae, NAE_ERR_INVALID_SCRATCH);
 	return buffer;
@@ -304,12 +309,25 @@ static void dispatch(struct vcpu *vcpu, struct nae *nae)
 
 static bool is_frequent(u64 code) { return code == NAE_IOIO || code == NAE_MMIO_READ || code == NAE_MMIO_WRITE; }
 
+/* The GHCB page; looked up again only after the RMP has changed. */
+static u8 *ghcb_page(struct vcpu *vcpu, u64 gpa)
+{
+	struct vmpl_state *state = current(vcpu);
+
+	if (state->ghcb_page != gpa || state->ghcb_generation != vcpu->host->rmp_generation || !state->ghcb) {
+		state->ghcb = memory_shared(vcpu->host, gpa, PAGE_SIZE);
+		state->ghcb_page = gpa;
+		state->ghcb_generation = vcpu->host->rmp_generation;
+	}
+	return state->ghcb;
+}
+
 void nae_event(struct vcpu *vcpu)
 {
 	struct vmpl_state *state = current(vcpu);
 	struct nae nae = { .gpa = state->ghcb_msr & GHCB_MSR_GPA_MASK, };
 
-	nae.ghcb = memory_shared(vcpu->host, nae.gpa, PAGE_SIZE);
+	nae.ghcb = ghcb_page(vcpu, nae.gpa);
 	if (!nae.ghcb) { /* the hypervisor cannot read it: KVM stops the guest */
 		log_write(vcpu, (struct record){ .kind = RECORD_RMP_VIOLATION, .rip = guest_pc(vcpu), .address = nae.gpa,
 						 .aux = RECORD_VIOLATION_GHCB });
@@ -318,7 +336,7 @@ void nae_event(struct vcpu *vcpu)
 	nae.code = get(&nae, GHCB_SW_EXITCODE);
 	nae.info1 = get(&nae, GHCB_SW_EXITINFO1);
 	nae.info2 = get(&nae, GHCB_SW_EXITINFO2);
-	nae.pc = event_pc(vcpu, nae.code); /* software events have codes of their own: MMIO is an #NPF */
+	nae.pc = event_pc(vcpu, nae.code);
 	memcpy(nae.valid, nae.ghcb + GHCB_VALID_BITMAP, sizeof(nae.valid));
 	memset(nae.ghcb + GHCB_VALID_BITMAP, 0, sizeof(nae.valid));
 

@@ -106,6 +106,7 @@ static void unmap_large(struct host *host, u64 *root, u64 address)
 
 void npt_unmap(struct host *host, u64 gpa, bool large)
 {
+	host->rmp_generation++;
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++) {
 		u64 *root = host->npt[vmpl].paged;
 

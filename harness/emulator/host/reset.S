@@ -76,14 +76,7 @@ start64:
 	addq $8, %rdi
 	addq $0x40000000, %rax
 	loop 1b
-	leaq host_pd_high - HOST_VIRTUAL_LOW(%rbp), %rdi
-	leaq 0x83(%rbp), %rax
-	movl $512, %ecx
-1:	movq %rax, (%rdi)
-	addq $8, %rdi
-	addq $0x200000, %rax
-	loop 1b
-	leaq host_pd_high - HOST_VIRTUAL_LOW + 3(%rbp), %rax
+	leaq 0x83(%rbp), %rax	/* one 1 GiB page: the fewer levels, the faster QEMU's walk */
 	movq %rax, host_pdpt_high - HOST_VIRTUAL_LOW + 510*8(%rbp)
 	leaq host_pdpt_high - HOST_VIRTUAL_LOW + 3(%rbp), %rax
 	movq %rax, host_pml4 - HOST_VIRTUAL_LOW + 511*8(%rbp)

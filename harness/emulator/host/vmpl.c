@@ -57,6 +57,7 @@ static void enter(struct vcpu *vcpu, u32 vmpl)
 	struct vmpl_state *state = &vcpu->state[vmpl];
 
 	vcpu->vmpl = (u8)vmpl;
+	vcpu->apic_dirty = true;
 	__asm__ volatile("xrstor64 (%0)" : : "r"(state->xsave), "a"(~0u), "d"(~0u) : "memory");
 	xsetbv(state->xcr0);
 	for (u32 i = 0; i < 4; i++)

@@ -53,7 +53,7 @@ struct host_config {
 	u64 magic;       /* CONFIG_MAGIC */
 	u32 version;     /* CONFIG_VERSION */
 	u32 size;        /* sizeof(struct host_config) */
-	u64 host_base;   /* physical address of the host's hidden RAM, 2 MiB aligned */
+	u64 host_base;   /* physical address of the host's hidden RAM, 1 GiB aligned */
 	u64 host_size;   /* bytes, 2 MiB multiple */
 	u64 ring_base;   /* physical address of the log ring */
 	u64 ring_size;   /* bytes: 4096 + capacity * 64 */

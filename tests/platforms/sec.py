@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What SEC of every stock OVMF does to the local APIC (edk2 OvmfPkg/Sec/SecMain.c, InitializeApicTimer)."""
+
+from __future__ import annotations
+
+from harness.apic.access import Access, Operation, Phase
+from harness.apic.timeline import Timeline
+
+READ, WRITE = Operation.READ, Operation.WRITE
+#: Operation, offset in the APIC page, value.
+SEVEN = [
+    (READ, 0x0F0, 0xFF),
+    (WRITE, 0x0F0, 0x1FF),
+    (READ, 0x320, 0x10000),
+    (WRITE, 0x320, 0x20005),
+    (WRITE, 0x380, 0xFFFFFFFF),
+    (READ, 0x320, 0x20005),
+    (WRITE, 0x320, 0x30005),
+]
+
+
+def sec_accesses(timeline: Timeline) -> list[Access]:
+    """Register accesses until SEC's end."""
+    return [access for access in timeline.accesses if not access.is_base and access.phase <= Phase.SEC]
+
+
+def told(accesses: list[Access]) -> list[tuple[Operation, int | None, int | None]]:
+    """Operation, offset and value of each."""
+    return [(access.operation, access.register.offset, access.value) for access in accesses]
