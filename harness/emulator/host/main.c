@@ -203,7 +203,7 @@ static void setup_vcpu(struct vcpu *vcpu)
 	__asm__ volatile("clgi; sti");
 }
 
-static _Noreturn void run(struct vcpu *vcpu)
+static _Noreturn __attribute__((noinline)) void run(struct vcpu *vcpu)
 {
 	vmload(current(vcpu)->vmcb_pa);
 	current(vcpu)->hidden_current = true;
