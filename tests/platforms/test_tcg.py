@@ -135,7 +135,7 @@ run(RunSpec(Path(sys.argv[1]), until="shell"), sys.argv[3], Path(sys.argv[2]), t
 
 @pytest.mark.parametrize("platform", ["tcg", pytest.param("emulated", marks=pytest.mark.emulated)])
 def test_a_killed_harness_leaves_no_qemu(trixie_path: Path, tmp_path: Path, platform: str) -> None:
-    command = [sys.executable, "-c", RUN, trixie_path, tmp_path / "out", platform]
+    command = [sys.executable, "-c", RUN, str(trixie_path), str(tmp_path / "out"), platform]
     harness = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert harness.stdout is not None
     with harness.stdout:

@@ -329,6 +329,9 @@ static void record_access(struct vcpu *vcpu, u16 kind, u8 path, u64 address, u32
 {
 	static const u8 outcome[] = { RECORD_OK, RECORD_GP, RECORD_NOT_CLAIMED };
 
+	/* With SEV on, the #VC before it has done this. */
+	if (!vcpu->host->sev)
+		image_seen(vcpu);
 	log_write(vcpu, (struct record){ .kind = kind, .rip = pc, .address = address, .value = value, .path = path,
 					 .size = (u8)size, .outcome = outcome[result], .flags = write ? RECORD_WRITE : 0,
 					 .extra = kind == RECORD_APIC_BASE ? base : 0, .aux = (u32)(base >> 10) & 3 });

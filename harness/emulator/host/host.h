@@ -250,7 +250,8 @@ void io_write(struct vcpu *vcpu, u16 port, u32 size, u32 value);
 void io_exit(struct vcpu *vcpu);
 bool io_string(struct vcpu *vcpu, u16 port, u32 size, bool in, u8 *buffer, u64 count);
 
-/* mmio.c */
+/* mmio.c, mmio_emulate.c */
+void mmio_emulate(struct vcpu *vcpu, u64 gpa);
 void mmio_exit(struct vcpu *vcpu); /* an #NPF on a GPA without memory */
 bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc); /* false: nobody answers */
 

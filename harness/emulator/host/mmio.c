@@ -3,7 +3,6 @@
 #include "apic.h"
 #include "cpu.h"
 #include "host.h"
-#include "insn.h"
 
 #define FOUR_GIB       0x100000000ull
 #define ROM_WINDOW     0x1000000ull    /* below 4 GiB: the ROM has more in it than the firmware */
@@ -67,73 +66,6 @@ bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u
 	return true;
 }
 
-static u64 register_value(struct vcpu *vcpu, const struct insn *insn)
-{
-	u64 value = guest_gpr(vcpu, insn->reg);
-
-	return insn->high_byte ? value >> 8 : value;
-}
-
-static void set_register(struct vcpu *vcpu, const struct insn *insn, u64 value)
-{
-	u64 old = guest_gpr(vcpu, insn->reg);
-
-	if (insn->high_byte)
-		value = (old & ~0xFF00ull) | (value & 0xFF) << 8;
-	else if (insn->register_size == 1)
-		value = (old & ~0xFFull) | (value & 0xFF);
-	else if (insn->register_size == 2)
-		value = (old & ~0xFFFFull) | (value & 0xFFFF);
-	else if (insn->register_size == 4)
-		value = (u32)value;
-	guest_set_gpr(vcpu, insn->reg, value);
-}
-
-static u64 sign_extend(u64 value, u32 size)
-{
-	u32 shift = 64 - 8 * size;
-
-	return (u64)((i64)(value << shift) >> shift);
-}
-
-static u64 truncate(u64 value, u32 size) { return size == 8 ? value : value & (BIT(8 * size) - 1); }
-
-/* A plain guest's access to the APIC page: the host carries out the instruction. */
-static void emulate(struct vcpu *vcpu, u64 gpa)
-{
-	u8 code[INSN_MAX_LENGTH] = { 0 };
-	u32 available = guest_code(vcpu, code, sizeof(code));
-	u64 pc = guest_pc(vcpu), value = 0, stored;
-	struct insn insn;
-
-	if (!insn_decode(code, available, guest_mode_bits(vcpu), &insn))
-		host_stop(vcpu, RECORD_END_INSTRUCTION, *(a64 *)code, gpa);
-	switch (insn.kind) {
-	case INSN_MOV_LOAD:
-	case INSN_MOVZX:
-	case INSN_MOVSX:
-		mmio_access(vcpu, gpa, insn.operand_size, false, &value, pc);
-		value = truncate(value, insn.operand_size);
-		set_register(vcpu, &insn, insn.kind == INSN_MOVSX ? sign_extend(value, insn.operand_size) : value);
-		break;
-	case INSN_MOV_STORE:
-	case INSN_MOV_STORE_IMM:
-		value = insn.kind == INSN_MOV_STORE ? register_value(vcpu, &insn) : insn.immediate;
-		value = truncate(value, insn.operand_size);
-		mmio_access(vcpu, gpa, insn.operand_size, true, &value, pc);
-		break;
-	case INSN_XCHG:
-		stored = truncate(register_value(vcpu, &insn), insn.operand_size);
-		mmio_access(vcpu, gpa, insn.operand_size, false, &value, pc);
-		mmio_access(vcpu, gpa, insn.operand_size, true, &stored, pc);
-		set_register(vcpu, &insn, truncate(value, insn.operand_size));
-		break;
-	default:
-		host_stop(vcpu, RECORD_END_INSTRUCTION, *(a64 *)code, gpa);
-	}
-	guest_skip(vcpu, insn.length);
-}
-
 /* The guest may use the device without the host: map it where nothing of ours is, else a page of ones. */
 static void map_device(struct vcpu *vcpu, u64 gpa)
 {
@@ -160,7 +92,7 @@ void mmio_exit(struct vcpu *vcpu)
 		if (vcpu->host->sev)
 			event_vc(vcpu, SVM_EXIT_NPF);
 		else
-			emulate(vcpu, gpa);
+			mmio_emulate(vcpu, gpa);
 	} else if (vc_on(vcpu, CONFIG_VC_MMIO)) {
 		event_vc(vcpu, SVM_EXIT_NPF);
 	} else {

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A plain guest's access to the APIC page: without #VC, the host carries out the instruction. */
+#include "cpu.h"
+#include "host.h"
+#include "insn.h"
+
+static u64 register_value(struct vcpu *vcpu, const struct insn *insn)
+{
+	u64 value = guest_gpr(vcpu, insn->reg);
+
+	return insn->high_byte ? value >> 8 : value;
+}
+
+/* Write `size` bytes of a register: 4 clear the upper half, 1 and 2 leave the rest (APM vol. 1, 3.1.2). */
+static void set_register(struct vcpu *vcpu, u32 reg, u32 size, bool high_byte, u64 value)
+{
+	u64 old = guest_gpr(vcpu, reg);
+
+	if (high_byte)
+		value = (old & ~0xFF00ull) | (value & 0xFF) << 8;
+	else if (size == 1)
+		value = (old & ~0xFFull) | (value & 0xFF);
+	else if (size == 2)
+		value = (old & ~0xFFFFull) | (value & 0xFFFF);
+	else if (size == 4)
+		value = (u32)value;
+	guest_set_gpr(vcpu, reg, value);
+}
+
+static bool is_string(enum insn_kind kind) { return kind == INSN_STOS || kind == INSN_LODS || kind == INSN_MOVS; }
+
+void mmio_emulate(struct vcpu *vcpu, u64 gpa)
+{
+	u8 code[INSN_MAX_LENGTH] = { 0 };
+	u32 available = guest_code(vcpu, code, sizeof(code));
+	u64 pc = guest_pc(vcpu);
+	struct insn_values values;
+	struct insn insn;
+	u32 writes;
+
+	/* String instructions on the APIC page: no software does that, and the other operand would need its own walk. */
+	if (!insn_decode(code, available, guest_mode_bits(vcpu), &insn) || is_string(insn.kind))
+		host_stop(vcpu, RECORD_END_INSTRUCTION, *(a64 *)code, gpa);
+	values = (struct insn_values){ .reg = register_value(vcpu, &insn), .accumulator = guest_gpr(vcpu, GPR_RAX),
+				       .rflags = vmcb(vcpu)->save.rflags };
+	if (insn_reads_memory(&insn))
+		mmio_access(vcpu, gpa, insn.operand_size, false, &values.memory, pc);
+	writes = insn_execute(&insn, &values);
+	if (writes & INSN_WRITES_MEMORY)
+		mmio_access(vcpu, gpa, insn.operand_size, true, &values.memory, pc);
+	if (writes & INSN_WRITES_REGISTER)
+		set_register(vcpu, insn.reg, insn.register_size, insn.high_byte, values.reg);
+	if (writes & INSN_WRITES_ACCUMULATOR)
+		set_register(vcpu, GPR_RAX, insn.operand_size, false, values.accumulator);
+	vmcb(vcpu)->save.rflags = values.rflags;
+	guest_skip(vcpu, insn.length);
+}
