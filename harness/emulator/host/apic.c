@@ -158,7 +158,6 @@ static void update(struct vcpu *vcpu)
 	arm_timer(vcpu);
 	vcpu->deadline_tsc = to_tsc(vcpu, vcpu->timer_armed_ns);
 	if (!is_guest(vcpu)) {
-		control->vintr = SVM_V_INTR_MASKING;
 		vcpu->apic_dirty = true;
 		return;
 	}
@@ -172,7 +171,7 @@ static void update(struct vcpu *vcpu)
 
 void apic_before_entry(struct vcpu *vcpu)
 {
-	if (vcpu->apic_virtual && (vcpu->apic_dirty || rdtsc() >= vcpu->deadline_tsc))
+	if (vcpu->apic_virtual && ((vcpu->apic_dirty && is_guest(vcpu)) || rdtsc() >= vcpu->deadline_tsc))
 		update(vcpu);
 }
 
@@ -216,6 +215,7 @@ void apic_wait(struct vcpu *vcpu)
 {
 	if (uses_qemu(vcpu))
 		return;
+	vcpu->apic_dirty = true;
 	for (;;) {
 		run_timer(vcpu);
 		arm_timer(vcpu);
@@ -280,8 +280,8 @@ static int highest(const u32 *bits)
 	return -1;
 }
 
-/* The guest ended a level-triggered interrupt. A physical EOI ends the highest in service: keep that order. */
-static void end_level(struct vcpu *vcpu, u8 vector)
+/* A level-triggered interrupt is over for the guest. A physical EOI ends the highest in service: keep that order. */
+static void end_level(struct vcpu *vcpu, u32 vector)
 {
 	int top;
 
@@ -292,6 +292,15 @@ static void end_level(struct vcpu *vcpu, u8 vector)
 		clear_bit(vcpu->level, (u32)top);
 		clear_bit(vcpu->eoi_owed, (u32)top);
 		physical_write(APIC_EOI, 0);
+	}
+}
+
+/* Level-triggered interrupts that came while the guest's APIC was disabled: the device shall try again. */
+static void retry_dropped(struct vcpu *vcpu)
+{
+	for (u32 vector = 0; vector < 256; vector++) {
+		if (bit_is_set(vcpu->level, vector) && !bit_is_set(vcpu->apic.irr, vector) && !bit_is_set(vcpu->apic.isr, vector))
+			end_level(vcpu, vector);
 	}
 }
 
@@ -318,8 +327,11 @@ static void carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
 		end_level(vcpu, effect->eoi_vector);
 	if (effect->ipi)
 		send_ipi(vcpu, effect->icr);
-	if (effect->destination_changed || effect->base_changed)
+	if (effect->destination_changed || effect->base_changed) {
 		mirror_destination(vcpu);
+		if (vapic_is_enabled(&vcpu->apic) && (vcpu->apic.spiv & APIC_SPIV_ENABLE))
+			retry_dropped(vcpu);
+	}
 	if (effect->lint_changed || effect->base_changed)
 		mirror_lint0(vcpu);
 }

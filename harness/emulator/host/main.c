@@ -177,6 +177,7 @@ static void setup_vmpl(struct vcpu *vcpu, u32 vmpl, u64 io_permissions, u64 msr_
 	control->intercept_misc2 = (u32)misc2_intercepts(vcpu);
 	if (vc_on(vcpu, CONFIG_VC_DR7))
 		control->intercept_dr = (u32)(SVM_INTERCEPT_DR7_READ | SVM_INTERCEPT_DR7_WRITE);
+	control->vintr = vcpu->apic_virtual ? SVM_V_INTR_MASKING : 0;
 	control->iopm_base = io_permissions;
 	control->msrpm_base = msr_permissions;
 	control->asid = vmpl + 1;
