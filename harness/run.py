@@ -28,7 +28,8 @@ DEFAULT_PLATFORM = "emulated"
 class RunResult:
     """What a run gave. error: what broke it in the middle; timeline and verdict are about what was seen until then.
 
-    directory: the run directory. seconds: wall time of the run. qemu: its version and path.
+    directory: the run directory. seconds: wall time of the run. qemu: its version and path. second: the timeline of
+    another witness of the same run, where there was one; the verdict is about `timeline`.
     """
 
     verdict: Verdict
@@ -37,6 +38,7 @@ class RunResult:
     error: HarnessError | None = None
     seconds: float = 0.0
     qemu: str = ""
+    second: Timeline | None = None
 
     @property
     def exit_status(self) -> int:
@@ -74,13 +76,19 @@ def run(
     from harness.apic.contract import evaluate
 
     verdict = evaluate(outcome.timeline)
-    with directory.file(rundir.TIMELINE).open("w", encoding="utf-8") as file:
-        file.writelines(outcome.timeline.lines())
+    _write_timeline(directory, rundir.TIMELINE, outcome.timeline)
+    if outcome.second is not None:
+        _write_timeline(directory, rundir.SECOND_TIMELINE, outcome.second)
     directory.write_json(rundir.VERDICT, verdict.to_json())
     directory.write_environment(platform=platform_name, qemu=outcome.qemu, seconds=round(seconds, 3))
     if outcome.interrupt is not None:
         raise outcome.interrupt
-    return RunResult(verdict, outcome.timeline, directory.path, outcome.error, seconds, outcome.qemu)
+    return RunResult(verdict, outcome.timeline, directory.path, outcome.error, seconds, outcome.qemu, outcome.second)
+
+
+def _write_timeline(directory: RunDirectory, name: str, timeline: Timeline) -> None:
+    with directory.file(name).open("w", encoding="utf-8") as file:
+        file.writelines(timeline.lines())
 
 
 def _silent(_phase: Phase, _accesses: int, _exits: int | None) -> None:

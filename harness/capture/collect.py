@@ -40,6 +40,11 @@ class Collector:
         self._dropped_accesses = 0
         self._dropped_events = 0
 
+    @property
+    def started(self) -> bool:
+        """Something was seen of the guest."""
+        return bool(self._phases)
+
     def enter(self, phase: Phase, time_ns: int | None, evidence: str) -> None:
         """The boot has reached `phase`, as `evidence` shows; nothing happens if it is there already or further."""
         if phase is Phase.UNKNOWN or (self._phases and phase <= self.phase):

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from harness.apic.access import Operation, Outcome, Path, Phase, Server
 from harness.apic.base import ApicMode
 from harness.apic.jsonfield import TIME_MAX
-from harness.apic.registers import APIC_BASE, Register, by_msr, by_offset
+from harness.apic.registers import (
+    APIC_BASE,
+    X2APIC_MSR_FIRST,
+    X2APIC_MSR_LAST,
+    Register,
+    by_msr,
+    by_offset,
+)
 from harness.capture.collect import Collector
 from harness.capture.modules import Firmware, ModuleMap, Place
 from harness.capture.record import (
@@ -149,6 +156,9 @@ class HostTimeline:
             self._foreign(record)
             return
         mmio = record.path == RecordPath.MMIO
+        if not mmio and not X2APIC_MSR_FIRST <= record.address <= X2APIC_MSR_LAST:
+            # The TSC deadline (MSR 6E0) is the APIC timer's, but no register of the APIC.
+            return
         register = by_offset(record.address & _PAGE_OFFSET) if mmio else by_msr(record.address)
         self._access(record, register, _PATHS.get(record.path))
 

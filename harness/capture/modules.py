@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-
 from typing import Protocol
 
 from harness.apic.access import Phase

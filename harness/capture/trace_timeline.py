@@ -106,6 +106,9 @@ class TraceTimeline:
         self._page_only(page)
 
     def _apic_write(self, event: TraceEvent) -> None:
+        read, self._read = self._read, None
+        if read is not None:
+            self._add(read, None)
         page, self._write = self._write, None
         if page is not None and page.number != event.number:
             self._page_only(page)

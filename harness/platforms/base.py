@@ -89,13 +89,15 @@ class RunOutcome:
     """What came of a run: always a timeline, however it ended.
 
     error: what broke the run (QEMU died, the host's log is damaged); None when the run ended by itself or timed out,
-    which the timeline's gaps tell. interrupt: the user ended it. qemu: version and path.
+    which the timeline's gaps tell. interrupt: the user ended it. qemu: version and path. second: what another witness
+    saw of the same run, where there was one.
     """
 
     timeline: Timeline
     error: HarnessError | None = None
     interrupt: KeyboardInterrupt | None = None
     qemu: str = ""
+    second: Timeline | None = None
 
 
 class Platform(Protocol):

@@ -24,6 +24,7 @@ from harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from harness.platforms.host_witness import HostWitness
+    from harness.platforms.trace_witness import TraceWitness
 
 #: One byte written here wakes the harness. No device of q35 is there: it lies between COM4 and the ACPI block at 600.
 DOORBELL_PORT = 0x5E8
@@ -54,6 +55,7 @@ class EmulatedPlatform:
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
         binary = QemuBinary.locate(spec.qemu)
+        finish_check = binary.start_check()
         firmware = FirmwareImage.open(spec.firmware)
         check_fits(spec, firmware)
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
@@ -62,15 +64,27 @@ class EmulatedPlatform:
         with contextlib.ExitStack() as stack:
             ring = memory_file("snp-host-log", memory.ring_file_size)
             stack.callback(os.close, ring)
+            second = _second_witness(spec, directory)
+            if second is not None:
+                stack.callback(second.close)
+            finish_check()
             machine = stack.enter_context(
                 Machine(
                     binary,
-                    _arguments(spec, memory, str(image), descriptor_path(ring)),
+                    [
+                        *_arguments(spec, memory, str(image), descriptor_path(ring)),
+                        *(second.arguments if second else ()),
+                        *spec.extra_args,
+                    ],
                     directory,
                     consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM},
                     channels=["doorbell"],
-                    pass_fds=[ring],
-                    stand_ins={descriptor_path(ring): "host-ring.bin", str(image): rundir.ROM},
+                    pass_fds=[ring, second.write_fd] if second else [ring],
+                    stand_ins={
+                        descriptor_path(ring): "host-ring.bin",
+                        str(image): rundir.ROM,
+                        **(second.stand_ins if second else {}),
+                    },
                 )
             )
             # QEMU boots from here on: what is only needed now is imported now, and the image is decompressed while the
@@ -80,7 +94,17 @@ class EmulatedPlatform:
 
             witness = HostWitness(ring, memory.ring_file_size, firmware, spec, directory)
             stack.callback(witness.close)
-            return _observe(machine, spec, witness, progress)
+            return _observe(machine, spec, witness, second, progress)
+
+
+def _second_witness(spec: RunSpec, directory: RunDirectory) -> TraceWitness | None:
+    """QEMU's trace events, if QEMU's own APIC serves the guest."""
+    if spec.svsm.hypervisor.apic.value != "qemu":
+        return None
+    from harness.capture.collect import Collector
+    from harness.platforms.trace_witness import TraceWitness
+
+    return TraceWitness(spec.vcpus, Collector(), directory)
 
 
 def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
@@ -162,20 +186,31 @@ def _arguments(spec: RunSpec, memory: MemoryMap, image: str, ring: str) -> list[
         *("-device", f"pc-dimm,id=log-dimm,memdev=log,addr={memory.ring_base}"),
         *("-device", f"isa-debugcon,iobase={DOORBELL_PORT},chardev=doorbell"),
         *("-device", f"isa-serial,index=2,iobase={SVSM_CONSOLE_PORT},irq={SVSM_CONSOLE_IRQ},chardev=svsm"),
-        *spec.extra_args,
     ]
 
 
-def _observe(machine: Machine, spec: RunSpec, witness: HostWitness, progress: Progress) -> RunOutcome:
+def _observe(
+    machine: Machine, spec: RunSpec, witness: HostWitness, second: TraceWitness | None, progress: Progress
+) -> RunOutcome:
     """Follow the run to its end, and stop QEMU."""
     from harness.platforms.session import Session
 
+    def step() -> float:
+        wait = witness.step()
+        return wait if second is None else min(wait, second.step())
+
     doorbell: socket.socket = machine.channel("doorbell")
     machine.loop.add(doorbell, lambda: _answer(doorbell, machine))
-    session = Session(machine, spec, witness.collector, progress, witness.step, witness.exits)
-    ending = session.run(witness.ended)
+    if second is not None:
+        second.start(machine)
+    ending = Session(machine, spec, witness.collector, progress, step, witness.exits).run(witness.ended)
     machine.stop()
-    return witness.outcome(ending, f"{machine.binary.path}")
+    witness.finish()
+    seen = None
+    if second is not None:
+        config = spec.svsm
+        seen = second.finish("emulated", ending, alternate_injection=config.alternate_injection, svsm=config.present)
+    return witness.outcome(ending, str(machine.binary), seen)
 
 
 def _answer(doorbell: socket.socket, machine: Machine) -> None:

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+
+from harness.apic.timeline import Timeline
+from harness.capture.agree import disagreement
 from harness.capture.collect import Collector
 from harness.capture.host_log import HostLog
 from harness.capture.host_timeline import WITNESS, HostTimeline
@@ -60,9 +65,13 @@ class HostWitness:
             )
         return Ending(f"the run ended: {end.text}", error)
 
-    def outcome(self, ending: Ending, qemu: str) -> RunOutcome:
-        """The run's outcome; call it when QEMU has ended."""
-        self._log.drain()
+    def finish(self) -> None:
+        """Take the last records; call it when QEMU has ended. A log that is damaged has been reported before."""
+        with contextlib.suppress(HarnessError):
+            self._log.drain()
+
+    def outcome(self, ending: Ending, qemu: str, second: Timeline | None = None) -> RunOutcome:
+        """The run's outcome. second: what another witness saw; where it disagrees, neither can be trusted."""
         gaps = [ending.gap] if ending.gap else []
         gaps += self._log.health.gaps()
         if self._timeline.unknown:
@@ -76,7 +85,10 @@ class HostWitness:
             alternate_injection=self._spec.svsm.alternate_injection,
             svsm=self._spec.svsm.present,
         )
-        return RunOutcome(timeline, ending.error, ending.interrupt, qemu)
+        if second is not None and (difference := disagreement(timeline, second)) is not None:
+            gap = f"the witnesses disagree: {difference}"
+            timeline = dataclasses.replace(timeline, complete=False, gaps=(*timeline.gaps, gap))
+        return RunOutcome(timeline, ending.error, ending.interrupt, qemu, second)
 
     def close(self) -> None:
         """Unmap the ring and close the log."""

@@ -12,6 +12,7 @@ from harness.capture.collect import Collector
 from harness.errors import HarnessError
 from harness.platforms.base import Progress, RunSpec
 from harness.vm.console import Console
+from harness.vm.errors import QemuLaunchError
 from harness.vm.machine import Machine
 
 #: Seconds between two calls of the progress function.
@@ -33,9 +34,9 @@ class Ending:
 
 
 class Session:
-    """A machine that runs, seen by one witness.
+    """A machine that runs.
 
-    step: takes what the witness has, and returns the seconds after which it wants to be called again at the latest.
+    step: takes what the witnesses have, and returns the seconds after which it wants to be called again at the latest.
     exits: #VMEXITs so far, or None.
     """
 
@@ -61,7 +62,7 @@ class Session:
         serial.watch(PROMPT, self._seen_prompt)
 
     def run(self, ended: Callable[[], Ending | None] = lambda: None) -> Ending:
-        """Turn until the run ends. ended: the witness's own reason to end it. Stops nothing."""
+        """Turn until the run ends. ended: the witness's own reason to end it. Stops nothing. Raises QemuLaunchError."""
         deadline = self._started + self._spec.timeout_s
         next_progress = self._started
         try:
@@ -79,6 +80,8 @@ class Session:
                 self._machine.loop.turn(min(wait, deadline - now, next_progress - now))
         except KeyboardInterrupt as interrupt:
             return Ending("the run was interrupted", interrupt=interrupt)
+        except QemuLaunchError:
+            raise
         except HarnessError as error:
             return Ending(error.message, error)
 
@@ -98,7 +101,8 @@ class Session:
         if self._machine.ended:
             # Nothing is written after its end: what is there now is all.
             self._step()
-            self._machine.raise_if_failed()
+            # A guest that was never seen did not start.
+            self._machine.raise_if_failed(launching=not self._collector.started)
             return Ending(f"the guest reset or powered off in {phase_name(self._collector.phase)}")
         return None
 

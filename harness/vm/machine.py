@@ -145,10 +145,10 @@ class Machine:
             raise QemuLaunchError(self.command, status, self.stderr_tail())
         raise QemuDiedError(self.command, status, self.stderr_tail())
 
-    def raise_if_failed(self) -> None:
-        """Raises QemuDiedError if QEMU has ended other than by the guest's reset or power-off (status 0)."""
+    def raise_if_failed(self, *, launching: bool = False) -> None:
+        """As `raise_if_ended`, unless the guest's reset or power-off ended it (status 0)."""
         if self.exit_status:
-            self.raise_if_ended()
+            self.raise_if_ended(launching=launching)
 
     def stop(self) -> None:
         """End QEMU: by QMP if there is a session, else SIGTERM; at last SIGKILL. Raises QemuTimeoutError."""

@@ -7,10 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.vm.errors import NotQemuError, QemuMissingError, QemuTooOldError
 
 PROGRAM = "qemu-system-x86_64"
@@ -100,6 +103,26 @@ class QemuBinary:
     def check(self) -> None:
         """Raises QemuTooOldError below MINIMUM, and what `version_text` raises."""
         check_version(self.version, str(self.path))
+
+    def start_check(self) -> Callable[[], None]:
+        """Start `check` in a thread; the function returned waits for it, and raises what it raised."""
+        raised: list[HarnessError] = []
+
+        def check() -> None:
+            try:
+                self.check()
+            except HarnessError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=check, name="qemu-version", daemon=True)
+        thread.start()
+
+        def finish() -> None:
+            thread.join()
+            if raised:
+                raise raised[0]
+
+        return finish
 
     def __str__(self) -> str:
         return f"{'.'.join(map(str, self.version))}, {self.path}"

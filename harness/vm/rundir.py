@@ -26,11 +26,25 @@ HOST_LOG = "host.log"
 TRACE = "trace.log"
 ROM = "snp.rom"
 TIMELINE = "timeline.jsonl"
+SECOND_TIMELINE = "timeline-qemu.jsonl"
 VERDICT = "verdict.json"
 ENVIRONMENT = "environment.json"
 TRACEBACK = "traceback.txt"
 #: All that a run writes.
-FILES = (COMMAND_LINE, SERIAL, SVSM, STDERR, HOST_LOG, TRACE, ROM, TIMELINE, VERDICT, ENVIRONMENT, TRACEBACK)
+FILES = (
+    COMMAND_LINE,
+    SERIAL,
+    SVSM,
+    STDERR,
+    HOST_LOG,
+    TRACE,
+    ROM,
+    TIMELINE,
+    SECOND_TIMELINE,
+    VERDICT,
+    ENVIRONMENT,
+    TRACEBACK,
+)
 
 
 @dataclass(frozen=True, slots=True)

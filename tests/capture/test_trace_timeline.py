@@ -91,6 +91,11 @@ def test_the_path_is_unknown_once_the_regions_are_off(monkeypatch: pytest.Monkey
     assert [access.path for access in registers(timeline)] == [Path.MSR, Path.UNKNOWN, Path.UNKNOWN]
 
 
+def test_a_write_after_a_read_without_its_half_keeps_the_order() -> None:
+    timeline, _ = timeline_of(b"apic_mem_readl 0xf0 = 0x10f\napic_mem_writel 0xf0 = 0x10f\n")
+    assert [access.operation for access in timeline.accesses] == [Operation.READ, Operation.WRITE]
+
+
 def test_a_refused_transition_keeps_the_mode() -> None:
     data = b"cpu_set_apic_base 0xfee00d00\ncpu_set_apic_base 0xfee00900\napic_register_read register 0x02 = 0x0\n"
     timeline, _ = timeline_of(data)

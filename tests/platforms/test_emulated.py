@@ -14,13 +14,15 @@ from harness.apic.access import Access, Phase
 from harness.apic.access import Path as AccessPath
 from harness.apic.timeline import Timeline
 from harness.apic.verdict import Status
+from harness.capture.agree import disagreement
 from harness.errors import EXIT_ENVIRONMENT, EXIT_USAGE, EXIT_VIOLATED, UsageError
 from harness.run import RunResult, RunSpec, run
 from harness.svsm.config import load_config
 from harness.vm import rundir
-from harness.vm.errors import QemuDiedError
+from harness.vm.errors import QemuDiedError, QemuLaunchError, QemuTooOldError
 from tests.platforms.sec import SEVEN, sec_accesses, told
 from tests.vm.processes import children
+from tests.vm.test_qemu import script
 
 pytestmark = pytest.mark.emulated
 
@@ -105,6 +107,29 @@ def test_to_the_shell(trixie_path: Path, tmp_path: Path) -> None:
     assert {access.module for access in result.timeline.accesses} >= {"SecMain", "CpuMpPei", "LocalApicTimerDxe"}
     assert None not in {access.module for access in result.timeline.accesses}
     assert b"Shell> " in (result.directory / rundir.SERIAL).read_bytes()
+
+
+def test_two_witnesses_agree_access_by_access(trixie_path: Path, tmp_path: Path) -> None:
+    result = boot(trixie_path, tmp_path / "out", "two-witnesses", until="dxe")
+    assert result.second is not None
+    check_seven(result.timeline, 2)
+    assert told(sec_accesses(result.second)) == SEVEN
+    assert disagreement(result.timeline, result.second) is None
+    assert sum(not access.is_base for access in result.second.accesses) > 30
+    assert result.timeline.complete
+    stored = Timeline.from_jsonl((result.directory / rundir.SECOND_TIMELINE).read_text())
+    assert stored == result.second
+
+
+def test_an_argument_that_qemu_refuses(trixie_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(QemuLaunchError, match="no-such-device"):
+        boot(trixie_path, tmp_path / "out", extra_args=("-device", "no-such-device"))
+
+
+def test_a_qemu_that_is_too_old(trixie_path: Path, tmp_path: Path) -> None:
+    old = script(tmp_path / "qemu", "QEMU emulator version 6.2.0")
+    with pytest.raises(QemuTooOldError, match=r"7\.2 or newer is needed"):
+        boot(trixie_path, tmp_path / "out", qemu=old)
 
 
 def _sec(firmware: Path, out: Path) -> list[dict[str, object]]:

@@ -93,6 +93,7 @@ def test_an_error_inside_leaves_no_process(tmp_path: Path) -> None:
 def test_a_stopped_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.vm.machine.STOP_TIMEOUT_S", 0.3)
     with machine(tmp_path) as running:
+        running.qmp.execute("query-status")
         os.kill(running.pid, signal.SIGSTOP)
     assert running.exit_status == -signal.SIGKILL
 

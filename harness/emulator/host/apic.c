@@ -1,339 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The guest's local APIC: accesses to it, and interrupts through it.
+ * The guest's accesses to its local APIC: every one is logged.
  *
- * Normally it is the virtual APIC (vapic.c); QEMU's APIC is then the host's own. It takes the
- * interrupts of QEMU's devices (same vectors and destinations as the guest programmed into the
- * I/O APIC) and runs the timer. With CONFIG_APIC_QEMU the guest's accesses go to QEMU's APIC
- * instead, and interrupts reach the guest without the host.
+ * Normally the virtual APIC (vapic.c) answers. With CONFIG_APIC_QEMU it is QEMU's APIC, and
+ * interrupts reach the guest without the host: QEMU's trace events then see the same accesses.
  */
 #include "apic.h"
 #include "cpu.h"
 #include "host.h"
 
-#define TIMER_VECTOR 0xFE /* of the host: a local vector, which guests do not use for devices */
-#define NO_DEADLINE  (~0ull)
-#define PIC_POLL_NS  4000000ull
-#define DIVIDE_BY_1  0xB
-
-static bool uses_qemu(const struct vcpu *vcpu) { return !vcpu->apic_virtual; }
-
-static u32 physical_read(u32 offset) { return mmio_read32(APIC_DEFAULT_BASE + offset); }
-static void physical_write(u32 offset, u32 value) { mmio_write32(APIC_DEFAULT_BASE + offset, value); }
-
-static bool bit_is_set(const u32 *bits, u32 n) { return bits[n / 32] & (1u << (n % 32)); }
-static void set_bit(u32 *bits, u32 n) { bits[n / 32] |= 1u << (n % 32); }
-static void clear_bit(u32 *bits, u32 n) { bits[n / 32] &= ~(1u << (n % 32)); }
-
-/* QEMU's APIC accepts what the guest's would: its logical ID follows. */
-static void mirror_destination(struct vcpu *vcpu)
-{
-	physical_write(APIC_DFR, vapic_is_x2apic(&vcpu->apic) ? ~0u : vcpu->apic.dfr);
-	physical_write(APIC_LDR, vapic_is_x2apic(&vcpu->apic) ? 1u << (24 + (vcpu->index & 7)) : vcpu->apic.ldr);
-}
-
-/*
- * The PIC's INTR pin. QEMU acknowledges the PIC when the host takes its interrupt, so the host takes it
- * only when the guest can: closed, the pin's request stays in the PIC. The write to TPR makes QEMU look again.
- */
-static void set_lint0(bool open)
-{
-	physical_write(APIC_LVT_LINT0, APIC_RESET_LINT0_BSP | (open ? 0 : APIC_LVT_MASKED));
-	physical_write(APIC_TPR, 0);
-}
-
-static void mirror_lint0(struct vcpu *vcpu) { set_lint0(vapic_accepts_extint(&vcpu->apic) && !vcpu->pic_waiting); }
-
-void apic_setup(struct vcpu *vcpu)
-{
-	const struct vapic_config config = {
-		.apic_id = vcpu->index,
-		.bsp = vcpu->index == 0,
-		.x2apic = true,
-		.tsc_deadline = true,
-		.phys_bits = vcpu->host->config->phys_bits,
-	};
-
-	vcpu->apic_dirty = true;
-	vcpu->posted = -1;
-	vcpu->extint = -1;
-	vcpu->timer_armed_ns = NO_DEADLINE;
-	vapic_reset(&vcpu->apic, &config);
-	if (uses_qemu(vcpu))
-		return;
-	physical_write(APIC_SPIV, APIC_RESET_SPIV | APIC_SPIV_ENABLE);
-	physical_write(APIC_TPR, 0);
-	physical_write(APIC_LVT_TIMER, TIMER_VECTOR);
-	physical_write(APIC_TIMER_DIVIDE, DIVIDE_BY_1); /* by 1: a tick is 1 ns */
-	mirror_destination(vcpu);
-	mirror_lint0(vcpu);
-}
-
 bool apic_is_enabled(struct vcpu *vcpu)
 {
-	return uses_qemu(vcpu) ? rdmsr(MSR_APIC_BASE) & APIC_BASE_EN : vapic_is_enabled(&vcpu->apic);
-}
-
-/* Arm QEMU's timer for the virtual timer's next interrupt. */
-static void arm_timer(struct vcpu *vcpu)
-{
-	u64 deadline = vapic_timer_deadline(&vcpu->apic);
-	u64 now, wait;
-
-	/* The guest may become ready without an exit: look again for the PIC. */
-	if (vcpu->pic_waiting && deadline > now_ns(vcpu->host) + PIC_POLL_NS)
-		deadline = vcpu->timer_armed_ns != NO_DEADLINE ? vcpu->timer_armed_ns : now_ns(vcpu->host) + PIC_POLL_NS;
-	if (deadline == vcpu->timer_armed_ns)
-		return;
-	vcpu->timer_armed_ns = deadline;
-	if (deadline == NO_DEADLINE) {
-		physical_write(APIC_TIMER_INITIAL, 0);
-		return;
-	}
-	now = now_ns(vcpu->host);
-	wait = deadline > now ? deadline - now : 1;
-	physical_write(APIC_TIMER_INITIAL, wait > 0xFFFFFFFF ? 0xFFFFFFFF : (u32)wait);
-}
-
-static void post(struct vcpu *vcpu, u8 vector, bool level, enum record_irq_source source)
-{
-	if (vapic_post(&vcpu->apic, vector, level))
-		vcpu->irq_source[vector] = (u8)source;
-}
-
-static void run_timer(struct vcpu *vcpu)
-{
-	if (vapic_timer_deadline(&vcpu->apic) == NO_DEADLINE)
-		return;
-	if (vapic_timer_run(&vcpu->apic, now_ns(vcpu->host)))
-		vcpu->irq_source[vcpu->apic.lvt[0] & APIC_LVT_VECTOR] = RECORD_IRQ_TIMER;
-}
-
-/* Choose what V_IRQ offers to the guest; it is taken when the guest's IF, TPR and shadow allow. */
-static void offer_interrupt(struct vcpu *vcpu)
-{
-	struct vmcb_control *control = &vmcb(vcpu)->control;
-	int vector = vapic_pending(&vcpu->apic);
-	u64 vintr = SVM_V_INTR_MASKING | (vapic_tpr(&vcpu->apic) >> 4);
-
-	vcpu->posted_extint = vector < 0 && vcpu->extint >= 0;
-	if (vcpu->posted_extint)
-		vector = vcpu->extint;
-	vcpu->posted = vector;
-	/* QEMU cannot bear a CR8 write while V_IRQ is pending (an assertion); without one, V_TPR has the value at the exit. */
-	control->intercept_cr = vector >= 0 ? (u32)SVM_INTERCEPT_CR8_WRITE : 0;
-	if (vector >= 0)
-		vintr |= SVM_V_IRQ | (u64)(vector >> 4) << SVM_V_PRIO_SHIFT | (u64)vector << SVM_V_VECTOR_SHIFT |
-			 (vcpu->posted_extint ? SVM_V_IGN_TPR : 0);
-	control->vintr = vintr;
-	vcpu->vintr = vintr;
-}
-
-/* The guest can take an interrupt at its next instruction. */
-static bool guest_is_ready(struct vcpu *vcpu)
-{
-	const struct vmcb *page = vmcb(vcpu);
-
-	return is_guest(vcpu) && (page->save.rflags & RFLAGS_IF) && !(page->control.interrupt_shadow & 1) &&
-	       !(page->control.event_inj & SVM_EVENT_VALID);
-}
-
-static u64 to_tsc(struct vcpu *vcpu, u64 ns)
-{
-	if (ns == NO_DEADLINE)
-		return NO_DEADLINE;
-	return vcpu->host->tsc_start + (u64)(((unsigned __int128)ns * vcpu->host->ns_to_tsc) >> 32);
-}
-
-static void update(struct vcpu *vcpu)
-{
-	struct vmcb_control *control = &vmcb(vcpu)->control;
-
-	vcpu->apic_dirty = false;
-	run_timer(vcpu);
-	if (vcpu->pic_waiting && guest_is_ready(vcpu)) {
-		vcpu->pic_waiting = false;
-		mirror_lint0(vcpu);
-	}
-	arm_timer(vcpu);
-	vcpu->deadline_tsc = to_tsc(vcpu, vcpu->timer_armed_ns);
-	if (!is_guest(vcpu)) {
-		vcpu->apic_dirty = true;
-		return;
-	}
-	if (vcpu->nmi_pending && !(control->event_inj & SVM_EVENT_VALID)) {
-		control->event_inj = SVM_EVENT_NMI | SVM_EVENT_VALID | 2;
-		vcpu->nmi_pending = false;
-	}
-	offer_interrupt(vcpu);
-	vcpu->apic_dirty = vcpu->nmi_pending || vcpu->pic_waiting;
-}
-
-void apic_before_entry(struct vcpu *vcpu)
-{
-	if (vcpu->apic_virtual && ((vcpu->apic_dirty && is_guest(vcpu)) || rdtsc() >= vcpu->deadline_tsc))
-		update(vcpu);
-}
-
-static void taken(struct vcpu *vcpu)
-{
-	int vector = vcpu->posted;
-
-	vcpu->posted = -1;
-	if (log_at(vcpu, 2))
-		log_write(vcpu, (struct record){ .kind = RECORD_INTERRUPT, .rip = guest_pc(vcpu), .address = (u64)vector,
-						 .value = vcpu->posted_extint ? RECORD_IRQ_PIC : vcpu->irq_source[vector] });
-	if (vcpu->posted_extint)
-		vcpu->extint = -1;
-	else
-		vapic_accept(&vcpu->apic, (u8)vector);
-}
-
-/* CR8 as the guest left it; and it has taken what was offered when V_IRQ is clear again. */
-void apic_after_exit(struct vcpu *vcpu)
-{
-	u64 vintr = vmcb(vcpu)->control.vintr;
-
-	if (!vcpu->apic_virtual || !is_guest(vcpu) || !((vintr ^ vcpu->vintr) & (SVM_V_CR8 | SVM_V_IRQ)))
-		return;
-	vcpu->apic_dirty = true;
-	if ((vintr ^ vcpu->vintr) & SVM_V_CR8)
-		vapic_set_tpr(&vcpu->apic, (u8)((vintr & SVM_V_CR8) << 4));
-	if (vcpu->posted >= 0 && !(vintr & SVM_V_IRQ))
-		taken(vcpu);
-	vcpu->vintr = vintr;
-}
-
-static void wait_without_pic(struct vcpu *vcpu)
-{
-	set_lint0(false);
-	interrupts_wait();
-	mirror_lint0(vcpu);
-}
-
-void apic_wait(struct vcpu *vcpu)
-{
-	if (uses_qemu(vcpu))
-		return;
-	vcpu->apic_dirty = true;
-	for (;;) {
-		run_timer(vcpu);
-		arm_timer(vcpu);
-		if (vcpu->nmi_pending)
-			return;
-		if ((vmcb(vcpu)->save.rflags & RFLAGS_IF) &&
-		    (vapic_pending(&vcpu->apic) >= 0 || vcpu->extint >= 0 || vcpu->pic_waiting))
-			return;
-		if (vmcb(vcpu)->save.rflags & RFLAGS_IF)
-			interrupts_wait();
-		else
-			wait_without_pic(vcpu);
-	}
-}
-
-void apic_physical_interrupt(struct vcpu *vcpu)
-{
-	u64 before = vcpu->interrupts;
-
-	vcpu->apic_dirty = true;
-	if (guest_is_ready(vcpu)) {
-		interrupts_take();
-		return;
-	}
-	set_lint0(false);
-	interrupts_take();
-	vcpu->pic_waiting = vapic_accepts_extint(&vcpu->apic) && vcpu->interrupts == before;
-	mirror_lint0(vcpu);
-}
-
-/* QEMU's APIC delivered `vector` to the host (entry.S). */
-void host_interrupt(struct vcpu *vcpu, u32 vector)
-{
-	u32 word = APIC_ISR + vector / 32 * 0x10;
-
-	vcpu->interrupts++;
-	if (!(physical_read(word) & (1u << (vector % 32)))) {
-		vcpu->extint = (int)vector; /* from the PIC: there is nothing in service */
-		return;
-	}
-	if (vector == TIMER_VECTOR) {
-		vcpu->timer_armed_ns = NO_DEADLINE;
-		physical_write(APIC_EOI, 0);
-		return;
-	}
-	if (physical_read(APIC_TMR + vector / 32 * 0x10) & (1u << (vector % 32))) {
-		/* Ending it now would raise it at once again: the line stays up until the guest has served the device. */
-		set_bit(vcpu->level, vector);
-		post(vcpu, (u8)vector, true, RECORD_IRQ_IOAPIC);
-		return;
-	}
-	physical_write(APIC_EOI, 0);
-	post(vcpu, (u8)vector, false, RECORD_IRQ_IOAPIC);
-}
-
-static int highest(const u32 *bits)
-{
-	for (int word = 7; word >= 0; word--) {
-		if (bits[word])
-			return word * 32 + 31 - __builtin_clz(bits[word]);
-	}
-	return -1;
-}
-
-/* A level-triggered interrupt is over for the guest. A physical EOI ends the highest in service: keep that order. */
-static void end_level(struct vcpu *vcpu, u32 vector)
-{
-	int top;
-
-	if (!bit_is_set(vcpu->level, vector))
-		return;
-	set_bit(vcpu->eoi_owed, vector);
-	while ((top = highest(vcpu->level)) >= 0 && bit_is_set(vcpu->eoi_owed, (u32)top)) {
-		clear_bit(vcpu->level, (u32)top);
-		clear_bit(vcpu->eoi_owed, (u32)top);
-		physical_write(APIC_EOI, 0);
-	}
-}
-
-/* Level-triggered interrupts that came while the guest's APIC was disabled: the device shall try again. */
-static void retry_dropped(struct vcpu *vcpu)
-{
-	for (u32 vector = 0; vector < 256; vector++) {
-		if (bit_is_set(vcpu->level, vector) && !bit_is_set(vcpu->apic.irr, vector) && !bit_is_set(vcpu->apic.isr, vector))
-			end_level(vcpu, vector);
-	}
-}
-
-static void send_ipi(struct vcpu *vcpu, u64 icr)
-{
-	u32 mode = (u32)((icr & APIC_ICR_DELIVERY) >> APIC_ICR_DELIVERY_SHIFT);
-	u32 shorthand = (u32)(icr & APIC_ICR_SHORTHAND);
-	bool self = shorthand == APIC_SHORTHAND_SELF || shorthand == APIC_SHORTHAND_ALL ||
-		    (shorthand == APIC_SHORTHAND_NONE &&
-		     vapic_match_destination(&vcpu->apic, (u32)(icr >> APIC_ICR_DESTINATION_SHIFT), icr & APIC_ICR_LOGICAL));
-
-	if (!self) /* one vCPU: nobody else to reach */
-		return;
-	if (mode == APIC_DELIVER_NMI)
-		vcpu->nmi_pending = true;
-	else if (mode <= APIC_DELIVER_LOWEST)
-		post(vcpu, (u8)icr, icr & APIC_ICR_LEVEL, RECORD_IRQ_IPI);
-}
-
-static void carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
-{
-	vcpu->apic_dirty = true;
-	if (effect->eoi && effect->eoi_level)
-		end_level(vcpu, effect->eoi_vector);
-	if (effect->ipi)
-		send_ipi(vcpu, effect->icr);
-	if (effect->destination_changed || effect->base_changed) {
-		mirror_destination(vcpu);
-		if (vapic_is_enabled(&vcpu->apic) && (vcpu->apic.spiv & APIC_SPIV_ENABLE))
-			retry_dropped(vcpu);
-	}
-	if (effect->lint_changed || effect->base_changed)
-		mirror_lint0(vcpu);
+	return !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) & APIC_BASE_EN : vapic_is_enabled(&vcpu->apic);
 }
 
 static void record_access(struct vcpu *vcpu, u16 kind, u8 path, u64 address, u32 size, bool write, u64 value, u64 base,
@@ -364,11 +42,11 @@ static enum vapic_result qemu_mmio(u64 gpa, u32 size, bool write, u64 *value)
 enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc)
 {
 	struct vapic_effect effect = { 0 };
-	u64 base = uses_qemu(vcpu) ? rdmsr(MSR_APIC_BASE) : vapic_base(&vcpu->apic);
+	u64 base = !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) : vapic_base(&vcpu->apic);
 	u32 offset = gpa & (PAGE_SIZE - 1);
 	enum vapic_result result;
 
-	if (uses_qemu(vcpu))
+	if (!vcpu->apic_virtual)
 		result = qemu_mmio(gpa, size, write, value);
 	else if (write)
 		result = vapic_mmio_write(&vcpu->apic, offset, size, *value, now_ns(vcpu->host), &effect);
@@ -376,7 +54,7 @@ enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u6
 		result = vapic_mmio_read(&vcpu->apic, offset, size, now_ns(vcpu->host), value);
 	if (!write && result == VAPIC_NOT_CLAIMED)
 		*value = ~0ull;
-	carry_out(vcpu, &effect);
+	apic_carry_out(vcpu, &effect);
 	record_access(vcpu, RECORD_APIC, RECORD_PATH_MMIO, gpa, size, write, *value, base, result, pc);
 	return result;
 }
@@ -419,14 +97,14 @@ static enum vapic_result virtual_msr(struct vcpu *vcpu, u32 msr, bool write, u64
 bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 {
 	struct vapic_effect effect = { 0 };
-	u64 base = uses_qemu(vcpu) ? rdmsr(MSR_APIC_BASE) : vapic_base(&vcpu->apic);
+	u64 base = !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) : vapic_base(&vcpu->apic);
 	u16 kind = msr == MSR_APIC_BASE ? RECORD_APIC_BASE : RECORD_APIC;
 	enum vapic_result result;
 
-	result = uses_qemu(vcpu) ? qemu_msr(msr, write, value) : virtual_msr(vcpu, msr, write, value, &effect);
+	result = !vcpu->apic_virtual ? qemu_msr(msr, write, value) : virtual_msr(vcpu, msr, write, value, &effect);
 	if (!write && result == VAPIC_GP)
 		*value = 0;
-	carry_out(vcpu, &effect);
+	apic_carry_out(vcpu, &effect);
 	record_access(vcpu, kind, RECORD_PATH_MSR, msr, 8, write, *value, base, result, pc);
 	return result == VAPIC_OK;
 }

@@ -221,17 +221,20 @@ void event_vc(struct vcpu *vcpu, u64 code);
 void event_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error);
 void event_after_exit(struct vcpu *vcpu);
 
-/* apic.c */
+/* apic_interrupts.c */
 void apic_setup(struct vcpu *vcpu);
+void apic_carry_out(struct vcpu *vcpu, const struct vapic_effect *effect);
 void apic_before_entry(struct vcpu *vcpu);
 void apic_after_exit(struct vcpu *vcpu);
 void apic_wait(struct vcpu *vcpu); /* HLT */
 void apic_physical_interrupt(struct vcpu *vcpu); /* INTR and NMI exits */
+void host_interrupt(struct vcpu *vcpu, u32 vector); /* from entry.S */
+
+/* apic.c */
 enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc);
 bool apic_owns_msr(u32 msr);
 bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc); /* false: #GP */
 bool apic_is_enabled(struct vcpu *vcpu);
-void host_interrupt(struct vcpu *vcpu, u32 vector);
 
 /* cpuid.c */
 struct cpuid_result;

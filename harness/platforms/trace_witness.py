@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU's trace events as the witness of a run that goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+
+from harness.apic.timeline import Timeline
+from harness.capture.collect import Collector
+from harness.capture.qemu_trace import APIC_EVENTS, BASE_EVENTS, FW_CFG_EVENT, REGION_EVENTS
+from harness.capture.trace_timeline import NOT_OBSERVED, WITNESS, TraceTimeline
+from harness.platforms.session import Ending
+from harness.vm import rundir
+from harness.vm.console import BoundedLog
+from harness.vm.machine import Machine, descriptor_path
+from harness.vm.rundir import RunDirectory
+
+#: Bytes the pipe of trace events holds: QEMU waits when it is full, and so does the guest.
+_PIPE_SIZE = 1 << 20
+#: Bytes of trace events kept on disk.
+TRACE_LIMIT = 32 << 20
+
+
+class TraceWitness:
+    """QEMU's trace events of one machine, through a pipe."""
+
+    def __init__(self, vcpus: int, collector: Collector, directory: RunDirectory) -> None:
+        self.timeline = TraceTimeline(vcpus, collector)
+        self._collector = collector
+        self._regions_on = False
+        self._machine: Machine | None = None
+        self._log = BoundedLog(directory.file(rundir.TRACE), TRACE_LIMIT)
+        self._read_fd, self.write_fd = os.pipe()
+        with contextlib.suppress(OSError):
+            # The limit for one user may be smaller; any size works.
+            fcntl.fcntl(self.write_fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+
+    @property
+    def arguments(self) -> list[str]:
+        """QEMU's arguments: trace events go to the pipe, with their times; the guest waits for `start`."""
+        return ["-S", "-D", descriptor_path(self.write_fd), "-msg", "timestamp=on"]
+
+    @property
+    def stand_ins(self) -> dict[str, str]:
+        """For a run by hand: trace events go to a file."""
+        return {descriptor_path(self.write_fd): rundir.TRACE}
+
+    def start(self, machine: Machine) -> None:
+        """Enable the events, so that none is missed, and let the guest run."""
+        self._machine = machine
+        os.close(self.write_fd)
+        self.write_fd = -1
+        machine.loop.add(self._read_fd, self._readable)
+        for name in (*APIC_EVENTS, *BASE_EVENTS, FW_CFG_EVENT):
+            self._enable(name, True)
+        self._enable_regions(True)
+        machine.qmp.execute("cont")
+
+    def step(self) -> float:
+        """Turn off the noisy events when they are no longer needed."""
+        if self._regions_on and not self.timeline.regions_wanted:
+            self._enable_regions(False)
+        return 1.0
+
+    def finish(
+        self, platform: str, ending: Ending, *, alternate_injection: bool = False, svsm: bool = False
+    ) -> Timeline:
+        """Take the rest and return the timeline; call it when QEMU has ended. The flags are the run's configuration."""
+        while self._take():
+            pass
+        self.timeline.flush()
+        self.close()
+        gaps = [ending.gap] if ending.gap else []
+        if self.timeline.unread:
+            gaps.append(f"{self.timeline.unread} lines of QEMU's trace were too long")
+        return self._collector.finish(
+            witness=WITNESS,
+            platform=platform,
+            gaps=gaps,
+            lost=0,
+            not_observed=NOT_OBSERVED,
+            alternate_injection=alternate_injection,
+            svsm=svsm,
+        )
+
+    def close(self) -> None:
+        """Close the pipe and the log."""
+        for fd in (self._read_fd, self.write_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._read_fd = self.write_fd = -1
+        self._log.close()
+
+    def _enable(self, name: str, on: bool) -> None:
+        """Events that this version of QEMU does not have are patterns that match nothing."""
+        assert self._machine is not None
+        # A trailing star makes an unknown name an empty pattern, not an error.
+        self._machine.qmp.execute("trace-event-set-state", name=f"{name}*", enable=on)
+
+    def _enable_regions(self, on: bool) -> None:
+        self._regions_on = on
+        for name in REGION_EVENTS:
+            self._enable(name, on)
+
+    def _readable(self) -> None:
+        if not self._take() and self._machine is not None:
+            self._machine.loop.remove(self._read_fd)
+
+    def _take(self) -> bool:
+        """Take what the pipe has; False at its end."""
+        if self._read_fd < 0:
+            return False
+        data = os.read(self._read_fd, _PIPE_SIZE)
+        self._log.write(data)
+        self.timeline.feed(data)
+        return bool(data)
