@@ -20,6 +20,7 @@ PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
 PACKAGES  := $(VENV)/.packages
+TESTING   := $(VENV)/.packages-test
 INSTALLED := $(VENV)/.installed
 FETCHED   := $(VENV)/.fetched
 MORE      := $(VENV)/.fetched-more
@@ -38,6 +39,10 @@ $(PACKAGES): .ci/install-packages
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "error: $$($(PYTHON) --version) is too old: Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(TESTING): .ci/install-packages | $(PACKAGES)
+	@.ci/install-packages test
 	@touch $@
 
 # The emulator comes first: where it does not compile, the compiler's words are better than pip's.
@@ -73,10 +78,10 @@ run: setup $(FETCHED)
 	*) echo "error: no verdict: snp-harness run ended with exit status $$status" >&2; exit $$status;; \
 	esac
 
-test: setup firmware
+test: setup firmware $(TESTING)
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
-test-slow: setup firmware $(NEWER)
+test-slow: setup firmware $(NEWER) $(TESTING)
 	@$(BIN)/pytest -m '' $(PYTEST_FLAGS)
 
 lint: setup
@@ -84,7 +89,7 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-check: lint
+check: lint $(TESTING)
 	@$(BIN)/pytest -m 'not slow and not emulated and not tcg and not kvm and not nested and not snp' $(PYTEST_FLAGS)
 
 bench: setup $(FETCHED)

@@ -127,10 +127,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         return []
     lines = []
     for name in platform_names():
-        try:
-            missing = first_missing(_probe(config, name))
-        except ImportError:
-            continue
+        missing = first_missing(_probe(config, name))
         lines.append(f"snp-harness: {name}: {'can run here' if missing is None else f'cannot run here: {missing}'}")
     return lines
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import __version__, cli
+import harness.run
+from harness import __version__, cli, pytest_plugin
 from harness.apic.access import Phase
 from harness.apic.timeline import Timeline
 from harness.errors import BrokenEnvironmentError, HarnessError, UsageError
+from harness.platforms import base, platform_names
+from harness.platforms.base import UNTIL_NAMES
 
 #: Modules that the command must not load before QEMU runs: each costs tens of milliseconds of the second it has.
 HEAVY = ("asyncio", "pydantic", "rich", "pexpect", "qemu", "cryptography")
@@ -75,6 +78,14 @@ def test_usage_errors_have_status_2_and_no_traceback(
     assert captured.out == ""
     assert "error:" in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_defaults_are_those_of_a_run() -> None:
+    """They stand twice because the command line is parsed before any of the harness is imported."""
+    assert tuple(UNTIL_NAMES) == cli.STAGES
+    assert cli.DEFAULT_TIMEOUT_S == base.DEFAULT_TIMEOUT_S
+    assert cli.DEFAULT_PLATFORM == harness.run.DEFAULT_PLATFORM == pytest_plugin.DEFAULT_PLATFORM == platform_names()[0]
+    assert pytest_plugin.DEFAULT_TIMEOUT_S == base.DEFAULT_TIMEOUT_S
 
 
 def test_extra_arguments_are_taken_from_the_first_dashes_on() -> None:

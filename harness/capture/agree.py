@@ -7,6 +7,7 @@ from itertools import zip_longest
 
 from harness.apic.access import Access
 from harness.apic.timeline import Timeline
+from harness.capture.collect import ACCESS_LIMIT, CONDENSED
 
 #: The run is ended between an access and its record: one of the witnesses may have one access more.
 TAIL = 1
@@ -19,9 +20,10 @@ def disagreement(first: Timeline, second: Timeline) -> str | None:
     agrees with any value.
     """
     ours, theirs = _registers(first), _registers(second)
+    condensed = _is_condensed(first) or _is_condensed(second)
     for number, (one, other) in enumerate(zip_longest(ours, theirs)):
         if one is None or other is None:
-            if abs(len(ours) - len(theirs)) <= TAIL:
+            if condensed or abs(len(ours) - len(theirs)) <= TAIL:
                 return None
             return f"{first.witness} has {len(ours)} register accesses, {second.witness} has {len(theirs)}"
         field = _different_field(one, other)
@@ -34,7 +36,12 @@ def disagreement(first: Timeline, second: Timeline) -> str | None:
 
 
 def _registers(timeline: Timeline) -> list[Access]:
-    return [access for access in timeline.accesses if not access.is_base]
+    """Register accesses, up to where a collector keeps them all."""
+    return [access for access in timeline.accesses[:ACCESS_LIMIT] if not access.is_base]
+
+
+def _is_condensed(timeline: Timeline) -> bool:
+    return any(event.kind == CONDENSED for event in timeline.events)
 
 
 def _different_field(one: Access, other: Access) -> str | None:

@@ -11,11 +11,12 @@ from harness.apic.base import ApicMode
 from harness.apic.registers import Register
 from harness.apic.timeline import Event, PhaseMark, Timeline
 
-#: Accesses kept one by one. A boot to the shell makes about two thousand; a guest that runs for hours, an EOI for each
-#: timer tick.
-ACCESS_LIMIT = 100_000
+#: Accesses kept one by one. A boot to the shell makes five thousand; at the shell, three hundred come each second.
+ACCESS_LIMIT = 20_000
 #: Beyond ACCESS_LIMIT, this many more accesses of each sort are kept; the others differ in value, pc and time.
 SORT_LIMIT = 16
+#: The kind of the event that says how many were not kept.
+CONDENSED = "condensed"
 #: Sorts that are told apart beyond ACCESS_LIMIT.
 SORTS_LIMIT = 4096
 EVENT_LIMIT = 10_000
@@ -133,7 +134,7 @@ class Collector:
         events = list(self._events)
         if self._condensed:
             text = f"{self._condensed} accesses that repeat earlier ones are counted, not listed"
-            events.append(Event("condensed", None, None, text, {"accesses": self._condensed}))
+            events.append(Event(CONDENSED, None, None, text, {"accesses": self._condensed}))
         return Timeline(
             accesses=tuple(self._accesses),
             phases=tuple(self._phases),

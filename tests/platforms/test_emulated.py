@@ -146,6 +146,18 @@ def test_two_at_once_give_the_same_timeline(trixie_path: Path, tmp_path: Path) -
     assert first == second
 
 
+def test_counted_instructions_make_records_repeat(trixie_path: Path, tmp_path: Path) -> None:
+    logs = []
+    for name in ("a", "b"):
+        result = boot(trixie_path, tmp_path / name, icount=True)
+        check_seven(result.timeline, 2)
+        logs.append((result.directory / rundir.HOST_LOG).read_bytes())
+    # Until SEC's end; where the run is cut off after it, is chance.
+    shortest = min(map(len, logs))
+    assert shortest > 100 * 64
+    assert logs[0][:shortest] == logs[1][:shortest]
+
+
 @pytest.mark.slow
 def test_twenty_runs_give_the_same_timeline(trixie_path: Path, tmp_path: Path) -> None:
     runs = [_sec(trixie_path, tmp_path / "out") for _ in range(20)]

@@ -58,7 +58,8 @@ def test_stop_without_a_monitor(tmp_path: Path) -> None:
 def test_refused_arguments(tmp_path: Path) -> None:
     with machine(tmp_path, ["-machine", "no-such-machine"]) as running, pytest.raises(QemuLaunchError) as caught:
         running.qmp.execute("query-status")
-    assert str(caught.value).endswith(": qemu-system-x86_64: unsupported machine type")
+    # 7.2 does not repeat the name.
+    assert "qemu-system-x86_64: unsupported machine type" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_status == 128
     assert caught.value.status == 1
@@ -128,7 +129,8 @@ def test_command_line_can_be_run_by_hand(tmp_path: Path) -> None:
         line for line in directory.file(rundir.COMMAND_LINE).read_text().splitlines() if line[:1] not in ("#", "")
     ]
     words = shlex.split(by_hand)
-    assert words[0] == str(QemuBinary.locate().path)
+    prefix = QemuBinary.locate().prefix
+    assert tuple(words[: len(prefix)]) == prefix
     assert "file,id=serial,path=serial.log" in words
     assert any("mem-path=ring.bin" in word for word in words)
     assert "fd=" not in by_hand
