@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, ValidationError
+import msgspec
 
 _SYSTEM_DIRECTORIES = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))
 _MAX_DESCRIPTOR_SIZE = 1 << 20
@@ -31,28 +31,28 @@ class Descriptor:
     features: frozenset[str]
 
 
-class _File(BaseModel):
+class _File(msgspec.Struct):
     filename: str
     format: str = "raw"
 
 
-class _Mapping(BaseModel):
+class _Mapping(msgspec.Struct):
     device: str
     mode: Literal["split", "combined", "stateless"] = "split"
     executable: _File | None = None
-    nvram_template: _File | None = Field(default=None, alias="nvram-template")
+    nvram_template: _File | None = msgspec.field(name="nvram-template", default=None)
     filename: str | None = None
 
 
-class _Target(BaseModel):
+class _Target(msgspec.Struct):
     architecture: str
     machines: list[str] = []
 
 
-class _Firmware(BaseModel):
-    description: str = ""
-    interface_types: list[str] = Field(default=[], alias="interface-types")
+class _Firmware(msgspec.Struct):
     mapping: _Mapping
+    description: str = ""
+    interface_types: list[str] = msgspec.field(name="interface-types", default=[])
     targets: list[_Target] = []
     features: list[str] = []
 
@@ -88,8 +88,8 @@ def _parse(file: Path) -> Descriptor | None:
     try:
         if not file.is_file() or not 0 < file.stat().st_size <= _MAX_DESCRIPTOR_SIZE:
             return None
-        firmware = _Firmware.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError):
+        firmware = msgspec.json.decode(file.read_bytes(), type=_Firmware)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if "uefi" not in firmware.interface_types or all(t.architecture != "x86_64" for t in firmware.targets):
         return None

@@ -77,7 +77,7 @@ def _cached() -> Iterator[KnownFirmware]:
 
 
 def _installed() -> Iterator[KnownFirmware]:
-    # Imported here: it brings pydantic, and what is in the cache is found without.
+    # Imported here: what is in the cache is found without.
     from harness.firmware.descriptors import read_descriptors
 
     for descriptor in read_descriptors():

@@ -29,7 +29,7 @@ def find_vars(code: Path, code_size: int) -> Path | None:
 
 
 def _by_descriptor(code: Path) -> Iterator[Path]:
-    # Imported here: it brings pydantic, and most images are not split.
+    # Imported here: most images are not split.
     from harness.firmware.descriptors import read_descriptors
 
     for descriptor in read_descriptors():

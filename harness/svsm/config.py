@@ -6,12 +6,13 @@ from __future__ import annotations
 import enum
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+import msgspec
+from msgspec import Meta
 
 from harness.errors import UsageError
-from harness.svsm.keys import keys
+from harness.svsm.keys import ALLOWED, Key, keys
 from harness.svsm.sev import HypervisorFeature, SevStatus, sev_status
 
 #: The configuration of `snp-harness run` without --svsm-config.
@@ -51,96 +52,102 @@ class ApicServer(enum.Enum):
     QEMU = "qemu"
 
 
-def _known_feature(name: str) -> str:
-    if name not in FEATURE_NAMES:
-        raise ValueError("not a hypervisor feature")
-    return name
+_Feature = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FEATURE_NAMES)})\Z")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a configuration. Meta's description is what docs/svsm-configs.md says of a key."""
 
 
 class SvsmSection(_Section):
     """The SVSM and what the guest below it gets."""
 
-    present: bool = Field(default=True, description="An SVSM runs at VMPL0, the tested firmware below it.")
-    kind: Literal["reference"] = Field(
-        default="reference", description="Which SVSM: `reference` is the one that comes with the harness."
-    )
-    alternate_injection: bool = Field(
-        default=True,
-        description="Alternate Injection is active for the tested firmware (SEV_STATUS bit 6); needs an SVSM.",
-    )
-    vmpl: int = Field(
-        default=2, ge=1, le=3, description="VMPL of the tested firmware under an SVSM; without one it is 0."
-    )
+    present: Annotated[bool, Meta(description="An SVSM runs at VMPL0, the tested firmware below it.")] = True
+    kind: Annotated[
+        Literal["reference"], Meta(description="Which SVSM: `reference` is the one that comes with the harness.")
+    ] = "reference"
+    alternate_injection: Annotated[
+        bool, Meta(description="Alternate Injection is active for the tested firmware (SEV_STATUS bit 6); needs an SVSM.")
+    ] = True
+    vmpl: Annotated[
+        int, Meta(ge=1, le=3, description="VMPL of the tested firmware under an SVSM; without one it is 0.")
+    ] = 2
 
 
 class HypervisorSection(_Section):
     """The hypervisor as the guest sees it."""
 
-    apic: ApicServer = Field(
-        default=ApicServer.VIRTUAL,
-        strict=False,
-        description="`virtual`: the emulated host's local APIC, with KVM's rules. `qemu`: QEMU's own APIC answers, so"
-        " that QEMU's trace events are a second witness.",
-    )
-    features: tuple[Annotated[str, AfterValidator(_known_feature)], ...] = Field(
-        default=DEFAULT_FEATURES,
-        strict=False,
-        max_length=len(FEATURE_NAMES),
-        description="GHCB hypervisor features.",
-        json_schema_extra={"allowed": f"a list of {', '.join(FEATURE_NAMES)}"},
-    )
+    apic: Annotated[
+        ApicServer,
+        Meta(
+            description="`virtual`: the emulated host's local APIC, with KVM's rules. `qemu`: QEMU's own APIC answers,"
+            " so that QEMU's trace events are a second witness."
+        ),
+    ] = ApicServer.VIRTUAL
+    features: Annotated[
+        tuple[_Feature, ...],
+        Meta(
+            max_length=len(FEATURE_NAMES),
+            description="GHCB hypervisor features.",
+            extra={ALLOWED: f"a list of {', '.join(FEATURE_NAMES)}"},
+        ),
+    ] = DEFAULT_FEATURES
 
 
 class ExitsSection(_Section):
     """Which exits become #VC in the guest. CPUID, APIC_BASE, x2APIC MSRs and the APIC page always do."""
 
-    ioio: bool = Field(default=True, description="Port I/O.")
-    mmio: bool = Field(default=True, description="MMIO of every device, not of the APIC page only.")
-    msr: bool = Field(default=True, description="Every MSR that KVM intercepts for an SEV-ES guest.")
-    rdtsc: bool = Field(default=False, description="RDTSC; KVM does not intercept it.")
-    rdtscp: bool = Field(default=False, description="RDTSCP; KVM does not intercept it.")
-    dr7: bool = Field(default=True, description="Accesses to DR7.")
-    wbinvd: bool = Field(default=True, description="WBINVD and INVD.")
-    monitor: bool = Field(default=True, description="MONITOR and MWAIT.")
-    rdpmc: bool = Field(default=True, description="RDPMC.")
+    ioio: Annotated[bool, Meta(description="Port I/O.")] = True
+    mmio: Annotated[bool, Meta(description="MMIO of every device, not of the APIC page only.")] = True
+    msr: Annotated[bool, Meta(description="Every MSR that KVM intercepts for an SEV-ES guest.")] = True
+    rdtsc: Annotated[bool, Meta(description="RDTSC; KVM does not intercept it.")] = False
+    rdtscp: Annotated[bool, Meta(description="RDTSCP; KVM does not intercept it.")] = False
+    dr7: Annotated[bool, Meta(description="Accesses to DR7.")] = True
+    wbinvd: Annotated[bool, Meta(description="WBINVD and INVD.")] = True
+    monitor: Annotated[bool, Meta(description="MONITOR and MWAIT.")] = True
+    rdpmc: Annotated[bool, Meta(description="RDPMC.")] = True
 
 
 class MemorySection(_Section):
     """Guest memory and its encryption bit."""
 
-    cbit: Literal[47, 51] = Field(default=51, description="Position of the C-bit; 51 is hardware's.")
-    phys_bits: int = Field(
-        default=40, ge=36, le=46, description="Guest physical address bits (CPUID 80000008 EAX 7:0), below the C-bit."
-    )
-    strict: bool = Field(
-        default=True, description="RMP violations are delivered as on hardware; otherwise recorded and let through."
-    )
+    cbit: Annotated[Literal[47, 51], Meta(description="Position of the C-bit; 51 is hardware's.")] = 51
+    phys_bits: Annotated[
+        int,
+        Meta(ge=36, le=46, description="Guest physical address bits (CPUID 80000008 EAX 7:0), below the C-bit."),
+    ] = 40
+    strict: Annotated[
+        bool, Meta(description="RMP violations are delivered as on hardware; otherwise recorded and let through.")
+    ] = True
 
 
 class LogSection(_Section):
     """The emulated host's log."""
 
-    level: int = Field(
-        default=1,
-        ge=0,
-        le=2,
-        description="0: APIC accesses, modules, violations, the end. 1: and GHCB, SVSM and RMP events."
-        " 2: and every #VC, port and MMIO access.",
-    )
+    level: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2,
+            description="0: APIC accesses, modules, violations, the end. 1: and GHCB, SVSM and RMP events."
+            " 2: and every #VC, port and MMIO access.",
+        ),
+    ] = 1
 
 
 class GuestSection(_Section):
     """The guest itself."""
 
-    sev: bool = Field(default=True, description="An SEV-SNP guest; otherwise a plain guest on the same virtual APIC.")
+    sev: Annotated[
+        bool, Meta(description="An SEV-SNP guest; otherwise a plain guest on the same virtual APIC.")
+    ] = True
 
 
 class SvsmConfig(_Section):
-    """One file of svsm_configs/. Every key has a default: an empty file is the default configuration."""
+    """One file of svsm_configs/. Every key has a default: an empty file is the default configuration.
+
+    Raises ValueError for values that do not go together.
+    """
 
     svsm: SvsmSection = SvsmSection()
     hypervisor: HypervisorSection = HypervisorSection()
@@ -149,8 +156,7 @@ class SvsmConfig(_Section):
     log: LogSection = LogSection()
     guest: GuestSection = GuestSection()
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> SvsmConfig:
+    def __post_init__(self) -> None:
         if self.svsm.present and not self.guest.sev:
             raise ValueError("svsm.present = true needs guest.sev = true")
         if self.svsm.alternate_injection and not self.svsm.present:
@@ -161,7 +167,6 @@ class SvsmConfig(_Section):
                 raise ValueError(f'svsm.{key} = true needs "{name}" in hypervisor.features')
         if self.guest.sev and "snp" not in self.hypervisor.features:
             raise ValueError('guest.sev = true needs "snp" in hypervisor.features')
-        return self
 
     @property
     def present(self) -> bool:
@@ -236,27 +241,47 @@ def parse_config(data: bytes, name: str) -> SvsmConfig:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise ConfigError(f"{name} is not TOML: {_one_line(str(error))}") from None
     try:
-        return SvsmConfig.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{name}: {_explain(error)}") from None
+        return msgspec.convert(values, SvsmConfig)
+    except msgspec.ValidationError as error:
+        # If every key is right by itself, the message is that of SvsmConfig's own check.
+        raise ConfigError(f"{name}: {_explain(values) or error}") from None
 
 
-def _explain(error: ValidationError) -> str:
-    """The first problem in one line: key, value, and what the key takes."""
-    problem = error.errors(include_url=False)[0]
-    path = [str(part) for part in problem["loc"] if not isinstance(part, int)]
-    if not path:
-        return problem["msg"].removeprefix("Value error, ")
-    key = _one_line(".".join(path))
-    section = [entry for entry in keys(SvsmConfig) if entry.section == path[0]]
-    if problem["type"] == "extra_forbidden":
-        if path[1:]:
-            return f"unknown key {key}: [{path[0]}] takes {', '.join(entry.name for entry in section)}"
-        return f"unknown section {key}: a file takes {', '.join(f'[{name}]' for name in SvsmConfig.model_fields)}"
-    if not path[1:]:
-        return f"{key} is a section: write [{key}] and its keys {', '.join(entry.name for entry in section)} below it"
-    allowed = next(entry.allowed for entry in section if entry.name == path[1])
-    return f"{key} = {_one_line(repr(problem['input']))}: expected {allowed}"
+def _explain(values: dict[str, Any]) -> str | None:
+    """The first problem in one line: key, value, and what the key takes; None if there is none with any one key."""
+    sections: dict[str, dict[str, Key]] = {}
+    for entry in keys(SvsmConfig):
+        sections.setdefault(entry.section, {})[entry.name] = entry
+    for section, given in values.items():
+        known = sections.get(section)
+        if known is None:
+            return f"unknown section {_one_line(section)}: a file takes {', '.join(f'[{name}]' for name in sections)}"
+        if not isinstance(given, dict):
+            return f"{section} is a section: write [{section}] and its keys {', '.join(known)} below it"
+        for name, value in given.items():
+            if name not in known:
+                return f"unknown key {section}.{_one_line(name)}: [{section}] takes {', '.join(known)}"
+            if not _fits(value, known[name].type):
+                return f"{section}.{name} = {_shown(value, known[name].type)}: expected {known[name].allowed}"
+    return None
+
+
+def _fits(value: object, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _shown(value: object, kind: Any) -> str:
+    """A value that does not fit, for a message; of a list, the first element that does not."""
+    if isinstance(value, list):
+        value = next((element for element in value if not _fits([element], kind)), value)
+    try:
+        return _one_line(repr(value))
+    except ValueError:
+        return "a huge number"  # more digits than Python writes (sys.set_int_max_str_digits)
 
 
 def _one_line(text: str) -> str:

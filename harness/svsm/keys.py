@@ -7,34 +7,40 @@ import enum
 import json
 import typing
 from dataclasses import dataclass
+from typing import Any
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from msgspec import Meta, Struct
+from msgspec.structs import fields
+
+#: Entry of Meta.extra: the values that a key takes, in words, where its type does not say them.
+ALLOWED = "allowed"
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a configuration file. allowed: the values it takes, for people. default: as TOML writes it."""
+    """One key of a configuration file.
+
+    type: of its value, for msgspec. allowed: the values it takes, for people. default: as TOML writes it.
+    """
 
     section: str
     name: str
+    type: Any
     allowed: str
     default: str
     description: str
 
 
-def keys(model: type[BaseModel]) -> tuple[Key, ...]:
+def keys(model: type[Struct]) -> tuple[Key, ...]:
     """Return every key of a model whose fields are sections, in the order of the model."""
-    found = []
-    for section, field in model.model_fields.items():
-        assert isinstance(field.annotation, type)
-        assert issubclass(field.annotation, BaseModel)
-        for name, entry in field.annotation.model_fields.items():
-            found.append(Key(section, name, _allowed(entry), _toml(entry.default), entry.description or ""))
-    return tuple(found)
+    return tuple(
+        _key(section.name, entry.name, entry.type, entry.default)
+        for section in fields(model)
+        for entry in fields(section.type)
+    )
 
 
-def table(model: type[BaseModel]) -> str:
+def table(model: type[Struct]) -> str:
     """Return the keys as a Markdown table."""
     lines = ["| key | values | default | meaning |", "|---|---|---|---|"]
     lines += [
@@ -43,18 +49,22 @@ def table(model: type[BaseModel]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _allowed(field: FieldInfo) -> str:
-    if isinstance(field.json_schema_extra, dict):
-        return str(field.json_schema_extra["allowed"])
-    annotation = field.annotation
-    if annotation is bool:
+def _key(section: str, name: str, annotated: Any, default: object) -> Key:
+    """The key of a field whose type is Annotated[type, Meta]."""
+    kind, meta = typing.get_args(annotated)
+    return Key(section, name, annotated, _allowed(kind, meta), _toml(default), meta.description)
+
+
+def _allowed(kind: Any, meta: Meta) -> str:
+    if meta.extra is not None:
+        return str(meta.extra[ALLOWED])
+    if kind is bool:
         return "true or false"
-    if typing.get_origin(annotation) is typing.Literal:
-        return " or ".join(_toml(value) for value in typing.get_args(annotation))
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return " or ".join(_toml(member.value) for member in annotation)
-    bounds = {name: getattr(entry, name) for entry in field.metadata for name in ("ge", "le") if hasattr(entry, name)}
-    return f"an integer of {bounds['ge']} to {bounds['le']}"
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(_toml(value) for value in typing.get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return " or ".join(_toml(member.value) for member in kind)
+    return f"an integer of {meta.ge} to {meta.le}"
 
 
 def _toml(value: object) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.errors import EXIT_USAGE
 from harness.svsm import config
-from harness.svsm.config import ApicServer, ConfigError, SvsmConfig, load_config, parse_config
+from harness.svsm.config import ApicServer, ConfigError, SvsmConfig, SvsmSection, load_config, parse_config
 from harness.svsm.keys import keys, table
 from harness.svsm.sev import HypervisorFeature as Feature
 
@@ -60,10 +60,14 @@ def test_a_plain_guest_has_no_features() -> None:
         ("[svsm]\nkind = 'igvm'", "svsm.kind = 'igvm': expected \"reference\""),
         ("[svsm]\nvmpl = 0", "svsm.vmpl = 0: expected an integer of 1 to 3"),
         ("[svsm]\nvmpl = true", "svsm.vmpl = True: expected an integer of 1 to 3"),
+        ("[svsm]\nvmpl = 2.0", "svsm.vmpl = 2.0: expected an integer of 1 to 3"),
+        ("[svsm]\nvmpl = 0x1" + "0" * 5000, "svsm.vmpl = a huge number: expected an integer of 1 to 3"),
         ("[memory]\ncbit = 50", "memory.cbit = 50: expected 47 or 51"),
         ("[log]\nlevel = 3", "log.level = 3: expected an integer of 0 to 2"),
         ("[hypervisor]\napic = 'kvm'", 'hypervisor.apic = \'kvm\': expected "virtual" or "qemu"'),
         ("[hypervisor]\nfeatures = ['snp', 'sno']", "hypervisor.features = 'sno': expected a list of snp, ap-creation"),
+        ("[hypervisor]\nfeatures = ['snp\\n']", "hypervisor.features = 'snp\\\\n': expected a list of snp, ap-creation"),
+        ("[hypervisor]\nfeatures = [" + "'snp'," * 11 + "]", "expected a list of snp, ap-creation"),
         ("[hypervisor]\nfeatures = 'snp'", "hypervisor.features = 'snp': expected a list of snp, ap-creation"),
         ("svsm = 3", "svsm is a section: write [svsm] and its keys present, kind, alternate_injection, vmpl below it"),
         ("[svsm]\npresent = false", "svsm.alternate_injection = true needs svsm.present = true"),
@@ -113,6 +117,11 @@ def test_any_values_give_a_configuration_or_one_line(chosen: dict[tuple[str, str
     except ConfigError as error:
         message = str(error)
     assert message.isprintable()
+
+
+def test_a_configuration_made_in_python_is_checked_too() -> None:
+    with pytest.raises(ValueError, match=r"needs svsm\.present = true"):
+        SvsmConfig(svsm=SvsmSection(present=False))
 
 
 def test_a_path_and_its_errors(tmp_path: Path) -> None:

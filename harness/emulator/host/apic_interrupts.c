@@ -14,6 +14,10 @@
 #define PIC_POLL_NS  4000000ull
 #define DIVIDE_BY_1  0xB
 
+/* 8259: once the guest has masked it, it asks for nothing any more. */
+#define PIC_MASTER_IMR 0x21
+#define PIC_ALL_MASKED 0xFF
+
 static u32 physical_read(u32 offset) { return mmio_read32(APIC_DEFAULT_BASE + offset); }
 static void physical_write(u32 offset, u32 value) { mmio_write32(APIC_DEFAULT_BASE + offset, value); }
 
@@ -142,7 +146,7 @@ static void update(struct vcpu *vcpu)
 
 	vcpu->apic_dirty = false;
 	run_timer(vcpu);
-	if (vcpu->pic_waiting && guest_is_ready(vcpu)) {
+	if (vcpu->pic_waiting && (guest_is_ready(vcpu) || inb(PIC_MASTER_IMR) == PIC_ALL_MASKED)) {
 		vcpu->pic_waiting = false;
 		mirror_lint0(vcpu);
 	}
