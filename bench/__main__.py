@@ -29,7 +29,8 @@ LINES = ("BdsDxe: ", "Shell> ")
 END = "end"
 #: The baseline: every ratio is against it.
 PLAIN = "plain TCG"
-#: Aims of the project: ratio to plain TCG at the first of the lines, and seconds to SEC's verdict.
+#: Aims of the project: ratio to plain TCG at each of the lines, and seconds to SEC's verdict. The first line has no idle
+#: time in it and is the harder judge; the prompt is what somebody who waits for it sees.
 AIMS = {"emulated, I/O as #VC": 1.5, "emulated, I/O native": 1.2}
 VERDICT = "verdict for SEC"
 VERDICT_AIM_S = 1.0
@@ -107,9 +108,10 @@ def table(results: dict[str, dict[str, float]], texts: Sequence[str]) -> str:
         lines.append(f"{name:<30}" + "".join(f"{cell:>24}" for cell in cells))
     lines.append("")
     for name, aim in AIMS.items():
-        ratio = results[name][texts[0]] / base[texts[0]]
-        met = "met" if ratio <= aim else "not met"
-        lines.append(f"{name}: {ratio:.2f}x to {texts[0].strip()!r}, aim {aim:.1f}x: {met}")
+        for text in texts:
+            ratio = results[name][text] / base[text]
+            met = "met" if ratio <= aim else "not met"
+            lines.append(f"{name}: {ratio:.2f}x to {text.strip()!r}, aim {aim:.1f}x: {met}")
     seconds = results[VERDICT][END]
     met = "met" if seconds <= VERDICT_AIM_S else "not met"
     lines.append(f"{VERDICT}: {seconds:.2f} s, aim {VERDICT_AIM_S:.1f} s: {met}")
