@@ -94,6 +94,7 @@ struct vcpu {
 	u32 log_level;
 	u32 exits;           /* since the counters were last published */
 	u64 deadline_tsc;    /* the virtual timer is due: look again */
+	u64 cr0, cr4;        /* the host's own */
 	u64 vintr;           /* as given to the last VMRUN */
 	int posted;          /* vector in V_IRQ, or -1 */
 	bool posted_extint;

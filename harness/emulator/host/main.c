@@ -195,13 +195,33 @@ static void setup_vcpu(struct vcpu *vcpu)
 	msr_setup(vcpu->host, msr_permissions);
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
 		setup_vmpl(vcpu, vmpl, (u64)io_permissions, (u64)msr_permissions);
-	set_cr0(get_cr0() | CR0_WP); /* as guests have it: TCG flushes its TLB when VMRUN changes it */
 	set_cr4(get_cr4() | CR4_OSFXSR | CR4_OSXSAVE); /* vmpl.c moves the FPU's state */
 	features = cpuid(CPUID_XSAVE, 0);
 	vcpu->host->xcr0_all = features.eax | (u64)features.edx << 32;
+	vcpu->cr0 = get_cr0();
+	vcpu->cr4 = get_cr4();
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, host_save);
 	__asm__ volatile("clgi; sti");
+}
+
+/*
+ * Bits of CR0 and CR4 that make TCG flush its TLB when VMRUN or #VMEXIT changes them. The host's follow the
+ * guest's, as none of them matters to it; what stays different is LA57.
+ */
+#define FLUSHING_CR0 CR0_WP
+#define FLUSHING_CR4 (CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP)
+
+static void follow_control_registers(struct vcpu *vcpu, const struct vmcb_save *save)
+{
+	if ((save->cr0 ^ vcpu->cr0) & FLUSHING_CR0) {
+		vcpu->cr0 ^= (save->cr0 ^ vcpu->cr0) & FLUSHING_CR0;
+		set_cr0(vcpu->cr0);
+	}
+	if ((save->cr4 ^ vcpu->cr4) & FLUSHING_CR4) {
+		vcpu->cr4 ^= (save->cr4 ^ vcpu->cr4) & FLUSHING_CR4;
+		set_cr4(vcpu->cr4);
+	}
 }
 
 static _Noreturn __attribute__((noinline)) void run(struct vcpu *vcpu)
@@ -215,6 +235,7 @@ static _Noreturn __attribute__((noinline)) void run(struct vcpu *vcpu)
 
 		apic_before_entry(vcpu);
 		state->vmcb->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
+		follow_control_registers(vcpu, &state->vmcb->save);
 		vm_enter(state->gpr, state->vmcb_pa);
 		code = state->vmcb->control.exit_code;
 		vcpu->exit_count[code < 0xFE ? code : code == SVM_EXIT_NPF ? 0xFE : 0xFF]++;
