@@ -22,6 +22,7 @@ from harness import __version__
 from harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, HarnessError, UsageError
 
 if TYPE_CHECKING:
+    from harness.apic.access import Phase
     from harness.run import RunResult
 
 PROGRAM = "snp-harness"
@@ -181,7 +182,15 @@ def _run(options: argparse.Namespace) -> int:
     )
     options.artefacts = RunDirectory.create(options.out, options.platform).path
     with ProgressLine(quiet=options.quiet) as progress:
-        result = run(spec, options.platform, options.artefacts, progress.update)
+
+        def update(phase: Phase, accesses: int, exits: int | None) -> None:
+            # First called when QEMU has started: what shows the verdict is loaded while it boots.
+            from harness.report import terminal
+
+            terminal.load(sys.stdout)
+            progress.update(phase, accesses, exits)
+
+        result = run(spec, options.platform, options.artefacts, update)
     _show(result, firmware, configuration, options)
     if result.error is not None:
         raise result.error

@@ -72,7 +72,7 @@ def run(
     started = time.monotonic()
     outcome = platform.run(spec, directory, progress or _silent)
     seconds = time.monotonic() - started
-    # Imported here: while QEMU boots there is time for it, before there is none.
+    # Imported here: before QEMU boots there is no time for it. The command has it loaded by now.
     from harness.apic.contract import evaluate
 
     verdict = evaluate(outcome.timeline)

@@ -17,7 +17,7 @@ from harness.platforms import base, platform_names
 from harness.platforms.base import UNTIL_NAMES
 
 #: Modules that the command must not load before QEMU runs: each costs tens of milliseconds of the second it has.
-HEAVY = ("asyncio", "pydantic", "rich", "pexpect", "qemu", "cryptography")
+HEAVY = ("asyncio", "rich", "pexpect", "qemu", "cryptography")
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from harness.capture.record import (
     RecordPath,
     RecordViolation,
 )
+from harness.svsm.sev import gpa_text
 
 WITNESS = "emulated host log"
 
@@ -48,24 +49,25 @@ _PAGE_OFFSET = 0xFFF
 _END_TEXT = {
     RecordEnd.SHUTDOWN: "the guest shut down (triple fault)",
     RecordEnd.VMRUN: "VMRUN refused the guest's state (VMEXIT_INVALID)",
-    RecordEnd.TERMINATE: "the guest asked to be ended, reason set {value:#x}, reason {extra:#x}",
-    RecordEnd.UNKNOWN_EXIT: "the host does not handle #VMEXIT {aux:#x}, EXITINFO1 {value:#x}, EXITINFO2 {extra:#x}",
-    RecordEnd.VC: "#VC {value:#x} could not be delivered, failure {extra}",
-    RecordEnd.HOST_FAULT: "the host itself faulted, vector {value}, CR2 {extra:#x}",
+    RecordEnd.TERMINATE: "the guest asked to be ended, reason set {value:X}, reason {extra:X}",
+    RecordEnd.UNKNOWN_EXIT: "the host does not handle #VMEXIT {aux:X}, EXITINFO1 {value:X}, EXITINFO2 {extra:X}",
+    RecordEnd.VC: "#VC {value:X} could not be delivered, failure {extra}",
+    RecordEnd.HOST_FAULT: "the host itself faulted, vector {value}, CR2 {extra:X}",
     RecordEnd.ASSERT: "an assertion of the host failed",
-    RecordEnd.INSTRUCTION: "the host cannot emulate the instruction {value:#018x} (bytes, little endian)",
-    RecordEnd.PRIVATE_MMIO: "the guest accessed {value:#x}, where there is no memory, without paging: a private access",
-    RecordEnd.CONFIG: "the host refused its configuration block, field at {value:#x}",
+    RecordEnd.INSTRUCTION: "the host cannot emulate the instruction {value:016X} (bytes, little endian)",
+    RecordEnd.PRIVATE_MMIO: "the guest accessed {gpa}, where there is no memory, without paging: a private access",
+    RecordEnd.CONFIG: "the host refused its configuration block, field at {value:X}",
     RecordEnd.NO_VMSA: "nothing is left to run: no VMSA for the VMPL",
-    RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:#x}",
-    RecordEnd.VMPL: "the guest's VMPL may not access GPA {value:#x}, RMP entry {extra:#x}",
+    RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:X}",
+    RecordEnd.VMPL: "the guest's VMPL may not access GPA {gpa}, RMP entry {extra:X}",
 }
 #: Ends that are the host's own failure; the others are the guest's doing.
 _HOST_FAILURES = frozenset({RecordEnd.VMRUN, RecordEnd.HOST_FAULT, RecordEnd.ASSERT, RecordEnd.CONFIG})
+#: Kinds of their events, all in harness.apic.timeline.END_KINDS; the others are "host-end".
 _END_KIND = {
     RecordEnd.SHUTDOWN: "guest-shutdown",
     RecordEnd.TERMINATE: "guest-termination",
-    RecordEnd.PRIVATE_MMIO: "private-mmio",
+    RecordEnd.PRIVATE_MMIO: "private-mmio-end",
 }
 _VIOLATION_TEXT = {
     RecordViolation.NOT_VALIDATED: "private access to a page that is not validated",
@@ -138,16 +140,18 @@ class HostTimeline:
         except ValueError:
             text, failure, kind = f"the host stopped for reason {record.address}, which is not known", True, "host-end"
         else:
-            text = _END_TEXT[end].format(value=record.value, extra=record.extra, aux=record.aux)
+            text = _END_TEXT[end].format(
+                value=record.value, gpa=gpa_text(record.value), extra=record.extra, aux=record.aux
+            )
             failure, kind = end in _HOST_FAILURES, _END_KIND.get(end, "host-end")
         place = self._modules.place(record.rip)
-        where = f"{record.rip:#x}"
+        where = f"{record.rip:X}"
         if place.module is not None and not failure:
-            where += f" ({place.module}+{record.rip - place.base:#x})"
+            where += f" ({place.module}+{record.rip - place.base:X})"
         text = f"{text}, at pc {where}"
         if self.end is None:
             self.end = HostEnd(text, failure)
-        detail = "gpa" if kind == "private-mmio" else "value"
+        detail = "gpa" if kind == "private-mmio-end" else "value"
         fields = {"reason": record.address, detail: record.value, "extra": record.extra, "pc": record.rip}
         self._collector.event(kind, record.time_ns, record.vcpu, text, vmpl=record.vmpl, **fields)
 
@@ -202,7 +206,7 @@ class HostTimeline:
             "other-vmpl-apic",
             record.time_ns,
             record.vcpu,
-            f"VMPL{record.vmpl}: APIC {write} of {record.address or APIC_BASE.msr:#x}, value {record.value:#x}",
+            f"VMPL{record.vmpl}: APIC {write} of {record.address or APIC_BASE.msr:X}, value {record.value:X}",
             vmpl=record.vmpl,
             address=record.address,
             value=record.value,
@@ -223,9 +227,9 @@ class HostTimeline:
         if place.phase is None or place.phase <= self._collector.phase:
             return
         if place.module is not None:
-            evidence = f"#VMEXIT in {place.module}+{record.rip - place.base:#x}"
+            evidence = f"#VMEXIT in {place.module}+{record.rip - place.base:X}"
         else:
-            evidence = f"#VMEXIT at {record.rip:#x}, a kernel's address"
+            evidence = f"#VMEXIT at {record.rip:X}, a kernel's address"
         self._collector.enter(place.phase, record.time_ns, evidence)
 
     def _violation(self, record: HostRecord) -> None:
@@ -234,12 +238,12 @@ class HostTimeline:
         except ValueError:
             what = f"violation {record.aux}"
         place = self._modules.place(record.rip)
-        where = f"{place.module}+{record.rip - place.base:#x}" if place.module else f"{record.rip:#x}"
+        where = f"{place.module}+{record.rip - place.base:X}" if place.module else f"{record.rip:X}"
         self._collector.event(
             "private-mmio" if record.aux == RecordViolation.MMIO else "rmp-violation",
             record.time_ns,
             record.vcpu,
-            f"{what}: GPA {record.address:#x} in {where}",
+            f"{what}: GPA {gpa_text(record.address)} in {where}",
             gpa=record.address,
             violation=record.aux,
             error_code=record.value,
@@ -254,7 +258,7 @@ class HostTimeline:
             "vmsa",
             record.time_ns,
             record.vcpu,
-            f"AP creation: VMSA {record.address:#x}, SEV_FEATURES {record.extra:#x}, {'ok' if accepted else 'refused'}",
+            f"AP creation: VMSA {gpa_text(record.address)}, SEV_FEATURES {record.extra:X}, {'ok' if accepted else 'refused'}",
             gpa=record.address,
             info1=record.value,
             sev_features=record.extra,
@@ -266,7 +270,7 @@ class HostTimeline:
             "exits",
             record.time_ns,
             record.vcpu,
-            f"#VMEXIT {record.address:#x}: {record.value} times",
+            f"#VMEXIT {record.address:X}: {record.value} times",
             exit_code=record.address,
             count=record.value,
             host_ticks=record.extra,

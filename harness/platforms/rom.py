@@ -62,8 +62,9 @@ def layout(firmware_size: int, svsm_size: int) -> RomLayout:
 def build(firmware: bytes, svsm: bytes, host: bytes, config: Callable[[RomLayout], bytes]) -> bytes:
     """The ROM. config: makes the configuration page for a layout."""
     at = layout(len(firmware), len(svsm))
-    rom = firmware + svsm.ljust(_pages(len(svsm)), b"\xff") + config(at) + host
-    return rom.rjust(at.size, b"\xff")
+    svsm_pages = svsm.ljust(_pages(len(svsm)), b"\xff")
+    padding = b"\xff" * (at.size - len(firmware) - len(svsm_pages) - PAGE - len(host))
+    return b"".join((padding, firmware, svsm_pages, config(at), host))
 
 
 def _pages(size: int) -> int:

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from harness.apic.contract import REQUIRED
-from harness.apic.timeline import Timeline
+from harness.apic.timeline import END_KINDS, Timeline
 from harness.apic.verdict import RuleResult, Status
 from harness.report.model import Report
 from harness.report.text import INDENT, access_line, access_table, columns, escape, phase
 
 #: Offences shown for a rule; the rest is counted.
 OFFENCES_SHOWN = 20
-#: Kinds of events that end a run.
-ENDINGS = frozenset({"guest-shutdown", "guest-termination", "private-mmio", "host-end"})
 #: Events shown for a rule.
 EVENTS_SHOWN = 5
 
@@ -45,6 +43,13 @@ def render(report: Report) -> str:
     for block in _blocks(report, width=None):
         lines += ["", block.title, *columns(block.rows), *(INDENT + line for line in block.after)]
     return "\n".join(lines) + "\n"
+
+
+def load(stream: TextIO) -> None:
+    """Import what `print_report` to this stream needs; called ahead, that is not waited for at the end of a run."""
+    if stream.isatty():
+        import rich.console
+        import rich.text  # noqa: F401
 
 
 def print_report(report: Report, stream: TextIO) -> None:
@@ -113,7 +118,7 @@ def _observed(report: Report) -> Iterator[tuple[str, str]]:
         yield "lost", f"{timeline.lost} records of the log"
     if timeline.not_observed:
         yield "cannot see", escape(", ".join(sorted(timeline.not_observed)))
-    ends = [event for event in timeline.events if event.kind in ENDINGS]
+    ends = [event for event in timeline.events if event.kind in END_KINDS]
     if ends:
         yield "ended by", f"{escape(ends[-1].kind, 40)}: {escape(ends[-1].text, 200)}"
 

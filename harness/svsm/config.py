@@ -59,7 +59,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a configuration. Meta's description is what docs/svsm-configs.md says of a key."""
 
 
-class SvsmSection(_Section):
+class SvsmSection(_Section, frozen=True):
     """The SVSM and what the guest below it gets."""
 
     present: Annotated[bool, Meta(description="An SVSM runs at VMPL0, the tested firmware below it.")] = True
@@ -67,14 +67,15 @@ class SvsmSection(_Section):
         Literal["reference"], Meta(description="Which SVSM: `reference` is the one that comes with the harness.")
     ] = "reference"
     alternate_injection: Annotated[
-        bool, Meta(description="Alternate Injection is active for the tested firmware (SEV_STATUS bit 6); needs an SVSM.")
+        bool,
+        Meta(description="Alternate Injection is active for the tested firmware (SEV_STATUS bit 6); needs an SVSM."),
     ] = True
     vmpl: Annotated[
         int, Meta(ge=1, le=3, description="VMPL of the tested firmware under an SVSM; without one it is 0.")
     ] = 2
 
 
-class HypervisorSection(_Section):
+class HypervisorSection(_Section, frozen=True):
     """The hypervisor as the guest sees it."""
 
     apic: Annotated[
@@ -94,7 +95,7 @@ class HypervisorSection(_Section):
     ] = DEFAULT_FEATURES
 
 
-class ExitsSection(_Section):
+class ExitsSection(_Section, frozen=True):
     """Which exits become #VC in the guest. CPUID, APIC_BASE, x2APIC MSRs and the APIC page always do."""
 
     ioio: Annotated[bool, Meta(description="Port I/O.")] = True
@@ -108,7 +109,7 @@ class ExitsSection(_Section):
     rdpmc: Annotated[bool, Meta(description="RDPMC.")] = True
 
 
-class MemorySection(_Section):
+class MemorySection(_Section, frozen=True):
     """Guest memory and its encryption bit."""
 
     cbit: Annotated[Literal[47, 51], Meta(description="Position of the C-bit; 51 is hardware's.")] = 51
@@ -121,7 +122,7 @@ class MemorySection(_Section):
     ] = True
 
 
-class LogSection(_Section):
+class LogSection(_Section, frozen=True):
     """The emulated host's log."""
 
     level: Annotated[
@@ -135,15 +136,13 @@ class LogSection(_Section):
     ] = 1
 
 
-class GuestSection(_Section):
+class GuestSection(_Section, frozen=True):
     """The guest itself."""
 
-    sev: Annotated[
-        bool, Meta(description="An SEV-SNP guest; otherwise a plain guest on the same virtual APIC.")
-    ] = True
+    sev: Annotated[bool, Meta(description="An SEV-SNP guest; otherwise a plain guest on the same virtual APIC.")] = True
 
 
-class SvsmConfig(_Section):
+class SvsmConfig(_Section, frozen=True):
     """One file of svsm_configs/. Every key has a default: an empty file is the default configuration.
 
     Raises ValueError for values that do not go together.

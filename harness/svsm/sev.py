@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import enum
 
+#: Positions of the C-bit (CPUID 8000001F EBX 5:0): 47 on Zen 1 and Zen 2, 51 since. Guest memory lies below both.
+C_BITS = (47, 51)
 #: MSR of the GHCB (APM volume 2, section 15.35.8).
 MSR_GHCB = 0xC0010130
 #: MSR SEV_STATUS (APM volume 2, section 15.34.10).
@@ -136,3 +138,9 @@ def sev_status(vmpl: int, guest_vmpl: int, *, alternate_injection: bool) -> SevS
 def sev_features(status: SevStatus) -> int:
     """Return SEV_FEATURES (VMSA offset 3B0) that goes with a SEV_STATUS: its bits from SNP on."""
     return int(status) >> SEV_FEATURES_SHIFT
+
+
+def gpa_text(gpa: int) -> str:
+    """Return a guest physical address for people, its C-bit apart: "FEE000F0 (C=1)", "809000"."""
+    c_bits = gpa & sum(1 << position for position in C_BITS)
+    return f"{gpa & ~c_bits:X} (C=1)" if c_bits else f"{gpa:X}"

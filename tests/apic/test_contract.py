@@ -248,6 +248,7 @@ def _violation(gpa: int, time_ns: int | None = 500, kind: str = "rmp-violation")
         (_violation(0xFEE000F0 | 1 << 51), True),
         (_violation(0xFEE000F0 | 1 << 47), True),
         (_violation(0xFEE00000, kind="private-mmio"), True),
+        (_violation(0xFEE00000, kind="private-mmio-end"), True),
         (_violation(0xFEE00000, time_ns=None), True),
         (_violation(0xFEE00000, time_ns=9000), False),  # PEI's
         (_violation(0xFEE01000), False),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.apic.access import Operation, Outcome, Path, Phase, Server
 from harness.apic.base import ApicMode
 from harness.apic.registers import APIC_BASE
-from harness.apic.timeline import Timeline
+from harness.apic.timeline import END_KINDS, Timeline
 from harness.capture import collect
 from harness.capture.collect import Collector
 from harness.capture.host_timeline import WITNESS, HostTimeline
@@ -26,6 +26,7 @@ from harness.capture.record import (
     RecordViolation,
 )
 from harness.firmware.modules import FileType, Module, ModuleAddress
+from harness.svsm.sev import C_BITS
 from tests.capture.ring import make_record
 
 SEC_BASE = 0xFFFD0000
@@ -157,7 +158,7 @@ def test_phases_go_forward_only(run: Run) -> None:
     assert [a.phase for a in timeline.accesses] == [Phase.SEC, Phase.PEI, Phase.PEI, Phase.DXE, Phase.DXE]
     assert [a.module for a in timeline.accesses] == ["SecMain", "CpuMpPei", "SecMain", "CpuDxe", "CpuMpPei"]
     assert timeline.accesses[3].module_offset == 0x200
-    assert timeline.phases[3].evidence == "#VMEXIT in CpuDxe+0x123"
+    assert timeline.phases[3].evidence == "#VMEXIT in CpuDxe+123"
     assert timeline.reached is Phase.OS
 
 
@@ -182,7 +183,8 @@ def test_violations_name_the_gpa(run: Run) -> None:
     events = run.timeline().events
     assert [event.kind for event in events] == ["private-mmio", "rmp-violation", "rmp-violation"]
     assert events[0].fields["gpa"] == 1 << 51 | 0xFEE000F0
-    assert events[1].text == "shared access to a private page: GPA 0x809000 in SecMain+0x0"
+    assert events[0].text == "private access to a GPA without memory: GPA FEE000F0 (C=1) in SecMain+0"
+    assert events[1].text == "shared access to a private page: GPA 809000 in SecMain+0"
     assert "violation 99" in events[2].text
 
 
@@ -190,10 +192,27 @@ def test_violations_name_the_gpa(run: Run) -> None:
 def test_every_end_is_explained(run: Run, end: RecordEnd) -> None:
     run.add(RecordKind.END, address=end, value=0x1234, extra=5, aux=0x7B, rip=SEC_BASE + 8)
     assert run.host.end is not None
-    assert "SecMain+0x8" in run.host.end.text or run.host.end.host_failure
+    assert "SecMain+8" in run.host.end.text or run.host.end.host_failure
     [event] = run.timeline().events
     assert event.text == run.host.end.text
     assert "{" not in event.text
+    assert event.kind in END_KINDS
+
+
+@pytest.mark.parametrize("violation", RecordViolation)
+def test_no_violation_ends_a_run(run: Run, violation: RecordViolation) -> None:
+    run.add(RecordKind.RMP_VIOLATION, address=0x809000, aux=violation, rip=SEC_BASE)
+    [event] = run.timeline().events
+    assert event.kind not in END_KINDS
+    assert run.host.end is None
+
+
+@pytest.mark.parametrize("c_bit", C_BITS)
+@pytest.mark.parametrize("end", [RecordEnd.PRIVATE_MMIO, RecordEnd.VMPL])
+def test_an_end_names_the_gpa(run: Run, end: RecordEnd, c_bit: int) -> None:
+    run.add(RecordKind.END, address=end, value=1 << c_bit | 0xFEE000F0, rip=SEC_BASE)
+    assert run.host.end is not None
+    assert " FEE000F0 (C=1), " in run.host.end.text
 
 
 def test_an_unknown_end_and_an_unknown_kind(run: Run) -> None:

@@ -132,6 +132,14 @@ def test_events_that_are_offences() -> None:
     assert lines[-1].strip() == "... and 2 more events; verdict.json has them"
 
 
+@pytest.mark.parametrize("kind", ["private-mmio", "rmp-violation", "guest-crash"])
+def test_only_an_end_ends_a_run(kind: str) -> None:
+    violation = Event(kind, 8, 0, "the guest went on", {"gpa": 0x1000})
+    assert "ended by" not in render(report([], events=(violation,)))
+    end = Event("private-mmio-end", 7, 0, "it did not", {"gpa": 0x1000})
+    assert "ended by  private-mmio-end: it did not" in render(report([], events=(end, violation)))
+
+
 def test_a_run_that_ended_early_says_why_and_the_last_thing_seen() -> None:
     last = Event("guest-shutdown", 7, 0, "triple fault at FFFFFFF0", {})
     fields: dict[str, Any] = {

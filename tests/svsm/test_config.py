@@ -66,7 +66,7 @@ def test_a_plain_guest_has_no_features() -> None:
         ("[log]\nlevel = 3", "log.level = 3: expected an integer of 0 to 2"),
         ("[hypervisor]\napic = 'kvm'", 'hypervisor.apic = \'kvm\': expected "virtual" or "qemu"'),
         ("[hypervisor]\nfeatures = ['snp', 'sno']", "hypervisor.features = 'sno': expected a list of snp, ap-creation"),
-        ("[hypervisor]\nfeatures = ['snp\\n']", "hypervisor.features = 'snp\\\\n': expected a list of snp, ap-creation"),
+        ("[hypervisor]\nfeatures = ['snp ']", "hypervisor.features = 'snp ': expected a list of snp, ap-creation"),
         ("[hypervisor]\nfeatures = [" + "'snp'," * 11 + "]", "expected a list of snp, ap-creation"),
         ("[hypervisor]\nfeatures = 'snp'", "hypervisor.features = 'snp': expected a list of snp, ap-creation"),
         ("svsm = 3", "svsm is a section: write [svsm] and its keys present, kind, alternate_injection, vmpl below it"),

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import pytest
 
+from harness.svsm.config import parse_config
 from harness.svsm.protocol import APIC_WRITABLE_MSRS, call_name, result_name
-from harness.svsm.sev import sev_features, sev_status
+from harness.svsm.sev import C_BITS, gpa_text, sev_features, sev_status
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,25 @@ def test_sev_features_of_the_guest() -> None:
 def test_there_are_four_vmpls(vmpl: int, guest_vmpl: int) -> None:
     with pytest.raises(ValueError, match="is not one of 0-3"):
         sev_status(vmpl, guest_vmpl, alternate_injection=False)
+
+
+@pytest.mark.parametrize(
+    ("gpa", "text"),
+    [
+        (0x809000, "809000"),
+        (0, "0"),
+        (1 << 51 | 0xFEE000F0, "FEE000F0 (C=1)"),
+        (1 << 47 | 0xFEE000F0, "FEE000F0 (C=1)"),
+        (1 << 46 | 0xFEE000F0, "4000FEE000F0"),
+    ],
+)
+def test_a_gpa_is_written_without_its_c_bit(gpa: int, text: str) -> None:
+    assert gpa_text(gpa) == text
+
+
+def test_the_configuration_takes_every_c_bit() -> None:
+    for position in C_BITS:
+        assert parse_config(f"[memory]\ncbit = {position}".encode(), "c.toml").memory.cbit == position
 
 
 def test_names_of_calls_and_results() -> None:

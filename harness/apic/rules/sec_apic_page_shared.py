@@ -10,7 +10,7 @@ from harness.apic.timeline import Event, Timeline
 from harness.apic.verdict import RuleResult
 
 #: Kinds of events that a private access to a page without private memory gives.
-PRIVATE_ACCESS_KINDS = frozenset({"rmp-violation", "private-mmio"})
+PRIVATE_ACCESS_KINDS = frozenset({"rmp-violation", "private-mmio", "private-mmio-end"})
 #: Physical address bits below every C-bit in use (47 is the lowest): the C-bit in an event's address does not count.
 _ADDRESS_MASK = (1 << 47) - 1
 

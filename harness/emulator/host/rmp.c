@@ -17,7 +17,6 @@
 #define RMP_VMSA      0x08u
 #define RMP_SHARED    0x10u /* the hypervisor's: no entry in the real table. 0: private, not assigned yet */
 #define RMP_PERMISSIONS(vmpl) (8 * (vmpl)) /* shift; VMPL1-3 only, VMPL0 may do everything */
-#define RMP_ALL_PERMISSIONS 0xFFFFFF00u
 
 #define PAGES_IN_2M 512
 #define SCRAMBLED 0xA5 /* what changes hands does not keep its content */
@@ -207,9 +206,10 @@ static void private_fault(struct vcpu *vcpu, struct region *region, u64 gpa, u64
 			event_vc(vcpu, SVM_EXIT_NOT_VALIDATED);
 			return;
 		}
-		if (*entry & RMP_LARGE)
-			psmash(region, gpa);
-		*entry |= RMP_VALIDATED | RMP_ALL_PERMISSIONS;
+		/* Let through, not validated: a later PVALIDATE shall find it as it was. */
+		npt_map(vcpu->host, vcpu->vmpl, true, gpa & ~(PAGE_SIZE - 1), host_address(region, gpa & ~(PAGE_SIZE - 1), false),
+			false, NPT_RWX);
+		return;
 	}
 	allowed = permissions(*entry, vcpu->vmpl);
 	if (!access_allowed(allowed, info)) {
