@@ -253,12 +253,12 @@ class HostTimeline:
         )
 
     def _vmsa(self, record: HostRecord) -> None:
-        accepted = record.outcome == RecordOutcome.OK
+        answer = "ok" if record.outcome == RecordOutcome.OK else "refused"
         self._collector.event(
             "vmsa",
             record.time_ns,
             record.vcpu,
-            f"AP creation: VMSA {gpa_text(record.address)}, SEV_FEATURES {record.extra:X}, {'ok' if accepted else 'refused'}",
+            f"AP creation: VMSA {gpa_text(record.address)}, SEV_FEATURES {record.extra:X}, {answer}",
             gpa=record.address,
             info1=record.value,
             sev_features=record.extra,

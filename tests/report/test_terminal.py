@@ -7,6 +7,8 @@ import io
 import os
 import pty
 import re
+import subprocess
+import sys
 import termios
 import threading
 from pathlib import Path
@@ -130,6 +132,16 @@ def test_events_that_are_offences() -> None:
     lines = section(text, "Offences against sec-apic-page-shared")
     assert lines[0].strip() == "event private-mmio: C=1 access to FEE000F0"
     assert lines[-1].strip() == "... and 2 more events; verdict.json has them"
+
+
+def test_rich_is_loaded_ahead_for_a_terminal_only() -> None:
+    program = (
+        "import io, os, pty, sys; from harness.report import terminal;"
+        "terminal.load(io.StringIO()); before = 'rich' in sys.modules;"
+        "terminal.load(os.fdopen(pty.openpty()[1], 'w')); print(before, 'rich.console' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 @pytest.mark.parametrize("kind", ["private-mmio", "rmp-violation", "guest-crash"])

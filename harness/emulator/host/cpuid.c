@@ -11,6 +11,7 @@
 #define EXT1_ECX_SVM           BIT(2)
 #define EXT1_ECX_EXTAPIC       BIT(3)
 #define EXT1_EDX_APIC          BIT(9)
+#define LINEAR_BITS            48u /* 80000008 EAX 15:8: five-level paging is the host's own */
 #define EXT_MAX_LEAF           SEV_CPUID_LEAF
 #define ENCRYPTED_GUESTS       100 /* 8000001F ECX */
 
@@ -78,7 +79,7 @@ void guest_cpuid(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 		without_apic(vcpu, &r->edx);
 		break;
 	case 0x80000008:
-		r->eax = (r->eax & ~0xFFu) | config->phys_bits;
+		r->eax = (r->eax & ~0xFFFFu) | LINEAR_BITS << 8 | config->phys_bits;
 		break;
 	case 0x8000000A: /* SVM */
 		*r = (struct cpuid_result){ 0 };

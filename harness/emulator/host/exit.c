@@ -44,35 +44,32 @@ static void set_result(struct vcpu *vcpu, u32 result, bool carry)
 	save->rflags = (save->rflags & ~RFLAGS_CF) | (carry ? RFLAGS_CF : 0);
 }
 
-/* RAX is a linear address; both instructions work on the page behind it. */
-static bool operand_page(struct vcpu *vcpu, bool large, u64 *gpa)
+/* PVALIDATE and RMPADJUST: the page behind the linear address in RAX. */
+static void rmp_instruction(struct vcpu *vcpu, enum insn_simple which, u8 length)
 {
-	if (!guest_pointer(vcpu, vmcb(vcpu)->save.rax, gpa))
-		return false;
-	*gpa &= ~vcpu->host->c_bit & ~((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1);
-	return true;
-}
-
-static void pvalidate(struct vcpu *vcpu)
-{
-	bool large = current(vcpu)->gpr[GPR_RCX] & 1, unchanged = false;
-	u32 result = SEV_FAIL_INPUT;
+	struct vmpl_state *state = current(vcpu);
+	struct vmcb_save *save = &state->vmcb->save;
+	bool large = state->gpr[GPR_RCX] & 1, unchanged = false;
+	u32 result;
 	u64 gpa;
 
-	if (operand_page(vcpu, large, &gpa))
-		result = rmp_pvalidate(vcpu, gpa, large, current(vcpu)->gpr[GPR_RDX] & 1, &unchanged);
+	if (save->cpl) {
+		event_exception(vcpu, VECTOR_GP, true, 0);
+		return;
+	}
+	guest_pointer(vcpu, save->rax, &gpa);
+	if (gpa == NO_GPA) {
+		save->cr2 = save->rax;
+		event_exception(vcpu, VECTOR_PF, true, 0);
+		return;
+	}
+	gpa &= ~vcpu->host->c_bit & ~((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1);
+	if (which == INSN_SIMPLE_PVALIDATE)
+		result = rmp_pvalidate(vcpu, gpa, large, state->gpr[GPR_RDX] & 1, &unchanged);
+	else
+		result = rmp_adjust(vcpu, gpa, large, state->gpr[GPR_RDX]);
 	set_result(vcpu, result, result == SEV_SUCCESS && unchanged);
-}
-
-static void rmpadjust(struct vcpu *vcpu)
-{
-	bool large = current(vcpu)->gpr[GPR_RCX] & 1;
-	u32 result = SEV_FAIL_INPUT;
-	u64 gpa;
-
-	if (operand_page(vcpu, large, &gpa))
-		result = rmp_adjust(vcpu, gpa, large, current(vcpu)->gpr[GPR_RDX]);
-	set_result(vcpu, result, false);
+	guest_skip(vcpu, length);
 }
 
 /* TCG does not know PVALIDATE and RMPADJUST. */
@@ -83,15 +80,10 @@ static void undefined_exit(struct vcpu *vcpu)
 	u8 length = 0;
 	enum insn_simple which = insn_decode_simple(code, available, guest_mode_bits(vcpu), &length);
 
-	if (vcpu->host->sev && which == INSN_SIMPLE_PVALIDATE) {
-		pvalidate(vcpu);
-		guest_skip(vcpu, length);
-	} else if (vcpu->host->sev && which == INSN_SIMPLE_RMPADJUST) {
-		rmpadjust(vcpu);
-		guest_skip(vcpu, length);
-	} else {
-		event_exception(vcpu, 6, false, 0);
-	}
+	if (vcpu->host->sev && (which == INSN_SIMPLE_PVALIDATE || which == INSN_SIMPLE_RMPADJUST))
+		rmp_instruction(vcpu, which, length);
+	else
+		event_exception(vcpu, VECTOR_UD, false, 0);
 }
 
 static void cr8_exit(struct vcpu *vcpu)
@@ -105,7 +97,7 @@ static void cr8_exit(struct vcpu *vcpu)
 		host_stop(vcpu, RECORD_END_INSTRUCTION, *(a64 *)code, vmcb(vcpu)->control.exit_code);
 	value = guest_gpr(vcpu, gpr);
 	if (value & ~15ull) {
-		event_exception(vcpu, 13, true, 0);
+		event_exception(vcpu, VECTOR_GP, true, 0);
 		return;
 	}
 	vapic_set_tpr(&vcpu->apic, (u8)(value << 4));
@@ -171,7 +163,7 @@ void handle_exit(struct vcpu *vcpu)
 		break;
 	case SVM_EXIT_VMRUN:
 	case SVM_EXIT_VMLOAD ... SVM_EXIT_SKINIT:
-		event_exception(vcpu, 6, false, 0); /* the guest has no SVM */
+		event_exception(vcpu, VECTOR_UD, false, 0); /* the guest has no SVM */
 		break;
 	case SVM_EXIT_SHUTDOWN:
 		host_stop(vcpu, RECORD_END_SHUTDOWN, 0, 0);

@@ -217,6 +217,7 @@ void npt_unmap(struct host *host, u64 gpa, bool large); /* every VMPL, both view
 #define NPT_RWX     (NPT_PRESENT | NPT_WRITE | NPT_USER | NPT_ACCESSED_DIRTY)
 
 /* event.c */
+enum { VECTOR_UD = 6, VECTOR_GP = 13, VECTOR_PF = 14 };
 u64 event_pc(struct vcpu *vcpu, u64 exit_code); /* of the instruction that raised the last #VC with this code */
 void event_vc(struct vcpu *vcpu, u64 code);
 void event_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error);
@@ -252,7 +253,7 @@ void io_setup(struct host *host, u8 *permissions);
 u32 io_read(struct vcpu *vcpu, u16 port, u32 size);
 void io_write(struct vcpu *vcpu, u16 port, u32 size, u32 value);
 void io_exit(struct vcpu *vcpu);
-bool io_string(struct vcpu *vcpu, u16 port, u32 size, bool in, u8 *buffer, u64 count);
+void io_string(struct vcpu *vcpu, u16 port, u32 size, bool in, u8 *buffer, u64 count);
 
 /* mmio.c, mmio_emulate.c */
 void mmio_emulate(struct vcpu *vcpu, u64 gpa);

@@ -78,7 +78,7 @@ void io_write(struct vcpu *vcpu, u16 port, u32 size, u32 value)
 }
 
 /* INS and OUTS of `count` items from or to a buffer. */
-bool io_string(struct vcpu *vcpu, u16 port, u32 size, bool in, u8 *buffer, u64 count)
+void io_string(struct vcpu *vcpu, u16 port, u32 size, bool in, u8 *buffer, u64 count)
 {
 	for (; count; count--, buffer += size) {
 		u32 value = 0;
@@ -91,7 +91,6 @@ bool io_string(struct vcpu *vcpu, u16 port, u32 size, bool in, u8 *buffer, u64 c
 			io_write(vcpu, port, size, value);
 		}
 	}
-	return true;
 }
 
 /* An intercepted IN or OUT of a plain guest: of a hidden port, so string forms have nothing to move. */

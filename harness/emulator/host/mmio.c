@@ -17,13 +17,13 @@ static bool is_apic_page(struct vcpu *vcpu, u64 gpa)
 	return (gpa & ~(PAGE_SIZE - 1)) == base;
 }
 
-/* What the guest must not reach: the host's own memory and image, and what is not a bus address. */
+/* What the guest must not reach: the host's own memory, image and APIC, and what is not a bus address. */
 static bool is_hidden(struct host *host, u64 gpa, u64 size)
 {
 	const struct host_config *config = host->config;
 
-	return gpa + size > PHYSICAL_LIMIT || overlaps(gpa, size, config->host_base, config->host_size) ||
-	       overlaps(gpa, size, config->ring_base, config->ring_size) ||
+	return gpa > PHYSICAL_LIMIT - size || overlaps(gpa, size, config->host_base, config->host_size) ||
+	       overlaps(gpa, size, config->ring_base, config->ring_size) || overlaps(gpa, size, APIC_DEFAULT_BASE, PAGE_SIZE) ||
 	       overlaps(gpa, size, FOUR_GIB - ROM_WINDOW, ROM_WINDOW) || memory_region(host, gpa);
 }
 

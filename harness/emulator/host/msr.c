@@ -81,7 +81,7 @@ bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 static void finish(struct vcpu *vcpu, bool write, bool ok, u64 value)
 {
 	if (!ok) {
-		event_exception(vcpu, 13, true, 0);
+		event_exception(vcpu, VECTOR_GP, true, 0);
 		return;
 	}
 	if (!write) {

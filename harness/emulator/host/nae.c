@@ -4,6 +4,12 @@
 #include "ghcb.h"
 #include "host.h"
 
+#define CPUID_XSAVE 0xDu /* depends on XCR0 */
+
+/* SW_EXITCODE, SW_EXITINFO1 and SW_EXITINFO2 in the valid bitmap. */
+#define EXIT_FIELDS_BYTE (GHCB_VALID_BIT(GHCB_SW_EXITCODE) / 8)
+#define EXIT_FIELDS      (7u << GHCB_VALID_BIT(GHCB_SW_EXITCODE) % 8)
+
 /* An event being served. `ghcb` is the shared page. */
 struct nae {
 	u8 *ghcb;
@@ -15,7 +21,6 @@ struct nae {
 	u64 result1;
 	u64 result2;
 	u8 valid[GHCB_VALID_BITMAP_SIZE]; /* what the guest supplied */
-	bool no_reply;
 };
 
 static u64 get(const struct nae *nae, u32 offset) { return *(volatile a64 *)(nae->ghcb + offset); }
@@ -56,21 +61,18 @@ static bool need(struct nae *nae, u32 a, u32 b)
 	return false;
 }
 
-/* The guest's buffer for strings, MMIO and page state changes: inside the GHCB, or any shared memory. */
-static u8 *scratch(struct vcpu *vcpu, struct nae *nae, u64 size)
+/* The guest's buffer for strings, MMIO and page state changes: from version 2 on inside the GHCB's shared buffer. */
+static u8 *scratch(struct nae *nae, u64 size)
 {
-	u8 *buffer = NULL;
+	u64 offset = get(nae, GHCB_SW_SCRATCH) - nae->gpa - GHCB_SHARED_BUFFER;
 
-	if (supplied(nae, GHCB_SW_SCRATCH)) {
-		u64 gpa = get(nae, GHCB_SW_SCRATCH);
-
-		if (gpa - nae->gpa < PAGE_SIZE && size <= PAGE_SIZE - (gpa - nae->gpa))
-			return nae->ghcb + (gpa - nae->gpa);
-		buffer = memory_shared(vcpu->host, gpa, size);
-	}
-	if (!buffer)
+	if (!need(nae, GHCB_SW_SCRATCH, GHCB_SW_SCRATCH))
+		return NULL;
+	if (offset > GHCB_SHARED_BUFFER_SIZE || size > GHCB_SHARED_BUFFER_SIZE - offset) {
 		malformed(nae, NAE_ERR_INVALID_SCRATCH);
-	return buffer;
+		return NULL;
+	}
+	return nae->ghcb + GHCB_SHARED_BUFFER + offset;
 }
 
 static void nae_cpuid(struct vcpu *vcpu, struct nae *nae)
@@ -78,6 +80,8 @@ static void nae_cpuid(struct vcpu *vcpu, struct nae *nae)
 	struct cpuid_result r;
 
 	if (!need(nae, GHCB_RAX, GHCB_RCX))
+		return;
+	if ((u32)get(nae, GHCB_RAX) == CPUID_XSAVE && !need(nae, GHCB_XCR0, GHCB_XCR0))
 		return;
 	guest_cpuid(vcpu, (u32)get(nae, GHCB_RAX), (u32)get(nae, GHCB_RCX), &r);
 	set(nae, GHCB_RAX, r.eax);
@@ -91,7 +95,7 @@ static void nae_msr(struct vcpu *vcpu, struct nae *nae)
 	bool write = nae->info1 == NAE_MSR_WRITE;
 	u64 value = 0;
 
-	if (!need(nae, GHCB_RCX, write ? GHCB_RAX : GHCB_RCX))
+	if (!need(nae, GHCB_RCX, GHCB_RCX) || (write && !need(nae, GHCB_RAX, GHCB_RDX)))
 		return;
 	if (write)
 		value = (u32)get(nae, GHCB_RAX) | get(nae, GHCB_RDX) << 32;
@@ -114,7 +118,7 @@ static void nae_ioio_string(struct vcpu *vcpu, struct nae *nae, u16 port, u32 si
 		malformed(nae, NAE_ERR_INVALID_INPUT);
 		return;
 	}
-	buffer = scratch(vcpu, nae, count * size);
+	buffer = scratch(nae, count * size);
 	if (buffer)
 		io_string(vcpu, port, size, nae->info1 & SVM_IOIO_IN, buffer, count);
 }
@@ -143,7 +147,7 @@ static void nae_mmio(struct vcpu *vcpu, struct nae *nae, bool write)
 		malformed(nae, NAE_ERR_INVALID_INPUT);
 		return;
 	}
-	buffer = scratch(vcpu, nae, nae->info2);
+	buffer = scratch(nae, nae->info2);
 	if (!buffer)
 		return;
 	if (write)
@@ -176,7 +180,7 @@ static void nae_dr7(struct vcpu *vcpu, struct nae *nae, bool write)
 /* Entries are read once: the guest may change them meanwhile. */
 static void nae_psc(struct vcpu *vcpu, struct nae *nae)
 {
-	u8 *buffer = scratch(vcpu, nae, sizeof(struct nae_psc_header) + NAE_PSC_ENTRIES * sizeof(u64));
+	u8 *buffer = scratch(nae, sizeof(struct nae_psc_header));
 	u16 current_entry, end;
 
 	if (!buffer)
@@ -187,6 +191,8 @@ static void nae_psc(struct vcpu *vcpu, struct nae *nae)
 		nae->result2 = NAE_PSC_ERR_HEADER;
 		return;
 	}
+	if (!scratch(nae, sizeof(struct nae_psc_header) + (end + 1u) * sizeof(u64)))
+		return;
 	for (; current_entry <= end; current_entry++) {
 		u64 entry = *(volatile a64 *)(buffer + sizeof(struct nae_psc_header) + current_entry * sizeof(u64));
 
@@ -198,6 +204,9 @@ static void nae_psc(struct vcpu *vcpu, struct nae *nae)
 	*(volatile a16 *)buffer = current_entry;
 }
 
+/* KVM refuses a VMSA at a 2 MiB boundary, for an erratum of the first SNP processors. */
+static bool is_vmsa_address(u64 gpa) { return !(gpa & (PAGE_SIZE - 1)) && (gpa & (PAGE_SIZE_2M - 1)); }
+
 static void nae_ap_creation(struct vcpu *vcpu, struct nae *nae)
 {
 	u32 operation = nae->info1 & NAE_AP_OP_MASK;
@@ -207,8 +216,10 @@ static void nae_ap_creation(struct vcpu *vcpu, struct nae *nae)
 	struct vmpl_state *state;
 	bool ok;
 
+	if (operation != NAE_AP_DESTROY && !need(nae, GHCB_RAX, GHCB_RAX))
+		return;
 	ok = apic_id < vcpu->host->config->vcpus && vmpl < CONFIG_VMPLS && vmpl >= vcpu->vmpl && operation <= NAE_AP_DESTROY &&
-	     (operation == NAE_AP_DESTROY || (!(nae->info2 & (PAGE_SIZE - 1)) && memory_region(vcpu->host, nae->info2)));
+	     (operation == NAE_AP_DESTROY || (is_vmsa_address(nae->info2) && memory_region(vcpu->host, nae->info2)));
 	/* A vCPU cannot replace the VMSA it runs on. */
 	ok = ok && !(apic_id == vcpu->index && vmpl == vcpu->vmpl);
 	log_write(vcpu, (struct record){ .kind = RECORD_VMSA, .rip = nae->pc, .address = nae->info2, .value = nae->info1,
@@ -260,20 +271,26 @@ static void nae_run_vmpl(struct vcpu *vcpu, struct nae *nae)
 	u32 vmpl = (u32)nae->info1;
 
 	if (vmpl == 0 && vcpu->vmpl != 0 && vcpu->host->config->svsm_size) {
-		set(nae, GHCB_SW_EXITINFO1, 0);
-		set(nae, GHCB_SW_EXITINFO2, 0);
-		nae->no_reply = true;
 		vmpl_return(vcpu, SEV_VC_VMGEXIT);
 		return;
 	}
 	if (vcpu->vmpl != 0 || !vmpl_run(vcpu, vmpl))
 		malformed(nae, NAE_ERR_INVALID_INPUT);
-	else
-		nae->no_reply = true;
 }
 
 /* A hypercall: this hypervisor has none (KVM's answer for an unknown one). */
-static void nae_vmmcall(struct nae *nae) { set(nae, GHCB_RAX, (u64)-1000); }
+static void nae_vmmcall(struct nae *nae)
+{
+	if (need(nae, GHCB_RAX, GHCB_CPL))
+		set(nae, GHCB_RAX, (u64)-1000);
+}
+
+/* No counters. */
+static void nae_rdpmc(struct nae *nae)
+{
+	if (need(nae, GHCB_RCX, GHCB_RCX))
+		exception(nae, NAE_EVENTINJ_GP);
+}
 
 static void dispatch(struct vcpu *vcpu, struct nae *nae)
 {
@@ -285,14 +302,14 @@ static void dispatch(struct vcpu *vcpu, struct nae *nae)
 	case NAE_MMIO_WRITE: nae_mmio(vcpu, nae, true); break;
 	case NAE_RDTSC: nae_rdtsc(nae, false); break;
 	case NAE_RDTSCP: nae_rdtsc(nae, true); break;
-	case NAE_RDPMC: exception(nae, NAE_EVENTINJ_GP); break; /* no counters */
+	case NAE_RDPMC: nae_rdpmc(nae); break;
 	case NAE_DR7_READ: nae_dr7(vcpu, nae, false); break;
 	case NAE_DR7_WRITE: nae_dr7(vcpu, nae, true); break;
 	case NAE_WBINVD:
 	case NAE_INVD:
-	case NAE_MONITOR:
-	case NAE_MWAIT: /* as on KVM: nothing to do */
-	case NAE_NMI_COMPLETE: break;
+	case NAE_NMI_COMPLETE: break; /* as on KVM: nothing to do */
+	case NAE_MONITOR: (void)(need(nae, GHCB_RAX, GHCB_RCX) && need(nae, GHCB_RDX, GHCB_RDX)); break;
+	case NAE_MWAIT: need(nae, GHCB_RAX, GHCB_RCX); break;
 	case NAE_VMMCALL: nae_vmmcall(nae); break;
 	case NAE_AP_RESET_HOLD: host_stop(vcpu, RECORD_END_NO_VMSA, 0, 0); /* one vCPU: no SIPI ever comes */
 	case NAE_AP_JUMP_TABLE: nae_ap_jump_table(vcpu, nae); break;
@@ -344,14 +361,15 @@ void nae_event(struct vcpu *vcpu)
 		malformed(&nae, NAE_ERR_NOT_REGISTERED);
 	else if (*(volatile a32 *)(nae.ghcb + GHCB_USAGE) != GHCB_USAGE_STANDARD)
 		malformed(&nae, NAE_ERR_INVALID_USAGE);
+	else if ((nae.valid[EXIT_FIELDS_BYTE] & EXIT_FIELDS) != EXIT_FIELDS)
+		malformed(&nae, NAE_ERR_MISSING_INPUT);
 	else
 		dispatch(vcpu, &nae);
-	if (nae.result1 || log_at(vcpu, is_frequent(nae.code) ? 2 : 1))
+	/* A VMPL switch has records of its own, and another VMPL is current after it. */
+	if (nae.result1 || (nae.code != NAE_RUN_VMPL && log_at(vcpu, is_frequent(nae.code) ? 2 : 1)))
 		log_write(vcpu, (struct record){ .kind = RECORD_NAE, .rip = nae.pc, .address = nae.code, .value = nae.info1,
 						 .extra = nae.info2, .aux = (u32)nae.result2,
 						 .outcome = nae.result1 == NAE_RESULT_EXCEPTION ? RECORD_GP : nae.result1 ? RECORD_ERROR : RECORD_OK });
-	if (nae.no_reply)
-		return;
 	set(&nae, GHCB_SW_EXITINFO1, nae.result1);
 	set(&nae, GHCB_SW_EXITINFO2, nae.result2);
 }

@@ -38,7 +38,9 @@ static u64 register_ghcb(struct vcpu *vcpu, u64 request)
 
 static u64 page_state_change(struct vcpu *vcpu, u64 request)
 {
-	bool ok = rmp_page_state_change(vcpu, request & GHCB_MSR_PSC_GFN_MASK, (u32)(request >> GHCB_MSR_PSC_OP_SHIFT) & 15, false);
+	u32 operation = (u32)(request >> GHCB_MSR_PSC_OP_SHIFT) & 15;
+	bool ok = (operation == NAE_PSC_PRIVATE || operation == NAE_PSC_SHARED) && /* the others are the NAE event's */
+		  rmp_page_state_change(vcpu, request & GHCB_MSR_PSC_GFN_MASK, operation, false);
 
 	return (ok ? 0 : 1ull << GHCB_MSR_ERROR_SHIFT) | GHCB_MSR_PSC_RESP;
 }

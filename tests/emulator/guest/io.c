@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Ports, MMIO, MSRs, time and the console: through the GHCB with SEV, else directly. */
+#include "guest.h"
+
+#define COM1           0x3F8
+#define LINE_STATUS    5
+#define TRANSMIT_EMPTY 0x20
+#define HPET           0xFED00000ull
+#define HPET_CONFIG    0x010
+#define HPET_COUNTER   0x0F0
+#define HPET_TICK_NS   10 /* QEMU's; the guest looks at the host's clock with another one's eyes */
+
+static u64 tsc_per_ms;
+
+static u64 io_info(u16 port, u32 size) { return (u64)port << NAE_IOIO_PORT_SHIFT | NAE_IOIO_ADDRESS_64 | (u64)size << 4; }
+
+u32 io_in(u16 port, u32 size)
+{
+	u32 value = 0;
+
+	if (sev()) {
+		nae(NAE_IOIO, io_info(port, size) | NAE_IOIO_IN, 0);
+		return (u32)ghcb_get(GHCB_RAX);
+	}
+	if (size == 1)
+		__asm__ volatile("inb %w1, %b0" : "+a"(value) : "Nd"(port));
+	else if (size == 2)
+		__asm__ volatile("inw %w1, %w0" : "+a"(value) : "Nd"(port));
+	else
+		__asm__ volatile("inl %w1, %0" : "+a"(value) : "Nd"(port));
+	return value;
+}
+
+void io_out(u16 port, u32 size, u32 value)
+{
+	if (sev()) {
+		ghcb_set(GHCB_RAX, value);
+		nae(NAE_IOIO, io_info(port, size), 0);
+	} else if (size == 1) {
+		__asm__ volatile("outb %b0, %w1" : : "a"(value), "Nd"(port));
+	} else if (size == 2) {
+		__asm__ volatile("outw %w0, %w1" : : "a"(value), "Nd"(port));
+	} else {
+		__asm__ volatile("outl %0, %w1" : : "a"(value), "Nd"(port));
+	}
+}
+
+u64 mmio_in(u64 gpa, u32 size)
+{
+	if (sev()) {
+		ghcb_set(GHCB_SW_SCRATCH, GHCB_PAGE + GHCB_SHARED_BUFFER);
+		*(volatile a64 *)(GHCB_PAGE + GHCB_SHARED_BUFFER) = 0;
+		nae(NAE_MMIO_READ, gpa, size);
+		return *(volatile a64 *)(GHCB_PAGE + GHCB_SHARED_BUFFER);
+	}
+	switch (size) {
+	case 1: return *(volatile u8 *)gpa;
+	case 2: return *(volatile u16 *)gpa;
+	case 4: return *(volatile u32 *)gpa;
+	default: return *(volatile u64 *)gpa;
+	}
+}
+
+void mmio_out(u64 gpa, u32 size, u64 value)
+{
+	if (sev()) {
+		ghcb_set(GHCB_SW_SCRATCH, GHCB_PAGE + GHCB_SHARED_BUFFER);
+		*(volatile a64 *)(GHCB_PAGE + GHCB_SHARED_BUFFER) = value;
+		nae(NAE_MMIO_WRITE, gpa, size);
+		return;
+	}
+	switch (size) {
+	case 1: *(volatile u8 *)gpa = (u8)value; break;
+	case 2: *(volatile u16 *)gpa = (u16)value; break;
+	case 4: *(volatile u32 *)gpa = (u32)value; break;
+	default: *(volatile u64 *)gpa = value; break;
+	}
+}
+
+bool msr_in(u32 msr, u64 *value)
+{
+	u32 low = 0, high = 0;
+
+	if (!sev()) {
+		if (TRY("rdmsr", OUT("=a"(low), "=d"(high)), "c"(msr)) != NO_TRAP)
+			return false;
+		*value = (u64)high << 32 | low;
+		return true;
+	}
+	ghcb_set(GHCB_RCX, msr);
+	if (nae(NAE_MSR, NAE_MSR_READ, 0) != NAE_RESULT_OK)
+		return false;
+	*value = (u32)ghcb_get(GHCB_RAX) | ghcb_get(GHCB_RDX) << 32;
+	return true;
+}
+
+bool msr_out(u32 msr, u64 value)
+{
+	if (!sev())
+		return TRY("wrmsr", OUT(), "c"(msr), "a"((u32)value), "d"((u32)(value >> 32))) == NO_TRAP;
+	ghcb_set(GHCB_RCX, msr);
+	ghcb_set(GHCB_RAX, (u32)value);
+	ghcb_set(GHCB_RDX, value >> 32);
+	return nae(NAE_MSR, NAE_MSR_WRITE, 0) == NAE_RESULT_OK;
+}
+
+static void put(char character)
+{
+	while (!(io_in(COM1 + LINE_STATUS, 1) & TRANSMIT_EMPTY))
+		;
+	io_out(COM1, 1, (u8)character);
+}
+
+void print(const char *text)
+{
+	for (; *text; text++)
+		put(*text);
+}
+
+void print_hex(u64 value)
+{
+	bool begun = false;
+
+	for (int shift = 60; shift >= 0; shift -= 4) {
+		u32 digit = value >> shift & 15;
+
+		if (!digit && !begun && shift)
+			continue;
+		begun = true;
+		put("0123456789abcdef"[digit]);
+	}
+}
+
+static u32 hpet(void) { return (u32)mmio_in(HPET + HPET_COUNTER, 4); }
+
+void clock_setup(void)
+{
+	u64 start;
+	u32 first;
+
+	mmio_out(HPET + HPET_CONFIG, 4, 1);
+	first = hpet();
+	start = rdtsc();
+	while (hpet() - first < 2000000 / HPET_TICK_NS)
+		;
+	tsc_per_ms = (rdtsc() - start) / 2;
+	mmio_out(HPET + HPET_CONFIG, 4, 0);
+}
+
+void delay_us(u64 us)
+{
+	u64 end = rdtsc() + us * tsc_per_ms / 1000;
+
+	while (rdtsc() < end)
+		__asm__ volatile("pause");
+}
+
+bool wait_until(volatile u64 *counter, u64 target, u64 ms)
+{
+	u64 end = rdtsc() + ms * tsc_per_ms;
+
+	__asm__ volatile("sti" : : : "memory");
+	while (*counter < target && rdtsc() < end)
+		__asm__ volatile("pause");
+	__asm__ volatile("cli" : : : "memory");
+	return *counter >= target;
+}

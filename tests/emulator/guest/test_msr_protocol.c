@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The GHCB MSR protocol (publication 56421, section 2.3.1). */
+#include "guest.h"
+
+#define ERROR_OF(answer) ((answer) >> GHCB_MSR_ERROR_SHIFT)
+#define NO_SUCH_GPA 0x7000000000ull
+
+TEST(msr_protocol_sev_information, SEV)
+{
+	u64 answer = msr_protocol(GHCB_MSR_SEV_INFO_REQ);
+
+	EQUAL(answer & GHCB_MSR_INFO_MASK, GHCB_MSR_SEV_INFO_RESP);
+	EQUAL(answer >> GHCB_MSR_SEV_INFO_CBIT_SHIFT & 0xFF, parameters->cbit);
+	CHECK((answer >> GHCB_MSR_SEV_INFO_MIN_SHIFT & 0xFFFF) <= GHCB_VERSION_SNP);
+	CHECK(answer >> GHCB_MSR_SEV_INFO_MAX_SHIFT >= GHCB_VERSION_SNP);
+}
+
+TEST(msr_protocol_cpuid_gives_each_register, SEV)
+{
+	static const u32 offset[] = { GHCB_RAX, GHCB_RBX, GHCB_RCX, GHCB_RDX };
+
+	for (u64 number = 0; number < 4; number++) {
+		u64 answer = msr_protocol(0x80000001ull << GHCB_MSR_CPUID_VALUE_SHIFT | number << GHCB_MSR_CPUID_REG_SHIFT | GHCB_MSR_CPUID_REQ);
+
+		ghcb_clear();
+		ghcb_set(GHCB_RAX, 0x80000001);
+		ghcb_set(GHCB_RCX, 0);
+		EQUAL(nae(NAE_CPUID, 0, 0), NAE_RESULT_OK);
+		EQUAL(answer, ghcb_get(offset[number]) << 32 | number << GHCB_MSR_CPUID_REG_SHIFT | GHCB_MSR_CPUID_RESP);
+	}
+}
+
+TEST(msr_protocol_preferred_ghcb_is_none, SEV)
+{
+	EQUAL(msr_protocol(GHCB_MSR_PREF_GPA_REQ), GHCB_MSR_NO_GPA << GHCB_MSR_DATA_SHIFT | GHCB_MSR_PREF_GPA_RESP);
+}
+
+TEST(msr_protocol_register_ghcb, SEV)
+{
+	EQUAL(msr_protocol(GHCB_PAGE | GHCB_MSR_REG_GPA_REQ), GHCB_PAGE | GHCB_MSR_REG_GPA_RESP);
+}
+
+TEST(msr_protocol_register_ghcb_refuses_what_is_no_memory, SEV)
+{
+	EQUAL(msr_protocol(NO_SUCH_GPA | GHCB_MSR_REG_GPA_REQ), GHCB_MSR_NO_GPA << GHCB_MSR_DATA_SHIFT | GHCB_MSR_REG_GPA_RESP);
+	EQUAL(nae(NAE_HV_FEATURES, 0, 0), NAE_RESULT_OK); /* the old one is still registered */
+}
+
+TEST(msr_protocol_page_state_change_errors, SEV)
+{
+	u64 answer = msr_protocol((u64)NAE_PSC_SHARED << GHCB_MSR_PSC_OP_SHIFT | NO_SUCH_GPA | GHCB_MSR_PSC_REQ);
+
+	EQUAL(answer & 0xFFFFFFFF, GHCB_MSR_PSC_RESP);
+	CHECK(ERROR_OF(answer));
+	for (u64 operation = 0; operation < 16; operation++) {
+		if (operation == NAE_PSC_PRIVATE || operation == NAE_PSC_SHARED)
+			continue;
+		answer = msr_protocol(operation << GHCB_MSR_PSC_OP_SHIFT | (TEST_AREA + 0x5000) | GHCB_MSR_PSC_REQ);
+		EQUAL(answer & 0xFFFFFFFF, GHCB_MSR_PSC_RESP);
+		CHECK(ERROR_OF(answer));
+	}
+}
+
+TEST(msr_protocol_run_vmpl_refuses_without_vmsa, VMPL0)
+{
+	for (u64 vmpl = 0; vmpl < 256; vmpl++) {
+		u64 answer = msr_protocol(vmpl << GHCB_MSR_RUN_VMPL_SHIFT | GHCB_MSR_RUN_VMPL_REQ);
+
+		EQUAL(answer & 0xFFFFFFFF, GHCB_MSR_RUN_VMPL_RESP);
+		CHECK(ERROR_OF(answer));
+	}
+}
+
+TEST(msr_protocol_run_vmpl_from_the_guest_reaches_vmpl0_only, SVSM)
+{
+	for (u64 vmpl = 1; vmpl < 256; vmpl++) {
+		u64 answer = msr_protocol(vmpl << GHCB_MSR_RUN_VMPL_SHIFT | GHCB_MSR_RUN_VMPL_REQ);
+
+		EQUAL(answer & 0xFFFFFFFF, GHCB_MSR_RUN_VMPL_RESP);
+		CHECK(ERROR_OF(answer));
+	}
+	EQUAL(msr_protocol(GHCB_MSR_RUN_VMPL_REQ), GHCB_MSR_RUN_VMPL_RESP); /* no call pending: comes straight back */
+}
+
+TEST(msr_protocol_features, SEV)
+{
+	u64 answer = msr_protocol(GHCB_MSR_HV_FEATURES_REQ);
+
+	EQUAL(answer & GHCB_MSR_INFO_MASK, GHCB_MSR_HV_FEATURES_RESP);
+	CHECK(answer >> GHCB_MSR_DATA_SHIFT & HV_FEATURE_SNP);
+	EQUAL(nae(NAE_HV_FEATURES, 0, 0), NAE_RESULT_OK);
+	EQUAL(nae_info2(), answer >> GHCB_MSR_DATA_SHIFT);
+}
+
+TEST(msr_protocol_unknown_request_is_left, SEV)
+{
+	static const u64 unknown[] = { 0x003, 0x0FE, 0x5A5A5A5A5A5A5123, 0xFFFFFFFFFFFFFFFF };
+
+	for (u32 i = 0; i < 4; i++)
+		EQUAL(msr_protocol(unknown[i]), unknown[i]);
+}
+
+TEST(msr_protocol_unregister, SEV)
+{
+	EQUAL(msr_protocol(GHCB_PAGE | GHCB_MSR_UNREG_GPA_REQ), GHCB_MSR_UNREG_GPA_RESP);
+	EQUAL(nae(NAE_HV_FEATURES, 0, 0), NAE_RESULT_MALFORMED);
+	EQUAL(nae_info2(), NAE_ERR_NOT_REGISTERED);
+	EQUAL(msr_protocol(GHCB_PAGE | GHCB_MSR_REG_GPA_REQ), GHCB_PAGE | GHCB_MSR_REG_GPA_RESP);
+}
+
+TEST(msr_ghcb_and_sev_status_need_no_vc, SEV)
+{
+	u64 status = rdmsr(SEV_MSR_STATUS);
+
+	CHECK(status & SEV_STATUS_SNP);
+	EQUAL(!!(status & SEV_STATUS_ALTERNATE_INJECTION), parameters->mode == SVSM);
+	EQUAL(TRY("wrmsr", OUT(), "c"(SEV_MSR_STATUS), "a"(0), "d"(0)), 13);
+	EQUAL(trap.error, 0);
+	wrmsr(SEV_MSR_GHCB, 0x123456789ABCD000);
+	EQUAL(rdmsr(SEV_MSR_GHCB), 0x123456789ABCD000);
+}

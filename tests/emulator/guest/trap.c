@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Exceptions and interrupts of the guest. */
+#include "guest.h"
+
+#define GATE_PRESENT_INTERRUPT 0x8E
+#define NMI 2
+
+struct frame {
+	u64 r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
+	u64 vector, error, rip, cs, rflags, rsp, ss;
+};
+
+struct gate {
+	u16 offset_low, selector;
+	u8 ist, type;
+	u16 offset_middle;
+	u32 offset_high, reserved;
+};
+
+struct __attribute__((packed)) table {
+	u16 limit;
+	u64 base;
+};
+
+struct __attribute__((packed)) tss {
+	u32 reserved;
+	u64 rsp[3];
+	u64 reserved2;
+	u64 ist[7];
+	u64 reserved3;
+	u16 reserved4, io_base;
+};
+
+volatile struct trap trap;
+volatile u64 interrupts[256];
+void (*on_interrupt)(u8 vector);
+
+extern const u8 stubs_plain[], stubs_error[], protect_end[], user_end[];
+extern u64 protect_rsp, user_rsp;
+void on_trap(struct frame *frame);
+void test_trapped(u64 vector, u64 error, u64 rip);
+
+static struct gate idt[256] __attribute__((aligned(16)));
+static struct tss tss __attribute__((aligned(16)));
+static bool is_interrupt[256];
+static u64 gdt[8] __attribute__((aligned(16))) = {
+	0, 0x00AF9B000000FFFF, 0x00CF93000000FFFF, 0x00CF9B000000FFFF, 0x00CFF3000000FFFF, 0x00AFFB000000FFFF,
+};
+
+/* APM vol. 2, table 8-1. */
+static bool pushes_error(u32 vector)
+{
+	return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30;
+}
+
+static void set_gate(u32 vector, bool with_error)
+{
+	u64 stub = (u64)(with_error ? stubs_error : stubs_plain) + vector * 16;
+
+	idt[vector] = (struct gate){ .offset_low = (u16)stub, .selector = SELECTOR_CODE, .type = GATE_PRESENT_INTERRUPT,
+				     .offset_middle = (u16)(stub >> 16), .offset_high = (u32)(stub >> 32) };
+}
+
+void trap_as_interrupt(u8 vector, bool on)
+{
+	is_interrupt[vector] = on;
+	set_gate(vector, !on && pushes_error(vector));
+}
+
+void trap_set_ist(u8 vector, u8 ist) { idt[vector].ist = ist; }
+
+void traps_setup(void)
+{
+	const struct table idtr = { sizeof(idt) - 1, (u64)idt }, gdtr = { sizeof(gdt) - 1, (u64)gdt };
+	u64 base = (u64)&tss;
+
+	for (u32 vector = 0; vector < 256; vector++)
+		trap_as_interrupt((u8)vector, vector >= 32 || vector == NMI);
+	tss.rsp[0] = RSP0_TOP;
+	tss.ist[0] = IST_TOP;
+	tss.io_base = sizeof(tss);
+	gdt[SELECTOR_TSS / 8] = (sizeof(tss) - 1) | (base & 0xFFFFFF) << 16 | 0x89ull << 40 | (base >> 24 & 0xFF) << 56;
+	gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
+	__asm__ volatile("lgdt %0; lidt %1; ltr %w2" : : "m"(gdtr), "m"(idtr), "r"(SELECTOR_TSS));
+}
+
+static void record(const struct frame *frame)
+{
+	u16 cs;
+	u64 rflags;
+
+	__asm__ volatile("mov %%cs, %0; pushfq; popq %1" : "=r"(cs), "=r"(rflags));
+	trap.vector = frame->vector;
+	trap.error = frame->error;
+	trap.rip = frame->rip;
+	trap.cs = frame->cs;
+	trap.rflags = frame->rflags;
+	trap.rsp = frame->rsp;
+	trap.ss = frame->ss;
+	trap.frame = (u64)&frame->error;
+	trap.handler_cs = cs;
+	trap.handler_rflags = rflags;
+}
+
+static void return_to(struct frame *frame, u64 rip, u64 rsp)
+{
+	frame->rip = rip;
+	frame->rsp = rsp;
+	frame->cs = SELECTOR_CODE;
+	frame->ss = SELECTOR_DATA;
+}
+
+void on_trap(struct frame *frame)
+{
+	if (is_interrupt[frame->vector]) {
+		interrupts[frame->vector]++;
+		if (on_interrupt)
+			on_interrupt((u8)frame->vector);
+		return;
+	}
+	if (frame->cs & 3) {
+		record(frame);
+		return_to(frame, (u64)user_end, user_rsp);
+	} else if (trap.resume) {
+		record(frame);
+		frame->rip = trap.resume;
+		trap.resume = 0;
+	} else {
+		test_trapped(frame->vector, frame->error, frame->rip);
+		return_to(frame, (u64)protect_end, protect_rsp);
+		frame->rflags = 2;
+	}
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* 64-bit entry, exception and interrupt stubs, and leaving to CPL 3. */
+#include "layout.h"
+
+	.section .note.GNU-stack, "", @progbits
+	.section .text.entry, "ax"
+	.globl entry
+entry:
+	movl $SELECTOR_DATA, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	movl $STACK_TOP, %esp
+	call guest_main
+1:	hlt
+	jmp 1b
+
+	.text
+	.macro STUBS name, push_zero
+	.balign 16
+	.globl \name
+\name:
+	.set vector, 0
+	.rept 256
+	.balign 16
+	.if \push_zero
+	pushq $0
+	.endif
+	pushq $vector
+	jmp trap_common
+	.set vector, vector + 1
+	.endr
+	.endm
+
+	STUBS stubs_plain, 1
+	STUBS stubs_error, 0
+
+trap_common:
+	pushq %rax
+	pushq %rcx
+	pushq %rdx
+	pushq %rbx
+	pushq %rbp
+	pushq %rsi
+	pushq %rdi
+	pushq %r8
+	pushq %r9
+	pushq %r10
+	pushq %r11
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+	movq %rsp, %rdi
+	cld
+	call on_trap
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %r11
+	popq %r10
+	popq %r9
+	popq %r8
+	popq %rdi
+	popq %rsi
+	popq %rbp
+	popq %rbx
+	popq %rdx
+	popq %rcx
+	popq %rax
+	addq $16, %rsp
+	iretq
+
+/* void protect(void (*function)(void)): returns also when on_trap() sends it to protect_end. */
+	.globl protect, protect_end, protect_rsp
+protect:
+	pushq %rbx
+	pushq %rbp
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+	movq %rsp, protect_rsp
+	subq $8, %rsp
+	call *%rdi
+protect_end:
+	movq protect_rsp, %rsp
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbp
+	popq %rbx
+	ret
+
+/* void user_run(u64 rip): runs code at CPL 3 until it traps; on_trap() sends it to user_end. */
+	.globl user_run, user_end, user_rsp
+user_run:
+	pushq %rbx
+	pushq %rbp
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+	movq %rsp, user_rsp
+	pushq $SELECTOR_USER_DATA
+	pushq $USER_STACK
+	pushq $2
+	pushq $SELECTOR_USER_CODE
+	pushq %rdi
+	xorl %ecx, %ecx
+	xorl %edx, %edx
+	movl $TEST_AREA + 0x2000, %eax
+	iretq
+user_end:
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbp
+	popq %rbx
+	ret
+
+	.globl user_cpuid, user_pvalidate, user_rmpadjust
+user_cpuid:
+	cpuid
+	ud2
+user_pvalidate:
+	.byte 0xF2, 0x0F, 0x01, 0xFF
+	ud2
+user_rmpadjust:
+	.byte 0xF3, 0x0F, 0x01, 0xFE
+	ud2
+
+	.bss
+	.balign 8
+protect_rsp: .quad 0
+user_rsp: .quad 0
