@@ -29,8 +29,8 @@ LINES = ("BdsDxe: ", "Shell> ")
 END = "end"
 #: The baseline: every ratio is against it.
 PLAIN = "plain TCG"
-#: Aims of the project: ratio to plain TCG at each of the lines, and seconds to SEC's verdict. The first line has no idle
-#: time in it and is the harder judge; the prompt is what somebody who waits for it sees.
+#: Aims of the project: ratio to plain TCG at each of the lines, and seconds to SEC's verdict. The first line has no
+#: idle time in it and is the harder judge; the prompt is what somebody who waits for it sees.
 AIMS = {"emulated, I/O as #VC": 1.5, "emulated, I/O native": 1.2}
 VERDICT = "verdict for SEC"
 VERDICT_AIM_S = 1.0

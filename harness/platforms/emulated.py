@@ -15,7 +15,7 @@ from harness.firmware.image import FirmwareImage
 from harness.platforms import rom
 from harness.platforms.base import Progress, RunOutcome, RunSpec
 from harness.platforms.common import machine_arguments, qemu_check
-from harness.platforms.host_config import APIC, SECTIONS, HostConfig, vc_exits
+from harness.platforms.host_config import APIC, SECTIONS, SVSM_BOOT_SCRUB, HostConfig, vc_exits
 from harness.platforms.memory import DIMM_SLOTS, SVSM_MEMORY, MemoryMap, memory_map
 from harness.vm import rundir
 from harness.vm.machine import Machine, descriptor_path, memory_file
@@ -162,6 +162,7 @@ def host_config(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: r
         sev_status=[config.sev_status(vmpl) for vmpl in range(4)],
         hv_features=config.feature_bits,
         vc_exits=vc_exits(config.exits),
+        svsm_flags=SVSM_BOOT_SCRUB if config.svsm.scrub else 0,
         cbit=config.memory.cbit,
         phys_bits=config.memory.phys_bits,
         vcpus=spec.vcpus,

@@ -22,6 +22,9 @@ VMPLS = 4
 #: Bytes of the page that the block fills.
 PAGE = 4096
 
+#: svsm_boot.h, SVSM_BOOT_SCRUB: the SVSM zeroes every page that the guest validates.
+SVSM_BOOT_SCRUB = 1
+
 
 class VcExit(enum.IntFlag):
     """CONFIG_VC_*: exits of the guest that become #VC."""
@@ -70,6 +73,7 @@ class HostConfig:
     sev_status: Sequence[int]
     hv_features: int
     vc_exits: int
+    svsm_flags: int
     cbit: int
     phys_bits: int
     vcpus: int
@@ -94,8 +98,6 @@ class HostConfig:
                 numbers.append(len(value))
             else:
                 numbers.append(value)
-            if field.name == "vc_exits":
-                numbers.append(0)  # cpuid_mask_reserved
         for section in self.sections:
             numbers += (section.gpa, section.size, section.type, 0)
         numbers += [0] * 4 * (SECTIONS - len(self.sections))

@@ -39,7 +39,7 @@ def example() -> HostConfig:
 def test_every_field_is_where_the_header_has_it(tmp_path: Path) -> None:
     config = example()
     names = [field.name for field in dataclasses.fields(HostConfig) if field.name not in ("sev_status", "sections")]
-    names += ["magic", "version", "size", "check", "cpuid_mask_reserved"]
+    names += ["magic", "version", "size", "check"]
     prints = [f'printf("{name} %llu\\n", (unsigned long long)c->{name});' for name in names]
     prints += [f'printf("sev_status{n} %llu\\n", (unsigned long long)c->sev_status[{n}]);' for n in range(4)]
     prints += ['printf("sections %u\\n", c->sections); printf("sizeof %zu\\n", sizeof(*c));']
@@ -57,7 +57,6 @@ def test_every_field_is_where_the_header_has_it(tmp_path: Path) -> None:
             "version": host_config.VERSION,
             "size": LAYOUT.size,
             "check": host_config.VERSION,
-            "cpuid_mask_reserved": 0,
         }.get(name) or getattr(config, name, 0)
         assert seen[name] == expected, name
     assert [seen[f"sev_status{n}"] for n in range(4)] == [5, 6, 7, 8]
@@ -81,6 +80,9 @@ def test_numbers_of_the_header(tmp_path: Path) -> None:
     }
     body = "\n".join(f'printf("{name} %llu\\n", (unsigned long long)({name}));' for name in expected)
     assert {name: int(value) for name, value in compile_and_run(tmp_path, "numbers", body, "config.h")} == expected
+    assert compile_and_run(tmp_path, "scrub", 'printf("scrub %d\\n", (int)SVSM_BOOT_SCRUB);', "svsm_boot.h") == [
+        ("scrub", str(host_config.SVSM_BOOT_SCRUB))
+    ]
     text = (INCLUDE / "config.h").read_text()
     assert set(re.findall(r"#define (CONFIG_VC_\w+)", text)) == {name for name in expected if "_VC_" in name}
 

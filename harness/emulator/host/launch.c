@@ -125,6 +125,7 @@ static void svsm_boot_block(struct vcpu *vcpu, struct svsm_boot *boot)
 		.console_port = config->svsm_console_port,
 		.cpuid_signature = cpuid(1, 0).eax,
 		.vcpus = config->vcpus,
+		.flags = (u32)config->svsm_flags,
 	};
 	boot->region[boot->regions++] = (struct svsm_region){ .gpa = 0x100000000ull - config->fw_size, .size = config->fw_size };
 	for (u32 i = 0; i < config->sections && boot->regions < SVSM_BOOT_REGIONS; i++)

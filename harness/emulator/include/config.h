@@ -68,7 +68,7 @@ struct host_config {
 	u64 sev_status[CONFIG_VMPLS]; /* MSR C0010131 as each VMPL reads it; all 0: SEV off */
 	u64 hv_features; /* GHCB hypervisor feature bits */
 	u64 vc_exits;    /* CONFIG_VC_* */
-	u64 cpuid_mask_reserved; /* 0 */
+	u64 svsm_flags;  /* SVSM_BOOT_*: handed to the SVSM */
 	u32 cbit;        /* C-bit position: 51 (host with LA57) or 47 */
 	u32 phys_bits;   /* guest physical address bits in CPUID 80000008 */
 	u32 vcpus;
