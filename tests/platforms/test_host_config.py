@@ -81,7 +81,7 @@ def test_numbers_of_the_header(tmp_path: Path) -> None:
     body = "\n".join(f'printf("{name} %llu\\n", (unsigned long long)({name}));' for name in expected)
     assert {name: int(value) for name, value in compile_and_run(tmp_path, "numbers", body, "config.h")} == expected
     assert compile_and_run(tmp_path, "scrub", 'printf("scrub %d\\n", (int)SVSM_BOOT_SCRUB);', "svsm_boot.h") == [
-        ("scrub", str(host_config.SVSM_BOOT_SCRUB))
+        ["scrub", str(host_config.SVSM_BOOT_SCRUB)]
     ]
     text = (INCLUDE / "config.h").read_text()
     assert set(re.findall(r"#define (CONFIG_VC_\w+)", text)) == {name for name in expected if "_VC_" in name}
