@@ -10,6 +10,8 @@ time from the start of the command to the verdict is one of the project's aims (
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -18,143 +20,34 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from harness import __version__
 from harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, HarnessError, UsageError
+from harness.options import PROGRAM, build_parser, split_extra
 
 if TYPE_CHECKING:
     from harness.apic.access import Phase
     from harness.run import RunResult
 
-PROGRAM = "snp-harness"
 #: 128 + the signal's number, as shells have it.
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
-EXIT_TERMINATED = 128 + signal.SIGTERM
-#: Names of --until, in the order a boot reaches them.
-STAGES = ("sec", "pei", "dxe", "bds", "shell")
-DEFAULT_PLATFORM = "emulated"
-DEFAULT_UNTIL = "sec"
-DEFAULT_TIMEOUT_S = 120.0
+#: Signals that end a run as Ctrl-C does.
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+#: The machine's limits, as against an error of the harness.
+RESOURCES = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
 #: Start of a name that stands for a package of a Debian suite.
 DEBIAN = "debian:"
 #: What `fetch` gets when nothing is named.
 DEFAULT_SUITE = "trixie"
 
-EPILOG = "exit status: 0 holds, 1 violated, 2 usage or bad input, 3 inconclusive, 128 and up: broken environment"
-
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived: ends the run as Ctrl-C does, so that QEMU is stopped and the partial timeline kept."""
+    """A signal arrived: ends the run as Ctrl-C does, so that QEMU is stopped and the partial timeline kept."""
 
-
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def _positive_seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
-    return value
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line's grammar; what follows `--` is taken off before it is parsed."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Boot SEV-SNP firmware under an SVSM and check when it touches the local APIC.",
-        epilog=EPILOG,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_run(commands)
-    _add_doctor(commands)
-    _add_fetch(commands)
-    _add_timeline(commands)
-    return parser
-
-
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "run",
-        help="boot a firmware and give the verdict",
-        usage=f"{PROGRAM} run [options] [-- EXTRA QEMU ARGUMENTS]",
-        epilog=EPILOG,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--firmware",
-        metavar="F",
-        help="an image's path, debian:SUITE or debian:SUITE/amdsev; default: the first one installed or fetched",
-    )
-    parser.add_argument("--platform", metavar="P", default=DEFAULT_PLATFORM, help="default: %(default)s")
-    parser.add_argument("--vcpus", metavar="N", type=_positive_int, default=1, help="default: %(default)s")
-    parser.add_argument(
-        "--memory", metavar="MIB", type=_positive_int, help="RAM of the guest in MiB; default: the platform's"
-    )
-    parser.add_argument(
-        "--svsm-config",
-        metavar="C",
-        help="a TOML file, or the name of one that comes with the harness; default: SVSM present, Alternate Injection",
-    )
-    parser.add_argument(
-        "--until",
-        choices=STAGES,
-        default=DEFAULT_UNTIL,
-        help="stop when this is done; rules of later phases are then not judged; default: %(default)s",
-    )
-    parser.add_argument(
-        "--timeout",
-        metavar="S",
-        type=_positive_seconds,
-        default=DEFAULT_TIMEOUT_S,
-        help="seconds of wall time; default: %(default)g",
-    )
-    parser.add_argument("--qemu", metavar="Q", help="a QEMU, the directory of an unpacked one, or debian:SUITE")
-    parser.add_argument(
-        "--icount", action="store_true", help="count instructions: the same boot gives the same timeline"
-    )
-    parser.add_argument("--out", metavar="DIR", type=Path, help="the run directory; default: a new one under runs/")
-    parser.add_argument("--json", action="store_true", help="the verdict as JSON on stdout")
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    parser.set_defaults(handler=_run)
-
-
-def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("doctor", help="what this machine can run, and what is missing", allow_abbrev=False)
-    parser.add_argument("--json", action="store_true", help="the checks as JSON on stdout")
-    parser.add_argument("--qemu", metavar="Q", help="the QEMU to examine, as for run")
-    parser.set_defaults(handler=_doctor)
-
-
-def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "fetch", help="download Debian's firmware or QEMU into the cache, without root", allow_abbrev=False
-    )
-    parser.add_argument(
-        "kind", choices=("firmware", "qemu"), nargs="?", default="firmware", help="default: %(default)s"
-    )
-    parser.add_argument("specs", metavar="SPEC", nargs="*", help="trixie, sid/amdsev, ...; default: trixie")
-    parser.set_defaults(handler=_fetch)
-
-
-def _add_timeline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("timeline", help="print the timeline of a recorded run", allow_abbrev=False)
-    parser.add_argument("directory", metavar="DIR", type=Path, help="a run directory, or its timeline.jsonl")
-    parser.add_argument("--json", action="store_true", help="JSON Lines, as recorded")
-    parser.set_defaults(handler=_timeline)
-
-
-def split_extra(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """The harness's own arguments, and QEMU's: what follows the first `--`."""
-    if "--" not in arguments:
-        return list(arguments), ()
-    at = list(arguments).index("--")
-    return list(arguments[:at]), tuple(arguments[at + 1 :])
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.exit_status = 128 + number
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -229,7 +122,8 @@ def _qemu(spec: str | None) -> Path | None:
 
 def _say(text: str) -> None:
     """What a download tells the user."""
-    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -277,36 +171,50 @@ def _timeline(options: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; argparse itself ends --help, --version and usage errors."""
+    _open_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     own, extra = split_extra(arguments)
     parser = build_parser()
     options = parser.parse_args(own, argparse.Namespace(arguments=arguments, extra=extra, artefacts=None))
     if extra and options.command != "run":
         parser.error(f"nothing may follow -- after {options.command}")
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    # One that is ignored stays so: nohup does that.
+    previous = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    taken = [number for number, handler in previous.items() if handler is not signal.SIG_IGN]
+    for number in taken:
+        signal.signal(number, _terminate)
     try:
         return _call(options)
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number in taken:
+            signal.signal(number, previous[number])
 
 
 def _call(options: argparse.Namespace) -> int:
     """Runs the sub-command; whatever it raises becomes one line on stderr and an exit status."""
-    handler: Callable[[argparse.Namespace], int] = options.handler
+    handlers: dict[str, Callable[[argparse.Namespace], int]] = {
+        "run": _run,
+        "doctor": _doctor,
+        "fetch": _fetch,
+        "timeline": _timeline,
+    }
     try:
-        status = handler(options)
+        status = handlers[options.command](options)
         sys.stdout.flush()
     except HarnessError as error:
         return _fail(error.message, error.hint, options.artefacts, error.exit_status)
     except BrokenPipeError:
-        # Whoever read stdout went away; Python must not meet the closed pipe again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return EXIT_BROKEN_PIPE
-    except Terminated:
-        return _fail("terminated", "", options.artefacts, EXIT_TERMINATED)
+    except Terminated as end:
+        return _fail("terminated", "", options.artefacts, end.exit_status)
     except KeyboardInterrupt:
         return _fail("interrupted", "", options.artefacts, EXIT_INTERRUPTED)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in RESOURCES:
+            _drop_stdout()
+            what = f"{error.filename or 'the system'}: {error.strerror}"
+            return _fail(what, "see df and ulimit -a", options.artefacts, EXIT_ENVIRONMENT)
         from harness.crash import save_traceback
 
         saved = save_traceback(error, options.artefacts)
@@ -315,15 +223,47 @@ def _call(options: argparse.Namespace) -> int:
     return status
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    # What follows takes seconds at most, and must not be cut short by whoever is impatient.
+    signal.signal(number, signal.SIG_IGN)
+    raise Terminated(number)
+
+
+def _open_streams() -> None:
+    """Where the caller closed stdin, stdout or stderr, /dev/null takes its place.
+
+    Otherwise a socket or a memory of the run would get its number, and QEMU, which has these three at /dev/null, would
+    not get that.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is this one.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _drop_stdout() -> None:
+    """What reads stdout went away, or is full; Python must not meet it again when it exits."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, hint: str, artefacts: Path | None, status: int) -> int:
     """One line: what is wrong, what to do, and where the run's files are if it left any."""
-    parts = [message, hint, f"see {artefacts}" if artefacts is not None and any(artefacts.iterdir()) else ""]
+    left = False
+    if artefacts is not None:
+        with contextlib.suppress(OSError):
+            left = any(artefacts.iterdir())
+    parts = [message, hint, f"see {artefacts}" if left else ""]
     line = " ".join(": ".join(part for part in parts if part).split())
-    print(f"{PROGRAM}: error: {line}", file=sys.stderr)
+    # A stderr that takes nothing must not change the status.
+    with contextlib.suppress(OSError):
+        print(f"{PROGRAM}: error: {line}", file=sys.stderr, flush=True)
     return status
 
 

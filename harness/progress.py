@@ -44,15 +44,21 @@ class ProgressLine:
         counted = "" if exits is None else f", {exits} exits"
         text = f"{phase.name}: {accesses} APIC accesses{counted}, {now - self._started:.1f} s"
         if self._tty:
-            self._stream.write("\r" + text.ljust(len(self._shown)))
+            self._write("\r" + text.ljust(len(self._shown)))
             self._shown = text
         else:
-            self._stream.write(text + "\n")
-        self._stream.flush()
+            self._write(text + "\n")
 
     def clear(self) -> None:
         """Removes the line from the terminal, so that the verdict starts on a clean one."""
         if self._shown:
-            self._stream.write("\r" + " " * len(self._shown) + "\r")
-            self._stream.flush()
+            self._write("\r" + " " * len(self._shown) + "\r")
             self._shown = ""
+
+    def _write(self, text: str) -> None:
+        """A terminal that was closed, or a pipe that nobody reads, must not end the run."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._quiet = True

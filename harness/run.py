@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, HarnessError
 from harness.platforms import find_platform
-from harness.platforms.base import Progress, RunSpec
+from harness.platforms.base import Platform, Progress, RunSpec
 from harness.vm import rundir
+from harness.vm.errors import CannotWriteError
 from harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -69,26 +70,33 @@ def run(
     """
     platform = find_platform(platform_name)
     directory = RunDirectory.create(out, platform_name)
+    try:
+        return _run(spec, platform, directory, progress or _silent)
+    finally:
+        directory.release()
+
+
+def _run(spec: RunSpec, platform: Platform, directory: RunDirectory, progress: Progress) -> RunResult:
     started = time.monotonic()
-    outcome = platform.run(spec, directory, progress or _silent)
+    outcome = platform.run(spec, directory, progress)
     seconds = time.monotonic() - started
     # Imported here: before QEMU boots there is no time for it. The command has it loaded by now.
     from harness.apic.contract import evaluate
 
     verdict = evaluate(outcome.timeline)
-    _write_timeline(directory, rundir.TIMELINE, outcome.timeline)
+    try:
+        directory.write_lines(rundir.TIMELINE, outcome.timeline.lines())
+    except CannotWriteError:
+        # The disk is full. The ROM can be built again, what was seen cannot be seen again.
+        directory.file(rundir.ROM).unlink(missing_ok=True)
+        directory.write_lines(rundir.TIMELINE, outcome.timeline.lines())
     if outcome.second is not None:
-        _write_timeline(directory, rundir.SECOND_TIMELINE, outcome.second)
+        directory.write_lines(rundir.SECOND_TIMELINE, outcome.second.lines())
     directory.write_json(rundir.VERDICT, verdict.to_json())
-    directory.write_environment(platform=platform_name, qemu=outcome.qemu, seconds=round(seconds, 3))
+    directory.write_environment(platform=platform.name, qemu=outcome.qemu, seconds=round(seconds, 3))
     if outcome.interrupt is not None:
         raise outcome.interrupt
     return RunResult(verdict, outcome.timeline, directory.path, outcome.error, seconds, outcome.qemu, outcome.second)
-
-
-def _write_timeline(directory: RunDirectory, name: str, timeline: Timeline) -> None:
-    with directory.file(name).open("w", encoding="utf-8") as file:
-        file.writelines(timeline.lines())
 
 
 def _silent(_phase: Phase, _accesses: int, _exits: int | None) -> None:

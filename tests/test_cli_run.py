@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,21 +18,13 @@ import pytest
 
 from harness.apic.access import Phase
 from harness.apic.timeline import Timeline
-from harness.errors import EXIT_ENVIRONMENT, EXIT_INCONCLUSIVE, EXIT_VIOLATED
+from harness.errors import EXIT_ENVIRONMENT, EXIT_INCONCLUSIVE, EXIT_USAGE, EXIT_VIOLATED
 from harness.firmware.image import FirmwareImage
+from tests.platforms.sec import SEVEN, told
+from tests.vm.processes import is_running
 
 PLATFORMS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("emulated", "tcg")]
 DEADLINE_S = 60.0
-#: The seven accesses of OVMF's SEC (edk2 OvmfPkg/Sec/SecMain.c), and whether each is a write.
-SEC_ACCESSES = [
-    ("SVR", "read", 0xFF),
-    ("SVR", "write", 0x1FF),
-    ("LVT timer", "read", 0x10000),
-    ("LVT timer", "write", 0x20005),
-    ("initial count", "write", 0xFFFFFFFF),
-    ("LVT timer", "read", 0x20005),
-    ("LVT timer", "write", 0x30005),
-]
 #: JMP to itself, short (AMD APM volume 3, JMP near: EB cb).
 HANG = b"\xeb\xfe"
 
@@ -86,12 +79,14 @@ def qemu_of(process: subprocess.Popen[str]) -> int | None:
     return None
 
 
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in ("Z", "X")
+def running_with(argument: str) -> list[str]:
+    """Process ids of processes that have an argument with this text in it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and argument.encode() in (entry / "cmdline").read_bytes():
+                found.append(entry.name)
+    return found
 
 
 def wait_until_past_sec(process: subprocess.Popen[str], out: Path) -> int:
@@ -130,26 +125,44 @@ def test_default_run_gives_the_verdict_for_sec(start: Command, platform: str, tm
     timeline = Timeline.from_jsonl((tmp_path / "out" / "timeline.jsonl").read_text(encoding="utf-8"))
     assert timeline.complete
     seen = [access for access in timeline.accesses if not access.is_base and access.phase is Phase.SEC]
-    assert [(access.operation.value, access.value) for access in seen] == [access[1:] for access in SEC_ACCESSES]
+    assert told(seen) == SEVEN
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-def test_firmware_that_hangs_in_sec(start: Command, platform: str, snp_firmware: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def hanging(snp_firmware: Path, tmp_path: Path) -> Path:
+    """A firmware that hangs at the start of SEC, in SecMain's entry."""
     image = FirmwareImage.open(snp_firmware)
     (sec,) = (module for module in image.modules if module.name == "SecMain")
     assert sec.base is not None
     data = bytearray(snp_firmware.read_bytes())
     entry = sec.base + sec.entry_rva - image.base
     data[entry : entry + len(HANG)] = HANG
-    hanging = tmp_path / "hanging.fd"
-    hanging.write_bytes(data)
+    path = tmp_path / "hanging.fd"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_firmware_that_hangs_in_sec(start: Command, platform: str, hanging: Path, tmp_path: Path) -> None:
     process = start(platform, hanging, "--timeout", "5")
     stdout, stderr = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == EXIT_INCONCLUSIVE, stderr
     assert "not reached in 5 s" in stdout
-    assert "Traceback" not in stderr
+    assert stderr == ""
     timeline = partial_timeline(tmp_path / "out")
     assert register_accesses(timeline, Phase.SEC) == 0
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_qemu_that_hangs_ends_with_the_timeout(start: Command, platform: str, tmp_path: Path) -> None:
+    process = start(platform, None, "--until", "shell", "--timeout", "5")
+    qemu = wait_until_past_sec(process, tmp_path / "out")
+    os.kill(qemu, signal.SIGSTOP)
+    stdout, stderr = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == EXIT_VIOLATED, stderr
+    assert "prompt was not reached in 5 s" in stdout
+    assert not is_running(qemu)
+    assert register_accesses(partial_timeline(tmp_path / "out"), Phase.SEC) == len(SEVEN)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -163,11 +176,14 @@ def test_qemu_that_is_killed_in_the_middle(start: Command, platform: str, tmp_pa
     assert "SIGKILL" in line
     assert str(tmp_path / "out") in line
     assert "Traceback" not in stderr
-    assert register_accesses(partial_timeline(tmp_path / "out"), Phase.SEC) == len(SEC_ACCESSES)
+    assert register_accesses(partial_timeline(tmp_path / "out"), Phase.SEC) == len(SEVEN)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"), (signal.SIGHUP, "terminated")],
+)
 def test_a_run_that_the_user_ends(
     start: Command, platform: str, number: signal.Signals, said: str, tmp_path: Path
 ) -> None:
@@ -179,16 +195,124 @@ def test_a_run_that_the_user_ends(
     assert stderr.splitlines()[-1] == f"snp-harness: error: {said}: see {tmp_path / 'out'}"
     assert "Traceback" not in stderr
     assert not is_running(qemu)
-    assert register_accesses(partial_timeline(tmp_path / "out"), Phase.SEC) == len(SEC_ACCESSES)
+    assert register_accesses(partial_timeline(tmp_path / "out"), Phase.SEC) == len(SEVEN)
+
+
+@pytest.mark.tcg
+def test_a_signal_that_was_ignored_stays_ignored(start: Command, snp_firmware: Path, tmp_path: Path) -> None:
+    run = command(tmp_path / "nohup", snp_firmware, "tcg", "--until", "dxe")
+    process = subprocess.Popen(["nohup", *run], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    try:
+        wait_until_past_sec(process, tmp_path / "nohup")
+        process.send_signal(signal.SIGHUP)
+        stdout, _ = process.communicate(timeout=DEADLINE_S)
+    finally:
+        finish(process)
+    assert process.returncode == EXIT_VIOLATED
+    assert stdout.startswith("violated")
+
+
+def at_start(process: subprocess.Popen[str], _out: Path) -> bool:
+    return qemu_of(process) is not None
+
+
+def in_sec(process: subprocess.Popen[str], out: Path) -> bool:
+    """The witness has written something: the guest runs, and its firmware hangs in SEC."""
+    return any((out / name).exists() and (out / name).stat().st_size for name in ("host.log", "trace.log"))
+
+
+def at_shell(process: subprocess.Popen[str], out: Path) -> bool:
+    serial = out / "serial.log"
+    return serial.exists() and b"startup.nsh" in serial.read_bytes()
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_sigkill_leaves_no_qemu(start: Command, platform: str, tmp_path: Path) -> None:
-    process = start(platform)
-    qemu = wait_until_past_sec(process, tmp_path / "out")
+@pytest.mark.parametrize("moment", [at_start, in_sec, pytest.param(at_shell, marks=pytest.mark.slow)])
+def test_sigkill_leaves_no_qemu(
+    start: Command, platform: str, moment: Callable[..., bool], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    firmware = request.getfixturevalue("hanging") if moment is in_sec else None
+    process = start(platform, firmware)
+    wait_for(f"the moment {moment.__name__}", lambda: moment(process, tmp_path / "out"))
+    qemu = qemu_of(process)
+    assert qemu is not None
     process.kill()
     process.wait(DEADLINE_S)
     wait_for("the end of QEMU", lambda: not is_running(qemu))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_sigkill_at_any_moment_leaves_no_process(start: Command, platform: str, tmp_path: Path) -> None:
+    seen = 0
+    for milliseconds in range(0, 600, 15):
+        process = start(platform)
+        time.sleep(milliseconds / 1000)
+        seen += qemu_of(process) is not None
+        process.kill()
+        process.wait(DEADLINE_S)
+        # QEMU is started with a path of the run directory, and the command too.
+        wait_for("the end of all", lambda: not running_with(str(tmp_path / "out")))
+    assert seen > 5
+
+
+@pytest.mark.emulated
+def test_a_disk_that_is_full_keeps_the_partial_timeline(snp_firmware: Path, tmp_path: Path) -> None:
+    """A limit of the file size stands for the disk: the raw log at level 2 reaches 8 MiB in a second or two."""
+    config = tmp_path / "config.toml"
+    config.write_text("[log]\nlevel = 2\n")
+    out = tmp_path / "out"
+    run = command(out, snp_firmware, "emulated", "--until", "shell", "--svsm-config", str(config))
+    limit = (resource.RLIMIT_FSIZE, (8 << 20, 8 << 20))
+    done = subprocess.run(
+        run, capture_output=True, text=True, timeout=DEADLINE_S, preexec_fn=lambda: resource.setrlimit(*limit)
+    )
+    assert done.returncode == EXIT_ENVIRONMENT
+    (line,) = (line for line in done.stderr.splitlines() if "error:" in line)
+    assert f"cannot write {out / 'host.log'}: File too large: make room, or name another directory" in line
+    timeline = partial_timeline(out)
+    assert register_accesses(timeline, Phase.SEC) == len(SEVEN)
+    assert timeline.gaps[0].startswith(f"cannot write {out / 'host.log'}")
+    assert (out / "host.log").stat().st_size == 8 << 20
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("size", [1, 4500, 5500])
+def test_a_disk_that_is_full(snp_firmware: Path, tmp_path: Path, size: int) -> None:
+    """A real one of so many KiB: the ROM takes 4 MiB, the logs the rest; the timeline then takes the ROM's place."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this user may not mount a small tmpfs")
+    try:
+        done = subprocess.run(
+            command(disk / "out", snp_firmware, "emulated", "--until", "shell"),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+        assert done.returncode == EXIT_ENVIRONMENT
+        (line,) = (line for line in done.stderr.splitlines() if "error:" in line)
+        assert "No space left on device: make room, or name another directory with --out" in line
+        assert "internal error" not in done.stderr
+        if size > 5000:
+            assert register_accesses(partial_timeline(disk / "out"), Phase.SEC) == len(SEVEN)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.tcg
+def test_two_commands_cannot_have_the_same_directory(start: Command, tmp_path: Path) -> None:
+    first = start("tcg")
+    wait_until_past_sec(first, tmp_path / "out")
+    second = start("tcg")
+    _, stderr = second.communicate(timeout=DEADLINE_S)
+    assert second.returncode == EXIT_USAGE
+    assert f"another run is writing to {tmp_path / 'out'}: name another directory with --out" in stderr
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=DEADLINE_S)
+    assert register_accesses(partial_timeline(tmp_path / "out"), Phase.SEC) == len(SEVEN)
 
 
 @pytest.mark.tcg

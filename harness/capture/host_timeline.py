@@ -60,6 +60,8 @@ _END_TEXT = {
     RecordEnd.NO_VMSA: "nothing is left to run: no VMSA for the VMPL",
     RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:X}",
     RecordEnd.VMPL: "the guest's VMPL may not access GPA {gpa}, RMP entry {extra:X}",
+    RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not a shared page",
+    RecordEnd.INIT: "the guest had INIT sent to the processor that the host runs on",
 }
 #: Ends that are the host's own failure; the others are the guest's doing.
 _HOST_FAILURES = frozenset({RecordEnd.VMRUN, RecordEnd.HOST_FAULT, RecordEnd.ASSERT, RecordEnd.CONFIG})

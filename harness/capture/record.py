@@ -135,6 +135,8 @@ class RecordEnd(enum.IntEnum):
     NO_VMSA = 11
     NAE = 12
     VMPL = 13
+    GHCB = 14
+    INIT = 15
 
 
 class RecordViolation(enum.IntEnum):

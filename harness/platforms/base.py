@@ -33,6 +33,8 @@ DEFAULT_MEMORY_MIB = 512
 #: OVMF's own minimum with its default memory map, and what one run may take of the machine.
 MEMORY_MIB = (128, 1 << 18)
 MAX_VCPUS = 255
+#: A QEMU that puts itself into the background would outlive the harness.
+_REFUSED_ARGUMENTS = frozenset({"-daemonize", "--daemonize"})
 
 #: Told what is known while a run goes on, about 4 times a second: phase, accesses, #VMEXITs (None if not counted).
 Progress = Callable[[Phase, int, int | None], None]
@@ -72,6 +74,8 @@ class RunSpec:
             raise UsageError(f"a timeout of {self.timeout_s} s is none", "give a positive number of seconds")
         if not isinstance(self.until, Phase) and self.until not in UNTIL_NAMES:
             raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {', '.join(UNTIL_NAMES)}")
+        for argument in _REFUSED_ARGUMENTS.intersection(self.extra_args):
+            raise UsageError(f"QEMU cannot be run with {argument}", "it would outlive the run: leave it out")
 
     @property
     def goal(self) -> Until:

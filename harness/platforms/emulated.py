@@ -60,7 +60,7 @@ class EmulatedPlatform:
         check_fits(spec, firmware)
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
         image = directory.file(rundir.ROM)
-        image.write_bytes(build_rom(spec, firmware, memory))
+        directory.write_bytes(rundir.ROM, build_rom(spec, firmware, memory))
         with contextlib.ExitStack() as stack:
             ring = memory_file("snp-host-log", memory.ring_file_size)
             stack.callback(os.close, ring)

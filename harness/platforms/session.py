@@ -11,8 +11,8 @@ from harness.apic.access import Phase
 from harness.capture.collect import Collector
 from harness.errors import HarnessError
 from harness.platforms.base import Progress, RunSpec
-from harness.vm.console import Console
-from harness.vm.errors import QemuLaunchError
+from harness.vm.console import LINE, Console
+from harness.vm.errors import QemuLaunchError, printable
 from harness.vm.machine import Machine
 
 #: Seconds between two calls of the progress function.
@@ -127,10 +127,10 @@ class Session:
         )
 
     def _seen_bds(self, line: str) -> None:
-        self._collector.enter(Phase.BDS, None, f"console: {line.strip()}")
+        self._collector.enter(Phase.BDS, None, f"console: {printable(line.strip(), LINE)}")
 
     def _seen_prompt(self, line: str) -> None:
-        self._collector.enter(Phase.BDS, None, f"console: {line.strip()}")
+        self._seen_bds(line)
         self._prompt = True
 
 

@@ -35,7 +35,7 @@ class TcgPlatform:
         binary = QemuBinary.locate(spec.qemu)
         firmware = FirmwareImage.open(spec.firmware)
         image = rundir.ROM
-        directory.file(image).write_bytes(firmware.flat())
+        directory.write_bytes(image, firmware.flat())
         collector = Collector()
         with contextlib.ExitStack() as stack:
             witness = TraceWitness(spec.vcpus, collector, directory)

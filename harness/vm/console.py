@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 import socket
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.vm.errors import ConsoleError, ConsoleTimeoutError, GuestCrashError
+from harness.vm.errors import CannotWriteError, ConsoleError, ConsoleTimeoutError, GuestCrashError, printable
 from harness.vm.loop import EventLoop
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ WINDOW = 4096
 #: Characters kept for `expect`.
 _PENDING = 1 << 20
 _RECEIVE = 1 << 16
-_LINE = 200
+#: Characters of a line of the guest's that go into a message of ours.
+LINE = 200
 
 #: What firmware prints when it is lost: an unhandled exception, a failed assertion; and Linux.
 #: edk2 UefiCpuPkg CpuExceptionHandlerLib (DumpCpuContext), MdePkg DebugLib (DebugAssert).
@@ -43,21 +45,35 @@ class BoundedLog:
     """A file that takes so many bytes and no more; what comes then is counted, and `note` is written once."""
 
     def __init__(self, path: Path, limit: int = LOG_LIMIT, note: bytes = LOG_NOTE) -> None:
-        self._file = path.open("wb", buffering=0)
+        self._path = path
+        try:
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise CannotWriteError(path, error) from None
         self._left = limit
         self._note = note
         self.dropped = 0
 
     def write(self, data: bytes) -> None:
-        """Append."""
+        """Append. Raises CannotWriteError once; what comes after that is only counted."""
         kept = data[: self._left]
         if kept:
-            self._file.write(kept)
+            self._append(kept)
             self._left -= len(kept)
         if len(kept) < len(data):
             if not self.dropped:
-                self._file.write(self._note)
+                self._append(self._note)
             self.dropped += len(data) - len(kept)
+
+    def _append(self, data: bytes) -> None:
+        try:
+            # Unbuffered: a disk that fills up takes a part, and refuses the rest.
+            while data:
+                data = data[self._file.write(data) or 0 :]
+        except OSError as error:
+            self._left = 0
+            self.dropped += len(data)
+            raise CannotWriteError(self._path, error) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -67,8 +83,8 @@ class BoundedLog:
 class Console:
     """One serial port of the guest.
 
-    name: "serial", "svsm". crash: what a bad pattern matched, None as long as none has. All methods belong to the
-    thread that turns the loop.
+    name: "serial", "svsm". crash: what a bad pattern matched, as `printable` text, None as long as none has. All
+    methods belong to the thread that turns the loop.
     """
 
     def __init__(
@@ -100,8 +116,7 @@ class Console:
     def last_line(self) -> str:
         """The last line that is not empty, without escape sequences."""
         lines = [line.strip() for line in _ESCAPE.sub("", self._tail).splitlines()]
-        line = next((line for line in reversed(lines) if line), "")
-        return "".join(character if character.isprintable() else "?" for character in line[-_LINE:])
+        return printable(next((line for line in reversed(lines) if line), "")[-LINE:], LINE)
 
     def expect(self, patterns: str | Sequence[str], timeout_s: float) -> Expectation:
         """Wait until one of the regular expressions is printed, after what earlier calls took.
@@ -143,8 +158,9 @@ class Console:
 
     def close(self) -> None:
         """Take what is left, and close socket and log."""
-        while not self.closed and self._take():
-            pass
+        with contextlib.suppress(CannotWriteError):
+            while not self.closed and self._take():
+                pass
         self._end()
         self._socket.close()
         self._log.close()
@@ -183,7 +199,7 @@ class Console:
 
     def _crashed(self, text: str) -> None:
         if self.crash is None:
-            self.crash = text.strip()
+            self.crash = printable(text.strip(), LINE)
 
     def _end(self) -> None:
         if not self.closed:

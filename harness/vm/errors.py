@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 from harness.errors import EXIT_INCONCLUSIVE, BrokenEnvironmentError, HarnessError
 
@@ -82,12 +83,23 @@ class GuestCrashError(ConsoleError):
     """The console shows that the guest has crashed: one of the bad patterns came."""
 
 
+class CannotWriteError(BrokenEnvironmentError):
+    """A file of the run directory cannot be written: the disk is full, or the directory is not the user's."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"cannot write {path}: {error.strerror}", "make room, or name another directory with --out")
+
+
+def printable(text: str, limit: int) -> str:
+    """Text of a guest or a program for a line of ours: at most `limit` characters, control characters as "?"."""
+    return "".join(character if character.isprintable() else "?" for character in text[:limit])
+
+
 def _telling_line(stderr: str) -> str:
     """The line that says why: QEMU's last message that is no warning, else the last line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     messages = [line for line in lines if line.startswith("qemu-system") and " warning: " not in line]
-    line = (messages or lines or [""])[-1]
-    return "".join(character if character.isprintable() else "?" for character in line[:400])
+    return printable((messages or lines or [""])[-1], 400)
 
 
 def describe_status(status: int) -> str:

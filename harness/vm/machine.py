@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
+from harness.errors import BrokenEnvironmentError
 from harness.vm import rundir
 from harness.vm.console import BAD_PATTERNS, BoundedLog, Console
 from harness.vm.errors import QemuDiedError, QemuError, QemuLaunchError, QemuMissingError, QemuTimeoutError
@@ -151,25 +151,29 @@ class Machine:
             self.raise_if_ended(launching=launching)
 
     def stop(self) -> None:
-        """End QEMU: by QMP if there is a session, else SIGTERM; at last SIGKILL. Raises QemuTimeoutError."""
+        """End QEMU: by QMP if a session answers, else SIGTERM; at last SIGKILL. Raises QemuTimeoutError."""
         if self._process is None:
             return
         self._stopping = True
         if self.exit_status is None:
-            if self._qmp is not None:
-                with contextlib.suppress(QemuError):
-                    self._qmp.execute("quit", STOP_TIMEOUT_S)
-            else:
+            if not self._quit():
                 self._process.terminate()
             if self._wait(STOP_TIMEOUT_S) is None:
-                self._process.terminate()
-                if self._wait(STOP_TIMEOUT_S) is None:
-                    self._process.send_signal(signal.SIGKILL)
+                self._process.kill()
         if self._wait(STOP_TIMEOUT_S) is None:
             raise QemuTimeoutError(
                 f"QEMU (process {self._process.pid}) did not end {STOP_TIMEOUT_S:g} s after SIGKILL",
                 "the kernel holds it",
             )
+
+    def _quit(self) -> bool:
+        """QEMU has taken QMP's quit."""
+        if self._qmp is None:
+            return False
+        with contextlib.suppress(QemuError):
+            self._qmp.execute("quit", STOP_TIMEOUT_S)
+            return True
+        return False
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:
@@ -229,7 +233,8 @@ class Machine:
         )
 
     def _stand_in(self, argument: str) -> str:
-        for found, replacement in self._stand_ins.items():
+        # The longest first: /proc/self/fd/12 starts with /proc/self/fd/1.
+        for found, replacement in sorted(self._stand_ins.items(), key=lambda item: -len(item[0])):
             argument = argument.replace(found, replacement)
         return argument
 
@@ -253,13 +258,18 @@ class Machine:
 
 
 def memory_file(name: str, size: int) -> int:
-    """A descriptor of `size` bytes of shared memory, which QEMU maps as /proc/self/fd/N. The caller closes it."""
+    """A descriptor of `size` bytes of shared memory, which QEMU maps as /proc/self/fd/N. The caller closes it.
+
+    Raises BrokenEnvironmentError.
+    """
     fd = os.memfd_create(name, os.MFD_CLOEXEC)
     try:
         os.ftruncate(fd, size)
-    except BaseException:
+    except OSError as error:
         os.close(fd)
-        raise
+        raise BrokenEnvironmentError(
+            f"{size >> 10} KiB of shared memory cannot be had: {error.strerror}", "see ulimit -f and ulimit -v"
+        ) from None
     return fd
 
 

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import platform
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness import __version__
 from harness.errors import UsageError
+from harness.vm.errors import CannotWriteError
 
 DEFAULT_PARENT = Path("runs")
 LATEST = "latest"
@@ -47,11 +50,38 @@ FILES = (
 )
 
 
+class _Lock:
+    """Keeps other runs out of a directory for as long as it is held, at most for its own life."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise UsageError(f"another run is writing to {path}", "name another directory with --out") from None
+        except OSError:
+            # A file system without locks.
+            return
+
+    def release(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    __del__ = release
+
+
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """A directory of one run, readable by its owner only. path: absolute."""
+    """A directory of one run. path: absolute.
+
+    One that is made is its owner's only; one that the user made keeps its mode. While the object lives, or until
+    `release`, no other run can have it. Whatever writes raises CannotWriteError.
+    """
 
     path: Path
+    _lock: _Lock = field(repr=False, compare=False)
 
     @classmethod
     def create(cls, out: Path | None, platform_name: str, parent: Path = DEFAULT_PARENT) -> RunDirectory:
@@ -60,11 +90,16 @@ class RunDirectory:
         `out` may exist if it is empty or holds an earlier run, which is replaced. Raises UsageError.
         """
         try:
-            return cls(_take(out) if out is not None else _make(parent, platform_name))
+            path, lock = _take(out) if out is not None else _make(parent, platform_name)
         except OSError as error:
             raise UsageError(
                 f"cannot make the run directory {error.filename}: {error.strerror}", "name another with --out"
             ) from None
+        return cls(path, lock)
+
+    def release(self) -> None:
+        """Nothing more will be written: another run may take the directory."""
+        self._lock.release()
 
     def file(self, name: str) -> Path:
         """The path of one of its files."""
@@ -72,7 +107,17 @@ class RunDirectory:
 
     def open_binary(self, name: str) -> BinaryIO:
         """Open a file for writing."""
-        return self.file(name).open("wb")
+        try:
+            return self.file(name).open("wb")
+        except OSError as error:
+            raise CannotWriteError(self.file(name), error) from None
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a file."""
+        try:
+            self.file(name).write_bytes(data)
+        except OSError as error:
+            raise CannotWriteError(self.file(name), error) from None
 
     def write_json(self, name: str, data: object) -> None:
         """Write a JSON file, whole or not at all."""
@@ -80,9 +125,20 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all."""
+        self.write_lines(name, [text])
+
+    def write_lines(self, name: str, lines: Iterable[str]) -> None:
+        """As `write_text`, without having the whole text in memory."""
         temporary = self.file(f".{name}.new")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.file(name))
+        try:
+            # Paths are bytes: what is not UTF-8 in one goes out as it came in.
+            with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
+                file.writelines(lines)
+            temporary.replace(self.file(name))
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise CannotWriteError(self.file(name), error) from None
 
     def write_environment(self, **facts: Any) -> None:
         """Record what the run depended on: versions of harness, Python and kernel, and what the caller adds."""
@@ -96,7 +152,7 @@ class RunDirectory:
         self.write_json(ENVIRONMENT, environment | facts)
 
 
-def _take(path: Path) -> Path:
+def _take(path: Path) -> tuple[Path, _Lock]:
     """Use the directory that the user named."""
     path = path.absolute()
     try:
@@ -104,18 +160,19 @@ def _take(path: Path) -> Path:
     except FileExistsError:
         if not path.is_dir():
             raise UsageError(f"{path} is not a directory", "name another with --out") from None
-        present = {entry.name for entry in path.iterdir()}
-        foreign = sorted(present - set(FILES) - {f".{name}.new" for name in FILES})
-        if foreign:
-            raise UsageError(
-                f"{path} holds other files ({foreign[0]})", "name a new or empty directory with --out"
-            ) from None
-        for name in present:
-            (path / name).unlink()
-    return path
+    lock = _Lock(path)
+    present = {entry.name for entry in path.iterdir()}
+    foreign = sorted(present - set(FILES) - {f".{name}.new" for name in FILES})
+    if foreign:
+        raise UsageError(f"{path} holds other files ({foreign[0]!a})", "name a new or empty directory with --out")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"{path} cannot be written to", "name another directory with --out")
+    for name in present:
+        (path / name).unlink()
+    return path, lock
 
 
-def _make(parent: Path, platform_name: str) -> Path:
+def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock]:
     """A directory of its own, also when several runs start in the same second."""
     parent = parent.absolute()
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -128,8 +185,9 @@ def _make(parent: Path, platform_name: str) -> Path:
         except FileExistsError:
             number += 1
             continue
+        lock = _Lock(path)
         _point_latest(parent, path)
-        return path
+        return path, lock
 
 
 def _point_latest(parent: Path, path: Path) -> None:

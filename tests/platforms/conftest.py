@@ -1,8 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real firmware, and what a boot is checked against."""
+"""Real firmware, and the versions of QEMU that it is booted on."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from harness.firmware.qemu_bundle import cached_qemu
 from tests.firmware.conftest import amdsev_path, bookworm_path, trixie_path
 
 __all__ = ["amdsev_path", "bookworm_path", "trixie_path"]
+
+
+@pytest.fixture(params=["installed", pytest.param("sid", marks=pytest.mark.slow)])
+def qemu(request: pytest.FixtureRequest) -> Path | None:
+    """The QEMU of the machine (Debian 12: 7.2), and sid's (11.1); as RunSpec.qemu takes it."""
+    if request.param == "installed":
+        return None
+    bundle = cached_qemu(request.param)
+    if bundle is None:
+        missing = f"no QEMU of {request.param} in the cache: snp-harness fetch qemu {request.param}"
+        if request.config.getoption("snp_require"):
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+    return bundle.directory

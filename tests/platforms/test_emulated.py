@@ -1,72 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real boots as an SEV-SNP guest on the emulated host."""
+"""Runs on the emulated host: how they end that go wrong, and that they repeat."""
 
 from __future__ import annotations
 
-import os
 import signal
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Access, Phase
-from harness.apic.access import Path as AccessPath
-from harness.apic.timeline import Timeline
+from harness.apic.access import Phase
 from harness.apic.verdict import Status
-from harness.capture.agree import disagreement
-from harness.errors import EXIT_ENVIRONMENT, EXIT_USAGE, EXIT_VIOLATED, UsageError
-from harness.run import RunResult, RunSpec, run
-from harness.svsm.config import load_config
+from harness.errors import EXIT_ENVIRONMENT, UsageError
+from harness.run import RunSpec, run
 from harness.vm import rundir
 from harness.vm.errors import QemuDiedError, QemuLaunchError, QemuTooOldError
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.platforms.boots import boot, check_seven, signal_qemu
 from tests.vm.processes import children
 from tests.vm.test_qemu import script
 
 pytestmark = pytest.mark.emulated
-
-
-def boot(firmware: Path, out: Path, config: str = "alternate-injection", **more: object) -> RunResult:
-    spec = RunSpec(firmware, svsm=load_config(config), **more)  # type: ignore[arg-type]
-    return run(spec, "emulated", out)
-
-
-def check_seven(timeline: Timeline, vmpl: int) -> list[Access]:
-    accesses = sec_accesses(timeline)
-    assert told(accesses) == SEVEN
-    assert {(a.path, a.vcpu, a.vmpl, a.size, a.module) for a in accesses} == {(AccessPath.MMIO, 0, vmpl, 4, "SecMain")}
-    return accesses
-
-
-@pytest.mark.parametrize("firmware", ["trixie_path", "amdsev_path"])
-def test_alternate_injection_is_violated(firmware: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    result = boot(request.getfixturevalue(firmware), tmp_path / "out")
-    check_seven(result.timeline, 2)
-    assert result.timeline.complete
-    assert result.timeline.svsm
-    assert result.timeline.alternate_injection
-    assert result.exit_status == EXIT_VIOLATED
-    assert result.verdict.result("x2apic-before-sec").status is Status.VIOLATED
-    assert (result.directory / rundir.HOST_LOG).stat().st_size % 64 == 0
-
-
-def test_an_old_firmware_without_an_svsm(bookworm_path: Path, tmp_path: Path) -> None:
-    result = boot(bookworm_path, tmp_path / "out", "no-svsm")
-    check_seven(result.timeline, 0)
-    assert not result.timeline.alternate_injection
-
-
-def test_an_old_firmware_with_an_svsm_is_refused_before_qemu_starts(bookworm_path: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no SVSM CAA section.*use --svsm-config no-svsm, or a newer OVMF") as caught:
-        boot(bookworm_path, tmp_path / "out")
-    assert caught.value.exit_status == EXIT_USAGE
-    assert not (tmp_path / "out" / rundir.COMMAND_LINE).exists()
-
-
-def test_a_plain_guest_on_the_same_apic(trixie_path: Path, tmp_path: Path) -> None:
-    result = boot(trixie_path, tmp_path / "out", "plain")
-    check_seven(result.timeline, 0)
 
 
 def test_more_vcpus_than_the_host_has(trixie_path: Path, tmp_path: Path) -> None:
@@ -75,15 +29,8 @@ def test_more_vcpus_than_the_host_has(trixie_path: Path, tmp_path: Path) -> None
 
 
 def test_qemu_killed_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_path: Path) -> None:
-    before = set(children())
     exits: list[int | None] = []
-
-    def kill(phase: Phase, _accesses: int, count: int | None) -> None:
-        exits.append(count)
-        if phase >= Phase.PEI:
-            [qemu] = set(children()) - before
-            os.kill(qemu, signal.SIGKILL)
-
+    kill = signal_qemu(signal.SIGKILL, Phase.PEI, exits)
     result = run(RunSpec(trixie_path, until="shell"), "emulated", tmp_path / "out", kill)
     assert isinstance(result.error, QemuDiedError)
     assert result.exit_status >= EXIT_ENVIRONMENT
@@ -93,32 +40,21 @@ def test_qemu_killed_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_pa
     assert [count or 0 for count in exits] == sorted(count or 0 for count in exits)
 
 
-def test_to_the_shell(trixie_path: Path, tmp_path: Path) -> None:
-    result = boot(trixie_path, tmp_path / "out", until="shell")
-    assert [mark.phase for mark in result.timeline.phases] == [
-        Phase.RESET,
-        Phase.SEC,
-        Phase.PEI,
-        Phase.DXE,
-        Phase.BDS,
-    ]
-    assert result.timeline.complete
-    assert result.timeline.lost == 0
-    assert {access.module for access in result.timeline.accesses} >= {"SecMain", "CpuMpPei", "LocalApicTimerDxe"}
-    assert None not in {access.module for access in result.timeline.accesses}
-    assert b"Shell> " in (result.directory / rundir.SERIAL).read_bytes()
-
-
-def test_two_witnesses_agree_access_by_access(trixie_path: Path, tmp_path: Path) -> None:
-    result = boot(trixie_path, tmp_path / "out", "two-witnesses", until="dxe")
-    assert result.second is not None
+def test_a_qemu_that_hangs_is_given_up_and_killed(
+    trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.vm.machine.STOP_TIMEOUT_S", 0.3)
+    before = set(children())
+    stop = signal_qemu(signal.SIGSTOP, Phase.PEI)
+    started = time.monotonic()
+    result = run(RunSpec(trixie_path, until="shell", timeout_s=4), "emulated", tmp_path / "out", stop)
+    assert time.monotonic() - started < 10
+    assert set(children()) == before
     check_seven(result.timeline, 2)
-    assert told(sec_accesses(result.second)) == SEVEN
-    assert disagreement(result.timeline, result.second) is None
-    assert sum(not access.is_base for access in result.second.accesses) > 30
-    assert result.timeline.complete
-    stored = Timeline.from_jsonl((result.directory / rundir.SECOND_TIMELINE).read_text())
-    assert stored == result.second
+    [gap] = result.timeline.gaps
+    assert gap.startswith("the firmware's prompt was not reached in 4 s: the guest is in PEI")
+    assert result.error is None
+    assert result.verdict.result("no-refused-access").status is Status.INCONCLUSIVE
 
 
 def test_an_argument_that_qemu_refuses(trixie_path: Path, tmp_path: Path) -> None:
@@ -130,6 +66,11 @@ def test_a_qemu_that_is_too_old(trixie_path: Path, tmp_path: Path) -> None:
     old = script(tmp_path / "qemu", "QEMU emulator version 6.2.0")
     with pytest.raises(QemuTooOldError, match=r"7\.2 or newer is needed"):
         boot(trixie_path, tmp_path / "out", qemu=old)
+
+
+def test_a_qemu_that_would_outlive_the_run_is_refused(trixie_path: Path) -> None:
+    with pytest.raises(UsageError, match="-daemonize: it would outlive the run"):
+        RunSpec(trixie_path, extra_args=("-daemonize",))
 
 
 def _sec(firmware: Path, out: Path) -> list[dict[str, object]]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from harness.errors import EXIT_ENVIRONMENT, EXIT_VIOLATED
 from harness.run import RunSpec, run
 from harness.vm import rundir
 from harness.vm.errors import QemuDiedError, QemuLaunchError
+from tests.platforms.boots import signal_qemu
 from tests.platforms.sec import SEVEN, sec_accesses, told
 from tests.vm.processes import children, wait_for_end
 
@@ -82,12 +82,7 @@ def test_a_firmware_that_hangs_in_sec(trixie_path: Path, tmp_path: Path) -> None
 
 def test_qemu_killed_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_path: Path) -> None:
     before = set(children())
-
-    def kill(phase: Phase, _accesses: int, _exits: int | None) -> None:
-        if phase >= Phase.PEI:
-            [qemu] = set(children()) - before
-            os.kill(qemu, signal.SIGKILL)
-
+    kill = signal_qemu(signal.SIGKILL, Phase.PEI)
     result = run(RunSpec(trixie_path, until="shell"), "tcg", tmp_path / "out", kill)
     assert isinstance(result.error, QemuDiedError)
     assert result.exit_status >= EXIT_ENVIRONMENT

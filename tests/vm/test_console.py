@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.vm.console import BoundedLog, Console
-from harness.vm.errors import ConsoleError, ConsoleTimeoutError, GuestCrashError
+from harness.vm.console import LINE, BoundedLog, Console
+from harness.vm.errors import CannotWriteError, ConsoleError, ConsoleTimeoutError, GuestCrashError
 from harness.vm.loop import EventLoop
 
 CRASH = "!!!! X64 Exception Type - 0D(#GP - General Protection)  CPU Apic ID - 00000000 !!!!\r\n"
@@ -136,3 +140,52 @@ def test_a_log_is_bounded(tmp_path: Path) -> None:
     log.close()
     assert (tmp_path / "log").read_bytes() == b"1234567812\n[snp-harness: the log is full, the rest is not kept]\n"
     assert log.dropped == 30
+
+
+def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
+    log = BoundedLog(Path("/dev/full"))
+    with pytest.raises(CannotWriteError, match="cannot write /dev/full: No space left on device: make room"):
+        log.write(b"12345678")
+    log.write(b"1234")
+    log.close()
+    assert log.dropped == 12
+    with pytest.raises(CannotWriteError, match="No such file"):
+        BoundedLog(tmp_path / "none" / "log")
+
+
+def test_what_a_guest_prints_cannot_drive_a_terminal(wire: Wire) -> None:
+    wire.prints("!!!! X64 Exception Type - 0D\x1b]0;owned\x07\x1b[2J" + "A" * 100_000 + "\r\n")
+    assert wire.console.crash is not None
+    assert wire.console.crash.startswith("!!!! X64 Exception Type - 0D?]0;owned??[2JAAA")
+    assert len(wire.console.crash) == LINE
+    wire.prints("\x9b31m\u202eevil\u0000\n")
+    assert wire.console.last_line.isprintable()
+
+
+@given(st.lists(st.binary(max_size=200), max_size=20))
+def test_any_bytes_are_survived_and_kept(parts: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        wire = Wire(Path(directory))
+        for part in parts:
+            wire.guest.sendall(part)
+            while wire.loop.turn(0):
+                pass
+        assert wire.log.read_bytes() == b"".join(parts)
+        assert wire.console.last_line.isprintable()
+        assert wire.console.crash is None or wire.console.crash.isprintable()
+        wire.close()
+
+
+def test_a_flood_takes_bounded_memory_and_time(wire: Wire) -> None:
+    """The worst for the patterns: beginnings of all of them, without an end."""
+    flood = ("BdsDxe: " * 50 + "!!!! X64 Exception Type " + "ASSERT [" + "Kernel panic " + "\x1b[" * 50).encode() * 20
+    begin = time.process_time()
+    for _ in range(8):
+        wire.guest.sendall(flood)
+        while wire.loop.turn(0):
+            pass
+    spent = time.process_time() - begin
+    assert wire.console.crash is None
+    # 10 MB/s; QEMU's serial port gives a tenth of it at best.
+    assert spent < len(flood) * 8 / 1e6
+    assert len(wire.console.read(0)) <= 2 << 20

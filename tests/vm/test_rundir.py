@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.errors import UsageError
 from harness.vm import rundir
+from harness.vm.errors import CannotWriteError
 from harness.vm.rundir import RunDirectory
 
 
@@ -36,14 +40,56 @@ def test_a_named_one_replaces_an_earlier_run(tmp_path: Path) -> None:
     directory = RunDirectory.create(out, "tcg")
     assert stat.S_IMODE(out.stat().st_mode) == 0o700
     directory.write_json(rundir.VERDICT, {"status": "holds"})
+    directory.release()
     RunDirectory.create(out, "tcg")
     assert list(out.iterdir()) == []
+
+
+def test_one_that_another_run_writes_to_is_left_alone(tmp_path: Path) -> None:
+    first = RunDirectory.create(tmp_path / "out", "tcg")
+    first.write_text(rundir.SERIAL, "Shell> ")
+    with pytest.raises(UsageError, match=r"another run is writing to .*out: name another directory"):
+        RunDirectory.create(tmp_path / "out", "tcg")
+    assert first.file(rundir.SERIAL).read_text() == "Shell> "
+    made = RunDirectory.create(None, "tcg", tmp_path / "runs")
+    with pytest.raises(UsageError, match="another run"):
+        RunDirectory.create(tmp_path / "runs" / "latest", "tcg")
+    del made
+    RunDirectory.create(tmp_path / "runs" / "latest", "tcg")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "out", "tcg")
+    directory.write_text(rundir.TIMELINE, "first")
+
+    def lines() -> Iterator[str]:
+        yield "second"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(CannotWriteError, match=r"cannot write .*timeline\.jsonl: No space left on device: make room"):
+        directory.write_lines(rundir.TIMELINE, lines())
+    assert {path.name: path.read_text() for path in directory.path.iterdir()} == {rundir.TIMELINE: "first"}
+
+
+def test_a_directory_that_is_gone(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "out", "tcg")
+    directory.path.rmdir()
+    with pytest.raises(CannotWriteError, match="No such file"):
+        directory.write_bytes(rundir.ROM, b"")
+    with pytest.raises(CannotWriteError, match="No such file"):
+        directory.open_binary(rundir.STDERR)
+
+
+def test_text_with_a_path_that_is_no_utf_8(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / os.fsdecode(b"\xff\n"), "tcg")
+    directory.write_text(rundir.COMMAND_LINE, f"-bios {directory.path}")
+    assert directory.file(rundir.COMMAND_LINE).read_bytes().endswith(b"/\xff\n")
 
 
 def test_other_files_are_never_removed(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("x")
     (tmp_path / rundir.VERDICT).write_text("{}")
-    with pytest.raises(UsageError, match=r"holds other files \(thesis.txt\): name a new or empty"):
+    with pytest.raises(UsageError, match=r"holds other files \('thesis.txt'\): name a new or empty"):
         RunDirectory.create(tmp_path, "tcg")
     assert (tmp_path / rundir.VERDICT).exists()
 

@@ -10,6 +10,7 @@
 #include "host.h"
 
 #define TIMER_VECTOR 0xFE /* of the host: a local vector, which guests do not use for devices */
+#define NMI_VECTOR   2
 #define NO_DEADLINE  (~0ull)
 #define PIC_POLL_NS  4000000ull
 #define DIVIDE_BY_1  0xB
@@ -115,8 +116,11 @@ static void offer_interrupt(struct vcpu *vcpu)
 	if (vcpu->posted_extint)
 		vector = vcpu->extint;
 	vcpu->posted = vector;
-	/* QEMU cannot bear a CR8 write while V_IRQ is pending (an assertion); without one, V_TPR has the value at the exit. */
-	control->intercept_cr = vector >= 0 ? (u32)SVM_INTERCEPT_CR8_WRITE : 0;
+	/*
+	 * QEMU cannot bear a CR8 write while V_IRQ is pending (an assertion), and a lower CR8 may let in what is held
+	 * back. Otherwise V_TPR has the value at the exit.
+	 */
+	control->intercept_cr = vector >= 0 || vapic_requested(&vcpu->apic) ? (u32)SVM_INTERCEPT_CR8_WRITE : 0;
 	if (vector >= 0)
 		vintr |= SVM_V_IRQ | (u64)(vector >> 4) << SVM_V_PRIO_SHIFT | (u64)vector << SVM_V_VECTOR_SHIFT |
 			 (vcpu->posted_extint ? SVM_V_IGN_TPR : 0);
@@ -247,6 +251,10 @@ void host_interrupt(struct vcpu *vcpu, u32 vector)
 	u32 word = APIC_ISR + vector / 32 * 0x10;
 
 	vcpu->interrupts++;
+	if (vector == NMI_VECTOR) { /* of a device: an I/O APIC entry or an MSI in NMI mode */
+		vcpu->nmi_pending = true;
+		return;
+	}
 	if (!(physical_read(word) & (1u << (vector % 32)))) {
 		vcpu->extint = (int)vector; /* from the PIC: there is nothing in service */
 		return;
@@ -318,6 +326,8 @@ static void send_ipi(struct vcpu *vcpu, u64 icr)
 void apic_carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
 {
 	vcpu->apic_dirty = true;
+	if (effect->base_changed) /* what the page showed as a device's is the APIC's now */
+		npt_unmap(vcpu->host, vapic_base(&vcpu->apic) & APIC_BASE_ADDRESS, false);
 	if (effect->eoi && effect->eoi_level)
 		end_level(vcpu, effect->eoi_vector);
 	if (effect->ipi)

@@ -122,7 +122,7 @@ exception_\vector:
 	EXCEPTION \vector
 	.endr
 
-exception_2: /* NMI: it has ended the guest's run, nothing else to do */
+exception_2: /* NMI: held back by GIF but where interrupts.c lets it in, with other stubs */
 	iretq
 
 exception_common:

@@ -105,6 +105,31 @@ static void cr8_exit(struct vcpu *vcpu)
 	guest_skip(vcpu, length);
 }
 
+/* TCG takes INVD for WBINVD (7.2), and RDTSCP for RDTSC: only the instruction's bytes tell. */
+static void wbinvd_exit(struct vcpu *vcpu)
+{
+	event_vc(vcpu, guest_instruction(vcpu)->which == INSN_SIMPLE_INVD ? SVM_EXIT_INVD : SVM_EXIT_WBINVD);
+}
+
+static void rdtsc_exit(struct vcpu *vcpu)
+{
+	const struct known_instruction *instruction = guest_instruction(vcpu);
+	bool with_aux = instruction->which == INSN_SIMPLE_RDTSCP;
+	u32 aux;
+	u64 tsc;
+
+	if (vc_on(vcpu, with_aux ? CONFIG_VC_RDTSCP : CONFIG_VC_RDTSC)) {
+		event_vc(vcpu, with_aux ? SVM_EXIT_RDTSCP : SVM_EXIT_RDTSC);
+		return;
+	}
+	tsc = rdtscp(&aux);
+	vmcb(vcpu)->save.rax = (u32)tsc;
+	current(vcpu)->gpr[GPR_RDX] = tsc >> 32;
+	if (with_aux)
+		current(vcpu)->gpr[GPR_RCX] = aux;
+	guest_skip(vcpu, instruction->length);
+}
+
 static void hlt_exit(struct vcpu *vcpu)
 {
 	guest_skip(vcpu, guest_instruction(vcpu)->length);
@@ -152,9 +177,13 @@ void handle_exit(struct vcpu *vcpu)
 		break;
 	case SVM_EXIT_RDTSC:
 	case SVM_EXIT_RDTSCP:
-	case SVM_EXIT_RDPMC:
+		rdtsc_exit(vcpu);
+		break;
 	case SVM_EXIT_WBINVD:
 	case SVM_EXIT_INVD:
+		wbinvd_exit(vcpu);
+		break;
+	case SVM_EXIT_RDPMC:
 	case SVM_EXIT_MONITOR:
 	case SVM_EXIT_MWAIT:
 	case SVM_EXIT_DR7_READ:

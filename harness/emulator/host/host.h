@@ -50,6 +50,7 @@ struct vmpl_state {
 	u64 vmsa_gpa;     /* from AP creation, or NO_GPA */
 	u64 sev_features; /* of that VMSA */
 	u64 dr[4];
+	u64 dr7;          /* as written by NAE event; the CPU's is in the VMCB */
 	u64 xcr0;
 	u8 *ghcb;         /* the GHCB page at `ghcb_msr`, while `ghcb_generation` is the RMP's */
 	u64 ghcb_page;
@@ -167,7 +168,7 @@ void interrupts_take(void);
 void interrupts_wait(void);
 
 /* log.c */
-void log_open(struct host *host);
+bool log_open(struct host *host); /* false when it was open before this start of the host */
 void log_write(struct vcpu *vcpu, struct record record); /* fills seq, time, vcpu, vmpl, mode flags, check */
 void log_text(struct vcpu *vcpu, const char *text, u32 line);
 static inline bool log_at(const struct vcpu *vcpu, u32 level) { return vcpu->log_level >= level; }

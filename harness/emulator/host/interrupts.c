@@ -11,7 +11,6 @@
 
 #define GATE_INTERRUPT 0x8E00 /* present, 64-bit interrupt gate */
 #define CODE_SELECTOR  8
-#define NMI_VECTOR     2
 #define STUB_SIZE      8
 
 struct gate {
@@ -54,7 +53,6 @@ void interrupts_setup(void)
 		set_gate(&exceptions[i], exception_table[i]);
 	for (u32 i = 0; i < 256; i++)
 		set_gate(&interrupts[i], (u64)interrupt_stubs + i * STUB_SIZE);
-	set_gate(&interrupts[NMI_VECTOR], exception_table[NMI_VECTOR]);
 	load(&exceptions_pointer);
 }
 

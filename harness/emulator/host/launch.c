@@ -88,7 +88,7 @@ static void reset_state(struct vcpu *vcpu, struct vmpl_state *state)
 	save->efer = EFER_SVME;
 	save->cr0 = 0x60000010;
 	save->dr6 = 0xFFFF0FF0;
-	save->dr7 = 0x400;
+	save->dr7 = DR7_RESET;
 	save->rflags = 2;
 	save->rip = 0xFFF0;
 	save->g_pat = 0x0007040600070406;

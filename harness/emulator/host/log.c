@@ -3,7 +3,7 @@
 #include "cpu.h"
 #include "host.h"
 
-void log_open(struct host *host)
+bool log_open(struct host *host)
 {
 	u64 capacity = (host->config->ring_size - sizeof(struct record_ring)) / sizeof(struct record);
 
@@ -11,9 +11,12 @@ void log_open(struct host *host)
 		capacity &= capacity - 1;
 	host->ring = (struct record_ring *)host->config->ring_base;
 	host->records = (struct record *)(host->config->ring_base + sizeof(struct record_ring));
+	if (host->ring->magic == RECORD_MAGIC)
+		return false;
 	host->ring->version = RECORD_VERSION;
 	host->ring->capacity = (u32)capacity;
 	__atomic_store_n(&host->ring->magic, RECORD_MAGIC, __ATOMIC_RELEASE);
+	return true;
 }
 
 u64 now_ns(const struct host *host)

@@ -129,11 +129,12 @@ static void check_config(struct host *host)
 
 static u64 misc1_intercepts(struct vcpu *vcpu)
 {
-	u64 bits = SVM_INTERCEPT_CPUID | SVM_INTERCEPT_IOIO | SVM_INTERCEPT_MSR | SVM_INTERCEPT_SHUTDOWN | SVM_INTERCEPT_NMI;
+	u64 bits = SVM_INTERCEPT_CPUID | SVM_INTERCEPT_IOIO | SVM_INTERCEPT_MSR | SVM_INTERCEPT_SHUTDOWN |
+		   SVM_INTERCEPT_SMI; /* by an I/O APIC entry: it would be the host's */
 
 	if (vcpu->host->config->apic == CONFIG_APIC_VIRTUAL)
-		bits |= SVM_INTERCEPT_INTR | SVM_INTERCEPT_HLT;
-	if (vc_on(vcpu, CONFIG_VC_RDTSC))
+		bits |= SVM_INTERCEPT_INTR | SVM_INTERCEPT_NMI | SVM_INTERCEPT_HLT;
+	if (vc_on(vcpu, CONFIG_VC_RDTSC | CONFIG_VC_RDTSCP)) /* see rdtsc_exit() */
 		bits |= SVM_INTERCEPT_RDTSC;
 	if (vc_on(vcpu, CONFIG_VC_RDPMC))
 		bits |= SVM_INTERCEPT_RDPMC;
@@ -147,8 +148,6 @@ static u64 misc2_intercepts(struct vcpu *vcpu)
 	u64 bits = SVM_INTERCEPT_VMRUN | SVM_INTERCEPT_VMMCALL | SVM_INTERCEPT_VMLOAD | SVM_INTERCEPT_VMSAVE | SVM_INTERCEPT_STGI |
 		   SVM_INTERCEPT_CLGI | SVM_INTERCEPT_SKINIT;
 
-	if (vc_on(vcpu, CONFIG_VC_RDTSCP))
-		bits |= SVM_INTERCEPT_RDTSCP;
 	if (vc_on(vcpu, CONFIG_VC_WBINVD))
 		bits |= SVM_INTERCEPT_WBINVD;
 	if (vc_on(vcpu, CONFIG_VC_MONITOR))
@@ -168,6 +167,7 @@ static void setup_vmpl(struct vcpu *vcpu, u32 vmpl, u64 io_permissions, u64 msr_
 	*(a32 *)(state->xsave + 24) = 0x1F80;  /* MXCSR */
 	*(a64 *)(state->xsave + 512) = 3;      /* XSTATE_BV: x87 and SSE are in the area */
 	state->xcr0 = 1;
+	state->dr7 = DR7_RESET;
 	state->ghcb_gpa = NO_GPA;
 	state->vmsa_gpa = NO_GPA;
 
@@ -251,6 +251,7 @@ void host_main(void)
 {
 	struct host *host = &the_host;
 	struct vcpu *vcpu = &host->vcpu[0];
+	bool restarted;
 
 	memcpy(&the_config, (const void *)(u64)CONFIG_ROM, sizeof(the_config));
 	host->config = &the_config;
@@ -260,8 +261,10 @@ void host_main(void)
 	vcpu->log_level = host->config->log_level;
 	*(struct vcpu **)(host_stacks + STACK_SIZE - 8) = vcpu;
 	interrupts_setup();
-	log_open(host);
+	restarted = !log_open(host);
 	calibrate(host);
+	if (restarted) /* INIT, by an I/O APIC entry or an IPI of QEMU's APIC: TCG resets the processor though it runs a guest */
+		host_stop(vcpu, RECORD_END_INIT, 0, 0);
 	check_config(host);
 	host->sev = (host->config->sev_status[host->config->guest_vmpl] & SEV_STATUS_SNP) != 0;
 	host->c_bit = host->sev ? BIT(host->config->cbit) : 0;

@@ -66,13 +66,26 @@ bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u
 	return true;
 }
 
-/* The guest may use the device without the host: map it where nothing of ours is, else a page of ones. */
+/* #VC with SEV; without, the host carries out the instruction. */
+static void hand_over(struct vcpu *vcpu, u64 gpa)
+{
+	if (vcpu->host->sev)
+		event_vc(vcpu, SVM_EXIT_NPF);
+	else
+		mmio_emulate(vcpu, gpa);
+}
+
+/* The guest may use the device without the host: map it where nothing of ours is, else a page of ones to read. */
 static void map_device(struct vcpu *vcpu, u64 gpa)
 {
 	u64 page = gpa & ~(PAGE_SIZE - 1);
-	u64 hpa = is_hidden(vcpu->host, page, PAGE_SIZE) ? vcpu->host->scratch_page : page;
 
-	npt_map(vcpu->host, vcpu->vmpl, false, page, hpa, false, NPT_RWX);
+	if (!is_hidden(vcpu->host, page, PAGE_SIZE))
+		npt_map(vcpu->host, vcpu->vmpl, false, page, page, false, NPT_RWX);
+	else if (vmcb(vcpu)->control.exit_info1 & SVM_NPF_WRITE)
+		hand_over(vcpu, gpa);
+	else
+		npt_map(vcpu->host, vcpu->vmpl, false, page, vcpu->host->scratch_page, false, NPT_RWX & ~NPT_WRITE);
 }
 
 void mmio_exit(struct vcpu *vcpu)
@@ -88,14 +101,8 @@ void mmio_exit(struct vcpu *vcpu)
 		event_vc(vcpu, SVM_EXIT_NPF);
 		return;
 	}
-	if (is_apic_page(vcpu, gpa)) {
-		if (vcpu->host->sev)
-			event_vc(vcpu, SVM_EXIT_NPF);
-		else
-			mmio_emulate(vcpu, gpa);
-	} else if (vc_on(vcpu, CONFIG_VC_MMIO)) {
-		event_vc(vcpu, SVM_EXIT_NPF);
-	} else {
+	if (is_apic_page(vcpu, gpa) || vc_on(vcpu, CONFIG_VC_MMIO))
+		hand_over(vcpu, gpa);
+	else
 		map_device(vcpu, gpa);
-	}
 }

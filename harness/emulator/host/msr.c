@@ -51,6 +51,19 @@ static bool is_hosts_own(u32 msr)
 	return msr == MSR_VM_CR || msr == MSR_VM_HSAVE_PA || msr == SEV_MSR_GHCB || msr == SEV_MSR_STATUS || msr == SEV_MSR_SVSM_CAA;
 }
 
+/* LMA follows LME and CR0.PG: it is the CPU's to change, and LME cannot change while the guest pages. */
+static bool efer_access(struct vmcb_save *save, bool write, u64 *value)
+{
+	if (!write) {
+		*value = save->efer;
+		return true;
+	}
+	if ((*value & EFER_RESERVED) || ((save->cr0 & CR0_PG) && ((*value ^ save->efer) & EFER_LME)))
+		return false;
+	save->efer = (*value & ~EFER_LMA) | (save->efer & EFER_LMA) | EFER_SVME;
+	return true;
+}
+
 /* An access the hypervisor makes for the guest. */
 bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 {
@@ -61,13 +74,7 @@ bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 	if (is_hosts_own(msr)) {
 		ok = false;
 	} else if (msr == MSR_EFER) {
-		u64 *efer = &vmcb(vcpu)->save.efer;
-
-		if (write) /* LMA follows LME and CR0.PG: the CPU's to change */
-			*efer = (*value & ~(EFER_LMA | EFER_LME)) | (*efer & (EFER_LMA | EFER_LME)) | EFER_SVME;
-		else
-			*value = *efer;
-		ok = true;
+		ok = efer_access(&vmcb(vcpu)->save, write, value);
 	} else {
 		ok = write ? msr_write_safe(msr, *value) : msr_read_safe(msr, value);
 	}

@@ -168,13 +168,13 @@ static void nae_rdtsc(struct nae *nae, bool with_aux)
 		set(nae, GHCB_RCX, aux);
 }
 
-/* DR7 of the guest: kept for it, as KVM does without debug swap; breakpoints do not work in an SEV-ES guest. */
+/* DR7 of the guest: kept for it, as KVM does without debug swap. The CPU's stays: no breakpoint is armed. */
 static void nae_dr7(struct vcpu *vcpu, struct nae *nae, bool write)
 {
 	if (!write)
-		set(nae, GHCB_RAX, vmcb(vcpu)->save.dr7);
+		set(nae, GHCB_RAX, current(vcpu)->dr7);
 	else if (need(nae, GHCB_RAX, GHCB_RAX))
-		vmcb(vcpu)->save.dr7 = (u32)get(nae, GHCB_RAX) | 0x400; /* bit 10 always reads as one */
+		current(vcpu)->dr7 = (u32)get(nae, GHCB_RAX) | DR7_RESET; /* bit 10 always reads as one */
 }
 
 /* Entries are read once: the guest may change them meanwhile. */
@@ -348,7 +348,7 @@ void nae_event(struct vcpu *vcpu)
 	if (!nae.ghcb) { /* the hypervisor cannot read it: KVM stops the guest */
 		log_write(vcpu, (struct record){ .kind = RECORD_RMP_VIOLATION, .rip = guest_pc(vcpu), .address = nae.gpa,
 						 .aux = RECORD_VIOLATION_GHCB });
-		host_stop(vcpu, RECORD_END_UNKNOWN_EXIT, nae.gpa, 0);
+		host_stop(vcpu, RECORD_END_GHCB, nae.gpa, 0);
 	}
 	nae.code = get(&nae, GHCB_SW_EXITCODE);
 	nae.info1 = get(&nae, GHCB_SW_EXITINFO1);

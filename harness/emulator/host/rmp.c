@@ -295,6 +295,8 @@ u32 rmp_pvalidate(struct vcpu *vcpu, u64 gpa, bool large, bool validate, bool *u
 		return SEV_FAIL_INPUT;
 	entry = &region->rmp[(gpa - region->gpa) / PAGE_SIZE];
 	before = *entry;
+	if (large && !(*entry & RMP_LARGE) && (*entry || !uniform(region, gpa)))
+		return SEV_FAIL_SIZEMISMATCH; /* before anything is assigned: there are 4 KiB pages in it */
 	if (!(*entry & RMP_ASSIGNED)) {
 		if (*entry & RMP_SHARED)
 			rmp_violation(vcpu, gpa | host->c_bit, *entry, 0, RECORD_VIOLATION_PVALIDATE);

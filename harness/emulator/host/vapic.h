@@ -127,6 +127,9 @@ bool vapic_post(struct vapic *apic, u8 vector, bool level);
 /* The vector to deliver next (the highest in IRR, if its class is above the processor priority's), or -1. */
 int vapic_pending(const struct vapic *apic);
 
+/* Whether IRR has anything at all: what vapic_pending() holds back may become deliverable with a lower TPR. */
+bool vapic_requested(const struct vapic *apic);
+
 /* The processor takes `vector`: IRR -> ISR. */
 void vapic_accept(struct vapic *apic, u8 vector);
 

@@ -79,6 +79,11 @@ int vapic_pending(const struct vapic *apic)
 	return vector;
 }
 
+bool vapic_requested(const struct vapic *apic)
+{
+	return highest_vector(apic->irr) >= 0;
+}
+
 void vapic_accept(struct vapic *apic, u8 vector)
 {
 	clear_vector(apic->irr, vector);

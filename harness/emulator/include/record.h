@@ -111,6 +111,8 @@ enum record_end {
 	RECORD_END_NO_VMSA = 11,      /* nothing left to run: no VMSA for the VMPL */
 	RECORD_END_NAE = 12,          /* the firmware reported an exit it does not support (NAE 8000FFFF): value: the exit code */
 	RECORD_END_VMPL = 13,         /* an access the VMPL is not allowed: value: GPA; extra: RMP entry. On hardware the hypervisor cannot resolve it */
+	RECORD_END_GHCB = 14,         /* VMGEXIT with a GHCB page that is not shared, or no memory: value: GPA */
+	RECORD_END_INIT = 15,         /* the guest made a device reset the processor that the host runs on (INIT) */
 };
 
 enum record_violation {

@@ -14,6 +14,7 @@
 /* intercept_misc1 (00Ch) */
 #define SVM_INTERCEPT_INTR      BIT(0)
 #define SVM_INTERCEPT_NMI       BIT(1)
+#define SVM_INTERCEPT_SMI       BIT(2)
 #define SVM_INTERCEPT_VINTR     BIT(4)
 #define SVM_INTERCEPT_RDTSC     BIT(14)
 #define SVM_INTERCEPT_RDPMC     BIT(15)
@@ -32,7 +33,6 @@
 #define SVM_INTERCEPT_STGI      BIT(4)
 #define SVM_INTERCEPT_CLGI      BIT(5)
 #define SVM_INTERCEPT_SKINIT    BIT(6)
-#define SVM_INTERCEPT_RDTSCP    BIT(7)
 #define SVM_INTERCEPT_WBINVD    BIT(9)
 #define SVM_INTERCEPT_MONITOR   BIT(10)
 #define SVM_INTERCEPT_MWAIT     BIT(11)
@@ -110,6 +110,7 @@ enum svm_exit {
 #define EFER_LMA  BIT(10)
 #define EFER_NXE  BIT(11)
 #define EFER_SVME BIT(12)
+#define EFER_RESERVED (~0xFD01ull) /* all but SCE, LME, LMA, NXE, SVME, LMSLE, FFXSR, TCE */
 
 #define CR0_PE BIT(0)
 #define CR0_WP BIT(16)
@@ -122,6 +123,8 @@ enum svm_exit {
 #define CR4_OSXSAVE BIT(18)
 #define CR4_SMEP    BIT(20)
 #define CR4_SMAP    BIT(21)
+
+#define DR7_RESET 0x400ull /* APM vol. 2, table 14-1 */
 
 #define RFLAGS_CF BIT(0)
 #define RFLAGS_TF BIT(8)

@@ -41,11 +41,15 @@ PTE_LARGE = 0x87
 #: From here to the flash, devices.
 DEVICES = 0xC0000000
 FLASH = 0xFFE00000
+#: Bytes of an SVSM image's header (harness/emulator/include/svsm_boot.h).
+SVSM_HEADER = 32
 TIMEOUT_S = 60
 FLAGS = (
-    "-std=gnu11", "-ffreestanding", "-mgeneral-regs-only", "-mno-red-zone", "-fno-stack-protector", "-fno-toplevel-reorder", "-fcf-protection=none",
-    "-fno-asynchronous-unwind-tables", "-fno-pic", "-fno-pie", "-mcmodel=small", "-O1", "-g", "-Wall", "-Wextra", "-Werror",
+    "-std=gnu11", "-ffreestanding", "-mgeneral-regs-only", "-mno-red-zone", "-mcmodel=small", "-fno-stack-protector",
+    "-fno-asynchronous-unwind-tables", "-fcf-protection=none", "-fno-pic", "-fno-pie", "-fno-toplevel-reorder",
+    "-O1", "-g", "-Wall", "-Wextra", "-Werror",
 )  # fmt: skip
+LINK_FLAGS = ("-nostdlib", "-static", "-z", "max-page-size=4096", "--no-warn-rwx-segments")
 _TEST = re.compile(r"^TEST\((\w+), ([\w |]+)\)", re.MULTILINE)
 
 
@@ -67,7 +71,7 @@ class GuestTest:
     modes: Mode
 
 
-def tests() -> list[GuestTest]:
+def find_tests() -> list[GuestTest]:
     """The tests in the sources."""
     found = []
     for source in sorted(DIRECTORY.glob("test_*.c")):
@@ -92,7 +96,7 @@ def compile_guest(directory: Path) -> bytes:
         _run("gcc", *FLAGS, f"-I{INCLUDE}", f"-I{DIRECTORY}", "-c", str(source), "-o", str(target))
         objects.append(str(target))
     elf = directory / "guest.elf"
-    _run("ld", "-nostdlib", "-static", "-z", "max-page-size=4096", "--no-warn-rwx-segments", "-T", str(script), *objects, "-o", str(elf))
+    _run("ld", *LINK_FLAGS, "-T", str(script), *objects, "-o", str(elf))
     parts = []
     for name, arguments in (("payload", ("-R", ".start")), ("start", ("-j", ".start"))):
         target = directory / f"{name}.bin"

@@ -45,7 +45,10 @@ cpuid32:
 	movl %eax, START_RESULTS
 	movl %ebx, START_RESULTS + 4
 
-	movl %cr4, %eax
+	cmpl $10, PARAMETERS + 8 /* END_PRIVATE_MMIO */
+	jne 1f
+	movl 0xFED000F0, %eax
+1:	movl %cr4, %eax
 	orl $0x220, %eax	/* PAE, OSFXSR */
 	movl %eax, %cr4
 	movl $PAGE_TABLES, %eax

@@ -154,9 +154,15 @@ TEST(nae_msr_efer_cannot_leave_long_mode, SEV)
 	u64 before, after;
 
 	CHECK(msr_in(MSR_EFER, &before));
-	CHECK(msr_out(MSR_EFER, before & ~0x500ull));
+	CHECK(!msr_out(MSR_EFER, before & ~0x500ull));
+	for (u32 bit = 0; bit < 64; bit++) { /* reserved ones: VMRUN would refuse them */
+		if (1ull << bit & ~0xFD01ull)
+			CHECK(!msr_out(MSR_EFER, before | 1ull << bit));
+	}
 	CHECK(msr_in(MSR_EFER, &after));
 	EQUAL(after, before);
+	CHECK(msr_out(MSR_EFER, before | 0x801)); /* NXE, SCE */
+	CHECK(msr_out(MSR_EFER, before));
 }
 
 TEST(nae_msr_mtrr, SEV)
@@ -257,7 +263,7 @@ TEST(mmio_apic, ALL)
 TEST(nae_mmio_hidden_memory, SEV)
 {
 	static const u64 hidden[] = {
-		0x140000000, 0x140000000 - 4, 0x148000000, 0x1481FF000, 0xFF000000, 0xFFFDF000, 0xFFFFFFF8, 0x808000, 0x1000, GHCB_PAGE,
+		0x100000000, 0x100000000 - 4, 0x108000000, 0x108200000, 0xFF000000, 0xFFFDF000, 0xFFFFFFF8, 0x808000, 0x1000, GHCB_PAGE,
 		0xC0000, 0xFEE00FFC, 0x7FFFFFFFFC, 0x8000000000, 0xFFFFFFFF80000000, ~0ull - 3, ~0ull,
 	};
 

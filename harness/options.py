@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line's grammar. Standard library only: see harness/cli.py."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from harness import __version__
+from harness.errors import EXIT_USAGE
+
+PROGRAM = "snp-harness"
+#: Names of --until, in the order a boot reaches them.
+STAGES = ("sec", "pei", "dxe", "bds", "shell")
+DEFAULT_PLATFORM = "emulated"
+DEFAULT_UNTIL = "sec"
+DEFAULT_TIMEOUT_S = 120.0
+
+EPILOG = "exit status: 0 holds, 1 violated, 2 usage or bad input, 3 inconclusive, 128 and up: broken environment"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """See argparse."""
+        self.exit(EXIT_USAGE, f"{PROGRAM}: error: {' '.join(message.split())}: see {self.prog} --help\n")
+
+
+def _positive_int(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if (value := int(text)) > 0:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!a} is not a positive number")
+
+
+def _positive_seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!a} is not a positive number of seconds")
+
+
+def _name(text: str) -> str:
+    """What is to name something: an empty one is a variable that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_name(text))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's grammar; what follows `--` is taken off before it is parsed."""
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Boot SEV-SNP firmware under an SVSM and check when it touches the local APIC.",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_doctor(commands)
+    _add_fetch(commands)
+    _add_timeline(commands)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="boot a firmware and give the verdict",
+        usage=f"{PROGRAM} run [options] [-- EXTRA QEMU ARGUMENTS]",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--firmware",
+        metavar="F",
+        type=_name,
+        help="an image's path, debian:SUITE or debian:SUITE/amdsev; default: the first one installed or fetched",
+    )
+    parser.add_argument("--platform", metavar="P", default=DEFAULT_PLATFORM, help="default: %(default)s")
+    parser.add_argument("--vcpus", metavar="N", type=_positive_int, default=1, help="default: %(default)s")
+    parser.add_argument(
+        "--memory", metavar="MIB", type=_positive_int, help="RAM of the guest in MiB; default: the platform's"
+    )
+    parser.add_argument(
+        "--svsm-config",
+        metavar="C",
+        type=_name,
+        help="a TOML file, or the name of one that comes with the harness; default: SVSM present, Alternate Injection",
+    )
+    parser.add_argument(
+        "--until",
+        choices=STAGES,
+        default=DEFAULT_UNTIL,
+        help="stop when this is done; rules of later phases are then not judged; default: %(default)s",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=_positive_seconds,
+        default=DEFAULT_TIMEOUT_S,
+        help="seconds of wall time; default: %(default)g",
+    )
+    parser.add_argument(
+        "--qemu", metavar="Q", type=_name, help="a QEMU, the directory of an unpacked one, or debian:SUITE"
+    )
+    parser.add_argument(
+        "--icount", action="store_true", help="count instructions: the same boot gives the same timeline"
+    )
+    parser.add_argument("--out", metavar="DIR", type=_path, help="the run directory; default: a new one under runs/")
+    parser.add_argument("--json", action="store_true", help="the verdict as JSON on stdout")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser("doctor", help="what this machine can run, and what is missing", allow_abbrev=False)
+    parser.add_argument("--json", action="store_true", help="the checks as JSON on stdout")
+    parser.add_argument("--qemu", metavar="Q", type=_name, help="the QEMU to examine, as for run")
+
+
+def _add_fetch(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "fetch", help="download Debian's firmware or QEMU into the cache, without root", allow_abbrev=False
+    )
+    parser.add_argument(
+        "kind", choices=("firmware", "qemu"), nargs="?", default="firmware", help="default: %(default)s"
+    )
+    parser.add_argument("specs", metavar="SPEC", nargs="*", help="trixie, sid/amdsev, ...; default: trixie")
+
+
+def _add_timeline(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser("timeline", help="print the timeline of a recorded run", allow_abbrev=False)
+    parser.add_argument("directory", metavar="DIR", type=_path, help="a run directory, or its timeline.jsonl")
+    parser.add_argument("--json", action="store_true", help="JSON Lines, as recorded")
+
+
+def split_extra(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """The harness's own arguments, and QEMU's: what follows the first `--`."""
+    if "--" not in arguments:
+        return list(arguments), ()
+    at = list(arguments).index("--")
+    return list(arguments[:at]), tuple(arguments[at + 1 :])

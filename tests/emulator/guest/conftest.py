@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The test guest, compiled once a session, and each run of it made once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.emulator.guest.build import compile_guest
+from tests.emulator.guest.run import GuestRun, Setting, run_guest
+
+Run = Callable[..., GuestRun]
+
+
+@pytest.fixture(scope="session")
+def guest_code(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What build.image() takes."""
+    return compile_guest(tmp_path_factory.mktemp("guest"))
+
+
+@pytest.fixture(scope="session")
+def guest_run(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, guest_code: bytes) -> Run:
+    """guest_run(setting, end=0): the run of a setting with an ending; it is made at the first call."""
+    parent = tmp_path_factory.mktemp("guest-runs")
+    given = pytestconfig.getoption("snp_qemu") or pytestconfig.getini("snp_qemu")
+    runs: dict[tuple[Setting, int], GuestRun] = {}
+
+    def run(setting: Setting, end: int = 0) -> GuestRun:
+        key = (setting, end)
+        if key not in runs:
+            qemu = Path(given) if given else None
+            runs[key] = run_guest(parent / f"{setting.name}-{end}", guest_code, setting, qemu, end)
+        return runs[key]
+
+    return run

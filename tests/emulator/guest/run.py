@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Running the test guest on the emulated host, and reading what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.run import RunResult, RunSpec, run
+from harness.svsm.config import SvsmConfig, parse_config
+from tests.emulator.guest.build import Mode, image
+
+TIMEOUT_S = 20.0
+#: The smallest that the harness takes.
+MEMORY_MIB = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How the guest is run. native: port I/O, MMIO and MSRs do not become #VC where that can be chosen."""
+
+    mode: Mode
+    cbit: int = 51
+    native: bool = False
+    strict: bool = True
+
+    @property
+    def name(self) -> str:
+        """For test ids."""
+        parts = [str(self.mode.name).lower()]
+        if self.mode is not Mode.PLAIN:
+            parts.append(str(self.cbit))
+        return "-".join(parts + ["native"] * self.native + ["lax"] * (not self.strict))
+
+
+@dataclass(frozen=True, slots=True)
+class GuestRun:
+    """A run. lines: what the guest said of each test, by its name: "ok" or "not ok ..."."""
+
+    result: RunResult
+    lines: dict[str, str]
+
+    @property
+    def ended(self) -> str:
+        """Why the run ended, as the harness tells it."""
+        return "; ".join(self.result.timeline.gaps)
+
+    @property
+    def svsm_console(self) -> str:
+        """What the SVSM printed."""
+        return (self.result.directory / "svsm.log").read_text(encoding="utf-8", errors="replace")
+
+
+def configuration(setting: Setting) -> SvsmConfig:
+    """The harness's configuration of a setting."""
+    svsm, sev, exits, strict = (
+        str(value).lower()
+        for value in (setting.mode is Mode.SVSM, setting.mode is not Mode.PLAIN, not setting.native, setting.strict)
+    )
+    text = f"""
+        [svsm]
+        present = {svsm}
+        alternate_injection = {svsm}
+        [exits]
+        ioio = {exits}
+        mmio = {exits}
+        msr = {exits}
+        rdtscp = {exits}
+        [memory]
+        cbit = {setting.cbit}
+        strict = {strict}
+        [guest]
+        sev = {sev}
+    """
+    return parse_config(text.encode(), "test guest")
+
+
+def run_guest(directory: Path, compiled: bytes, setting: Setting, qemu: Path | None = None, end: int = 0) -> GuestRun:
+    """Run the guest. directory: a new one. end: enum ending of end.c, END_NORMAL runs the tests."""
+    directory.mkdir()
+    firmware = directory / "guest.fd"
+    firmware.write_bytes(image(compiled, setting.mode, 0 if setting.mode is Mode.PLAIN else setting.cbit, end))
+    spec = RunSpec(
+        firmware=firmware,
+        svsm=configuration(setting),
+        until="shell",
+        timeout_s=TIMEOUT_S,
+        qemu=qemu,
+        memory_mib=MEMORY_MIB,
+    )
+    result = run(spec, "emulated", directory / "run")
+    console = (result.directory / "serial.log").read_text(encoding="ascii", errors="replace")
+    said = (line.partition(": ") for line in console.splitlines())
+    return GuestRun(result, {name: text for name, colon, text in said if colon})

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the test guest finds about the emulated host: each TEST() of its sources in each setting is an item here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness.errors import EXIT_INCONCLUSIVE, EXIT_VIOLATED
+from tests.emulator.guest.build import Mode, find_tests
+from tests.emulator.guest.run import GuestRun, Setting
+
+pytestmark = pytest.mark.emulated
+
+SETTINGS = (
+    Setting(Mode.VMPL0),
+    Setting(Mode.VMPL0, cbit=47),
+    Setting(Mode.SVSM),
+    Setting(Mode.SVSM, cbit=47),
+    Setting(Mode.PLAIN),
+)
+
+
+def _items() -> Iterator[object]:
+    for setting in SETTINGS:
+        for test in find_tests():
+            if test.modes & setting.mode:
+                yield pytest.param(setting, test.name, id=f"{setting.name}-{test.name}")
+
+
+@pytest.mark.parametrize(("setting", "name"), list(_items()))
+def test_point(guest_run: Callable[..., GuestRun], setting: Setting, name: str) -> None:
+    run = guest_run(setting)
+    line = run.lines.get(name, "")
+    if not line:
+        pytest.fail(f"no answer; {run.ended}", pytrace=False)
+    if line != "ok":
+        pytest.fail(line.removeprefix("not ok "), pytrace=False)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_the_guest_ran_to_its_end(guest_run: Callable[..., GuestRun], setting: Setting) -> None:
+    run = guest_run(setting)
+    wanted = "triple fault" if setting.mode is Mode.PLAIN else "the guest asked to be ended, reason set 5, reason 42"
+    assert wanted in run.ended
+    assert run.result.error is None
+    assert run.result.exit_status in (EXIT_INCONCLUSIVE, EXIT_VIOLATED)
+    assert set(run.lines) == {test.name for test in find_tests() if test.modes & setting.mode}

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Interrupts that have to arrive, as often as they were raised: of the APIC itself, the I/O APIC and the PIC. */
+#include "apic_access.h"
+
+#define VECTOR 0x51
+#define MS     1000000 /* of the APIC timer's ticks, undivided */
+#define PATIENCE_MS 1000
+
+#define IOAPIC_INDEX 0xFEC00000ull
+#define IOAPIC_DATA  0xFEC00010ull
+#define RTE_LEVEL    0x8000
+#define RTE_MASKED   0x10000
+#define RTE_REMOTE_IRR 0x4000
+
+#define HPET               0xFED00000ull
+#define HPET_CONFIG        0x010
+#define HPET_STATUS        0x020
+#define HPET_COUNTER       0x0F0
+#define HPET_TIMER_CONFIG  0x100
+#define HPET_TIMER_VALUE   0x108
+#define HPET_LEVEL         0x02
+#define HPET_ENABLE        0x04
+#define HPET_ROUTE_SHIFT   9
+#define HPET_GSI           20
+
+static void end_interrupt(u8 vector)
+{
+	(void)vector;
+	apic_write(APIC_EOI, 0);
+}
+
+static void prepare(u64 mode)
+{
+	io_out(0x21, 1, 0xFF); /* both PICs masked */
+	io_out(0xA1, 1, 0xFF);
+	apic_prepare(mode);
+	apic_write(APIC_TIMER_DIVIDE, 0xB);
+	on_interrupt = end_interrupt;
+}
+
+static u32 vector_bit(u32 base, u8 vector) { return (u32)apic_read(base + vector / 32 * 16) >> vector % 32 & 1; }
+
+/* Long enough for what must not come. */
+static void let_pass(void)
+{
+	u64 never = 0;
+
+	wait_until(&never, 1, 3);
+}
+
+static void one_shot(u64 mode)
+{
+	prepare(mode);
+	apic_write(APIC_LVT_TIMER, VECTOR);
+	apic_write(APIC_TIMER_INITIAL, MS);
+	CHECK(wait_until(&interrupts[VECTOR], 1, PATIENCE_MS));
+	let_pass();
+	EQUAL(interrupts[VECTOR], 1);
+	EQUAL(apic_read(APIC_TIMER_CURRENT), 0);
+}
+
+TEST(timer_one_shot_xapic, ALL) { one_shot(APIC_BASE_EN); }
+TEST(timer_one_shot_x2apic, ALL) { one_shot(MODE_BITS); }
+
+TEST(timer_periodic, ALL)
+{
+	prepare(APIC_BASE_EN);
+	apic_write(APIC_LVT_TIMER, VECTOR | APIC_TIMER_PERIODIC);
+	apic_write(APIC_TIMER_INITIAL, MS);
+	CHECK(wait_until(&interrupts[VECTOR], 5, PATIENCE_MS));
+	apic_write(APIC_LVT_TIMER, VECTOR | APIC_TIMER_PERIODIC | APIC_LVT_MASKED);
+	let_pass();
+	interrupts[VECTOR] = 0;
+	let_pass();
+	EQUAL(interrupts[VECTOR], 0);
+}
+
+TEST(timer_tsc_deadline, ALL)
+{
+	u64 value;
+
+	prepare(MODE_BITS);
+	apic_write(APIC_LVT_TIMER, VECTOR | APIC_TIMER_TSC_DEADLINE);
+	CHECK(msr_out(MSR_TSC_DEADLINE, rdtsc() + 1000000));
+	CHECK(wait_until(&interrupts[VECTOR], 1, PATIENCE_MS));
+	CHECK(msr_in(MSR_TSC_DEADLINE, &value));
+	EQUAL(value, 0);
+	CHECK(msr_out(MSR_TSC_DEADLINE, 1)); /* in the past: at once */
+	CHECK(wait_until(&interrupts[VECTOR], 2, PATIENCE_MS));
+	CHECK(msr_out(MSR_TSC_DEADLINE, ~0ull >> 1)); /* in centuries */
+	let_pass();
+	EQUAL(interrupts[VECTOR], 2);
+	CHECK(msr_out(MSR_TSC_DEADLINE, 0));
+}
+
+TEST(timer_masked, ALL)
+{
+	prepare(APIC_BASE_EN);
+	apic_write(APIC_LVT_TIMER, VECTOR | APIC_LVT_MASKED);
+	apic_write(APIC_TIMER_INITIAL, 1000);
+	let_pass();
+	EQUAL(interrupts[VECTOR], 0);
+}
+
+TEST(hlt_wakes_up, ALL)
+{
+	prepare(APIC_BASE_EN);
+	for (u32 i = 1; i <= 5; i++) {
+		apic_write(APIC_LVT_TIMER, VECTOR);
+		apic_write(APIC_TIMER_INITIAL, MS);
+		__asm__ volatile("sti; hlt; cli" : : : "memory");
+		EQUAL(interrupts[VECTOR], i);
+	}
+}
+
+TEST(interrupt_waits_for_if, ALL)
+{
+	prepare(APIC_BASE_EN);
+	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | VECTOR);
+	EQUAL(vector_bit(APIC_IRR, VECTOR), 1);
+	EQUAL(interrupts[VECTOR], 0);
+	__asm__ volatile("sti; nop; nop; cli" : : : "memory");
+	EQUAL(interrupts[VECTOR], 1);
+	EQUAL(vector_bit(APIC_IRR, VECTOR), 0);
+	EQUAL(vector_bit(APIC_ISR, VECTOR), 0); /* ended */
+}
+
+TEST(interrupt_waits_for_the_sti_shadow, ALL)
+{
+	u64 seen;
+
+	prepare(APIC_BASE_EN);
+	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | VECTOR);
+	__asm__ volatile("sti; mov %1, %0; nop; cli" : "=r"(seen) : "m"(interrupts[VECTOR]) : "memory");
+	EQUAL(seen, 0);
+	EQUAL(interrupts[VECTOR], 1);
+}
+
+TEST(self_ipi_x2apic, ALL)
+{
+	prepare(MODE_BITS);
+	apic_write(APIC_SELF_IPI, VECTOR);
+	CHECK(wait_until(&interrupts[VECTOR], 1, PATIENCE_MS));
+	apic_write(APIC_ICR, VECTOR); /* physical destination 0: itself */
+	CHECK(wait_until(&interrupts[VECTOR], 2, PATIENCE_MS));
+	apic_write(APIC_ICR, 5ull << 32 | VECTOR); /* nobody's */
+	apic_write(APIC_ICR, APIC_SHORTHAND_OTHERS | VECTOR);
+	let_pass();
+	EQUAL(interrupts[VECTOR], 2);
+	apic_write(APIC_ICR, APIC_SHORTHAND_ALL | VECTOR);
+	CHECK(wait_until(&interrupts[VECTOR], 3, PATIENCE_MS));
+}
+
+TEST(ipi_xapic_destinations, ALL)
+{
+	prepare(APIC_BASE_EN);
+	apic_write(APIC_LDR, 0x04000000);
+	apic_write(APIC_ICR2, 0x06000000);
+	apic_write(APIC_ICR, APIC_ICR_LOGICAL | VECTOR);
+	CHECK(wait_until(&interrupts[VECTOR], 1, PATIENCE_MS));
+	apic_write(APIC_ICR2, 0x03000000);
+	apic_write(APIC_ICR, APIC_ICR_LOGICAL | VECTOR);
+	let_pass();
+	EQUAL(interrupts[VECTOR], 1);
+	apic_write(APIC_ICR2, 0xFF000000); /* broadcast */
+	apic_write(APIC_ICR, VECTOR);
+	CHECK(wait_until(&interrupts[VECTOR], 2, PATIENCE_MS));
+	apic_write(APIC_ICR2, 0);
+	apic_write(APIC_LDR, 0);
+}
+
+static void two_priorities(bool by_cr8)
+{
+	prepare(APIC_BASE_EN);
+	if (by_cr8)
+		__asm__ volatile("mov %0, %%cr8" : : "r"(5ull));
+	else
+		apic_write(APIC_TPR, 0x50);
+	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | VECTOR);
+	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | (VECTOR + 0x10));
+	let_pass();
+	EQUAL(interrupts[VECTOR], 0);
+	EQUAL(interrupts[VECTOR + 0x10], 1);
+	EQUAL(vector_bit(APIC_IRR, VECTOR), 1);
+	__asm__ volatile("sti" : : : "memory");
+	if (by_cr8)
+		__asm__ volatile("mov %0, %%cr8; nop" : : "r"(4ull) : "memory");
+	else
+		apic_write(APIC_TPR, 0x4F);
+	__asm__ volatile("nop; cli" : : : "memory");
+	EQUAL(interrupts[VECTOR], 1);
+	apic_write(APIC_TPR, 0);
+}
+
+TEST(tpr_by_cr8_holds_back, ALL) { two_priorities(true); }
+TEST(tpr_by_register_holds_back, ALL) { two_priorities(false); }
+
+static u64 order[4];
+static u32 ordered;
+
+static void note_order(u8 vector)
+{
+	order[ordered++ & 3] = vector;
+	apic_write(APIC_EOI, 0);
+}
+
+TEST(highest_priority_first, ALL)
+{
+	prepare(APIC_BASE_EN);
+	on_interrupt = note_order;
+	ordered = 0;
+	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | 0x41);
+	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | 0xA1);
+	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | 0x71);
+	let_pass();
+	EQUAL(ordered, 3);
+	EQUAL(order[0], 0xA1);
+	EQUAL(order[1], 0x71);
+	EQUAL(order[2], 0x41);
+}
+
+TEST(interrupt_in_service_holds_back, ALL)
+{
+	prepare(APIC_BASE_EN);
+	on_interrupt = NULL;
+	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | 0x71);
+	CHECK(wait_until(&interrupts[0x71], 1, PATIENCE_MS));
+	EQUAL(vector_bit(APIC_ISR, 0x71), 1);
+	EQUAL(apic_read(APIC_PPR), 0x70);
+	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | 0x41);
+	let_pass();
+	EQUAL(interrupts[0x41], 0);
+	apic_write(APIC_EOI, 0);
+	CHECK(wait_until(&interrupts[0x41], 1, PATIENCE_MS));
+	apic_write(APIC_EOI, 0);
+}
+
+TEST(nmi_to_itself, ALL)
+{
+	prepare(MODE_BITS);
+	on_interrupt = NULL;
+	interrupts[2] = 0;
+	apic_write(APIC_ICR, APIC_SHORTHAND_ALL | APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT);
+	delay_us(100);
+	EQUAL(interrupts[2], 1); /* without IF */
+	apic_write(APIC_ICR, APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT);
+	delay_us(100);
+	EQUAL(interrupts[2], 2);
+	if (sev())
+		EQUAL(nae(NAE_NMI_COMPLETE, 0, 0), NAE_RESULT_OK);
+}
+
+/* The I/O APIC. */
+static u32 ioapic_read(u32 index)
+{
+	mmio_out(IOAPIC_INDEX, 4, index);
+	return (u32)mmio_in(IOAPIC_DATA, 4);
+}
+
+static void ioapic_write(u32 index, u32 value)
+{
+	mmio_out(IOAPIC_INDEX, 4, index);
+	mmio_out(IOAPIC_DATA, 4, value);
+}
+
+static void route(u32 gsi, u32 low)
+{
+	ioapic_write(0x11 + 2 * gsi, 0); /* physical destination 0 */
+	ioapic_write(0x10 + 2 * gsi, low);
+}
+
+static void hpet_after_1_ms(u32 flags)
+{
+	mmio_out(HPET + HPET_CONFIG, 4, 0);
+	mmio_out(HPET + HPET_STATUS, 4, ~0u);
+	mmio_out(HPET + HPET_COUNTER, 8, 0);
+	mmio_out(HPET + HPET_TIMER_CONFIG, 4, flags | HPET_GSI << HPET_ROUTE_SHIFT);
+	mmio_out(HPET + HPET_TIMER_VALUE, 8, 100000);
+	mmio_out(HPET + HPET_CONFIG, 4, 1);
+}
+
+static void hpet_off(void)
+{
+	mmio_out(HPET + HPET_TIMER_CONFIG, 4, 0);
+	mmio_out(HPET + HPET_STATUS, 4, ~0u);
+	mmio_out(HPET + HPET_CONFIG, 4, 0);
+	route(HPET_GSI, RTE_MASKED);
+}
+
+TEST(ioapic_edge, ALL)
+{
+	bool came;
+
+	prepare(APIC_BASE_EN);
+	route(HPET_GSI, VECTOR);
+	hpet_after_1_ms(HPET_ENABLE);
+	came = wait_until(&interrupts[VECTOR], 1, PATIENCE_MS);
+	let_pass();
+	hpet_off();
+	CHECK(came);
+	EQUAL(interrupts[VECTOR], 1);
+}
+
+/* The device is served before the EOI: one interrupt. */
+static void serve_hpet(u8 vector)
+{
+	(void)vector;
+	mmio_out(HPET + HPET_STATUS, 4, 1);
+	apic_write(APIC_EOI, 0);
+}
+
+TEST(ioapic_nmi, ALL)
+{
+	bool came;
+
+	prepare(APIC_BASE_EN);
+	on_interrupt = NULL;
+	interrupts[2] = 0;
+	route(HPET_GSI, APIC_DELIVER_NMI << APIC_LVT_DELIVERY_SHIFT);
+	hpet_after_1_ms(HPET_ENABLE);
+	came = wait_until(&interrupts[2], 1, PATIENCE_MS);
+	hpet_after_1_ms(HPET_ENABLE);
+	__asm__ volatile("hlt"); /* without IF: only the NMI wakes it */
+	hpet_off();
+	CHECK(came);
+	EQUAL(interrupts[2], 2);
+}
+
+static void ioapic_level(u64 mode)
+{
+	bool came;
+	u32 tmr, remote_irr;
+
+	prepare(mode);
+	on_interrupt = serve_hpet;
+	route(HPET_GSI, VECTOR | RTE_LEVEL);
+	hpet_after_1_ms(HPET_ENABLE | HPET_LEVEL);
+	came = wait_until(&interrupts[VECTOR], 1, PATIENCE_MS);
+	let_pass();
+	tmr = vector_bit(APIC_TMR, VECTOR);
+	remote_irr = ioapic_read(0x10 + 2 * HPET_GSI) & RTE_REMOTE_IRR;
+	hpet_off();
+	CHECK(came);
+	EQUAL(interrupts[VECTOR], 1);
+	EQUAL(tmr, 1);
+	EQUAL(remote_irr, 0);
+}
+
+TEST(ioapic_level_xapic, ALL) { ioapic_level(APIC_BASE_EN); }
+TEST(ioapic_level_x2apic, ALL) { ioapic_level(MODE_BITS); }
+
+/* Served at the third interrupt only: the line stays up, and each EOI brings the next one. */
+static void serve_third(u8 vector)
+{
+	if (interrupts[vector] == 3)
+		mmio_out(HPET + HPET_STATUS, 4, 1);
+	apic_write(APIC_EOI, 0);
+}
+
+TEST(ioapic_level_comes_again_until_served, ALL)
+{
+	bool came;
+
+	prepare(APIC_BASE_EN);
+	on_interrupt = serve_third;
+	route(HPET_GSI, VECTOR | RTE_LEVEL);
+	hpet_after_1_ms(HPET_ENABLE | HPET_LEVEL);
+	came = wait_until(&interrupts[VECTOR], 3, PATIENCE_MS);
+	let_pass();
+	hpet_off();
+	CHECK(came);
+	EQUAL(interrupts[VECTOR], 3);
+}
+
+/* While a level-triggered interrupt is in service, a higher one comes and ends before it. */
+TEST(ioapic_level_ends_in_order, ALL)
+{
+	bool came;
+
+	prepare(APIC_BASE_EN);
+	on_interrupt = NULL;
+	route(HPET_GSI, VECTOR | RTE_LEVEL);
+	hpet_after_1_ms(HPET_ENABLE | HPET_LEVEL);
+	came = wait_until(&interrupts[VECTOR], 1, PATIENCE_MS);
+	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | 0xA1);
+	came = came && wait_until(&interrupts[0xA1], 1, PATIENCE_MS);
+	apic_write(APIC_EOI, 0);
+	CHECK(came);
+	EQUAL(!!(ioapic_read(0x10 + 2 * HPET_GSI) & RTE_REMOTE_IRR), 1);
+	EQUAL(vector_bit(APIC_ISR, VECTOR), 1);
+	mmio_out(HPET + HPET_STATUS, 4, 1);
+	apic_write(APIC_EOI, 0);
+	EQUAL(ioapic_read(0x10 + 2 * HPET_GSI) & RTE_REMOTE_IRR, 0);
+	hpet_off();
+	EQUAL(interrupts[VECTOR], 1);
+}
+
+/* The PIC, by LINT0 as ExtINT. */
+static void pic_setup(u8 first_vector)
+{
+	io_out(0x20, 1, 0x11);
+	io_out(0x21, 1, first_vector);
+	io_out(0x21, 1, 4);
+	io_out(0x21, 1, 1);
+	io_out(0x21, 1, 0xFE); /* IRQ0 only */
+}
+
+static void pit_after_1_ms(void)
+{
+	io_out(0x43, 1, 0x30); /* counter 0, mode 0 */
+	io_out(0x40, 1, 1193 & 0xFF);
+	io_out(0x40, 1, 1193 >> 8);
+}
+
+static void end_pic(u8 vector)
+{
+	(void)vector;
+	io_out(0x20, 1, 0x20);
+}
+
+static void pic(u8 vector, bool halt)
+{
+	bool came = true;
+
+	prepare(APIC_BASE_EN);
+	on_interrupt = end_pic;
+	trap_as_interrupt(vector, true);
+	interrupts[vector] = 0;
+	interrupts[vector + 7] = 0;
+	apic_write(APIC_LVT_LINT0, APIC_DELIVER_EXTINT << APIC_LVT_DELIVERY_SHIFT);
+	pic_setup(vector);
+	pit_after_1_ms();
+	if (halt)
+		__asm__ volatile("sti; hlt; cli" : : : "memory");
+	else
+		came = wait_until(&interrupts[vector], 1, PATIENCE_MS);
+	let_pass();
+	io_out(0x21, 1, 0xFF);
+	apic_write(APIC_LVT_LINT0, APIC_LVT_MASKED);
+	if (vector < 32)
+		trap_as_interrupt(vector, false);
+	CHECK(came);
+	EQUAL(interrupts[vector], 1);
+	EQUAL(interrupts[vector + 7], 0); /* spurious */
+	EQUAL(apic_read(APIC_ISR + vector / 32 * 16), 0); /* the APIC has no part in it */
+}
+
+TEST(pic_at_20, ALL) { pic(0x20, false); }
+TEST(pic_at_28, ALL) { pic(0x28, false); }
+TEST(pic_below_32, ALL) { pic(0x10, false); }
+TEST(pic_at_a_vector_with_error_code, ALL) { pic(0x08, false); }
+TEST(pic_wakes_hlt, ALL) { pic(0x20, true); }
+
+TEST(pic_masked_at_lint0, ALL)
+{
+	prepare(APIC_BASE_EN);
+	on_interrupt = end_pic;
+	pic_setup(0x20);
+	pit_after_1_ms();
+	let_pass();
+	EQUAL(interrupts[0x20], 0);
+	apic_write(APIC_LVT_LINT0, APIC_DELIVER_EXTINT << APIC_LVT_DELIVERY_SHIFT); /* its request is still there */
+	CHECK(wait_until(&interrupts[0x20], 1, PATIENCE_MS));
+	io_out(0x21, 1, 0xFF);
+	apic_write(APIC_LVT_LINT0, APIC_LVT_MASKED);
+	EQUAL(interrupts[0x20], 1);
+}
+
+TEST(pic_waits_for_if, ALL)
+{
+	prepare(APIC_BASE_EN);
+	on_interrupt = end_pic;
+	apic_write(APIC_LVT_LINT0, APIC_DELIVER_EXTINT << APIC_LVT_DELIVERY_SHIFT);
+	pic_setup(0x20);
+	pit_after_1_ms();
+	delay_us(5000);
+	EQUAL(interrupts[0x20], 0);
+	CHECK(wait_until(&interrupts[0x20], 1, PATIENCE_MS));
+	let_pass();
+	io_out(0x21, 1, 0xFF);
+	apic_write(APIC_LVT_LINT0, APIC_LVT_MASKED);
+	EQUAL(interrupts[0x20], 1);
+}
+
+TEST(pic_with_the_apic_disabled, ALL)
+{
+	bool came;
+
+	prepare(APIC_BASE_EN);
+	on_interrupt = end_pic;
+	CHECK(apic_set_mode(0));
+	pic_setup(0x20);
+	pit_after_1_ms();
+	came = wait_until(&interrupts[0x20], 1, PATIENCE_MS);
+	io_out(0x21, 1, 0xFF);
+	CHECK(apic_set_mode(APIC_BASE_EN));
+	CHECK(came);
+	EQUAL(interrupts[0x20], 1);
+}

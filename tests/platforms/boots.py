@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots on the emulated host, and what is checked of each."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from harness.apic.access import Access, Phase
+from harness.apic.access import Path as AccessPath
+from harness.apic.timeline import Timeline
+from harness.firmware.image import FirmwareImage
+from harness.platforms.base import Progress
+from harness.run import RunResult, RunSpec, run
+from harness.svsm.config import SvsmConfig, load_config
+from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.vm.processes import children
+
+
+def boot(firmware: Path, out: Path, config: str | SvsmConfig = "alternate-injection", **more: object) -> RunResult:
+    """One run. more: of RunSpec."""
+    svsm = config if isinstance(config, SvsmConfig) else load_config(config)
+    return run(RunSpec(firmware, svsm=svsm, **more), "emulated", out)  # type: ignore[arg-type]
+
+
+def toml(directory: Path, text: str) -> SvsmConfig:
+    """A configuration from its text."""
+    path = directory / "config.toml"
+    path.write_text(text)
+    return load_config(path)
+
+
+def check_seven(timeline: Timeline, vmpl: int) -> list[Access]:
+    """SEC's register accesses are the seven of every stock OVMF, made by SecMain through the page, and are returned."""
+    accesses = sec_accesses(timeline)
+    assert told(accesses) == SEVEN
+    seen = {(a.phase, a.path, a.vcpu, a.vmpl, a.size, a.module) for a in accesses}
+    assert seen == {(Phase.SEC, AccessPath.MMIO, 0, vmpl, 4, "SecMain")}
+    return accesses
+
+
+def check_places(accesses: list[Access], firmware: Path) -> None:
+    """The pcs lie in SecMain as the image has it, at the offsets that were given."""
+    (sec,) = (module for module in FirmwareImage.open(firmware).modules if module.name == "SecMain")
+    assert sec.base is not None
+    for access in accesses:
+        assert access.pc is not None
+        assert 0 <= access.pc - sec.base < sec.size_of_image
+        assert access.module_offset == access.pc - sec.base
+    # One routine reads the APIC's registers, one writes them (MdePkg BaseIoLibIntrinsic, MmioRead32 and MmioWrite32).
+    assert len({(access.operation, access.pc) for access in accesses}) == 2
+
+
+def signal_qemu(number: signal.Signals, phase: Phase, told: list[int | None] | None = None) -> Progress:
+    """A progress function that sends QEMU a signal once the guest is in `phase`. told: is given the counts of exits."""
+    before = set(children())
+    sent: list[int] = []
+
+    def progress(now: Phase, _accesses: int, exits: int | None) -> None:
+        if told is not None:
+            told.append(exits)
+        if now >= phase and not sent:
+            [qemu] = set(children()) - before
+            os.kill(qemu, number)
+            sent.append(qemu)
+
+    return progress

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that stays at the shell: the harness loses nothing and does not grow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.apic.access import Phase
+from harness.apic.timeline import Timeline
+from harness.capture.collect import ACCESS_LIMIT, CONDENSED
+from harness.capture.record import RECORD, RECORD_SIZE
+from harness.platforms.memory import RING_RECORDS
+from harness.vm import rundir
+from tests.platforms.boots import check_seven
+
+pytestmark = [pytest.mark.emulated, pytest.mark.slow]
+
+#: The shell's timer ticks a hundred times a second, with three accesses each: ACCESS_LIMIT comes after 67 s.
+RUN_S = 95.0
+#: A leak of one byte a record would be more.
+GROWTH_KIB = 1024
+#: Prints the count of accesses and the resident memory in KiB, each time the run tells its progress.
+RUN = """
+import sys
+from pathlib import Path
+from harness.apic.access import Phase
+from harness.run import RunSpec, run
+from harness.svsm.config import load_config
+
+def tell(phase, accesses, exits):
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4
+    print(accesses, resident, flush=True)
+
+firmware, out, config, seconds = sys.argv[1:]
+svsm = load_config(config)
+run(RunSpec(Path(firmware), svsm=svsm, until=Phase.OS, timeout_s=float(seconds)), "emulated", Path(out), tell)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LongRun:
+    """What a run left. memory: accesses so far and resident KiB, several times a second."""
+
+    directory: Path
+    memory: list[tuple[int, int]]
+
+
+def long_run(firmware: Path, directory: Path, level: int) -> LongRun:
+    directory.mkdir()
+    config = directory / "config.toml"
+    config.write_text(f"[log]\nlevel = {level}\n")
+    command = [sys.executable, "-c", RUN, str(firmware), str(directory / "out"), str(config), str(RUN_S)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_S + 60, check=False)
+    assert done.returncode == 0, done.stderr
+    memory = [(int(accesses), int(resident)) for accesses, resident in map(str.split, done.stdout.splitlines())]
+    return LongRun(directory / "out", memory)
+
+
+def test_memory_stays_flat_and_nothing_is_lost_when_the_ring_wraps(trixie_path: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(long_run, trixie_path, tmp_path / str(level), level) for level in (1, 2)]
+        for found in (future.result() for future in runs):
+            check_long_run(found)
+
+
+def check_long_run(found: LongRun) -> None:
+    records = (found.directory / rundir.HOST_LOG).read_bytes()
+    assert len(records) > RING_RECORDS * RECORD_SIZE, "the ring did not wrap"
+    assert [fields[0] for fields in RECORD.iter_unpack(records)] == list(range(1, len(records) // RECORD_SIZE + 1))
+    timeline = Timeline.from_jsonl((found.directory / rundir.TIMELINE).read_text())
+    check_seven(timeline, 2)
+    assert timeline.lost == 0
+    assert timeline.reached is Phase.BDS
+    [gap] = timeline.gaps
+    assert gap.startswith(f"the end of OS was not reached in {RUN_S:g} s")
+    [condensed] = [event for event in timeline.events if event.kind == CONDENSED]
+    assert len(timeline.accesses) < ACCESS_LIMIT + 500
+    total = len(timeline.accesses) + sum(value for value in condensed.fields.values() if isinstance(value, int))
+    # The last progress was told up to a second before the end.
+    assert 0 <= total - found.memory[-1][0] < 2000
+    # As many accesses again as fill the timeline would be 20 000; from here on none is kept.
+    flat = [resident for accesses, resident in found.memory if accesses > ACCESS_LIMIT + 500]
+    assert len(flat) > 40
+    assert max(flat) - flat[0] < GROWTH_KIB
