@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -33,7 +33,7 @@ PLATFORM_MARKERS = {
     "nested": "boots a guest on a KVM inside TCG",
     "snp": "boots a guest on SEV-SNP hardware",
 }
-OTHER_MARKERS = {"slow": "takes a minute or more"}
+OTHER_MARKERS = {"slow": "takes long, or repeats a test on another QEMU"}
 
 OPTIONS = {
     "platform": ("NAME", "the platform that snp_boot uses, emulated by default"),
@@ -54,8 +54,11 @@ _directories = pytest.StashKey[list[Path]]()
 _probes = pytest.StashKey[dict[str, "list[Check]"]]()
 
 
-class SnpBoot(Protocol):
-    """What the fixture `snp_boot` is."""
+class SnpBoot:
+    """What the fixture `snp_boot` is: called, it boots a firmware. request: of the test that it boots for."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
 
     def __call__(
         self,
@@ -77,7 +80,30 @@ class SnpBoot(Protocol):
         Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or breaks off; what
         was seen until then is in the run directory, which the test's report names.
         """
-        ...
+        from harness.run import RunSpec, run
+        from harness.svsm.config import DEFAULT_CONFIG, SvsmConfig, load_config
+        from harness.vm.rundir import RunDirectory
+
+        request = self._request
+        name = platform or request.getfixturevalue("snp_platform")
+        require_platform(request.config, name)
+        default_qemu = _option(request.config, "qemu")
+        spec = RunSpec(
+            firmware=_firmware(request, firmware),
+            vcpus=vcpus,
+            svsm=config if isinstance(config, SvsmConfig) else load_config(config or DEFAULT_CONFIG),
+            until=until,
+            timeout_s=timeout_s,
+            qemu=qemu or (Path(default_qemu) if default_qemu else None),
+            extra_args=extra_args,
+            icount=icount,
+        )
+        directory = RunDirectory.create(None, name, _parent(request)).path
+        request.node.stash.setdefault(_directories, []).append(directory)
+        result = run(spec, name, directory)
+        if result.error is not None:
+            raise result.error
+        return result
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -181,44 +207,7 @@ def snp_firmware(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture
 def snp_boot(request: pytest.FixtureRequest) -> SnpBoot:
     """The factory `SnpBoot`: snp_boot(firmware=..., platform=..., until=..., config=...) returns a RunResult."""
-    from harness.run import RunSpec, run
-    from harness.svsm.config import DEFAULT_CONFIG, SvsmConfig, load_config
-    from harness.vm.rundir import RunDirectory
-
-    default_qemu = _option(request.config, "qemu")
-
-    def boot(
-        firmware: str | Path | None = None,
-        *,
-        platform: str | None = None,
-        until: Phase | str = "sec",
-        config: SvsmConfig | str | Path | None = None,
-        vcpus: int = 1,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        qemu: Path | None = None,
-        extra_args: tuple[str, ...] = (),
-        icount: bool = False,
-    ) -> RunResult:
-        name = platform or request.getfixturevalue("snp_platform")
-        require_platform(request.config, name)
-        spec = RunSpec(
-            firmware=_firmware(request, firmware),
-            vcpus=vcpus,
-            svsm=config if isinstance(config, SvsmConfig) else load_config(config or DEFAULT_CONFIG),
-            until=until,
-            timeout_s=timeout_s,
-            qemu=qemu or (Path(default_qemu) if default_qemu else None),
-            extra_args=extra_args,
-            icount=icount,
-        )
-        directory = RunDirectory.create(None, name, _parent(request)).path
-        request.node.stash.setdefault(_directories, []).append(directory)
-        result = run(spec, name, directory)
-        if result.error is not None:
-            raise result.error
-        return result
-
-    return boot
+    return SnpBoot(request)
 
 
 def _firmware(request: pytest.FixtureRequest, given: str | Path | None) -> Path:

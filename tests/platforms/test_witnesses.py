@@ -68,7 +68,7 @@ def set_up(timeline: Timeline, phase: Phase) -> list[tuple[Operation, int | None
 
 
 @pytest.mark.tcg
-@pytest.mark.parametrize("firmware", [*FIRMWARE, "bookworm_path"])
+@pytest.mark.parametrize("firmware", [*FIRMWARE, pytest.param("bookworm_path", marks=pytest.mark.slow)])
 def test_the_emulated_host_without_sev_is_as_plain_tcg(
     firmware: str, request: pytest.FixtureRequest, qemu: Path | None, tmp_path: Path
 ) -> None:

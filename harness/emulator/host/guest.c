@@ -8,6 +8,7 @@
 #define PTE_PRESENT BIT(0)
 #define PTE_LARGE   BIT(7)
 #define PTE_ADDRESS 0x000FFFFFFFFFF000ull
+#define PTE_ACCESSED_DIRTY 0x60ull
 
 #define CS_ATTRIBUTE_LONG 0x200 /* VMCB segment attribute bit 9: L */
 #define CS_ATTRIBUTE_32   0x400 /* bit 10: D */
@@ -54,14 +55,15 @@ static u64 walk_legacy(struct host *host, u64 cr3, u64 linear)
 	return entry & PTE_PRESENT ? (entry & 0xFFFFF000) | (linear & 0xFFF) : NO_GPA;
 }
 
-/* GPA with C-bit behind a linear address; NO_GPA when it is not mapped. */
-static u64 walk(struct vcpu *vcpu, u64 linear)
+/* GPA with C-bit behind a linear address; NO_GPA when it is not mapped. `leaf`: GPA of the last entry, if it has 8 bytes. */
+static u64 walk(struct vcpu *vcpu, u64 linear, u64 *leaf)
 {
 	struct host *host = vcpu->host;
 	const struct vmcb_save *save = &vmcb(vcpu)->save;
 	u32 level = 3;
 	u64 table;
 
+	*leaf = NO_GPA;
 	if (!(save->cr0 & CR0_PG))
 		return (u32)linear | host->c_bit;
 	if (!(save->cr4 & CR4_PAE))
@@ -75,8 +77,10 @@ static u64 walk(struct vcpu *vcpu, u64 linear)
 	}
 	for (; level; level--) {
 		u32 shift = 12 + 9 * (level - 1);
-		u64 entry = read_entry(host, table + ((linear >> shift) & 511) * 8, 8);
+		u64 entry;
 
+		*leaf = table + ((linear >> shift) & 511) * 8;
+		entry = read_entry(host, *leaf, 8);
 		if (!(entry & PTE_PRESENT))
 			return NO_GPA;
 		table = entry & PTE_ADDRESS;
@@ -86,14 +90,10 @@ static u64 walk(struct vcpu *vcpu, u64 linear)
 	return NO_GPA;
 }
 
-u8 *guest_pointer(struct vcpu *vcpu, u64 linear, u64 *gpa_with_c)
+static u8 *pointer_of(struct host *host, u64 gpa)
 {
-	struct host *host = vcpu->host;
-	u64 gpa = walk(vcpu, linear);
 	struct region *region;
 
-	if (gpa_with_c)
-		*gpa_with_c = gpa;
 	if (gpa == NO_GPA)
 		return NULL;
 	region = memory_region(host, gpa & ~host->c_bit);
@@ -103,24 +103,37 @@ u8 *guest_pointer(struct vcpu *vcpu, u64 linear, u64 *gpa_with_c)
 		      ((gpa & ~host->c_bit) - region->gpa));
 }
 
-/* The page of a linear address, remembered like a TLB entry: until CR3 changes. */
+u8 *guest_pointer(struct vcpu *vcpu, u64 linear, u64 *gpa_with_c)
+{
+	u64 leaf, gpa = walk(vcpu, linear, &leaf);
+
+	*gpa_with_c = gpa;
+	return pointer_of(vcpu->host, gpa);
+}
+
+/* The page of a linear address, remembered as a TLB would, which the guest need not flush here. */
 static u8 *page_pointer(struct vcpu *vcpu, u64 linear)
 {
 	const struct vmcb_save *save = &vmcb(vcpu)->save;
-	u64 page = linear & ~(PAGE_SIZE - 1);
+	u64 leaf, page = linear & ~(PAGE_SIZE - 1);
 	struct translation *slot = &vcpu->translation[(linear / PAGE_SIZE) % TRANSLATIONS];
 
-	if (!(save->cr0 & CR0_PG))
-		return guest_pointer(vcpu, page, NULL);
-	if (slot->memory && slot->page == page && slot->cr3 == save->cr3)
+	if (slot->memory && slot->page == page && slot->cr3 == save->cr3 && (save->cr0 & CR0_PG) &&
+	    !((*slot->leaf ^ slot->entry) & ~PTE_ACCESSED_DIRTY))
 		return slot->memory;
-	slot->memory = guest_pointer(vcpu, page, NULL);
+	slot->memory = pointer_of(vcpu->host, walk(vcpu, page, &leaf));
+	if (!slot->memory || leaf == NO_GPA) {
+		u8 *memory = slot->memory;
+
+		slot->memory = NULL;
+		return memory;
+	}
 	slot->page = page;
 	slot->cr3 = save->cr3;
+	slot->leaf = (const volatile a64 *)memory_private(vcpu->host, leaf & ~vcpu->host->c_bit, sizeof(u64));
+	slot->entry = *slot->leaf;
 	return slot->memory;
 }
-
-void guest_forget_translations(struct vcpu *vcpu) { memset(vcpu->translation, 0, sizeof(vcpu->translation)); }
 
 static bool guest_copy(struct vcpu *vcpu, u64 linear, u8 *local, u64 size, bool write)
 {

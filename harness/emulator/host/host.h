@@ -61,11 +61,13 @@ struct vmpl_state {
 	u64 vc_code;          /* of the last one */
 };
 
-/* A translation the guest has used, as its TLB would keep it: for the tables and stacks of event delivery. */
+/* A translation the guest has used, good as long as CR3 and its last entry stay: for the tables and stacks of event delivery. */
 struct translation {
 	u64 cr3;
 	u64 page;
 	u8 *memory;
+	const volatile a64 *leaf;
+	u64 entry;
 };
 
 /* An instruction that exited: TCG tells neither its length nor its bytes. */
@@ -188,7 +190,6 @@ bool guest_read(struct vcpu *vcpu, u64 linear, void *to, u64 size);
 bool guest_write(struct vcpu *vcpu, u64 linear, const void *from, u64 size);
 u32 guest_code(struct vcpu *vcpu, u8 *bytes, u32 size); /* bytes of the instruction that could be read */
 struct known_instruction *guest_instruction(struct vcpu *vcpu); /* the one that exited; stops when it cannot be known */
-void guest_forget_translations(struct vcpu *vcpu);
 void guest_skip(struct vcpu *vcpu, u32 length);
 u64 guest_gpr(struct vcpu *vcpu, u32 reg);
 void guest_set_gpr(struct vcpu *vcpu, u32 reg, u64 value);

@@ -73,13 +73,12 @@ static bool uniform(struct region *region, u64 gpa)
 	return true;
 }
 
-static u32 psmash(struct region *region, u64 gpa)
+static void psmash(struct region *region, u64 gpa)
 {
 	u32 *entries = large_entries(region, gpa);
 
 	for (u32 i = 0; i < PAGES_IN_2M; i++)
 		entries[i] &= ~RMP_LARGE;
-	return region->rmp[(gpa - region->gpa) / PAGE_SIZE];
 }
 
 static void change(struct vcpu *vcpu, u64 gpa, u32 before, u32 after, enum record_rmp_op op, bool large, u32 result)
@@ -355,15 +354,12 @@ u32 rmp_adjust(struct vcpu *vcpu, u64 gpa, bool large, u64 attributes)
 	return SEV_SUCCESS;
 }
 
-static bool page_state_change_page(struct vcpu *vcpu, struct region *region, u64 gpa, u32 operation)
+static void page_state_change_page(struct vcpu *vcpu, struct region *region, u64 gpa, u32 operation)
 {
-	u32 *entry = &region->rmp[(gpa - region->gpa) / PAGE_SIZE];
-
 	if (operation == NAE_PSC_SHARED)
 		make_shared(vcpu, region, gpa);
-	else if (!(*entry & RMP_ASSIGNED))
+	else if (!(region->rmp[(gpa - region->gpa) / PAGE_SIZE] & RMP_ASSIGNED))
 		assign(vcpu, region, gpa, false);
-	return true;
 }
 
 /* Page state change by MSR protocol 014 or NAE 80000010: false when the hypervisor refuses. */

@@ -89,6 +89,7 @@ extern void (*on_interrupt)(u8 vector); /* called for each, with interrupts off 
 void traps_setup(void);
 void trap_as_interrupt(u8 vector, bool on); /* an interrupt, without error code, whatever the vector */
 void trap_set_ist(u8 vector, u8 ist);
+void traps_set_ist1(u64 top);
 void user_run(u64 rip);
 extern const u8 user_cpuid[], user_pvalidate[], user_rmpadjust[];
 

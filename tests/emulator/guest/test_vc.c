@@ -110,6 +110,28 @@ TEST(vc_on_an_ist_stack, SEV)
 	EQUAL(trap.error, SVM_EXIT_CPUID);
 }
 
+/* The handler's stack is another page after its page-table entry has changed, without a new CR3. */
+TEST(vc_on_a_stack_that_moves, SEV)
+{
+	u64 page = TEST_AREA + 0x30000, linear = TEST_AREA + 0x14000;
+	u64 vector[2];
+
+	CHECK(make_private(page));
+	CHECK(make_private(page + PAGE_SIZE));
+	for (u32 i = 0; i < 2; i++) {
+		map_page(linear, page + i * PAGE_SIZE, true);
+		traps_set_ist1(linear + PAGE_SIZE);
+		trap_set_ist(VC, 1);
+		vector[i] = TRY("cpuid", OUT(), "a"(0), "c"(0));
+		trap_set_ist(VC, 0);
+		traps_set_ist1(IST_TOP);
+		if (*(volatile u64 *)(page + i * PAGE_SIZE + PAGE_SIZE - 48) != SVM_EXIT_CPUID)
+			vector[i] = 0;
+	}
+	EQUAL(vector[0], VC);
+	EQUAL(vector[1], VC);
+}
+
 TEST(vc_from_user_mode, SEV)
 {
 	user_run((u64)user_cpuid);

@@ -69,6 +69,8 @@ void trap_as_interrupt(u8 vector, bool on)
 
 void trap_set_ist(u8 vector, u8 ist) { idt[vector].ist = ist; }
 
+void traps_set_ist1(u64 top) { tss.ist[0] = top; }
+
 void traps_setup(void)
 {
 	const struct table idtr = { sizeof(idt) - 1, (u64)idt }, gdtr = { sizeof(gdt) - 1, (u64)gdt };
