@@ -59,6 +59,8 @@ struct vmpl_state {
 	bool hidden_current; /* FS, GS, TR ... are in the CPU, not yet in the VMCB */
 	u64 vc_rip[VC_KINDS]; /* linear address of the last #VC of each kind: handlers nest, an NAE event is about its own */
 	u64 vc_code;          /* of the last one */
+	u64 svsm_call;        /* RAX of the SVSM call that VMPL0 has not answered yet */
+	bool svsm_called;
 };
 
 /* A translation the guest has used, good as long as CR3 and its last entry stay: for the tables and stacks of event delivery. */

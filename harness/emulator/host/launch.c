@@ -71,13 +71,12 @@ static void segment(struct vmcb_segment *to, u16 selector, u16 attributes, u32 l
 }
 
 /* The CPU at reset (APM vol. 2, table 14-1). */
-static void reset_state(struct vcpu *vcpu, struct vmpl_state *state)
+static void reset_state(struct vmpl_state *state)
 {
 	struct vmcb_save *save = &state->vmcb->save;
 	struct cpuid_result signature = cpuid(1, 0);
 	struct vmcb_segment *data[] = { &save->es, &save->ss, &save->ds, &save->fs, &save->gs };
 
-	(void)vcpu;
 	segment(&save->cs, 0xF000, 0x9B, 0xFFFF, 0xFFFF0000);
 	for (u32 i = 0; i < sizeof(data) / sizeof(data[0]); i++)
 		segment(data[i], 0, 0x93, 0xFFFF, 0);
@@ -149,7 +148,7 @@ static void launch_svsm(struct vcpu *vcpu)
 	svsm_page_tables(host, top);
 	svsm_boot_block(vcpu, (struct svsm_boot *)(top - SVSM_BOOT));
 
-	reset_state(vcpu, state);
+	reset_state(state);
 	segment(&save->cs, 0x08, 0xA9B, 0xFFFFFFFF, 0);
 	segment(&save->ss, 0x10, 0xC93, 0xFFFFFFFF, 0);
 	segment(&save->ds, 0x10, 0xC93, 0xFFFFFFFF, 0);
@@ -178,5 +177,5 @@ void launch(struct vcpu *vcpu)
 	if (host->sev && config->svsm_size)
 		launch_svsm(vcpu);
 	else
-		reset_state(vcpu, &vcpu->state[config->guest_vmpl]);
+		reset_state(&vcpu->state[config->guest_vmpl]);
 }

@@ -123,6 +123,32 @@ static struct vmsa *runnable(struct vcpu *vcpu, u32 vmpl)
 	return vmsa;
 }
 
+/* The registers of an SVSM call, at the call and when its answer is taken (AMD publication 58019, section 4). */
+static void log_call(struct vcpu *vcpu)
+{
+	struct vmpl_state *state = current(vcpu);
+
+	state->svsm_call = state->vmcb->save.rax;
+	state->svsm_called = true;
+	if (log_at(vcpu, 1))
+		log_write(vcpu, (struct record){ .kind = RECORD_SVSM_CALL, .rip = guest_pc(vcpu), .address = state->svsm_call,
+						 .value = state->gpr[GPR_RCX], .extra = state->gpr[GPR_RDX] });
+}
+
+static void log_result(struct vcpu *vcpu)
+{
+	struct vmpl_state *state = current(vcpu);
+	u64 result = state->vmcb->save.rax;
+
+	if (!state->svsm_called)
+		return;
+	state->svsm_called = false;
+	if (log_at(vcpu, 1))
+		log_write(vcpu, (struct record){ .kind = RECORD_SVSM_RESULT, .rip = guest_pc(vcpu), .address = state->svsm_call,
+						 .value = result, .extra = state->gpr[GPR_RCX],
+						 .outcome = result ? RECORD_ERROR : RECORD_OK });
+}
+
 bool vmpl_run(struct vcpu *vcpu, u32 vmpl)
 {
 	struct vmsa *vmsa = vmpl > vcpu->vmpl && vmpl < CONFIG_VMPLS ? runnable(vcpu, vmpl) : NULL;
@@ -132,18 +158,10 @@ bool vmpl_run(struct vcpu *vcpu, u32 vmpl)
 	leave(vcpu);
 	load_vmsa(&vcpu->state[vmpl], vmsa);
 	enter(vcpu, vmpl);
+	log_result(vcpu);
 	if (log_at(vcpu, 2))
 		log_write(vcpu, (struct record){ .kind = RECORD_VMPL_SWITCH, .address = vcpu->state[vmpl].vmsa_gpa });
 	return true;
-}
-
-static void log_call(struct vcpu *vcpu)
-{
-	const struct vmpl_state *state = current(vcpu);
-
-	if (log_at(vcpu, 1))
-		log_write(vcpu, (struct record){ .kind = RECORD_SVSM_CALL, .rip = guest_pc(vcpu), .address = state->vmcb->save.rax,
-						 .value = state->gpr[GPR_RCX], .extra = state->gpr[GPR_RDX] });
 }
 
 void vmpl_return(struct vcpu *vcpu, u64 code)
