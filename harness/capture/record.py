@@ -169,7 +169,6 @@ class RecordIrqSource(enum.IntEnum):
     PIC = 2
     TIMER = 3
     IPI = 4
-    NMI = 5
 
 
 _FNV_OFFSET = 2166136261

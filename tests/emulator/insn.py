@@ -143,10 +143,10 @@ class Decoder(Driver):
         which, length = self.ask("simple", mode, code.hex())
         return SIMPLE[which], length
 
-    def move(self, name: str, code: bytes, mode: int = 64) -> tuple[int, int, int] | None:
-        """cr_write, cr_read, dr_write, dr_read: number, gpr, length."""
-        known, number, gpr, length = self.ask(name, mode, code.hex())
-        return (number, gpr, length) if known else None
+    def cr_write(self, code: bytes, mode: int = 64) -> tuple[int, int, int] | None:
+        """A MOV to CRn: n, gpr, length."""
+        known, cr, gpr, length = self.ask("cr_write", mode, code.hex())
+        return (cr, gpr, length) if known else None
 
     def execute(self, code: bytes, memory: int, reg: int) -> Values:
         """Carry out 64-bit code with these values of m and r, all flags clear."""
@@ -156,9 +156,6 @@ class Decoder(Driver):
     def agrees_with_processor(self, code: bytes, runs: int) -> bool:
         """Carry out 64-bit code with m at (%rdi) and r in rcx, on this machine and emulated; False: not decoded."""
         return bool(self.ask("native", runs, code.hex())[0])
-
-    def modrm_length(self, code: bytes, mode: int = 64) -> int:
-        return self.ask("modrm", mode, code.hex())[0]
 
     def fuzz(self, seed: int, steps: int) -> None:
         self.ask("fuzz", seed, f"{steps:x}")

@@ -14,13 +14,6 @@
 #define COMMAND_SECONDS 10
 #define MAX_BYTES       32
 
-typedef bool decode_move(const u8 *bytes, u32 available, u32 mode_bits, u8 *number, u8 *gpr, u8 *length);
-
-static decode_move *const moves[] = { insn_decode_cr_write, insn_decode_cr_read, insn_decode_dr_write,
-				      insn_decode_dr_read };
-
-#define MOVES (sizeof(moves) / sizeof(moves[0]))
-
 static void fail(const char *what, const u8 *bytes, u32 available, u32 mode)
 {
 	fprintf(stderr, "%s, mode %u:", what, mode);
@@ -43,29 +36,26 @@ static u8 *exact(const u8 *bytes, u32 available)
 struct lengths {
 	u8 access;
 	u8 simple;
-	u8 move[MOVES];
-	u8 modrm;
+	u8 cr_write;
 	struct insn insn;
 };
 
 static void decode_all(const u8 *bytes, u32 available, u32 mode, struct lengths *lengths)
 {
 	u8 *copy = exact(bytes, available);
-	u8 number, gpr, length;
+	u8 cr, gpr, length;
 
 	memset(lengths, 0, sizeof(*lengths));
 	if (insn_decode(copy, available, mode, &lengths->insn))
 		lengths->access = lengths->insn.length;
 	else if (lengths->insn.kind != INSN_UNKNOWN)
 		fail("refused, but of a kind", bytes, available, mode);
-	lengths->simple = insn_length_simple(copy, available, mode, NULL);
-	for (u32 i = 0; i < MOVES; i++)
-		if (moves[i](copy, available, mode, &number, &gpr, &length)) {
-			if (number > 8 || gpr > 15)
-				fail("register number", bytes, available, mode);
-			lengths->move[i] = length;
-		}
-	lengths->modrm = insn_prefix_and_modrm_length(copy, available, mode);
+	insn_decode_simple(copy, available, mode, &lengths->simple);
+	if (insn_decode_cr_write(copy, available, mode, &cr, &gpr, &length)) {
+		if (cr > 8 || gpr > 15)
+			fail("register number", bytes, available, mode);
+		lengths->cr_write = length;
+	}
 	free(copy);
 }
 
@@ -97,9 +87,7 @@ static void check(const u8 *bytes, u32 available, u32 mode)
 	decode_all(bytes, available, mode, &all);
 	check_length(all.access, bytes, available, mode);
 	check_length(all.simple, bytes, available, mode);
-	check_length(all.modrm, bytes, available, mode);
-	for (u32 i = 0; i < MOVES; i++)
-		check_length(all.move[i], bytes, available, mode);
+	check_length(all.cr_write, bytes, available, mode);
 	if (all.access) {
 		check_insn(&all.insn, bytes, available, mode);
 		decode_all(bytes, all.access, mode, &cut);
@@ -333,20 +321,20 @@ static void execute_command(const u8 *bytes, u32 available, u64 memory, u64 reg)
 
 static void simple_command(const u8 *bytes, u32 available, u32 mode)
 {
-	enum insn_simple which;
-	u8 length = insn_length_simple(bytes, available, mode, &which);
+	u8 length;
+	enum insn_simple which = insn_decode_simple(bytes, available, mode, &length);
 
 	printf("%x %x\n", which, length);
 }
 
-static void move_command(decode_move *decode, const u8 *bytes, u32 available, u32 mode)
+static void cr_write_command(const u8 *bytes, u32 available, u32 mode)
 {
-	u8 number = 0, gpr = 0, length = 0;
+	u8 cr = 0, gpr = 0, length = 0;
 
-	if (!decode(bytes, available, mode, &number, &gpr, &length))
+	if (!insn_decode_cr_write(bytes, available, mode, &cr, &gpr, &length))
 		printf("0 0 0 0\n");
 	else
-		printf("1 %x %x %x\n", number, gpr, length);
+		printf("1 %x %x %x\n", cr, gpr, length);
 }
 
 static void bytes_command(const char *name, u32 mode, const u8 *bytes, u32 available)
@@ -356,17 +344,9 @@ static void bytes_command(const char *name, u32 mode, const u8 *bytes, u32 avail
 	else if (!strcmp(name, "simple"))
 		simple_command(bytes, available, mode);
 	else if (!strcmp(name, "cr_write"))
-		move_command(insn_decode_cr_write, bytes, available, mode);
-	else if (!strcmp(name, "cr_read"))
-		move_command(insn_decode_cr_read, bytes, available, mode);
-	else if (!strcmp(name, "dr_write"))
-		move_command(insn_decode_dr_write, bytes, available, mode);
-	else if (!strcmp(name, "dr_read"))
-		move_command(insn_decode_dr_read, bytes, available, mode);
+		cr_write_command(bytes, available, mode);
 	else if (!strcmp(name, "native"))
 		native_command(bytes, available, mode);
-	else if (!strcmp(name, "modrm"))
-		printf("%x\n", insn_prefix_and_modrm_length(bytes, available, mode));
 	else
 		exit(2);
 }

@@ -266,48 +266,42 @@ def test_simple_in_other_modes(decoder: Decoder) -> None:
 
 
 @pytest.mark.parametrize("gpr", range(16))
-def test_system_moves(decoder: Decoder, tmp_path: Path, gpr: int) -> None:
+def test_cr_writes(decoder: Decoder, tmp_path: Path, gpr: int) -> None:
+    numbers = (0, 2, 3, 4, 8)
+    codes = assemble([f"mov %{GPR64[gpr]}, %cr{n}" for n in numbers], 64, tmp_path)
+    for number, code in zip(numbers, codes, strict=True):
+        assert decoder.cr_write(code) == (number, gpr, len(code)), code.hex()
+        assert decoder.cr_write(code[:-1]) is None
+
+
+@pytest.mark.parametrize("gpr", range(16))
+def test_other_system_moves_are_no_cr_writes(decoder: Decoder, tmp_path: Path, gpr: int) -> None:
     register = GPR64[gpr]
     moves = [
-        *(("cr_write", n, f"mov %{register}, %cr{n}") for n in (0, 2, 3, 4, 8)),
-        *(("cr_read", n, f"mov %cr{n}, %{register}") for n in (0, 2, 3, 4, 8)),
-        *(("dr_write", n, f"mov %{register}, %db{n}") for n in range(8)),
-        *(("dr_read", n, f"mov %db{n}, %{register}") for n in range(8)),
+        *(f"mov %cr{n}, %{register}" for n in (0, 2, 3, 4, 8)),
+        *(f"mov %{register}, %db{n}" for n in range(8)),
+        *(f"mov %db{n}, %{register}" for n in range(8)),
     ]
-    codes = assemble([text for _, _, text in moves], 64, tmp_path)
-    for (name, number, text), code in zip(moves, codes, strict=True):
-        for other in ("cr_write", "cr_read", "dr_write", "dr_read"):
-            expected = (number, gpr, len(code)) if other == name else None
-            assert decoder.move(other, code) == expected, text
-        assert decoder.move(name, code[:-1]) is None
+    for text, code in zip(moves, assemble(moves, 64, tmp_path), strict=True):
+        assert decoder.cr_write(code) is None, text
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "mode", "expected"),
+    ("code", "mode", "expected"),
     [
-        ("cr_write", "f00f22c1", 64, (8, 1, 4)),  # LOCK MOV CR0: CR8
-        ("cr_read", "f00f20c1", 32, (8, 1, 4)),
-        ("cr_write", "f00f22d9", 64, None),  # LOCK MOV CR3
-        ("cr_write", "0f22c9", 64, None),  # CR1
-        ("cr_write", "440f22c9", 64, None),  # CR9
-        ("cr_write", "0f2218", 64, (3, 0, 3)),  # mod is ignored
-        ("cr_write", "f3660f22d8", 64, (3, 0, 5)),
-        ("dr_write", "440f23c0", 64, None),  # DR8
-        ("dr_write", "f00f23f8", 64, None),
-        ("dr_write", "0f23f8", 32, (7, 0, 3)),
-        ("cr_write", "400f22c0", 32, None),  # INC EAX
+        ("f00f22c1", 64, (8, 1, 4)),  # LOCK MOV CR0: CR8
+        ("f00f22c1", 32, (8, 1, 4)),
+        ("f00f22d9", 64, None),  # LOCK MOV CR3
+        ("0f22c9", 64, None),  # CR1
+        ("440f22c9", 64, None),  # CR9
+        ("0f2218", 64, (3, 0, 3)),  # mod is ignored
+        ("f3660f22d8", 64, (3, 0, 5)),
+        ("0f22d8", 32, (3, 0, 3)),
+        ("400f22c0", 32, None),  # INC EAX
     ],
 )
-def test_unusual_system_moves(
-    decoder: Decoder, name: str, code: str, mode: int, expected: tuple[int, int, int] | None
-) -> None:
-    assert decoder.move(name, bytes.fromhex(code), mode) == expected
-
-
-def test_modrm_length(decoder: Decoder) -> None:
-    assert decoder.modrm_length(bytes.fromhex("48c7440a1078563412")) == 5
-    assert decoder.modrm_length(bytes.fromhex("0fba6f0401")) == 4
-    assert decoder.modrm_length(bytes.fromhex("48c744")) == 0
+def test_unusual_cr_writes(decoder: Decoder, code: str, mode: int, expected: tuple[int, int, int] | None) -> None:
+    assert decoder.cr_write(bytes.fromhex(code), mode) == expected
 
 
 @pytest.mark.parametrize("prefixes", ["66" * 13, "66" * 14, "66" * 15])

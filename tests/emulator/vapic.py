@@ -125,13 +125,8 @@ class Vapic(Driver):
     def set_tpr(self, value: int) -> None:
         self.ask("set_tpr", value)
 
-    @property
     def accepts_extint(self) -> bool:
-        return bool(self.ask("lint")[0])
-
-    @property
-    def accepts_nmi(self) -> bool:
-        return bool(self.ask("lint")[1])
+        return bool(self.ask("extint")[0])
 
     def matches(self, destination: int, *, logical: bool) -> bool:
         return bool(self.ask("match", destination, int(logical))[0])

@@ -133,7 +133,6 @@ static void fuzz_step(u64 *state, u64 *now, u64 step)
 	case 13:
 		vapic_match_destination(&apic, (u32)value, number >> 40 & 1);
 		vapic_accepts_extint(&apic);
-		vapic_accepts_nmi_lint1(&apic);
 		break;
 	case 14:
 		*now += value & 0xffffffffffull;
@@ -229,8 +228,8 @@ static bool interrupt_command(const char *name, const u64 *a)
 		answer(0);
 	} else if (!strcmp(name, "tpr")) {
 		answer(vapic_tpr(&apic));
-	} else if (!strcmp(name, "lint")) {
-		printf("%x %x\n", vapic_accepts_extint(&apic), vapic_accepts_nmi_lint1(&apic));
+	} else if (!strcmp(name, "extint")) {
+		answer(vapic_accepts_extint(&apic));
 	} else if (!strcmp(name, "match")) {
 		answer(vapic_match_destination(&apic, (u32)a[0], a[1]));
 	} else {

@@ -123,21 +123,10 @@ enum insn_writes {
 u32 insn_execute(const struct insn *insn, struct insn_values *values);
 
 /*
- * Length in bytes of prefixes, opcode (one-byte or 0F map), ModRM, SIB and displacement, taking the opcode as one
- * with a ModRM byte: where its immediate, if any, would start. 0 if it does not fit.
- */
-u8 insn_prefix_and_modrm_length(const u8 *bytes, u32 available, u32 mode_bits);
-
-/*
- * MOV CRn, r (0F 22) and MOV r, CRn (0F 20): `cr` 0, 2, 3, 4 or 8, `gpr` 0-15, `length` in bytes.
+ * MOV CRn, r (0F 22): `cr` 0, 2, 3, 4 or 8, `gpr` 0-15, `length` in bytes.
  * LOCK MOV CR0 is CR8 (AMD's AltMovCr8). The outputs mean nothing when the answer is false.
  */
 bool insn_decode_cr_write(const u8 *bytes, u32 available, u32 mode_bits, u8 *cr, u8 *gpr, u8 *length);
-bool insn_decode_cr_read(const u8 *bytes, u32 available, u32 mode_bits, u8 *cr, u8 *gpr, u8 *length);
-
-/* MOV DRn, r (0F 23) and MOV r, DRn (0F 21): `dr` 0-7; the rest as above. */
-bool insn_decode_dr_write(const u8 *bytes, u32 available, u32 mode_bits, u8 *dr, u8 *gpr, u8 *length);
-bool insn_decode_dr_read(const u8 *bytes, u32 available, u32 mode_bits, u8 *dr, u8 *gpr, u8 *length);
 
 /* Instructions that are intercepted and stepped over. */
 enum insn_simple {
@@ -174,8 +163,5 @@ enum insn_simple {
 
 /* Identify one of these and give its length in bytes, prefixes included; INSN_SIMPLE_UNKNOWN, length 0, otherwise. */
 enum insn_simple insn_decode_simple(const u8 *bytes, u32 available, u32 mode_bits, u8 *length);
-
-/* The same, only the length: 0 when unknown. `which` may be NULL. */
-u8 insn_length_simple(const u8 *bytes, u32 available, u32 mode_bits, enum insn_simple *which);
 
 #endif

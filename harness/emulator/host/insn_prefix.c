@@ -166,13 +166,3 @@ struct insn_modrm insn_fetch_modrm(struct insn_reader *reader)
 	insn_skip(reader, displacement32(modrm.mod, rm));
 	return modrm;
 }
-
-u8 insn_prefix_and_modrm_length(const u8 *bytes, u32 available, u32 mode_bits)
-{
-	struct insn_reader reader = insn_start(bytes, available, mode_bits);
-
-	if (insn_fetch_prefixes(&reader) == 0x0f)
-		insn_fetch(&reader);
-	insn_fetch_modrm(&reader);
-	return reader.failed ? 0 : (u8)reader.position;
-}

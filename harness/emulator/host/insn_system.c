@@ -1,62 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The instruction decoder: moves to and from CRn and DRn, and instructions that are stepped over. */
+/* The instruction decoder: moves to CRn, and instructions that are stepped over. */
 #include "insn_internal.h"
 
-/* 0F 20-23. The mod field is ignored: always registers (APM vol. 3, MOV CRn). */
-static bool decode_system_move(struct insn_reader *reader, u8 opcode, u8 *system, u8 *gpr)
-{
-	u8 modrm;
-
-	if (insn_fetch_prefixes(reader) != 0x0f || insn_fetch(reader) != opcode)
-		return false;
-	modrm = insn_fetch(reader);
-	*system = ((modrm >> 3) & 7) | (reader->rex & REX_R ? 8 : 0);
-	*gpr = (modrm & 7) | (reader->rex & REX_B ? 8 : 0);
-	return !reader->failed;
-}
-
-static bool decode_cr(const u8 *bytes, u32 available, u32 mode_bits, u8 opcode, u8 *cr, u8 *gpr, u8 *length)
+bool insn_decode_cr_write(const u8 *bytes, u32 available, u32 mode_bits, u8 *cr, u8 *gpr, u8 *length)
 {
 	struct insn_reader reader = insn_start(bytes, available, mode_bits);
+	u8 modrm;
 
-	if (!decode_system_move(&reader, opcode, cr, gpr))
+	if (insn_fetch_prefixes(&reader) != 0x0f || insn_fetch(&reader) != 0x22)
 		return false;
-	if (reader.lock && *cr != 0)
+	modrm = insn_fetch(&reader); /* the mod field is ignored: always registers (APM vol. 3, MOV CRn) */
+	*cr = ((modrm >> 3) & 7) | (reader.rex & REX_R ? 8 : 0);
+	*gpr = (modrm & 7) | (reader.rex & REX_B ? 8 : 0);
+	if (reader.failed || (reader.lock && *cr != 0))
 		return false;
 	if (reader.lock) /* AltMovCr8: LOCK MOV CR0 is CR8 */
 		*cr = 8;
 	*length = (u8)reader.position;
 	return *cr == 0 || *cr == 2 || *cr == 3 || *cr == 4 || *cr == 8;
-}
-
-static bool decode_dr(const u8 *bytes, u32 available, u32 mode_bits, u8 opcode, u8 *dr, u8 *gpr, u8 *length)
-{
-	struct insn_reader reader = insn_start(bytes, available, mode_bits);
-
-	if (!decode_system_move(&reader, opcode, dr, gpr))
-		return false;
-	*length = (u8)reader.position;
-	return !reader.lock && *dr < 8;
-}
-
-bool insn_decode_cr_write(const u8 *bytes, u32 available, u32 mode_bits, u8 *cr, u8 *gpr, u8 *length)
-{
-	return decode_cr(bytes, available, mode_bits, 0x22, cr, gpr, length);
-}
-
-bool insn_decode_cr_read(const u8 *bytes, u32 available, u32 mode_bits, u8 *cr, u8 *gpr, u8 *length)
-{
-	return decode_cr(bytes, available, mode_bits, 0x20, cr, gpr, length);
-}
-
-bool insn_decode_dr_write(const u8 *bytes, u32 available, u32 mode_bits, u8 *dr, u8 *gpr, u8 *length)
-{
-	return decode_dr(bytes, available, mode_bits, 0x23, dr, gpr, length);
-}
-
-bool insn_decode_dr_read(const u8 *bytes, u32 available, u32 mode_bits, u8 *dr, u8 *gpr, u8 *length)
-{
-	return decode_dr(bytes, available, mode_bits, 0x21, dr, gpr, length);
 }
 
 /* 0F 01 with a register ModRM, by repeat prefix: none, F2, F3. */
@@ -144,14 +105,4 @@ enum insn_simple insn_decode_simple(const u8 *bytes, u32 available, u32 mode_bit
 		return INSN_SIMPLE_UNKNOWN;
 	*length = (u8)reader.position;
 	return which;
-}
-
-u8 insn_length_simple(const u8 *bytes, u32 available, u32 mode_bits, enum insn_simple *which)
-{
-	u8 length;
-	enum insn_simple found = insn_decode_simple(bytes, available, mode_bits, &length);
-
-	if (which)
-		*which = found;
-	return length;
 }

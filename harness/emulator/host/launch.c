@@ -116,7 +116,6 @@ static void svsm_boot_block(struct vcpu *vcpu, struct svsm_boot *boot)
 		.memory_size = config->svsm_memory,
 		.guest_features = config->sev_status[config->guest_vmpl] >> SEV_FEATURES_STATUS_SHIFT,
 		.caa_gpa = section_gpa(config, CONFIG_SECTION_SVSM_CAA),
-		.secrets_gpa = section_gpa(config, CONFIG_SECTION_SECRETS),
 		.ram_low = config->ram_low,
 		.ram_high = config->ram_high,
 		.cbit = config->cbit,

@@ -147,7 +147,7 @@ static void write_lvt(struct vapic *apic, u32 reg, u32 value, struct vapic_effec
 		value |= APIC_LVT_MASKED;
 	if (index != LVT_TIMER) {
 		apic->lvt[index] = value;
-		effect->lint_changed = index == LVT_LINT0 || index == LVT_LINT1;
+		effect->lint_changed = index == LVT_LINT0;
 		return;
 	}
 	if (!apic->config.tsc_deadline)

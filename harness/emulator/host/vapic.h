@@ -66,7 +66,7 @@ struct vapic_effect {
 	bool base_changed;        /* APIC_BASE has another value */
 	bool timer_changed;       /* vapic_timer_deadline() may have changed */
 	bool destination_changed; /* ID, LDR, DFR, SPIV or the mode changed: vapic_match_destination() may answer otherwise */
-	bool lint_changed;        /* vapic_accepts_extint() or _nmi_lint1() may have changed */
+	bool lint_changed;        /* vapic_accepts_extint() may have changed */
 };
 
 /* Power on: the state of a processor after RESET#. */
@@ -145,9 +145,6 @@ u64 vapic_timer_deadline(const struct vapic *apic);
 
 /* The PIC's INTR reaches the processor: APIC disabled by APIC_BASE, or LINT0 unmasked in ExtINT mode. */
 bool vapic_accepts_extint(const struct vapic *apic);
-
-/* An NMI on LINT1 reaches the processor. */
-bool vapic_accepts_nmi_lint1(const struct vapic *apic);
 
 /*
  * Whether an interrupt for `destination` (x2APIC form: an xAPIC's 8 bits stand in 7:0; broadcast is

@@ -134,29 +134,13 @@ void vapic_send_ipi(struct vapic *apic, u64 icr, struct vapic_effect *effect)
 	effect->icr = icr;
 }
 
-static u32 delivery_mode(u32 lvt)
-{
-	return (lvt & APIC_LVT_DELIVERY) >> APIC_LVT_DELIVERY_SHIFT;
-}
-
-/* With the APIC disabled LINT0 and LINT1 are the processor's INTR and NMI pins (SDM 11.4.3). */
-static bool pin_delivers(const struct vapic *apic, enum lvt_index index, enum apic_delivery mode)
-{
-	u32 lvt = apic->lvt[index];
-
-	if (!vapic_is_enabled(apic))
-		return true;
-	return !(lvt & APIC_LVT_MASKED) && delivery_mode(lvt) == mode;
-}
-
 bool vapic_accepts_extint(const struct vapic *apic)
 {
-	return pin_delivers(apic, LVT_LINT0, APIC_DELIVER_EXTINT);
-}
+	u32 lvt = apic->lvt[LVT_LINT0];
 
-bool vapic_accepts_nmi_lint1(const struct vapic *apic)
-{
-	return pin_delivers(apic, LVT_LINT1, APIC_DELIVER_NMI);
+	if (!vapic_is_enabled(apic)) /* LINT0 is the processor's INTR pin then (SDM 11.4.3) */
+		return true;
+	return !(lvt & APIC_LVT_MASKED) && (lvt & APIC_LVT_DELIVERY) >> APIC_LVT_DELIVERY_SHIFT == APIC_DELIVER_EXTINT;
 }
 
 /* Destinations: APM 16.6, SDM 11.6.2 and 11.12.10; KVM kvm_apic_match_physical_addr and kvm_apic_match_logical_addr. */

@@ -139,7 +139,6 @@ enum record_irq_source {
 	RECORD_IRQ_PIC = 2,
 	RECORD_IRQ_TIMER = 3,
 	RECORD_IRQ_IPI = 4,
-	RECORD_IRQ_NMI = 5,
 };
 
 /* FNV-1a over the record's 32-bit words, the check word skipped and taken as 0. */

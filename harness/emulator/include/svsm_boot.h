@@ -39,7 +39,6 @@ struct svsm_boot {
 	u64 memory_size;     /* bytes, with page tables and stack */
 	u64 guest_features;  /* SEV_FEATURES for the guest's VMSA */
 	u64 caa_gpa;         /* the guest's first CAA page */
-	u64 secrets_gpa;     /* the guest's secrets page, filled by the host */
 	u64 ram_low;         /* guest RAM from 0, bytes */
 	u64 ram_high;        /* guest RAM from 4 GiB, bytes */
 	u32 cbit;
