@@ -69,7 +69,10 @@ def test_a_plain_guest_has_no_features() -> None:
         ("[hypervisor]\nfeatures = ['snp ']", "hypervisor.features = 'snp ': expected a list of snp, ap-creation"),
         ("[hypervisor]\nfeatures = [" + "'snp'," * 11 + "]", "expected a list of snp, ap-creation"),
         ("[hypervisor]\nfeatures = 'snp'", "hypervisor.features = 'snp': expected a list of snp, ap-creation"),
-        ("svsm = 3", "svsm is a section: write [svsm] and its keys present, kind, alternate_injection, vmpl, scrub below it"),
+        (
+            "svsm = 3",
+            "svsm is a section: write [svsm] and its keys present, kind, alternate_injection, vmpl, scrub below it",
+        ),
         ("[svsm]\npresent = false", "svsm.alternate_injection = true needs svsm.present = true"),
         ("[guest]\nsev = false", "svsm.present = true needs guest.sev = true"),
         ("[hypervisor]\nfeatures = ['snp']", 'svsm.present = true needs "multi-vmpl" in hypervisor.features'),
