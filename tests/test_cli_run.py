@@ -319,12 +319,14 @@ def test_a_disk_that_is_full(snp_firmware: Path, tmp_path: Path, size: int) -> N
     """A real one of so many KiB: the ROM takes 4 MiB, the logs the rest; the timeline then takes the ROM's place."""
     disk = tmp_path / "disk"
     disk.mkdir()
+    config = tmp_path / "config.toml"
+    config.write_text("[log]\nlevel = 2\n")  # megabytes of records, on a fast machine as well
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip("this user may not mount a small tmpfs")
     try:
         done = subprocess.run(
-            command(disk / "out", snp_firmware, "emulated", "--until", "shell"),
+            command(disk / "out", snp_firmware, "emulated", "--until", "shell", "--svsm-config", str(config)),
             capture_output=True,
             text=True,
             timeout=DEADLINE_S,
