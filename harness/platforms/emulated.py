@@ -15,8 +15,19 @@ from harness.firmware.image import FirmwareImage
 from harness.platforms import rom
 from harness.platforms.base import Progress, RunOutcome, RunSpec
 from harness.platforms.common import machine_arguments, qemu_check
-from harness.platforms.host_config import APIC, SECTIONS, SVSM_BOOT_SCRUB, HostConfig, vc_exits
+from harness.platforms.host_config import (
+    APIC,
+    HYPERVISOR_FAULTS,
+    POLICY,
+    SECTIONS,
+    SVSM_FAULTS,
+    HostConfig,
+    svsm_boot,
+    vc_exits,
+)
 from harness.platforms.memory import DIMM_SLOTS, SVSM_MEMORY, MemoryMap, memory_map
+from harness.svsm.config import SvsmKind
+from harness.svsm.sev import sev_features
 from harness.vm import rundir
 from harness.vm.machine import Machine, descriptor_path, memory_file
 from harness.vm.qemu import QemuBinary
@@ -111,6 +122,10 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
     """Refuse before QEMU starts what cannot run. Raises UsageError."""
     if spec.vcpus > MAX_VCPUS:
         raise UsageError(f"the emulated SNP host runs {MAX_VCPUS} vCPU, not {spec.vcpus}", "leave out --vcpus")
+    if spec.svsm.svsm.kind is SvsmKind.IGVM:
+        raise UsageError(
+            "the emulated platform runs the reference SVSM only", 'use svsm.kind = "reference", or an SNP host'
+        )
     if not spec.svsm.guest.sev:
         return
     metadata = firmware.metadata
@@ -162,7 +177,8 @@ def host_config(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: r
         sev_status=[config.sev_status(vmpl) for vmpl in range(4)],
         hv_features=config.feature_bits,
         vc_exits=vc_exits(config.exits),
-        svsm_flags=SVSM_BOOT_SCRUB if config.svsm.scrub else 0,
+        svsm_flags=svsm_boot(config),
+        vmsa_features=sev_features(config.sev_status(config.guest_vmpl)),
         cbit=config.memory.cbit,
         phys_bits=config.memory.phys_bits,
         vcpus=spec.vcpus,
@@ -172,6 +188,13 @@ def host_config(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: r
         doorbell_port=DOORBELL_PORT,
         svsm_console_port=SVSM_CONSOLE_PORT,
         strict=config.memory.strict,
+        policy=POLICY[config.hypervisor.policy],
+        faults=sum(HYPERVISOR_FAULTS.get(name, 0) for name in set(config.faults.inject)),
+        fault_every=config.faults.every,
+        fault_delay_us=config.faults.delay_us,
+        svsm_faults=sum(SVSM_FAULTS.get(name, 0) for name in set(config.faults.inject)),
+        svsm_fault_register=config.faults.register,
+        svsm_fault_result=config.faults.result,
         sections=metadata.sections if metadata is not None and config.guest.sev else (),
     )
 

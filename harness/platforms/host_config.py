@@ -12,18 +12,60 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from harness.firmware.metadata import SevSection
-from harness.svsm.config import ApicServer, ExitsSection
+from harness.svsm.config import ApicServer, ExitsSection, Policy, SvsmConfig, Timer
 
 MAGIC = 0x3147464354534F48
-VERSION = 1
+VERSION = 2
 #: Entries of section[].
 SECTIONS = 32
 VMPLS = 4
 #: Bytes of the page that the block fills.
 PAGE = 4096
 
-#: svsm_boot.h, SVSM_BOOT_SCRUB: the SVSM zeroes every page that the guest validates.
-SVSM_BOOT_SCRUB = 1
+
+class SvsmBoot(enum.IntFlag):
+    """SVSM_BOOT_* of svsm_boot.h: how the reference SVSM behaves."""
+
+    SCRUB = 0x1
+    APIC_PROTOCOL = 0x2
+    TIMER = 0x4
+    FEATURE_BIT_7 = 0x8
+
+
+class Fault(enum.IntFlag):
+    """CONFIG_FAULT_*: what the hypervisor does wrong on purpose."""
+
+    LOST_INTERRUPT = 0x1
+    DELAYED_INTERRUPT = 0x2
+    DOORBELL_STORM = 0x4
+    NAE = 0x8
+
+
+class SvsmFault(enum.IntFlag):
+    """SVSM_FAULT_* of svsm_boot.h: what the SVSM does wrong on purpose."""
+
+    BUSY = 0x1
+    INCOMPLETE = 0x2
+    RESULT = 0x4
+    REGISTER = 0x8
+
+
+#: By the names of harness.svsm.config.FAULT_NAMES.
+HYPERVISOR_FAULTS = {
+    "lost-interrupt": Fault.LOST_INTERRUPT,
+    "delayed-interrupt": Fault.DELAYED_INTERRUPT,
+    "doorbell-storm": Fault.DOORBELL_STORM,
+    "wrong-nae": Fault.NAE,
+}
+SVSM_FAULTS = {
+    "busy": SvsmFault.BUSY,
+    "incomplete": SvsmFault.INCOMPLETE,
+    "wrong-result": SvsmFault.RESULT,
+    "refused-register": SvsmFault.REGISTER,
+}
+
+#: enum config_policy.
+POLICY = {Policy.KVM: 0, Policy.X2APIC_ON_ALTINJ: 1, Policy.X2APIC_AT_RESET: 2}
 
 
 class VcExit(enum.IntFlag):
@@ -54,6 +96,20 @@ def vc_exits(exits: ExitsSection) -> VcExit:
     return bits
 
 
+def svsm_boot(config: SvsmConfig) -> SvsmBoot:
+    """The SVSM's flags of a configuration."""
+    flags = SvsmBoot(0)
+    for flag, wanted in (
+        (SvsmBoot.SCRUB, config.svsm.scrub),
+        (SvsmBoot.APIC_PROTOCOL, config.svsm.apic_protocol),
+        (SvsmBoot.TIMER, config.hypervisor.timer is Timer.SVSM),
+        (SvsmBoot.FEATURE_BIT_7, config.svsm.feature_bit == 7),
+    ):
+        if wanted:
+            flags |= flag
+    return flags
+
+
 @dataclass(frozen=True, slots=True)
 class HostConfig:
     """The block's values, in the order and with the names of struct host_config."""
@@ -74,6 +130,7 @@ class HostConfig:
     hv_features: int
     vc_exits: int
     svsm_flags: int
+    vmsa_features: int
     cbit: int
     phys_bits: int
     vcpus: int
@@ -83,6 +140,13 @@ class HostConfig:
     doorbell_port: int
     svsm_console_port: int
     strict: int
+    policy: int
+    faults: int
+    fault_every: int
+    fault_delay_us: int
+    svsm_faults: int
+    svsm_fault_register: int
+    svsm_fault_result: int
     sections: Sequence[SevSection]
 
     def pack(self) -> bytes:
@@ -104,5 +168,5 @@ class HostConfig:
         return LAYOUT.pack(*numbers, VERSION).ljust(PAGE, b"\0")
 
 
-#: struct host_config; the four bytes at its end are padding.
-LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q3Q10I{4 * SECTIONS}II4x")
+#: struct host_config.
+LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q4Q17I{4 * SECTIONS}II")

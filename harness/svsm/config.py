@@ -52,7 +52,44 @@ class ApicServer(enum.Enum):
     QEMU = "qemu"
 
 
+class SvsmKind(enum.Enum):
+    """Which SVSM runs."""
+
+    REFERENCE = "reference"
+    IGVM = "igvm"
+
+
+class Timer(enum.Enum):
+    """Who serves the guest's APIC timer under Alternate Injection."""
+
+    HYPERVISOR_MSR = "hypervisor-msr"
+    HV_TIMER = "hv-timer"
+    SVSM = "svsm"
+
+
+class Policy(enum.Enum):
+    """When the hypervisor's APIC of a vCPU is in x2APIC mode."""
+
+    KVM = "kvm"
+    X2APIC_ON_ALTINJ = "x2apic-on-altinj"
+    X2APIC_AT_RESET = "x2apic-at-reset"
+
+
+#: Faults of the SVSM's APIC protocol and of the hypervisor, by the names that `faults.inject` takes.
+FAULT_NAMES = (
+    "busy",
+    "incomplete",
+    "wrong-result",
+    "refused-register",
+    "lost-interrupt",
+    "delayed-interrupt",
+    "doorbell-storm",
+    "wrong-nae",
+)
+
+
 _Feature = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FEATURE_NAMES)})\Z")]
+_Fault = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FAULT_NAMES)})\Z")]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,8 +101,20 @@ class SvsmSection(_Section, frozen=True):
 
     present: Annotated[bool, Meta(description="An SVSM runs at VMPL0, the tested firmware below it.")] = True
     kind: Annotated[
-        Literal["reference"], Meta(description="Which SVSM: `reference` is the one that comes with the harness.")
-    ] = "reference"
+        SvsmKind,
+        Meta(
+            description="Which SVSM: `reference` is the one that comes with the harness; `igvm` an IGVM file, such as"
+            " COCONUT's, on an SNP host."
+        ),
+    ] = SvsmKind.REFERENCE
+    igvm: Annotated[
+        str,
+        Meta(
+            max_length=4096,
+            description="Path of the IGVM file, with `kind` igvm; relative to the configuration's directory.",
+            extra={ALLOWED: "a path"},
+        ),
+    ] = ""
     alternate_injection: Annotated[
         bool,
         Meta(description="Alternate Injection is active for the tested firmware (SEV_STATUS bit 6); needs an SVSM."),
@@ -73,6 +122,13 @@ class SvsmSection(_Section, frozen=True):
     vmpl: Annotated[
         int, Meta(ge=1, le=3, description="VMPL of the tested firmware under an SVSM; without one it is 0.")
     ] = 2
+    apic_protocol: Annotated[
+        bool, Meta(description="The SVSM offers the APIC protocol, if Alternate Injection is active.")
+    ] = True
+    feature_bit: Annotated[
+        Literal[7, 9],
+        Meta(description="GHCB hypervisor feature that the SVSM takes for Alternate Injection; older COCONUT: 7."),
+    ] = 9
     scrub: Annotated[
         bool,
         Meta(description="The SVSM zeroes each page that the guest validates, as COCONUT does; about 2.4 s a GiB."),
@@ -89,6 +145,21 @@ class HypervisorSection(_Section, frozen=True):
             " so that QEMU's trace events are a second witness."
         ),
     ] = ApicServer.VIRTUAL
+    policy: Annotated[
+        Policy,
+        Meta(
+            description="`kvm`: a vCPU is in x2APIC mode when it has written APIC_BASE. The others are two refused"
+            " proposals, which break the APM's state diagram: x2APIC mode by itself when Alternate Injection begins,"
+            " and from reset on."
+        ),
+    ] = Policy.KVM
+    timer: Annotated[
+        Timer,
+        Meta(
+            description="The APIC timer under Alternate Injection: by x2APIC MSRs through the GHCB; or these and the"
+            " #HV timer event (feature `restricted-injection-timer`); or by the SVSM's APIC protocol."
+        ),
+    ] = Timer.HYPERVISOR_MSR
     features: Annotated[
         tuple[_Feature, ...],
         Meta(
@@ -97,6 +168,29 @@ class HypervisorSection(_Section, frozen=True):
             extra={ALLOWED: f"a list of {', '.join(FEATURE_NAMES)}"},
         ),
     ] = DEFAULT_FEATURES
+
+
+class FaultsSection(_Section, frozen=True):
+    """What goes wrong on purpose: to see that firmware and tests notice."""
+
+    inject: Annotated[
+        tuple[_Fault, ...],
+        Meta(
+            max_length=len(FAULT_NAMES),
+            description="Faults of the SVSM's APIC protocol (the first four) and of the hypervisor.",
+            extra={ALLOWED: f"a list of {', '.join(FAULT_NAMES)}"},
+        ),
+    ] = ()
+    every: Annotated[int, Meta(ge=1, le=1 << 31, description="1: at each occasion; n: at each n-th.")] = 1
+    register: Annotated[
+        int, Meta(ge=0x800, le=0x8FF, description="The register of `refused-register`, by its x2APIC MSR.")
+    ] = 0x808
+    result: Annotated[
+        int, Meta(ge=0x80000000, le=0xFFFFFFFF, description="The result code of `wrong-result`.")
+    ] = 0x80000002
+    delay_us: Annotated[
+        int, Meta(ge=1, le=10_000_000, description="Delay of `delayed-interrupt`, microseconds.")
+    ] = 20_000
 
 
 class ExitsSection(_Section, frozen=True):
@@ -158,16 +252,21 @@ class SvsmConfig(_Section, frozen=True):
     memory: MemorySection = MemorySection()
     log: LogSection = LogSection()
     guest: GuestSection = GuestSection()
+    faults: FaultsSection = FaultsSection()
 
     def __post_init__(self) -> None:
         if self.svsm.present and not self.guest.sev:
             raise ValueError("svsm.present = true needs guest.sev = true")
         if self.svsm.alternate_injection and not self.svsm.present:
             raise ValueError("svsm.alternate_injection = true needs svsm.present = true")
-        for name, wanted in (("multi-vmpl", self.svsm.present), ("alternate-injection", self.alternate_injection)):
-            if wanted and name not in self.hypervisor.features:
-                key = "present" if name == "multi-vmpl" else "alternate_injection"
-                raise ValueError(f'svsm.{key} = true needs "{name}" in hypervisor.features')
+        if self.svsm.present and "multi-vmpl" not in self.hypervisor.features:
+            raise ValueError('svsm.present = true needs "multi-vmpl" in hypervisor.features')
+        if self.alternate_injection and self.hypervisor.apic is ApicServer.QEMU:
+            raise ValueError('svsm.alternate_injection = true needs hypervisor.apic = "virtual"')
+        if self.hypervisor.timer is Timer.HV_TIMER and "restricted-injection-timer" not in self.hypervisor.features:
+            raise ValueError('hypervisor.timer = "hv-timer" needs "restricted-injection-timer" in hypervisor.features')
+        if (self.svsm.kind is SvsmKind.IGVM) != bool(self.svsm.igvm):
+            raise ValueError('svsm.kind = "igvm" and svsm.igvm go together')
         if self.guest.sev and "snp" not in self.hypervisor.features:
             raise ValueError('guest.sev = true needs "snp" in hypervisor.features')
 

@@ -123,7 +123,11 @@ static void svsm_boot_block(struct vcpu *vcpu, struct svsm_boot *boot)
 		.console_port = config->svsm_console_port,
 		.cpuid_signature = cpuid(1, 0).eax,
 		.vcpus = config->vcpus,
-		.flags = (u32)config->svsm_flags,
+		.flags = config->svsm_flags,
+		.faults = config->svsm_faults,
+		.fault_every = config->fault_every,
+		.fault_register = config->svsm_fault_register,
+		.fault_result = config->svsm_fault_result,
 	};
 	boot->region[boot->regions++] = (struct svsm_region){ .gpa = 0x100000000ull - config->fw_size, .size = config->fw_size };
 	for (u32 i = 0; i < config->sections && boot->regions < SVSM_BOOT_REGIONS; i++)

@@ -10,7 +10,7 @@
 #define CONFIG_ROM       0xFFFDF000         /* the configuration block: the page below */
 
 #define CONFIG_OFFSET_HOST_BASE 16          /* offsetof(struct host_config, ...), checked in main.c */
-#define CONFIG_OFFSET_CBIT      168
+#define CONFIG_OFFSET_CBIT      176
 
 #define PHYSICAL_WINDOW  0x8000000000         /* 512 GiB: physical memory once more, so that a pointer to GPA 0 is not NULL */
 #define STACK_SIZE 0x8000                   /* per vCPU, aligned to its size: its top holds the vCPU's address */

@@ -13,7 +13,7 @@
 #include "types.h"
 
 #define CONFIG_MAGIC    0x3147464354534F48ull /* "HOSTCFG1" */
-#define CONFIG_VERSION  1
+#define CONFIG_VERSION  2
 #define CONFIG_SECTIONS 32
 #define CONFIG_VMPLS    4
 
@@ -32,6 +32,22 @@ enum config_apic {
 	CONFIG_APIC_VIRTUAL = 0, /* the host's virtual APIC, with KVM's rules */
 	CONFIG_APIC_QEMU = 1,    /* QEMU's own APIC answers: QEMU's trace events become a second witness */
 };
+
+/*
+ * When a vCPU's hypervisor APIC is in x2APIC mode. KVM: when the guest has written APIC_BASE. The other two were
+ * proposed for Alternate Injection and refused: no write of APIC_BASE leads there (APM vol. 2, 16.9).
+ */
+enum config_policy {
+	CONFIG_POLICY_KVM = 0,
+	CONFIG_POLICY_X2APIC_ON_ALTERNATE_INJECTION = 1, /* from the first VMSA with Alternate Injection on */
+	CONFIG_POLICY_X2APIC_AT_RESET = 2,
+};
+
+/* What the hypervisor does wrong, on purpose (bits of faults); `fault_every` says how often. */
+#define CONFIG_FAULT_LOST_INTERRUPT    0x1 /* an interrupt for the guest under Alternate Injection is dropped */
+#define CONFIG_FAULT_DELAYED_INTERRUPT 0x2 /* it is posted `fault_delay_us` later */
+#define CONFIG_FAULT_DOORBELL_STORM    0x4 /* VMPL0 gets a #HV without an event at each of its entries, NoFurtherSignal or not */
+#define CONFIG_FAULT_NAE               0x8 /* an NAE event for the APIC (MSR 800-8FF, doorbell, specific EOI) is answered wrongly */
 
 /* Section types of the SEV metadata (edk2 OvmfPkg/ResetVector/X64/OvmfSevMetadata.asm). */
 enum config_section_type {
@@ -69,6 +85,7 @@ struct host_config {
 	u64 hv_features; /* GHCB hypervisor feature bits */
 	u64 vc_exits;    /* CONFIG_VC_* */
 	u64 svsm_flags;  /* SVSM_BOOT_*: handed to the SVSM */
+	u64 vmsa_features; /* SEV_FEATURES that a VMSA may have: AP creation refuses others */
 	u32 cbit;        /* C-bit position: 51 (host with LA57) or 47 */
 	u32 phys_bits;   /* guest physical address bits in CPUID 80000008 */
 	u32 vcpus;
@@ -78,6 +95,13 @@ struct host_config {
 	u32 doorbell_port; /* isa-debugcon: one byte wakes the harness */
 	u32 svsm_console_port; /* UART of the SVSM's console, hidden from the guest */
 	u32 strict;      /* 1: RMP violations are delivered as on hardware; 0: recorded and let through */
+	u32 policy;      /* enum config_policy */
+	u32 faults;      /* CONFIG_FAULT_* */
+	u32 fault_every; /* 1: each occasion; n: each n-th */
+	u32 fault_delay_us;
+	u32 svsm_faults; /* SVSM_FAULT_*: handed to the SVSM, with fault_every */
+	u32 svsm_fault_register; /* MSR number for SVSM_FAULT_REGISTER */
+	u32 svsm_fault_result;   /* for SVSM_FAULT_RESULT */
 	u32 sections;    /* used entries of section[] */
 	struct config_section section[CONFIG_SECTIONS];
 	u32 check;       /* the field a Python/C layout test reads last: always CONFIG_VERSION */

@@ -233,16 +233,56 @@ enum nae_doorbell_op {
 	NAE_DOORBELL_CLEAR = 3,
 };
 
-/* #HV doorbell page (COCONUT kernel/src/sev/hv_doorbell.rs). */
-#define GHCB_DOORBELL_VECTOR       0 /* u8 */
+/*
+ * #HV doorbell page (COCONUT kernel/src/sev/hv_doorbell.rs), shared. The hypervisor sets what is pending, then
+ * GHCB_DOORBELL_FLAG_NO_FURTHER_SIGNAL, and injects #HV unless that flag was set; the guest clears the flag, then
+ * takes what is pending, each field atomically.
+ */
+#define GHCB_DOORBELL_VECTOR       0 /* u8: pending vector of the VMPL itself, 0: none */
 #define GHCB_DOORBELL_FLAGS        1 /* u8 */
 #define GHCB_DOORBELL_NO_EOI       2 /* u8 */
-#define GHCB_DOORBELL_VMPL_EVENTS  3 /* u8: bit n is VMPL n */
+#define GHCB_DOORBELL_VMPL_EVENTS  3 /* u8: bit n - 1 is VMPL n (COCONUT consume_host_interrupts) */
 #define GHCB_DOORBELL_FLAG_NMI     0x01u
 #define GHCB_DOORBELL_FLAG_MC      0x02u
 #define GHCB_DOORBELL_FLAG_NO_FURTHER_SIGNAL 0x80u
-#define GHCB_DOORBELL_VMPL         64 /* first of three entries, VMPL1 to VMPL3 */
-#define GHCB_DOORBELL_VMPL_SIZE    64 /* u32 status, u32 IRR[7], u32 ISR[8] */
+#define GHCB_DOORBELL_VMPL_FIRST   64 /* three of struct ghcb_doorbell_vmpl, VMPL1 to VMPL3 */
+
+/* Interrupts of a lower VMPL with Alternate Injection. */
+struct ghcb_doorbell_vmpl {
+	u32 status; /* GHCB_DOORBELL_STATUS_* */
+	u32 irr[7]; /* vectors 32-255; vector 31 is in the status; good while MULTIPLE is set */
+	u32 isr[8]; /* written by the guest before it disables Alternate Injection */
+};
+#define GHCB_DOORBELL_STATUS_VECTOR   0xFFu   /* 7:0: the one pending vector, 31-255; level-triggered if LEVEL */
+#define GHCB_DOORBELL_STATUS_NMI      0x100u
+#define GHCB_DOORBELL_STATUS_MC       0x200u
+#define GHCB_DOORBELL_STATUS_LEVEL    0x400u
+#define GHCB_DOORBELL_STATUS_MULTIPLE 0x4000u /* edge-triggered vectors are in irr[] */
+#define GHCB_DOORBELL_STATUS_IPI      0x8000000u
+#define GHCB_DOORBELL_STATUS_VECTOR31 0x80000000u
+#define GHCB_DOORBELL_FIRST_VECTOR    31
+
+/* #HV IPI: SW_EXITINFO1 = ICR in x2APIC form; Fixed only. It reaches the same VMPL of the destinations, by their doorbells. */
+
+/*
+ * #HV timer (feature bit 3). UNVERIFIED: no source read has the event's inputs. Here: the APIC timer of the calling VMPL
+ * is set as if LVT timer, divide configuration and initial count had been written, in this order.
+ */
+#define NAE_TIMER_LVT_MASK      0xFFFFFFFFull /* SW_EXITINFO1 31:0: LVT timer */
+#define NAE_TIMER_DIVIDE_SHIFT  32            /* SW_EXITINFO1 63:32: divide configuration */
+/* SW_EXITINFO2 31:0: initial count; 0 stops the timer. On return SW_EXITINFO2 has the current count before. */
+
+/* Configure interrupt injection: SW_EXITINFO1 7:0 = vector that VMPL0 gets with events of lower VMPLs; 0: none. */
+
+/* Disable alternate injection: SW_EXITINFO1. IRR, ISR and NMI of the VMPL are in the doorbell page. */
+#define NAE_DISABLE_IF         BIT(0)
+#define NAE_DISABLE_SHADOW     BIT(1)
+#define NAE_DISABLE_TPR_SHIFT  8  /* 15:8 */
+#define NAE_DISABLE_VMPL_SHIFT 16 /* 19:16 */
+
+/* Specific EOI: SW_EXITINFO1. */
+#define NAE_EOI_VECTOR_MASK  0xFFull
+#define NAE_EOI_VMPL_SHIFT   16 /* 19:16 */
 
 /* Hypervisor features: bit of the 64-bit value (MSR protocol 081, NAE 8000FFFD). */
 #define HV_FEATURE_SNP                 BIT(0)
@@ -254,8 +294,10 @@ enum nae_doorbell_op {
 #define HV_FEATURE_PSC                 BIT(6)
 #define HV_FEATURE_TIO                 BIT(7)
 #define HV_FEATURE_UNREGISTER          BIT(8)
-#define HV_FEATURE_ALTERNATE_INJECTION BIT(9) /* older COCONUT sources: bit 7 */
+#define HV_FEATURE_ALTERNATE_INJECTION BIT(9)
+#define HV_FEATURE_ALTERNATE_INJECTION_OLD BIT(7) /* older COCONUT sources */
 
+_Static_assert(sizeof(struct ghcb_doorbell_vmpl) == 64, "COCONUT HVExtIntInfo");
 _Static_assert(GHCB_SHARED_BUFFER + GHCB_SHARED_BUFFER_SIZE == 0xFF0, "the shared buffer ends at FEF");
 _Static_assert(sizeof(struct nae_psc_header) + NAE_PSC_ENTRIES * 8 == GHCB_SHARED_BUFFER_SIZE, "PSC fills the buffer");
 

@@ -76,7 +76,7 @@ enum record_outcome {
 enum record_kind {
 	RECORD_START = 1,        /* address: TSC kHz; value: sizeof(struct record); extra: config version; aux: vCPUs */
 	RECORD_END = 2,          /* address: enum record_end; value, extra: detail; aux: exit code (low 32 bits) */
-	RECORD_APIC = 3,         /* local APIC register. address: GPA (MMIO) or MSR number (MSR, SVSM); value; aux: APIC_BASE mode bits (EN<<1 | EXTD) before the access */
+	RECORD_APIC = 3,         /* local APIC register. address: GPA (MMIO) or MSR number (MSR, SVSM); value; extra (SVSM): result; aux: APIC_BASE mode bits (EN<<1 | EXTD) before the access */
 	RECORD_APIC_BASE = 4,    /* MSR 1B. value: what was read or written; extra: APIC_BASE before the access; aux as RECORD_APIC */
 	RECORD_MSR = 5,          /* another MSR through the GHCB. address: MSR; value */
 	RECORD_MODULE = 6,       /* first #VMEXIT from a code page of an image. address: image base; value: SizeOfImage | entry RVA << 32; rip */
@@ -89,12 +89,14 @@ enum record_kind {
 	RECORD_RMP_VIOLATION = 13, /* address: GPA with C-bit; value: error code (EXITINFO1); extra: RMP entry; aux: enum record_violation */
 	RECORD_RMP_CHANGE = 14,  /* address: GPA; value: RMP entry after; extra: before; aux: enum record_rmp_op; size 0: 4 KiB, 1: 2 MiB; outcome */
 	RECORD_VMPL_SWITCH = 15, /* vmpl: the one that runs now; address: VMSA GPA; value: exit code given to the other */
-	RECORD_INTERRUPT = 16,   /* virtual interrupt taken to the guest. address: vector; value: enum record_irq_source */
+	RECORD_INTERRUPT = 16,   /* virtual interrupt taken to the guest. address: vector; value: enum record_irq_source (level 2; with Alternate Injection the first of each vector since the last CONFIGURE_VECTOR at any level) */
 	RECORD_STATS = 17,       /* address: exit code; value: count; extra: TSC ticks spent in the host (0 when not measured) */
 	RECORD_TEXT = 18,        /* 32 bytes of text, from rip to extra, NUL padded; aux: line; for assertions and diagnoses */
 	RECORD_VMSA = 19,        /* AP creation. address: VMSA GPA; value: SW_EXITINFO1; extra: SEV_FEATURES; outcome */
 	RECORD_IO = 20,          /* port I/O through the GHCB (level 2). address: port; value; size */
 	RECORD_MMIO = 21,        /* MMIO through the GHCB, not the APIC (level 2). address: GPA; value; size */
+	RECORD_DOORBELL = 22,    /* interrupt posted to the doorbell page. vmpl: whose; address: vector; value: enum record_irq_source; size: 1 if level-triggered; outcome: RECORD_ERROR if lost by a fault (levels as RECORD_INTERRUPT) */
+	RECORD_ALTERNATE = 23,   /* Alternate Injection of a VMPL begins (value 1) or ends (0). address: VMPL; extra: APIC_BASE of its hypervisor APIC after it; aux: 1 if the policy changed APIC_BASE */
 };
 
 enum record_end {
@@ -139,6 +141,7 @@ enum record_irq_source {
 	RECORD_IRQ_PIC = 2,
 	RECORD_IRQ_TIMER = 3,
 	RECORD_IRQ_IPI = 4,
+	RECORD_IRQ_SVSM = 5, /* the SVSM put it into the VMSA: event_inj or vintr_ctrl */
 };
 
 /* FNV-1a over the record's 32-bit words, the check word skipped and taken as 0. */

@@ -21,7 +21,16 @@
 #define SVSM_BOOT_REGIONS  40
 
 /* svsm_boot.flags */
-#define SVSM_BOOT_SCRUB 0x1ull /* zero every page the guest validates, as COCONUT does; it costs host memory and time */
+#define SVSM_BOOT_SCRUB         0x1ull /* zero every page the guest validates, as COCONUT does; it costs host memory and time */
+#define SVSM_BOOT_APIC_PROTOCOL 0x2ull /* offer the APIC protocol, if the guest has Alternate Injection */
+#define SVSM_BOOT_TIMER         0x4ull /* serve the guest's APIC timer as well (svsm.h, SVSM_APIC_FEATURE_TIMER) */
+#define SVSM_BOOT_FEATURE_BIT_7 0x8ull /* as older COCONUT: Alternate Injection is hypervisor feature bit 7, not 9 */
+
+/* svsm_boot.faults: what the SVSM does wrong in the APIC protocol, on purpose; `fault_every` says how often. */
+#define SVSM_FAULT_BUSY       0x1 /* SVSM_ERR_BUSY */
+#define SVSM_FAULT_INCOMPLETE 0x2 /* SVSM_ERR_INCOMPLETE */
+#define SVSM_FAULT_RESULT     0x4 /* errors have the code `fault_result` instead of their own */
+#define SVSM_FAULT_REGISTER   0x8 /* `fault_register` is refused as an unknown register */
 
 struct svsm_image {
 	u64 magic; /* SVSM_IMAGE_MAGIC */
@@ -49,6 +58,10 @@ struct svsm_boot {
 	u32 regions;         /* used entries of region[] */
 	struct svsm_region region[SVSM_BOOT_REGIONS]; /* validated at launch: the firmware's image and metadata pages */
 	u64 flags;           /* SVSM_BOOT_* */
+	u32 faults;          /* SVSM_FAULT_* */
+	u32 fault_every;     /* 1: each occasion; n: each n-th */
+	u32 fault_register;  /* MSR number */
+	u32 fault_result;    /* enum svsm_result */
 };
 
 _Static_assert(sizeof(struct svsm_boot) <= 4096, "the boot block is one page");
