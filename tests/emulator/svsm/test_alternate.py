@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.svsm.protocol import ApicCall, ApicConfigure, Result
+from harness.svsm.protocol import ApicCall, ApicConfigure, CoreCall, Result
 from tests.emulator.svsm.alternate import APIC_PROTOCOL, ENTRY, HV_FEATURES, SPECIFIC_EOI, TIMER, VMPL, Guest, Nae
 from tests.emulator.svsm.driver import Svsm
 
@@ -250,8 +250,8 @@ def test_failed_call_has_done_nothing(svsm: Svsm) -> None:
 
 def test_core_protocol_has_no_faults(svsm: Svsm) -> None:
     faulty(svsm, BUSY | INCOMPLETE | WRONG_RESULT, result=7)
-    assert svsm.core(6, 3 << 32 | 1).rcx == 1 << 32 | 1
-    assert svsm.core(4).rax == Result.UNSUPPORTED_CALL
+    assert svsm.core(CoreCall.QUERY_PROTOCOL, 3 << 32 | 1).rcx == 1 << 32 | 1
+    assert svsm.core(CoreCall.DEPOSIT_MEM).rax == Result.UNSUPPORTED_CALL
 
 
 def test_errors_have_another_code(svsm: Svsm) -> None:

@@ -203,7 +203,7 @@ def test_no_list_reaches_the_svsm(
     offset: int,
     states: list[tuple[int, str]],
 ) -> None:
-    """The SVSM's pages keep state, permissions and content; success means that all it read of the list was the guest's."""
+    """The SVSM's pages keep state, permissions and content; success means that what it read was the guest's."""
     svsm = shared_svsm
     svsm.boot()
     marks = {SVSM_BASE + page * PAGE: 0x5A5A0000 + page for page in (0, 3, 17, SVSM_SIZE // PAGE - 1)}
