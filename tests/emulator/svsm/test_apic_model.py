@@ -176,7 +176,7 @@ def test_the_apic_is_its_model(shared_svsm: Svsm) -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 
@@ -187,7 +187,7 @@ def hostile(svsm_program: Path) -> Iterator[Svsm]:
         yield running
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("flags", [APIC_PROTOCOL, APIC_PROTOCOL | TIMER])
 def test_no_hypervisor_and_no_guest_breaks_it(hostile: Svsm, seed: int, flags: int) -> None:
     """Garbage in the doorbell page, the calling area and the calls: the state stays sound, the sanitizers silent."""
