@@ -110,7 +110,10 @@ def _observed(report: Report) -> Iterator[tuple[str, str]]:
     yield "witness", escape(timeline.witness)
     svsm = "SVSM present" if timeline.svsm else "no SVSM"
     active = "active" if timeline.alternate_injection else "not active"
-    yield "guest", f"{svsm}, Alternate Injection {active}"
+    protocol = ", APIC protocol offered" if timeline.apic_protocol else ""
+    yield "guest", f"{svsm}, Alternate Injection {active}{protocol}"
+    if timeline.faults:
+        yield "faults", f"injected: {escape(', '.join(timeline.faults))}"
     yield "reached", f"{phase(timeline.reached)}, {len(timeline.accesses)} local-APIC and APIC_BASE accesses"
     for gap in timeline.gaps:
         yield "not seen", escape(gap, 200)
@@ -132,7 +135,7 @@ def _run(report: Report) -> Iterator[tuple[str, str]]:
         yield "time", f"{run.elapsed_s:.1f} s"
     if run.error is not None:
         yield "error", escape(run.error)
-    for note in run.notes:
+    for note in report.notes:
         yield "note", escape(note)
     if run.directory is not None:
         yield "artefacts", escape(str(run.directory))
