@@ -102,6 +102,7 @@ class InjectionEvents:
         self._collector.event("apic-protocol-call", time_ns, call.vcpu, text, **fields)
 
     def _doorbell(self, record: HostRecord) -> None:
+        # Whichever VMPL runs at that time: what is posted is for the guest's.
         lost = record.outcome != RecordOutcome.OK
         what = "lost by an injected fault" if lost else "posted to the doorbell page"
         self._vector("doorbell", record, what, lost=int(lost), level=int(record.size == 1))

@@ -61,7 +61,9 @@ def print_report(report: Report, stream: TextIO) -> None:
 
 
 def render_timeline(timeline: Timeline) -> Iterator[str]:
-    """Yield a timeline as lines of text, phases between the accesses, events and gaps at the end."""
+    """Yield a timeline as lines of text: injected faults, accesses with phases between them, events, gaps."""
+    if timeline.faults:
+        yield f"-- faults injected: {escape(', '.join(timeline.faults), 200)}"
     marks = list(timeline.phases[::-1])
     for position, access in enumerate(timeline.accesses):
         while marks and marks[-1].index <= position:

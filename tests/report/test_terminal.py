@@ -110,6 +110,8 @@ def test_injected_faults_are_in_the_first_line_and_below() -> None:
     assert "faults    injected: busy (1 of 3)" in observed
     assert "SVSM present, Alternate Injection active, APIC protocol offered" in observed
     assert "note           faults injected: busy (1 of 3); what follows" in text
+    timeline = samples.timeline([], faults=("busy (1 of 3)",))
+    assert next(render_timeline(timeline)) == "-- faults injected: busy (1 of 3)"
     assert "faults" not in render(report(samples.stock_sec()))
 
 

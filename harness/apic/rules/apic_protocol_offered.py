@@ -52,21 +52,19 @@ class _Answers:
     """What QUERY_PROTOCOL answered for the APIC protocol."""
 
     def __init__(self, timeline: Timeline) -> None:
-        self._by_vcpu: dict[int | None, list[tuple[int, bool]]] = {}
-        self._first_yes: int | None = None
-        for event in timeline.events:
-            if event.kind != "apic-protocol-query":
-                continue
-            time_ns, yes = event.time_ns or 0, bool(injection.number(event, "offered"))
-            self._by_vcpu.setdefault(event.vcpu, []).append((time_ns, yes))
-            if yes and (self._first_yes is None or time_ns < self._first_yes):
-                self._first_yes = time_ns
+        answers = [
+            (event.vcpu, event.time_ns or 0, bool(injection.number(event, "offered")))
+            for event in timeline.events
+            if event.kind == "apic-protocol-query"
+        ]
+        self._own = injection.States(answers)
+        self._first_yes = min((time_ns for _, time_ns, offered in answers if offered), default=None)
 
     def offered(self, vcpu: int | None, time_ns: int | None) -> bool:
         """The last answer that the vCPU itself got before, else whether any vCPU got a yes before."""
-        own = [yes for at, yes in self._by_vcpu.get(vcpu, ()) if time_ns is None or at <= time_ns]
-        if own:
-            return own[-1]
+        own = self._own.at(vcpu, time_ns)
+        if own is not None:
+            return own
         return self._first_yes is not None and (time_ns is None or self._first_yes <= time_ns)
 
 

@@ -55,10 +55,14 @@ class NoUnregisteredVector:
                 observation.blind(timeline, "interrupts", "interrupts of the guest"),
                 observation.run_not_seen(timeline),
             ),
-            holds=f"{observation.plural(len(seen), 'interrupt vector')} used, all registered"
-            if timeline.alternate_injection
-            else injection.INACTIVE,
+            holds=_holds(timeline, len(seen)),
         )
+
+
+def _holds(timeline: Timeline, seen: int) -> str:
+    if not timeline.alternate_injection:
+        return injection.INACTIVE
+    return f"{observation.plural(seen, 'interrupt vector')} used, all registered" if seen else "no interrupt was seen"
 
 
 def _first_sent(timeline: Timeline) -> dict[int, int]:

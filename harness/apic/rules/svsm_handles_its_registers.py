@@ -69,4 +69,5 @@ def _holds(timeline: Timeline, served: int) -> str:
         return injection.INACTIVE
     if not timeline.apic_protocol:
         return "the SVSM does not offer the APIC protocol"
-    return f"{observation.accesses(served)} by the APIC protocol, no other to the SVSM's registers"
+    by_calls = f"{observation.accesses(served)} by the APIC protocol, " if served else ""
+    return f"{by_calls}none of the SVSM's registers reached the hypervisor"
