@@ -185,7 +185,8 @@ static void log_posted(struct vcpu *vcpu, u8 vector, bool level, bool lost)
 {
 	if (first_time(vcpu->posted_seen, vector) || lost || log_at(vcpu, 2))
 		log_write(vcpu, (struct record){ .kind = RECORD_DOORBELL, .address = vector, .value = vcpu->irq_source[vector],
-						 .size = level, .outcome = lost ? RECORD_ERROR : RECORD_OK });
+						 .size = level, .aux = vcpu->guest_vmpl,
+						 .outcome = lost ? RECORD_ERROR : RECORD_OK });
 }
 
 /* CONFIG_FAULT_DELAYED_INTERRUPT: what is requested now waits. */

@@ -127,13 +127,14 @@ struct vcpu {
 	int extint;          /* vector the PIC gave, or -1 */
 	int injected;        /* vector of the VMSA's event_inj that is not taken yet, or -1 */
 	struct vmpl_state state[CONFIG_VMPLS];
-	struct vapic apic[CONFIG_VMPLS]; /* the hypervisor's, one a VMPL */
-	struct doorbell doorbell;
 	struct translation translation[TRANSLATIONS];
 	struct known_instruction known[KNOWN_INSTRUCTIONS];
 	u64 code_page[CODE_PAGES]; /* code pages seen: see image.c */
 	u16 exit_count[EXIT_CODES]; /* since last published */
 
+	/* From here on, what few exits touch. */
+	struct vapic apic[CONFIG_VMPLS]; /* the hypervisor's, one a VMPL */
+	struct doorbell doorbell;
 	u64 interrupts;      /* physical interrupts taken */
 	u64 timer_armed_ns;  /* deadline in the physical timer, ~0: none */
 	u32 level[8];        /* level-triggered vectors whose physical EOI waits for the guest's */
