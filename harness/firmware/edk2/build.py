@@ -32,7 +32,7 @@ class Builder:
 
     def key(self, source: Source, *, sec_only: bool = False) -> str:
         """The name in the cache of a source's image. The workspace's path is part of it: it is in DEBUG images."""
-        place = workspace_directory(source.store, self.recipe, self.slot)
+        place = workspace_directory(self.recipe, self.slot)
         return image_key(source.tree, self.recipe.key, self.tools.versions, str(place), sec_only)
 
     def build(self, source: Source, *, sec_only: bool = False) -> BuiltImage:

@@ -260,9 +260,12 @@ class TreeEditor:
         self.store.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", index=self.index)
 
     def graft(self, path: str, tree: str) -> None:
-        """Put a tree in the place of a directory or a submodule."""
-        self.store.git("rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", path, index=self.index)
-        self.store.git("read-tree", f"--prefix={path}/", tree, index=self.index)
+        """Put a tree in the place of a submodule."""
+        prefix = os.fsencode(path)
+        entries = self.store.git("ls-tree", "-r", "-z", tree).stdout.split(b"\0")
+        lines = [b"0 %s\t%s" % (b"0" * 40, prefix)]
+        lines += [entry.replace(b"\t", b"\t" + prefix + b"/", 1) for entry in entries if entry]
+        self.store.git("update-index", "-z", "--index-info", input=b"\0".join(lines) + b"\0", index=self.index)
 
     def submodules(self) -> dict[str, str]:
         """The commits of the submodules, by path."""

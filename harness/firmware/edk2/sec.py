@@ -55,33 +55,31 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
     current = state.sec or state.full
     if not current or state.tools != list(tools.versions):
         return False
-    if not only_code(workspace.store.changed(state.full, tree)):
+    since_full, changed = workspace.changed(state.full, tree), workspace.changed(current, tree)
+    if since_full is None or changed is None or not only_code(since_full):
         return False
     modules = _find(workspace)
     if modules is None:
         return False
-    changed = workspace.store.changed(current, tree)
-    # Half a build must not be taken for one: `full` goes with it, as its makefiles do not know of SEC's.
-    workspace.save(State(tools=state.tools, basetools=state.basetools))
+    # An interrupt must not leave half of it for the whole.
+    workspace.save(State(tools=state.tools))
     with writing(workspace.directory):
         workspace.log.write_bytes(b"")
     workspace.check_out(tree)
     _forget_objects(modules, [str(workspace.source / path) for path in changed])
+    workspace.save(State(tree, tools=state.tools))
     environment = workspace.environment(tools)
+    driver = _write_driver(workspace, modules)
+    argv = ("make", "--silent", f"-j{jobs}", "-f", driver)
+    done = State(tree, state.full, tree, state.tools)
     try:
-        driver = _write_driver(workspace, modules)
-        run_logged(
-            ("make", "--silent", f"-j{jobs}", "-f", driver),
-            log=workspace.log,
-            cwd=workspace.source,
-            environment=environment,
-        )
+        run_logged(argv, log=workspace.log, cwd=workspace.source, environment=environment)
         _replace_volume(workspace, environment)
     except CompileError:
-        # What the makefiles know is as before: another tree can be built on it.
-        workspace.save(State(full=state.full, sec=tree, tools=state.tools, basetools=state.basetools))
+        # What is compiled stays of use: the makefiles go on from there for another tree.
+        workspace.save(done)
         raise
-    workspace.save(State(full=state.full, sec=tree, tools=state.tools, basetools=state.basetools))
+    workspace.save(done)
     return True
 
 

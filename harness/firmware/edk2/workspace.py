@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A workspace: a work tree of ours in which edk2 is built, again and again, only what changed.
 
-It is found by source repository and recipe. Its files are those of a tree of the repository; changing to another tree
-rewrites only what differs, so that the next build compiles only that. Only one process uses it at a time.
+There is one for each recipe. Its files are those of a tree; changing to another tree, of whichever repository, rewrites
+only what differs, so that the next build compiles only that. Only one process uses it at a time.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from harness.firmware.edk2.tools import Tools
 
 #: Workspaces that are kept; each has 0.8 GB.
 KEPT = 6
+#: More files than that are another version of edk2, which is not worth building on an older one.
+MOST_CHANGED = 1000
 #: The date of whatever edk2 dates.
 _EPOCH = "1735689600"
 _COOKIES = 100
@@ -37,15 +39,15 @@ _BASETOOLS = "BaseTools/Source/C"
 
 @dataclass(slots=True)
 class State:
-    """What a workspace was built from. full, sec: trees of the last complete build of all, and of SEC alone since.
+    """What lies in a workspace. tree: of its files. full, sec: trees of the last complete build, and of SEC's since.
 
-    tools: the versions. basetools: the tree of edk2's own tools when they were compiled.
+    Empty for what is not known, as in the middle of a build. tools: their versions.
     """
 
+    tree: str = ""
     full: str = ""
     sec: str = ""
     tools: list[str] | None = None
-    basetools: str = ""
 
 
 class Workspace:
@@ -106,20 +108,22 @@ class Workspace:
     def build(self, tree: str, tools: Tools, jobs: int, module: ModuleProgress, progress: Progress) -> None:
         """Build a tree completely, what is there already aside; raises CompileError, ToolError."""
         state = self.state()
-        if state.tools is not None and state.tools != list(tools.versions):
-            progress("the tools have changed: building everything anew")
+        reason = self._stale(state, tree, tools)
+        if reason:
+            progress(f"{reason}: building everything anew")
             remove(self.source)
             remove(self._index)
             state = State()
-        # Until it is done, nothing is known of what is there.
-        self.save(State(tools=list(tools.versions), basetools=state.basetools))
+        versions = list(tools.versions)
+        self.save(State(tools=versions))
         with writing(self.directory):
             self.log.write_bytes(b"")
         self.check_out(tree)
-        basetools = self.store.git("rev-parse", f"{tree}:{_BASETOOLS}").line
-        if state.basetools != basetools or not self.bin.is_dir():
+        if not (self.bin / "GenFv").is_file():
             progress("compiling edk2's own tools")
             self._compile_basetools(tools, jobs)
+        # From here on an interrupt leaves what makefiles can go on from.
+        self.save(State(tree, tools=versions))
         self._configure()
         self._make_repeatable()
         self._put_stand_in()
@@ -129,13 +133,36 @@ class Workspace:
             *("-n", str(jobs), "-s"),
             *(part for name, value in self.recipe.defines for part in ("-D", f"{name}={value}")),
         ]
-        try:
-            run_logged(argv, log=self.log, cwd=self.source, environment=self.environment(tools), module=module)
-        finally:
-            self.save(State(tools=list(tools.versions), basetools=basetools))
+        run_logged(argv, log=self.log, cwd=self.source, environment=self.environment(tools), module=module)
         if not (self.volumes / "OVMF.fd").is_file():
             raise CompileError("the build made no OVMF.fd", f"see {self.log}")
-        self.save(State(full=tree, tools=list(tools.versions), basetools=basetools))
+        self.save(State(tree, full=tree, tools=versions))
+
+    def changed(self, before: str, after: str) -> tuple[str, ...] | None:
+        """The files that differ between two trees, None if one is of another repository."""
+        if not before or any(self.store.ask("cat-file", "-e", tree).status for tree in (before, after)):
+            return None
+        return self.store.changed(before, after)
+
+    def _stale(self, state: State, tree: str, tools: Tools) -> str:
+        """Why what lies here is of no use for a tree, empty if it is.
+
+        makefiles know what depends on a source, and nothing knows what depends on edk2's tools and their settings.
+        """
+        if not self.source.is_dir():
+            return ""
+        if state.tools != list(tools.versions):
+            return "the tools have changed"
+        if not state.tree:
+            return "what was built here is not known"
+        changed = self.changed(state.tree, tree)
+        if changed is None:
+            return "the source is another one"
+        if any(path.startswith("BaseTools/") for path in changed):
+            return "edk2's own tools have changed"
+        if len(changed) > MOST_CHANGED:
+            return f"{len(changed)} files have changed"
+        return ""
 
     def environment(self, tools: Tools) -> dict[str, str]:
         """The variables that `build` and its makefiles work with."""
@@ -191,16 +218,16 @@ class Workspace:
                 os.utime(grub)
 
 
-def workspace_directory(store: Store, recipe: Recipe, slot: int = 0) -> Path:
-    """Where the workspace of a repository and a recipe is. slot: tells apart those used at the same time."""
-    key = hashlib.sha256(repr((store.directory.name, recipe.key)).encode()).hexdigest()[:16]
+def workspace_directory(recipe: Recipe, slot: int = 0) -> Path:
+    """Where the workspace of a recipe is. slot: tells apart those used at the same time."""
+    key = hashlib.sha256(recipe.key.encode()).hexdigest()[:16]
     return cache_root() / "edk2" / "work" / (f"{key}-{slot}" if slot else key)
 
 
 @contextlib.contextmanager
 def held(store: Store, recipe: Recipe, tool_chain: str, progress: Progress, slot: int = 0) -> Iterator[Workspace]:
-    """The workspace of a repository and a recipe, for this process alone; waits until it is free."""
-    directory = make_directory(workspace_directory(store, recipe, slot))
+    """The workspace of a recipe, for this process and a source's repository; waits until it is free."""
+    directory = make_directory(workspace_directory(recipe, slot))
     with writing(directory):
         lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
