@@ -173,4 +173,4 @@ def test_recipes() -> None:
     assert Recipe.of(defines=("A=1", "B=2")) == Recipe.of(defines=("B=2", "A=1"))
     for wrong in (("Other",), ("OvmfX64", "NOOPT"), ("OvmfX64", "DEBUG", ("A",)), ("OvmfX64", "DEBUG", ("A=b c",))):
         with pytest.raises(FirmwareError):
-            Recipe.of(*wrong)  # type: ignore[arg-type]
+            Recipe.of(*wrong)
