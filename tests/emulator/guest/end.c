@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Ways to end a run: each has to leave a record that explains it, which test_ends.py looks for. */
 #include "guest.h"
-#include "svsm.h"
 
 /* build.py has the same numbers. */
 enum ending {

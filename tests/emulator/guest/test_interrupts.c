@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Interrupts that have to arrive, as often as they were raised: of the APIC itself, the I/O APIC and the PIC. */
 #include "apic_access.h"
+#include "guest.h"
 
 #define VECTOR 0x51
 #define MS     1000000 /* of the APIC timer's ticks, undivided */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Instructions, page tables, and what the compiler calls. */
-#include "guest.h"
+#include "cpu.h"
+#include "start.h"
 
 void *memset(void *to, int byte, size_t count);
 void *memcpy(void *to, const void *from, size_t count);

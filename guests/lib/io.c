@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Ports, MMIO, MSRs, time and the console: through the GHCB with SEV, else directly. */
-#include "guest.h"
-
-#define COM1           0x3F8
-#define LINE_STATUS    5
-#define TRANSMIT_EMPTY 0x20
-#define HPET           0xFED00000ull
-#define HPET_CONFIG    0x010
-#define HPET_COUNTER   0x0F0
-#define HPET_TICK_NS   10 /* QEMU's; the guest looks at the host's clock with another one's eyes */
-
-static u64 tsc_per_ms;
+/* Ports, MMIO and MSRs: through the GHCB with SEV, else directly. */
+#include "io.h"
+#include "start.h"
+#include "trap.h"
+#include "vmgexit.h"
 
 static u64 io_info(u16 port, u32 size) { return (u64)port << NAE_IOIO_PORT_SHIFT | NAE_IOIO_ADDRESS_64 | (u64)size << 4; }
 
@@ -102,66 +95,4 @@ bool msr_out(u32 msr, u64 value)
 	ghcb_set(GHCB_RAX, (u32)value);
 	ghcb_set(GHCB_RDX, value >> 32);
 	return nae(NAE_MSR, NAE_MSR_WRITE, 0) == NAE_RESULT_OK;
-}
-
-static void put(char character)
-{
-	while (!(io_in(COM1 + LINE_STATUS, 1) & TRANSMIT_EMPTY))
-		;
-	io_out(COM1, 1, (u8)character);
-}
-
-void print(const char *text)
-{
-	for (; *text; text++)
-		put(*text);
-}
-
-void print_hex(u64 value)
-{
-	bool begun = false;
-
-	for (int shift = 60; shift >= 0; shift -= 4) {
-		u32 digit = value >> shift & 15;
-
-		if (!digit && !begun && shift)
-			continue;
-		begun = true;
-		put("0123456789abcdef"[digit]);
-	}
-}
-
-static u32 hpet(void) { return (u32)mmio_in(HPET + HPET_COUNTER, 4); }
-
-void clock_setup(void)
-{
-	u64 start;
-	u32 first;
-
-	mmio_out(HPET + HPET_CONFIG, 4, 1);
-	first = hpet();
-	start = rdtsc();
-	while (hpet() - first < 2000000 / HPET_TICK_NS)
-		;
-	tsc_per_ms = (rdtsc() - start) / 2;
-	mmio_out(HPET + HPET_CONFIG, 4, 0);
-}
-
-void delay_us(u64 us)
-{
-	u64 end = rdtsc() + us * tsc_per_ms / 1000;
-
-	while (rdtsc() < end)
-		__asm__ volatile("pause");
-}
-
-bool wait_until(volatile u64 *counter, u64 target, u64 ms)
-{
-	u64 end = rdtsc() + ms * tsc_per_ms;
-
-	__asm__ volatile("sti" : : : "memory");
-	while (*counter < target && rdtsc() < end)
-		__asm__ volatile("pause");
-	__asm__ volatile("cli" : : : "memory");
-	return *counter >= target;
 }
