@@ -306,3 +306,30 @@ def test_disabled_apic_is_no_destination(vapic: Vapic) -> None:
     vapic.write_base(DISABLED)
     assert not vapic.matches(0, logical=False)
     assert not vapic.matches(0xFFFFFFFF, logical=False)
+
+
+def test_the_hypervisor_takes_requests_from_the_highest_down(apic: Vapic) -> None:
+    apic.post(0x41, level=True)
+    apic.post(0x90)
+    assert [apic.request_below(256), apic.request_below(0x90), apic.request_below(0x41)] == [0x90, 0x41, -1]
+    assert apic.is_level(0x41)
+    assert not apic.is_level(0x90)
+    apic.set_tpr(0xFF)
+    assert apic.request_below() == 0x90, "whatever the priorities"
+    apic.withdraw(0x90)
+    assert apic.request_below() == 0x41
+
+
+def test_a_state_handed_over_goes_on(apic: Vapic) -> None:
+    apic.restore(0x61, 0x52, 0x20)
+    assert (apic.request_below(), apic.tpr, apic.pending) == (0x61, 0x20, 0x61)
+    assert apic.read(0x100 + 0x10 * (0x52 // 32)) == 1 << (0x52 % 32)
+    apic.write(0x0B0, 0)
+    assert apic.read(0x100 + 0x10 * (0x52 // 32)) == 0
+
+
+def test_a_forced_x2apic_mode_is_the_mode(vapic: Vapic) -> None:
+    vapic.force_x2apic()
+    assert vapic.x2apic
+    assert vapic.base == 0xFEE00D00
+    assert vapic.read(0x0D0) == 1

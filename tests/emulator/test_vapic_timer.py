@@ -229,3 +229,22 @@ def test_expiries(vapic_process: Vapic, periodic: bool, code: int, count: int, s
         assert apic.deadline() == (start + (elapsed + 1) * period if running else None)
         left = period - (now - start) % period if running else 0
         assert apic.read(CURRENT, now=now) == left // divider
+
+
+def test_the_timer_event_needs_no_mode_and_no_enabled_apic(vapic: Vapic) -> None:
+    assert vapic.timer_event(0x40, 0xB, 1000, 0) == 0
+    assert vapic.deadline() == 1000
+    assert vapic.timer_event(0x40, 0xB, 2000, 400) == 600, "the current count before"
+    assert not vapic.timer_run(2399)
+    assert vapic.timer_run(2400)
+    assert vapic.request_below() == 0x40
+
+
+def test_the_timer_event_stops_and_masks(vapic: Vapic) -> None:
+    vapic.timer_event(0x20040, 0xB, 1_000_000, 0)
+    assert vapic.timer_run(1_000_000)
+    assert vapic.deadline() == 2_000_000
+    vapic.timer_event(0x30040, 0xB, 1_000_000, 0)
+    assert not vapic.timer_run(1_000_000)
+    vapic.timer_event(0x40, 0xB, 0, 0)
+    assert vapic.deadline() is None

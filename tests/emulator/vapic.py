@@ -118,6 +118,27 @@ class Vapic(Driver):
     def accept(self, vector: int) -> None:
         self.ask("accept", vector)
 
+    def request_below(self, vector: int = 256) -> int:
+        """The highest request below a vector, or -1."""
+        return self.ask("request_below", vector)[0] - 1
+
+    def is_level(self, vector: int) -> bool:
+        return bool(self.ask("is_level", vector)[0])
+
+    def withdraw(self, vector: int) -> None:
+        self.ask("withdraw", vector)
+
+    def restore(self, requested: int, in_service: int, tpr: int) -> None:
+        """Another APIC's state: a vector each, and its TPR."""
+        self.ask("restore", requested, in_service, tpr)
+
+    def force_x2apic(self) -> None:
+        self.ask("force_x2apic")
+
+    def timer_event(self, lvt: int, divide: int, initial: int, now: int = 0) -> int:
+        """The #HV timer event: the current count before."""
+        return self.ask("timer_event", lvt, divide, initial, now)[0]
+
     @property
     def tpr(self) -> int:
         return self.ask("tpr")[0]

@@ -238,6 +238,34 @@ static bool interrupt_command(const char *name, const u64 *a)
 	return true;
 }
 
+/* What the hypervisor uses under Alternate Injection. */
+static bool handover_command(const char *name, const u64 *a)
+{
+	u32 irr[APIC_VECTOR_WORDS] = { 0 }, isr[APIC_VECTOR_WORDS] = { 0 };
+
+	if (!strcmp(name, "request_below")) {
+		answer((u64)(vapic_request_below(&apic, (int)a[0]) + 1));
+	} else if (!strcmp(name, "is_level")) {
+		answer(vapic_is_level(&apic, (u8)a[0]));
+	} else if (!strcmp(name, "withdraw")) {
+		vapic_withdraw(&apic, (u8)a[0]);
+		answer(0);
+	} else if (!strcmp(name, "restore")) {
+		irr[a[0] / 32 & 7] = 1u << (a[0] % 32);
+		isr[a[1] / 32 & 7] = 1u << (a[1] % 32);
+		vapic_restore(&apic, irr, isr, (u8)a[2]);
+		answer(0);
+	} else if (!strcmp(name, "force_x2apic")) {
+		vapic_force_x2apic(&apic);
+		answer(0);
+	} else if (!strcmp(name, "timer_event")) {
+		answer(vapic_timer_set_by_event(&apic, (u32)a[0], (u32)a[1], (u32)a[2], a[3]));
+	} else {
+		return false;
+	}
+	return true;
+}
+
 static bool timer_command(const char *name, const u64 *a)
 {
 	if (!strcmp(name, "timer_run")) {
@@ -270,7 +298,7 @@ int main(void)
 		for (u32 i = 0; i < ARGUMENTS && (argument = strtok(NULL, " \n")); i++)
 			arguments[i] = strtoull(argument, NULL, 16);
 		if (!state_command(word, arguments) && !interrupt_command(word, arguments) &&
-		    !timer_command(word, arguments))
+		    !handover_command(word, arguments) && !timer_command(word, arguments))
 			access_command(word, arguments);
 		fflush(stdout);
 		alarm(0);

@@ -11,7 +11,7 @@
 
 bool apic_is_enabled(struct vcpu *vcpu)
 {
-	return !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) & APIC_BASE_EN : vapic_is_enabled(&vcpu->apic);
+	return !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) & APIC_BASE_EN : vapic_is_enabled(own_apic(vcpu));
 }
 
 static void record_access(struct vcpu *vcpu, u16 kind, u8 path, u64 address, u32 size, bool write, u64 value, u64 base,
@@ -42,16 +42,16 @@ static enum vapic_result qemu_mmio(u64 gpa, u32 size, bool write, u64 *value)
 enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc)
 {
 	struct vapic_effect effect = { 0 };
-	u64 base = !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) : vapic_base(&vcpu->apic);
+	u64 base = !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) : vapic_base(own_apic(vcpu));
 	u32 offset = gpa & (PAGE_SIZE - 1);
 	enum vapic_result result;
 
 	if (!vcpu->apic_virtual)
 		result = qemu_mmio(gpa, size, write, value);
 	else if (write)
-		result = vapic_mmio_write(&vcpu->apic, offset, size, *value, now_ns(vcpu->host), &effect);
+		result = vapic_mmio_write(own_apic(vcpu), offset, size, *value, now_ns(vcpu->host), &effect);
 	else
-		result = vapic_mmio_read(&vcpu->apic, offset, size, now_ns(vcpu->host), value);
+		result = vapic_mmio_read(own_apic(vcpu), offset, size, now_ns(vcpu->host), value);
 	if (!write && result == VAPIC_NOT_CLAIMED)
 		*value = ~0ull;
 	apic_carry_out(vcpu, &effect);
@@ -73,7 +73,7 @@ static enum vapic_result qemu_msr(u32 msr, bool write, u64 *value)
 
 static enum vapic_result virtual_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, struct vapic_effect *effect)
 {
-	struct vapic *apic = &vcpu->apic;
+	struct vapic *apic = own_apic(vcpu);
 	u64 now = now_ns(vcpu->host);
 
 	if (msr == MSR_APIC_BASE && write)
@@ -97,7 +97,7 @@ static enum vapic_result virtual_msr(struct vcpu *vcpu, u32 msr, bool write, u64
 bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 {
 	struct vapic_effect effect = { 0 };
-	u64 base = !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) : vapic_base(&vcpu->apic);
+	u64 base = !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) : vapic_base(own_apic(vcpu));
 	u16 kind = msr == MSR_APIC_BASE ? RECORD_APIC_BASE : RECORD_APIC;
 	enum vapic_result result;
 
@@ -107,4 +107,14 @@ bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 	apic_carry_out(vcpu, &effect);
 	record_access(vcpu, kind, RECORD_PATH_MSR, msr, 8, write, *value, base, result, pc);
 	return result == VAPIC_OK;
+}
+
+void apic_svsm_access(struct vcpu *vcpu, bool write, u64 value, u64 result)
+{
+	struct vmpl_state *state = current(vcpu);
+
+	log_write(vcpu, (struct record){ .kind = RECORD_APIC, .rip = state->svsm_pc, .address = state->svsm_rcx,
+					 .value = write || !result ? value : 0, .extra = result, .path = RECORD_PATH_SVSM, .size = 8,
+					 .outcome = result ? RECORD_ERROR : RECORD_OK, .flags = write ? RECORD_WRITE : 0,
+					 .aux = (u32)(vapic_base(own_apic(vcpu)) >> 10) & 3 });
 }

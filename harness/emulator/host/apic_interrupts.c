@@ -29,8 +29,8 @@ static void clear_bit(u32 *bits, u32 n) { bits[n / 32] &= ~(1u << (n % 32)); }
 /* QEMU's APIC accepts what the guest's would: its logical ID follows. */
 static void mirror_destination(struct vcpu *vcpu)
 {
-	physical_write(APIC_DFR, vapic_is_x2apic(&vcpu->apic) ? ~0u : vcpu->apic.dfr);
-	physical_write(APIC_LDR, vapic_is_x2apic(&vcpu->apic) ? 1u << (24 + (vcpu->index & 7)) : vcpu->apic.ldr);
+	physical_write(APIC_DFR, vapic_is_x2apic(guest_apic(vcpu)) ? ~0u : guest_apic(vcpu)->dfr);
+	physical_write(APIC_LDR, vapic_is_x2apic(guest_apic(vcpu)) ? 1u << (24 + (vcpu->index & 7)) : guest_apic(vcpu)->ldr);
 }
 
 /*
@@ -43,7 +43,14 @@ static void set_lint0(bool open)
 	physical_write(APIC_TPR, 0);
 }
 
-static void mirror_lint0(struct vcpu *vcpu) { set_lint0(vapic_accepts_extint(&vcpu->apic) && !vcpu->pic_waiting); }
+static bool has_alternate_guest(struct vcpu *vcpu) { return vcpu->state[vcpu->guest_vmpl].alternate; }
+
+static void mirror_lint0(struct vcpu *vcpu)
+{
+	set_lint0(vapic_accepts_extint(guest_apic(vcpu)) && !vcpu->pic_waiting && !has_alternate_guest(vcpu));
+}
+
+void apic_mirror_pic(struct vcpu *vcpu) { mirror_lint0(vcpu); }
 
 void apic_setup(struct vcpu *vcpu)
 {
@@ -59,7 +66,9 @@ void apic_setup(struct vcpu *vcpu)
 	vcpu->posted = -1;
 	vcpu->extint = -1;
 	vcpu->timer_armed_ns = NO_DEADLINE;
-	vapic_reset(&vcpu->apic, &config);
+	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
+		vapic_reset(&vcpu->apic[vmpl], &config);
+	alternate_setup(vcpu);
 	if (!vcpu->apic_virtual)
 		return;
 	physical_write(APIC_SPIV, APIC_RESET_SPIV | APIC_SPIV_ENABLE);
@@ -70,10 +79,20 @@ void apic_setup(struct vcpu *vcpu)
 	mirror_lint0(vcpu);
 }
 
-/* Arm QEMU's timer for the virtual timer's next interrupt. */
+static u64 earlier(u64 a, u64 b) { return a < b ? a : b; }
+
+/* When the next virtual timer is due, the guest's or VMPL0's. */
+static u64 next_deadline(struct vcpu *vcpu)
+{
+	u64 deadline = earlier(vapic_timer_deadline(guest_apic(vcpu)), vapic_timer_deadline(&vcpu->apic[0]));
+
+	return vcpu->delayed_until_ns ? earlier(deadline, vcpu->delayed_until_ns) : deadline;
+}
+
+/* Arm QEMU's timer for it. */
 static void arm_timer(struct vcpu *vcpu)
 {
-	u64 deadline = vapic_timer_deadline(&vcpu->apic);
+	u64 deadline = next_deadline(vcpu);
 	u64 now, wait;
 
 	/* The guest may become ready without an exit: look again for the PIC. */
@@ -91,26 +110,28 @@ static void arm_timer(struct vcpu *vcpu)
 	physical_write(APIC_TIMER_INITIAL, wait > 0xFFFFFFFF ? 0xFFFFFFFF : (u32)wait);
 }
 
-static void post(struct vcpu *vcpu, u8 vector, bool level, enum record_irq_source source)
+static void post(struct vcpu *vcpu, struct vapic *apic, u8 vector, bool level, enum record_irq_source source)
 {
-	if (vapic_post(&vcpu->apic, vector, level))
+	if (vapic_post(apic, vector, level))
 		vcpu->irq_source[vector] = (u8)source;
 }
 
 static void run_timer(struct vcpu *vcpu)
 {
-	if (vapic_timer_deadline(&vcpu->apic) == NO_DEADLINE)
-		return;
-	if (vapic_timer_run(&vcpu->apic, now_ns(vcpu->host)))
-		vcpu->irq_source[vcpu->apic.lvt[0] & APIC_LVT_VECTOR] = RECORD_IRQ_TIMER;
+	struct vapic *apic = guest_apic(vcpu);
+
+	if (vapic_timer_deadline(apic) != NO_DEADLINE && vapic_timer_run(apic, now_ns(vcpu->host)))
+		vcpu->irq_source[apic->lvt[0] & APIC_LVT_VECTOR] = RECORD_IRQ_TIMER;
+	if (has_doorbell(vcpu) && vapic_timer_deadline(&vcpu->apic[0]) != NO_DEADLINE)
+		vapic_timer_run(&vcpu->apic[0], now_ns(vcpu->host));
 }
 
 /* Choose what V_IRQ offers to the guest; it is taken when the guest's IF, TPR and shadow allow. */
 static void offer_interrupt(struct vcpu *vcpu)
 {
 	struct vmcb_control *control = &vmcb(vcpu)->control;
-	int vector = vapic_pending(&vcpu->apic);
-	u64 vintr = SVM_V_INTR_MASKING | (vapic_tpr(&vcpu->apic) >> 4);
+	int vector = vapic_pending(guest_apic(vcpu));
+	u64 vintr = SVM_V_INTR_MASKING | (vapic_tpr(guest_apic(vcpu)) >> 4);
 
 	vcpu->posted_extint = vector < 0 && vcpu->extint >= 0;
 	if (vcpu->posted_extint)
@@ -120,7 +141,7 @@ static void offer_interrupt(struct vcpu *vcpu)
 	 * QEMU cannot bear a CR8 write while V_IRQ is pending (an assertion), and a lower CR8 may let in what is held
 	 * back. Otherwise V_TPR has the value at the exit.
 	 */
-	control->intercept_cr = vector >= 0 || vapic_requested(&vcpu->apic) ? (u32)SVM_INTERCEPT_CR8_WRITE : 0;
+	control->intercept_cr = vector >= 0 || vapic_requested(guest_apic(vcpu)) ? (u32)SVM_INTERCEPT_CR8_WRITE : 0;
 	if (vector >= 0)
 		vintr |= SVM_V_IRQ | (u64)(vector >> 4) << SVM_V_PRIO_SHIFT | (u64)vector << SVM_V_VECTOR_SHIFT |
 			 (vcpu->posted_extint ? SVM_V_IGN_TPR : 0);
@@ -144,9 +165,23 @@ static u64 to_tsc(struct vcpu *vcpu, u64 ns)
 	return vcpu->host->tsc_start + (u64)(((unsigned __int128)ns * vcpu->host->ns_to_tsc) >> 32);
 }
 
+/* Restricted injection of VMPL0 and Alternate Injection of the guest. */
+static void update_doorbell(struct vcpu *vcpu)
+{
+	if (has_alternate_guest(vcpu))
+		alternate_post(vcpu);
+	doorbell_flush(vcpu);
+	if (vcpu->doorbell.signal && vcpu->vmpl != 0) {
+		vmpl_return(vcpu, SVM_EXIT_INTR);
+		vcpu->apic_dirty = false; /* nothing has changed since */
+	}
+	if (vcpu->vmpl == 0)
+		doorbell_before_entry(vcpu);
+}
+
 static void update(struct vcpu *vcpu)
 {
-	struct vmcb_control *control = &vmcb(vcpu)->control;
+	struct vmcb_control *control;
 
 	vcpu->apic_dirty = false;
 	run_timer(vcpu);
@@ -154,12 +189,13 @@ static void update(struct vcpu *vcpu)
 		vcpu->pic_waiting = false;
 		mirror_lint0(vcpu);
 	}
+	if (has_doorbell(vcpu))
+		update_doorbell(vcpu);
 	arm_timer(vcpu);
 	vcpu->deadline_tsc = to_tsc(vcpu, vcpu->timer_armed_ns);
-	if (!is_guest(vcpu)) {
-		vcpu->apic_dirty = true;
-		return;
-	}
+	if (!is_guest(vcpu) || current(vcpu)->alternate)
+		return; /* a switch of VMPLs makes it dirty again */
+	control = &vmcb(vcpu)->control;
 	if (vcpu->nmi_pending && !(control->event_inj & SVM_EVENT_VALID)) {
 		control->event_inj = SVM_EVENT_NMI | SVM_EVENT_VALID | 2;
 		vcpu->nmi_pending = false;
@@ -170,7 +206,7 @@ static void update(struct vcpu *vcpu)
 
 void apic_before_entry(struct vcpu *vcpu)
 {
-	if (vcpu->apic_virtual && ((vcpu->apic_dirty && is_guest(vcpu)) || rdtsc() >= vcpu->deadline_tsc))
+	if (vcpu->apic_virtual && ((vcpu->apic_dirty && (is_guest(vcpu) || has_doorbell(vcpu))) || rdtsc() >= vcpu->deadline_tsc))
 		update(vcpu);
 }
 
@@ -185,7 +221,7 @@ static void taken(struct vcpu *vcpu)
 	if (vcpu->posted_extint)
 		vcpu->extint = -1;
 	else
-		vapic_accept(&vcpu->apic, (u8)vector);
+		vapic_accept(guest_apic(vcpu), (u8)vector);
 }
 
 /* CR8 as the guest left it; and it has taken what was offered when V_IRQ is clear again. */
@@ -193,11 +229,15 @@ void apic_after_exit(struct vcpu *vcpu)
 {
 	u64 vintr = vmcb(vcpu)->control.vintr;
 
+	if (current(vcpu)->alternate) {
+		alternate_after_exit(vcpu);
+		return;
+	}
 	if (!vcpu->apic_virtual || !is_guest(vcpu) || !((vintr ^ vcpu->vintr) & (SVM_V_CR8 | SVM_V_IRQ)))
 		return;
 	vcpu->apic_dirty = true;
 	if ((vintr ^ vcpu->vintr) & SVM_V_CR8)
-		vapic_set_tpr(&vcpu->apic, (u8)((vintr & SVM_V_CR8) << 4));
+		vapic_set_tpr(guest_apic(vcpu), (u8)((vintr & SVM_V_CR8) << 4));
 	if (vcpu->posted >= 0 && !(vintr & SVM_V_IRQ))
 		taken(vcpu);
 	vcpu->vintr = vintr;
@@ -210,18 +250,36 @@ static void wait_without_pic(struct vcpu *vcpu)
 	mirror_lint0(vcpu);
 }
 
+/* HLT with Alternate Injection: until the VMSA has something for the guest, or VMPL0 has to run. */
+static void wait_for_doorbell(struct vcpu *vcpu)
+{
+	while (!alternate_can_take(vcpu)) {
+		run_timer(vcpu);
+		alternate_post(vcpu);
+		doorbell_flush(vcpu);
+		if (vcpu->doorbell.signal)
+			return;
+		arm_timer(vcpu);
+		interrupts_wait();
+	}
+}
+
 void apic_wait(struct vcpu *vcpu)
 {
 	if (!vcpu->apic_virtual)
 		return;
 	vcpu->apic_dirty = true;
+	if (current(vcpu)->alternate) {
+		wait_for_doorbell(vcpu);
+		return;
+	}
 	for (;;) {
 		run_timer(vcpu);
 		arm_timer(vcpu);
 		if (vcpu->nmi_pending)
 			return;
 		if ((vmcb(vcpu)->save.rflags & RFLAGS_IF) &&
-		    (vapic_pending(&vcpu->apic) >= 0 || vcpu->extint >= 0 || vcpu->pic_waiting))
+		    (vapic_pending(guest_apic(vcpu)) >= 0 || vcpu->extint >= 0 || vcpu->pic_waiting))
 			return;
 		if (vmcb(vcpu)->save.rflags & RFLAGS_IF)
 			interrupts_wait();
@@ -235,13 +293,13 @@ void apic_physical_interrupt(struct vcpu *vcpu)
 	u64 before = vcpu->interrupts;
 
 	vcpu->apic_dirty = true;
-	if (guest_is_ready(vcpu)) {
+	if (guest_is_ready(vcpu) || has_alternate_guest(vcpu)) { /* then the PIC is closed off */
 		interrupts_take();
 		return;
 	}
 	set_lint0(false);
 	interrupts_take();
-	vcpu->pic_waiting = vapic_accepts_extint(&vcpu->apic) && vcpu->interrupts == before;
+	vcpu->pic_waiting = vapic_accepts_extint(guest_apic(vcpu)) && vcpu->interrupts == before;
 	mirror_lint0(vcpu);
 }
 
@@ -267,11 +325,11 @@ void host_interrupt(struct vcpu *vcpu, u32 vector)
 	if (physical_read(APIC_TMR + vector / 32 * 0x10) & (1u << (vector % 32))) {
 		/* Ending it now would raise it at once again: the line stays up until the guest has served the device. */
 		set_bit(vcpu->level, vector);
-		post(vcpu, (u8)vector, true, RECORD_IRQ_IOAPIC);
+		post(vcpu, guest_apic(vcpu), (u8)vector, true, RECORD_IRQ_IOAPIC);
 		return;
 	}
 	physical_write(APIC_EOI, 0);
-	post(vcpu, (u8)vector, false, RECORD_IRQ_IOAPIC);
+	post(vcpu, guest_apic(vcpu), (u8)vector, false, RECORD_IRQ_IOAPIC);
 }
 
 static int highest(const u32 *bits)
@@ -284,7 +342,7 @@ static int highest(const u32 *bits)
 }
 
 /* A level-triggered interrupt is over for the guest. A physical EOI ends the highest in service: keep that order. */
-static void end_level(struct vcpu *vcpu, u32 vector)
+void apic_end_level(struct vcpu *vcpu, u8 vector)
 {
 	int top;
 
@@ -302,39 +360,44 @@ static void end_level(struct vcpu *vcpu, u32 vector)
 static void retry_dropped(struct vcpu *vcpu)
 {
 	for (u32 vector = 0; vector < 256; vector++) {
-		if (bit_is_set(vcpu->level, vector) && !bit_is_set(vcpu->apic.irr, vector) && !bit_is_set(vcpu->apic.isr, vector))
-			end_level(vcpu, vector);
+		if (bit_is_set(vcpu->level, vector) && !bit_is_set(guest_apic(vcpu)->irr, vector) && !bit_is_set(guest_apic(vcpu)->isr, vector))
+			apic_end_level(vcpu, (u8)vector);
 	}
 }
 
-static void send_ipi(struct vcpu *vcpu, u64 icr)
+static void send_ipi(struct vcpu *vcpu, struct vapic *apic, u64 icr)
 {
 	u32 mode = (u32)((icr & APIC_ICR_DELIVERY) >> APIC_ICR_DELIVERY_SHIFT);
 	u32 shorthand = (u32)(icr & APIC_ICR_SHORTHAND);
 	bool self = shorthand == APIC_SHORTHAND_SELF || shorthand == APIC_SHORTHAND_ALL ||
 		    (shorthand == APIC_SHORTHAND_NONE &&
-		     vapic_match_destination(&vcpu->apic, (u32)(icr >> APIC_ICR_DESTINATION_SHIFT), icr & APIC_ICR_LOGICAL));
+		     vapic_match_destination(apic, (u32)(icr >> APIC_ICR_DESTINATION_SHIFT), icr & APIC_ICR_LOGICAL));
 
 	if (!self) /* one vCPU: nobody else to reach */
 		return;
-	if (mode == APIC_DELIVER_NMI)
+	if (mode <= APIC_DELIVER_LOWEST)
+		post(vcpu, apic, (u8)icr, icr & APIC_ICR_LEVEL, RECORD_IRQ_IPI);
+	else if (mode == APIC_DELIVER_NMI && apic == guest_apic(vcpu)) /* VMPL0 takes no NMI from itself */
 		vcpu->nmi_pending = true;
-	else if (mode <= APIC_DELIVER_LOWEST)
-		post(vcpu, (u8)icr, icr & APIC_ICR_LEVEL, RECORD_IRQ_IPI);
 }
 
+/* Of an access by the VMPL that runs, to its own APIC. */
 void apic_carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
 {
+	struct vapic *apic = own_apic(vcpu);
+
 	vcpu->apic_dirty = true;
 	if (effect->base_changed) /* what the page showed as a device's is the APIC's now */
-		npt_unmap(vcpu->host, vapic_base(&vcpu->apic) & APIC_BASE_ADDRESS, false);
-	if (effect->eoi && effect->eoi_level)
-		end_level(vcpu, effect->eoi_vector);
+		npt_unmap(vcpu->host, vapic_base(apic) & APIC_BASE_ADDRESS, false);
 	if (effect->ipi)
-		send_ipi(vcpu, effect->icr);
+		send_ipi(vcpu, apic, effect->icr);
+	if (!is_guest(vcpu)) /* devices know the guest's APIC only */
+		return;
+	if (effect->eoi && effect->eoi_level)
+		apic_end_level(vcpu, effect->eoi_vector);
 	if (effect->destination_changed || effect->base_changed) {
 		mirror_destination(vcpu);
-		if (vapic_is_enabled(&vcpu->apic) && (vcpu->apic.spiv & APIC_SPIV_ENABLE))
+		if (vapic_is_enabled(apic) && (apic->spiv & APIC_SPIV_ENABLE) && !has_alternate_guest(vcpu))
 			retry_dropped(vcpu);
 	}
 	if (effect->lint_changed || effect->base_changed)

@@ -132,6 +132,8 @@ void event_vc(struct vcpu *vcpu, u64 code)
 
 	state->vc_rip[vc_kind(code)] = guest_pc(vcpu);
 	state->vc_code = code;
+	state->vc_msr_open = code == SVM_EXIT_MSR;
+	state->vc_msr = (u32)state->gpr[GPR_RCX];
 	image_seen(vcpu);
 	if (log_at(vcpu, 2))
 		log_write(vcpu, (struct record){ .kind = RECORD_VC, .rip = guest_pc(vcpu), .address = code,

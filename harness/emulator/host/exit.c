@@ -100,7 +100,10 @@ static void cr8_exit(struct vcpu *vcpu)
 		event_exception(vcpu, VECTOR_GP, true, 0);
 		return;
 	}
-	vapic_set_tpr(&vcpu->apic, (u8)(value << 4));
+	if (current(vcpu)->alternate)
+		alternate_set_tpr(vcpu, (u8)value);
+	else
+		vapic_set_tpr(own_apic(vcpu), (u8)(value << 4));
 	vcpu->apic_dirty = true;
 	guest_skip(vcpu, length);
 }

@@ -22,6 +22,9 @@
 
 enum gpr { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI }; /* then R8-R15 */
 
+struct vmsa;
+struct ghcb_doorbell_vmpl;
+
 /* Guest memory: a range of GPAs with RAM behind it and an RMP entry a page. */
 struct region {
 	u64 gpa;
@@ -59,8 +62,14 @@ struct vmpl_state {
 	bool hidden_current; /* FS, GS, TR ... are in the CPU, not yet in the VMCB */
 	u64 vc_rip[VC_KINDS]; /* linear address of the last #VC of each kind: handlers nest, an NAE event is about its own */
 	u64 vc_code;          /* of the last one */
-	u64 svsm_call;        /* RAX of the SVSM call that VMPL0 has not answered yet */
+	u64 svsm_call;        /* RAX, RCX and RDX of the SVSM call that VMPL0 has not answered yet */
+	u64 svsm_rcx;
+	u64 svsm_rdx;
+	u64 svsm_pc;          /* of the instruction it was made for */
 	bool svsm_called;
+	bool alternate;       /* Alternate Injection: the VMSA rules interrupts */
+	bool vc_msr_open;     /* the last #VC was of an access to vc_msr, and nobody was asked to serve it yet */
+	u32 vc_msr;
 };
 
 /* A translation the guest has used, good as long as CR3 and its last entry stay: for the tables and stacks of event delivery. */
@@ -89,6 +98,16 @@ struct known_instruction {
  * Every TLB entry of the host is gone after each exit, so what each exit touches is kept together,
  * at the start of this structure and of struct host.
  */
+/* VMPL0's #HV doorbell page, and what waits for it: see doorbell.c. */
+struct doorbell {
+	u64 gpa;               /* NO_GPA: none set */
+	u8 *page;              /* while `generation` is the RMP's; NULL: not a shared page */
+	u64 generation;
+	bool signal;           /* #HV is to be injected at VMPL0's next entry */
+	u8 injection_vector;   /* given to VMPL0 with events of lower VMPLs; 0: none */
+	u32 own[APIC_VECTOR_WORDS]; /* vectors for VMPL0 itself */
+};
+
 struct vcpu {
 	struct host *host;
 	u32 index;
@@ -106,8 +125,10 @@ struct vcpu {
 	bool pic_waiting;    /* the PIC has an interrupt that the guest cannot take yet */
 	bool nmi_pending;
 	int extint;          /* vector the PIC gave, or -1 */
+	int injected;        /* vector of the VMSA's event_inj that is not taken yet, or -1 */
 	struct vmpl_state state[CONFIG_VMPLS];
-	struct vapic apic;
+	struct vapic apic[CONFIG_VMPLS]; /* the hypervisor's, one a VMPL */
+	struct doorbell doorbell;
 	struct translation translation[TRANSLATIONS];
 	struct known_instruction known[KNOWN_INSTRUCTIONS];
 	u64 code_page[CODE_PAGES]; /* code pages seen: see image.c */
@@ -118,6 +139,10 @@ struct vcpu {
 	u32 level[8];        /* level-triggered vectors whose physical EOI waits for the guest's */
 	u32 eoi_owed[8];     /* ended by the guest, but not the highest in the physical ISR yet */
 	u8 irq_source[256];  /* enum record_irq_source of a vector that was posted */
+	u32 posted_seen[APIC_VECTOR_WORDS]; /* vectors logged since the last CONFIGURE_VECTOR: posted, taken */
+	u32 taken_seen[APIC_VECTOR_WORDS];
+	u32 fault_count[CONFIG_FAULTS]; /* occasions of each fault so far */
+	u64 delayed_until_ns; /* CONFIG_FAULT_DELAYED_INTERRUPT: nothing is posted before */
 	u64 image_base[HOST_MAX_IMAGES];
 	u64 image_size[HOST_MAX_IMAGES];
 	u32 images;
@@ -147,6 +172,9 @@ struct host {
 
 static inline struct vmpl_state *current(struct vcpu *vcpu) { return &vcpu->state[vcpu->vmpl]; }
 static inline struct vmcb *vmcb(struct vcpu *vcpu) { return current(vcpu)->vmcb; }
+static inline struct vapic *own_apic(struct vcpu *vcpu) { return &vcpu->apic[vcpu->vmpl]; }
+static inline struct vapic *guest_apic(struct vcpu *vcpu) { return &vcpu->apic[vcpu->guest_vmpl]; }
+static inline bool has_doorbell(const struct vcpu *vcpu) { return vcpu->doorbell.gpa != NO_GPA; }
 static inline bool is_guest(const struct vcpu *vcpu) { return vcpu->vmpl == vcpu->guest_vmpl; }
 static inline bool vc_on(const struct vcpu *vcpu, u64 exit) { return vcpu->host->sev && (vcpu->host->config->vc_exits & exit); }
 
@@ -236,7 +264,32 @@ void apic_wait(struct vcpu *vcpu); /* HLT */
 void apic_physical_interrupt(struct vcpu *vcpu); /* INTR and NMI exits */
 void host_interrupt(struct vcpu *vcpu, u32 vector); /* from entry.S */
 
+void apic_end_level(struct vcpu *vcpu, u8 vector); /* specific EOI: the device may ask again */
+void apic_mirror_pic(struct vcpu *vcpu); /* the PIC reaches the guest or not: look again */
+
+/* doorbell.c: restricted injection of VMPL0 */
+bool doorbell_set(struct vcpu *vcpu, u64 gpa); /* NO_GPA: none */
+bool doorbell_ipi(struct vcpu *vcpu, u64 icr); /* #HV IPI; false: not a Fixed one */
+volatile struct ghcb_doorbell_vmpl *doorbell_entry(struct vcpu *vcpu, u32 vmpl); /* NULL: no page */
+bool doorbell_post(struct vcpu *vcpu, u32 vmpl, u8 vector, bool level); /* false: it has to wait */
+void doorbell_post_nmi(struct vcpu *vcpu, u32 vmpl);
+void doorbell_flush(struct vcpu *vcpu); /* VMPL0's own vectors */
+void doorbell_before_entry(struct vcpu *vcpu); /* of VMPL0 */
+
+/* alternate.c: Alternate Injection */
+void alternate_setup(struct vcpu *vcpu);
+void alternate_begin(struct vcpu *vcpu, u32 vmpl, u64 features); /* a VMSA was registered */
+bool alternate_disable(struct vcpu *vcpu, u32 vmpl, u8 tpr); /* the hypervisor's APIC takes over; false: it was not on */
+void alternate_load(struct vcpu *vcpu, struct vmpl_state *state, const struct vmsa *vmsa);
+void alternate_save(struct vcpu *vcpu, struct vmpl_state *state, struct vmsa *vmsa);
+void alternate_post(struct vcpu *vcpu); /* what the guest's hypervisor APIC requests goes to the doorbell */
+void alternate_after_exit(struct vcpu *vcpu);
+void alternate_set_tpr(struct vcpu *vcpu, u8 cr8);
+bool alternate_can_take(struct vcpu *vcpu); /* an interrupt that the VMSA offers would be taken now */
+bool fault_now(struct vcpu *vcpu, u32 fault); /* it is time for this CONFIG_FAULT_* */
+
 /* apic.c */
+void apic_svsm_access(struct vcpu *vcpu, bool write, u64 value, u64 result); /* the SVSM answered a register call */
 enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc);
 bool apic_owns_msr(u32 msr);
 bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc); /* false: #GP */
@@ -267,6 +320,7 @@ bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u
 /* vmgexit.c, nae.c */
 void vmgexit(struct vcpu *vcpu);
 void nae_event(struct vcpu *vcpu);
+u64 sev_status(struct vcpu *vcpu); /* MSR C0010131 of the VMPL that runs */
 
 /* vmpl.c */
 bool vmpl_run(struct vcpu *vcpu, u32 vmpl);    /* VMPL0 runs a lower one: false when it cannot be run */

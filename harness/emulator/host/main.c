@@ -123,6 +123,12 @@ static void check_config(struct host *host)
 		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, cbit), config->cbit);
 	if (config->guest_vmpl >= CONFIG_VMPLS || (config->svsm_size != 0) != (config->guest_vmpl != 0))
 		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, guest_vmpl), config->guest_vmpl);
+	if (config->apic > CONFIG_APIC_QEMU || (config->apic == CONFIG_APIC_QEMU && (config->vmsa_features & SEV_FEATURES_ALTERNATE_INJECTION)))
+		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, apic), config->apic);
+	if (config->policy > CONFIG_POLICY_X2APIC_AT_RESET)
+		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, policy), config->policy);
+	if (!config->fault_every)
+		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, fault_every), config->fault_every);
 	if (config->sections > CONFIG_SECTIONS)
 		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, sections), config->sections);
 }
@@ -230,10 +236,11 @@ static _Noreturn __attribute__((noinline)) void run(struct vcpu *vcpu)
 	current(vcpu)->hidden_current = true;
 	vmcb(vcpu)->control.nested_cr3 = npt_root(vcpu);
 	for (;;) {
-		struct vmpl_state *state = current(vcpu);
+		struct vmpl_state *state;
 		u64 code;
 
-		apic_before_entry(vcpu);
+		apic_before_entry(vcpu); /* may switch to VMPL0 */
+		state = current(vcpu);
 		state->vmcb->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
 		follow_control_registers(vcpu, &state->vmcb->save);
 		vm_enter(state->gpr, state->vmcb_pa);

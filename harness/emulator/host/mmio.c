@@ -12,7 +12,7 @@ static bool overlaps(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_si
 
 static bool is_apic_page(struct vcpu *vcpu, u64 gpa)
 {
-	u64 base = vcpu->host->config->apic == CONFIG_APIC_QEMU ? APIC_DEFAULT_BASE : vapic_base(&vcpu->apic) & APIC_BASE_ADDRESS;
+	u64 base = vcpu->host->config->apic == CONFIG_APIC_QEMU ? APIC_DEFAULT_BASE : vapic_base(own_apic(vcpu)) & APIC_BASE_ADDRESS;
 
 	return (gpa & ~(PAGE_SIZE - 1)) == base;
 }

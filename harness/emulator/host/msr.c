@@ -85,6 +85,16 @@ bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 	return ok;
 }
 
+/* SEV_STATUS follows the SEV_FEATURES of the VMSA that runs (APM vol. 2, 15.34.10); VMPL0's was launched without one here. */
+u64 sev_status(struct vcpu *vcpu)
+{
+	u64 configured = vcpu->host->config->sev_status[vcpu->vmpl];
+
+	if (current(vcpu)->vmsa_gpa == NO_GPA)
+		return configured;
+	return (configured & (SEV_STATUS_SEV | SEV_STATUS_SEV_ES)) | current(vcpu)->sev_features << SEV_FEATURES_STATUS_SHIFT;
+}
+
 static void finish(struct vcpu *vcpu, bool write, bool ok, u64 value)
 {
 	if (!ok) {
@@ -109,7 +119,7 @@ void msr_exit(struct vcpu *vcpu)
 			current(vcpu)->ghcb_msr = value;
 		finish(vcpu, write, true, current(vcpu)->ghcb_msr);
 	} else if (vcpu->host->sev && msr == SEV_MSR_STATUS) {
-		finish(vcpu, write, !write, vcpu->host->config->sev_status[vcpu->vmpl]);
+		finish(vcpu, write, !write, sev_status(vcpu));
 	} else if (vcpu->host->sev) {
 		event_vc(vcpu, SVM_EXIT_MSR);
 	} else {

@@ -1,27 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* NAE events: requests in the GHCB page (publication 56421, section 4). */
 #include "cpu.h"
-#include "ghcb.h"
-#include "host.h"
+#include "nae_internal.h"
 
 #define CPUID_XSAVE 0xDu /* depends on XCR0 */
+#define WRONG_VALUE 0xA5A5A5A5u /* no register has it */
 
 /* SW_EXITCODE, SW_EXITINFO1 and SW_EXITINFO2 in the valid bitmap. */
 #define EXIT_FIELDS_BYTE (GHCB_VALID_BIT(GHCB_SW_EXITCODE) / 8)
 #define EXIT_FIELDS      (7u << GHCB_VALID_BIT(GHCB_SW_EXITCODE) % 8)
-
-/* An event being served. `ghcb` is the shared page. */
-struct nae {
-	u8 *ghcb;
-	u64 gpa;
-	u64 code;
-	u64 info1;
-	u64 info2;
-	u64 pc; /* of the instruction that raised the #VC */
-	u64 result1;
-	u64 result2;
-	u8 valid[GHCB_VALID_BITMAP_SIZE]; /* what the guest supplied */
-};
 
 static u64 get(const struct nae *nae, u32 offset) { return *(volatile a64 *)(nae->ghcb + offset); }
 
@@ -40,12 +27,6 @@ static bool supplied(const struct nae *nae, u32 offset)
 	return nae->valid[bit / 8] & (1 << bit % 8);
 }
 
-static void malformed(struct nae *nae, enum nae_malformed why)
-{
-	nae->result1 = NAE_RESULT_MALFORMED;
-	nae->result2 = why;
-}
-
 static void exception(struct nae *nae, u64 event)
 {
 	nae->result1 = NAE_RESULT_EXCEPTION;
@@ -57,7 +38,7 @@ static bool need(struct nae *nae, u32 a, u32 b)
 {
 	if (supplied(nae, a) && supplied(nae, b))
 		return true;
-	malformed(nae, NAE_ERR_MISSING_INPUT);
+	nae_refuse(nae, NAE_ERR_MISSING_INPUT);
 	return false;
 }
 
@@ -69,7 +50,7 @@ static u8 *scratch(struct nae *nae, u64 size)
 	if (!need(nae, GHCB_SW_SCRATCH, GHCB_SW_SCRATCH))
 		return NULL;
 	if (offset > GHCB_SHARED_BUFFER_SIZE || size > GHCB_SHARED_BUFFER_SIZE - offset) {
-		malformed(nae, NAE_ERR_INVALID_SCRATCH);
+		nae_refuse(nae, NAE_ERR_INVALID_SCRATCH);
 		return NULL;
 	}
 	return nae->ghcb + GHCB_SHARED_BUFFER + offset;
@@ -90,12 +71,30 @@ static void nae_cpuid(struct vcpu *vcpu, struct nae *nae)
 	set(nae, GHCB_RDX, r.edx);
 }
 
+/* CONFIG_FAULT_NAE: the access is answered as if it had been made. */
+static bool wrong_answer(struct vcpu *vcpu, struct nae *nae, bool write)
+{
+	u32 msr = (u32)get(nae, GHCB_RCX);
+
+	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || vcpu->vmpl == 0 || !fault_now(vcpu, CONFIG_FAULT_NAE))
+		return false;
+	if (!write) {
+		set(nae, GHCB_RAX, WRONG_VALUE);
+		set(nae, GHCB_RDX, 0);
+	}
+	return true;
+}
+
 static void nae_msr(struct vcpu *vcpu, struct nae *nae)
 {
 	bool write = nae->info1 == NAE_MSR_WRITE;
 	u64 value = 0;
 
+	current(vcpu)->vc_msr_open = false;
+
 	if (!need(nae, GHCB_RCX, GHCB_RCX) || (write && !need(nae, GHCB_RAX, GHCB_RDX)))
+		return;
+	if (wrong_answer(vcpu, nae, write))
 		return;
 	if (write)
 		value = (u32)get(nae, GHCB_RAX) | get(nae, GHCB_RDX) << 32;
@@ -115,7 +114,7 @@ static void nae_ioio_string(struct vcpu *vcpu, struct nae *nae, u16 port, u32 si
 	u8 *buffer;
 
 	if (count > GHCB_SHARED_BUFFER_SIZE) {
-		malformed(nae, NAE_ERR_INVALID_INPUT);
+		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
 		return;
 	}
 	buffer = scratch(nae, count * size);
@@ -129,7 +128,7 @@ static void nae_ioio(struct vcpu *vcpu, struct nae *nae)
 	u16 port = (u16)(nae->info1 >> SVM_IOIO_PORT_SHIFT);
 
 	if (size != 1 && size != 2 && size != 4)
-		malformed(nae, NAE_ERR_INVALID_INPUT);
+		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
 	else if (nae->info1 & SVM_IOIO_STRING)
 		nae_ioio_string(vcpu, nae, port, size);
 	else if (nae->info1 & SVM_IOIO_IN)
@@ -144,7 +143,7 @@ static void nae_mmio(struct vcpu *vcpu, struct nae *nae, bool write)
 	u8 *buffer;
 
 	if (nae->info2 != 1 && nae->info2 != 2 && nae->info2 != 4 && nae->info2 != 8) {
-		malformed(nae, NAE_ERR_INVALID_INPUT);
+		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
 		return;
 	}
 	buffer = scratch(nae, nae->info2);
@@ -219,18 +218,20 @@ static void nae_ap_creation(struct vcpu *vcpu, struct nae *nae)
 	if (operation != NAE_AP_DESTROY && !need(nae, GHCB_RAX, GHCB_RAX))
 		return;
 	ok = apic_id < vcpu->host->config->vcpus && vmpl < CONFIG_VMPLS && vmpl >= vcpu->vmpl && operation <= NAE_AP_DESTROY &&
+	     (operation == NAE_AP_DESTROY || !(features & ~vcpu->host->config->vmsa_features)) &&
 	     (operation == NAE_AP_DESTROY || (is_vmsa_address(nae->info2) && memory_region(vcpu->host, nae->info2)));
 	/* A vCPU cannot replace the VMSA it runs on. */
 	ok = ok && !(apic_id == vcpu->index && vmpl == vcpu->vmpl);
 	log_write(vcpu, (struct record){ .kind = RECORD_VMSA, .rip = nae->pc, .address = nae->info2, .value = nae->info1,
 					 .extra = features, .outcome = ok ? RECORD_OK : RECORD_ERROR });
 	if (!ok) {
-		malformed(nae, NAE_ERR_INVALID_INPUT);
+		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
 		return;
 	}
 	state = &vcpu->host->vcpu[apic_id].state[vmpl];
 	state->vmsa_gpa = operation == NAE_AP_DESTROY ? NO_GPA : nae->info2;
 	state->sev_features = features;
+	alternate_begin(&vcpu->host->vcpu[apic_id], vmpl, operation == NAE_AP_DESTROY ? 0 : features);
 }
 
 static void nae_apic_ids(struct vcpu *vcpu, struct nae *nae)
@@ -247,7 +248,7 @@ static void nae_apic_ids(struct vcpu *vcpu, struct nae *nae)
 	}
 	list = memory_shared(vcpu->host, nae->info1, pages * PAGE_SIZE);
 	if (!list) {
-		malformed(nae, NAE_ERR_INVALID_INPUT);
+		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
 		return;
 	}
 	*(a32 *)list = vcpus;
@@ -263,7 +264,7 @@ static void nae_ap_jump_table(struct vcpu *vcpu, struct nae *nae)
 	else if (nae->info1 == NAE_AP_JUMP_TABLE_GET)
 		nae->result2 = vcpu->host->ap_jump_table;
 	else
-		malformed(nae, NAE_ERR_INVALID_INPUT);
+		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
 }
 
 static void nae_run_vmpl(struct vcpu *vcpu, struct nae *nae)
@@ -275,7 +276,7 @@ static void nae_run_vmpl(struct vcpu *vcpu, struct nae *nae)
 		return;
 	}
 	if (vcpu->vmpl != 0 || !vmpl_run(vcpu, vmpl))
-		malformed(nae, NAE_ERR_INVALID_INPUT);
+		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
 }
 
 /* A hypercall: this hypervisor has none (KVM's answer for an unknown one). */
@@ -315,12 +316,18 @@ static void dispatch(struct vcpu *vcpu, struct nae *nae)
 	case NAE_AP_JUMP_TABLE: nae_ap_jump_table(vcpu, nae); break;
 	case NAE_PSC: nae_psc(vcpu, nae); break;
 	case NAE_AP_CREATION: nae_ap_creation(vcpu, nae); break;
+	case NAE_HV_DOORBELL: nae_doorbell(vcpu, nae); break;
+	case NAE_HV_IPI: nae_hv_ipi(vcpu, nae); break;
+	case NAE_HV_TIMER: nae_hv_timer(vcpu, nae); break;
+	case NAE_CONFIGURE_INJECTION: nae_configure_injection(vcpu, nae); break;
+	case NAE_DISABLE_ALTERNATE_INJECTION: nae_disable_alternate_injection(vcpu, nae); break;
+	case NAE_SPECIFIC_EOI: nae_specific_eoi(vcpu, nae); break;
 	case NAE_APIC_IDS: nae_apic_ids(vcpu, nae); break;
 	case NAE_RUN_VMPL: nae_run_vmpl(vcpu, nae); break;
 	case NAE_HV_FEATURES: nae->result2 = vcpu->host->config->hv_features; break;
 	case NAE_TERMINATE: host_stop(vcpu, RECORD_END_TERMINATE, nae->info1, nae->info2);
 	case NAE_UNSUPPORTED: host_stop(vcpu, RECORD_END_NAE, nae->info1, nae->info2);
-	default: malformed(nae, NAE_ERR_INVALID_EVENT); break;
+	default: nae_refuse(nae, NAE_ERR_INVALID_EVENT); break;
 	}
 }
 
@@ -358,11 +365,11 @@ void nae_event(struct vcpu *vcpu)
 	memset(nae.ghcb + GHCB_VALID_BITMAP, 0, sizeof(nae.valid));
 
 	if (nae.gpa != state->ghcb_gpa)
-		malformed(&nae, NAE_ERR_NOT_REGISTERED);
+		nae_refuse(&nae, NAE_ERR_NOT_REGISTERED);
 	else if (*(volatile a32 *)(nae.ghcb + GHCB_USAGE) != GHCB_USAGE_STANDARD)
-		malformed(&nae, NAE_ERR_INVALID_USAGE);
+		nae_refuse(&nae, NAE_ERR_INVALID_USAGE);
 	else if ((nae.valid[EXIT_FIELDS_BYTE] & EXIT_FIELDS) != EXIT_FIELDS)
-		malformed(&nae, NAE_ERR_MISSING_INPUT);
+		nae_refuse(&nae, NAE_ERR_MISSING_INPUT);
 	else
 		dispatch(vcpu, &nae);
 	/* A VMPL switch has records of its own, and another VMPL is current after it. */

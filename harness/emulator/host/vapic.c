@@ -340,6 +340,18 @@ enum vapic_result vapic_write_base(struct vapic *apic, u64 value, struct vapic_e
 	return VAPIC_OK;
 }
 
+u32 vapic_x2apic_ldr(const struct vapic *apic)
+{
+	return x2apic_ldr(apic->config.apic_id);
+}
+
+void vapic_force_x2apic(struct vapic *apic)
+{
+	apic->base |= APIC_BASE_EN | APIC_BASE_EXTD;
+	apic->id = apic->config.apic_id;
+	apic->ldr = x2apic_ldr(apic->id);
+}
+
 void vapic_init(struct vapic *apic)
 {
 	struct vapic fresh = {

@@ -49,6 +49,7 @@ struct vapic {
 	u32 esr;              /* what a read gives: latched by a write */
 	u32 esr_pending;      /* errors since the last write */
 	u32 lvt[APIC_LVT_ENTRIES]; /* timer, thermal, performance, LINT0, LINT1, error */
+	bool timer_by_event;  /* the timer was last set by the #HV timer event */
 	u32 timer_initial;
 	u32 timer_divide;
 	u32 isr[APIC_VECTOR_WORDS];
@@ -129,6 +130,28 @@ int vapic_pending(const struct vapic *apic);
 
 /* Whether IRR has anything at all: what vapic_pending() holds back may become deliverable with a lower TPR. */
 bool vapic_requested(const struct vapic *apic);
+
+/* The highest vector in IRR below `below` (256: any), whatever the priorities, or -1; and whether it is level-triggered. */
+int vapic_request_below(const struct vapic *apic, int below);
+bool vapic_is_level(const struct vapic *apic, u8 vector);
+
+/* `vector` leaves IRR without being taken: somebody else delivers it. */
+void vapic_withdraw(struct vapic *apic, u8 vector);
+
+/* Another APIC hands its state over: requests, what is in service, task priority. */
+void vapic_restore(struct vapic *apic, const u32 irr[APIC_VECTOR_WORDS], const u32 isr[APIC_VECTOR_WORDS], u8 tpr);
+
+/* x2APIC mode without a write of APIC_BASE: no processor does this (APM figure 16-32), two proposals for KVM did. */
+void vapic_force_x2apic(struct vapic *apic);
+
+/* The logical x2APIC ID, whatever mode the APIC is in (SDM 11.12.10.2). */
+u32 vapic_x2apic_ldr(const struct vapic *apic);
+
+/*
+ * The #HV timer NAE event: LVT timer, divide configuration and initial count, whatever mode the APIC is in. Its interrupt
+ * does not need the APIC to be enabled. The value is the current count before.
+ */
+u32 vapic_timer_set_by_event(struct vapic *apic, u32 lvt, u32 divide, u32 initial, u64 now_ns);
 
 /* The processor takes `vector`: IRR -> ISR. */
 void vapic_accept(struct vapic *apic, u8 vector);

@@ -24,6 +24,9 @@ static inline bool software_enabled(const struct vapic *apic)
 
 /* vapic_irq.c */
 
+/* Sets IRR, and TMR to `level`, whatever the APIC's state. */
+void vapic_request(struct vapic *apic, u8 vector, bool level);
+
 /* Processor priority (APM 16.6.4, SDM 11.8.3.1). */
 u32 vapic_processor_priority(const struct vapic *apic);
 

@@ -25,7 +25,7 @@ static int highest_vector(const u32 *words)
 	return -1;
 }
 
-static void request(struct vapic *apic, u8 vector, bool level)
+void vapic_request(struct vapic *apic, u8 vector, bool level)
 {
 	if (level)
 		set_vector(apic->tmr, vector);
@@ -52,7 +52,7 @@ void vapic_record_error(struct vapic *apic, u32 error)
 
 	apic->esr_pending |= error;
 	if (!(lvt & APIC_LVT_MASKED) && vector >= APIC_FIRST_LEGAL_VECTOR)
-		request(apic, vector, false);
+		vapic_request(apic, vector, false);
 }
 
 bool vapic_post(struct vapic *apic, u8 vector, bool level)
@@ -63,7 +63,7 @@ bool vapic_post(struct vapic *apic, u8 vector, bool level)
 		vapic_record_error(apic, APIC_ESR_RECEIVE_VECTOR);
 		return false;
 	}
-	request(apic, vector, level);
+	vapic_request(apic, vector, level);
 	return true;
 }
 
@@ -82,6 +82,33 @@ int vapic_pending(const struct vapic *apic)
 bool vapic_requested(const struct vapic *apic)
 {
 	return highest_vector(apic->irr) >= 0;
+}
+
+int vapic_request_below(const struct vapic *apic, int below)
+{
+	for (int vector = below - 1; vector >= 0; vector--)
+		if (test_vector(apic->irr, (u8)vector))
+			return vector;
+	return -1;
+}
+
+bool vapic_is_level(const struct vapic *apic, u8 vector)
+{
+	return test_vector(apic->tmr, vector);
+}
+
+void vapic_withdraw(struct vapic *apic, u8 vector)
+{
+	clear_vector(apic->irr, vector);
+}
+
+void vapic_restore(struct vapic *apic, const u32 irr[APIC_VECTOR_WORDS], const u32 isr[APIC_VECTOR_WORDS], u8 tpr)
+{
+	for (u32 i = 0; i < APIC_VECTOR_WORDS; i++) {
+		apic->irr[i] |= irr[i];
+		apic->isr[i] = isr[i];
+	}
+	apic->tpr = tpr;
 }
 
 void vapic_accept(struct vapic *apic, u8 vector)

@@ -48,6 +48,7 @@ void vapic_timer_set_initial(struct vapic *apic, u32 value, u64 now_ns)
 {
 	if (timer_mode(apic) == APIC_TIMER_TSC_DEADLINE)
 		return;
+	apic->timer_by_event = false;
 	apic->timer_initial = value;
 	set_period(apic);
 	apic->timer_expires_ns = apic->timer_period_ns ? now_ns + apic->timer_period_ns : VAPIC_NEVER;
@@ -83,6 +84,17 @@ void vapic_timer_set_lvt(struct vapic *apic, u32 lvt)
 	set_period(apic);
 }
 
+u32 vapic_timer_set_by_event(struct vapic *apic, u32 lvt, u32 divide, u32 initial, u64 now_ns)
+{
+	u32 current = vapic_timer_current(apic, now_ns);
+
+	apic->lvt[LVT_TIMER] = lvt & (APIC_LVT_VECTOR | APIC_LVT_MASKED | APIC_TIMER_PERIODIC); /* no TSC deadline */
+	apic->timer_divide = divide & APIC_DIVIDE_MASK;
+	vapic_timer_set_initial(apic, initial, now_ns);
+	apic->timer_by_event = true;
+	return current;
+}
+
 bool vapic_timer_run(struct vapic *apic, u64 now_ns)
 {
 	u64 expires = apic->timer_expires_ns;
@@ -98,6 +110,10 @@ bool vapic_timer_run(struct vapic *apic, u64 now_ns)
 	}
 	if (apic->lvt[LVT_TIMER] & APIC_LVT_MASKED)
 		return false;
+	if (apic->timer_by_event) {
+		vapic_request(apic, apic->lvt[LVT_TIMER] & APIC_LVT_VECTOR, false);
+		return true;
+	}
 	return vapic_post(apic, apic->lvt[LVT_TIMER] & APIC_LVT_VECTOR, false);
 }
 

@@ -2,6 +2,7 @@
 /* Switching between VMPLs: VMSA <-> VMCB. */
 #include "cpu.h"
 #include "host.h"
+#include "svsm.h"
 #include "vmsa.h"
 
 /* The state save area of the VMCB has the VMSA's layout up to here. */
@@ -93,20 +94,25 @@ static void save_vmsa(struct vcpu *vcpu, struct vmsa *vmsa, u64 exit_code)
 	vmsa->vmpl = vmpl;
 	copy_registers(state->gpr, vmsa, true);
 	vmsa->xcr0 = state->xcr0;
-	vmsa->vintr_ctrl &= ~(VMSA_VINTR_SHADOW | VMSA_VINTR_TPR_MASK);
+	vmsa->vintr_ctrl &= ~VMSA_VINTR_SHADOW;
 	vmsa->vintr_ctrl |= state->vmcb->control.interrupt_shadow & 1 ? VMSA_VINTR_SHADOW : 0;
-	vmsa->vintr_ctrl |= vapic_tpr(&vcpu->apic) >> 4;
+	if (state->alternate)
+		alternate_save(vcpu, state, vmsa);
+	else
+		vmsa->vintr_ctrl = (vmsa->vintr_ctrl & ~VMSA_VINTR_TPR_MASK) | vapic_tpr(own_apic(vcpu)) >> 4;
 	vmsa->event_inj = state->vmcb->control.event_inj;
 	vmsa->guest_exit_code = exit_code;
 }
 
-static void load_vmsa(struct vmpl_state *state, struct vmsa *vmsa)
+static void load_vmsa(struct vcpu *vcpu, struct vmpl_state *state, struct vmsa *vmsa)
 {
 	memcpy(&state->vmcb->save, vmsa, SAVE_AREA_SIZE);
 	copy_registers(state->gpr, vmsa, false);
 	state->vmcb->control.interrupt_shadow = vmsa->vintr_ctrl & VMSA_VINTR_SHADOW ? 1 : 0;
 	state->vmcb->control.event_inj = vmsa->event_inj;
 	state->xcr0 = vmsa->xcr0 ? vmsa->xcr0 | 1 : 1;
+	if (state->alternate)
+		alternate_load(vcpu, state, vmsa);
 }
 
 /* The VMSA of a VMPL of this vCPU: registered, still marked as one in the RMP, of that VMPL, and allowed to run. */
@@ -123,16 +129,47 @@ static struct vmsa *runnable(struct vcpu *vcpu, u32 vmpl)
 	return vmsa;
 }
 
+static bool is_register_call(u64 call)
+{
+	return call == SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_READ_REGISTER) ||
+	       call == SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER);
+}
+
+/* What the contract's rules need is logged at every level. The register calls have records of their own. */
+static u32 level_of_call(u64 call)
+{
+	bool apic = call >> 32 == SVSM_PROTOCOL_APIC && !is_register_call(call);
+
+	return apic || call == SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_QUERY_PROTOCOL) ? 0 : 1;
+}
+
+/* The instruction a call is made for: the access of that MSR whose #VC is being handled, else the VMGEXIT. */
+static u64 pc_of_call(struct vcpu *vcpu)
+{
+	struct vmpl_state *state = current(vcpu);
+	bool for_msr = state->vc_msr_open && is_register_call(state->svsm_call) && state->svsm_rcx == state->vc_msr;
+
+	state->vc_msr_open = false;
+	return for_msr ? event_pc(vcpu, SVM_EXIT_MSR) : guest_pc(vcpu);
+}
+
 /* The registers of an SVSM call, at the call and when its answer is taken (AMD publication 58019, section 4). */
 static void log_call(struct vcpu *vcpu)
 {
 	struct vmpl_state *state = current(vcpu);
 
 	state->svsm_call = state->vmcb->save.rax;
+	state->svsm_rcx = state->gpr[GPR_RCX];
+	state->svsm_rdx = state->gpr[GPR_RDX];
+	state->svsm_pc = pc_of_call(vcpu);
 	state->svsm_called = true;
-	if (log_at(vcpu, 1))
-		log_write(vcpu, (struct record){ .kind = RECORD_SVSM_CALL, .rip = guest_pc(vcpu), .address = state->svsm_call,
-						 .value = state->gpr[GPR_RCX], .extra = state->gpr[GPR_RDX] });
+	if (state->svsm_call == SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_CONFIGURE_VECTOR)) {
+		memset(vcpu->posted_seen, 0, sizeof(vcpu->posted_seen));
+		memset(vcpu->taken_seen, 0, sizeof(vcpu->taken_seen));
+	}
+	if (log_at(vcpu, level_of_call(state->svsm_call)))
+		log_write(vcpu, (struct record){ .kind = RECORD_SVSM_CALL, .rip = state->svsm_pc, .address = state->svsm_call,
+						 .value = state->svsm_rcx, .extra = state->svsm_rdx });
 }
 
 static void log_result(struct vcpu *vcpu)
@@ -143,9 +180,14 @@ static void log_result(struct vcpu *vcpu)
 	if (!state->svsm_called)
 		return;
 	state->svsm_called = false;
-	if (log_at(vcpu, 1))
-		log_write(vcpu, (struct record){ .kind = RECORD_SVSM_RESULT, .rip = guest_pc(vcpu), .address = state->svsm_call,
-						 .value = result, .extra = state->gpr[GPR_RCX],
+	if (is_register_call(state->svsm_call)) {
+		bool write = (u32)state->svsm_call == SVSM_APIC_WRITE_REGISTER;
+
+		apic_svsm_access(vcpu, write, write ? state->svsm_rdx : state->gpr[GPR_RDX], result);
+	}
+	if (log_at(vcpu, level_of_call(state->svsm_call)))
+		log_write(vcpu, (struct record){ .kind = RECORD_SVSM_RESULT, .rip = state->svsm_pc, .address = state->svsm_call,
+						 .value = result, .extra = state->gpr[GPR_RCX], .aux = (u32)state->svsm_rcx,
 						 .outcome = result ? RECORD_ERROR : RECORD_OK });
 }
 
@@ -156,7 +198,7 @@ bool vmpl_run(struct vcpu *vcpu, u32 vmpl)
 	if (!vmsa)
 		return false;
 	leave(vcpu);
-	load_vmsa(&vcpu->state[vmpl], vmsa);
+	load_vmsa(vcpu, &vcpu->state[vmpl], vmsa);
 	enter(vcpu, vmpl);
 	log_result(vcpu);
 	if (log_at(vcpu, 2))
@@ -171,10 +213,13 @@ void vmpl_return(struct vcpu *vcpu, u64 code)
 
 	if (!vmsa)
 		host_stop(vcpu, RECORD_END_NO_VMSA, state->vmsa_gpa, 0);
-	log_call(vcpu);
+	if (code == SEV_VC_VMGEXIT)
+		log_call(vcpu);
 	leave(vcpu);
 	save_vmsa(vcpu, vmsa, code);
 	if (log_at(vcpu, 2))
 		log_write(vcpu, (struct record){ .kind = RECORD_VMPL_SWITCH, .address = state->vmsa_gpa, .value = code });
 	enter(vcpu, 0);
+	if (has_doorbell(vcpu) && fault_now(vcpu, CONFIG_FAULT_DOORBELL_STORM))
+		vcpu->doorbell.signal = true;
 }

@@ -46,25 +46,29 @@ u64 ghcb_hv_features(void)
 	return response >> GHCB_MSR_DATA_SHIFT;
 }
 
-bool ghcb_init(struct vcpu *vcpu)
+u8 *ghcb_share_page(u64 gpa)
 {
-	u64 gpa = (u64)vcpu_areas[vcpu->index].ghcb; /* VA = GPA */
+	u8 *page = (u8 *)(gpa + SVSM_SHARED_OFFSET);
 	u64 response;
 
 	/* Before the page changes hands: a validated page must not become shared under its owner. */
 	if (hardware_pvalidate(gpa, PAGE_4K, false) != SEV_SUCCESS)
-		return false;
+		return NULL;
 	response = ghcb_msr_call(((u64)NAE_PSC_SHARED << GHCB_MSR_PSC_OP_SHIFT) | gpa | GHCB_MSR_PSC_REQ);
 	if ((response & GHCB_MSR_INFO_MASK) != GHCB_MSR_PSC_RESP || (response >> GHCB_MSR_ERROR_SHIFT) != 0)
-		return false;
-	if (ghcb_msr_call(gpa | GHCB_MSR_REG_GPA_REQ) != (gpa | GHCB_MSR_REG_GPA_RESP))
-		return false;
+		return NULL;
+	for (u32 offset = 0; offset < PAGE_SIZE; offset += 8)
+		*(volatile a64 *)(page + offset) = 0;
+	return page;
+}
+
+bool ghcb_init(struct vcpu *vcpu)
+{
+	u64 gpa = (u64)vcpu_areas[vcpu->index].ghcb; /* VA = GPA */
 
 	vcpu->ghcb_gpa = gpa;
-	vcpu->ghcb = (u8 *)(gpa + SVSM_SHARED_OFFSET);
-	for (u32 offset = 0; offset < PAGE_SIZE; offset += 8)
-		*(volatile a64 *)(vcpu->ghcb + offset) = 0;
-	return true;
+	vcpu->ghcb = ghcb_share_page(gpa);
+	return vcpu->ghcb && ghcb_msr_call(gpa | GHCB_MSR_REG_GPA_REQ) == (gpa | GHCB_MSR_REG_GPA_RESP);
 }
 
 static void set_field(struct vcpu *vcpu, u32 offset, u64 value)
@@ -82,6 +86,13 @@ static bool field_valid(struct vcpu *vcpu, u32 offset)
 	return (*valid >> (GHCB_VALID_BIT(offset) % 8)) & 1;
 }
 
+/* Leaves *value as it is when the hypervisor has said nothing about it. */
+static void read_field(struct vcpu *vcpu, u32 offset, u64 *value)
+{
+	if (field_valid(vcpu, offset))
+		*value = *(volatile a64 *)(vcpu->ghcb + offset);
+}
+
 bool ghcb_call(struct vcpu *vcpu, struct nae_event *event)
 {
 	u64 result;
@@ -95,6 +106,10 @@ bool ghcb_call(struct vcpu *vcpu, struct nae_event *event)
 	set_field(vcpu, GHCB_SW_EXITINFO2, event->info2);
 	if (event->has_rax)
 		set_field(vcpu, GHCB_RAX, event->rax);
+	if (event->has_rcx)
+		set_field(vcpu, GHCB_RCX, event->rcx);
+	if (event->has_rdx)
+		set_field(vcpu, GHCB_RDX, event->rdx);
 	if (event->has_scratch)
 		set_field(vcpu, GHCB_SW_SCRATCH, event->scratch);
 
@@ -103,29 +118,11 @@ bool ghcb_call(struct vcpu *vcpu, struct nae_event *event)
 	vmgexit();
 
 	result = *(volatile a64 *)(vcpu->ghcb + GHCB_SW_EXITINFO1);
-	if (event->has_rax && field_valid(vcpu, GHCB_RAX))
-		event->rax = *(volatile a64 *)(vcpu->ghcb + GHCB_RAX);
+	if (event->has_rax)
+		read_field(vcpu, GHCB_RAX, &event->rax);
+	if (event->has_rcx)
+		read_field(vcpu, GHCB_RCX, &event->rcx);
+	if (event->has_rdx)
+		read_field(vcpu, GHCB_RDX, &event->rdx);
 	return field_valid(vcpu, GHCB_SW_EXITINFO1) && (u32)result == NAE_RESULT_OK;
-}
-
-u32 ghcb_run_vmpl(u32 vmpl)
-{
-	u64 response = ghcb_msr_call(((u64)vmpl << GHCB_MSR_RUN_VMPL_SHIFT) | GHCB_MSR_RUN_VMPL_REQ);
-
-	if ((response & GHCB_MSR_INFO_MASK) != GHCB_MSR_RUN_VMPL_RESP)
-		return UINT32_MAX;
-	return (u32)(response >> GHCB_MSR_ERROR_SHIFT);
-}
-
-bool ghcb_create_vmsa(struct vcpu *vcpu, u32 apic_id, u32 vmpl, u64 vmsa_gpa, u64 sev_features)
-{
-	struct nae_event event = {
-		.code = NAE_AP_CREATION,
-		.info1 = NAE_AP_CREATE | ((u64)vmpl << NAE_AP_VMPL_SHIFT) | ((u64)apic_id << NAE_AP_APIC_ID_SHIFT),
-		.info2 = vmsa_gpa,
-		.has_rax = true,
-		.rax = sev_features,
-	};
-
-	return ghcb_call(vcpu, &event);
 }

@@ -18,6 +18,8 @@ enum svsm_termination {
 	SVSM_TERM_GUEST_MEMORY = 6, /* the guest's pages could not be handed over */
 	SVSM_TERM_VMSA = 7,        /* the guest's VMSA was refused */
 	SVSM_TERM_RUN = 8,         /* the guest's VMPL cannot be run */
+	SVSM_TERM_INJECTION = 9,   /* the hypervisor refuses what Alternate Injection needs */
+	SVSM_TERM_MACHINE_CHECK = 10, /* the hypervisor reported one */
 };
 
 /* One exchange of the MSR protocol: the value of MSR C0010130 after the VMGEXIT. */
@@ -31,27 +33,28 @@ u16 ghcb_negotiate(u32 *cbit);
 /* HV_FEATURE_*. */
 u64 ghcb_hv_features(void);
 
+/* Makes one of the SVSM's own pages shared, and empties it: its shared view, or NULL when the hypervisor or the RMP refuses. */
+u8 *ghcb_share_page(u64 gpa);
+
 /* Shares the vCPU's GHCB page and registers it; false when the hypervisor or the RMP refuses. */
 bool ghcb_init(struct vcpu *vcpu);
 
-/* One NAE event; RAX and the scratch address are passed only when asked for. */
+/* One NAE event; registers and the scratch address are passed only when asked for. */
 struct nae_event {
 	u64 code; /* enum nae_code */
 	u64 info1;
 	u64 info2;
 	bool has_rax;
-	u64 rax; /* in and out */
+	u64 rax; /* in and out, and so RCX and RDX */
+	bool has_rcx;
+	u64 rcx;
+	bool has_rdx;
+	u64 rdx;
 	bool has_scratch;
 	u64 scratch; /* GPA, shared */
 };
 
 /* True when the hypervisor answered without an error. */
 bool ghcb_call(struct vcpu *vcpu, struct nae_event *event);
-
-/* Runs the guest's VMPL on this vCPU until the hypervisor comes back; the error code, 0 is success. */
-u32 ghcb_run_vmpl(u32 vmpl);
-
-/* Makes `vmsa_gpa` the VMSA of a VMPL of the vCPU with `apic_id`, at once. */
-bool ghcb_create_vmsa(struct vcpu *vcpu, u32 apic_id, u32 vmpl, u64 vmsa_gpa, u64 sev_features);
 
 #endif

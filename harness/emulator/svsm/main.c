@@ -2,9 +2,11 @@
 /*
  * Start of the reference SVSM: from the host's entry to the guest's first instruction.
  */
+#include "alternate.h"
 #include "console.h"
 #include "ghcb_call.h"
 #include "hardware.h"
+#include "nae.h"
 #include "rmp.h"
 #include "run.h"
 #include "sev.h"
@@ -25,6 +27,26 @@ struct feature_name {
 	char name[24]; /* an array, not a pointer: see svsm.ld */
 };
 
+/* COCONUT's words, and what to do. */
+static bool check_alternate_injection(struct vcpu *vcpu)
+{
+	u64 needed = HV_FEATURE_RESTRICTED_INJECTION | alternate_feature(&svsm);
+
+	if (!alternate_wanted(&svsm))
+		return true;
+	if ((svsm.hv_features & needed) != needed) {
+		console_line(vcpu, "SVSM: Alternate injection required but not available: set hypervisor feature bits 2 and %u, "
+			     "or configure the guest without it", (u32)__builtin_ctzll(alternate_feature(&svsm)));
+		return false;
+	}
+	if (!(svsm.sev_status & SEV_STATUS_RESTRICTED_INJECTION)) {
+		console_line(vcpu, "SVSM: Alternate injection required but not available: VMPL0 lacks restricted injection "
+			     "(SEV_STATUS bit 5)");
+		return false;
+	}
+	return true;
+}
+
 /* Prints what is missing; true when nothing is. */
 static bool check_hv_features(struct vcpu *vcpu)
 {
@@ -42,13 +64,7 @@ static bool check_hv_features(struct vcpu *vcpu)
 			     always[i].name);
 		complete = false;
 	}
-	if ((svsm.boot.guest_features & SEV_FEATURES_ALTERNATE_INJECTION) &&
-	    !(svsm.hv_features & HV_FEATURE_ALTERNATE_INJECTION)) {
-		console_line(vcpu, "SVSM: Alternate Injection required but not available: set hypervisor feature bit 9, "
-			     "or configure the guest without it");
-		complete = false;
-	}
-	return complete;
+	return complete && check_alternate_injection(vcpu);
 }
 
 static bool boot_block_sound(const struct svsm_boot *boot)
@@ -91,7 +107,7 @@ static void create_launch_vmsa(struct vcpu *vcpu)
 		console_line(vcpu, "SVSM: RMPADJUST of the guest's VMSA %lx failed: %x", gpa, result);
 		ghcb_terminate(SVSM_TERM_VMSA);
 	}
-	if (!ghcb_create_vmsa(vcpu, vcpu->apic_id, svsm.boot.guest_vmpl, gpa, svsm.boot.guest_features)) {
+	if (!nae_create_vmsa(vcpu, vcpu->apic_id, svsm.boot.guest_vmpl, gpa, svsm.boot.guest_features)) {
 		console_line(vcpu, "SVSM: the hypervisor refused the guest's VMSA %lx for VMPL%u (AP creation NAE event)", gpa,
 			     svsm.boot.guest_vmpl);
 		ghcb_terminate(SVSM_TERM_VMSA);
@@ -132,6 +148,7 @@ _Noreturn void svsm_main(const struct svsm_boot *boot)
 	if (!boot_block_sound(&svsm.boot))
 		ghcb_terminate(SVSM_TERM_BOOT_BLOCK);
 	svsm.vcpus = svsm.boot.vcpus;
+	svsm.apic_registrations = 1; /* the firmware's, from the start */
 	svsm.sev_status = rdmsr(SEV_MSR_STATUS);
 	if (!(svsm.sev_status & SEV_STATUS_SNP))
 		ghcb_terminate(SVSM_TERM_NO_SNP);
@@ -143,6 +160,8 @@ _Noreturn void svsm_main(const struct svsm_boot *boot)
 	print_banner(vcpu);
 	if (!check_hv_features(vcpu))
 		ghcb_terminate(SVSM_TERM_FEATURE);
+	if (!alternate_init(vcpu))
+		ghcb_terminate(SVSM_TERM_INJECTION);
 	grant_launch_pages(vcpu);
 	create_launch_vmsa(vcpu);
 	console_line(vcpu, "SVSM: %u launch regions handed to the guest, VMSA %lx; it starts", svsm.boot.regions,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "protocol.h"
 
+#include "faults.h"
+
 /* A switch, not an array: pointers in static data would need relocations (svsm.ld). */
 bool protocol_find(const struct vcpu *vcpu, u32 number, struct protocol *protocol)
 {
-	(void)vcpu; /* whether there is an APIC protocol will depend on it */
 	switch (number) {
 	case SVSM_PROTOCOL_CORE:
 		*protocol = (struct protocol){
@@ -13,6 +14,13 @@ bool protocol_find(const struct vcpu *vcpu, u32 number, struct protocol *protoco
 			.request = protocol_core_request,
 		};
 		return true;
+	case SVSM_PROTOCOL_APIC:
+		*protocol = (struct protocol){
+			.version_min = SVSM_APIC_VERSION_MIN,
+			.version_max = SVSM_APIC_VERSION_MAX,
+			.request = vcpu->svsm->boot.faults ? faults_apic_request : protocol_apic_request,
+		};
+		return protocol_apic_offered(vcpu);
 	default:
 		return false;
 	}

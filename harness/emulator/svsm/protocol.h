@@ -33,4 +33,8 @@ u64 protocol_dispatch(struct vcpu *vcpu, struct svsm_request *request);
 /* protocol_core.c */
 u64 protocol_core_request(struct vcpu *vcpu, struct svsm_request *request);
 
+/* protocol_apic.c */
+bool protocol_apic_offered(const struct vcpu *vcpu);
+u64 protocol_apic_request(struct vcpu *vcpu, struct svsm_request *request);
+
 #endif

@@ -3,6 +3,7 @@
  * Core protocol (AMD 58019, section 6). Where the specification leaves room, results are those of
  * COCONUT kernel/src/protocols/core.rs, which firmware is tested with.
  */
+#include "alternate.h"
 #include "hardware.h"
 #include "protocol.h"
 #include "rmp.h"
@@ -34,6 +35,7 @@ static u64 remap_ca(struct vcpu *vcpu, struct svsm_request *request)
 		return SVSM_ERR_INVALID_PARAMETER;
 	if (registry_move_caa(&vcpu->svsm->vmsas, vcpu->vmsa_gpa, caa_gpa) != REGISTRY_OK)
 		return SVSM_ERR_INVALID_ADDRESS;
+	alternate_forget_caa(vcpu);
 	if (!guest_write64(caa_gpa, 0)) {
 		registry_move_caa(&vcpu->svsm->vmsas, vcpu->vmsa_gpa, vcpu->caa_gpa);
 		return SVSM_ERR_INVALID_ADDRESS;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The request loop (COCONUT kernel/src/requests.rs): run the guest's VMPL; when it came back by
- * VMGEXIT with a call pending, serve the call from its VMSA; run it again.
+ * The request loop (COCONUT kernel/src/requests.rs): present interrupts, run the guest's VMPL; when it came back by
+ * VMGEXIT with a call pending, serve the call from its VMSA; again.
  */
 #include "run.h"
 
+#include "alternate.h"
 #include "console.h"
 #include "ghcb_call.h"
 #include "hardware.h"
 #include "protocol.h"
+#include "run_vmpl.h"
 
 #define REFUSALS_SHOWN 32 /* a guest may probe; the console is slow */
 
@@ -52,9 +54,10 @@ _Noreturn void run_guest(struct vcpu *vcpu)
 
 		/* An exit code left from before would look like a new VMGEXIT. */
 		vmsa->guest_exit_code = VMSA_EXIT_INVALID;
+		alternate_present(vcpu, vmsa);
 		vmsa_enable(vmsa);
-		error = ghcb_run_vmpl(vcpu->svsm->boot.guest_vmpl);
-		if (error != 0) {
+		error = run_vmpl(vcpu, vcpu->svsm->boot.guest_vmpl);
+		if (error != RUN_VMPL_ENTERED && error != RUN_VMPL_CANCELLED) {
 			console_line(vcpu, "SVSM: the hypervisor cannot run VMPL%u: error %x; look for VMSA and RUN_VMPL "
 				     "records of the host", vcpu->svsm->boot.guest_vmpl, error);
 			ghcb_terminate(SVSM_TERM_RUN);

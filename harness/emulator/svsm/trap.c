@@ -4,6 +4,8 @@
 #include "console.h"
 #include "ghcb_call.h"
 #include "layout.h"
+#include "run_vmpl.h"
+#include "sev.h"
 #include "x86.h"
 
 #define SELECTOR_CODE 0x08
@@ -67,6 +69,11 @@ void trap_handle(struct trap_frame *frame)
 {
 	struct vcpu *vcpu = vcpu_current();
 
+	/* What #HV announces is in the doorbell page: the request loop looks there before the next run of the guest. */
+	if (frame->vector == SEV_VECTOR_HV) {
+		frame->rip = run_vmpl_after_signal(frame->rip);
+		return;
+	}
 	if (resume(frame))
 		return;
 	if (!vcpu->in_trap) {

@@ -5,6 +5,8 @@
 #ifndef SVSM_VCPU_H
 #define SVSM_VCPU_H
 
+#include "apic_timer.h"
+#include "lapic.h"
 #include "layout.h"
 #include "memory_map.h"
 #include "svsm_boot.h"
@@ -27,6 +29,13 @@ struct vcpu {
 	u64 vmsa_gpa;   /* the guest's VMSA on this vCPU; 0: none */
 	u64 caa_gpa;    /* its calling area */
 	u32 refusals;   /* refused calls so far, for the console */
+	/* Alternate Injection (alternate.h) */
+	u8 *doorbell;      /* shared view; NULL without Alternate Injection */
+	bool emulation;    /* the guest's APIC on this vCPU is `lapic` */
+	u32 host_refusals; /* NAE events for it that the hypervisor refused, for the console */
+	struct lapic lapic;
+	struct lapic_inbox inbox;
+	struct apic_timer timer;
 };
 
 /* What all vCPUs share. */
@@ -38,6 +47,8 @@ struct svsm {
 	u64 sev_status;   /* SEV_STATUS_* at VMPL0 */
 	u16 ghcb_version;
 	u32 vcpus;        /* entries of vcpu_areas in use */
+	u32 apic_registrations; /* APIC protocol, CONFIGURE: 0 ends emulation */
+	u32 fault_occasions[4]; /* by bit of SVSM_FAULT_*: how often it could have happened */
 };
 
 /* A vCPU with its stack and its pages; never 2 MiB aligned, so the VMSA is not either (see CREATE_VCPU). */
@@ -48,12 +59,14 @@ struct vcpu_area {
 	};
 	u8 ghcb[PAGE_SIZE];
 	struct vmsa vmsa; /* the launch VMSA of the guest */
+	u8 doorbell[PAGE_SIZE];
 } __attribute__((aligned(VCPU_AREA_SIZE)));
 
 _Static_assert(sizeof(struct vcpu_area) == VCPU_AREA_SIZE, "layout.h");
 _Static_assert(offsetof(struct vcpu_area, ghcb) == VCPU_GHCB_OFFSET, "layout.h");
 _Static_assert(offsetof(struct vcpu_area, vmsa) == VCPU_VMSA_OFFSET, "layout.h");
-_Static_assert(sizeof(struct vcpu) <= 256, "the stack needs the rest");
+_Static_assert(offsetof(struct vcpu_area, doorbell) == VCPU_DOORBELL_OFFSET, "layout.h");
+_Static_assert(sizeof(struct vcpu) <= 512, "the stack needs the rest");
 
 extern struct vcpu_area vcpu_areas[SVSM_VCPUS_MAX];
 

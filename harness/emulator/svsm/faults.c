@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "faults.h"
+
+/* This is an occasion for the fault, and its turn. */
+static bool due(struct svsm *svsm, u32 fault)
+{
+	u32 every = svsm->boot.fault_every ? svsm->boot.fault_every : 1;
+
+	if (!(svsm->boot.faults & fault))
+		return false;
+	return (__atomic_fetch_add(&svsm->fault_occasions[__builtin_ctz(fault)], 1, __ATOMIC_SEQ_CST) + 1) % every == 0;
+}
+
+static bool names_register(const struct svsm *svsm, const struct svsm_request *request)
+{
+	return (request->call == SVSM_APIC_READ_REGISTER || request->call == SVSM_APIC_WRITE_REGISTER) &&
+	       request->rcx == svsm->boot.fault_register;
+}
+
+u64 faults_apic_request(struct vcpu *vcpu, struct svsm_request *request)
+{
+	struct svsm *svsm = vcpu->svsm;
+	u64 result;
+
+	if (due(svsm, SVSM_FAULT_BUSY))
+		return SVSM_ERR_BUSY;
+	if (due(svsm, SVSM_FAULT_INCOMPLETE))
+		return SVSM_ERR_INCOMPLETE;
+	if (names_register(svsm, request) && due(svsm, SVSM_FAULT_REGISTER))
+		result = SVSM_ERR_INVALID_ADDRESS;
+	else
+		result = protocol_apic_request(vcpu, request);
+	if (result != SVSM_SUCCESS && due(svsm, SVSM_FAULT_RESULT))
+		result = svsm->boot.fault_result;
+	return result;
+}

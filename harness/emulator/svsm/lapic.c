@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "lapic.h"
+
+#define VECTOR_NONE   (-1)
+#define RFLAGS_IF     BIT(9)
+#define WORD_OF(vector) ((vector) / 32)
+#define MASK_OF(vector) (1u << ((vector) % 32))
+#define CLASS_OF(vector) ((vector) >> 4)
+
+static bool test_vector(const u32 *words, u8 vector)
+{
+	return words[WORD_OF(vector)] & MASK_OF(vector);
+}
+
+static void set_vector(u32 *words, u8 vector)
+{
+	words[WORD_OF(vector)] |= MASK_OF(vector);
+}
+
+static void clear_vector(u32 *words, u8 vector)
+{
+	words[WORD_OF(vector)] &= ~MASK_OF(vector);
+}
+
+/* The highest vector, or VECTOR_NONE. */
+static int highest_vector(const u32 *words)
+{
+	for (int i = APIC_VECTOR_WORDS - 1; i >= 0; i--)
+		if (words[i])
+			return i * 32 + 31 - __builtin_clz(words[i]);
+	return VECTOR_NONE;
+}
+
+/* The vector in service with the highest class, or 0: class 0 is never in service. */
+static u8 in_service(const struct lapic *lapic)
+{
+	return lapic->classes ? lapic->isr[31 - __builtin_clz(lapic->classes)] : 0;
+}
+
+/* Only a class above all those in service comes here. */
+static void begin_service(struct lapic *lapic, u8 vector)
+{
+	clear_vector(lapic->irr, vector);
+	lapic->isr[CLASS_OF(vector)] = vector;
+	lapic->classes |= (u16)BIT(CLASS_OF(vector));
+}
+
+static void end_service(struct lapic *lapic)
+{
+	lapic->classes &= (u16)~BIT(CLASS_OF(in_service(lapic)));
+}
+
+void lapic_init(struct lapic *lapic, u32 id)
+{
+	*lapic = (struct lapic){ .id = id };
+}
+
+void lapic_allow(struct lapic *lapic, u8 vector, bool allowed)
+{
+	if (allowed)
+		set_vector(lapic->allowed, vector);
+	else
+		clear_vector(lapic->allowed, vector);
+}
+
+void lapic_allow_all(struct lapic *lapic, bool allowed)
+{
+	for (u32 i = 0; i < APIC_VECTOR_WORDS; i++)
+		if (!allowed)
+			lapic->allowed[i] = 0;
+		else if (i == 0)
+			lapic->allowed[i] |= MASK_OF(GHCB_DOORBELL_FIRST_VECTOR);
+		else
+			lapic->allowed[i] = UINT32_MAX;
+}
+
+void lapic_post(struct lapic *lapic, u8 vector)
+{
+	set_vector(lapic->irr, vector);
+	lapic->update = true;
+}
+
+static bool host_may_post(const struct lapic *lapic, u8 vector)
+{
+	return vector >= GHCB_DOORBELL_FIRST_VECTOR && test_vector(lapic->allowed, vector);
+}
+
+void lapic_take_host(struct lapic *lapic, struct ghcb_doorbell_vmpl *entry)
+{
+	/* All at once, so that a vector and what is said of it belong together; what is posted later is posted anew. */
+	u32 status = __atomic_fetch_and(&entry->status,
+					~(GHCB_DOORBELL_STATUS_VECTOR | GHCB_DOORBELL_STATUS_LEVEL |
+					  GHCB_DOORBELL_STATUS_MULTIPLE | GHCB_DOORBELL_STATUS_VECTOR31),
+					__ATOMIC_SEQ_CST);
+	u8 vector = status & GHCB_DOORBELL_STATUS_VECTOR;
+
+	if ((status & GHCB_DOORBELL_STATUS_LEVEL) && host_may_post(lapic, vector)) {
+		set_vector(lapic->tmr, vector);
+		set_vector(lapic->host_tmr, vector);
+		lapic_post(lapic, vector);
+	}
+	if (status & GHCB_DOORBELL_STATUS_MULTIPLE) {
+		if ((status & GHCB_DOORBELL_STATUS_VECTOR31) && host_may_post(lapic, GHCB_DOORBELL_FIRST_VECTOR))
+			lapic_post(lapic, GHCB_DOORBELL_FIRST_VECTOR);
+		for (u32 i = 1; i < APIC_VECTOR_WORDS; i++) {
+			u32 posted = __atomic_exchange_n(&entry->irr[i - 1], 0, __ATOMIC_SEQ_CST) & lapic->allowed[i];
+
+			lapic->irr[i] |= posted;
+			lapic->update |= posted != 0;
+		}
+	} else if (!(status & GHCB_DOORBELL_STATUS_LEVEL) && host_may_post(lapic, vector)) {
+		lapic_post(lapic, vector);
+	}
+}
+
+void lapic_take_ipis(struct lapic *lapic, struct lapic_inbox *inbox)
+{
+	if (!__atomic_exchange_n(&inbox->pending, 0, __ATOMIC_SEQ_CST))
+		return;
+	for (u32 i = 0; i < APIC_VECTOR_WORDS; i++)
+		lapic->irr[i] |= __atomic_exchange_n(&inbox->irr[i], 0, __ATOMIC_SEQ_CST);
+	if (__atomic_exchange_n(&inbox->nmi, 0, __ATOMIC_SEQ_CST))
+		lapic->nmi = true;
+	lapic->update = true;
+}
+
+static bool icr_is_nmi(u64 icr)
+{
+	return (icr & APIC_ICR_DELIVERY) >> APIC_ICR_DELIVERY_SHIFT == APIC_DELIVER_NMI;
+}
+
+/* A logical x2APIC ID: the cluster in 31:16, a bit a member in 15:0 (SDM 11.12.10.2). */
+static u32 logical_id(u32 id)
+{
+	return (id & ~0xFu) << 12 | 1u << (id & 0xF);
+}
+
+bool lapic_ipi_reaches(u64 icr, u32 sender, u32 target)
+{
+	u32 destination = (u32)(icr >> APIC_ICR_DESTINATION_SHIFT);
+
+	switch (icr & APIC_ICR_SHORTHAND) {
+	case APIC_SHORTHAND_SELF:
+		return target == sender;
+	case APIC_SHORTHAND_ALL:
+		return true;
+	case APIC_SHORTHAND_OTHERS:
+		return target != sender;
+	default:
+		if (destination == APIC_BROADCAST)
+			return true;
+		if (icr & APIC_ICR_LOGICAL)
+			return destination >> 16 == logical_id(target) >> 16 && (u16)(destination & logical_id(target));
+		return destination == target;
+	}
+}
+
+void lapic_send(struct lapic_inbox *inbox, u64 icr)
+{
+	u8 vector = icr & APIC_ICR_VECTOR;
+
+	if (icr_is_nmi(icr))
+		__atomic_store_n(&inbox->nmi, 1, __ATOMIC_SEQ_CST);
+	else
+		__atomic_fetch_or(&inbox->irr[WORD_OF(vector)], MASK_OF(vector), __ATOMIC_SEQ_CST);
+	__atomic_store_n(&inbox->pending, 1, __ATOMIC_SEQ_CST);
+}
+
+u8 lapic_tpr(const struct vmsa *vmsa)
+{
+	return (u8)((vmsa->vintr_ctrl & VMSA_VINTR_TPR_MASK) << 4); /* V_TPR is CR8: four bits */
+}
+
+bool lapic_interrupts_enabled(const struct vmsa *vmsa)
+{
+	return vmsa->rflags & RFLAGS_IF;
+}
+
+bool lapic_in_shadow(const struct vmsa *vmsa)
+{
+	return vmsa->vintr_ctrl & VMSA_VINTR_SHADOW;
+}
+
+static u8 ppr(const struct lapic *lapic, const struct vmsa *vmsa)
+{
+	u8 vector = in_service(lapic);
+	u8 tpr = lapic_tpr(vmsa);
+
+	return CLASS_OF(vector) > CLASS_OF(tpr) ? vector & APIC_PRIORITY_CLASS : tpr;
+}
+
+static u64 event(u64 type, u8 vector)
+{
+	return VMSA_EVENT_VALID | type << VMSA_EVENT_TYPE_SHIFT | vector;
+}
+
+#define EVENT_TYPE_MASK (7ull << VMSA_EVENT_TYPE_SHIFT)
+
+static bool event_is(const struct vmsa *vmsa, u64 type)
+{
+	return (vmsa->event_inj & (VMSA_EVENT_VALID | EVENT_TYPE_MASK)) == event(type, 0);
+}
+
+static void end_of_interrupt(struct lapic *lapic)
+{
+	u8 vector = in_service(lapic);
+
+	if (vector == 0)
+		return;
+	end_service(lapic);
+	if (test_vector(lapic->host_tmr, vector))
+		set_vector(lapic->host_eoi, vector);
+	clear_vector(lapic->host_tmr, vector);
+	clear_vector(lapic->tmr, vector);
+	lapic->update = true;
+	lapic->lazy_eoi = false;
+}
+
+static void take_back(struct lapic *lapic)
+{
+	u8 vector = in_service(lapic);
+
+	end_service(lapic);
+	lapic_post(lapic, vector);
+	lapic->lazy_eoi = false;
+}
+
+/*
+ * At most one interrupt waits in the VMSA: the one in service with the highest class. Another vector there is not
+ * the SVSM's (the guest's vCPU got another VMSA) and stays.
+ */
+void lapic_rewind(struct lapic *lapic, struct lapic_guest *guest)
+{
+	struct vmsa *vmsa = guest->vmsa;
+	u8 vector = in_service(lapic);
+
+	if (lapic->injected && event_is(vmsa, VMSA_EVENT_INTERRUPT) &&
+	    (vmsa->event_inj & VMSA_EVENT_VECTOR_MASK) == vector) {
+		vmsa->event_inj = 0;
+		take_back(lapic);
+	}
+	if (lapic->queued && (vmsa->vintr_ctrl & VMSA_VINTR_IRQ) &&
+	    (vmsa->vintr_ctrl >> VMSA_VINTR_VECTOR_SHIFT & VMSA_VINTR_VECTOR_MASK) == vector) {
+		vmsa->vintr_ctrl &= ~VMSA_VINTR_IRQ;
+		take_back(lapic);
+	}
+	lapic->injected = false;
+	lapic->queued = false;
+	if (lapic->lazy_eoi && guest->has_caa && guest->no_eoi_required == 0)
+		end_of_interrupt(lapic);
+}
+
+/* At the guest's next instruction, if it would take the interrupt there. */
+static bool inject(const struct lapic *lapic, struct vmsa *vmsa, u8 vector)
+{
+	if (!lapic_interrupts_enabled(vmsa) || lapic_in_shadow(vmsa) || CLASS_OF(vector) <= CLASS_OF(ppr(lapic, vmsa)) ||
+	    (vmsa->event_inj & VMSA_EVENT_VALID))
+		return false;
+	vmsa->event_inj = event(VMSA_EVENT_INTERRUPT, vector);
+	return true;
+}
+
+/* For when RFLAGS.IF, shadow and TPR allow it. */
+static void queue(struct vmsa *vmsa, u8 vector)
+{
+	vmsa->vintr_ctrl &= ~(VMSA_VINTR_VECTOR_MASK << VMSA_VINTR_VECTOR_SHIFT |
+			      VMSA_VINTR_PRIO_MASK << VMSA_VINTR_PRIO_SHIFT | VMSA_VINTR_IGN_TPR);
+	vmsa->vintr_ctrl |= (u64)vector << VMSA_VINTR_VECTOR_SHIFT | (u64)CLASS_OF(vector) << VMSA_VINTR_PRIO_SHIFT |
+			    VMSA_VINTR_IRQ;
+}
+
+static void present_nmi(struct lapic *lapic, struct vmsa *vmsa)
+{
+	if (!lapic->nmi)
+		return;
+	if ((vmsa->event_inj & VMSA_EVENT_VALID) && !event_is(vmsa, VMSA_EVENT_NMI)) {
+		lapic->update = true; /* the guest has an exception to take first */
+		return;
+	}
+	vmsa->event_inj = event(VMSA_EVENT_NMI, 0);
+	lapic->nmi = false;
+}
+
+void lapic_present(struct lapic *lapic, struct lapic_guest *guest)
+{
+	bool alone = false;
+	int highest;
+	u8 vector;
+
+	if (!lapic->update)
+		return;
+	lapic_rewind(lapic, guest);
+	lapic->update = false;
+	present_nmi(lapic, guest->vmsa);
+
+	/* What follows decides anew on the EOI. */
+	lapic->lazy_eoi = false;
+	guest->no_eoi_required = 0;
+
+	/* TPR does not matter here: what waits for it is queued. */
+	highest = highest_vector(lapic->irr);
+	vector = (u8)highest;
+	if (highest == VECTOR_NONE || CLASS_OF(vector) <= CLASS_OF(in_service(lapic)))
+		return;
+	if (inject(lapic, guest->vmsa, vector)) {
+		lapic->injected = true;
+	} else {
+		/* A lower one in service may end before this one is taken: whose EOI it was could not be told. */
+		alone = lapic->classes == 0;
+		queue(guest->vmsa, vector);
+		lapic->queued = true;
+	}
+	begin_service(lapic, vector);
+
+	/* The source of a level-triggered one waits for the EOI, and so does the next vector. */
+	if ((lapic->injected || alone) && guest->has_caa && !test_vector(lapic->tmr, vector) &&
+	    highest_vector(lapic->irr) == VECTOR_NONE) {
+		guest->no_eoi_required = 1;
+		lapic->lazy_eoi = true;
+	}
+}
+
+/* A word of the ISR, which is kept by class: two a word. */
+static u32 isr_word(const struct lapic *lapic, u32 word)
+{
+	u32 value = 0;
+
+	for (u32 class = 2 * word; class < 2 * word + 2; class++)
+		if (lapic->classes & BIT(class))
+			value |= MASK_OF(lapic->isr[class]);
+	return value;
+}
+
+/* Offset of a register from its x2APIC MSR number; one that no register has for other numbers. */
+static u32 register_offset(u64 msr)
+{
+	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST)
+		return UINT32_MAX;
+	return (u32)(msr - MSR_X2APIC_FIRST) * 16;
+}
+
+#define VECTOR_REGISTERS(first) first ... (first) + (APIC_VECTOR_WORDS - 1) * 16
+
+u64 lapic_read(struct lapic *lapic, struct lapic_guest *guest, u64 msr, u64 *value)
+{
+	u32 offset = register_offset(msr);
+	u32 word = (offset & (APIC_VECTOR_WORDS * 16 - 1)) / 16;
+
+	lapic_rewind(lapic, guest);
+	switch (offset) {
+	case APIC_ID:
+		*value = lapic->id;
+		return SVSM_SUCCESS;
+	case APIC_TPR:
+		*value = lapic_tpr(guest->vmsa);
+		return SVSM_SUCCESS;
+	case APIC_PPR:
+		*value = ppr(lapic, guest->vmsa);
+		return SVSM_SUCCESS;
+	case APIC_LDR:
+		*value = logical_id(lapic->id);
+		return SVSM_SUCCESS;
+	case VECTOR_REGISTERS(APIC_ISR):
+		*value = isr_word(lapic, word);
+		return SVSM_SUCCESS;
+	case VECTOR_REGISTERS(APIC_TMR):
+		*value = lapic->tmr[word];
+		return SVSM_SUCCESS;
+	case VECTOR_REGISTERS(APIC_IRR):
+		*value = lapic->irr[word];
+		return SVSM_SUCCESS;
+	case APIC_ICR:
+		*value = lapic->icr;
+		return SVSM_SUCCESS;
+	case APIC_EOI:
+	case APIC_SELF_IPI:
+		return SVSM_ERR_INVALID_PARAMETER;
+	default:
+		return SVSM_ERR_INVALID_ADDRESS;
+	}
+}
+
+static u64 write_icr(struct lapic *lapic, u64 icr)
+{
+	u64 delivery = (icr & APIC_ICR_DELIVERY) >> APIC_ICR_DELIVERY_SHIFT;
+
+	if ((icr & (APIC_ICR_X2_RESERVED | APIC_ICR_BUSY)) ||
+	    (delivery != APIC_DELIVER_FIXED && delivery != APIC_DELIVER_NMI))
+		return SVSM_ERR_INVALID_PARAMETER;
+	lapic->icr = icr;
+	if (!lapic_ipi_reaches(icr, lapic->id, lapic->id))
+		return SVSM_SUCCESS;
+	if (icr_is_nmi(icr)) {
+		lapic->nmi = true;
+		lapic->update = true;
+	} else {
+		lapic_post(lapic, icr & APIC_ICR_VECTOR);
+	}
+	return SVSM_SUCCESS;
+}
+
+u64 lapic_write(struct lapic *lapic, struct lapic_guest *guest, u64 msr, u64 value)
+{
+	struct vmsa *vmsa = guest->vmsa;
+
+	lapic_rewind(lapic, guest);
+	switch (register_offset(msr)) {
+	case APIC_TPR:
+		if (value > UINT8_MAX)
+			return SVSM_ERR_INVALID_PARAMETER;
+		vmsa->vintr_ctrl = (vmsa->vintr_ctrl & ~VMSA_VINTR_TPR_MASK) | CLASS_OF(value);
+		return SVSM_SUCCESS;
+	case APIC_EOI:
+		if (value != 0)
+			return SVSM_ERR_INVALID_PARAMETER;
+		end_of_interrupt(lapic);
+		return SVSM_SUCCESS;
+	case APIC_ICR:
+		return write_icr(lapic, value);
+	case APIC_SELF_IPI:
+		if (value > UINT8_MAX)
+			return SVSM_ERR_INVALID_PARAMETER;
+		lapic_post(lapic, (u8)value);
+		return SVSM_SUCCESS;
+	case APIC_ID:
+	case APIC_PPR:
+	case APIC_LDR:
+	case VECTOR_REGISTERS(APIC_ISR):
+	case VECTOR_REGISTERS(APIC_TMR):
+	case VECTOR_REGISTERS(APIC_IRR):
+		return SVSM_ERR_INVALID_PARAMETER;
+	default:
+		return SVSM_ERR_INVALID_ADDRESS;
+	}
+}
+
+void lapic_hand_over(struct lapic *lapic, struct lapic_guest *guest, struct ghcb_doorbell_vmpl *entry)
+{
+	u32 status;
+
+	lapic_rewind(lapic, guest);
+	if (event_is(guest->vmsa, VMSA_EVENT_NMI)) {
+		guest->vmsa->event_inj = 0;
+		lapic->nmi = true;
+	}
+	/* With MULTIPLE set the hypervisor looks at irr[] only: an edge-triggered vector in the status moves there. */
+	status = __atomic_fetch_or(&entry->status,
+				   GHCB_DOORBELL_STATUS_MULTIPLE | (lapic->nmi ? GHCB_DOORBELL_STATUS_NMI : 0),
+				   __ATOMIC_SEQ_CST);
+	if (!(status & GHCB_DOORBELL_STATUS_LEVEL) && (status & GHCB_DOORBELL_STATUS_VECTOR) >= GHCB_DOORBELL_FIRST_VECTOR)
+		set_vector(lapic->irr, status & GHCB_DOORBELL_STATUS_VECTOR);
+	if (test_vector(lapic->irr, GHCB_DOORBELL_FIRST_VECTOR))
+		__atomic_fetch_or(&entry->status, GHCB_DOORBELL_STATUS_VECTOR31, __ATOMIC_SEQ_CST);
+	for (u32 i = 0; i < APIC_VECTOR_WORDS; i++) {
+		if (i > 0)
+			__atomic_fetch_or(&entry->irr[i - 1], lapic->irr[i], __ATOMIC_SEQ_CST);
+		__atomic_store_n(&entry->isr[i], isr_word(lapic, i), __ATOMIC_SEQ_CST);
+	}
+	guest->no_eoi_required = 0;
+}
+
+void lapic_forget_caa(struct lapic *lapic, struct lapic_guest *guest)
+{
+	lapic_rewind(lapic, guest);
+	lapic->lazy_eoi = false;
+}
+
+bool lapic_next_host_eoi(struct lapic *lapic, u8 *vector)
+{
+	int next = highest_vector(lapic->host_eoi);
+
+	if (next == VECTOR_NONE)
+		return false;
+	*vector = (u8)next;
+	clear_vector(lapic->host_eoi, *vector);
+	return true;
+}
