@@ -21,6 +21,17 @@ static inline u64 rdtsc(void)
 
 static inline void cli(void) { __asm__ volatile("cli" : : : "memory"); }
 static inline void sti(void) { __asm__ volatile("sti" : : : "memory"); }
+/* For what an interrupt handler must not come between: RFLAGS as they were, for interrupts_restore(). */
+static inline u64 interrupts_off(void)
+{
+	u64 flags;
+
+	__asm__ volatile("pushfq; popq %0; cli" : "=r"(flags) : : "memory");
+	return flags;
+}
+
+static inline void interrupts_restore(u64 flags) { __asm__ volatile("pushq %0; popfq" : : "r"(flags) : "memory", "cc"); }
+
 static inline void pause(void) { __asm__ volatile("pause"); }
 
 static inline u64 read_cr8(void)

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "groups.h"
 #include "ghcb.h"
+#include "io.h"
 #include "modes.h"
 #include "parameters.h"
 #include "platform.h"
@@ -35,6 +36,13 @@ static const struct group *const groups[] = {
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 
 void guest_main(void);
+
+/* The 8259s' mask registers: a PC's timer would interrupt as soon as interrupts are on, with a vector nobody has set. */
+static void mask_8259s(void)
+{
+	io_out(0x21, 1, 0xFF);
+	io_out(0xA1, 1, 0xFF);
+}
 
 static void run_points(void)
 {
@@ -66,6 +74,7 @@ void guest_main(void)
 	on_exception = vc_handle;
 	if (sev())
 		ghcb_setup();
+	mask_8259s();
 	clock_setup();
 	platform_find();
 	switch (parameters()->mode) {
