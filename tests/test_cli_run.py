@@ -30,6 +30,9 @@ HANG = b"\xeb\xfe"
 #: again: rdtsc; mov dx, 3f8h (COM1); out dx, al; jmp again: every byte there is, in no order.
 FLOOD = b"\x0f\x31\x66\xba\xf8\x03\xee\xeb\xf7"
 
+#: A boot to the prompt: with Alternate Injection no stock firmware gets its timer's ticks.
+TO_THE_SHELL = ("--svsm-config", "alternate-injection-off", "--until", "shell")
+
 Command = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -45,7 +48,7 @@ def start(snp_firmware: Path, tmp_path: Path) -> Iterator[Command]:
 
         def call(platform: str, firmware: Path | None = None, *arguments: str) -> subprocess.Popen[str]:
             process = subprocess.Popen(
-                command(tmp_path / "out", firmware or snp_firmware, platform, *(arguments or ("--until", "shell"))),
+                command(tmp_path / "out", firmware or snp_firmware, platform, *(arguments or TO_THE_SHELL)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -182,7 +185,7 @@ def test_firmware_that_hangs_in_sec(start: Command, platform: str, hanging: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_a_qemu_that_hangs_ends_with_the_timeout(start: Command, platform: str, tmp_path: Path) -> None:
-    process = start(platform, None, "--until", "shell", "--timeout", "15")
+    process = start(platform, None, *TO_THE_SHELL, "--timeout", "15")
     qemu = wait_until_past_sec(process, tmp_path / "out")
     os.kill(qemu, signal.SIGSTOP)
     stdout, stderr = process.communicate(timeout=DEADLINE_S)
@@ -297,7 +300,7 @@ def test_sigkill_at_any_moment_leaves_no_process(start: Command, platform: str, 
 def test_a_disk_that_is_full_keeps_the_partial_timeline(snp_firmware: Path, tmp_path: Path) -> None:
     """A limit of the file size stands for the disk: the raw log at level 2 reaches 8 MiB in a second or two."""
     config = tmp_path / "config.toml"
-    config.write_text("[log]\nlevel = 2\n")
+    config.write_text("[svsm]\nalternate_injection = false\n[log]\nlevel = 2\n")
     out = tmp_path / "out"
     run = command(out, snp_firmware, "emulated", "--until", "shell", "--svsm-config", str(config))
     limit = (resource.RLIMIT_FSIZE, (8 << 20, 8 << 20))
@@ -320,7 +323,9 @@ def test_a_disk_that_is_full(snp_firmware: Path, tmp_path: Path, size: int) -> N
     disk = tmp_path / "disk"
     disk.mkdir()
     config = tmp_path / "config.toml"
-    config.write_text("[log]\nlevel = 2\n")  # megabytes of records, on a fast machine as well
+    config.write_text(
+        "[svsm]\nalternate_injection = false\n[log]\nlevel = 2\n"
+    )  # megabytes of records, on a fast machine as well
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip("this user may not mount a small tmpfs")

@@ -6,10 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from harness.apic.rules.apic_protocol_offered import ApicProtocolUsedOnlyWhenOffered
 from harness.apic.rules.legal_transition import LegalTransition
 from harness.apic.rules.no_refused_access import NoRefusedAccess
+from harness.apic.rules.no_unregistered_vector import NoUnregisteredVector
 from harness.apic.rules.no_xapic_after_x2apic import NoXapicAfterX2apic
 from harness.apic.rules.sec_apic_page_shared import SecApicPageShared
+from harness.apic.rules.svsm_handles_its_registers import SvsmHandlesItsRegisters
+from harness.apic.rules.timer_reaches_hypervisor import TimerReachesHypervisorInX2Apic
 from harness.apic.rules.x2apic_before_sec import X2ApicBeforeSec
 from harness.apic.timeline import Timeline
 from harness.apic.verdict import RuleResult, Status, Verdict
@@ -32,6 +36,10 @@ RULES: tuple[Rule, ...] = (
     NoXapicAfterX2apic(),
     NoRefusedAccess(),
     SecApicPageShared(),
+    SvsmHandlesItsRegisters(),
+    TimerReachesHypervisorInX2Apic(),
+    NoUnregisteredVector(),
+    ApicProtocolUsedOnlyWhenOffered(),
 )
 
 #: Rules without which there is no "holds", even when the witness cannot see what they need.
@@ -71,5 +79,9 @@ def _overall(results: Sequence[RuleResult]) -> Status:
 
 
 def _observed(timeline: Timeline) -> str:
-    how = OBSERVED_ON.get(timeline.platform, timeline.platform)
-    return how if timeline.alternate_injection else f"{how}, Alternate Injection not active"
+    parts = [OBSERVED_ON.get(timeline.platform, timeline.platform)]
+    if not timeline.alternate_injection:
+        parts.append("Alternate Injection not active")
+    if timeline.faults:
+        parts.append(f"faults injected: {', '.join(timeline.faults)}")
+    return ", ".join(parts)

@@ -110,7 +110,8 @@ class Timeline:
     complete: everything that was asked for was seen; False when records were lost or the run ended early, and `gaps`
     says why. not_observed: what the witness cannot see ("pc", "vmpl", "outcome", "page-state", "apic-base" ...).
     reached: the furthest phase seen. alternate_injection, svsm: what the run was configured with.
-    lost: records known to be lost (they may have been accesses).
+    lost: records known to be lost (they may have been accesses). apic_protocol: the SVSM offers the APIC protocol.
+    faults: what the configuration makes go wrong on purpose, each in words.
     """
 
     accesses: tuple[Access, ...]
@@ -125,6 +126,8 @@ class Timeline:
     alternate_injection: bool
     svsm: bool
     lost: int = 0
+    apic_protocol: bool = False
+    faults: tuple[str, ...] = ()
 
     def lines(self) -> Iterator[str]:
         """Yield the JSON Lines with their newlines: header; phases, accesses and events in order; end."""
@@ -136,6 +139,8 @@ class Timeline:
             "not_observed": sorted(self.not_observed),
             "alternate_injection": self.alternate_injection,
             "svsm": self.svsm,
+            "apic_protocol": self.apic_protocol,
+            "faults": list(self.faults),
         }
         yield _line("timeline", header)
         marks, events = list(self.phases[::-1]), list(self.events[::-1])
@@ -252,14 +257,18 @@ class _Reader:
     def take_header(self, data: dict[str, Any]) -> None:
         if (data.get("format"), data.get("version")) != (FORMAT, VERSION):
             raise jsonfield.FieldError(f"not {FORMAT} version {VERSION}")
+        # Files from before these fields: no SVSM had an APIC protocol then, and nothing went wrong on purpose.
+        data = {"apic_protocol": False, "faults": [], **data}
         keys = {"format", "version", "witness", "platform", "not_observed", "alternate_injection", "svsm"}
-        jsonfield.require_keys(data, frozenset(keys))
+        jsonfield.require_keys(data, frozenset(keys | {"apic_protocol", "faults"}))
         self.header = {
             "witness": jsonfield.text(data, "witness"),
             "platform": jsonfield.text(data, "platform"),
             "not_observed": frozenset(_strings(data, "not_observed")),
             "alternate_injection": jsonfield.boolean(data, "alternate_injection"),
             "svsm": jsonfield.boolean(data, "svsm"),
+            "apic_protocol": jsonfield.boolean(data, "apic_protocol"),
+            "faults": _strings(data, "faults"),
         }
 
     def take_end(self, data: dict[str, Any]) -> None:

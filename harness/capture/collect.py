@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from harness.apic import ipi
 from harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
 from harness.apic.base import ApicMode
 from harness.apic.registers import Register
-from harness.apic.timeline import Event, PhaseMark, Timeline
+from harness.apic.timeline import END_KINDS, Event, PhaseMark, Timeline
 
 #: Accesses kept one by one. A boot to the shell makes five thousand; at the shell, three hundred come each second.
 ACCESS_LIMIT = 20_000
@@ -74,11 +75,13 @@ class Collector:
         """Add an access in the current phase.
 
         After ACCESS_LIMIT accesses an access that only repeats others is counted and not kept: no rule judges it
-        differently, since its phase, register, path, mode, outcome and module are theirs.
+        differently, since its phase, register, path, mode, outcome, server and module are theirs.
         """
         self.count += 1
         if len(self._accesses) >= ACCESS_LIMIT:
-            sort = (operation, register, path, vcpu, vmpl, mode, outcome, served_by, self.phase, module)
+            # Of the values only the vectors that are sent are judged.
+            sent = ipi.request(operation, register, value)
+            sort = (operation, register, path, vcpu, vmpl, mode, outcome, served_by, self.phase, module, sent)
             if sort not in self._sorts and len(self._sorts) >= SORTS_LIMIT:
                 self._dropped_accesses += 1
                 return
@@ -108,8 +111,8 @@ class Collector:
         )
 
     def event(self, kind: str, time_ns: int | None, vcpu: int | None, text: str, **fields: int | str) -> None:
-        """Add an event; after EVENT_LIMIT they are counted only."""
-        if len(self._events) >= EVENT_LIMIT:
+        """Add an event; after EVENT_LIMIT they are counted only, but for the one that ends a run."""
+        if len(self._events) >= EVENT_LIMIT + (kind in END_KINDS):
             self._dropped_events += 1
             return
         self._events.append(Event(kind, time_ns, vcpu, text, fields))
@@ -124,8 +127,10 @@ class Collector:
         not_observed: frozenset[str],
         alternate_injection: bool,
         svsm: bool,
+        apic_protocol: bool = False,
+        faults: tuple[str, ...] = (),
     ) -> Timeline:
-        """The timeline. gaps: why it is not complete; empty if it is."""
+        """The timeline. gaps: why it is not complete; empty if it is. The rest is as in Timeline."""
         if self._dropped_accesses:
             gaps = [*gaps, f"{self._dropped_accesses} accesses were not kept: too many sorts of them"]
             lost += self._dropped_accesses
@@ -148,4 +153,6 @@ class Collector:
             alternate_injection=alternate_injection,
             svsm=svsm,
             lost=lost,
+            apic_protocol=apic_protocol,
+            faults=faults,
         )

@@ -18,7 +18,8 @@ from harness.apic.registers import (
     by_msr,
     by_offset,
 )
-from harness.capture.collect import Collector
+from harness.capture.collect import SORT_LIMIT, SORTS_LIMIT, Collector
+from harness.capture.injection import InjectionEvents
 from harness.capture.modules import Firmware, ModuleMap, Place
 from harness.capture.record import (
     FLAG_WRITE,
@@ -31,7 +32,7 @@ from harness.capture.record import (
     RecordPath,
     RecordViolation,
 )
-from harness.svsm.sev import gpa_text
+from harness.svsm.sev import SvsmTermination, TerminationSet, gpa_text
 
 WITNESS = "emulated host log"
 
@@ -84,10 +85,14 @@ _VIOLATION_TEXT = {
 
 @dataclass(frozen=True, slots=True)
 class HostEnd:
-    """The host stopped. text: why. host_failure: it is the host's own fault, or its configuration's."""
+    """The host stopped. text: why. host_failure: it is the host's own fault, or its configuration's.
+
+    lacks_feature: the SVSM, not the tested firmware, ended the run since a hypervisor feature is missing.
+    """
 
     text: str
     host_failure: bool
+    lacks_feature: bool = False
 
 
 class HostTimeline:
@@ -104,6 +109,8 @@ class HostTimeline:
         self._collector = collector
         self._modules = ModuleMap(firmware)
         self._guest_vmpl = guest_vmpl
+        self._injection = InjectionEvents(guest_vmpl, collector)
+        self._foreign_sorts: Counter[tuple[int, int, int]] = Counter()
         self._handlers: dict[int, Callable[[HostRecord], None]] = {
             RecordKind.START: self._start,
             RecordKind.END: self._end,
@@ -115,6 +122,7 @@ class HostTimeline:
             RecordKind.STATS: self._stats,
             RecordKind.TEXT: self._text,
             RecordKind.VMSA: self._vmsa,
+            **self._injection.handlers,
         }
         self._known = frozenset(map(int, RecordKind))
 
@@ -137,6 +145,7 @@ class HostTimeline:
         self._collector.enter(Phase.RESET, record.time_ns, "the emulated host started the guest")
 
     def _end(self, record: HostRecord) -> None:
+        self._injection.flush()
         try:
             end = RecordEnd(record.address)
         except ValueError:
@@ -152,7 +161,10 @@ class HostTimeline:
             where += f" ({place.module}+{record.rip - place.base:X})"
         text = f"{text}, at pc {where}"
         if self.end is None:
-            self.end = HostEnd(text, failure)
+            reason = (record.address, record.value, record.extra)
+            lacks = reason == (RecordEnd.TERMINATE, TerminationSet.SVSM, SvsmTermination.FEATURE)
+            # The tested firmware can give the same reason, and must not be believed.
+            self.end = HostEnd(text, failure, lacks and record.vmpl != self._guest_vmpl)
         detail = "gpa" if kind == "private-mmio-end" else "value"
         fields = {"reason": record.address, detail: record.value, "extra": record.extra, "pc": record.rip}
         self._collector.event(kind, record.time_ns, record.vcpu, text, vmpl=record.vmpl, **fields)
@@ -178,7 +190,7 @@ class HostTimeline:
         place = self._modules.place(record.rip)
         self._enter(place, record)
         outcome = _OUTCOMES.get(record.outcome, Outcome.ERROR)
-        if outcome is not Outcome.OK:
+        if outcome is Outcome.NOT_CLAIMED:
             server = Server.NOBODY
         elif path is Path.SVSM:
             server = Server.SVSM
@@ -202,7 +214,14 @@ class HostTimeline:
         )
 
     def _foreign(self, record: HostRecord) -> None:
-        """Another VMPL, the SVSM's, used an APIC: worth knowing, and no access of the firmware."""
+        """Another VMPL, the SVSM's, used an APIC: worth knowing, and no access of the firmware.
+
+        The first of each register and direction: an SVSM that serves a timer makes hundreds a second.
+        """
+        sort = (record.vmpl, record.address, record.flags & FLAG_WRITE)
+        if self._foreign_sorts[sort] >= SORT_LIMIT or len(self._foreign_sorts) > SORTS_LIMIT:
+            return
+        self._foreign_sorts[sort] += 1
         write = "write" if record.flags & FLAG_WRITE else "read"
         self._collector.event(
             "other-vmpl-apic",

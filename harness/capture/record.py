@@ -117,6 +117,8 @@ class RecordKind(enum.IntEnum):
     VMSA = 19
     IO = 20
     MMIO = 21
+    DOORBELL = 22
+    ALTERNATE = 23
 
 
 class RecordEnd(enum.IntEnum):
@@ -169,6 +171,7 @@ class RecordIrqSource(enum.IntEnum):
     PIC = 2
     TIMER = 3
     IPI = 4
+    SVSM = 5
 
 
 _FNV_OFFSET = 2166136261

@@ -20,7 +20,7 @@ from harness.capture.qemu_trace import LineSplitter, TraceEvent, TraceKind, pars
 
 WITNESS = "QEMU trace events"
 #: What QEMU's trace events do not show. A refused MSR access leaves no line.
-NOT_OBSERVED = frozenset({"pc", "module", "vmpl", "outcome", "page-state"})
+NOT_OBSERVED = frozenset({"pc", "module", "vmpl", "outcome", "page-state", "svsm-calls", "interrupts"})
 #: Lines of memory regions that are read before they are turned off: OVMF reaches DXE in a tenth of it, unless it polls.
 REGION_LINES = 20_000
 

@@ -35,6 +35,7 @@ from harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from harness.platforms.host_witness import HostWitness
+    from harness.platforms.session import Ending
     from harness.platforms.trace_witness import TraceWitness
 
 #: One byte written here wakes the harness. No device of q35 is there: it lies between COM4 and the ACPI block at 600.
@@ -44,6 +45,8 @@ SVSM_CONSOLE_PORT = 0x3E8
 SVSM_CONSOLE_IRQ = 4
 #: QEMU's physical address bits: the C-bit must lie below. EPYC-v3 is the newest AMD model that QEMU 7.2 has.
 CPU = "EPYC-v3,phys-bits=52,+la57"
+#: What an SVSM prints that shall use Alternate Injection and cannot: COCONUT, and the reference SVSM.
+NO_ALTERNATE_INJECTION = r"(?i)alternate injection required but not available"
 #: The host's own limit (harness/emulator/host/host.h, HOST_MAX_VCPUS).
 MAX_VCPUS = 1
 
@@ -223,11 +226,21 @@ def _observe(
         wait = witness.step()
         return wait if second is None else min(wait, second.step())
 
+    def refused(_text: str) -> None:
+        witness.alternate_injection_refused = True
+
+    def ended() -> Ending | None:
+        if witness.stopped:
+            # What the SVSM said before it stopped is there, and not read yet.
+            machine.loop.turn(0)
+        return witness.ended()
+
     doorbell: socket.socket = machine.channel("doorbell")
     machine.loop.add(doorbell, lambda: _answer(doorbell, machine))
+    machine.console("svsm").watch(NO_ALTERNATE_INJECTION, refused)
     if second is not None:
         second.start(machine)
-    ending = Session(machine, spec, witness.collector, progress, step, witness.exits).run(witness.ended)
+    ending = Session(machine, spec, witness.collector, progress, step, witness.exits).run(ended)
     machine.stop()
     witness.finish()
     seen = None

@@ -15,6 +15,7 @@ from harness.errors import BrokenEnvironmentError, HarnessError
 from harness.firmware.image import FirmwareImage
 from harness.platforms.base import RunOutcome, RunSpec
 from harness.platforms.session import Ending
+from harness.svsm.config import FEATURE_NAMES
 from harness.vm import rundir
 from harness.vm.console import BoundedLog
 from harness.vm.rundir import RunDirectory
@@ -27,15 +28,37 @@ BUSY_S = 0.02
 IDLE_S = 1.0
 
 
+#: Names of hypervisor features by their bits.
+FEATURE_OF_BIT = {feature.bit_length() - 1: name for name, feature in FEATURE_NAMES.items()}
+
+
 class EmulatedHostError(BrokenEnvironmentError):
     """The emulated host itself failed."""
 
 
+class NoAlternateInjectionError(BrokenEnvironmentError):
+    """The SVSM was asked for Alternate Injection, and the hypervisor does not offer it: the firmware never ran.
+
+    feature_bit: the GHCB hypervisor feature that the SVSM looks for.
+    """
+
+    def __init__(self, feature_bit: int) -> None:
+        super().__init__(
+            "Alternate injection required but not available",
+            f'the hypervisor has to offer feature bit {feature_bit} ("{FEATURE_OF_BIT[feature_bit]}" in'
+            " hypervisor.features), or svsm.alternate_injection has to be false",
+        )
+
+
 class HostWitness:
-    """Reads the ring, keeps the raw records, and makes the timeline."""
+    """Reads the ring, keeps the raw records, and makes the timeline.
+
+    alternate_injection_refused: to be set when the SVSM's console says that the hypervisor does not offer it.
+    """
 
     def __init__(self, ring: int, size: int, firmware: FirmwareImage, spec: RunSpec, directory: RunDirectory) -> None:
         self.collector = Collector()
+        self.alternate_injection_refused = False
         self._spec = spec
         self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector)
         self._raw = BoundedLog(directory.file(rundir.HOST_LOG), HOST_LOG_LIMIT, note=b"")
@@ -54,12 +77,23 @@ class HostWitness:
         """#VMEXITs so far."""
         return self._log.exits
 
+    @property
+    def stopped(self) -> bool:
+        """The host has stopped, or the guest was ended: nothing more comes."""
+        return self._timeline.end is not None
+
     def ended(self) -> Ending | None:
         """The host has stopped: the guest did something that ends it, or the host failed."""
         end = self._timeline.end
         if end is None:
             return None
         error: HarnessError | None = None
+        if end.lacks_feature:
+            if self.alternate_injection_refused:
+                error = NoAlternateInjectionError(self._spec.svsm.svsm.feature_bit)
+            else:
+                error = BrokenEnvironmentError("the SVSM stopped: the hypervisor lacks a feature", f"see {rundir.SVSM}")
+            return Ending(error.message, error)
         if end.host_failure:
             error = EmulatedHostError(
                 f"the emulated SNP host stopped: {end.text}", "see host.log; this is a defect of it"
@@ -85,6 +119,8 @@ class HostWitness:
             not_observed=frozenset(),
             alternate_injection=self._spec.svsm.alternate_injection,
             svsm=self._spec.svsm.present,
+            apic_protocol=self._spec.svsm.apic_protocol,
+            faults=self._spec.svsm.injected_faults,
         )
         if second is not None and (difference := disagreement(timeline, second)) is not None:
             gap = f"the witnesses disagree: {difference}"

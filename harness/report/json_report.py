@@ -31,6 +31,8 @@ def to_json(report: Report) -> dict[str, Any]:
             "accesses": len(timeline.accesses),
             "alternate_injection": timeline.alternate_injection,
             "svsm": timeline.svsm,
+            "apic_protocol": timeline.apic_protocol,
+            "faults": list(timeline.faults),
         },
         "run": {
             "firmware": run.firmware,
@@ -40,7 +42,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "rerun": list(run.rerun),
             "elapsed_s": run.elapsed_s,
             "error": run.error,
-            "notes": list(run.notes),
+            "notes": list(report.notes),
         },
     }
 

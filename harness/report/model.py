@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.apic.contract import REQUIRED
+from harness.apic.rules.legal_transition import STATE_DIAGRAM, LegalTransition
 from harness.apic.timeline import Timeline
 from harness.apic.verdict import RuleResult, Status, Verdict
 
@@ -45,6 +46,17 @@ class Report:
         deciding = deciding_result(self.verdict)
         reason = deciding.reason if deciding else "no rule was checked"
         return f"{self.verdict.status.value}: {reason} ({self.verdict.observed})"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences the reader needs: of the run, and about what makes it unlike one on hardware."""
+        notes = list(self.run.notes)
+        if self.timeline.faults:
+            notes.append(f"faults injected: {', '.join(self.timeline.faults)}; what follows from them is no firmware's")
+        for result in self.verdict.results:
+            if result.rule == LegalTransition.name and STATE_DIAGRAM in result.reason:
+                notes.append(f"x2APIC mode came by itself, which hides what firmware does without it; {STATE_DIAGRAM}")
+        return tuple(notes)
 
 
 def deciding_result(verdict: Verdict) -> RuleResult | None:

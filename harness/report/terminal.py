@@ -61,7 +61,9 @@ def print_report(report: Report, stream: TextIO) -> None:
 
 
 def render_timeline(timeline: Timeline) -> Iterator[str]:
-    """Yield a timeline as lines of text, phases between the accesses, events and gaps at the end."""
+    """Yield a timeline as lines of text: injected faults, accesses with phases between them, events, gaps."""
+    if timeline.faults:
+        yield f"-- faults injected: {escape(', '.join(timeline.faults), 200)}"
     marks = list(timeline.phases[::-1])
     for position, access in enumerate(timeline.accesses):
         while marks and marks[-1].index <= position:
@@ -110,7 +112,10 @@ def _observed(report: Report) -> Iterator[tuple[str, str]]:
     yield "witness", escape(timeline.witness)
     svsm = "SVSM present" if timeline.svsm else "no SVSM"
     active = "active" if timeline.alternate_injection else "not active"
-    yield "guest", f"{svsm}, Alternate Injection {active}"
+    protocol = ", APIC protocol offered" if timeline.apic_protocol else ""
+    yield "guest", f"{svsm}, Alternate Injection {active}{protocol}"
+    if timeline.faults:
+        yield "faults", f"injected: {escape(', '.join(timeline.faults))}"
     yield "reached", f"{phase(timeline.reached)}, {len(timeline.accesses)} local-APIC and APIC_BASE accesses"
     for gap in timeline.gaps:
         yield "not seen", escape(gap, 200)
@@ -132,7 +137,7 @@ def _run(report: Report) -> Iterator[tuple[str, str]]:
         yield "time", f"{run.elapsed_s:.1f} s"
     if run.error is not None:
         yield "error", escape(run.error)
-    for note in run.notes:
+    for note in report.notes:
         yield "note", escape(note)
     if run.directory is not None:
         yield "artefacts", escape(str(run.directory))

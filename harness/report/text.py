@@ -54,6 +54,14 @@ def cpu(access: Access) -> str:
     return "/".join("?" if part is None else str(part) for part in (access.vcpu, access.vmpl))
 
 
+def server(access: Access) -> str:
+    """Return who served the access, or "refused by" and who refused it."""
+    if access.served_by is Server.NOT_OBSERVED:
+        return NOT_OBSERVED
+    refused = access.outcome in (Outcome.GP, Outcome.ERROR) and access.served_by is not Server.NOBODY
+    return f"refused by {access.served_by.value}" if refused else access.served_by.value
+
+
 def phase(phase: Phase) -> str:
     """Return the phase's name."""
     return NOT_OBSERVED if phase is Phase.UNKNOWN else phase.name
@@ -76,10 +84,7 @@ COLUMNS = (
         "outcome",
         lambda access: NOT_OBSERVED if access.outcome is Outcome.NOT_OBSERVED else access.outcome.value,
     ),
-    (
-        "served by",
-        lambda access: NOT_OBSERVED if access.served_by is Server.NOT_OBSERVED else access.served_by.value,
-    ),
+    ("served by", server),
 )
 
 
@@ -124,6 +129,7 @@ def columns(rows: Iterable[Sequence[str]]) -> list[str]:
 def access_line(access: Access) -> str:
     """Return one access in a line, for the timeline as text."""
     time = "" if access.time_ns is None else f"{access.time_ns / 1e9:.6f}"
+    by = server(access)
     where = " ".join(part for part in (phase(access.phase), place(access)) if part != NOT_OBSERVED)
     parts = (
         f"{access.index:>6}",
@@ -132,6 +138,6 @@ def access_line(access: Access) -> str:
         f"{where:<30}",
         f"{access.operation.value:<5}",
         f"{register(access.register, access.path)} = {number(access.value)}",
-        f"({access.path.value}, {access.outcome.value})",
+        f"({access.path.value}, {access.outcome.value}, {by if by.startswith('refused') else f'served by {by}'})",
     )
     return " ".join(parts)

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import enum
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from harness.errors import UsageError
-from harness.svsm.keys import ALLOWED, Key, keys
+from harness.svsm.keys import ALLOWED, HEXADECIMAL, Key, keys
 from harness.svsm.sev import HypervisorFeature, SevStatus, sev_status
 
 #: The configuration of `snp-harness run` without --svsm-config.
@@ -75,17 +76,11 @@ class Policy(enum.Enum):
     X2APIC_AT_RESET = "x2apic-at-reset"
 
 
-#: Faults of the SVSM's APIC protocol and of the hypervisor, by the names that `faults.inject` takes.
-FAULT_NAMES = (
-    "busy",
-    "incomplete",
-    "wrong-result",
-    "refused-register",
-    "lost-interrupt",
-    "delayed-interrupt",
-    "doorbell-storm",
-    "wrong-nae",
-)
+#: Faults of the SVSM's APIC protocol, by the names that `faults.inject` takes.
+SVSM_FAULT_NAMES = ("busy", "incomplete", "wrong-result", "refused-register")
+#: Faults of the hypervisor.
+HYPERVISOR_FAULT_NAMES = ("lost-interrupt", "delayed-interrupt", "doorbell-storm", "wrong-nae")
+FAULT_NAMES = (*SVSM_FAULT_NAMES, *HYPERVISOR_FAULT_NAMES)
 
 
 _Feature = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FEATURE_NAMES)})\Z")]
@@ -177,20 +172,33 @@ class FaultsSection(_Section, frozen=True):
         tuple[_Fault, ...],
         Meta(
             max_length=len(FAULT_NAMES),
-            description="Faults of the SVSM's APIC protocol (the first four) and of the hypervisor.",
+            description="Faults of the SVSM's APIC protocol (the first four) and of the hypervisor; they need Alternate"
+            " Injection, and are named in the report.",
             extra={ALLOWED: f"a list of {', '.join(FAULT_NAMES)}"},
         ),
     ] = ()
     every: Annotated[int, Meta(ge=1, le=1 << 31, description="1: at each occasion; n: at each n-th.")] = 1
     register: Annotated[
-        int, Meta(ge=0x800, le=0x8FF, description="The register of `refused-register`, by its x2APIC MSR.")
+        int,
+        Meta(
+            ge=0x800,
+            le=0x8FF,
+            description="The register of `refused-register`, by its x2APIC MSR.",
+            extra={HEXADECIMAL: True},
+        ),
     ] = 0x808
     result: Annotated[
-        int, Meta(ge=0x80000000, le=0xFFFFFFFF, description="The result code of `wrong-result`.")
+        int,
+        Meta(
+            ge=0x80000000,
+            le=0xFFFFFFFF,
+            description="The result code of `wrong-result`.",
+            extra={HEXADECIMAL: True},
+        ),
     ] = 0x80000002
-    delay_us: Annotated[
-        int, Meta(ge=1, le=10_000_000, description="Delay of `delayed-interrupt`, microseconds.")
-    ] = 20_000
+    delay_us: Annotated[int, Meta(ge=1, le=10_000_000, description="Delay of `delayed-interrupt`, microseconds.")] = (
+        20_000
+    )
 
 
 class ExitsSection(_Section, frozen=True):
@@ -255,20 +263,54 @@ class SvsmConfig(_Section, frozen=True):
     faults: FaultsSection = FaultsSection()
 
     def __post_init__(self) -> None:
-        if self.svsm.present and not self.guest.sev:
-            raise ValueError("svsm.present = true needs guest.sev = true")
-        if self.svsm.alternate_injection and not self.svsm.present:
-            raise ValueError("svsm.alternate_injection = true needs svsm.present = true")
-        if self.svsm.present and "multi-vmpl" not in self.hypervisor.features:
-            raise ValueError('svsm.present = true needs "multi-vmpl" in hypervisor.features')
-        if self.alternate_injection and self.hypervisor.apic is ApicServer.QEMU:
-            raise ValueError('svsm.alternate_injection = true needs hypervisor.apic = "virtual"')
-        if self.hypervisor.timer is Timer.HV_TIMER and "restricted-injection-timer" not in self.hypervisor.features:
-            raise ValueError('hypervisor.timer = "hv-timer" needs "restricted-injection-timer" in hypervisor.features')
-        if (self.svsm.kind is SvsmKind.IGVM) != bool(self.svsm.igvm):
-            raise ValueError('svsm.kind = "igvm" and svsm.igvm go together')
-        if self.guest.sev and "snp" not in self.hypervisor.features:
-            raise ValueError('guest.sev = true needs "snp" in hypervisor.features')
+        for broken, message in (*self._combinations(), *self._under_alternate_injection()):
+            if broken:
+                raise ValueError(message)
+
+    def _combinations(self) -> Iterator[tuple[bool, str]]:
+        """Values that do not go together, and what to say of each."""
+        svsm, hypervisor = self.svsm, self.hypervisor
+        virtual = hypervisor.apic is ApicServer.VIRTUAL
+        yield svsm.present and not self.guest.sev, "svsm.present = true needs guest.sev = true"
+        for on, key in (
+            (svsm.alternate_injection, "svsm.alternate_injection = true"),
+            (svsm.kind is SvsmKind.IGVM, 'svsm.kind = "igvm"'),
+        ):
+            yield on and not svsm.present, f"{key} needs svsm.present = true"
+        yield (svsm.kind is SvsmKind.IGVM) != bool(svsm.igvm), 'svsm.kind = "igvm" and svsm.igvm go together'
+        yield (
+            svsm.alternate_injection and not virtual,
+            'svsm.alternate_injection = true needs hypervisor.apic = "virtual"',
+        )
+        yield (
+            hypervisor.policy is not Policy.KVM and not virtual,
+            f'hypervisor.policy = "{hypervisor.policy.value}" needs hypervisor.apic = "virtual"',
+        )
+        for on, key, features in (
+            (self.guest.sev, "guest.sev = true", ("snp",)),
+            (svsm.present, "svsm.present = true", ("multi-vmpl",)),
+            (svsm.alternate_injection, "svsm.alternate_injection = true", ("restricted-injection",)),
+            (hypervisor.timer is Timer.HV_TIMER, 'hypervisor.timer = "hv-timer"', ("restricted-injection-timer",)),
+            (
+                "restricted-injection-timer" in hypervisor.features,
+                '"restricted-injection-timer"',
+                ("snp", "ap-creation", "restricted-injection"),
+            ),
+        ):
+            for feature in features:
+                yield on and feature not in hypervisor.features, f'{key} needs "{feature}" in hypervisor.features'
+
+    def _under_alternate_injection(self) -> Iterator[tuple[bool, str]]:
+        """What has no effect without Alternate Injection, or without the APIC protocol."""
+        svsm, hypervisor = self.svsm, self.hypervisor
+        for on, key, protocol in (
+            (hypervisor.policy is Policy.X2APIC_ON_ALTINJ, 'hypervisor.policy = "x2apic-on-altinj"', False),
+            (hypervisor.timer is Timer.HV_TIMER, 'hypervisor.timer = "hv-timer"', False),
+            (hypervisor.timer is Timer.SVSM, 'hypervisor.timer = "svsm"', True),
+            *((True, f'"{name}" in faults.inject', name in SVSM_FAULT_NAMES) for name in self.faults.inject),
+        ):
+            yield on and not svsm.alternate_injection, f"{key} needs svsm.alternate_injection = true"
+            yield on and protocol and not svsm.apic_protocol, f"{key} needs svsm.apic_protocol = true"
 
     @property
     def present(self) -> bool:
@@ -279,6 +321,18 @@ class SvsmConfig(_Section, frozen=True):
     def alternate_injection(self) -> bool:
         """Alternate Injection is active for the tested firmware."""
         return self.svsm.alternate_injection
+
+    @property
+    def apic_protocol(self) -> bool:
+        """The SVSM offers the APIC protocol to the tested firmware."""
+        return self.alternate_injection and self.svsm.apic_protocol
+
+    @property
+    def injected_faults(self) -> tuple[str, ...]:
+        """The faults that happen on purpose, each in words: "busy", or "busy (1 of 3)"."""
+        every = self.faults.every
+        suffix = "" if every == 1 else f" (1 of {every})"
+        return tuple(name + suffix for name in sorted(set(self.faults.inject), key=FAULT_NAMES.index))
 
     @property
     def guest_vmpl(self) -> int:
@@ -333,7 +387,15 @@ def load_config(spec: str | Path = DEFAULT_CONFIG) -> SvsmConfig:
         raise ConfigError(f"cannot read {path}: {error.strerror}", "give a TOML file as in svsm_configs/") from None
     if len(data) > FILE_MAX:
         raise ConfigError(f"{path} is larger than {FILE_MAX} bytes", "give a TOML file as in svsm_configs/")
-    return parse_config(data, str(path))
+    return _resolved(parse_config(data, str(path)), path.parent)
+
+
+def _resolved(config: SvsmConfig, directory: Path) -> SvsmConfig:
+    """The configuration with the paths that are relative to its own directory made independent of it."""
+    if not config.svsm.igvm:
+        return config
+    igvm = str(directory.absolute() / config.svsm.igvm)
+    return structs.replace(config, svsm=structs.replace(config.svsm, igvm=igvm))
 
 
 def parse_config(data: bytes, name: str) -> SvsmConfig:

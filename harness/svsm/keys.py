@@ -14,6 +14,8 @@ from msgspec.structs import fields
 
 #: Entry of Meta.extra: the values that a key takes, in words, where its type does not say them.
 ALLOWED = "allowed"
+#: Entry of Meta.extra: the number is shown in hexadecimal, as its specification writes it.
+HEXADECIMAL = "hexadecimal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,15 @@ def table(model: type[Struct]) -> str:
 def _key(section: str, name: str, annotated: Any, default: object) -> Key:
     """The key of a field whose type is Annotated[type, Meta]."""
     kind, meta = typing.get_args(annotated)
-    return Key(section, name, annotated, _allowed(kind, meta), _toml(default), meta.description)
+    return Key(section, name, annotated, _allowed(kind, meta), _default(default, meta), meta.description)
 
 
 def _allowed(kind: Any, meta: Meta) -> str:
-    if meta.extra is not None:
-        return str(meta.extra[ALLOWED])
+    extra = meta.extra or {}
+    if ALLOWED in extra:
+        return str(extra[ALLOWED])
+    if HEXADECIMAL in extra:
+        return f"an integer of 0x{meta.ge:X} to 0x{meta.le:X}"
     if kind is bool:
         return "true or false"
     if typing.get_origin(kind) is typing.Literal:
@@ -65,6 +70,10 @@ def _allowed(kind: Any, meta: Meta) -> str:
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return " or ".join(_toml(member.value) for member in kind)
     return f"an integer of {meta.ge} to {meta.le}"
+
+
+def _default(value: object, meta: Meta) -> str:
+    return f"0x{value:X}" if isinstance(value, int) and HEXADECIMAL in (meta.extra or {}) else _toml(value)
 
 
 def _toml(value: object) -> str:

@@ -75,6 +75,13 @@ class ApicConfigure(enum.IntEnum):
     REGISTER = 2
 
 
+#: RCX of CONFIGURE_VECTOR: the vector, or all of them from APIC_VECTOR_ALL_MIN on; enabled or not (COCONUT).
+APIC_VECTOR_MASK = 0xFF
+APIC_VECTOR_ENABLE = 1 << 8
+APIC_VECTOR_ALL = 1 << 9
+APIC_VECTOR_ALL_MIN = 31
+
+
 _CALLS: dict[int, type[enum.IntEnum]] = {Protocol.CORE: CoreCall, Protocol.APIC: ApicCall}
 
 

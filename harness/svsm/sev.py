@@ -42,7 +42,10 @@ class SevStatus(enum.IntFlag):
 
 
 class HypervisorFeature(enum.IntFlag):
-    """Bits that the hypervisor features request returns (AMD publication 56421, section 4; bit 9: COCONUT)."""
+    """Bits that the hypervisor features request returns (AMD publication 56421, section 4).
+
+    Bit 9: COCONUT, whose older sources had bit 7 for it.
+    """
 
     SNP = 1 << 0
     AP_CREATION = 1 << 1
@@ -54,6 +57,7 @@ class HypervisorFeature(enum.IntFlag):
     TIO = 1 << 7
     UNREGISTER = 1 << 8
     ALTERNATE_INJECTION = 1 << 9
+    ALTERNATE_INJECTION_OLD = TIO
 
 
 class GhcbRequest(enum.IntEnum):
@@ -72,6 +76,20 @@ class GhcbRequest(enum.IntEnum):
     UNREG_GPA = 0x018
     HV_FEATURES = 0x080
     TERM = 0x100
+
+
+class TerminationSet(enum.IntEnum):
+    """Reason code sets of a termination request (56421, section 2.3.1); 7 is the reference SVSM's own."""
+
+    GENERAL = 0
+    LINUX = 1
+    SVSM = 7
+
+
+class SvsmTermination(enum.IntEnum):
+    """Reason codes of set SVSM (harness/emulator/svsm/ghcb_call.h), as far as they are told apart."""
+
+    FEATURE = 5
 
 
 class NaeEvent(enum.IntEnum):

@@ -61,6 +61,8 @@ def timelines(draw: st.DrawFn) -> Timeline:
         draw(st.booleans()),
         draw(st.booleans()),
         draw(u64),
+        draw(st.booleans()),
+        tuple(draw(st.lists(texts, max_size=3))),
     )
 
 
@@ -135,6 +137,8 @@ def _with(line: int, change: dict[str, Any]) -> list[str]:
         (_with(0, {"more": 3}), "unknown field 'more'"),
         (_with(0, {"not_observed": "pc"}), '"not_observed" is not a list'),
         (_with(0, {"not_observed": ["x"] * 300}), "at most 256"),
+        (_with(0, {"faults": "busy"}), '"faults" is not a list'),
+        (_with(0, {"apic_protocol": 1}), '"apic_protocol" is 1, not true or false'),
         (_with(2, {"index": 1}), "line 3: access 1 where 0 is due"),
         (_with(2, {"value": 5}), '"value" is 5, not a number such as "0x1ff"'),
         (_with(2, {"value": "0x10000000000000000"}), '"value" is'),
@@ -176,6 +180,15 @@ def test_lines_are_in_the_order_of_the_run() -> None:
     timeline = samples.timeline([samples.xapic(Operation.READ, 0xF0)], events=(event, last))
     kinds = [next(iter(json.loads(line))) for line in timeline.lines()]
     assert kinds == ["timeline", "phase", "event", "access", "phase", "event", "end"]
+
+
+def test_a_file_from_before_alternate_injection_was_served_reads_as_one() -> None:
+    lines = _lines()
+    header = json.loads(lines[0])
+    del header["timeline"]["apic_protocol"], header["timeline"]["faults"]
+    read = Timeline.from_jsonl([json.dumps(header) + "\n", *lines[1:]])
+    assert (read.apic_protocol, read.faults) == (False, ())
+    assert read == samples.timeline(samples.stock_sec())
 
 
 def test_an_endless_line_is_not_read_whole() -> None:

@@ -64,7 +64,7 @@ def test_it_runs_on_to_the_prompt(
     firmware: str, request: pytest.FixtureRequest, qemu: Path | None, tmp_path: Path
 ) -> None:
     path = request.getfixturevalue(firmware)
-    result = boot(path, tmp_path / "out", until="shell", qemu=qemu)
+    result = boot(path, tmp_path / "out", "alternate-injection-off", until="shell", qemu=qemu)
     check_violated(result, path, 2)
     assert [mark.phase for mark in result.timeline.phases] == ALL_PHASES
     assert result.timeline.complete

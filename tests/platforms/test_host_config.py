@@ -14,9 +14,29 @@ from harness.capture import record
 from harness.firmware.metadata import SevSection, SevSectionType
 from harness.platforms import host_config
 from harness.platforms.emulated import DOORBELL_PORT
-from harness.platforms.host_config import APIC, LAYOUT, HostConfig, VcExit, vc_exits
+from harness.platforms.host_config import (
+    APIC,
+    HYPERVISOR_FAULTS,
+    LAYOUT,
+    POLICY,
+    SVSM_FAULTS,
+    Fault,
+    HostConfig,
+    SvsmBoot,
+    SvsmFault,
+    VcExit,
+    svsm_boot,
+    vc_exits,
+)
 from harness.platforms.rom import HOST_ROM_SIZE
-from harness.svsm.config import ApicServer, ExitsSection
+from harness.svsm.config import (
+    HYPERVISOR_FAULT_NAMES,
+    SVSM_FAULT_NAMES,
+    ApicServer,
+    ExitsSection,
+    Policy,
+    parse_config,
+)
 from tests.capture.test_layout import INCLUDE, compile_and_run
 
 HOST = Path(record.__file__).parents[1] / "emulator" / "host"
@@ -72,6 +92,10 @@ def test_numbers_of_the_header(tmp_path: Path) -> None:
     expected = {f"CONFIG_VC_{bit.name}": int(bit) for bit in VcExit}
     expected |= {f"CONFIG_APIC_{server.name}": APIC[server] for server in ApicServer}
     expected |= {f"CONFIG_SECTION_{kind.name.replace('MEMORY', 'MEM')}": kind for kind in SevSectionType}
+    expected |= {f"CONFIG_FAULT_{fault.name}": int(fault) for fault in Fault}
+    expected |= {
+        f"CONFIG_POLICY_{policy.name.replace('ALTINJ', 'ALTERNATE_INJECTION')}": POLICY[policy] for policy in Policy
+    }
     expected |= {
         "CONFIG_MAGIC": host_config.MAGIC,
         "CONFIG_VERSION": host_config.VERSION,
@@ -80,11 +104,40 @@ def test_numbers_of_the_header(tmp_path: Path) -> None:
     }
     body = "\n".join(f'printf("{name} %llu\\n", (unsigned long long)({name}));' for name in expected)
     assert {name: int(value) for name, value in compile_and_run(tmp_path, "numbers", body, "config.h")} == expected
-    assert compile_and_run(tmp_path, "scrub", 'printf("scrub %d\\n", (int)SVSM_BOOT_SCRUB);', "svsm_boot.h") == [
-        ["scrub", str(host_config.SVSM_BOOT_SCRUB)]
-    ]
     text = (INCLUDE / "config.h").read_text()
-    assert set(re.findall(r"#define (CONFIG_VC_\w+)", text)) == {name for name in expected if "_VC_" in name}
+    for part in ("VC", "FAULT"):
+        found = set(re.findall(rf"#define (CONFIG_{part}_\w+)", text))
+        assert found == {name for name in expected if name.startswith(f"CONFIG_{part}_")}
+
+
+def test_numbers_of_the_svsm_s_boot_block(tmp_path: Path) -> None:
+    expected = {f"SVSM_BOOT_{flag.name}": int(flag) for flag in SvsmBoot}
+    expected |= {f"SVSM_FAULT_{fault.name}": int(fault) for fault in SvsmFault}
+    body = "\n".join(f'printf("{name} %llu\\n", (unsigned long long)({name}));' for name in expected)
+    assert {n: int(value) for n, value in compile_and_run(tmp_path, "boot", body, "svsm_boot.h")} == expected
+    text = (INCLUDE / "svsm_boot.h").read_text()
+    found = set(re.findall(r"#define (SVSM_(?:BOOT|FAULT)_\w+)", text)) - {"SVSM_BOOT_REGIONS"}
+    assert found == set(expected)
+
+
+def test_every_value_of_the_configuration_has_its_number() -> None:
+    assert set(POLICY) == set(Policy)
+    assert set(HYPERVISOR_FAULTS) == set(HYPERVISOR_FAULT_NAMES)
+    assert set(SVSM_FAULTS) == set(SVSM_FAULT_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("", SvsmBoot.APIC_PROTOCOL),
+        ("[svsm]\napic_protocol = false", SvsmBoot(0)),
+        ("[svsm]\nscrub = true", SvsmBoot.APIC_PROTOCOL | SvsmBoot.SCRUB),
+        ("[svsm]\nfeature_bit = 7", SvsmBoot.APIC_PROTOCOL | SvsmBoot.FEATURE_BIT_7),
+        ("[hypervisor]\ntimer = 'svsm'", SvsmBoot.APIC_PROTOCOL | SvsmBoot.TIMER),
+    ],
+)
+def test_flags_of_the_svsm(text: str, flags: SvsmBoot) -> None:
+    assert svsm_boot(parse_config(text.encode(), "c.toml")) == flags
 
 
 def test_the_page_is_full_and_its_sections_bounded() -> None:

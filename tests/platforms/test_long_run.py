@@ -54,7 +54,7 @@ class LongRun:
 def long_run(firmware: Path, directory: Path, level: int) -> LongRun:
     directory.mkdir()
     config = directory / "config.toml"
-    config.write_text(f"[log]\nlevel = {level}\n")
+    config.write_text(f"[svsm]\nalternate_injection = false\n[log]\nlevel = {level}\n")
     command = [sys.executable, "-c", RUN, str(firmware), str(directory / "out"), str(config), str(RUN_S)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_S + 60, check=False)
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,9 @@ EVENT = Event("rmp-violation", 5, 0, "C=1", {"gpa": 0xFEE00000})
 
 
 def sample() -> Report:
-    timeline = samples.timeline(samples.stock_sec(), events=(EVENT,), not_observed=frozenset({"value"}))
+    timeline = samples.timeline(
+        samples.stock_sec(), events=(EVENT,), not_observed=frozenset({"value"}), apic_protocol=True, faults=("busy",)
+    )
     run = RunInfo(
         "F.fd", "alternate-injection", "QEMU", Path("runs/1"), ("snp-harness", "run"), 1.5, "broke", ("a note",)
     )
@@ -42,7 +44,15 @@ def test_offences_can_be_read_back() -> None:
     rule = data["verdict"]["rules"][0]
     assert rule["rule"] == "x2apic-before-sec"
     assert tuple(map(Access.from_json, rule["offences"])) == report.verdict.results[0].offences
-    assert Event.from_json(data["verdict"]["rules"][-1]["events"][0]) == EVENT
+    [shared] = (rule for rule in data["verdict"]["rules"] if rule["rule"] == "sec-apic-page-shared")
+    assert Event.from_json(shared["events"][0]) == EVENT
+
+
+def test_what_was_wrong_on_purpose_is_told_three_times() -> None:
+    data = json_report.to_json(sample())
+    assert "faults injected: busy" in data["verdict"]["observed"]
+    assert data["observation"]["faults"] == ["busy"]
+    assert data["run"]["notes"] == ["a note", "faults injected: busy; what follows from them is no firmware's"]
 
 
 def _paths(value: Any, prefix: str = "") -> Iterator[str]:

@@ -86,6 +86,48 @@ def test_a_register_is_shown_with_the_number_of_its_path() -> None:
     assert "reserved 700" in section(render(report([reserved])), "Offences against x2apic-before-sec")[1]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "server", "shown"),
+    [
+        (Outcome.OK, Server.SVSM, "served by svsm"),
+        (Outcome.GP, Server.HYPERVISOR, "refused by hypervisor"),
+        (Outcome.ERROR, Server.SVSM, "refused by svsm"),
+        (Outcome.NOT_CLAIMED, Server.NOBODY, "served by nobody"),
+        (Outcome.NOT_OBSERVED, Server.NOT_OBSERVED, "served by not observed"),
+    ],
+)
+def test_who_served_or_refused_an_access(outcome: Outcome, server: Server, shown: str) -> None:
+    shown_report = report([xapic(READ, 0x0F0), xapic(READ, 0x0F0, outcome=outcome, served_by=server)])
+    assert list(render_timeline(shown_report.timeline))[2].endswith(f", {shown})")
+    cell = section(render(shown_report), "Offences against x2apic-before-sec")[2]
+    assert cell.endswith("  " + shown.removeprefix("served by "))
+
+
+def test_injected_faults_are_in_the_first_line_and_below() -> None:
+    text = render(report(samples.stock_sec(), faults=("busy (1 of 3)",), apic_protocol=True))
+    assert text.splitlines()[0].endswith("(emulated SNP host, not hardware, faults injected: busy (1 of 3))")
+    observed = "\n".join(section(text, "Observed"))
+    assert "faults    injected: busy (1 of 3)" in observed
+    assert "SVSM present, Alternate Injection active, APIC protocol offered" in observed
+    assert "note           faults injected: busy (1 of 3); what follows" in text
+    timeline = samples.timeline([], faults=("busy (1 of 3)",))
+    assert next(render_timeline(timeline)) == "-- faults injected: busy (1 of 3)"
+    assert "faults" not in render(report(samples.stock_sec()))
+
+
+def test_a_policy_that_breaks_the_apm_is_named_with_its_rule() -> None:
+    fields: dict[str, int | str] = {"vmpl": 2, "active": 1, "apic_base": 0xFEE00D00, "by_policy": 1}
+    event = Event("alternate-injection", 1, 0, "Alternate Injection of VMPL2 begins", fields)
+    text = render(report([samples.x2apic(READ, 0x80F)], events=(event,)))
+    rule = "APM volume 2, section 16.9, figure 16-32: only a write of APIC_BASE in xAPIC mode leads to x2APIC mode"
+    assert text.startswith("violated: x2APIC mode with no write of APIC_BASE that led to it on vCPU 0; ")
+    assert rule in text.splitlines()[0]
+    assert f"note           x2APIC mode came by itself, which hides what firmware does without it; {rule}" in text
+    lines = [words(line) for line in section(text, "Rules")]
+    assert lines[0].startswith("x2apic-before-sec holds")
+    assert "note" not in render(report(samples.fixed_sec()))
+
+
 def test_every_rule_has_a_line() -> None:
     lines = section(render(report(samples.stock_sec(), not_observed=frozenset({"page-state"}))), "Rules")
     assert [line.split()[0] for line in lines] == [rule.name for rule in RULES]
@@ -275,5 +317,5 @@ def test_the_timeline_as_text() -> None:
     timeline = samples.timeline([xapic(READ, 0x0F0, 0xFF)], events=(event,), gaps=("late",))
     lines = list(render_timeline(timeline))
     assert lines[0] == "-- SEC: entry"
-    assert words(lines[1]) == "0 0.000001 0/2 SEC SecMain+1A2B read SVR 0F0 = FF (mmio, ok)"
+    assert words(lines[1]) == "0 0.000001 0/2 SEC SecMain+1A2B read SVR 0F0 = FF (mmio, ok, served by hypervisor)"
     assert lines[2:] == ["-- PEI: PeiCore", "-- end: stopped", "-- not seen whole: late"]

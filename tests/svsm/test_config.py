@@ -9,22 +9,80 @@ from hypothesis import strategies as st
 
 from harness.errors import EXIT_USAGE
 from harness.svsm import config
-from harness.svsm.config import ApicServer, ConfigError, SvsmConfig, SvsmSection, load_config, parse_config
+from harness.svsm.config import (
+    ApicServer,
+    ConfigError,
+    Policy,
+    SvsmConfig,
+    SvsmSection,
+    Timer,
+    load_config,
+    parse_config,
+)
 from harness.svsm.keys import keys, table
 from harness.svsm.sev import HypervisorFeature as Feature
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = {"alternate-injection", "alternate-injection-native-io", "no-svsm", "plain", "two-witnesses"}
+FAULTS = {f"fault-{name}" for name in config.FAULT_NAMES}
+WITHOUT_SVSM = {"no-svsm", "plain"}
+WITHOUT_INJECTION = WITHOUT_SVSM | {"alternate-injection-off", "alternate-injection-off-native-io", "two-witnesses"}
+SHIPPED = WITHOUT_INJECTION | FAULTS
+SHIPPED |= {"alternate-injection", "alternate-injection-native-io", "no-apic-protocol", "timer-hv-timer", "timer-svsm"}
+SHIPPED |= {"no-feature-bit-9", "feature-bit-7", "policy-x2apic-on-altinj", "policy-x2apic-at-reset"}
 
 
 def test_the_shipped_configurations() -> None:
     assert set(config.shipped_configs()) == SHIPPED
     loaded = {name: load_config(name) for name in SHIPPED}
-    assert {name for name, one in loaded.items() if one.present} == SHIPPED - {"no-svsm", "plain"}
-    assert {name for name, one in loaded.items() if one.alternate_injection} == SHIPPED - {"no-svsm", "plain", "two-witnesses"}
+    assert {name for name, one in loaded.items() if one.present} == SHIPPED - WITHOUT_SVSM
+    assert {name for name, one in loaded.items() if one.alternate_injection} == SHIPPED - WITHOUT_INJECTION
+    assert {name for name, one in loaded.items() if one.injected_faults} == FAULTS
+    assert all(loaded[name].faults.inject == (name.removeprefix("fault-"),) for name in FAULTS)
     assert [name for name, one in loaded.items() if not one.guest.sev] == ["plain"]
     assert [name for name, one in loaded.items() if one.hypervisor.apic is ApicServer.QEMU] == ["two-witnesses"]
-    assert [name for name, one in loaded.items() if not one.exits.ioio] == ["alternate-injection-native-io"]
+    assert {name for name, one in loaded.items() if not one.exits.ioio} == {n for n in SHIPPED if "native-io" in n}
+    assert [name for name, one in loaded.items() if one.svsm.feature_bit == 7] == ["feature-bit-7"]
+    assert {one.hypervisor.timer for one in loaded.values()} == set(Timer)
+    assert {one.hypervisor.policy for one in loaded.values()} == set(Policy)
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_each_shipped_configuration_says_what_it_shows(name: str) -> None:
+    spdx, *comment = config.find_config(name).read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
+    assert spdx == "# SPDX-License-Identifier: GPL-2.0-or-later"
+    assert len(" ".join(comment)) > 60
+    assert all(line.startswith("# ") for line in comment)
+
+
+def test_feature_bits_of_the_older_and_of_the_lacking_hypervisor() -> None:
+    older, lacking = load_config("feature-bit-7").feature_bits, load_config("no-feature-bit-9").feature_bits
+    assert Feature.ALTERNATE_INJECTION_OLD in older
+    assert Feature.ALTERNATE_INJECTION not in older | lacking
+    assert Feature.ALTERNATE_INJECTION_OLD not in lacking
+    assert load_config("no-feature-bit-9").alternate_injection
+
+
+def test_the_apic_protocol_comes_with_alternate_injection() -> None:
+    assert load_config().apic_protocol
+    assert not load_config("no-apic-protocol").apic_protocol
+    assert load_config("alternate-injection-off").svsm.apic_protocol
+    assert not load_config("alternate-injection-off").apic_protocol
+
+
+def test_faults_are_named_once_in_the_order_of_the_model() -> None:
+    text = b'[faults]\ninject = ["wrong-nae", "busy", "wrong-nae"]\nevery = 3'
+    assert parse_config(text, "c.toml").injected_faults == ("busy (1 of 3)", "wrong-nae (1 of 3)")
+    assert load_config().injected_faults == ()
+
+
+def test_an_igvm_path_is_relative_to_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c" / "mine.toml"
+    path.parent.mkdir()
+    for igvm, expected in (("/x/y.igvm", Path("/x/y.igvm")), ("coconut.igvm", tmp_path / "c" / "coconut.igvm")):
+        path.write_text(f'[svsm]\nkind = "igvm"\nigvm = "{igvm}"\n')
+        assert load_config(path).svsm.igvm == str(expected)
+    monkeypatch.chdir(path.parent)
+    assert load_config("mine.toml").svsm.igvm == str(path.parent / "coconut.igvm")
 
 
 def test_the_default_is_alternate_injection_under_an_svsm_with_everything_as_vc() -> None:
@@ -54,10 +112,62 @@ def test_a_plain_guest_has_no_features() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1", "unknown section x: a file takes [svsm], [hypervisor], [exits], [memory], [log], [guest]"),
-        ("[svsm]\nfoo = 1", "unknown key svsm.foo: [svsm] takes present, kind, alternate_injection, vmpl"),
+        ("x = 1", "unknown section x: a file takes [svsm], [hypervisor], [exits], [memory], [log], [guest], [faults]"),
+        (
+            "[svsm]\nfoo = 1",
+            "unknown key svsm.foo: [svsm] takes present, kind, igvm, alternate_injection, vmpl, ap",
+        ),
         ("[svsm]\npresent = 'yes'", "svsm.present = 'yes': expected true or false"),
-        ("[svsm]\nkind = 'igvm'", "svsm.kind = 'igvm': expected \"reference\""),
+        ("[svsm]\nkind = 'coconut'", 'svsm.kind = \'coconut\': expected "reference" or "igvm"'),
+        ("[svsm]\nkind = 'igvm'", 'svsm.kind = "igvm" and svsm.igvm go together'),
+        ("[svsm]\nigvm = 'a.igvm'", 'svsm.kind = "igvm" and svsm.igvm go together'),
+        ("[svsm]\nigvm = 3", "svsm.igvm = 3: expected a path"),
+        ("[svsm]\nfeature_bit = 8", "svsm.feature_bit = 8: expected 7 or 9"),
+        (
+            "[svsm]\nkind = 'igvm'\nigvm = 'a'\npresent = false\nalternate_injection = false",
+            'svsm.kind = "igvm" needs svsm.present = true',
+        ),
+        (
+            "[hypervisor]\npolicy = 'x2apic'",
+            'policy = \'x2apic\': expected "kvm" or "x2apic-on-altinj" or "x2apic-at-reset"',
+        ),
+        (
+            "[hypervisor]\npolicy = 'x2apic-at-reset'\napic = 'qemu'\n[svsm]\nalternate_injection = false",
+            'hypervisor.policy = "x2apic-at-reset" needs hypervisor.apic = "virtual"',
+        ),
+        (
+            "[hypervisor]\npolicy = 'x2apic-on-altinj'\n[svsm]\nalternate_injection = false",
+            'hypervisor.policy = "x2apic-on-altinj" needs svsm.alternate_injection = true',
+        ),
+        ("[hypervisor]\napic = 'qemu'", 'svsm.alternate_injection = true needs hypervisor.apic = "virtual"'),
+        ("[hypervisor]\ntimer = 'msr'", 'timer = \'msr\': expected "hypervisor-msr" or "hv-timer" or "svsm"'),
+        (
+            "[hypervisor]\ntimer = 'hv-timer'",
+            'hypervisor.timer = "hv-timer" needs "restricted-injection-timer" in hypervisor.features',
+        ),
+        (
+            "[hypervisor]\ntimer = 'svsm'\n[svsm]\napic_protocol = false",
+            'hypervisor.timer = "svsm" needs svsm.apic_protocol = true',
+        ),
+        (
+            "[hypervisor]\ntimer = 'svsm'\n[svsm]\nalternate_injection = false",
+            'hypervisor.timer = "svsm" needs svsm.alternate_injection = true',
+        ),
+        (
+            "[hypervisor]\nfeatures = ['snp', 'multi-vmpl', 'restricted-injection', 'restricted-injection-timer']",
+            '"restricted-injection-timer" needs "ap-creation" in hypervisor.features',
+        ),
+        ("[faults]\ninject = ['lazy']", "faults.inject = 'lazy': expected a list of busy, incomplete, wrong-result"),
+        ("[faults]\nevery = 0", "faults.every = 0: expected an integer of 1 to 2147483648"),
+        ("[faults]\nregister = 0x900", "faults.register = 2304: expected an integer of 0x800 to 0x8FF"),
+        (
+            "[faults]\ninject = ['busy']\n[svsm]\nalternate_injection = false",
+            '"busy" in faults.inject needs svsm.alternate_injection = true',
+        ),
+        (
+            "[faults]\ninject = ['busy']\n[svsm]\napic_protocol = false",
+            '"busy" in faults.inject needs svsm.apic_protocol = true',
+        ),
         ("[svsm]\nvmpl = 0", "svsm.vmpl = 0: expected an integer of 1 to 3"),
         ("[svsm]\nvmpl = true", "svsm.vmpl = True: expected an integer of 1 to 3"),
         ("[svsm]\nvmpl = 2.0", "svsm.vmpl = 2.0: expected an integer of 1 to 3"),
@@ -71,14 +181,15 @@ def test_a_plain_guest_has_no_features() -> None:
         ("[hypervisor]\nfeatures = 'snp'", "hypervisor.features = 'snp': expected a list of snp, ap-creation"),
         (
             "svsm = 3",
-            "svsm is a section: write [svsm] and its keys present, kind, alternate_injection, vmpl, scrub below it",
+            "svsm is a section: write [svsm] and its keys present, kind, igvm, alternate_injection, vmpl,"
+            " apic_protocol, feature_bit, scrub below it",
         ),
         ("[svsm]\npresent = false", "svsm.alternate_injection = true needs svsm.present = true"),
         ("[guest]\nsev = false", "svsm.present = true needs guest.sev = true"),
         ("[hypervisor]\nfeatures = ['snp']", 'svsm.present = true needs "multi-vmpl" in hypervisor.features'),
         (
             "[hypervisor]\nfeatures = ['snp', 'multi-vmpl']",
-            'svsm.alternate_injection = true needs "alternate-injection" in hypervisor.features',
+            'svsm.alternate_injection = true needs "restricted-injection" in hypervisor.features',
         ),
         ("[[[", "is not TOML: "),
         ("a = " + "[" * 5000, "is not TOML: "),

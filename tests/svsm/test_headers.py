@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic import base
+from harness.apic import base, ipi
 from harness.apic.registers import REGISTERS, X2APIC_MSR_FIRST, X2APIC_MSR_LAST
 from harness.svsm import protocol, sev
 
@@ -67,6 +67,10 @@ def test_protocols_and_calls() -> None:
     configure = with_prefix("svsm.h", "SVSM_APIC_CONFIGURE_")
     assert {name: configure[name] for name in protocol.ApicConfigure.__members__} == protocol.ApicConfigure.__members__
     assert apic["ERR_CANNOT_REGISTER"] == protocol.APIC_CANNOT_REGISTER
+    assert {name: value for name, value in apic.items() if name.startswith("VECTOR_")} == {
+        name.removeprefix("APIC_"): getattr(protocol, name)
+        for name in ("APIC_VECTOR_MASK", "APIC_VECTOR_ENABLE", "APIC_VECTOR_ALL", "APIC_VECTOR_ALL_MIN")
+    }
 
 
 def test_results() -> None:
@@ -90,7 +94,14 @@ def test_msr_numbers() -> None:
 
 
 def test_hypervisor_features() -> None:
-    assert with_prefix("ghcb.h", "HV_FEATURE_") == names(sev.HypervisorFeature)
+    assert with_prefix("ghcb.h", "HV_FEATURE_") == dict(sev.HypervisorFeature.__members__)
+
+
+def test_terminations() -> None:
+    assert with_prefix("ghcb.h", "GHCB_TERM_SET_") == sev.TerminationSet.__members__
+    text = (INCLUDE.parent / "svsm" / "ghcb_call.h").read_text(encoding="utf-8")
+    for reason in sev.SvsmTermination:
+        assert f"SVSM_TERM_{reason.name} = {reason.value}," in text
 
 
 def test_ghcb_requests() -> None:
@@ -114,6 +125,15 @@ def test_apic_base() -> None:
     assert (header["MSR_X2APIC_FIRST"], header["MSR_X2APIC_LAST"]) == (X2APIC_MSR_FIRST, X2APIC_MSR_LAST)
     assert (header["APIC_BASE_BSP"], header["APIC_BASE_EXTD"], header["APIC_BASE_EN"]) == (base.BSP, base.EXTD, base.EN)
     assert (header["APIC_DEFAULT_BASE"], header["APIC_PAGE_SIZE"]) == (base.APIC_PAGE, base.APIC_PAGE_SIZE)
+
+
+def test_interrupt_commands() -> None:
+    header = constants("apic.h")
+    assert header["APIC_ICR_VECTOR"] == ipi.VECTOR_MASK
+    assert header["APIC_ICR_DELIVERY_SHIFT"] == ipi.DELIVERY_MODE_SHIFT
+    assert header["APIC_ICR_DELIVERY"] == ipi.DELIVERY_MODE_MASK << ipi.DELIVERY_MODE_SHIFT
+    modes = with_prefix("apic.h", "APIC_DELIVER_")
+    assert {mode.name: mode.value for mode in ipi.DeliveryMode} == {name: modes[name] for name in ("FIXED", "NMI")}
 
 
 @pytest.mark.parametrize(

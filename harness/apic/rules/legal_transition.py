@@ -9,9 +9,11 @@ from harness.apic.access import Access, Operation, Outcome
 from harness.apic.base import ApicMode, is_legal, mode_of
 from harness.apic.rules import observation
 from harness.apic.rules.observation import Doubt
-from harness.apic.timeline import Timeline
+from harness.apic.timeline import Event, Timeline
 from harness.apic.verdict import RuleResult
 
+#: What a run breaks whose hypervisor switches by itself, in words.
+STATE_DIAGRAM = "APM volume 2, section 16.9, figure 16-32: only a write of APIC_BASE in xAPIC mode leads to x2APIC mode"
 #: Outcomes after which the value written is in force (or may be: the witness did not see a refusal).
 _TOOK_EFFECT = frozenset({Outcome.OK, Outcome.NOT_OBSERVED})
 
@@ -36,7 +38,7 @@ class LegalTransition:
     """APIC_BASE goes through xAPIC (EN=1, EXTD=0) to x2APIC (EN=1, EXTD=1), as in APM volume 2, figure 16-32.
 
     A refused write of an illegal value is firmware's offence too. So is a vCPU that is seen in x2APIC mode without a
-    write that led there (the hypervisor switched, or created it so).
+    write that led there, and a hypervisor that says so itself: it switched, or created the vCPU so.
     """
 
     name = "legal-transition"
@@ -48,6 +50,7 @@ class LegalTransition:
         gapless = not timeline.lost and "apic-base" not in timeline.not_observed
         for access in timeline.accesses:
             self._take(access, found, gapless)
+        events = [event for event in timeline.events if event.kind == "alternate-injection" and _by_policy(event)]
         offences = sorted(found.illegal + found.unexplained, key=lambda access: access.index)
         parts = []
         if found.illegal:
@@ -55,11 +58,17 @@ class LegalTransition:
         if found.unexplained:
             vcpus = ", ".join(str(access.vcpu) for access in found.unexplained)
             parts.append(f"x2APIC mode with no write of APIC_BASE that led to it on vCPU {vcpus}")
+        if events:
+            vcpus = ", ".join(sorted({str(event.vcpu) for event in events}))
+            parts.append(f"the hypervisor changed APIC_BASE of vCPU {vcpus} by itself")
+        if found.unexplained or events:
+            parts.append(f"this breaks {STATE_DIAGRAM}")
         writes = observation.plural(found.writes, "write")
         return observation.conclude(
             self.name,
             violated="; ".join(parts),
             offences=offences,
+            events=events,
             doubts=(
                 observation.blind(timeline, "apic-base", "accesses to APIC_BASE"),
                 observation.run_not_seen(timeline),
@@ -92,6 +101,10 @@ class LegalTransition:
                 found.modes.pop(access.vcpu, None)
             else:
                 found.modes[access.vcpu] = after
+
+
+def _by_policy(event: Event) -> bool:
+    return bool(event.fields.get("by_policy"))
 
 
 def _unjudged(count: int, observable: bool) -> Doubt | None:

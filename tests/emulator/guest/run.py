@@ -60,7 +60,7 @@ def configuration(setting: Setting) -> SvsmConfig:
     text = f"""
         [svsm]
         present = {svsm}
-        alternate_injection = {svsm}
+        alternate_injection = false
         [exits]
         ioio = {exits}
         mmio = {exits}

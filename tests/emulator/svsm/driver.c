@@ -17,7 +17,10 @@
  *   guest GPA SIZE                     memory_is_guest(): "0" or "1"
  *   reset VMPL FEATURES SIGNATURE      a VMSA after reset, 4096 bytes
  *   format NUMBER TEXT                 format_text() of TEXT with one 64-bit argument
+ * and those of driver_alternate.c.
  */
+#include "driver.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,14 +218,22 @@ u32 hardware_rmpadjust(u64 gpa, enum page_size size, u64 attributes)
 	return SEV_SUCCESS;
 }
 
-static u64 number(void)
+u64 number(void)
 {
 	const char *word = strtok(NULL, " \n");
 
 	return word ? strtoull(word, NULL, 16) : 0;
 }
 
-static struct vcpu *vcpu_argument(void)
+void number_if_any(u32 *value)
+{
+	const char *word = strtok(NULL, " \n");
+
+	if (word)
+		*value = (u32)strtoull(word, NULL, 16);
+}
+
+struct vcpu *vcpu_argument(void)
 {
 	return &vcpu_areas[number() % SVSM_VCPUS_MAX].vcpu;
 }
@@ -232,8 +243,12 @@ static void command_boot(void)
 	struct svsm_boot *boot = &svsm.boot;
 
 	forget_ranges();
+	alternate_forget();
 	memset(&svsm, 0, sizeof(svsm));
-	memset(vcpu_areas, 0, sizeof(vcpu_areas));
+	for (u32 i = 0; i < SVSM_VCPUS_MAX; i++) {
+		vcpu_areas[i].vcpu = (struct vcpu){ 0 };
+		memset(vcpu_areas[i].doorbell, 0, PAGE_SIZE);
+	}
 	boot->base = number();
 	boot->memory_size = number();
 	boot->ram_low = number();
@@ -396,7 +411,7 @@ static void command(const char *name)
 		command_reset();
 	} else if (!strcmp(name, "format")) {
 		command_format();
-	} else {
+	} else if (!alternate_command(name)) {
 		puts("unknown command");
 	}
 }

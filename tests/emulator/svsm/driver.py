@@ -14,7 +14,22 @@ from harness.svsm.protocol import CoreCall, Protocol
 
 EMULATOR = Path(__file__).parents[3] / "harness" / "emulator"
 #: The SVSM's sources that need no hardware.
-PURE_SOURCES = ("protocol", "protocol_core", "memory_map", "vmsa_registry", "vmsa_reset", "rmp", "format")
+PURE_SOURCES = (
+    "alternate",
+    "apic_timer",
+    "doorbell",
+    "faults",
+    "format",
+    "lapic",
+    "memory_map",
+    "nae",
+    "protocol",
+    "protocol_apic",
+    "protocol_core",
+    "rmp",
+    "vmsa_registry",
+    "vmsa_reset",
+)
 BUILD_TIMEOUT_S = 120
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Werror")
 
@@ -40,7 +55,7 @@ def build(directory: Path) -> Path:
     subprocess.run(
         ["gcc", *WARNINGS, "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
          f"-I{EMULATOR / 'include'}", f"-I{EMULATOR / 'svsm'}", "-o", program,
-         Path(__file__).with_name("driver.c"), *sources],
+         *Path(__file__).parent.glob("*.c"), *sources],
         check=True, timeout=BUILD_TIMEOUT_S,
     )  # fmt: skip
     return program
