@@ -79,10 +79,10 @@ void guest_main(void)
 	platform_find();
 	switch (parameters()->mode) {
 	case RUN_TICKS:
-		run_ticks();
+		tap_run_mode(run_ticks);
 		break;
 	case RUN_FUZZ:
-		run_fuzz();
+		tap_run_mode(run_fuzz);
 		break;
 	default:
 		run_points();

@@ -32,7 +32,7 @@ struct conformance_parameters {
 	u32 touch;       /* RUN_FUZZ: enum touch */
 	u64 seed;        /* RUN_FUZZ */
 	u32 duration_ms; /* RUN_FUZZ */
-	u32 reserved;
+	u32 missed_allowed; /* RUN_TICKS: reloads of the timer without an interrupt, where the machine may be busy */
 };
 
 static inline const volatile struct conformance_parameters *parameters(void)

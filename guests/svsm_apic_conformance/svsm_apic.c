@@ -75,6 +75,11 @@ u64 end_by_call(void) { return write_register(X2(APIC_EOI), 0); }
 void end_interrupt(u8 vector)
 {
 	tap_count_interrupt();
+	end_interrupt_uncounted(vector);
+}
+
+void end_interrupt_uncounted(u8 vector)
+{
 	if (vector != VECTOR_NMI && !end_lazily())
 		end_by_call();
 }

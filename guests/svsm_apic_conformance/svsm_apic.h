@@ -32,6 +32,7 @@ u32 in_service(void);          /* how many */
 
 /* For on_interrupt: the end of the interrupt, without a call where the calling area says that none is needed. */
 void end_interrupt(u8 vector);
+void end_interrupt_uncounted(u8 vector); /* outside of points */
 bool end_lazily(void);         /* true: it needed no call */
 u64 end_by_call(void);
 

@@ -20,6 +20,7 @@ static struct {
 static u32 number, failures;
 static u64 started, taken;
 static const struct point *current;
+static bool ended;
 
 bool check_equal_of(const char *what, u64 of, u64 got, u64 wanted, const char *file, u32 line)
 {
@@ -173,4 +174,15 @@ void tap_run(const struct group *group)
 
 u32 tap_failures(void) { return failures; }
 
-void tap_end(void) { print("# end of the tests\n"); }
+void tap_end(void)
+{
+	print("# end of the tests\n");
+	ended = true;
+}
+
+void tap_run_mode(void (*mode)(void))
+{
+	protect(mode);
+	if (!ended)
+		print("Bail out! an exception ended the run\n");
+}

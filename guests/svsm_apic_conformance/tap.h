@@ -50,5 +50,7 @@ void tap_result(const char *name, bool held, const char *skipped); /* of what is
 u32 tap_failures(void);
 /* The last line of the run; then nothing more is expected. */
 void tap_end(void);
+/* A run that is no list of points: says so when an exception ends it. */
+void tap_run_mode(void (*mode)(void));
 
 #endif

@@ -18,13 +18,14 @@
 
 #define VECTOR      0x51
 #define LIMIT       20      /* times what the ticks take by themselves, and a second */
-#define CHECK_EVERY 16      /* ticks: a look at ISR and IRR costs calls of the SVSM, and changes how ticks end */
+#define CHECK_EVERY 16      /* ticks: a look at ISR costs a call of the SVSM, and changes how ticks end */
 
 static struct {
 	enum timer_source source;
 	u64 period;           /* in TSC ticks */
 	u64 counts;           /* of the timer */
-	u64 taken, doubled, missed, spurious, misplaced, lazy;
+	u64 taken, doubled, missed, spurious, not_in_service, lazy, unsure;
+	u64 late;             /* reloads without an interrupt right before the last tick */
 	u64 first, last;      /* TSC of the reload before the first and the last tick */
 	u64 wanted;
 } run;
@@ -37,22 +38,23 @@ static void stop(void)
 	done = 1;
 }
 
-/* When the timer was reloaded last. */
+/* When the timer was reloaded last; where something came between, when it should have been. */
 static u64 reloaded(void)
 {
-	u64 now = rdtsc();
-	u32 left = 0;
+	struct timer_look look;
 
-	timer_current(run.source, &left);
-	return now - (run.counts - left) * run.period / run.counts;
+	if (timer_look(run.source, &look) && look.width < run.period / 4)
+		return look.tsc - (run.counts - look.count) * run.period / run.counts;
+	run.unsure++;
+	return run.last + run.period;
 }
 
 static void end_tick(u8 vector)
 {
 	if (!platform.apic_protocol)
 		msr_out(X2(APIC_EOI), 0);
-	else if (run.taken % CHECK_EVERY == 0 && (!in_isr(vector) || in_irr(vector)))
-		run.misplaced++; /* and it is ended all the same */
+	else if (run.taken % CHECK_EVERY == 0 && !in_isr(vector))
+		run.not_in_service++; /* and it is ended all the same */
 	if (platform.apic_protocol) {
 		if (end_lazily())
 			run.lazy++;
@@ -72,12 +74,17 @@ static void tick(u8 vector)
 	}
 	reload = reloaded();
 	periods = (reload - run.last + run.period / 2) / run.period;
-	if (!run.taken++)
+	if (!run.taken++) {
 		run.first = reload;
-	else if (!periods)
+	} else if (periods) {
+		run.late = periods - 1;
+		run.missed += run.late;
+	} else if (run.late) {
+		run.late--; /* the one before was only looked at after the next reload */
+		run.missed--;
+	} else {
 		run.doubled++;
-	else
-		run.missed += periods - 1;
+	}
 	run.last = reload;
 	end_tick(vector);
 	if (run.taken >= run.wanted)
@@ -123,8 +130,9 @@ static void tell_all(void)
 	tell("doubled", run.doubled);
 	tell("missed", run.missed);
 	tell("spurious", run.spurious);
-	tell("misplaced", run.misplaced);
+	tell("not_in_service", run.not_in_service);
 	tell("lazy", run.lazy);
+	tell("unsure", run.unsure);
 	tell("period_ns", clock_ns(run.period));
 	tell("elapsed_ns", clock_ns(run.last - run.first));
 	print("\n");
@@ -140,11 +148,12 @@ static bool start(void)
 	run.counts = timer_counts(run.source, us);
 	if (!run.wanted || !run.period || !run.counts)
 		return false;
-	if (platform.apic_protocol)
+	if (platform.apic_protocol) {
 		svsm_apic_prepare();
-	else
+		allow(VECTOR);
+	} else {
 		apic_prepare(MODE_BITS);
-	allow(VECTOR);
+	}
 	on_interrupt = tick;
 	return timer_start(run.source, VECTOR, APIC_TIMER_PERIODIC, us);
 }
@@ -174,7 +183,7 @@ void run_ticks(void)
 	cli();
 	tell_all();
 	tap_result("ticks/all-taken", missing || run.taken == run.wanted, missing);
-	tap_result("ticks/none-missed", missing || !run.missed, missing);
-	tap_result("ticks/none-doubled-or-spurious", missing || !(run.doubled || run.spurious || run.misplaced), missing);
+	tap_result("ticks/none-missed-beyond-what-is-allowed", missing || run.missed <= parameters()->missed_allowed, missing);
+	tap_result("ticks/none-doubled-or-spurious", missing || !(run.doubled || run.spurious || run.not_in_service), missing);
 	tap_end();
 }

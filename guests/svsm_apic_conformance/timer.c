@@ -2,12 +2,15 @@
 #include "timer.h"
 #include "apic_access.h"
 #include "clock.h"
+#include "cpu.h"
 #include "io.h"
 #include "platform.h"
 #include "svsm_apic.h"
 
 #define UNDIVIDED   0xBu /* divide configuration 1 (APM vol. 2, 16.4.1) */
-#define MEASURE_US  5000
+#define MEASURE_US  20000
+#define LOOK_US     200u /* short enough for a look at the count */
+#define LOOKS       4
 #define COUNT_MAX   0xFFFFFFFFu
 #define TIMER_SOURCES 3
 
@@ -56,16 +59,47 @@ bool timer_current(enum timer_source source, u32 *count)
 	}
 }
 
+bool timer_look(enum timer_source source, struct timer_look *look)
+{
+	look->width = ~0ull;
+	/* The count belongs to a moment between two looks at the TSC: of several, the shortest time. */
+	for (u32 tries = 0; tries < LOOKS && look->width > clock_ticks(LOOK_US); tries++) {
+		u64 before = rdtsc(), width;
+		u32 count;
+
+		if (!timer_current(source, &count))
+			return false;
+		width = rdtsc() - before;
+		if (width < look->width)
+			*look = (struct timer_look){ .count = count, .tsc = before + width / 2, .width = width };
+	}
+	return true;
+}
+
+/* The event's timer is the one of the MSRs; where they are not to be had, its count can be read once, when it stops. */
+static u64 measure(enum timer_source source)
+{
+	struct timer_look first = { .count = COUNT_MAX, .tsc = rdtsc() }, last = first;
+	u64 ticks;
+
+	if (!set(source, APIC_LVT_MASKED, COUNT_MAX) || (source != TIMER_EVENT && !timer_look(source, &first)))
+		return 0;
+	delay_us(MEASURE_US);
+	if (source == TIMER_EVENT ? !timer_current(source, &last.count) : !timer_look(source, &last))
+		return 0;
+	if (source == TIMER_EVENT)
+		last.tsc = rdtsc();
+	set(source, APIC_LVT_MASKED, 0);
+	ticks = last.tsc - first.tsc;
+	return ticks ? (first.count - last.count) * clock_ticks(1000) / ticks : 0;
+}
+
 u64 timer_counts(enum timer_source source, u64 us)
 {
-	u32 left;
-
-	if (!counts_per_ms[source] && set(source, APIC_LVT_MASKED, COUNT_MAX)) {
-		delay_us(MEASURE_US);
-		if (timer_current(source, &left))
-			counts_per_ms[source] = (COUNT_MAX - left) / (MEASURE_US / 1000);
-		set(source, APIC_LVT_MASKED, 0);
-	}
+	if (source == TIMER_EVENT && platform.x2apic)
+		source = TIMER_MSR;
+	if (!counts_per_ms[source])
+		counts_per_ms[source] = measure(source);
 	return counts_per_ms[source] * us / 1000;
 }
 

@@ -16,6 +16,12 @@ bool timer_start(enum timer_source source, u8 vector, u32 mode, u64 us);
 void timer_stop(void); /* of every source that there is */
 u64 timer_counts(enum timer_source source, u64 us); /* counts of the undivided timer, which is measured once */
 bool timer_current(enum timer_source source, u32 *count);
+/* The count, the TSC at that time, and how sure that is: TSC ticks. */
+struct timer_look {
+	u32 count;
+	u64 tsc, width;
+};
+bool timer_look(enum timer_source source, struct timer_look *look);
 bool hypervisor_apic_ready(void); /* in x2APIC mode and software-enabled */
 
 #endif
