@@ -243,11 +243,10 @@ def test_after_disabling_the_page_is_the_hosts(guest: Guest) -> None:
     assert guest.doorbell(ENTRY) == 0x77
 
 
-def test_disable_that_the_hypervisor_refuses_ends_the_guest(svsm_program: object, svsm: Svsm) -> None:
-    guest = Guest(svsm)
+def test_disable_that_the_hypervisor_refuses_ends_the_guest(svsm: Svsm) -> None:
+    Guest(svsm)
     svsm.command("refuse", DISABLE)
     assert svsm.command("call", 0, Protocol.APIC, ApicCall.CONFIGURE, 1, 0, 0, 0x11) == "terminated 9"
-    assert guest.started == "ok"
 
 
 @pytest.mark.parametrize(
