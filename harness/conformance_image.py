@@ -83,6 +83,7 @@ _BUILD_HINT = "build it: make -C guests/svsm_apic_conformance"
 
 def with_mode(image: bytes, mode: Mode) -> bytes:
     """The image with the parameters of a run; None: it runs its points. Raises UsageError for what does not fit."""
+    values: tuple[int, ...]
     match mode:
         case Ticks():
             values = (RunMode.TICKS, mode.ticks, mode.period_us, mode.load, Touch.NOTHING, 0, 0, mode.missed_allowed)

@@ -5,7 +5,7 @@
 
 #define COM1           0x3F8
 #define LINE_STATUS    5
-#define TRANSMIT_EMPTY 0x20
+#define TRANSMIT_EMPTY 0x40 /* all of it is gone: a UART with a slow reader may drop what comes too early */
 #define POLLS          100000 /* a port that takes nothing must not stop the guest */
 
 static void put(char character)

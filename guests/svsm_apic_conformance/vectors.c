@@ -4,7 +4,6 @@
  * cpu/apic.rs, configure_vector, configure_all_vectors). The hypervisor's timer raises them.
  */
 #include "groups.h"
-#include "cpu.h"
 #include "platform.h"
 #include "svsm_apic.h"
 #include "timer.h"
@@ -73,8 +72,7 @@ static void no_longer_allowed(u64 argument)
 	ticks(VECTOR);
 	CHECK(comes(&interrupts[VECTOR], 3));
 	EQUAL(configure_vector(VECTOR), SVSM_SUCCESS);
-	sti(); /* one that was let through before may be on its way */
-	cli();
+	let_pass(); /* one that was let through before may be on its way */
 	none_comes(VECTOR);
 	allow(VECTOR);
 	CHECK(comes(&interrupts[VECTOR], interrupts[VECTOR] + 3));
@@ -89,8 +87,7 @@ static void all(u64 argument)
 	ticks(0xFF);
 	CHECK(comes(&interrupts[0xFF], 3));
 	EQUAL(configure_vector(SVSM_APIC_VECTOR_ALL), SVSM_SUCCESS);
-	sti();
-	cli();
+	let_pass();
 	none_comes(0xFF);
 }
 
