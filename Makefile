@@ -53,6 +53,7 @@ $(INSTALLED): $(PACKAGES) pyproject.toml hatch_build.py | emulator
 
 emulator: $(PACKAGES)
 	@$(MAKE) --no-print-directory -s -C harness/emulator
+	@$(MAKE) --no-print-directory -s -C guests/svsm_apic_conformance
 
 firmware: $(FETCHED) $(MORE)
 
@@ -96,7 +97,7 @@ bench: setup $(FETCHED)
 	@$(BIN)/python -m bench $(BENCH_FLAGS)
 
 clean:
-	rm -rf harness/emulator/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf harness/emulator/build guests/svsm_apic_conformance/build tests/emulator/guest/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 distclean: clean
 	rm -rf $(VENV) runs

@@ -2,10 +2,13 @@
 #ifndef HALT_H
 #define HALT_H
 
-/*
- * STI and HLT: until an interrupt. The one thing here that has no time limit of its own: there is no source of
- * interrupts beside the one under test. Who waits for the run sees that nothing follows.
- */
+#include "types.h"
+
+#define HALT_VECTOR 0x41 /* of the timer that ends a HLT which nothing else ends */
+
+/* Starts that timer, and says whether it ticks: where it does not, nothing may be halted. */
+bool halt_ready(void);
+/* STI and HLT: until an interrupt. */
 static inline void halt_once(void) { __asm__ volatile("sti; hlt; cli" : : : "memory"); }
 
 #endif

@@ -67,6 +67,8 @@ static void interrupts_on(u64 argument)
 static void hlt_with_pending(u64 argument)
 {
 	(void)argument;
+	if (!CHECK(halt_ready()))
+		return;
 	for (u64 count = 1; count <= 5; count++) {
 		send_self(VECTOR);
 		halt_once();
@@ -80,7 +82,7 @@ static const struct point points[] = {
 	{ "masking/sti-shadow-holds-back", NEED_PROTOCOL, sti_shadow, 0 },
 	{ "masking/sti-cli-lets-nothing-in", NEED_PROTOCOL, sti_cli, 0 },
 	{ "masking/popf-lets-in", NEED_PROTOCOL, popf, 0 },
-	{ "masking/hlt-with-a-pending-interrupt", NEED_PROTOCOL, hlt_with_pending, 0 },
+	{ "masking/hlt-with-a-pending-interrupt", NEED_PROTOCOL | NEED_X2APIC, hlt_with_pending, 0 },
 };
 
 GROUP(masking_group, points, svsm_apic_prepare);
