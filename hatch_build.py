@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build hook: compiles the emulated SNP host, the reference SVSM and the conformance guest, and puts them into the wheel.
+"""Build hook: compiles the emulated SNP host, the reference SVSM and the conformance guest, for the wheel.
 
 They are freestanding x86-64 programs that run inside QEMU, so the wheel fits every machine.
 SNP_HARNESS_NO_EMULATOR=1 leaves them out, where only the Python side is wanted; `snp-harness doctor` then says so.

@@ -40,7 +40,8 @@ u32 pvalidate(u64 linear, u32 size, u32 validate, bool *carry)
 	u32 result;
 	u8 cf;
 
-	__asm__ volatile(SEV_OPCODE_PVALIDATE "; setc %1" : "=a"(result), "=r"(cf) : "a"(linear), "c"(size), "d"(validate) : "memory", "cc");
+	__asm__ volatile(SEV_OPCODE_PVALIDATE "; setc %1"
+			 : "=a"(result), "=r"(cf) : "a"(linear), "c"(size), "d"(validate) : "memory", "cc");
 	*carry = cf;
 	return result;
 }

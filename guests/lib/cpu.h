@@ -30,7 +30,10 @@ static inline u64 interrupts_off(void)
 	return flags;
 }
 
-static inline void interrupts_restore(u64 flags) { __asm__ volatile("pushq %0; popfq" : : "r"(flags) : "memory", "cc"); }
+static inline void interrupts_restore(u64 flags)
+{
+	__asm__ volatile("pushq %0; popfq" : : "r"(flags) : "memory", "cc");
+}
 
 static inline void pause(void) { __asm__ volatile("pause"); }
 

@@ -17,7 +17,8 @@
 	.ascii "_FVH"
 	.long 0			/* attributes */
 	.short 72		/* size of the header */
-	.short -(\g0 + \g1 + \g2 + \g3 + \g4 + \g5 + \g6 + \g7 + (\length & 0xFFFF) + (\length >> 16) + 0x465F + 0x4856 + 72 + 0x0200 + \length / BLOCK + BLOCK) & 0xFFFF
+	.set sum, \g0 + \g1 + \g2 + \g3 + \g4 + \g5 + \g6 + \g7 + (\length & 0xFFFF) + (\length >> 16)
+	.short -(sum + 0x465F + 0x4856 + 72 + 0x0200 + \length / BLOCK + BLOCK) & 0xFFFF
 	.short 0		/* no extended header */
 	.byte 0, 2		/* reserved, revision */
 	.long \length / BLOCK, BLOCK

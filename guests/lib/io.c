@@ -6,7 +6,10 @@
 #include "trap.h"
 #include "vmgexit.h"
 
-static u64 io_info(u16 port, u32 size) { return (u64)port << NAE_IOIO_PORT_SHIFT | NAE_IOIO_ADDRESS_64 | (u64)size << 4; }
+static u64 io_info(u16 port, u32 size)
+{
+	return (u64)port << NAE_IOIO_PORT_SHIFT | NAE_IOIO_ADDRESS_64 | (u64)size << 4;
+}
 
 /* An interrupt handler may make requests of its own: it must not come between here. */
 static u32 ghcb_in(u16 port, u32 size)

@@ -162,8 +162,8 @@ static void call_svsm(void)
 static const u32 known_events[] = {
 	NAE_DR7_READ, NAE_DR7_WRITE, NAE_RDTSC, NAE_RDPMC, NAE_CPUID, NAE_INVD, NAE_IOIO, NAE_MSR, NAE_MSR, NAE_VMMCALL,
 	NAE_RDTSCP, NAE_WBINVD, NAE_MONITOR, NAE_MWAIT, NAE_NPF, NAE_MMIO_READ, NAE_NMI_COMPLETE, NAE_AP_JUMP_TABLE, NAE_PSC,
-	NAE_GUEST_REQUEST, NAE_EXTENDED_GUEST_REQUEST, NAE_AP_CREATION, NAE_HV_DOORBELL, NAE_HV_IPI, NAE_HV_TIMER, NAE_APIC_IDS,
-	NAE_RUN_VMPL, NAE_SECURE_AVIC, NAE_CONFIGURE_INJECTION, NAE_SPECIFIC_EOI, NAE_HV_FEATURES,
+	NAE_GUEST_REQUEST, NAE_EXTENDED_GUEST_REQUEST, NAE_AP_CREATION, NAE_HV_DOORBELL, NAE_HV_IPI, NAE_HV_TIMER,
+	NAE_APIC_IDS, NAE_RUN_VMPL, NAE_SECURE_AVIC, NAE_CONFIGURE_INJECTION, NAE_SPECIFIC_EOI, NAE_HV_FEATURES,
 };
 
 static u32 event_code(void)
@@ -311,7 +311,8 @@ static void touch(enum touch how)
 
 void run_fuzz(void)
 {
-	u64 begun = rdtsc(), told = begun, limit = clock_ticks(parameters()->duration_ms * 1000ull), second = clock_ticks(1000000);
+	u64 limit = clock_ticks(parameters()->duration_ms * 1000ull), second = clock_ticks(1000000);
+	u64 begun = rdtsc(), told = begun;
 	enum touch how = (enum touch)parameters()->touch;
 
 	tap_begin(2);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ISR, IRR, TMR and PPR as they read before, in and after a handler (COCONUT kernel/src/cpu/apic.rs; APM vol. 2, 16.6). */
+/* ISR, IRR, TMR and PPR before, in and after a handler (COCONUT kernel/src/cpu/apic.rs; APM vol. 2, 16.6). */
 #include "groups.h"
 #include "platform.h"
 #include "svsm_apic.h"

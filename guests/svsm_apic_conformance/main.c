@@ -37,7 +37,7 @@ static const struct group *const groups[] = {
 
 void guest_main(void);
 
-/* The 8259s' mask registers: a PC's timer would interrupt as soon as interrupts are on, with a vector nobody has set. */
+/* The 8259s' mask registers: a PC's timer would interrupt once interrupts are on, with a vector nobody has set. */
 static void mask_8259s(void)
 {
 	io_out(0x21, 1, 0xFF);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is patched into the image before a run (docs/conformance.md): 11000h bytes from its start; zeros run the points. */
+/* What is patched into the image before a run (docs/conformance.md), 11000h bytes from its start; zeros: the points. */
 #ifndef PARAMETERS_H
 #define PARAMETERS_H
 

@@ -13,7 +13,7 @@
 #define CPUID_FEATURES_X2APIC BIT(21) /* ECX (APM vol. 3, E.3.2) */
 #define CPUID_SIZES           0x80000008
 #define CPUID_SIZES_PHYSICAL  0xFF    /* EAX (APM vol. 3, E.4.7) */
-#define PHYSICAL_BITS_MAX     52      /* of the architecture: where the leaf is missing, no bit below is known as reserved */
+#define PHYSICAL_BITS_MAX     52      /* of the architecture, for where the leaf is missing */
 
 struct platform platform;
 
@@ -21,7 +21,9 @@ struct cpuid cpuid(u32 leaf, u32 subleaf)
 {
 	struct cpuid result;
 
-	__asm__ volatile("cpuid" : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx) : "a"(leaf), "c"(subleaf));
+	__asm__ volatile("cpuid"
+			 : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx)
+			 : "a"(leaf), "c"(subleaf));
 	return result;
 }
 

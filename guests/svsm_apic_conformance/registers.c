@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which registers the SVSM serves, in which direction (COCONUT kernel/src/cpu/apic.rs, read_register, write_register). */
+/* Which registers the SVSM serves, in which direction (COCONUT kernel/src/cpu/apic.rs, read_register). */
 #include "groups.h"
 #include "platform.h"
 #include "svsm_apic.h"
@@ -46,8 +46,8 @@ static bool served(u64 msr)
 /* Of 800-8FF, and some of the other MSRs. */
 static void not_served(u64 writing)
 {
-	static const u64 others[] = { 0, 1, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST - 1, MSR_X2APIC_LAST + 1, 0xC0000080,
-				      0xC0010131, BIT(32) | X2(APIC_TPR), BIT(63) | X2(APIC_TPR), ~0ull };
+	static const u64 others[] = { 0, 1, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST - 1, MSR_X2APIC_LAST + 1,
+				      0xC0000080, 0xC0010131, BIT(32) | X2(APIC_TPR), BIT(63) | X2(APIC_TPR), ~0ull };
 
 	for (u64 msr = MSR_X2APIC_FIRST; msr <= MSR_X2APIC_LAST; msr++) {
 		if (!served(msr))

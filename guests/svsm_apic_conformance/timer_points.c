@@ -27,7 +27,8 @@ static void start(u64 source, u32 mode)
 
 static void refused_in_xapic_mode(u64 argument)
 {
-	static const u32 registers[] = { APIC_SPIV, APIC_LVT_TIMER, APIC_TIMER_INITIAL, APIC_TIMER_CURRENT, APIC_TIMER_DIVIDE };
+	static const u32 registers[] = { APIC_SPIV, APIC_LVT_TIMER, APIC_TIMER_INITIAL, APIC_TIMER_CURRENT,
+					 APIC_TIMER_DIVIDE };
 	u64 value;
 
 	(void)argument;

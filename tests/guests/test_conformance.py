@@ -93,7 +93,9 @@ def test_wrong_result_is_noticed_where_an_error_is_expected(conformance: Run) ->
     failed = {point.name for point in result.of(PointStatus.FAILED)}
     assert result.tap.complete
     refusals = {name for name in points_of("alternate-injection") if name.endswith("-refused") and "/icr-" in name}
-    refusals |= {name for name in points_of("alternate-injection") if name.startswith("registers/") and "refused" in name}
+    refusals |= {
+        name for name in points_of("alternate-injection") if name.startswith("registers/") and "refused" in name
+    }
     assert refusals <= failed
     assert {name.split("/")[0] for name in failed} == {"calls", "registers", "values", "vectors"}
 

@@ -55,7 +55,7 @@ def test_only_the_parameters_change() -> None:
         patched = with_mode(image, mode)
         changed = [at for at, (old, new) in enumerate(zip(image, patched, strict=True)) if old != new]
         assert changed
-        assert PARAMETERS_OFFSET + 12 <= min(changed)
+        assert min(changed) >= PARAMETERS_OFFSET + 12
         assert max(changed) < PARAMETERS_OFFSET + 48
 
 

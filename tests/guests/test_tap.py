@@ -59,7 +59,9 @@ def test_any_text_is_read(text: str) -> None:
     assert len(report.points) <= POINTS_MAX
 
 
-@given(st.lists(st.sampled_from([VERSION, "1..1", "1..2", "ok 1 - a", "not ok 1 - a", "  ---", "  got: 1", "  ...", ""])))
+@given(
+    st.lists(st.sampled_from([VERSION, "1..1", "1..2", "ok 1 - a", "not ok 1 - a", "  ---", "  got: 1", "  ...", ""]))
+)
 def test_any_lines_are_read(lines: list[str]) -> None:
     assert not parse("\n".join(lines)).complete
 
