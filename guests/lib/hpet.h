@@ -20,11 +20,12 @@
 #define HPET_TIMER_VALUE   0x108
 #define HPET_LEVEL         0x02u
 #define HPET_ENABLE        0x04u
+#define HPET_PERIODIC      0x48u /* and the next write of the value sets the period as well */
 #define HPET_ROUTE_SHIFT   9
 #define HPET_GSI           20 /* one of those that q35's timer 0 can have */
 
 bool hpet_is_there(void);
-/* One interrupt in 1 ms, flags: HPET_ENABLE, HPET_LEVEL. A level-triggered one stays until hpet_served(). */
+/* One interrupt in 1 ms, or each 1 ms; flags: HPET_ENABLE, HPET_LEVEL, HPET_PERIODIC. A level stays until hpet_served(). */
 void hpet_after_1_ms(u32 flags);
 void hpet_served(void);
 void hpet_off(void);

@@ -25,7 +25,7 @@ static struct {
 	u64 period;           /* in TSC ticks */
 	u64 counts;           /* of the timer */
 	u64 taken, doubled, missed, spurious, not_in_service, lazy, unsure;
-	u64 late;             /* reloads without an interrupt right before the last tick */
+	u64 before;           /* reloads between the two ticks before */
 	u64 first, last;      /* TSC of the reload before the first and the last tick */
 	u64 wanted;
 } run;
@@ -63,6 +63,26 @@ static void end_tick(u8 vector)
 	}
 }
 
+/*
+ * Reloads since the last tick: one. None after two, or two after none, are two ticks one of which was looked at on the
+ * wrong side of a reload: late, that is, and not a missed and a doubled one.
+ */
+static void count_periods(u64 periods)
+{
+	if (periods == 1) {
+		run.before = 1;
+	} else if ((!periods && run.before == 2) || (periods == 2 && !run.before)) {
+		*(periods ? &run.doubled : &run.missed) -= 1;
+		run.before = 1;
+	} else {
+		if (periods)
+			run.missed += periods - 1;
+		else
+			run.doubled++;
+		run.before = periods;
+	}
+}
+
 static void tick(u8 vector)
 {
 	u64 reload, periods;
@@ -76,14 +96,8 @@ static void tick(u8 vector)
 	periods = (reload - run.last + run.period / 2) / run.period;
 	if (!run.taken++) {
 		run.first = reload;
-	} else if (periods) {
-		run.late = periods - 1;
-		run.missed += run.late;
-	} else if (run.late) {
-		run.late--; /* the one before was only looked at after the next reload */
-		run.missed--;
 	} else {
-		run.doubled++;
+		count_periods(periods);
 	}
 	run.last = reload;
 	end_tick(vector);
@@ -142,6 +156,7 @@ static bool start(void)
 {
 	u64 us = parameters()->period_us;
 
+	run.before = 1;
 	run.wanted = parameters()->ticks;
 	run.period = clock_ticks(us);
 	run.source = platform.apic_features & SVSM_APIC_FEATURE_TIMER ? TIMER_SVSM : TIMER_MSR;

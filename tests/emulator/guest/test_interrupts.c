@@ -260,6 +260,7 @@ static void serve_hpet(u8 vector)
 
 TEST(ioapic_nmi, ALL)
 {
+	u64 first;
 	bool came;
 
 	prepare(APIC_BASE_EN);
@@ -268,11 +269,13 @@ TEST(ioapic_nmi, ALL)
 	hpet_route(APIC_DELIVER_NMI << APIC_LVT_DELIVERY_SHIFT);
 	hpet_after_1_ms(HPET_ENABLE);
 	came = wait_until(&interrupts[2], 1, PATIENCE_MS);
-	hpet_after_1_ms(HPET_ENABLE);
+	first = interrupts[2];
+	hpet_after_1_ms(HPET_ENABLE | HPET_PERIODIC); /* the first may come before HLT */
 	__asm__ volatile("hlt"); /* without IF: only the NMI wakes it */
 	hpet_off();
 	CHECK(came);
-	EQUAL(interrupts[2], 2);
+	EQUAL(first, 1);
+	CHECK(interrupts[2] >= 2);
 }
 
 static void ioapic_level(u64 mode)
