@@ -64,61 +64,6 @@ def test_refused_proposals_are_noticed(conformance: Run, configuration: str) -> 
     assert result.exit_status == EXIT_VIOLATED
 
 
-#: Points that depend on the TPR (MSR 808), which the SVSM refuses under this fault.
-TPR_POINTS = {
-    "calls/configure-query",
-    "calls/configure-bad-values",
-    "calls/configure-register-and-deregister",
-    "registers/read-tpr",
-    "values/tpr-has-8-bits",
-    "values/tpr-reads-back",
-    "values/tpr-is-cr8",
-    "values/ppr-is-tpr-with-nothing-in-service",
-    "priority/tpr-holds-back-and-lets-in",
-    "priority/tpr-f0-holds-everything",
-    "in-service/ppr-is-the-higher-of-two",
-    "registration/state-handed-over",
-}
-
-
-def test_refused_register_is_noticed(conformance: Run) -> None:
-    result = conformance("fault-refused-register")
-    failed = {point.name for point in result.of(PointStatus.FAILED)}
-    assert result.tap.complete
-    assert failed - {"nmi/tpr-does-not-hold-it"} == TPR_POINTS
-
-
-def test_wrong_result_is_noticed_where_an_error_is_expected(conformance: Run) -> None:
-    result = conformance("fault-wrong-result")
-    failed = {point.name for point in result.of(PointStatus.FAILED)}
-    assert result.tap.complete
-    refusals = {name for name in points_of("alternate-injection") if name.endswith("-refused") and "/icr-" in name}
-    refusals |= {
-        name for name in points_of("alternate-injection") if name.startswith("registers/") and "refused" in name
-    }
-    assert refusals <= failed
-    assert {name.split("/")[0] for name in failed} == {"calls", "registers", "values", "vectors"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("configuration", "group"),
-    [
-        ("fault-busy", "registers/"),
-        ("fault-incomplete", "registers/"),
-        ("fault-lost-interrupt", "device/"),
-        ("fault-wrong-nae", "apic-base/"),
-        ("fault-delayed-interrupt", "timer/"),
-    ],
-)
-def test_fault_is_noticed_and_stops_nothing(conformance: Run, configuration: str, group: str) -> None:
-    result = conformance(configuration)
-    failed = [point.name for point in result.of(PointStatus.FAILED)]
-    assert result.tap.complete, result.tap.defects
-    assert any(name.startswith(group) for name in failed), failed
-    assert result.exit_status == EXIT_VIOLATED
-
-
 @pytest.mark.parametrize("load", [False, True], ids=["idle", "load"])
 def test_ticks(conformance: Run, load: bool) -> None:
     mode = Ticks(ticks=200, period_us=10_000, load=load, missed_allowed=100)
