@@ -25,7 +25,7 @@
 #define HPET_GSI           20 /* one of those that q35's timer 0 can have */
 
 bool hpet_is_there(void);
-/* One interrupt in 1 ms, or each 1 ms; flags: HPET_ENABLE, HPET_LEVEL, HPET_PERIODIC. A level stays until hpet_served(). */
+/* One interrupt in 1 ms, or each 1 ms; flags: HPET_ENABLE, HPET_LEVEL (until hpet_served()), HPET_PERIODIC. */
 void hpet_after_1_ms(u32 flags);
 void hpet_served(void);
 void hpet_off(void);
