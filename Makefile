@@ -95,6 +95,7 @@ check: lint $(TESTING)
 
 bench: setup $(FETCHED)
 	@$(BIN)/python -m bench $(BENCH_FLAGS)
+	@$(BIN)/python -m bench.interrupt_path
 
 clean:
 	rm -rf harness/emulator/build guests/svsm_apic_conformance/build tests/emulator/guest/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

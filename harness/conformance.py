@@ -72,18 +72,25 @@ def run_conformance(
     qemu: Path | None = None,
     out: Path | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    icount: bool = False,
     progress: Progress | None = None,
 ) -> ConformanceResult:
     """Run the conformance guest under an SVSM configuration.
 
-    mode: None for its points, or Ticks or Fuzz. qemu, out, timeout_s, progress: as of harness.run.
+    mode: None for its points, or Ticks or Fuzz. qemu, out, timeout_s, icount, progress: as of harness.run.
     Raises HarnessError if the run could not start or broke off; a guest that fails, hangs or dies is a result.
     """
     with tempfile.TemporaryDirectory(prefix="snp-conformance-") as temporary:
         firmware = Path(temporary) / "conformance.fd"
         firmware.write_bytes(with_mode(read_image(), mode))
         spec = RunSpec(
-            firmware=firmware, svsm=svsm, until="shell", timeout_s=timeout_s, qemu=qemu, memory_mib=MEMORY_MIB
+            firmware=firmware,
+            svsm=svsm,
+            until="shell",
+            timeout_s=timeout_s,
+            qemu=qemu,
+            memory_mib=MEMORY_MIB,
+            icount=icount,
         )
         result = run(spec, platform, out, progress)
     if result.error is not None:
