@@ -53,6 +53,7 @@ $(INSTALLED): $(PACKAGES) pyproject.toml hatch_build.py | emulator
 
 emulator: $(PACKAGES)
 	@$(MAKE) --no-print-directory -s -C harness/emulator
+	@$(MAKE) --no-print-directory -s -C guests/svsm_apic_conformance
 
 firmware: $(FETCHED) $(MORE)
 
@@ -94,9 +95,10 @@ check: lint $(TESTING)
 
 bench: setup $(FETCHED)
 	@$(BIN)/python -m bench $(BENCH_FLAGS)
+	@$(BIN)/python -m bench.interrupt_path
 
 clean:
-	rm -rf harness/emulator/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf harness/emulator/build guests/svsm_apic_conformance/build tests/emulator/guest/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 distclean: clean
 	rm -rf $(VENV) runs
