@@ -76,7 +76,7 @@ def test_stock_firmware_is_built_and_makes_the_seven_accesses(source: Source, bu
 
 
 def test_sec_alone_is_what_a_complete_build_makes(source: Source, builder: Builder) -> None:
-    """An access in a library of SEC's, by an include that it has not had, then without it again."""
+    """Also where a library of SEC's has an include that the makefiles of the complete build do not know."""
     builder.build(source)
     mark = f"{os.getpid()}".encode()
     path = "OvmfPkg/Library/CcExitLib/CcExitVcHandler.c"
