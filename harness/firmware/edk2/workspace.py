@@ -196,6 +196,7 @@ class Workspace:
         return {
             **base,
             "PATH": os.pathsep.join([str(wrappers), base["PATH"]]),
+            "TMPDIR": str(self._temporary()),
             "WORKSPACE": str(self.source),
             "EDK_TOOLS_PATH": str(self.source / "BaseTools"),
             "CONF_PATH": str(self.source / "Conf"),
@@ -203,6 +204,12 @@ class Workspace:
             "PYTHONHASHSEED": "0",
             "SOURCE_DATE_EPOCH": _EPOCH,
         }
+
+    def _temporary(self) -> Path:
+        """An empty directory for the compiler, which leaves its files when it is killed."""
+        directory = self.directory / "tmp"
+        remove(directory)
+        return make_directory(directory)
 
     def _compile_basetools(self, tools: Tools, jobs: int) -> None:
         environment = {**tools.environment(), "PYTHON_COMMAND": sys.executable}

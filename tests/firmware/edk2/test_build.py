@@ -183,10 +183,18 @@ def test_a_full_disk_is_not_the_sources_fault(tmp_path: Path) -> None:
         )
 
 
-def test_a_killed_compiler_is_not_the_sources_fault(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "gcc: fatal error: Killed signal terminated program cc1",
+        "make[1]: *** [GNUmakefile:9: /x/a.obj] Terminated",
+        "make: *** [GNUmakefile:9: /x/a.obj] Error 137",
+    ],
+)
+def test_a_killed_compiler_is_not_the_sources_fault(tmp_path: Path, said: str) -> None:
     with pytest.raises(ToolError, match="was killed"):
         run_logged(
-            ("sh", "-c", "echo gcc: fatal error: Killed signal terminated program cc1; exit 1"),
+            ("sh", "-c", 'echo "$0"; exit 1', said),
             log=tmp_path / "log",
             cwd=tmp_path,
             environment={"PATH": os.environ["PATH"]},
