@@ -33,9 +33,10 @@ _ERRORS = (
     re.compile(r"^(?P<said>GenFds?: ERROR .*|GenFv: ERROR .*|GenFw: ERROR .*)$", re.MULTILINE),
     re.compile(r"^(?P<said>make.*\*\*\* .*)$", re.MULTILINE),
 )
-#: Something ended a part of the build, which says nothing about the source: make names the signal, or 128 and its number.
+#: Something ended a part of the build, which says nothing about the source: make names the signal, or adds it to 128.
 _KILLED = re.compile(
-    r"Killed signal terminated program|\*\*\* \[[^\]]*\] (?:Terminated|Killed|Hangup|Interrupt|Error 1(?:29|30|37|43))\b"
+    r"Killed signal terminated program|"
+    r"\*\*\* \[[^\]]*\] (?:Terminated|Killed|Hangup|Interrupt|Error 1(?:29|30|37|43))\b"
 )
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
 
