@@ -100,9 +100,19 @@ bool alternate_disable(struct vcpu *vcpu, u32 vmpl, u8 tpr)
 	return true;
 }
 
-static void intercept_cr8(struct vmpl_state *state) /* see offer_interrupt() */
+/*
+ * V_IRQ for VMRUN. QEMU takes a virtual interrupt whose priority equals V_TPR (ctl_has_irq), hardware only a higher one
+ * (APM vol. 2, 15.21.4): it is held back here, and every CR8 write is looked at meanwhile; see also offer_interrupt().
+ */
+static void offer(struct vcpu *vcpu, struct vmcb_control *control, u64 tpr)
 {
-	state->vmcb->control.intercept_cr = state->vmcb->control.vintr & SVM_V_IRQ ? (u32)SVM_INTERCEPT_CR8_WRITE : 0;
+	u64 priority = (vcpu->offer >> SVM_V_PRIO_SHIFT) & VMSA_VINTR_PRIO_MASK;
+	bool now = vcpu->offer && ((vcpu->offer & SVM_V_IGN_TPR) || priority > tpr);
+
+	control->intercept_cr = vcpu->offer ? (u32)SVM_INTERCEPT_CR8_WRITE : 0;
+	control->vintr = SVM_V_INTR_MASKING | tpr | (now ? vcpu->offer : 0);
+	vcpu->vintr = control->vintr;
+	vcpu->posted = now ? (int)((vcpu->offer >> SVM_V_VECTOR_SHIFT) & VMSA_VINTR_VECTOR_MASK) : -1;
 }
 
 void alternate_load(struct vcpu *vcpu, struct vmpl_state *state, const struct vmsa *vmsa)
@@ -111,50 +121,34 @@ void alternate_load(struct vcpu *vcpu, struct vmpl_state *state, const struct vm
 	u64 vintr = vmsa->vintr_ctrl;
 	u64 type = control->event_inj & SVM_EVENT_TYPE_MASK;
 
-	control->vintr = SVM_V_INTR_MASKING | (vintr & SVM_V_CR8);
-	if ((vintr & VMSA_VINTR_IRQ) && (vintr & VMSA_VINTR_GIF))
-		control->vintr |= vintr & VINTR_OFFER;
-	vcpu->vintr = control->vintr;
-	vcpu->posted = control->vintr & SVM_V_IRQ ? (int)((vintr >> VMSA_VINTR_VECTOR_SHIFT) & VMSA_VINTR_VECTOR_MASK) : -1;
+	vcpu->offer = (vintr & VMSA_VINTR_IRQ) && (vintr & VMSA_VINTR_GIF) ? vintr & VINTR_OFFER : 0;
 	vcpu->posted_extint = false;
 	vcpu->injected = -1;
 	if ((control->event_inj & SVM_EVENT_VALID) && type == SVM_EVENT_NMI) /* the vector does not count (APM vol. 2, 15.20) */
 		control->event_inj = (control->event_inj & ~SVM_EVENT_VECTOR) | NMI_VECTOR;
 	else if ((control->event_inj & SVM_EVENT_VALID) && type == SVM_EVENT_INTR)
 		vcpu->injected = (int)(control->event_inj & SVM_EVENT_VECTOR);
-	intercept_cr8(state);
+	offer(vcpu, control, vintr & SVM_V_CR8);
 }
 
 void alternate_save(struct vcpu *vcpu, struct vmpl_state *state, struct vmsa *vmsa)
 {
-	u64 vintr = state->vmcb->control.vintr;
-	bool offered = (vmsa->vintr_ctrl & VMSA_VINTR_IRQ) && (vmsa->vintr_ctrl & VMSA_VINTR_GIF);
-
-	vmsa->vintr_ctrl = (vmsa->vintr_ctrl & ~VMSA_VINTR_TPR_MASK) | (vintr & SVM_V_CR8);
-	if (offered && !(vintr & SVM_V_IRQ))
+	vmsa->vintr_ctrl = (vmsa->vintr_ctrl & ~VMSA_VINTR_TPR_MASK) | (state->vmcb->control.vintr & SVM_V_CR8);
+	if ((vmsa->vintr_ctrl & VMSA_VINTR_GIF) && !vcpu->offer)
 		vmsa->vintr_ctrl &= ~VMSA_VINTR_IRQ;
 	vcpu->posted = -1;
 	vcpu->injected = -1;
 }
 
-void alternate_set_tpr(struct vcpu *vcpu, u8 cr8)
-{
-	struct vmcb_control *control = &vmcb(vcpu)->control;
-
-	control->vintr = (control->vintr & ~SVM_V_CR8) | cr8;
-	vcpu->vintr = control->vintr;
-}
+void alternate_set_tpr(struct vcpu *vcpu, u8 cr8) { offer(vcpu, &vmcb(vcpu)->control, cr8); }
 
 bool alternate_can_take(struct vcpu *vcpu)
 {
 	const struct vmcb *page = vmcb(vcpu);
-	u64 vintr = page->control.vintr;
 
 	if (page->control.event_inj & SVM_EVENT_VALID)
 		return true;
-	if (!(page->save.rflags & RFLAGS_IF) || !(vintr & SVM_V_IRQ))
-		return false;
-	return (vintr & SVM_V_IGN_TPR) || ((vintr >> SVM_V_PRIO_SHIFT) & VMSA_VINTR_PRIO_MASK) > (vintr & SVM_V_CR8);
+	return (page->save.rflags & RFLAGS_IF) && (page->control.vintr & SVM_V_IRQ);
 }
 
 static void log_taken(struct vcpu *vcpu, u8 vector)
@@ -176,8 +170,8 @@ void alternate_after_exit(struct vcpu *vcpu)
 	}
 	if (vcpu->posted >= 0 && !(state->vmcb->control.vintr & SVM_V_IRQ)) {
 		log_taken(vcpu, (u8)vcpu->posted);
-		vcpu->posted = -1;
-		intercept_cr8(state);
+		vcpu->offer = 0;
+		offer(vcpu, &state->vmcb->control, state->vmcb->control.vintr & SVM_V_CR8);
 	}
 }
 
@@ -185,7 +179,8 @@ static void log_posted(struct vcpu *vcpu, u8 vector, bool level, bool lost)
 {
 	if (first_time(vcpu->posted_seen, vector) || lost || log_at(vcpu, 2))
 		log_write(vcpu, (struct record){ .kind = RECORD_DOORBELL, .address = vector, .value = vcpu->irq_source[vector],
-						 .size = level, .outcome = lost ? RECORD_ERROR : RECORD_OK });
+						 .size = level, .aux = vcpu->guest_vmpl,
+						 .outcome = lost ? RECORD_ERROR : RECORD_OK });
 }
 
 /* CONFIG_FAULT_DELAYED_INTERRUPT: what is requested now waits. */

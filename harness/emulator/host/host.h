@@ -120,6 +120,7 @@ struct vcpu {
 	u64 deadline_tsc;    /* the virtual timer is due: look again */
 	u64 cr0, cr4;        /* the host's own */
 	u64 vintr;           /* as given to the last VMRUN */
+	u64 offer;           /* with Alternate Injection: the VMSA's V_IRQ and what belongs to it, until it is taken; or 0 */
 	int posted;          /* vector in V_IRQ, or -1 */
 	bool posted_extint;
 	bool pic_waiting;    /* the PIC has an interrupt that the guest cannot take yet */
@@ -127,13 +128,14 @@ struct vcpu {
 	int extint;          /* vector the PIC gave, or -1 */
 	int injected;        /* vector of the VMSA's event_inj that is not taken yet, or -1 */
 	struct vmpl_state state[CONFIG_VMPLS];
-	struct vapic apic[CONFIG_VMPLS]; /* the hypervisor's, one a VMPL */
-	struct doorbell doorbell;
 	struct translation translation[TRANSLATIONS];
 	struct known_instruction known[KNOWN_INSTRUCTIONS];
 	u64 code_page[CODE_PAGES]; /* code pages seen: see image.c */
 	u16 exit_count[EXIT_CODES]; /* since last published */
 
+	/* From here on, what few exits touch. */
+	struct vapic apic[CONFIG_VMPLS]; /* the hypervisor's, one a VMPL */
+	struct doorbell doorbell;
 	u64 interrupts;      /* physical interrupts taken */
 	u64 timer_armed_ns;  /* deadline in the physical timer, ~0: none */
 	u32 level[8];        /* level-triggered vectors whose physical EOI waits for the guest's */
@@ -285,7 +287,7 @@ void alternate_save(struct vcpu *vcpu, struct vmpl_state *state, struct vmsa *vm
 void alternate_post(struct vcpu *vcpu); /* what the guest's hypervisor APIC requests goes to the doorbell */
 void alternate_after_exit(struct vcpu *vcpu);
 void alternate_set_tpr(struct vcpu *vcpu, u8 cr8);
-bool alternate_can_take(struct vcpu *vcpu); /* an interrupt that the VMSA offers would be taken now */
+bool alternate_can_take(struct vcpu *vcpu); /* what the VMSA injects or offers would be taken now */
 bool fault_now(struct vcpu *vcpu, u32 fault); /* it is time for this CONFIG_FAULT_* */
 
 /* apic.c */

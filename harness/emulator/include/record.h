@@ -95,7 +95,7 @@ enum record_kind {
 	RECORD_VMSA = 19,        /* AP creation. address: VMSA GPA; value: SW_EXITINFO1; extra: SEV_FEATURES; outcome */
 	RECORD_IO = 20,          /* port I/O through the GHCB (level 2). address: port; value; size */
 	RECORD_MMIO = 21,        /* MMIO through the GHCB, not the APIC (level 2). address: GPA; value; size */
-	RECORD_DOORBELL = 22,    /* interrupt posted to the doorbell page. vmpl: whose; address: vector; value: enum record_irq_source; size: 1 if level-triggered; outcome: RECORD_ERROR if lost by a fault (levels as RECORD_INTERRUPT) */
+	RECORD_DOORBELL = 22,    /* interrupt posted to the doorbell page. aux: the VMPL it is for; address: vector; value: enum record_irq_source; size: 1 if level-triggered; outcome: RECORD_ERROR if lost by a fault (levels as RECORD_INTERRUPT) */
 	RECORD_ALTERNATE = 23,   /* Alternate Injection of a VMPL begins (value 1) or ends (0). address: VMPL; extra: APIC_BASE of its hypervisor APIC after it; aux: 1 if the policy changed APIC_BASE */
 };
 

@@ -114,7 +114,7 @@ enum svsm_apic_configure { /* RCX of CONFIGURE */
 #define SVSM_APIC_VECTOR_MASK    0xFFull
 #define SVSM_APIC_VECTOR_ENABLE  BIT(8)
 #define SVSM_APIC_VECTOR_ALL     BIT(9)
-#define SVSM_APIC_VECTOR_ALL_MIN 31u /* "all" leaves lower vectors as they are */
+#define SVSM_APIC_VECTOR_ALL_MIN 31u /* "all" allows from here on; it forbids every vector (COCONUT configure_all_vectors) */
 
 _Static_assert(sizeof(struct svsm_caa) == 4096, "the CAA is one page");
 _Static_assert(sizeof(struct svsm_pvalidate_header) == 8, "the header is a quadword");

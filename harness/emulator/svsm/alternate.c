@@ -73,8 +73,8 @@ static void tell_host_eois(struct vcpu *vcpu)
 
 	while (lapic_next_host_eoi(&vcpu->lapic, &vector))
 		if (!nae_specific_eoi(vcpu, vector) && ++vcpu->host_refusals <= HOST_REFUSALS_SHOWN)
-			console_line(vcpu, "SVSM: vCPU %u: the hypervisor refused the EOI of vector %x (NAE event %x)%s", vcpu->index,
-				     vector, NAE_SPECIFIC_EOI,
+			console_line(vcpu, "SVSM: vCPU %u: the hypervisor refused the EOI of vector %x (NAE event %x)%s",
+				     vcpu->index, vector, NAE_SPECIFIC_EOI,
 				     vcpu->host_refusals == HOST_REFUSALS_SHOWN ? " (the last one shown)" : "");
 }
 

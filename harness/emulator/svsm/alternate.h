@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Alternate Injection of the guest: what joins a vCPU's APIC (lapic.h) with its doorbell page, the guest's VMSA
- * and calling area, and the hypervisor. Without Alternate Injection a vCPU has no doorbell page, and nothing here does anything.
+ * and calling area, and the hypervisor. Without Alternate Injection a vCPU has no doorbell page, and nothing here
+ * does anything.
  */
 #ifndef SVSM_ALTERNATE_H
 #define SVSM_ALTERNATE_H

@@ -33,7 +33,7 @@ u16 ghcb_negotiate(u32 *cbit);
 /* HV_FEATURE_*. */
 u64 ghcb_hv_features(void);
 
-/* Makes one of the SVSM's own pages shared, and empties it: its shared view, or NULL when the hypervisor or the RMP refuses. */
+/* Makes one of the SVSM's own pages shared and empty: its shared view, or NULL when hypervisor or RMP refuse. */
 u8 *ghcb_share_page(u64 gpa);
 
 /* Shares the vCPU's GHCB page and registers it; false when the hypervisor or the RMP refuses. */

@@ -55,12 +55,12 @@ void lapic_allow_all(struct lapic *lapic, bool allowed);
 /* An interrupt of the SVSM's own making, edge-triggered. */
 void lapic_post(struct lapic *lapic, u8 vector);
 
-/* Takes what the hypervisor has posted; of it, the vectors that are allowed. The entry is shared: one atomic access a field. */
+/* Takes what the hypervisor has posted: the vectors that are allowed. The entry is shared: one atomic access a field. */
 void lapic_take_host(struct lapic *lapic, struct ghcb_doorbell_vmpl *entry);
 
 void lapic_take_ipis(struct lapic *lapic, struct lapic_inbox *inbox);
 
-/* Whether the ICR value of the vCPU `sender` names `target`; its message into the inbox of one that is not the sender. */
+/* Whether the ICR value of the vCPU `sender` names `target`; its message into the inbox of another vCPU. */
 bool lapic_ipi_reaches(u64 icr, u32 sender, u32 target);
 void lapic_send(struct lapic_inbox *inbox, u64 icr);
 

@@ -25,7 +25,8 @@ static bool count_up(u32 *registrations)
 	do {
 		if (count == 0 || count == UINT32_MAX)
 			return false;
-	} while (!__atomic_compare_exchange_n(registrations, &count, count + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+	} while (!__atomic_compare_exchange_n(registrations, &count, count + 1, false, __ATOMIC_SEQ_CST,
+					      __ATOMIC_SEQ_CST));
 	return true;
 }
 
@@ -36,10 +37,11 @@ static void count_down(u32 *registrations)
 	do {
 		if (count == 0)
 			return;
-	} while (!__atomic_compare_exchange_n(registrations, &count, count - 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+	} while (!__atomic_compare_exchange_n(registrations, &count, count - 1, false, __ATOMIC_SEQ_CST,
+					      __ATOMIC_SEQ_CST));
 }
 
-/* RCX: enum svsm_apic_configure. Registrations are of the whole guest; emulation ends on each vCPU by a call of its own. */
+/* RCX: enum svsm_apic_configure. The count is the whole guest's; emulation ends on each vCPU by a call of its own. */
 static u64 configure(struct vcpu *vcpu, struct svsm_request *request)
 {
 	u32 *registrations = &vcpu->svsm->apic_registrations;

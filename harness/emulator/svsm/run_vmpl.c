@@ -22,7 +22,8 @@ static __attribute__((noinline, noclone)) u64 exchange_unless_signalled(const u8
 		     "xorl %%edx, %%edx\n\t"
 		     "1:"
 		     : "+a"(low), "+d"(high)
-		     : "c"(SEV_MSR_GHCB), [flags] "m"(*(const volatile u8 *)flags), [signalled] "i"(GHCB_DOORBELL_FLAG_NO_FURTHER_SIGNAL)
+		     : "c"(SEV_MSR_GHCB), [flags] "m"(*(const volatile u8 *)flags),
+		       [signalled] "i"(GHCB_DOORBELL_FLAG_NO_FURTHER_SIGNAL)
 		     : "memory", "cc");
 	return (u64)high << 32 | low;
 }

@@ -194,7 +194,8 @@ static void check_lapic(const struct lapic *lapic)
 {
 	require(!(lapic->classes & 1), "class 0 is in service");
 	for (u32 class = 1; class < LAPIC_CLASSES; class++)
-		require(!(lapic->classes & BIT(class)) || lapic->isr[class] >> 4 == class, "a vector in service under another class");
+		require(!(lapic->classes & BIT(class)) || lapic->isr[class] >> 4 == class,
+			"a vector in service under another class");
 	for (u32 i = 0; i < APIC_VECTOR_WORDS; i++) {
 		require(!(lapic->host_tmr[i] & ~lapic->tmr[i]), "level-triggered for the hypervisor only");
 		require(!lapic->host_eoi[i], "an EOI that the hypervisor was not told");

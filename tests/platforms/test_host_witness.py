@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How the emulated host's end becomes the run's: whose doing it was, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.capture.record import RecordEnd, RecordKind
+from harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError
+from harness.platforms.base import RunSpec
+from harness.platforms.host_witness import FEATURE_OF_BIT, EmulatedHostError, HostWitness, NoAlternateInjectionError
+from harness.svsm.config import parse_config
+from harness.svsm.sev import SvsmTermination, TerminationSet
+from harness.vm.rundir import RunDirectory
+from tests.capture.ring import RingWriter
+from tests.capture.test_host_timeline import Firmware
+
+GUEST = 2
+
+
+class Run:
+    """A witness of a host that has started, whose records the test writes."""
+
+    def __init__(self, directory: Path, config: str = "") -> None:
+        spec = RunSpec(directory / "F.fd", svsm=parse_config(config.encode(), "c.toml"))
+        self.ring = RingWriter(16)
+        self.ring.start()
+        self.ring.add(kind=RecordKind.START)
+        self.witness = HostWitness(
+            self.ring.fd,
+            self.ring.size,
+            Firmware(),  # type: ignore[arg-type]
+            spec,
+            RunDirectory.create(directory / "out", "emulated"),
+        )
+
+    def end(self, vmpl: int, end: RecordEnd, value: int = 0, extra: int = 0) -> None:
+        self.ring.add(kind=RecordKind.END, address=end, value=value, extra=extra, vmpl=vmpl)
+        self.witness.step()
+
+    def close(self) -> None:
+        self.witness.close()
+        self.ring.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    found = Run(tmp_path)
+    yield found
+    found.close()
+
+
+def lacks_feature(run: Run, vmpl: int = 0) -> None:
+    run.end(vmpl, RecordEnd.TERMINATE, TerminationSet.SVSM, SvsmTermination.FEATURE)
+
+
+def test_nothing_ends_before_the_host_does(run: Run) -> None:
+    run.witness.step()
+    assert not run.witness.stopped
+    assert run.witness.ended() is None
+
+
+def test_an_svsm_that_cannot_have_alternate_injection(run: Run) -> None:
+    lacks_feature(run)
+    assert run.witness.stopped
+    run.witness.alternate_injection_refused = True
+    ending = run.witness.ended()
+    assert ending is not None
+    assert isinstance(ending.error, NoAlternateInjectionError)
+    assert ending.gap == ending.error.message == "Alternate injection required but not available"
+    assert ending.error.exit_status == EXIT_ENVIRONMENT
+    outcome = run.witness.outcome(ending, "QEMU")
+    assert outcome.timeline.gaps == (ending.gap,)
+    assert [event.kind for event in outcome.timeline.events] == ["guest-termination"]
+
+
+def test_the_bit_that_is_missing_is_named(tmp_path: Path) -> None:
+    run = Run(tmp_path, "[svsm]\nfeature_bit = 7\n")
+    lacks_feature(run)
+    run.witness.alternate_injection_refused = True
+    ending = run.witness.ended()
+    run.close()
+    assert ending is not None
+    assert ending.error is not None
+    assert 'feature bit 7 ("tio" in hypervisor.features)' in ending.error.hint
+
+
+def test_an_svsm_that_lacks_another_feature_says_which_on_its_console(run: Run) -> None:
+    lacks_feature(run)
+    ending = run.witness.ended()
+    assert ending is not None
+    assert type(ending.error) is BrokenEnvironmentError
+    assert str(ending.error) == "the SVSM stopped: the hypervisor lacks a feature: see svsm.log"
+
+
+def test_the_firmware_cannot_blame_the_hypervisor(run: Run) -> None:
+    lacks_feature(run, GUEST)
+    run.witness.alternate_injection_refused = True
+    ending = run.witness.ended()
+    assert ending is not None
+    assert ending.error is None
+    assert ending.gap.startswith("the run ended: the guest asked to be ended, reason set 7, reason 5")
+
+
+def test_a_host_that_fails_is_its_own_error(run: Run) -> None:
+    run.end(GUEST, RecordEnd.ASSERT)
+    ending = run.witness.ended()
+    assert ending is not None
+    assert isinstance(ending.error, EmulatedHostError)
+
+
+def test_what_the_configuration_does_on_purpose_is_in_the_timeline(tmp_path: Path) -> None:
+    run = Run(tmp_path, "[faults]\ninject = ['busy']\nevery = 3\n")
+    run.end(GUEST, RecordEnd.SHUTDOWN)
+    ending = run.witness.ended()
+    assert ending is not None
+    timeline = run.witness.outcome(ending, "QEMU").timeline
+    run.close()
+    assert timeline.faults == ("busy (1 of 3)",)
+    assert timeline.apic_protocol
+
+
+def test_features_by_bit() -> None:
+    assert (FEATURE_OF_BIT[9], FEATURE_OF_BIT[7]) == ("alternate-injection", "tio")
