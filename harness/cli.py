@@ -169,15 +169,32 @@ def _timeline(options: argparse.Namespace) -> int:
     return EXIT_HOLDS
 
 
+def _firmware(options: argparse.Namespace) -> int:
+    from harness.firmware_command import execute
+
+    return execute(options)
+
+
+def _bisect(options: argparse.Namespace) -> int:
+    from harness.bisect_command import execute
+
+    return execute(options)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; argparse itself ends --help, --version and usage errors."""
     _open_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     own, extra = split_extra(arguments)
     parser = build_parser()
-    options = parser.parse_args(own, argparse.Namespace(arguments=arguments, extra=extra, artefacts=None))
-    if extra and options.command != "run":
-        parser.error(f"nothing may follow -- after {options.command}")
+    try:
+        options = parser.parse_args(own, argparse.Namespace(arguments=arguments, extra=extra, artefacts=None))
+        if extra and options.command != "run":
+            parser.error(f"nothing may follow -- after {options.command}")
+    except SystemExit as end:
+        from harness.bisect_command import exit_status_of_usage
+
+        sys.exit(exit_status_of_usage(own, end.code if isinstance(end.code, int) else 0))
     # One that is ignored stays so: nohup does that.
     previous = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     taken = [number for number, handler in previous.items() if handler is not signal.SIG_IGN]
@@ -197,6 +214,9 @@ def _call(options: argparse.Namespace) -> int:
         "doctor": _doctor,
         "fetch": _fetch,
         "timeline": _timeline,
+        "firmware": _firmware,
+        "bisect": _bisect,
+        "bisect-step": _bisect,
     }
     try:
         status = handlers[options.command](options)

@@ -7,7 +7,7 @@ import argparse
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from harness import __version__
 from harness.errors import EXIT_USAGE
@@ -30,29 +30,36 @@ class _Parser(argparse.ArgumentParser):
         self.exit(EXIT_USAGE, f"{PROGRAM}: error: {' '.join(message.split())}: see {self.prog} --help\n")
 
 
-def _positive_int(text: str) -> int:
+def positive_int(text: str) -> int:
+    """A number on the command line."""
     with contextlib.suppress(ValueError):
         if (value := int(text)) > 0:
             return value
     raise argparse.ArgumentTypeError(f"{text!a} is not a positive number")
 
 
-def _positive_seconds(text: str) -> float:
+def positive_seconds(text: str) -> float:
+    """Seconds on the command line."""
     with contextlib.suppress(ValueError):
         if 0 < (value := float(text)) < float("inf"):
             return value
     raise argparse.ArgumentTypeError(f"{text!a} is not a positive number of seconds")
 
 
-def _name(text: str) -> str:
+def name_argument(text: str) -> str:
     """What is to name something: an empty one is a variable that was not set."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
     return text
 
 
-def _path(text: str) -> Path:
-    return Path(_name(text))
+def path_argument(text: str) -> Path:
+    """A path on the command line."""
+    return Path(name_argument(text))
+
+
+#: What sub-commands are added to. argparse's own name for it cannot be subscripted when the program runs.
+Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,10 +76,15 @@ def build_parser() -> argparse.ArgumentParser:
     _add_doctor(commands)
     _add_fetch(commands)
     _add_timeline(commands)
+    # Here, not at the top: these modules use this one.
+    from harness import bisect_command, firmware_command
+
+    firmware_command.add_parser(commands)
+    bisect_command.add_parser(commands)
     return parser
 
 
-def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_run(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="boot a firmware and give the verdict",
@@ -83,18 +95,18 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument(
         "--firmware",
         metavar="F",
-        type=_name,
+        type=name_argument,
         help="an image's path, debian:SUITE or debian:SUITE/amdsev; default: the first one installed or fetched",
     )
     parser.add_argument("--platform", metavar="P", default=DEFAULT_PLATFORM, help="default: %(default)s")
-    parser.add_argument("--vcpus", metavar="N", type=_positive_int, default=1, help="default: %(default)s")
+    parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="default: %(default)s")
     parser.add_argument(
-        "--memory", metavar="MIB", type=_positive_int, help="RAM of the guest in MiB; default: the platform's"
+        "--memory", metavar="MIB", type=positive_int, help="RAM of the guest in MiB; default: the platform's"
     )
     parser.add_argument(
         "--svsm-config",
         metavar="C",
-        type=_name,
+        type=name_argument,
         help="a TOML file, or the name of one that comes with the harness; default: SVSM present, Alternate Injection",
     )
     parser.add_argument(
@@ -106,28 +118,30 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument(
         "--timeout",
         metavar="S",
-        type=_positive_seconds,
+        type=positive_seconds,
         default=DEFAULT_TIMEOUT_S,
         help="seconds of wall time; default: %(default)g",
     )
     parser.add_argument(
-        "--qemu", metavar="Q", type=_name, help="a QEMU, the directory of an unpacked one, or debian:SUITE"
+        "--qemu", metavar="Q", type=name_argument, help="a QEMU, the directory of an unpacked one, or debian:SUITE"
     )
     parser.add_argument(
         "--icount", action="store_true", help="count instructions: the same boot gives the same timeline"
     )
-    parser.add_argument("--out", metavar="DIR", type=_path, help="the run directory; default: a new one under runs/")
+    parser.add_argument(
+        "--out", metavar="DIR", type=path_argument, help="the run directory; default: a new one under runs/"
+    )
     parser.add_argument("--json", action="store_true", help="the verdict as JSON on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
-def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_doctor(commands: Commands) -> None:
     parser = commands.add_parser("doctor", help="what this machine can run, and what is missing", allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="the checks as JSON on stdout")
-    parser.add_argument("--qemu", metavar="Q", type=_name, help="the QEMU to examine, as for run")
+    parser.add_argument("--qemu", metavar="Q", type=name_argument, help="the QEMU to examine, as for run")
 
 
-def _add_fetch(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_fetch(commands: Commands) -> None:
     parser = commands.add_parser(
         "fetch", help="download Debian's firmware or QEMU into the cache, without root", allow_abbrev=False
     )
@@ -137,9 +151,9 @@ def _add_fetch(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument("specs", metavar="SPEC", nargs="*", help="trixie, sid/amdsev, ...; default: trixie")
 
 
-def _add_timeline(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_timeline(commands: Commands) -> None:
     parser = commands.add_parser("timeline", help="print the timeline of a recorded run", allow_abbrev=False)
-    parser.add_argument("directory", metavar="DIR", type=_path, help="a run directory, or its timeline.jsonl")
+    parser.add_argument("directory", metavar="DIR", type=path_argument, help="a run directory, or its timeline.jsonl")
     parser.add_argument("--json", action="store_true", help="JSON Lines, as recorded")
 
 

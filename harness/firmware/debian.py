@@ -112,6 +112,10 @@ class AptRoot:
     progress: called with what is going on, one line each. Not for use by two processes at once: hold a lock.
     """
 
+    #: What the suite's index is of, as a line of sources.list begins; and what tells its directory from another's.
+    entry = f"deb [arch={ARCHITECTURE} signed-by="
+    suffix = ""
+
     def __init__(self, directory: Path, suite: str, mirror: Mirror, progress: Progress) -> None:
         self.suite = _checked(_SUITE, suite, "suite")
         self.mirror = mirror
@@ -153,14 +157,18 @@ class AptRoot:
         """Download the packages into a directory, and check each against the index; raises FetchError."""
         total = sum(archive.size for archive in archives)
         what = archives[0].file_name if len(archives) == 1 else f"{len(archives)} packages"
-        self._progress(f"{self.suite}: downloading {unquote(what)}, {total / 1e6:.1f} MB")
-        make_directory(into)
-        if shutil.disk_usage(into).free < total:
-            raise FetchError(f"{into} has no room for {total / 1e6:.0f} MB", _SPACE_HINT)
         wanted = [f"{archive.name}={archive.version}" for archive in archives]
-        result = self._apt_get("download", *wanted, timeout_s=_DOWNLOAD_TIMEOUT_S, cwd=into)
+        self._download(("download", *wanted), what, total, into)
+        return tuple(verified(into / archive.file_name, archive) for archive in archives)
+
+    def _download(self, command: Sequence[str], what: str, size: int, into: Path) -> None:
+        """Run one of apt-get's commands that download into the directory they are run in."""
+        self._progress(f"{self.suite}: downloading {unquote(what)}, {size / 1e6:.1f} MB")
+        make_directory(into)
+        if shutil.disk_usage(into).free < size:
+            raise FetchError(f"{into} has no room for {size / 1e6:.0f} MB", _SPACE_HINT)
+        result = self._apt_get(*command, timeout_s=_DOWNLOAD_TIMEOUT_S, cwd=into)
         self._check(result, f"cannot download {unquote(what)} from {self.mirror.url}")
-        return tuple(_verified(into / archive.file_name, archive) for archive in archives)
 
     def _prepare(self) -> None:
         """Write the private apt's configuration."""
@@ -179,7 +187,7 @@ class AptRoot:
             (self._directory / "status").write_bytes(b"")
             (self._directory / "etc" / "empty").write_bytes(b"")
             (self._directory / "etc" / "sources.list").write_text(
-                f"deb [signed-by={self.mirror.keyring} arch={ARCHITECTURE}] {self.mirror.url} {self.suite} main\n"
+                f"{self.entry}{self.mirror.keyring}] {self.mirror.url} {self.suite} main\n"
             )
             (self._directory / "apt.conf").write_text(self._configuration())
 
@@ -276,7 +284,7 @@ def _archives(result: Finished) -> tuple[Archive, ...]:
     return tuple(archives)
 
 
-def _verified(path: Path, archive: Archive) -> Path:
+def verified(path: Path, archive: Archive) -> Path:
     """The file, if it is what the index promises. apt has checked it while it came; here what lies on the disk is."""
     try:
         with path.open("rb") as file:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from harness.firmware.cache import Entries, Progress, cache_root, locked, remove, silent, version_of
 from harness.firmware.debian import AptRoot, Mirror, NoNetworkError, unpack
 from harness.firmware.errors import FetchError
 from harness.firmware.sources import DebianFirmware, package_directory
+
+Apt = TypeVar("Apt", bound=AptRoot)
 
 
 def fetch_firmware(spec: str, progress: Progress = silent, *, mirror: Mirror | None = None) -> Path:
@@ -46,19 +49,26 @@ def fetch_package(suite: str, package: str, progress: Progress = silent, *, mirr
         progress(f"{suite}: {package} {archive.version} fetched")
         return entries.select(archive.version)
 
-    return with_apt(suite, package, fetch, progress, mirror)
+    return with_apt(AptRoot, suite, package, fetch, progress, mirror)
 
 
 def with_apt(
-    suite: str, name: str, fetch: Callable[[AptRoot, Entries], Path], progress: Progress, mirror: Mirror | None
+    kind: type[Apt],
+    suite: str,
+    name: str,
+    fetch: Callable[[Apt, Entries], Path],
+    progress: Progress,
+    mirror: Mirror | None,
 ) -> Path:
     """Run fetch with an up-to-date apt of the suite and the cache's entries of name, alone; returns what it returns.
 
-    Without network it returns the entry that is there; raises FetchError if there is none.
+    kind: AptRoot for binary packages, SourceAptRoot for sources. Without network it returns the entry that is there;
+    raises FetchError if there is none.
     """
     entries = Entries(package_directory(suite, name))
-    apt = AptRoot(cache_root() / "apt" / suite, suite, mirror or Mirror.configured(), progress)
-    with locked(cache_root() / "apt" / f"{suite}.lock", progress):
+    directory = cache_root() / "apt" / f"{suite}{kind.suffix}"
+    apt = kind(directory, suite, mirror or Mirror.configured(), progress)
+    with locked(directory.with_name(f"{directory.name}.lock"), progress):
         try:
             apt.update()
             return fetch(apt, entries)

@@ -93,7 +93,7 @@ def fetch_qemu(suite: str, progress: Progress = silent, *, mirror: Mirror | None
         progress(f"{suite}: QEMU {version} fetched")
         return entries.select(version)
 
-    return QemuBundle.load(with_apt(suite, _NAME, fetch, progress, mirror))
+    return QemuBundle.load(with_apt(AptRoot, suite, _NAME, fetch, progress, mirror))
 
 
 def bundle_version(bundle: QemuBundle) -> str:

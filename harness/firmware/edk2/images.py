@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Built images in the cache, found by what they were built from: an entry is complete, or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.firmware.cache import cache_root, make_directory, remove, writing
+
+IMAGE = "OVMF.fd"
+#: What is kept of a build; the halves are for those who boot a split image.
+_FILES = (IMAGE, "OVMF_CODE.fd", "OVMF_VARS.fd")
+MANIFEST = "build.json"
+_TEMPORARY = ".incomplete-"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """An image in the cache. manifest: what it was built from, and how long that took. cached: it was there before."""
+
+    directory: Path
+    manifest: dict[str, object]
+    cached: bool = True
+
+    @property
+    def path(self) -> Path:
+        """The combined image, as `run --firmware` takes it."""
+        return self.directory / IMAGE
+
+
+def image_key(*parts: object) -> str:
+    """The name of an entry: a hash of all that decides what the image is."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def find_image(key: str) -> BuiltImage | None:
+    """The image of a key, None if it was not built, or if what lies there is not what was put there."""
+    directory = _root() / key
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["sha256"] != _digest(directory / IMAGE):
+            raise ValueError("damaged")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return BuiltImage(directory, manifest)
+
+
+def add_image(key: str, volumes: Path, manifest: dict[str, object]) -> BuiltImage:
+    """Put the images of a build directory into the cache under a key; raises FetchError if they cannot be written."""
+    root = make_directory(_root())
+    with writing(root):
+        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=root))
+    try:
+        with writing(temporary):
+            for name in _FILES:
+                if (volumes / name).is_file():
+                    shutil.copyfile(volumes / name, temporary / name)
+            complete = {**manifest, "sha256": _digest(temporary / IMAGE)}
+            (temporary / MANIFEST).write_text(json.dumps(complete, indent=2) + "\n", encoding="utf-8")
+            temporary.chmod(0o755)
+            remove(root / key)
+            # Another process has put the same there meanwhile.
+            with contextlib.suppress(FileExistsError):
+                temporary.rename(root / key)
+    finally:
+        remove(temporary)
+    return BuiltImage(root / key, complete, cached=False)
+
+
+def copy_image(image: BuiltImage, into: Path) -> Path:
+    """Copy an image and its halves into a directory of the user's; returns the combined image's path."""
+    with writing(into):
+        into.mkdir(parents=True, exist_ok=True)
+        for name in (*_FILES, MANIFEST):
+            if (image.directory / name).is_file():
+                temporary = into / f".{name}.new"
+                shutil.copyfile(image.directory / name, temporary)
+                temporary.replace(into / name)
+    return into / IMAGE
+
+
+def image_names() -> Sequence[str]:
+    """The keys in the cache."""
+    with contextlib.suppress(OSError):
+        return sorted(path.name for path in _root().iterdir() if not path.name.startswith("."))
+    return ()
+
+
+def _root() -> Path:
+    return cache_root() / "edk2" / "images"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

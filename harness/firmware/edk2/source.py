@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where a source comes from: Debian, a directory of the user's, or a commit of the user's repository.
+
+A user's directory and repository are only read: their files go into a repository of ours, as they are, uncommitted
+changes and submodules included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.firmware.cache import Progress, cache_root, locked, silent
+from harness.firmware.edk2.debian_source import cached_source, debian_commit, debian_store, fetch_source
+from harness.firmware.edk2.errors import SourceError
+from harness.firmware.edk2.git import GitError, GitResult, Store, TreeEditor, git
+from harness.firmware.edk2.recipe import Recipe, prepare
+from harness.firmware.edk2.series import Patch, apply_series
+from harness.firmware.errors import FirmwareError
+
+DEFAULT_SOURCE = "debian:trixie"
+_DEBIAN = "debian:"
+_SUITE = re.compile(r"[a-z][a-z0-9.-]{0,40}")
+_STABLE_TAG = re.compile(r"edk2-stable(20\d{4})")
+#: What makes a directory one of edk2.
+_LANDMARK = Path("OvmfPkg", "OvmfPkg.dec")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source of edk2. commit: in store. name: for people. version: upstream's as 202502, None if not known.
+
+    missing: submodules whose content is not there; most builds need none of them.
+    """
+
+    store: Store
+    commit: str
+    name: str
+    version: int | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def tree(self) -> str:
+        """The content's name."""
+        return self.store.tree(self.commit)
+
+    def with_series(self, patches: tuple[Patch, ...]) -> Source:
+        """The source with a patch series on top; raises PatchError."""
+        return replace(self, commit=apply_series(self.store, self.commit, patches, self.version))
+
+    def prepared(self, recipe: Recipe) -> Source:
+        """The source as it is built: with the edits that the platform needs. Raises SourceError."""
+        tree = self.tree
+        with self.store.editing(tree) as editor:
+            prepare(editor, tree, recipe.platform)
+            edited = editor.tree()
+        if edited == tree:
+            return self
+        return replace(self, commit=self.store.commit(edited, "Edits for the build\n", (self.commit,)))
+
+
+def find_source(spec: str, progress: Progress = silent) -> Source:
+    """The source for what the user gave: debian:SUITE, from the cache or fetched, or a directory.
+
+    Raises FirmwareError if it is none, FetchError if it cannot be fetched.
+    """
+    if not spec.startswith(_DEBIAN):
+        return directory_source(Path(spec).expanduser(), progress)
+    suite = debian_suite(spec)
+    package = cached_source(suite) or fetch_source(suite, progress)
+    return Source(debian_store(), debian_commit(package, progress), package.name, package.upstream)
+
+
+def debian_suite(spec: str) -> str:
+    """The suite of debian:SUITE; raises FirmwareError."""
+    suite = spec.removeprefix(_DEBIAN)
+    if not _SUITE.fullmatch(suite):
+        raise FirmwareError(f"{spec!a} names no suite of Debian", f"names are like {DEFAULT_SOURCE}")
+    return suite
+
+
+def directory_source(path: Path, progress: Progress = silent) -> Source:
+    """The files of a directory as they are now, without what its .gitignore leaves out; nothing in it is changed."""
+    top = _edk2(path)
+    store = _user_store(top)
+    with locked(store.directory.with_suffix(".lock"), progress):
+        progress(f"{top}: reading the source")
+        tree, missing = _snapshot(store, top, store.directory / "snapshot.index")
+        commit = store.commit(tree, f"Content of {top}\n")
+        store.name("refs/source/current", commit)
+    described = git(
+        "describe", "--tags", "--match=edk2-stable*", "--abbrev=0", directory=top, environment=_reading(top)
+    )
+    return Source(store, commit, str(top), _stable(described.line), missing)
+
+
+class Repository:
+    """A user's git repository of edk2, whose commits are built; it is only read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = _edk2(path)
+        common = self._ask("rev-parse", "--path-format=absolute", "--git-common-dir")
+        if common.status:
+            raise FirmwareError(f"{self.path} is no git repository: {common.said}", "give --repo a clone of edk2")
+        self._common = Path(common.line)
+        self.store = _user_store(self._common)
+        modules = sorted(
+            path.parent for path in (self._common / "modules").rglob("HEAD") if (path.parent / "objects").is_dir()
+        )
+        self.store.borrow([self._common / "objects", *(module / "objects" for module in modules)])
+
+    def commit(self, revision: str) -> str:
+        """The commit that a name of the user's stands for; raises FirmwareError."""
+        found = self._ask("rev-parse", "--quiet", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+        if found.status or not found.line:
+            raise FirmwareError(f"{self.path} has no commit {revision!a}", "give a commit, a tag or a branch")
+        return found.line
+
+    def subject(self, commit: str) -> str:
+        """A commit's first line."""
+        return self.git("show", "--no-patch", "--format=%s", commit)
+
+    def git(self, *arguments: str) -> str:
+        """What a git command that only reads says; raises GitError."""
+        result = self._ask(*arguments)
+        if result.status:
+            raise GitError(f"git {arguments[0]} failed in {self.path}: {result.said}", "check the repository")
+        return result.line
+
+    def source(self, commit: str) -> Source:
+        """The source at a commit, the submodules that the repository has fetched put in their places."""
+        missing = []
+        with self.store.editing(f"{commit}^{{tree}}") as editor:
+            for path, module in sorted(editor.submodules().items()):
+                tree = self.store.resolve(f"{module}^{{tree}}")
+                if tree is None:
+                    missing.append(path)
+                else:
+                    editor.graft(path, tree)
+            tree = editor.tree()
+        described = self._ask("describe", "--tags", "--match=edk2-stable*", "--abbrev=0", commit)
+        flat = self.store.commit(tree, f"Content of {commit}\n")
+        self.store.name(f"refs/source/{commit}", flat)
+        return Source(self.store, flat, f"{self.path} {commit[:12]}", _stable(described.line), tuple(missing))
+
+    def _ask(self, *arguments: str) -> GitResult:
+        return git(*arguments, directory=self.path, environment=_reading(self.path))
+
+
+def _snapshot(store: Store, top: Path, index: Path) -> tuple[str, tuple[str, ...]]:
+    """The tree of a directory, and the submodules that are empty. index: is kept, so that the next time is fast."""
+    taken = store.ask("add", "--all", "--", ".", index=index, work_tree=top)
+    if taken.status:
+        raise SourceError(f"cannot read {top}: {taken.said}", "check its permissions")
+    with tempfile.TemporaryDirectory(prefix="snp-harness-index-") as directory:
+        editor = TreeEditor(store, Path(directory) / "index")
+        shutil.copyfile(index, editor.index)
+        missing = []
+        for path in sorted(editor.submodules()):
+            module = top / path
+            if not any(module.iterdir()):
+                missing.append(path)
+                continue
+            name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+            tree, _ = _snapshot(store, module, index.with_name(f"snapshot-{name}.index"))
+            editor.graft(path, tree)
+        return editor.tree(), tuple(missing)
+
+
+def _edk2(path: Path) -> Path:
+    top = path.resolve()
+    if not top.is_dir():
+        raise FirmwareError(f"{path} is no directory", "give debian:SUITE, or the top directory of edk2")
+    if not (top / _LANDMARK).is_file():
+        raise FirmwareError(f"{path} is no source of edk2: it has no {_LANDMARK}", "give its top directory")
+    return top
+
+
+def _user_store(path: Path) -> Store:
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return Store.open(cache_root() / "edk2" / "stores" / name)
+
+
+def _reading(path: Path) -> dict[str, str]:
+    """For git in a user's repository: it may belong to somebody else, and is only read."""
+    return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": str(path)}
+
+
+def _stable(described: str) -> int | None:
+    match = _STABLE_TAG.match(described)
+    return int(match[1]) if match else None

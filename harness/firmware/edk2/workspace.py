@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A workspace: a work tree of ours in which edk2 is built, again and again, only what changed.
+
+There is one for each recipe. Its files are those of a tree; changing to another tree, of whichever repository, rewrites
+only what differs, so that the next build compiles only that. Only one process uses it at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import random
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.firmware.cache import Progress, cache_root, make_directory, remove, writing
+from harness.firmware.edk2.errors import CompileError
+from harness.firmware.edk2.git import GitError, Store
+from harness.firmware.edk2.recipe import ARCHITECTURE, Recipe
+from harness.firmware.edk2.runner import ModuleProgress, run_logged
+from harness.firmware.edk2.standin import GRUB, stand_in
+from harness.firmware.edk2.tools import Tools
+
+#: Workspaces that are kept; each has 0.8 GB.
+KEPT = 6
+#: More files than that are another version of edk2, which is not worth building on an older one.
+MOST_CHANGED = 1000
+#: The date of whatever edk2 dates.
+_EPOCH = "1735689600"
+_COOKIES = 100
+_BASETOOLS = "BaseTools/Source/C"
+
+
+@dataclass(slots=True)
+class State:
+    """What lies in a workspace. tree: of its files. full, sec: trees of the last complete build, and of SEC's since.
+
+    Empty for what is not known, as in the middle of a build. tools: their versions.
+    """
+
+    tree: str = ""
+    full: str = ""
+    sec: str = ""
+    tools: list[str] | None = None
+
+
+class Workspace:
+    """A workspace that this process holds: see `held`."""
+
+    def __init__(self, directory: Path, store: Store, recipe: Recipe, tool_chain: str) -> None:
+        self.directory = directory
+        self.store = store
+        self.recipe = recipe
+        self.tool_chain = tool_chain
+        self.source = directory / "source"
+        self.log = directory / "build.log"
+        self._index = directory / "index"
+        self._state = directory / "state.json"
+
+    @property
+    def output(self) -> Path:
+        """Where `build` puts everything of this recipe."""
+        return self.source / self.recipe.platform.output / f"{self.recipe.target}_{self.tool_chain}"
+
+    @property
+    def volumes(self) -> Path:
+        """Where the images and volumes are."""
+        return self.output / "FV"
+
+    @property
+    def bin(self) -> Path:
+        """Where edk2's own compiled tools are."""
+        return self.source / _BASETOOLS / "bin"
+
+    def state(self) -> State:
+        """What is built here; nothing if that cannot be told."""
+        try:
+            return State(**json.loads(self._state.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return State()
+
+    def save(self, state: State) -> None:
+        """Write down what is built here."""
+        temporary = self._state.with_suffix(".new")
+        with writing(self.directory):
+            temporary.write_text(json.dumps({name: getattr(state, name) for name in State.__slots__}), encoding="utf-8")
+            temporary.replace(self._state)
+
+    def check_out(self, tree: str) -> None:
+        """Make the files those of a tree; files that differ, also by somebody's hand, are written, all others kept."""
+        make_directory(self.source)
+        self.store.ask("update-index", "-q", "--refresh", index=self._index, work_tree=self.source)
+        done = self.store.ask("read-tree", "--reset", "-u", tree, index=self._index, work_tree=self.source)
+        if done.status:
+            # An interrupt left the index locked or torn: the files are written anew.
+            remove(self._index.with_name("index.lock"))
+            remove(self._index)
+            done = self.store.ask("read-tree", "--reset", "-u", tree, index=self._index, work_tree=self.source)
+        if done.status:
+            raise GitError(f"cannot write the source to {self.source}: {done.said}", "remove that directory")
+
+    def build(self, tree: str, tools: Tools, jobs: int, module: ModuleProgress, progress: Progress) -> None:
+        """Build a tree completely, what is there already aside; raises CompileError, ToolError."""
+        state = self.state()
+        reason = self._stale(state, tree, tools)
+        if reason:
+            progress(f"{reason}: building everything anew")
+            remove(self.source)
+            remove(self._index)
+            state = State()
+        versions = list(tools.versions)
+        self.save(State(tools=versions))
+        with writing(self.directory):
+            self.log.write_bytes(b"")
+        self.check_out(tree)
+        if not (self.bin / "GenFv").is_file():
+            progress("compiling edk2's own tools")
+            self._compile_basetools(tools, jobs)
+        # From here on an interrupt leaves what makefiles can go on from.
+        self.save(State(tree, tools=versions))
+        self._configure()
+        self._make_repeatable()
+        self._put_stand_in()
+        argv: list[str | Path] = [
+            self.source / "BaseTools" / "BinWrappers" / "PosixLike" / "build",
+            *("-p", self.recipe.platform.dsc, "-a", ARCHITECTURE, "-b", self.recipe.target, "-t", self.tool_chain),
+            *("-n", str(jobs), "-s"),
+            *(part for name, value in self.recipe.defines for part in ("-D", f"{name}={value}")),
+        ]
+        run_logged(argv, log=self.log, cwd=self.source, environment=self.environment(tools), module=module)
+        if not (self.volumes / "OVMF.fd").is_file():
+            raise CompileError("the build made no OVMF.fd", f"see {self.log}")
+        self.save(State(tree, full=tree, tools=versions))
+
+    def changed(self, before: str, after: str) -> tuple[str, ...] | None:
+        """The files that differ between two trees, None if one is of another repository."""
+        if not before or any(self.store.ask("cat-file", "-e", tree).status for tree in (before, after)):
+            return None
+        return self.store.changed(before, after)
+
+    def _stale(self, state: State, tree: str, tools: Tools) -> str:
+        """Why what lies here is of no use for a tree, empty if it is.
+
+        makefiles know what depends on a source, and nothing knows what depends on edk2's tools and their settings.
+        """
+        if not self.source.is_dir():
+            return ""
+        if state.tools != list(tools.versions):
+            return "the tools have changed"
+        if not state.tree:
+            return "what was built here is not known"
+        changed = self.changed(state.tree, tree)
+        if changed is None:
+            return "the source is another one"
+        if any(path.startswith("BaseTools/") for path in changed):
+            return "edk2's own tools have changed"
+        if len(changed) > MOST_CHANGED:
+            return f"{len(changed)} files have changed"
+        return ""
+
+    def environment(self, tools: Tools) -> dict[str, str]:
+        """The variables that `build` and its makefiles work with."""
+        base = tools.environment()
+        wrappers = self.source / "BaseTools" / "BinWrappers" / "PosixLike"
+        return {
+            **base,
+            "PATH": os.pathsep.join([str(wrappers), base["PATH"]]),
+            "WORKSPACE": str(self.source),
+            "EDK_TOOLS_PATH": str(self.source / "BaseTools"),
+            "CONF_PATH": str(self.source / "Conf"),
+            "PYTHON_COMMAND": sys.executable,
+            "PYTHONHASHSEED": "0",
+            "PYTHONDONTWRITEBYTECODE": "",
+            "SOURCE_DATE_EPOCH": _EPOCH,
+        }
+
+    def _compile_basetools(self, tools: Tools, jobs: int) -> None:
+        environment = {**tools.environment(), "PYTHON_COMMAND": sys.executable}
+        # Not the target above it, which also runs their tests.
+        argv = ("make", f"-j{jobs}", "-C", self.source / _BASETOOLS)
+        run_logged(argv, log=self.log, cwd=self.source, environment=environment)
+
+    def _configure(self) -> None:
+        """Put edk2's own templates where `build` looks for its configuration."""
+        configuration = self.source / "Conf"
+        with writing(configuration):
+            configuration.mkdir(exist_ok=True)
+            for name in ("build_rule", "tools_def", "target"):
+                content = (self.source / "BaseTools" / "Conf" / f"{name}.template").read_bytes()
+                file = configuration / f"{name}.txt"
+                if not file.is_file() or file.read_bytes() != content:
+                    file.write_bytes(content)
+
+    def _make_repeatable(self) -> None:
+        """Fix the stack cookies: `build` draws them at random for a new build directory (BaseTools build.py)."""
+        with writing(self.output):
+            self.output.mkdir(parents=True, exist_ok=True)
+            for bits in (32, 64):
+                file = self.output / f"StackCookieValues{bits}.json"
+                if not file.exists():
+                    draw = random.Random(bits)
+                    file.write_text(json.dumps([draw.getrandbits(bits) for _ in range(_COOKIES)]))
+
+    def _put_stand_in(self) -> None:
+        """Give AmdSevX64 its boot loader, which it would make with grub-mkimage: see edk2.standin."""
+        grub = self.source / GRUB
+        if self.recipe.platform.name == "AmdSevX64" and grub.parent.is_dir():
+            with writing(grub.parent):
+                if not grub.exists():
+                    grub.write_bytes(stand_in())
+                # grub.sh keeps one that is newer than itself and its configuration.
+                os.utime(grub)
+
+
+def workspace_directory(recipe: Recipe, slot: int = 0) -> Path:
+    """Where the workspace of a recipe is. slot: tells apart those used at the same time."""
+    key = hashlib.sha256(recipe.key.encode()).hexdigest()[:16]
+    return cache_root() / "edk2" / "work" / (f"{key}-{slot}" if slot else key)
+
+
+@contextlib.contextmanager
+def held(store: Store, recipe: Recipe, tool_chain: str, progress: Progress, slot: int = 0) -> Iterator[Workspace]:
+    """The workspace of a recipe, for this process and a source's repository; waits until it is free."""
+    directory = make_directory(workspace_directory(recipe, slot))
+    with writing(directory):
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another process that builds the same")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        os.utime(directory)
+        _prune(directory)
+        yield Workspace(directory, store, recipe, tool_chain)
+    finally:
+        os.close(lock)
+
+
+def _prune(current: Path) -> None:
+    """Remove the workspaces that were used longest ago, but none that is in use."""
+    others = sorted(
+        (path for path in current.parent.iterdir() if path != current),
+        key=lambda path: path.stat().st_mtime,
+        reverse=True,
+    )
+    for path in others[KEPT - 1 :]:
+        with contextlib.suppress(OSError):
+            lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Small sources and archives."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.firmware.edk2.archive import Member
+from harness.firmware.edk2.git import Store
+
+#: What a directory needs to be taken for edk2, and for a platform of it.
+LANDMARKS = {
+    "OvmfPkg/OvmfPkg.dec": b"[Defines]\r\n",
+    "OvmfPkg/OvmfPkgX64.dsc": b"[Defines]\r\n",
+    "OvmfPkg/OvmfPkgX64.fdf": b"[FV.DXEFV]\r\n  INF  OvmfPkg/VirtioNetDxe/VirtioNet.inf\r\n",
+    "BaseTools/Conf/tools_def.template": b"*_GCC5_*_*_FAMILY = GCC\r\n",
+    "BaseTools/Conf/build_rule.template": b"\r\n",
+    "BaseTools/Conf/target.template": b"\r\n",
+    "BaseTools/Source/C/GNUmakefile": b"all:\n\tmkdir -p bin\n",
+}
+
+
+def tree_of(store: Store, files: dict[str, bytes]) -> str:
+    """A commit of these files."""
+    return store.import_files([Member(path, data) for path, data in files.items()], "test\n")
+
+
+def patch_between(store: Store, before: dict[str, bytes], after: dict[str, bytes]) -> bytes:
+    """A patch from git itself."""
+    return store.git("diff", "--full-index", tree_of(store, before), tree_of(store, after)).stdout
+
+
+def write_tree(directory: Path, files: dict[str, bytes]) -> Path:
+    """These files in a directory."""
+    for path, data in files.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(data)
+    return directory
+
+
+def entry(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+    """A member of an archive. fields: of TarInfo."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info, data
+
+
+def tar_xz(path: Path, entries: Iterable[tuple[tarfile.TarInfo, bytes]]) -> Path:
+    """An archive of these members, whatever they are."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for info, data in entries:
+            tar.addfile(info, io.BytesIO(data))
+    path.write_bytes(lzma.compress(buffer.getvalue(), preset=0))
+    return path
