@@ -26,7 +26,7 @@ FETCHED   := $(VENV)/.fetched
 MORE      := $(VENV)/.fetched-more
 NEWER     := $(VENV)/.fetched-qemu
 
-.PHONY: help setup emulator firmware run test test-slow check lint bench clean distclean
+.PHONY: help setup emulator firmware run test test-slow test-edk2 check lint bench clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -83,7 +83,11 @@ test: setup firmware $(TESTING)
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
 test-slow: setup firmware $(NEWER) $(TESTING)
-	@$(BIN)/pytest -m '' $(PYTEST_FLAGS)
+	@$(BIN)/pytest -m 'not edk2' $(PYTEST_FLAGS)
+
+# Builds edk2 many times: half an hour with an empty cache.
+test-edk2: setup firmware $(NEWER) $(TESTING)
+	@$(BIN)/pytest -m edk2 $(PYTEST_FLAGS)
 
 lint: setup
 	@$(BIN)/ruff check .

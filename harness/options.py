@@ -144,16 +144,16 @@ def _add_conformance(commands: Commands) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--platform", metavar="P", default=DEFAULT_PLATFORM, help="default: %(default)s")
-    parser.add_argument("--svsm-config", metavar="C", type=_name, help="as for run")
-    parser.add_argument("--qemu", metavar="Q", type=_name, help="as for run")
+    parser.add_argument("--svsm-config", metavar="C", type=name_argument, help="as for run")
+    parser.add_argument("--qemu", metavar="Q", type=name_argument, help="as for run")
     parser.add_argument(
         "--timeout",
         metavar="S",
-        type=_positive_seconds,
+        type=positive_seconds,
         default=DEFAULT_TIMEOUT_S,
         help="seconds of wall time; default: %(default)g",
     )
-    parser.add_argument("--out", metavar="DIR", type=_path, help="the run directory; default: a new one under runs/")
+    parser.add_argument("--out", metavar="DIR", type=path_argument, help="the run directory; default: a new one under runs/")
     parser.add_argument("--json", action="store_true", help="the points as JSON on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
