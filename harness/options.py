@@ -153,7 +153,9 @@ def _add_conformance(commands: Commands) -> None:
         default=DEFAULT_TIMEOUT_S,
         help="seconds of wall time; default: %(default)g",
     )
-    parser.add_argument("--out", metavar="DIR", type=path_argument, help="the run directory; default: a new one under runs/")
+    parser.add_argument(
+        "--out", metavar="DIR", type=path_argument, help="the run directory; default: a new one under runs/"
+    )
     parser.add_argument("--json", action="store_true", help="the points as JSON on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
