@@ -4,6 +4,8 @@
 #   make test    set everything up, pass the tests
 #   make check   ruff, mypy --strict and the unit tests
 #   make bench   emulated runs against plain TCG, side by side
+#   make firmware  build edk2 with and without ovmf_patches/, into build/firmware/
+#   make nightly   that, and each firmware under each configuration, into build/nightly/
 #
 # Each step leaves a stamp in .venv; a second call does only what changed.
 
@@ -16,6 +18,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 PYTHON  ?= python3
 FIRMWARE ?= debian:trixie
+SOURCE ?= debian:trixie
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
@@ -26,7 +29,7 @@ FETCHED   := $(VENV)/.fetched
 MORE      := $(VENV)/.fetched-more
 NEWER     := $(VENV)/.fetched-qemu
 
-.PHONY: help setup emulator firmware run test test-slow test-edk2 check lint bench clean distclean
+.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-edk2 check lint bench clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -55,7 +58,20 @@ emulator: $(PACKAGES)
 	@$(MAKE) --no-print-directory -s -C harness/emulator
 	@$(MAKE) --no-print-directory -s -C guests/svsm_apic_conformance
 
-firmware: $(FETCHED) $(MORE)
+# Debian's images: what the tests boot.
+images: $(FETCHED) $(MORE)
+
+# What is needed and not installed is fetched without root; images that were built before come from the cache.
+firmware: setup
+	@$(BIN)/snp-harness firmware build --source $(SOURCE) --out build/firmware/stock
+	@$(BIN)/snp-harness firmware build --source $(SOURCE) --series ovmf_patches/series --out build/firmware/fixed
+
+firmware-source: setup
+	@$(BIN)/snp-harness firmware source $(SOURCE)
+
+nightly: firmware
+	@rm -rf build/nightly
+	@$(BIN)/python -m bench.matrix --stock build/firmware/stock/OVMF.fd --fixed build/firmware/fixed/OVMF.fd
 
 $(FETCHED): $(INSTALLED)
 	@$(BIN)/snp-harness fetch firmware trixie
@@ -79,14 +95,14 @@ run: setup $(FETCHED)
 	*) echo "error: no verdict: snp-harness run ended with exit status $$status" >&2; exit $$status;; \
 	esac
 
-test: setup firmware $(TESTING)
+test: setup images $(TESTING)
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
-test-slow: setup firmware $(NEWER) $(TESTING)
-	@$(BIN)/pytest -m 'not edk2' $(PYTEST_FLAGS)
+test-slow: setup images $(NEWER) $(TESTING)
+	@$(BIN)/pytest -m 'slow and not edk2' $(PYTEST_FLAGS)
 
 # Builds edk2 many times: half an hour with an empty cache.
-test-edk2: setup firmware $(NEWER) $(TESTING)
+test-edk2: setup images $(NEWER) $(TESTING)
 	@$(BIN)/pytest -m edk2 $(PYTEST_FLAGS)
 
 lint: setup
