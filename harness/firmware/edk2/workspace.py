@@ -185,7 +185,6 @@ class Workspace:
             "CONF_PATH": str(self.source / "Conf"),
             "PYTHON_COMMAND": sys.executable,
             "PYTHONHASHSEED": "0",
-            "PYTHONDONTWRITEBYTECODE": "",
             "SOURCE_DATE_EPOCH": _EPOCH,
         }
 
