@@ -4,6 +4,8 @@
 #   make test    set everything up, pass the tests
 #   make check   ruff, mypy --strict and the unit tests
 #   make bench   emulated runs against plain TCG, side by side
+#   make firmware  build edk2 with and without ovmf_patches/, into build/firmware/
+#   make nightly   that, and each firmware under each configuration, into build/nightly/
 #
 # Each step leaves a stamp in .venv; a second call does only what changed.
 
@@ -16,6 +18,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 PYTHON  ?= python3
 FIRMWARE ?= debian:trixie
+SOURCE ?= debian:trixie
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
@@ -26,7 +29,7 @@ FETCHED   := $(VENV)/.fetched
 MORE      := $(VENV)/.fetched-more
 NEWER     := $(VENV)/.fetched-qemu
 
-.PHONY: help setup emulator firmware run test test-slow check lint bench clean distclean
+.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow check lint bench clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -53,8 +56,22 @@ $(INSTALLED): $(PACKAGES) pyproject.toml hatch_build.py | emulator
 
 emulator: $(PACKAGES)
 	@$(MAKE) --no-print-directory -s -C harness/emulator
+	@$(MAKE) --no-print-directory -s -C guests/svsm_apic_conformance
 
-firmware: $(FETCHED) $(MORE)
+# Debian's images: what the tests boot.
+images: $(FETCHED) $(MORE)
+
+# What is needed and not installed is fetched without root; images that were built before come from the cache.
+firmware: setup
+	@$(BIN)/snp-harness firmware build --source $(SOURCE) --out build/firmware/stock
+	@$(BIN)/snp-harness firmware build --source $(SOURCE) --series ovmf_patches/series --out build/firmware/fixed
+
+firmware-source: setup
+	@$(BIN)/snp-harness firmware source $(SOURCE)
+
+nightly: firmware
+	@rm -rf build/nightly
+	@$(BIN)/python -m bench.matrix --stock build/firmware/stock/OVMF.fd --fixed build/firmware/fixed/OVMF.fd
 
 $(FETCHED): $(INSTALLED)
 	@$(BIN)/snp-harness fetch firmware trixie
@@ -78,10 +95,10 @@ run: setup $(FETCHED)
 	*) echo "error: no verdict: snp-harness run ended with exit status $$status" >&2; exit $$status;; \
 	esac
 
-test: setup firmware $(TESTING)
+test: setup images $(TESTING)
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
-test-slow: setup firmware $(NEWER) $(TESTING)
+test-slow: setup images $(NEWER) $(TESTING)
 	@$(BIN)/pytest -m '' $(PYTEST_FLAGS)
 
 lint: setup
@@ -94,9 +111,10 @@ check: lint $(TESTING)
 
 bench: setup $(FETCHED)
 	@$(BIN)/python -m bench $(BENCH_FLAGS)
+	@$(BIN)/python -m bench.interrupt_path
 
 clean:
-	rm -rf harness/emulator/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf harness/emulator/build guests/svsm_apic_conformance/build tests/emulator/guest/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 distclean: clean
 	rm -rf $(VENV) runs

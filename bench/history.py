@@ -11,6 +11,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness.firmware.edk2.source import Source
@@ -33,39 +34,38 @@ LATER_FILES = (
 )
 _MASKED = b"  IoWrite8 (0xA1, 0xff);\r\n"
 #: APIC_BASE bit 10, EXTD: AMD64 Architecture Programmer's Manual volume 2, section 16.9.
-_ENTER_X2APIC = _MASKED + b"  AsmWriteMsr64 (0x1B, AsmReadMsr64 (0x1B) | BIT10);\r\n"
+_ENTER_X2APIC = b"  AsmWriteMsr64 (0x1B, AsmReadMsr64 (0x1B) | BIT10);\r\n"
+_TIMER_SET_UP = b"  DisableApicTimerInterrupt ();\r\n"
 _WIRE_MODE = b"  ProgramVirtualWireMode ();\r\n"
 _TIMEOUT_S = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A regression. path: the file; before, after: what is replaced in it. until, rule: what shows it."""
+    """A regression. edits: what is replaced in the file, by what. until, rule: what shows it."""
 
     name: str
     path: str
-    before: bytes
-    after: bytes
+    edits: tuple[tuple[bytes, bytes], ...]
     until: str
     rule: str
     files: tuple[str, ...]
 
 
-#: An access to the Local APIC ID register by MMIO, before x2APIC mode in SEC, and in x2APIC mode in MpInitLib.
+#: x2APIC mode after SEC's accesses.
 SEC = Planted(
     "SEC",
     SEC_MAIN,
-    _MASKED,
-    _MASKED + b"  MmioRead32 (0xFEE00020);\r\n",
+    ((_ENTER_X2APIC, b""), (_TIMER_SET_UP, _TIMER_SET_UP + _ENTER_X2APIC)),
     "sec",
     "x2apic-before-sec",
     SEC_FILES,
 )
+#: An access to the Local APIC ID register in x2APIC mode, by MMIO.
 MP_INIT_LIB = Planted(
     "MpInitLib",
     MP_LIB,
-    _WIRE_MODE,
-    b"  *(volatile UINT32 *)(UINTN)0xFEE00020;\r\n" + _WIRE_MODE,
+    ((_WIRE_MODE, b"  *(volatile UINT32 *)(UINTN)0xFEE00020;\r\n" + _WIRE_MODE),),
     "pei",
     "no-xapic-after-x2apic",
     LATER_FILES,
@@ -95,18 +95,19 @@ def make_history(
     alternates.write_text(f"{source.store.directory / 'objects'}\n")
     (directory / ".git" / "info" / "attributes").write_text("* -text\n")
     _git(directory, "reset", "--quiet", "--hard", source.commit)
-    _change(directory / SEC_MAIN, lambda text: _replaced(text, _MASKED, _ENTER_X2APIC))
+    _change(directory / SEC_MAIN, lambda text: _replaced(text, _MASKED, _MASKED + _ENTER_X2APIC))
     commits = [_commit(directory, "OvmfPkg/Sec: enter x2APIC mode before the first access")]
     for number in range(1, count + 1):
         path = directory / planted.files[number % len(planted.files)]
         if number == at:
-            _change(directory / planted.path, lambda text: _replaced(text, planted.before, planted.after))
-            subject = f"{planted.path}: read the APIC's ID"
+            for before, after in planted.edits:
+                _change(directory / planted.path, partial(_replaced, before=before, after=after))
+            subject = f"{planted.path}: what breaks it"
         elif number == broken:
             _change(path, lambda text: text + b"#error unfinished\r\n")
             subject = "Half of a change"
         else:
-            _change(path, lambda text, number=number: _grown(text, number))  # type: ignore[misc]
+            _change(path, partial(_grown, number=number))
             subject = f"Change {number} of {path.name}"
         commits.append(_commit(directory, subject))
     return History(directory, tuple(commits), commits[at])

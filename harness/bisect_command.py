@@ -186,26 +186,26 @@ def _bisect(options: argparse.Namespace) -> int:
 
 def _asked(options: argparse.Namespace, good: str, bad: str) -> dict[str, Any]:
     """All that an answer depends on; what a configuration's and a series' name stands for is part of it."""
-    from dataclasses import asdict
+    import hashlib
 
     from harness.firmware.edk2.recipe import Recipe
     from harness.firmware.edk2.series import load_series
-    from harness.svsm.config import DEFAULT_CONFIG
+    from harness.svsm.config import DEFAULT_CONFIG, load_config
 
     recipe = Recipe.of(options.build_platform, options.target, tuple(options.define))
-    series = [asdict(patch.entry) for patch in load_series(options.series)] if options.series else []
+    patches = load_series(options.series) if options.series else ()
     return {
         "repo": str(options.repo.resolve()),
         "good": good,
         "bad": bad,
         "rule": options.rule,
-        "svsm_config": options.svsm_config or DEFAULT_CONFIG,
+        "svsm_config": repr(load_config(options.svsm_config or DEFAULT_CONFIG)),
         "platform": options.platform,
         "until": options.until,
         "vcpus": options.vcpus,
         "timeout": options.timeout,
         "qemu": None if options.qemu is None else str(options.qemu),
-        "series": json.loads(json.dumps(series)),
+        "series": [[repr(patch.entry), hashlib.sha256(patch.content).hexdigest()] for patch in patches],
         "recipe": recipe.key,
     }
 

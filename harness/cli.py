@@ -146,6 +146,12 @@ def _fetch(options: argparse.Namespace) -> int:
     return EXIT_HOLDS
 
 
+def _conformance(options: argparse.Namespace) -> int:
+    from harness.conformance import command
+
+    return command(options, _qemu(options.qemu))
+
+
 def _timeline(options: argparse.Namespace) -> int:
     from harness.apic.timeline import Timeline, bounded_lines
 
@@ -211,6 +217,7 @@ def _call(options: argparse.Namespace) -> int:
     """Runs the sub-command; whatever it raises becomes one line on stderr and an exit status."""
     handlers: dict[str, Callable[[argparse.Namespace], int]] = {
         "run": _run,
+        "conformance": _conformance,
         "doctor": _doctor,
         "fetch": _fetch,
         "timeline": _timeline,

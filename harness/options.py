@@ -73,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
+    _add_conformance(commands)
     _add_doctor(commands)
     _add_fetch(commands)
     _add_timeline(commands)
@@ -132,6 +133,30 @@ def _add_run(commands: Commands) -> None:
         "--out", metavar="DIR", type=path_argument, help="the run directory; default: a new one under runs/"
     )
     parser.add_argument("--json", action="store_true", help="the verdict as JSON on stdout")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def _add_conformance(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "conformance",
+        help="test an SVSM's APIC protocol and the hypervisor's APIC_BASE rules with a guest of our own",
+        epilog="exit status: 0 no point failed, 1 a point failed, 2 usage, 3 inconclusive, 128 and up: environment",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--platform", metavar="P", default=DEFAULT_PLATFORM, help="default: %(default)s")
+    parser.add_argument("--svsm-config", metavar="C", type=name_argument, help="as for run")
+    parser.add_argument("--qemu", metavar="Q", type=name_argument, help="as for run")
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=positive_seconds,
+        default=DEFAULT_TIMEOUT_S,
+        help="seconds of wall time; default: %(default)g",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=path_argument, help="the run directory; default: a new one under runs/"
+    )
+    parser.add_argument("--json", action="store_true", help="the points as JSON on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 

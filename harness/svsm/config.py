@@ -196,7 +196,7 @@ class FaultsSection(_Section, frozen=True):
             extra={HEXADECIMAL: True},
         ),
     ] = 0x80000002
-    delay_us: Annotated[int, Meta(ge=1, le=10_000_000, description="Delay of `delayed-interrupt`, microseconds.")] = (
+    delay_us: Annotated[int, Meta(ge=1, le=600_000_000, description="Delay of `delayed-interrupt`, microseconds.")] = (
         20_000
     )
 

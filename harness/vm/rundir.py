@@ -33,6 +33,7 @@ SECOND_TIMELINE = "timeline-qemu.jsonl"
 VERDICT = "verdict.json"
 ENVIRONMENT = "environment.json"
 TRACEBACK = "traceback.txt"
+TAP = "tap.log"
 #: All that a run writes.
 FILES = (
     COMMAND_LINE,
@@ -47,6 +48,7 @@ FILES = (
     VERDICT,
     ENVIRONMENT,
     TRACEBACK,
+    TAP,
 )
 
 

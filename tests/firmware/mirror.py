@@ -61,6 +61,7 @@ class Repository:
         self.directory = directory
         self.key = key
         self._stanzas: list[str] = []
+        self._sources: list[str] = []
         self._published = 0
         (directory / "pool").mkdir(parents=True)
 
@@ -84,19 +85,34 @@ class Repository:
         )
         return deb
 
+    def add_source(self, name: str, version: str, tarballs: dict[str, bytes]) -> None:
+        """Put a source package's tarballs into the mirror; its .dsc is named in the index and is not there."""
+        lines = []
+        for file, content in {f"{name}_{version}.dsc": b"", **tarballs}.items():
+            if content:
+                (self.directory / "pool" / file).write_bytes(content)
+            lines.append(f" {hashlib.sha256(content).hexdigest()} {len(content)} {file}\n")
+        self._sources.append(
+            f"Package: {name}\nFormat: 3.0 (quilt)\nBinary: {name}\nArchitecture: all\nVersion: {version}\n"
+            f"Directory: pool\nChecksums-Sha256:\n{''.join(lines)}"
+        )
+
     def publish(self, *, signed: bool = True, valid_for: datetime.timedelta = datetime.timedelta(days=7)) -> None:
         suite = self.directory / "dists" / SUITE
-        packages = suite / "main" / "binary-amd64" / "Packages"
-        packages.parent.mkdir(parents=True, exist_ok=True)
-        packages.write_text("\n".join(self._stanzas))
-        content = packages.read_bytes()
+        sums = ""
+        for name, stanzas in (("binary-amd64/Packages", self._stanzas), ("source/Sources", self._sources)):
+            index = suite / "main" / name
+            index.parent.mkdir(parents=True, exist_ok=True)
+            index.write_text("\n".join(stanzas))
+            content = index.read_bytes()
+            sums += f" {hashlib.sha256(content).hexdigest()} {len(content)} main/{name}\n"
         now = datetime.datetime.now(datetime.UTC)
         date = min(now, now + valid_for - datetime.timedelta(days=1))
         release = suite / "Release"
         release.write_text(
             f"Origin: Test\nSuite: {SUITE}\nCodename: {SUITE}\nArchitectures: amd64 all\nComponents: main\n"
             f"Date: {_rfc822(date)}\nValid-Until: {_rfc822(now + valid_for)}\nAcquire-By-Hash: no\n"
-            f"SHA256:\n {hashlib.sha256(content).hexdigest()} {len(content)} main/binary-amd64/Packages\n"
+            f"SHA256:\n{sums}"
         )
         (suite / "InRelease").unlink(missing_ok=True)
         if signed:

@@ -10,8 +10,9 @@ from harness.firmware.edk2.errors import SourceError
 from harness.firmware.edk2.git import Store, TreeEditor
 from harness.firmware.errors import FirmwareError
 
-#: Part of what a cached image is found by: counts up when what is done to a source or told to `build` changes.
-RECIPE_VERSION = 1
+#: Part of what images and workspaces are found by: counts up when what is done to a source changes, or what `build` is
+#: told, or how a workspace is kept.
+RECIPE_VERSION = 2
 TARGETS = ("DEBUG", "RELEASE")
 DEFAULT_PLATFORM = "OvmfX64"
 DEFAULT_TARGET = "DEBUG"

@@ -29,7 +29,7 @@ _ERRORS = (
     re.compile(r"^(?P<said>\S+:\d+: error: .*)$", re.MULTILINE),
     re.compile(r"(?P<said>undefined reference to .*)$", re.MULTILINE),
     re.compile(r"^(?P<said>\S*(?:ld|collect2)\S*: error: .*)$", re.MULTILINE),
-    re.compile(r"^\S*: error [0-9A-F]{4}: *(?P<said>.+(?:\n\t.+)*)$", re.MULTILINE),
+    re.compile(r"^[^\n]*: error [0-9A-F]{4}: *(?P<said>.+(?:\n\t.+)*)$", re.MULTILINE),
     re.compile(r"^(?P<said>GenFds?: ERROR .*|GenFv: ERROR .*|GenFw: ERROR .*)$", re.MULTILINE),
     re.compile(r"^(?P<said>make.*\*\*\* .*)$", re.MULTILINE),
 )
@@ -69,8 +69,7 @@ def run_logged(
         except OSError as error:
             raise ToolError(f"cannot run {argv[0]}: {error.strerror}", "see snp-harness doctor") from None
         try:
-            with process:
-                _follow(process, output, module, time.monotonic() + timeout_s)
+            _follow(process, output, module, time.monotonic() + timeout_s)
         except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -80,6 +79,9 @@ def run_logged(
             if isinstance(error, OSError):
                 raise ToolError(f"cannot write {log}: {error.strerror}", "free some space there") from None
             raise
+        finally:
+            assert process.stdout is not None
+            process.stdout.close()
     if process.returncode:
         text = _tail(log, start)
         if _FULL.search(text):

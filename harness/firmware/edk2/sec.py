@@ -52,10 +52,9 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
     Raises CompileError, ToolError.
     """
     state = workspace.state()
-    current = state.sec or state.full
-    if not current or state.tools != list(tools.versions):
+    if not state.full or state.tools != list(tools.versions):
         return False
-    since_full, changed = workspace.changed(state.full, tree), workspace.changed(current, tree)
+    since_full, changed = workspace.changed(tree, since_full=True), workspace.changed(tree)
     if since_full is None or changed is None or not only_code(since_full):
         return False
     modules = _find(workspace)
@@ -71,7 +70,7 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
     environment = workspace.environment(tools)
     driver = _write_driver(workspace, modules)
     argv = ("make", "--silent", f"-j{jobs}", "-f", driver)
-    done = State(tree, state.full, tree, state.tools)
+    done = State(tree, state.full, state.tools)
     try:
         run_logged(argv, log=workspace.log, cwd=workspace.source, environment=environment)
         _replace_volume(workspace, environment)

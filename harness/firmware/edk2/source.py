@@ -160,16 +160,13 @@ def _snapshot(store: Store, top: Path, index: Path) -> tuple[str, tuple[str, ...
     with tempfile.TemporaryDirectory(prefix="snp-harness-index-") as directory:
         editor = TreeEditor(store, Path(directory) / "index")
         shutil.copyfile(index, editor.index)
-        missing = []
         for path in sorted(editor.submodules()):
-            module = top / path
-            if not any(module.iterdir()):
-                missing.append(path)
-                continue
             name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-            tree, _ = _snapshot(store, module, index.with_name(f"snapshot-{name}.index"))
+            tree, _ = _snapshot(store, top / path, index.with_name(f"snapshot-{name}.index"))
             editor.graft(path, tree)
-        return editor.tree(), tuple(missing)
+        listed = git("config", "--file", ".gitmodules", "--get-regexp", r"\.path$", directory=top).line
+        modules = sorted(line.partition(" ")[2] for line in listed.splitlines())
+        return editor.tree(), tuple(path for path in modules if not any((top / path).glob("*")))
 
 
 def _edk2(path: Path) -> Path:

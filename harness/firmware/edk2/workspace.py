@@ -39,14 +39,13 @@ _BASETOOLS = "BaseTools/Source/C"
 
 @dataclass(slots=True)
 class State:
-    """What lies in a workspace. tree: of its files. full, sec: trees of the last complete build, and of SEC's since.
+    """What lies in a workspace. tree: of its files. full: of the last complete build, on which SEC can be built.
 
     Empty for what is not known, as in the middle of a build. tools: their versions.
     """
 
     tree: str = ""
     full: str = ""
-    sec: str = ""
     tools: list[str] | None = None
 
 
@@ -61,6 +60,7 @@ class Workspace:
         self.source = directory / "source"
         self.log = directory / "build.log"
         self._index = directory / "index"
+        self._full_index = directory / "index.full"
         self._state = directory / "state.json"
 
     @property
@@ -136,13 +136,22 @@ class Workspace:
         run_logged(argv, log=self.log, cwd=self.source, environment=self.environment(tools), module=module)
         if not (self.volumes / "OVMF.fd").is_file():
             raise CompileError("the build made no OVMF.fd", f"see {self.log}")
+        with writing(self.directory):
+            shutil.copyfile(self._index, self._full_index)
         self.save(State(tree, full=tree, tools=versions))
 
-    def changed(self, before: str, after: str) -> tuple[str, ...] | None:
-        """The files that differ between two trees, None if one is of another repository."""
-        if not before or any(self.store.ask("cat-file", "-e", tree).status for tree in (before, after)):
+    def changed(self, tree: str, *, since_full: bool = False) -> tuple[str, ...] | None:
+        """The files that differ between what lies here, or was built completely last, and a tree; None if not known.
+
+        The index of the one and the names in the other say it, so that they may be of different repositories.
+        """
+        index = self._full_index if since_full else self._index
+        if not index.is_file():
             return None
-        return self.store.changed(before, after)
+        done = self.store.ask("diff-index", "--cached", "--name-only", "--no-renames", "-z", tree, index=index)
+        if done.status:
+            return None
+        return tuple(os.fsdecode(name) for name in done.stdout.split(b"\0") if name)
 
     def _stale(self, state: State, tree: str, tools: Tools) -> str:
         """Why what lies here is of no use for a tree, empty if it is.
@@ -155,9 +164,9 @@ class Workspace:
             return "the tools have changed"
         if not state.tree:
             return "what was built here is not known"
-        changed = self.changed(state.tree, tree)
+        changed = self.changed(tree)
         if changed is None:
-            return "the source is another one"
+            return "what was built here is not known"
         if any(path.startswith("BaseTools/") for path in changed):
             return "edk2's own tools have changed"
         if len(changed) > MOST_CHANGED:
@@ -176,7 +185,6 @@ class Workspace:
             "CONF_PATH": str(self.source / "Conf"),
             "PYTHON_COMMAND": sys.executable,
             "PYTHONHASHSEED": "0",
-            "PYTHONDONTWRITEBYTECODE": "",
             "SOURCE_DATE_EPOCH": _EPOCH,
         }
 

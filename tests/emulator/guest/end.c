@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Ways to end a run: each has to leave a record that explains it, which test_ends.py looks for. */
 #include "guest.h"
-#include "svsm.h"
+#include "hpet.h"
 
 /* build.py has the same numbers. */
 enum ending {
@@ -47,14 +47,8 @@ static void vmgexit_at(u64 gpa)
 /* A level the line has already: the I/O APIC delivers when the entry is written. */
 static void ioapic_deliver(u32 mode)
 {
-	mmio_out(0xFED00000 + 0x108, 8, 100000); /* HPET timer 0 in 1 ms, to I/O APIC input 20 */
-	mmio_out(0xFED00000 + 0x0F0, 8, 0);
-	mmio_out(0xFED00000 + 0x100, 4, 4 | 20 << 9);
-	mmio_out(0xFEC00000, 4, 0x11 + 2 * 20);
-	mmio_out(0xFEC00010, 4, 0);
-	mmio_out(0xFEC00000, 4, 0x10 + 2 * 20);
-	mmio_out(0xFEC00010, 4, mode << 8);
-	mmio_out(0xFED00000 + 0x010, 4, 1);
+	hpet_route(mode << APIC_LVT_DELIVERY_SHIFT);
+	hpet_after_1_ms(HPET_ENABLE);
 	delay_us(200000);
 }
 

@@ -7,19 +7,28 @@
 #define GUEST_H
 
 #include "apic.h"
+#include "clock.h"
+#include "cpu.h"
 #include "ghcb.h"
+#include "io.h"
 #include "layout.h"
+#include "serial.h"
 #include "sev.h"
+#include "start.h"
+#include "trap.h"
 #include "types.h"
+#include "vmgexit.h"
 
 /* Written into the image for each run by build.py. */
-struct parameters {
+#define PARAMETERS_MAGIC 0x4D52415054534554ull /* "TESTPARM" */
+struct test_parameters {
+	u64 magic;
 	u32 mode; /* enum mode */
-	u32 cbit; /* 0: SEV off */
+	u32 cbit; /* what the guest has to find; 0: SEV off */
 	u32 end;  /* enum ending */
 	u32 reserved;
 };
-#define parameters ((const struct parameters *)PARAMETERS)
+#define parameters ((const volatile struct test_parameters *)PARAMETERS)
 
 /* Modes of a run, and the ones a test is for. */
 enum mode { VMPL0 = 1, SVSM = 2, PLAIN = 4, SEV = VMPL0 | SVSM, ALL = SEV | PLAIN };
@@ -54,88 +63,10 @@ void fail(u32 line, const char *what, u64 got, u64 wanted);
 		}                                                     \
 	} while (0)
 
-static inline bool sev(void) { return parameters->mode != PLAIN; }
-static inline u64 c_bit(void) { return parameters->cbit ? BIT(parameters->cbit) : 0; }
-
-/* trap.c: what the last exception looked like. `vector` is NO_TRAP when TRY() met none. */
-#define NO_TRAP (~0ull)
-struct trap {
-	u64 resume;
-	u64 start;
-	u64 vector;
-	u64 error;
-	u64 rip, cs, rflags, rsp, ss; /* of the interrupted code */
-	u64 frame;                    /* address of the error code on the handler's stack */
-	u64 handler_cs, handler_rflags;
-};
-extern volatile struct trap trap;
-extern volatile u64 interrupts[256];    /* taken, by vector */
-extern void (*on_interrupt)(u8 vector); /* called for each, with interrupts off */
-
-/* Run an instruction that may trap; the answer is the vector. Clobbers R11. */
-#define TRY(instruction, outputs, ...)                                                                            \
-	({                                                                                                        \
-		trap.vector = NO_TRAP;                                                                            \
-		__asm__ volatile("lea 9f(%%rip), %%r11; mov %%r11, trap; lea 8f(%%rip), %%r11; mov %%r11, trap + 8\n" \
-				 "8: " instruction "\n9:"                                                         \
-				 : outputs                                                                        \
-				 : __VA_ARGS__                                                                    \
-				 : "r11", "memory", "cc");                                                        \
-		trap.resume = 0;                                                                                  \
-		trap.vector;                                                                                      \
-	})
-#define OUT(...) __VA_ARGS__
-
-void traps_setup(void);
-void trap_as_interrupt(u8 vector, bool on); /* an interrupt, without error code, whatever the vector */
-void trap_set_ist(u8 vector, u8 ist);
-void traps_set_ist1(u64 top);
+/* user.S: code at CPL 3, which ends with a trap. */
 void user_run(u64 rip);
+bool user_trapped(struct trap_frame *frame); /* for on_exception */
 extern const u8 user_cpuid[], user_pvalidate[], user_rmpadjust[];
-
-/* memory.c: 4 KiB pages of TEST_AREA. */
-volatile u64 *map_page(u64 linear, u64 gpa, bool private); /* linear in TEST_AREA */
-static inline void invlpg(u64 linear) { __asm__ volatile("invlpg (%0)" : : "r"(linear) : "memory"); }
-
-/* cpu.c */
-u64 rdmsr(u32 msr);
-void wrmsr(u32 msr, u64 value);
-static inline u64 rdtsc(void)
-{
-	u32 low, high;
-
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	return (u64)high << 32 | low;
-}
-u32 pvalidate(u64 linear, u32 size, u32 validate, bool *carry);
-u32 rmpadjust(u64 linear, u32 size, u64 attributes);
-
-/* ghcb.c */
-u64 msr_protocol(u64 request);
-void ghcb_clear(void);
-void ghcb_set(u32 offset, u64 value); /* and its valid bit */
-u64 ghcb_get(u32 offset);
-bool ghcb_valid(u32 offset);
-u64 nae(u64 code, u64 info1, u64 info2); /* SW_EXITINFO1 of the answer, its reserved half cut off */
-u64 nae_raw(void);                       /* the same with what is in the page */
-u64 nae_info2(void);
-bool make_shared(u64 gpa);  /* page state change by MSR protocol 014 */
-bool make_private(u64 gpa); /* the same, and validated: by PVALIDATE or by the SVSM */
-u64 svsm_call(u64 rax, u64 rcx, u64 rdx);
-
-/* io.c: the same in all modes, through the GHCB with SEV. */
-u32 io_in(u16 port, u32 size);
-void io_out(u16 port, u32 size, u32 value);
-u64 mmio_in(u64 gpa, u32 size);
-void mmio_out(u64 gpa, u32 size, u64 value);
-bool msr_in(u32 msr, u64 *value); /* false: #GP */
-bool msr_out(u32 msr, u64 value);
-void print(const char *text);
-void print_hex(u64 value);
-void delay_us(u64 us);
-void clock_setup(void);
-/* Wait with interrupts on until `*counter` is `target`, or so many milliseconds; true when it came. */
-bool wait_until(volatile u64 *counter, u64 target, u64 ms);
 
 /* end.c */
 _Noreturn void end_run(void);

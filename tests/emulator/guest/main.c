@@ -2,10 +2,10 @@
 /* Runs the tests of the mode, and prints a line for each. */
 #include "guest.h"
 
+static const struct test_parameters initial __attribute__((used, section(".parameters"))) = { .magic = PARAMETERS_MAGIC };
+
 extern const struct test *const tests_start[], *const tests_end[];
 
-void protect(void (*function)(void));
-void test_trapped(u64 vector, u64 error, u64 rip);
 void guest_main(void);
 
 static bool failed;
@@ -30,7 +30,7 @@ void fail(u32 line, const char *what, u64 got, u64 wanted)
 	print("\n");
 }
 
-void test_trapped(u64 vector, u64 error, u64 rip)
+void unexpected_exception(u64 vector, u64 error, u64 rip)
 {
 	begin_failure();
 	print("unexpected exception 0x");
@@ -42,21 +42,24 @@ void test_trapped(u64 vector, u64 error, u64 rip)
 	print("\n");
 }
 
-static void setup_ghcb(void)
+extern const u8 user_end[];
+extern u64 user_rsp;
+
+bool user_trapped(struct trap_frame *frame)
 {
-	make_shared(GHCB_PAGE);
-	make_shared(BUFFER_PAGE);
-	map_page(GHCB_PAGE, GHCB_PAGE, false);
-	map_page(BUFFER_PAGE, BUFFER_PAGE, false);
-	msr_protocol(GHCB_PAGE | GHCB_MSR_REG_GPA_REQ);
-	ghcb_clear();
+	if (!(frame->cs & 3))
+		return false;
+	trap_record(frame);
+	trap_return_to(frame, (u64)user_end, user_rsp);
+	return true;
 }
 
 void guest_main(void)
 {
 	traps_setup();
+	on_exception = user_trapped;
 	if (sev())
-		setup_ghcb();
+		ghcb_setup();
 	clock_setup();
 	print("begin\n");
 	for (const struct test *const *entry = tests_start; entry < tests_end && !parameters->end; entry++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The local APIC's modes and registers, by MSR and MMIO (KVM lapic.c; APM vol. 2, figure 16-32). */
 #include "apic_access.h"
+#include "guest.h"
 
 #define X2(reg) (MSR_X2APIC_FIRST + (reg) / 16)
 

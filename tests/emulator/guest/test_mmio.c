@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Instructions that access the APIC page without SEV: the host carries them out. */
 #include "apic_access.h"
+#include "guest.h"
 
 #define TPR (APIC_DEFAULT_BASE + APIC_TPR)
 #define VERSION (APIC_DEFAULT_BASE + APIC_VERSION)

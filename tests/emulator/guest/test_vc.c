@@ -156,11 +156,9 @@ TEST(snp_instructions_are_privileged, SEV)
 	EQUAL(trap.rip, (u64)user_rmpadjust);
 }
 
-struct start_results { u32 eax, ebx, eip, reserved, count, error, vc_eip, cs, eflags, esp; };
-
 TEST(vc_in_32_bit_code, SEV)
 {
-	const volatile struct start_results *seen = (const volatile struct start_results *)START_RESULTS;
+	const volatile struct start_results *seen = at_start();
 
 	EQUAL(seen->count, 1);
 	EQUAL(seen->error, SVM_EXIT_CPUID);
@@ -170,11 +168,12 @@ TEST(vc_in_32_bit_code, SEV)
 	EQUAL(seen->esp, STACK_TOP - 12);
 	CHECK(seen->eax & SEV_CPUID_EAX_SNP);
 	EQUAL(seen->ebx & SEV_CPUID_EBX_CBIT_MASK, parameters->cbit);
+	EQUAL(seen->cbit, parameters->cbit); /* of the CPUID page */
 }
 
 TEST(no_vc_without_sev, PLAIN)
 {
-	const volatile struct start_results *seen = (const volatile struct start_results *)START_RESULTS;
+	const volatile struct start_results *seen = at_start();
 
 	EQUAL(seen->count, 0);
 	EQUAL(seen->eax, 0);

@@ -93,7 +93,9 @@ def store(tmp_path: Path) -> Store:
 def series(directory: Path, store: Store, line: str = "0001-a.patch") -> Path:
     """A series of one patch, in the form of git format-patch."""
     patch = patch_between(store, BEFORE, AFTER)
-    head = b"From 0 Mon Sep 17 00:00:00 2001\nFrom: A <a@example.org>\nSubject: [PATCH 1/1] Pkg: Shout\n\nBecause.\n---\n"
+    head = (
+        b"From 0 Mon Sep 17 00:00:00 2001\nFrom: A <a@example.org>\nSubject: [PATCH 1/1] Pkg: Shout\n\nBecause.\n---\n"
+    )
     (directory / "0001-a.patch").write_bytes(head + patch)
     (directory / "series").write_text(line + "\n")
     return directory / "series"

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Exceptions and interrupts of the guest. */
-#include "guest.h"
+/* Exceptions and interrupts. */
+#include "trap.h"
+#include "cpu.h"
+#include "start.h"
 
 #define GATE_PRESENT_INTERRUPT 0x8E
-#define NMI 2
-
-struct frame {
-	u64 r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
-	u64 vector, error, rip, cs, rflags, rsp, ss;
-};
-
 struct gate {
 	u16 offset_low, selector;
 	u8 ist, type;
@@ -35,10 +30,13 @@ volatile struct trap trap;
 volatile u64 interrupts[256];
 void (*on_interrupt)(u8 vector);
 
-extern const u8 stubs_plain[], stubs_error[], protect_end[], user_end[];
-extern u64 protect_rsp, user_rsp;
-void on_trap(struct frame *frame);
-void test_trapped(u64 vector, u64 error, u64 rip);
+bool (*on_exception)(struct trap_frame *frame);
+
+extern const u8 stubs_plain[], stubs_error[], protect_end[];
+extern u64 protect_rsp;
+void on_trap(struct trap_frame *frame);
+
+static bool given_up;
 
 static struct gate idt[256] __attribute__((aligned(16)));
 static struct tss tss __attribute__((aligned(16)));
@@ -77,7 +75,7 @@ void traps_setup(void)
 	u64 base = (u64)&tss;
 
 	for (u32 vector = 0; vector < 256; vector++)
-		trap_as_interrupt((u8)vector, vector >= 32 || vector == NMI);
+		trap_as_interrupt((u8)vector, vector >= 32 || vector == VECTOR_NMI);
 	tss.rsp[0] = RSP0_TOP;
 	tss.ist[0] = IST_TOP;
 	tss.io_base = sizeof(tss);
@@ -86,7 +84,7 @@ void traps_setup(void)
 	__asm__ volatile("lgdt %0; lidt %1; ltr %w2" : : "m"(gdtr), "m"(idtr), "r"(SELECTOR_TSS));
 }
 
-static void record(const struct frame *frame)
+void trap_record(const struct trap_frame *frame)
 {
 	u16 cs;
 	u64 rflags;
@@ -104,7 +102,7 @@ static void record(const struct frame *frame)
 	trap.handler_rflags = rflags;
 }
 
-static void return_to(struct frame *frame, u64 rip, u64 rsp)
+void trap_return_to(struct trap_frame *frame, u64 rip, u64 rsp)
 {
 	frame->rip = rip;
 	frame->rsp = rsp;
@@ -112,24 +110,45 @@ static void return_to(struct frame *frame, u64 rip, u64 rsp)
 	frame->ss = SELECTOR_DATA;
 }
 
-void on_trap(struct frame *frame)
+void trap_give_up(struct trap_frame *frame)
+{
+	trap_return_to(frame, (u64)protect_end, protect_rsp);
+	frame->rflags = 2;
+}
+
+void trap_give_up_after_interrupt(void) { given_up = true; }
+
+/* The interrupted code may be about to make a request: what the handler does must not change it. */
+static void interrupted(u8 vector)
+{
+	u64 ghcb = sev() ? rdmsr(SEV_MSR_GHCB) : 0;
+	u8 pending = has_svsm() ? calling_area()[SVSM_CAA_CALL_PENDING] : 0;
+
+	interrupts[vector]++;
+	if (on_interrupt)
+		on_interrupt(vector);
+	if (sev())
+		wrmsr(SEV_MSR_GHCB, ghcb);
+	if (has_svsm())
+		calling_area()[SVSM_CAA_CALL_PENDING] = pending;
+}
+
+void on_trap(struct trap_frame *frame)
 {
 	if (is_interrupt[frame->vector]) {
-		interrupts[frame->vector]++;
-		if (on_interrupt)
-			on_interrupt((u8)frame->vector);
+		interrupted((u8)frame->vector);
+		if (given_up) {
+			given_up = false;
+			trap_give_up(frame);
+		}
+	} else if (on_exception && on_exception(frame)) {
 		return;
-	}
-	if (frame->cs & 3) {
-		record(frame);
-		return_to(frame, (u64)user_end, user_rsp);
 	} else if (trap.resume) {
-		record(frame);
+		trap_record(frame);
 		frame->rip = trap.resume;
 		trap.resume = 0;
 	} else {
-		test_trapped(frame->vector, frame->error, frame->rip);
-		return_to(frame, (u64)protect_end, protect_rsp);
-		frame->rflags = 2;
+		unexpected_exception(frame->vector, frame->error, frame->rip);
+		trap_give_up(frame);
 	}
 }

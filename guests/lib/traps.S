@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* 64-bit entry, exception and interrupt stubs, and leaving to CPL 3. */
+/* 64-bit entry, exception and interrupt stubs, and a call that a trap can end. */
 #include "layout.h"
 
 	.section .note.GNU-stack, "", @progbits
@@ -72,7 +72,7 @@ trap_common:
 	addq $16, %rsp
 	iretq
 
-/* void protect(void (*function)(void)): returns also when on_trap() sends it to protect_end. */
+/* void protect(void (*function)(void)) */
 	.globl protect, protect_end, protect_rsp
 protect:
 	pushq %rbx
@@ -94,46 +94,6 @@ protect_end:
 	popq %rbx
 	ret
 
-/* void user_run(u64 rip): runs code at CPL 3 until it traps; on_trap() sends it to user_end. */
-	.globl user_run, user_end, user_rsp
-user_run:
-	pushq %rbx
-	pushq %rbp
-	pushq %r12
-	pushq %r13
-	pushq %r14
-	pushq %r15
-	movq %rsp, user_rsp
-	pushq $SELECTOR_USER_DATA
-	pushq $USER_STACK
-	pushq $2
-	pushq $SELECTOR_USER_CODE
-	pushq %rdi
-	xorl %ecx, %ecx
-	xorl %edx, %edx
-	movl $TEST_AREA + 0x2000, %eax
-	iretq
-user_end:
-	popq %r15
-	popq %r14
-	popq %r13
-	popq %r12
-	popq %rbp
-	popq %rbx
-	ret
-
-	.globl user_cpuid, user_pvalidate, user_rmpadjust
-user_cpuid:
-	cpuid
-	ud2
-user_pvalidate:
-	.byte 0xF2, 0x0F, 0x01, 0xFF
-	ud2
-user_rmpadjust:
-	.byte 0xF3, 0x0F, 0x01, 0xFE
-	ud2
-
 	.bss
 	.balign 8
 protect_rsp: .quad 0
-user_rsp: .quad 0

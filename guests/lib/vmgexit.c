@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The guest's side of the GHCB and of the SVSM calling area. */
-#include "guest.h"
-#include "svsm.h"
+#include "vmgexit.h"
+#include "cpu.h"
+#include "start.h"
 
-#define RESULT_MASK 0xFFFFFFFFull
+#define RESULT_MASK      0xFFFFFFFFull
+#define SVSM_CALL_BUFFER 0x800 /* in the calling area's page */
 
 static volatile u8 *const ghcb = (volatile u8 *)GHCB_PAGE;
-
-static void vmgexit(void) { __asm__ volatile("rep; vmmcall" : : : "memory"); }
 
 u64 msr_protocol(u64 request)
 {
@@ -64,28 +64,44 @@ static bool page_state_change(u64 gpa, u64 operation)
 
 bool make_shared(u64 gpa) { return page_state_change(gpa, NAE_PSC_SHARED); }
 
-u64 svsm_call(u64 rax, u64 rcx, u64 rdx)
+struct svsm_reply svsm_request(u64 rax, u64 rcx, u64 rdx, u64 r8)
 {
-	volatile u8 *pending = (volatile u8 *)CAA_PAGE;
+	volatile u8 *pending = calling_area() + SVSM_CAA_CALL_PENDING;
+	register u64 r8_register __asm__("r8") = r8;
 
 	*pending = 1;
-	wrmsr(SEV_MSR_GHCB, GHCB_MSR_RUN_VMPL_REQ);
-	__asm__ volatile("rep; vmmcall" : "+a"(rax), "+c"(rcx), "+d"(rdx) : : "r8", "memory");
-	return *pending ? ~0ull : rax;
+	wrmsr(SEV_MSR_GHCB, GHCB_MSR_RUN_VMPL_REQ /* VMPL0 */);
+	__asm__ volatile("rep; vmmcall" : "+a"(rax), "+c"(rcx), "+d"(rdx), "+r"(r8_register) : : "memory");
+	return (struct svsm_reply){ .rax = rax, .rcx = rcx, .rdx = rdx, .answered = !*pending };
+}
+
+u64 svsm_call(u64 rax, u64 rcx, u64 rdx)
+{
+	struct svsm_reply reply = svsm_request(rax, rcx, rdx, 0);
+
+	return reply.answered ? reply.rax : ~0ull;
 }
 
 bool make_private(u64 gpa)
 {
-	struct { u16 entries, next; u32 reserved; u64 entry; } *list = (void *)(CAA_PAGE + 0x800);
+	struct { struct svsm_pvalidate_header header; u64 entry; } *list = (void *)(calling_area() + SVSM_CALL_BUFFER);
 	bool carry;
 
 	if (!page_state_change(gpa, NAE_PSC_PRIVATE))
 		return false;
-	if (parameters->mode == VMPL0)
+	if (!has_svsm())
 		return pvalidate(gpa, SEV_PAGE_4K, 1, &carry) == SEV_SUCCESS && !carry;
-	list->entries = 1;
-	list->next = 0;
-	list->reserved = 0;
-	list->entry = gpa | 4; /* 4 KiB, validate, fail if unchanged */
-	return svsm_call(1, (u64)list, 0) == 0; /* core protocol, PVALIDATE */
+	list->header = (struct svsm_pvalidate_header){ .entries = 1 };
+	list->entry = gpa | SVSM_PVALIDATE_VALIDATE;
+	return svsm_call(SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_PVALIDATE), (u64)list, 0) == SVSM_SUCCESS;
+}
+
+void ghcb_setup(void)
+{
+	make_shared(GHCB_PAGE);
+	make_shared(BUFFER_PAGE);
+	map_page(GHCB_PAGE, GHCB_PAGE, false);
+	map_page(BUFFER_PAGE, BUFFER_PAGE, false);
+	msr_protocol(GHCB_PAGE | GHCB_MSR_REG_GPA_REQ);
+	ghcb_clear();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Instructions, page tables, and what the compiler calls. */
-#include "guest.h"
+#include "cpu.h"
+#include "start.h"
 
 void *memset(void *to, int byte, size_t count);
 void *memcpy(void *to, const void *from, size_t count);
@@ -39,7 +40,8 @@ u32 pvalidate(u64 linear, u32 size, u32 validate, bool *carry)
 	u32 result;
 	u8 cf;
 
-	__asm__ volatile(SEV_OPCODE_PVALIDATE "; setc %1" : "=a"(result), "=r"(cf) : "a"(linear), "c"(size), "d"(validate) : "memory", "cc");
+	__asm__ volatile(SEV_OPCODE_PVALIDATE "; setc %1"
+			 : "=a"(result), "=r"(cf) : "a"(linear), "c"(size), "d"(validate) : "memory", "cc");
 	*carry = cf;
 	return result;
 }

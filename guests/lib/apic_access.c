@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "apic_access.h"
+#include "io.h"
+#include "trap.h"
 
 u64 apic_base(void)
 {

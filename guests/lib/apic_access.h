@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The local APIC in either mode. */
+/* The hypervisor's local APIC in either mode: by MMIO, or by MSR. */
 #ifndef GUEST_APIC_ACCESS_H
 #define GUEST_APIC_ACCESS_H
 
-#include "guest.h"
+#include "apic.h"
+#include "types.h"
 
 #define MODE_BITS (APIC_BASE_EN | APIC_BASE_EXTD)
 #define BASE(mode) (APIC_DEFAULT_BASE | APIC_BASE_BSP | (mode))

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`python -m bench.matrix`: each firmware under each configuration on the emulated platform, as `make nightly` runs it.
+
+Judged is what must be so whatever the configuration: stock firmware breaks the contract with Alternate Injection and
+fixed firmware is in x2APIC mode before its first access; without Alternate Injection both make the same accesses.
+Everything else is written down: a table, the verdicts as JSON, and all run directories.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.apic.contract import REQUIRED
+from harness.apic.timeline import Timeline
+from harness.apic.verdict import Status
+from harness.bisect_report import difference
+from harness.errors import HarnessError
+from harness.run import RunResult, RunSpec, run
+from harness.svsm.config import DEFAULT_CONFIG, load_config, shipped_configs
+
+STOCK, FIXED = "stock", "fixed"
+#: The rule that the fix is for.
+(RULE,) = REQUIRED
+TABLE = "matrix.md"
+CELLS = "matrix.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A firmware under a configuration. rules: status by rule. error: what broke the run. missed: what must be so."""
+
+    firmware: str
+    configuration: str
+    verdict: str
+    rules: dict[str, str]
+    reached: str
+    accesses: int
+    seconds: float
+    error: str = ""
+    missed: tuple[str, ...] = ()
+
+
+def run_cell(firmware: str, image: Path, configuration: str, until: str, out: Path) -> tuple[Cell, Timeline | None]:
+    """Run one cell; an error of the environment is part of it, so that the rest of the matrix is still run."""
+    try:
+        svsm = load_config(configuration)
+        result = run(RunSpec(image, svsm=svsm, until=until), "emulated", out / firmware / configuration)
+    except HarnessError as error:
+        return Cell(firmware, configuration, "not run", {}, "", 0, 0.0, str(error)), None
+    missed = missed_of(firmware, configuration, result) if svsm.alternate_injection else ()
+    cell = Cell(
+        firmware,
+        configuration,
+        result.verdict.status.value,
+        {rule.rule: rule.status.value for rule in result.verdict.results},
+        result.timeline.reached.name,
+        len(result.timeline.accesses),
+        round(result.seconds, 1),
+        "" if result.error is None else str(result.error),
+        missed,
+    )
+    return cell, result.timeline
+
+
+def missed_of(firmware: str, configuration: str, result: RunResult) -> tuple[str, ...]:
+    """What a run with Alternate Injection should have shown, and has not."""
+    found = result.verdict.result(RULE).status
+    if firmware == FIXED and found is not Status.HOLDS and result.error is None:
+        return (f"{RULE} is {found.value}, not holds",)
+    if firmware == STOCK and configuration == DEFAULT_CONFIG and found is not Status.VIOLATED:
+        return (f"{RULE} is {found.value}, not violated",)
+    return ()
+
+
+def compare(stock: Timeline, fixed: Timeline) -> tuple[str, ...]:
+    """How a run without Alternate Injection differs between the two."""
+    if stock.alternate_injection or not (stock.complete and fixed.complete):
+        return ()
+    lines = [line for line in difference(stock, fixed) if line[0] in "+-"]
+    return (f"{len(lines)} accesses differ from stock's: {lines[0]}",) if lines else ()
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """The matrix in Markdown."""
+    rows = ["| firmware | configuration | verdict | " + RULE + " | reached | accesses | s | note |", "|---" * 8 + "|"]
+    for cell in cells:
+        note = "; ".join(part for part in (*cell.missed, cell.error) if part).replace("|", "/")
+        rows.append(
+            f"| {cell.firmware} | {cell.configuration} | {cell.verdict} | {cell.rules.get(RULE, '')} | {cell.reached} "
+            f"| {cell.accesses} | {cell.seconds} | {note} |"
+        )
+    return "# Firmware and configurations on the emulated SNP host, not hardware\n\n" + "\n".join(rows) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the matrix; status 1 if something that must be so is not, 128 if a configuration could not be run."""
+    parser = argparse.ArgumentParser(prog="python -m bench.matrix", description=__doc__)
+    parser.add_argument("--stock", type=Path, required=True, help="an image")
+    parser.add_argument("--fixed", type=Path, required=True, help="an image with the patch series")
+    parser.add_argument("--until", default="shell", help="default: %(default)s")
+    parser.add_argument("--config", action="append", help="default: all of svsm_configs/")
+    parser.add_argument("--out", type=Path, default=Path("build/nightly"), help="default: %(default)s")
+    options = parser.parse_args(argv)
+    cells: list[Cell] = []
+    for configuration in options.config or sorted(shipped_configs()):
+        before, stock = run_cell(STOCK, options.stock, configuration, options.until, options.out)
+        after, fixed = run_cell(FIXED, options.fixed, configuration, options.until, options.out)
+        if stock is not None and fixed is not None:
+            after = Cell(**{**asdict(after), "missed": (*after.missed, *compare(stock, fixed))})
+        for cell in (before, after):
+            print(f"{cell.firmware:<6} {configuration:<34} {cell.verdict:<13} {'; '.join(cell.missed)}", flush=True)
+            cells.append(cell)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / TABLE).write_text(table(cells), encoding="utf-8")
+    (options.out / CELLS).write_text(json.dumps([asdict(cell) for cell in cells], indent=2) + "\n", encoding="utf-8")
+    if any(cell.missed for cell in cells):
+        return 1
+    return 128 if any(cell.verdict == "not run" for cell in cells) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

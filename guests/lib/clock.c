@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The PIT's counter 2 has a gate and an output that can be read at port 61, and raises no interrupt (Intel 82C54). */
+#include "clock.h"
+#include "cpu.h"
+#include "io.h"
+
+#define PIT_COUNTER_2 0x42
+#define PIT_CONTROL   0x43
+#define PIT_ONE_SHOT  0xB0 /* counter 2, both bytes, mode 0 */
+#define PIT_HZ        1193182
+#define PIT_MS        10
+#define ROUNDS        3
+#define GATE_PORT     0x61
+#define GATE_ON       0x01
+#define SPEAKER_ON    0x02
+#define GATE_OUTPUT   0x20
+
+#define POLLS         100000      /* where there is no PIT */
+#define FALLBACK_HZ   3000000000u
+
+static u64 tsc_per_ms = FALLBACK_HZ / 1000;
+
+/* TSC ticks of PIT_MS, 0 if there is no PIT. */
+static u64 measure(void)
+{
+	u32 count = PIT_HZ / 1000 * PIT_MS, polls = 0;
+	u8 gate = (u8)(io_in(GATE_PORT, 1) & ~(GATE_ON | SPEAKER_ON));
+	u64 start, end;
+
+	io_out(GATE_PORT, 1, gate);
+	io_out(PIT_CONTROL, 1, PIT_ONE_SHOT);
+	io_out(PIT_COUNTER_2, 1, count & 0xFF);
+	io_out(PIT_COUNTER_2, 1, count >> 8);
+	io_out(GATE_PORT, 1, gate | GATE_ON);
+	start = rdtsc();
+	while (!(io_in(GATE_PORT, 1) & GATE_OUTPUT) && polls < POLLS)
+		polls++;
+	end = rdtsc();
+	io_out(GATE_PORT, 1, gate);
+	return polls && polls < POLLS ? end - start : 0;
+}
+
+/* What comes between makes a measurement longer: the shortest is the best. */
+void clock_setup(void)
+{
+	u64 least = ~0ull;
+
+	for (u32 round = 0; round < ROUNDS; round++) {
+		u64 ticks = measure();
+
+		if (ticks && ticks < least)
+			least = ticks;
+	}
+	if (least != ~0ull)
+		tsc_per_ms = least / PIT_MS;
+}
+
+u64 clock_ns(u64 ticks) { return ticks / tsc_per_ms * 1000000 + ticks % tsc_per_ms * 1000000 / tsc_per_ms; }
+
+u64 clock_ticks(u64 us) { return us * tsc_per_ms / 1000; }
+
+void delay_us(u64 us)
+{
+	u64 start = rdtsc(), ticks = clock_ticks(us);
+
+	while (rdtsc() - start < ticks)
+		pause();
+}
+
+bool wait_until(volatile u64 *counter, u64 target, u64 ms)
+{
+	u64 start = rdtsc(), ticks = clock_ticks(ms * 1000);
+
+	sti();
+	while (*counter < target && rdtsc() - start < ticks)
+		pause();
+	cli();
+	return *counter >= target;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* COM1, a 16550 UART that needs no set-up in a virtual machine. */
+#include "serial.h"
+#include "io.h"
+
+#define COM1           0x3F8
+#define LINE_STATUS    5
+#define TRANSMIT_EMPTY 0x40 /* all of it is gone: a UART with a slow reader may drop what comes too early */
+#define POLLS          100000 /* a port that takes nothing must not stop the guest */
+
+static void put(char character)
+{
+	for (u32 polls = 0; polls < POLLS && !(io_in(COM1 + LINE_STATUS, 1) & TRANSMIT_EMPTY); polls++)
+		;
+	io_out(COM1, 1, (u8)character);
+}
+
+void print(const char *text)
+{
+	for (; *text; text++)
+		put(*text);
+}
+
+void print_hex(u64 value)
+{
+	bool begun = false;
+
+	for (int shift = 60; shift >= 0; shift -= 4) {
+		u32 digit = value >> shift & 15;
+
+		if (!digit && !begun && shift)
+			continue;
+		begun = true;
+		put("0123456789abcdef"[digit]);
+	}
+}
+
+void print_decimal(u64 value)
+{
+	char digits[20];
+	u32 count = 0;
+
+	do {
+		digits[count++] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	while (count)
+		put(digits[--count]);
+}

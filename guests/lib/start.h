@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What start.S found out, and where the hypervisor put what a guest is given. */
+#ifndef GUEST_START_H
+#define GUEST_START_H
+
+#include "layout.h"
+#include "svsm.h"
+#include "types.h"
+
+struct start_results {
+	u32 eax, ebx;                        /* of CPUID 8000001F */
+	u32 eip;                             /* of that instruction */
+	u32 cbit;                            /* 0: no SEV */
+	u32 count;                           /* of #VC; the rest is what the last one's handler saw */
+	u32 error, vc_eip, cs, eflags, esp;
+};
+static inline const volatile struct start_results *at_start(void)
+{
+	return (const volatile struct start_results *)START_RESULTS;
+}
+
+/* An SEV guest; one that is none makes port, MMIO and MSR accesses itself. */
+static inline bool sev(void) { return at_start()->cbit; }
+static inline u64 c_bit(void) { return sev() ? BIT(at_start()->cbit) : 0; }
+
+/* The secrets page says whether an SVSM runs below VMPL0, and where the first calling area is (58019, section 3). */
+static inline u64 secrets_quad(u64 offset) { return *(const volatile a64 *)(SECRETS_PAGE + offset); }
+static inline bool has_svsm(void) { return sev() && secrets_quad(SVSM_SECRETS_SIZE); }
+static inline u8 own_vmpl(void)
+{
+	return has_svsm() ? *(const volatile u8 *)(SECRETS_PAGE + SVSM_SECRETS_GUEST_VMPL) : 0;
+}
+static inline volatile u8 *calling_area(void) { return (volatile u8 *)secrets_quad(SVSM_SECRETS_CAA); }
+
+#endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The core protocol as far as the APIC protocol needs it, and an SVSM without the APIC protocol. */
+#include "groups.h"
+#include "cpu.h"
+#include "layout.h"
+#include "platform.h"
+#include "start.h"
+#include "svsm_apic.h"
+#include "timer.h"
+#include "trap.h"
+
+#define NO_PROTOCOL     99u
+#define NO_CALL         99u
+#define PAGE            (TEST_AREA + 0x10000) /* memory that was not launched */
+#define VECTOR          0x51
+#define BUFFER_OFFSET   0x800                 /* in the calling area's page */
+
+static u64 call(u32 protocol, u32 number, u64 rcx)
+{
+	struct svsm_reply reply = svsm_request(SVSM_CALL(protocol, number), rcx, 0, 0);
+
+	return reply.answered ? reply.rax : NOT_ANSWERED;
+}
+
+static void query_core(u64 argument)
+{
+	u64 versions = query_protocol(SVSM_PROTOCOL_CORE, SVSM_CORE_VERSION_MIN);
+
+	(void)argument;
+	EQUAL((u32)versions, SVSM_CORE_VERSION_MIN);
+	CHECK(versions >> SVSM_QUERY_MAX_SHIFT >= SVSM_CORE_VERSION_MAX);
+}
+
+static void query_unknown(u64 argument)
+{
+	(void)argument;
+	EQUAL(query_protocol(NO_PROTOCOL, 1), 0);
+	EQUAL(query_protocol(~0u, 1), 0);
+	EQUAL(query_protocol(SVSM_PROTOCOL_CORE, 0), 0);
+	EQUAL(query_protocol(SVSM_PROTOCOL_CORE, ~0u), 0);
+}
+
+static void unknown(u64 argument)
+{
+	(void)argument;
+	EQUAL(call(SVSM_PROTOCOL_CORE, NO_CALL, 0), SVSM_ERR_UNSUPPORTED_CALL);
+	EQUAL(call(SVSM_PROTOCOL_CORE, ~0u, 0), SVSM_ERR_UNSUPPORTED_CALL);
+	EQUAL(call(NO_PROTOCOL, 0, 0), SVSM_ERR_UNSUPPORTED_PROTOCOL);
+	EQUAL(call(~0u, 0, 0), SVSM_ERR_UNSUPPORTED_PROTOCOL);
+}
+
+/* 58019, section 3: a call is taken when call_pending is set; without it the SVSM runs, and no register is a result. */
+static void pending(u64 argument)
+{
+	volatile u8 *flag = calling_area() + SVSM_CAA_CALL_PENDING;
+	u64 rax = SVSM_CALL(SVSM_PROTOCOL_CORE, NO_CALL);
+
+	(void)argument;
+	*flag = 0;
+	wrmsr(SEV_MSR_GHCB, GHCB_MSR_RUN_VMPL_REQ);
+	__asm__ volatile("rep; vmmcall" : "+a"(rax) : : "rcx", "rdx", "r8", "memory");
+	EQUAL(rax, SVSM_CALL(SVSM_PROTOCOL_CORE, NO_CALL));
+	EQUAL(rdmsr(SEV_MSR_GHCB), GHCB_MSR_RUN_VMPL_RESP);
+	EQUAL(call(SVSM_PROTOCOL_CORE, NO_CALL, 0), SVSM_ERR_UNSUPPORTED_CALL);
+	EQUAL(*flag, 0);
+}
+
+static u64 pvalidate_by_svsm(u64 gpa, u64 flags)
+{
+	struct { struct svsm_pvalidate_header header; u64 entry; } *list = (void *)(calling_area() + BUFFER_OFFSET);
+
+	list->header = (struct svsm_pvalidate_header){ .entries = 1 };
+	list->entry = gpa | flags;
+	return call(SVSM_PROTOCOL_CORE, SVSM_CORE_PVALIDATE, (u64)list);
+}
+
+static void pvalidate_round(u64 argument)
+{
+	(void)argument;
+	CHECK(make_private(PAGE));
+	*map_page(PAGE, PAGE, true) = argument;
+	EQUAL(pvalidate_by_svsm(PAGE, SVSM_PVALIDATE_VALIDATE), SVSM_PVALIDATE_UNCHANGED);
+	EQUAL(pvalidate_by_svsm(PAGE, SVSM_PVALIDATE_VALIDATE | SVSM_PVALIDATE_IGNORE_CF), SVSM_SUCCESS);
+	EQUAL(pvalidate_by_svsm(PAGE, 0), SVSM_SUCCESS);
+	CHECK(make_shared(PAGE));
+}
+
+static void query_apic(u64 argument)
+{
+	u64 versions = query_protocol(SVSM_PROTOCOL_APIC, SVSM_APIC_VERSION_MIN);
+
+	(void)argument;
+	EQUAL((u32)versions, SVSM_APIC_VERSION_MIN);
+	CHECK(versions >> SVSM_QUERY_MAX_SHIFT >= SVSM_APIC_VERSION_MAX);
+}
+
+static void query_apic_versions(u64 argument)
+{
+	u64 versions = query_protocol(SVSM_PROTOCOL_APIC, SVSM_APIC_VERSION_MIN);
+
+	(void)argument;
+	EQUAL(query_protocol(SVSM_PROTOCOL_APIC, 0), 0);
+	EQUAL(query_protocol(SVSM_PROTOCOL_APIC, (u32)(versions >> SVSM_QUERY_MAX_SHIFT) + 1), 0);
+	EQUAL(query_protocol(SVSM_PROTOCOL_APIC, ~0u), 0);
+}
+
+/* Before the guest allows one (COCONUT LocalApic::new). */
+static void none_allowed(u64 argument)
+{
+	(void)argument;
+	on_interrupt = end_interrupt;
+	CHECK(timer_start(TIMER_MSR, VECTOR, APIC_TIMER_PERIODIC, 500));
+	let_pass();
+	timer_stop();
+	let_pass();
+	EQUAL(interrupts[VECTOR], 0);
+	EQUAL(in_irr(VECTOR), 0);
+}
+
+static void absent_query(u64 argument)
+{
+	(void)argument;
+	EQUAL(query_protocol(SVSM_PROTOCOL_APIC, SVSM_APIC_VERSION_MIN), 0);
+}
+
+static void absent_calls(u64 argument)
+{
+	(void)argument;
+	for (u32 number = SVSM_APIC_QUERY_FEATURES; number <= SVSM_APIC_CONFIGURE_VECTOR + 1; number++)
+		EQUAL_OF(number, call(SVSM_PROTOCOL_APIC, number, X2(APIC_TPR)), SVSM_ERR_UNSUPPORTED_PROTOCOL);
+}
+
+static const struct point points[] = {
+	{ "core/query-protocol-core", NEED_SVSM, query_core, 0 },
+	{ "core/query-protocol-unknown", NEED_SVSM, query_unknown, 0 },
+	{ "core/unknown-call-and-protocol", NEED_SVSM, unknown, 0 },
+	{ "core/call-needs-pending", NEED_SVSM, pending, 0 },
+	{ "core/pvalidate", NEED_SVSM, pvalidate_round, 0 },
+	{ "core/query-protocol-apic", NEED_PROTOCOL, query_apic, 0 },
+	{ "core/query-protocol-apic-versions", NEED_PROTOCOL, query_apic_versions, 0 },
+	{ "core/no-vector-allowed-at-first", NEED_PROTOCOL | NEED_X2APIC, none_allowed, 0 },
+	{ "core/query-protocol-without-apic", NEED_NO_PROTOCOL, absent_query, 0 },
+	{ "core/calls-without-apic-refused", NEED_NO_PROTOCOL, absent_calls, 0 },
+};
+
+GROUP(core_group, points, NULL);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Interrupts that the guest sends to itself: they need not be allowed (COCONUT kernel/src/cpu/apic.rs, send_ipi). */
+#include "groups.h"
+#include "platform.h"
+#include "svsm_apic.h"
+#include "trap.h"
+
+#define VECTOR        0x61
+#define FIRST_VECTOR  32  /* below, they are exceptions' */
+#define NOBODY        0x0000BEEFull /* an APIC ID that no machine has, and no logical one of this CPU's cluster */
+
+static u64 own_id(void) { return read_register(X2(APIC_ID)); }
+static u64 own_ldr(void) { return read_register(X2(APIC_LDR)); }
+static u64 to(u64 destination) { return destination << APIC_ICR_DESTINATION_SHIFT | VECTOR; }
+
+static void arrives_once(void)
+{
+	CHECK(comes(&interrupts[VECTOR], 1));
+	let_pass();
+	EQUAL(interrupts[VECTOR], 1);
+}
+
+static void self_ipi(u64 argument)
+{
+	(void)argument;
+	EQUAL(write_register(X2(APIC_SELF_IPI), VECTOR), SVSM_SUCCESS);
+	arrives_once();
+}
+
+enum target { SELF, ALL, OWN_ID, OWN_LDR, BROADCAST, BROADCAST_LOGICAL, OTHERS, OTHER_ID, OTHER_LDR, OTHER_CLUSTER };
+
+static u64 icr_to(enum target target)
+{
+	switch (target) {
+	case SELF: return APIC_SHORTHAND_SELF | to(0);
+	case ALL: return APIC_SHORTHAND_ALL | to(0);
+	case OWN_ID: return to(own_id());
+	case OWN_LDR: return APIC_ICR_LOGICAL | to(own_ldr());
+	case BROADCAST: return to(APIC_BROADCAST);
+	case BROADCAST_LOGICAL: return APIC_ICR_LOGICAL | to(APIC_BROADCAST);
+	case OTHERS: return APIC_SHORTHAND_OTHERS | to(0);
+	case OTHER_ID: return to(NOBODY);
+	case OTHER_LDR: return APIC_ICR_LOGICAL | to(own_ldr() ^ 0xFFFF);
+	default: return APIC_ICR_LOGICAL | to(NOBODY << 16 | 0xFFFF);
+	}
+}
+
+static void icr_arrives(u64 target)
+{
+	EQUAL(write_register(X2(APIC_ICR), icr_to((enum target)target)), SVSM_SUCCESS);
+	arrives_once();
+}
+
+static void icr_passes_by(u64 target)
+{
+	EQUAL(write_register(X2(APIC_ICR), icr_to((enum target)target)), SVSM_SUCCESS);
+	let_pass();
+	EQUAL(interrupts[VECTOR], 0);
+	EQUAL(in_irr(VECTOR), 0);
+}
+
+static void every_vector(u64 argument)
+{
+	(void)argument;
+	for (u32 vector = FIRST_VECTOR; vector < 256; vector++) {
+		send_self((u8)vector);
+		if (!CHECK(comes(&interrupts[vector], 1)))
+			return;
+		EQUAL_OF(vector, interrupts[vector], 1);
+	}
+	for (u32 vector = FIRST_VECTOR; vector < 256; vector++)
+		EQUAL_OF(vector, interrupts[vector], 1);
+}
+
+/* Taken between two instructions, with interrupts on at the call: before the call's next instruction, or soon after. */
+static void many(u64 argument)
+{
+	(void)argument;
+	for (u64 sent = 1; sent <= 200; sent++) {
+		__asm__ volatile("sti");
+		send_self(VECTOR);
+		if (!EQUAL_OF(sent, comes(&interrupts[VECTOR], sent), true))
+			return;
+	}
+	let_pass();
+	EQUAL(interrupts[VECTOR], 200);
+}
+
+static void allowed_set_is_not_theirs(u64 argument)
+{
+	(void)argument;
+	EQUAL(configure_vector(VECTOR), SVSM_SUCCESS); /* not allowed */
+	send_self(VECTOR);
+	arrives_once();
+}
+
+static const struct point points[] = {
+	{ "delivery/self-ipi", NEED_PROTOCOL, self_ipi, 0 },
+	{ "delivery/icr-self", NEED_PROTOCOL, icr_arrives, SELF },
+	{ "delivery/icr-all", NEED_PROTOCOL, icr_arrives, ALL },
+	{ "delivery/icr-own-id", NEED_PROTOCOL, icr_arrives, OWN_ID },
+	{ "delivery/icr-own-logical-id", NEED_PROTOCOL, icr_arrives, OWN_LDR },
+	{ "delivery/icr-broadcast", NEED_PROTOCOL, icr_arrives, BROADCAST },
+	{ "delivery/icr-broadcast-logical", NEED_PROTOCOL, icr_arrives, BROADCAST_LOGICAL },
+	{ "delivery/icr-others-is-not-self", NEED_PROTOCOL, icr_passes_by, OTHERS },
+	{ "delivery/icr-other-id", NEED_PROTOCOL, icr_passes_by, OTHER_ID },
+	{ "delivery/icr-other-logical-id", NEED_PROTOCOL, icr_passes_by, OTHER_LDR },
+	{ "delivery/icr-other-cluster", NEED_PROTOCOL, icr_passes_by, OTHER_CLUSTER },
+	{ "delivery/every-vector", NEED_PROTOCOL, every_vector, 0 },
+	{ "delivery/many-in-a-row", NEED_PROTOCOL, many, 0 },
+	{ "delivery/vector-need-not-be-allowed", NEED_PROTOCOL, allowed_set_is_not_theirs, 0 },
+};
+
+GROUP(delivery_group, points, svsm_apic_prepare);

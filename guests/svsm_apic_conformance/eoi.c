@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The end of an interrupt: by a call, or, where the SVSM says in the calling area that no call is needed, by clearing
+ * that byte (COCONUT kernel/src/cpu/apic.rs, lazy_eoi_pending). A guest may do either, an SVSM need never offer it.
+ */
+#include "groups.h"
+#include "cpu.h"
+#include "platform.h"
+#include "start.h"
+#include "svsm_apic.h"
+#include "trap.h"
+
+#define LOW  0x55
+#define HIGH 0xA1
+
+static u64 highest_after, ended_first, ended_second;
+static bool permission;
+
+static u8 may_end_lazily(void) { return calling_area()[SVSM_CAA_NO_EOI_REQUIRED]; }
+
+static void nothing_in_service(u64 argument)
+{
+	(void)argument;
+	for (u32 i = 0; i < 3; i++)
+		EQUAL(end_by_call(), SVSM_SUCCESS);
+	EQUAL(in_service(), 0);
+	send_self(LOW);
+	CHECK(comes(&interrupts[LOW], 1));
+}
+
+static void call_in_handler(u8 vector)
+{
+	tap_count_interrupt();
+	ended_first = end_by_call();
+	highest_after = in_isr(vector);
+}
+
+/* Also where the SVSM said that no call is needed. */
+static void by_call(u64 argument)
+{
+	(void)argument;
+	on_interrupt = call_in_handler;
+	for (u64 round = 1; round <= 3; round++) {
+		send_self(LOW);
+		CHECK(comes(&interrupts[LOW], round));
+		EQUAL(ended_first, SVSM_SUCCESS);
+		EQUAL(highest_after, 0);
+		EQUAL(in_service(), 0);
+	}
+}
+
+static void as_permitted(u8 vector)
+{
+	tap_count_interrupt();
+	if (!end_lazily())
+		end_by_call();
+	highest_after = in_isr(vector);
+}
+
+/* Whichever way: nothing is in service any more, and the next one comes. */
+static void without_call(u64 argument)
+{
+	(void)argument;
+	on_interrupt = as_permitted;
+	for (u64 round = 1; round <= 50; round++) {
+		send_self(LOW);
+		if (!EQUAL_OF(round, comes(&interrupts[LOW], round), true))
+			return;
+		EQUAL_OF(round, highest_after, 0);
+	}
+	let_pass();
+	EQUAL(interrupts[LOW], 50);
+}
+
+/* The end of the inner one, whichever way, does not end the outer one. */
+static void once_only(u8 vector)
+{
+	tap_count_interrupt();
+	if (vector == LOW) {
+		send_self(HIGH);
+		comes(&interrupts[HIGH], 1);
+		highest_after = in_isr(LOW);
+		end_by_call();
+	} else if (!end_lazily()) {
+		end_by_call();
+	}
+}
+
+static void outer_stays(u64 argument)
+{
+	(void)argument;
+	on_interrupt = once_only;
+	send_self(LOW);
+	CHECK(comes(&interrupts[LOW], 1));
+	EQUAL(interrupts[HIGH], 1);
+	EQUAL(highest_after, 1);
+	EQUAL(in_service(), 0);
+}
+
+static void note_permission(u8 vector)
+{
+	tap_count_interrupt();
+	if (vector == HIGH)
+		permission = may_end_lazily();
+	if (!end_lazily())
+		end_by_call();
+}
+
+/* The end has to be told where another one waits for it. */
+static void not_with_another_pending(u64 argument)
+{
+	(void)argument;
+	on_interrupt = note_permission;
+	send_self(LOW);
+	send_self(HIGH);
+	CHECK(comes(&interrupts[LOW], 1));
+	EQUAL(permission, 0);
+}
+
+static void take_another(u8 vector)
+{
+	tap_count_interrupt();
+	if (vector == HIGH) {
+		send_self(LOW);
+		permission = may_end_lazily();
+	}
+	if (!end_lazily())
+		end_by_call();
+}
+
+static void withdrawn(u64 argument)
+{
+	(void)argument;
+	on_interrupt = take_another;
+	send_self(HIGH);
+	CHECK(comes(&interrupts[LOW], 1));
+	EQUAL(permission, 0);
+}
+
+static void end_both(u8 vector)
+{
+	tap_count_interrupt();
+	if (vector == LOW) {
+		send_self(HIGH);
+		comes(&interrupts[HIGH], 1);
+		return;
+	}
+	ended_first = end_by_call(); /* the higher one */
+	highest_after = in_isr(HIGH) << 1 | in_isr(LOW);
+	ended_second = end_by_call();
+}
+
+static void highest_ends_first(u64 argument)
+{
+	(void)argument;
+	on_interrupt = end_both;
+	send_self(LOW);
+	CHECK(comes(&interrupts[LOW], 1));
+	EQUAL(interrupts[HIGH], 1);
+	EQUAL(ended_first, SVSM_SUCCESS);
+	EQUAL(highest_after, 1);
+	EQUAL(ended_second, SVSM_SUCCESS);
+	EQUAL(in_service(), 0);
+}
+
+static const struct point points[] = {
+	{ "eoi/nothing-in-service", NEED_PROTOCOL, nothing_in_service, 0 },
+	{ "eoi/by-call", NEED_PROTOCOL, by_call, 0 },
+	{ "eoi/without-a-call-where-permitted", NEED_PROTOCOL, without_call, 0 },
+	{ "eoi/outer-interrupt-stays-in-service", NEED_PROTOCOL, outer_stays, 0 },
+	{ "eoi/highest-ends-first", NEED_PROTOCOL, highest_ends_first, 0 },
+	{ "eoi/not-permitted-with-another-pending", NEED_PROTOCOL, not_with_another_pending, 0 },
+	{ "eoi/permission-ends-when-another-comes", NEED_PROTOCOL, withdrawn, 0 },
+};
+
+GROUP(eoi_group, points, svsm_apic_prepare);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A firmware that tests an SVSM's APIC protocol, and a hypervisor's APIC_BASE rules, from outside: it knows neither's
+ * implementation, and can take OVMF's place in an IGVM. docs/conformance.md lists its points.
+ */
+#include "clock.h"
+#include "groups.h"
+#include "ghcb.h"
+#include "io.h"
+#include "modes.h"
+#include "parameters.h"
+#include "platform.h"
+#include "start.h"
+#include "tap.h"
+#include "trap.h"
+#include "vc.h"
+#include "vmgexit.h"
+
+/* How the run ends: GHCB termination with this reason set and one of these reasons (docs/conformance.md). */
+#define END_SET 6u
+enum end_reason {
+	END_PASSED = 0,
+	END_FAILED = 1,
+};
+
+static const struct conformance_parameters initial __attribute__((used, section(".parameters"))) = {
+	.magic = PARAMETERS_MAGIC,
+	.version = PARAMETERS_VERSION,
+};
+
+static const struct group *const groups[] = {
+	&apic_base_group, &core_group, &calls_group, &registers_group, &values_group, &delivery_group, &priority_group,
+	&in_service_group, &eoi_group, &nmi_group, &masking_group, &vectors_group, &timer_group, &level_group,
+	&registration_group, /* the last: it ends what the others test */
+};
+#define GROUPS (sizeof(groups) / sizeof(groups[0]))
+
+void guest_main(void);
+
+/* The 8259s' mask registers: a PC's timer would interrupt once interrupts are on, with a vector nobody has set. */
+static void mask_8259s(void)
+{
+	io_out(0x21, 1, 0xFF);
+	io_out(0xA1, 1, 0xFF);
+}
+
+static void run_points(void)
+{
+	u32 points = 0;
+
+	for (u32 i = 0; i < GROUPS; i++)
+		points += groups[i]->count;
+	tap_begin(points);
+	platform_tell();
+	for (u32 i = 0; i < GROUPS; i++)
+		tap_run(groups[i]);
+	tap_end();
+}
+
+static _Noreturn void end(void)
+{
+	const struct __attribute__((packed)) { u16 limit; u64 base; } nothing = { 0, 0 };
+	enum end_reason reason = tap_failures() ? END_FAILED : END_PASSED;
+
+	if (sev())
+		msr_protocol(GHCB_MSR_TERM_REQ | END_SET << GHCB_MSR_TERM_SET_SHIFT | (u64)reason << GHCB_MSR_TERM_REASON_SHIFT);
+	for (;;)
+		__asm__ volatile("lidt %0; ud2" : : "m"(nothing)); /* without a GHCB: triple fault */
+}
+
+void guest_main(void)
+{
+	traps_setup();
+	on_exception = vc_handle;
+	if (sev())
+		ghcb_setup();
+	mask_8259s();
+	clock_setup();
+	platform_find();
+	switch (parameters()->mode) {
+	case RUN_TICKS:
+		tap_run_mode(run_ticks);
+		break;
+	case RUN_FUZZ:
+		tap_run_mode(run_fuzz);
+		break;
+	default:
+		run_points();
+	}
+	end();
+}

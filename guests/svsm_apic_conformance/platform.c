@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "platform.h"
+#include "apic.h"
+#include "cpu.h"
+#include "io.h"
+#include "hpet.h"
+#include "serial.h"
+#include "start.h"
+#include "svsm_apic.h"
+#include "vmgexit.h"
+
+#define CPUID_FEATURES        1
+#define CPUID_FEATURES_X2APIC BIT(21) /* ECX (APM vol. 3, E.3.2) */
+#define CPUID_SIZES           0x80000008
+#define CPUID_SIZES_PHYSICAL  0xFF    /* EAX (APM vol. 3, E.4.7) */
+#define PHYSICAL_BITS_MAX     52      /* of the architecture, for where the leaf is missing */
+
+struct platform platform;
+
+struct cpuid cpuid(u32 leaf, u32 subleaf)
+{
+	struct cpuid result;
+
+	__asm__ volatile("cpuid"
+			 : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx)
+			 : "a"(leaf), "c"(subleaf));
+	return result;
+}
+
+void platform_find(void)
+{
+	if (sev()) {
+		platform.sev_status = rdmsr(SEV_MSR_STATUS);
+		platform.hv_features = msr_protocol(GHCB_MSR_HV_FEATURES_REQ) >> GHCB_MSR_DATA_SHIFT;
+	}
+	platform.snp = platform.sev_status & SEV_STATUS_SNP;
+	platform.svsm = has_svsm();
+	msr_in(MSR_APIC_BASE, &platform.apic_base);
+	platform.x2apic = cpuid(CPUID_FEATURES, 0).ecx & CPUID_FEATURES_X2APIC;
+	platform.physical_bits = cpuid(CPUID_SIZES, 0).eax & CPUID_SIZES_PHYSICAL;
+	if (!platform.physical_bits)
+		platform.physical_bits = PHYSICAL_BITS_MAX;
+	platform.hpet = hpet_is_there();
+	if (platform.svsm) {
+		platform.apic_protocol = query_protocol(SVSM_PROTOCOL_APIC, SVSM_APIC_VERSION_MIN);
+		platform.apic_features = apic_call(SVSM_APIC_QUERY_FEATURES, 0, 0).rcx;
+	}
+	if (!platform.apic_protocol)
+		platform.apic_features = 0;
+}
+
+static void tell(const char *what, u64 value)
+{
+	print("# ");
+	print(what);
+	print(" ");
+	print_hex(value);
+	print("\n");
+}
+
+void platform_tell(void)
+{
+	tell("SEV_STATUS", platform.sev_status);
+	tell("hypervisor features", platform.hv_features);
+	tell("VMPL", own_vmpl());
+	tell("APIC_BASE", platform.apic_base);
+	tell("APIC protocol features", platform.apic_features);
+}
+
+const char *platform_lacks(u32 needs)
+{
+	bool svsm_timer = platform.apic_features & SVSM_APIC_FEATURE_TIMER;
+
+	if ((needs & (NEED_SVSM | NEED_PROTOCOL | NEED_NO_PROTOCOL)) && !platform.svsm)
+		return platform.snp ? "no SVSM" : "not an SEV-SNP guest";
+	if ((needs & NEED_PROTOCOL) && !(platform.sev_status & SEV_STATUS_ALTERNATE_INJECTION))
+		return "no Alternate Injection (SEV_STATUS bit 6)";
+	if ((needs & NEED_PROTOCOL) && !platform.apic_protocol)
+		return "the SVSM does not offer the APIC protocol";
+	if ((needs & NEED_NO_PROTOCOL) && platform.apic_protocol)
+		return "the SVSM offers the APIC protocol";
+	if ((needs & NEED_X2APIC) && !platform.x2apic)
+		return "no x2APIC (CPUID 1 ECX 21)";
+	if ((needs & NEED_HV_TIMER) && !(platform.hv_features & HV_FEATURE_RESTRICTED_INJECTION_TIMER))
+		return "no #HV timer (hypervisor feature bit 3)";
+	if ((needs & NEED_SVSM_TIMER) && !svsm_timer)
+		return "the SVSM does not serve the timer (QUERY_FEATURES bit 0)";
+	if ((needs & NEED_HYPERVISOR_TIMER) && svsm_timer)
+		return "the SVSM serves the timer";
+	if ((needs & NEED_HPET) && !platform.hpet)
+		return "no HPET";
+	return NULL;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What this machine is, found at run time: it decides which points can be run. */
+#ifndef PLATFORM_H
+#define PLATFORM_H
+
+#include "types.h"
+
+struct platform {
+	u64 sev_status;      /* MSR C0010131, 0 without SEV */
+	u64 hv_features;     /* GHCB hypervisor features */
+	u64 apic_base;       /* MSR 1B before the guest wrote to it */
+	u64 apic_features;   /* of the SVSM's APIC protocol */
+	bool snp;
+	bool svsm;
+	bool apic_protocol;  /* offered by the SVSM; cleared when it is disabled for good */
+	bool x2apic;         /* CPUID 1 ECX 21 */
+	bool hpet;
+	u32 physical_bits;   /* CPUID 80000008 EAX 7:0 */
+};
+extern struct platform platform;
+
+enum need {
+	NEED_NOTHING = 0,
+	NEED_SVSM = 0x01,
+	NEED_NO_PROTOCOL = 0x02, /* an SVSM without the APIC protocol */
+	NEED_PROTOCOL = 0x04,    /* the APIC protocol */
+	NEED_X2APIC = 0x08,
+	NEED_HV_TIMER = 0x10,    /* the #HV timer event */
+	NEED_SVSM_TIMER = 0x20,
+	NEED_HPET = 0x40,
+	NEED_HYPERVISOR_TIMER = 0x80, /* the timer is the hypervisor's: the SVSM does not serve it */
+};
+
+void platform_find(void);
+void platform_tell(void);
+/* Why a point with these needs cannot be run; NULL: it can. */
+const char *platform_lacks(u32 needs);
+
+struct cpuid {
+	u32 eax, ebx, ecx, edx;
+};
+struct cpuid cpuid(u32 leaf, u32 subleaf);
+
+#endif

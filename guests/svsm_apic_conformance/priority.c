@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Task priority, and which interrupt comes first (APM vol. 2, 16.6.3-16.6.4; COCONUT kernel/src/cpu/apic.rs). */
+#include "groups.h"
+#include "cpu.h"
+#include "platform.h"
+#include "svsm_apic.h"
+#include "trap.h"
+
+#define LOW    0x55
+#define SAME   0x5A /* of LOW's class */
+#define MIDDLE 0x71
+#define HIGH   0xA1
+
+enum by { BY_PROTOCOL, BY_CR8 };
+
+static void set_tpr(enum by by, u64 priority)
+{
+	if (by == BY_CR8)
+		write_cr8(priority);
+	else
+		write_register(X2(APIC_TPR), priority << 4);
+}
+
+/* TPR of the vector's own class holds it back; the class below lets it in, at once. */
+static void tpr_holds_back(u64 by)
+{
+	set_tpr((enum by)by, LOW >> 4);
+	send_self(LOW);
+	send_self(MIDDLE);
+	CHECK(comes(&interrupts[MIDDLE], 1));
+	let_pass();
+	EQUAL(interrupts[LOW], 0);
+	EQUAL(in_irr(LOW), 1);
+	EQUAL(in_isr(LOW), 0);
+	set_tpr((enum by)by, (LOW >> 4) - 1);
+	CHECK(comes(&interrupts[LOW], 1));
+	let_pass();
+	EQUAL(interrupts[LOW], 1);
+	EQUAL(interrupts[MIDDLE], 1);
+}
+
+/* With interrupts on, without a call of the SVSM between the write and the interrupt. */
+static void cr8_lets_in_at_once(u64 argument)
+{
+	u64 before, after;
+
+	(void)argument;
+	write_cr8(0xF);
+	send_self(LOW);
+	sti();
+	before = interrupts[LOW];
+	write_cr8(0);
+	__asm__ volatile("nop; nop");
+	after = interrupts[LOW];
+	cli();
+	EQUAL(before, 0);
+	EQUAL(after, 1);
+}
+
+/* The interrupt is pending first, then the priority rises above it. */
+static void cr8_raised_later(u64 argument)
+{
+	(void)argument;
+	send_self(LOW);
+	write_cr8(LOW >> 4);
+	let_pass();
+	EQUAL(interrupts[LOW], 0);
+	write_cr8((LOW >> 4) - 1);
+	CHECK(comes(&interrupts[LOW], 1));
+	write_cr8(0);
+}
+
+static u8 order[8];
+static u32 ordered;
+
+static void note_order(u8 vector)
+{
+	if (ordered < sizeof(order))
+		order[ordered++] = vector;
+	end_interrupt(vector);
+}
+
+static void expect_order(u8 first, u8 second, u8 third)
+{
+	CHECK(comes(&interrupts[third], 1));
+	EQUAL(ordered, 3);
+	EQUAL(order[0], first);
+	EQUAL(order[1], second);
+	EQUAL(order[2], third);
+}
+
+static void highest_first(u64 argument)
+{
+	(void)argument;
+	on_interrupt = note_order;
+	ordered = 0;
+	send_self(LOW);
+	send_self(HIGH);
+	send_self(MIDDLE);
+	expect_order(HIGH, MIDDLE, LOW);
+}
+
+/* A candidate that could not be delivered yet gives way to one that came later. */
+static void later_higher_one_first(u64 argument)
+{
+	(void)argument;
+	on_interrupt = note_order;
+	ordered = 0;
+	write_cr8(0xF);
+	send_self(LOW);
+	let_pass();
+	send_self(MIDDLE);
+	let_pass();
+	send_self(HIGH);
+	let_pass();
+	EQUAL(ordered, 0);
+	write_cr8(0);
+	expect_order(HIGH, MIDDLE, LOW);
+}
+
+/* Of one class, the higher vector first. */
+static void order_in_a_class(u64 argument)
+{
+	(void)argument;
+	on_interrupt = note_order;
+	ordered = 0;
+	send_self(LOW);
+	send_self(SAME);
+	CHECK(comes(&interrupts[LOW], 1));
+	EQUAL(ordered, 2);
+	EQUAL(order[0], SAME);
+	EQUAL(order[1], LOW);
+}
+
+static u8 other;        /* sent in the handler of LOW */
+static u64 seen_inside;
+
+/* Opens interrupts in the handler of LOW for as long as `other` might take. */
+static void send_other(u8 vector)
+{
+	if (vector == LOW) {
+		send_self(other);
+		if (other == HIGH)
+			comes(&interrupts[other], 1);
+		else
+			let_pass();
+		seen_inside = interrupts[other];
+	}
+	end_interrupt(vector);
+}
+
+static void nested(u8 vector, bool inside)
+{
+	other = vector;
+	seen_inside = ~0ull;
+	on_interrupt = send_other;
+	send_self(LOW);
+	CHECK(comes(&interrupts[LOW], 1));
+	EQUAL(seen_inside, inside);
+	CHECK(comes(&interrupts[other], 1));
+	let_pass();
+	EQUAL(interrupts[other], 1);
+	EQUAL(interrupts[LOW], 1);
+	EQUAL(in_service(), 0);
+}
+
+static void higher_class_nests(u64 argument)
+{
+	(void)argument;
+	nested(HIGH, true);
+}
+
+static void same_class_waits(u64 argument)
+{
+	(void)argument;
+	nested(SAME, false);
+}
+
+static void lower_class_waits(u64 argument)
+{
+	(void)argument;
+	nested(0x41, false);
+}
+
+static void tpr_of_f_holds_all(u64 argument)
+{
+	(void)argument;
+	write_register(X2(APIC_TPR), 0xF0);
+	send_self(0xFF);
+	let_pass();
+	EQUAL(interrupts[0xFF], 0);
+	write_register(X2(APIC_TPR), 0xE0);
+	CHECK(comes(&interrupts[0xFF], 1));
+}
+
+static const struct point points[] = {
+	{ "priority/tpr-holds-back-and-lets-in", NEED_PROTOCOL, tpr_holds_back, BY_PROTOCOL },
+	{ "priority/cr8-holds-back-and-lets-in", NEED_PROTOCOL, tpr_holds_back, BY_CR8 },
+	{ "priority/cr8-lets-in-at-once", NEED_PROTOCOL, cr8_lets_in_at_once, 0 },
+	{ "priority/cr8-raised-after-the-interrupt", NEED_PROTOCOL, cr8_raised_later, 0 },
+	{ "priority/tpr-f0-holds-everything", NEED_PROTOCOL, tpr_of_f_holds_all, 0 },
+	{ "priority/highest-first", NEED_PROTOCOL, highest_first, 0 },
+	{ "priority/later-higher-one-first", NEED_PROTOCOL, later_higher_one_first, 0 },
+	{ "priority/order-in-a-class", NEED_PROTOCOL, order_in_a_class, 0 },
+	{ "priority/higher-class-nests", NEED_PROTOCOL, higher_class_nests, 0 },
+	{ "priority/same-class-waits", NEED_PROTOCOL, same_class_waits, 0 },
+	{ "priority/lower-class-waits", NEED_PROTOCOL, lower_class_waits, 0 },
+};
+
+GROUP(priority_group, points, svsm_apic_prepare);

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The last deregistration: the SVSM's APIC ends, and the hypervisor's goes on with its state (COCONUT
+ * kernel/src/protocols/apic.rs, apic_configure; cpu/apic.rs, disable_apic_emulation, handoff_to_host). Nothing brings
+ * it back: this is the last group, and its points follow from each other.
+ */
+#include "groups.h"
+#include "apic_access.h"
+#include "cpu.h"
+#include "hpet.h"
+#include "io.h"
+#include "platform.h"
+#include "svsm_apic.h"
+#include "timer.h"
+#include "trap.h"
+
+#define IN_SERVICE 0x51
+#define PENDING    0x61
+#define WAITING    0x41 /* below what is in service */
+#define TPR        0x20
+#define VECTOR     0x71
+#define US         1000
+
+static u64 hypervisor_read(u32 reg)
+{
+	u64 value = ~0ull;
+
+	CHECK(msr_in(X2(reg), &value));
+	return value;
+}
+
+static void hypervisor_write(u32 reg, u64 value) { CHECK(msr_out(X2(reg), value)); }
+
+static bool hypervisor_bit(u32 base, u8 vector) { return hypervisor_read(base + vector / 32 * 16) >> vector % 32 & 1; }
+
+static void end_at_hypervisor(u8 vector)
+{
+	tap_count_interrupt();
+	if (vector != VECTOR_NMI)
+		msr_out(X2(APIC_EOI), 0);
+}
+
+static void do_not_end(u8 vector) { (void)vector; tap_count_interrupt(); }
+
+static void deregister_last(u64 argument)
+{
+	(void)argument;
+	svsm_apic_prepare();
+	CHECK(hypervisor_apic_ready());
+	on_interrupt = do_not_end;
+	send_self(IN_SERVICE);
+	CHECK(comes(&interrupts[IN_SERVICE], 1));
+	write_register(X2(APIC_TPR), TPR);
+	send_self(PENDING);
+	send_self(WAITING);
+	EQUAL(configure(SVSM_APIC_CONFIGURE_DEREGISTER), SVSM_SUCCESS);
+}
+
+static void query_answers_0(u64 argument)
+{
+	(void)argument;
+	EQUAL(query_protocol(SVSM_PROTOCOL_APIC, SVSM_APIC_VERSION_MIN), 0);
+}
+
+static void calls_refused(u64 argument)
+{
+	(void)argument;
+	for (u32 call = SVSM_APIC_QUERY_FEATURES; call <= SVSM_APIC_CONFIGURE_VECTOR + 1; call++)
+		EQUAL_OF(call, apic_call(call, X2(APIC_TPR), 0).rax, SVSM_ERR_UNSUPPORTED_PROTOCOL);
+	EQUAL(configure(SVSM_APIC_CONFIGURE_REGISTER), SVSM_ERR_UNSUPPORTED_PROTOCOL);
+	EQUAL(configure(SVSM_APIC_CONFIGURE_QUERY), SVSM_ERR_UNSUPPORTED_PROTOCOL);
+}
+
+/* APM vol. 2, 15.34.10: what is active; the SVSM cleared the bit in the VMSA. */
+static void sev_status_tells(u64 argument)
+{
+	(void)argument;
+	EQUAL(rdmsr(SEV_MSR_STATUS) & SEV_STATUS_ALTERNATE_INJECTION, 0);
+}
+
+static void state_handed_over(u64 argument)
+{
+	(void)argument;
+	EQUAL(hypervisor_bit(APIC_ISR, IN_SERVICE), 1);
+	EQUAL(hypervisor_bit(APIC_IRR, PENDING), 1);
+	EQUAL(hypervisor_bit(APIC_IRR, WAITING), 1);
+	EQUAL(hypervisor_read(APIC_TPR), TPR);
+	EQUAL(read_cr8(), TPR >> 4);
+	EQUAL(interrupts[PENDING], 0);
+}
+
+static void pending_ones_come(u64 argument)
+{
+	(void)argument;
+	on_interrupt = end_at_hypervisor;
+	CHECK(comes(&interrupts[PENDING], 1));
+	let_pass();
+	EQUAL(interrupts[WAITING], 0); /* the one in service is above it */
+	hypervisor_write(APIC_EOI, 0);
+	CHECK(comes(&interrupts[WAITING], 1));
+	let_pass();
+	EQUAL(interrupts[PENDING], 1);
+	EQUAL(interrupts[WAITING], 1);
+	EQUAL(hypervisor_bit(APIC_ISR, IN_SERVICE), 0);
+}
+
+static void hypervisor_prepare(void)
+{
+	apic_prepare(MODE_BITS);
+	on_interrupt = end_at_hypervisor;
+	interrupts[VECTOR_NMI] = 0;
+}
+
+static void self_ipi(u64 argument)
+{
+	(void)argument;
+	hypervisor_prepare();
+	hypervisor_write(APIC_SELF_IPI, VECTOR);
+	CHECK(comes(&interrupts[VECTOR], 1));
+	hypervisor_write(APIC_ICR, APIC_SHORTHAND_SELF | VECTOR);
+	CHECK(comes(&interrupts[VECTOR], 2));
+	let_pass();
+	EQUAL(interrupts[VECTOR], 2);
+}
+
+static void tpr(u64 argument)
+{
+	(void)argument;
+	hypervisor_prepare();
+	hypervisor_write(APIC_TPR, VECTOR & APIC_PRIORITY_CLASS);
+	hypervisor_write(APIC_SELF_IPI, VECTOR);
+	let_pass();
+	EQUAL(interrupts[VECTOR], 0);
+	write_cr8((VECTOR >> 4) - 1);
+	CHECK(comes(&interrupts[VECTOR], 1));
+	write_cr8(0);
+}
+
+static void nmi(u64 argument)
+{
+	(void)argument;
+	hypervisor_prepare();
+	hypervisor_write(APIC_ICR, APIC_SHORTHAND_SELF | APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT);
+	let_pass();
+	EQUAL(interrupts[VECTOR_NMI], 1);
+	EQUAL(nae(NAE_NMI_COMPLETE, 0, 0), NAE_RESULT_OK);
+}
+
+static void timer(u64 mode)
+{
+	hypervisor_prepare();
+	CHECK(timer_start(TIMER_MSR, VECTOR, (u32)mode, US)); /* no vector need be allowed any more */
+	CHECK(comes(&interrupts[VECTOR], mode == APIC_TIMER_PERIODIC ? 5 : 1));
+	timer_stop();
+}
+
+static void device(u64 argument)
+{
+	(void)argument;
+	hypervisor_prepare();
+	hpet_route(VECTOR);
+	hpet_after_1_ms(HPET_ENABLE);
+	CHECK(comes(&interrupts[VECTOR], 1));
+	hpet_off();
+}
+
+#define AFTER (NEED_PROTOCOL | NEED_X2APIC)
+
+static const struct point points[] = {
+	{ "registration/deregister-the-last", AFTER, deregister_last, 0 },
+	{ "registration/query-protocol-answers-0", AFTER, query_answers_0, 0 },
+	{ "registration/calls-refused", AFTER, calls_refused, 0 },
+	{ "registration/sev-status-tells", AFTER, sev_status_tells, 0 },
+	{ "registration/state-handed-over", AFTER, state_handed_over, 0 },
+	{ "registration/pending-interrupts-come", AFTER, pending_ones_come, 0 },
+	{ "registration/hypervisor-self-ipi", AFTER, self_ipi, 0 },
+	{ "registration/hypervisor-tpr", AFTER, tpr, 0 },
+	{ "registration/hypervisor-nmi", AFTER, nmi, 0 },
+	{ "registration/hypervisor-timer-one-shot", AFTER, timer, APIC_TIMER_ONE_SHOT },
+	{ "registration/hypervisor-timer-periodic", AFTER, timer, APIC_TIMER_PERIODIC },
+	{ "registration/hypervisor-device", AFTER | NEED_HPET, device, 0 },
+};
+
+GROUP(registration_group, points, NULL);

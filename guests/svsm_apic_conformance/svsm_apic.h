@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The APIC as the SVSM serves it: its calls, its registers, and the end of an interrupt. */
+#ifndef SVSM_APIC_H
+#define SVSM_APIC_H
+
+#include "apic.h"
+#include "svsm.h"
+#include "types.h"
+#include "vmgexit.h"
+
+/* x2APIC MSR of a register (apic.h). */
+#define X2(reg) (MSR_X2APIC_FIRST + (reg) / 16)
+
+/* RAX of an answer when the SVSM did not take the call: no result of its is this. */
+#define NOT_ANSWERED (~0ull)
+
+u64 query_protocol(u32 protocol, u32 version); /* RCX of the answer, 0 also when refused */
+struct svsm_reply apic_call(u32 call, u64 rcx, u64 rdx);
+u64 configure(u64 rcx);        /* these return the result code */
+u64 configure_vector(u64 rcx);
+u64 write_register(u64 msr, u64 value);
+u64 read_result(u64 msr);
+u64 read_register(u64 msr);    /* the value, all ones when refused */
+
+void allow(u8 vector);         /* interrupts of the host with this vector are let through */
+void send_self(u8 vector);     /* SELF_IPI */
+
+bool in_irr(u8 vector);
+bool in_isr(u8 vector);
+bool in_tmr(u8 vector);
+u32 in_service(void);          /* how many */
+
+/* For on_interrupt: the end of the interrupt, without a call where the calling area says that none is needed. */
+void end_interrupt(u8 vector);
+void end_interrupt_uncounted(u8 vector); /* outside of points */
+bool end_lazily(void);         /* true: it needed no call */
+u64 end_by_call(void);
+
+/* No interrupt pending, in service or allowed, no timer, TPR 0, counters 0. For struct group.prepare. */
+void svsm_apic_prepare(void);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tap.h"
+#include "clock.h"
+#include "cpu.h"
+#include "platform.h"
+#include "serial.h"
+#include "trap.h"
+
+#define INTERRUPTS_MAX 100000 /* of one point: a line that is never lowered */
+#define LET_PASS_MS    3
+#define HEX_FROM       10     /* smaller numbers look the same */
+
+static struct {
+	const char *what, *file;
+	u64 got, wanted, of;
+	u32 line, count;
+	bool numbered;
+} failure;
+
+static u32 number, failures;
+static u64 started, taken;
+static const struct point *current;
+static bool ended;
+
+bool check_equal_of(const char *what, u64 of, u64 got, u64 wanted, const char *file, u32 line)
+{
+	bool held = check_equal(what, got, wanted, file, line);
+
+	if (!held && failure.count == 1) {
+		failure.of = of;
+		failure.numbered = true;
+	}
+	return held;
+}
+
+bool check_equal(const char *what, u64 got, u64 wanted, const char *file, u32 line)
+{
+	if (got == wanted)
+		return true;
+	if (!failure.count++) {
+		failure.what = what;
+		failure.file = file;
+		failure.line = line;
+		failure.got = got;
+		failure.wanted = wanted;
+		failure.numbered = false;
+	}
+	return false;
+}
+
+void unexpected_exception(u64 vector, u64 error, u64 rip)
+{
+	check_equal_of("unexpected exception, error code", vector, error, ~0ull, "rip", (u32)rip);
+}
+
+bool tap_time_is_up(void) { return rdtsc() - started > clock_ticks(POINT_LIMIT_MS * 1000); }
+
+bool comes(volatile u64 *counter, u64 target)
+{
+	return !tap_time_is_up() && wait_until(counter, target, PATIENCE_MS);
+}
+
+void let_pass(void)
+{
+	u64 never = 0;
+
+	wait_until(&never, 1, LET_PASS_MS);
+}
+
+void tap_count_interrupt(void)
+{
+	if (++taken < INTERRUPTS_MAX && !tap_time_is_up())
+		return;
+	check_equal("interrupts of this point until it was ended", taken, 0, "limit", POINT_LIMIT_MS);
+	trap_give_up_after_interrupt();
+}
+
+static void put_number(const char *key, u64 value)
+{
+	print("  ");
+	print(key);
+	print(": ");
+	if (value < HEX_FROM) {
+		print_decimal(value);
+	} else {
+		print("0x");
+		print_hex(value);
+	}
+	print("\n");
+}
+
+static void put_diagnostic(void)
+{
+	print("  ---\n  message: \"");
+	for (const char *at = failure.what; *at; at++) {
+		const char text[2] = { *at == '"' || *at == '\\' ? '\'' : *at, 0 };
+
+		print(text);
+	}
+	print("\"\n");
+	if (failure.numbered)
+		put_number("of", failure.of);
+	put_number("got", failure.got);
+	put_number("wanted", failure.wanted);
+	put_number("failures", failure.count);
+	print("  at: \"");
+	print(failure.file);
+	print(":");
+	print_decimal(failure.line);
+	print("\"\n  ...\n");
+}
+
+void tap_begin(u32 points)
+{
+	print("TAP version 14\n1..");
+	print_decimal(points);
+	print("\n");
+}
+
+void tap_note(const char *text)
+{
+	print("# ");
+	print(text);
+	print("\n");
+}
+
+static void put_result(const char *name, const char *skipped)
+{
+	failures += !!failure.count;
+	print(failure.count ? "not ok " : "ok ");
+	print_decimal(++number);
+	print(" - ");
+	print(name);
+	if (skipped) {
+		print(" # SKIP ");
+		print(skipped);
+	}
+	print("\n");
+	if (failure.count)
+		put_diagnostic();
+	failure.count = 0;
+}
+
+void tap_result(const char *name, bool held, const char *skipped)
+{
+	if (!held)
+		check_equal(name, 0, 1, __FILE__, __LINE__);
+	put_result(name, skipped);
+}
+
+static void run_current(void) { current->run(current->argument); }
+
+void tap_run(const struct group *group)
+{
+	for (u32 i = 0; i < group->count; i++) {
+		const char *missing;
+
+		current = &group->points[i];
+		missing = platform_lacks(current->needs);
+		started = rdtsc();
+		taken = 0;
+		if (!missing) {
+			if (group->prepare)
+				protect(group->prepare);
+			protect(run_current);
+			cli();
+			on_interrupt = NULL;
+			if (tap_time_is_up())
+				CHECK(!"the point took longer than it may");
+		}
+		put_result(current->name, missing);
+	}
+}
+
+u32 tap_failures(void) { return failures; }
+
+void tap_end(void)
+{
+	print("# end of the tests\n");
+	ended = true;
+}
+
+void tap_run_mode(void (*mode)(void))
+{
+	protect(mode);
+	if (!ended)
+		print("Bail out! an exception ended the run\n");
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Many ticks of a periodic timer: each has to come, and once. The timer's current count says how long ago it was
+ * reloaded: two interrupts after one reload are a doubled tick, a reload without an interrupt is a missed one.
+ */
+#include "modes.h"
+#include "apic_access.h"
+#include "clock.h"
+#include "cpu.h"
+#include "io.h"
+#include "parameters.h"
+#include "platform.h"
+#include "serial.h"
+#include "svsm_apic.h"
+#include "tap.h"
+#include "timer.h"
+#include "trap.h"
+
+#define VECTOR      0x51
+#define LIMIT       20      /* times what the ticks take by themselves, and a second */
+#define CHECK_EVERY 16      /* ticks: a look at ISR costs a call of the SVSM, and changes how ticks end */
+
+static struct {
+	enum timer_source source;
+	u64 period;           /* in TSC ticks */
+	u64 counts;           /* of the timer */
+	u64 taken, doubled, missed, spurious, not_in_service, lazy, unsure;
+	u64 before;           /* reloads between the two ticks before */
+	u64 first, last;      /* TSC of the reload before the first and the last tick */
+	u64 wanted;
+} run;
+
+static volatile u64 done;
+
+static void stop(void)
+{
+	timer_stop();
+	done = 1;
+}
+
+/* When the timer was reloaded last; where something came between, when it should have been. */
+static u64 reloaded(void)
+{
+	struct timer_look look;
+
+	if (timer_look(run.source, &look) && look.width < run.period / 4)
+		return look.tsc - (run.counts - look.count) * run.period / run.counts;
+	run.unsure++;
+	return run.last + run.period;
+}
+
+static void end_tick(u8 vector)
+{
+	if (!platform.apic_protocol)
+		msr_out(X2(APIC_EOI), 0);
+	else if (run.taken % CHECK_EVERY == 0 && !in_isr(vector))
+		run.not_in_service++; /* and it is ended all the same */
+	if (platform.apic_protocol) {
+		if (end_lazily())
+			run.lazy++;
+		else
+			end_by_call();
+	}
+}
+
+/*
+ * Reloads since the last tick: one. None after two, or two after none, are two ticks one of which was looked at on the
+ * wrong side of a reload: late, that is, and not a missed and a doubled one.
+ */
+static void count_periods(u64 periods)
+{
+	if (periods == 1) {
+		run.before = 1;
+	} else if ((!periods && run.before == 2) || (periods == 2 && !run.before)) {
+		*(periods ? &run.doubled : &run.missed) -= 1;
+		run.before = 1;
+	} else {
+		if (periods)
+			run.missed += periods - 1;
+		else
+			run.doubled++;
+		run.before = periods;
+	}
+}
+
+static void tick(u8 vector)
+{
+	u64 reload, periods;
+
+	if (vector != VECTOR || done) {
+		run.spurious += vector != VECTOR; /* one that was on its way when the timer stopped is none */
+		end_tick(vector);
+		return;
+	}
+	reload = reloaded();
+	periods = (reload - run.last + run.period / 2) / run.period;
+	if (!run.taken++) {
+		run.first = reload;
+	} else {
+		count_periods(periods);
+	}
+	run.last = reload;
+	end_tick(vector);
+	if (run.taken >= run.wanted)
+		stop();
+}
+
+/* What keeps the platform busy meanwhile: exits to the hypervisor, and calls of the SVSM. */
+static void load(void)
+{
+	u64 value;
+
+	msr_in(MSR_APIC_BASE, &value);
+	io_in(0x80, 1);
+	mmio_in(APIC_DEFAULT_BASE, 4);
+	if (platform.svsm) {
+		query_protocol(SVSM_PROTOCOL_APIC, SVSM_APIC_VERSION_MIN);
+		read_register(X2(APIC_ID));
+	}
+}
+
+static void tell(const char *key, u64 value)
+{
+	print(" ");
+	print(key);
+	print("=");
+	print_decimal(value);
+}
+
+static const char *source_name(void)
+{
+	switch (run.source) {
+	case TIMER_EVENT: return "hv-timer";
+	case TIMER_SVSM: return "svsm";
+	default: return "hypervisor-msr";
+	}
+}
+
+static void tell_all(void)
+{
+	print("# ticks source=");
+	print(source_name());
+	tell("taken", run.taken);
+	tell("doubled", run.doubled);
+	tell("missed", run.missed);
+	tell("spurious", run.spurious);
+	tell("not_in_service", run.not_in_service);
+	tell("lazy", run.lazy);
+	tell("unsure", run.unsure);
+	tell("period_ns", clock_ns(run.period));
+	tell("elapsed_ns", clock_ns(run.last - run.first));
+	print("\n");
+}
+
+static bool start(void)
+{
+	u64 us = parameters()->period_us;
+
+	run.before = 1;
+	run.wanted = parameters()->ticks;
+	run.period = clock_ticks(us);
+	run.source = platform.apic_features & SVSM_APIC_FEATURE_TIMER ? TIMER_SVSM : TIMER_MSR;
+	run.counts = timer_counts(run.source, us);
+	if (!run.wanted || !run.period || !run.counts)
+		return false;
+	if (platform.apic_protocol) {
+		svsm_apic_prepare();
+		allow(VECTOR);
+	} else {
+		apic_prepare(MODE_BITS);
+	}
+	on_interrupt = tick;
+	return timer_start(run.source, VECTOR, APIC_TIMER_PERIODIC, us);
+}
+
+void run_ticks(void)
+{
+	const char *missing = platform_lacks(NEED_X2APIC);
+	u64 begun, limit;
+
+	tap_begin(3);
+	platform_tell();
+	if (!missing && !start())
+		missing = "the timer does not start";
+	begun = rdtsc();
+	limit = run.wanted * run.period * LIMIT + clock_ticks(1000000);
+	if (!missing) {
+		sti();
+		while (!done && rdtsc() - begun < limit) {
+			if (parameters()->load)
+				load();
+			else
+				pause();
+		}
+		timer_stop();
+		let_pass();
+	}
+	cli();
+	tell_all();
+	tap_result("ticks/all-taken", missing || run.taken == run.wanted, missing);
+	tap_result("ticks/none-missed-beyond-what-is-allowed", missing || run.missed <= parameters()->missed_allowed, missing);
+	tap_result("ticks/none-doubled-or-spurious", missing || !(run.doubled || run.spurious || run.not_in_service), missing);
+	tap_end();
+}

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A user's directory and repository are read as they are, and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.firmware.edk2.errors import SourceError
+from harness.firmware.edk2.recipe import DEFAULT_DEFINES, Recipe, guard_virtio_net, tool_chain
+from harness.firmware.edk2.source import Repository, Source, directory_source
+from harness.firmware.errors import FirmwareError
+from tests.firmware.edk2.trees import LANDMARKS, write_tree
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def git(directory: Path, *arguments: str) -> str:
+    names = {f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {**os.environ, **names, "GIT_CONFIG_GLOBAL": os.devnull}
+    done = subprocess.run(
+        ["git", "-c", "protocol.file.allow=always", *arguments],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def fingerprint(directory: Path) -> dict[str, tuple[str, int]]:
+    """Everything in a directory, .git included: content and time of the last change.
+
+    Without the time of objects: git renews it of one that it would write and finds there.
+    """
+    return {
+        str(path.relative_to(directory)): (
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            0 if "objects" in path.parts else path.stat().st_mtime_ns,
+        )
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def edk2(tmp_path: Path) -> Path:
+    return write_tree(tmp_path / "edk2", LANDMARKS)
+
+
+@pytest.fixture
+def clone(tmp_path: Path, edk2: Path) -> Path:
+    """A clone with a submodule, a tag, and a commit after it."""
+    module = write_tree(tmp_path / "module", {"lib/m.c": b"m\r\n"})
+    git(module, "init", "-q")
+    git(module, "add", "-A")
+    git(module, "commit", "-qm", "module")
+    git(edk2, "init", "-q")
+    git(edk2, "add", "-A")
+    git(edk2, "submodule", "--quiet", "add", str(module), "CryptoPkg/module")
+    git(edk2, "commit", "-qm", "first")
+    git(edk2, "tag", "edk2-stable202502")
+    (edk2 / "new.c").write_bytes(b"new\r\n")
+    git(edk2, "add", "-A")
+    git(edk2, "commit", "-qm", "second")
+    return edk2
+
+
+def read(source: Source, path: str) -> bytes | None:
+    return source.store.read(source.tree, path)
+
+
+def test_a_plain_directory(edk2: Path) -> None:
+    (edk2 / ".gitignore").write_text("Build/\n")
+    (edk2 / "Build").mkdir()
+    (edk2 / "Build" / "big").write_bytes(b"x")
+    before = fingerprint(edk2)
+    source = directory_source(edk2)
+    assert read(source, "OvmfPkg/OvmfPkg.dec") == LANDMARKS["OvmfPkg/OvmfPkg.dec"]
+    assert read(source, "Build/big") is None
+    assert source.version is None
+    assert fingerprint(edk2) == before
+
+
+def test_uncommitted_changes_and_submodules_are_taken(clone: Path) -> None:
+    (clone / "new.c").write_bytes(b"changed\r\n")
+    (clone / "CryptoPkg" / "module" / "lib" / "m.c").write_bytes(b"changed too\r\n")
+    before = fingerprint(clone)
+    source = directory_source(clone)
+    assert read(source, "new.c") == b"changed\r\n"
+    assert read(source, "CryptoPkg/module/lib/m.c") == b"changed too\r\n"
+    assert (source.version, source.missing) == (202502, ())
+    assert fingerprint(clone) == before
+
+
+def test_the_same_content_is_the_same_tree(clone: Path) -> None:
+    first = directory_source(clone)
+    (clone / "new.c").write_bytes(b"changed\r\n")
+    changed = directory_source(clone)
+    (clone / "new.c").write_bytes(b"new\r\n")
+    assert changed.tree != first.tree
+    assert directory_source(clone).tree == first.tree
+    assert Repository(clone).source(git(clone, "rev-parse", "HEAD")).tree == first.tree
+
+
+def test_commits_are_read_without_a_checkout(clone: Path) -> None:
+    before = fingerprint(clone)
+    repository = Repository(clone)
+    old = repository.source(repository.commit("HEAD~1"))
+    assert read(old, "new.c") is None
+    assert read(old, "CryptoPkg/module/lib/m.c") == b"m\r\n"
+    assert old.version == 202502
+    assert repository.subject(repository.commit("HEAD")) == "second"
+    assert fingerprint(clone) == before
+
+
+def test_a_submodule_that_is_not_there_is_named(clone: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "again"
+    git(tmp_path, "clone", "-q", str(clone), str(bare))
+    repository = Repository(bare)
+    assert repository.source(repository.commit("HEAD")).missing == ("CryptoPkg/module",)
+    assert directory_source(bare).missing == ("CryptoPkg/module",)
+
+
+def test_what_is_no_edk2(tmp_path: Path) -> None:
+    with pytest.raises(FirmwareError, match="is no source of edk2"):
+        directory_source(tmp_path)
+    with pytest.raises(FirmwareError, match="is no directory"):
+        directory_source(tmp_path / "gone")
+    write_tree(tmp_path, LANDMARKS)
+    with pytest.raises(FirmwareError, match="is no git repository"):
+        Repository(tmp_path)
+
+
+@pytest.mark.parametrize("revision", ["gone", "--all", "HEAD^{tree}", ""])
+def test_what_is_no_commit(clone: Path, revision: str) -> None:
+    with pytest.raises(FirmwareError, match="has no commit"):
+        Repository(clone).commit(revision)
+
+
+def test_the_edit_that_leaves_virtio_net_out(edk2: Path) -> None:
+    source = directory_source(edk2).prepared(Recipe())
+    guarded = b"!if $(NETWORK_ENABLE) == TRUE\r\n  INF  OvmfPkg/VirtioNetDxe/VirtioNet.inf\r\n!endif\r\n"
+    assert read(source, "OvmfPkg/OvmfPkgX64.fdf") == b"[FV.DXEFV]\r\n" + guarded
+    assert source.prepared(Recipe()).tree == source.tree
+    assert guard_virtio_net(b"nothing\n") == b"nothing\n"
+
+
+def test_a_platform_that_the_source_lacks(edk2: Path) -> None:
+    with pytest.raises(SourceError, match=r"has no OvmfPkg/AmdSev/AmdSevX64\.dsc"):
+        directory_source(edk2).prepared(Recipe.of("AmdSevX64"))
+
+
+@pytest.mark.parametrize(("text", "name"), [(b"*_GCC5_X64_", "GCC5"), (b"*_GCC_X64_", "GCC")])
+def test_the_tool_chain_has_the_sources_name(edk2: Path, text: bytes, name: str) -> None:
+    (edk2 / "BaseTools/Conf/tools_def.template").write_bytes(text)
+    source = directory_source(edk2)
+    assert tool_chain(source.store, source.tree) == name
+
+
+def test_recipes() -> None:
+    assert Recipe.of() == Recipe()
+    assert dict(Recipe.of(defines=("NETWORK_ENABLE=TRUE", "X=")).defines) == {
+        **DEFAULT_DEFINES,
+        "NETWORK_ENABLE": "TRUE",
+        "X": "",
+    }
+    assert Recipe.of(defines=("A=1", "B=2")) == Recipe.of(defines=("B=2", "A=1"))
+    for wrong in (("Other",), ("OvmfX64", "NOOPT"), ("OvmfX64", "DEBUG", ("A",)), ("OvmfX64", "DEBUG", ("A=b c",))):
+        with pytest.raises(FirmwareError):
+            Recipe.of(*wrong)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The conformance guest, run once a session under each configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.conformance import ConformanceResult, run_conformance
+from harness.conformance_image import Mode
+from harness.svsm.config import load_config
+
+Run = Callable[..., ConformanceResult]
+TIMEOUT_S = 150.0
+
+
+@pytest.fixture(scope="session")
+def conformance(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Run:
+    """conformance(configuration, mode=None): the result; the run is made at the first call."""
+    parent = tmp_path_factory.mktemp("conformance")
+    given = pytestconfig.getoption("snp_qemu") or pytestconfig.getini("snp_qemu")
+    results: dict[tuple[str, Mode], ConformanceResult] = {}
+
+    def run(configuration: str, mode: Mode = None) -> ConformanceResult:
+        key = (configuration, mode)
+        if key not in results:
+            results[key] = run_conformance(
+                load_config(configuration),
+                mode,
+                qemu=Path(given) if given else None,
+                out=parent / str(len(results)),
+                timeout_s=TIMEOUT_S,
+            )
+        return results[key]
+
+    return run

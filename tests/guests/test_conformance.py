@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The reference SVSM and the emulated host conform; each fault is noticed; ticks and fuzz."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness.conformance import ConformanceResult
+from harness.conformance_image import Fuzz, Ticks, Touch
+from harness.conformance_tap import PointStatus
+from harness.errors import EXIT_HOLDS, EXIT_VIOLATED
+from tests.guests.points import all_points, points_of
+
+pytestmark = pytest.mark.emulated
+
+Run = Callable[..., ConformanceResult]
+
+CONFIGURATIONS = (
+    "alternate-injection",
+    "timer-hv-timer",
+    "timer-svsm",
+    "feature-bit-7",
+    "no-apic-protocol",
+    "no-svsm",
+    "plain",
+)
+SEED = 20261124
+
+
+def _items() -> Iterator[object]:
+    for configuration in CONFIGURATIONS:
+        for name in points_of(configuration):
+            yield pytest.param(configuration, name, id=f"{configuration}-{name}")
+
+
+@pytest.mark.parametrize(("configuration", "name"), list(_items()))
+def test_point(conformance: Run, configuration: str, name: str) -> None:
+    result = conformance(configuration)
+    point = next((point for point in result.tap.points if point.name == name), None)
+    if point is None:
+        pytest.fail(f"not told; {'; '.join(result.tap.defects)}; {result.ended}", pytrace=False)
+    if point.status is not PointStatus.PASSED:
+        pytest.fail(f"{point.status.value} {point.reason} {dict(point.diagnostic)}", pytrace=False)
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_run_is_complete(conformance: Run, configuration: str) -> None:
+    result = conformance(configuration)
+    assert [point.name for point in result.tap.points] == all_points()
+    assert {point.name for point in result.of(PointStatus.SKIPPED)} == set(all_points()) - set(points_of(configuration))
+    assert all(point.reason for point in result.of(PointStatus.SKIPPED))
+    assert result.exit_status == EXIT_HOLDS, result.tap.defects
+    assert result.verdict.endswith("(emulated SNP host, not hardware)")
+    assert (result.run.directory / "tap.log").read_text(encoding="utf-8").startswith("TAP version 14\n")
+
+
+@pytest.mark.parametrize("configuration", ["policy-x2apic-at-reset", "policy-x2apic-on-altinj"])
+def test_refused_proposals_are_noticed(conformance: Run, configuration: str) -> None:
+    result = conformance(configuration)
+    assert {point.name for point in result.of(PointStatus.FAILED)} == {"apic-base/reset-value"}
+    assert result.tap.complete
+    assert result.exit_status == EXIT_VIOLATED
+
+
+@pytest.mark.parametrize("load", [False, True], ids=["idle", "load"])
+def test_ticks(conformance: Run, load: bool) -> None:
+    mode = Ticks(ticks=200, period_us=10_000, load=load, missed_allowed=100)
+    for configuration in ("alternate-injection", "timer-svsm"):
+        result = conformance(configuration, mode)
+        assert result.exit_status == EXIT_HOLDS, result.tap.notes
+        assert len(result.of(PointStatus.PASSED)) == 3
+
+
+def test_fuzz_and_the_svsms_memory(conformance: Run) -> None:
+    for seed, touch in ((SEED, Touch.READ), (SEED + 1, Touch.WRITE)):
+        result = conformance("alternate-injection", Fuzz(seed, 2000, touch))
+        assert result.exit_status == EXIT_HOLDS, result.tap.defects
+        assert "the guest's VMPL may not access GPA" in result.ended
+
+
+@pytest.mark.slow
+def test_fuzz_for_a_minute(conformance: Run) -> None:
+    result = conformance("alternate-injection", Fuzz(SEED, 60_000))
+    assert result.exit_status == EXIT_HOLDS, (result.tap.defects, result.ended)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tests of the tests: each injected fault makes exactly the points fail that should notice it."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.conformance import ConformanceResult, run_conformance
+from harness.conformance_tap import PointStatus
+from harness.svsm.config import parse_config
+from tests.guests.points import points_of
+
+pytestmark = pytest.mark.emulated
+
+POINTS = frozenset(points_of("alternate-injection"))
+TIMEOUT_S = 240.0
+
+
+def named(*groups: str) -> frozenset[str]:
+    """The points of some groups."""
+    return frozenset(name for name in POINTS if name.partition("/")[0] in groups)
+
+
+#: What does not call the APIC protocol.
+WITHOUT_PROTOCOL = named("apic-base") | {
+    "core/query-protocol-core",
+    "core/query-protocol-unknown",
+    "core/unknown-call-and-protocol",
+    "core/call-needs-pending",
+    "core/pvalidate",
+    "core/query-protocol-apic",
+    "core/query-protocol-apic-versions",
+    "timer/refused-in-xapic-mode",
+    "timer/served-in-x2apic-mode",
+}
+#: What wants no interrupt, and so is right where none can be allowed.
+WITHOUT_INTERRUPT = frozenset({"vectors/all-leaves-out-what-is-below-31", "timer/stopped"})
+
+#: What expects an error of the protocol, and looks at its code.
+REFUSALS = frozenset(name for name in POINTS if name.startswith("registers/") and name.endswith("-refused")) | {
+    "calls/configure-bad-values",
+    "values/tpr-has-8-bits",
+    "values/eoi-takes-zero-only",
+    "values/self-ipi-has-8-bits",
+    "values/icr-reserved-bits-refused",
+    "values/icr-lowest-priority-refused",
+    "values/icr-smi-refused",
+    "values/icr-remote-read-refused",
+    "values/icr-init-refused",
+    "values/icr-startup-refused",
+    "values/icr-extint-refused",
+    "values/icr-reads-back",
+    "vectors/bad-values-refused",
+}
+
+#: What reads or writes the TPR (MSR 808) by the protocol, or reads it to see whether the protocol is there.
+TPR = frozenset(
+    {
+        "calls/configure-query",
+        "calls/configure-bad-values",
+        "calls/configure-register-and-deregister",
+        "registers/read-tpr",
+        "values/tpr-has-8-bits",
+        "values/tpr-reads-back",
+        "values/tpr-is-cr8",
+        "values/ppr-is-tpr-with-nothing-in-service",
+        "priority/tpr-holds-back-and-lets-in",
+        "priority/tpr-f0-holds-everything",
+        "in-service/ppr-is-the-higher-of-two",
+        "registration/state-handed-over",
+    }
+)
+
+#: What waits for an interrupt of the hypervisor: of its timer or of a device.
+INTERRUPTS = named("device") | {
+    "masking/hlt-with-a-pending-interrupt",
+    "vectors/allowed-is-delivered",
+    "vectors/no-longer-allowed",
+    "vectors/all",
+    "vectors/all-includes-31",
+    "timer/one-shot",
+    "timer/one-shot-counts-down-to-zero",
+    "timer/periodic",
+    "timer/held-by-if",
+    "timer/held-by-tpr",
+    "timer/ticks-merge-while-held",
+    "timer/tick-while-in-service",
+    "timer/wakes-hlt",
+}
+#: What is delayed comes when the hypervisor's APIC takes over, where these want their own interrupt only.
+LATE = frozenset({"registration/hypervisor-self-ipi", "registration/hypervisor-nmi"})
+
+#: What reaches the hypervisor's APIC by x2APIC MSRs through the GHCB, or ends a level-triggered interrupt.
+HYPERVISOR_MSRS = (
+    INTERRUPTS
+    | named("timer")
+    | {
+        "apic-base/msrs-refused-when-disabled",
+        "apic-base/msrs-refused-in-xapic-mode",
+        "apic-base/msrs-served-in-x2apic-mode",
+        "apic-base/upper-half-refused-in-x2apic-mode",
+        "apic-base/page-served-in-xapic-mode",
+        "core/no-vector-allowed-at-first",
+        "values/id-is-the-hypervisors",
+        "vectors/bad-values-refused",
+        "vectors/not-allowed-is-not-delivered",
+        "vectors/all-leaves-out-what-is-below-31",
+        "registration/state-handed-over",
+        "registration/pending-interrupts-come",
+        "registration/hypervisor-self-ipi",
+        "registration/hypervisor-tpr",
+        "registration/hypervisor-nmi",
+        "registration/hypervisor-timer-one-shot",
+        "registration/hypervisor-timer-periodic",
+        "registration/hypervisor-device",
+    }
+)
+
+FAULTS = [
+    pytest.param("busy", POINTS - WITHOUT_PROTOCOL - WITHOUT_INTERRUPT, marks=pytest.mark.slow),
+    pytest.param("incomplete", POINTS - WITHOUT_PROTOCOL - WITHOUT_INTERRUPT, marks=pytest.mark.slow),
+    pytest.param("wrong-result", REFUSALS),
+    pytest.param("refused-register", TPR),
+    pytest.param("lost-interrupt", INTERRUPTS, marks=pytest.mark.slow),
+    pytest.param("delayed-interrupt", INTERRUPTS | LATE, marks=pytest.mark.slow),
+    # A #HV without an event is no fault for an SVSM that looks at its page: it has to bear it.
+    pytest.param("doorbell-storm", frozenset[str]()),
+    pytest.param("wrong-nae", HYPERVISOR_MSRS, marks=pytest.mark.slow),
+]
+
+
+def run_with(fault: str, tmp_path_factory: pytest.TempPathFactory) -> ConformanceResult:
+    # The delay is longer than the whole run.
+    config = parse_config(f'[faults]\ninject = ["{fault}"]\ndelay_us = 600000000\n'.encode(), fault)
+    return run_conformance(config, out=tmp_path_factory.mktemp(fault) / "out", timeout_s=TIMEOUT_S)
+
+
+@pytest.mark.parametrize(("fault", "noticed"), FAULTS)
+def test_exactly_what_should_notice_a_fault_does(
+    fault: str, noticed: frozenset[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    result = run_with(fault, tmp_path_factory)
+    assert result.tap.complete, result.tap.defects
+    failed = {point.name for point in result.of(PointStatus.FAILED)}
+    assert sorted(failed) == sorted(noticed)
