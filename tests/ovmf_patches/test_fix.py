@@ -21,7 +21,7 @@ from tests.ovmf_patches.efi_app import build_app
 from tests.platforms.boots import boot, toml
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
-pytestmark = [pytest.mark.slow, pytest.mark.emulated]
+pytestmark = [pytest.mark.edk2, pytest.mark.slow, pytest.mark.emulated]
 
 #: LocalApicTimerDxe's vector and period (LOCAL_APIC_TIMER_VECTOR, DEFAULT_TIMER_TICK_DURATION).
 TIMER_VECTOR, TICK_NS = 0x20, 10_000_000

@@ -15,7 +15,7 @@ from harness.run import RunSpec, run
 from tests.ovmf_patches.conftest import Build
 from tests.platforms.boots import boot
 
-pytestmark = [pytest.mark.slow, pytest.mark.emulated]
+pytestmark = [pytest.mark.edk2, pytest.mark.slow, pytest.mark.emulated]
 
 #: Mutant, the rule that must catch it, how far it has to run, rules that must hold all the same.
 CAUGHT = [

@@ -49,6 +49,7 @@ def test_a_patch_changes_one_package() -> None:
         assert len(packages) == 1, patch.name
 
 
+@pytest.mark.edk2
 @pytest.mark.slow
 def test_edk2s_checker_passes(tmp_path: Path) -> None:
     source = find_source(SOURCE)
