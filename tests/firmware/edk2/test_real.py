@@ -24,7 +24,7 @@ from harness.firmware.errors import FetchError
 from harness.firmware.image import FirmwareImage
 from tests.platforms.boots import boot, check_seven
 
-pytestmark = [pytest.mark.slow, pytest.mark.emulated]
+pytestmark = [pytest.mark.edk2, pytest.mark.slow, pytest.mark.emulated]
 COMMITS = 16
 
 

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Firmware built for these tests: stock, with the series of ovmf_patches/, and with a wrong fix on top."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.firmware.edk2.build import build_firmware
+from harness.firmware.edk2.recipe import Recipe
+from harness.firmware.errors import FetchError
+from harness.firmware.qemu_bundle import cached_qemu
+
+SOURCE = "debian:trixie"
+SERIES = Path(__file__).parents[2] / "ovmf_patches" / "series"
+MUTANTS = Path(__file__).parent / "mutants"
+
+#: Builds the series with these mutants on top.
+Build = Callable[..., Path]
+
+
+def _build(series: Path | None) -> Path:
+    try:
+        return build_firmware(SOURCE, Recipe.of(), series).path
+    except FetchError as error:
+        pytest.skip(f"{SOURCE} is not in the cache and cannot be fetched: {error}")
+
+
+@pytest.fixture(scope="session")
+def stock() -> Path:
+    """Debian's source, without a patch of ours."""
+    return _build(None)
+
+
+@pytest.fixture(scope="session")
+def fixed() -> Path:
+    """With the whole series."""
+    return _build(SERIES)
+
+
+@pytest.fixture(scope="session")
+def mutant(tmp_path_factory: pytest.TempPathFactory, fixed: Path) -> Build:
+    """A function that builds the series with patches of mutants/ on top. The fixed firmware is built before."""
+
+    def build(*names: str) -> Path:
+        directory = tmp_path_factory.mktemp("-".join(names))
+        for patch in (*SERIES.parent.glob("*.patch"), *(MUTANTS / f"{name}.patch" for name in names)):
+            shutil.copy(patch, directory)
+        series = directory / "series"
+        series.write_text(SERIES.read_text() + "".join(f"{name}.patch\n" for name in names))
+        return _build(series)
+
+    return build
+
+
+@pytest.fixture
+def newer_qemu(request: pytest.FixtureRequest) -> Path:
+    """A QEMU whose TCG has x2APIC: sid's."""
+    bundle = cached_qemu("sid")
+    if bundle is None:
+        missing = "no QEMU of sid in the cache: snp-harness fetch qemu sid"
+        if request.config.getoption("snp_require"):
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+    return bundle.directory

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The patch series as files: complete, in edk2's style, and its edk2 checker has nothing to say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.firmware.edk2.series import load_series, parse_series
+from harness.firmware.edk2.source import find_source
+from tests.ovmf_patches.conftest import MUTANTS, SERIES, SOURCE
+
+PATCHES = sorted(SERIES.parent.glob("*.patch"))
+CHECKER = "BaseTools/Scripts/PatchCheck.py"
+
+
+def test_each_patch_is_listed_once_and_in_order() -> None:
+    assert [entry.path for entry in parse_series(SERIES.read_text())] == [patch.name for patch in PATCHES]
+
+
+def test_what_upstream_has_is_left_out_of_newer_versions() -> None:
+    entries = parse_series(SERIES.read_text())
+    assert [entry.wanted(202502) for entry in entries] == [True] * len(PATCHES)
+    assert [entry.wanted(202505) for entry in entries] == [False] + [True] * (len(PATCHES) - 1)
+
+
+@pytest.mark.parametrize("patch", load_series(SERIES), ids=lambda patch: patch.name[:4])
+def test_a_message_says_why_where_it_is_specified_and_what_was_tested(patch) -> None:  # type: ignore[no-untyped-def]
+    subject, _, body = patch.message.partition("\n\n")
+    assert re.fullmatch(r"(MdePkg|OvmfPkg|UefiCpuPkg)/\w+: [A-Z].*[^.]", subject)
+    for part in ("\nSpecification: ", "\nTested: ", "\nSigned-off-by: "):
+        assert part in body
+
+
+@pytest.mark.parametrize("path", [*PATCHES, *sorted(MUTANTS.glob("*.patch"))], ids=lambda path: path.name)
+def test_lines_end_as_edk2s_do(path: Path) -> None:
+    hunks = path.read_bytes().partition(b"\n@@ ")[2]
+    added = [line for line in hunks.split(b"\n") if re.match(rb"\+(?!\+\+ )", line)]
+    assert all(line.endswith(b"\r") for line in added)
+
+
+def test_a_patch_changes_one_package() -> None:
+    for patch in PATCHES:
+        packages = set(re.findall(rb"^\+\+\+ b/(\w+)/", patch.read_bytes(), re.MULTILINE))
+        assert len(packages) == 1, patch.name
+
+
+@pytest.mark.edk2
+@pytest.mark.slow
+def test_edk2s_checker_passes(tmp_path: Path) -> None:
+    source = find_source(SOURCE)
+    content = source.store.read(source.tree, CHECKER)
+    assert content is not None
+    checker = tmp_path / "PatchCheck.py"
+    checker.write_bytes(content)
+    command = [sys.executable, str(checker), *map(str, PATCHES)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("The code passed all checks.") == len(PATCHES)
+    assert "WARNING" not in done.stdout
