@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +37,8 @@ _MASKED = b"  IoWrite8 (0xA1, 0xff);\r\n"
 #: APIC_BASE bit 10, EXTD: AMD64 Architecture Programmer's Manual volume 2, section 16.9.
 _ENTER_X2APIC = b"  AsmWriteMsr64 (0x1B, AsmReadMsr64 (0x1B) | BIT10);\r\n"
 _TIMER_SET_UP = b"  DisableApicTimerInterrupt ();\r\n"
-_WIRE_MODE = b"  ProgramVirtualWireMode ();\r\n"
+#: In MpInitLibInitialize, which the BSP runs.
+_BSP_MODE = b"  CpuMpData->InitialBspApicMode = GetApicMode ();\r\n"
 _TIMEOUT_S = 300
 
 
@@ -65,7 +67,7 @@ SEC = Planted(
 MP_INIT_LIB = Planted(
     "MpInitLib",
     MP_LIB,
-    ((_WIRE_MODE, b"  *(volatile UINT32 *)(UINTN)0xFEE00020;\r\n" + _WIRE_MODE),),
+    ((_BSP_MODE, b"  *(volatile UINT32 *)(UINTN)0xFEE00020;\r\n" + _BSP_MODE),),
     "pei",
     "no-xapic-after-x2apic",
     LATER_FILES,
@@ -86,8 +88,11 @@ def make_history(
 ) -> History:
     """Make a repository of a source with count commits after the first; number `at` is the planted one.
 
+    No two histories have the same content: an answer is never in the cache.
+
     broken: the number of a commit that does not compile; the one after it mends that.
     """
+    nonce = time.time_ns()
     directory.mkdir(parents=True)
     _git(directory, "init", "--quiet")
     _git(directory, "config", "gc.auto", "0")
@@ -107,15 +112,15 @@ def make_history(
             _change(path, lambda text: text + b"#error unfinished\r\n")
             subject = "Half of a change"
         else:
-            _change(path, partial(_grown, number=number))
+            _change(path, partial(_grown, number=number, nonce=nonce))
             subject = f"Change {number} of {path.name}"
         commits.append(_commit(directory, subject))
     return History(directory, tuple(commits), commits[at])
 
 
-def _grown(text: bytes, number: int) -> bytes:
+def _grown(text: bytes, number: int, nonce: int) -> bytes:
     text = text.replace(b"#error unfinished\r\n", b"")
-    return text + b"\r\nCONST UINT32  gChange%d = %d;\r\n" % (number, number)
+    return text + b"\r\nCONST UINT64  gChange%d = %dULL;\r\n" % (number, nonce)
 
 
 def _replaced(text: bytes, before: bytes, after: bytes) -> bytes:

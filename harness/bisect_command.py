@@ -161,7 +161,8 @@ def _builder(options: argparse.Namespace, progress: BuildProgress) -> Builder:
 
     recipe = Recipe.of(options.build_platform, options.target, tuple(options.define))
     tools = find_tools(progress.say)
-    return Builder(recipe, tools, progress.say, progress.module, options.slot, options.build_jobs or 0)
+    # Slot 0 is for `firmware build`: what it builds in between would have to be built back for the next step.
+    return Builder(recipe, tools, progress.say, progress.module, 1 + options.slot, options.build_jobs or 0)
 
 
 def _bisect(options: argparse.Namespace) -> int:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ IMAGE = "OVMF.fd"
 #: What is kept of a build; the halves are for those who boot a split image.
 _FILES = (IMAGE, "OVMF_CODE.fd", "OVMF_VARS.fd")
 MANIFEST = "build.json"
+#: Images that are kept, 8 MB each: those used last.
+KEPT = 64
 _TEMPORARY = ".incomplete-"
 
 
@@ -49,6 +51,8 @@ def find_image(key: str) -> BuiltImage | None:
             raise ValueError("damaged")
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    with contextlib.suppress(OSError):
+        os.utime(directory)
     return BuiltImage(directory, manifest)
 
 
@@ -71,6 +75,7 @@ def add_image(key: str, volumes: Path, manifest: dict[str, object]) -> BuiltImag
                 temporary.rename(root / key)
     finally:
         remove(temporary)
+    _prune(root)
     return BuiltImage(root / key, complete, cached=False)
 
 
@@ -86,11 +91,12 @@ def copy_image(image: BuiltImage, into: Path) -> Path:
     return into / IMAGE
 
 
-def image_names() -> Sequence[str]:
-    """The keys in the cache."""
+def _prune(root: Path) -> None:
+    """Remove the images that were used longest ago."""
     with contextlib.suppress(OSError):
-        return sorted(path.name for path in _root().iterdir() if not path.name.startswith("."))
-    return ()
+        entries = [path for path in root.iterdir() if not path.name.startswith(_TEMPORARY)]
+        for path in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+            remove(path)
 
 
 def _root() -> Path:

@@ -12,7 +12,7 @@ from harness.firmware.errors import FirmwareError
 
 #: Part of what images and workspaces are found by: counts up when what is done to a source changes, or what `build` is
 #: told, or how a workspace is kept.
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 TARGETS = ("DEBUG", "RELEASE")
 DEFAULT_PLATFORM = "OvmfX64"
 DEFAULT_TARGET = "DEBUG"

@@ -33,6 +33,11 @@ _ERRORS = (
     re.compile(r"^(?P<said>GenFds?: ERROR .*|GenFv: ERROR .*|GenFw: ERROR .*)$", re.MULTILINE),
     re.compile(r"^(?P<said>make.*\*\*\* .*)$", re.MULTILINE),
 )
+#: Something ended a part of the build, which says nothing about the source: make names the signal, or adds it to 128.
+_KILLED = re.compile(
+    r"Killed signal terminated program|"
+    r"\*\*\* \[[^\]]*\] (?:Terminated|Killed|Hangup|Interrupt|Error 1(?:29|30|37|43))\b"
+)
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
 
 #: Told of each module that begins: how many did, and its name.
@@ -86,8 +91,8 @@ def run_logged(
         text = _tail(log, start)
         if _FULL.search(text):
             raise ToolError(f"the disk is full in {cwd}", "free some space, or set XDG_CACHE_HOME to another directory")
-        if process.returncode < 0 or "Killed signal terminated program" in text:
-            raise ToolError(f"{argv[0]} was killed: is the memory used up?", f"see {log}")
+        if process.returncode < 0 or _KILLED.search(text):
+            raise ToolError(f"{argv[0]} or a part of it was killed: is the memory used up?", f"see {log}")
         raise CompileError(f"it does not build: {first_error(text)}", f"see {log}")
 
 

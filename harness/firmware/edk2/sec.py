@@ -18,7 +18,7 @@ from harness.firmware.edk2.errors import CompileError
 from harness.firmware.edk2.recipe import ARCHITECTURE
 from harness.firmware.edk2.runner import run_logged
 from harness.firmware.edk2.tools import Tools
-from harness.firmware.edk2.workspace import State, Workspace
+from harness.firmware.edk2.workspace import Since, State, Workspace
 
 VOLUME = "SECFV"
 #: What is compiled or included, and read by nothing else.
@@ -27,6 +27,7 @@ _FILE_NAME = re.compile(
     r"^EFI_FILE_NAME\s*=\s*\S*/Ffs/(?P<guid>[0-9A-Fa-f-]{36})(?P<module>[A-Za-z0-9_]+)/\S+\.ffs\s*$"
 )
 _MODULE_GUID = re.compile(r"^MODULE_GUID\s*=\s*(?P<guid>[0-9A-Fa-f-]{36})\s*$", re.MULTILINE)
+_MODULE_DIRECTORY = re.compile(r"^MODULE_DIR\s*=\s*(?P<path>/\S+)\s*$", re.MULTILINE)
 _LIBRARY = re.compile(
     r"^\t@\"\$\(MAKE\)\" \$\(MAKE_FLAGS\) -f \$\(BIN_DIR\)/(?P<path>\S+/GNUmakefile)\s*$", re.MULTILINE
 )
@@ -54,8 +55,8 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
     state = workspace.state()
     if not state.full or state.tools != list(tools.versions):
         return False
-    since_full, changed = workspace.changed(tree, since_full=True), workspace.changed(tree)
-    if since_full is None or changed is None or not only_code(since_full):
+    complete, last, now = (workspace.changed(tree, since) for since in (Since.COMPLETE, Since.SEC, Since.NOW))
+    if complete is None or last is None or now is None or not only_code(complete):
         return False
     modules = _find(workspace)
     if modules is None:
@@ -65,10 +66,11 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
     with writing(workspace.directory):
         workspace.log.write_bytes(b"")
     workspace.check_out(tree)
-    _forget_objects(modules, [str(workspace.source / path) for path in changed])
+    # A build that failed in between has left the objects of its own files.
+    affected = _affected(modules, [str(workspace.source / path) for path in {*last, *now}])
     workspace.save(State(tree, tools=state.tools))
     environment = workspace.environment(tools)
-    driver = _write_driver(workspace, modules)
+    driver = _write_driver(workspace, affected)
     argv = ("make", "--silent", f"-j{jobs}", "-f", driver)
     done = State(tree, state.full, state.tools)
     try:
@@ -78,6 +80,7 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
         # What is compiled stays of use: the makefiles go on from there for another tree.
         workspace.save(done)
         raise
+    workspace.keep(Since.SEC)
     workspace.save(done)
     return True
 
@@ -111,17 +114,24 @@ def _guid(makefile: Path) -> str:
     return match["guid"].lower() if match else ""
 
 
-def _forget_objects(modules: SecModules, changed: Sequence[str]) -> None:
-    """Remove the objects that were compiled from a changed file, also by an include that `build` has not met yet.
+def _affected(modules: SecModules, changed: Sequence[str]) -> SecModules:
+    """The modules, and those of the libraries that have to do with a changed file.
 
-    The makefiles know the includes of the last complete build; the compiler's own lists lie beside the objects.
+    The makefiles know the includes that `build` met last; the compiler's own lists lie beside the objects. An object
+    whose list has a changed file is removed, so that it is made again in any case.
     """
+    libraries = []
     for makefile in (*modules.modules, *modules.libraries):
+        directory = _MODULE_DIRECTORY.search(makefile.read_text(encoding="utf-8", errors="replace"))
+        affected = directory is None or any(path.startswith(f"{directory['path']}/") for path in changed)
         for listing in makefile.parent.glob("OUTPUT/**/*.deps"):
             text = listing.read_text(encoding="utf-8", errors="replace")
             if any(path in text for path in changed):
-                for suffix in (".obj", ".com"):
-                    listing.with_name(listing.name.split(".")[0]).with_suffix(suffix).unlink(missing_ok=True)
+                affected = True
+                listing.with_name(listing.name.split(".")[0]).with_suffix(".obj").unlink(missing_ok=True)
+        if affected and makefile in modules.libraries:
+            libraries.append(makefile)
+    return SecModules(modules.modules, tuple(libraries))
 
 
 def _write_driver(workspace: Workspace, modules: SecModules) -> Path:

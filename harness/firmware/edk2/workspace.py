@@ -8,6 +8,7 @@ only what differs, so that the next build compiles only that. Only one process u
 from __future__ import annotations
 
 import contextlib
+import enum
 import fcntl
 import hashlib
 import json
@@ -37,6 +38,14 @@ _COOKIES = 100
 _BASETOOLS = "BaseTools/Source/C"
 
 
+class Since(enum.Enum):
+    """What a tree is compared with: the files as they are, the last complete build, the last of SEC at least."""
+
+    NOW = "index"
+    COMPLETE = "index.complete"
+    SEC = "index.sec"
+
+
 @dataclass(slots=True)
 class State:
     """What lies in a workspace. tree: of its files. full: of the last complete build, on which SEC can be built.
@@ -59,8 +68,7 @@ class Workspace:
         self.tool_chain = tool_chain
         self.source = directory / "source"
         self.log = directory / "build.log"
-        self._index = directory / "index"
-        self._full_index = directory / "index.full"
+        self._index = self._index_of(Since.NOW)
         self._state = directory / "state.json"
 
     @property
@@ -136,22 +144,30 @@ class Workspace:
         run_logged(argv, log=self.log, cwd=self.source, environment=self.environment(tools), module=module)
         if not (self.volumes / "OVMF.fd").is_file():
             raise CompileError("the build made no OVMF.fd", f"see {self.log}")
-        with writing(self.directory):
-            shutil.copyfile(self._index, self._full_index)
+        self.keep(Since.COMPLETE, Since.SEC)
         self.save(State(tree, full=tree, tools=versions))
 
-    def changed(self, tree: str, *, since_full: bool = False) -> tuple[str, ...] | None:
-        """The files that differ between what lies here, or was built completely last, and a tree; None if not known.
+    def changed(self, tree: str, since: Since = Since.NOW) -> tuple[str, ...] | None:
+        """The files that differ between a tree and what lies here, or was built last; None if that is not known.
 
         The index of the one and the names in the other say it, so that they may be of different repositories.
         """
-        index = self._full_index if since_full else self._index
+        index = self._index_of(since)
         if not index.is_file():
             return None
         done = self.store.ask("diff-index", "--cached", "--name-only", "--no-renames", "-z", tree, index=index)
         if done.status:
             return None
         return tuple(os.fsdecode(name) for name in done.stdout.split(b"\0") if name)
+
+    def keep(self, *since: Since) -> None:
+        """Remember what lies here as what was built last."""
+        with writing(self.directory):
+            for one in since:
+                shutil.copyfile(self._index, self._index_of(one))
+
+    def _index_of(self, since: Since) -> Path:
+        return self.directory / since.value
 
     def _stale(self, state: State, tree: str, tools: Tools) -> str:
         """Why what lies here is of no use for a tree, empty if it is.
@@ -180,6 +196,7 @@ class Workspace:
         return {
             **base,
             "PATH": os.pathsep.join([str(wrappers), base["PATH"]]),
+            "TMPDIR": str(self._temporary()),
             "WORKSPACE": str(self.source),
             "EDK_TOOLS_PATH": str(self.source / "BaseTools"),
             "CONF_PATH": str(self.source / "Conf"),
@@ -187,6 +204,12 @@ class Workspace:
             "PYTHONHASHSEED": "0",
             "SOURCE_DATE_EPOCH": _EPOCH,
         }
+
+    def _temporary(self) -> Path:
+        """An empty directory for the compiler, which leaves its files when it is killed."""
+        directory = self.directory / "tmp"
+        remove(directory)
+        return make_directory(directory)
 
     def _compile_basetools(self, tools: Tools, jobs: int) -> None:
         environment = {**tools.environment(), "PYTHON_COMMAND": sys.executable}

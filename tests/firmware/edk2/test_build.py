@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BrokenEnvironmentError
-from harness.firmware.edk2 import workspace
+from harness.firmware.edk2 import images, workspace
 from harness.firmware.edk2.build import Builder
 from harness.firmware.edk2.errors import CompileError
 from harness.firmware.edk2.images import add_image, copy_image, find_image
@@ -183,10 +183,18 @@ def test_a_full_disk_is_not_the_sources_fault(tmp_path: Path) -> None:
         )
 
 
-def test_a_killed_compiler_is_not_the_sources_fault(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "gcc: fatal error: Killed signal terminated program cc1",
+        "make[1]: *** [GNUmakefile:9: /x/a.obj] Terminated",
+        "make: *** [GNUmakefile:9: /x/a.obj] Error 137",
+    ],
+)
+def test_a_killed_compiler_is_not_the_sources_fault(tmp_path: Path, said: str) -> None:
     with pytest.raises(ToolError, match="was killed"):
         run_logged(
-            ("sh", "-c", "echo gcc: fatal error: Killed signal terminated program cc1; exit 1"),
+            ("sh", "-c", 'echo "$0"; exit 1', said),
             log=tmp_path / "log",
             cwd=tmp_path,
             environment={"PATH": os.environ["PATH"]},
@@ -237,6 +245,18 @@ def test_an_entry_appears_when_it_is_complete(cache: Path, tmp_path: Path) -> No
     assert copy_image(found, tmp_path / "out").read_bytes() == b"image"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["OVMF.fd", "OVMF_VARS.fd", "build.json"]
     assert entries(cache) == ["key"]
+
+
+def test_images_of_long_ago_go(cache: Path, tmp_path: Path) -> None:
+    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image"})
+    for number in range(images.KEPT + 2):
+        directory = add_image(f"key{number}", volumes, {}).directory
+        os.utime(directory, (number, number))
+    assert find_image("key2") is not None
+    add_image("new", volumes, {})
+    assert "key2" in entries(cache)
+    assert "key3" not in entries(cache)
+    assert len(entries(cache)) == images.KEPT
 
 
 def test_two_builds_of_the_same_wait_for_each_other(edk2: Path, said: Said) -> None:
