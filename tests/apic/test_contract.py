@@ -188,7 +188,9 @@ def test_a_lost_record_may_have_been_the_write() -> None:
         ([base(WRITE, SWITCH, ApicMode.XAPIC), x2apic(READ, 0x802)], [], HOLDS),
         ([base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, mode=ApicMode.X2APIC)], [1], VIOLATED),
         ([base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, mode=None)], [1], VIOLATED),
-        ([base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, vcpu=1)], [], HOLDS),
+        # An AP that did not follow: its own mode is legal, and nobody would serve it.
+        ([base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, vcpu=1)], [1], VIOLATED),
+        ([base(WRITE, SWITCH, ApicMode.XAPIC), x2apic(READ, 0x802, vcpu=1)], [], HOLDS),
         # Out of x2APIC mode, then xAPIC again: the way out and everything after.
         (
             [base(WRITE, 0xFEE00100, ApicMode.X2APIC), base(WRITE, ENABLE, ApicMode.DISABLED), xapic(READ, 0x20)],
@@ -201,7 +203,16 @@ def test_a_lost_record_may_have_been_the_write() -> None:
         # A reset of the vCPU: xAPIC mode again, and nobody left x2APIC mode.
         ([x2apic(READ, 0x802), xapic(READ, 0x20)], [], HOLDS),
         ([x2apic(READ, 0x802, path=AccessPath.UNKNOWN)], [], INCONCLUSIVE),
-        ([x2apic(READ, 0x802), xapic(READ, 0x20, mode=None, vcpu=None)], [], INCONCLUSIVE),
+        ([x2apic(READ, 0x802), xapic(READ, 0x20, mode=None, vcpu=None)], [1], VIOLATED),
+        # Neither the mode before a write nor what came of it was seen.
+        (
+            [
+                base(WRITE, SWITCH, None, outcome=Outcome.NOT_OBSERVED, vcpu=None),
+                xapic(READ, 0x20, mode=None, vcpu=None),
+            ],
+            [],
+            INCONCLUSIVE,
+        ),
     ],
 )
 def test_no_xapic_after_x2apic(accesses: list[Access], offences: list[int], status: Status) -> None:

@@ -53,7 +53,7 @@ enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u6
 	else
 		result = vapic_mmio_read(own_apic(vcpu), offset, size, now_ns(vcpu->host), value);
 	if (!write && result == VAPIC_NOT_CLAIMED)
-		*value = ~0ull;
+		*value = size < 8 ? BIT(8 * size) - 1 : ~0ull;
 	apic_carry_out(vcpu, &effect);
 	record_access(vcpu, RECORD_APIC, RECORD_PATH_MMIO, gpa, size, write, *value, base, result, pc);
 	return result;

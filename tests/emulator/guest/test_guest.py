@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from harness.apic.access import Operation, Outcome
 from harness.errors import EXIT_INCONCLUSIVE, EXIT_VIOLATED
 from tests.emulator.guest.build import Mode, find_tests
 from tests.emulator.guest.run import GuestRun, Setting
@@ -74,3 +75,12 @@ def test_the_guest_ran_to_its_end(guest_run: Callable[..., GuestRun], setting: S
     assert run.result.error is None
     assert run.result.exit_status in (EXIT_INCONCLUSIVE, EXIT_VIOLATED)
     assert set(run.lines) == {test.name for test in find_tests() if test.modes & setting.mode}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_an_access_that_nobody_claims_is_seen(guest_run: Callable[..., GuestRun], setting: Setting) -> None:
+    """Reads give all ones, as many as were asked for (xapic_page_is_not_claimed_in_other_modes)."""
+    accesses = guest_run(setting).result.timeline.accesses
+    unclaimed = [a for a in accesses if a.outcome is Outcome.NOT_CLAIMED and a.operation is Operation.READ]
+    reads = {a.value for a in unclaimed if a.size == 4}
+    assert reads == {0xFFFFFFFF}
