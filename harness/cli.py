@@ -181,6 +181,12 @@ def _firmware(options: argparse.Namespace) -> int:
     return execute(options)
 
 
+def _igvm(options: argparse.Namespace) -> int:
+    from harness.igvm_command import execute
+
+    return execute(options)
+
+
 def _bisect(options: argparse.Namespace) -> int:
     from harness.bisect_command import execute
 
@@ -222,6 +228,7 @@ def _call(options: argparse.Namespace) -> int:
         "fetch": _fetch,
         "timeline": _timeline,
         "firmware": _firmware,
+        "igvm": _igvm,
         "bisect": _bisect,
         "bisect-step": _bisect,
     }

@@ -78,9 +78,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_fetch(commands)
     _add_timeline(commands)
     # Here, not at the top: these modules use this one.
-    from harness import bisect_command, firmware_command
+    from harness import bisect_command, firmware_command, igvm_command
 
     firmware_command.add_parser(commands)
+    igvm_command.add_parser(commands)
     bisect_command.add_parser(commands)
     return parser
 

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.svsm import vmsa
+from harness.svsm.igvm import FILE_MAX, IgvmError, IgvmFile, PageData, VpContext
+from harness.svsm.igvm_params import CURRENT, EARLIER, find_parameter_blocks
+from harness.svsm.igvm_show import to_json, to_text
+from tests.svsm import igvm_writer as writer
+from tests.svsm.test_headers import INCLUDE
+
+
+def parse(data: bytes) -> IgvmFile:
+    return IgvmFile.parse(data, "t.igvm")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_coconut_file_is_read(version: int) -> None:
+    data = writer.coconut(version=version, masks=writer.SNP | writer.NATIVE).build()
+    file = parse(data)
+    assert file.checksum_is_right
+    assert (file.version, file.page_size, file.architecture) == (version, 4096, 0)
+    assert [(one.mask, one.platform, one.highest_vtl) for one in file.platforms] == [(1, 2, 2), (2, 0, 2)]
+    assert file.snp_mask == writer.SNP
+    pages = [header for header in file.headers if isinstance(header, PageData)]
+    assert [page.gpa for page in pages[:3]] == [writer.FIRMWARE, writer.FIRMWARE + 4096, writer.BLOCK]
+    assert file.contents(pages[1]) == b"\xf1" * 4096
+    assert file.contents(next(page for page in pages if page.gpa == writer.SECRETS)) == b""
+    context = next(header for header in file.headers if isinstance(header, VpContext))
+    page = vmsa.Vmsa(file.contents(context))
+    assert (page.vmpl, page.entry, page.field("cr0")) == (0, writer.STAGE2, 0x31)
+    assert vmsa.feature_names(page.features) == ["snp", "restricted-injection"]
+
+
+def test_vmsa_offsets_are_those_of_the_c_header() -> None:
+    text = (INCLUDE / "vmsa.h").read_text(encoding="utf-8")
+    named = {"vmpl", "cpl", "efer", "cr0", "rip", "rsp", "sev_features"}
+    for name in named:
+        assert f"VMSA_AT({name}, 0x{vmsa.OFFSETS[name]:03X});" in text
+
+
+def test_vmsa_fields_against_another_layout() -> None:
+    save_area = pytest.importorskip("sevsnpmeasure.vmsa").SevEsSaveArea
+    sizes = {name: dict(save_area._fields_)[name] for name in vmsa.OFFSETS if name not in ("cpl", "virtual_tom")}
+    assert {name: getattr(save_area, name).offset for name in sizes} == {name: vmsa.OFFSETS[name] for name in sizes}
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("use", [0, 1])
+def test_the_parameter_block_is_found_by_its_content(old: bool, use: int) -> None:
+    file = parse(writer.coconut(old=old, use=use, port=0x2F8).build())
+    (block,) = find_parameter_blocks(file, writer.SNP)
+    assert block.page.gpa == writer.BLOCK
+    assert block.layout is (EARLIER if old else CURRENT)
+    assert block.use_alternate_injection is bool(use)
+    assert block.port == 0x2F8
+
+
+def test_a_block_of_unknown_layout_is_none() -> None:
+    """Between the two layouts there was one without the pages' addresses: a byte at the wrong place must not change."""
+    made = writer.coconut(old=True)
+    page = bytearray(writer.block(old=True))
+    page[16:24] = bytes(8)
+    made.data = [bytes(page) if chunk == writer.block(old=True) else chunk for chunk in made.data]
+    assert find_parameter_blocks(parse(made.build()), writer.SNP) == []
+
+
+def test_other_igvm_files_have_no_block() -> None:
+    made = writer.Writer()
+    made.add(0x001, writer.SupportedPlatform(1, 0, 2, 1, 0))
+    made.page(0x1000, writer.block())
+    assert find_parameter_blocks(parse(made.build()), 1) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: b"MVGI" + data[4:], "is no IGVM file"),
+        (lambda data: data[:20], "is no IGVM file"),
+        (lambda data: data[:4] + b"\x03\0\0\0" + data[8:], "format version 3"),
+        (lambda data: data[:-1], "are there"),
+        (lambda data: data[:12] + b"\xff\xff\xff\x7f" + data[16:], "do not fit"),
+        (lambda data: data[:8] + b"\x10\0\0\0" + data[12:], "do not fit"),
+        (
+            lambda data: data[:12] + (int.from_bytes(data[12:16], "little") - 12).to_bytes(4, "little") + data[16:],
+            "longer",
+        ),
+        (lambda data: data[:28] + b"\x08\0\0\0" + data[32:], "has 8 bytes"),
+    ],
+)
+def test_damaged_files_are_refused(change: object, message: str) -> None:
+    assert callable(change)
+    with pytest.raises(IgvmError, match=message):
+        parse(change(writer.coconut().build()))
+
+
+def test_data_outside_the_file_is_refused() -> None:
+    made = writer.coconut()
+    made.headers.append((0x302, writer.PageData(0x1000, 1, 0x7FFFFFFF, 0, 0, 0)))
+    with pytest.raises(IgvmError, match="outside its file data"):
+        parse(made.build())
+    made.headers[-1] = (0x302, writer.PageData(0x1000, 1, 8, 0, 0, 0))
+    with pytest.raises(IgvmError, match="outside its file data"):
+        parse(made.build())
+    made.headers[-1] = (0x301, writer.ParameterArea(1 << 40, 7, 0))
+    with pytest.raises(IgvmError, match="parameter area"):
+        parse(made.build())
+
+
+def test_unknown_headers_are_kept() -> None:
+    made = writer.coconut()
+    made.headers.append((0x80000399, b"abc"))
+    file = parse(made.build())
+    assert (file.headers[-1].kind, file.headers[-1].name, file.headers[-1].content) == (None, "type 80000399", b"abc")
+
+
+def test_what_follows_the_file_is_not_its() -> None:
+    data = writer.coconut().build()
+    assert parse(data + b"more").data == data
+
+
+def test_a_wrong_checksum_is_told() -> None:
+    data = bytearray(writer.coconut().build())
+    data[36] ^= 1
+    assert not parse(bytes(data)).checksum_is_right
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(IgvmError, match="No such file"):
+        IgvmFile.open(tmp_path / "none.igvm")
+    huge = tmp_path / "huge.igvm"
+    with huge.open("wb") as stream:
+        stream.truncate(FILE_MAX + 1)
+    with pytest.raises(IgvmError, match="larger than"):
+        IgvmFile.open(huge)
+
+
+GOOD = writer.coconut(masks=writer.SNP | writer.TDP, signature=b"x").build()
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    _read(data)
+    _read(GOOD[:24] + data)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 255)), max_size=8))
+def test_any_damage_is_read_or_refused(changes: list[tuple[int, int]]) -> None:
+    data = bytearray(GOOD)
+    for at, value in changes:
+        data[at] = value
+    _read(bytes(data))
+
+
+def _read(data: bytes) -> None:
+    try:
+        file = parse(data)
+        to_json(file)
+        text = to_text(file)
+    except IgvmError as error:
+        text = [str(error)]
+    assert not any("\n" in line for line in text)
+
+
+def test_headers_are_plain_values() -> None:
+    first, second = parse(GOOD).headers[:2]
+    assert dataclasses.replace(first, at=1) != first
+    assert first == parse(GOOD).headers[0]
+    assert first != second

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.svsm import vmsa
+from harness.svsm.igvm import IgvmError, IgvmFile, VpContext
+from harness.svsm.igvm_inject import Injection, inject
+from harness.svsm.igvm_measure import id_blocks, measure
+from harness.svsm.igvm_params import find_parameter_blocks
+from tests.svsm import igvm_writer as writer
+
+
+def parse(data: bytes) -> IgvmFile:
+    return IgvmFile.parse(data, "t.igvm")
+
+
+def switch(made: writer.Writer, *, on: bool = True, drop: bool = False) -> tuple[Injection, IgvmFile]:
+    done = inject(parse(made.build()), alternate_injection=on, drop_id_block=drop)
+    return done, parse(done.data)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("on", [False, True])
+def test_the_copy_is_what_the_writer_would_write(old: bool, version: int, on: bool) -> None:
+    """Byte by byte: the same file built with and without --alt-injection."""
+    made = writer.coconut(old=old, version=version, use=int(not on))
+    done, _ = switch(made, on=on)
+    assert done.data == writer.coconut(old=old, version=version, use=int(on)).build()
+    assert done.warnings == ()
+    assert any("use_alternate_injection" in change for change in done.changes)
+
+
+def test_nothing_to_change() -> None:
+    made = writer.coconut(use=1)
+    done, _ = switch(made)
+    assert done.data == made.build()
+    assert done.changes == ()
+
+
+def test_the_svsms_own_vmsa_stays_and_the_guests_changes() -> None:
+    made = writer.coconut(vmsas=(writer.vmsa(), writer.vmsa(vmpl=2)))
+    done, file = switch(made)
+    contexts = [header for header in file.headers if isinstance(header, VpContext)]
+    features = [vmsa.feature_names(vmsa.Vmsa(file.contents(one)).features) for one in contexts]
+    assert features == [["snp", "restricted-injection"], ["snp", "alternate-injection"]]
+    assert "SEV_FEATURES = 11 in the VMSA of vCPU 1, VMPL2" in done.changes
+    back = inject(file, alternate_injection=False)
+    assert vmsa.Vmsa(parse(back.data).contents(contexts[1])).features == 1
+
+
+def test_a_svsm_without_restricted_injection_is_told() -> None:
+    done, _ = switch(writer.coconut(vmsas=(writer.vmsa(features=1),)))
+    assert "no restricted injection" in done.warnings[0]
+
+
+def test_contents_that_another_page_shares_are_copied() -> None:
+    made = writer.coconut()
+    number = made.data.index(writer.block())
+    made.page(0xA00000, None, like=number)
+    size = len(made.build())
+    done, file = switch(made)
+    assert len(done.data) >= size + 4096
+    (block,) = find_parameter_blocks(file, writer.SNP)
+    assert block.use_alternate_injection
+    assert file.checksum_is_right
+    other = next(header for header in file.headers if getattr(header, "gpa", 0) == 0xA00000)
+    assert file.contents(other) == writer.block()  # type: ignore[arg-type]
+
+
+def test_a_signed_id_block_is_invalid_then() -> None:
+    made = writer.coconut(signature=b"\x01")
+    signed_for = measure(parse(made.build()))
+    assert signed_for is not None
+    made = writer.coconut(signature=b"\x01", digest=signed_for.digest)
+    done, file = switch(made)
+    assert "signed for another launch digest" in done.warnings[0]
+    assert id_blocks(file)[0].launch_digest == signed_for.digest
+
+
+def test_a_signed_id_block_can_be_dropped() -> None:
+    made = writer.coconut(signature=b"\x01")
+    done, file = switch(made, drop=True)
+    assert done.warnings == ()
+    assert id_blocks(file) == []
+    assert file.checksum_is_right
+    without = writer.coconut(use=1)
+    assert len(file.headers) == len(parse(without.build()).headers)
+    assert measure(file) == measure(parse(without.build()))
+
+
+def test_dropping_alone_is_a_change() -> None:
+    done, file = switch(writer.coconut(use=1, signature=b"\x01"), drop=True)
+    assert id_blocks(file) == []
+    assert "the ID block is left out" in done.changes
+
+
+def test_an_id_block_without_a_signature_gets_the_new_digest() -> None:
+    done, file = switch(writer.coconut(signature=b""))
+    measured = measure(file)
+    assert measured is not None
+    assert id_blocks(file)[0].launch_digest == measured.digest
+    assert file.checksum_is_right
+    assert done.warnings == ()
+
+
+def test_other_platforms_of_the_file_are_named() -> None:
+    done, _ = switch(writer.coconut(masks=writer.SNP | writer.TDP))
+    assert "other platforms" in done.warnings[0]
+
+
+def test_files_that_cannot_be_changed() -> None:
+    made = writer.Writer()
+    made.add(0x001, writer.SupportedPlatform(1, 0, 2, 1, 0))
+    with pytest.raises(IgvmError, match="no boot parameter block"):
+        switch(made)
+    made = writer.coconut()
+    made.page(writer.BLOCK, writer.block())
+    with pytest.raises(IgvmError, match="2 boot parameter blocks"):
+        switch(made)
+    made = writer.Writer()
+    made.add(0x001, writer.SupportedPlatform(1, 0, 3, 1, 0))
+    with pytest.raises(IgvmError, match="not for SEV-SNP"):
+        switch(made)
+    data = bytearray(writer.coconut().build())
+    data[36] ^= 1
+    with pytest.raises(IgvmError, match="checksum is wrong"):
+        inject(parse(bytes(data)), alternate_injection=True)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1400), st.integers(0, 255)), max_size=4), st.booleans(), st.booleans())
+def test_a_copy_of_a_strange_file_is_sound_or_there_is_none(
+    changes: list[tuple[int, int]], on: bool, drop: bool
+) -> None:
+    data = bytearray(writer.coconut(signature=b"", vmsas=(writer.vmsa(vmpl=1),)).build())
+    for at, value in changes:
+        data[at] = value
+    try:
+        file = parse(bytes(data))
+        from harness.svsm.igvm import with_fixed_header
+
+        file = parse(with_fixed_header(file.data, headers_size=file.headers_size))
+        done = inject(file, alternate_injection=on, drop_id_block=drop)
+    except IgvmError:
+        return
+    assert parse(done.data).checksum_is_right

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The launch digest, compared with that of the PyPI package sev-snp-measure (IBM), which shares nothing with ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.svsm.igvm import IgvmFile
+from harness.svsm.igvm_measure import id_blocks, measure
+from tests.svsm import igvm_writer as writer
+
+gctx = pytest.importorskip("sevsnpmeasure.gctx")
+
+
+def digest(made: writer.Writer) -> bytes:
+    found = measure(IgvmFile.parse(made.build(), "t.igvm"))
+    assert found is not None
+    return found.digest
+
+
+def expected(steps: Callable[[Any], None]) -> bytes:
+    context = gctx.GCTX()
+    steps(context)
+    result: bytes = context.ld()
+    return result
+
+
+def test_the_digest_of_a_coconut_file() -> None:
+    def steps(context: Any) -> None:
+        context.update_unmeasured_pages(writer.MAP, 4096)
+        context.update_unmeasured_pages(writer.PARAMS, 4096)
+        context.update_normal_pages(writer.FIRMWARE, b"\xf0" * 4096 + b"\xf1" * 4096)
+        context.update_normal_pages(writer.BLOCK, writer.block())
+        context.update_cpuid_page(writer.CPUID)
+        context.update_secrets_page(writer.SECRETS)
+        context.update_normal_pages(0x800000, bytes(3 * 4096))
+        context.update_normal_pages(writer.STAGE2, b"\x90" * 4096)
+        context.update_vmsa_page(writer.vmsa())
+
+    file = IgvmFile.parse(writer.coconut().build(), "t.igvm")
+    found = measure(file)
+    assert found is not None
+    assert found.digest == expected(steps)
+    assert found.notes == ()
+
+
+def test_large_unmeasured_and_shared_pages() -> None:
+    def steps(context: Any) -> None:
+        context.update_normal_pages(0x200000, b"\x11" * 0x200000)
+        context.update_unmeasured_pages(0x5000, 4096)
+
+    made = writer.Writer()
+    made.add(0x001, writer.SupportedPlatform(4, 0, 2, 1, 0))
+    made.page(0x200000, b"\x11" * 0x200000, 4, flags=1)
+    made.page(0x5000, b"\x22" * 4096, 4, flags=2)
+    made.page(0x6000, b"\x22" * 4096, 4, flags=4)
+    made.page(0x7000, b"\x33" * 4096, 2)
+    assert digest(made) == expected(steps)
+
+
+def test_pages_of_other_platforms_do_not_count() -> None:
+    made = writer.coconut()
+    before = digest(made)
+    made.page(0x123000, b"\x55" * 4096, writer.TDP)
+    assert digest(made) == before
+
+
+def test_files_for_other_platforms_have_none() -> None:
+    made = writer.Writer()
+    made.add(0x001, writer.SupportedPlatform(1, 0, 3, 1, 0))
+    assert measure(IgvmFile.parse(made.build(), "t.igvm")) is None
+
+
+def test_what_kvm_measures_otherwise_is_told() -> None:
+    made = writer.coconut(vmsas=())
+    made.add(0x304, writer.VpContext(0x1000, writer.SNP, 0, 0, 0), bytes(4096))
+    made.page(0x5000, None)
+    found = measure(IgvmFile.parse(made.build(), "t.igvm"))
+    assert found is not None
+    assert [note.split(":")[0] for note in found.notes] == [
+        "the VMSA is not the last page",
+        "the VMSA's address is 1000",
+        "the VMSA's CR0 is 0",
+    ]
+
+
+def test_id_blocks_are_those_of_snp() -> None:
+    made = writer.coconut(signature=b"\x01", digest=b"\x07" * 48)
+    made.add(0x30B, writer.IdBlock(writer.TDP))
+    (block,) = id_blocks(IgvmFile.parse(made.build(), "t.igvm"))
+    assert block.launch_digest == b"\x07" * 48
+    assert block.signed
+    assert block.version == 1
