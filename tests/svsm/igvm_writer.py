@@ -185,8 +185,8 @@ class Writer:
         for chunk in self.data:
             offsets.append(at)
             at += len(chunk)
-        for content, number in self._patches:
-            content.file_offset = offsets[number]  # type: ignore[attr-defined]
+        for patched, number in self._patches:
+            patched.file_offset = offsets[number]
         variable = b""
         for kind, content in self.headers:
             raw = bytes(content)
