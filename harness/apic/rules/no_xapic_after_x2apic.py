@@ -46,7 +46,7 @@ class NoXapicAfterX2apic:
                 if walk.path_unknown
                 else None,
                 Doubt(
-                    f"whether {observation.accesses(walk.mode_unknown)} by MMIO came after x2APIC mode was not observed",
+                    f"order of {observation.accesses(walk.mode_unknown)} by MMIO and x2APIC mode was not observed",
                     observable=False,
                 )
                 if walk.mode_unknown

@@ -6,6 +6,7 @@
 #include "cpu.h"
 #include "ghcb.h"
 #include "host.h"
+#include "vectors.h"
 #include "vmsa.h"
 
 #define NMI_VECTOR 2
@@ -16,10 +17,9 @@
 
 static bool first_time(u32 *seen, u8 vector)
 {
-	u32 bit = 1u << (vector % 32);
-	bool first = !(seen[vector / 32] & bit);
+	bool first = !vector_test(seen, vector);
 
-	seen[vector / 32] |= bit;
+	vector_set(seen, vector);
 	return first;
 }
 
@@ -86,7 +86,7 @@ bool alternate_disable(struct vcpu *vcpu, u32 vmpl, u8 tpr)
 		isr[i] = entry->isr[i];
 	/* With MULTIPLE set the single vector counts only if it is level-triggered: the SVSM has copied it otherwise. */
 	if (pending && (!(entry->status & GHCB_DOORBELL_STATUS_MULTIPLE) || (entry->status & GHCB_DOORBELL_STATUS_LEVEL)))
-		irr[pending / 32] |= 1u << (pending % 32);
+		vector_set(irr, pending);
 	if (entry->status & GHCB_DOORBELL_STATUS_NMI)
 		vcpu->nmi_pending = true;
 	entry->status = 0;
@@ -202,7 +202,7 @@ static bool delayed(struct vcpu *vcpu)
 void alternate_post(struct vcpu *vcpu)
 {
 	struct vapic *apic = guest_apic(vcpu);
-	int vector = 256;
+	int vector = VECTOR_END;
 
 	if (!has_doorbell(vcpu))
 		return;

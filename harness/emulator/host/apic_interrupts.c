@@ -8,6 +8,7 @@
 #include "apic.h"
 #include "cpu.h"
 #include "host.h"
+#include "vectors.h"
 
 #define TIMER_VECTOR 0xFE /* of the host: a local vector, which guests do not use for devices */
 #define NMI_VECTOR   2
@@ -21,10 +22,6 @@
 
 static u32 physical_read(u32 offset) { return mmio_read32(APIC_DEFAULT_BASE + offset); }
 static void physical_write(u32 offset, u32 value) { mmio_write32(APIC_DEFAULT_BASE + offset, value); }
-
-static bool bit_is_set(const u32 *bits, u32 n) { return bits[n / 32] & (1u << (n % 32)); }
-static void set_bit(u32 *bits, u32 n) { bits[n / 32] |= 1u << (n % 32); }
-static void clear_bit(u32 *bits, u32 n) { bits[n / 32] &= ~(1u << (n % 32)); }
 
 /* QEMU's APIC accepts what the guest's would: its logical ID follows. */
 static void mirror_destination(struct vcpu *vcpu)
@@ -306,14 +303,14 @@ void apic_physical_interrupt(struct vcpu *vcpu)
 /* QEMU's APIC delivered `vector` to the host (entry.S). */
 void host_interrupt(struct vcpu *vcpu, u32 vector)
 {
-	u32 word = APIC_ISR + vector / 32 * 0x10;
+	u32 word = APIC_ISR + vector_word(vector) * 0x10;
 
 	vcpu->interrupts++;
 	if (vector == NMI_VECTOR) { /* of a device: an I/O APIC entry or an MSI in NMI mode */
 		vcpu->nmi_pending = true;
 		return;
 	}
-	if (!(physical_read(word) & (1u << (vector % 32)))) {
+	if (!(physical_read(word) & vector_mask(vector))) {
 		vcpu->extint = (int)vector; /* from the PIC: there is nothing in service */
 		return;
 	}
@@ -322,9 +319,9 @@ void host_interrupt(struct vcpu *vcpu, u32 vector)
 		physical_write(APIC_EOI, 0);
 		return;
 	}
-	if (physical_read(APIC_TMR + vector / 32 * 0x10) & (1u << (vector % 32))) {
+	if (physical_read(APIC_TMR + vector_word(vector) * 0x10) & vector_mask(vector)) {
 		/* Ending it now would raise it at once again: the line stays up until the guest has served the device. */
-		set_bit(vcpu->level, vector);
+		vector_set(vcpu->level, vector);
 		post(vcpu, guest_apic(vcpu), (u8)vector, true, RECORD_IRQ_IOAPIC);
 		return;
 	}
@@ -332,26 +329,17 @@ void host_interrupt(struct vcpu *vcpu, u32 vector)
 	post(vcpu, guest_apic(vcpu), (u8)vector, false, RECORD_IRQ_IOAPIC);
 }
 
-static int highest(const u32 *bits)
-{
-	for (int word = 7; word >= 0; word--) {
-		if (bits[word])
-			return word * 32 + 31 - __builtin_clz(bits[word]);
-	}
-	return -1;
-}
-
 /* A level-triggered interrupt is over for the guest. A physical EOI ends the highest in service: keep that order. */
 void apic_end_level(struct vcpu *vcpu, u8 vector)
 {
 	int top;
 
-	if (!bit_is_set(vcpu->level, vector))
+	if (!vector_test(vcpu->level, vector))
 		return;
-	set_bit(vcpu->eoi_owed, vector);
-	while ((top = highest(vcpu->level)) >= 0 && bit_is_set(vcpu->eoi_owed, (u32)top)) {
-		clear_bit(vcpu->level, (u32)top);
-		clear_bit(vcpu->eoi_owed, (u32)top);
+	vector_set(vcpu->eoi_owed, vector);
+	while ((top = vector_highest(vcpu->level)) >= 0 && vector_test(vcpu->eoi_owed, (u32)top)) {
+		vector_clear(vcpu->level, (u32)top);
+		vector_clear(vcpu->eoi_owed, (u32)top);
 		physical_write(APIC_EOI, 0);
 	}
 }
@@ -359,8 +347,8 @@ void apic_end_level(struct vcpu *vcpu, u8 vector)
 /* Level-triggered interrupts that came while the guest's APIC was disabled: the device shall try again. */
 static void retry_dropped(struct vcpu *vcpu)
 {
-	for (u32 vector = 0; vector < 256; vector++) {
-		if (bit_is_set(vcpu->level, vector) && !bit_is_set(guest_apic(vcpu)->irr, vector) && !bit_is_set(guest_apic(vcpu)->isr, vector))
+	for (u32 vector = 0; vector < VECTOR_END; vector++) {
+		if (vector_test(vcpu->level, vector) && !vector_test(guest_apic(vcpu)->irr, vector) && !vector_test(guest_apic(vcpu)->isr, vector))
 			apic_end_level(vcpu, (u8)vector);
 	}
 }

@@ -8,6 +8,7 @@
 #include "cpu.h"
 #include "ghcb.h"
 #include "host.h"
+#include "vectors.h"
 
 static u8 *page(struct vcpu *vcpu)
 {
@@ -60,21 +61,14 @@ void doorbell_flush(struct vcpu *vcpu)
 	u8 *at = page(vcpu);
 	int vector;
 
-	while ((vector = vapic_request_below(apic, 256)) >= 0) {
+	while ((vector = vapic_request_below(apic, VECTOR_END)) >= 0) {
 		vapic_withdraw(apic, (u8)vector);
-		vcpu->doorbell.own[vector / 32] |= 1u << (vector % 32);
+		vector_set(vcpu->doorbell.own, (u32)vector);
 	}
-	for (int word = APIC_VECTOR_WORDS - 1; at && word >= 0; word--) {
-		u32 *own = &vcpu->doorbell.own[word];
-
-		if (!*own)
-			continue;
-		vector = word * 32 + 31 - __builtin_clz(*own);
-		if (offer_own(at, (u8)vector)) {
-			*own &= ~(1u << (vector % 32));
-			signal(vcpu, at);
-		}
-		return;
+	vector = vector_highest(vcpu->doorbell.own);
+	if (at && vector >= 0 && offer_own(at, (u8)vector)) {
+		vector_clear(vcpu->doorbell.own, (u32)vector);
+		signal(vcpu, at);
 	}
 }
 
@@ -99,7 +93,7 @@ bool doorbell_ipi(struct vcpu *vcpu, u64 icr)
 		self = true;
 	}
 	if (self)
-		vcpu->doorbell.own[vector / 32] |= 1u << (vector % 32);
+		vector_set(vcpu->doorbell.own, vector);
 	vcpu->apic_dirty = true;
 	return true;
 }
@@ -116,7 +110,7 @@ static void set_edge(volatile struct ghcb_doorbell_vmpl *entry, u8 vector)
 	if (vector == GHCB_DOORBELL_FIRST_VECTOR)
 		entry->status |= GHCB_DOORBELL_STATUS_VECTOR31;
 	else if (vector > GHCB_DOORBELL_FIRST_VECTOR)
-		entry->irr[vector / 32 - 1] |= 1u << (vector % 32);
+		entry->irr[vector_word(vector) - 1] |= vector_mask(vector);
 	entry->status |= GHCB_DOORBELL_STATUS_MULTIPLE;
 }
 

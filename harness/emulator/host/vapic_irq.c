@@ -1,42 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The virtual local APIC's interrupts: requests, priorities, IPIs, destinations. */
 #include "vapic_internal.h"
-
-static bool test_vector(const u32 *words, u8 vector)
-{
-	return words[vector / 32] & (1u << (vector % 32));
-}
-
-static void set_vector(u32 *words, u8 vector)
-{
-	words[vector / 32] |= 1u << (vector % 32);
-}
-
-static void clear_vector(u32 *words, u8 vector)
-{
-	words[vector / 32] &= ~(1u << (vector % 32));
-}
-
-static int highest_vector(const u32 *words)
-{
-	for (int i = APIC_VECTOR_WORDS - 1; i >= 0; i--)
-		if (words[i])
-			return i * 32 + 31 - __builtin_clz(words[i]);
-	return -1;
-}
+#include "vectors.h"
 
 void vapic_request(struct vapic *apic, u8 vector, bool level)
 {
 	if (level)
-		set_vector(apic->tmr, vector);
+		vector_set(apic->tmr, vector);
 	else
-		clear_vector(apic->tmr, vector);
-	set_vector(apic->irr, vector);
+		vector_clear(apic->tmr, vector);
+	vector_set(apic->irr, vector);
 }
 
 u32 vapic_processor_priority(const struct vapic *apic)
 {
-	int vector = highest_vector(apic->isr);
+	int vector = vector_highest(apic->isr);
 	u32 in_service = vector < 0 ? 0 : (u32)vector & APIC_PRIORITY_CLASS;
 
 	if ((apic->tpr & APIC_PRIORITY_CLASS) >= in_service)
@@ -70,7 +48,7 @@ bool vapic_post(struct vapic *apic, u8 vector, bool level)
 /* Software disable does not hold back what is in IRR already (SDM 11.4.7.2). */
 int vapic_pending(const struct vapic *apic)
 {
-	int vector = highest_vector(apic->irr);
+	int vector = vector_highest(apic->irr);
 
 	if (!vapic_is_enabled(apic) || vector < 0)
 		return -1;
@@ -81,25 +59,22 @@ int vapic_pending(const struct vapic *apic)
 
 bool vapic_requested(const struct vapic *apic)
 {
-	return highest_vector(apic->irr) >= 0;
+	return vector_highest(apic->irr) >= 0;
 }
 
 int vapic_request_below(const struct vapic *apic, int below)
 {
-	for (int vector = below - 1; vector >= 0; vector--)
-		if (test_vector(apic->irr, (u8)vector))
-			return vector;
-	return -1;
+	return vector_highest_below(apic->irr, (u32)below);
 }
 
 bool vapic_is_level(const struct vapic *apic, u8 vector)
 {
-	return test_vector(apic->tmr, vector);
+	return vector_test(apic->tmr, vector);
 }
 
 void vapic_withdraw(struct vapic *apic, u8 vector)
 {
-	clear_vector(apic->irr, vector);
+	vector_clear(apic->irr, vector);
 }
 
 void vapic_restore(struct vapic *apic, const u32 irr[APIC_VECTOR_WORDS], const u32 isr[APIC_VECTOR_WORDS], u8 tpr)
@@ -113,21 +88,21 @@ void vapic_restore(struct vapic *apic, const u32 irr[APIC_VECTOR_WORDS], const u
 
 void vapic_accept(struct vapic *apic, u8 vector)
 {
-	clear_vector(apic->irr, vector);
-	set_vector(apic->isr, vector);
+	vector_clear(apic->irr, vector);
+	vector_set(apic->isr, vector);
 }
 
 /* TMR keeps its bit, as in KVM: it is set anew with the next interrupt of that vector. */
 void vapic_end_of_interrupt(struct vapic *apic, struct vapic_effect *effect)
 {
-	int vector = highest_vector(apic->isr);
+	int vector = vector_highest(apic->isr);
 
 	if (vector < 0)
 		return;
-	clear_vector(apic->isr, (u8)vector);
+	vector_clear(apic->isr, (u8)vector);
 	effect->eoi = true;
 	effect->eoi_vector = (u8)vector;
-	effect->eoi_level = test_vector(apic->tmr, (u8)vector);
+	effect->eoi_level = vector_test(apic->tmr, (u8)vector);
 }
 
 u8 vapic_tpr(const struct vapic *apic)

@@ -1,35 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "lapic.h"
+#include "vectors.h"
 
-#define VECTOR_NONE   (-1)
 #define RFLAGS_IF     BIT(9)
-#define WORD_OF(vector) ((vector) / 32)
-#define MASK_OF(vector) (1u << ((vector) % 32))
 #define CLASS_OF(vector) ((vector) >> 4)
-
-static bool test_vector(const u32 *words, u8 vector)
-{
-	return words[WORD_OF(vector)] & MASK_OF(vector);
-}
-
-static void set_vector(u32 *words, u8 vector)
-{
-	words[WORD_OF(vector)] |= MASK_OF(vector);
-}
-
-static void clear_vector(u32 *words, u8 vector)
-{
-	words[WORD_OF(vector)] &= ~MASK_OF(vector);
-}
-
-/* The highest vector, or VECTOR_NONE. */
-static int highest_vector(const u32 *words)
-{
-	for (int i = APIC_VECTOR_WORDS - 1; i >= 0; i--)
-		if (words[i])
-			return i * 32 + 31 - __builtin_clz(words[i]);
-	return VECTOR_NONE;
-}
 
 /* The vector in service with the highest class, or 0: class 0 is never in service. */
 static u8 in_service(const struct lapic *lapic)
@@ -40,7 +14,7 @@ static u8 in_service(const struct lapic *lapic)
 /* Only a class above all those in service comes here. */
 static void begin_service(struct lapic *lapic, u8 vector)
 {
-	clear_vector(lapic->irr, vector);
+	vector_clear(lapic->irr, vector);
 	lapic->isr[CLASS_OF(vector)] = vector;
 	lapic->classes |= (u16)BIT(CLASS_OF(vector));
 }
@@ -58,9 +32,9 @@ void lapic_init(struct lapic *lapic, u32 id)
 void lapic_allow(struct lapic *lapic, u8 vector, bool allowed)
 {
 	if (allowed)
-		set_vector(lapic->allowed, vector);
+		vector_set(lapic->allowed, vector);
 	else
-		clear_vector(lapic->allowed, vector);
+		vector_clear(lapic->allowed, vector);
 }
 
 void lapic_allow_all(struct lapic *lapic, bool allowed)
@@ -69,20 +43,20 @@ void lapic_allow_all(struct lapic *lapic, bool allowed)
 		if (!allowed)
 			lapic->allowed[i] = 0;
 		else if (i == 0)
-			lapic->allowed[i] |= MASK_OF(GHCB_DOORBELL_FIRST_VECTOR);
+			lapic->allowed[i] |= vector_mask(SVSM_APIC_VECTOR_ALL_MIN);
 		else
 			lapic->allowed[i] = UINT32_MAX;
 }
 
 void lapic_post(struct lapic *lapic, u8 vector)
 {
-	set_vector(lapic->irr, vector);
+	vector_set(lapic->irr, vector);
 	lapic->update = true;
 }
 
 static bool host_may_post(const struct lapic *lapic, u8 vector)
 {
-	return vector >= GHCB_DOORBELL_FIRST_VECTOR && test_vector(lapic->allowed, vector);
+	return vector >= GHCB_DOORBELL_FIRST_VECTOR && vector_test(lapic->allowed, vector);
 }
 
 void lapic_take_host(struct lapic *lapic, struct ghcb_doorbell_vmpl *entry)
@@ -95,8 +69,8 @@ void lapic_take_host(struct lapic *lapic, struct ghcb_doorbell_vmpl *entry)
 	u8 vector = status & GHCB_DOORBELL_STATUS_VECTOR;
 
 	if ((status & GHCB_DOORBELL_STATUS_LEVEL) && host_may_post(lapic, vector)) {
-		set_vector(lapic->tmr, vector);
-		set_vector(lapic->host_tmr, vector);
+		vector_set(lapic->tmr, vector);
+		vector_set(lapic->host_tmr, vector);
 		lapic_post(lapic, vector);
 	}
 	if (status & GHCB_DOORBELL_STATUS_MULTIPLE) {
@@ -162,7 +136,7 @@ void lapic_send(struct lapic_inbox *inbox, u64 icr)
 	if (icr_is_nmi(icr))
 		__atomic_store_n(&inbox->nmi, 1, __ATOMIC_SEQ_CST);
 	else
-		__atomic_fetch_or(&inbox->irr[WORD_OF(vector)], MASK_OF(vector), __ATOMIC_SEQ_CST);
+		__atomic_fetch_or(&inbox->irr[vector_word(vector)], vector_mask(vector), __ATOMIC_SEQ_CST);
 	__atomic_store_n(&inbox->pending, 1, __ATOMIC_SEQ_CST);
 }
 
@@ -208,10 +182,10 @@ static void end_of_interrupt(struct lapic *lapic)
 	if (vector == 0)
 		return;
 	end_service(lapic);
-	if (test_vector(lapic->host_tmr, vector))
-		set_vector(lapic->host_eoi, vector);
-	clear_vector(lapic->host_tmr, vector);
-	clear_vector(lapic->tmr, vector);
+	if (vector_test(lapic->host_tmr, vector))
+		vector_set(lapic->host_eoi, vector);
+	vector_clear(lapic->host_tmr, vector);
+	vector_clear(lapic->tmr, vector);
 	lapic->update = true;
 	lapic->lazy_eoi = false;
 }
@@ -298,7 +272,7 @@ void lapic_present(struct lapic *lapic, struct lapic_guest *guest)
 	guest->no_eoi_required = 0;
 
 	/* TPR does not matter here: what waits for it is queued. */
-	highest = highest_vector(lapic->irr);
+	highest = vector_highest(lapic->irr);
 	vector = (u8)highest;
 	if (highest == VECTOR_NONE || CLASS_OF(vector) <= CLASS_OF(in_service(lapic)))
 		return;
@@ -313,8 +287,8 @@ void lapic_present(struct lapic *lapic, struct lapic_guest *guest)
 	begin_service(lapic, vector);
 
 	/* The source of a level-triggered one waits for the EOI, and so does the next vector. */
-	if ((lapic->injected || alone) && guest->has_caa && !test_vector(lapic->tmr, vector) &&
-	    highest_vector(lapic->irr) == VECTOR_NONE) {
+	if ((lapic->injected || alone) && guest->has_caa && !vector_test(lapic->tmr, vector) &&
+	    vector_highest(lapic->irr) == VECTOR_NONE) {
 		guest->no_eoi_required = 1;
 		lapic->lazy_eoi = true;
 	}
@@ -327,7 +301,7 @@ static u32 isr_word(const struct lapic *lapic, u32 word)
 
 	for (u32 class = 2 * word; class < 2 * word + 2; class++)
 		if (lapic->classes & BIT(class))
-			value |= MASK_OF(lapic->isr[class]);
+			value |= vector_mask(lapic->isr[class]);
 	return value;
 }
 
@@ -448,8 +422,8 @@ void lapic_hand_over(struct lapic *lapic, struct lapic_guest *guest, struct ghcb
 				   GHCB_DOORBELL_STATUS_MULTIPLE | (lapic->nmi ? GHCB_DOORBELL_STATUS_NMI : 0),
 				   __ATOMIC_SEQ_CST);
 	if (!(status & GHCB_DOORBELL_STATUS_LEVEL) && (status & GHCB_DOORBELL_STATUS_VECTOR) >= GHCB_DOORBELL_FIRST_VECTOR)
-		set_vector(lapic->irr, status & GHCB_DOORBELL_STATUS_VECTOR);
-	if (test_vector(lapic->irr, GHCB_DOORBELL_FIRST_VECTOR))
+		vector_set(lapic->irr, status & GHCB_DOORBELL_STATUS_VECTOR);
+	if (vector_test(lapic->irr, GHCB_DOORBELL_FIRST_VECTOR))
 		__atomic_fetch_or(&entry->status, GHCB_DOORBELL_STATUS_VECTOR31, __ATOMIC_SEQ_CST);
 	for (u32 i = 0; i < APIC_VECTOR_WORDS; i++) {
 		if (i > 0)
@@ -467,11 +441,11 @@ void lapic_forget_caa(struct lapic *lapic, struct lapic_guest *guest)
 
 bool lapic_next_host_eoi(struct lapic *lapic, u8 *vector)
 {
-	int next = highest_vector(lapic->host_eoi);
+	int next = vector_highest(lapic->host_eoi);
 
 	if (next == VECTOR_NONE)
 		return false;
 	*vector = (u8)next;
-	clear_vector(lapic->host_eoi, *vector);
+	vector_clear(lapic->host_eoi, *vector);
 	return true;
 }

@@ -120,6 +120,37 @@ def test_the_compilers_error_is_told(source: Source, builder: Builder) -> None:
             builder.build(broken, sec_only=sec_only)
 
 
+def without_network() -> list[str]:
+    """What a command starts with so that it has no network; a dead mirror alone where that is not allowed."""
+    prefix = ["unshare", "--net", "--map-root-user", "--"]
+    try:
+        done = subprocess.run([*prefix, "true"], capture_output=True, timeout=60, check=False)
+    except OSError:
+        return []
+    return [] if done.returncode else prefix
+
+
+def test_with_a_warm_cache_no_network_is_needed(source: Source, builder: Builder, tmp_path: Path) -> None:
+    """Source, tools and images are there: building, also anew, booting and bisecting."""
+    builder.build(source)
+    history = make_history(tmp_path / "edk2", source, SEC, count=1, at=1)
+    dead = {**os.environ, "SNP_HARNESS_DEBIAN_MIRROR": "http://127.0.0.1:9/debian"}
+
+    def offline(*arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = [*without_network(), sys.executable, "-m", "harness.cli", *arguments]
+        return subprocess.run(argv, capture_output=True, text=True, env=dead, timeout=3600, check=False)
+
+    done = offline("firmware", "build", "--source", "debian:trixie", "--out", str(tmp_path / "built"))
+    assert done.returncode == 0, done.stderr
+    image = tmp_path / "built" / "OVMF.fd"
+    assert image.read_bytes() == builder.build(source).path.read_bytes()
+    done = offline("run", "--quiet", "--firmware", str(image), "--out", str(tmp_path / "run"))
+    assert done.returncode == 1, done.stderr
+    ends = ["--good", history.commits[0], "--bad", history.commits[1], "--state", str(tmp_path / "state")]
+    done = offline("bisect", "--quiet", "--repo", str(history.repository), *ends)
+    assert f"first bad commit: {history.culprit}" in done.stdout, done.stderr
+
+
 def bisected(history: History, planted: Planted, state: Path, *more: str) -> str:
     argv = [sys.executable, "-m", "harness.cli", "bisect", "--repo", str(history.repository), "--quiet"]
     argv += ["--good", history.commits[0], "--bad", history.commits[-1], "--state", str(state)]
