@@ -49,6 +49,8 @@ REQUIRED: frozenset[str] = frozenset({X2ApicBeforeSec.name})
 OBSERVED_ON: dict[str, str] = {
     "emulated": "emulated SNP host, not hardware",
     "tcg": "QEMU TCG, no SEV",
+    "kvm": "KVM, no SEV",
+    "nested": "KVM inside QEMU TCG, no SEV, not hardware",
 }
 
 
