@@ -28,6 +28,7 @@ INSTALLED := $(VENV)/.installed
 FETCHED   := $(VENV)/.fetched
 MORE      := $(VENV)/.fetched-more
 NEWER     := $(VENV)/.fetched-qemu
+NESTED    := $(VENV)/.fetched-nested
 
 .PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-edk2 check lint bench clean distclean
 
@@ -57,9 +58,10 @@ $(INSTALLED): $(PACKAGES) pyproject.toml hatch_build.py | emulator
 emulator: $(PACKAGES)
 	@$(MAKE) --no-print-directory -s -C harness/emulator
 	@$(MAKE) --no-print-directory -s -C guests/svsm_apic_conformance
+	@$(MAKE) --no-print-directory -s -C guests/kvm_host
 
 # Debian's images: what the tests boot.
-images: $(FETCHED) $(MORE)
+images: $(FETCHED) $(MORE) $(NESTED)
 
 # What is needed and not installed is fetched without root; images that were built before come from the cache.
 firmware: setup
@@ -81,6 +83,10 @@ $(FETCHED): $(INSTALLED)
 $(MORE): $(FETCHED)
 	@$(BIN)/snp-harness fetch firmware sid/amdsev bookworm && touch $@ || \
 	    echo "warning: tests of other firmware than trixie's will be skipped" >&2
+
+$(NESTED): $(FETCHED)
+	@$(BIN)/snp-harness fetch nested && touch $@ || \
+	    echo "warning: tests on the nested KVM host will be skipped" >&2
 
 $(NEWER): $(INSTALLED)
 	@$(BIN)/snp-harness fetch qemu sid && touch $@ || \
@@ -118,7 +124,7 @@ bench: setup $(FETCHED)
 	@$(BIN)/python -m bench.interrupt_path
 
 clean:
-	rm -rf harness/emulator/build guests/svsm_apic_conformance/build tests/emulator/guest/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf harness/emulator/build guests/svsm_apic_conformance/build guests/kvm_host/build tests/emulator/guest/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 distclean: clean
 	rm -rf $(VENV) runs

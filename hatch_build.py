@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build hook: compiles the emulated SNP host, the reference SVSM and the conformance guest, for the wheel.
+"""Build hook: compiles the emulated SNP host, the reference SVSM and what runs as a guest, for the wheel.
 
 They are freestanding x86-64 programs that run inside QEMU, so the wheel fits every machine.
 SNP_HARNESS_NO_EMULATOR=1 leaves them out, where only the Python side is wanted; `snp-harness doctor` then says so.
@@ -19,6 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCES = (
     ("harness/emulator", ("snp-host.bin", "snp-svsm.bin"), "harness/emulator/build"),
     ("guests/svsm_apic_conformance", ("svsm-apic-conformance.fd",), "harness/guests"),
+    ("guests/kvm_host", ("kvm-host-init",), "harness/guests/kvm_host"),
 )
 TOOLS = {"make": "make", "gcc": "gcc", "ld": "binutils", "objcopy": "binutils"}
 BUILD_TIMEOUT_S = 300

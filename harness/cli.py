@@ -137,10 +137,13 @@ def _doctor(options: argparse.Namespace) -> int:
 def _fetch(options: argparse.Namespace) -> int:
     from harness.firmware.fetch import fetch_firmware
     from harness.firmware.qemu_bundle import fetch_qemu
+    from harness.kvm_host.fetch import fetch_image
 
     for spec in options.specs or (DEFAULT_SUITE,):
         if options.kind == "qemu":
             print(fetch_qemu(spec.removeprefix(DEBIAN), _say).directory)
+        elif options.kind == "nested":
+            print(fetch_image(spec.removeprefix(DEBIAN), _say).directory)
         else:
             print(fetch_firmware(spec, _say))
     return EXIT_HOLDS

@@ -169,10 +169,12 @@ def _add_doctor(commands: Commands) -> None:
 
 def _add_fetch(commands: Commands) -> None:
     parser = commands.add_parser(
-        "fetch", help="download Debian's firmware or QEMU into the cache, without root", allow_abbrev=False
+        "fetch",
+        help="download Debian's firmware, QEMU or the nested KVM host into the cache, without root",
+        allow_abbrev=False,
     )
     parser.add_argument(
-        "kind", choices=("firmware", "qemu"), nargs="?", default="firmware", help="default: %(default)s"
+        "kind", choices=("firmware", "qemu", "nested"), nargs="?", default="firmware", help="default: %(default)s"
     )
     parser.add_argument("specs", metavar="SPEC", nargs="*", help="trixie, sid/amdsev, ...; default: trixie")
 

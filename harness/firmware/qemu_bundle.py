@@ -22,7 +22,7 @@ _PACKAGES = ("qemu-system-x86",)
 _NAME = "qemu-bundle"
 _PROGRAM = "usr/bin/qemu-system-x86_64"
 _LOADER = "ld-linux-x86-64.so.2"
-_LIBRARY_DIRECTORIES = (
+LIBRARY_DIRECTORIES = (
     "usr/lib/x86_64-linux-gnu",
     "lib/x86_64-linux-gnu",
     "usr/lib64",
@@ -112,7 +112,7 @@ def _closure_version(archives: Sequence[Archive]) -> str:
 
 def _finish(directory: Path) -> None:
     """Make the unpacked files runnable and prove that they run, with no library of the machine's; raises FetchError."""
-    loader = _find_loader(directory)
+    loader = find_loader(directory)
     with writing(directory):
         # QEMU finds its modules relative to the running program, which is the loader: beside QEMU it is in place.
         shutil.copy2(loader, directory / "usr" / "bin" / _LOADER)
@@ -136,24 +136,25 @@ def _finish(directory: Path) -> None:
         (directory / _VERSION_FILE).write_text(match[1] + "\n", encoding="ascii")
 
 
-def _find_loader(directory: Path) -> Path:
-    """The dynamic loader among the unpacked files: a link may point to the machine's own."""
-    for name in _LIBRARY_DIRECTORIES:
+def find_loader(directory: Path) -> Path:
+    """The dynamic loader among unpacked packages: a link may point to the machine's own. Raises FetchError."""
+    for name in LIBRARY_DIRECTORIES:
         loader = directory / name / _LOADER
         if loader.is_file() and not loader.is_symlink():
             return loader
     raise FetchError(f"no {_LOADER} among the fetched packages", "use another suite")
 
 
+def foreign_program(directory: Path, program: Path, loader: Path | None = None) -> tuple[str, ...]:
+    """argv's start for a program among unpacked packages: with their loader and libraries, not the machine's."""
+    libraries = ":".join(str(directory / name) for name in LIBRARY_DIRECTORIES if (directory / name).is_dir())
+    # The machine's cache of libraries would give it the machine's.
+    return (str(loader or find_loader(directory)), "--inhibit-cache", "--library-path", libraries, str(program))
+
+
 def _argv_prefix(directory: Path) -> tuple[str, ...]:
-    libraries = ":".join(str(directory / name) for name in _LIBRARY_DIRECTORIES if (directory / name).is_dir())
     data = [str(directory / name) for name in _DATA_DIRECTORIES if (directory / name).is_dir()]
     return (
-        str(directory / "usr" / "bin" / _LOADER),
-        # The machine's cache of libraries would give it the machine's.
-        "--inhibit-cache",
-        "--library-path",
-        libraries,
-        str(directory / _PROGRAM),
+        *foreign_program(directory, directory / _PROGRAM, directory / "usr" / "bin" / _LOADER),
         *(argument for path in data for argument in ("-L", path)),
     )
