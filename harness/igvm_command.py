@@ -16,7 +16,11 @@ from harness.errors import EXIT_HOLDS, BrokenEnvironmentError
 from harness.options import PROGRAM, path_argument
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.options import Commands
+    from harness.svsm.igvm import IgvmFile
+    from harness.svsm.igvm_inject import Injection
 
 EPILOG = "exit status: 0 done, 2 usage or a file that cannot be used, 128 and up: broken environment"
 
@@ -31,17 +35,25 @@ def add_parser(commands: Commands) -> None:
     show.add_argument("file", metavar="FILE", type=path_argument)
     show.add_argument("--json", action="store_true", help="as JSON")
     inject = actions.add_parser(
-        "inject", help="write a copy with Alternate Injection on or off", epilog=EPILOG, allow_abbrev=False
+        "inject",
+        help="write a copy with Alternate Injection on or off, or with another firmware",
+        epilog=EPILOG,
+        allow_abbrev=False,
     )
     inject.add_argument("file", metavar="FILE", type=path_argument, help="only read")
     inject.add_argument(
         "--alternate-injection",
         action=argparse.BooleanOptionalAction,
-        required=True,
-        help="what the SVSM shall ask the hypervisor for",
+        help="what the SVSM shall ask the hypervisor for; default: as in FILE",
     )
     inject.add_argument(
-        "--out", metavar="F", type=path_argument, help="the copy; default: FILE with .altinj or .no-altinj before .igvm"
+        "--firmware", metavar="F", type=path_argument, help="put this image in the place of the one that is in FILE"
+    )
+    inject.add_argument(
+        "--out",
+        metavar="OUT",
+        type=path_argument,
+        help="the copy; default: FILE with .altinj or .no-altinj, or .copy, before .igvm",
     )
     inject.add_argument("--drop-id-block", action="store_true", help="leave the ID block for SEV-SNP out of the copy")
     inject.add_argument("--json", action="store_true", help="what was changed, as JSON")
@@ -67,32 +79,53 @@ def _show(options: argparse.Namespace) -> int:
 def _inject(options: argparse.Namespace) -> int:
     from harness.errors import UsageError
     from harness.svsm.igvm import IgvmFile
-    from harness.svsm.igvm_inject import inject
 
     source: Path = options.file
-    out: Path = options.out or default_name(source, alternate_injection=options.alternate_injection)
+    if options.alternate_injection is None and options.firmware is None and not options.drop_id_block:
+        raise UsageError("nothing is to be changed", "give --alternate-injection, --firmware or --drop-id-block")
+    out: Path = options.out or default_name(source, options.alternate_injection)
     if out.exists() and out.samefile(source):
         raise UsageError(f"{out} is the file itself", "name another with --out: the original is never changed")
-    done = inject(
-        IgvmFile.open(source),
-        alternate_injection=options.alternate_injection,
-        drop_id_block=options.drop_id_block,
-    )
-    write(out, done.data)
-    for warning in done.warnings:
+    file = IgvmFile.open(source)
+    changes: list[str] = []
+    warnings: list[str] = []
+    for step in _steps(options):
+        done = step(file)
+        changes = [change for change in changes if not change.startswith(("launch digest", "checksum"))]
+        changes += [change for change in done.changes if change not in changes]
+        warnings += [warning for warning in done.warnings if warning not in warnings]
+        file = IgvmFile.parse(done.data, str(source))
+    write(out, file.data)
+    for warning in warnings:
         print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
     if options.json:
-        print(json.dumps({"file": str(out), "changes": done.changes, "warnings": done.warnings}, indent=2))
+        print(json.dumps({"file": str(out), "changes": changes, "warnings": warnings}, indent=2))
         return EXIT_HOLDS
     print(out)
-    for change in done.changes or ("nothing had to be changed",):
+    for change in changes or ["nothing had to be changed"]:
         print(f"  {change}")
     return EXIT_HOLDS
 
 
-def default_name(source: Path, *, alternate_injection: bool) -> Path:
+def _steps(options: argparse.Namespace) -> list[Callable[[IgvmFile], Injection]]:
+    """What is to be done, one after the other. The ID block goes first, so that none of them has to speak of it."""
+    from harness.firmware.image import FirmwareImage
+    from harness.svsm import igvm_firmware, igvm_inject
+
+    steps: list[Callable[[IgvmFile], Injection]] = []
+    if options.drop_id_block:
+        steps.append(igvm_inject.drop_id_blocks)
+    if options.firmware is not None:
+        image = FirmwareImage.open(options.firmware).flat()
+        steps.append(lambda file: igvm_firmware.replace_firmware(file, image, str(options.firmware)))
+    if options.alternate_injection is not None:
+        steps.append(lambda file: igvm_inject.inject(file, alternate_injection=options.alternate_injection))
+    return steps
+
+
+def default_name(source: Path, alternate_injection: bool | None) -> Path:
     """Where the copy goes when nothing is said: beside the file."""
-    mark = "altinj" if alternate_injection else "no-altinj"
+    mark = {True: "altinj", False: "no-altinj", None: "copy"}[alternate_injection]
     return source.with_name(f"{source.stem}.{mark}{source.suffix or '.igvm'}")
 
 

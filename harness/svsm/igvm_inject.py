@@ -8,6 +8,8 @@ its SEV_FEATURES change as well; the SVSM's own, at VMPL0, keeps restricted inje
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from dataclasses import dataclass, field
 
 from harness.svsm import vmsa
@@ -22,11 +24,12 @@ from harness.svsm.igvm import (
     PageData,
     SnpIdBlock,
     VpContext,
+    checksum_of,
     pack_header,
     with_fixed_header,
 )
 from harness.svsm.igvm_measure import id_blocks, measure
-from harness.svsm.igvm_params import find_parameter_blocks
+from harness.svsm.igvm_params import ParameterBlock, find_parameter_blocks
 
 _OFFSET_IN_PAGE_DATA = 12
 _OFFSET_IN_VP_CONTEXT = 12
@@ -41,17 +44,25 @@ class Injection:
     warnings: tuple[str, ...]
 
 
-class _Editor:
+class Editor:
     """Changes contents that headers refer to. Contents that another header uses too are copied to the file's end."""
 
     def __init__(self, file: IgvmFile) -> None:
         self.file = file
         self.data = bytearray(file.data)
         self.headers: dict[int, bytes] = {}
+        used = sorted(
+            (header.offset, header.offset + _size(header))
+            for header in file.headers
+            if isinstance(header, PageData | VpContext) and header.offset
+        )
+        self._starts = [start for start, _ in used]
+        #: The furthest end of any contents that start no later.
+        self._ends = list(itertools.accumulate((end for _, end in used), max))
 
     def replace(self, header: PageData | VpContext, contents: bytes) -> None:
         """Give a header other contents of the same size."""
-        if not self._shared(header):
+        if header.offset and not self._shared(header):
             self.data[header.offset : header.offset + len(contents)] = contents
             return
         self.data += bytes(-len(self.data) % 8)
@@ -62,12 +73,9 @@ class _Editor:
 
     def _shared(self, header: PageData | VpContext) -> bool:
         """Another header's contents overlap."""
-        size = _size(header)
-        return any(
-            other.at != header.at and other.offset and -_size(other) < other.offset - header.offset < size
-            for other in self.file.headers
-            if isinstance(other, PageData | VpContext)
-        )
+        first = bisect.bisect_left(self._starts, header.offset)
+        last = bisect.bisect_left(self._starts, header.offset + _size(header))
+        return last - first > 1 or (first > 0 and self._ends[first - 1] > header.offset)
 
     def finish(self, dropped: set[int]) -> bytes:
         """The file's bytes, without the headers that start at the offsets in `dropped`."""
@@ -87,24 +95,16 @@ def _size(header: PageData | VpContext) -> int:
     return header.size if isinstance(header, PageData) else PAGE
 
 
-def inject(file: IgvmFile, *, alternate_injection: bool, drop_id_block: bool = False) -> Injection:
+def inject(file: IgvmFile, *, alternate_injection: bool) -> Injection:
     """A copy of a file with Alternate Injection on or off, its checksum and unsigned ID blocks made right.
 
-    drop_id_block: leave the ID blocks for SEV-SNP out. Raises IgvmError for a file without an SVSM's parameter block.
+    Raises IgvmError for a file without an SVSM's parameter block.
     """
-    mask = file.snp_mask
-    if mask is None:
-        raise IgvmError(f"{file.name} is not for SEV-SNP", "build it with igvmbuilder --snp")
-    if not file.checksum_is_right:
-        raise IgvmError(f"{file.name} is a damaged IGVM file: its checksum is wrong", "build or copy it again")
-    blocks = find_parameter_blocks(file, mask)
-    if len(blocks) != 1:
-        found = "no boot parameter block of COCONUT's" if not blocks else f"{len(blocks)} boot parameter blocks"
-        raise IgvmError(f"{file.name} has {found}", "Alternate Injection can be set in COCONUT's IGVM files")
-    editor = _Editor(file)
+    mask = _check(file)
+    block = parameter_block(file, mask)
+    editor = Editor(file)
     changes: list[str] = []
     warnings: list[str] = []
-    block = blocks[0]
     if block.use_alternate_injection != alternate_injection:
         page = bytearray(file.contents(block.page))
         page[block.layout.alternate_injection] = alternate_injection
@@ -116,12 +116,40 @@ def inject(file: IgvmFile, *, alternate_injection: bool, drop_id_block: bool = F
     for header in file.headers:
         if isinstance(header, VpContext) and header.applies(mask):
             _inject_vmsa(editor, header, alternate_injection, changes, warnings)
-    if not changes and not drop_id_block:
+    if not changes:
+        return Injection(file.data, (), tuple(warnings))
+    return finish_copy(editor, changes, warnings)
+
+
+def drop_id_blocks(file: IgvmFile) -> Injection:
+    """A copy of a file without ID blocks for SEV-SNP."""
+    _check(file)
+    dropped = {block.at for block in id_blocks(file)}
+    if not dropped:
         return Injection(file.data, (), ())
-    return _finish(editor, drop_id_block, changes, warnings)
+    data = Editor(file).finish(dropped)
+    return Injection(data, ("the ID block is left out", _checksum(data)), ())
 
 
-def _inject_vmsa(editor: _Editor, header: VpContext, on: bool, changes: list[str], warnings: list[str]) -> None:
+def _check(file: IgvmFile) -> int:
+    """The mask of SEV-SNP of a file that can be changed. Raises IgvmError."""
+    if file.snp_mask is None:
+        raise IgvmError(f"{file.name} is not for SEV-SNP", "build it with igvmbuilder --snp")
+    if not file.checksum_is_right:
+        raise IgvmError(f"{file.name} is a damaged IGVM file: its checksum is wrong", "build or copy it again")
+    return file.snp_mask
+
+
+def parameter_block(file: IgvmFile, mask: int) -> ParameterBlock:
+    """The one boot parameter block of a file. Raises IgvmError."""
+    blocks = find_parameter_blocks(file, mask)
+    if len(blocks) != 1:
+        found = "no boot parameter block of COCONUT's" if not blocks else f"{len(blocks)} boot parameter blocks"
+        raise IgvmError(f"{file.name} has {found}", "only COCONUT's IGVM files can be changed")
+    return blocks[0]
+
+
+def _inject_vmsa(editor: Editor, header: VpContext, on: bool, changes: list[str], warnings: list[str]) -> None:
     contents = editor.file.contents(header)
     if not contents:
         return
@@ -136,12 +164,10 @@ def _inject_vmsa(editor: _Editor, header: VpContext, on: bool, changes: list[str
         changes.append(f"SEV_FEATURES = {features:X} in the VMSA of vCPU {header.vp}, VMPL{page.vmpl}")
 
 
-def _finish(editor: _Editor, drop: bool, changes: list[str], warnings: list[str]) -> Injection:
+def finish_copy(editor: Editor, changes: list[str], warnings: list[str]) -> Injection:
+    """The copy, with what depends on its contents made right."""
     file = editor.file
-    blocks = id_blocks(file)
-    dropped: set[int] = {block.at for block in blocks} if drop else set()
-    changes += ["the ID block is left out"] * len(dropped)
-    data = editor.finish(dropped)
+    data = editor.finish(set())
     new = IgvmFile.parse(data, file.name)
     before, after = measure(file), measure(new)
     assert before is not None
@@ -150,13 +176,17 @@ def _finish(editor: _Editor, drop: bool, changes: list[str], warnings: list[str]
         changes.append(f"launch digest {after.digest.hex()}")
         data = _renew_id_blocks(new, after.digest, changes, warnings)
         _warn_of_vbs(new.headers, warnings)
-    changes.append(f"checksum {int.from_bytes(data[20:24], 'little'):08X}")
+    changes.append(_checksum(data))
     return Injection(data, tuple(changes), tuple(warnings))
+
+
+def _checksum(data: bytes) -> str:
+    return f"checksum {checksum_of(data):08X}"
 
 
 def _renew_id_blocks(file: IgvmFile, digest: bytes, changes: list[str], warnings: list[str]) -> bytes:
     """An ID block that nobody has signed takes the new digest; a signed one cannot."""
-    editor = _Editor(file)
+    editor = Editor(file)
     for block in id_blocks(file):
         if block.signed:
             warnings.append(

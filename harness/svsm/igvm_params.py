@@ -47,16 +47,22 @@ _CPUID_PAGE = 16
 _SECRETS_PAGE = 20
 #: From use_alternate_injection on there are flags, a byte each, up to the firmware's part of the block.
 _FLAGS_END = 32
+#: The firmware's part begins with its address and size (GuestFwInfoBlock), in both layouts.
+_FIRMWARE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterBlock:
-    """The block. page: the header of its page. port: the SVSM console's I/O port."""
+    """The block. page: the header of its page. port: the SVSM console's I/O port.
+
+    firmware: guest address and size of the firmware in the file; size 0 without one.
+    """
 
     page: PageData
     layout: Layout
     port: int
     use_alternate_injection: bool
+    firmware: tuple[int, int]
 
 
 def find_parameter_blocks(file: IgvmFile, mask: int) -> list[ParameterBlock]:
@@ -71,9 +77,9 @@ def find_parameter_blocks(file: IgvmFile, mask: int) -> list[ParameterBlock]:
         data = file.contents(header)[:PAGE]
         layout = places.layout(header.gpa, data)
         if layout is not None:
-            found.append(
-                ParameterBlock(header, layout, _u16(data, layout.port), bool(data[layout.alternate_injection]))
-            )
+            firmware = _u32(data, _FIRMWARE), _u32(data, _FIRMWARE + 4)
+            use = bool(data[layout.alternate_injection])
+            found.append(ParameterBlock(header, layout, _u16(data, layout.port), use, firmware))
     return found
 
 

@@ -75,6 +75,8 @@ def to_json(file: IgvmFile) -> dict[str, Any]:
                 "layout": block.layout.name,
                 "use_alternate_injection": block.use_alternate_injection,
                 "debug_serial_port": _hex(block.port),
+                "firmware_gpa": _hex(block.firmware[0]),
+                "firmware_size": block.firmware[1],
             }
             for block in blocks
         ],
@@ -225,6 +227,7 @@ def to_text(file: IgvmFile) -> list[str]:
             f"  gpa {_upper(block['gpa'])}, layout {block['layout']}",
             f"  use_alternate_injection = {int(block['use_alternate_injection'])}",
             f"  debug_serial_port = {_upper(block['debug_serial_port'])}",
+            f"  firmware at {_upper(block['firmware_gpa'])}, size {block['firmware_size']:X}",
         ]
     if not shown["parameter_block"]:
         lines.append("  none was found")

@@ -19,6 +19,7 @@ SNP, NATIVE, TDP = 1, 2, 4
 STACK, SECRETS, CPUID, STAGE2, KERNEL = 0x805000, 0x806000, 0x807000, 0x808000, 0x8000000000
 BLOCK, PARAMS, MAP = 0x900000, 0x901000, 0x902000
 FIRMWARE = 0xFFFFE000
+IMAGE = b"\xf0" * 4096 + b"\xf1" * 4096
 VMSA_GPA = 0xFFFFFFFFF000
 
 
@@ -215,9 +216,9 @@ def vmsa(vmpl: int = 0, features: int = 0b1001) -> bytes:
     return bytes(page)
 
 
-def block(*, old: bool = False, use: int = 0, port: int = 0x3F8) -> bytes:
-    """A page with the boot parameter block."""
-    firmware = FirmwareInfo(FIRMWARE, 0x2000)
+def block(*, old: bool = False, use: int = 0, port: int = 0x3F8, size: int = 0x2000) -> bytes:
+    """A page with the boot parameter block. size: of the firmware below 4 GiB."""
+    firmware = FirmwareInfo((1 << 32) - size, size)
     if old:
         content = bytes(OldParamBlock(0x3000, 0x1000, 0x2000, 0, CPUID, SECRETS, port, use, (U8 * 5)(), firmware))
     else:
@@ -235,6 +236,7 @@ def coconut(
     vmsas: tuple[bytes, ...] = (vmsa(),),
     signature: bytes | None = None,
     digest: bytes = bytes(48),
+    image: bytes = IMAGE,
 ) -> Writer:
     """A small file with all that COCONUT's have. signature: of an ID block with `digest`; None for no ID block."""
     writer = Writer(version)
@@ -256,9 +258,9 @@ def coconut(
         writer.add(0x30B, id_block)
     writer.add(0x303, ParameterInsert(MAP, masks, 1))
     writer.add(0x303, ParameterInsert(PARAMS, masks, 0))
-    for number in range(2):
-        writer.page(FIRMWARE + number * 4096, bytes([0xF0 + number]) * 4096)
-    writer.page(BLOCK, block(old=old, use=use, port=port), masks)
+    for at in range(0, len(image), 4096):
+        writer.page((1 << 32) - len(image) + at, image[at : at + 4096])
+    writer.page(BLOCK, block(old=old, use=use, port=port, size=len(image)), masks)
     writer.page(CPUID, bytes(range(256)) * 16, data_type=2)
     writer.page(SECRETS, None, data_type=1)
     for number in range(3):
