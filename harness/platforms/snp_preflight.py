@@ -16,6 +16,8 @@ PARAMETERS = ("sev", "sev_es", "sev_snp")
 _ON = ("Y", "1")
 #: The oldest SNP ABI that Linux's KVM takes (drivers/crypto/ccp/sev-dev.h, SNP_MIN_API_MAJOR and _MINOR).
 SNP_API = (1, 51)
+#: The oldest QEMU that COCONUT's launch script takes (scripts/launch_guest.sh).
+SVSM_QEMU = (11,)
 #: The CPU model of COCONUT's documented command; the firmware checks the guest's CPUID against the host's.
 CPU_MODEL = "EPYC-v4"
 #: What the run's files and QEMU's own need at least, bytes.
@@ -176,13 +178,20 @@ def _qemu(facts: HostFacts) -> Check:
 
 def _igvm(facts: HostFacts) -> Check:
     name = "QEMU IGVM"
-    if facts.qemu.has_igvm:
-        return _ok(name, "igvm-cfg")
-    return _warn(
-        name,
-        "no igvm-cfg: no SVSM can be launched, only configurations without one",
-        "build QEMU 10.1 or newer with --enable-igvm, or use COCONUT's; Debian's has it not",
-    )
+    qemu = facts.qemu
+    if not qemu.has_igvm:
+        return _warn(
+            name,
+            "no igvm-cfg: no SVSM can be launched, only configurations without one",
+            "build QEMU 10.1 or newer with --enable-igvm, or use COCONUT's; Debian's has none",
+        )
+    if _version(qemu.version or "") < SVSM_QEMU:
+        return _warn(
+            name,
+            f"igvm-cfg; QEMU {qemu.version} is older than {SVSM_QEMU[0]}, which COCONUT's launch script wants",
+            "use a newer QEMU, or COCONUT's",
+        )
+    return _ok(name, "igvm-cfg")
 
 
 def _planes(facts: HostFacts) -> Check:
