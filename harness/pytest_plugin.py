@@ -39,6 +39,7 @@ OPTIONS = {
     "platform": ("NAME", "the platform that snp_boot uses, emulated by default"),
     "firmware": ("F", "the firmware that snp_boot boots: a path or debian:SUITE"),
     "qemu": ("Q", "the QEMU that snp_boot runs"),
+    "igvm": ("F", "the IGVM file with COCONUT-SVSM that tests on SNP hardware launch"),
     "out": ("DIR", "where run directories go; default: the test's own temporary directory"),
     "require": (
         "NAMES",
@@ -202,6 +203,18 @@ def snp_firmware(pytestconfig: pytest.Config) -> Path:
         if given or _required(pytestconfig):
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def snp_igvm(pytestconfig: pytest.Config) -> Path:
+    """The path of the SVSM's IGVM file: --snp-igvm; skips without one."""
+    given = _option(pytestconfig, "igvm")
+    if given is None:
+        missing = "no IGVM file with an SVSM is named: give --snp-igvm F (docs/snp.md says how one is built)"
+        if "snp" in _required(pytestconfig):
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+    return Path(given)
 
 
 @pytest.fixture

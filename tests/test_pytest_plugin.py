@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import harness.platforms
 from harness.check import Check, CheckStatus
 from harness.platforms import platform_names
 from harness.pytest_plugin import OPTIONS, OTHER_MARKERS, PLATFORM_MARKERS
@@ -82,7 +83,10 @@ def test_unmarked_tests_run_anywhere_and_a_boot_in_them_skips(pytester: pytest.P
     pytester.runpytest().assert_outcomes(passed=1, skipped=1)
 
 
-def test_marker_of_a_platform_that_is_not_there_skips(pytester: pytest.Pytester) -> None:
+def test_marker_of_a_platform_that_is_not_there_skips(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(harness.platforms._MODULES, "snp")
     pytester.makepyfile("import pytest\n@pytest.mark.snp\ndef test_it():\n    pass")
     result = pytester.runpytest("-rs")
     result.assert_outcomes(skipped=1)

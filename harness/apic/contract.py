@@ -50,6 +50,7 @@ OBSERVED_ON: dict[str, str] = {
     "emulated": "emulated SNP host, not hardware",
     "tcg": "QEMU TCG, no SEV",
     "kvm": "KVM, no SEV",
+    "snp": "SEV-SNP hardware",
     "nested": "KVM inside QEMU TCG, no SEV, not hardware",
 }
 

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the platform snp makes of firmware, configuration and IGVM file before QEMU starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.platforms.base import RunSpec
+from harness.platforms.snp import check_fits, guest_image
+from harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
+from harness.svsm.igvm import IgvmFile
+from harness.svsm.igvm_firmware import contained_firmware
+from harness.svsm.igvm_measure import id_blocks
+from harness.svsm.igvm_params import find_parameter_blocks
+from tests.firmware.builder import image
+from tests.svsm import igvm_writer as writer
+
+OLD = image()
+NEW = OLD.replace("SecMain".encode("utf-16-le"), "SecMein".encode("utf-16-le"))
+
+
+def spec(tmp_path: Path, firmware: bytes = OLD, *, alternate_injection: bool = True, **given: object) -> RunSpec:
+    path = tmp_path / "OVMF.fd"
+    path.write_bytes(firmware)
+    igvm = tmp_path / "coconut.igvm"
+    if not igvm.exists():
+        igvm.write_bytes(writer.coconut(image=OLD, signature=b"\x01", port=0x2F8).build())
+    section = SvsmSection(kind=SvsmKind.IGVM, igvm=str(igvm), alternate_injection=alternate_injection)
+    return RunSpec(path, svsm=SvsmConfig(svsm=section), **given)  # type: ignore[arg-type]
+
+
+def test_the_copy_asks_for_what_the_configuration_says(tmp_path: Path) -> None:
+    made = guest_image(spec(tmp_path))
+    file = IgvmFile.parse(made.data, "t")
+    (block,) = find_parameter_blocks(file, writer.SNP)
+    assert block.use_alternate_injection
+    assert (made.is_igvm, made.svsm_port) == (True, 0x2F8)
+    assert id_blocks(file) == []
+    assert made.notes == ("use_alternate_injection = 1 in the boot parameter block", "the ID block is left out")
+
+
+def test_a_file_that_is_as_asked_for_is_taken_as_it_is(tmp_path: Path) -> None:
+    made = guest_image(spec(tmp_path, alternate_injection=False))
+    assert made.data == (tmp_path / "coconut.igvm").read_bytes()
+    assert made.notes == ()
+
+
+def test_the_firmware_under_test_is_what_runs(tmp_path: Path) -> None:
+    assert NEW != OLD
+    made = guest_image(spec(tmp_path, NEW))
+    assert contained_firmware(IgvmFile.parse(made.data, "t")) == NEW
+    assert made.notes[0] == f"firmware {tmp_path / 'OVMF.fd'}"
+    with pytest.raises(UsageError, match="other SEV metadata"):
+        guest_image(spec(tmp_path, image(((0x800000, 0x1000, 1),))))
+
+
+def test_without_an_svsm_the_firmware_is_launched_itself(tmp_path: Path) -> None:
+    path = tmp_path / "OVMF.fd"
+    path.write_bytes(OLD)
+    made = guest_image(RunSpec(path, svsm=load_config("no-svsm")))
+    assert (made.data, made.is_igvm) == (OLD, False)
+    path.write_bytes(image(None))
+    with pytest.raises(UsageError, match="no SEV metadata"):
+        guest_image(RunSpec(path, svsm=load_config("no-svsm")))
+
+
+@pytest.mark.parametrize(
+    ("configuration", "message"),
+    [
+        ("plain", "without SEV"),
+        ("alternate-injection", "the reference SVSM runs on the emulated platform only"),
+        ("fault-busy", "faults can be injected"),
+    ],
+)
+def test_what_cannot_run_on_hardware_is_refused(tmp_path: Path, configuration: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_fits(RunSpec(tmp_path, svsm=load_config(configuration)))
+
+
+def test_instructions_cannot_be_counted(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave out --icount"):
+        check_fits(spec(tmp_path, icount=True))
+    check_fits(spec(tmp_path))
+    check_fits(RunSpec(tmp_path, svsm=load_config("no-svsm")))
+
+
+def test_an_igvm_file_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "coconut.igvm").touch()
+    with pytest.raises(UsageError, match="is no IGVM file"):
+        guest_image(spec(tmp_path))

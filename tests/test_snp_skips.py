@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`pytest -m snp` without the hardware: every test skipped, each naming the first thing that is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.check import first_missing
+from harness.platforms import snp
+from harness.platforms.host_facts import host_facts
+from tests.platforms.snp_hosts import host
+
+ROOT = Path(__file__).parents[1]
+TESTS = ROOT / "tests" / "platforms" / "test_snp.py"
+
+
+def test_the_projects_own_tests_are_skipped_with_the_reason() -> None:
+    missing = first_missing(snp.PLATFORM.probe())
+    if missing is None:
+        pytest.skip("this is an SNP host")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "SNP_HARNESS_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-m", "snp", "-rs", "-p", "no:cacheprovider", str(ROOT / "tests")],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcome = re.search(r"=+ (\d+) skipped, \d+ deselected in", done.stdout)
+    assert outcome is not None, done.stdout
+    assert re.search(r"passed|failed|error", done.stdout.splitlines()[-1]) is None
+    skips = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+    counted = sum(int(number) for line in skips for number in re.findall(r"^SKIPPED \[(\d+)\]", line))
+    assert counted == int(outcome[1])
+    assert counted >= 6
+    assert all(f"platform snp cannot run here: {missing.name}: " in line for line in skips)
+    assert f"snp-harness: snp: cannot run here: {missing}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"cpu__sev_leaf": None, "cpu__sev_leaf_error": "no x86 processor"}, "processor: *no x86 processor*"),
+        ({"kvm__present": False}, "KVM: /dev/kvm is absent: load the module kvm_amd*"),
+        ({"parameters__sev_snp": "N"}, "kvm_amd: sev=Y, sev_es=Y, sev_snp=N: load kvm_amd with*"),
+        (
+            {"sev__error": "Permission denied"},
+            "security processor: /dev/sev: Permission denied: run the harness as root*",
+        ),
+        ({"qemu__objects": []}, "QEMU: *it has no sev-snp-guest: use QEMU*"),
+        ({}, "no IGVM file with an SVSM is named: give --snp-igvm*"),
+    ],
+)
+def test_hosts_that_lack_one_thing(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], reason: str
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    monkeypatch.setattr(snp, "local_facts", lambda: host_facts(host(**changes)))
+    pytester.makepyfile("import pytest\n@pytest.mark.snp\ndef test_it(snp_igvm):\n    pass")
+    result = pytester.runpytest("-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines([f"SKIPPED*{reason}"])
+
+
+def test_a_host_that_is_required_fails_the_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    monkeypatch.setattr(snp, "local_facts", lambda: host_facts(host(kvm__present=False)))
+    pytester.makepyfile("import pytest\n@pytest.mark.snp\ndef test_it():\n    pass")
+    result = pytester.runpytest("--snp-require=snp")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*platform snp cannot run here: KVM: /dev/kvm is absent*"])
