@@ -42,9 +42,9 @@ class CpuFacts(_Facts, frozen=True):
         return None if self.sev_leaf is None else self.sev_leaf.ebx & 0x3F
 
     @property
-    def reduced_bits(self) -> int | None:
-        """By how many bits physical addresses are shorter with memory encryption (EBX 11:6)."""
-        return None if self.sev_leaf is None else self.sev_leaf.ebx >> 6 & 0x3F
+    def vmpls(self) -> int | None:
+        """How many VMPLs it has (EBX 15:12)."""
+        return None if self.sev_leaf is None else self.sev_leaf.ebx >> 12 & 0xF
 
 
 class KvmFacts(_Facts, frozen=True):

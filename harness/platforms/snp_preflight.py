@@ -68,7 +68,7 @@ def _processor(facts: HostFacts) -> Check:
         return _missing(
             name, f"{model}: no SEV-SNP ({leaf})", f"use a host with an AMD EPYC 7003 or newer, and {_SETUP}"
         )
-    return _ok(name, f"{model}: SEV-SNP, C-bit {cpu.cbit} ({leaf})")
+    return _ok(name, f"{model}: SEV-SNP, {cpu.vmpls} VMPLs, C-bit {cpu.cbit} ({leaf})")
 
 
 def _kvm(facts: HostFacts) -> Check:

@@ -22,7 +22,7 @@ def judged(**changes: Any) -> dict[str, Any]:
 def test_a_host_that_has_everything() -> None:
     found = checks(host_facts(GOOD))
     assert [check.status for check in found] == [CheckStatus.OK] * len(found)
-    assert "C-bit 51" in found[0].evidence
+    assert "4 VMPLs, C-bit 51" in found[0].evidence
     assert "restricted-injection, alternate-injection" in judged()["Alternate Injection"].evidence
 
 
