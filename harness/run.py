@@ -93,7 +93,8 @@ def _run(spec: RunSpec, platform: Platform, directory: RunDirectory, progress: P
     if outcome.second is not None:
         directory.write_lines(rundir.SECOND_TIMELINE, outcome.second.lines())
     directory.write_json(rundir.VERDICT, verdict.to_json())
-    directory.write_environment(platform=platform.name, qemu=outcome.qemu, seconds=round(seconds, 3))
+    where = spec.host.facts() if spec.host is not None else {}
+    directory.write_environment(platform=platform.name, qemu=outcome.qemu, seconds=round(seconds, 3), **where)
     if outcome.interrupt is not None:
         raise outcome.interrupt
     return RunResult(verdict, outcome.timeline, directory.path, outcome.error, seconds, outcome.qemu, outcome.second)

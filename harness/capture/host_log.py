@@ -10,6 +10,7 @@ the caller's next look.
 from __future__ import annotations
 
 import mmap
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,82 +63,58 @@ class LogHealth:
         return found
 
 
-class HostLog:
-    """The reader. take: is given each batch of good records, in order, as bytes (a multiple of RECORD_SIZE)."""
+class RecordLog(ABC):
+    """A reader. take: is given each batch of good records, in order, as bytes (a multiple of RECORD_SIZE).
 
-    def __init__(self, fd: int, size: int, take: Callable[[bytes], None]) -> None:
-        self._map = mmap.mmap(fd, size)
-        view = memoryview(self._map)
-        # An item of a cast view is read and written by one aligned access: the other side never sees halves.
-        self._u64 = view[:HEADER_SIZE].cast("Q")
-        self._u32 = view[:HEADER_SIZE].cast("I")
-        self._records = view[HEADER_SIZE:]
-        view.release()
+    exits: #VMEXITs so far, as far as they are known. taken: records taken so far, good and bad.
+    """
+
+    def __init__(self, size: int, take: Callable[[bytes], None]) -> None:
+        self._room = size - HEADER_SIZE
         self._take = take
         self._capacity = 0
-        self._taken = 0
         self._next_seq = 1
+        self.taken = 0
         self.health = LogHealth()
 
     @property
+    @abstractmethod
     def exits(self) -> int:
         """#VMEXITs so far."""
-        return self._u64[RING_OFFSETS["exits"] // 8]
 
-    @property
-    def taken(self) -> int:
-        """Records taken so far, good and bad."""
-        return self._taken
-
+    @abstractmethod
     def drain(self) -> int:
         """Take all records there are; returns how many. Raises HostLogError."""
-        if not self._ready():
-            return 0
-        self.health.dropped = self._u64[RING_OFFSETS["lost"] // 8]
-        head = self._u64[RING_OFFSETS["head"] // 8]
-        count = head - self._taken
-        if not 0 <= count <= self._capacity:
-            raise HostLogError(
-                f"the emulated host's log is damaged: {head} records written, {self._taken} taken", _REBUILD_HINT
-            )
-        left = count
-        while left:
-            start = self._taken % self._capacity
-            number = min(left, BATCH, self._capacity - start)
-            batch = bytes(self._records[start * RECORD_SIZE : (start + number) * RECORD_SIZE])
-            self._taken += number
-            # The slots may be written again from here on; `batch` is a copy.
-            self._u64[RING_OFFSETS["tail"] // 8] = self._taken
-            left -= number
-            self._take(batch if self._is_good(batch, number) else self._sift(batch))
-        return count
 
+    @abstractmethod
     def arm(self) -> None:
         """Ask for the doorbell at the next record. Drain once more after it: a record may have come before."""
-        self._u32[RING_OFFSETS["armed"] // 4] = 1
 
+    @abstractmethod
     def close(self) -> None:
-        """Unmap the ring."""
-        self._u64.release()
-        self._u32.release()
-        self._records.release()
-        self._map.close()
+        """Give back what it reads from."""
 
-    def _ready(self) -> bool:
-        """The host has set up the ring. Raises HostLogError if it is another ring than this one."""
-        if self._capacity:
-            return True
-        magic = self._u64[RING_OFFSETS["magic"] // 8]
-        if magic == 0:
-            return False
-        version = self._u32[RING_OFFSETS["version"] // 4]
-        capacity = self._u32[RING_OFFSETS["capacity"] // 4]
+    def _check_header(self, magic: int, version: int, capacity: int) -> None:
+        """Raises HostLogError if this is another ring than this one."""
         if magic != MAGIC or version != VERSION:
             raise HostLogError(f"the emulated host's log has version {version}, {VERSION} is known", _REBUILD_HINT)
-        if capacity == 0 or capacity & capacity - 1 or capacity * RECORD_SIZE > len(self._records):
+        if capacity == 0 or capacity & capacity - 1 or capacity * RECORD_SIZE > self._room:
             raise HostLogError(f"the emulated host's log says that it holds {capacity} records", _REBUILD_HINT)
         self._capacity = capacity
-        return True
+
+    def _check_count(self, head: int) -> int:
+        """How many records there are. Raises HostLogError if there cannot be so many."""
+        count = head - self.taken
+        if not 0 <= count <= self._capacity:
+            raise HostLogError(
+                f"the emulated host's log is damaged: {head} records written, {self.taken} taken", _REBUILD_HINT
+            )
+        return count
+
+    def _give(self, batch: bytes) -> None:
+        """Pass on the good records of a batch."""
+        number = len(batch) // RECORD_SIZE
+        self._take(batch if self._is_good(batch, number) else self._sift(batch))
 
     def _is_good(self, batch: bytes, number: int) -> bool:
         """Every record of the batch is the next one and whole."""
@@ -161,6 +138,63 @@ class HostLog:
             self._next_seq = seq + 1
             good += record
         return bytes(good)
+
+
+class HostLog(RecordLog):
+    """The reader of a ring in shared memory."""
+
+    def __init__(self, fd: int, size: int, take: Callable[[bytes], None]) -> None:
+        super().__init__(size, take)
+        self._map = mmap.mmap(fd, size)
+        view = memoryview(self._map)
+        # An item of a cast view is read and written by one aligned access: the other side never sees halves.
+        self._u64 = view[:HEADER_SIZE].cast("Q")
+        self._u32 = view[:HEADER_SIZE].cast("I")
+        self._records = view[HEADER_SIZE:]
+        view.release()
+
+    @property
+    def exits(self) -> int:
+        """#VMEXITs so far."""
+        return self._u64[RING_OFFSETS["exits"] // 8]
+
+    def drain(self) -> int:
+        """See RecordLog."""
+        if not self._ready():
+            return 0
+        self.health.dropped = self._u64[RING_OFFSETS["lost"] // 8]
+        count = left = self._check_count(self._u64[RING_OFFSETS["head"] // 8])
+        while left:
+            start = self.taken % self._capacity
+            number = min(left, BATCH, self._capacity - start)
+            batch = bytes(self._records[start * RECORD_SIZE : (start + number) * RECORD_SIZE])
+            self.taken += number
+            # The slots may be written again from here on; `batch` is a copy.
+            self._u64[RING_OFFSETS["tail"] // 8] = self.taken
+            left -= number
+            self._give(batch)
+        return count
+
+    def arm(self) -> None:
+        """See RecordLog."""
+        self._u32[RING_OFFSETS["armed"] // 4] = 1
+
+    def close(self) -> None:
+        """Unmap the ring."""
+        self._u64.release()
+        self._u32.release()
+        self._records.release()
+        self._map.close()
+
+    def _ready(self) -> bool:
+        """The host has set up the ring. Raises HostLogError if it is another ring than this one."""
+        if self._capacity:
+            return True
+        magic = self._u64[RING_OFFSETS["magic"] // 8]
+        if magic == 0:
+            return False
+        self._check_header(magic, self._u32[RING_OFFSETS["version"] // 4], self._u32[RING_OFFSETS["capacity"] // 4])
+        return True
 
 
 _REBUILD_HINT = "build host and harness from the same sources: make -C harness/emulator"

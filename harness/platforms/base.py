@@ -14,6 +14,7 @@ from harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
     from harness.apic.timeline import Timeline
+    from harness.hosts.base import Host
     from harness.svsm.config import SvsmConfig
     from harness.vm.rundir import RunDirectory
 
@@ -64,6 +65,7 @@ class RunSpec:
     qemu: Path | None = None
     extra_args: tuple[str, ...] = ()
     icount: bool = False
+    host: Host | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.vcpus <= MAX_VCPUS:

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import threading
 from typing import TYPE_CHECKING
 
+from harness.agent.tokens import FILE, PATH, token
 from harness.check import Check, CheckStatus
 from harness.errors import HarnessError, UsageError
 from harness.firmware.image import FirmwareImage
+from harness.hosts.local import LOCAL
 from harness.platforms import rom
 from harness.platforms.base import Progress, RunOutcome, RunSpec
 from harness.platforms.common import machine_arguments, qemu_check
@@ -29,8 +29,7 @@ from harness.platforms.memory import DIMM_SLOTS, SVSM_MEMORY, MemoryMap, memory_
 from harness.svsm.config import SvsmKind
 from harness.svsm.sev import sev_features
 from harness.vm import rundir
-from harness.vm.machine import Machine, descriptor_path, memory_file
-from harness.vm.qemu import QemuBinary
+from harness.vm.base import Devices, MachineBase, Ring
 from harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -40,6 +39,9 @@ if TYPE_CHECKING:
 
 #: One byte written here wakes the harness. No device of q35 is there: it lies between COM4 and the ACPI block at 600.
 DOORBELL_PORT = 0x5E8
+#: Names of what the machine makes: the doorbell's channel, the log's memory.
+DOORBELL = "doorbell"
+RING = "ring"
 #: COM3: the SVSM's console, hidden from the guest by the host.
 SVSM_CONSOLE_PORT = 0x3E8
 SVSM_CONSOLE_IRQ = 4
@@ -68,45 +70,26 @@ class EmulatedPlatform:
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
-        binary = QemuBinary.locate(spec.qemu)
+        host = spec.host or LOCAL
+        binary = host.qemu(spec.qemu)
         finish_check = binary.start_check()
         firmware = FirmwareImage.open(spec.firmware)
         check_fits(spec, firmware)
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
-        image = directory.file(rundir.ROM)
         directory.write_bytes(rundir.ROM, build_rom(spec, firmware, memory))
         with contextlib.ExitStack() as stack:
-            ring = memory_file("snp-host-log", memory.ring_file_size)
-            stack.callback(os.close, ring)
             second = _second_witness(spec, directory)
             if second is not None:
                 stack.callback(second.close)
             finish_check()
-            machine = stack.enter_context(
-                Machine(
-                    binary,
-                    [
-                        *_arguments(spec, memory, str(image), descriptor_path(ring)),
-                        *(second.arguments if second else ()),
-                        *spec.extra_args,
-                    ],
-                    directory,
-                    consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM},
-                    channels=["doorbell"],
-                    pass_fds=[ring, second.write_fd] if second else [ring],
-                    stand_ins={
-                        descriptor_path(ring): "host-ring.bin",
-                        str(image): rundir.ROM,
-                        **(second.stand_ins if second else {}),
-                    },
-                )
-            )
+            arguments = [*_arguments(spec, memory), *(second.arguments if second else ()), *spec.extra_args]
+            machine = stack.enter_context(host.machine(binary, arguments, directory, _devices(spec, memory, second)))
             # QEMU boots from here on: what is only needed now is imported now, and the image is decompressed while the
             # guest does the same, so that the first pc of PEI finds its module without waiting.
             threading.Thread(target=lambda: firmware.modules, name="modules", daemon=True).start()
             from harness.platforms.host_witness import HostWitness
 
-            witness = HostWitness(ring, memory.ring_file_size, firmware, spec, directory)
+            witness = HostWitness(lambda take: host.record_log(machine, take), firmware, spec, directory)
             stack.callback(witness.close)
             return _observe(machine, spec, witness, second, progress)
 
@@ -202,22 +185,42 @@ def host_config(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: r
     )
 
 
-def _arguments(spec: RunSpec, memory: MemoryMap, image: str, ring: str) -> list[str]:
+def _devices(spec: RunSpec, memory: MemoryMap, second: TraceWitness | None) -> Devices:
+    """What `_arguments` and those of the second witness name."""
+    return Devices(
+        consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM},
+        channels=[DOORBELL],
+        pipes=second.pipes if second else (),
+        memory={RING: memory.ring_file_size},
+        files=[rundir.ROM],
+        # A doorbell is an instruction of the host: when instructions are counted, it would make each boot another.
+        ring=Ring(RING, DOORBELL, arm=not spec.icount),
+        stand_ins={token(PATH, RING): "host-ring.bin", **(second.stand_ins if second else {})},
+    )
+
+
+def _arguments(spec: RunSpec, memory: MemoryMap) -> list[str]:
     """QEMU's arguments: the host and its log are DIMMs behind guest RAM."""
+    ring = token(PATH, RING)
     return [
         *machine_arguments(spec, CPU),
-        *("-m", f"{spec.memory >> 20}M,slots={DIMM_SLOTS},maxmem={memory.maxmem >> 20}M", "-bios", image),
+        *(
+            "-m",
+            f"{spec.memory >> 20}M,slots={DIMM_SLOTS},maxmem={memory.maxmem >> 20}M",
+            "-bios",
+            token(FILE, rundir.ROM),
+        ),
         *("-object", f"memory-backend-ram,id=host,size={memory.host_size}"),
         *("-device", f"pc-dimm,id=host-dimm,memdev=host,addr={memory.host_base}"),
         *("-object", f"memory-backend-file,id=log,share=on,mem-path={ring},size={memory.ring_file_size}"),
         *("-device", f"pc-dimm,id=log-dimm,memdev=log,addr={memory.ring_base}"),
-        *("-device", f"isa-debugcon,iobase={DOORBELL_PORT},chardev=doorbell"),
+        *("-device", f"isa-debugcon,iobase={DOORBELL_PORT},chardev={DOORBELL}"),
         *("-device", f"isa-serial,index=2,iobase={SVSM_CONSOLE_PORT},irq={SVSM_CONSOLE_IRQ},chardev=svsm"),
     ]
 
 
 def _observe(
-    machine: Machine, spec: RunSpec, witness: HostWitness, second: TraceWitness | None, progress: Progress
+    machine: MachineBase, spec: RunSpec, witness: HostWitness, second: TraceWitness | None, progress: Progress
 ) -> RunOutcome:
     """Follow the run to its end, and stop QEMU."""
     from harness.platforms.session import Session
@@ -235,8 +238,6 @@ def _observe(
             machine.loop.turn(0)
         return witness.ended()
 
-    doorbell: socket.socket = machine.channel("doorbell")
-    machine.loop.add(doorbell, lambda: _answer(doorbell, machine))
     machine.console("svsm").watch(NO_ALTERNATE_INJECTION, refused)
     if second is not None:
         second.start(machine)
@@ -248,12 +249,6 @@ def _observe(
         config = spec.svsm
         seen = second.finish("emulated", ending, alternate_injection=config.alternate_injection, svsm=config.present)
     return witness.outcome(ending, str(machine.binary), seen)
-
-
-def _answer(doorbell: socket.socket, machine: Machine) -> None:
-    """Take the doorbell's bytes; the session's next step takes the records."""
-    if not doorbell.recv(4096):
-        machine.loop.remove(doorbell)
 
 
 PLATFORM = EmulatedPlatform()

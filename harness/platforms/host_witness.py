@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 
 from harness.apic.timeline import Timeline
 from harness.capture.agree import disagreement
 from harness.capture.collect import Collector
-from harness.capture.host_log import HostLog
+from harness.capture.host_log import RecordLog
 from harness.capture.host_timeline import WITNESS, HostTimeline
 from harness.errors import BrokenEnvironmentError, HarnessError
 from harness.firmware.image import FirmwareImage
@@ -53,16 +54,23 @@ class NoAlternateInjectionError(BrokenEnvironmentError):
 class HostWitness:
     """Reads the ring, keeps the raw records, and makes the timeline.
 
+    open_log: given what takes the records, makes their reader.
     alternate_injection_refused: to be set when the SVSM's console says that the hypervisor does not offer it.
     """
 
-    def __init__(self, ring: int, size: int, firmware: FirmwareImage, spec: RunSpec, directory: RunDirectory) -> None:
+    def __init__(
+        self,
+        open_log: Callable[[Callable[[bytes], None]], RecordLog],
+        firmware: FirmwareImage,
+        spec: RunSpec,
+        directory: RunDirectory,
+    ) -> None:
         self.collector = Collector()
         self.alternate_injection_refused = False
         self._spec = spec
         self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector)
         self._raw = BoundedLog(directory.file(rundir.HOST_LOG), HOST_LOG_LIMIT, note=b"")
-        self._log = HostLog(ring, size, self._take)
+        self._log = open_log(self._take)
         self._closed = False
 
     def step(self) -> float:

@@ -11,9 +11,9 @@ from harness.apic.access import Phase
 from harness.capture.collect import Collector
 from harness.errors import HarnessError
 from harness.platforms.base import Progress, RunSpec
+from harness.vm.base import MachineBase
 from harness.vm.console import LINE, Console
 from harness.vm.errors import QemuLaunchError, printable
-from harness.vm.machine import Machine
 
 #: Seconds between two calls of the progress function.
 PROGRESS_S = 0.25
@@ -42,7 +42,7 @@ class Session:
 
     def __init__(
         self,
-        machine: Machine,
+        machine: MachineBase,
         spec: RunSpec,
         collector: Collector,
         progress: Progress,

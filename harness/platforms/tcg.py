@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import contextlib
 
+from harness.agent.tokens import FILE, token
 from harness.capture.collect import Collector
 from harness.check import Check
 from harness.firmware.image import FirmwareImage
+from harness.hosts.local import LOCAL
 from harness.platforms.base import Progress, RunOutcome, RunSpec
 from harness.platforms.common import machine_arguments, qemu_check
 from harness.platforms.session import Session
 from harness.platforms.trace_witness import TraceWitness
 from harness.vm import rundir
-from harness.vm.machine import Machine
-from harness.vm.qemu import QemuBinary
+from harness.vm.base import Devices
 from harness.vm.rundir import RunDirectory
 
 #: QEMU's 64-bit default model, named: it has an APIC, and x2APIC where TCG has one (QEMU 9.0 and later).
@@ -32,7 +33,8 @@ class TcgPlatform:
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
-        binary = QemuBinary.locate(spec.qemu)
+        host = spec.host or LOCAL
+        binary = host.qemu(spec.qemu)
         firmware = FirmwareImage.open(spec.firmware)
         image = rundir.ROM
         directory.write_bytes(image, firmware.flat())
@@ -42,24 +44,20 @@ class TcgPlatform:
             stack.callback(witness.close)
             arguments = [
                 *machine_arguments(spec, CPU),
-                *("-m", f"{spec.memory >> 20}", "-bios", str(directory.file(image))),
+                *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
                 *witness.arguments,
                 *spec.extra_args,
             ]
-            machine = Machine(
-                binary,
-                arguments,
-                directory,
-                consoles={"serial": rundir.SERIAL},
-                pass_fds=[witness.write_fd],
-                stand_ins={**witness.stand_ins, str(directory.file(image)): image},
+            devices = Devices(
+                consoles={"serial": rundir.SERIAL}, pipes=witness.pipes, files=[image], stand_ins=witness.stand_ins
             )
+            machine = host.machine(binary, arguments, directory, devices)
             with machine:
                 witness.start(machine)
                 ending = Session(machine, spec, collector, progress, witness.step).run()
                 version = ".".join(map(str, machine.qmp.version))
             timeline = witness.finish(self.name, ending)
-        return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.path}")
+        return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")
 
 
 PLATFORM = TcgPlatform()

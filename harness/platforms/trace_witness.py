@@ -3,55 +3,54 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 
+from harness.agent.tokens import PATH, token
 from harness.apic.timeline import Timeline
 from harness.capture.collect import Collector
 from harness.capture.qemu_trace import APIC_EVENTS, BASE_EVENTS, FW_CFG_EVENT, REGION_EVENTS
 from harness.capture.trace_timeline import NOT_OBSERVED, WITNESS, TraceTimeline
 from harness.platforms.session import Ending
 from harness.vm import rundir
+from harness.vm.base import MachineBase
 from harness.vm.console import BoundedLog
-from harness.vm.machine import Machine, descriptor_path
 from harness.vm.rundir import RunDirectory
 
-#: Bytes the pipe of trace events holds: QEMU waits when it is full, and so does the guest.
-_PIPE_SIZE = 1 << 20
+#: Bytes taken at once.
+_RECEIVE = 1 << 20
+_PIPE = "trace"
 #: Bytes of trace events kept on disk.
 TRACE_LIMIT = 32 << 20
 
 
 class TraceWitness:
-    """QEMU's trace events of one machine, through a pipe."""
+    """QEMU's trace events of one machine, through a pipe.
+
+    pipes, stand_ins: for the machine's devices; in a run by hand trace events go to a file.
+    """
+
+    pipes = (_PIPE,)
+    stand_ins: Mapping[str, str] = MappingProxyType({token(PATH, _PIPE): rundir.TRACE})
 
     def __init__(self, vcpus: int, collector: Collector, directory: RunDirectory) -> None:
         self.timeline = TraceTimeline(vcpus, collector)
         self._collector = collector
         self._regions_on = False
-        self._machine: Machine | None = None
+        self._machine: MachineBase | None = None
         self._log = BoundedLog(directory.file(rundir.TRACE), TRACE_LIMIT)
-        self._read_fd, self.write_fd = os.pipe()
-        with contextlib.suppress(OSError):
-            # The limit for one user may be smaller; any size works.
-            fcntl.fcntl(self.write_fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        self._read_fd = -1
 
     @property
     def arguments(self) -> list[str]:
         """QEMU's arguments: trace events go to the pipe, with their times; the guest waits for `start`."""
-        return ["-S", "-D", descriptor_path(self.write_fd), "-msg", "timestamp=on"]
+        return ["-S", "-D", token(PATH, _PIPE), "-msg", "timestamp=on"]
 
-    @property
-    def stand_ins(self) -> dict[str, str]:
-        """For a run by hand: trace events go to a file."""
-        return {descriptor_path(self.write_fd): rundir.TRACE}
-
-    def start(self, machine: Machine) -> None:
+    def start(self, machine: MachineBase) -> None:
         """Enable the events, so that none is missed, and let the guest run."""
         self._machine = machine
-        os.close(self.write_fd)
-        self.write_fd = -1
+        self._read_fd = machine.take_pipe(_PIPE)
         machine.loop.add(self._read_fd, self._readable)
         for name in (*APIC_EVENTS, *BASE_EVENTS, FW_CFG_EVENT):
             self._enable(name, True)
@@ -87,10 +86,9 @@ class TraceWitness:
 
     def close(self) -> None:
         """Close the pipe and the log."""
-        for fd in (self._read_fd, self.write_fd):
-            if fd >= 0:
-                os.close(fd)
-        self._read_fd = self.write_fd = -1
+        if self._read_fd >= 0:
+            os.close(self._read_fd)
+        self._read_fd = -1
         self._log.close()
 
     def _enable(self, name: str, on: bool) -> None:
@@ -112,7 +110,7 @@ class TraceWitness:
         """Take what the pipe has; False at its end."""
         if self._read_fd < 0:
             return False
-        data = os.read(self._read_fd, _PIPE_SIZE)
+        data = os.read(self._read_fd, _RECEIVE)
         self._log.write(data)
         self.timeline.feed(data)
         return bool(data)

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -13,22 +11,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from harness.agent import qemu
+from harness.agent.errors import AgentError
+from harness.agent.qemu import INSTALL, PROGRAM, VARIABLE, VERSION_TIMEOUT_S
 from harness.errors import HarnessError
 from harness.vm.errors import NotQemuError, QemuMissingError, QemuTooOldError
 
-PROGRAM = "qemu-system-x86_64"
-#: Names a QEMU (or the directory of an unpacked one) when no option does.
-VARIABLE = "SNP_HARNESS_QEMU"
+__all__ = ["MINIMUM", "PROGRAM", "VARIABLE", "QemuBinary", "check_version", "parse_version", "version_line"]
+
 #: Debian 12's. Older ones lack what the emulated SNP host needs of TCG's SVM (LA57 with nested paging among it).
 MINIMUM = (7, 2)
-VERSION_TIMEOUT_S = 10.0
 
 _VERSION = re.compile(r"QEMU emulator version (\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
-_INSTALL = "apt-get install qemu-system-x86, or name another with --qemu"
-#: Beside QEMU first: QEMU finds its modules relative to the program that the kernel started, the loader.
-_LOADERS = tuple(f"{place}/ld-linux-x86-64.so.2" for place in ("bin", "lib64", "lib/x86_64-linux-gnu"))
-_DATA = ("share/qemu", "share/seabios", "lib/ipxe/qemu")
-_LIBRARIES = ("lib/x86_64-linux-gnu", "lib64", "lib")
 
 
 @dataclass(frozen=True)
@@ -55,50 +49,26 @@ class QemuBinary:
     @classmethod
     def locate(cls, path: Path | None = None) -> QemuBinary:
         """As `find`, without starting it: the version is checked later. Raises QemuMissingError."""
-        if path is None and (named := os.environ.get(VARIABLE)):
-            path = Path(named)
-        if path is None:
-            found = shutil.which(PROGRAM)
-            if found is None:
-                raise QemuMissingError(f"{PROGRAM} is not installed", _INSTALL)
-            path = Path(found)
-        if path.is_dir():
-            path = _in_directory(path)
-        if not path.is_file():
-            raise QemuMissingError(f"QEMU {path} not found", _INSTALL)
-        if not os.access(path, os.X_OK):
-            raise QemuMissingError(f"QEMU {path} cannot be executed", f"chmod +x it, or {_INSTALL}")
-        path = path.absolute()
-        return cls(path, _prefix(path))
+        try:
+            return cls(*qemu.locate(path))
+        except AgentError as error:
+            raise QemuMissingError(error.message, error.hint) from None
 
     @cached_property
     def version_text(self) -> str:
         """The first line of `-version`. Raises QemuMissingError, NotQemuError."""
         try:
-            done = subprocess.run(
-                [*self.prefix, "-version"],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=VERSION_TIMEOUT_S,
-                check=False,
-            )
+            status, out, said = qemu.version_output(self.prefix)
         except subprocess.TimeoutExpired:
-            raise NotQemuError(f"{self.path} -version did not answer in {VERSION_TIMEOUT_S:g} s", _INSTALL) from None
+            raise NotQemuError(f"{self.path} -version did not answer in {VERSION_TIMEOUT_S:g} s", INSTALL) from None
         except OSError as error:
-            raise QemuMissingError(f"QEMU {self.path} cannot be executed: {error.strerror}", _INSTALL) from None
-        first = done.stdout[:4096].decode(errors="replace").partition("\n")[0].strip()
-        if done.returncode != 0 or not _VERSION.match(first):
-            said = (done.stderr[-512:] or done.stdout[:512]).decode(errors="replace").split("\n")[0].strip()
-            raise NotQemuError(f"{self.path} is not a QEMU that runs here: -version says {said[:200]!r}", _INSTALL)
-        return first
+            raise QemuMissingError(f"QEMU {self.path} cannot be executed: {error.strerror}", INSTALL) from None
+        return version_line(str(self.path), status, out.decode(errors="replace"), said.decode(errors="replace"))
 
     @cached_property
     def version(self) -> tuple[int, int, int]:
         """Major, minor, micro."""
-        match = _VERSION.match(self.version_text)
-        assert match is not None
-        major, minor, micro = match.groups(default="0")
-        return int(major), int(minor), int(micro)
+        return parse_version(self.version_text)
 
     def check(self) -> None:
         """Raises QemuTooOldError below MINIMUM, and what `version_text` raises."""
@@ -124,8 +94,30 @@ class QemuBinary:
 
         return finish
 
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+        return str(self.path)
+
     def __str__(self) -> str:
-        return f"{'.'.join(map(str, self.version))}, {self.path}"
+        return f"{'.'.join(map(str, self.version))}, {self.name}"
+
+
+def version_line(name: str, status: int, out: str, said: str) -> str:
+    """The first line of what `-version` gave, by the QEMU called `name`. Raises NotQemuError."""
+    first = out.partition("\n")[0].strip()
+    if status != 0 or not _VERSION.match(first):
+        said = (said or out[:512]).split("\n")[0].strip()
+        raise NotQemuError(f"{name} is not a QEMU that runs here: -version says {said[:200]!r}", INSTALL)
+    return first
+
+
+def parse_version(line: str) -> tuple[int, int, int]:
+    """Major, minor, micro of a `version_line`."""
+    match = _VERSION.match(line)
+    assert match is not None
+    major, minor, micro = match.groups(default="0")
+    return int(major), int(minor), int(micro)
 
 
 def check_version(version: tuple[int, int, int], name: str) -> None:
@@ -133,25 +125,5 @@ def check_version(version: tuple[int, int, int], name: str) -> None:
     if version[:2] < MINIMUM:
         raise QemuTooOldError(
             f"QEMU {'.'.join(map(str, version))} ({name}) is too old",
-            f"{'.'.join(map(str, MINIMUM))} or newer is needed: {_INSTALL}",
+            f"{'.'.join(map(str, MINIMUM))} or newer is needed: {INSTALL}",
         )
-
-
-def _in_directory(directory: Path) -> Path:
-    """The emulator in the directory that a package was unpacked to."""
-    for relative in (f"usr/bin/{PROGRAM}", f"bin/{PROGRAM}", PROGRAM):
-        if (directory / relative).is_file():
-            return directory / relative
-    raise QemuMissingError(f"no {PROGRAM} in {directory}", "name the directory that QEMU was unpacked to, or its file")
-
-
-def _prefix(path: Path) -> tuple[str, ...]:
-    """argv's start. A tree with a dynamic loader, other than the system's own, brings its libraries and firmware."""
-    root = path.parent.parent
-    loader = next((root / name for name in _LOADERS if (root / name).exists()), None)
-    if path.parent.name != "bin" or loader is None or root in (Path("/"), Path("/usr")):
-        return (str(path),)
-    libraries = ":".join(str(root / name) for name in _LIBRARIES if (root / name).is_dir())
-    data = [argument for name in _DATA if (root / name).is_dir() for argument in ("-L", str(root / name))]
-    # The machine's cache of libraries would give it the machine's.
-    return (str(loader), "--inhibit-cache", "--library-path", libraries, str(path), *data)

@@ -43,7 +43,7 @@ def test_qemu_killed_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_pa
 def test_a_qemu_that_hangs_is_given_up_and_killed(
     trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.vm.machine.STOP_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("harness.vm.base.STOP_TIMEOUT_S", 0.3)
     before = set(children())
     stop = signal_qemu(signal.SIGSTOP, Phase.PEI)
     started = time.monotonic()

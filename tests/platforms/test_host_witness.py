@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.capture.host_log import HostLog
 from harness.capture.record import RecordEnd, RecordKind
 from harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError
 from harness.platforms.base import RunSpec
@@ -30,8 +31,7 @@ class Run:
         self.ring.start()
         self.ring.add(kind=RecordKind.START)
         self.witness = HostWitness(
-            self.ring.fd,
-            self.ring.size,
+            lambda take: HostLog(self.ring.fd, self.ring.size, take),
             Firmware(),  # type: ignore[arg-type]
             spec,
             RunDirectory.create(directory / "out", "emulated"),

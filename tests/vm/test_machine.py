@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.agent.tokens import PATH, token
 from harness.vm import rundir
+from harness.vm.base import Devices
 from harness.vm.errors import QemuDiedError, QemuError, QemuLaunchError, QemuMissingError, QmpCommandError
-from harness.vm.machine import Machine, descriptor_path, memory_file
+from harness.vm.machine import Machine
 from harness.vm.qemu import QemuBinary
 from harness.vm.rundir import RunDirectory
 from tests.vm.processes import is_running
@@ -21,18 +23,18 @@ from tests.vm.processes import is_running
 pytestmark = pytest.mark.tcg
 
 #: A machine that is up in a few milliseconds and runs nothing.
-IDLE = ("-machine", "none", "-nodefaults", "-display", "none")
+DISPLAY = ("-display", "none")
+IDLE = ("-machine", "none", "-nodefaults", *DISPLAY)
 
 
 def machine(
     tmp_path: Path,
     arguments: Sequence[str] = IDLE,
     *,
-    consoles: dict[str, str] | None = None,
-    pass_fds: Sequence[int] = (),
+    devices: Devices | None = None,
 ) -> Machine:
     directory = RunDirectory.create(tmp_path / "out", "test")
-    return Machine(QemuBinary.locate(), arguments, directory, consoles=consoles or {}, pass_fds=pass_fds)
+    return Machine(QemuBinary.locate(), arguments, directory, devices or Devices())
 
 
 def test_qmp(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_an_error_inside_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_a_stopped_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.vm.machine.STOP_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("harness.vm.base.STOP_TIMEOUT_S", 0.3)
     with machine(tmp_path) as running:
         running.qmp.execute("query-status")
         os.kill(running.pid, signal.SIGSTOP)
@@ -106,25 +108,20 @@ def test_a_file_that_cannot_be_executed(tmp_path: Path) -> None:
     broken.chmod(0o755)
     with (
         pytest.raises(QemuMissingError, match="Exec format"),
-        Machine(QemuBinary.locate(broken), IDLE, directory, consoles={}),
+        Machine(QemuBinary.locate(broken), IDLE, directory, Devices()),
     ):
         pass
 
 
 def test_command_line_can_be_run_by_hand(tmp_path: Path) -> None:
-    ring = memory_file("test", 1 << 20)
-    directory = RunDirectory.create(tmp_path / "out", "test")
-    arguments = [*IDLE, "-object", f"memory-backend-file,id=ring,share=on,mem-path={descriptor_path(ring)},size=1M"]
-    with Machine(
-        QemuBinary.locate(),
-        arguments,
-        directory,
-        consoles={"serial": rundir.SERIAL},
-        pass_fds=[ring],
-        stand_ins={descriptor_path(ring): "ring.bin"},
-    ) as running:
+    ring = token(PATH, "ring")
+    arguments = [*IDLE, "-object", f"memory-backend-file,id=ring,share=on,mem-path={ring},size=1M"]
+    devices = Devices(
+        consoles={"serial": rundir.SERIAL}, memory={"ring": 1 << 20}, stand_ins={ring: "ring.bin"}, channels=["bell"]
+    )
+    with machine(tmp_path, arguments, devices=devices) as running:
         assert running.qmp.execute("query-memdev") != []
-    os.close(ring)
+        directory = running.directory
     [by_hand] = [
         line for line in directory.file(rundir.COMMAND_LINE).read_text().splitlines() if line[:1] not in ("#", "")
     ]
@@ -137,23 +134,20 @@ def test_command_line_can_be_run_by_hand(tmp_path: Path) -> None:
     assert "/proc/self" not in by_hand
 
 
-def test_memory_file_is_shared_with_qemu(tmp_path: Path) -> None:
-    ring = memory_file("test", 1 << 20)
-    backend = f"memory-backend-file,id=ram,share=on,mem-path={descriptor_path(ring)},size=1M"
-    arguments = [
-        "-machine",
-        "none,memory-backend=ram",
-        "-object",
-        backend,
-        "-m",
-        "1M",
-        "-nodefaults",
-        "-display",
-        "none",
-    ]
-    os.pwrite(ring, b"SNPLOG", 0x1000)
+def test_memory_is_shared_with_qemu(tmp_path: Path) -> None:
+    backend = f"memory-backend-file,id=ram,share=on,mem-path={token(PATH, 'ring')},size=1M"
+    arguments = ["-machine", "none,memory-backend=ram", "-object", backend, "-m", "1M", "-nodefaults", *DISPLAY]
     dump = tmp_path / "dump"
-    with machine(tmp_path, arguments, pass_fds=[ring]) as running:
+    with machine(tmp_path, arguments, devices=Devices(memory={"ring": 1 << 20})) as running:
+        os.pwrite(running.memory("ring"), b"SNPLOG", 0x1000)
         running.qmp.execute("pmemsave", val=0x1000, size=6, filename=str(dump))
-    os.close(ring)
     assert dump.read_bytes() == b"SNPLOG"
+
+
+def test_what_qemu_writes_to_a_pipe(tmp_path: Path) -> None:
+    arguments = [*IDLE, "-D", token(PATH, "log"), "-d", "nochain,unimp"]
+    with machine(tmp_path, arguments, devices=Devices(pipes=["log"])) as running:
+        fd = running.take_pipe("log")
+        running.qmp.execute("query-status")
+    with os.fdopen(fd, "rb") as pipe:
+        assert pipe.read() == b""

@@ -8,18 +8,22 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 #: prctl(2): the signal that the kernel sends to a process when the thread that forked it ends.
 _PR_SET_PDEATHSIG = 1
 
 
-def spawn(argv: Sequence[str], *, stderr: BinaryIO, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+def spawn(
+    argv: Sequence[str], *, stderr: BinaryIO | int, pass_fds: Sequence[int] = (), cwd: Path | None = None
+) -> subprocess.Popen[bytes]:
     """Start argv in a session of its own, with stdin and stdout at /dev/null; the kernel kills it when its parent ends.
 
     The kernel ties this to the *thread* that calls: it must live as long as the process is wanted. A thread that ends
     earlier takes the process with it, so the mistake is loud and leaves nothing behind.
-    stderr: where the process writes to. pass_fds: descriptors it inherits, under the same numbers. Raises OSError.
+    stderr: where the process writes to. cwd: where it works.
+    pass_fds: descriptors it inherits, under the same numbers. Raises OSError.
     """
     return subprocess.Popen(
         list(argv),
@@ -27,6 +31,7 @@ def spawn(argv: Sequence[str], *, stderr: BinaryIO, pass_fds: Sequence[int] = ()
         stdout=subprocess.DEVNULL,
         stderr=stderr,
         pass_fds=tuple(pass_fds),
+        cwd=cwd,
         start_new_session=True,
         preexec_fn=_die_with_parent(),
     )

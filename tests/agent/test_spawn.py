@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.vm.spawn import spawn
+from harness.agent.spawn import spawn
 from tests.vm.processes import is_running, wait_for_end
 
 PARENT = """
 import sys
-from harness.vm.spawn import spawn
+from harness.agent.spawn import spawn
 with open(sys.argv[1], "wb") as stderr:
     child = spawn(["sleep", "60"], stderr=stderr)
 print(child.pid, flush=True)

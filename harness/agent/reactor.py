@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A loop over descriptors, timers and calls from other threads: what the agent and the near end of a link turn on."""
+
+from __future__ import annotations
+
+import collections
+import heapq
+import itertools
+import os
+import selectors
+import time
+from collections.abc import Callable
+from typing import Optional
+
+#: Calls a descriptor's readable and writable function; None: of no interest.
+_Watch = tuple[Optional[Callable[[], None]], Optional[Callable[[], None]]]
+
+
+class Timer:
+    """A call that is to come. cancelled: it will not come."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Do not call."""
+        self.cancelled = True
+
+
+class Reactor:
+    """One thread turns it; all functions are called there. after_turn: called when a turn's functions have been."""
+
+    def __init__(self) -> None:
+        self.after_turn: Callable[[], None] = _nothing
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._numbers = itertools.count()
+        self._calls: collections.deque[Callable[[], None]] = collections.deque()
+        self._wake_read, self._wake_write = os.pipe()
+        for fd in (self._wake_read, self._wake_write):
+            os.set_blocking(fd, False)
+        self.watch(self._wake_read, self._woken)
+
+    def watch(
+        self, fd: int, readable: Callable[[], None] | None = None, writable: Callable[[], None] | None = None
+    ) -> None:
+        """Call `readable` when fd can be read or has ended, `writable` when it can be written; neither: stop."""
+        events = (selectors.EVENT_READ if readable else 0) | (selectors.EVENT_WRITE if writable else 0)
+        known = fd in self._selector.get_map()
+        data: _Watch = (readable, writable)
+        if not events:
+            if known:
+                self._selector.unregister(fd)
+        elif known:
+            self._selector.modify(fd, events, data)
+        else:
+            self._selector.register(fd, events, data)
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> Timer:
+        """Call once, after so many seconds."""
+        timer = Timer(call)
+        heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._numbers), timer))
+        return timer
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call in the next turn. The one method for all threads."""
+        self._calls.append(call)
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            # It has been woken often enough.
+            return
+
+    def turn(self, timeout_s: float | None = None) -> None:
+        """Wait until there is something to call, at most so long, and call it."""
+        wait = timeout_s
+        if self._timers:
+            next_s = max(0.0, self._timers[0][0] - time.monotonic())
+            wait = next_s if wait is None else min(wait, next_s)
+        for key, events in self._selector.select(wait):
+            self._dispatch(key.fd, events)
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            timer = heapq.heappop(self._timers)[2]
+            if not timer.cancelled:
+                timer.call()
+        for _ in range(len(self._calls)):
+            self._calls.popleft()()
+        self.after_turn()
+
+    def close(self) -> None:
+        """Forget all descriptors; those that were not its own stay open."""
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _dispatch(self, fd: int, events: int) -> None:
+        # A function called before may have changed what is watched.
+        for event, which in ((selectors.EVENT_READ, 0), (selectors.EVENT_WRITE, 1)):
+            key = self._selector.get_map().get(fd)
+            if key is not None and events & event:
+                call = key.data[which]
+                if call is not None:
+                    call()
+
+    def _woken(self) -> None:
+        os.read(self._wake_read, 4096)
+
+
+def _nothing() -> None:
+    """No function was given."""

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a host is to a platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from harness.capture.host_log import RecordLog
+    from harness.vm.base import Devices, MachineBase
+    from harness.vm.qemu import QemuBinary
+    from harness.vm.rundir import RunDirectory
+
+
+class Host(Protocol):
+    """Where QEMU runs. name: as the user gave it, "local" for this machine."""
+
+    @property
+    def name(self) -> str:
+        """See the class."""
+        ...
+
+    def qemu(self, path: Path | None) -> QemuBinary:
+        """The QEMU at `path` there, else the one that is installed there. Its version is checked by `check`."""
+        ...
+
+    def machine(
+        self, binary: QemuBinary, arguments: Sequence[str], directory: RunDirectory, devices: Devices
+    ) -> MachineBase:
+        """A QEMU that is started when the machine is entered. directory: the run's, on this machine."""
+        ...
+
+    def record_log(self, machine: MachineBase, take: Callable[[bytes], None]) -> RecordLog:
+        """The reader of the ring of records that the machine's devices name; the machine has been started."""
+        ...
+
+    def facts(self) -> dict[str, object]:
+        """For environment.json: what is known of another machine than this one."""
+        ...

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The agent as it is sent to a host: a zip file made in memory, and the line of Python that takes it there."""
+
+from __future__ import annotations
+
+import functools
+import io
+import zipfile
+from pathlib import Path
+
+_AGENT = Path(__file__).parents[1] / "agent"
+#: Digits of the length that comes before the zip file.
+_DIGITS = 8
+#: Runs there: reads the zip file from stdin into memory, and runs the agent from it. Nothing is written to a disk.
+#: One line without apostrophes, since a login shell of any kind hands it over.
+_BOOTSTRAP = r"""exec("import os,sys
+if sys.version_info<(3,9):
+ sys.exit(%d)
+def r(n):
+ b=b\"\"
+ while len(b)<n:
+  c=os.read(0,n-len(b))
+  if not c: sys.exit(1)
+  b+=c
+ return b
+f=os.memfd_create(\"snp-harness-agent\")
+d=r(int(r(%d)))
+while d: d=d[os.write(f,d):]
+sys.path.insert(0,\"/proc/self/fd/%%d\"%%f)
+from harness.agent.__main__ import main
+main()")"""
+#: The exit status of a Python that is too old.
+EXIT_OLD_PYTHON = 103
+
+
+def bootstrap() -> str:
+    """What `python3 -c` runs."""
+    return (_BOOTSTRAP % (EXIT_OLD_PYTHON, _DIGITS)).replace("\n", r"\n")
+
+
+def command(python: str) -> str:
+    """The command line for a login shell. python: as in the host's PATH; its characters are checked before."""
+    return f"exec {python} -I -B -c '{bootstrap()}'"
+
+
+@functools.cache
+def payload() -> bytes:
+    """What is sent before the first frame."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("harness/__init__.py", "")
+        for path in sorted(_AGENT.glob("*.py")):
+            archive.writestr(f"harness/agent/{path.name}", path.read_bytes())
+    data = buffer.getvalue()
+    return f"{len(data):0{_DIGITS}}".encode() + data

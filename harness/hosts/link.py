@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The near end of the wire to an agent: requests and their answers, events, and streams as local sockets.
+
+A thread of its own serves the byte stream, so that the connection is kept alive whatever the caller does, and several
+runs can use it. Streams end in socket pairs: consoles, QMP and witnesses read them as they read QEMU's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any
+
+from harness.agent import frames
+from harness.agent.mux import Mux, Port
+from harness.agent.reactor import Reactor
+from harness.errors import HarnessError
+from harness.hosts.errors import HostLostError, HostTimeoutError, from_agent
+
+#: Seconds that an agent may take to answer where nothing else is said.
+ANSWER_S = 30.0
+#: Seconds between two pings, and of silence after which the other side counts as gone, on either side.
+PING_S = 5.0
+PATIENCE_S = 30.0
+#: Seconds that the thread may take to end.
+_END_S = 10.0
+_log = logging.getLogger(__name__)
+
+
+class Link:
+    """A connection to an agent.
+
+    name: of the host. explain: makes the error of a connection that is lost, given why, in words. shut: closes the byte
+    stream. error: why it is lost, None while it is not. All methods are for any thread.
+    """
+
+    def __init__(
+        self, name: str, port: Port, first: bytes, explain: Callable[[str], HarnessError], shut: Callable[[], None]
+    ) -> None:
+        self.name = name
+        self.error: HarnessError | None = None
+        self._explain = explain
+        self._shut = shut
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Future[Any]] = {}
+        self._listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self._numbers = itertools.count(1)
+        self._runs = itertools.count(1)
+        self._streams = itertools.cycle(range(1, frames.STREAM_MAX + 1))
+        self._closing = False
+        self._greeting = frames.GreetingFinder()
+        self._reactor = Reactor()
+        self._mux = Mux(port, self._reactor, self._control, lambda _: None, self._lost, self._greeting)
+        self._mux.send(first)
+        self._reactor.later(PING_S, self._ping)
+        self._thread = threading.Thread(target=self._serve, name=f"link-{name}", daemon=True)
+        self._thread.start()
+
+    def ask(self, operation: str, **fields: object) -> Future[Any]:
+        """Send a request. The future gives its answer, or raises HarnessError."""
+        return self._send(None, operation, fields)
+
+    def put(self, digest: str, content: bytes) -> Future[Any]:
+        """Send a content for the store."""
+        return self._send(content, "put", {"sha256": digest, "size": len(content)})
+
+    def result(self, future: Future[Any], what: str, timeout_s: float = ANSWER_S) -> Any:
+        """Wait for the answer of `ask`. Raises what the agent answered, HostTimeoutError, HostLostError."""
+        try:
+            return future.result(timeout_s)
+        except FutureTimeoutError:
+            silent = time.monotonic() - self._mux.heard
+            raise HostTimeoutError(
+                f"{self.name}: no answer to {what} in {timeout_s:g} s, the last sign of it is {silent:.0f} s old",
+                "see the host's load and the network",
+            ) from None
+
+    def call(self, operation: str, timeout_s: float = ANSWER_S, **fields: object) -> Any:
+        """`ask`, and wait for the answer."""
+        return self.result(self.ask(operation, **fields), operation, timeout_s)
+
+    def new_run(self, listener: Callable[[dict[str, Any]], None]) -> str:
+        """A name for a run. listener: given its events, and {"event": "lost"}, in the link's thread."""
+        name = f"r{next(self._runs)}"
+        with self._lock:
+            self._listeners[name] = listener
+        return name
+
+    def end_run(self, name: str) -> None:
+        """No more events of that run."""
+        with self._lock:
+            self._listeners.pop(name, None)
+
+    def stream(self, finished: Callable[[int], None], *, reads: bool = True) -> tuple[int, socket.socket]:
+        """A new stream's number and its local end, which is the caller's. reads: what is written to it goes there.
+
+        finished: called with the number, in the link's thread, when all that comes from there can be read.
+        """
+        ours, theirs = socket.socketpair()
+        with self._lock:
+            number = next(number for number in self._streams if number not in self._mux.streams)
+        self._reactor.soon(lambda: self._open(number, theirs, reads, finished))
+        return number, ours
+
+    def drop(self, numbers: list[int]) -> None:
+        """Close streams, whatever is under way; returns when it is done."""
+        done = threading.Event()
+
+        def close() -> None:
+            for number in numbers:
+                stream = self._mux.streams.get(number)
+                if stream is not None:
+                    stream.close()
+            done.set()
+
+        self._soon(close)
+        done.wait(_END_S)
+
+    def close(self) -> None:
+        """End the connection; the agent cleans up. Never raises."""
+        self._closing = True
+        self._reactor.soon(lambda: None)
+        self._thread.join(_END_S)
+
+    def _soon(self, call: Callable[[], None]) -> None:
+        if self._thread.is_alive():
+            self._reactor.soon(call)
+        else:
+            call()
+
+    def _send(self, content: bytes | None, operation: str, fields: dict[str, object]) -> Future[Any]:
+        future: Future[Any] = Future()
+        number = next(self._numbers)
+        frame = frames.encode_control({"id": number, "op": operation, **fields})
+        with self._lock:
+            if self.error is not None:
+                future.set_exception(self.error)
+                return future
+            self._waiting[number] = future
+
+        def send() -> None:
+            self._mux.send(frame)
+            if content is not None:
+                self._mux.send(frames.encode(frames.BLOB, 0, content))
+
+        self._soon(send)
+        return future
+
+    def _open(self, number: int, theirs: socket.socket, reads: bool, finished: Callable[[int], None]) -> None:
+        if self.error is not None:
+            theirs.close()
+        else:
+            self._mux.open(number, theirs, reads=reads).on_finished = lambda: finished(number)
+
+    def _serve(self) -> None:
+        try:
+            while not self._closing and self.error is None:
+                self._reactor.turn()
+            # Those that use its streams close them, when they know that it is lost.
+            while not self._closing:
+                self._reactor.turn()
+        except Exception as error:
+            _log.exception("the link to %s failed", self.name)
+            self._lost(f"the harness failed, {type(error).__name__}: {error}")
+        finally:
+            self._lost("it was closed")
+            self._mux.close()
+            self._shut()
+
+    def _control(self, message: dict[str, Any]) -> None:
+        if "event" in message:
+            with self._lock:
+                listener = self._listeners.get(str(message.get("run")))
+            if listener is not None:
+                listener(message)
+            return
+        with self._lock:
+            future = self._waiting.pop(message.get("id", 0), None)
+        if future is None:
+            return
+        if isinstance(message.get("error"), dict):
+            future.set_exception(from_agent(self.name, message["error"]))
+        else:
+            future.set_result(message.get("ok"))
+
+    def _ping(self) -> None:
+        if self.error is not None:
+            return
+        silent_s = time.monotonic() - self._mux.heard
+        if silent_s > PATIENCE_S:
+            self._lost(f"nothing came for {silent_s:.0f} s")
+            return
+        self._mux.send(frames.encode(frames.PING, 0))
+        self._reactor.later(PING_S, self._ping)
+
+    def _lost(self, why: str) -> None:
+        with self._lock:
+            if self.error is not None:
+                return
+            chatter = self._greeting.seen.decode(errors="replace").strip() if not self._greeting.found else ""
+            said = f"; it said: {chatter[-200:]!a}" if chatter else ""
+            self.error = HostLostError("the connection was closed") if self._closing else self._explain(why + said)
+            waiting, self._waiting = list(self._waiting.values()), {}
+            listeners = list(self._listeners.values())
+        for future in waiting:
+            future.set_exception(self.error)
+        for listener in listeners:
+            listener({"event": "lost"})

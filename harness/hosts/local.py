@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""This machine as a host: QEMU is started by the harness itself, without an agent."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.vm.base import Devices, MachineBase
+from harness.vm.machine import Machine
+from harness.vm.qemu import QemuBinary
+from harness.vm.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from harness.capture.host_log import RecordLog
+
+
+class LocalHost:
+    """See harness.hosts.base.Host."""
+
+    name = "local"
+
+    def qemu(self, path: Path | None) -> QemuBinary:
+        """See Host."""
+        return QemuBinary.locate(path)
+
+    def machine(
+        self, binary: QemuBinary, arguments: Sequence[str], directory: RunDirectory, devices: Devices
+    ) -> MachineBase:
+        """See Host."""
+        return Machine(binary, arguments, directory, devices)
+
+    def record_log(self, machine: MachineBase, take: Callable[[bytes], None]) -> RecordLog:
+        """See Host."""
+        from harness.capture.host_log import HostLog
+
+        assert isinstance(machine, Machine)
+        ring = machine.devices.ring
+        assert ring is not None
+        doorbell = machine.channel(ring.doorbell)
+        machine.loop.add(doorbell, lambda: _answer(doorbell, machine))
+        return HostLog(machine.memory(ring.memory), machine.devices.memory[ring.memory], take)
+
+    def facts(self) -> dict[str, object]:
+        """See Host."""
+        return {}
+
+
+def _answer(doorbell: socket.socket, machine: MachineBase) -> None:
+    """Take the doorbell's bytes; the session's next step takes the records."""
+    if not doorbell.recv(4096):
+        machine.loop.remove(doorbell)
+
+
+LOCAL = LocalHost()

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""This machine through an agent of its own: as the user, or as root by sudo."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from harness.agent.mux import DescriptorPort
+from harness.errors import HarnessError
+from harness.hosts import bundle
+from harness.hosts.errors import HostError, HostLostError
+from harness.hosts.remote import Connection, RemoteHost
+from harness.vm.errors import describe_status, printable
+
+_SAID = 400
+#: Seconds that an agent may take to clean up after its stream has ended.
+_END_S = 10.0
+
+
+class AgentProcess(Connection):
+    """An agent as a child process, on a socket."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self._socket, theirs = socket.socketpair()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            self.process = subprocess.Popen(
+                argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=self._stderr, start_new_session=True
+            )
+        except OSError as error:
+            self._socket.close()
+            self._stderr.close()
+            raise HostError(f"{argv[0]} cannot be started: {error.strerror}", "see PATH") from None
+        finally:
+            theirs.close()
+        self.port = DescriptorPort(self._socket.fileno(), self._socket.fileno())
+
+    def explain(self, why: str) -> HarnessError:
+        """See Connection."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1.0)
+        self._stderr.seek(0)
+        lines = self._stderr.read(1 << 16).decode(errors="replace").strip().splitlines()
+        said = f", its last words: {printable(lines[-1], _SAID)}" if lines else ""
+        status = self.process.returncode
+        how = f"ended with {describe_status(status)}" if status is not None else f"is lost ({why})"
+        return HostLostError(f"the harness's agent on this machine {how}{said}", "see the system's log")
+
+    def close(self) -> None:
+        """See Connection."""
+        self._socket.close()
+        try:
+            self.process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._stderr.close()
+
+
+class ProcessHost(RemoteHost):
+    """This machine. sudo: the agent runs as root, for what only root may (tracefs, /dev/sev)."""
+
+    def __init__(self, *, sudo: bool = False, qemu_path: Path | None = None) -> None:
+        super().__init__("local" if not sudo else "local as root", qemu_path)
+        self._sudo = sudo
+
+    def connect(self) -> AgentProcess:
+        """See RemoteHost."""
+        prefix = ["sudo", "-n"] if self._sudo else []
+        return AgentProcess([*prefix, sys.executable, "-I", "-B", "-c", bundle.bootstrap()])

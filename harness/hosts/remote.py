@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A host that is reached through its agent, whatever carries the byte stream."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import getpass
+import os
+import socket
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from harness.hosts import bundle
+from harness.hosts.link import PATIENCE_S, Link
+from harness.hosts.machine import RemoteMachine
+from harness.vm.errors import printable
+from harness.vm.qemu import QemuBinary, version_line
+
+if TYPE_CHECKING:
+    from harness.agent.mux import Port
+    from harness.capture.host_log import RecordLog
+    from harness.errors import HarnessError
+    from harness.vm.base import Devices, MachineBase
+    from harness.vm.rundir import RunDirectory
+
+#: Seconds from the connection to the agent's first answer.
+START_S = 30.0
+_FACT_MAX = 200
+
+
+@dataclass(frozen=True)
+class RemoteQemu(QemuBinary):
+    """A QEMU of another machine. line: the first line of its -version."""
+
+    host: str
+    line: str
+
+    @cached_property
+    def version_text(self) -> str:
+        """See QemuBinary."""
+        return self.line
+
+    @property
+    def name(self) -> str:
+        """See QemuBinary."""
+        return f"{self.path} on {self.host}"
+
+    def start_check(self) -> Callable[[], None]:
+        """See QemuBinary: the version is known."""
+        return self.check
+
+
+class Connection(ABC):
+    """A byte stream to a host, on which `python3` is about to read the agent."""
+
+    port: Port
+
+    @abstractmethod
+    def explain(self, why: str) -> HarnessError:
+        """The error of a connection that was lost, as far as what carries it knows better than `why`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close it. Never raises."""
+
+
+@dataclass(frozen=True)
+class LockRequest:
+    """The host's lock. path: its file there, None for the default. wait_s: how long to wait for it."""
+
+    path: str | None = None
+    wait_s: float = 0.0
+
+
+class RemoteHost(ABC):
+    """See harness.hosts.base.Host. One connection and one agent, which all runs of this process use.
+
+    name: as the user gave it. qemu_path: the QEMU there that is used where no other is named.
+    lock: None: the host is not locked.
+    """
+
+    def __init__(self, name: str, qemu_path: Path | None = None, lock: LockRequest | None = None) -> None:
+        self.name = name
+        self._qemu_path = qemu_path
+        self._lock = lock
+        self._link: Link | None = None
+        self._facts: dict[str, object] = {}
+        self._qemus: dict[Path | None, RemoteQemu] = {}
+        # Not a method of a living object: a host that nobody uses any more closes its connection.
+        atexit.register(_close, weakref.ref(self))
+
+    @abstractmethod
+    def connect(self) -> Connection:
+        """Open the byte stream. Raises HarnessError."""
+
+    def link(self) -> Link:
+        """The connection to the agent, made when it is first needed, and again when it is lost. Raises HarnessError."""
+        if self._link is not None and self._link.error is None:
+            return self._link
+        self.close()
+        connection = self.connect()
+        link = Link(self.name, connection.port, bundle.payload(), connection.explain, connection.close)
+        try:
+            hello = link.call("hello", START_S, patience_s=PATIENCE_S)
+            if self._lock is not None:
+                link.call(
+                    "lock",
+                    START_S + self._lock.wait_s,
+                    path=self._lock.path,
+                    owner=_owner(),
+                    wait_s=self._lock.wait_s,
+                )
+        except BaseException:
+            link.close()
+            raise
+        self._facts = {str(key): printable(str(value), _FACT_MAX) for key, value in hello.items()}
+        self._link = link
+        return link
+
+    def close(self) -> None:
+        """End the connection, if there is one; the agent cleans up. Never raises."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+            self._qemus.clear()
+
+    def qemu(self, path: Path | None) -> QemuBinary:
+        """See Host. Raises QemuMissingError, NotQemuError, and what `link` raises."""
+        path = path or self._qemu_path
+        link = self.link()
+        if path not in self._qemus:
+            found: dict[str, Any] = link.call("find", qemu=str(path) if path else None)
+            there = str(found["path"])
+            said = [str(found[key]) for key in ("stdout", "stderr")]
+            line = version_line(f"{there} on {self.name}", int(found["status"]), *said)
+            prefix = tuple(map(str, found["prefix"]))
+            self._qemus[path] = RemoteQemu(Path(PurePosixPath(there)), prefix, self.name, line)
+        return self._qemus[path]
+
+    def machine(
+        self, binary: QemuBinary, arguments: Sequence[str], directory: RunDirectory, devices: Devices
+    ) -> MachineBase:
+        """See Host."""
+        layout = None
+        if devices.ring is not None:
+            from harness.capture.streamed_log import LAYOUT
+
+            layout = LAYOUT
+        return RemoteMachine(self.link(), binary, arguments, directory, devices, layout=layout)
+
+    def record_log(self, machine: MachineBase, take: Callable[[bytes], None]) -> RecordLog:
+        """See Host."""
+        from harness.capture.streamed_log import StreamedLog
+
+        assert isinstance(machine, RemoteMachine)
+        ring = machine.devices.ring
+        assert ring is not None
+        connection = machine.take_ring()
+        log = StreamedLog(connection, machine.devices.memory[ring.memory], take)
+
+        def receive() -> None:
+            log.receive()
+            if log.ended:
+                machine.loop.remove(connection)
+
+        machine.loop.add(connection, receive)
+        return log
+
+    def facts(self) -> dict[str, object]:
+        """See Host."""
+        return {"host": self.name, "host_facts": self._facts}
+
+
+def _close(reference: weakref.ref[RemoteHost]) -> None:
+    host = reference()
+    if host is not None:
+        host.close()
+
+
+def _owner() -> str:
+    """Who holds a lock: user and machine."""
+    user = str(os.getuid())
+    with contextlib.suppress(KeyError, OSError):
+        user = getpass.getuser()
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"
