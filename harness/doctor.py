@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What this machine can run: `snp-harness doctor`.
+"""What a machine can run: `snp-harness doctor`.
 
-Each check only looks: it starts nothing but `--version` commands, downloads nothing and changes nothing.
+Each check only looks: it asks QEMU for its version and options, and the kernel whether an empty guest can be made. It
+downloads nothing and changes nothing.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.check import Check, CheckStatus
 from harness.errors import HarnessError
 
+if TYPE_CHECKING:
+    from harness.hosts.base import Host
+
 MINIMUM_PYTHON = (3, 11)
 #: What compiles harness/emulator, and Debian's package with it.
 BUILD_TOOLS = {"gcc": "gcc", "ld": "binutils", "objcopy": "binutils", "make": "make"}
-#: Parameters of kvm_amd that an SNP host has set (facts: virtee snphost's preflight reads the same).
-SNP_PARAMETERS = ("sev", "sev_es", "sev_snp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +66,6 @@ def kvm_check(device: Path = Path("/dev/kvm")) -> Check:
     return Check("KVM", CheckStatus.WARN, f"{device} can be opened; whether it runs a guest was not tried", hint)
 
 
-def snp_host_check(parameters: Path = Path("/sys/module/kvm_amd/parameters"), device: Path = Path("/dev/sev")) -> Check:
-    """The host kernel's side of real SNP hardware: kvm_amd's parameters and the firmware's device."""
-    seen = []
-    for name in SNP_PARAMETERS:
-        try:
-            seen.append((name, (parameters / name).read_text(encoding="ascii", errors="replace").strip()))
-        except OSError:
-            seen.append((name, "absent"))
-    evidence = ", ".join(f"{name}={value}" for name, value in seen)
-    evidence += f", {device} {'present' if device.exists() else 'absent'}"
-    if device.exists() and all(value in ("Y", "1") for _, value in seen):
-        return Check("SNP hardware", CheckStatus.OK, evidence)
-    return Check("SNP hardware", CheckStatus.WARN, evidence, "the emulated platform needs none")
-
-
 def apt_check() -> Check:
     """What `snp-harness fetch` works with."""
     found = shutil.which("apt-get")
@@ -109,21 +97,32 @@ def firmware_check() -> Check:
         return Check("firmware", CheckStatus.MISSING, error.message, error.hint)
 
 
-def examine(qemu: Path | None = None) -> tuple[Section, ...]:
-    """Makes every check: this machine's, then those of each platform."""
+def host_check(host: Host) -> Check:
+    """A host that is another machine: reached, and its agent answers. Raises HarnessError if not."""
+    from harness.platforms.host_facts import host_facts
+
+    facts = host_facts(host.probe(None))
+    found = f"{host.name}: Linux {facts.kernel}, Python {facts.python}, {facts.cpu.model or facts.machine}"
+    return Check("host", CheckStatus.OK, found)
+
+
+def examine(qemu: Path | None = None, host: Host | None = None) -> tuple[Section, ...]:
+    """Makes every check: this machine's, then those of each platform, on the host if one is named.
+
+    Raises HarnessError if that host cannot be reached.
+    """
     from harness.platforms import find_platform, platform_names
 
-    host = (
-        python_check(),
-        qemu_check(qemu),
-        firmware_check(),
-        build_tools_check(),
-        apt_check(),
-        kvm_check(),
-        snp_host_check(),
+    first: tuple[Check, ...]
+    if host is None:
+        first = (python_check(), qemu_check(qemu), firmware_check(), build_tools_check(), apt_check(), kvm_check())
+    else:
+        first = (python_check(), firmware_check(), build_tools_check(), apt_check(), host_check(host))
+    where = "" if host is None else f" on {host.name}"
+    platforms = tuple(
+        Section(f"platform {name}{where}", tuple(find_platform(name).probe(host, qemu))) for name in platform_names()
     )
-    platforms = tuple(Section(f"platform {name}", tuple(find_platform(name).probe())) for name in platform_names())
-    return Section("this machine", host), *platforms
+    return Section("this machine", first), *platforms
 
 
 def render_text(sections: Sequence[Section]) -> str:

@@ -8,30 +8,9 @@ import pytest
 
 from harness import doctor
 from harness.check import Check, CheckStatus
-from harness.doctor import Section, kvm_check, render_json, render_text, snp_host_check
+from harness.doctor import Section, kvm_check, render_json, render_text
+from harness.hosts.process import ProcessHost
 from harness.platforms import platform_names
-
-
-@pytest.fixture
-def parameters(tmp_path: Path) -> Path:
-    directory = tmp_path / "parameters"
-    directory.mkdir()
-    for name in doctor.SNP_PARAMETERS:
-        (directory / name).write_text("Y\n")
-    return directory
-
-
-def test_snp_hardware_needs_every_parameter_and_the_device(parameters: Path, tmp_path: Path) -> None:
-    device = tmp_path / "sev"
-    assert snp_host_check(parameters, device).status is CheckStatus.WARN
-    device.touch()
-    assert snp_host_check(parameters, device).status is CheckStatus.OK
-    (parameters / "sev_snp").write_text("N\n")
-    off = snp_host_check(parameters, device)
-    assert off.status is CheckStatus.WARN
-    assert "sev_snp=N" in off.evidence
-    (parameters / "sev_snp").unlink()
-    assert "sev_snp=absent" in snp_host_check(parameters, device).evidence
 
 
 def test_kvm_absent_and_openable(tmp_path: Path) -> None:
@@ -96,3 +75,32 @@ def test_qemu_that_is_named_but_missing(tmp_path: Path) -> None:
     assert check.status is CheckStatus.MISSING
     assert str(tmp_path / "qemu") in check.evidence
     assert check.hint
+
+
+def test_every_check_that_is_not_met_says_what_to_do() -> None:
+    for section in doctor.examine():
+        for check in section.checks:
+            assert check.hint or check.status is CheckStatus.OK, check
+
+
+def test_another_host_is_examined_through_its_agent() -> None:
+    host = ProcessHost()
+    try:
+        sections = doctor.examine(None, host)
+    finally:
+        host.close()
+    assert sections[0].checks[-1].evidence.startswith("local: Linux ")
+    assert [section.title for section in sections[1:]] == [f"platform {name} on local" for name in platform_names()]
+    here = {section.title: section.checks for section in doctor.examine()}
+    there = {section.title: section.checks for section in sections}
+    for check, other in zip(here["platform snp"], there["platform snp on local"], strict=True):
+        assert (check.name, check.status) == (other.name, other.status)
+    entries = json.loads(render_json(sections))
+    assert {entry["status"] for entry in entries} <= {"ok", "warn", "missing"}
+
+
+def test_a_qemu_that_is_named_is_what_the_platforms_look_at(tmp_path: Path) -> None:
+    sections = doctor.examine(tmp_path / "qemu")
+    checks = [check for section in sections[1:] for check in section.checks if check.name == "QEMU"]
+    assert len(checks) == len(platform_names())
+    assert all(check.status is CheckStatus.MISSING and str(tmp_path / "qemu") in check.evidence for check in checks)

@@ -66,7 +66,7 @@ def test_hosts_that_lack_one_thing(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], reason: str
 ) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-    monkeypatch.setattr(snp, "local_facts", lambda: host_facts(host(**changes)))
+    monkeypatch.setattr(snp, "facts_of", lambda *_: host_facts(host(**changes)))
     pytester.makepyfile("import pytest\n@pytest.mark.snp\ndef test_it(snp_igvm):\n    pass")
     result = pytester.runpytest("-rs")
     result.assert_outcomes(skipped=1)
@@ -75,7 +75,7 @@ def test_hosts_that_lack_one_thing(
 
 def test_a_host_that_is_required_fails_the_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-    monkeypatch.setattr(snp, "local_facts", lambda: host_facts(host(kvm__present=False)))
+    monkeypatch.setattr(snp, "facts_of", lambda *_: host_facts(host(kvm__present=False)))
     pytester.makepyfile("import pytest\n@pytest.mark.snp\ndef test_it():\n    pass")
     result = pytester.runpytest("--snp-require=snp")
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -42,7 +42,11 @@ class Agent:
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.reactor = Reactor()
-        self.ops: dict[str, Callable[[dict[str, Any]], object]] = {"hello": self._hello, "find": _find}
+        self.ops: dict[str, Callable[[dict[str, Any]], object]] = {
+            "hello": self._hello,
+            "find": _find,
+            "probe": _probe,
+        }
         self.on_end: list[Callable[[], None]] = []
         self.on_blob: Callable[[bytes], None] = _drop
         self.mux = Mux(DescriptorPort(read_fd, write_fd), self.reactor, self._request, self._blob, self._lost)
@@ -141,6 +145,14 @@ def _find(request: dict[str, Any]) -> object:
         "stdout": out.decode(errors="replace"),
         "stderr": said.decode(errors="replace"),
     }
+
+
+def _probe(request: dict[str, Any]) -> object:
+    """The operation `probe`."""
+    from harness.agent.probe import probe
+
+    named = request.get("qemu")
+    return probe(str(named) if named else None)
 
 
 def _user() -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Facts about the machine this runs on: what a preflight and doctor judge. Nothing is judged here, nothing is changed.
 
-Standard library only, Python 3.9 or newer. What could not be found out is None, and its `error` says why.
+What could not be found out is None, and its `error` says why.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import re
 import shutil
 import struct
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
+
+from harness.agent.errors import AgentError
+from harness.agent.files import base_directory
+from harness.agent.qemu import locate
 
 Facts = dict[str, Any]
 
@@ -33,7 +36,6 @@ PARAMETERS_DIRECTORY = "/sys/module/kvm_amd/parameters"
 PARAMETERS = ("sev", "sev_es", "sev_snp", "sev_supported_vmsa_features", "avic", "npt")
 KVM_DEVICE = "/dev/kvm"
 SEV_DEVICE = "/dev/sev"
-QEMU = "qemu-system-x86_64"
 
 # ioctls and numbers of Linux include/uapi/linux/kvm.h and arch/x86/include/uapi/asm/kvm.h.
 _KVM_GET_API_VERSION = 0xAE00
@@ -66,8 +68,8 @@ _OPTION = re.compile(r"^  ([a-z0-9][\w.-]{0,60})(?:=|$)", re.MULTILINE)
 _CPU_MODEL = re.compile(r"^(?:x86)? +(\S{1,60})")
 
 
-def probe(qemu: Sequence[str] = (), directory: str = "/") -> Facts:
-    """All facts. qemu: argv of the QEMU to look at, empty for PATH's. directory: the one whose free space counts."""
+def probe(path: str | None = None) -> Facts:
+    """All facts. path: of the QEMU to look at, None for the one that a run would use (qemu.py)."""
     return {
         "version": VERSION,
         "machine": platform.machine(),
@@ -78,9 +80,9 @@ def probe(qemu: Sequence[str] = (), directory: str = "/") -> Facts:
         "parameters": {name: read(f"{PARAMETERS_DIRECTORY}/{name}") for name in PARAMETERS},
         "kvm": kvm(),
         "sev": sev(),
-        "qemu": qemu_facts(list(qemu)),
+        "qemu": located(path),
         "memory": memory(),
-        "disk": disk(directory),
+        "disk": disk(str(base_directory())),
     }
 
 
@@ -222,18 +224,19 @@ def sev(device: str = SEV_DEVICE) -> Facts:
     }
 
 
+def located(path: str | None) -> Facts:
+    """The facts of the QEMU that is named, or of the one that a run would use."""
+    try:
+        found, prefix = locate(Path(path).expanduser() if path else None)
+    except AgentError as error:
+        return {"path": None, "version": None, "error": text(error.message)}
+    return {**qemu_facts(list(prefix)), "path": text(found)}
+
+
 def qemu_facts(command: list[str], run: Callable[[list[str]], str] | None = None) -> Facts:
     """What a QEMU says of itself, without starting a guest. run: calls a command and gives its output."""
     run = run or output
     facts: Facts = {"path": None, "version": None, "error": None}
-    if not command:
-        found = shutil.which(QEMU)
-        if found is None:
-            return {**facts, "error": f"{QEMU} is not in PATH"}
-        command = [found]
-    facts["path"] = text(
-        command[-1] if len(command) == 1 else next((one for one in command if QEMU in one), command[0])
-    )
     try:
         first = run([*command, "-version"]).split("\n")[0].strip()
         match = re.match(r"QEMU emulator version (\d{1,4}(?:\.\d{1,4}){1,2})", first)

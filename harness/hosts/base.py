@@ -36,6 +36,10 @@ class Host(Protocol):
         """The reader of the ring of records that the machine's devices name; the machine has been started."""
         ...
 
+    def probe(self, qemu: Path | None) -> object:
+        """What harness/agent/probe.py finds out there. qemu: as for `qemu`."""
+        ...
+
     def facts(self) -> dict[str, object]:
         """For environment.json: what is known of another machine than this one."""
         ...

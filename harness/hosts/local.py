@@ -43,6 +43,12 @@ class LocalHost:
         machine.loop.add(doorbell, lambda: _answer(doorbell, machine))
         return HostLog(machine.memory(ring.memory), machine.devices.memory[ring.memory], take)
 
+    def probe(self, qemu: Path | None) -> object:
+        """See Host."""
+        from harness.agent.probe import probe
+
+        return probe(str(qemu) if qemu else None)
+
     def facts(self) -> dict[str, object]:
         """See Host."""
         return {}

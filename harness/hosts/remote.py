@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Seconds from the connection to the agent's first answer.
 START_S = 30.0
+#: Seconds that the agent may ask QEMU and the kernel: several calls of QEMU.
+PROBE_S = 120.0
 _FACT_MAX = 200
 
 
@@ -171,6 +173,11 @@ class RemoteHost(ABC):
 
         machine.loop.add(connection, receive)
         return log
+
+    def probe(self, qemu: Path | None) -> object:
+        """See Host."""
+        path = qemu or self._qemu_path
+        return self.link().call("probe", PROBE_S, qemu=str(path) if path else None)
 
     def facts(self) -> dict[str, object]:
         """See Host."""

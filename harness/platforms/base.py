@@ -111,8 +111,11 @@ class Platform(Protocol):
 
     name: str
 
-    def probe(self) -> list[Check]:
-        """What it needs of this machine, and whether that is there. Starts nothing but `-version`."""
+    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+        """What it needs, and whether that is there. host: where it would run, None for this machine.
+
+        qemu: as in RunSpec. Starts no guest of ours. Raises HarnessError if the host cannot be reached.
+        """
         ...
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:

@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from harness.check import Check, CheckStatus
-from harness.errors import HarnessError
 from harness.platforms.base import RunSpec
+from harness.vm.errors import QemuError
 from harness.vm.qemu import QemuBinary
+
+if TYPE_CHECKING:
+    from harness.hosts.base import Host
 
 
 def machine_arguments(spec: RunSpec, cpu: str) -> list[str]:
@@ -21,9 +27,11 @@ def machine_arguments(spec: RunSpec, cpu: str) -> list[str]:
     return arguments
 
 
-def qemu_check() -> Check:
-    """The QEMU that a run without --qemu uses."""
+def qemu_check(host: Host | None = None, qemu: Path | None = None) -> Check:
+    """The QEMU that a run on the host would use; host and qemu as in Platform.probe."""
     try:
-        return Check("QEMU", CheckStatus.OK, str(QemuBinary.find()))
-    except HarnessError as error:
+        binary = QemuBinary.locate(qemu) if host is None else host.qemu(qemu)
+        binary.check()
+        return Check("QEMU", CheckStatus.OK, str(binary))
+    except QemuError as error:
         return Check("QEMU", CheckStatus.MISSING, error.message, error.hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.agent.tokens import FILE, PATH, token
@@ -33,6 +34,7 @@ from harness.vm.base import Devices, MachineBase, Ring
 from harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from harness.hosts.base import Host
     from harness.platforms.host_witness import HostWitness
     from harness.platforms.session import Ending
     from harness.platforms.trace_witness import TraceWitness
@@ -47,8 +49,6 @@ SVSM_CONSOLE_PORT = 0x3E8
 SVSM_CONSOLE_IRQ = 4
 #: QEMU's physical address bits: the C-bit must lie below. EPYC-v3 is the newest AMD model that QEMU 7.2 has.
 CPU = "EPYC-v3,phys-bits=52,+la57"
-#: What an SVSM prints that shall use Alternate Injection and cannot: COCONUT, and the reference SVSM.
-NO_ALTERNATE_INJECTION = r"(?i)alternate injection required but not available"
 #: The host's own limit (harness/emulator/host/host.h, HOST_MAX_VCPUS).
 MAX_VCPUS = 1
 
@@ -58,9 +58,9 @@ class EmulatedPlatform:
 
     name = "emulated"
 
-    def probe(self) -> list[Check]:
+    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
         """A QEMU, and the built images of host and SVSM."""
-        checks = [qemu_check()]
+        checks = [qemu_check(host, qemu)]
         for name, read in (("emulated SNP host", rom.read_host), ("reference SVSM", rom.read_svsm)):
             try:
                 checks.append(Check(name, CheckStatus.OK, f"{len(read()) >> 10} KiB"))
@@ -224,6 +224,7 @@ def _observe(
 ) -> RunOutcome:
     """Follow the run to its end, and stop QEMU."""
     from harness.platforms.session import Session
+    from harness.platforms.svsm_console import NO_ALTERNATE_INJECTION
 
     def step() -> float:
         wait = witness.step()

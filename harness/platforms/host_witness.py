@@ -16,6 +16,7 @@ from harness.errors import BrokenEnvironmentError, HarnessError
 from harness.firmware.image import FirmwareImage
 from harness.platforms.base import RunOutcome, RunSpec
 from harness.platforms.session import Ending
+from harness.platforms.svsm_console import NoAlternateInjectionError
 from harness.svsm.config import FEATURE_NAMES
 from harness.vm import rundir
 from harness.vm.console import BoundedLog
@@ -35,20 +36,6 @@ FEATURE_OF_BIT = {feature.bit_length() - 1: name for name, feature in FEATURE_NA
 
 class EmulatedHostError(BrokenEnvironmentError):
     """The emulated host itself failed."""
-
-
-class NoAlternateInjectionError(BrokenEnvironmentError):
-    """The SVSM was asked for Alternate Injection, and the hypervisor does not offer it: the firmware never ran.
-
-    feature_bit: the GHCB hypervisor feature that the SVSM looks for.
-    """
-
-    def __init__(self, feature_bit: int) -> None:
-        super().__init__(
-            "Alternate injection required but not available",
-            f'the hypervisor has to offer feature bit {feature_bit} ("{FEATURE_OF_BIT[feature_bit]}" in'
-            " hypervisor.features), or svsm.alternate_injection has to be false",
-        )
 
 
 class HostWitness:
@@ -98,7 +85,7 @@ class HostWitness:
         error: HarnessError | None = None
         if end.lacks_feature:
             if self.alternate_injection_refused:
-                error = NoAlternateInjectionError(self._spec.svsm.svsm.feature_bit)
+                error = NoAlternateInjectionError(_offer(self._spec.svsm.svsm.feature_bit))
             else:
                 error = BrokenEnvironmentError("the SVSM stopped: the hypervisor lacks a feature", f"see {rundir.SVSM}")
             return Ending(error.message, error)
@@ -145,3 +132,11 @@ class HostWitness:
     def _take(self, batch: bytes) -> None:
         self._raw.write(batch)
         self._timeline.take(batch)
+
+
+def _offer(feature_bit: int) -> str:
+    """What to do where the SVSM looks for a GHCB hypervisor feature in vain."""
+    return (
+        f'the hypervisor has to offer feature bit {feature_bit} ("{FEATURE_OF_BIT[feature_bit]}" in'
+        " hypervisor.features), or svsm.alternate_injection has to be false"
+    )

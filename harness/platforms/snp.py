@@ -14,6 +14,7 @@ from harness.platforms.base import Progress, RunOutcome, RunSpec
 from harness.svsm.config import SvsmKind
 
 if TYPE_CHECKING:
+    from harness.hosts.base import Host
     from harness.platforms.host_facts import HostFacts
     from harness.vm.rundir import RunDirectory
 
@@ -38,16 +39,16 @@ class SnpPlatform:
 
     name = "snp"
 
-    def probe(self) -> list[Check]:
+    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
         """Processor, KVM, security processor, QEMU: see harness/platforms/snp_preflight.py."""
         from harness.platforms.snp_preflight import checks
 
-        return checks(local_facts())
+        return checks(facts_of(host, qemu))
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
         check_fits(spec)
-        missing = first_missing(self.probe())
+        missing = first_missing(self.probe(spec.host, spec.qemu))
         if missing is not None:
             raise BrokenEnvironmentError(
                 f"platform snp cannot run here: {missing.name}: {missing.evidence}", missing.hint
@@ -55,12 +56,12 @@ class SnpPlatform:
         raise BrokenEnvironmentError("runs on SEV-SNP hardware are being built", "use --platform emulated")
 
 
-def local_facts() -> HostFacts:
-    """Of this machine."""
-    from harness.agent.probe import probe
+def facts_of(host: Host | None, qemu: Path | None) -> HostFacts:
+    """Of a host, or of this machine. Raises HarnessError."""
+    from harness.hosts.local import LOCAL
     from harness.platforms.host_facts import host_facts
 
-    return host_facts(probe())
+    return host_facts((host or LOCAL).probe(qemu))
 
 
 def check_fits(spec: RunSpec) -> None:

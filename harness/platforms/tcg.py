@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.agent.tokens import FILE, token
 from harness.capture.collect import Collector
@@ -18,6 +20,9 @@ from harness.vm import rundir
 from harness.vm.base import Devices
 from harness.vm.rundir import RunDirectory
 
+if TYPE_CHECKING:
+    from harness.hosts.base import Host
+
 #: QEMU's 64-bit default model, named: it has an APIC, and x2APIC where TCG has one (QEMU 9.0 and later).
 CPU = "max"
 
@@ -27,9 +32,9 @@ class TcgPlatform:
 
     name = "tcg"
 
-    def probe(self) -> list[Check]:
+    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
         """A QEMU is all it needs."""
-        return [qemu_check()]
+        return [qemu_check(host, qemu)]
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""

@@ -27,7 +27,7 @@ List of user creatable objects:
 """
 
 
-def test_it_runs_on_python_3_9_and_needs_nothing_of_the_harness() -> None:
+def test_it_runs_on_python_3_9_and_needs_the_standard_library_only() -> None:
     tree = ast.parse(SOURCE.read_text(encoding="utf-8"), feature_version=(3, 9))
     modules = {
         name.split(".")[0]
@@ -37,7 +37,7 @@ def test_it_runs_on_python_3_9_and_needs_nothing_of_the_harness() -> None:
         )
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
-    assert modules <= set(sys.stdlib_module_names)
+    assert modules <= set(sys.stdlib_module_names) | {"harness"}
 
 
 def test_the_facts_are_json_of_bounded_size() -> None:
@@ -108,7 +108,9 @@ def test_a_qemu_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_qemu_in_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert probe.qemu_facts([])["error"] == "qemu-system-x86_64 is not in PATH"
+    monkeypatch.delenv("SNP_HARNESS_QEMU", raising=False)
+    assert probe.located(None)["error"] == "qemu-system-x86_64 is not installed"
+    assert probe.located("/nonexistent/qemu")["error"] == "QEMU /nonexistent/qemu not found"
 
 
 def test_devices_that_are_absent_or_are_others(tmp_path: Path) -> None:

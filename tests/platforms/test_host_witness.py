@@ -12,7 +12,8 @@ from harness.capture.host_log import HostLog
 from harness.capture.record import RecordEnd, RecordKind
 from harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError
 from harness.platforms.base import RunSpec
-from harness.platforms.host_witness import FEATURE_OF_BIT, EmulatedHostError, HostWitness, NoAlternateInjectionError
+from harness.platforms.host_witness import FEATURE_OF_BIT, EmulatedHostError, HostWitness
+from harness.platforms.svsm_console import NoAlternateInjectionError
 from harness.svsm.config import parse_config
 from harness.svsm.sev import SvsmTermination, TerminationSet
 from harness.vm.rundir import RunDirectory
