@@ -24,6 +24,7 @@ from harness.agent.lock import HostLock
 from harness.agent.mux import DescriptorPort, Mux
 from harness.agent.process import Runs
 from harness.agent.reactor import Reactor
+from harness.agent.trace import Traces
 
 #: Seconds without a frame after which the near side counts as gone, until `hello` says another number.
 PATIENCE_S = 60.0
@@ -54,6 +55,7 @@ class Agent:
         self._ending = False
         HostLock(self)
         self.runs = Runs(self)
+        Traces(self)
         self.reactor.later(self._patience_s, self._check)
 
     def run(self) -> None:

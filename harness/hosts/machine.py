@@ -118,18 +118,18 @@ class RemoteMachine(MachineBase):
             if ring is not None and name == ring.doorbell:
                 chardevs[name] = None
                 continue
-            chardevs[name], ours = self._stream()
+            chardevs[name], ours = self.stream()
             self._adopt(name, ours)
         pipes = {}
         for name in self.devices.pipes:
-            pipes[name], ours = self._stream(reads=False)
+            pipes[name], ours = self.stream(reads=False)
             self._pipes[name] = ours.detach()
-        stderr, self._stderr = self._stream(reads=False)
+        stderr, self._stderr = self.stream(reads=False)
         self._stderr_log = BoundedLog(self.directory.file(rundir.STDERR), _STDERR_LIMIT)
         self.loop.add(self._stderr, self._take_stderr)
         told_ring: dict[str, object] | None = None
         if ring is not None:
-            number, self._ring = self._stream(reads=False)
+            number, self._ring = self.stream(reads=False)
             layout = dict(self._layout or {})
             told_ring = {"memory": ring.memory, "doorbell": ring.doorbell, "stream": number, "arm": ring.arm}
             told_ring["layout"] = layout
@@ -147,7 +147,11 @@ class RemoteMachine(MachineBase):
         self.command = tuple(map(str, started["argv"]))
         self._record()
 
-    def _stream(self, *, reads: bool = True) -> tuple[int, socket.socket]:
+    def stream(self, *, reads: bool = True) -> tuple[int, socket.socket]:
+        """A new stream's number and its local end, for operations of the agent that concern this run.
+
+        reads: what is written to the local end goes there. The stream is closed with the machine.
+        """
         number, ours = self.link.stream(self._finished, reads=reads)
         self._numbers.append(number)
         self._open.add(number)

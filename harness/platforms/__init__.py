@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "emulated": "harness.platforms.emulated",
     "tcg": "harness.platforms.tcg",
+    "kvm": "harness.platforms.kvm",
     "snp": "harness.platforms.snp",
 }
 

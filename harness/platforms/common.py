@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from harness.hosts.base import Host
 
 
-def machine_arguments(spec: RunSpec, cpu: str) -> list[str]:
+def machine_arguments(spec: RunSpec, cpu: str, accelerator: str = "tcg") -> list[str]:
     """The same PC for all: q35 without SMM, one serial port, nothing else; it ends where a PC would reset."""
     arguments = [
-        *("-machine", "q35,smm=off", "-accel", "tcg", "-cpu", cpu, "-smp", str(spec.vcpus)),
+        *("-machine", "q35,smm=off", "-accel", accelerator, "-cpu", cpu, "-smp", str(spec.vcpus)),
         *("-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot", "-nic", "none"),
         *("-serial", "chardev:serial"),
     ]

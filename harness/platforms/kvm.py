@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Linux KVM: the firmware as a plain guest, its APIC in the kernel, seen through the kernel's trace events."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.agent.tokens import FILE, token
+from harness.capture.collect import Collector
+from harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
+from harness.check import Check, CheckStatus
+from harness.errors import HarnessError, UsageError
+from harness.firmware.image import FirmwareImage
+from harness.hosts.machine import RemoteMachine
+from harness.hosts.process import ProcessHost
+from harness.platforms.base import Progress, RunOutcome, RunSpec
+from harness.platforms.common import machine_arguments, qemu_check
+from harness.platforms.kvm_witness import KvmWitness
+from harness.platforms.session import Session
+from harness.vm import rundir
+from harness.vm.base import Devices
+from harness.vm.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from harness.hosts.base import Host
+    from harness.hosts.link import Link
+
+#: The host's own model: OVMF runs on any.
+CPU = "host"
+EMULATED_HINT = "the emulated and tcg platforms run without it"
+
+
+class KvmPlatform:
+    """The firmware as a plain guest of KVM: what it does without SEV, on the APIC that SNP hosts have."""
+
+    name = "kvm"
+
+    def probe(self) -> list[Check]:
+        """A QEMU, a KVM that runs something, and the kernel's trace events."""
+        return [qemu_check(), *kvm_checks()]
+
+    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+        """See Platform.run."""
+        return run_on(spec.host or ProcessHost(), self.name, spec, directory, progress)
+
+
+def run_on(host: Host, platform: str, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+    """Run the guest on a host that is reached through its agent, under the platform's name. Raises HarnessError."""
+    if spec.icount:
+        raise UsageError("KVM cannot count instructions", "leave out --icount, or use the tcg or emulated platform")
+    binary = host.qemu(spec.qemu)
+    firmware = FirmwareImage.open(spec.firmware)
+    image = rundir.ROM
+    directory.write_bytes(image, firmware.flat())
+    collector = Collector()
+    with contextlib.ExitStack() as stack:
+        witness = KvmWitness(collector, firmware, directory)
+        stack.callback(witness.close)
+        arguments = [
+            *machine_arguments(spec, CPU, accelerator="kvm"),
+            *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
+            *witness.arguments,
+            *spec.extra_args,
+        ]
+        devices = Devices(consoles={"serial": rundir.SERIAL}, files=[image])
+        machine = host.machine(binary, arguments, directory, devices)
+        assert isinstance(machine, RemoteMachine)
+        with machine:
+            witness.start(machine)
+            version = ".".join(map(str, machine.qmp.version))
+            ending = Session(machine, spec, collector, progress, witness.step, lambda: witness.timeline.exits).run()
+            witness.end()
+        timeline = witness.finish(platform, ending)
+    return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")
+
+
+def kvm_checks(link: Link | None = None) -> list[Check]:
+    """What the host's kernel has of KVM and of its trace events. link: to the host's agent, None for this machine."""
+    if link is None:
+        from harness.agent.kvm_probe import kvm_facts
+        from harness.agent.tracefs import survey
+
+        return [_kvm_check(kvm_facts()), _trace_check(survey(EVENTS))]
+    try:
+        return [
+            _kvm_check(link.call("kvm")),
+            _trace_check(link.call("tracing", events=list(EVENTS))),
+        ]
+    except HarnessError as error:
+        return [Check("KVM", CheckStatus.MISSING, error.message, error.hint)]
+
+
+def _kvm_check(facts: dict[str, Any]) -> Check:
+    error, hint = str(facts["error"]), str(facts["hint"])
+    if error:
+        return Check("KVM", CheckStatus.MISSING, error, hint)
+    modules = ", ".join(map(str, facts["modules"]))
+    if facts["accelerated"]:
+        return Check(
+            "KVM",
+            CheckStatus.WARN,
+            f"runs a guest ({modules}), but the processor serves the APIC by itself ({facts['accelerated']})",
+            "accesses leave no trace event: load the module with that parameter off",
+        )
+    return Check("KVM", CheckStatus.OK, f"runs a guest ({modules})")
+
+
+def _trace_check(facts: dict[str, Any]) -> Check:
+    error, hint = str(facts["error"]), str(facts["hint"])
+    if error:
+        return Check("trace events", CheckStatus.MISSING, error, hint)
+    missing: Sequence[str] = facts["missing"]
+    needed = [name for name in missing if name in REQUIRED_EVENTS]
+    if needed:
+        return Check(
+            "trace events", CheckStatus.MISSING, f"the kernel has no {', '.join(needed)}", "use Linux 5.10 or newer"
+        )
+    lacking = f", without {', '.join(missing)}" if missing else ""
+    return Check("trace events", CheckStatus.OK, f"{len(facts['events'])} in {facts['root']}{lacking}")
+
+
+PLATFORM = KvmPlatform()

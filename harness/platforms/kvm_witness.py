@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KVM's trace events as the witness of a run that goes on, on whatever host it runs."""
+
+from __future__ import annotations
+
+import socket
+
+from harness.apic.timeline import Timeline
+from harness.capture.collect import Collector
+from harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, NOT_OBSERVED_PLAIN, WITNESS, KvmTimeline
+from harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
+from harness.capture.modules import Firmware
+from harness.errors import HarnessError
+from harness.hosts.machine import RemoteMachine
+from harness.platforms.session import Ending
+from harness.vm import rundir
+from harness.vm.console import BoundedLog
+from harness.vm.rundir import RunDirectory
+
+#: Bytes of trace events kept on disk.
+TRACE_LIMIT = 64 << 20
+#: Seconds that the last events may take to come home.
+FINISH_S = 30.0
+_RECEIVE = 1 << 18
+#: Seconds between two calls of `step`: the events wake the loop by themselves.
+_STEP_S = 1.0
+
+
+class KvmWitness:
+    """KVM's trace events of one machine.
+
+    firmware: as in KvmTimeline, None for an encrypted guest. svsm: an SVSM runs before the firmware.
+    """
+
+    #: QEMU's arguments: the guest waits for `start`.
+    arguments = ("-S",)
+
+    def __init__(
+        self, collector: Collector, firmware: Firmware | None, directory: RunDirectory, *, svsm: bool = False
+    ) -> None:
+        self.timeline = KvmTimeline(collector, firmware, svsm=svsm)
+        self._collector = collector
+        self._encrypted = firmware is None
+        self._svsm = svsm
+        self._log = BoundedLog(directory.file(rundir.TRACE), TRACE_LIMIT)
+        self._machine: RemoteMachine | None = None
+        self._stream: socket.socket | None = None
+        self._number = 0
+        self._gaps: list[str] = []
+
+    def start(self, machine: RemoteMachine) -> None:
+        """Record what this QEMU does from now on, so that nothing is missed, and let the guest run.
+
+        Raises HarnessError: what is in the way of tracing on that host.
+        """
+        self._machine = machine
+        # The answer also says that QEMU has made its vCPUs' threads.
+        machine.qmp.execute("query-cpus-fast")
+        self._number, self._stream = machine.stream(reads=False)
+        self._stream.setblocking(False)
+        machine.loop.add(self._stream, self._readable)
+        machine.link.call(
+            "trace", run=machine.run, stream=self._number, events=dict(EVENTS), required=list(REQUIRED_EVENTS)
+        )
+        machine.qmp.execute("cont")
+
+    def step(self) -> float:
+        """See Session."""
+        return _STEP_S
+
+    def end(self) -> None:
+        """Take what is left; call it while the machine is still there. What cannot be had is a gap."""
+        machine = self._machine
+        if machine is None or self._stream is None:
+            return
+        try:
+            answer = machine.link.ask("untrace", run=machine.run)
+            if not machine.loop.run_until(lambda: self._stream is None or answer.done(), FINISH_S):
+                self._gaps.append(f"the end of KVM's trace did not come in {FINISH_S:g} s")
+            told = machine.link.result(answer, "untrace")
+            machine.loop.run_until(lambda: self._stream is None, FINISH_S)
+            self._lost(int(told["lost"]))
+        except HarnessError as error:
+            self._gaps.append(f"KVM's trace was cut off: {error.message}")
+
+    def finish(self, platform: str, ending: Ending, *, alternate_injection: bool = False) -> Timeline:
+        """The timeline. alternate_injection: of the run's configuration."""
+        timeline = self.timeline
+        timeline.flush()
+        self.close()
+        gaps = [ending.gap] if ending.gap else []
+        gaps += self._gaps
+        if timeline.lost:
+            gaps.append(f"{timeline.lost} of KVM's trace events were lost")
+        if timeline.unread:
+            gaps.append(f"{timeline.unread} lines of KVM's trace could not be read")
+        if timeline.accelerated:
+            gaps.append(
+                f"the processor served a part of the APIC by itself ({timeline.accelerated}): turn off AVIC or APICv"
+            )
+        if not self._collector.started:
+            gaps.append("KVM's trace shows nothing of the guest: the host may be in a process namespace of its own")
+        return self._collector.finish(
+            witness=WITNESS,
+            platform=platform,
+            gaps=gaps,
+            lost=timeline.lost,
+            not_observed=NOT_OBSERVED_ENCRYPTED if self._encrypted else NOT_OBSERVED_PLAIN,
+            alternate_injection=alternate_injection,
+            svsm=self._svsm,
+        )
+
+    def close(self) -> None:
+        """Close stream and log."""
+        if self._stream is not None:
+            if self._machine is not None:
+                self._machine.loop.remove(self._stream)
+            self._stream.close()
+            self._stream = None
+        self._log.close()
+
+    def _lost(self, counted: int) -> None:
+        """What the buffers counted; lines in the trace may have told a part of it before."""
+        self.timeline.lost = max(self.timeline.lost, counted)
+
+    def _readable(self) -> None:
+        if self._stream is None or self._machine is None:
+            return
+        try:
+            data = self._stream.recv(_RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._log.write(data)
+            self.timeline.feed(data)
+            return
+        self._machine.loop.remove(self._stream)
+        self._stream.close()
+        self._stream = None

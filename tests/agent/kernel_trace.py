@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A kernel that traces KVM, and processes that run a guest of three instructions: where this machine has both."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.agent import tracefs
+from harness.agent.errors import AgentError
+from harness.agent.kvm_probe import DEVICE, run_guest
+
+#: Each guest writes once to this port.
+PORT = 0x10
+_RUNNER = """
+import sys
+from pathlib import Path
+from harness.agent.kvm_probe import run_guest
+for line in sys.stdin:
+    for _ in range(int(line)):
+        print(run_guest(Path("/dev/kvm")) or "ran", flush=True)
+"""
+
+
+@contextmanager
+def kernel_tracefs(place: Path) -> Iterator[Path]:
+    """tracefs where it is mounted, else mounted at `place` for a while; skips the test where it cannot be had."""
+    if not DEVICE.exists() or run_guest(DEVICE):
+        pytest.skip("KVM runs nothing here")
+    try:
+        yield tracefs.find_root()
+        return
+    except AgentError as error:
+        if os.getuid() != 0:
+            pytest.skip(str(error))
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tracefs", "tracefs", place], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"tracefs cannot be mounted: {done.stderr.strip()}")
+    try:
+        if not (place / "events" / "kvm" / "kvm_pio").exists():
+            pytest.skip("this kernel does not trace KVM")
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+class Guests:
+    """A process that runs a guest each time it is asked to; a context manager that ends it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.pid = self._process.pid
+
+    def run(self, count: int = 1) -> None:
+        """Run so many guests, one after the other."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{count}\n")
+        self._process.stdin.flush()
+        assert [self._process.stdout.readline() for _ in range(count)] == ["ran\n"] * count
+
+    def __enter__(self) -> Guests:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()

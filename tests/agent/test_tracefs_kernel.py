@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tracing KVM on this machine's own kernel, where it can be had: filters, lost events, removal."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.agent.errors import AgentError
+from harness.agent.tracefs import PREFIX, TraceInstance
+from harness.capture.kvm_trace import KvmEventKind, parse_line
+from tests.agent.kernel_trace import PORT, Guests, kernel_tracefs
+
+PIO = {"kvm_pio": f"port == {PORT:#x}"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    with kernel_tracefs(tmp_path / "tracing") as place:
+        yield place
+
+
+def ours(root: Path) -> list[str]:
+    return [path.name for path in (root / "instances").iterdir() if path.name.startswith(f"{PREFIX}{os.getpid()}-")]
+
+
+def test_only_the_process_that_is_followed(root: Path) -> None:
+    with Guests() as followed, Guests() as other, TraceInstance(PIO, ("kvm_pio",), mount_points=(root,)) as trace:
+        trace.follow(followed.pid)
+        followed.run()
+        trace.start()
+        assert select.select([trace], [], [], 0)[0] == []
+        other.run()
+        followed.run()
+        assert select.select([trace], [], [], 10)[0] == [trace]
+        data = trace.read()
+        trace.stop()
+        followed.run()
+        rest = trace.read()
+    [line] = data.splitlines()
+    event = parse_line(line)
+    assert event is not None
+    assert (event.kind, event.thread, event.number, event.value) == (KvmEventKind.PIO, followed.pid, PORT, 0x5A)
+    assert rest == b""
+    assert ours(root) == []
+
+
+def test_filters_of_fields(root: Path) -> None:
+    events = {"kvm_pio": "port == 0x11", "kvm_userspace_exit": "no_such_field == 1"}
+    with Guests() as guests, TraceInstance(events, mount_points=(root,)) as trace:
+        trace.follow(guests.pid)
+        trace.start()
+        guests.run()
+        data = trace.read()
+    assert trace.unfiltered == ("kvm_userspace_exit",)
+    assert b"kvm_pio" not in data
+    assert b"kvm_userspace_exit" in data
+
+
+def test_events_that_this_kernel_does_not_have(root: Path) -> None:
+    with TraceInstance({**PIO, "kvm_no_such_event": ""}, mount_points=(root,)) as trace:
+        assert trace.missing == ("kvm_no_such_event",)
+    with pytest.raises(AgentError, match="no trace event kvm_no_such_event"):
+        TraceInstance(PIO, ("kvm_no_such_event",), mount_points=(root,))
+    assert ours(root) == []
+
+
+def test_every_lost_event_is_counted(root: Path) -> None:
+    count = 400
+    with Guests() as guests, TraceInstance(PIO, buffer_kb=4, mount_points=(root,)) as trace:
+        trace.follow(guests.pid)
+        trace.start()
+        guests.run(count)
+        data = trace.read()
+        lost = trace.lost()
+    kept = data.count(b": kvm_pio: ")
+    assert lost > 0
+    assert kept + lost == count
+
+
+def test_what_others_trace_is_left_alone(root: Path) -> None:
+    # What is seen of it from outside, before, while and after.
+    files = ("tracing_on", "set_event", "set_event_pid", "trace_clock", "buffer_size_kb", "events/kvm/kvm_pio/enable")
+    before = [(root / name).read_bytes() for name in files]
+    with Guests() as guests, TraceInstance(PIO, mount_points=(root,)) as trace:
+        trace.follow(guests.pid)
+        trace.start()
+        assert [(root / name).read_bytes() for name in files] == before
+    assert [(root / name).read_bytes() for name in files] == before
+
+
+def test_an_instance_of_a_process_that_was_killed_is_removed_by_the_next(root: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        TraceInstance(PIO, mount_points=(root,))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    left = [path.name for path in (root / "instances").iterdir()]
+    assert f"{PREFIX}{pid}-1" in {name.rsplit("-", 1)[0] + "-1" for name in left}
+    with TraceInstance(PIO, mount_points=(root,)):
+        now = [path.name for path in (root / "instances").iterdir()]
+    assert not [name for name in now if name.startswith(f"{PREFIX}{pid}-")]
+
+
+def test_a_process_that_has_ended(root: Path) -> None:
+    with Guests() as guests:
+        pass
+    with TraceInstance(PIO, mount_points=(root,)) as trace, pytest.raises(AgentError, match=f"process {guests.pid}"):
+        trace.follow(guests.pid)
