@@ -26,8 +26,8 @@ MODULES = Path("/sys/module")
 TIMEOUT_S = 10.0
 #: Modules that use the processor's virtualization; their trace events are understood.
 HARDWARE_MODULES = ("kvm_amd", "kvm_intel")
-#: With APICv a processor serves the APIC by itself. AMD's AVIC KVM inhibits for the guests that are run here: SEV guests,
-#: and those with an in-kernel PIT that reinjects ticks, QEMU's default.
+#: With APICv a processor serves the APIC by itself. KVM inhibits AMD's AVIC for the guests that are run here: those
+#: with SEV, and those with an in-kernel PIT that reinjects ticks, QEMU's default.
 ACCELERATED = (("kvm_intel", "enable_apicv"),)
 
 # Linux include/uapi/linux/kvm.h: ioctl numbers, exit reasons; sizes of struct kvm_sregs and kvm_regs on x86.
@@ -80,7 +80,7 @@ def _problem(device: Path, modules: list[str], timeout_s: float) -> tuple[str, s
     if not device.exists():
         return f"{device} is absent", "load kvm_amd or kvm_intel, or turn on virtualization in the machine's firmware"
     if not os.access(device, os.R_OK | os.W_OK, effective_ids=True):
-        return f"no permission to use {device}", "become a member of the group kvm, or use --sudo"
+        return f"no permission to use {device}", "become a member of the group kvm, or use SNP_HARNESS_SUDO=1"
     if not any(name in modules for name in HARDWARE_MODULES):
         found = ", ".join(modules) or "none"
         return f"neither kvm_amd nor kvm_intel is loaded, but {found}", "this machine's KVM does not run firmware"

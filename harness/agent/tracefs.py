@@ -37,7 +37,8 @@ _PROCESSES = Path("/proc")
 #: Counters of per_cpu/cpuN/stats.
 _LOST = frozenset({"overrun", "commit overrun", "dropped events"})
 _PRIVILEGE_HINT = (
-    "tracing is root's: run as root or with --sudo, or give a group access to it: mount -o remount,gid=GROUP {root}"
+    "tracing is root's: run as root, or with SNP_HARNESS_SUDO=1, or give a group access to it: mount -o"
+    " remount,gid=GROUP {root}"
 )
 
 

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.agent.tokens import FILE, token
 from harness.capture.collect import Collector
 from harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
-from harness.check import Check, CheckStatus
-from harness.errors import HarnessError, UsageError
+from harness.check import Check, CheckStatus, first_missing
+from harness.errors import BrokenEnvironmentError, HarnessError, UsageError
 from harness.firmware.image import FirmwareImage
 from harness.hosts.machine import RemoteMachine
 from harness.hosts.process import ProcessHost
+from harness.hosts.remote import RemoteHost
 from harness.platforms.base import Progress, RunOutcome, RunSpec
 from harness.platforms.common import machine_arguments, qemu_check
 from harness.platforms.kvm_witness import KvmWitness
@@ -24,12 +27,12 @@ from harness.vm.base import Devices
 from harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
-    from harness.hosts.base import Host
     from harness.hosts.link import Link
 
+#: Set to anything, the harness's part on this machine is started by sudo: tracefs is root's.
+SUDO_VARIABLE = "SNP_HARNESS_SUDO"
 #: The host's own model: OVMF runs on any.
 CPU = "host"
-EMULATED_HINT = "the emulated and tcg platforms run without it"
 
 
 class KvmPlatform:
@@ -39,19 +42,34 @@ class KvmPlatform:
 
     def probe(self) -> list[Check]:
         """A QEMU, a KVM that runs something, and the kernel's trace events."""
-        return [qemu_check(), *kvm_checks()]
+        if not os.environ.get(SUDO_VARIABLE):
+            return [qemu_check(), *kvm_checks()]
+        try:
+            return [qemu_check(), *kvm_checks(local_host().link())]
+        except HarnessError as error:
+            return [Check("agent", CheckStatus.MISSING, error.message, error.hint)]
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
-        return run_on(spec.host or ProcessHost(), self.name, spec, directory, progress)
+        host = spec.host if isinstance(spec.host, RemoteHost) else local_host()
+        return run_on(host, self.name, spec, directory, progress)
 
 
-def run_on(host: Host, platform: str, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+@functools.cache
+def local_host() -> ProcessHost:
+    """This machine through an agent of its own, which alone needs the privilege to trace."""
+    return ProcessHost(sudo=bool(os.environ.get(SUDO_VARIABLE)))
+
+
+def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
     """Run the guest on a host that is reached through its agent, under the platform's name. Raises HarnessError."""
     if spec.icount:
         raise UsageError("KVM cannot count instructions", "leave out --icount, or use the tcg or emulated platform")
-    binary = host.qemu(spec.qemu)
     firmware = FirmwareImage.open(spec.firmware)
+    missing = first_missing(kvm_checks(host.link()))
+    if missing is not None:
+        raise BrokenEnvironmentError(f"{host.name} cannot run this: {missing.name}: {missing.evidence}", missing.hint)
+    binary = host.qemu(spec.qemu)
     image = rundir.ROM
     directory.write_bytes(image, firmware.flat())
     collector = Collector()

@@ -45,7 +45,7 @@ def test_not_this_users(root: Path, mode: int) -> None:
     (root / "instances").chmod(mode)
     facts = as_nobody(lambda: survey(["kvm_exit"], (root,)))
     assert facts["error"] == f"no permission to use tracefs at {root}"
-    assert "--sudo" in facts["hint"]
+    assert "SNP_HARNESS_SUDO=1" in facts["hint"]
 
 
 def as_nobody(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:

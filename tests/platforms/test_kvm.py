@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Platform kvm: what it says where KVM or its trace events are not to be had, and a boot where they are.
+
+What it does is the same on the nested host, where it is tested on every machine: test_nested.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.apic.verdict import Status
+from harness.check import CheckStatus, first_missing
+from harness.errors import BrokenEnvironmentError, UsageError
+from harness.hosts.process import ProcessHost
+from harness.platforms import find_platform
+from harness.platforms.kvm import PLATFORM, SUDO_VARIABLE, kvm_checks, local_host
+from harness.run import RunSpec, run
+from tests.platforms.sec import SEVEN, sec_accesses, told
+
+
+def test_probe_names_what_is_looked_at() -> None:
+    checks = PLATFORM.probe()
+    assert [check.name for check in checks] == ["QEMU", "KVM", "trace events"]
+    for check in checks:
+        assert check.evidence
+        assert "\n" not in str(check)
+        assert check.status is CheckStatus.OK or check.hint
+
+
+def test_an_agent_finds_the_same() -> None:
+    host = ProcessHost()
+    try:
+        assert kvm_checks(host.link()) == kvm_checks()
+    finally:
+        host.close()
+
+
+def test_sudo_that_does_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv(SUDO_VARIABLE, "1")
+    local_host.cache_clear()
+    try:
+        [check] = PLATFORM.probe()
+        assert (check.status, check.evidence) == (
+            CheckStatus.MISSING,
+            "sudo cannot be started: No such file or directory",
+        )
+    finally:
+        local_host.cache_clear()
+
+
+@pytest.mark.skipif(shutil.which("sudo") is None or os.getuid() != 0, reason="sudo without a password")
+def test_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SUDO_VARIABLE, "1")
+    local_host.cache_clear()
+    try:
+        assert [check.name for check in PLATFORM.probe()] == ["QEMU", "KVM", "trace events"]
+    finally:
+        local_host().close()
+        local_host.cache_clear()
+
+
+def test_icount_is_refused(trixie_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="KVM cannot count instructions"):
+        run(RunSpec(trixie_path, icount=True), "kvm", tmp_path / "out")
+
+
+def test_a_run_says_what_is_missing(trixie_path: Path, tmp_path: Path) -> None:
+    missing = first_missing(find_platform("kvm").probe())
+    if missing is None:
+        pytest.skip("nothing is missing here")
+    with pytest.raises(BrokenEnvironmentError) as caught:
+        run(RunSpec(trixie_path), "kvm", tmp_path / "out")
+    assert caught.value.message == f"local cannot run this: {missing.name}: {missing.evidence}"
+
+
+@pytest.mark.kvm
+def test_the_seven_accesses_of_sec(trixie_path: Path, tmp_path: Path) -> None:
+    result = run(RunSpec(trixie_path), "kvm", tmp_path / "out")
+    assert told(sec_accesses(result.timeline)) == SEVEN
+    assert result.verdict.status is Status.VIOLATED
+    assert result.timeline.complete
