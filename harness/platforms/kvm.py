@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.agent.tokens import FILE, token
@@ -27,6 +28,7 @@ from harness.vm.base import Devices
 from harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from harness.hosts.base import Host
     from harness.hosts.link import Link
 
 #: Set to anything, the harness's part on this machine is started by sudo: tracefs is root's.
@@ -40,12 +42,14 @@ class KvmPlatform:
 
     name = "kvm"
 
-    def probe(self) -> list[Check]:
+    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
         """A QEMU, a KVM that runs something, and the kernel's trace events."""
+        if isinstance(host, RemoteHost):
+            return [qemu_check(host, qemu), *kvm_checks(host.link())]
         if not os.environ.get(SUDO_VARIABLE):
-            return [qemu_check(), *kvm_checks()]
+            return [qemu_check(None, qemu), *kvm_checks()]
         try:
-            return [qemu_check(), *kvm_checks(local_host().link())]
+            return [qemu_check(None, qemu), *kvm_checks(local_host().link())]
         except HarnessError as error:
             return [Check("agent", CheckStatus.MISSING, error.message, error.hint)]
 
