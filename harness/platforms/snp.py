@@ -3,22 +3,36 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.agent.tokens import FILE, token
 from harness.check import Check, first_missing
 from harness.errors import BrokenEnvironmentError, UsageError
 from harness.firmware.image import FirmwareImage
+from harness.hosts.machine import RemoteMachine
 from harness.platforms.base import Progress, RunOutcome, RunSpec
+from harness.platforms.snp_preflight import MEMORY_MIB
+from harness.platforms.svsm_console import SvsmWatch
 from harness.svsm.config import SvsmKind
+from harness.vm import rundir
+from harness.vm.base import Devices
 
 if TYPE_CHECKING:
+    from harness.capture.collect import Collector
     from harness.hosts.base import Host
     from harness.platforms.host_facts import HostFacts
+    from harness.platforms.kvm_witness import KvmWitness
+    from harness.platforms.session import Ending
     from harness.vm.rundir import RunDirectory
 
 _IGVM_HINT = 'give a configuration with svsm.kind = "igvm" and the path of COCONUT\'s IGVM file (docs/snp.md)'
+
+_NO_INJECTION_HINT = (
+    "use a host kernel and a QEMU with Alternate Injection, or a configuration with svsm.alternate_injection = false"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +62,82 @@ class SnpPlatform:
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
         check_fits(spec)
-        missing = first_missing(self.probe(spec.host, spec.qemu))
+        from harness.hosts.process import ProcessHost
+
+        host = spec.host or ProcessHost()
+        facts = facts_of(host, spec.qemu)
+        missing = _first_missing(facts)
         if missing is not None:
-            raise BrokenEnvironmentError(
-                f"platform snp cannot run here: {missing.name}: {missing.evidence}", missing.hint
-            )
-        raise BrokenEnvironmentError("runs on SEV-SNP hardware are being built", "use --platform emulated")
+            what = f"platform snp cannot run here: {missing.name}: {missing.evidence}"
+            raise BrokenEnvironmentError(what, missing.hint)
+        return _run(host, facts, spec, directory, progress)
+
+
+def _first_missing(facts: HostFacts) -> Check | None:
+    from harness.platforms.snp_preflight import checks
+
+    return first_missing(checks(facts))
+
+
+def _run(host: Host, facts: HostFacts, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+    """The run on a host whose facts are good."""
+    from harness.capture.collect import Collector
+    from harness.platforms.kvm_witness import KvmWitness
+    from harness.platforms.snp_command import snp_arguments
+
+    config = spec.svsm
+    image = guest_image(spec)
+    name = rundir.IGVM if image.is_igvm else rundir.ROM
+    path = token(FILE, name)
+    directory.write_bytes(name, image.data)
+    binary = host.qemu(spec.qemu)
+    collector = Collector()
+    with contextlib.ExitStack() as stack:
+        witness = KvmWitness(collector, None, directory, svsm=config.present)
+        stack.callback(witness.close)
+        arguments = snp_arguments(
+            facts,
+            memory=(spec.memory_mib or MEMORY_MIB) << 20,
+            vcpus=spec.vcpus,
+            igvm=path if image.is_igvm else None,
+            bios=None if image.is_igvm else path,
+            guest_vmpl=config.guest_vmpl,
+            extra=spec.extra_args,
+        )
+        devices = Devices(consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM}, files=[name])
+        machine = host.machine(binary, [*arguments, *witness.arguments], directory, devices)
+        assert isinstance(machine, RemoteMachine)
+        with machine:
+            for note in image.notes:
+                collector.event("guest-image", None, None, note)
+            ending = _observe(machine, spec, collector, witness, progress)
+            version = ".".join(map(str, machine.qmp.version))
+        timeline = witness.finish(SnpPlatform.name, ending, alternate_injection=config.alternate_injection)
+    return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")
+
+
+def _observe(
+    machine: RemoteMachine, spec: RunSpec, collector: Collector, witness: KvmWitness, progress: Progress
+) -> Ending:
+    """Follow the run to its end: the goal, the firmware's or the SVSM's own."""
+    from harness.platforms.session import Ending, Session
+
+    watch = SvsmWatch(_NO_INJECTION_HINT)
+    if spec.svsm.present:
+        # COCONUT speaks on COM1, which the firmware has too, unless its IGVM file says otherwise.
+        for console in machine.consoles.values():
+            watch.watch(console)
+
+    def ended() -> Ending | None:
+        if machine.ended:
+            # What was said before is there, and perhaps not read yet.
+            machine.loop.turn(0)
+        return None if watch.error is None else Ending(watch.error.message, watch.error)
+
+    witness.start(machine)
+    ending = Session(machine, spec, collector, progress, witness.step, lambda: witness.timeline.exits).run(ended)
+    witness.end()
+    return ending
 
 
 def facts_of(host: Host | None, qemu: Path | None) -> HostFacts:

@@ -28,6 +28,7 @@ STDERR = "qemu-stderr.log"
 HOST_LOG = "host.log"
 TRACE = "trace.log"
 ROM = "snp.rom"
+IGVM = "snp.igvm"
 TIMELINE = "timeline.jsonl"
 SECOND_TIMELINE = "timeline-qemu.jsonl"
 VERDICT = "verdict.json"
@@ -43,6 +44,7 @@ FILES = (
     HOST_LOG,
     TRACE,
     ROM,
+    IGVM,
     TIMELINE,
     SECOND_TIMELINE,
     VERDICT,
