@@ -37,3 +37,7 @@ class UsageError(HarnessError):
 
 class BrokenEnvironmentError(HarnessError):
     """Something the run needs is missing or too old on this machine."""
+
+
+class LackingHostError(BrokenEnvironmentError):
+    """What a run needs turned out to be missing in the middle of it: a test that makes the run is skipped."""

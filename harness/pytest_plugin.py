@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -81,6 +81,7 @@ class SnpBoot:
         Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or breaks off; what
         was seen until then is in the run directory, which the test's report names.
         """
+        from harness.errors import LackingHostError
         from harness.run import RunSpec, run
         from harness.svsm.config import DEFAULT_CONFIG, SvsmConfig, load_config
         from harness.vm.rundir import RunDirectory
@@ -102,6 +103,8 @@ class SnpBoot:
         directory = RunDirectory.create(None, name, _parent(request)).path
         request.node.stash.setdefault(_directories, []).append(directory)
         result = run(spec, name, directory)
+        if isinstance(result.error, LackingHostError):
+            _lacking(request.config, name, str(result.error))
         if result.error is not None:
             raise result.error
         return result
@@ -176,8 +179,12 @@ def require_platform(config: pytest.Config, name: str) -> None:
         reason = "" if missing is None else str(missing)
     except HarnessError as error:
         reason = str(error)
-    if not reason:
-        return
+    if reason:
+        _lacking(config, name, reason)
+
+
+def _lacking(config: pytest.Config, name: str, reason: str) -> NoReturn:
+    """Skips the current test, or fails it where the platform is required."""
     message = f"platform {name} cannot run here: {reason}"
     if name in _required(config):
         pytest.fail(message, pytrace=False)

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
-from harness.check import first_missing
+from harness.capture.collect import Collector
+from harness.check import Check, CheckStatus, first_missing
 from harness.platforms import snp
+from harness.platforms.base import RunOutcome
 from harness.platforms.host_facts import host_facts
+from harness.platforms.svsm_console import HostLacksInjectionError
 from tests.platforms.snp_hosts import host
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +51,13 @@ def test_the_projects_own_tests_are_skipped_with_the_reason() -> None:
     assert f"snp-harness: snp: cannot run here: {missing}" in done.stdout
 
 
+def good_host(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """This machine passes for an SNP host, but for the changes."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    monkeypatch.setattr(snp, "facts_of", lambda *_: host_facts(host(**changes)))
+    monkeypatch.setattr("harness.platforms.kvm.trace_check", lambda *_: Check("trace events", CheckStatus.OK, "all"))
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -65,8 +75,7 @@ def test_the_projects_own_tests_are_skipped_with_the_reason() -> None:
 def test_hosts_that_lack_one_thing(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], reason: str
 ) -> None:
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-    monkeypatch.setattr(snp, "facts_of", lambda *_: host_facts(host(**changes)))
+    good_host(monkeypatch, **changes)
     pytester.makepyfile("import pytest\n@pytest.mark.snp\ndef test_it(snp_igvm):\n    pass")
     result = pytester.runpytest("-rs")
     result.assert_outcomes(skipped=1)
@@ -74,9 +83,36 @@ def test_hosts_that_lack_one_thing(
 
 
 def test_a_host_that_is_required_fails_the_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-    monkeypatch.setattr(snp, "facts_of", lambda *_: host_facts(host(kvm__present=False)))
+    good_host(monkeypatch, kvm__present=False)
     pytester.makepyfile("import pytest\n@pytest.mark.snp\ndef test_it():\n    pass")
     result = pytester.runpytest("--snp-require=snp")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*platform snp cannot run here: KVM: /dev/kvm is absent*"])
+
+
+@pytest.mark.parametrize(("arguments", "outcome"), [((), "skipped"), (("--snp-require=snp",), "failed")])
+def test_a_host_that_turns_out_to_lack_alternate_injection(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...], outcome: str
+) -> None:
+    """What the SVSM says in the middle of a run; the firmware is not to blame, and the test does not fail."""
+    good_host(monkeypatch)
+    error = HostLacksInjectionError("use another kernel")
+    timeline = Collector().finish(
+        witness="w",
+        platform="snp",
+        gaps=[error.message],
+        lost=0,
+        not_observed=frozenset(),
+        alternate_injection=True,
+        svsm=True,
+    )
+    monkeypatch.setattr(snp, "_run", lambda *_: RunOutcome(timeline, error))
+    (tmp_path / "c.toml").write_text('[svsm]\nkind = "igvm"\nigvm = "x.igvm"\n')
+    pytester.makepyfile(
+        f"import pytest\n@pytest.mark.snp\ndef test_it(snp_boot):\n"
+        f"    snp_boot('none.fd', platform='snp', config={str(tmp_path / 'c.toml')!r})"
+    )
+    result = pytester.runpytest("-rs", *arguments)
+    result.assert_outcomes(**{outcome: 1})
+    reason = "platform snp cannot run here: Alternate injection required but not available: use another kernel"
+    result.stdout.fnmatch_lines([f"*{reason}*"])

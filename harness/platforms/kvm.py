@@ -102,16 +102,21 @@ def kvm_checks(link: Link | None = None) -> list[Check]:
     """What the host's kernel has of KVM and of its trace events. link: to the host's agent, None for this machine."""
     if link is None:
         from harness.agent.kvm_probe import kvm_facts
-        from harness.agent.tracefs import survey
 
-        return [_kvm_check(kvm_facts()), _trace_check(survey(EVENTS))]
+        return [_kvm_check(kvm_facts()), trace_check()]
     try:
-        return [
-            _kvm_check(link.call("kvm")),
-            _trace_check(link.call("tracing", events=list(EVENTS))),
-        ]
+        return [_kvm_check(link.call("kvm")), trace_check(link)]
     except HarnessError as error:
         return [Check("KVM", CheckStatus.MISSING, error.message, error.hint)]
+
+
+def trace_check(link: Link | None = None) -> Check:
+    """What the host's kernel has of trace events; link as for kvm_checks. Raises HarnessError if the link is lost."""
+    if link is not None:
+        return _trace_check(link.call("tracing", events=list(EVENTS)))
+    from harness.agent.tracefs import survey
+
+    return _trace_check(survey(EVENTS))
 
 
 def _kvm_check(facts: dict[str, Any]) -> Check:

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.agent.tokens import FILE, token
-from harness.check import Check, first_missing
+from harness.check import Check, CheckStatus, first_missing
 from harness.errors import BrokenEnvironmentError, UsageError
 from harness.firmware.image import FirmwareImage
+from harness.hosts.errors import HostError
 from harness.hosts.machine import RemoteMachine
+from harness.hosts.remote import RemoteHost
 from harness.platforms.base import Progress, RunOutcome, RunSpec
 from harness.platforms.snp_preflight import MEMORY_MIB
 from harness.platforms.svsm_console import SvsmWatch
@@ -54,32 +57,41 @@ class SnpPlatform:
     name = "snp"
 
     def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
-        """Processor, KVM, security processor, QEMU: see harness/platforms/snp_preflight.py."""
-        from harness.platforms.snp_preflight import checks
+        """Processor, KVM, security processor, QEMU (harness/platforms/snp_preflight.py), and KVM's trace events."""
+        from harness.platforms.kvm import SUDO_VARIABLE, local_host
 
-        return checks(facts_of(host, qemu))
+        if not isinstance(host, RemoteHost) and os.environ.get(SUDO_VARIABLE):
+            host = local_host()
+        try:
+            return probe_checks(host, facts_of(host, qemu))
+        except HostError as error:
+            if host is None or host.name != local_host().name:
+                raise
+            return [Check("agent", CheckStatus.MISSING, error.message, error.hint)]
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
         check_fits(spec)
-        from harness.hosts.process import ProcessHost
+        from harness.platforms.kvm import local_host
 
-        host = spec.host or ProcessHost()
+        host = spec.host if isinstance(spec.host, RemoteHost) else local_host()
         facts = facts_of(host, spec.qemu)
-        missing = _first_missing(facts)
+        missing = first_missing(probe_checks(host, facts))
         if missing is not None:
-            what = f"platform snp cannot run here: {missing.name}: {missing.evidence}"
+            what = f"{host.name} cannot run this: {missing.name}: {missing.evidence}"
             raise BrokenEnvironmentError(what, missing.hint)
         return _run(host, facts, spec, directory, progress)
 
 
-def _first_missing(facts: HostFacts) -> Check | None:
+def probe_checks(host: Host | None, facts: HostFacts) -> list[Check]:
+    """What is judged of a host with these facts, and of its tracefs."""
+    from harness.platforms.kvm import trace_check
     from harness.platforms.snp_preflight import checks
 
-    return first_missing(checks(facts))
+    return [*checks(facts), trace_check(host.link() if isinstance(host, RemoteHost) else None)]
 
 
-def _run(host: Host, facts: HostFacts, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+def _run(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
     """The run on a host whose facts are good."""
     from harness.capture.collect import Collector
     from harness.platforms.kvm_witness import KvmWitness

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from harness.errors import BrokenEnvironmentError
+from harness.errors import BrokenEnvironmentError, LackingHostError
 from harness.vm.console import LINE, Console
 from harness.vm.errors import printable
 
@@ -24,6 +24,10 @@ class NoAlternateInjectionError(BrokenEnvironmentError):
         super().__init__("Alternate injection required but not available", hint)
 
 
+class HostLacksInjectionError(NoAlternateInjectionError, LackingHostError):
+    """The same of a real host."""
+
+
 class SvsmPanicError(BrokenEnvironmentError):
     """The SVSM has stopped; the message has its words. It is not the firmware's doing."""
 
@@ -37,12 +41,12 @@ class SvsmWatch:
 
     def watch(self, console: Console) -> None:
         """One of the consoles on which the SVSM may speak."""
-        console.watch(NO_ALTERNATE_INJECTION, lambda _: self._stop(NoAlternateInjectionError(self._hint)))
+        console.watch(NO_ALTERNATE_INJECTION, lambda _: self._stop(HostLacksInjectionError(self._hint)))
         console.watch(PANIC, self._panicked)
 
     def _panicked(self, text: str) -> None:
         if re.search(NO_ALTERNATE_INJECTION, text):
-            self._stop(NoAlternateInjectionError(self._hint))
+            self._stop(HostLacksInjectionError(self._hint))
             return
         said = " ".join(_PREFIX.sub("", line).strip() for line in text.splitlines())
         self._stop(SvsmPanicError(f"the SVSM stopped: {printable(said, LINE)}", "see svsm.log and serial.log"))

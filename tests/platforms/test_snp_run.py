@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A run of platform snp as far as it goes without the hardware: until QEMU asks KVM for an SNP guest."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.check import Check, CheckStatus
+from harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError, LackingHostError
+from harness.firmware.qemu_bundle import cached_qemu
+from harness.platforms import snp
+from harness.platforms.host_facts import host_facts
+from harness.platforms.svsm_console import NoAlternateInjectionError, SvsmPanicError, SvsmWatch
+from harness.run import RunSpec, run
+from harness.svsm.config import load_config
+from harness.vm import rundir
+from harness.vm.console import BoundedLog, Console
+from harness.vm.errors import QemuLaunchError
+from harness.vm.loop import EventLoop
+from tests.platforms.snp_hosts import host
+
+#: What COCONUT prints (kernel/src/svsm.rs and core's PanicInfo), as a serial console has it.
+BANNER = "[Stage2] COCONUT Secure Virtual Machine Service Module (SVSM) Stage 2 Loader\r\n"
+LACKS = (
+    "[SVSM] ERROR: Panic on CPU[0]! COCONUT-SVSM Version: v2026.08\r\n"
+    "[SVSM] ERROR: Info: panicked at kernel/src/svsm.rs:321:10:\r\n"
+    "Alternate injection required but not available: NotSupported\r\n"
+)
+PANIC = (
+    "[SVSM] ERROR: Panic on CPU[0]! COCONUT-SVSM Version: v2026.08\r\n"
+    "[SVSM] ERROR: Info: panicked at kernel/src/svsm.rs:402:9:\r\n"
+    "Failed to launch FW: Firmware\r\n"
+)
+#: What QEMU says where KVM has no SEV-SNP, and where there is no KVM.
+NO_HARDWARE = r"vm-type SEV-SNP not supported by KVM|access KVM kernel module"
+
+
+class Wire:
+    """A console and the guest's end of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.loop = EventLoop()
+        ours, self.guest = socket.socketpair()
+        self.console = Console("serial", ours, self.loop, BoundedLog(path))
+        self.watch = SvsmWatch("use another kernel")
+        self.watch.watch(self.console)
+
+    def say(self, text: str) -> None:
+        self.guest.sendall(text.encode())
+        self.loop.turn(0)
+
+    def close(self) -> None:
+        self.console.close()
+        self.guest.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def wire(tmp_path: Path) -> Iterator[Wire]:
+    made = Wire(tmp_path / "serial.log")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 60])
+def test_an_svsm_without_alternate_injection_is_an_environment_that_lacks_it(wire: Wire, pieces: int) -> None:
+    text = BANNER + LACKS
+    step = -(-len(text) // pieces)
+    for at in range(0, len(text), step):
+        wire.say(text[at : at + step])
+    assert isinstance(wire.watch.error, NoAlternateInjectionError)
+    assert isinstance(wire.watch.error, LackingHostError)
+    assert wire.watch.error.exit_status == EXIT_ENVIRONMENT
+    assert wire.watch.error.hint == "use another kernel"
+
+
+def test_any_other_panic_of_the_svsm_is_told_in_its_words(wire: Wire) -> None:
+    wire.say(BANNER + PANIC)
+    assert isinstance(wire.watch.error, SvsmPanicError)
+    assert not isinstance(wire.watch.error, LackingHostError)
+    assert wire.watch.error.message == (
+        "the SVSM stopped: panicked at kernel/src/svsm.rs:402:9: Failed to launch FW: Firmware"
+    )
+
+
+def test_what_a_guest_prints_is_no_panic_of_the_svsm(wire: Wire) -> None:
+    wire.say("thread 'main' panicked at src/main.rs:2:5:\r\nindex out of bounds\r\n")
+    assert wire.watch.error is None
+
+
+@pytest.fixture
+def snp_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine passes for an SNP host; its QEMU is the one it is."""
+    facts = host_facts(host(qemu__objects=["sev-snp-guest"], qemu__help={}))
+    monkeypatch.setattr(snp, "facts_of", lambda *_: facts)
+    monkeypatch.setattr("harness.platforms.kvm.trace_check", lambda *_: Check("trace events", CheckStatus.OK, "all"))
+
+
+@pytest.mark.usefixtures("snp_host")
+def test_the_run_gets_as_far_as_the_hardware(trixie_path: Path, tmp_path: Path) -> None:
+    bundle = cached_qemu("sid")
+    if bundle is None:
+        pytest.skip("the QEMU of sid is not fetched: snp-harness fetch qemu sid")
+    spec = RunSpec(trixie_path, svsm=load_config("no-svsm"), qemu=bundle.directory, memory_mib=256, timeout_s=30)
+    with pytest.raises(QemuLaunchError, match=NO_HARDWARE) as raised:
+        run(spec, "snp", tmp_path / "out")
+    assert raised.value.exit_status == EXIT_ENVIRONMENT
+    command = (tmp_path / "out" / rundir.COMMAND_LINE).read_text()
+    assert "sev-snp-guest,id=sev0,cbitpos=51" in command
+    assert f"-bios {rundir.ROM}" in command
+    assert (tmp_path / "out" / rundir.ROM).stat().st_size == trixie_path.stat().st_size
+
+
+@pytest.mark.usefixtures("snp_host")
+def test_an_svsm_needs_a_qemu_with_igvm(tmp_path: Path) -> None:
+    from tests.platforms.test_snp_image import spec
+
+    with pytest.raises(BrokenEnvironmentError, match="no igvm-cfg"):
+        run(spec(tmp_path), "snp", tmp_path / "out")
+
+
+def test_without_the_hardware_a_run_says_what_is_missing(trixie_path: Path, tmp_path: Path) -> None:
+    if snp.PLATFORM.probe()[0].status is CheckStatus.OK:
+        pytest.skip("this may be an SNP host")
+    with pytest.raises(BrokenEnvironmentError, match=r"local.* cannot run this: processor: "):
+        run(RunSpec(trixie_path, svsm=load_config("no-svsm")), "snp", tmp_path / "out")
