@@ -107,7 +107,7 @@ test: setup images $(TESTING)
 test-slow: setup images $(NEWER) $(TESTING)
 	@$(BIN)/pytest -m 'slow and not edk2' $(PYTEST_FLAGS)
 
-# Builds edk2 many times: half an hour with an empty cache.
+# Builds edk2 many times: a quarter of an hour with an empty cache.
 test-edk2: setup images $(NEWER) $(TESTING)
 	@$(BIN)/pytest -m edk2 $(PYTEST_FLAGS)
 

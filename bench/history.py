@@ -39,6 +39,8 @@ _ENTER_X2APIC = b"  AsmWriteMsr64 (0x1B, AsmReadMsr64 (0x1B) | BIT10);\r\n"
 _TIMER_SET_UP = b"  DisableApicTimerInterrupt ();\r\n"
 #: In MpInitLibInitialize, which the BSP runs.
 _BSP_MODE = b"  CpuMpData->InitialBspApicMode = GetApicMode ();\r\n"
+#: What does not compile.
+_UNFINISHED = b"#error unfinished\r\n"
 _TIMEOUT_S = 300
 
 
@@ -104,12 +106,15 @@ def make_history(
     commits = [_commit(directory, "OvmfPkg/Sec: enter x2APIC mode before the first access")]
     for number in range(1, count + 1):
         path = directory / planted.files[number % len(planted.files)]
+        if broken is not None and number == broken + 1:
+            wrong = directory / planted.files[broken % len(planted.files)]
+            _change(wrong, lambda text: text.removesuffix(_UNFINISHED))
         if number == at:
             for before, after in planted.edits:
                 _change(directory / planted.path, partial(_replaced, before=before, after=after))
             subject = f"{planted.path}: what breaks it"
         elif number == broken:
-            _change(path, lambda text: text + b"#error unfinished\r\n")
+            _change(path, lambda text: text + _UNFINISHED)
             subject = "Half of a change"
         else:
             _change(path, partial(_grown, number=number, nonce=nonce))
@@ -119,7 +124,6 @@ def make_history(
 
 
 def _grown(text: bytes, number: int, nonce: int) -> bytes:
-    text = text.replace(b"#error unfinished\r\n", b"")
     return text + b"\r\nCONST UINT64  gChange%d = %dULL;\r\n" % (number, nonce)
 
 

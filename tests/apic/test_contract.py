@@ -204,6 +204,12 @@ def test_a_lost_record_may_have_been_the_write() -> None:
         ([x2apic(READ, 0x802), xapic(READ, 0x20)], [], HOLDS),
         ([x2apic(READ, 0x802, path=AccessPath.UNKNOWN)], [], INCONCLUSIVE),
         ([x2apic(READ, 0x802), xapic(READ, 0x20, mode=None, vcpu=None)], [1], VIOLATED),
+        # Another vCPU's, by whichever path.
+        (
+            [base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, path=AccessPath.UNKNOWN, vcpu=None, mode=None)],
+            [],
+            INCONCLUSIVE,
+        ),
         # Neither the mode before a write nor what came of it was seen.
         (
             [

@@ -40,7 +40,7 @@ class NoXapicAfterX2apic:
             doubts=(
                 observation.run_not_seen(timeline),
                 Doubt(
-                    f"MMIO or MSR: not observed for {observation.accesses(walk.path_unknown)} in x2APIC mode",
+                    f"MMIO or MSR: not observed for {observation.accesses(walk.path_unknown)} after x2APIC mode",
                     observable=False,
                 )
                 if walk.path_unknown
@@ -87,7 +87,7 @@ class _Walk:
                 self.offences.append(access)
             elif before is None and self._perhaps_inside:
                 self.mode_unknown += 1
-        elif access.path is Path.UNKNOWN and before is ApicMode.X2APIC:
+        elif access.path is Path.UNKNOWN and (self.inside or self._perhaps_inside):
             self.path_unknown += 1
         if before is not None and vcpu is not None:
             self.modes[vcpu] = before
