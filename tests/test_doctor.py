@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,10 @@ def test_a_qemu_that_is_named_is_what_the_platforms_look_at(tmp_path: Path) -> N
     checks = [check for section in sections[1:] for check in section.checks if check.name == "QEMU"]
     assert len(checks) == len(platform_names())
     assert all(check.status is CheckStatus.MISSING and str(tmp_path / "qemu") in check.evidence for check in checks)
+
+
+def test_the_json_is_as_documented() -> None:
+    page = Path(__file__).parents[1].joinpath("docs", "json.md").read_text(encoding="utf-8")
+    section = page.partition("## Doctor")[2].partition("\n## ")[0]
+    entry = json.loads(render_json([Section("s", (Check("n", CheckStatus.OK, "e"),))]))[0]
+    assert re.findall(r"^\| `([^`]+)`", section, re.MULTILINE) == list(entry)

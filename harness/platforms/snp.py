@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.agent.tokens import FILE, token
 from harness.check import Check, CheckStatus, first_missing
-from harness.errors import BrokenEnvironmentError, UsageError
+from harness.errors import BrokenEnvironmentError, LackingHostError, UsageError
 from harness.firmware.image import FirmwareImage
 from harness.hosts.errors import HostError
 from harness.hosts.machine import RemoteMachine
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from harness.platforms.host_facts import HostFacts
     from harness.platforms.kvm_witness import KvmWitness
     from harness.platforms.session import Ending
+    from harness.svsm.igvm import IgvmFile
     from harness.vm.rundir import RunDirectory
 
 _IGVM_HINT = 'give a configuration with svsm.kind = "igvm" and the path of COCONUT\'s IGVM file (docs/snp.md)'
@@ -42,12 +43,13 @@ _NO_INJECTION_HINT = (
 class GuestImage:
     """What QEMU starts from. is_igvm: an IGVM file, else a firmware image. notes: what is different from the original.
 
-    svsm_port: I/O port of the SVSM's console.
+    svsm_port: I/O port of the SVSM's console. features: SEV_FEATURES that its VMSAs ask KVM for.
     """
 
     data: bytes
     is_igvm: bool
     svsm_port: int = 0
+    features: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -99,6 +101,7 @@ def _run(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirect
 
     config = spec.svsm
     image = guest_image(spec)
+    check_features(facts, image.features)
     name = rundir.IGVM if image.is_igvm else rundir.ROM
     path = token(FILE, name)
     directory.write_bytes(name, image.data)
@@ -208,7 +211,32 @@ def guest_image(spec: RunSpec) -> GuestImage:
         notes += [change for change in dropped.changes if not change.startswith("checksum")]
     assert file.snp_mask is not None
     port = parameter_block(file, file.snp_mask).port
-    return GuestImage(file.data, is_igvm=True, svsm_port=port, notes=tuple(notes))
+    return GuestImage(file.data, is_igvm=True, svsm_port=port, features=_features(file), notes=tuple(notes))
+
+
+def _features(file: IgvmFile) -> int:
+    """SEV_FEATURES of all VMSAs, without SNP itself, which is KVM's own."""
+    from harness.svsm import vmsa
+    from harness.svsm.igvm import VpContext
+
+    features = 0
+    for header in file.headers:
+        if isinstance(header, VpContext) and header.applies(file.snp_mask or 0) and header.offset:
+            features |= vmsa.Vmsa(file.contents(header)).features
+    return features & ~vmsa.FEATURE_BITS["snp"]
+
+
+def check_features(facts: HostFacts, features: int) -> None:
+    """Raises LackingHostError if KVM says that it lacks a feature of the VMSA: KVM would refuse the guest."""
+    from harness.svsm.vmsa import feature_names
+
+    has = facts.kvm.vmsa_features
+    if has is not None and features & ~has:
+        names = ", ".join(feature_names(features & ~has))
+        raise LackingHostError(
+            f"the IGVM file's VMSA asks for {names}, which the host's KVM does not have",
+            "use a kernel with it, or an IGVM file built without it",
+        )
 
 
 PLATFORM = SnpPlatform()

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import LackingHostError, UsageError
 from harness.platforms.base import RunSpec
-from harness.platforms.snp import check_fits, guest_image
+from harness.platforms.host_facts import host_facts
+from harness.platforms.snp import check_features, check_fits, guest_image
 from harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
 from harness.svsm.igvm import IgvmFile
 from harness.svsm.igvm_firmware import contained_firmware
 from harness.svsm.igvm_measure import id_blocks
 from harness.svsm.igvm_params import find_parameter_blocks
 from tests.firmware.builder import image
+from tests.platforms.snp_hosts import host
 from tests.svsm import igvm_writer as writer
 
 OLD = image()
@@ -91,3 +93,13 @@ def test_an_igvm_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "coconut.igvm").touch()
     with pytest.raises(UsageError, match="is no IGVM file"):
         guest_image(spec(tmp_path))
+
+
+def test_features_of_the_vmsa_that_kvm_lacks_are_named(tmp_path: Path) -> None:
+    """KVM refuses a guest whose VMSA asks for more than KVM_X86_SEV_VMSA_FEATURES has."""
+    made = guest_image(spec(tmp_path))
+    assert made.features == 8
+    with pytest.raises(LackingHostError, match="asks for restricted-injection, which the host's KVM does not have"):
+        check_features(host_facts(host(kvm__vmsa_features=0x21)), made.features)
+    check_features(host_facts(host(kvm__vmsa_features=0x39)), made.features)
+    check_features(host_facts(host(kvm__vmsa_features=None)), made.features)
