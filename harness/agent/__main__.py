@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness.agent import frames, qemu
+from harness.agent import frames, images, qemu
 from harness.agent.errors import AgentError
 from harness.agent.files import from_os_error
 from harness.agent.lock import HostLock
@@ -56,6 +56,7 @@ class Agent:
         HostLock(self)
         self.runs = Runs(self)
         Traces(self)
+        images.serve(self)
         self.reactor.later(self._patience_s, self._check)
 
     def run(self) -> None:

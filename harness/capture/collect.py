@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from harness.apic import ipi
@@ -109,6 +111,16 @@ class Collector:
                 time_ns=time_ns,
             )
         )
+
+    def name_modules(self, find: Callable[[int], tuple[str, int] | None]) -> None:
+        """Name the module of accesses that have a pc and none. find: name and base of the module that a pc lies in."""
+        for number, access in enumerate(self._accesses):
+            if access.pc is None or access.module is not None:
+                continue
+            found = find(access.pc)
+            if found is not None:
+                name, base = found
+                self._accesses[number] = dataclasses.replace(access, module=name, module_offset=access.pc - base)
 
     def event(self, kind: str, time_ns: int | None, vcpu: int | None, text: str, **fields: int | str) -> None:
         """Add an event; after EVENT_LIMIT they are counted only, but for the one that ends a run."""

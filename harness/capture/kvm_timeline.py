@@ -36,6 +36,9 @@ NOT_OBSERVED_ENCRYPTED = NOT_OBSERVED | {"pc", "module"}
 #: Threads that are told apart: a guest's vCPUs, and some of QEMU's own.
 THREAD_LIMIT = 4096
 
+#: Pages of code whose modules are looked for in the guest's memory.
+PLACES_LIMIT = 4096
+
 #: Reasons of exits by which an access to memory, or to an MSR, comes (arch/x86/include/uapi/asm/{svm,vmx}.h).
 _MMIO_REASONS = frozenset({"npf", "EPT_VIOLATION", "EPT_MISCONFIG", "APIC_ACCESS"})
 _MSR_REASONS = frozenset({"msr", "MSR_READ", "MSR_WRITE"})
@@ -96,6 +99,8 @@ class KvmTimeline:
         self._threads: dict[int, _Thread] = {}
         self._modes: dict[tuple[int | None, int | None], ApicMode] = {}
         self._pages: dict[int | None, int] = {}
+        self._unnamed: dict[int, int] = {}
+        self._asked: set[int] = set()
         self._consoles: dict[int, PortConsole] = {}
         self._first_ns: int | None = None
 
@@ -151,6 +156,29 @@ class KvmTimeline:
         """Add what waited for its other half, which is not coming."""
         for thread in self._threads.values():
             self._flush(thread)
+
+    def unnamed(self, limit: int) -> list[int]:
+        """Addresses of code in no module that is known, a page each, and each given once; so many at most."""
+        pages = list(self._unnamed)[:limit]
+        self._asked.update(pages)
+        return [self._unnamed.pop(page) for page in pages]
+
+    def add_image(self, base: int, size: int, entry: int) -> None:
+        """An image was found in the guest's memory, which may name the module of accesses before and after."""
+        if self._modules is not None:
+            self._modules.add_image(base, size, entry)
+
+    def name_modules(self) -> None:
+        """Name the modules of accesses whose images were found after them."""
+        modules = self._modules
+        if modules is None:
+            return
+
+        def find(pc: int) -> tuple[str, int] | None:
+            place = modules.place(pc)
+            return None if place.module is None else (place.module, place.base)
+
+        self._collector.name_modules(find)
 
     def _begin(self, event: KvmEvent) -> None:
         self._first_ns = event.time_ns
@@ -302,6 +330,8 @@ class KvmTimeline:
             return
         pc = thread.pc if self._belongs(thread, path) else None
         place = None if pc is None or self._modules is None else self._modules.place(pc)
+        if pc is not None and place is not None and place.module is None:
+            self._wonder(pc)
         self._collector.access(
             Operation.WRITE if event.write else Operation.READ,
             register,
@@ -318,6 +348,12 @@ class KvmTimeline:
             module_offset=None if place is None or pc is None else place.offset(pc),
             time_ns=self._time(event),
         )
+
+    def _wonder(self, pc: int) -> None:
+        """The module of this pc is to be found in the guest's memory."""
+        page = pc & ~_PAGE_OFFSET
+        if page not in self._asked and len(self._unnamed) + len(self._asked) < PLACES_LIMIT:
+            self._unnamed.setdefault(page, pc)
 
     def _belongs(self, thread: _Thread, path: Path) -> bool:
         """The last exit is the access's own. Kernels before 5.17 report an MSR's fast path before its exit."""

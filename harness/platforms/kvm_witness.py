@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import Future
+from typing import Any
 
 from harness.apic.timeline import Timeline
 from harness.capture.collect import Collector
@@ -22,6 +24,9 @@ TRACE_LIMIT = 64 << 20
 #: Seconds that the last events may take to come home.
 FINISH_S = 30.0
 _RECEIVE = 1 << 18
+#: Pages whose modules are asked for at once, and seconds until the answer is looked for.
+_PAGES = 64
+_ASKED_S = 0.02
 #: Seconds between two calls of `step`: the events wake the loop by themselves.
 _STEP_S = 1.0
 
@@ -30,13 +35,20 @@ class KvmWitness:
     """KVM's trace events of one machine.
 
     firmware: as in KvmTimeline, None for an encrypted guest. svsm: an SVSM runs before the firmware.
+    memory: the name of the guest's memory among the machine's devices, in which modules are looked for.
     """
 
     #: QEMU's arguments: the guest waits for `start`.
     arguments = ("-S",)
 
     def __init__(
-        self, collector: Collector, firmware: Firmware | None, directory: RunDirectory, *, svsm: bool = False
+        self,
+        collector: Collector,
+        firmware: Firmware | None,
+        directory: RunDirectory,
+        *,
+        svsm: bool = False,
+        memory: str | None = None,
     ) -> None:
         self.timeline = KvmTimeline(collector, firmware, svsm=svsm)
         self._collector = collector
@@ -47,6 +59,8 @@ class KvmWitness:
         self._stream: socket.socket | None = None
         self._number = 0
         self._gaps: list[str] = []
+        self._memory = memory
+        self._asked: Future[Any] | None = None
 
     def start(self, machine: RemoteMachine) -> None:
         """Record what this QEMU does from now on, so that nothing is missed, and let the guest run.
@@ -65,8 +79,9 @@ class KvmWitness:
         machine.qmp.execute("cont")
 
     def step(self) -> float:
-        """See Session."""
-        return _STEP_S
+        """Look for modules that firmware has moved. See Session."""
+        self._name_modules()
+        return _STEP_S if self._asked is None else _ASKED_S
 
     def end(self) -> None:
         """Take what is left; call it while the machine is still there. What cannot be had is a gap."""
@@ -74,6 +89,7 @@ class KvmWitness:
         if machine is None or self._stream is None:
             return
         try:
+            self._name_rest(machine)
             answer = machine.link.ask("untrace", run=machine.run)
             if not machine.loop.run_until(lambda: self._stream is None or answer.done(), FINISH_S):
                 self._gaps.append(f"the end of KVM's trace did not come in {FINISH_S:g} s")
@@ -118,6 +134,28 @@ class KvmWitness:
             self._stream.close()
             self._stream = None
         self._log.close()
+
+    def _name_modules(self) -> None:
+        """Take what was found of the last pages, and ask for the next. What a guest's memory holds is not trusted."""
+        if self._machine is None or self._memory is None:
+            return
+        if self._asked is not None:
+            if not self._asked.done():
+                return
+            found, self._asked = self._machine.link.result(self._asked, "images"), None
+            for base, size, entry in found[:_PAGES]:
+                self.timeline.add_image(int(base), int(size) & 0xFFFFFFFF, int(entry))
+            self.timeline.name_modules()
+        pages = self.timeline.unnamed(_PAGES)
+        if pages:
+            self._asked = self._machine.link.ask("images", run=self._machine.run, memory=self._memory, addresses=pages)
+
+    def _name_rest(self, machine: RemoteMachine) -> None:
+        """What was seen last; the guest still runs, or its memory is still there."""
+        for _ in range(2):
+            self._name_modules()
+            machine.loop.run_until(lambda: self._asked is None or self._asked.done(), FINISH_S)
+        self._name_modules()
 
     def _lost(self, counted: int) -> None:
         """What the buffers counted; lines in the trace may have told a part of it before."""

@@ -22,6 +22,7 @@ from tests.platforms.sec import SEVEN, sec_accesses, told
 
 SEC = Module("SecMain", UUID(int=1), FileType.SECURITY_CORE, Phase.SEC, 0xFFFCC094, 0x10000, 0x1000)
 PEI = Module("PlatformPei", UUID(int=2), FileType.PEIM, Phase.PEI, 0x820000, 0x40000, 0x2000)
+MOVED = Module("CpuDxe", UUID(int=3), FileType.DRIVER, Phase.DXE, None, 0x6000, 0x1100)
 
 
 class Image:
@@ -36,7 +37,7 @@ class Image:
         return None
 
     def by_identity(self, size_of_image: int, entry_rva: int) -> Module | None:
-        return None
+        return MOVED if (size_of_image, entry_rva) == (MOVED.size_of_image, MOVED.entry_rva) else None
 
 
 class Trace:
@@ -260,6 +261,42 @@ def test_a_devices_memory_shows_dxe_and_the_platforms_own_does_not() -> None:
     _, after = timeline_of(trace.data)
     assert before.reached is Phase.PEI
     assert after.reached is Phase.DXE
+
+
+def test_modules_that_were_moved_are_named_when_they_are_found() -> None:
+    trace = Trace()
+    for pc in (0x7E001113, 0x7E001200, 0x7E002000, 0x7F000000, 0xFFFCFBE6):
+        trace.mmio_read(0x20, 0, rip=pc)
+    collector = Collector()
+    reader = KvmTimeline(collector, Image())
+    reader.feed(trace.data)
+    assert reader.unnamed(2) == [0x7E001113, 0x7E002000]
+    assert reader.unnamed(9) == [0x7F000000]
+    assert reader.unnamed(9) == []
+    reader.add_image(0x7E000000, MOVED.size_of_image, MOVED.entry_rva)
+    reader.name_modules()
+    trace.lines.clear()
+    trace.mmio_read(0x30, 0, rip=0x7E003000)
+    reader.feed(trace.data)
+    assert reader.unnamed(9) == []
+    timeline = collector.finish(
+        witness=WITNESS,
+        platform="kvm",
+        gaps=[],
+        lost=0,
+        not_observed=NOT_OBSERVED_PLAIN,
+        alternate_injection=False,
+        svsm=False,
+    )
+    assert [(access.module, access.module_offset) for access in timeline.accesses] == [
+        ("CpuDxe", 0x1113),
+        ("CpuDxe", 0x1200),
+        ("CpuDxe", 0x2000),
+        (None, None),
+        ("SecMain", 0x3B52),
+        ("CpuDxe", 0x3000),
+    ]
+    assert [access.index for access in timeline.accesses] == list(range(6))
 
 
 def test_a_guest_whose_pc_is_not_known_is_placed_by_its_console() -> None:

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""PE images in a guest's memory: found from an address in them, and nothing else taken for one."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.agent.images import IMAGE_MAX, SEARCH_PAGES, find_image, find_images
+
+SIZE = 4 << 20
+PE_AT = 0x80
+
+
+def header(size: int, entry: int, pe_at: int = PE_AT) -> bytes:
+    """The start of an image, as far as it is looked at."""
+    data = bytearray(pe_at + 0x54)
+    data[:2] = b"MZ"
+    struct.pack_into("<I", data, 0x3C, pe_at)
+    data[pe_at : pe_at + 4] = b"PE\0\0"
+    struct.pack_into("<I", data, pe_at + 0x28, entry)
+    struct.pack_into("<I", data, pe_at + 0x50, size)
+    return bytes(data)
+
+
+@pytest.fixture
+def memory() -> Iterator[mmap.mmap]:
+    with mmap.mmap(-1, SIZE) as area:
+        yield area
+
+
+def put(memory: mmap.mmap, at: int, data: bytes) -> None:
+    memory[at : at + len(data)] = data
+
+
+def test_the_image_around_an_address(memory: mmap.mmap) -> None:
+    put(memory, 0x10000, header(0x8000, 0x1234))
+    assert find_image(memory, 0x10000) == (0x10000, 0x8000, 0x1234)
+    assert find_image(memory, 0x17FFF) == (0x10000, 0x8000, 0x1234)
+    assert find_image(memory, 0x18000) is None
+    assert find_image(memory, 0xFFFF) is None
+
+
+def test_the_nearest_that_holds_it(memory: mmap.mmap) -> None:
+    put(memory, 0x10000, header(0x10000, 1))
+    put(memory, 0x12000, header(0x1000, 2))
+    assert find_image(memory, 0x12800) == (0x12000, 0x1000, 2)
+    assert find_image(memory, 0x13800) == (0x10000, 0x10000, 1)
+    assert find_images(memory, [0x12800, 0x12900, 0x13800, 0x100]) == [[0x10000, 0x10000, 1], [0x12000, 0x1000, 2]]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"MZ" + bytes(100),
+        header(0x8000, 1).replace(b"PE\0\0", b"PE\0\1"),
+        header(0x8000, 1, 0xFC0),
+        header(IMAGE_MAX + 1, 1),
+        b"MZ" + b"\xff" * 0x100,
+    ],
+)
+def test_what_is_no_image(memory: mmap.mmap, data: bytes) -> None:
+    put(memory, 0x10000, data)
+    assert find_image(memory, 0x10000) is None
+
+
+def test_bounds(memory: mmap.mmap) -> None:
+    put(memory, 0, header(SIZE, 1))
+    assert find_image(memory, (SEARCH_PAGES - 1) << 12) == (0, SIZE, 1)
+    assert find_image(memory, SEARCH_PAGES << 12) is None
+    for address in (-1, SIZE, 1 << 64):
+        assert find_image(memory, address) is None
+    put(memory, SIZE - 0x1000, b"MZ" + b"\xff" * 0xFFE)
+    assert find_image(memory, SIZE - 1) is None
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=0x200), st.integers(-10, SIZE + 10))
+def test_any_memory(data: bytes, address: int) -> None:
+    with mmap.mmap(-1, SIZE) as area:
+        put(area, 0x1000, b"MZ" + data)
+        found = find_image(area, address)
+        assert found is None or found[0] <= address < found[0] + found[1]
