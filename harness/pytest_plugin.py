@@ -12,6 +12,7 @@ The plugin is loaded by every pytest run in an environment that has the harness,
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Generator
 from pathlib import Path
@@ -214,9 +215,9 @@ def snp_firmware(pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(scope="session")
 def snp_igvm(pytestconfig: pytest.Config) -> Path:
-    """The path of the SVSM's IGVM file: --snp-igvm; skips without one."""
-    given = _option(pytestconfig, "igvm")
-    if given is None:
+    """The path of the SVSM's IGVM file: --snp-igvm, else what SNP_HARNESS_IGVM names; skips without one."""
+    given = _option(pytestconfig, "igvm") or os.environ.get("SNP_HARNESS_IGVM")
+    if not given:
         missing = "no IGVM file with an SVSM is named: give --snp-igvm F (docs/snp.md says how one is built)"
         if "snp" in _required(pytestconfig):
             pytest.fail(missing, pytrace=False)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from harness.agent.tokens import FILE, token
 from harness.check import Check, CheckStatus, first_missing
@@ -19,7 +21,7 @@ from harness.hosts.remote import RemoteHost
 from harness.platforms.base import Progress, RunOutcome, RunSpec
 from harness.platforms.snp_preflight import MEMORY_MIB
 from harness.platforms.svsm_console import SvsmWatch
-from harness.svsm.config import SvsmKind
+from harness.svsm.config import ApicServer, Policy, SvsmKind
 from harness.vm import rundir
 from harness.vm.base import Devices
 
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from harness.svsm.igvm import IgvmFile
     from harness.vm.rundir import RunDirectory
 
-_IGVM_HINT = 'give a configuration with svsm.kind = "igvm" and the path of COCONUT\'s IGVM file (docs/snp.md)'
+#: Names COCONUT's IGVM file where the configuration names none.
+IGVM_VARIABLE = "SNP_HARNESS_IGVM"
+_IGVM_HINT = f'name COCONUT\'s IGVM file: svsm.kind = "igvm" and svsm.igvm in the configuration, or {IGVM_VARIABLE}'
 
 _NO_INJECTION_HINT = (
     "use a host kernel and a QEMU with Alternate Injection, or a configuration with svsm.alternate_injection = false"
@@ -73,10 +77,11 @@ class SnpPlatform:
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
-        check_fits(spec)
         from harness.platforms.kvm import local_host
 
         host = spec.host if isinstance(spec.host, RemoteHost) else local_host()
+        spec = with_igvm(spec, getattr(host, "igvm", None))
+        check_fits(spec)
         facts = facts_of(host, spec.qemu)
         missing = first_missing(probe_checks(host, facts))
         if missing is not None:
@@ -163,6 +168,16 @@ def facts_of(host: Host | None, qemu: Path | None) -> HostFacts:
     return host_facts((host or LOCAL).probe(qemu))
 
 
+def with_igvm(spec: RunSpec, of_host: Path | None) -> RunSpec:
+    """The run with an IGVM file for its SVSM, where the configuration names none: the host's, else IGVM_VARIABLE's."""
+    named = of_host or os.environ.get(IGVM_VARIABLE)
+    section = spec.svsm.svsm
+    if not named or not section.present or section.kind is SvsmKind.IGVM:
+        return spec
+    section = structs.replace(section, kind=SvsmKind.IGVM, igvm=str(Path(named).expanduser().absolute()))
+    return replace(spec, svsm=structs.replace(spec.svsm, svsm=section))
+
+
 def check_fits(spec: RunSpec) -> None:
     """Refuse before anything is started what cannot run. Raises UsageError."""
     config = spec.svsm
@@ -172,6 +187,10 @@ def check_fits(spec: RunSpec) -> None:
         raise UsageError("instructions cannot be counted on hardware", "leave out --icount")
     if config.faults.inject:
         raise UsageError("faults can be injected on the emulated platform only", "leave out faults.inject")
+    if config.hypervisor.policy is not Policy.KVM or config.hypervisor.apic is not ApicServer.VIRTUAL:
+        raise UsageError(
+            "hypervisor.policy and hypervisor.apic are of the emulated platform only", "leave them out: KVM has its own"
+        )
     if not config.present:
         return
     if config.svsm.kind is not SvsmKind.IGVM:

@@ -15,7 +15,10 @@ from harness.svsm.igvm_inject import Editor, Injection, finish_copy, parameter_b
 
 #: Largest firmware, bytes: QEMU's own limit for what lies below 4 GiB is 8 MiB if nothing else is said.
 FIRMWARE_MAX = 64 << 20
-_REBUILD = "build the IGVM file with that firmware (igvmbuilder --firmware, or FW_FILE= of COCONUT's build)"
+_REBUILD = (
+    "name another build of the firmware that the IGVM file was built with (--firmware), or build the file with this one"
+    " (igvmbuilder --firmware, or FW_FILE= of COCONUT's build)"
+)
 
 
 def contained_firmware(file: IgvmFile) -> bytes | None:

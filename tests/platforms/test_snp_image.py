@@ -10,7 +10,7 @@ import pytest
 from harness.errors import LackingHostError, UsageError
 from harness.platforms.base import RunSpec
 from harness.platforms.host_facts import host_facts
-from harness.platforms.snp import check_features, check_fits, guest_image
+from harness.platforms.snp import IGVM_VARIABLE, check_features, check_fits, guest_image, with_igvm
 from harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
 from harness.svsm.igvm import IgvmFile
 from harness.svsm.igvm_firmware import contained_firmware
@@ -75,6 +75,8 @@ def test_without_an_svsm_the_firmware_is_launched_itself(tmp_path: Path) -> None
         ("plain", "without SEV"),
         ("alternate-injection", "the reference SVSM runs on the emulated platform only"),
         ("fault-busy", "faults can be injected"),
+        ("policy-x2apic-at-reset", "of the emulated platform only"),
+        ("two-witnesses", "of the emulated platform only"),
     ],
 )
 def test_what_cannot_run_on_hardware_is_refused(tmp_path: Path, configuration: str, message: str) -> None:
@@ -103,3 +105,17 @@ def test_features_of_the_vmsa_that_kvm_lacks_are_named(tmp_path: Path) -> None:
         check_features(host_facts(host(kvm__vmsa_features=0x21)), made.features)
     check_features(host_facts(host(kvm__vmsa_features=0x39)), made.features)
     check_features(host_facts(host(kvm__vmsa_features=None)), made.features)
+
+
+def test_the_igvm_file_can_be_the_hosts_or_named_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = RunSpec(tmp_path, svsm=load_config("alternate-injection-off"))
+    monkeypatch.delenv(IGVM_VARIABLE, raising=False)
+    assert with_igvm(plain, None) is plain
+    monkeypatch.setenv(IGVM_VARIABLE, "/v/coconut.igvm")
+    named = with_igvm(plain, None).svsm.svsm
+    assert (named.kind, named.igvm, named.alternate_injection) == (SvsmKind.IGVM, "/v/coconut.igvm", False)
+    assert with_igvm(plain, Path("/h/coconut.igvm")).svsm.svsm.igvm == "/h/coconut.igvm"
+    given = spec(tmp_path)
+    assert with_igvm(given, Path("/h/coconut.igvm")) is given
+    without = RunSpec(tmp_path, svsm=load_config("no-svsm"))
+    assert with_igvm(without, Path("/h/coconut.igvm")) is without
