@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From KVM's events of an SNP guest under an SVSM to the verdict: what can be held and what cannot on hardware.
+
+The lines are written from the formats of the kernels' sources; none was recorded on an SNP host.
+"""
+
+from __future__ import annotations
+
+from harness.apic.access import Operation
+from harness.apic.contract import evaluate
+from harness.apic.timeline import Timeline
+from harness.apic.verdict import Status
+from harness.capture.collect import Collector
+from harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, WITNESS, KvmTimeline
+from tests.capture.test_kvm_timeline import Trace
+from tests.platforms.sec import SEVEN, sec_accesses, told
+
+GUEST = 2
+#: What KVM prints for the pc of an encrypted guest means nothing.
+RIP = 0xFFFFFFFF81000000
+
+
+class SnpTrace(Trace):
+    """An SNP guest's: each access is a VMGEXIT."""
+
+    def run_vmpl(self, vmpl: int) -> None:
+        self.exit("vmgexit", RIP)
+        self.add(f"kvm_vmgexit_msr_protocol_enter: vcpu 0, ghcb_gpa {vmpl << 32 | 0x16:016x}")
+
+    def vmgexit(self, reason: int, info1: int, info2: int = 4) -> None:
+        self.exit("vmgexit", RIP)
+        self.add(f"kvm_vmgexit_enter: vcpu 0, exit_reason {reason:x}, exit_info1 {info1:x}, exit_info2 {info2:x}")
+
+    def page(self, write: bool, offset: int, value: int) -> None:
+        self.vmgexit(0x80000002 if write else 0x80000001, 0xFEE00000 + offset)
+        apic = f"kvm_apic: apic_{'write' if write else 'read'} {offset:#x} = {value:#x}"
+        page = f"kvm_mmio: mmio {'write' if write else 'read'} len 4 gpa {0xFEE00000 + offset:#x} val {value:#x}"
+        for line in (page, apic) if write else (apic, page):
+            self.add(line)
+
+    def register(self, write: bool, number: int, value: int, suffix: str = "") -> None:
+        self.vmgexit(0x7C, int(write))
+        self.add(f"kvm_msr: msr_{'write' if write else 'read'} {number:x} = {value:#x}{suffix}")
+
+    def svsm_starts(self) -> None:
+        self.vmgexit(0x72, 0)
+        self.register(False, 0x1B, 0xFEE00900)
+        self.run_vmpl(GUEST)
+
+    def pei(self) -> None:
+        self.vmgexit(0x7B, 0x510 << 16)
+        self.pio(0x510, 0x19)
+
+
+def timeline_of(trace: Trace) -> Timeline:
+    collector = Collector()
+    reader = KvmTimeline(collector, None, svsm=True)
+    reader.feed(trace.data)
+    reader.flush()
+    assert reader.unread == 0
+    return collector.finish(
+        witness=WITNESS,
+        platform="snp",
+        gaps=[],
+        lost=0,
+        not_observed=NOT_OBSERVED_ENCRYPTED,
+        alternate_injection=True,
+        svsm=True,
+    )
+
+
+def test_stock_firmware() -> None:
+    trace = SnpTrace()
+    trace.svsm_starts()
+    for operation, offset, value in SEVEN:
+        trace.register(False, 0x1B, 0xFEE00900)
+        trace.page(operation is Operation.WRITE, offset, value)
+    trace.pei()
+    timeline = timeline_of(trace)
+    assert told(sec_accesses(timeline)) == SEVEN
+    assert {access.vmpl for access in timeline.accesses} == {GUEST}
+    assert all(access.pc is None for access in timeline.accesses)
+    verdict = evaluate(timeline)
+    assert verdict.status is Status.VIOLATED
+    assert len(verdict.result("x2apic-before-sec").offences) == 7
+    assert verdict.observed.startswith("SEV-SNP hardware")
+
+
+def test_fixed_firmware() -> None:
+    """It goes to x2APIC mode; the registers that the SVSM serves do not reach KVM, the timer's do."""
+    trace = SnpTrace()
+    trace.svsm_starts()
+    trace.register(False, 0x1B, 0xFEE00900)
+    trace.register(True, 0x1B, 0xFEE00D00)
+    for write, number, value in ((False, 0x80F, 0xFF), (True, 0x80F, 0x1FF), (True, 0x832, 0x20005), (True, 0x838, 1)):
+        trace.register(write, number, value)
+    # A call of the APIC protocol: the SVSM runs, and runs the firmware again.
+    trace.run_vmpl(0)
+    trace.run_vmpl(GUEST)
+    trace.pei()
+    verdict = evaluate(timeline_of(trace))
+    assert verdict.status is Status.HOLDS
+    assert {"pc", "module", "svsm-calls"} <= verdict.not_observed
+
+
+def test_firmware_whose_timer_is_refused() -> None:
+    """x2APIC registers while the hypervisor's APIC is in xAPIC mode."""
+    trace = SnpTrace()
+    trace.svsm_starts()
+    trace.register(True, 0x832, 0x20005, " (#GP)")
+    trace.pei()
+    verdict = evaluate(timeline_of(trace))
+    assert verdict.status is Status.VIOLATED
+    assert verdict.result("no-refused-access").status is Status.VIOLATED
+
+
+def test_an_svsm_that_never_starts_the_firmware_says_nothing_about_it() -> None:
+    trace = SnpTrace()
+    trace.vmgexit(0x72, 0)
+    trace.register(False, 0x80F, 0)
+    timeline = timeline_of(trace)
+    assert timeline.accesses == ()
+    assert evaluate(timeline).status is Status.INCONCLUSIVE
