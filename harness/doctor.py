@@ -53,19 +53,6 @@ def build_tools_check() -> Check:
     return Check("C toolchain", CheckStatus.WARN, f"missing: {packages}", f"to rebuild: apt-get install {packages}")
 
 
-def kvm_check(device: Path = Path("/dev/kvm")) -> Check:
-    """What there is of /dev/kvm. Never OK: that it opens does not say that a guest runs, and none is started."""
-    hint = "the emulated and tcg platforms run without it"
-    if not device.exists():
-        return Check("KVM", CheckStatus.WARN, f"{device} is absent", hint)
-    try:
-        with device.open("rb+", buffering=0):
-            pass
-    except OSError as error:
-        return Check("KVM", CheckStatus.WARN, f"{device}: {error.strerror}", hint)
-    return Check("KVM", CheckStatus.WARN, f"{device} can be opened; whether it runs a guest was not tried", hint)
-
-
 def apt_check() -> Check:
     """What `snp-harness fetch` works with."""
     found = shutil.which("apt-get")
@@ -115,7 +102,7 @@ def examine(qemu: Path | None = None, host: Host | None = None) -> tuple[Section
 
     first: tuple[Check, ...]
     if host is None:
-        first = (python_check(), qemu_check(qemu), firmware_check(), build_tools_check(), apt_check(), kvm_check())
+        first = (python_check(), qemu_check(qemu), firmware_check(), build_tools_check(), apt_check())
     else:
         first = (python_check(), firmware_check(), build_tools_check(), apt_check(), host_check(host))
     where = "" if host is None else f" on {host.name}"

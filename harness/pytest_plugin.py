@@ -141,7 +141,8 @@ def _probe(config: pytest.Config, name: str) -> list[Check]:
 
     probes = config.stash[_probes]
     if name not in probes:
-        probes[name] = find_platform(name).probe()
+        qemu = _option(config, "qemu")
+        probes[name] = find_platform(name).probe(None, Path(qemu) if qemu else None)
     return probes[name]
 
 

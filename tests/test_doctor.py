@@ -9,24 +9,9 @@ import pytest
 
 from harness import doctor
 from harness.check import Check, CheckStatus
-from harness.doctor import Section, kvm_check, render_json, render_text
+from harness.doctor import Section, render_json, render_text
 from harness.hosts.process import ProcessHost
 from harness.platforms import platform_names
-
-
-def test_kvm_absent_and_openable(tmp_path: Path) -> None:
-    device = tmp_path / "kvm"
-    assert kvm_check(device).evidence.endswith("absent")
-    device.touch()
-    check = kvm_check(device)
-    assert check.status is CheckStatus.WARN
-    assert "was not tried" in check.evidence
-
-
-def test_kvm_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
-    check = kvm_check(tmp_path)
-    assert check.status is CheckStatus.WARN
-    assert "Is a directory" in check.evidence
 
 
 def test_missing_tools_are_named_by_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,13 @@ def test_header_and_skip_name_what_is_missing(pytester: pytest.Pytester) -> None
     )
 
 
+def test_the_qemu_that_is_named_is_what_is_looked_at(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.tcg\ndef test_it():\n    pass")
+    result = pytester.runpytest("-rs", "--snp-qemu=/nonexistent/qemu")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*platform tcg cannot run here: QEMU: QEMU /nonexistent/qemu not found*"])
+
+
 @pytest.mark.usefixtures("no_qemu")
 def test_required_platform_fails_instead_of_skipping(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("import pytest\n@pytest.mark.tcg\ndef test_it():\n    pass")
