@@ -51,7 +51,7 @@ class Run:
         self._agent = agent
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
-        self.memory: dict[str, int] = {}
+        self._memory: dict[str, int] = {}
         self._sockets: dict[str, socket.socket] = {}
         self._streams: list[Stream] = []
         self._ring: RingForwarder | None = None
@@ -108,9 +108,9 @@ class Run:
         for ours in self._sockets.values():
             self._agent.reactor.watch(ours.fileno())
             ours.close()
-        for fd in self.memory.values():
+        for fd in self._memory.values():
             os.close(fd)
-        self._streams, self._sockets, self.memory = [], {}, {}
+        self._streams, self._sockets, self._memory = [], {}, {}
 
     def _make_descriptors(
         self, request: dict[str, Any], values: dict[tuple[str, str], str], theirs: contextlib.ExitStack
@@ -139,7 +139,7 @@ class Run:
             if not 0 < size <= _MEMORY_MAX:
                 raise AgentError("usage", f"a shared memory of {size} bytes cannot be", "")
             fd = os.memfd_create(name, os.MFD_CLOEXEC)
-            self.memory[name] = fd
+            self._memory[name] = fd
             try:
                 os.ftruncate(fd, size)
             except OSError as error:
@@ -149,7 +149,7 @@ class Run:
         return inherited
 
     def _start_ring(self, given: dict[str, Any]) -> None:
-        fd = self.memory[given["memory"]]
+        fd = self._memory[given["memory"]]
         stream = self._agent.mux.open(int(given["stream"]), None, writes=False)
         self._streams.append(stream)
         self._ring = RingForwarder(
@@ -225,13 +225,6 @@ class Runs:
         """The process of a run, None if it has none."""
         run = self._runs.get(name)
         return run._process.pid if run is not None and run._process is not None else None
-
-    def memory(self, name: str, memory: str) -> int:
-        """The descriptor of a run's shared memory. Raises AgentError."""
-        run = self._runs.get(name)
-        if run is None or memory not in run.memory:
-            raise AgentError("usage", f"no memory {memory!a} of run {name!a} is there")
-        return run.memory[memory]
 
     def _disk(self) -> tuple[Store, RunDirectories]:
         if self._made is None:
