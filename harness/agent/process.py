@@ -16,7 +16,6 @@ release  run
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import socket
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.agent import tokens
 from harness.agent.errors import AgentError
+from harness.agent.fifo import ConsoleFifo, enlarge, fifo_name
 from harness.agent.files import RunDirectories, Store, base_directory, file_name, from_os_error
 from harness.agent.mux import Stream
 from harness.agent.ring import Layout, RingForwarder
@@ -34,8 +34,6 @@ from harness.agent.spawn import spawn
 if TYPE_CHECKING:
     from harness.agent.__main__ import Agent
 
-#: Bytes a pipe of QEMU's holds: QEMU waits when it is full, and so does the guest.
-_PIPE_SIZE = 1 << 20
 #: Shared memory that one run may ask for, bytes.
 _MEMORY_MAX = 1 << 30
 #: Seconds that a process that was killed may take to end.
@@ -117,6 +115,11 @@ class Run:
     ) -> list[int]:
         """Make what QEMU inherits; `theirs` closes it here. Fills values: what stands for the tokens."""
         inherited = []
+        for name, number in request["consoles"].items():
+            fifo = self._fifo(fifo_name(file_name(name)))
+            # QEMU's current directory is the run's.
+            values[tokens.PATH, name] = fifo_name(name)
+            self._streams.append(self._agent.mux.open(int(number), fifo))
         for name, number in request["chardevs"].items():
             ours, other = socket.socketpair()
             theirs.callback(other.close)
@@ -129,9 +132,7 @@ class Run:
         for name, number in request["pipes"].items():
             read_fd, write_fd = os.pipe()
             theirs.callback(os.close, write_fd)
-            with contextlib.suppress(OSError):
-                # The limit for one user may be smaller; any size works.
-                fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+            enlarge(write_fd)
             inherited.append(write_fd)
             values[tokens.PATH, name] = tokens.descriptor_path(write_fd)
             self._streams.append(self._agent.mux.open(int(number), read_fd, writes=False))
@@ -147,6 +148,12 @@ class Run:
             inherited.append(fd)
             values[tokens.PATH, name] = tokens.descriptor_path(fd)
         return inherited
+
+    def _fifo(self, name: str) -> ConsoleFifo:
+        try:
+            return ConsoleFifo(self.path, name)
+        except OSError as error:
+            raise from_os_error(error, f"the FIFOs of the console {name} cannot be made") from None
 
     def _start_ring(self, given: dict[str, Any]) -> None:
         fd = self._memory[given["memory"]]
