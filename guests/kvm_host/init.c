@@ -33,7 +33,7 @@ static const struct mount {
 };
 
 static char *const program[] = { PROGRAM, "-I", "-S", "-B", "-u", START, NULL };
-static char *const environment[] = { "PATH=/usr/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8", NULL };
+static char *const environment[] = { "PATH=/usr/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8", "NO_COLOR=1", NULL };
 
 /* --- text ------------------------------------------------------------------------------------------------------- */
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from harness.hosts.link import Link
 from harness.hosts.ship import ship
-from harness.vm import rundir
 from harness.vm.base import Devices, MachineBase
 from harness.vm.console import BAD_PATTERNS, BoundedLog
 from harness.vm.errors import QemuTimeoutError
@@ -114,11 +113,7 @@ class RemoteMachine(MachineBase):
         ship(self.link, self.run, {name: self.directory.file(name) for name in self.devices.files}, opened)
         chardevs: dict[str, int | None] = {}
         ring = self.devices.ring
-        consoles = {}
-        for name in self.devices.consoles:
-            consoles[name], ours = self.stream()
-            self._adopt_console(name, ours)
-        for name in self._sockets():
+        for name in self._chardevs():
             if ring is not None and name == ring.doorbell:
                 chardevs[name] = None
                 continue
@@ -129,7 +124,7 @@ class RemoteMachine(MachineBase):
             pipes[name], ours = self.stream(reads=False)
             self._pipes[name] = ours.detach()
         stderr, self._stderr = self.stream(reads=False)
-        self._stderr_log = BoundedLog(self.directory.file(rundir.STDERR), _STDERR_LIMIT)
+        self._stderr_log = BoundedLog(self.directory.file(self.stderr_file), _STDERR_LIMIT)
         self.loop.add(self._stderr, self._take_stderr)
         told_ring: dict[str, object] | None = None
         if ring is not None:
@@ -141,7 +136,6 @@ class RemoteMachine(MachineBase):
             "start",
             run=self.run,
             argv=self._command(),
-            consoles=consoles,
             chardevs=chardevs,
             pipes=pipes,
             memory=dict(self.devices.memory),

@@ -17,6 +17,10 @@ _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 _SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
 _DYNAMIC = struct.Struct("<qQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_SHT_SYMTAB = 2
+_STT_FUNC = 2
+_MAX_SYMBOLS = 1 << 20
 _PT_LOAD = 1
 _PT_DYNAMIC = 2
 _DT_NEEDED = 1
@@ -26,6 +30,8 @@ _DT_RUNPATH = 29
 _MAX_ENTRIES = 4096
 _MAX_STRING = 4096
 _MODINFO = b".modinfo"
+#: What comes of numbers that are not what they should be.
+_DAMAGE = (struct.error, ValueError, IndexError, OverflowError)
 
 
 class ElfError(BrokenEnvironmentError):
@@ -49,7 +55,7 @@ def dynamic(data: bytes, name: str) -> Dynamic:
     """What the dynamic linker is told; nothing for a static program. Raises ElfError."""
     try:
         return _dynamic(data)
-    except (struct.error, ValueError, IndexError) as error:
+    except _DAMAGE as error:
         raise ElfError(f"{name} is a damaged ELF file: {error}", "fetch its package again") from None
 
 
@@ -57,7 +63,7 @@ def module_info(data: bytes, name: str) -> dict[str, str]:
     """A kernel module's .modinfo: key and value, the first of each key. Raises ElfError."""
     try:
         section = _section(data, _MODINFO)
-    except (struct.error, ValueError, IndexError) as error:
+    except _DAMAGE as error:
         raise ElfError(f"{name} is a damaged kernel module: {error}", "fetch its package again") from None
     found: dict[str, str] = {}
     for field in section.split(b"\0"):
@@ -65,6 +71,32 @@ def module_info(data: bytes, name: str) -> dict[str, str]:
         if equals:
             found.setdefault(key, value)
     return found
+
+
+def function_offset(data: bytes, function: str, name: str) -> int | None:
+    """Where in the file of a relocatable module a function begins; None if there is none. Raises ElfError."""
+    try:
+        return _function_offset(data, function.encode())
+    except _DAMAGE as error:
+        raise ElfError(f"{name} is a damaged kernel module: {error}", "fetch its package again") from None
+
+
+def _function_offset(data: bytes, function: bytes) -> int | None:
+    _, _, _, _, _, at, _, _, _, _, size, count, _ = _header(data)
+    sections = _table(data, _SECTION_HEADER, at, size, count)
+    for _, kind, _, _, offset, length, link, *_ in sections:
+        if kind != _SHT_SYMTAB:
+            continue
+        names = sections[link][4]
+        for index in range(min(length // _SYMBOL.size, _MAX_SYMBOLS)):
+            name, info, _, where, value, extent = _SYMBOL.unpack_from(data, offset + index * _SYMBOL.size)
+            found = data[names + name : names + name + len(function) + 1] == function + b"\0"
+            if found and info & 0xF == _STT_FUNC and 0 < where < count:
+                start: int = sections[where][4] + value
+                if not extent or start + extent > len(data):
+                    raise ValueError("a function outside the file")
+                return start
+    return None
 
 
 def _table(data: bytes, entry: struct.Struct, offset: int, size: int, count: int) -> list[tuple[int, ...]]:

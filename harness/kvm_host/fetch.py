@@ -27,9 +27,18 @@ DEFAULT_SUITE = "trixie"
 _PACKAGES = "kvm-host-packages"
 _IMAGE = "kvm-host"
 #: The code that an image's bytes depend on.
-_PACKING = ("compile_library.py", "cpio.py", "elf.py", "kernel.py", "modules.py", "pack.py", "python_library.py")
+_PACKING = (
+    "compile_library.py",
+    "cpio.py",
+    "elf.py",
+    "kernel.py",
+    "modules.py",
+    "pack.py",
+    "patch.py",
+    "python_library.py",
+)
 #: What depends on a kernel but runs no program of the image.
-_KERNEL_PREFIX = "linux-"
+_KERNEL_PREFIXES = ("linux-image-", "linux-base-", "linux-binary-", "linux-modules-")
 _KERNEL_SUFFIX = "-cloud-amd64"
 #: Documentation and what the recipe never takes, by far the larger part.
 _DROPPED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/icons", "usr/share/info", "usr/sbin")
@@ -105,7 +114,8 @@ def _make(suite: str, packages: Path, progress: Progress) -> Image:
 
 
 def _is_kernel(archive: Archive) -> bool:
-    return archive.name.startswith(_KERNEL_PREFIX) and archive.name.endswith(_KERNEL_SUFFIX)
+    """Newer suites have a package each for the kernel and for its modules."""
+    return archive.name.startswith(_KERNEL_PREFIXES) and archive.name.endswith(_KERNEL_SUFFIX)
 
 
 def _packages_version(archives: Sequence[Archive]) -> str:

@@ -15,6 +15,7 @@ from harness.kvm_host.cpio import CpioWriter
 from harness.kvm_host.elf import Dynamic, dynamic, is_elf
 from harness.kvm_host.kernel import vmlinux
 from harness.kvm_host.modules import load_order
+from harness.kvm_host.patch import MODULE, intercept_cr8
 from harness.kvm_host.python_library import PythonFiles, python_files
 from harness.kvm_host.recipe import Recipe
 
@@ -75,8 +76,8 @@ class Image:
 
 def pack(tree: Path, recipe: Recipe, suite: str, packages: dict[str, str], into: Path) -> None:
     """Make the image. tree: the unpacked packages. into: a directory. Raises HarnessError."""
-    modules_directory = _only(tree, ("lib/modules/*", "usr/lib/modules/*"), "kernel modules")
-    bzimage = _only(tree, ("boot/vmlinuz-*",), "kernel").read_bytes()
+    modules_directory = _only(tree, ("lib/modules/*", "usr/lib/modules/*"), "modules of a kernel")
+    bzimage = _only(tree, ("boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz"), "a kernel").read_bytes()
     scratch = into / ".scratch"
     with writing(into):
         python = python_files(tree, recipe.python, scratch)
@@ -105,7 +106,7 @@ def _kernel_modules(writer: CpioWriter, directory: Path, recipe: Recipe) -> None
     lines = []
     for module in load_order(directory, recipe.kernel.modules):
         path = f"{_MODULES}/{module.name}.ko"
-        writer.add(path, module.data)
+        writer.add(path, intercept_cr8(module.data) if module.name == MODULE else module.data)
         lines.append(f"/{path}\n")
     writer.add(_MODULE_LIST, "".join(lines).encode())
 

@@ -16,6 +16,7 @@ _MODULES = {
     "emulated": "harness.platforms.emulated",
     "tcg": "harness.platforms.tcg",
     "kvm": "harness.platforms.kvm",
+    "nested": "harness.platforms.nested",
     "snp": "harness.platforms.snp",
 }
 

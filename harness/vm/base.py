@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harness.agent import tokens
 from harness.vm import rundir
-from harness.vm.console import BAD_PATTERNS, BoundedLog, Connection, Console
+from harness.vm.console import BAD_PATTERNS, BoundedLog, Console
 from harness.vm.errors import QemuDiedError, QemuError, QemuLaunchError, QemuTimeoutError
 from harness.vm.loop import EventLoop
 from harness.vm.qemu import QemuBinary, check_version
@@ -66,6 +66,10 @@ class MachineBase(ABC):
     binary: which QEMU. arguments: its arguments; they name the character devices `chardev:ID` of consoles and channels,
     and by tokens (harness.agent.tokens) what else `devices` lists.
     """
+
+    #: Names of its files in the run directory.
+    command_line_file = rundir.COMMAND_LINE
+    stderr_file = rundir.STDERR
 
     def __init__(
         self,
@@ -149,7 +153,7 @@ class MachineBase(ABC):
 
     def stderr_tail(self) -> str:
         """The end of what QEMU wrote to stderr."""
-        with self.directory.file(rundir.STDERR).open("rb") as file:
+        with self.directory.file(self.stderr_file).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _STDERR_TAIL))
             return file.read().decode(errors="replace")
 
@@ -214,20 +218,18 @@ class MachineBase(ABC):
         self.loop.run_until(lambda: self.ended, timeout_s)
         return self.exit_status
 
-    def _sockets(self) -> tuple[str, ...]:
-        """The IDs of the character devices that are sockets: all but the consoles."""
-        return (QMP, *self.devices.channels)
+    def _chardevs(self) -> tuple[str, ...]:
+        """The IDs of all character devices."""
+        return (QMP, *self.devices.consoles, *self.devices.channels)
 
     def _command(self) -> list[str]:
         """argv with tokens; records it in the run directory as it can be run by hand."""
         chardevs: list[str] = []
         by_hand: list[str] = []
-        for name in self._sockets():
+        for name in self._chardevs():
             chardevs += ["-chardev", f"socket,id={name},fd={tokens.token(tokens.NUMBER, name)}"]
-            by_hand += ["-chardev", "stdio,id=qmp" if name == QMP else f"file,id={name},path={os.devnull}"]
-        for name, log in self.devices.consoles.items():
-            chardevs += ["-chardev", f"pipe,id={name},path={tokens.token(tokens.PATH, name)}"]
-            by_hand += ["-chardev", f"file,id={name},path={log}"]
+            log = self.devices.consoles.get(name, os.devnull)
+            by_hand += ["-chardev", "stdio,id=qmp" if name == QMP else f"file,id={name},path={log}"]
         monitor = ["-qmp", f"chardev:{QMP}"]
         self._by_hand = [*self.binary.prefix, *by_hand, *monitor, *map(self._stand_in, self._arguments)]
         return [*self.binary.prefix, *chardevs, *monitor, *self._arguments]
@@ -235,21 +237,20 @@ class MachineBase(ABC):
     def _record(self) -> None:
         """Write the command line: as it was, and one that can be run by hand in the run directory."""
         self.directory.write_text(
-            rundir.COMMAND_LINE,
+            self.command_line_file,
             f"# Run by hand in this directory (QMP on the terminal):\n{shlex.join(self._by_hand)}\n\n"
             f"# As it was run, with descriptors of the harness:\n# {shlex.join(self.command)}\n",
         )
 
     def _adopt(self, name: str, ours: socket.socket) -> None:
-        """The harness's end of a character device that is a socket."""
+        """The harness's end of a character device."""
         self._channels[name] = ours
-        if name != QMP:
+        log_name = self.devices.consoles.get(name)
+        if log_name is not None:
+            log = BoundedLog(self.directory.file(log_name))
+            self.consoles[name] = Console(name, ours, self.loop, log, self._bad_patterns)
+        elif name != QMP:
             ours.setblocking(False)
-
-    def _adopt_console(self, name: str, ours: Connection) -> None:
-        """The harness's end of a console."""
-        log = BoundedLog(self.directory.file(self.devices.consoles[name]))
-        self.consoles[name] = Console(name, ours, self.loop, log, self._bad_patterns)
 
     def _stand_in(self, argument: str) -> str:
         for found, replacement in self.devices.stand_ins.items():

@@ -59,6 +59,15 @@ class Qmp:
         given = {name.replace("_", "-"): value for name, value in arguments.items()}
         return self._call(self._client.execute(command, given or None), command, timeout_s)
 
+    def give(self, name: str, fd: int) -> None:
+        """Give QEMU a descriptor, which commands then name. The caller closes its own."""
+
+        async def send() -> None:
+            self._client.send_fd_scm(fd)
+
+        self._call(send(), "a descriptor", DEFAULT_TIMEOUT_S)
+        self.execute("getfd", fdname=name)
+
     def close(self) -> None:
         """End session and thread. Never raises: QEMU may be gone."""
         try:

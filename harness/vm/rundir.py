@@ -35,6 +35,9 @@ VERDICT = "verdict.json"
 ENVIRONMENT = "environment.json"
 TRACEBACK = "traceback.txt"
 TAP = "tap.log"
+OUTER_COMMAND_LINE = "outer-command-line.txt"
+OUTER_CONSOLE = "outer-console.log"
+OUTER_STDERR = "outer-qemu-stderr.log"
 #: All that a run writes.
 FILES = (
     COMMAND_LINE,
@@ -51,6 +54,9 @@ FILES = (
     ENVIRONMENT,
     TRACEBACK,
     TAP,
+    OUTER_COMMAND_LINE,
+    OUTER_CONSOLE,
+    OUTER_STDERR,
 )
 
 
@@ -165,16 +171,14 @@ def _take(path: Path) -> tuple[Path, _Lock]:
         if not path.is_dir():
             raise UsageError(f"{path} is not a directory", "name another with --out") from None
     lock = _Lock(path)
-    # A FIFO is that of a console, which a killed run left.
-    fifos = [entry for entry in path.iterdir() if entry.is_fifo()]
-    present = {entry.name for entry in path.iterdir()} - {entry.name for entry in fifos}
+    present = {entry.name for entry in path.iterdir()}
     foreign = sorted(present - set(FILES) - {f".{name}.new" for name in FILES})
     if foreign:
         raise UsageError(f"{path} holds other files ({foreign[0]!a})", "name a new or empty directory with --out")
     if not os.access(path, os.W_OK | os.X_OK):
         raise UsageError(f"{path} cannot be written to", "name another directory with --out")
-    for entry in (*fifos, *(path / name for name in present)):
-        entry.unlink()
+    for name in present:
+        (path / name).unlink()
     return path, lock
 
 

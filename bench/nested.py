@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How long the nested host takes: `python -m bench.nested [RUNS]`. Cold boot against snapshot, agent and verdict."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from harness.firmware.find import find_firmware
+from harness.hosts.nested import NestedHost
+from harness.kvm_host.fetch import image
+from harness.kvm_host.outer import Outer
+from harness.kvm_host.snapshot import snapshot_of
+from harness.platforms.base import RunSpec
+from harness.platforms.kvm import run_on
+from harness.platforms.nested import suite
+from harness.vm.qemu import QemuBinary
+from harness.vm.rundir import RunDirectory
+
+DEFAULT_RUNS = 5
+
+
+def main() -> None:
+    """Measure and print."""
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_RUNS
+    spec = RunSpec(find_firmware(None))
+    outer = Outer(image(suite(), print), QemuBinary.find(None), spec.memory >> 20)
+    print(f"{outer.binary}; Linux {outer.image.manifest.kernel}; {runs} runs, median and range in seconds")
+    snapshot_of(outer, print)
+    for cold in (True, False):
+        agent, verdict = [], []
+        for _ in range(runs):
+            agent.append(_timed(lambda host, _: host.link(), outer, cold))
+            verdict.append(
+                _timed(
+                    lambda host, directory: run_on(host, "nested", replace(spec, host=host), directory, _silent),
+                    outer,
+                    cold,
+                )
+            )
+        name = "cold boot" if cold else "snapshot"
+        print(f"{name:10} agent {_text(agent)}  SEC {_text(verdict)}")
+
+
+def _timed(work: Callable[[NestedHost, RunDirectory], object], outer: Outer, cold: bool) -> float:
+    with tempfile.TemporaryDirectory() as name:
+        directory = RunDirectory.create(Path(name), "nested")
+        host = NestedHost(outer, directory, print, cold=cold)
+        start = time.monotonic()
+        try:
+            work(host, directory)
+            return time.monotonic() - start
+        finally:
+            host.close()
+            directory.release()
+
+
+def _silent(*_: object) -> None:
+    """No progress."""
+
+
+def _text(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds):5.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
+
+
+if __name__ == "__main__":
+    main()

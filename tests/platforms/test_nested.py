@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Real firmware on a real KVM inside TCG, against the same firmware on the emulated host without SEV."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.apic.access import Access
+from harness.apic.verdict import Status
+from harness.check import CheckStatus
+from harness.errors import UsageError
+from harness.kvm_host.pack import Image
+from harness.platforms.nested import PLATFORM, SUITE_VARIABLE
+from harness.run import RunResult, RunSpec, run
+from harness.svsm.config import load_config
+from tests.platforms.sec import SEVEN, sec_accesses, told
+
+TIMEOUT_S = 120.0
+RULE = "x2apic-before-sec"
+
+
+def _where(access: Access) -> tuple[object, ...]:
+    """What both witnesses see of an access."""
+    return access.operation, access.register.offset, access.value, access.pc, access.path, access.outcome, access.vcpu
+
+
+def _nested(firmware: Path, out: Path, **options: object) -> RunResult:
+    return run(RunSpec(firmware, timeout_s=TIMEOUT_S, **options), "nested", out)  # type: ignore[arg-type]
+
+
+@pytest.mark.nested
+@pytest.mark.emulated
+def test_same_verdict_as_the_emulated_host(trixie_path: Path, tmp_path: Path, kvm_host_image: Image) -> None:
+    nested = _nested(trixie_path, tmp_path / "nested")
+    emulated = run(RunSpec(trixie_path, svsm=load_config("plain")), "emulated", tmp_path / "emulated")
+    assert told(sec_accesses(nested.timeline)) == SEVEN
+    assert [_where(access) for access in sec_accesses(nested.timeline)] == [
+        _where(access) for access in sec_accesses(emulated.timeline)
+    ]
+    for result in (nested, emulated):
+        assert result.error is None
+        assert result.verdict.status is Status.VIOLATED
+        (rule,) = (rule for rule in result.verdict.results if rule.rule == RULE)
+        assert (rule.status, len(rule.offences)) == (Status.VIOLATED, 7)
+    assert not nested.timeline.gaps
+
+
+@pytest.mark.nested
+def test_an_outer_console_is_kept(trixie_path: Path, tmp_path: Path, kvm_host_image: Image) -> None:
+    out = tmp_path / "nested"
+    _nested(trixie_path, out)
+    names = {path.name for path in out.iterdir()}
+    assert {"serial.log", "trace.log", "outer-console.log", "outer-command-line.txt", "outer-qemu-stderr.log"} <= names
+    by_hand = (out / "outer-command-line.txt").read_text().splitlines()[1]
+    assert "-incoming" not in by_hand
+    assert "kvm-host" in by_hand
+
+
+@pytest.mark.nested
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", ["bookworm", "sid"])
+def test_other_kernels(
+    suite: str, trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kvm_host_image: Image
+) -> None:
+    """Linux 6.1 with QEMU 7.2, and the newest of both."""
+    monkeypatch.setenv(SUITE_VARIABLE, suite)
+    result = _nested(trixie_path, tmp_path / "out")
+    assert told(sec_accesses(result.timeline)) == SEVEN
+    assert result.verdict.status is Status.VIOLATED
+
+
+@pytest.mark.nested
+@pytest.mark.slow
+def test_other_outer_qemu(trixie_path: Path, tmp_path: Path, qemu: Path | None, kvm_host_image: Image) -> None:
+    result = _nested(trixie_path, tmp_path / "out", qemu=qemu)
+    assert told(sec_accesses(result.timeline)) == SEVEN
+
+
+@pytest.mark.nested
+@pytest.mark.slow
+def test_shell(trixie_path: Path, tmp_path: Path, kvm_host_image: Image) -> None:
+    result = _nested(trixie_path, tmp_path / "out", until="shell", vcpus=2)
+    assert not result.timeline.gaps
+    assert {access.vcpu for access in result.timeline.accesses} == {0, 1}
+    assert "Shell> " in (tmp_path / "out" / "serial.log").read_text(errors="replace")
+
+
+def test_no_other_host(trixie_path: Path, tmp_path: Path) -> None:
+    from harness.hosts.local import LOCAL
+
+    with pytest.raises(UsageError, match="on this machine only"):
+        _nested(trixie_path, tmp_path / "out", host=LOCAL)
+    (check,) = PLATFORM.probe(LOCAL)
+    assert check.status is CheckStatus.MISSING
+
+
+def test_probe_without_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be made, or it says what that lacks; nothing is fetched to find out."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    image = PLATFORM.probe()[1]
+    assert image.status is CheckStatus.WARN
+    assert "fetch nested" in image.hint
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    image = PLATFORM.probe()[1]
+    assert image.status is CheckStatus.MISSING
+    assert "apt" in image.hint
+    assert not list(tmp_path.iterdir())
