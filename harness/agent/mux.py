@@ -13,11 +13,15 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Union
 
 from harness.agent import frames
+from harness.agent.fifo import ConsoleFifo
 from harness.agent.frames import FrameError
 from harness.agent.reactor import Reactor
+
+#: What a stream carries home: a socket, the descriptor of a pipe, a console.
+LocalFile = Union[socket.socket, int, ConsoleFifo]
 
 _CHUNK = 64 << 10
 #: Most bytes that one write to the byte stream takes.
@@ -92,7 +96,7 @@ class Stream:
     Without a local file its user sends by `send`, no more than `credit`, and ends it by `end`.
     """
 
-    def __init__(self, mux: Mux, number: int, file: socket.socket | int | None, reads: bool, writes: bool) -> None:
+    def __init__(self, mux: Mux, number: int, file: LocalFile | None, reads: bool, writes: bool) -> None:
         self.number = number
         self.credit = frames.WINDOW_SIZE
         self.on_credit: Callable[[], None] | None = None
@@ -100,6 +104,7 @@ class Stream:
         self._mux = mux
         self._file = file
         self._fd = -1 if file is None else file if isinstance(file, int) else file.fileno()
+        self._sink = file.sink if isinstance(file, ConsoleFifo) else self._fd
         self._pending: collections.deque[bytes] = collections.deque()
         self._pending_size = 0
         self._owed = 0
@@ -128,7 +133,7 @@ class Stream:
         """Take what the local file has now, as far as there is credit."""
         while self._fd >= 0 and not self._end_sent and self.credit > 0:
             try:
-                data = os.read(self._fd, min(self.credit, _CHUNK))
+                data = self._read(min(self.credit, _CHUNK))
             except BlockingIOError:
                 return
             except OSError:
@@ -172,13 +177,17 @@ class Stream:
     def close(self) -> None:
         """Give up the local file, whatever is under way."""
         if self._fd >= 0:
-            self._mux.reactor.watch(self._fd)
+            for fd in {self._fd, self._sink}:
+                self._mux.reactor.watch(fd)
             if isinstance(self._file, int):
                 os.close(self._file)
             elif self._file is not None:
                 self._file.close()
-            self._fd = -1
+            self._fd = self._sink = -1
         self._mux.forget(self.number)
+
+    def _read(self, size: int) -> bytes:
+        return self._file.recv(size) if isinstance(self._file, ConsoleFifo) else os.read(self._fd, size)
 
     def _flush(self) -> None:
         """Pass on what is pending."""
@@ -189,7 +198,7 @@ class Stream:
                 taken = len(data)
             else:
                 try:
-                    taken = os.write(self._fd, data)
+                    taken = os.write(self._sink, data)
                 except BlockingIOError:
                     break
                 except OSError:
@@ -230,7 +239,12 @@ class Stream:
             return
         reading = not self._end_sent and self.credit > 0
         writing = bool(self._pending) and not self._discarding
-        self._mux.reactor.watch(self._fd, self.pump if reading else None, self._flush if writing else None)
+        pump, flush = self.pump if reading else None, self._flush if writing else None
+        if self._sink == self._fd:
+            self._mux.reactor.watch(self._fd, pump, flush)
+        else:
+            self._mux.reactor.watch(self._fd, pump)
+            self._mux.reactor.watch(self._sink, None, flush)
 
 
 class Mux:
@@ -264,7 +278,7 @@ class Mux:
         reactor.watch(port.fileno(), self._readable)
         reactor.after_turn = self.flush
 
-    def open(self, number: int, file: socket.socket | int | None, *, reads: bool = True, writes: bool = True) -> Stream:
+    def open(self, number: int, file: LocalFile | None, *, reads: bool = True, writes: bool = True) -> Stream:
         """Join stream `number` with a local file, which is closed at its end. reads, writes: directions that there are.
 
         reads: from the file to the other side. None: no file, the user of the stream sends by itself.

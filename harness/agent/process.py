@@ -16,7 +16,6 @@ release  run
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import socket
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.agent import tokens
 from harness.agent.errors import AgentError
+from harness.agent.fifo import ConsoleFifo, enlarge, fifo_name
 from harness.agent.files import RunDirectories, Store, base_directory, file_name, from_os_error
 from harness.agent.mux import Stream
 from harness.agent.ring import Layout, RingForwarder
@@ -34,8 +34,6 @@ from harness.agent.spawn import spawn
 if TYPE_CHECKING:
     from harness.agent.__main__ import Agent
 
-#: Bytes a pipe of QEMU's holds: QEMU waits when it is full, and so does the guest.
-_PIPE_SIZE = 1 << 20
 #: Shared memory that one run may ask for, bytes.
 _MEMORY_MAX = 1 << 30
 #: Seconds that a process that was killed may take to end.
@@ -51,7 +49,7 @@ class Run:
         self._agent = agent
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
-        self.memory: dict[str, int] = {}
+        self._memory: dict[str, int] = {}
         self._sockets: dict[str, socket.socket] = {}
         self._streams: list[Stream] = []
         self._ring: RingForwarder | None = None
@@ -108,15 +106,20 @@ class Run:
         for ours in self._sockets.values():
             self._agent.reactor.watch(ours.fileno())
             ours.close()
-        for fd in self.memory.values():
+        for fd in self._memory.values():
             os.close(fd)
-        self._streams, self._sockets, self.memory = [], {}, {}
+        self._streams, self._sockets, self._memory = [], {}, {}
 
     def _make_descriptors(
         self, request: dict[str, Any], values: dict[tuple[str, str], str], theirs: contextlib.ExitStack
     ) -> list[int]:
         """Make what QEMU inherits; `theirs` closes it here. Fills values: what stands for the tokens."""
         inherited = []
+        for name, number in request["consoles"].items():
+            fifo = self._fifo(fifo_name(file_name(name)))
+            # QEMU's current directory is the run's.
+            values[tokens.PATH, name] = fifo_name(name)
+            self._streams.append(self._agent.mux.open(int(number), fifo))
         for name, number in request["chardevs"].items():
             ours, other = socket.socketpair()
             theirs.callback(other.close)
@@ -129,9 +132,7 @@ class Run:
         for name, number in request["pipes"].items():
             read_fd, write_fd = os.pipe()
             theirs.callback(os.close, write_fd)
-            with contextlib.suppress(OSError):
-                # The limit for one user may be smaller; any size works.
-                fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+            enlarge(write_fd)
             inherited.append(write_fd)
             values[tokens.PATH, name] = tokens.descriptor_path(write_fd)
             self._streams.append(self._agent.mux.open(int(number), read_fd, writes=False))
@@ -139,7 +140,7 @@ class Run:
             if not 0 < size <= _MEMORY_MAX:
                 raise AgentError("usage", f"a shared memory of {size} bytes cannot be", "")
             fd = os.memfd_create(name, os.MFD_CLOEXEC)
-            self.memory[name] = fd
+            self._memory[name] = fd
             try:
                 os.ftruncate(fd, size)
             except OSError as error:
@@ -148,8 +149,14 @@ class Run:
             values[tokens.PATH, name] = tokens.descriptor_path(fd)
         return inherited
 
+    def _fifo(self, name: str) -> ConsoleFifo:
+        try:
+            return ConsoleFifo(self.path, name)
+        except OSError as error:
+            raise from_os_error(error, f"the FIFOs of the console {name} cannot be made") from None
+
     def _start_ring(self, given: dict[str, Any]) -> None:
-        fd = self.memory[given["memory"]]
+        fd = self._memory[given["memory"]]
         stream = self._agent.mux.open(int(given["stream"]), None, writes=False)
         self._streams.append(stream)
         self._ring = RingForwarder(
@@ -225,13 +232,6 @@ class Runs:
         """The process of a run, None if it has none."""
         run = self._runs.get(name)
         return run._process.pid if run is not None and run._process is not None else None
-
-    def memory(self, name: str, memory: str) -> int:
-        """The descriptor of a run's shared memory. Raises AgentError."""
-        run = self._runs.get(name)
-        if run is None or memory not in run.memory:
-            raise AgentError("usage", f"no memory {memory!a} of run {name!a} is there")
-        return run.memory[memory]
 
     def _disk(self) -> tuple[Store, RunDirectories]:
         if self._made is None:

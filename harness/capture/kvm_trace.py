@@ -3,7 +3,7 @@
 
 Lines are those of tracefs' trace_pipe: task, thread, processor, flags, time, event, and the event's own text. That text
 is the kernel's (arch/x86/kvm/trace.h, include/trace/events/kvm.h), and differs between kernels (docs/kvm.md): of every
-event only the start that all of them share is looked at. Read and compared: 5.10, 6.1, 6.12, 6.18 and 7.x.
+event only the start that all of them share is looked at. Recorded and compared: 5.10, 6.1, 6.12 and 7.2.
 """
 
 from __future__ import annotations

@@ -113,7 +113,11 @@ class RemoteMachine(MachineBase):
         ship(self.link, self.run, {name: self.directory.file(name) for name in self.devices.files}, opened)
         chardevs: dict[str, int | None] = {}
         ring = self.devices.ring
-        for name in self._chardevs():
+        consoles = {}
+        for name in self.devices.consoles:
+            consoles[name], ours = self.stream()
+            self._adopt_console(name, ours)
+        for name in self._sockets():
             if ring is not None and name == ring.doorbell:
                 chardevs[name] = None
                 continue
@@ -136,6 +140,7 @@ class RemoteMachine(MachineBase):
             "start",
             run=self.run,
             argv=self._command(),
+            consoles=consoles,
             chardevs=chardevs,
             pipes=pipes,
             memory=dict(self.devices.memory),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.agent.tokens import FILE, PATH, token
+from harness.agent.tokens import FILE, token
 from harness.capture.collect import Collector
 from harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
 from harness.check import Check, CheckStatus, first_missing
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 SUDO_VARIABLE = "SNP_HARNESS_SUDO"
 #: The host's own model: OVMF runs on any.
 CPU = "host"
-#: The guest's memory, by name, and the largest that the agent shares (harness/agent/process.py), bytes.
-MEMORY = "ram"
-MEMORY_MAX = 1 << 30
 
 
 class KvmPlatform:
@@ -81,34 +78,27 @@ def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirecto
     directory.write_bytes(image, firmware.flat())
     collector = Collector()
     with contextlib.ExitStack() as stack:
-        shared = spec.memory <= MEMORY_MAX
-        witness = KvmWitness(collector, firmware, directory, memory=MEMORY if shared else None)
+        witness = KvmWitness(collector, firmware, directory, memory=spec.memory)
         stack.callback(witness.close)
         arguments = [
             *machine_arguments(spec, CPU, accelerator="kvm"),
             *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
-            *(_memory_arguments(spec) if shared else ()),
             *witness.arguments,
             *spec.extra_args,
         ]
-        devices = Devices(
-            consoles={"serial": rundir.SERIAL}, files=[image], memory={MEMORY: spec.memory} if shared else {}
-        )
+        devices = Devices(consoles={"serial": rundir.SERIAL}, files=[image])
         machine = host.machine(binary, arguments, directory, devices)
         assert isinstance(machine, RemoteMachine)
         with machine:
-            witness.start(machine)
-            version = ".".join(map(str, machine.qmp.version))
-            ending = Session(machine, spec, collector, progress, witness.step, lambda: witness.timeline.exits).run()
-            witness.end()
+            try:
+                witness.start(machine)
+                version = ".".join(map(str, machine.qmp.version))
+                session = Session(machine, spec, collector, progress, witness.step, lambda: witness.timeline.exits)
+                ending = session.run()
+            finally:
+                witness.end()
         timeline = witness.finish(platform, ending)
     return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")
-
-
-def _memory_arguments(spec: RunSpec) -> list[str]:
-    """The guest's memory is shared with the agent, which looks for the firmware's modules in it."""
-    backend = f"memory-backend-file,id={MEMORY},share=on,mem-path={token(PATH, MEMORY)},size={spec.memory}"
-    return ["-object", backend, "-machine", f"memory-backend={MEMORY}"]
 
 
 def kvm_checks(link: Link | None = None) -> list[Check]:

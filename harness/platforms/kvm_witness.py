@@ -35,7 +35,7 @@ class KvmWitness:
     """KVM's trace events of one machine.
 
     firmware: as in KvmTimeline, None for an encrypted guest. svsm: an SVSM runs before the firmware.
-    memory: the name of the guest's memory among the machine's devices, in which modules are looked for.
+    memory: bytes of the guest's, in which modules are looked for; 0: they are not.
     """
 
     #: QEMU's arguments: the guest waits for `start`.
@@ -48,7 +48,7 @@ class KvmWitness:
         directory: RunDirectory,
         *,
         svsm: bool = False,
-        memory: str | None = None,
+        memory: int = 0,
     ) -> None:
         self.timeline = KvmTimeline(collector, firmware, svsm=svsm)
         self._collector = collector
@@ -59,6 +59,7 @@ class KvmWitness:
         self._stream: socket.socket | None = None
         self._number = 0
         self._gaps: list[str] = []
+        self._cut_off = ""
         self._memory = memory
         self._asked: Future[Any] | None = None
 
@@ -97,7 +98,7 @@ class KvmWitness:
             machine.loop.run_until(lambda: self._stream is None, FINISH_S)
             self._lost(int(told["lost"]))
         except HarnessError as error:
-            self._gaps.append(f"KVM's trace was cut off: {error.message}")
+            self._cut_off = error.message
 
     def finish(self, platform: str, ending: Ending, *, alternate_injection: bool = False) -> Timeline:
         """The timeline. alternate_injection: of the run's configuration."""
@@ -106,6 +107,9 @@ class KvmWitness:
         self.close()
         gaps = [ending.gap] if ending.gap else []
         gaps += self._gaps
+        # Where the host is lost, that is the ending.
+        if self._cut_off and self._cut_off != ending.gap:
+            gaps.append(f"KVM's trace was cut off: {self._cut_off}")
         if timeline.lost:
             gaps.append(f"{timeline.lost} of KVM's trace events were lost")
         if timeline.unread:
@@ -137,12 +141,18 @@ class KvmWitness:
 
     def _name_modules(self) -> None:
         """Take what was found of the last pages, and ask for the next. What a guest's memory holds is not trusted."""
-        if self._machine is None or self._memory is None:
+        if self._machine is None or not self._memory:
             return
         if self._asked is not None:
             if not self._asked.done():
                 return
-            found, self._asked = self._machine.link.result(self._asked, "images"), None
+            asked, self._asked = self._asked, None
+            try:
+                found = self._machine.link.result(asked, "images")
+            except HarnessError:
+                # No names then; what is wrong with the host, others find out.
+                self._memory = 0
+                return
             for base, size, entry in found[:_PAGES]:
                 self.timeline.add_image(int(base), int(size) & 0xFFFFFFFF, int(entry))
             self.timeline.name_modules()

@@ -154,10 +154,11 @@ def _observe(
             machine.loop.turn(0)
         return None if watch.error is None else Ending(watch.error.message, watch.error)
 
-    witness.start(machine)
-    ending = Session(machine, spec, collector, progress, witness.step, lambda: witness.timeline.exits).run(ended)
-    witness.end()
-    return ending
+    try:
+        witness.start(machine)
+        return Session(machine, spec, collector, progress, witness.step, lambda: witness.timeline.exits).run(ended)
+    finally:
+        witness.end()
 
 
 def facts_of(host: Host | None, qemu: Path | None) -> HostFacts:

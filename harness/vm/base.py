@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harness.agent import tokens
 from harness.vm import rundir
-from harness.vm.console import BAD_PATTERNS, BoundedLog, Console
+from harness.vm.console import BAD_PATTERNS, BoundedLog, Connection, Console
 from harness.vm.errors import QemuDiedError, QemuError, QemuLaunchError, QemuTimeoutError
 from harness.vm.loop import EventLoop
 from harness.vm.qemu import QemuBinary, check_version
@@ -218,18 +218,20 @@ class MachineBase(ABC):
         self.loop.run_until(lambda: self.ended, timeout_s)
         return self.exit_status
 
-    def _chardevs(self) -> tuple[str, ...]:
-        """The IDs of all character devices."""
-        return (QMP, *self.devices.consoles, *self.devices.channels)
+    def _sockets(self) -> tuple[str, ...]:
+        """The IDs of the character devices that are sockets: all but the consoles."""
+        return (QMP, *self.devices.channels)
 
     def _command(self) -> list[str]:
         """argv with tokens; records it in the run directory as it can be run by hand."""
         chardevs: list[str] = []
         by_hand: list[str] = []
-        for name in self._chardevs():
+        for name in self._sockets():
             chardevs += ["-chardev", f"socket,id={name},fd={tokens.token(tokens.NUMBER, name)}"]
-            log = self.devices.consoles.get(name, os.devnull)
-            by_hand += ["-chardev", "stdio,id=qmp" if name == QMP else f"file,id={name},path={log}"]
+            by_hand += ["-chardev", "stdio,id=qmp" if name == QMP else f"file,id={name},path={os.devnull}"]
+        for name, log in self.devices.consoles.items():
+            chardevs += ["-chardev", f"pipe,id={name},path={tokens.token(tokens.PATH, name)}"]
+            by_hand += ["-chardev", f"file,id={name},path={log}"]
         monitor = ["-qmp", f"chardev:{QMP}"]
         self._by_hand = [*self.binary.prefix, *by_hand, *monitor, *map(self._stand_in, self._arguments)]
         return [*self.binary.prefix, *chardevs, *monitor, *self._arguments]
@@ -243,14 +245,15 @@ class MachineBase(ABC):
         )
 
     def _adopt(self, name: str, ours: socket.socket) -> None:
-        """The harness's end of a character device."""
+        """The harness's end of a character device that is a socket."""
         self._channels[name] = ours
-        log_name = self.devices.consoles.get(name)
-        if log_name is not None:
-            log = BoundedLog(self.directory.file(log_name))
-            self.consoles[name] = Console(name, ours, self.loop, log, self._bad_patterns)
-        elif name != QMP:
+        if name != QMP:
             ours.setblocking(False)
+
+    def _adopt_console(self, name: str, ours: Connection) -> None:
+        """The harness's end of a console."""
+        log = BoundedLog(self.directory.file(self.devices.consoles[name]))
+        self.consoles[name] = Console(name, ours, self.loop, log, self._bad_patterns)
 
     def _stand_in(self, argument: str) -> str:
         for found, replacement in self.devices.stand_ins.items():

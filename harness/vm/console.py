@@ -6,12 +6,11 @@ from __future__ import annotations
 import codecs
 import contextlib
 import re
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from harness.vm.errors import CannotWriteError, ConsoleError, ConsoleTimeoutError, GuestCrashError, printable
 from harness.vm.loop import EventLoop
@@ -80,6 +79,30 @@ class BoundedLog:
         self._file.close()
 
 
+class Connection(Protocol):
+    """A socket, or what has its methods."""
+
+    def fileno(self) -> int:
+        """See socket.socket."""
+        ...
+
+    def setblocking(self, flag: bool, /) -> None:
+        """See socket.socket."""
+        ...
+
+    def recv(self, size: int, /) -> bytes:
+        """See socket.socket."""
+        ...
+
+    def send(self, data: bytes, /) -> int:
+        """See socket.socket."""
+        ...
+
+    def close(self) -> None:
+        """See socket.socket."""
+        ...
+
+
 class Console:
     """One serial port of the guest.
 
@@ -88,15 +111,15 @@ class Console:
     """
 
     def __init__(
-        self, name: str, connection: socket.socket, loop: EventLoop, log: BoundedLog, bad: Sequence[str] = BAD_PATTERNS
+        self, name: str, connection: Connection, loop: EventLoop, log: BoundedLog, bad: Sequence[str] = BAD_PATTERNS
     ) -> None:
         self.name = name
         self.crash: str | None = None
         self.closed = False
         #: pexpect's object, made by the first `expect`.
         self.spawn: object | None = None
-        self._socket = connection
-        self._socket.setblocking(False)
+        self._connection = connection
+        self._connection.setblocking(False)
         self._loop = loop
         self._log = log
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -133,7 +156,7 @@ class Console:
         deadline = time.monotonic() + timeout_s
         while data:
             try:
-                data = data[self._socket.send(data) :]
+                data = data[self._connection.send(data) :]
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise ConsoleTimeoutError(
@@ -162,7 +185,7 @@ class Console:
             while not self.closed and self._take():
                 pass
         self._end()
-        self._socket.close()
+        self._connection.close()
         self._log.close()
 
     def _readable(self) -> None:
@@ -171,7 +194,7 @@ class Console:
     def _take(self) -> bool:
         """Take what is there; False if there is nothing or the console has ended."""
         try:
-            data = self._socket.recv(_RECEIVE)
+            data = self._connection.recv(_RECEIVE)
         except BlockingIOError:
             return False
         except OSError:
@@ -204,4 +227,4 @@ class Console:
     def _end(self) -> None:
         if not self.closed:
             self.closed = True
-            self._loop.remove(self._socket)
+            self._loop.remove(self._connection)

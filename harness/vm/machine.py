@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import socket
@@ -13,18 +12,16 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from harness.agent import tokens
+from harness.agent.fifo import ConsoleFifo, enlarge, fifo_name
 from harness.agent.spawn import spawn
 from harness.errors import BrokenEnvironmentError
 from harness.vm.base import Devices, MachineBase, Ring
 from harness.vm.console import BAD_PATTERNS
-from harness.vm.errors import QemuMissingError
+from harness.vm.errors import CannotWriteError, QemuMissingError
 from harness.vm.qemu import QemuBinary
 from harness.vm.rundir import RunDirectory
 
 __all__ = ["Devices", "Machine", "Ring", "memory_file"]
-
-#: Bytes a pipe holds: QEMU waits when it is full, and so does the guest.
-_PIPE_SIZE = 1 << 20
 
 
 class Machine(MachineBase):
@@ -77,7 +74,13 @@ class Machine(MachineBase):
         with contextlib.ExitStack() as theirs:
             values: dict[tuple[str, str], str] = {}
             inherited: list[int] = []
-            for name in self._chardevs():
+            directory_fd = self._open_directory()
+            theirs.callback(os.close, directory_fd)
+            inherited.append(directory_fd)
+            for name in self.devices.consoles:
+                self._adopt_console(name, self._fifo(name))
+                values[tokens.PATH, name] = f"{tokens.descriptor_path(directory_fd)}/{fifo_name(name)}"
+            for name in self._sockets():
                 ours, other = socket.socketpair()
                 theirs.callback(other.close)
                 inherited.append(other.fileno())
@@ -86,9 +89,7 @@ class Machine(MachineBase):
             for name in self.devices.pipes:
                 self._pipes[name], write_fd = os.pipe()
                 theirs.callback(os.close, write_fd)
-                with contextlib.suppress(OSError):
-                    # The limit for one user may be smaller; any size works.
-                    fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+                enlarge(write_fd)
                 inherited.append(write_fd)
                 values[tokens.PATH, name] = tokens.descriptor_path(write_fd)
             for name, size in self.devices.memory.items():
@@ -105,6 +106,19 @@ class Machine(MachineBase):
                 self._process = self._spawn(stderr, inherited)
         self._pidfd = os.pidfd_open(self._process.pid)
         self.loop.add(self._pidfd, self._exited)
+
+    def _open_directory(self) -> int:
+        """QEMU finds its consoles' FIFOs by it: a path may have characters that QEMU's options take for their own."""
+        try:
+            return os.open(self.directory.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise CannotWriteError(self.directory.path, error) from None
+
+    def _fifo(self, name: str) -> ConsoleFifo:
+        try:
+            return ConsoleFifo(self.directory.path, fifo_name(name))
+        except OSError as error:
+            raise CannotWriteError(self.directory.file(fifo_name(name)), error) from None
 
     def _spawn(self, stderr: BinaryIO, inherited: Sequence[int]) -> subprocess.Popen[bytes]:
         try:

@@ -171,14 +171,16 @@ def _take(path: Path) -> tuple[Path, _Lock]:
         if not path.is_dir():
             raise UsageError(f"{path} is not a directory", "name another with --out") from None
     lock = _Lock(path)
-    present = {entry.name for entry in path.iterdir()}
+    # A FIFO is that of a console, which a killed run left.
+    fifos = [entry for entry in path.iterdir() if entry.is_fifo()]
+    present = {entry.name for entry in path.iterdir()} - {entry.name for entry in fifos}
     foreign = sorted(present - set(FILES) - {f".{name}.new" for name in FILES})
     if foreign:
         raise UsageError(f"{path} holds other files ({foreign[0]!a})", "name a new or empty directory with --out")
     if not os.access(path, os.W_OK | os.X_OK):
         raise UsageError(f"{path} cannot be written to", "name another directory with --out")
-    for name in present:
-        (path / name).unlink()
+    for entry in (*fifos, *(path / name for name in present)):
+        entry.unlink()
     return path, lock
 
 

@@ -14,7 +14,7 @@ from harness.capture.kvm_trace import EVENTS, LINE_LIMIT, KvmEvent, KvmEventKind
 
 #: Recorded inside a Debian cloud kernel of that version, which ran in QEMU TCG (EPYC-v3), and shortened.
 TRACES = Path(__file__).parent / "kvm_traces"
-KERNELS = ("6.1", "6.12", "7.2")
+KERNELS = ("5.10", "6.1", "6.12", "7.2")
 
 _HEAD = b" qemu-system-x86-93      [000] .....     9.468485: "
 

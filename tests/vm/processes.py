@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 from pathlib import Path
@@ -30,6 +31,9 @@ def wait_for_end(pid: int, timeout_s: float) -> bool:
 
 
 def children() -> list[int]:
-    """Processes that this thread has started and that have not been reaped."""
-    own = os.getpid()
-    return [int(child) for child in Path(f"/proc/{own}/task/{own}/children").read_text().split()]
+    """Processes that this process has started and that have not been reaped."""
+    found = []
+    for thread in Path(f"/proc/{os.getpid()}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(child) for child in (thread / "children").read_text().split()]
+    return found

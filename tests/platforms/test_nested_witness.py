@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The real KVM inside TCG: what its trace shows of a boot, beside what the emulated SNP host shows of the same."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.apic.access import Access, Operation, Outcome, Phase, Server
+from harness.apic.access import Path as AccessPath
+from harness.apic.base import ApicMode
+from harness.apic.registers import APIC_BASE
+from harness.apic.timeline import Timeline
+from harness.apic.verdict import Status
+from harness.capture.kvm_timeline import WITNESS
+from harness.errors import EXIT_INCONCLUSIVE, EXIT_VIOLATED
+from harness.run import RunResult, RunSpec, run
+from harness.svsm.config import load_config
+from harness.vm import rundir
+from tests.platforms.boots import signal_qemu
+from tests.platforms.sec import SEVEN, sec_accesses, told
+
+pytestmark = pytest.mark.nested
+
+#: Rules that need nothing that KVM does not show.
+RULES = ("x2apic-before-sec", "legal-transition", "no-xapic-after-x2apic", "no-refused-access")
+#: From the start to the verdict about SEC, with a warm image.
+SECONDS = 15.0
+
+
+def nested(firmware: Path, tmp_path: Path, **spec: Any) -> RunResult:
+    return run(RunSpec(firmware, **spec), "nested", tmp_path / "nested")
+
+
+def emulated(firmware: Path, tmp_path: Path, config: str, **spec: Any) -> RunResult:
+    return run(RunSpec(firmware, svsm=load_config(config), **spec), "emulated", tmp_path / f"emulated-{config}")
+
+
+def told_whole(access: Access) -> tuple[object, ...]:
+    """All that is the same on both: not the VMPL, which a guest without SEV has not, nor the time."""
+    return (
+        access.operation,
+        access.register.name,
+        access.value,
+        access.path,
+        access.size,
+        access.vcpu,
+        access.mode,
+        access.outcome,
+        access.served_by,
+        access.phase,
+        access.pc,
+        access.module,
+        access.module_offset,
+    )
+
+
+def statuses(result: RunResult) -> list[tuple[str, Status, int]]:
+    return [(rule, result.verdict.result(rule).status, len(result.verdict.result(rule).offences)) for rule in RULES]
+
+
+def until_sec(timeline: Timeline) -> list[Access]:
+    return [access for access in timeline.accesses if access.phase <= Phase.SEC]
+
+
+@pytest.mark.parametrize(
+    "firmware",
+    [
+        "trixie_path",
+        pytest.param("bookworm_path", marks=pytest.mark.slow),
+        pytest.param("amdsev_path", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.emulated
+def test_the_same_seven_accesses_and_verdict_as_emulated(
+    firmware: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    path = request.getfixturevalue(firmware)
+    real = nested(path, tmp_path)
+    # Debian 12's image predates SVSMs; without one its SEC does the same.
+    snp = emulated(path, tmp_path, "no-svsm" if firmware == "bookworm_path" else "alternate-injection")
+    plain = emulated(path, tmp_path, "plain")
+    assert told(sec_accesses(real.timeline)) == SEVEN
+    for other in (snp, plain):
+        assert [told_whole(access) for access in sec_accesses(real.timeline)] == [
+            told_whole(access) for access in sec_accesses(other.timeline)
+        ]
+        assert statuses(real) == statuses(other)
+        assert real.verdict.status is other.verdict.status is Status.VIOLATED
+    # Without SEV the firmware does the same on both to the last access, those to APIC_BASE too.
+    assert [told_whole(access) for access in until_sec(real.timeline)] == [
+        told_whole(access) for access in until_sec(plain.timeline)
+    ]
+
+
+def test_a_run(trixie_path: Path, tmp_path: Path) -> None:
+    result = nested(trixie_path, tmp_path)
+    timeline = result.timeline
+    assert (timeline.platform, timeline.witness) == ("nested", WITNESS)
+    assert (timeline.complete, timeline.gaps, timeline.lost) == (True, (), 0)
+    assert [mark.phase for mark in timeline.phases] == [Phase.RESET, Phase.SEC, Phase.PEI]
+    assert {access.module for access in sec_accesses(timeline)} == {"SecMain"}
+    assert result.exit_status == EXIT_VIOLATED
+    assert "not hardware" in result.verdict.observed
+    # What KVM does not show is not judged, and never holds.
+    unjudged = {rule.rule for rule in result.verdict.results if not rule.observable}
+    assert {rule.rule for rule in result.verdict.results} == {*RULES, *unjudged}
+    files = {path.name for path in result.directory.iterdir()}
+    assert files >= {rundir.COMMAND_LINE, rundir.SERIAL, rundir.TIMELINE, rundir.VERDICT, rundir.TRACE}
+    assert b": kvm_apic: " in (result.directory / rundir.TRACE).read_bytes()
+    assert Timeline.from_jsonl((result.directory / rundir.TIMELINE).read_text()) == timeline
+
+
+@pytest.mark.slow
+def test_in_time(trixie_path: Path, tmp_path: Path) -> None:
+    nested(trixie_path, tmp_path / "warm")
+    assert nested(trixie_path, tmp_path / "timed").seconds < SECONDS
+
+
+@pytest.mark.slow
+def test_x2apic_mode_where_ovmf_goes_there(trixie_path: Path, tmp_path: Path) -> None:
+    result = nested(trixie_path, tmp_path, until="pei", extra_args=("-smp", "1,maxcpus=256"))
+    accesses = result.timeline.accesses
+    [write] = [access for access in accesses if access.is_base and access.operation is Operation.WRITE]
+    assert (write.value, write.mode, write.outcome, write.phase) == (0xFEE00D00, ApicMode.XAPIC, Outcome.OK, Phase.PEI)
+    after = [access for access in accesses[write.index + 1 :] if not access.is_base]
+    assert after
+    assert {(access.path, access.mode, access.size) for access in after} == {(AccessPath.MSR, ApicMode.X2APIC, 8)}
+    assert statuses(result) == [
+        ("x2apic-before-sec", Status.VIOLATED, 7),
+        ("legal-transition", Status.HOLDS, 0),
+        ("no-xapic-after-x2apic", Status.HOLDS, 0),
+        ("no-refused-access", Status.HOLDS, 0),
+    ]
+
+
+@pytest.mark.slow
+def test_four_vcpus(trixie_path: Path, tmp_path: Path) -> None:
+    result = nested(trixie_path, tmp_path, vcpus=4, until="pei")
+    assert told(sec_accesses(result.timeline)) == SEVEN
+    assert {access.vcpu for access in sec_accesses(result.timeline)} == {0}
+    assert {access.vcpu for access in result.timeline.accesses} == {0, 1, 2, 3}
+
+
+@pytest.mark.slow
+def test_a_firmware_that_hangs_before_sec(trixie_path: Path, tmp_path: Path) -> None:
+    image = bytearray(trixie_path.read_bytes())
+    # The reset vector's first jump: a jump to itself.
+    image[-16:-14] = b"\xeb\xfe"
+    hanging = tmp_path / "hang.fd"
+    hanging.write_bytes(image)
+    result = nested(hanging, tmp_path, timeout_s=3)
+    assert result.exit_status == EXIT_INCONCLUSIVE
+    assert result.timeline.gaps[0].startswith("the end of SEC was not reached in 3 s: the guest is in the reset vector")
+
+
+@pytest.mark.slow
+def test_a_refused_access(tmp_path: Path, trixie_path: Path) -> None:
+    """A reset vector of ours: 16-bit code that reads an x2APIC MSR too early."""
+    code = bytes.fromhex(
+        "66b90f080000"  # mov ecx, 80Fh
+        "0f32"  # rdmsr: #GP, since the APIC is in xAPIC mode
+    )
+    image = bytearray(trixie_path.read_bytes())
+    image[-16 : -16 + len(code)] = code
+    broken = tmp_path / "broken.fd"
+    broken.write_bytes(image)
+    result = nested(broken, tmp_path, timeout_s=3)
+    first = result.timeline.accesses[0]
+    assert (first.register.name, first.outcome, first.served_by, first.value) == (
+        "SVR",
+        Outcome.GP,
+        Server.HYPERVISOR,
+        None,
+    )
+    assert first.register != APIC_BASE
+    assert result.verdict.result("no-refused-access").status is Status.VIOLATED
+
+
+@pytest.mark.slow
+def test_a_kvm_host_that_dies_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_path: Path) -> None:
+    result = run(
+        RunSpec(trixie_path, until="shell"), "nested", tmp_path / "out", signal_qemu(signal.SIGKILL, Phase.PEI)
+    )
+    assert result.error is not None
+    assert result.error.exit_status >= 128
+    assert "\n" not in str(result.error)
+    assert told(sec_accesses(result.timeline)) == SEVEN
+    assert not result.timeline.complete
