@@ -25,6 +25,7 @@ from harness.options import PROGRAM, build_parser, split_extra
 
 if TYPE_CHECKING:
     from harness.apic.access import Phase
+    from harness.hosts.base import Host
     from harness.run import RunResult
 
 #: 128 + the signal's number, as shells have it.
@@ -69,9 +70,10 @@ def _run(options: argparse.Namespace) -> int:
         svsm=svsm,
         until=options.until,
         timeout_s=options.timeout,
-        qemu=_qemu(options.qemu),
+        qemu=_qemu(options.qemu, options.host),
         extra_args=options.extra,
         icount=options.icount,
+        host=_host(options),
     )
     options.artefacts = RunDirectory.create(options.out, options.platform).path
     with ProgressLine(quiet=options.quiet) as progress:
@@ -111,8 +113,26 @@ def _show(result: RunResult, firmware: Path, configuration: str, options: argpar
     sys.stdout.flush()
 
 
-def _qemu(spec: str | None) -> Path | None:
-    """The QEMU that --qemu names: a path, or debian:SUITE for one that is fetched, or fetched now."""
+def _host(options: argparse.Namespace) -> Host | None:
+    """Where --host says that QEMU runs; None for this machine. It is closed when the command ends."""
+    if options.host is None:
+        return None
+    from harness.hosts.inventory import find_host
+
+    options.connected = find_host(options.host, inventory=options.hosts, wait_s=options.host_wait)
+    host: Host = options.connected
+    return host
+
+
+def _qemu(spec: str | None, host: str | None = None) -> Path | None:
+    """The QEMU that --qemu names: a path, or debian:SUITE for one that is fetched, or fetched now.
+
+    host: where a path is one of.
+    """
+    if spec is not None and host is not None:
+        if spec.startswith(DEBIAN):
+            raise UsageError(f"--qemu {spec} is of this machine, not of {host}", "give a path of the host's")
+        return Path(spec)
     if spec is None or not spec.startswith(DEBIAN):
         return None if spec is None else Path(spec).expanduser()
     from harness.firmware.qemu_bundle import qemu_bundle
@@ -129,7 +149,7 @@ def _say(text: str) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from harness.doctor import examine, render_json, render_text
 
-    sections = examine(_qemu(options.qemu))
+    sections = examine(_qemu(options.qemu, options.host), _host(options))
     print(render_json(sections) if options.json else render_text(sections))
     return EXIT_HOLDS
 
@@ -152,7 +172,7 @@ def _fetch(options: argparse.Namespace) -> int:
 def _conformance(options: argparse.Namespace) -> int:
     from harness.conformance import command
 
-    return command(options, _qemu(options.qemu))
+    return command(options, _qemu(options.qemu, options.host), _host(options))
 
 
 def _timeline(options: argparse.Namespace) -> int:
@@ -203,7 +223,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     own, extra = split_extra(arguments)
     parser = build_parser()
     try:
-        options = parser.parse_args(own, argparse.Namespace(arguments=arguments, extra=extra, artefacts=None))
+        options = parser.parse_args(
+            own, argparse.Namespace(arguments=arguments, extra=extra, artefacts=None, connected=None)
+        )
         if extra and options.command != "run":
             parser.error(f"nothing may follow -- after {options.command}")
     except SystemExit as end:
@@ -218,6 +240,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _call(options)
     finally:
+        if options.connected is not None:
+            options.connected.close()
         for number in taken:
             signal.signal(number, previous[number])
 

@@ -23,6 +23,7 @@ from harness.vm.errors import CannotWriteError
 if TYPE_CHECKING:
     import argparse
 
+    from harness.hosts.base import Host
     from harness.platforms.base import Progress
     from harness.run import RunResult
     from harness.svsm.config import SvsmConfig
@@ -70,6 +71,7 @@ def run_conformance(
     *,
     platform: str = DEFAULT_PLATFORM,
     qemu: Path | None = None,
+    host: Host | None = None,
     out: Path | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     icount: bool = False,
@@ -77,7 +79,7 @@ def run_conformance(
 ) -> ConformanceResult:
     """Run the conformance guest under an SVSM configuration.
 
-    mode: None for its points, or Ticks or Fuzz. qemu, out, timeout_s, icount, progress: as of harness.run.
+    mode: None for its points, or Ticks or Fuzz. qemu, host, out, timeout_s, icount, progress: as of harness.run.
     Raises HarnessError if the run could not start or broke off; a guest that fails, hangs or dies is a result.
     """
     with tempfile.TemporaryDirectory(prefix="snp-conformance-") as temporary:
@@ -91,6 +93,7 @@ def run_conformance(
             qemu=qemu,
             memory_mib=MEMORY_MIB,
             icount=icount,
+            host=host,
         )
         result = run(spec, platform, out, progress)
     if result.error is not None:
@@ -158,7 +161,7 @@ def to_json(result: ConformanceResult, configuration: str) -> dict[str, Any]:
     }
 
 
-def command(options: argparse.Namespace, qemu: Path | None) -> int:
+def command(options: argparse.Namespace, qemu: Path | None, host: Host | None = None) -> int:
     """`snp-harness conformance`."""
     from harness.platforms import find_platform
     from harness.progress import ProgressLine
@@ -174,6 +177,7 @@ def command(options: argparse.Namespace, qemu: Path | None) -> int:
             svsm,
             platform=options.platform,
             qemu=qemu,
+            host=host,
             out=options.artefacts,
             timeout_s=options.timeout,
             progress=progress.update,

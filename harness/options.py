@@ -133,6 +133,7 @@ def _add_run(commands: Commands) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=path_argument, help="the run directory; default: a new one under runs/"
     )
+    _add_host(parser)
     parser.add_argument("--json", action="store_true", help="the verdict as JSON on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
@@ -157,14 +158,29 @@ def _add_conformance(commands: Commands) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=path_argument, help="the run directory; default: a new one under runs/"
     )
+    _add_host(parser)
     parser.add_argument("--json", action="store_true", help="the points as JSON on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def _add_host(parser: argparse.ArgumentParser) -> None:
+    """Where QEMU runs."""
+    parser.add_argument(
+        "--host", metavar="H", type=name_argument, help="run QEMU on another machine: ssh://USER@BOX[:PORT], or a name"
+    )
+    parser.add_argument(
+        "--host-wait", metavar="S", type=positive_seconds, default=0.0, help="wait for a host that is in use"
+    )
+    parser.add_argument(
+        "--hosts", metavar="FILE", type=path_argument, help="the inventory; default: ~/.config/snp-harness/hosts.toml"
+    )
 
 
 def _add_doctor(commands: Commands) -> None:
     parser = commands.add_parser("doctor", help="what this machine can run, and what is missing", allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="the checks as JSON on stdout")
     parser.add_argument("--qemu", metavar="Q", type=name_argument, help="the QEMU to examine, as for run")
+    _add_host(parser)
 
 
 def _add_fetch(commands: Commands) -> None:

@@ -47,6 +47,7 @@ class Agent:
             "hello": self._hello,
             "find": _find,
             "probe": _probe,
+            "bye": self._bye,
         }
         self.on_end: list[Callable[[], None]] = []
         self.on_blob: Callable[[bytes], None] = _drop
@@ -119,6 +120,9 @@ class Agent:
             "host": socket.gethostname(),
             "kernel": platform.release(),
         }
+
+    def _bye(self, _request: dict[str, Any]) -> None:
+        self._ending = True
 
     def _check(self) -> None:
         """End if the near side is silent."""

@@ -16,6 +16,7 @@ PING, PONG (stream 0): the near side pings while it lives; an agent that hears n
 The near side chooses the numbers of streams, one that is not in use. Operations, and the module that serves each:
 
     hello    patience_s             agent: {"python", "pid", "user", "host", "kernel"}; a longer silence ends it
+    bye                             agent: clean up and end; the byte stream ends when that is done
     lock     owner, wait_s          lock: take the host's lock, or error "locked" that says who has it since when
     find     qemu                   qemu: a QEMU's {"path", "prefix", "version"}; "qemu" null looks in PATH
     has      sha256: [...]          files: those that the store does not hold, {"missing": [...]}

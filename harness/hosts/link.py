@@ -53,7 +53,9 @@ class Link:
         self._numbers = itertools.count(1)
         self._runs = itertools.count(1)
         self._streams = itertools.cycle(range(1, frames.STREAM_MAX + 1))
+        self._ending = False
         self._closing = False
+        self._over = threading.Event()
         self._greeting = frames.GreetingFinder()
         self._reactor = Reactor()
         self._mux = Mux(port, self._reactor, self._control, lambda _: None, self._lost, self._greeting)
@@ -123,7 +125,11 @@ class Link:
         done.wait(_END_S)
 
     def close(self) -> None:
-        """End the connection; the agent cleans up. Never raises."""
+        """End the connection, once the agent has cleaned up if it still can. Never raises."""
+        self._ending = True
+        if self.error is None:
+            self.ask("bye")
+            self._over.wait(_END_S)
         self._closing = True
         self._reactor.soon(lambda: None)
         self._thread.join(_END_S)
@@ -205,9 +211,10 @@ class Link:
                 return
             chatter = self._greeting.seen.decode(errors="replace").strip() if not self._greeting.found else ""
             said = f"; it said: {chatter[-200:]!a}" if chatter else ""
-            self.error = HostLostError("the connection was closed") if self._closing else self._explain(why + said)
+            self.error = HostLostError("the connection was closed") if self._ending else self._explain(why + said)
             waiting, self._waiting = list(self._waiting.values()), {}
             listeners = list(self._listeners.values())
+        self._over.set()
         for future in waiting:
             future.set_exception(self.error)
         for listener in listeners:

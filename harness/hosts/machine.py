@@ -12,11 +12,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.hosts.link import Link
 from harness.hosts.ship import ship
 from harness.vm.base import Devices, MachineBase
 from harness.vm.console import BAD_PATTERNS, BoundedLog
-from harness.vm.errors import QemuTimeoutError
+from harness.vm.errors import QemuError, QemuTimeoutError
 from harness.vm.qemu import QemuBinary
 from harness.vm.rundir import RunDirectory
 
@@ -86,6 +87,10 @@ class RemoteMachine(MachineBase):
                 if self.link.error is None:
                     raise
             self._drain()
+
+    def explain(self, error: QemuError) -> HarnessError:
+        """See MachineBase."""
+        return self.link.error or super().explain(error)
 
     def raise_if_ended(self, *, launching: bool = False) -> None:
         """See MachineBase. Raises the link's error if the connection is lost."""

@@ -84,11 +84,12 @@ class RemoteHost(ABC):
     """See harness.hosts.base.Host. One connection and one agent, which all runs of this process use.
 
     name: as the user gave it. qemu_path: the QEMU there that is used where no other is named.
-    lock: None: the host is not locked.
+    lock: None: the host is not locked. igvm: the IGVM file that the inventory names for it.
     """
 
     def __init__(self, name: str, qemu_path: Path | None = None, lock: LockRequest | None = None) -> None:
         self.name = name
+        self.igvm: Path | None = None
         self._qemu_path = qemu_path
         self._lock = lock
         self._link: Link | None = None

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.platforms.base import Progress, RunSpec
 from harness.vm.base import MachineBase
 from harness.vm.console import LINE, Console
-from harness.vm.errors import QemuLaunchError, printable
+from harness.vm.errors import QemuError, QemuLaunchError, printable
 
 #: Seconds between two calls of the progress function.
 PROGRESS_S = 0.25
@@ -83,7 +83,8 @@ class Session:
         except QemuLaunchError:
             raise
         except HarnessError as error:
-            return Ending(error.message, error)
+            why = self._machine.explain(error) if isinstance(error, QemuError) else error
+            return Ending(why.message, why)
 
     @property
     def seconds(self) -> float:

@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.agent import tokens
+from harness.errors import HarnessError
 from harness.vm import rundir
 from harness.vm.console import BAD_PATTERNS, BoundedLog, Connection, Console
-from harness.vm.errors import QemuDiedError, QemuError, QemuLaunchError, QemuTimeoutError
+from harness.vm.errors import QemuDiedError, QemuError, QemuExitError, QemuLaunchError, QemuTimeoutError
 from harness.vm.loop import EventLoop
 from harness.vm.qemu import QemuBinary, check_version
 from harness.vm.rundir import RunDirectory
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 STOP_TIMEOUT_S = 5.0
 QMP = "qmp"
 _STDERR_TAIL = 8192
+#: Seconds between QEMU's death showing on its monitor and its exit status.
+_DEATH_S = 1.0
 _Machine = TypeVar("_Machine", bound="MachineBase")
 
 
@@ -174,6 +177,18 @@ class MachineBase(ABC):
         """As `raise_if_ended`, unless the guest's reset or power-off ended it (status 0)."""
         if self.exit_status:
             self.raise_if_ended(launching=launching)
+
+    def explain(self, error: QemuError) -> HarnessError:
+        """Why QEMU did not do what it was asked: it has died, where that is so; else the error itself."""
+        if isinstance(error, QemuExitError):
+            return error
+        try:
+            # Its monitor closes a moment before it can be waited for.
+            self._wait(_DEATH_S)
+            self.raise_if_failed()
+        except HarnessError as why:
+            return why
+        return error
 
     def stop(self) -> None:
         """End QEMU: by QMP if a session answers, else SIGTERM; at last SIGKILL. Raises QemuTimeoutError."""

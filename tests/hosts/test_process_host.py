@@ -17,6 +17,7 @@ from harness.apic.access import Phase
 from harness.apic.timeline import Timeline
 from harness.hosts.errors import HostLostError
 from harness.hosts.process import ProcessHost
+from harness.hosts.remote import RemoteHost
 from harness.run import RunResult, RunSpec, run
 from harness.svsm.config import load_config
 from harness.vm import rundir
@@ -45,7 +46,7 @@ def host(cache: Path) -> Iterator[ProcessHost]:
     assert list(cache.glob("runs/*")) == []
 
 
-def boot(host: ProcessHost | None, firmware: Path, out: Path, platform: str = "emulated", **more: object) -> RunResult:
+def boot(host: RemoteHost | None, firmware: Path, out: Path, platform: str = "emulated", **more: object) -> RunResult:
     return run(RunSpec(firmware, host=host, **more), platform, out)  # type: ignore[arg-type]
 
 

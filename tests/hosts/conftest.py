@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Servers on loopback, and the near side's home."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.hosts.inventory import find_host
+from harness.hosts.remote import RemoteHost
+from tests.hosts.sshd import Sshd, start_sshd
+from tests.platforms.conftest import trixie_path
+
+__all__ = ["trixie_path"]
+
+
+@pytest.fixture
+def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Sshd]]:
+    """Starts a server, as `start_sshd`, and makes its home the near side's."""
+    started: list[Sshd] = []
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+
+    def start(**more: object) -> Sshd:
+        made = start_sshd(tmp_path / f"sshd{len(started)}", **more)  # type: ignore[arg-type]
+        started.append(made)
+        monkeypatch.setenv("HOME", str(made.home))
+        return made
+
+    yield start
+    for made in started:
+        made.stop()
+
+
+@pytest.fixture
+def sshd(servers: Callable[..., Sshd]) -> Sshd:
+    """A server as it should be."""
+    return servers()
+
+
+@pytest.fixture
+def hosts() -> Iterator[Callable[..., RemoteHost]]:
+    """Makes a host, as `find_host`, and closes it at the test's end."""
+    made: list[RemoteHost] = []
+
+    def make(given: str, **more: object) -> RemoteHost:
+        host = find_host(given, **more)  # type: ignore[arg-type]
+        made.append(host)
+        return host
+
+    yield make
+    for host in made:
+        host.close()

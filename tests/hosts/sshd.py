@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A real sshd on loopback, with a configuration, a host key and a user key of its own, run as the user of the tests."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+SSHD_PLACES = ("/usr/sbin/sshd", "/usr/local/sbin/sshd")
+_PRIVILEGE_SEPARATION = Path("/run/sshd")
+_START_S = 10.0
+
+
+def find_sshd() -> str:
+    """The program; skips the test where there is none."""
+    found = shutil.which("sshd") or next((place for place in SSHD_PLACES if os.access(place, os.X_OK)), None)
+    if found is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("no sshd or no ssh-keygen: apt-get install openssh-server")
+    if os.geteuid() == 0:
+        _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
+    return found
+
+
+def make_key(path: Path, passphrase: str = "", kind: str = "ed25519") -> Path:
+    """A key pair."""
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", str(path)],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    return path
+
+
+def free_port() -> int:
+    """A port of loopback on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Sshd:
+    """A server that runs. home: what the near side has as its home, with keys and known_hosts. cache: the far store."""
+
+    directory: Path
+    port: int
+    home: Path
+    host_key: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+    cache: Path
+    user: str = field(default_factory=getpass.getuser)
+
+    @property
+    def url(self) -> str:
+        return f"ssh://{self.user}@127.0.0.1:{self.port}"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.home / ".ssh" / "known_hosts"
+
+    def logins(self) -> int:
+        """Connections that were logged in so far."""
+        return self.log.read_text(errors="replace").count("Accepted publickey")
+
+    def sessions(self) -> list[int]:
+        """The server's own processes of open connections."""
+        return children_of(self.process.pid)
+
+    def trust(self, key: Path | None = None) -> None:
+        """Write a host key into the near side's known_hosts."""
+        kind, content, *_ = Path(f"{key or self.host_key}.pub").read_text().split()
+        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {kind} {content}\n")
+
+    def stop(self) -> None:
+        """End the server and its sessions."""
+        for pid in self.sessions():
+            os.kill(pid, signal.SIGKILL)
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def start_sshd(
+    directory: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    options: str = "",
+    path: Path | None = None,
+    file_size: int | None = None,
+) -> Sshd:
+    """Start a server in a new directory.
+
+    environment: of what runs there. path: the only directory where it finds programs, whatever the user's shell thinks.
+    file_size: limit of its files, bytes.
+    """
+    program = find_sshd()
+    directory.mkdir()
+    home = directory / "home"
+    (home / ".ssh").mkdir(parents=True, mode=0o700)
+    host_key = make_key(directory / "host_key")
+    user_key = make_key(home / ".ssh" / "id_ed25519")
+    authorized = directory / "authorized_keys"
+    authorized.write_text(Path(f"{user_key}.pub").read_text())
+    authorized.chmod(0o600)
+    cache = directory / "far"
+    far = {
+        "XDG_CACHE_HOME": str(cache),
+        "SNP_HARNESS_LOCK": str(directory / "lock"),
+        **(environment or {}),
+    }
+    if path is not None:
+        options += f'\nForceCommand PATH={path}; export PATH; eval "$SSH_ORIGINAL_COMMAND"'
+    port = free_port()
+    config = directory / "sshd_config"
+    config.write_text(
+        f"""Port {port}
+ListenAddress 127.0.0.1
+HostKey {host_key}
+PidFile none
+AuthorizedKeysFile {authorized}
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+AllowTcpForwarding no
+X11Forwarding no
+PrintMotd no
+LogLevel VERBOSE
+MaxAuthTries 20
+SetEnv {" ".join(f"{key}={value}" for key, value in far.items())}
+{options}
+"""
+    )
+    log = directory / "sshd.log"
+
+    def limit() -> None:
+        if file_size is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+
+    process = subprocess.Popen(
+        [program, "-D", "-f", str(config), "-E", str(log)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=limit,
+    )
+    made = Sshd(directory, port, home, host_key, process, log, cache)
+    made.trust()
+    _wait_until_it_listens(made)
+    return made
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def _wait_until_it_listens(sshd: Sshd) -> None:
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", sshd.port), 1).close()
+            return
+        except OSError as error:
+            said = sshd.log.read_text(errors="replace") if sshd.log.exists() else ""
+            if sshd.process.poll() is not None:
+                raise RuntimeError(f"sshd ended: {said}") from None
+            if time.monotonic() > deadline:
+                sshd.process.kill()
+                raise RuntimeError(f"sshd does not listen after {_START_S:g} s, {error}: {said}") from None
+            time.sleep(0.01)

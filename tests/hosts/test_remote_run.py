@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs over SSH: the same as here, and what comes of one when something on the way or on the host breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import cli
+from harness.apic.access import Phase
+from harness.apic.verdict import Status
+from harness.hosts import link, remote
+from harness.hosts.errors import HostDiskError, HostLockedError, HostLostError
+from harness.hosts.remote import RemoteHost
+from harness.run import RunSpec, run
+from harness.vm.errors import QemuMissingError
+from tests.hosts.sshd import Sshd
+from tests.hosts.test_process_host import boot, far_qemu, untimed
+from tests.vm.processes import is_running, wait_for_end
+
+pytestmark = [pytest.mark.emulated, pytest.mark.tcg]
+
+Hosts = Callable[..., RemoteHost]
+Servers = Callable[..., Sshd]
+
+
+def agent_pid(host: RemoteHost) -> int:
+    """The agent's process; the server runs on this machine."""
+    return int(host.link().call("hello", patience_s=30)["pid"])
+
+
+@pytest.mark.parametrize("platform", ["emulated", "tcg"])
+def test_the_same_as_here(platform: str, sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path) -> None:
+    host = hosts(sshd.url)
+    near = boot(None, trixie_path, tmp_path / "near", platform)
+    for name in ("far", "again"):
+        far = run(RunSpec(trixie_path, host=host), platform, tmp_path / name)
+        assert far.error is None
+        assert far.timeline.complete
+        assert untimed(far.timeline) == untimed(near.timeline)
+        assert [result.status for result in far.verdict.results] == [result.status for result in near.verdict.results]
+    # One connection for all runs of a process, and nothing is left but the store.
+    assert sshd.logins() == 1
+    host.close()
+    assert list((sshd.cache / "snp-harness" / "runs").iterdir()) == []
+    store = list((sshd.cache / "snp-harness" / "store").iterdir())
+    assert store
+    assert {path.stat().st_mode & 0o777 for path in store} == {0o600}
+
+
+def test_only_what_changed_is_sent_again(sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path) -> None:
+    host = hosts(sshd.url)
+    store = sshd.cache / "snp-harness" / "store"
+    boot(host, trixie_path, tmp_path / "first")
+    first = {path.name for path in store.iterdir()}
+    boot(host, trixie_path, tmp_path / "second", icount=True, memory_mib=1024)
+    # Another configuration is one page of the ROM.
+    assert len({path.name for path in store.iterdir()} - first) == 1
+
+
+def test_the_command(sshd: Sshd, trixie_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inventory = tmp_path / "hosts.toml"
+    inventory.write_text(f'[hosts.box]\nurl = "{sshd.url}"\nnotes = "a box"\n')
+    command = ["run", "--firmware", str(trixie_path), "--host", "box", "--hosts", str(inventory), "--json", "--quiet"]
+    assert cli.main([*command, "--out", str(tmp_path / "out")]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["verdict"]["status"] == "violated"
+    environment = json.loads((tmp_path / "out" / "environment.json").read_text())
+    assert environment["host"] == "box"
+    assert cli.main(["conformance", "--host", sshd.url, "--quiet", "--out", str(tmp_path / "conformance")]) == 0
+    assert " on ssh://" in capsys.readouterr().out
+
+
+def test_a_host_that_is_in_use(
+    sshd: Sshd, hosts: Hosts, trixie_path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    first = hosts(sshd.url)
+    first.link()
+    with pytest.raises(HostLockedError, match=r"the host is in use: .+@.+ \(process \d+\) tests there since 20"):
+        hosts(sshd.url).link()
+    with pytest.raises(HostLockedError):
+        hosts(sshd.url, wait_s=0.2).link()
+    command = ["run", "--firmware", str(trixie_path), "--host", sshd.url, "--quiet", "--out", str(tmp_path / "out")]
+    assert cli.main(command) == 128
+    assert "is in use" in capsys.readouterr().err
+    # Whoever waits has it as soon as it is free.
+    waiting = hosts(sshd.url, wait_s=30)
+    timer = threading.Timer(0.3, first.close)
+    timer.start()
+    waiting.link()
+    timer.join()
+    # One that was killed holds nothing.
+    os.kill(agent_pid(waiting), signal.SIGKILL)
+    hosts(sshd.url, wait_s=5).link()
+
+
+def test_no_qemu_there(servers: Servers, hosts: Hosts, trixie_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").symlink_to(sys.executable)
+    server = servers(path=tmp_path / "bin")
+    with pytest.raises(QemuMissingError, match=r"^ssh://.*: qemu-system-x86_64 is not installed: "):
+        boot(hosts(server.url), trixie_path, tmp_path / "out")
+
+
+def test_a_quota_there(servers: Servers, hosts: Hosts, trixie_path: Path, tmp_path: Path) -> None:
+    server = servers(file_size=100_000)
+    with pytest.raises(HostDiskError, match=r"the host's disk is full: cannot write .*/store/"):
+        boot(hosts(server.url), trixie_path, tmp_path / "out")
+    assert list((server.cache / "snp-harness" / "store").glob(".*")) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("only root can mount a small file system")
+    path = tmp_path / "disk"
+    path.mkdir()
+    done = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", path], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.decode().strip()}")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_a_full_disk_there(
+    small_disk: Path, servers: Servers, trixie_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = servers(environment={"XDG_CACHE_HOME": str(small_disk)})
+    command = ["run", "--firmware", str(trixie_path), "--host", server.url, "--quiet", "--out", str(tmp_path / "out")]
+    assert cli.main(command) == 128
+    said = capsys.readouterr().err
+    assert "the host's disk is full" in said
+    assert "make room on the host" in said
+    assert list(small_disk.glob("snp-harness/store/.*")) == []
+    assert list(small_disk.glob("snp-harness/runs/*")) == []
+
+
+class Proxy:
+    """A way to a server that can be cut: `stall` passes on nothing more, as a network that is gone."""
+
+    def __init__(self, port: int) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self._target = port
+        self._stalled = threading.Event()
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def stall(self) -> None:
+        self._stalled.set()
+
+    def close(self) -> None:
+        for connection in (self._server, *self._sockets):
+            connection.close()
+
+    def _serve(self) -> None:
+        near, _ = self._server.accept()
+        far = socket.create_connection(("127.0.0.1", self._target))
+        self._sockets += [near, far]
+        for source, target in ((near, far), (far, near)):
+            threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        while True:
+            try:
+                data = source.recv(1 << 16)
+                if self._stalled.is_set():
+                    continue
+                target.sendall(data)
+            except OSError:
+                return
+            if not data:
+                return
+
+
+def interrupted(host: RemoteHost, platform: str, firmware: Path, out: Path, cut: Callable[[int], None]) -> int:
+    """A run that `cut`, given the agent's process, breaks in PEI; the process of the QEMU that it had."""
+    seen: list[int] = []
+    agent = agent_pid(host)
+
+    def progress(phase: Phase, _accesses: int, _exits: int | None) -> None:
+        if phase >= Phase.PEI and not seen:
+            seen.append(far_qemu(agent))
+            cut(agent)
+
+    result = run(RunSpec(firmware, until="shell", host=host), platform, out, progress)
+    assert isinstance(result.error, HostLostError)
+    assert result.exit_status >= 128
+    # What was seen until then is kept and judged, and says that it is not all.
+    assert not result.timeline.complete
+    assert result.error.message in result.timeline.gaps[0]
+    assert len([access for access in result.timeline.accesses if access.phase is Phase.SEC]) >= 7
+    assert result.verdict.result("no-refused-access").status is Status.INCONCLUSIVE
+    assert (out / "verdict.json").is_file()
+    return seen[0]
+
+
+@pytest.mark.parametrize("platform", ["emulated", "tcg"])
+@pytest.mark.parametrize("victim", ["agent", "session", "server"])
+def test_a_connection_that_breaks(
+    platform: str, victim: str, sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path
+) -> None:
+    def cut(agent: int) -> None:
+        if victim == "agent":
+            os.kill(agent, signal.SIGKILL)
+        elif victim == "session":
+            # The server's process of this connection, as if the connection was reset.
+            for pid in sshd.sessions():
+                os.kill(pid, signal.SIGKILL)
+        else:
+            sshd.stop()
+
+    host = hosts(sshd.url)
+    qemu = interrupted(host, platform, trixie_path, tmp_path / "out", cut)
+    assert wait_for_end(qemu, 15)
+    if victim != "server":
+        assert boot(host, trixie_path, tmp_path / "again", platform).error is None
+        host.close()
+        assert list((sshd.cache / "snp-harness" / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("platform", ["emulated", "tcg"])
+def test_a_network_that_is_gone(
+    platform: str, sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "PING_S", 0.3)
+    monkeypatch.setattr(link, "PATIENCE_S", 1.5)
+    monkeypatch.setattr(remote, "PATIENCE_S", 1.5)
+    proxy = Proxy(sshd.port)
+    kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
+    sshd.known_hosts.write_text(f"[127.0.0.1]:{proxy.port} {kind} {content}\n")
+    host = hosts(f"ssh://{sshd.user}@127.0.0.1:{proxy.port}")
+    host.link()
+    seen: list[int] = []
+    facts = host.facts()["host_facts"]
+    assert isinstance(facts, dict)
+    agent = int(facts["pid"])
+
+    def progress(phase: Phase, _accesses: int, _exits: int | None) -> None:
+        if phase >= Phase.PEI and not seen:
+            seen.append(far_qemu(agent))
+            proxy.stall()
+
+    result = run(RunSpec(trixie_path, until="shell", host=host), platform, tmp_path / "out", progress)
+    assert isinstance(result.error, HostLostError)
+    assert "nothing came for" in result.error.message
+    assert not result.timeline.complete
+    # The agent cannot hear that nobody is there any more: it ends when nothing comes.
+    assert wait_for_end(seen[0], 10)
+    assert wait_for_end(agent, 10)
+    assert list((sshd.cache / "snp-harness" / "runs").iterdir()) == []
+    proxy.close()
+
+
+RUN = """
+import sys
+from pathlib import Path
+from harness.hosts.inventory import find_host
+from harness.run import RunSpec, run
+host = find_host(sys.argv[1])
+host.link()
+def progress(phase, accesses, exits):
+    print(host.facts()["host_facts"]["pid"], flush=True)
+run(RunSpec(Path(sys.argv[2]), until="shell", host=host), "emulated", Path(sys.argv[3]), progress)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_harness_that_is_killed(number: signal.Signals, sshd: Sshd, trixie_path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RUN, sshd.url, str(trixie_path), str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as harness:
+        assert harness.stdout is not None
+        agent = int(harness.stdout.readline())
+        qemu = far_qemu(agent)
+        assert is_running(qemu)
+        harness.send_signal(number)
+    assert wait_for_end(qemu, 10)
+    assert wait_for_end(agent, 10)
+    assert list((sshd.cache / "snp-harness" / "runs").iterdir()) == []
+
+
+def test_no_secret_is_written(
+    sshd: Sshd, trixie_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    secret = (sshd.home / ".ssh" / "id_ed25519").read_text().splitlines()[2]
+    out = tmp_path / "out"
+    command = ["run", "--firmware", str(trixie_path), "--host", sshd.url, "--out", str(out)]
+    assert cli.main(command) == 1
+    (sshd.directory / "authorized_keys").write_text("")
+    assert cli.main([*command[:-1], str(tmp_path / "refused")]) == 128
+    said = capsys.readouterr()
+    written = [path.read_bytes() for path in out.iterdir()]
+    assert secret not in said.out + said.err + caplog.text
+    assert not any(secret.encode() in data for data in written)

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Logging in to a real sshd on loopback: whom to trust, which keys, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import EXIT_ENVIRONMENT, HarnessError, UsageError
+from harness.hosts import ssh
+from harness.hosts.errors import HostKeyError, HostLostError, HostUnreachableError, LoginError, NoPythonError
+from harness.hosts.remote import RemoteHost
+from tests.hosts.sshd import Sshd, free_port, make_key
+
+Hosts = Callable[..., RemoteHost]
+Servers = Callable[..., Sshd]
+
+
+def refused(host: RemoteHost, kind: type[HarnessError]) -> str:
+    """Connecting fails with that error; its line."""
+    with pytest.raises(kind) as caught:
+        host.link()
+    assert caught.value.exit_status >= EXIT_ENVIRONMENT
+    assert caught.value.hint
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_key_file(sshd: Sshd, hosts: Hosts) -> None:
+    host = hosts(sshd.url)
+    assert host.link().call("hello", patience_s=30)["user"] == sshd.user
+    assert host.facts()["host"] == sshd.url
+    host.link()
+    assert sshd.logins() == 1
+
+
+def test_the_connection_is_fast_and_not_compressed(sshd: Sshd) -> None:
+    connection = ssh.SshHost("box", sshd.url).connect()
+    try:
+        # The types that come from elsewhere lack them.
+        transport: Any = connection.transport
+        assert transport.remote_cipher == "aes128-gcm@openssh.com"
+        assert transport.remote_compression == "none"
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def agent(sshd: Sshd) -> Iterator[Path]:
+    """An ssh-agent's socket."""
+    path = sshd.directory / "agent"
+    with subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL) as process:
+        for _ in range(500):
+            if path.exists() or process.poll() is not None:
+                break
+            threading.Event().wait(0.01)
+        yield path
+        process.terminate()
+
+
+def test_a_key_of_the_ssh_agent(sshd: Sshd, hosts: Hosts, agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = sshd.home / ".ssh" / "id_ed25519"
+    environment = {**os.environ, "SSH_AUTH_SOCK": str(agent)}
+    subprocess.run(["ssh-add", "-q", str(key)], env=environment, check=True)
+    key.unlink()
+    key.with_name("id_ed25519.pub").unlink()
+    refused(hosts(sshd.url), LoginError)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+    hosts(sshd.url, lock=False).link()
+    # With IdentitiesOnly the agent may offer what a file names, and nothing else.
+    (sshd.home / ".ssh" / "config").write_text("Host *\n IdentitiesOnly yes\n")
+    refused(hosts(sshd.url), LoginError)
+    key.with_name("id_ed25519.pub").write_text((sshd.directory / "authorized_keys").read_text())
+    hosts(sshd.url, lock=False).link()
+
+
+def test_the_user_s_ssh_configuration(sshd: Sshd, hosts: Hosts) -> None:
+    key = sshd.home / ".ssh" / "id_ed25519"
+    key.rename(sshd.home / "lab")
+    (sshd.home / ".ssh" / "config").write_text(
+        f"Host lab\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n IdentityFile ~/lab\n"
+        " UserKnownHostsFile ~/lab_hosts\n HostKeyAlias lab-key\n"
+        "Host far\n ProxyJump lab\n"
+    )
+    kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
+    (sshd.home / "lab_hosts").write_text(f"lab-key {kind} {content}\n")
+    sshd.known_hosts.unlink()
+    hosts("ssh://lab").link()
+    refused_text = refused(hosts(sshd.url), HostKeyError)
+    assert "not known" in refused_text
+    with pytest.raises(UsageError, match="proxyjump"):
+        hosts("ssh://far").link()
+
+
+def test_an_unknown_host_key(sshd: Sshd, hosts: Hosts) -> None:
+    sshd.known_hosts.unlink()
+    text = refused(hosts(sshd.url), HostKeyError)
+    shown = subprocess.run(
+        ["ssh-keygen", "-l", "-f", f"{sshd.host_key}.pub"], check=True, capture_output=True, text=True
+    ).stdout.split()[1]
+    assert f"the key of [127.0.0.1]:{sshd.port} is not known: ssh-ed25519 {shown}" in text
+    # Nothing is accepted by itself, and nothing written.
+    assert not sshd.known_hosts.exists()
+    assert sshd.logins() == 0
+
+
+def test_a_changed_host_key(sshd: Sshd, hosts: Hosts, tmp_path: Path) -> None:
+    sshd.trust(make_key(tmp_path / "other"))
+    text = refused(hosts(sshd.url), HostKeyError)
+    assert "has CHANGED" in text
+    assert f"{sshd.known_hosts}:1 has another" in text
+    # A key of another type is no less a change.
+    sshd.trust(make_key(tmp_path / "rsa", kind="rsa"))
+    assert "has CHANGED" in refused(hosts(sshd.url), HostKeyError)
+    assert sshd.logins() == 0
+
+
+def test_a_revoked_host_key(sshd: Sshd, hosts: Hosts) -> None:
+    line = sshd.known_hosts.read_text()
+    sshd.known_hosts.write_text(f"{line}@revoked * {line.split(' ', 1)[1]}")
+    assert "is revoked" in refused(hosts(sshd.url), HostKeyError)
+
+
+def test_a_hashed_host_name_and_a_file_of_the_inventory_s(sshd: Sshd, hosts: Hosts, tmp_path: Path) -> None:
+    sshd.known_hosts.rename(tmp_path / "hashed")
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(tmp_path / "hashed")], check=True, stderr=subprocess.DEVNULL)
+    assert "127.0.0.1" not in (tmp_path / "hashed").read_text()
+    inventory = tmp_path / "hosts.toml"
+    inventory.write_text(f'[hosts.box]\nurl = "{sshd.url}"\nknown_hosts = "{tmp_path / "hashed"}"\n')
+    host = hosts("box", inventory=inventory)
+    host.link()
+    assert host.facts()["host"] == "box"
+
+
+def test_a_refused_key(sshd: Sshd, hosts: Hosts) -> None:
+    (sshd.directory / "authorized_keys").write_text("")
+    text = refused(hosts(sshd.url), LoginError)
+    assert f"refused user {sshd.user}: {sshd.home}/.ssh/id_ed25519" in text
+
+
+def test_no_key(sshd: Sshd, hosts: Hosts) -> None:
+    (sshd.home / ".ssh" / "id_ed25519").unlink()
+    assert "there is no key to offer" in refused(hosts(sshd.url), LoginError)
+
+
+def test_a_key_with_a_passphrase(sshd: Sshd, hosts: Hosts) -> None:
+    key = sshd.home / ".ssh" / "id_ed25519"
+    key.unlink()
+    make_key(key, "a passphrase")
+    assert f"{key} (has a passphrase: ssh-add it)" in refused(hosts(sshd.url), LoginError)
+
+
+def test_a_key_that_cannot_be_read(sshd: Sshd, hosts: Hosts) -> None:
+    (sshd.home / ".ssh" / "id_ed25519").write_text("SECRET nonsense\n")
+    text = refused(hosts(sshd.url), LoginError)
+    assert "id_ed25519 (cannot be read:" in text
+    assert "SECRET" not in text
+
+
+def test_a_name_that_is_none(servers: Servers, hosts: Hosts) -> None:
+    servers()
+    assert "no address for host.invalid" in refused(hosts("ssh://me@host.invalid"), HostUnreachableError)
+
+
+def test_a_port_that_is_closed(sshd: Sshd, hosts: Hosts) -> None:
+    text = refused(hosts(f"ssh://me@127.0.0.1:{free_port()}"), HostUnreachableError)
+    assert "refuses connections" in text
+
+
+def test_a_host_that_does_not_answer(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "CONNECT_S", 0.3)
+    # A listener whose queue is full takes no connection.
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        text = refused(hosts(f"ssh://me@127.0.0.1:{full.getsockname()[1]}"), HostUnreachableError)
+    assert "did not answer in 0.3 s" in text
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\xff" * 500])
+def test_a_port_of_something_else(said: bytes, sshd: Sshd, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "_STEP_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(said)
+                connection.recv(100)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        text = refused(hosts(f"ssh://me@127.0.0.1:{server.getsockname()[1]}"), HostUnreachableError)
+        thread.join(5)
+    assert re.search(r"no SSH on 127\.0\.0\.1 port \d+: ", text)
+
+
+def test_no_python(servers: Servers, hosts: Hosts, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    server = servers(path=tmp_path / "bin")
+    assert "has no python3" in refused(hosts(server.url), NoPythonError)
+
+
+def test_a_python_that_is_too_old(servers: Servers, hosts: Hosts, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    old = tmp_path / "bin" / "python3"
+    # The line that takes the agent in looks at the version first.
+    old.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.version_info = (3, 8)\nexec(sys.argv[sys.argv.index('-c') + 1])\n"
+    )
+    old.chmod(0o755)
+    server = servers(path=tmp_path / "bin")
+    assert "python3 on " in refused(hosts(server.url), NoPythonError)
+
+
+def test_a_login_shell_that_talks(servers: Servers, hosts: Hosts) -> None:
+    server = servers(options='ForceCommand echo welcome to the lab; echo news >&2; eval "$SSH_ORIGINAL_COMMAND"')
+    hosts(server.url).link().call("hello", patience_s=30)
+
+
+def test_an_account_that_may_run_nothing(servers: Servers, hosts: Hosts) -> None:
+    server = servers(options="ForceCommand echo This account is closed.; exit 7")
+    text = refused(hosts(server.url), HostLostError)
+    assert "ended with status 7" in text
+
+
+def test_an_agent_that_is_killed(sshd: Sshd, hosts: Hosts) -> None:
+    host = hosts(sshd.url)
+    pid = host.link().call("hello", patience_s=30)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    link = host.link()
+    for _ in range(500):
+        if link.error is not None:
+            break
+        threading.Event().wait(0.01)
+    assert isinstance(link.error, HostLostError)
+    assert "was killed" in link.error.message
+    # The next use connects again.
+    assert host.link().call("hello", patience_s=30)["pid"] != pid
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://me:secret@box",
+        "ssh://me@box/path",
+        "ssh://",
+        "ssh://me@box:99999",
+        "ssh://-oProxyCommand=x@box",
+        "ssh://me@-box",
+        "ssh://me@box?x=1",
+        "ssh://[box",
+        "box",
+    ],
+)
+def test_what_is_no_host(url: str, hosts: Hosts, servers: Servers) -> None:
+    servers()
+    with pytest.raises(UsageError) as caught:
+        hosts(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_nothing_is_imported_before_it_is_needed() -> None:
+    code = "import sys, harness.cli, harness.platforms.emulated, harness.run; print('paramiko' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
