@@ -77,7 +77,7 @@ def _kvm(facts: HostFacts) -> Check:
     if not kvm.present:
         return _missing(name, "/dev/kvm is absent", "load the module kvm_amd; SVM has to be on in the firmware setup")
     if kvm.error:
-        hint = "add the user to the group kvm, or run the harness as root"
+        hint = "become a member of the group kvm, or use SNP_HARNESS_SUDO=1"
         return _missing(name, f"/dev/kvm: {kvm.error}", hint)
     made = kvm.created.get("default", "ok")
     if made != "ok":
@@ -119,7 +119,7 @@ def _security_processor(facts: HostFacts) -> Check:
     if not sev.present:
         return _missing(name, f"{SEV_DEVICE} is absent", "load the module ccp; the kernel's log says what it found")
     if sev.error or sev.api is None:
-        hint = "run the harness as root on the host, or give the user access to the device"
+        hint = "run the harness as root, or with SNP_HARNESS_SUDO=1, which starts its part on this machine by sudo"
         return _missing(name, f"{SEV_DEVICE}: {sev.error or 'no answer'}", hint)
     evidence = (
         f"SNP API {sev.api}, {'' if sev.initialized else 'not '}initialized, RMP {'' if sev.rmp else 'not '}set up"

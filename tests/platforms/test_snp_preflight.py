@@ -41,7 +41,7 @@ def test_a_host_that_has_everything() -> None:
         ({"kvm__vm_types": 0x0D}, "KVM SNP guests", "D: default, sev, sev-es", "dmesg"),
         ({"kvm__created": {"sev-snp": "Invalid argument"}}, "KVM SNP guests", "Invalid argument", "kernel's log"),
         ({"sev__present": False}, "security processor", "/dev/sev is absent", "ccp"),
-        ({"sev__error": "Permission denied"}, "security processor", "Permission denied", "as root"),
+        ({"sev__error": "Permission denied"}, "security processor", "Permission denied", "SNP_HARNESS_SUDO"),
         ({"sev__rmp": False}, "security processor", "RMP not set up", "RMP table"),
         ({"sev__api": "1.49"}, "security processor", "SNP API 1.49", "1.51"),
         ({"sev__api": "x"}, "security processor", "SNP API x", "1.51"),
