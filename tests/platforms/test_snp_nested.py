@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How platform snp follows a run, on a real KVM: its guest is not encrypted here, and looked at as if it were.
+
+Only QEMU's arguments are a plain guest's; files, consoles, trace, phases and verdict go the way of an SNP guest.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.apic.access import Phase
+from harness.apic.contract import evaluate
+from harness.apic.verdict import Status
+from harness.hosts.nested import NestedHost
+from harness.kvm_host.fetch import image
+from harness.kvm_host.outer import Outer
+from harness.platforms import snp, snp_command
+from harness.platforms.host_facts import host_facts
+from harness.platforms.nested import suite
+from harness.platforms.svsm_console import HostLacksInjectionError
+from harness.run import RunSpec
+from harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
+from harness.vm import rundir
+from harness.vm.qemu import QemuBinary
+from harness.vm.rundir import RunDirectory
+from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.platforms.snp_hosts import host as host_values
+from tests.platforms.test_snp_run import BANNER, LACKS
+
+pytestmark = [pytest.mark.nested, pytest.mark.slow]
+
+MEMORY = 256 << 20
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(tmp_path / "out", "snp")
+
+
+@pytest.fixture
+def kvm_host(directory: RunDirectory) -> Iterator[NestedHost]:
+    host = NestedHost(Outer(image(suite()), QemuBinary.find(), MEMORY >> 20), directory, _say)
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def plain_guest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine that platform kvm has, with the SVSM's console beside the firmware's."""
+
+    def arguments(_facts: object, *, bios: str | None, igvm: str | None, extra: Sequence[str], **_: Any) -> list[str]:
+        return [
+            *("-machine", "q35,smm=off", "-accel", "kvm", "-cpu", "host", "-m", f"{MEMORY >> 20}"),
+            *("-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot", "-nic", "none"),
+            *("-serial", "chardev:serial", "-serial", "chardev:svsm", "-bios", bios or igvm or ""),
+            *extra,
+        ]
+
+    monkeypatch.setattr(snp_command, "snp_arguments", arguments)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def quiet(_phase: Phase, _accesses: int, _exits: int | None) -> None:
+    """No progress."""
+
+
+@pytest.mark.usefixtures("plain_guest")
+def test_the_same_seven_accesses_without_a_pc(kvm_host: NestedHost, directory: RunDirectory, trixie_path: Path) -> None:
+    spec = RunSpec(trixie_path, svsm=load_config("no-svsm"), timeout_s=120)
+    outcome = snp._run(kvm_host, host_facts(host_values()), spec, directory, quiet)
+    assert outcome.error is None
+    timeline = outcome.timeline
+    assert (timeline.platform, timeline.gaps, timeline.lost) == ("snp", (), 0)
+    assert told(sec_accesses(timeline)) == SEVEN
+    assert all(access.pc is None and access.module is None for access in timeline.accesses)
+    assert {"pc", "module"} <= timeline.not_observed
+    assert [mark.phase for mark in timeline.phases] == [Phase.SEC, Phase.PEI]
+    assert "fw_cfg" in timeline.phases[-1].evidence
+    verdict = evaluate(timeline)
+    assert verdict.status is Status.VIOLATED
+    assert len(verdict.result("x2apic-before-sec").offences) == 7
+    assert (directory.path / rundir.SVSM).exists()
+
+
+@pytest.mark.usefixtures("plain_guest")
+def test_an_svsm_that_stops_ends_the_run_with_its_words(
+    kvm_host: NestedHost, directory: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guest of a few instructions prints on COM1 what COCONUT does, and halts."""
+    monkeypatch.setattr(snp, "guest_image", lambda _: snp.GuestImage(speaking(BANNER + LACKS), is_igvm=True))
+    section = SvsmSection(kind=SvsmKind.IGVM, igvm="unused")
+    spec = RunSpec(tmp_path / "unused", svsm=SvsmConfig(svsm=section), timeout_s=60)
+    outcome = snp._run(kvm_host, host_facts(host_values()), spec, directory, quiet)
+    assert isinstance(outcome.error, HostLacksInjectionError)
+    assert outcome.error.exit_status >= 128
+    assert outcome.timeline.accesses == ()
+    assert outcome.timeline.gaps[0] == outcome.error.message
+    assert evaluate(outcome.timeline).status is Status.INCONCLUSIVE
+    assert BANNER.strip() in (directory.path / rundir.SERIAL).read_text()
+
+
+def speaking(text: str) -> bytes:
+    """A 64 KiB ROM that writes a text to COM1 and halts; 16-bit code, run in place below 1 MiB."""
+    code = bytes.fromhex(
+        "fa"  # cli
+        "be0010"  # mov si, 1000h
+        "2e8a04"  # next: mov al, cs:[si]
+        "84c0"  # test al, al
+        "7407"  # jz done
+        "baf803"  # mov dx, 3F8h
+        "ee"  # out dx, al
+        "46"  # inc si
+        "ebf2"  # jmp next
+        "f4"  # done: hlt
+        "ebfd"  # jmp done
+    )
+    rom = bytearray(b"\xff" * 0x10000)
+    rom[0 : len(code)] = code
+    rom[0x1000 : 0x1000 + len(text) + 1] = text.encode() + b"\0"
+    # The reset vector: a far jump to F000:0000, where the chipset shows the ROM's last 64 KiB.
+    rom[0xFFF0:0xFFF5] = bytes.fromhex("ea000000f0")
+    return bytes(rom)
