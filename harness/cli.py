@@ -113,13 +113,16 @@ def _show(result: RunResult, firmware: Path, configuration: str, options: argpar
     sys.stdout.flush()
 
 
-def _host(options: argparse.Namespace) -> Host | None:
-    """Where --host says that QEMU runs; None for this machine. It is closed when the command ends."""
+def _host(options: argparse.Namespace, *, lock: bool = True) -> Host | None:
+    """Where --host says that QEMU runs; None for this machine. It is closed when the command ends.
+
+    lock: it is to be ours alone as long.
+    """
     if options.host is None:
         return None
     from harness.hosts.inventory import find_host
 
-    options.connected = find_host(options.host, inventory=options.hosts, wait_s=options.host_wait)
+    options.connected = find_host(options.host, inventory=options.hosts, wait_s=options.host_wait, lock=lock)
     host: Host = options.connected
     return host
 
@@ -149,7 +152,8 @@ def _say(text: str) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from harness.doctor import examine, render_json, render_text
 
-    sections = examine(_qemu(options.qemu, options.host), _host(options))
+    # Who only looks disturbs nobody.
+    sections = examine(_qemu(options.qemu, options.host), _host(options, lock=False))
     print(render_json(sections) if options.json else render_text(sections))
     return EXIT_HOLDS
 
