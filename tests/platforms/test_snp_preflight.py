@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -96,6 +99,25 @@ def test_this_machine_is_judged_too() -> None:
     found = checks(host_facts(probe()))
     assert all(check.evidence for check in found)
     assert all(check.hint for check in found if check.status is not CheckStatus.OK)
+
+
+#: Our check, and what `snphost ok` (virtee) says where it is met.
+SNPHOST = {
+    "processor": ("Secure Nested Paging (SEV-SNP)",),
+    "KVM": ("KVM supported",),
+    "kvm_amd": ("SEV enabled in KVM", "SEV-ES enabled in KVM", "SEV-SNP enabled in KVM"),
+}
+
+
+def test_this_machine_is_judged_as_snphost_judges_it() -> None:
+    program = shutil.which("snphost")
+    if program is None:
+        pytest.skip("snphost is not installed: Debian's sid has it")
+    done = subprocess.run([program, "ok"], capture_output=True, text=True, timeout=60, check=False)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    passed = {name.split(":")[0].strip() for name in re.findall(r"^\[ PASS \][ -]*(.+)$", text, re.MULTILINE)}
+    ours = {check.name: check.status is CheckStatus.OK for check in checks(host_facts(probe()))}
+    assert {name: ours[name] for name in SNPHOST} == {name: passed.issuperset(said) for name, said in SNPHOST.items()}
 
 
 JSON = st.recursive(
