@@ -175,7 +175,7 @@ def finish_copy(editor: Editor, changes: list[str], warnings: list[str]) -> Inje
     if after.digest != before.digest:
         changes.append(f"launch digest {after.digest.hex()}")
         data = _renew_id_blocks(new, after.digest, changes, warnings)
-        _warn_of_vbs(new.headers, warnings)
+        _warn_of_others(new.headers, warnings)
     changes.append(_checksum(data))
     return Injection(data, tuple(changes), tuple(warnings))
 
@@ -204,6 +204,12 @@ def _with_digest(block: SnpIdBlock, digest: bytes) -> bytes:
     return block.content[:ID_BLOCK_DIGEST] + digest + block.content[end:]
 
 
-def _warn_of_vbs(headers: tuple[Header, ...], warnings: list[str]) -> None:
+def _warn_of_others(headers: tuple[Header, ...], warnings: list[str]) -> None:
+    """What else may speak of the old contents: VBS's measurement, and headers that are not known (CoRIM's, say)."""
     if any(header.kind is HeaderType.VBS_MEASUREMENT for header in headers):
         warnings.append("the file's VBS measurement may be that of the old contents")
+    unknown = sorted({header.name for header in headers if header.kind is None})
+    if unknown:
+        warnings.append(
+            f"headers that are not known are kept, and may be about the old contents: {', '.join(unknown[:4])}"
+        )

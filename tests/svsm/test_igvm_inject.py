@@ -118,6 +118,15 @@ def test_other_platforms_of_the_file_are_named() -> None:
     assert "other platforms" in done.warnings[0]
 
 
+def test_headers_that_may_be_about_the_old_contents_are_named() -> None:
+    made = writer.coconut()
+    made.headers += [(0x80000314, bytes(24)), (0x311, bytes(864))]
+    done, file = switch(made)
+    assert len(file.headers) == len(made.headers)
+    assert "VBS measurement" in done.warnings[0]
+    assert "type 80000314" in done.warnings[1]
+
+
 def test_files_that_cannot_be_changed() -> None:
     made = writer.Writer()
     made.add(0x001, writer.SupportedPlatform(1, 0, 2, 1, 0))
