@@ -7,6 +7,7 @@ trace    run, stream            record what the run's process does from now on, 
          events                 {name: filter of its fields, "" for none}; those that the kernel lacks are left out
          required               [names] without which it is an error
          -> {"missing", "unfiltered", "clock"}
+filter   run, event, filter     another filter of an event that is recorded
 untrace  run                    record no more, send the rest and the stream's end, remove the instance
          -> {"lost": events that were lost, "left": why the instance is still there, or ""}
 """
@@ -60,6 +61,10 @@ class TraceForwarder:
         """Events that were lost so far. Raises AgentError."""
         return self._instance.lost()
 
+    def filter(self, event: str, rule: str) -> None:
+        """Another filter of an event. Raises AgentError."""
+        self._instance.filter(event, rule)
+
     def end(self) -> None:
         """Nothing more will be sent."""
         self._stream.end()
@@ -98,6 +103,7 @@ class Traces:
                 "kvm": lambda _: kvm_facts(),
                 "tracing": lambda request: survey([str(name) for name in request["events"]]),
                 "trace": self._trace,
+                "filter": self._filter,
                 "untrace": self._untrace,
             }
         )
@@ -123,10 +129,17 @@ class Traces:
             "clock": instance.clock,
         }
 
-    def _untrace(self, request: dict[str, Any]) -> object:
+    def _filter(self, request: dict[str, Any]) -> None:
+        self._trace_of(request).filter(str(request["event"]), str(request["filter"]))
+
+    def _trace_of(self, request: dict[str, Any]) -> TraceForwarder:
         trace = self._traces.get(str(request["run"]))
         if trace is None:
             raise AgentError("usage", f"the run {request['run']!a} is not traced")
+        return trace
+
+    def _untrace(self, request: dict[str, Any]) -> object:
+        trace = self._trace_of(request)
         trace.finish(lambda: self._agent.answer(int(request["id"]), lambda: self._finished(str(request["run"]))))
         return self._agent.LATER
 

@@ -188,6 +188,12 @@ class TraceInstance:
         """Record nothing more; what is recorded can still be read."""
         self._write("tracing_on", "0")
 
+    def filter(self, event: str, rule: str) -> None:
+        """Record of an event what a filter of its fields lets through, from now on. Raises AgentError."""
+        if "/" in event:
+            raise AgentError("usage", f"no event is named {event!a}")
+        self._write(f"events/{SYSTEM}/{event}/filter", rule)
+
     def read(self, limit: int = _TAKE_SIZE) -> bytes:
         """What has been recorded since the last call, as lines of text, so many bytes at most; b"" for nothing."""
         parts = []

@@ -64,7 +64,10 @@ _DEVICES = 1 << 20
 
 @dataclass(slots=True)
 class _Thread:
-    """What is known of a host thread that runs a vCPU. The events wait for their other half."""
+    """What is known of a host thread that runs a vCPU.
+
+    explained: the access that the last exit was made for. The other events wait for their other half.
+    """
 
     vcpu: int | None = None
     reason: str = ""
@@ -75,6 +78,7 @@ class _Thread:
     apic_write: KvmEvent | None = None
     mmio_write: KvmEvent | None = None
     unanswered: KvmEvent | None = None
+    explained: KvmEvent | None = None
 
 
 class KvmTimeline:
@@ -141,6 +145,10 @@ class KvmTimeline:
             case KvmEventKind.AVIC:
                 self.accelerated = self.accelerated or "AVIC"
             case KvmEventKind.VMGEXIT:
+                # An exit of its own: those of encrypted guests are told by this event alone.
+                self._flush(thread)
+                self.exits += 1
+                thread.reason = ""
                 thread.nae = event.number
                 if event.number == _NAE_RUN_VMPL and event.info1 is not None:
                     self._run_vmpl(thread, event.info1 & 3)
@@ -203,7 +211,7 @@ class KvmTimeline:
         self._flush(thread)
         self.exits += 1
         thread.reason = event.reason
-        thread.nae = None
+        thread.nae = thread.explained = None
         if event.reason in _ACCELERATED_REASONS:
             self.accelerated = self.accelerated or event.reason
         if self._modules is None or event.rip is None:
@@ -328,7 +336,7 @@ class KvmTimeline:
         if self._svsm and thread.vmpl == 0:
             self._foreign(thread, event, register)
             return
-        pc = thread.pc if self._belongs(thread, path) else None
+        pc = thread.pc if self._belongs(thread, event, path) else None
         place = None if pc is None or self._modules is None else self._modules.place(pc)
         if pc is not None and place is not None and place.module is None:
             self._wonder(pc)
@@ -355,11 +363,21 @@ class KvmTimeline:
         if page not in self._asked and len(self._unnamed) + len(self._asked) < PLACES_LIMIT:
             self._unnamed.setdefault(page, pc)
 
-    def _belongs(self, thread: _Thread, path: Path) -> bool:
-        """The last exit is the access's own. Kernels before 5.17 report an MSR's fast path before its exit."""
+    def _belongs(self, thread: _Thread, event: KvmEvent, path: Path) -> bool:
+        """The last exit is the access's own.
+
+        Kernels before 5.17 report an MSR's fast path before its exit. An instruction may read and write one register.
+        """
+        before = thread.explained
         if path is Path.MMIO:
-            return thread.reason in _MMIO_REASONS
-        return thread.reason in _MSR_REASONS
+            belongs = thread.reason in _MMIO_REASONS and (
+                before is None or (before.number, before.write) == (event.number, not event.write)
+            )
+        else:
+            belongs = thread.reason in _MSR_REASONS and before is None
+        if belongs:
+            thread.explained = event
+        return belongs
 
     def _foreign(self, thread: _Thread, event: KvmEvent, register: Register) -> None:
         """The SVSM used an APIC: worth knowing, and no access of the firmware."""

@@ -20,18 +20,31 @@ SERIAL_PORT = 0x3F8
 
 #: Exits for interrupts of the host, which tell nothing: SVM's reason 60, VMX's reason 1 (SVM has none of that number).
 _NO_INTERRUPTS = "exit_reason != 0x60 && exit_reason != 0x1"
+#: Exits by which the APIC is accessed. SVM: MSR, nested page fault, AVIC's two. VMX: RDMSR, WRMSR, APIC access, EOI,
+#: EPT violation and misconfiguration, APIC write (arch/x86/include/uapi/asm/{svm,vmx}.h).
+_ACCESSES = (0x7C, 0x400, 0x401, 0x402, 31, 32, 44, 45, 48, 49, 56)
+#: The filter of kvm_exit when only accesses are wanted: what shows phases comes before DXE.
+EXITS_OF_ACCESSES = " || ".join(f"exit_reason == {reason:#x}" for reason in _ACCESSES)
+#: VMGEXITs for port I/O: kvm_pio tells what there is to tell, a character of the console each.
+_NO_PORTS = "exit_reason != 0x7b"
+_VMGEXIT = 0x403
+
 #: Events without which an access cannot be told, each with the filter of its fields.
 REQUIRED_EVENTS = {"kvm_exit": _NO_INTERRUPTS, "kvm_apic": "", "kvm_msr": "", "kvm_mmio": ""}
-#: Events that a kernel may lack: before 5.11 those of SEV-ES guests.
-OPTIONAL_EVENTS = {
+_AVIC = {"kvm_avic_unaccelerated_access": ""}
+#: Of a guest without SEV, whose pc shows its phase.
+PLAIN_EVENTS = {**REQUIRED_EVENTS, "kvm_pio": f"port == {FW_CFG_PORT:#x}", **_AVIC}
+#: Of an SEV-ES or SEV-SNP guest, whose console does. Its VMGEXITs are told once, by their own event.
+ENCRYPTED_EVENTS = {
+    **REQUIRED_EVENTS,
+    "kvm_exit": f"{_NO_INTERRUPTS} && exit_reason != {_VMGEXIT:#x}",
     "kvm_pio": f"port == {FW_CFG_PORT:#x} || port == {DEBUG_PORT:#x} || port == {SERIAL_PORT:#x}",
-    "kvm_avic_unaccelerated_access": "",
-    "kvm_vmgexit_enter": "",
-    "kvm_vmgexit_exit": "",
+    "kvm_vmgexit_enter": _NO_PORTS,
     "kvm_vmgexit_msr_protocol_enter": "",
-    "kvm_vmgexit_msr_protocol_exit": "",
+    **_AVIC,
 }
-EVENTS = {**REQUIRED_EVENTS, **OPTIONAL_EVENTS}
+#: All that may be asked for.
+EVENTS = {**PLAIN_EVENTS, **ENCRYPTED_EVENTS}
 
 #: Longest line that is looked at, bytes; the longest of these events has 220.
 LINE_LIMIT = 1024
@@ -110,11 +123,11 @@ _PIO = re.compile(
     rb"pio_(?P<direction>read|write) at 0x(?P<port>[0-9a-f]{1,8}) size (?P<size>\d{1,4}) count \d{1,10}"
     rb" val 0x(?P<value>[0-9a-f]{1,8})(?:\s.*)?\Z"
 )
-_AVIC = re.compile(
+_AVIC_TEXT = re.compile(
     rb"vcpu=(?P<vcpu>\d{1,10}), offset=0x(?P<offset>[0-9a-f]{1,8})\(.*\), (?:trap|fault),"
     rb" (?P<direction>read|write),.*\Z"
 )
-_VMGEXIT = re.compile(
+_VMGEXIT_TEXT = re.compile(
     rb"vcpu (?P<vcpu>\d{1,10}), exit_reason (?P<code>[0-9a-f]{1,16}), exit_info1 (?P<info1>[0-9a-f]{1,16}),"
     rb" exit_info2 (?P<info2>[0-9a-f]{1,16})(?:\D.*)?\Z"
 )
@@ -268,9 +281,9 @@ _FORMS: dict[bytes, tuple[KvmEventKind, re.Pattern[bytes], _Maker]] = {
         (KvmEventKind.MSR, _MSR, _msr),
         (KvmEventKind.MMIO, _MMIO, _mmio),
         (KvmEventKind.PIO, _PIO, _pio),
-        (KvmEventKind.AVIC, _AVIC, _avic),
-        (KvmEventKind.VMGEXIT, _VMGEXIT, _vmgexit),
-        (KvmEventKind.VMGEXIT_DONE, _VMGEXIT, _vmgexit),
+        (KvmEventKind.AVIC, _AVIC_TEXT, _avic),
+        (KvmEventKind.VMGEXIT, _VMGEXIT_TEXT, _vmgexit),
+        (KvmEventKind.VMGEXIT_DONE, _VMGEXIT_TEXT, _vmgexit),
         (KvmEventKind.GHCB_MSR, _GHCB_MSR, _ghcb_msr),
         (KvmEventKind.GHCB_MSR_DONE, _GHCB_MSR, _ghcb_msr),
     )

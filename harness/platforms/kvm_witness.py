@@ -7,10 +7,11 @@ import socket
 from concurrent.futures import Future
 from typing import Any
 
+from harness.apic.access import Phase
 from harness.apic.timeline import Timeline
 from harness.capture.collect import Collector
 from harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, NOT_OBSERVED_PLAIN, WITNESS, KvmTimeline
-from harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
+from harness.capture.kvm_trace import ENCRYPTED_EVENTS, EXITS_OF_ACCESSES, PLAIN_EVENTS, REQUIRED_EVENTS
 from harness.capture.modules import Firmware
 from harness.errors import HarnessError
 from harness.hosts.machine import RemoteMachine
@@ -60,6 +61,8 @@ class KvmWitness:
         self._number = 0
         self._gaps: list[str] = []
         self._cut_off = ""
+        # An encrypted guest's exits are VMGEXITs, and filtered from the start.
+        self._quiet = firmware is None
         self._memory = memory
         self._asked: Future[Any] | None = None
 
@@ -74,14 +77,15 @@ class KvmWitness:
         self._number, self._stream = machine.stream(reads=False)
         self._stream.setblocking(False)
         machine.loop.add(self._stream, self._readable)
-        machine.link.call(
-            "trace", run=machine.run, stream=self._number, events=dict(EVENTS), required=list(REQUIRED_EVENTS)
-        )
+        events = dict(ENCRYPTED_EVENTS if self._encrypted else PLAIN_EVENTS)
+        required = [name for name in events if name in REQUIRED_EVENTS or "vmgexit" in name]
+        machine.link.call("trace", run=machine.run, stream=self._number, events=events, required=required)
         machine.qmp.execute("cont")
 
     def step(self) -> float:
-        """Look for modules that firmware has moved. See Session."""
+        """Look for modules that firmware has moved, and record less when less is needed. See Session."""
         self._name_modules()
+        self._quieten()
         return _STEP_S if self._asked is None else _ASKED_S
 
     def end(self) -> None:
@@ -159,6 +163,12 @@ class KvmWitness:
         pages = self.timeline.unnamed(_PAGES)
         if pages:
             self._asked = self._machine.link.ask("images", run=self._machine.run, memory=self._memory, addresses=pages)
+
+    def _quieten(self) -> None:
+        """From DXE on exits show no phase any more, and are many: those that are no access are not recorded."""
+        if self._machine is not None and not self._quiet and self._collector.phase >= Phase.DXE:
+            self._quiet = True
+            self._machine.link.ask("filter", run=self._machine.run, event="kvm_exit", filter=EXITS_OF_ACCESSES)
 
     def _name_rest(self, machine: RemoteMachine) -> None:
         """What was seen last; the guest still runs, or its memory is still there."""

@@ -222,6 +222,22 @@ def test_a_fast_path_that_is_reported_before_its_exit_has_no_pc() -> None:
     assert (only(timeline).pc, only(timeline).module, only(timeline).path) == (None, None, Path.MSR)
 
 
+def test_an_exit_explains_one_access() -> None:
+    trace = Trace()
+    trace.msr("write", 0x80F, 0x1FF, rip=0xFFFCC200)
+    # Another fast path, whose own exit follows.
+    trace.add("kvm_msr: msr_write 830 = 0xfd")
+    trace.exit("npf", 0xFFFCC300)
+    # One instruction that reads and writes, and then an event of another.
+    for offset in (0x320, 0x380):
+        trace.add(f"kvm_apic: apic_read {offset:#x} = 0x10000")
+        trace.add(f"kvm_mmio: mmio read len 4 gpa {0xFEE00000 + offset:#x} val 0x10000")
+        trace.add(f"kvm_mmio: mmio write len 4 gpa {0xFEE00000 + offset:#x} val 0x10001")
+        trace.add(f"kvm_apic: apic_write {offset:#x} = 0x10001")
+    _, timeline = timeline_of(trace.data)
+    assert [access.pc for access in timeline.accesses] == [0xFFFCC200, None, 0xFFFCC300, 0xFFFCC300, None, None]
+
+
 @pytest.mark.parametrize(
     ("reason", "path"), [("npf", Path.MMIO), ("APIC_ACCESS", Path.MMIO), ("MSR_WRITE", Path.MSR), ("io", Path.UNKNOWN)]
 )
