@@ -80,7 +80,7 @@ class SnpPlatform:
         from harness.platforms.kvm import local_host
 
         host = spec.host if isinstance(spec.host, RemoteHost) else local_host()
-        spec = with_igvm(spec, getattr(host, "igvm", None))
+        spec = with_igvm(spec, host.igvm)
         check_fits(spec)
         facts = facts_of(host, spec.qemu)
         missing = first_missing(probe_checks(host, facts))

@@ -28,7 +28,7 @@ from harness.svsm.igvm import (
     pack_header,
     with_fixed_header,
 )
-from harness.svsm.igvm_measure import id_blocks, measure
+from harness.svsm.igvm_measure import Measurement, id_blocks, measure
 from harness.svsm.igvm_params import ParameterBlock, find_parameter_blocks
 
 _OFFSET_IN_PAGE_DATA = 12
@@ -173,8 +173,8 @@ def finish_copy(editor: Editor, changes: list[str], warnings: list[str]) -> Inje
     assert before is not None
     assert after is not None
     if after.digest != before.digest:
-        changes.append(f"launch digest {after.digest.hex()}")
-        data = _renew_id_blocks(new, after.digest, changes, warnings)
+        changes.append(f"launch digest {(after.qemu or after.digest).hex()}{' by QEMU' if after.qemu else ''}")
+        data = _renew_id_blocks(new, before, after, changes, warnings)
         _warn_of_others(new.headers, warnings)
     changes.append(_checksum(data))
     return Injection(data, tuple(changes), tuple(warnings))
@@ -184,8 +184,10 @@ def _checksum(data: bytes) -> str:
     return f"checksum {checksum_of(data):08X}"
 
 
-def _renew_id_blocks(file: IgvmFile, digest: bytes, changes: list[str], warnings: list[str]) -> bytes:
-    """An ID block that nobody has signed takes the new digest; a signed one cannot."""
+def _renew_id_blocks(
+    file: IgvmFile, before: Measurement, after: Measurement, changes: list[str], warnings: list[str]
+) -> bytes:
+    """An ID block that nobody has signed takes the new digest, of the same sort as its old one; a signed one cannot."""
     editor = Editor(file)
     for block in id_blocks(file):
         if block.signed:
@@ -194,7 +196,8 @@ def _renew_id_blocks(file: IgvmFile, digest: bytes, changes: list[str], warnings
                 " leave it out with --drop-id-block"
             )
         else:
-            editor.headers[block.at] = _with_digest(block, digest)
+            specified = block.launch_digest == before.digest or after.qemu is None
+            editor.headers[block.at] = _with_digest(block, after.digest if specified else after.qemu or b"")
             changes.append("the ID block, which is not signed, holds the new launch digest")
     return editor.finish(set()) if editor.headers else file.data
 

@@ -5,6 +5,9 @@ SEV-SNP Firmware ABI (56860), section 8.17.2, table "Layout of the PAGE_INFO str
 gives to the firmware extends the digest by SHA-384 over the digest so far, the SHA-384 of the contents (zero where
 they are not measured), and type and address of the page. Which pages an IGVM file gives, and in which order:
 microsoft/igvm (igvm/src/measurement/snp.rs) and COCONUT's igvmmeasure.
+
+QEMU and KVM differ from the specification in two things: pages of zeroes are given as such (QEMU, backends/igvm.c,
+qigvm_type_to_cgs_type; igvmmeasure --native-zero), and the VMSA comes last, at an address of KVM's own.
 """
 
 from __future__ import annotations
@@ -53,9 +56,14 @@ class PageType(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """digest: 48 bytes. notes: what makes KVM measure something else, sentences."""
+    """Launch digests, 48 bytes each.
+
+    digest: as the specification has it. qemu: what QEMU and KVM launch, as far as the file says; None where it has no
+    VMSA. notes: what makes KVM measure something else than `qemu`, sentences.
+    """
 
     digest: bytes
+    qemu: bytes | None
     notes: tuple[str, ...]
 
 
@@ -71,35 +79,35 @@ class _Digest:
 
 
 def measure(file: IgvmFile) -> Measurement | None:
-    """The launch digest of a file on SEV-SNP, None for one that is not for it. Raises IgvmError if it is too large."""
+    """The launch digests of a file on SEV-SNP, None for one that is not for it. Raises IgvmError if it is too large."""
     mask = file.snp_mask
     if mask is None:
         return None
-    digest = _Digest()
+    specified, qemu = _Digest(), _Digest()
     areas: dict[int, int] = {}
     contexts: list[VpContext] = []
-    last = False
     for header in file.headers:
         if not header.applies(mask):
             continue
         match header:
             case ParameterArea():
                 areas[header.index] = header.size
-                continue
             case PageData():
-                _page(file, header, digest)
+                _page(file, header, specified, qemu)
             case ParameterInsert():
                 for at in range(0, areas.get(header.index, 0), PAGE):
-                    digest.extend(PageType.UNMEASURED, header.gpa + at)
-                    _check(file, digest)
+                    _check(file, specified)
+                    for digest in (specified, qemu):
+                        digest.extend(PageType.UNMEASURED, header.gpa + at)
             case VpContext():
                 contexts.append(header)
-                digest.extend(PageType.VMSA, header.gpa, _hash(file.contents(header)))
+                specified.extend(PageType.VMSA, header.gpa, _hash(file.contents(header)))
             case _:
-                continue
-        last = isinstance(header, VpContext)
-        _check(file, digest)
-    return Measurement(digest.value, tuple(_notes(file, contexts, last)))
+                pass
+        _check(file, specified)
+    for context in contexts:
+        qemu.extend(PageType.VMSA, KVM_VMSA_GPA, _hash(file.contents(context)))
+    return Measurement(specified.value, qemu.value if contexts else None, tuple(_notes(file, contexts)))
 
 
 def id_blocks(file: IgvmFile) -> list[SnpIdBlock]:
@@ -108,7 +116,7 @@ def id_blocks(file: IgvmFile) -> list[SnpIdBlock]:
     return [header for header in file.headers if isinstance(header, SnpIdBlock) and header.applies(mask)]
 
 
-def _page(file: IgvmFile, header: PageData, digest: _Digest) -> None:
+def _page(file: IgvmFile, header: PageData, specified: _Digest, qemu: _Digest) -> None:
     if header.flags & PageFlags.SHARED:
         return
     kinds = {
@@ -122,7 +130,11 @@ def _page(file: IgvmFile, header: PageData, digest: _Digest) -> None:
     data = file.contents(header)
     for at in range(0, header.size, PAGE):
         contents = _hash(data[at : at + PAGE]) if kind is PageType.NORMAL else _NOTHING
-        digest.extend(kind, header.gpa + at, contents)
+        specified.extend(kind, header.gpa + at, contents)
+        if kind is PageType.NORMAL and not data:
+            qemu.extend(PageType.ZERO, header.gpa + at)
+        else:
+            qemu.extend(kind, header.gpa + at, contents)
 
 
 def _hash(page: bytes) -> bytes:
@@ -134,18 +146,16 @@ def _check(file: IgvmFile, digest: _Digest) -> None:
         raise IgvmError(f"{file.name} loads more than {PAGES_MAX} pages", "give a smaller file")
 
 
-def _notes(file: IgvmFile, contexts: list[VpContext], last: bool) -> list[str]:
-    notes = []
+def _notes(file: IgvmFile, contexts: list[VpContext]) -> list[str]:
     if not contexts:
         return ["the file has no VMSA: KVM measures one of its own"]
+    notes = []
     if len(contexts) > 1:
-        notes.append(f"the file has {len(contexts)} VMSAs")
-    if not last:
-        notes.append("the VMSA is not the last page: KVM measures it last")
+        notes.append(f"the file has {len(contexts)} VMSAs: KVM measures one for each vCPU that runs")
     for context in contexts:
         page = vmsa.Vmsa(file.contents(context) or bytes(PAGE))
         if context.gpa != KVM_VMSA_GPA:
-            notes.append(f"the VMSA's address is {context.gpa:X}: KVM puts it at {KVM_VMSA_GPA:X}")
+            notes.append(f"the VMSA's address is {context.gpa:X}: QEMU wants {KVM_VMSA_GPA:X}")
         if page.field("cr0") != KVM_VMSA_CR0:
             notes.append(f"the VMSA's CR0 is {page.field('cr0'):X}: KVM sets {KVM_VMSA_CR0:X}")
     return notes

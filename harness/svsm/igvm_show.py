@@ -23,7 +23,7 @@ from harness.svsm.igvm import (
     SnpIdBlock,
     VpContext,
 )
-from harness.svsm.igvm_measure import id_blocks, measure
+from harness.svsm.igvm_measure import Measurement, id_blocks, measure
 from harness.svsm.igvm_params import find_parameter_blocks
 
 FORMAT = "snp-harness-igvm"
@@ -81,11 +81,12 @@ def to_json(file: IgvmFile) -> dict[str, Any]:
             for block in blocks
         ],
         "launch_digest": None if measured is None else measured.digest.hex(),
+        "launch_digest_qemu": None if measured is None or measured.qemu is None else measured.qemu.hex(),
         "launch_digest_notes": [] if measured is None else list(measured.notes),
         "id_blocks": [
             {
                 "launch_digest": block.launch_digest.hex(),
-                "matches": measured is not None and block.launch_digest == measured.digest,
+                "matches": _matches(block, measured),
                 "signed": block.signed,
                 "author_key": block.author_key,
                 "family_id": block.family_id.hex(),
@@ -96,6 +97,14 @@ def to_json(file: IgvmFile) -> dict[str, Any]:
             for block in id_blocks(file)
         ],
     }
+
+
+def _matches(block: SnpIdBlock, measured: Measurement | None) -> str | None:
+    """Whose digest an ID block expects: the specification's or QEMU's, None if it is neither."""
+    if measured is None:
+        return None
+    found = {measured.digest: "specification", measured.qemu: "qemu"}
+    return found.get(block.launch_digest)
 
 
 def _runs(file: IgvmFile) -> Iterator[tuple[Header, Header]]:
@@ -239,10 +248,13 @@ def _launch_text(shown: dict[str, Any]) -> list[str]:
     if shown["launch_digest"] is None:
         return [*lines, "  the file is not for SEV-SNP"]
     lines.append(f"  launch digest {shown['launch_digest']}")
+    if shown["launch_digest_qemu"] not in (None, shown["launch_digest"]):
+        lines.append(f"  by QEMU       {shown['launch_digest_qemu']}")
     lines += [f"  note: {note}" for note in shown["launch_digest_notes"]]
     for block in shown["id_blocks"]:
         signed = "signed (the signature was not checked)" if block["signed"] else "not signed"
-        matches = "the same digest" if block["matches"] else f"ANOTHER digest, {block['launch_digest']}"
+        whose = {"specification": "the launch digest", "qemu": "QEMU's launch digest"}
+        matches = whose.get(block["matches"], f"ANOTHER digest, {block['launch_digest']}")
         lines.append(f"  ID block: {signed}, {matches}")
     return lines
 

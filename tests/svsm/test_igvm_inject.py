@@ -108,9 +108,19 @@ def test_an_id_block_without_a_signature_gets_the_new_digest() -> None:
     done, file = switch(writer.coconut(signature=b""))
     measured = measure(file)
     assert measured is not None
-    assert id_blocks(file)[0].launch_digest == measured.digest
+    assert id_blocks(file)[0].launch_digest == measured.qemu
     assert file.checksum_is_right
     assert done.warnings == ()
+
+
+def test_an_id_block_keeps_its_sort_of_digest() -> None:
+    before = measure(parse(writer.coconut(signature=b"").build()))
+    assert before is not None
+    _, file = switch(writer.coconut(signature=b"", digest=before.digest))
+    measured = measure(file)
+    assert measured is not None
+    assert measured.qemu != measured.digest
+    assert id_blocks(file)[0].launch_digest == measured.digest
 
 
 def test_other_platforms_of_the_file_are_named() -> None:

@@ -47,6 +47,28 @@ def test_the_digest_of_a_coconut_file() -> None:
     assert found.notes == ()
 
 
+def test_what_qemu_and_kvm_measure() -> None:
+    """Zeroes as such, and the VMSA last, at KVM's address."""
+
+    def steps(context: Any) -> None:
+        context.update_normal_pages(0x1000, b"\x01" * 4096)
+        context.update_zero_pages(0x2000, 8192)
+        context.update_secrets_page(0x4000)
+        context.update_vmsa_page(writer.vmsa())
+
+    made = writer.Writer()
+    made.add(0x001, writer.SupportedPlatform(1, 0, 2, 1, 0))
+    made.add(0x304, writer.VpContext(0x9000, writer.SNP, 0, 0, 0), writer.vmsa())
+    made.page(0x1000, b"\x01" * 4096)
+    made.page(0x2000, None)
+    made.page(0x3000, None)
+    made.page(0x4000, None, data_type=1)
+    found = measure(IgvmFile.parse(made.build(), "t.igvm"))
+    assert found is not None
+    assert found.qemu == expected(steps)
+    assert found.qemu != found.digest
+
+
 def test_large_unmeasured_and_shared_pages() -> None:
     def steps(context: Any) -> None:
         context.update_normal_pages(0x200000, b"\x11" * 0x200000)
@@ -76,12 +98,13 @@ def test_files_for_other_platforms_have_none() -> None:
 
 def test_what_kvm_measures_otherwise_is_told() -> None:
     made = writer.coconut(vmsas=())
+    assert measure(IgvmFile.parse(made.build(), "t.igvm")).qemu is None  # type: ignore[union-attr]
     made.add(0x304, writer.VpContext(0x1000, writer.SNP, 0, 0, 0), bytes(4096))
-    made.page(0x5000, None)
+    made.add(0x304, writer.VpContext(writer.VMSA_GPA, writer.SNP, 0, 1, 0), writer.vmsa())
     found = measure(IgvmFile.parse(made.build(), "t.igvm"))
     assert found is not None
     assert [note.split(":")[0] for note in found.notes] == [
-        "the VMSA is not the last page",
+        "the file has 2 VMSAs",
         "the VMSA's address is 1000",
         "the VMSA's CR0 is 0",
     ]
