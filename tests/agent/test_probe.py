@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import platform
@@ -18,26 +17,12 @@ from hypothesis import strategies as st
 from harness.agent import probe
 from harness.vm.qemu import QemuBinary
 
-SOURCE = Path(probe.__file__)
 LISTING = """\
 QEMU emulator version 11.0.1 (coconut)
 List of user creatable objects:
   igvm-cfg
   sev-snp-guest
 """
-
-
-def test_it_runs_on_python_3_9_and_needs_the_standard_library_only() -> None:
-    tree = ast.parse(SOURCE.read_text(encoding="utf-8"), feature_version=(3, 9))
-    modules = {
-        name.split(".")[0]
-        for node in ast.walk(tree)
-        for name in (
-            [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in getattr(node, "names", [])]
-        )
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    }
-    assert modules <= set(sys.stdlib_module_names) | {"harness"}
 
 
 def test_the_facts_are_json_of_bounded_size() -> None:

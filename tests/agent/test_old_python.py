@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The agent runs on Python 3.9, which is not here to try it: its source is searched for what came later."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import harness.agent
+
+FILES = sorted(Path(harness.agent.__file__).parent.glob("*.py"))
+OLDEST = (3, 9)
+#: Keywords of calls that Python 3.9 does not take.
+KEYWORDS = {"strict", "slots", "kw_only", "weakref_slot"}
+#: Names of the standard library that came after it.
+NAMES = {"pairwise", "StrEnum", "bit_count", "ExceptionGroup", "TaskGroup", "tomllib", "batched", "Self"}
+
+
+def unions(tree: ast.AST) -> Iterator[int]:
+    """Lines where types are joined by | when the program runs: annotations are texts, these are not."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("isinstance", "issubclass")
+        ):
+            yield from (inner.lineno for inner in ast.walk(node.args[1]) if isinstance(inner, ast.BinOp))
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.BitOr):
+            sides = (node.value.left, node.value.right)
+            if any(isinstance(side, ast.Constant) and side.value is None for side in sides):
+                yield node.lineno
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_nothing_newer_is_used(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    tree = ast.parse(source, feature_version=OLDEST)
+    assert not list(unions(tree))
+    nodes = list(ast.walk(tree))
+    assert not [node.arg for node in nodes if isinstance(node, ast.keyword) and node.arg in KEYWORDS]
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)} | {
+        alias.name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names
+    }
+    assert not used & NAMES
+    if any(isinstance(node, ast.AnnAssign | ast.FunctionDef) for node in nodes):
+        assert "from __future__ import annotations" in source
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_nothing_is_imported_that_is_not_sent(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            assert name.split(".")[0] in sys.stdlib_module_names or name.startswith("harness.agent")
