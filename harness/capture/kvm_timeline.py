@@ -52,6 +52,8 @@ _NAE_RUN_VMPL = 0x80000018
 _MSR_RUN_VMPL = 0x016
 _MSR_INFO_MASK = 0xFFF
 
+#: Error code of a nested page fault: the guest's effective C-bit was 1 (Linux's PFERR_GUEST_ENC_MASK).
+_PRIVATE = 1 << 34
 _PAGE_OFFSET = APIC_PAGE_SIZE - 1
 #: APIC_BASE's page number: bits 51:12.
 _PAGE_MASK = ((1 << 52) - 1) & ~_PAGE_OFFSET
@@ -142,6 +144,8 @@ class KvmTimeline:
                 self._msr(thread, event)
             case KvmEventKind.PIO:
                 self._pio(thread, event)
+            case KvmEventKind.PAGE_FAULT:
+                self._page_fault(thread, event)
             case KvmEventKind.AVIC:
                 self.accelerated = self.accelerated or "AVIC"
             case KvmEventKind.VMGEXIT:
@@ -378,6 +382,19 @@ class KvmTimeline:
         if belongs:
             thread.explained = event
         return belongs
+
+    def _page_fault(self, thread: _Thread, event: KvmEvent) -> None:
+        """A private access to a page without private memory (APM volume 2, section 15.36.10: bit 34 is the C-bit)."""
+        if self._modules is not None or not (event.info1 or 0) & _PRIVATE or (self._svsm and not thread.vmpl):
+            return
+        self._collector.event(
+            "private-mmio",
+            self._time(event),
+            thread.vcpu,
+            f"private access to a GPA without private memory: {event.number:X}",
+            gpa=event.number,
+            error_code=event.info1 or 0,
+        )
 
     def _foreign(self, thread: _Thread, event: KvmEvent, register: Register) -> None:
         """The SVSM used an APIC: worth knowing, and no access of the firmware."""

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.apic.base import APIC_PAGE, APIC_PAGE_SIZE
+
 #: OVMF's fw_cfg selector, its debug console and the first serial port: what it writes there shows the phase.
 FW_CFG_PORT = 0x510
 DEBUG_PORT = 0x402
@@ -41,6 +43,8 @@ ENCRYPTED_EVENTS = {
     "kvm_pio": f"port == {FW_CFG_PORT:#x} || port == {DEBUG_PORT:#x} || port == {SERIAL_PORT:#x}",
     "kvm_vmgexit_enter": _NO_PORTS,
     "kvm_vmgexit_msr_protocol_enter": "",
+    # A shared access to the APIC page is a VMGEXIT; a private one is a page fault.
+    "kvm_page_fault": f"fault_address >= {APIC_PAGE:#x} && fault_address < {APIC_PAGE + APIC_PAGE_SIZE:#x}",
     **_AVIC,
 }
 #: All that may be asked for.
@@ -58,6 +62,7 @@ class KvmEventKind(enum.Enum):
     MSR = "kvm_msr"
     MMIO = "kvm_mmio"
     PIO = "kvm_pio"
+    PAGE_FAULT = "kvm_page_fault"
     AVIC = "kvm_avic_unaccelerated_access"
     VMGEXIT = "kvm_vmgexit_enter"
     VMGEXIT_DONE = "kvm_vmgexit_exit"
@@ -73,10 +78,11 @@ class KvmEvent:
 
     thread: of the host, as the kernel numbers it. time_ns: of the trace clock, in whole microseconds.
     vcpu: of the events that say it (KVM's number, which is the APIC ID). write: the direction of an access.
-    number: offset in the APIC page (APIC), MSR number, physical address (MMIO), port, the GHCB MSR's value, a VMGEXIT's
-    exit code; how many events were lost. value: read or written; None where the event has none.
+    number: offset in the APIC page (APIC), MSR number, physical address (MMIO, PAGE_FAULT), port, the GHCB MSR's value,
+    a VMGEXIT's exit code; how many events were lost. value: read or written; None where the event has none.
     size: bytes. refused: the MSR access raised #GP. unanswered: no part of KVM served the MMIO read; QEMU may.
-    reason: of an exit, as the kernel names it. rip: of an exit. info1, info2: of an exit or a VMGEXIT.
+    reason: of an exit, as the kernel names it. rip: of an exit. info1, info2: of an exit or a VMGEXIT; info1: a fault's
+    error code.
     """
 
     kind: KvmEventKind
@@ -122,6 +128,10 @@ _MMIO = re.compile(
 _PIO = re.compile(
     rb"pio_(?P<direction>read|write) at 0x(?P<port>[0-9a-f]{1,8}) size (?P<size>\d{1,4}) count \d{1,10}"
     rb" val 0x(?P<value>[0-9a-f]{1,8})(?:\s.*)?\Z"
+)
+_PAGE_FAULT = re.compile(
+    rb"(?:vcpu (?P<vcpu>\d{1,10}) rip 0x[0-9a-f]{1,16} )?address (?:0x)?(?P<address>[0-9a-f]{1,16})"
+    rb" error_code (?:0x)?(?P<code>[0-9a-f]{1,16})\Z"
 )
 _AVIC_TEXT = re.compile(
     rb"vcpu=(?P<vcpu>\d{1,10}), offset=0x(?P<offset>[0-9a-f]{1,8})\(.*\), (?:trap|fault),"
@@ -252,6 +262,17 @@ def _pio(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEv
     )
 
 
+def _page_fault(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEvent:
+    return KvmEvent(
+        kind,
+        thread,
+        time_ns,
+        vcpu=int(found["vcpu"]) if "vcpu" in found else None,
+        number=int(found["address"], 16),
+        info1=int(found["code"], 16),
+    )
+
+
 def _avic(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEvent:
     write = found["direction"] == b"write"
     return KvmEvent(kind, thread, time_ns, vcpu=int(found["vcpu"]), write=write, number=int(found["offset"], 16))
@@ -281,6 +302,7 @@ _FORMS: dict[bytes, tuple[KvmEventKind, re.Pattern[bytes], _Maker]] = {
         (KvmEventKind.MSR, _MSR, _msr),
         (KvmEventKind.MMIO, _MMIO, _mmio),
         (KvmEventKind.PIO, _PIO, _pio),
+        (KvmEventKind.PAGE_FAULT, _PAGE_FAULT, _page_fault),
         (KvmEventKind.AVIC, _AVIC_TEXT, _avic),
         (KvmEventKind.VMGEXIT, _VMGEXIT_TEXT, _vmgexit),
         (KvmEventKind.VMGEXIT_DONE, _VMGEXIT_TEXT, _vmgexit),

@@ -330,6 +330,20 @@ def test_a_guest_whose_pc_is_not_known_is_placed_by_its_console() -> None:
     assert [mark.phase for mark in timeline.phases] == [Phase.SEC, Phase.PEI]
 
 
+def test_a_private_access_to_the_apic_page() -> None:
+    trace = Trace()
+    trace.print("SecCoreStartupWithStack(0xFFFCC000, 0x820000)\n")
+    trace.add("kvm_page_fault: vcpu 0 rip 0xdead address 0x00000000fee000f0 error_code 0x4")
+    _, shared = timeline_of(trace.data, pc=False)
+    trace.add("kvm_page_fault: vcpu 0 rip 0xdead address 0x00000000fee000f0 error_code 0x400000004")
+    _, private = timeline_of(trace.data, pc=False)
+    rule = "sec-apic-page-shared"
+    # That no fault was seen is not taken for a page that is shared.
+    assert evaluate(shared).result(rule).status is Status.INCONCLUSIVE
+    assert evaluate(private).result(rule).status is Status.VIOLATED
+    assert [event.fields["gpa"] for event in private.events] == [0xFEE000F0]
+
+
 def test_what_the_svsm_does_is_no_access_of_the_firmware() -> None:
     trace = Trace()
     trace.exit("vmgexit")

@@ -70,6 +70,11 @@ TEXTS = {
     b"kvm_avic_unaccelerated_access: vcpu=0, offset=0x380(APIC_TMICT), trap, write, vec=0x0": at(
         KvmEventKind.AVIC, vcpu=0, write=True, number=0x380
     ),
+    # Of a newer kernel, and of 5.10.
+    b"kvm_page_fault: vcpu 2 rip 0xfffcfbe6 address 0x00000000fee000f0 error_code 0x400000004": at(
+        KvmEventKind.PAGE_FAULT, vcpu=2, number=0xFEE000F0, info1=0x400000004
+    ),
+    b"kvm_page_fault: address fee000f0 error_code 14": at(KvmEventKind.PAGE_FAULT, number=0xFEE000F0, info1=0x14),
     b"kvm_vmgexit_enter: vcpu 0, exit_reason 80000001, exit_info1 fee000f0, exit_info2 4": at(
         KvmEventKind.VMGEXIT, vcpu=0, number=0x80000001, info1=0xFEE000F0, info2=4
     ),
