@@ -68,7 +68,7 @@ def guest_mapping(maps: str, size: int) -> int:
             start, end = (int(text, 16) for text in found.groups())
             if size <= end - start <= size + _SLACK:
                 return start
-    raise AgentError("missing", f"no mapping of {size >> 20} MiB of guest memory is there")
+    raise AgentError("system", f"no mapping of {size >> 20} MiB of guest memory is there")
 
 
 def serve(agent: Agent) -> None:

@@ -58,7 +58,7 @@ def find_root(mount_points: Sequence[Path] = MOUNT_POINTS) -> Path:
             raise _refused(root)
         return root
     raise AgentError(
-        "missing",
+        "system",
         "tracefs is not mounted, or the kernel has no tracing",
         f"as root: mount -t tracefs tracefs {mount_points[0]}",
     )
@@ -118,7 +118,7 @@ class TraceInstance:
         lacking = [name for name in required if name not in have]
         if lacking:
             raise AgentError(
-                "missing",
+                "system",
                 f"this kernel has no trace event {', '.join(lacking)}",
                 "Linux 5.10 or newer with KVM is needed",
             )
@@ -170,7 +170,7 @@ class TraceInstance:
             threads = sorted(int(task.name) for task in (process / "task").iterdir())
         except OSError:
             raise AgentError(
-                "missing", f"process {pid} has ended before it could be traced", "see what QEMU said"
+                "system", f"process {pid} has ended before it could be traced", "see what QEMU said"
             ) from None
         for thread in threads:
             try:
@@ -247,7 +247,7 @@ class TraceInstance:
         clocks = _read(self.path / "trace_clock").replace("[", " ").replace("]", " ").split()
         self.clock = next((name for name in CLOCKS if name in clocks), "")
         if not self.clock:
-            raise AgentError("missing", "this kernel has no trace clock that orders events of several processors")
+            raise AgentError("system", "this kernel has no trace clock that orders events of several processors")
         self._write("trace_clock", self.clock)
         if buffer_kb is None:
             smallest, largest = BUFFER_KB
@@ -301,7 +301,7 @@ def _kvm_events(root: Path) -> frozenset[str]:
         return frozenset(entry.name for entry in (root / "events" / SYSTEM).iterdir())
     except FileNotFoundError:
         raise AgentError(
-            "missing", "KVM is not loaded: there are no trace events of it", "modprobe kvm_amd or kvm_intel"
+            "system", "KVM is not loaded: there are no trace events of it", "modprobe kvm_amd or kvm_intel"
         ) from None
     except OSError as error:
         raise _unreadable(root / "events", error) from None

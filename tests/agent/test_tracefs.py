@@ -32,7 +32,7 @@ def test_the_first_mount_point_that_is_one(root: Path, tmp_path: Path) -> None:
 def test_not_mounted(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="tracefs is not mounted") as caught:
         find_root((tmp_path / "tracing",))
-    assert caught.value.kind == "missing"
+    assert caught.value.kind == "system"
     assert caught.value.hint == f"as root: mount -t tracefs tracefs {tmp_path / 'tracing'}"
 
 
