@@ -22,9 +22,10 @@ MUTANTS = Path(__file__).parent / "mutants"
 Build = Callable[..., Path]
 
 
-def _build(series: Path | None) -> Path:
+def build_image(series: Path | None, recipe: Recipe | None = None) -> Path:
+    """The image of a series, from the cache if it is there; skips the test if the source cannot be had."""
     try:
-        return build_firmware(SOURCE, Recipe.of(), series).path
+        return build_firmware(SOURCE, recipe or Recipe.of(), series).path
     except FetchError as error:
         pytest.skip(f"{SOURCE} is not in the cache and cannot be fetched: {error}")
 
@@ -32,13 +33,13 @@ def _build(series: Path | None) -> Path:
 @pytest.fixture(scope="session")
 def stock() -> Path:
     """Debian's source, without a patch of ours."""
-    return _build(None)
+    return build_image(None)
 
 
 @pytest.fixture(scope="session")
 def fixed() -> Path:
     """With the whole series."""
-    return _build(SERIES)
+    return build_image(SERIES)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +52,7 @@ def mutant(tmp_path_factory: pytest.TempPathFactory, fixed: Path) -> Build:
             shutil.copy(patch, directory)
         series = directory / "series"
         series.write_text(SERIES.read_text() + "".join(f"{name}.patch\n" for name in names))
-        return _build(series)
+        return build_image(series)
 
     return build
 

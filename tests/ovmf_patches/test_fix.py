@@ -13,10 +13,11 @@ from harness.apic.access import Path as AccessPath
 from harness.apic.registers import by_msr
 from harness.apic.timeline import Timeline
 from harness.apic.verdict import Status
+from harness.firmware.edk2.recipe import Recipe
 from harness.run import RunResult, RunSpec, run
 from harness.svsm.config import SvsmConfig, load_config
 from harness.vm import rundir
-from tests.ovmf_patches.conftest import Build
+from tests.ovmf_patches.conftest import SERIES, Build, build_image
 from tests.ovmf_patches.efi_app import build_app
 from tests.platforms.boots import boot, toml
 from tests.platforms.sec import SEVEN, sec_accesses, told
@@ -57,6 +58,13 @@ def test_every_rule_holds_from_reset_to_the_shell(active: RunResult) -> None:
     assert [(found.rule, found.reason) for found in active.verdict.results if found.status is not Status.HOLDS] == []
     assert active.verdict.status is Status.HOLDS
     assert "Shell> " in serial(active)
+
+
+@pytest.mark.parametrize(("platform", "target"), [("OvmfX64", "RELEASE"), ("AmdSevX64", "DEBUG")])
+def test_other_platforms_and_targets(platform: str, target: str, tmp_path: Path) -> None:
+    image = build_image(SERIES, Recipe.of(platform, target))
+    verdict = boot(image, tmp_path / "out", until="dxe").verdict
+    assert [(found.rule, found.reason) for found in verdict.results if found.status is not Status.HOLDS] == []
 
 
 def test_no_access_goes_through_the_xapic_page(active: RunResult) -> None:
