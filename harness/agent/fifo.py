@@ -16,6 +16,8 @@ from pathlib import Path
 
 #: Bytes a pipe holds where the user's limit allows it.
 PIPE_SIZE = 1 << 20
+#: Linux include/uapi/linux/fcntl.h; in Python since 3.10.
+_F_SETPIPE_SZ = 1031
 #: What follows the path that QEMU is given: it reads the one and writes the other (QEMU chardev/char-pipe.c).
 _INPUT, _OUTPUT = ".in", ".out"
 
@@ -83,7 +85,7 @@ class ConsoleFifo:
 def enlarge(fd: int) -> None:
     """Let a pipe hold PIPE_SIZE bytes, if the user's limit allows that; any size works."""
     with contextlib.suppress(OSError):
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        fcntl.fcntl(fd, _F_SETPIPE_SZ, PIPE_SIZE)
 
 
 def fifo_name(console: str) -> str:

@@ -17,7 +17,22 @@ OLDEST = (3, 9)
 #: Keywords of calls that Python 3.9 does not take.
 KEYWORDS = {"strict", "slots", "kw_only", "weakref_slot"}
 #: Names of the standard library that came after it.
-NAMES = {"pairwise", "StrEnum", "bit_count", "ExceptionGroup", "TaskGroup", "tomllib", "batched", "Self"}
+NAMES = {
+    "F_SETPIPE_SZ",
+    "F_GETPIPE_SZ",
+    "eventfd",
+    "splice",
+    "EFD_NONBLOCK",
+    "EFD_CLOEXEC",
+    "pairwise",
+    "StrEnum",
+    "bit_count",
+    "ExceptionGroup",
+    "TaskGroup",
+    "tomllib",
+    "batched",
+    "Self",
+}
 
 
 def unions(tree: ast.AST) -> Iterator[int]:
