@@ -27,6 +27,8 @@ LINE_MAX = 1 << 16
 LINES_MAX = 1 << 22
 #: Most entries of "gaps", "not_observed" and an event's fields.
 LIST_MAX = 256
+#: The kind of the event that says what was launched, where it is not what the user named.
+GUEST_IMAGE = "guest-image"
 #: Kinds of events that end a run; whatever else happens, the run goes on.
 END_KINDS = frozenset({"guest-shutdown", "guest-termination", "private-mmio-end", "host-end"})
 #: The gap of a file without an end line.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from harness.agent.tokens import FILE, token
+from harness.apic.timeline import GUEST_IMAGE
 from harness.check import Check, CheckStatus, first_missing
 from harness.errors import BrokenEnvironmentError, LackingHostError, UsageError
 from harness.firmware.image import FirmwareImage
@@ -128,8 +129,9 @@ def _run(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirect
         machine = host.machine(binary, [*arguments, *witness.arguments], directory, devices)
         assert isinstance(machine, RemoteMachine)
         with machine:
-            for note in image.notes:
-                collector.event("guest-image", None, None, note)
+            if image.notes:
+                text = f"a copy of {config.svsm.igvm} was launched: {'; '.join(image.notes)}"
+                collector.event(GUEST_IMAGE, None, None, text)
             ending = _observe(machine, spec, collector, witness, progress)
             version = ".".join(map(str, machine.qmp.version))
         timeline = witness.finish(SnpPlatform.name, ending, alternate_injection=config.alternate_injection)

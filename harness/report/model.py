@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.apic.contract import REQUIRED
 from harness.apic.rules.legal_transition import STATE_DIAGRAM, LegalTransition
-from harness.apic.timeline import Timeline
+from harness.apic.timeline import GUEST_IMAGE, Timeline
 from harness.apic.verdict import RuleResult, Status, Verdict
 
 
@@ -49,13 +49,14 @@ class Report:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences the reader needs: of the run, and about what makes it unlike one on hardware."""
+        """Sentences the reader needs: of the run, about what makes it unlike one on hardware, and what was launched."""
         notes = list(self.run.notes)
         if self.timeline.faults:
             notes.append(f"faults injected: {', '.join(self.timeline.faults)}; what follows from them is no firmware's")
         for result in self.verdict.results:
             if result.rule == LegalTransition.name and STATE_DIAGRAM in result.reason:
                 notes.append(f"x2APIC mode came by itself, which hides what firmware does without it; {STATE_DIAGRAM}")
+        notes += [event.text for event in self.timeline.events if event.kind == GUEST_IMAGE]
         return tuple(notes)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.apic.access import Access
 from harness.apic.contract import evaluate
-from harness.apic.timeline import Event
+from harness.apic.timeline import GUEST_IMAGE, Event
 from harness.report import json_report
 from harness.report.model import Report, RunInfo
 from tests.apic import samples
@@ -53,6 +54,13 @@ def test_what_was_wrong_on_purpose_is_told_three_times() -> None:
     assert "faults injected: busy" in data["verdict"]["observed"]
     assert data["observation"]["faults"] == ["busy"]
     assert data["run"]["notes"] == ["a note", "faults injected: busy; what follows from them is no firmware's"]
+
+
+def test_a_copy_that_was_launched_instead_is_told() -> None:
+    report = sample()
+    event = Event(GUEST_IMAGE, None, None, "a copy of coconut.igvm was launched", {})
+    changed = replace(report, timeline=replace(report.timeline, events=(event,)))
+    assert json_report.to_json(changed)["run"]["notes"][-1] == event.text
 
 
 def _paths(value: Any, prefix: str = "") -> Iterator[str]:
