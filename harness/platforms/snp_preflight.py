@@ -91,10 +91,10 @@ def _parameters(facts: HostFacts) -> Check:
     evidence = ", ".join(f"{parameter}={value or 'absent'}" for parameter, value in values.items())
     if all(value in _ON for value in values.values()):
         return _ok(name, evidence)
-    if all(value is None for value in values.values()):
+    if not any(facts.parameters.values()):
         return _missing(name, f"{evidence}: the module is not loaded", "modprobe kvm_amd on an AMD host")
     if values["sev_snp"] is None:
-        return _missing(name, evidence, "use Linux 6.11 or newer, built with CONFIG_KVM_AMD_SEV")
+        return _missing(name, f"{evidence}: built without SNP", "use Linux 6.11 or newer, with CONFIG_KVM_AMD_SEV")
     return _missing(name, evidence, f"load kvm_amd with sev=1 sev_es=1 sev_snp=1; {_SETUP}")
 
 

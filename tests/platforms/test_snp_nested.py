@@ -16,6 +16,7 @@ import pytest
 from harness.apic.access import Phase
 from harness.apic.contract import evaluate
 from harness.apic.verdict import Status
+from harness.check import CheckStatus
 from harness.hosts.nested import NestedHost
 from harness.kvm_host.fetch import image
 from harness.kvm_host.outer import Outer
@@ -70,6 +71,17 @@ def _say(text: str) -> None:
 
 def quiet(_phase: Phase, _accesses: int, _exits: int | None) -> None:
     """No progress."""
+
+
+def test_the_preflight_of_a_real_kvm_without_sev(kvm_host: NestedHost) -> None:
+    """Debian's cloud kernel: kvm_amd is loaded, and has no SEV; its QEMU knows SNP, and no IGVM."""
+    found = {check.name: check for check in snp.probe_checks(kvm_host, snp.facts_of(kvm_host, None))}
+    assert found["processor"].status is CheckStatus.MISSING
+    assert found["KVM"].status is CheckStatus.OK
+    assert "built without SNP" in found["kvm_amd"].evidence
+    assert found["KVM SNP guests"].evidence == "KVM_CAP_VM_TYPES 1: default"
+    assert found["QEMU"].status is found["trace events"].status is CheckStatus.OK
+    assert found["QEMU IGVM"].status is CheckStatus.WARN
 
 
 @pytest.mark.usefixtures("plain_guest")
