@@ -6,6 +6,8 @@ tracing  events: [names]        what can be traced here, and what is in the way:
 trace    run, stream            record what the run's process does from now on, and send it
          events                 {name: filter of its fields, "" for none}; those that the kernel lacks are left out
          required               [names] without which it is an error
+         buffer_kb              of each processor; null for what suits the host
+         interval_s             between two looks while events come
          -> {"missing", "unfiltered", "clock"}
 filter   run, event, filter     another filter of an event that is recorded
 untrace  run                    record no more, send the rest and the stream's end, remove the instance
@@ -26,8 +28,6 @@ from harness.agent.tracefs import TraceInstance, survey
 if TYPE_CHECKING:
     from harness.agent.__main__ import Agent
 
-#: Seconds between two looks while events come: a look for each would cost the guest.
-BUSY_S = 0.01
 #: Bytes sent at once.
 BATCH = 128 << 10
 
@@ -35,8 +35,9 @@ BATCH = 128 << 10
 class TraceForwarder:
     """Sends what one instance records."""
 
-    def __init__(self, reactor: Reactor, stream: Stream, instance: TraceInstance) -> None:
+    def __init__(self, reactor: Reactor, stream: Stream, instance: TraceInstance, interval_s: float) -> None:
         self._reactor = reactor
+        self._interval_s = interval_s
         self._stream = stream
         self._instance = instance
         self._timer: Timer | None = None
@@ -87,7 +88,7 @@ class TraceForwarder:
                 self._done()
                 return
             else:
-                self._timer = self._reactor.later(BUSY_S, lambda: self._watch(True))
+                self._timer = self._reactor.later(self._interval_s, lambda: self._watch(True))
                 return
 
 
@@ -114,12 +115,15 @@ class Traces:
         if pid is None or run in self._traces:
             raise AgentError("usage", f"the run {run} cannot be traced: it has no process, or is traced")
         events = {str(name): str(rule) for name, rule in request["events"].items()}
-        instance = TraceInstance(events, [str(name) for name in request["required"]])
+        size = request.get("buffer_kb")
+        required = [str(name) for name in request["required"]]
+        instance = TraceInstance(events, required, None if size is None else int(size))
         try:
             instance.follow(pid)
             instance.start()
             stream = self._agent.mux.open(int(request["stream"]), None, writes=False)
-            self._traces[run] = TraceForwarder(self._agent.reactor, stream, instance)
+            interval_s = float(request["interval_s"])
+            self._traces[run] = TraceForwarder(self._agent.reactor, stream, instance, interval_s)
         except BaseException:
             instance.close()
             raise

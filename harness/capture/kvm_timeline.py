@@ -52,6 +52,9 @@ _NAE_RUN_VMPL = 0x80000018
 _MSR_RUN_VMPL = 0x016
 _MSR_INFO_MASK = 0xFFF
 
+#: A processor starts in real mode, with this base of CS (APM volume 2, table 14-1).
+_REAL_MODE = 1 << 16
+_RESET_CS_BASE = 0xFFFF0000
 #: Error code of a nested page fault: the guest's effective C-bit was 1 (Linux's PFERR_GUEST_ENC_MASK).
 _PRIVATE = 1 << 34
 _PAGE_OFFSET = APIC_PAGE_SIZE - 1
@@ -220,10 +223,14 @@ class KvmTimeline:
             self.accelerated = self.accelerated or event.reason
         if self._modules is None or event.rip is None:
             return
-        thread.pc = event.rip
-        place = self._modules.place(event.rip)
+        pc = event.rip
+        if pc < _REAL_MODE and self._collector.phase is Phase.RESET:
+            # KVM tells the instruction pointer. After reset the code segment's base is not its selector's.
+            pc += _RESET_CS_BASE
+        thread.pc = pc
+        place = self._modules.place(pc)
         if place.phase is not None and place.phase > self._collector.phase:
-            where = f"in {place.module}+{event.rip - place.base:X}" if place.module else f"at {event.rip:X}"
+            where = f"in {place.module}+{pc - place.base:X}" if place.module else f"at {pc:X}"
             self._collector.enter(place.phase, self._time(event), f"exit {where}")
 
     def _run_vmpl(self, thread: _Thread, vmpl: int) -> None:

@@ -166,6 +166,12 @@ class RemoteMachine(MachineBase):
         self._open.add(number)
         return number, ours
 
+    def drop_stream(self, number: int) -> None:
+        """Close a stream that was made for an operation which failed: nothing comes by it."""
+        self._numbers.remove(number)
+        self._open.discard(number)
+        self.link.drop([number])
+
     def _finished(self, number: int) -> None:
         """In the link's thread."""
         self._event({"event": "finished", "stream": number})

@@ -41,6 +41,10 @@ class KvmWitness:
 
     #: QEMU's arguments: the guest waits for `start`.
     arguments = ("-S",)
+    #: Buffer of each processor, KiB; None for what suits the host.
+    buffer_kb: int | None = None
+    #: Seconds between two looks of the agent's while events come: a look for each would cost the guest.
+    interval_s = 0.01
 
     def __init__(
         self,
@@ -79,7 +83,15 @@ class KvmWitness:
         machine.loop.add(self._stream, self._readable)
         events = dict(ENCRYPTED_EVENTS if self._encrypted else PLAIN_EVENTS)
         required = [name for name in events if name in REQUIRED_EVENTS or "vmgexit" in name]
-        machine.link.call("trace", run=machine.run, stream=self._number, events=events, required=required)
+        machine.link.call(
+            "trace",
+            run=machine.run,
+            stream=self._number,
+            events=events,
+            required=required,
+            buffer_kb=self.buffer_kb,
+            interval_s=self.interval_s,
+        )
         machine.qmp.execute("cont")
 
     def step(self) -> float:
@@ -103,6 +115,7 @@ class KvmWitness:
             self._lost(int(told["lost"]))
         except HarnessError as error:
             self._cut_off = error.message
+            machine.drop_stream(self._number)
 
     def finish(self, platform: str, ending: Ending, *, alternate_injection: bool = False) -> Timeline:
         """The timeline. alternate_injection: of the run's configuration."""

@@ -222,6 +222,19 @@ def test_a_fast_path_that_is_reported_before_its_exit_has_no_pc() -> None:
     assert (only(timeline).pc, only(timeline).module, only(timeline).path) == (None, None, Path.MSR)
 
 
+def test_the_reset_vectors_pc_is_where_it_lies() -> None:
+    trace = Trace()
+    trace.msr("read", 0x1B, 0xFEE00900, rip=0xFFF6)
+    trace.exit("cpuid", 0xFFFCC100)
+    # An AP's start in low memory.
+    trace.msr("read", 0x1B, 0xFEE00800, rip=0x8006, vcpu=1, thread=8)
+    _, timeline = timeline_of(trace.data)
+    assert [(access.pc, access.phase) for access in timeline.accesses] == [
+        (0xFFFFFFF6, Phase.RESET),
+        (0x8006, Phase.SEC),
+    ]
+
+
 def test_an_exit_explains_one_access() -> None:
     trace = Trace()
     trace.msr("write", 0x80F, 0x1FF, rip=0xFFFCC200)

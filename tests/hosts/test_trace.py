@@ -80,7 +80,8 @@ class Traced:
         number, ours = self.link.stream(lambda _: None, reads=False)
         self.numbers.append(number)
         self.sockets.append(ours)
-        self.link.call("trace", run=self.name, stream=number, events=events, required=required)
+        asked: dict[str, Any] = {"events": events, "required": required, "interval_s": 0.01}
+        self.link.call("trace", run=self.name, stream=number, **asked)
         return ours
 
     def guests(self, count: int) -> None:
@@ -170,7 +171,7 @@ def test_errors(traced: Traced) -> None:
     with pytest.raises(HostError, match="cannot be traced"):
         traced.trace(PIO, [])
     with pytest.raises(HostError, match="cannot be traced"):
-        traced.link.call("trace", run="none", stream=traced.numbers[-1], events=PIO, required=[])
+        traced.link.call("trace", run="none", stream=traced.numbers[-1], events=PIO, required=[], interval_s=1)
 
 
 def test_an_agent_that_ends_leaves_no_instance(host: TracingHost) -> None:

@@ -12,11 +12,11 @@ import pytest
 from harness.apic.access import Access, Operation, Outcome, Phase, Server
 from harness.apic.access import Path as AccessPath
 from harness.apic.base import ApicMode
-from harness.apic.registers import APIC_BASE
 from harness.apic.timeline import Timeline
 from harness.apic.verdict import Status
 from harness.capture.kvm_timeline import WITNESS
-from harness.errors import EXIT_INCONCLUSIVE, EXIT_VIOLATED
+from harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED
+from harness.platforms.kvm_witness import KvmWitness
 from harness.run import RunResult, RunSpec, run
 from harness.svsm.config import load_config
 from harness.vm import rundir
@@ -157,27 +157,91 @@ def test_a_firmware_that_hangs_before_sec(trixie_path: Path, tmp_path: Path) -> 
     assert result.timeline.gaps[0].startswith("the end of SEC was not reached in 3 s: the guest is in the reset vector")
 
 
+def with_reset_vector(firmware: Path, tmp_path: Path, code: str) -> Path:
+    """The image with other code in its reset vector, the last 16 bytes, which run in real mode."""
+    image = bytearray(firmware.read_bytes())
+    data = bytes.fromhex(code)
+    assert len(data) <= 16
+    image[-16:] = data + image[len(image) - 16 + len(data) :]
+    path = tmp_path / "reset.fd"
+    path.write_bytes(image)
+    return path
+
+
+def jump_of(firmware: Path) -> str:
+    """The last instruction that fits a reset vector: a jump to where the image's own goes in real mode."""
+    at, opcode = -4, 0xE9
+    data = firmware.read_bytes()
+    # edk2 UefiCpuPkg/ResetVector: test of CR0.PE, a jump for each answer, a NOP.
+    assert data[at] == opcode
+    target = int.from_bytes(data[at + 1 : at + 3], "little") - 1
+    return f"e9{(target & 0xFFFF).to_bytes(2, 'little').hex()}"
+
+
+#: mov cx,1Bh; rdmsr; or ah,0Ch; wrmsr: to x2APIC mode.
+TO_X2APIC = "b91b00 0f32 80cc0c 0f30"
+
+
+@pytest.mark.emulated
 @pytest.mark.slow
-def test_a_refused_access(tmp_path: Path, trixie_path: Path) -> None:
-    """A reset vector of ours: 16-bit code that reads an x2APIC MSR too early."""
-    code = bytes.fromhex(
-        "66b90f080000"  # mov ecx, 80Fh
-        "0f32"  # rdmsr: #GP, since the APIC is in xAPIC mode
-    )
-    image = bytearray(trixie_path.read_bytes())
-    image[-16 : -16 + len(code)] = code
-    broken = tmp_path / "broken.fd"
-    broken.write_bytes(image)
-    result = nested(broken, tmp_path, timeout_s=3)
-    first = result.timeline.accesses[0]
-    assert (first.register.name, first.outcome, first.served_by, first.value) == (
-        "SVR",
-        Outcome.GP,
-        Server.HYPERVISOR,
-        None,
-    )
-    assert first.register != APIC_BASE
-    assert result.verdict.result("no-refused-access").status is Status.VIOLATED
+def test_firmware_that_is_in_x2apic_mode_before_sec(trixie_path: Path, tmp_path: Path) -> None:
+    path = with_reset_vector(trixie_path, tmp_path, "66b91b000000 0f32 80cc0c 0f30" + jump_of(trixie_path))
+    real, plain = nested(path, tmp_path), emulated(path, tmp_path, "plain")
+    assert real.exit_status == plain.exit_status == EXIT_HOLDS
+    assert statuses(real) == statuses(plain) == [(rule, Status.HOLDS, 0) for rule in RULES]
+    accesses = sec_accesses(real.timeline)
+    assert told(accesses) == SEVEN
+    assert {(access.path, access.mode) for access in accesses} == {(AccessPath.MSR, ApicMode.X2APIC)}
+    assert [told_whole(access) for access in until_sec(real.timeline)] == [
+        told_whole(access) for access in until_sec(plain.timeline)
+    ]
+
+
+@pytest.mark.emulated
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "refused"),
+    [
+        # mov ecx,80Fh; rdmsr: an x2APIC MSR in xAPIC mode.
+        pytest.param("66b90f080000 0f32", 0, id="x2apic-msr-in-xapic-mode"),
+        # mov ah,5; wrmsr: EXTD without EN.
+        pytest.param("b91b00 0f32 b405 0f30", 1, id="extd-without-en"),
+        # or al,1; wrmsr: a reserved bit.
+        pytest.param("b91b00 0f32 0c01 0f30", 1, id="reserved-bit"),
+        # xor ah,4; wrmsr: back to xAPIC mode, without a reset.
+        pytest.param(TO_X2APIC + "80f404 0f30", 2, id="back-to-xapic"),
+        # mov cx,80Eh; rdmsr: x2APIC mode has no DFR.
+        pytest.param(TO_X2APIC + "b90e08 0f32", 2, id="no-such-register"),
+    ],
+)
+def test_refused_accesses(code: str, refused: int, trixie_path: Path, tmp_path: Path) -> None:
+    path = with_reset_vector(trixie_path, tmp_path, code)
+    # Nothing handles the #GP: the guest is lost, and the runs end by their time.
+    real = nested(path, tmp_path, timeout_s=3)
+    plain = emulated(path, tmp_path, "plain", timeout_s=3)
+    access = real.timeline.accesses[refused]
+    assert (access.outcome, access.served_by) == (Outcome.GP, Server.HYPERVISOR)
+    for result in (real, plain):
+        assert result.verdict.result("no-refused-access").offences[0].index == refused
+    count = refused + 1
+    values = [
+        # What a refused read would have given, nobody knows.
+        [told_whole(access)[:2] + told_whole(access)[3:] for access in result.timeline.accesses[:count]]
+        for result in (real, plain)
+    ]
+    assert values[0] == values[1]
+
+
+@pytest.mark.slow
+def test_lost_events_leave_nothing_holding(trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KvmWitness, "buffer_kb", 1)
+    monkeypatch.setattr(KvmWitness, "interval_s", 1.0)
+    result = nested(trixie_path, tmp_path, until="pei")
+    timeline = result.timeline
+    assert timeline.lost > 0
+    assert not timeline.complete
+    assert any("trace events were lost" in gap for gap in timeline.gaps)
+    assert Status.HOLDS not in {rule.status for rule in result.verdict.results}
 
 
 @pytest.mark.slow
