@@ -18,6 +18,7 @@ from harness.hosts.machine import RemoteMachine
 from harness.platforms.session import Ending
 from harness.vm import rundir
 from harness.vm.console import BoundedLog
+from harness.vm.errors import printable
 from harness.vm.rundir import RunDirectory
 
 #: Bytes of trace events kept on disk.
@@ -28,6 +29,8 @@ _RECEIVE = 1 << 18
 #: Pages whose modules are asked for at once, and seconds until the answer is looked for.
 _PAGES = 64
 _ASKED_S = 0.02
+#: Characters of a list of events' names.
+_NAMES_MAX = 400
 #: Seconds between two calls of `step`: the events wake the loop by themselves.
 _STEP_S = 1.0
 
@@ -83,7 +86,7 @@ class KvmWitness:
         machine.loop.add(self._stream, self._readable)
         events = dict(ENCRYPTED_EVENTS if self._encrypted else PLAIN_EVENTS)
         required = [name for name in events if name in REQUIRED_EVENTS or "vmgexit" in name]
-        machine.link.call(
+        told = machine.link.call(
             "trace",
             run=machine.run,
             stream=self._number,
@@ -92,6 +95,7 @@ class KvmWitness:
             buffer_kb=self.buffer_kb,
             interval_s=self.interval_s,
         )
+        self._note(told)
         machine.qmp.execute("cont")
 
     def step(self) -> float:
@@ -189,6 +193,17 @@ class KvmWitness:
             self._name_modules()
             machine.loop.run_until(lambda: self._asked is None or self._asked.done(), FINISH_S)
         self._name_modules()
+
+    def _note(self, told: dict[str, Any]) -> None:
+        """How the trace was made belongs into the timeline."""
+        clock, missing, unfiltered = (
+            printable(str(told["clock"]), _NAMES_MAX),
+            *(printable(", ".join(map(str, told[key])), _NAMES_MAX) for key in ("missing", "unfiltered")),
+        )
+        text = f"KVM's trace events, clock {clock}"
+        text += f"; this kernel has no {missing}" if missing else ""
+        text += f"; recorded whole: {unfiltered}" if unfiltered else ""
+        self._collector.event("kvm-trace", None, None, text, clock=clock, missing=missing, unfiltered=unfiltered)
 
     def _lost(self, counted: int) -> None:
         """What the buffers counted; lines in the trace may have told a part of it before."""

@@ -13,7 +13,7 @@ import pytest
 
 from harness.agent.errors import AgentError
 from harness.agent.tracefs import PREFIX, TraceInstance
-from harness.capture.kvm_trace import KvmEventKind, parse_line
+from harness.capture.kvm_trace import ENCRYPTED_EVENTS, EXITS_OF_ACCESSES, PLAIN_EVENTS, KvmEventKind, parse_line
 from tests.agent.kernel_trace import PORT, Guests, kernel_tracefs
 
 PIO = {"kvm_pio": f"port == {PORT:#x}"}
@@ -60,6 +60,18 @@ def test_filters_of_fields(root: Path) -> None:
     assert trace.unfiltered == ("kvm_userspace_exit",)
     assert b"kvm_pio" not in data
     assert b"kvm_userspace_exit" in data
+
+
+@pytest.mark.parametrize("events", [PLAIN_EVENTS, ENCRYPTED_EVENTS], ids=["plain", "encrypted"])
+def test_the_kernel_takes_our_filters(events: dict[str, str], root: Path) -> None:
+    with TraceInstance(events, mount_points=(root,)) as trace:
+        assert trace.unfiltered == ()
+        assert trace.missing == ()
+        trace.filter("kvm_exit", EXITS_OF_ACCESSES)
+        with pytest.raises(AgentError, match="Invalid argument"):
+            trace.filter("kvm_exit", "no_such_field == 1")
+        with pytest.raises(AgentError, match="no event is named"):
+            trace.filter("../kvm_exit", "")
 
 
 def test_events_that_this_kernel_does_not_have(root: Path) -> None:

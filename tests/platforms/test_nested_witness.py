@@ -110,6 +110,8 @@ def test_a_run(trixie_path: Path, tmp_path: Path) -> None:
     assert {rule.rule for rule in result.verdict.results} == {*RULES, *unjudged}
     files = {path.name for path in result.directory.iterdir()}
     assert files >= {rundir.COMMAND_LINE, rundir.SERIAL, rundir.TIMELINE, rundir.VERDICT, rundir.TRACE}
+    [event] = [event for event in timeline.events if event.kind == "kvm-trace"]
+    assert event.fields == {"clock": "mono", "missing": "", "unfiltered": ""}
     assert b": kvm_apic: " in (result.directory / rundir.TRACE).read_bytes()
     assert Timeline.from_jsonl((result.directory / rundir.TIMELINE).read_text()) == timeline
 
