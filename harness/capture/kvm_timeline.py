@@ -91,11 +91,14 @@ class KvmTimeline:
 
     firmware: names the module of a pc; None for a guest whose pc KVM does not know (SEV-ES, SEV-SNP).
     svsm: an SVSM runs at VMPL0 on each vCPU before the firmware does; which of them acts shows in "run VMPL" calls.
+    vcpus: numbers of the vCPUs by their host threads, where QEMU has told them. KVM's own number is the APIC ID, which
+    leaves gaps where a socket's cores are no power of two.
     lost: events that the kernel says are missing. unread: lines that were too long, or in a form that is not known.
     accelerated: the processor serves a part of the APIC by itself. exits: of the guest, so far.
     """
 
     def __init__(self, collector: Collector, firmware: Firmware | None, *, svsm: bool = False) -> None:
+        self.vcpus: dict[int, int] = {}
         self.lost = 0
         self.unread = 0
         self.accelerated = ""
@@ -135,7 +138,7 @@ class KvmTimeline:
             self._begin(event)
         thread = self._thread(event)
         if event.vcpu is not None:
-            thread.vcpu = event.vcpu
+            thread.vcpu = self.vcpus.get(event.thread, event.vcpu)
         match event.kind:
             case KvmEventKind.EXIT:
                 self._exit(thread, event)

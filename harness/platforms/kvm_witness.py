@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 from harness.apic.access import Phase
 from harness.apic.timeline import Timeline
@@ -80,7 +80,8 @@ class KvmWitness:
         """
         self._machine = machine
         # The answer also says that QEMU has made its vCPUs' threads.
-        machine.qmp.execute("query-cpus-fast")
+        cpus = cast(list[dict[str, Any]], machine.qmp.execute("query-cpus-fast"))
+        self.timeline.vcpus = {int(cpu["thread-id"]): int(cpu["cpu-index"]) for cpu in cpus}
         self._number, self._stream = machine.stream(reads=False)
         self._stream.setblocking(False)
         machine.loop.add(self._stream, self._readable)

@@ -200,6 +200,27 @@ def test_vcpus_by_their_threads() -> None:
     ]
 
 
+def test_vcpus_are_numbered_as_qemu_does() -> None:
+    trace = Trace()
+    # Two sockets of three cores: the fourth vCPU's APIC ID is 4.
+    trace.mmio_read(0x20, 0x4000000, vcpu=4, thread=9)
+    trace.mmio_read(0x20, 0x4000000, vcpu=4, thread=10)
+    collector = Collector()
+    reader = KvmTimeline(collector, Image())
+    reader.vcpus = {9: 3}
+    reader.feed(trace.data)
+    timeline = collector.finish(
+        witness=WITNESS,
+        platform="kvm",
+        gaps=[],
+        lost=0,
+        not_observed=NOT_OBSERVED_PLAIN,
+        alternate_injection=False,
+        svsm=False,
+    )
+    assert [access.vcpu for access in timeline.accesses] == [3, 4]
+
+
 def test_a_moved_apic_page() -> None:
     trace = Trace()
     trace.msr("write", 0x1B, 0xFED00900)
