@@ -13,7 +13,7 @@ from harness.capture.collect import Collector
 from harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, NOT_OBSERVED_PLAIN, WITNESS, KvmTimeline
 from harness.capture.kvm_trace import ENCRYPTED_EVENTS, EXITS_OF_ACCESSES, PLAIN_EVENTS, REQUIRED_EVENTS
 from harness.capture.modules import Firmware
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.hosts.machine import RemoteMachine
 from harness.platforms.session import Ending
 from harness.vm import rundir
@@ -29,6 +29,8 @@ _RECEIVE = 1 << 18
 #: Pages whose modules are asked for at once, and seconds until the answer is looked for.
 _PAGES = 64
 _ASKED_S = 0.02
+#: QEMU's type of an APIC that is KVM's (hw/i386/kvm/apic.c).
+_KERNEL_APIC = "kvm-apic"
 #: Characters of a list of events' names.
 _NAMES_MAX = 400
 #: Seconds between two calls of `step`: the events wake the loop by themselves.
@@ -82,6 +84,7 @@ class KvmWitness:
         # The answer also says that QEMU has made its vCPUs' threads.
         cpus = cast(list[dict[str, Any]], machine.qmp.execute("query-cpus-fast"))
         self.timeline.vcpus = {int(cpu["thread-id"]): int(cpu["cpu-index"]) for cpu in cpus}
+        _require_kernel_apic(machine, str(cpus[0]["qom-path"]))
         self._number, self._stream = machine.stream(reads=False)
         self._stream.setblocking(False)
         machine.loop.add(self._stream, self._readable)
@@ -226,3 +229,13 @@ class KvmWitness:
         self._machine.loop.remove(self._stream)
         self._stream.close()
         self._stream = None
+
+
+def _require_kernel_apic(machine: RemoteMachine, cpu: str) -> None:
+    """KVM does not see what an APIC of QEMU's does. Raises UsageError."""
+    kind = machine.qmp.execute("qom-get", path=f"{cpu}/lapic", property="type")
+    if kind != _KERNEL_APIC:
+        raise UsageError(
+            f"the guest's APIC is QEMU's ({printable(str(kind), _NAMES_MAX)}), not KVM's",
+            "leave kernel-irqchip as it is: on, or split",
+        )

@@ -15,11 +15,12 @@ from harness.apic.base import ApicMode
 from harness.apic.timeline import Timeline
 from harness.apic.verdict import Status
 from harness.capture.kvm_timeline import WITNESS
-from harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED
+from harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, UsageError
 from harness.platforms.kvm_witness import KvmWitness
 from harness.run import RunResult, RunSpec, run
 from harness.svsm.config import load_config
 from harness.vm import rundir
+from harness.vm.errors import QemuLaunchError
 from tests.platforms.boots import signal_qemu
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
@@ -137,6 +138,15 @@ def test_x2apic_mode_where_ovmf_goes_there(trixie_path: Path, tmp_path: Path) ->
         ("no-xapic-after-x2apic", Status.HOLDS, 0),
         ("no-refused-access", Status.HOLDS, 0),
     ]
+
+
+@pytest.mark.slow
+def test_an_apic_that_is_not_kvms(trixie_path: Path, tmp_path: Path) -> None:
+    # This QEMU refuses it itself, "KVM does not support userspace APIC"; another's the witness does.
+    with pytest.raises((QemuLaunchError, UsageError), match="APIC"):
+        nested(trixie_path, tmp_path, extra_args=("-machine", "kernel-irqchip=off"))
+    split = nested(trixie_path, tmp_path / "split", extra_args=("-machine", "kernel-irqchip=split"))
+    assert told(sec_accesses(split.timeline)) == SEVEN
 
 
 @pytest.mark.slow
