@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from harness.errors import HarnessError
@@ -166,6 +167,11 @@ class RemoteMachine(MachineBase):
         self._open.add(number)
         return number, ours
 
+    def wait(self, future: Future[Any], timeout_s: float) -> bool:
+        """Serve all descriptors until the link has answered; False if it has not in time."""
+        future.add_done_callback(lambda _: self._wake_up())
+        return self.loop.run_until(future.done, timeout_s)
+
     def drop_stream(self, number: int) -> None:
         """Close a stream that was made for an operation which failed: nothing comes by it."""
         self._numbers.remove(number)
@@ -179,6 +185,10 @@ class RemoteMachine(MachineBase):
     def _event(self, event: dict[str, Any]) -> None:
         """In the link's thread."""
         self._events.append(event)
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        """From any thread: the loop turns."""
         with self._wake_lock, contextlib.suppress(OSError):
             if self._wake >= 0:
                 os.eventfd_write(self._wake, 1)

@@ -14,6 +14,7 @@ from harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, NOT_OBSERVED_PL
 from harness.capture.kvm_trace import ENCRYPTED_EVENTS, EXITS_OF_ACCESSES, PLAIN_EVENTS, REQUIRED_EVENTS
 from harness.capture.modules import Firmware
 from harness.errors import HarnessError, UsageError
+from harness.hosts.errors import HostTimeoutError
 from harness.hosts.machine import RemoteMachine
 from harness.platforms.session import Ending
 from harness.vm import rundir
@@ -116,10 +117,11 @@ class KvmWitness:
         try:
             self._name_rest(machine)
             answer = machine.link.ask("untrace", run=machine.run)
-            if not machine.loop.run_until(lambda: self._stream is None or answer.done(), FINISH_S):
+            if not machine.wait(answer, FINISH_S):
+                raise HostTimeoutError(f"the host did not answer in {FINISH_S:g} s", "see its load and the network")
+            told = answer.result()
+            if not machine.loop.run_until(lambda: self._stream is None, FINISH_S):
                 self._gaps.append(f"the end of KVM's trace did not come in {FINISH_S:g} s")
-            told = machine.link.result(answer, "untrace")
-            machine.loop.run_until(lambda: self._stream is None, FINISH_S)
             self._lost(int(told["lost"]))
         except HarnessError as error:
             self._cut_off = error.message
@@ -195,7 +197,8 @@ class KvmWitness:
         """What was seen last; the guest still runs, or its memory is still there."""
         for _ in range(2):
             self._name_modules()
-            machine.loop.run_until(lambda: self._asked is None or self._asked.done(), FINISH_S)
+            if self._asked is not None:
+                machine.wait(self._asked, FINISH_S)
         self._name_modules()
 
     def _note(self, told: dict[str, Any]) -> None:

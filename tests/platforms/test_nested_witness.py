@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from harness.apic.base import ApicMode
 from harness.apic.timeline import Timeline
 from harness.apic.verdict import Status
 from harness.capture.kvm_timeline import WITNESS
+from harness.capture.kvm_trace import PLAIN_EVENTS
 from harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, UsageError
+from harness.hosts.errors import HostError
+from harness.platforms import kvm_witness
 from harness.platforms.kvm_witness import KvmWitness
 from harness.run import RunResult, RunSpec, run
 from harness.svsm.config import load_config
@@ -147,6 +151,15 @@ def test_an_apic_that_is_not_kvms(trixie_path: Path, tmp_path: Path) -> None:
         nested(trixie_path, tmp_path, extra_args=("-machine", "kernel-irqchip=off"))
     split = nested(trixie_path, tmp_path / "split", extra_args=("-machine", "kernel-irqchip=split"))
     assert told(sec_accesses(split.timeline)) == SEVEN
+
+
+@pytest.mark.slow
+def test_a_kernel_that_cannot_be_traced(trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kvm_witness, "PLAIN_EVENTS", {**PLAIN_EVENTS, "kvm_vmgexit_none": ""})
+    begun = time.monotonic()
+    with pytest.raises(HostError, match="this kernel has no trace event kvm_vmgexit_none"):
+        nested(trixie_path, tmp_path)
+    assert time.monotonic() - begun < SECONDS
 
 
 @pytest.mark.slow
