@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.apic.base import ApicMode
 from harness.apic.verdict import RuleResult, Status, Verdict
 from harness.bisect_report import difference
 from harness.bisect_step import Judgement, Question, Step, as_environment
@@ -19,7 +20,7 @@ from harness.firmware.edk2.errors import CompileError, SourceError
 from harness.firmware.edk2.git import GitError, PatchError
 from harness.firmware.edk2.tools import ToolError
 from harness.svsm.config import SvsmConfig
-from tests.apic.samples import READ, timeline, xapic
+from tests.apic.samples import READ, WRITE, base, timeline, x2apic, xapic
 from tests.firmware.edk2.trees import LANDMARKS, write_tree
 
 RULE = "x2apic-before-sec"
@@ -178,6 +179,11 @@ def test_the_difference_of_two_timelines_leaves_out_what_moves() -> None:
     one = timeline([xapic(*svr, pc=0x1000, time_ns=5), xapic(*tpr, pc=0x1010, time_ns=9)])
     moved = timeline([xapic(*svr, pc=0x2000, time_ns=6), xapic(*tpr, pc=0x2010, time_ns=8)])
     assert difference(one, moved) == []
+    eoi, read_base = xapic(WRITE, 0x0B0), base(READ, 0xFEE00900, ApicMode.XAPIC)
+    ticks = [timeline([xapic(*svr), *[read_base, eoi] * count, xapic(*tpr), read_base]) for count in (1, 3)]
+    assert difference(*ticks) == []
+    moved_late = timeline([xapic(*svr), read_base, eoi, xapic(*tpr), x2apic(WRITE, 0x80B, mode=ApicMode.XAPIC)])
+    assert any("80B" in line for line in difference(ticks[0], moved_late))
     more = timeline([xapic(*svr), xapic(*icr), xapic(*tpr)])
     changed = [line for line in difference(one, more) if line[0] in "+-"]
     assert changed == ["+SEC SecMain vCPU/VMPL 0/2: read ICR 300 = 0 (mmio, xAPIC, ok)"]
