@@ -23,6 +23,7 @@ import pytest
 if TYPE_CHECKING:
     from harness.apic.access import Phase
     from harness.check import Check
+    from harness.hosts.remote import RemoteHost
     from harness.run import RunResult
     from harness.svsm.config import SvsmConfig
 
@@ -41,12 +42,18 @@ OPTIONS = {
     "firmware": ("F", "the firmware that snp_boot boots: a path or debian:SUITE"),
     "qemu": ("Q", "the QEMU that snp_boot runs"),
     "igvm": ("F", "the IGVM file with COCONUT-SVSM that tests on SNP hardware launch"),
+    "inventory": ("FILE", "the inventory of hosts; default: ~/.config/snp-harness/hosts.toml"),
+    "host-wait": ("S", "seconds to wait for a host that is in use"),
     "out": ("DIR", "where run directories go; default: the test's own temporary directory"),
     "require": (
         "NAMES",
         "platforms, separated by commas, that must run here: what they lack fails a test, not skips it",
     ),
 }
+HOST_HELP = (
+    "where boots run: ssh://USER@BOX[:PORT], or a name of the inventory; several (again, or with commas) for as many"
+    " workers of pytest-xdist"
+)
 DEFAULT_PLATFORM = "emulated"
 DEFAULT_TIMEOUT_S = 120.0
 #: Longest name of a test's directory, in characters.
@@ -54,6 +61,7 @@ NAME_MAX = 120
 
 _directories = pytest.StashKey[list[Path]]()
 _probes = pytest.StashKey[dict[str, "list[Check]"]]()
+_host = pytest.StashKey["RemoteHost | None"]()
 
 
 class SnpBoot:
@@ -100,6 +108,7 @@ class SnpBoot:
             qemu=qemu or (Path(default_qemu) if default_qemu else None),
             extra_args=extra_args,
             icount=icount,
+            host=session_host(request.config),
         )
         directory = RunDirectory.create(None, name, _parent(request)).path
         request.node.stash.setdefault(_directories, []).append(directory)
@@ -115,8 +124,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """--snp-platform and the others, each with its ini twin."""
     group = parser.getgroup("snp-harness", "SEV-SNP firmware harness")
     for name, (metavar, text) in OPTIONS.items():
-        group.addoption(f"--snp-{name}", dest=f"snp_{name}", metavar=metavar, help=text)
-        parser.addini(f"snp_{name}", text, default="")
+        twin = f"snp_{name.replace('-', '_')}"
+        group.addoption(f"--snp-{name}", dest=twin, metavar=metavar, help=text)
+        parser.addini(twin, text, default="")
+    group.addoption("--snp-host", dest="snp_host", metavar="H", action="append", default=[], help=HOST_HELP)
+    parser.addini("snp_host", HOST_HELP, default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -124,6 +136,60 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, text in {**PLATFORM_MARKERS, **OTHER_MARKERS}.items():
         config.addinivalue_line("markers", f"{name}: {text}")
     config.stash[_probes] = {}
+    hosts = _hosts(config)
+    if hosts:
+        from harness.pytest_hosts import check
+
+        check(config, hosts)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Connects to the host, so that one that cannot be used ends the session at once, with the harness's status."""
+    from harness.errors import HarnessError
+
+    config = session.config
+    if not _hosts(config):
+        return
+    from harness.pytest_hosts import distributes, worker
+
+    if distributes(config) or worker(config) is not None:
+        return
+    try:
+        session_host(config)
+    except HarnessError as error:
+        pytest.exit(f"snp-harness: {error}", returncode=error.exit_status)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Gives the host back."""
+    host = config.stash.get(_host, None)
+    if host is not None:
+        host.close()
+
+
+def _hosts(config: pytest.Config) -> list[str]:
+    """The hosts of --snp-host, else of the ini file."""
+    given = config.getoption("snp_host") or [str(config.getini("snp_host"))]
+    if not any(given):
+        return []
+    from harness.pytest_hosts import names
+
+    return names(given)
+
+
+def session_host(config: pytest.Config) -> RemoteHost | None:
+    """The host of this process, connected when it is first asked for; None for this machine. Raises HarnessError."""
+    if _host not in config.stash:
+        hosts = _hosts(config)
+        if not hosts:
+            config.stash[_host] = None
+        else:
+            from harness.pytest_hosts import take, worker
+
+            inventory = _option(config, "inventory")
+            wait_s = float(_option(config, "host_wait") or 0)
+            config.stash[_host] = take(hosts, worker(config) or 0, Path(inventory) if inventory else None, wait_s)
+    return config.stash[_host]
 
 
 def _option(config: pytest.Config, name: str) -> str | None:
@@ -136,13 +202,13 @@ def _required(config: pytest.Config) -> set[str]:
 
 
 def _probe(config: pytest.Config, name: str) -> list[Check]:
-    """The checks of the platform of that name, made once a session."""
+    """The checks of the platform of that name on the session's host, made once."""
     from harness.platforms import find_platform
 
     probes = config.stash[_probes]
     if name not in probes:
         qemu = _option(config, "qemu")
-        probes[name] = find_platform(name).probe(None, Path(qemu) if qemu else None)
+        probes[name] = find_platform(name).probe(session_host(config), Path(qemu) if qemu else None)
     return probes[name]
 
 
@@ -158,9 +224,22 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if config.get_verbosity() < 0:
         return []
     lines = []
+    where = "here"
+    hosts = _hosts(config)
+    if hosts:
+        from harness.pytest_hosts import distributes, worker
+
+        if worker(config) is not None:
+            return []
+        if distributes(config):
+            # The workers take them; this process must not.
+            return [f"snp-harness: hosts: {', '.join(hosts)}"]
+        where = f"on {hosts[0]}"
     for name in platform_names():
         missing = first_missing(_probe(config, name))
-        lines.append(f"snp-harness: {name}: {'can run here' if missing is None else f'cannot run here: {missing}'}")
+        lines.append(
+            f"snp-harness: {name}: {f'can run {where}' if missing is None else f'cannot run {where}: {missing}'}"
+        )
     return lines
 
 
@@ -176,6 +255,10 @@ def require_platform(config: pytest.Config, name: str) -> None:
     from harness.check import first_missing
     from harness.errors import HarnessError
 
+    try:
+        session_host(config)
+    except HarnessError as error:
+        pytest.fail(str(error), pytrace=False)
     try:
         missing = first_missing(_probe(config, name))
         reason = "" if missing is None else str(missing)
@@ -197,6 +280,12 @@ def _lacking(config: pytest.Config, name: str, reason: str) -> NoReturn:
 def snp_platform(pytestconfig: pytest.Config) -> str:
     """The platform's name: --snp-platform, else `emulated`."""
     return _option(pytestconfig, "platform") or DEFAULT_PLATFORM
+
+
+@pytest.fixture(scope="session")
+def snp_host(pytestconfig: pytest.Config) -> RemoteHost | None:
+    """The host of --snp-host that this process uses, connected; None for this machine."""
+    return session_host(pytestconfig)
 
 
 @pytest.fixture(scope="session")

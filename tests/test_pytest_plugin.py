@@ -44,9 +44,9 @@ def test_options_have_ini_twins_and_the_option_wins(pytester: pytest.Pytester) -
     pytester.runpytest("-s").stdout.fnmatch_lines(["*platform=from-ini.*"])
     pytester.runpytest("-s", "--snp-platform=given").stdout.fnmatch_lines(["*platform=given.*"])
     options = pytester.runpytest("--help").stdout.str()
-    for name in OPTIONS:
+    for name in (*OPTIONS, "host"):
         assert f"--snp-{name}" in options
-        assert f"snp_{name}" in options
+        assert f"snp_{name.replace('-', '_')}" in options
 
 
 def test_default_platform_is_emulated(pytester: pytest.Pytester) -> None:

@@ -94,9 +94,12 @@ class Stream:
     all that the other side sent has been passed on.
 
     Without a local file its user sends by `send`, no more than `credit`, and ends it by `end`.
+    pace_s: after something was sent the local file rests for so long, so that what comes in single bytes goes together.
     """
 
-    def __init__(self, mux: Mux, number: int, file: LocalFile | None, reads: bool, writes: bool) -> None:
+    def __init__(
+        self, mux: Mux, number: int, file: LocalFile | None, reads: bool, writes: bool, pace_s: float = 0.0
+    ) -> None:
         self.number = number
         self.credit = frames.WINDOW_SIZE
         self.on_credit: Callable[[], None] | None = None
@@ -108,7 +111,8 @@ class Stream:
         self._pending: collections.deque[bytes] = collections.deque()
         self._pending_size = 0
         self._owed = 0
-        self._reading = False
+        self._pace_s = pace_s
+        self._resting = False
         self._discarding = file is None
         self._end_sent = not reads
         self._end_taken = not writes
@@ -146,6 +150,7 @@ class Stream:
             if self.credit <= 0:
                 self._rewatch()
             if len(data) < _CHUNK:
+                self._rest()
                 return
 
     def take(self, data: bytes) -> None:
@@ -188,6 +193,16 @@ class Stream:
 
     def _read(self, size: int) -> bytes:
         return self._file.recv(size) if isinstance(self._file, ConsoleFifo) else os.read(self._fd, size)
+
+    def _rest(self) -> None:
+        if self._pace_s and not self._resting:
+            self._resting = True
+            self._rewatch()
+            self._mux.reactor.later(self._pace_s, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._rewatch()
 
     def _flush(self) -> None:
         """Pass on what is pending."""
@@ -237,7 +252,7 @@ class Stream:
     def _rewatch(self) -> None:
         if self._fd < 0:
             return
-        reading = not self._end_sent and self.credit > 0
+        reading = not self._end_sent and self.credit > 0 and not self._resting
         writing = bool(self._pending) and not self._discarding
         pump, flush = self.pump if reading else None, self._flush if writing else None
         if self._sink == self._fd:
@@ -278,14 +293,23 @@ class Mux:
         reactor.watch(port.fileno(), self._readable)
         reactor.after_turn = self.flush
 
-    def open(self, number: int, file: LocalFile | None, *, reads: bool = True, writes: bool = True) -> Stream:
+    def open(
+        self,
+        number: int,
+        file: LocalFile | None,
+        *,
+        reads: bool = True,
+        writes: bool = True,
+        pace_s: float = 0.0,
+    ) -> Stream:
         """Join stream `number` with a local file, which is closed at its end. reads, writes: directions that there are.
 
         reads: from the file to the other side. None: no file, the user of the stream sends by itself.
+        pace_s: see Stream.
         """
         if number in self.streams or not 0 < number <= frames.STREAM_MAX:
             raise ValueError(f"stream {number} cannot be opened")
-        stream = Stream(self, number, file, reads, writes)
+        stream = Stream(self, number, file, reads, writes, pace_s)
         self.streams[number] = stream
         return stream
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Shared memory that one run may ask for, bytes.
 _MEMORY_MAX = 1 << 30
+#: Seconds for which what a console or a trace says is gathered: a serial port writes byte by byte.
+_PACE_S = 0.005
 #: Seconds that a process that was killed may take to end.
 _KILL_S = 5.0
 
@@ -119,7 +121,7 @@ class Run:
             fifo = self._fifo(fifo_name(file_name(name)))
             # QEMU's current directory is the run's.
             values[tokens.PATH, name] = fifo_name(name)
-            self._streams.append(self._agent.mux.open(int(number), fifo))
+            self._streams.append(self._agent.mux.open(int(number), fifo, pace_s=_PACE_S))
         for name, number in request["chardevs"].items():
             ours, other = socket.socketpair()
             theirs.callback(other.close)
@@ -135,7 +137,7 @@ class Run:
             enlarge(write_fd)
             inherited.append(write_fd)
             values[tokens.PATH, name] = tokens.descriptor_path(write_fd)
-            self._streams.append(self._agent.mux.open(int(number), read_fd, writes=False))
+            self._streams.append(self._agent.mux.open(int(number), read_fd, writes=False, pace_s=_PACE_S))
         for name, size in request["memory"].items():
             if not 0 < size <= _MEMORY_MAX:
                 raise AgentError("usage", f"a shared memory of {size} bytes cannot be", "")

@@ -93,6 +93,7 @@ class RemoteHost(ABC):
         self._qemu_path = qemu_path
         self._lock = lock
         self._link: Link | None = None
+        self._process = os.getpid()
         self._facts: dict[str, object] = {}
         self._qemus: dict[Path | None, RemoteQemu] = {}
         # Not a method of a living object: a host that nobody uses any more closes its connection.
@@ -104,6 +105,9 @@ class RemoteHost(ABC):
 
     def link(self) -> Link:
         """The connection to the agent, made when it is first needed, and again when it is lost. Raises HarnessError."""
+        if self._process != os.getpid():
+            # A fork has no thread that serves the link, and its parent goes on using it.
+            self._link = None
         if self._link is not None and self._link.error is None:
             return self._link
         self.close()
@@ -124,12 +128,14 @@ class RemoteHost(ABC):
             raise
         self._facts = {str(key): printable(str(value), _FACT_MAX) for key, value in hello.items()}
         self._link = link
+        self._process = os.getpid()
         return link
 
     def close(self) -> None:
         """End the connection, if there is one; the agent cleans up. Never raises."""
         if self._link is not None:
-            self._link.close()
+            if self._process == os.getpid():
+                self._link.close()
             self._link = None
             self._qemus.clear()
 

@@ -10,6 +10,7 @@ import pytest
 
 from harness.conformance import ConformanceResult, run_conformance
 from harness.conformance_image import Mode
+from harness.hosts.remote import RemoteHost
 from harness.svsm.config import load_config
 
 Run = Callable[..., ConformanceResult]
@@ -17,7 +18,9 @@ TIMEOUT_S = 150.0
 
 
 @pytest.fixture(scope="session")
-def conformance(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Run:
+def conformance(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, snp_host: RemoteHost | None
+) -> Run:
     """conformance(configuration, mode=None): the result; the run is made at the first call."""
     parent = tmp_path_factory.mktemp("conformance")
     given = pytestconfig.getoption("snp_qemu") or pytestconfig.getini("snp_qemu")
@@ -30,6 +33,7 @@ def conformance(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.C
                 load_config(configuration),
                 mode,
                 qemu=Path(given) if given else None,
+                host=snp_host,
                 out=parent / str(len(results)),
                 timeout_s=TIMEOUT_S,
             )

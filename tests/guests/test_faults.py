@@ -7,6 +7,7 @@ import pytest
 
 from harness.conformance import ConformanceResult, run_conformance
 from harness.conformance_tap import PointStatus
+from harness.hosts.remote import RemoteHost
 from harness.svsm.config import parse_config
 from tests.guests.points import points_of
 
@@ -129,17 +130,18 @@ FAULTS = [
 ]
 
 
-def run_with(fault: str, tmp_path_factory: pytest.TempPathFactory) -> ConformanceResult:
+def run_with(fault: str, tmp_path_factory: pytest.TempPathFactory, host: RemoteHost | None) -> ConformanceResult:
     # The delay is longer than the whole run.
     config = parse_config(f'[faults]\ninject = ["{fault}"]\ndelay_us = 600000000\n'.encode(), fault)
-    return run_conformance(config, out=tmp_path_factory.mktemp(fault) / "out", timeout_s=TIMEOUT_S)
+    out = tmp_path_factory.mktemp(fault) / "out"
+    return run_conformance(config, host=host, out=out, timeout_s=TIMEOUT_S)
 
 
 @pytest.mark.parametrize(("fault", "noticed"), FAULTS)
 def test_exactly_what_should_notice_a_fault_does(
-    fault: str, noticed: frozenset[str], tmp_path_factory: pytest.TempPathFactory
+    fault: str, noticed: frozenset[str], tmp_path_factory: pytest.TempPathFactory, snp_host: RemoteHost | None
 ) -> None:
-    result = run_with(fault, tmp_path_factory)
+    result = run_with(fault, tmp_path_factory, snp_host)
     assert result.tap.complete, result.tap.defects
     failed = {point.name for point in result.of(PointStatus.FAILED)}
     assert sorted(failed) == sorted(noticed)

@@ -3,25 +3,52 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from pathlib import Path
 
+import harness.run
 from harness.apic.access import Access, Phase
 from harness.apic.access import Path as AccessPath
 from harness.apic.timeline import Timeline
 from harness.firmware.image import FirmwareImage
+from harness.hosts.remote import RemoteHost
 from harness.platforms.base import Progress
-from harness.run import RunResult, RunSpec, run
+from harness.run import RunResult, RunSpec
 from harness.svsm.config import SvsmConfig, load_config
 from tests.platforms.sec import SEVEN, sec_accesses, told
 from tests.vm.processes import children
+
+#: The host of all boots: --snp-host (tests/platforms/conftest.py).
+_host: list[RemoteHost | None] = [None]
 
 
 def boot(firmware: Path, out: Path, config: str | SvsmConfig = "alternate-injection", **more: object) -> RunResult:
     """One run. more: of RunSpec."""
     svsm = config if isinstance(config, SvsmConfig) else load_config(config)
     return run(RunSpec(firmware, svsm=svsm, **more), "emulated", out)  # type: ignore[arg-type]
+
+
+def run(spec: RunSpec, platform: str, out: Path, progress: Progress | None = None) -> RunResult:
+    """harness.run.run on the session's host."""
+    return harness.run.run(dataclasses.replace(spec, host=_host[0]), platform, out, progress)
+
+
+def use_host(host: RemoteHost | None) -> None:
+    """What runs from now on runs there; None: on this machine."""
+    _host[0] = host
+
+
+def qemus() -> set[int]:
+    """The QEMUs that run now, as this machine's processes: of a host, only one of loopback has them here."""
+    host = _host[0]
+    if host is None:
+        return set(children())
+    facts = host.facts()["host_facts"]
+    assert isinstance(facts, dict)
+    agent = facts["pid"]
+    return {int(pid) for pid in Path(f"/proc/{agent}/task/{agent}/children").read_text().split()}
 
 
 def toml(directory: Path, text: str) -> SvsmConfig:
@@ -54,14 +81,14 @@ def check_places(accesses: list[Access], firmware: Path) -> None:
 
 def signal_qemu(number: signal.Signals, phase: Phase, told: list[int | None] | None = None) -> Progress:
     """A progress function that sends QEMU a signal once the guest is in `phase`. told: is given the counts of exits."""
-    before = set(children())
+    before = qemus()
     sent: list[int] = []
 
     def progress(now: Phase, _accesses: int, exits: int | None) -> None:
         if told is not None:
             told.append(exits)
         if now >= phase and not sent:
-            [qemu] = set(children()) - before
+            [qemu] = qemus() - before
             os.kill(qemu, number)
             sent.append(qemu)
 

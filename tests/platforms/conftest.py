@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.firmware.qemu_bundle import cached_qemu
+from harness.hosts.remote import RemoteHost
 from tests.firmware.conftest import amdsev_path, bookworm_path, trixie_path
+from tests.platforms.boots import use_host
 
 __all__ = ["amdsev_path", "bookworm_path", "trixie_path"]
 
@@ -25,3 +27,9 @@ def qemu(request: pytest.FixtureRequest) -> Path | None:
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
     return bundle.directory
+
+
+@pytest.fixture(scope="session", autouse=True)
+def boot_host(snp_host: RemoteHost | None) -> None:
+    """The boots of these tests run on the host of --snp-host."""
+    use_host(snp_host)

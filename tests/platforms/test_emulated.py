@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import signal
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,11 @@ import pytest
 from harness.apic.access import Phase
 from harness.apic.verdict import Status
 from harness.errors import EXIT_ENVIRONMENT, UsageError
-from harness.run import RunSpec, run
+from harness.hosts.remote import RemoteHost
+from harness.run import RunSpec
 from harness.vm import rundir
 from harness.vm.errors import QemuDiedError, QemuLaunchError, QemuTooOldError
-from tests.platforms.boots import boot, check_seven, signal_qemu
-from tests.vm.processes import children
+from tests.platforms.boots import boot, check_seven, qemus, run, signal_qemu
 from tests.vm.test_qemu import script
 
 pytestmark = pytest.mark.emulated
@@ -44,12 +44,12 @@ def test_a_qemu_that_hangs_is_given_up_and_killed(
     trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.vm.base.STOP_TIMEOUT_S", 0.3)
-    before = set(children())
+    before = qemus()
     stop = signal_qemu(signal.SIGSTOP, Phase.PEI)
     started = time.monotonic()
     result = run(RunSpec(trixie_path, until="shell", timeout_s=4), "emulated", tmp_path / "out", stop)
     assert time.monotonic() - started < 10
-    assert set(children()) == before
+    assert qemus() == before
     check_seven(result.timeline, 2)
     [gap] = result.timeline.gaps
     assert gap.startswith("the firmware's prompt was not reached in 4 s: the guest is in PEI")
@@ -80,8 +80,10 @@ def _sec(firmware: Path, out: Path) -> list[dict[str, object]]:
     return [access.to_json() | {"time_ns": 0} for access in timeline.accesses if access.phase is Phase.SEC]
 
 
-def test_two_at_once_give_the_same_timeline(trixie_path: Path, tmp_path: Path) -> None:
-    with ProcessPoolExecutor(2) as pool:
+def test_two_at_once_give_the_same_timeline(trixie_path: Path, tmp_path: Path, snp_host: RemoteHost | None) -> None:
+    # A connection to a host is its process's, and serves several threads.
+    executor: type[Executor] = ProcessPoolExecutor if snp_host is None else ThreadPoolExecutor
+    with executor(2) as pool:  # type: ignore[call-arg]
         first, second = pool.map(_sec, [trixie_path] * 2, [tmp_path / "a", tmp_path / "b"])
     assert len(first) >= 7
     assert first == second

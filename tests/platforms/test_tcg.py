@@ -16,10 +16,10 @@ from harness.apic.access import Phase
 from harness.apic.timeline import Timeline
 from harness.apic.verdict import Status
 from harness.errors import EXIT_ENVIRONMENT, EXIT_VIOLATED
-from harness.run import RunSpec, run
+from harness.run import RunSpec
 from harness.vm import rundir
 from harness.vm.errors import QemuDiedError, QemuLaunchError
-from tests.platforms.boots import signal_qemu
+from tests.platforms.boots import qemus, run, signal_qemu
 from tests.platforms.sec import SEVEN, sec_accesses, told
 from tests.vm.processes import children, wait_for_end
 
@@ -81,7 +81,7 @@ def test_a_firmware_that_hangs_in_sec(trixie_path: Path, tmp_path: Path) -> None
 
 
 def test_qemu_killed_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_path: Path) -> None:
-    before = set(children())
+    before = qemus()
     kill = signal_qemu(signal.SIGKILL, Phase.PEI)
     result = run(RunSpec(trixie_path, until="shell"), "tcg", tmp_path / "out", kill)
     assert isinstance(result.error, QemuDiedError)
@@ -92,7 +92,7 @@ def test_qemu_killed_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_pa
     assert not result.timeline.complete
     stored = Timeline.from_jsonl((result.directory / rundir.TIMELINE).read_text())
     assert stored == result.timeline
-    assert set(children()) == before
+    assert qemus() == before
 
 
 def test_an_argument_that_qemu_refuses(trixie_path: Path, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from harness.apic.access import Operation, Phase
 from harness.apic.timeline import Timeline
 from harness.capture.agree import disagreement
-from harness.run import RunSpec, run
+from harness.run import RunSpec
 from harness.svsm.config import load_config
 from harness.vm import rundir
-from tests.platforms.boots import boot, check_seven
+from tests.platforms.boots import boot, check_seven, run
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
 pytestmark = pytest.mark.emulated
