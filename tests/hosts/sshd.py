@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import resource
@@ -79,6 +80,13 @@ class Sshd:
         """The server's own processes of open connections."""
         return children_of(self.process.pid)
 
+    def cut(self) -> None:
+        """Kill the server's processes of open connections, as if these were reset."""
+        for pid in self.sessions():
+            # It may have ended since.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def trust(self, key: Path | None = None) -> None:
         """Write a host key into the near side's known_hosts."""
         kind, content, *_ = Path(f"{key or self.host_key}.pub").read_text().split()
@@ -86,8 +94,7 @@ class Sshd:
 
     def stop(self) -> None:
         """End the server and its sessions."""
-        for pid in self.sessions():
-            os.kill(pid, signal.SIGKILL)
+        self.cut()
         self.process.terminate()
         self.process.wait(10)
 

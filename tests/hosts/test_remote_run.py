@@ -218,9 +218,7 @@ def test_a_connection_that_breaks(
         if victim == "agent":
             os.kill(agent, signal.SIGKILL)
         elif victim == "session":
-            # The server's process of this connection, as if the connection was reset.
-            for pid in sshd.sessions():
-                os.kill(pid, signal.SIGKILL)
+            sshd.cut()
         else:
             sshd.stop()
 
