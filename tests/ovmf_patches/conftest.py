@@ -12,7 +12,6 @@ import pytest
 from harness.firmware.edk2.build import build_firmware
 from harness.firmware.edk2.recipe import Recipe
 from harness.firmware.errors import FetchError
-from harness.firmware.qemu_bundle import cached_qemu
 
 SOURCE = "debian:trixie"
 SERIES = Path(__file__).parents[2] / "ovmf_patches" / "series"
@@ -55,15 +54,3 @@ def mutant(tmp_path_factory: pytest.TempPathFactory, fixed: Path) -> Build:
         return build_image(series)
 
     return build
-
-
-@pytest.fixture
-def newer_qemu(request: pytest.FixtureRequest) -> Path:
-    """A QEMU whose TCG has x2APIC: sid's."""
-    bundle = cached_qemu("sid")
-    if bundle is None:
-        missing = "no QEMU of sid in the cache: snp-harness fetch qemu sid"
-        if request.config.getoption("snp_require"):
-            pytest.fail(missing, pytrace=False)
-        pytest.skip(missing)
-    return bundle.directory
