@@ -55,6 +55,20 @@ def test_one_shot(apic: Vapic) -> None:
     assert (apic.read(INITIAL), apic.read(CURRENT, now=10**9)) == (1000, 0)
 
 
+def test_reserved_mode_starts_nothing(apic: Vapic) -> None:
+    """KVM's __start_apic_timer knows one-shot and periodic: both mode bits set keep the count, and it does not run."""
+    apic.write(LVT, PERIODIC | TSC_DEADLINE | VECTOR)
+    apic.write(INITIAL, 1000, now=0)
+    assert (apic.read(INITIAL), apic.read(CURRENT, now=1), apic.deadline()) == (1000, 0, None)
+    # A count that runs goes on, until another is written.
+    apic.write(LVT, ONE_SHOT | VECTOR)
+    apic.write(INITIAL, 1000, now=0)
+    apic.write(LVT, PERIODIC | TSC_DEADLINE | VECTOR)
+    assert (apic.read(CURRENT, now=400), apic.deadline()) == (600, 1000)
+    apic.write(INITIAL, 500, now=500)
+    assert (apic.read(CURRENT, now=501), apic.deadline()) == (0, None)
+
+
 def test_periodic_without_a_storm(apic: Vapic) -> None:
     period = 1_000_000
     apic.write(LVT, PERIODIC | VECTOR)

@@ -50,8 +50,12 @@ void vapic_timer_set_initial(struct vapic *apic, u32 value, u64 now_ns)
 		return;
 	apic->timer_by_event = false;
 	apic->timer_initial = value;
+	apic->timer_expires_ns = VAPIC_NEVER;
+	if (timer_mode(apic) == APIC_TIMER_RESERVED) /* as KVM, __start_apic_timer */
+		return;
 	set_period(apic);
-	apic->timer_expires_ns = apic->timer_period_ns ? now_ns + apic->timer_period_ns : VAPIC_NEVER;
+	if (apic->timer_period_ns)
+		apic->timer_expires_ns = now_ns + apic->timer_period_ns;
 }
 
 /* A running count goes on from where it is, at the new rate. */

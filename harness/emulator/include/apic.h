@@ -87,6 +87,7 @@ enum apic_timer_mode {
 	APIC_TIMER_ONE_SHOT = 0x00000,
 	APIC_TIMER_PERIODIC = 0x20000,
 	APIC_TIMER_TSC_DEADLINE = 0x40000, /* SDM 11.5.4.1 */
+	APIC_TIMER_RESERVED = 0x60000,
 };
 
 /* Delivery modes of LVT and ICR, bits 10:8 (APM table 16-3 and 16.5, SDM 11.5.1 and 11.6.1). */

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The emulated host's virtual APIC against a real KVM: the same operations, the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.emulator.differential.operations import OPERATIONS_MAX, Generator, Kind, Operation
+from tests.emulator.differential.run import Answers
+
+pytestmark = [pytest.mark.nested, pytest.mark.emulated]
+
+Both = Callable[[list[Operation]], tuple[Answers, Answers]]
+#: Operations of the run that each `make test` makes, in seconds.
+QUICK = 1500
+
+
+def differences(operations: list[Operation], kvm: list[str], emulated: list[str]) -> list[str]:
+    """The first difference of each episode, with what led to it."""
+    found = []
+    start, skip = 0, False
+    for number, (operation, there, here) in enumerate(zip(operations, kvm, emulated, strict=True)):
+        if operation.kind is Kind.NORMALISE:
+            start, skip = number, False
+        if there != here and not skip:
+            skip = True
+            before = [
+                f"    {made} -> {answer}" for made, answer in zip(operations[start:number], kvm[start:], strict=False)
+            ]
+            found.append("\n".join([*before, f"{number}: {operation}: KVM {there}, emulated host {here}"]))
+    return found
+
+
+def compare(both: Both, seed: int, count: int) -> None:
+    operations = Generator(seed).operations(count)
+    kvm, emulated = both(operations)
+    found = differences(operations, kvm.lines, emulated.lines)
+    assert not found, f"seed {seed}, {len(found)} episodes differ, the first:\n{found[0]}"
+    # What is compared is not all refused, nor all zero.
+    assert {".", "!", "-"} < set(kvm.lines)
+    assert len({line for line in kvm.lines if line not in (".", "!", "-", "0")}) > 20
+
+
+def test_quick(both: Both) -> None:
+    compare(both, 1, QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 6))
+def test_thousands(both: Both, seed: int) -> None:
+    compare(both, seed, OPERATIONS_MAX)
+
+
+def test_the_same_seed_makes_the_same_operations() -> None:
+    assert Generator(7).operations(500) == Generator(7).operations(500)
+    assert Generator(7).operations(500) != Generator(8).operations(500)
+
+
+def test_all_kinds_are_made() -> None:
+    made = {operation.kind for operation in Generator(1).operations(OPERATIONS_MAX)}
+    assert made == set(Kind)
