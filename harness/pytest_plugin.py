@@ -270,7 +270,8 @@ def require_platform(config: pytest.Config, name: str) -> None:
 
 def _lacking(config: pytest.Config, name: str, reason: str) -> NoReturn:
     """Skips the current test, or fails it where the platform is required."""
-    message = f"platform {name} cannot run here: {reason}"
+    host = config.stash.get(_host, None)
+    message = f"platform {name} cannot run {'here' if host is None else f'on {host.name}'}: {reason}"
     if name in _required(config):
         pytest.fail(message, pytrace=False)
     pytest.skip(message)
@@ -304,9 +305,10 @@ def snp_firmware(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture(scope="session")
-def snp_igvm(pytestconfig: pytest.Config) -> Path:
-    """The path of the SVSM's IGVM file: --snp-igvm, else what SNP_HARNESS_IGVM names; skips without one."""
-    given = _option(pytestconfig, "igvm") or os.environ.get("SNP_HARNESS_IGVM")
+def snp_igvm(pytestconfig: pytest.Config, snp_host: RemoteHost | None) -> Path:
+    """The path of the SVSM's IGVM file: --snp-igvm, the inventory's for the host, SNP_HARNESS_IGVM's; or it skips."""
+    of_host = snp_host.igvm if snp_host is not None else None
+    given = _option(pytestconfig, "igvm") or of_host or os.environ.get("SNP_HARNESS_IGVM")
     if not given:
         missing = "no IGVM file with an SVSM is named: give --snp-igvm F (docs/snp.md says how one is built)"
         if "snp" in _required(pytestconfig):

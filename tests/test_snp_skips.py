@@ -18,7 +18,11 @@ from harness.platforms import snp
 from harness.platforms.base import RunOutcome
 from harness.platforms.host_facts import host_facts
 from harness.platforms.svsm_console import HostLacksInjectionError
+from tests.hosts.conftest import servers, sshd
+from tests.hosts.sshd import Sshd
 from tests.platforms.snp_hosts import host
+
+__all__ = ["servers", "sshd"]
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests" / "platforms" / "test_snp.py"
@@ -116,3 +120,45 @@ def test_a_host_that_turns_out_to_lack_alternate_injection(
     result.assert_outcomes(**{outcome: 1})
     reason = "platform snp cannot run here: Alternate injection required but not available: use another kernel"
     result.stdout.fnmatch_lines([f"*{reason}*"])
+
+
+def test_the_same_on_a_host_over_ssh(sshd: Sshd) -> None:
+    """From a laptop: the host's own lack is what a skip names."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-m",
+            "snp",
+            "-rs",
+            "-p",
+            "no:cacheprovider",
+            "--snp-host",
+            sshd.url,
+            str(TESTS),
+        ],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if first_missing(snp.PLATFORM.probe()) is None:
+        pytest.skip("this is an SNP host")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"=+ \d+ skipped in", done.stdout), done.stdout
+    skips = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+    assert skips
+    assert all(f"platform snp cannot run on {sshd.url}: " in line for line in skips), skips
+
+
+def test_a_host_that_is_named_by_the_inventory_brings_its_igvm_file(
+    pytester: pytest.Pytester, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    inventory = tmp_path / "hosts.toml"
+    inventory.write_text(f'[hosts.box]\nurl = "{sshd.url}"\nigvm = "/igvm/coconut.igvm"\n')
+    pytester.makepyfile("def test_it(snp_igvm):\n    assert str(snp_igvm) == '/igvm/coconut.igvm'")
+    pytester.runpytest_subprocess("--snp-host=box", f"--snp-inventory={inventory}").assert_outcomes(passed=1)

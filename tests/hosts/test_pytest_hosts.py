@@ -106,7 +106,7 @@ def test_a_host_without_the_hardware(pytester: pytest.Pytester, sshd: Sshd) -> N
     pytester.makepyfile("import pytest\n@pytest.mark.snp\ndef test_it(snp_boot): pass")
     result = pytester.runpytest_subprocess("-rs", f"--snp-host={sshd.url}")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["SKIPPED*platform snp cannot run here: *"])
+    result.stdout.fnmatch_lines(["SKIPPED*platform snp cannot run on *: *"])
 
 
 def test_a_host_that_is_in_use(

@@ -18,6 +18,7 @@ from harness.apic.verdict import Status
 from harness.conformance import run_conformance
 from harness.conformance_tap import PointStatus
 from harness.errors import LackingHostError
+from harness.hosts.remote import RemoteHost
 from harness.pytest_plugin import SnpBoot
 from harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
 from harness.svsm.igvm import IgvmFile
@@ -97,14 +98,14 @@ def test_stock_firmware_without_an_svsm_makes_the_seven_accesses(snp_boot: SnpBo
     check_what_cannot_be_seen(result.timeline)
 
 
-def test_the_svsm_conforms(snp_igvm: Path, configured: Configured, tmp_path: Path) -> None:
+def test_the_svsm_conforms(snp_igvm: Path, configured: Configured, tmp_path: Path, snp_host: RemoteHost | None) -> None:
     """With an IGVM file that holds the conformance guest instead of OVMF."""
     from harness.conformance_image import read_image
 
     if contained_firmware(IgvmFile.open(snp_igvm)) != read_image():
         pytest.skip(f"{snp_igvm} does not hold the conformance guest: docs/conformance.md says how one is built")
     try:
-        result = run_conformance(configured(True), platform="snp", out=tmp_path / "out")
+        result = run_conformance(configured(True), platform="snp", out=tmp_path / "out", host=snp_host)
     except LackingHostError as error:
         pytest.skip(str(error))
     assert result.of(PointStatus.FAILED) == ()
