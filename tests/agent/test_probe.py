@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.agent import probe
@@ -37,7 +37,10 @@ def test_the_facts_are_json_of_bounded_size() -> None:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="no x86 processor")
 def test_cpuid_is_what_linux_says() -> None:
-    vendor = probe._cpuid_by_instruction(0)
+    try:
+        vendor = probe._cpuid_by_instruction(0)
+    except PermissionError as error:
+        pytest.skip(f"the kernel gives no memory that is writable and executable: {error}")
     name = b"".join(vendor[index].to_bytes(4, "little") for index in (1, 3, 2)).decode()
     assert name == probe.cpu()["vendor"]
     if os.access("/dev/cpu/0/cpuid", os.R_OK):
@@ -156,6 +159,7 @@ def test_the_ioctls_are_those_of_the_kernels_headers(tmp_path: Path) -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=2000))
 def test_texts_are_bounded(value: str) -> None:
     shown = probe.text(value)

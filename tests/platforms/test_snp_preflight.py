@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.agent.probe import probe
@@ -130,12 +130,14 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_any_answer_is_judged_or_refused(answer: Any) -> None:
     _judge_all(answer)
     _judge_all({"version": 1, **answer} if isinstance(answer, dict) else {"version": answer})
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["cpu", "kvm", "sev", "qemu", "memory", "disk", "parameters"]), JSON)
 def test_any_part_of_an_answer_is_judged_or_refused(part: str, value: Any) -> None:
     _judge_all(host(**{part: value}))

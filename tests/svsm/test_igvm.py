@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.svsm import vmsa
@@ -144,12 +144,14 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 GOOD = writer.coconut(masks=writer.SNP | writer.TDP, signature=b"x").build()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     _read(data)
     _read(GOOD[:24] + data)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 255)), max_size=8))
 def test_any_damage_is_read_or_refused(changes: list[tuple[int, int]]) -> None:
     data = bytearray(GOOD)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.svsm import vmsa
@@ -156,6 +156,7 @@ def test_files_that_cannot_be_changed() -> None:
         inject(parse(bytes(data)), alternate_injection=True)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1400), st.integers(0, 255)), max_size=4), st.booleans(), st.booleans())
 def test_a_copy_of_a_strange_file_is_sound_or_there_is_none(
     changes: list[tuple[int, int]], on: bool, drop: bool
