@@ -11,6 +11,8 @@ import pytest
 from harness.apic.access import Access
 from harness.apic.verdict import Status
 from harness.check import CheckStatus
+from harness.conformance import run_conformance
+from harness.conformance_tap import PointStatus
 from harness.errors import UsageError
 from harness.kvm_host.pack import Image
 from harness.platforms.nested import PLATFORM, SUITE_VARIABLE
@@ -57,6 +59,20 @@ def test_an_outer_console_is_kept(trixie_path: Path, tmp_path: Path, kvm_host_im
     by_hand = (out / "outer-command-line.txt").read_text().splitlines()[1]
     assert "-incoming" not in by_hand
     assert "kvm-host" in by_hand
+
+
+@pytest.mark.nested
+@pytest.mark.emulated
+def test_conformance_points_without_sev(tmp_path: Path, kvm_host_image: Image) -> None:
+    """The points of the conformance guest that need no SEV: APIC_BASE and the hypervisor's APIC."""
+    plain = load_config("plain")
+    nested = run_conformance(plain, platform="nested", out=tmp_path / "nested")
+    emulated = run_conformance(plain, platform="emulated", out=tmp_path / "emulated")
+    statuses = [{point.name: point.status for point in result.tap.points} for result in (nested, emulated)]
+    assert statuses[0] == statuses[1]
+    assert nested.tap.complete
+    assert len(nested.of(PointStatus.PASSED)) > 20
+    assert not nested.of(PointStatus.FAILED)
 
 
 @pytest.mark.nested

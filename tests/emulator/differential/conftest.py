@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from harness.errors import HarnessError
 from harness.hosts.nested import NestedHost
+from harness.kvm_host.fetch import image
 from harness.kvm_host.outer import Outer
 from harness.kvm_host.pack import Image
 from harness.vm.qemu import QemuBinary
@@ -28,21 +32,46 @@ def operations_image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture(scope="session")
 def kvm_host(kvm_host_image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NestedHost]:
     """A nested host that all runs use."""
-    directory = RunDirectory.create(tmp_path_factory.mktemp("outer") / "run", "nested")
-    host = NestedHost(Outer(kvm_host_image, QemuBinary.find(None), MEMORY_MIB), directory, lambda _: None)
-    yield host
-    host.close()
-    directory.release()
+    with _running(kvm_host_image, tmp_path_factory.mktemp("outer") / "run") as host:
+        yield host
+
+
+@pytest.fixture(params=["bookworm", "sid"])
+def other_kvm_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NestedHost]:
+    """Nested hosts with an older and a newer kernel."""
+    try:
+        other = image(request.param)
+    except HarnessError as error:
+        pytest.skip(f"no image of the nested host: {error}")
+    with _running(other, tmp_path / "outer") as host:
+        yield host
+
+
+@contextlib.contextmanager
+def _running(image: Image, directory: Path) -> Iterator[NestedHost]:
+    run_directory = RunDirectory.create(directory, "nested")
+    host = NestedHost(Outer(image, QemuBinary.find(None), MEMORY_MIB), run_directory, lambda _: None)
+    try:
+        yield host
+    finally:
+        host.close()
+        run_directory.release()
 
 
 @pytest.fixture
 def both(kvm_host: NestedHost, operations_image: bytes, tmp_path: Path) -> Both:
     """What KVM and the emulated host answer to the same operations."""
+    return functools.partial(_run, kvm_host, operations_image, tmp_path)
 
-    def run(operations: list[Operation]) -> tuple[Answers, Answers]:
-        kvm = on_kvm(kvm_host, operations_image, operations, tmp_path / "kvm")
-        emulated = on_emulated(operations_image, operations, tmp_path / "emulated", kvm.facts[2])
-        assert kvm.facts == emulated.facts
-        return kvm, emulated
 
-    return run
+@pytest.fixture
+def both_with_other_kernel(other_kvm_host: NestedHost, operations_image: bytes, tmp_path: Path) -> Both:
+    """The same with a KVM of another kernel."""
+    return functools.partial(_run, other_kvm_host, operations_image, tmp_path)
+
+
+def _run(host: NestedHost, image: bytes, directory: Path, operations: list[Operation]) -> tuple[Answers, Answers]:
+    kvm = on_kvm(host, image, operations, directory / "kvm")
+    emulated = on_emulated(image, operations, directory / "emulated", kvm.facts[2])
+    assert kvm.facts == emulated.facts
+    return kvm, emulated

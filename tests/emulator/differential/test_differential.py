@@ -53,6 +53,11 @@ def test_thousands(both: Both, seed: int) -> None:
     compare(both, seed, OPERATIONS_MAX)
 
 
+@pytest.mark.slow
+def test_other_kernels(both_with_other_kernel: Both) -> None:
+    compare(both_with_other_kernel, 2, 4000)
+
+
 def test_the_same_seed_makes_the_same_operations() -> None:
     assert Generator(7).operations(500) == Generator(7).operations(500)
     assert Generator(7).operations(500) != Generator(8).operations(500)
