@@ -52,6 +52,8 @@ _NAE_RUN_VMPL = 0x80000018
 _MSR_RUN_VMPL = 0x016
 _MSR_INFO_MASK = 0xFFF
 
+#: An access that KVM's APIC serves shows its mode (lapic.c: apic_mmio_read, kvm_x2apic_msr_read).
+_SHOWN_MODES = {Path.MMIO: ApicMode.XAPIC, Path.MSR: ApicMode.X2APIC}
 #: A processor starts in real mode, with this base of CS (APM volume 2, table 14-1).
 _REAL_MODE = 1 << 16
 _RESET_CS_BASE = 0xFFFF0000
@@ -350,6 +352,10 @@ class KvmTimeline:
         if self._svsm and thread.vmpl == 0:
             self._foreign(thread, event, register)
             return
+        who = thread.vcpu, thread.vmpl
+        shown = _SHOWN_MODES.get(path)
+        if outcome is Outcome.OK and shown is not None and register is not APIC_BASE:
+            self._modes[who] = shown
         pc = thread.pc if self._belongs(thread, event, path) else None
         place = None if pc is None or self._modules is None else self._modules.place(pc)
         if pc is not None and place is not None and place.module is None:
@@ -362,7 +368,7 @@ class KvmTimeline:
             size=event.size,
             vcpu=thread.vcpu,
             vmpl=thread.vmpl,
-            mode=self._modes.get((thread.vcpu, thread.vmpl), ApicMode.XAPIC),
+            mode=self._modes.get(who, ApicMode.XAPIC),
             outcome=outcome,
             served_by=Server.NOBODY if outcome is Outcome.NOT_CLAIMED else Server.HYPERVISOR,
             pc=pc,

@@ -25,6 +25,7 @@ from harness.platforms.kvm_witness import KvmWitness
 from harness.platforms.session import Session
 from harness.vm import rundir
 from harness.vm.base import Devices
+from harness.vm.errors import printable
 from harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 SUDO_VARIABLE = "SNP_HARNESS_SUDO"
 #: The host's own model: OVMF runs on any.
 CPU = "host"
+#: Characters of a module's parameter.
+_NAME_MAX = 80
 
 
 class KvmPlatform:
@@ -70,7 +73,8 @@ def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirecto
     if spec.icount:
         raise UsageError("KVM cannot count instructions", "leave out --icount, or use the tcg or emulated platform")
     firmware = FirmwareImage.open(spec.firmware)
-    missing = first_missing(kvm_checks(host.link()))
+    facts: dict[str, Any] = host.link().call("kvm")
+    missing = first_missing([_kvm_check(facts), trace_check(host.link())])
     if missing is not None:
         raise BrokenEnvironmentError(f"{host.name} cannot run this: {missing.name}: {missing.evidence}", missing.hint)
     binary = host.qemu(spec.qemu)
@@ -80,6 +84,7 @@ def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirecto
     with contextlib.ExitStack() as stack:
         witness = KvmWitness(collector, firmware, directory, memory=spec.memory)
         stack.callback(witness.close)
+        witness.timeline.accelerated = printable(str(facts["accelerated"]), _NAME_MAX)
         arguments = [
             *machine_arguments(spec, CPU, accelerator="kvm"),
             *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),

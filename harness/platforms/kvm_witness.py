@@ -175,13 +175,12 @@ class KvmWitness:
                 return
             asked, self._asked = self._asked, None
             try:
-                found = self._machine.link.result(asked, "images")
-            except HarnessError:
+                for base, size, entry in self._machine.link.result(asked, "images")[:_PAGES]:
+                    self.timeline.add_image(int(base), int(size) & 0xFFFFFFFF, int(entry))
+            except (HarnessError, TypeError, ValueError):
                 # No names then; what is wrong with the host, others find out.
                 self._memory = 0
                 return
-            for base, size, entry in found[:_PAGES]:
-                self.timeline.add_image(int(base), int(size) & 0xFFFFFFFF, int(entry))
             self.timeline.name_modules()
         pages = self.timeline.unnamed(_PAGES)
         if pages:

@@ -141,6 +141,18 @@ def test_msr_accesses_of_x2apic_mode() -> None:
     assert evaluate(timeline).result("legal-transition").status is Status.HOLDS
 
 
+def test_a_served_access_shows_the_mode_and_how_it_was_reached_is_judged() -> None:
+    trace = Trace()
+    # A hypervisor that creates its vCPUs in x2APIC mode.
+    trace.msr("read", 0x80F, 0xFF)
+    trace.mmio_read(0xF0, 0xFF)
+    _, timeline = timeline_of(trace.data)
+    assert [access.mode for access in timeline.accesses] == [ApicMode.X2APIC, ApicMode.XAPIC]
+    verdict = evaluate(timeline)
+    assert verdict.result("legal-transition").offences == timeline.accesses[:1]
+    assert verdict.result("x2apic-before-sec").offences == timeline.accesses[1:]
+
+
 def test_refused_accesses() -> None:
     trace = Trace()
     trace.msr("read", 0x80F, 0, " (#GP)")
