@@ -29,7 +29,7 @@ The near side chooses the numbers of streams, one that is not in use. Operations
     release  run                    process: kill it, remove its directory and all that is tied to it
 
 A module of the agent adds operations of its own to `Agent.ops` (harness/agent/__main__.py); those of the trace
-(trace.py) and of facts about the host (probe.py) are told there.
+(trace.py), of images in a guest's memory (images.py) and of facts about the host (probe.py) are told there.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ class KvmTimeline:
     def _thread(self, event: KvmEvent) -> _Thread:
         thread = self._threads.get(event.thread)
         if thread is None:
-            thread = _Thread(vmpl=0 if self._svsm else None)
+            thread = _Thread(vcpu=self.vcpus.get(event.thread), vmpl=0 if self._svsm else None)
             if len(self._threads) >= THREAD_LIMIT:
                 self.unread += 1
                 return thread
