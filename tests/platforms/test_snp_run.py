@@ -93,14 +93,14 @@ def test_what_a_guest_prints_is_no_panic_of_the_svsm(wire: Wire) -> None:
 
 
 @pytest.fixture
-def snp_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def lookalike_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine passes for an SNP host; its QEMU is the one it is."""
     facts = host_facts(host(qemu__objects=["sev-snp-guest"], qemu__help={}))
     monkeypatch.setattr(snp, "facts_of", lambda *_: facts)
     monkeypatch.setattr("harness.platforms.kvm.trace_check", lambda *_: Check("trace events", CheckStatus.OK, "all"))
 
 
-@pytest.mark.usefixtures("snp_host")
+@pytest.mark.usefixtures("lookalike_host")
 def test_the_run_gets_as_far_as_the_hardware(trixie_path: Path, tmp_path: Path) -> None:
     bundle = cached_qemu("sid")
     if bundle is None:
@@ -115,7 +115,7 @@ def test_the_run_gets_as_far_as_the_hardware(trixie_path: Path, tmp_path: Path) 
     assert (tmp_path / "out" / rundir.ROM).stat().st_size == trixie_path.stat().st_size
 
 
-@pytest.mark.usefixtures("snp_host")
+@pytest.mark.usefixtures("lookalike_host")
 def test_an_svsm_needs_a_qemu_with_igvm(tmp_path: Path) -> None:
     from tests.platforms.test_snp_image import spec
 
