@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The real KVM inside TCG: what its trace shows of a boot, beside what the emulated SNP host shows of the same."""
+"""A real KVM, inside TCG and where there is one: what its trace shows of a boot, beside the emulated SNP host's."""
 
 from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,33 @@ from harness.vm.errors import QemuLaunchError
 from tests.platforms.boots import signal_qemu
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
-pytestmark = pytest.mark.nested
-
 #: Rules that need nothing that KVM does not show.
 RULES = ("x2apic-before-sec", "legal-transition", "no-xapic-after-x2apic", "no-refused-access")
 #: From the start to the verdict about SEC, with a warm image.
 SECONDS = 15.0
 
 
-def nested(firmware: Path, tmp_path: Path, **spec: Any) -> RunResult:
-    return run(RunSpec(firmware, **spec), "nested", tmp_path / "nested")
+#: Runs a firmware on a real KVM; keywords are RunSpec's, but for `out`.
+Real = Callable[..., RunResult]
+
+
+@pytest.fixture(
+    params=[pytest.param("nested", marks=pytest.mark.nested), pytest.param("kvm", marks=pytest.mark.kvm)],
+)
+def platform(request: pytest.FixtureRequest) -> str:
+    """The platforms that this witness is of."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def boot_real(platform: str, tmp_path: Path) -> Real:
+    """See Real."""
+
+    def boot(firmware: Path, out: str = "real", **spec: Any) -> RunResult:
+        return run(RunSpec(firmware, **spec), platform, tmp_path / out)
+
+    return boot
 
 
 def emulated(firmware: Path, tmp_path: Path, config: str, **spec: Any) -> RunResult:
@@ -81,10 +99,10 @@ def until_sec(timeline: Timeline) -> list[Access]:
 )
 @pytest.mark.emulated
 def test_the_same_seven_accesses_and_verdict_as_emulated(
-    firmware: str, request: pytest.FixtureRequest, tmp_path: Path
+    firmware: str, request: pytest.FixtureRequest, tmp_path: Path, boot_real: Real
 ) -> None:
     path = request.getfixturevalue(firmware)
-    real = nested(path, tmp_path)
+    real = boot_real(path)
     # Debian 12's image predates SVSMs; without one its SEC does the same.
     snp = emulated(path, tmp_path, "no-svsm" if firmware == "bookworm_path" else "alternate-injection")
     plain = emulated(path, tmp_path, "plain")
@@ -103,8 +121,8 @@ def test_the_same_seven_accesses_and_verdict_as_emulated(
 
 @pytest.mark.emulated
 @pytest.mark.slow
-def test_pei_too_but_for_one_value(trixie_path: Path, tmp_path: Path) -> None:
-    results = nested(trixie_path, tmp_path, until="pei"), emulated(trixie_path, tmp_path, "plain", until="pei")
+def test_pei_too_but_for_one_value(trixie_path: Path, tmp_path: Path, boot_real: Real) -> None:
+    results = boot_real(trixie_path, until="pei"), emulated(trixie_path, tmp_path, "plain", until="pei")
     real, plain = (
         [told_whole(access) for access in result.timeline.accesses if access.phase <= Phase.PEI] for result in results
     )
@@ -118,15 +136,15 @@ def test_pei_too_but_for_one_value(trixie_path: Path, tmp_path: Path) -> None:
     assert {access.module for access in results[0].timeline.accesses} >= {"SecMain", "CpuMpPei"}
 
 
-def test_a_run(trixie_path: Path, tmp_path: Path) -> None:
-    result = nested(trixie_path, tmp_path)
+def test_a_run(trixie_path: Path, platform: str, boot_real: Real) -> None:
+    result = boot_real(trixie_path)
     timeline = result.timeline
-    assert (timeline.platform, timeline.witness) == ("nested", WITNESS)
+    assert (timeline.platform, timeline.witness) == (platform, WITNESS)
     assert (timeline.complete, timeline.gaps, timeline.lost) == (True, (), 0)
     assert [mark.phase for mark in timeline.phases] == [Phase.RESET, Phase.SEC, Phase.PEI]
     assert {access.module for access in sec_accesses(timeline)} == {"SecMain"}
     assert result.exit_status == EXIT_VIOLATED
-    assert "not hardware" in result.verdict.observed
+    assert ("not hardware" in result.verdict.observed) == (platform == "nested")
     # What KVM does not show is not judged, and never holds.
     unjudged = {rule.rule for rule in result.verdict.results if not rule.observable}
     assert {rule.rule for rule in result.verdict.results} == {*RULES, *unjudged}
@@ -139,14 +157,14 @@ def test_a_run(trixie_path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_in_time(trixie_path: Path, tmp_path: Path) -> None:
-    nested(trixie_path, tmp_path / "warm")
-    assert nested(trixie_path, tmp_path / "timed").seconds < SECONDS
+def test_in_time(trixie_path: Path, boot_real: Real) -> None:
+    boot_real(trixie_path, "warm")
+    assert boot_real(trixie_path, "timed").seconds < SECONDS
 
 
 @pytest.mark.slow
-def test_x2apic_mode_where_ovmf_goes_there(trixie_path: Path, tmp_path: Path) -> None:
-    result = nested(trixie_path, tmp_path, until="pei", extra_args=("-smp", "1,maxcpus=256"))
+def test_x2apic_mode_where_ovmf_goes_there(trixie_path: Path, boot_real: Real) -> None:
+    result = boot_real(trixie_path, until="pei", extra_args=("-smp", "1,maxcpus=256"))
     accesses = result.timeline.accesses
     [write] = [access for access in accesses if access.is_base and access.operation is Operation.WRITE]
     assert (write.value, write.mode, write.outcome, write.phase) == (0xFEE00D00, ApicMode.XAPIC, Outcome.OK, Phase.PEI)
@@ -162,40 +180,40 @@ def test_x2apic_mode_where_ovmf_goes_there(trixie_path: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_an_apic_that_is_not_kvms(trixie_path: Path, tmp_path: Path) -> None:
+def test_an_apic_that_is_not_kvms(trixie_path: Path, boot_real: Real) -> None:
     # This QEMU refuses it itself, "KVM does not support userspace APIC"; another's the witness does.
     with pytest.raises((QemuLaunchError, UsageError), match="APIC"):
-        nested(trixie_path, tmp_path, extra_args=("-machine", "kernel-irqchip=off"))
-    split = nested(trixie_path, tmp_path / "split", extra_args=("-machine", "kernel-irqchip=split"))
+        boot_real(trixie_path, extra_args=("-machine", "kernel-irqchip=off"))
+    split = boot_real(trixie_path, "split", extra_args=("-machine", "kernel-irqchip=split"))
     assert told(sec_accesses(split.timeline)) == SEVEN
 
 
 @pytest.mark.slow
-def test_a_kernel_that_cannot_be_traced(trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_cannot_be_traced(trixie_path: Path, monkeypatch: pytest.MonkeyPatch, boot_real: Real) -> None:
     monkeypatch.setattr(kvm_witness, "PLAIN_EVENTS", {**PLAIN_EVENTS, "kvm_vmgexit_none": ""})
     begun = time.monotonic()
     with pytest.raises(HostError, match="this kernel has no trace event kvm_vmgexit_none"):
-        nested(trixie_path, tmp_path)
+        boot_real(trixie_path)
     assert time.monotonic() - begun < SECONDS
 
 
 @pytest.mark.slow
-def test_four_vcpus(trixie_path: Path, tmp_path: Path) -> None:
+def test_four_vcpus(trixie_path: Path, boot_real: Real) -> None:
     # APIC IDs 0, 1, 2 and 4, vCPUs 0 to 3.
-    result = nested(trixie_path, tmp_path, until="pei", extra_args=("-smp", "4,sockets=2,cores=3,threads=1,maxcpus=6"))
+    result = boot_real(trixie_path, until="pei", extra_args=("-smp", "4,sockets=2,cores=3,threads=1,maxcpus=6"))
     assert told(sec_accesses(result.timeline)) == SEVEN
     assert {access.vcpu for access in sec_accesses(result.timeline)} == {0}
     assert {access.vcpu for access in result.timeline.accesses} == {0, 1, 2, 3}
 
 
 @pytest.mark.slow
-def test_a_firmware_that_hangs_before_sec(trixie_path: Path, tmp_path: Path) -> None:
+def test_a_firmware_that_hangs_before_sec(trixie_path: Path, tmp_path: Path, boot_real: Real) -> None:
     image = bytearray(trixie_path.read_bytes())
     # The reset vector's first jump: a jump to itself.
     image[-16:-14] = b"\xeb\xfe"
     hanging = tmp_path / "hang.fd"
     hanging.write_bytes(image)
-    result = nested(hanging, tmp_path, timeout_s=3)
+    result = boot_real(hanging, timeout_s=3)
     assert result.exit_status == EXIT_INCONCLUSIVE
     assert result.timeline.gaps[0].startswith("the end of SEC was not reached in 3 s: the guest is in the reset vector")
 
@@ -227,9 +245,9 @@ TO_X2APIC = "b91b00 0f32 80cc0c 0f30"
 
 @pytest.mark.emulated
 @pytest.mark.slow
-def test_firmware_that_is_in_x2apic_mode_before_sec(trixie_path: Path, tmp_path: Path) -> None:
+def test_firmware_that_is_in_x2apic_mode_before_sec(trixie_path: Path, tmp_path: Path, boot_real: Real) -> None:
     path = with_reset_vector(trixie_path, tmp_path, "66b91b000000 0f32 80cc0c 0f30" + jump_of(trixie_path))
-    real, plain = nested(path, tmp_path), emulated(path, tmp_path, "plain")
+    real, plain = boot_real(path), emulated(path, tmp_path, "plain")
     assert real.exit_status == plain.exit_status == EXIT_HOLDS
     assert statuses(real) == statuses(plain) == [(rule, Status.HOLDS, 0) for rule in RULES]
     accesses = sec_accesses(real.timeline)
@@ -257,10 +275,10 @@ def test_firmware_that_is_in_x2apic_mode_before_sec(trixie_path: Path, tmp_path:
         pytest.param(TO_X2APIC + "b90e08 0f32", 2, id="no-such-register"),
     ],
 )
-def test_refused_accesses(code: str, refused: int, trixie_path: Path, tmp_path: Path) -> None:
+def test_refused_accesses(code: str, refused: int, trixie_path: Path, tmp_path: Path, boot_real: Real) -> None:
     path = with_reset_vector(trixie_path, tmp_path, code)
     # Nothing handles the #GP: the guest is lost, and the runs end by their time.
-    real = nested(path, tmp_path, timeout_s=3)
+    real = boot_real(path, timeout_s=3)
     plain = emulated(path, tmp_path, "plain", timeout_s=3)
     access = real.timeline.accesses[refused]
     assert (access.outcome, access.served_by) == (Outcome.GP, Server.HYPERVISOR)
@@ -276,10 +294,10 @@ def test_refused_accesses(code: str, refused: int, trixie_path: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_lost_events_leave_nothing_holding(trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_events_leave_nothing_holding(trixie_path: Path, monkeypatch: pytest.MonkeyPatch, boot_real: Real) -> None:
     monkeypatch.setattr(KvmWitness, "buffer_kb", 1)
     monkeypatch.setattr(KvmWitness, "interval_s", 1.0)
-    result = nested(trixie_path, tmp_path, until="pei")
+    result = boot_real(trixie_path, until="pei")
     timeline = result.timeline
     assert timeline.lost > 0
     assert not timeline.complete
@@ -287,6 +305,7 @@ def test_lost_events_leave_nothing_holding(trixie_path: Path, tmp_path: Path, mo
     assert Status.HOLDS not in {rule.status for rule in result.verdict.results}
 
 
+@pytest.mark.nested
 @pytest.mark.slow
 def test_a_kvm_host_that_dies_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_path: Path) -> None:
     result = run(
