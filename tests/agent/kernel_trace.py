@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,8 @@ for line in sys.stdin:
 
 
 @contextmanager
-def kernel_tracefs(place: Path) -> Iterator[Path]:
-    """tracefs where it is mounted, else mounted at `place` for a while; skips the test where it cannot be had."""
+def kernel_tracefs() -> Iterator[Path]:
+    """tracefs where it is mounted, else mounted elsewhere for a while; skips the test where it cannot be had."""
     if not DEVICE.exists() or run_guest(DEVICE):
         pytest.skip("KVM runs nothing here")
     try:
@@ -39,16 +40,20 @@ def kernel_tracefs(place: Path) -> Iterator[Path]:
     except AgentError as error:
         if os.getuid() != 0:
             pytest.skip(str(error))
-    place.mkdir()
+    # Not in pytest's own directory: what it forgets to clean up it removes later, file by file.
+    place = Path(tempfile.mkdtemp(prefix="snp-harness-tracefs-"))
     done = subprocess.run(["mount", "-t", "tracefs", "tracefs", place], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"tracefs cannot be mounted: {done.stderr.strip()}")
     try:
-        if not (place / "events" / "kvm" / "kvm_pio").exists():
-            pytest.skip("this kernel does not trace KVM")
-        yield place
+        if done.returncode:
+            pytest.skip(f"tracefs cannot be mounted: {done.stderr.strip()}")
+        try:
+            if not (place / "events" / "kvm" / "kvm_pio").exists():
+                pytest.skip("this kernel does not trace KVM")
+            yield place
+        finally:
+            subprocess.run(["umount", place], check=True)
     finally:
-        subprocess.run(["umount", place], check=True)
+        place.rmdir()
 
 
 class Guests:

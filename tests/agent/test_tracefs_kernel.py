@@ -20,8 +20,8 @@ PIO = {"kvm_pio": f"port == {PORT:#x}"}
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    with kernel_tracefs(tmp_path / "tracing") as place:
+def root() -> Iterator[Path]:
+    with kernel_tracefs() as place:
         yield place
 
 
