@@ -3,7 +3,7 @@
 #   make run     set everything up, boot Debian's OVMF as an SNP guest, print the verdict
 #   make test    set everything up, pass the tests
 #   make check   ruff, mypy --strict and the unit tests
-#   make bench   emulated runs against plain TCG, side by side
+#   make bench   emulated runs against plain TCG, and a host over SSH against this machine, side by side
 #   make firmware  build edk2 with and without ovmf_patches/, into build/firmware/
 #   make nightly   that, and each firmware under each configuration, into build/nightly/
 #
@@ -119,9 +119,10 @@ lint: setup
 check: lint $(TESTING)
 	@$(BIN)/pytest -m 'not slow and not emulated and not tcg and not kvm and not nested and not snp' $(PYTEST_FLAGS)
 
-bench: setup $(FETCHED)
+bench: setup $(FETCHED) $(TESTING)
 	@$(BIN)/python -m bench $(BENCH_FLAGS)
 	@$(BIN)/python -m bench.interrupt_path
+	@$(BIN)/python -m bench.remote
 
 clean:
 	rm -rf harness/emulator/build guests/svsm_apic_conformance/build guests/kvm_host/build tests/emulator/guest/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A host over SSH against this machine, side by side: boots, the conformance guest, and the command from start to end.
+
+Without --host the host is this machine, by a private sshd on loopback: what is measured is the way, not the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.conformance import run_conformance
+from harness.errors import HarnessError
+from harness.firmware.find import find_firmware
+from harness.hosts.inventory import find_host
+from harness.hosts.remote import RemoteHost
+from harness.run import RunSpec, run
+from harness.svsm.config import load_config
+
+#: A run on a host may take so many times what one here takes.
+AIM = 1.15
+LOCAL, REMOTE = "here", "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Something to be timed. do: given the host (None: here) and a new directory. in_aim: it counts for AIM."""
+
+    name: str
+    do: Callable[[RemoteHost | None, Path], None]
+    in_aim: bool = True
+
+
+def works(firmware: Path, inventory: Path | None, name: str) -> list[Work]:
+    """What is timed."""
+
+    def boot(platform: str, config: str, until: str) -> Callable[[RemoteHost | None, Path], None]:
+        def do(host: RemoteHost | None, out: Path) -> None:
+            spec = RunSpec(firmware, svsm=load_config(config), until=until, host=host)
+            result = run(spec, platform, out)
+            if result.error is not None:
+                raise result.error
+
+        return do
+
+    def conformance(host: RemoteHost | None, out: Path) -> None:
+        run_conformance(load_config("alternate-injection"), host=host, out=out)
+
+    def command(host: RemoteHost | None, out: Path) -> None:
+        argv = [sys.executable, "-m", "harness.cli", "run", "--quiet", "--json", "--firmware", str(firmware)]
+        argv += ["--out", str(out)]
+        if host is not None:
+            # It takes the host's lock itself.
+            host.close()
+            argv += ["--host", name, *(["--hosts", str(inventory)] if inventory else [])]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 1):
+            raise HarnessError(f"the command ended with status {done.returncode}: {done.stderr.strip()}")
+
+    return [
+        Work("emulated, until SEC", boot("emulated", "alternate-injection", "sec")),
+        Work("emulated, until DXE", boot("emulated", "alternate-injection", "dxe")),
+        Work("emulated, to the shell", boot("emulated", "alternate-injection-off", "shell")),
+        Work("tcg, until SEC", boot("tcg", "plain", "sec")),
+        Work("conformance", conformance),
+        # One connection for one run: what a session pays once.
+        Work("the command, with its connection", command, in_aim=False),
+    ]
+
+
+def measure(host: RemoteHost, compared: Sequence[Work], rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds of each round, by work and place; in turns, so that what else the machine does meets both."""
+    times: dict[str, dict[str, list[float]]] = {work.name: {LOCAL: [], REMOTE: []} for work in compared}
+    for number in range(rounds + 1):
+        for work in compared:
+            for place, where in ((LOCAL, None), (REMOTE, host)):
+                if where is not None:
+                    where.link()
+                with tempfile.TemporaryDirectory(prefix="snp-bench-") as directory:
+                    started = time.monotonic()
+                    work.do(where, Path(directory) / "out")
+                    elapsed = time.monotonic() - started
+                # The first round fills caches, and the host's store.
+                if number:
+                    times[work.name][place].append(elapsed)
+        print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
+    return times
+
+
+def table(compared: Sequence[Work], times: dict[str, dict[str, list[float]]]) -> str:
+    """The medians as text, and whether the aim is met."""
+    lines = [f"{'':<34}{LOCAL:>10}{REMOTE:>10}{'ratio':>8}"]
+    sums = {LOCAL: 0.0, REMOTE: 0.0}
+    for work in compared:
+        here, there = (statistics.median(times[work.name][place]) for place in (LOCAL, REMOTE))
+        lines.append(f"{work.name:<34}{here:>8.2f} s{there:>8.2f} s{there / here:>8.2f}")
+        if work.in_aim:
+            sums[LOCAL] += here
+            sums[REMOTE] += there
+    ratio = sums[REMOTE] / sums[LOCAL]
+    met = "met" if ratio <= AIM else "not met"
+    lines += ["", f"all but the last: {sums[LOCAL]:.2f} s, {sums[REMOTE]:.2f} s: {ratio:.2f}x, aim {AIM:.2f}x: {met}"]
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def loopback() -> Iterator[tuple[str, Path]]:
+    """A private sshd on this machine: the host's name and its inventory."""
+    from tests.hosts.sshd import start_sshd
+
+    with tempfile.TemporaryDirectory(prefix="snp-bench-") as name:
+        server = start_sshd(Path(name) / "sshd")
+        inventory = Path(name) / "hosts.toml"
+        inventory.write_text(
+            f'[hosts.loopback]\nurl = "{server.url}"\nknown_hosts = "{server.known_hosts}"\n'
+            f'identity = "{server.home / ".ssh" / "id_ed25519"}"\n',
+            encoding="utf-8",
+        )
+        try:
+            yield "loopback", inventory
+        finally:
+            server.stop()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the benchmark; status 0 when everything was measured, whether or not the aim is met."""
+    parser = argparse.ArgumentParser(prog="python -m bench.remote", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--firmware", default="debian:trixie", help="default: %(default)s")
+    parser.add_argument("--host", help="a host, as of run; default: this machine, by an sshd on loopback")
+    parser.add_argument("--hosts", type=Path, help="the inventory")
+    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--json", type=Path, default=Path("build/bench-remote.json"), help="default: %(default)s")
+    options = parser.parse_args(argv)
+    with contextlib.ExitStack() as stack:
+        try:
+            firmware = find_firmware(options.firmware)
+            given = (options.host, options.hosts) if options.host else stack.enter_context(loopback())
+            host = find_host(given[0], inventory=given[1])
+            stack.callback(host.close)
+            compared = works(firmware, given[1], given[0])
+            times = measure(host, compared, options.rounds)
+        except HarnessError as error:
+            print(f"bench: error: {error}", file=sys.stderr)
+            return error.exit_status
+    print(f"{firmware}\n{options.rounds} rounds, medians, {os.cpu_count()} cores, host {given[0]}\n")
+    print(table(compared, times))
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({"host": given[0], "seconds": times}, indent=2) + "\n", encoding="utf-8")
+    print(f"\n{options.json}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
