@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,17 +31,17 @@ from tests.vm.processes import is_running, wait_for_end
 class Near:
     """A plain near side: one socket, one request at a time."""
 
-    def __init__(self, directory: Path, **environment: str) -> None:
+    def __init__(self, directory: Path, python: str = sys.executable) -> None:
         self.socket, theirs = socket.socketpair()
         self.cache = directory / "cache"
         self.lock = directory / "lock"
         self.stderr = (directory / "stderr").open("w+b")
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-B", "-c", bundle.bootstrap()],
+            [python, "-I", "-B", "-c", bundle.bootstrap()],
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
             stderr=self.stderr,
-            env={**os.environ, "XDG_CACHE_HOME": str(self.cache), "SNP_HARNESS_LOCK": str(self.lock), **environment},
+            env={**os.environ, "XDG_CACHE_HOME": str(self.cache), "SNP_HARNESS_LOCK": str(self.lock)},
         )
         theirs.close()
         self.socket.sendall(bundle.payload())
@@ -118,6 +119,21 @@ def test_hello(near: Near) -> None:
     facts = near.call("hello", patience_s=30)
     assert facts["pid"] == near.process.pid
     assert facts["kernel"] == os.uname().release
+
+
+@pytest.mark.parametrize("minor", range(9, 15))
+def test_other_versions_of_python(minor: int, tmp_path: Path) -> None:
+    python = shutil.which(f"python3.{minor}")
+    # A name that a version manager has for one that is not installed runs nothing.
+    if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
+        pytest.skip(f"no python3.{minor} in PATH")
+    near = Near(tmp_path, python)
+    assert near.call("hello", patience_s=30)["python"].startswith(f"3.{minor}.")
+    pid = start(near, "r", [python, "-c", "print()"])["pid"]
+    assert near.event("exit")["status"] == 0
+    assert pid
+    assert near.call("find", qemu="/no/qemu")["kind"] == "missing"
+    near.close()
 
 
 def test_an_operation_that_is_none(near: Near) -> None:

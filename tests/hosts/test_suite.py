@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The tests that boot guests, run here and on a host over SSH: the same pass, with the same verdicts and timelines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.apic.access import Phase
+from harness.apic.timeline import Timeline
+from tests.hosts.sshd import Sshd
+from tests.hosts.test_process_host import untimed
+
+pytestmark = [pytest.mark.slow, pytest.mark.emulated, pytest.mark.tcg]
+
+ROOT = Path(__file__).parents[2]
+#: The tests that boot, but not those that only ask whether a platform can run, or start a harness of their own.
+SUITE = ("tests/platforms", "tests/guests")
+SELECTED = "(emulated or tcg) and not slow and not nested and not kvm"
+TIMEOUT_S = 900.0
+#: Rules whose answer hangs on how far a run came: one that is cut off by a signal or a clock is cut off anywhere.
+_BY_CHANCE = ("killed", "hangs", "interrupt", "timeout")
+
+
+def suite(base: Path, *more: str) -> tuple[dict[str, int], float]:
+    """Run it; how many tests came out how, and the seconds it took."""
+    report = base.with_suffix(".xml")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:hypothesispytest",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        SELECTED,
+    ]
+    command += [f"--basetemp={base}", f"--junitxml={report}", "-o", "tmp_path_retention_policy=all", *more, *SUITE]
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    elapsed = time.monotonic() - started
+    assert done.returncode == 0, done.stdout[-5000:]
+    from xml.etree import ElementTree
+
+    (found,) = ElementTree.parse(report).getroot().iter("testsuite")
+    return {key: int(found.attrib[key]) for key in ("tests", "failures", "errors", "skipped")}, elapsed
+
+
+def outcome(directory: Path) -> tuple[Any, list[dict[str, object]]]:
+    """A run's verdict, rule by rule, and the accesses of its SEC."""
+    verdict = json.loads((directory / "verdict.json").read_text())
+    timeline = Timeline.from_jsonl((directory / "timeline.jsonl").read_text())
+    sec = untimed(timeline) if timeline.reached > Phase.SEC else []
+    return {rule["rule"]: rule["status"] for rule in verdict["rules"]}, sec
+
+
+def test_the_suite_over_ssh(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Any) -> None:
+    inventory = tmp_path / "hosts.toml"
+    inventory.write_text(
+        f'[hosts.box]\nurl = "{sshd.url}"\nknown_hosts = "{sshd.known_hosts}"\n'
+        f'identity = "{sshd.home / ".ssh" / "id_ed25519"}"\n'
+    )
+    # The inner runs have the user's own home, where firmware is found.
+    monkeypatch.undo()
+    here, here_s = suite(tmp_path / "here")
+    there, there_s = suite(tmp_path / "there", "--snp-host=box", f"--snp-inventory={inventory}")
+    assert there == here
+    assert sshd.logins() == 1
+    runs = {path.parent.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("verdict.json")}
+    assert runs == {path.parent.relative_to(tmp_path / "there") for path in (tmp_path / "there").rglob("verdict.json")}
+    assert len(runs) > 50
+    different = []
+    for run in sorted(runs):
+        near, far = (outcome(tmp_path / place / run) for place in ("here", "there"))
+        by_chance = any(word in str(run) for word in _BY_CHANCE)
+        if near[1] != far[1] or (near[0] != far[0] and not by_chance):
+            different.append(str(run))
+    assert different == []
+    record_property("seconds", f"{here_s:.1f} here, {there_s:.1f} there")
