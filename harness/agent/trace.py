@@ -42,6 +42,7 @@ class TraceForwarder:
         self._instance = instance
         self._timer: Timer | None = None
         self._done: Callable[[], None] | None = None
+        self._broken = False
         stream.on_credit = self._look
         self._watch(True)
 
@@ -80,9 +81,18 @@ class TraceForwarder:
         """Send what there is, as far as there is credit, and look again a little later."""
         self._watch(False)
         while self._stream.credit > 0:
-            data = self._instance.read(min(BATCH, self._stream.credit))
+            try:
+                data = self._instance.read(min(BATCH, self._stream.credit))
+            except AgentError:
+                # The stream's early end tells; the run goes on.
+                self._broken = True
+                self._stream.end()
+                data = b""
             if data:
                 self._stream.send(data)
+            elif self._broken and self._done is None:
+                self._stream.on_credit = None
+                return
             elif self._done is not None:
                 self._stream.on_credit = None
                 self._done()

@@ -71,6 +71,7 @@ class KvmWitness:
         self._number = 0
         self._gaps: list[str] = []
         self._cut_off = ""
+        self._ending = False
         # An encrypted guest's exits are VMGEXITs, and filtered from the start.
         self._quiet = firmware is None
         self._memory = memory
@@ -112,8 +113,9 @@ class KvmWitness:
     def end(self) -> None:
         """Take what is left; call it while the machine is still there. What cannot be had is a gap."""
         machine = self._machine
-        if machine is None or self._stream is None:
+        if machine is None or not self._number:
             return
+        self._ending = True
         try:
             self._name_rest(machine)
             answer = machine.link.ask("untrace", run=machine.run)
@@ -228,6 +230,8 @@ class KvmWitness:
             self._log.write(data)
             self.timeline.feed(data)
             return
+        if not self._ending and self._machine.link.error is None:
+            self._gaps.append("KVM's trace ended before the run did")
         self._machine.loop.remove(self._stream)
         self._stream.close()
         self._stream = None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,22 @@ def test_not_a_kvm(tmp_path: Path, modules: Path) -> None:
     (tmp_path / "kvm").write_bytes(b"")
     facts = kvm_facts(tmp_path / "kvm", modules)
     assert facts["error"] == "KVM does not run a guest: Inappropriate ioctl for device"
+
+
+def test_beside_other_threads(tmp_path: Path, modules: Path) -> None:
+    (tmp_path / "kvm").write_bytes(b"")
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        assert (
+            kvm_facts(tmp_path / "kvm", modules)["error"] == "KVM does not run a guest: Inappropriate ioctl for device"
+        )
+        late = kvm_facts(tmp_path / "kvm", modules, timeout_s=0.001)
+    finally:
+        stop.set()
+        thread.join()
+    assert late["error"] == "KVM did not run three instructions in 0.001 s"
 
 
 def test_a_kvm_of_another_kind(tmp_path: Path, modules: Path) -> None:
