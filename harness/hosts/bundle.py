@@ -38,9 +38,9 @@ def bootstrap() -> str:
     return (_BOOTSTRAP % (EXIT_OLD_PYTHON, _DIGITS)).replace("\n", r"\n")
 
 
-def command(python: str) -> str:
+def command(python: str, *, sudo: bool = False) -> str:
     """The command line for a login shell. python: as in the host's PATH; its characters are checked before."""
-    return f"exec {python} -I -B -c '{bootstrap()}'"
+    return f"exec {'sudo -n ' if sudo else ''}{python} -I -B -c '{bootstrap()}'"
 
 
 @functools.cache

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: This machine through an agent, as --host takes it.
 LOCAL = "local"
 _FILE_MAX = 1 << 20
-_KEYS = ("url", "qemu", "igvm", "python", "known_hosts", "identity", "lock", "notes")
+_KEYS = ("url", "qemu", "igvm", "python", "sudo", "known_hosts", "identity", "lock", "notes")
 _HINT = "docs/hosts.md has every key"
 
 
@@ -43,6 +43,7 @@ class HostEntry:
     qemu: Path | None = None
     igvm: Path | None = None
     python: str = "python3"
+    sudo: bool = False
     known_hosts: Path | None = None
     identity: Path | None = None
     lock: str | None = None
@@ -115,6 +116,7 @@ def find_host(given: str, *, inventory: Path | None = None, wait_s: float = 0.0,
         qemu_path=entry.qemu,
         lock=LockRequest(entry.lock, wait_s) if lock else None,
         python=entry.python,
+        sudo=entry.sudo,
         known_hosts_file=entry.known_hosts,
         identity=entry.identity,
     )
@@ -128,6 +130,10 @@ def _entry(name: str, table: object, where: str) -> HostEntry:
     for key, value in table.items():
         if key not in _KEYS:
             raise UsageError(f"{where}: no key is named {key!a}", f"there are {', '.join(_KEYS)}")
+        if key == "sudo":
+            if not isinstance(value, bool):
+                raise UsageError(f"{where}.{key} is neither true nor false", _HINT)
+            continue
         if not isinstance(value, str) or not value or not value.isprintable():
             raise UsageError(f"{where}.{key} is no text", _HINT)
     if "url" not in table:
@@ -142,6 +148,7 @@ def _entry(name: str, table: object, where: str) -> HostEntry:
         qemu=Path(table["qemu"]) if "qemu" in table else None,
         igvm=_here(table, "igvm"),
         python=table.get("python", "python3"),
+        sudo=table.get("sudo", False),
         known_hosts=_here(table, "known_hosts"),
         identity=_here(table, "identity"),
         lock=table.get("lock"),

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.hosts.link import Link
+from harness.hosts.link import PATIENCE_S, PING_S, Link
 from harness.hosts.ship import ship
 from harness.vm.base import Devices, MachineBase
 from harness.vm.console import BAD_PATTERNS, BoundedLog
@@ -85,7 +85,8 @@ class RemoteMachine(MachineBase):
             try:
                 super().stop()
             except QemuTimeoutError:
-                if self.link.error is None:
+                # A way that is stuck will count as lost; what was seen until then is kept.
+                if not self.loop.run_until(lambda: self.ended or self.link.error is not None, PATIENCE_S + PING_S):
                     raise
             self._drain()
 

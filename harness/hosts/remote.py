@@ -8,6 +8,7 @@ import contextlib
 import getpass
 import os
 import socket
+import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -94,6 +95,7 @@ class RemoteHost(ABC):
         self._lock = lock
         self._link: Link | None = None
         self._process = os.getpid()
+        self._connecting = threading.Lock()
         self._facts: dict[str, object] = {}
         self._qemus: dict[Path | None, RemoteQemu] = {}
         # Not a method of a living object: a host that nobody uses any more closes its connection.
@@ -105,6 +107,10 @@ class RemoteHost(ABC):
 
     def link(self) -> Link:
         """The connection to the agent, made when it is first needed, and again when it is lost. Raises HarnessError."""
+        with self._connecting:
+            return self._connected()
+
+    def _connected(self) -> Link:
         if self._process != os.getpid():
             # A fork has no thread that serves the link, and its parent goes on using it.
             self._link = None

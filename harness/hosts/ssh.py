@@ -105,13 +105,13 @@ class ChannelPort:
 class SshConnection(Connection):
     """A connection that is logged in, with the agent about to start on it."""
 
-    def __init__(self, name: str, transport: paramiko.Transport, python: str) -> None:
+    def __init__(self, name: str, transport: paramiko.Transport, python: str, *, sudo: bool = False) -> None:
         self._name = name
         self._python = python
         self.transport = transport
         try:
             self._channel = transport.open_session(window_size=_WINDOW, max_packet_size=_PACKET, timeout=_STEP_S)
-            self._channel.exec_command(bundle.command(python))
+            self._channel.exec_command(bundle.command(python, sudo=sudo))
             self._stream = ChannelPort(self._channel)
             self.port = self._stream
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -150,7 +150,7 @@ class SshConnection(Connection):
 
 
 class SshHost(RemoteHost):
-    """A host of an ssh:// URL. python: the interpreter there. See RemoteHost."""
+    """A host of an ssh:// URL. python: the interpreter there. sudo: the agent runs as root. See RemoteHost."""
 
     def __init__(
         self,
@@ -160,6 +160,7 @@ class SshHost(RemoteHost):
         qemu_path: Path | None = None,
         lock: LockRequest | None = None,
         python: str = "python3",
+        sudo: bool = False,
         known_hosts_file: Path | None = None,
         identity: Path | None = None,
     ) -> None:
@@ -168,6 +169,7 @@ class SshHost(RemoteHost):
         if not _PYTHON.match(python) or python.startswith("-"):
             raise UsageError(f"{python!a} is no name of a Python", "give a name, or a path without blanks")
         self._python = python
+        self._sudo = sudo
         self._known_hosts_file = known_hosts_file
         self._identity = identity
 
@@ -183,7 +185,7 @@ class SshHost(RemoteHost):
         try:
             _start(self.name, target, transport)
             _log_in(self.name, target, transport)
-            return SshConnection(self.name, transport, self._python)
+            return SshConnection(self.name, transport, self._python, sudo=self._sudo)
         except BaseException:
             transport.close()
             raise

@@ -22,6 +22,7 @@ url = "ssh://me@genoa.example:2222"
 qemu = "/opt/qemu/bin/qemu-system-x86_64"
 igvm = "/igvm/coconut.igvm"
 python = "python3.11"
+sudo = true
 known_hosts = "/lab/known_hosts"
 identity = "/lab/key"
 lock = "/run/lock/lab"
@@ -40,6 +41,7 @@ def test_every_key() -> None:
         Path("/opt/qemu/bin/qemu-system-x86_64"),
         Path("/igvm/coconut.igvm"),
         "python3.11",
+        True,
         Path("/lab/known_hosts"),
         Path("/lab/key"),
         "/run/lock/lab",
@@ -56,6 +58,7 @@ def test_every_key() -> None:
         ("[hosts.a]", "hosts.a has no url"),
         ("hosts.a = 1", "hosts.a is no table"),
         ("[hosts.a]\nurl = 3", "hosts.a.url is no text"),
+        ("[hosts.a]\nurl = 'ssh://a'\nsudo = 'yes'", "hosts.a.sudo is neither"),
         ("[hosts.a]\nurl = ''", "hosts.a.url is no text"),
         ("[hosts.a]\nurl = 'ssh://a'\nnotes = 'a\\n'", None),
         ('[hosts.a]\nurl = "ssh://a"\nnotes = "a\\n"', "hosts.a.notes is no text"),

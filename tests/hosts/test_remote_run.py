@@ -264,6 +264,31 @@ def test_a_network_that_is_gone(
     proxy.close()
 
 
+def test_a_network_that_is_gone_when_the_time_is_over(
+    sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.vm.base.STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(link, "PING_S", 0.5)
+    monkeypatch.setattr(link, "PATIENCE_S", 5.0)
+    monkeypatch.setattr(remote, "PATIENCE_S", 5.0)
+    proxy = Proxy(sshd.port)
+    kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
+    sshd.known_hosts.write_text(f"[127.0.0.1]:{proxy.port} {kind} {content}\n")
+    host = hosts(f"ssh://{sshd.user}@127.0.0.1:{proxy.port}")
+
+    def progress(phase: Phase, _accesses: int, _exits: int | None) -> None:
+        if phase >= Phase.PEI:
+            proxy.stall()
+
+    spec = RunSpec(trixie_path, until="shell", host=host, timeout_s=3)
+    result = run(spec, "emulated", tmp_path / "out", progress)
+    # The run's own end came first, and QEMU cannot be told to end: what was seen is kept all the same.
+    assert result.timeline.gaps[0].startswith("the firmware's prompt was not reached in 3 s")
+    assert len([access for access in result.timeline.accesses if access.phase is Phase.SEC]) >= 7
+    assert result.verdict.result("no-refused-access").status is Status.INCONCLUSIVE
+    proxy.close()
+
+
 RUN = """
 import sys
 from pathlib import Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -224,6 +225,17 @@ def test_a_python_that_is_too_old(servers: Servers, hosts: Hosts, tmp_path: Path
     old.chmod(0o755)
     server = servers(path=tmp_path / "bin")
     assert "python3 on " in refused(hosts(server.url), NoPythonError)
+
+
+def test_sudo(sshd: Sshd, hosts: Hosts, tmp_path: Path) -> None:
+    if (
+        shutil.which("sudo") is None
+        or subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("no sudo that asks for no password")
+    inventory = tmp_path / "hosts.toml"
+    inventory.write_text(f'[hosts.box]\nurl = "{sshd.url}"\nsudo = true\n')
+    assert hosts("box", inventory=inventory, lock=False).link().call("hello", patience_s=30)["user"] == "root"
 
 
 def test_a_login_shell_that_talks(servers: Servers, hosts: Hosts) -> None:
