@@ -100,22 +100,40 @@ def _add_run(commands: Commands) -> None:
         type=name_argument,
         help="an image's path, debian:SUITE or debian:SUITE/amdsev; default: the first one installed or fetched",
     )
-    parser.add_argument("--platform", metavar="P", default=DEFAULT_PLATFORM, help="default: %(default)s")
     parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="default: %(default)s")
     parser.add_argument(
         "--memory", metavar="MIB", type=positive_int, help="RAM of the guest in MiB; default: the platform's"
-    )
-    parser.add_argument(
-        "--svsm-config",
-        metavar="C",
-        type=name_argument,
-        help="a TOML file, or the name of one that comes with the harness; default: SVSM present, Alternate Injection",
     )
     parser.add_argument(
         "--until",
         choices=STAGES,
         default=DEFAULT_UNTIL,
         help="stop when this is done; rules of later phases are then not judged; default: %(default)s",
+    )
+    parser.add_argument(
+        "--icount", action="store_true", help="count instructions: the same boot gives the same timeline"
+    )
+    _add_boot(parser, "verdict")
+
+
+def _add_conformance(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "conformance",
+        help="test an SVSM's APIC protocol and the hypervisor's APIC_BASE rules with a guest of our own",
+        epilog="exit status: 0 no point failed, 1 a point failed, 2 usage, 3 inconclusive, 128 and up: environment",
+        allow_abbrev=False,
+    )
+    _add_boot(parser, "points")
+
+
+def _add_boot(parser: argparse.ArgumentParser, shown: str) -> None:
+    """What every command that boots a guest takes. shown: what its report is about."""
+    parser.add_argument("--platform", metavar="P", default=DEFAULT_PLATFORM, help="default: %(default)s")
+    parser.add_argument(
+        "--svsm-config",
+        metavar="C",
+        type=name_argument,
+        help="a TOML file, or the name of one that comes with the harness; default: SVSM present, Alternate Injection",
     )
     parser.add_argument(
         "--timeout",
@@ -128,38 +146,10 @@ def _add_run(commands: Commands) -> None:
         "--qemu", metavar="Q", type=name_argument, help="a QEMU, the directory of an unpacked one, or debian:SUITE"
     )
     parser.add_argument(
-        "--icount", action="store_true", help="count instructions: the same boot gives the same timeline"
-    )
-    parser.add_argument(
         "--out", metavar="DIR", type=path_argument, help="the run directory; default: a new one under runs/"
     )
     _add_host(parser)
-    parser.add_argument("--json", action="store_true", help="the verdict as JSON on stdout")
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-
-
-def _add_conformance(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "conformance",
-        help="test an SVSM's APIC protocol and the hypervisor's APIC_BASE rules with a guest of our own",
-        epilog="exit status: 0 no point failed, 1 a point failed, 2 usage, 3 inconclusive, 128 and up: environment",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--platform", metavar="P", default=DEFAULT_PLATFORM, help="default: %(default)s")
-    parser.add_argument("--svsm-config", metavar="C", type=name_argument, help="as for run")
-    parser.add_argument("--qemu", metavar="Q", type=name_argument, help="as for run")
-    parser.add_argument(
-        "--timeout",
-        metavar="S",
-        type=positive_seconds,
-        default=DEFAULT_TIMEOUT_S,
-        help="seconds of wall time; default: %(default)g",
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", type=path_argument, help="the run directory; default: a new one under runs/"
-    )
-    _add_host(parser)
-    parser.add_argument("--json", action="store_true", help="the points as JSON on stdout")
+    parser.add_argument("--json", action="store_true", help=f"the {shown} as JSON on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
