@@ -209,7 +209,7 @@ def interrupted(host: RemoteHost, platform: str, firmware: Path, out: Path, cut:
     return seen[0]
 
 
-@pytest.mark.parametrize("platform", ["emulated", "tcg"])
+@pytest.mark.parametrize("platform", ["emulated", pytest.param("tcg", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("victim", ["agent", "session", "server"])
 def test_a_connection_that_breaks(
     platform: str, victim: str, sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path
@@ -231,7 +231,7 @@ def test_a_connection_that_breaks(
         assert list((sshd.cache / "snp-harness" / "runs").iterdir()) == []
 
 
-@pytest.mark.parametrize("platform", ["emulated", "tcg"])
+@pytest.mark.parametrize("platform", ["emulated", pytest.param("tcg", marks=pytest.mark.slow)])
 def test_a_network_that_is_gone(
     platform: str, sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +264,7 @@ def test_a_network_that_is_gone(
     proxy.close()
 
 
+@pytest.mark.slow
 def test_a_network_that_is_gone_when_the_time_is_over(
     sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
