@@ -64,6 +64,7 @@ class Agent:
         """Serve until the byte stream ends or the near side is silent for too long; then clean up."""
         try:
             self.mux.send(frames.GREETING)
+            self.mux.flush()
             while not self._ending:
                 self.reactor.turn()
         finally:

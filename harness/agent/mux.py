@@ -23,6 +23,8 @@ from harness.agent.reactor import Reactor
 #: What a stream carries home: a socket, the descriptor of a pipe, a console.
 LocalFile = Union[socket.socket, int, ConsoleFifo]
 
+#: Why a byte stream is lost that the other side has closed.
+CLOSED = "it was closed"
 _CHUNK = 64 << 10
 #: Most bytes that one write to the byte stream takes.
 _WRITE = 256 << 10
@@ -331,7 +333,7 @@ class Mux:
             try:
                 taken = self._port.write(data)
             except OSError as error:
-                self._lose(f"it cannot be written to: {error.strerror or error}")
+                self._lose(_why(error, "it cannot be written to"))
                 return
             if taken < len(data):
                 self._out.appendleft(data[taken:])
@@ -365,7 +367,7 @@ class Mux:
             if data is None:
                 return
             if not data:
-                self._lose("it was closed")
+                self._lose(CLOSED)
                 return
             self.heard = time.monotonic()
             if self._greeting is not None:
@@ -373,7 +375,7 @@ class Mux:
             for frame in self._decoder.feed(data):
                 self._take(frame)
         except OSError as error:
-            self._lose(f"it cannot be read: {error.strerror or error}")
+            self._lose(_why(error, "it cannot be read"))
         except FrameError as error:
             self._lose(str(error))
 
@@ -399,3 +401,8 @@ class Mux:
             self._out.clear()
             self.reactor.watch(self._port.fileno())
             self._on_lost(why)
+
+
+def _why(error: OSError, what: str) -> str:
+    """Whoever ends without having read all resets the connection."""
+    return CLOSED if isinstance(error, ConnectionError) else f"{what}: {error.strerror or error}"

@@ -18,7 +18,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 from harness.agent import frames
-from harness.agent.mux import Mux, Port
+from harness.agent.mux import CLOSED, Mux, Port
 from harness.agent.reactor import Reactor
 from harness.errors import HarnessError
 from harness.hosts.errors import HostLostError, HostTimeoutError, from_agent
@@ -166,6 +166,7 @@ class Link:
 
     def _serve(self) -> None:
         try:
+            self._mux.flush()
             while not self._closing and self.error is None:
                 self._reactor.turn()
             # Those that use its streams close them, when they know that it is lost.
@@ -175,7 +176,7 @@ class Link:
             _log.exception("the link to %s failed", self.name)
             self._lost(f"the harness failed, {type(error).__name__}: {error}")
         finally:
-            self._lost("it was closed")
+            self._lost(CLOSED)
             self._mux.close()
             self._shut()
 
@@ -186,8 +187,11 @@ class Link:
             if listener is not None:
                 listener(message)
             return
+        number = message.get("id")
+        if not isinstance(number, int):
+            return
         with self._lock:
-            future = self._waiting.pop(message.get("id", 0), None)
+            future = self._waiting.pop(number, None)
         if future is None:
             return
         if isinstance(message.get("error"), dict):

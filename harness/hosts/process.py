@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.agent.mux import DescriptorPort
+from harness.agent.mux import CLOSED, DescriptorPort
 from harness.errors import HarnessError
 from harness.hosts import bundle
 from harness.hosts.errors import HostError, HostLostError
@@ -42,12 +42,13 @@ class AgentProcess(Connection):
 
     def explain(self, why: str) -> HarnessError:
         """See Connection."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(1.0)
+        if why.startswith(CLOSED):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(1.0)
         self._stderr.seek(0)
         lines = self._stderr.read(1 << 16).decode(errors="replace").strip().splitlines()
         said = f", its last words: {printable(lines[-1], _SAID)}" if lines else ""
-        status = self.process.returncode
+        status = self.process.returncode if why.startswith(CLOSED) else None
         how = f"ended with {describe_status(status)}" if status is not None else f"is lost ({why})"
         return HostLostError(f"the harness's agent on this machine {how}{said}", "see the system's log")
 

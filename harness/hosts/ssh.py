@@ -16,6 +16,7 @@ from pathlib import Path
 
 import paramiko
 
+from harness.agent.mux import CLOSED
 from harness.agent.reactor import Reactor
 from harness.errors import HarnessError, UsageError
 from harness.hosts import bundle, known_hosts
@@ -79,10 +80,10 @@ class ChannelPort:
         while taken < len(data) and self._channel.send_ready():
             sent = self._channel.send(bytes(data[taken : taken + _PACKET]))
             if not sent:
-                raise OSError("the channel is closed")
+                raise ConnectionResetError("the channel is closed")
             taken += sent
         if self._channel.closed:
-            raise OSError("the channel is closed")
+            raise ConnectionResetError("the channel is closed")
         return taken
 
     def watch_writable(self, reactor: Reactor, readable: Callable[[], None], writable: Callable[[], None]) -> None:
@@ -122,7 +123,7 @@ class SshConnection(Connection):
     def explain(self, why: str) -> HarnessError:
         """See Connection."""
         # The exit status comes after the end of the stream, if the host still speaks.
-        ended = self._channel.status_event.wait(2.0)
+        ended = why.startswith(CLOSED) and self._channel.status_event.wait(2.0)
         status = self._channel.exit_status if ended else -1
         said = self._stream.said().splitlines()
         last = printable(said[-1], 400) if said else ""

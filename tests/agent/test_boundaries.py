@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The agent is sent to hosts where nothing is installed: the standard library and itself is all that it may import."""
+
+from __future__ import annotations
+
+import ast
+import io
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import harness.agent
+from harness.hosts import bundle
+
+FILES = sorted(Path(harness.agent.__file__ or "").parent.glob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_nothing_but_the_standard_library_and_itself(path: Path) -> None:
+    for name in imports(path):
+        top = name.split(".")[0]
+        assert top in sys.stdlib_module_names or name.split(".")[:2] == ["harness", "agent"], name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_grammar_of_python_3_9(path: Path) -> None:
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+def test_what_is_sent() -> None:
+    payload = bundle.payload()
+    # It goes out before the other side reads anything: it has to fit the smallest buffer on the way.
+    assert len(payload) < 100_000
+    size, data = int(payload[:8]), payload[8:]
+    assert size == len(data)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert set(archive.namelist()) == {"harness/__init__.py", *(f"harness/agent/{path.name}" for path in FILES)}
+
+
+def test_the_command_survives_any_login_shell() -> None:
+    line = bundle.command("python3")
+    assert line.count("'") == 2
+    assert line.endswith("'")
+    assert "\n" not in line
+    assert "!" not in line

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The near end: requests that are not answered, agents that stop or talk nonsense, consoles in both directions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.agent import frames
+from harness.agent.mux import DescriptorPort
+from harness.hosts import link as link_module
+from harness.hosts.errors import HostError, HostLostError, HostTimeoutError
+from harness.hosts.link import Link
+from harness.hosts.process import AgentProcess, ProcessHost
+from harness.vm import rundir
+from harness.vm.base import Devices
+from harness.vm.rundir import RunDirectory
+from tests.vm.test_machine import IDLE
+
+#: The start of a script that greets as an agent does.
+GREET = f"import os, time; os.write(1, {frames.GREETING!r}"
+
+
+class FakeAgent(AgentProcess):
+    """What the test lets run in the agent's place."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__([sys.executable, "-c", code])
+
+
+class Scripted(ProcessHost):
+    """A host whose agent is a script."""
+
+    code = ""
+
+    def connect(self) -> AgentProcess:
+        return FakeAgent(self.code)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessHost]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = ProcessHost()
+    yield made
+    made.close()
+
+
+def agent_of(link: Link) -> int:
+    return int(link.call("hello", patience_s=30)["pid"])
+
+
+def wait_for(done: Callable[[], bool], link: Link) -> None:
+    """Serve a request that does not come until `done`; the link's thread does the rest."""
+    for _ in range(500):
+        if done():
+            return
+        try:
+            link.result(link.ask("hello", patience_s=30), "hello", 0.02)
+        except (HostTimeoutError, HostLostError):
+            continue
+    raise AssertionError("it did not come")
+
+
+def test_an_agent_that_does_not_answer(host: ProcessHost) -> None:
+    link = host.link()
+    agent = agent_of(link)
+    os.kill(agent, signal.SIGSTOP)
+    with pytest.raises(HostTimeoutError, match=r"^local: no answer to find in 0\.2 s, the last sign of it is 0 s old"):
+        link.call("find", 0.2, qemu=None)
+    os.kill(agent, signal.SIGCONT)
+    assert agent_of(link) == agent
+
+
+def test_an_agent_that_is_silent_for_long_is_lost(host: ProcessHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "PING_S", 0.1)
+    monkeypatch.setattr(link_module, "PATIENCE_S", 0.5)
+    link = host.link()
+    agent = agent_of(link)
+    os.kill(agent, signal.SIGSTOP)
+    waiting = link.ask("find", qemu=None)
+    assert isinstance(waiting.exception(10), HostLostError)
+    assert link.error is not None
+    assert "nothing came for" in link.error.message
+    # What is asked later is told at once.
+    assert isinstance(link.ask("hello").exception(0), HostLostError)
+    os.kill(agent, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("print('welcome')", "ended with status 0"),
+        ("import sys; sys.exit('no way')", "its last words: no way"),
+        ("import os; os.write(1, b'x' * 100000)", "the harness's agent on this machine"),
+        (f"{GREET} + b'nonsense' * 9); time.sleep(0.3)", "is lost"),
+        (
+            "import os, time; os.write(1, b'\\0snp-harness-agent 1\\0\\2\\0\\0\\0\\0\\0\\0[]'); time.sleep(0.3)",
+            "no JSON object",
+        ),
+    ],
+)
+def test_something_else_than_an_agent(code: str, said: str) -> None:
+    host = Scripted()
+    host.code = code
+    with pytest.raises(HostError) as caught:
+        host.link()
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_status == 128
+
+
+def test_answers_to_nothing_and_events_of_nobody_are_dropped() -> None:
+    ours, theirs = socket.socketpair()
+    link = Link("x", DescriptorPort(ours.fileno(), ours.fileno()), b"first", HostLostError, ours.close)
+    with theirs:
+        assert theirs.recv(5) == b"first"
+        theirs.sendall(frames.GREETING)
+        for message in ({"id": 99, "ok": 1}, {"id": [], "ok": 1}, {"event": "exit", "run": "r9"}, {"event": 3}, {}):
+            theirs.sendall(frames.encode_control(message))
+        theirs.sendall(frames.encode(frames.DATA, 7, b"for nobody"))
+        asked = link.ask("hello")
+        theirs.sendall(frames.encode_control({"id": 1, "ok": "here"}))
+        assert asked.result(10) == "here"
+    assert isinstance(link.ask("hello").exception(10), HostLostError)
+    link.close()
+
+
+@pytest.mark.tcg
+def test_a_console_in_both_directions(host: ProcessHost, tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "out", "test")
+    arguments = [*IDLE, "-name", "there", "-mon", "chardev=serial,mode=readline"]
+    devices = Devices(consoles={"serial": rundir.SERIAL})
+    with host.machine(host.qemu(None), arguments, directory, devices) as machine:
+        console = machine.console("serial")
+        console.expect(r"\(qemu\) ", 10)
+        console.send("info name\n")
+        console.expect(r"there", 10)
+        console.send("quit\n")
+        assert machine.loop.run_until(lambda: machine.ended, 10)
+        machine.raise_if_failed()
+    assert "info name" in (tmp_path / "out" / rundir.SERIAL).read_text().replace("\x1b[K", "").replace("\x1b[D", "")
+
+
+@pytest.mark.tcg
+def test_what_a_console_says_last_comes_home(host: ProcessHost, tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "out", "test")
+    arguments = [*IDLE, "-mon", "chardev=serial,mode=readline"]
+    devices = Devices(consoles={"serial": rundir.SERIAL})
+    with host.machine(host.qemu(None), arguments, directory, devices) as machine:
+        machine.console("serial").send("help\nquit\n")
+        assert machine.loop.run_until(lambda: machine.ended, 20)
+    text = (tmp_path / "out" / rundir.SERIAL).read_text()
+    # The last command of a long list.
+    assert "xp /fmt addr" in text or "x_colo_lost_heartbeat" in text
