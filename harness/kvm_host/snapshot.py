@@ -124,11 +124,17 @@ def _make(outer: Outer, directory: Path) -> None:
         with writing(parent):
             (temporary / _STATE).write_bytes(state)
             temporary.rename(directory)
-            kept = sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-            for old in kept[_KEPT:]:
-                remove(old)
+        drop_oldest(parent)
     finally:
         remove(temporary)
+
+
+def drop_oldest(parent: Path) -> None:
+    """Keep the snapshots used last. A run that uses one has its memory open, and keeps it."""
+    with writing(parent):
+        kept = sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in kept[_KEPT:]:
+            remove(old)
 
 
 @contextlib.contextmanager

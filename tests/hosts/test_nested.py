@@ -16,6 +16,7 @@ import pytest
 from harness.errors import EXIT_ENVIRONMENT
 from harness.hosts.errors import HostLostError
 from harness.hosts.nested import NestedHost, OuterConnection
+from harness.kvm_host import snapshot
 from harness.kvm_host.cpio import CpioWriter
 from harness.kvm_host.outer import Outer
 from harness.kvm_host.pack import INITRAMFS, Image
@@ -111,8 +112,8 @@ def _outer_process(directory: RunDirectory) -> int:
 def test_snapshot_that_is_damaged(outer: Outer, directory: RunDirectory, tmp_path: Path) -> None:
     """The machine is booted instead, and the snapshot made anew when it is wanted next."""
     copy = _copy_of(outer, tmp_path / "image")
-    snapshot = snapshot_of(copy, Said())
-    state = snapshot.directory / "state"
+    damaged = snapshot_of(copy, Said())
+    state = damaged.directory / "state"
     state.write_bytes(state.read_bytes()[:50000])
     said = Said()
     host = NestedHost(copy, directory, said)
@@ -121,7 +122,22 @@ def test_snapshot_that_is_damaged(outer: Outer, directory: RunDirectory, tmp_pat
     finally:
         host.close()
     assert any("the snapshot of the nested host cannot be used" in text for text in said)
-    assert not snapshot.directory.exists()
+    assert not damaged.directory.exists()
+
+
+@pytest.mark.slow
+def test_no_room_for_a_snapshot(
+    outer: Outer, directory: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine is booted instead."""
+    monkeypatch.setattr(snapshot, "_DISK_MIB", 1 << 40)
+    said = Said()
+    host = NestedHost(_copy_of(outer, tmp_path / "image"), directory, said)
+    try:
+        assert _kernel(host) == outer.image.manifest.kernel
+    finally:
+        host.close()
+    assert any("no snapshot of the nested host" in text and "MiB for a snapshot" in text for text in said)
 
 
 @pytest.mark.slow
