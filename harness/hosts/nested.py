@@ -121,7 +121,11 @@ class OuterConnection(Connection):
             self._wake = -1
 
     def _wait_for_it(self) -> socket.socket:
-        in_time = self._there.wait(BOOT_S + _END_S)
+        try:
+            in_time = self._there.wait(BOOT_S + _END_S)
+        except BaseException:
+            self.close()
+            raise
         if self._socket is not None:
             return self._socket
         self.close()

@@ -43,11 +43,12 @@ _KERNEL_SUFFIX = "-cloud-amd64"
 #: Documentation and what the recipe never takes, by far the larger part.
 _DROPPED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/icons", "usr/share/info", "usr/sbin")
 _VERSIONS = "package-versions"
+_REQUEST = "packages-asked-for"
 
 
 def cached_image(suite: str = DEFAULT_SUITE) -> Image | None:
     """The image that fits this recipe and the packages fetched last; None if there is none. Needs no network."""
-    packages = Entries(package_directory(suite, _PACKAGES)).current()
+    packages = _cached_packages(suite)
     if packages is None:
         return None
     entry = Entries(package_directory(suite, _IMAGE)).find(_image_version(packages, Recipe.load()))
@@ -62,13 +63,29 @@ def image(suite: str = DEFAULT_SUITE, progress: Progress = silent) -> Image:
     found = cached_image(suite)
     if found is not None:
         return found
-    packages = Entries(package_directory(suite, _PACKAGES)).current()
-    return _make(suite, packages or _fetch_packages(suite, progress, None), progress)
+    packages = _cached_packages(suite) or _fetch_packages(suite, progress, None)
+    return _make(suite, packages, progress)
 
 
 def fetch_image(suite: str = DEFAULT_SUITE, progress: Progress = silent, *, mirror: Mirror | None = None) -> Image:
     """Fetch the suite's current packages, and make the image of them if it is not there; raises HarnessError."""
     return _make(suite, _fetch_packages(suite, progress, mirror), progress)
+
+
+def _cached_packages(suite: str) -> Path | None:
+    """The packages fetched last, if they are those that this recipe asks for."""
+    packages = Entries(package_directory(suite, _PACKAGES)).current()
+    try:
+        fits = packages is not None and (packages / _REQUEST).read_text(encoding="utf-8") == _request()
+    except OSError:
+        return None
+    return packages if fits else None
+
+
+def _request() -> str:
+    """What is asked for, and so what has to be asked for again when it changes."""
+    wanted = Recipe.load().packages
+    return " ".join((wanted.kernel, *wanted.programs, *_KERNEL_PREFIXES)) + "\n"
 
 
 def _fetch_packages(suite: str, progress: Progress, mirror: Mirror | None) -> Path:
@@ -93,6 +110,7 @@ def _fetch_packages(suite: str, progress: Progress, mirror: Mirror | None) -> Pa
                 remove(directory / name)
             lines = (f"{archive.name} {archive.version}\n" for archive in archives.values())
             (directory / _VERSIONS).write_text("".join(lines), encoding="utf-8")
+            (directory / _REQUEST).write_text(_request(), encoding="utf-8")
         return entries.select(version)
 
     return with_apt(AptRoot, suite, _PACKAGES, fetch, progress, mirror)
@@ -119,7 +137,7 @@ def _is_kernel(archive: Archive) -> bool:
 
 
 def _packages_version(archives: Sequence[Archive]) -> str:
-    digests = "".join(sorted(archive.digest for archive in archives))
+    digests = "".join(sorted(archive.digest for archive in archives)) + _request()
     return hashlib.sha256(digests.encode()).hexdigest()[:16]
 
 

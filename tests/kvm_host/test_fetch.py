@@ -83,3 +83,20 @@ def test_packages_that_make_no_image_leave_none(repository: Repository, cache: P
     # The packages stay: the second try needs no network.
     with pytest.raises(HarnessError, match="have no Python"):
         image(SUITE)
+
+
+@needs_apt
+def test_packages_of_another_recipe_are_not_taken(
+    repository: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.add("python3", "3.13", {"usr/share/doc/python3/copyright": b""})
+    repository.publish()
+    with serving(repository.directory) as url, pytest.raises(HarnessError, match="have no Python"):
+        fetch_image(SUITE, mirror=Mirror(url, repository.key.keyring))
+    (cache / "debian" / SUITE / "kvm-host-packages" / "current" / "packages-asked-for").write_text("others\n")
+    monkeypatch.setenv("SNP_HARNESS_DEBIAN_MIRROR", "http://127.0.0.1:9")
+    said: list[str] = []
+    with pytest.raises(HarnessError, match="have no Python"):
+        image(SUITE, said.append)
+    # It was asked for again; without a network there is nothing else than what is there.
+    assert any("using kvm-host-packages" in text for text in said)
