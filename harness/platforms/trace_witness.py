@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from harness.agent.tokens import PATH, token
@@ -52,15 +52,15 @@ class TraceWitness:
         self._machine = machine
         self._read_fd = machine.take_pipe(_PIPE)
         machine.loop.add(self._read_fd, self._readable)
-        for name in (*APIC_EVENTS, *BASE_EVENTS, FW_CFG_EVENT):
-            self._enable(name, True)
-        self._enable_regions(True)
+        self._enable((*APIC_EVENTS, *BASE_EVENTS, FW_CFG_EVENT, *REGION_EVENTS), True)
+        self._regions_on = True
         machine.qmp.execute("cont")
 
     def step(self) -> float:
         """Turn off the noisy events when they are no longer needed."""
         if self._regions_on and not self.timeline.regions_wanted:
-            self._enable_regions(False)
+            self._enable(REGION_EVENTS, False)
+            self._regions_on = False
         return 1.0
 
     def finish(
@@ -91,16 +91,11 @@ class TraceWitness:
         self._read_fd = -1
         self._log.close()
 
-    def _enable(self, name: str, on: bool) -> None:
+    def _enable(self, names: Sequence[str], on: bool) -> None:
         """Events that this version of QEMU does not have are patterns that match nothing."""
         assert self._machine is not None
         # A trailing star makes an unknown name an empty pattern, not an error.
-        self._machine.qmp.execute("trace-event-set-state", name=f"{name}*", enable=on)
-
-    def _enable_regions(self, on: bool) -> None:
-        self._regions_on = on
-        for name in REGION_EVENTS:
-            self._enable(name, on)
+        self._machine.qmp.execute_all([("trace-event-set-state", {"name": f"{name}*", "enable": on}) for name in names])
 
     def _readable(self) -> None:
         if not self._take() and self._machine is not None:

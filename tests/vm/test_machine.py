@@ -49,6 +49,18 @@ def test_qmp(tmp_path: Path) -> None:
     assert not is_running(running.pid)
 
 
+def test_several_commands_at_once(tmp_path: Path) -> None:
+    with machine(tmp_path) as running:
+        # More than QEMU queues.
+        names: list[dict[str, object]] = [{"name": f"{letter}*", "enable": True} for letter in "abcdefghijkl"]
+        running.qmp.execute_all([("trace-event-set-state", arguments) for arguments in names])
+        states = running.qmp.execute("trace-event-get-state", name="apic*")
+        assert {state["state"] for state in states} == {"enabled"}  # type: ignore[attr-defined]
+        with pytest.raises(QmpCommandError, match="no-such-command"):
+            running.qmp.execute_all([("query-name", {}), ("no-such-command", {})])
+        assert running.qmp.execute("query-name") == {}
+
+
 def test_stop_without_a_monitor(tmp_path: Path) -> None:
     with machine(tmp_path) as running:
         pid = running.pid
