@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     from harness.svsm.config import DEFAULT_CONFIG, load_config
     from harness.vm.rundir import RunDirectory
 
-    find_platform(options.platform)
+    configurable = find_platform(options.platform).configurable
     configuration = options.svsm_config or DEFAULT_CONFIG
     svsm = load_config(configuration)
     firmware = find_firmware(options.firmware, _say, svsm=svsm.present)
@@ -86,13 +86,13 @@ def _run(options: argparse.Namespace) -> int:
             progress.update(phase, accesses, exits)
 
         result = run(spec, options.platform, options.artefacts, update)
-    _show(result, firmware, configuration, options)
+    _show(result, firmware, configuration if configurable else None, options)
     if result.error is not None:
         raise result.error
     return result.exit_status
 
 
-def _show(result: RunResult, firmware: Path, configuration: str, options: argparse.Namespace) -> None:
+def _show(result: RunResult, firmware: Path, configuration: str | None, options: argparse.Namespace) -> None:
     """Prints the report of a run."""
     from harness.report import json_report, terminal
     from harness.report.model import Report, RunInfo

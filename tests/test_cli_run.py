@@ -127,6 +127,7 @@ def test_default_run_gives_the_verdict_for_sec(start: Command, platform: str, tm
     report = json.loads(stdout)
     assert report["verdict"]["status"] == "violated"
     assert report["verdict"]["platform"] == platform
+    assert report["run"]["configuration"] == ("alternate-injection" if platform == "emulated" else None)
     timeline = Timeline.from_jsonl((tmp_path / "out" / "timeline.jsonl").read_text(encoding="utf-8"))
     assert timeline.complete
     seen = [access for access in timeline.accesses if not access.is_base and access.phase is Phase.SEC]

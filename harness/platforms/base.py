@@ -107,9 +107,10 @@ class RunOutcome:
 
 
 class Platform(Protocol):
-    """A way of running a guest. name: as in --platform."""
+    """A way of running a guest. name: as in --platform. configurable: what runs below it is as RunSpec.svsm says."""
 
     name: str
+    configurable: bool
 
     def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
         """What it needs, and whether that is there. host: where it would run, None for this machine.

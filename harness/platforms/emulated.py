@@ -57,6 +57,7 @@ class EmulatedPlatform:
     """See harness/emulator: the hardware's and the hypervisor's part of SEV-SNP, as firmware of a stock QEMU."""
 
     name = "emulated"
+    configurable = True
 
     def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
         """A QEMU, and the built images of host and SVSM."""

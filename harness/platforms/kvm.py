@@ -44,6 +44,7 @@ class KvmPlatform:
     """The firmware as a plain guest of KVM: what it does without SEV, on the APIC that SNP hosts have."""
 
     name = "kvm"
+    configurable = False
 
     def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
         """A QEMU, a KVM that runs something, and the kernel's trace events."""

@@ -28,6 +28,7 @@ class NestedPlatform:
     """The firmware as a plain guest of a real KVM, in a machine that QEMU TCG runs."""
 
     name = "nested"
+    configurable = False
 
     def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
         """A QEMU, and an image that is there or can be made."""

@@ -62,6 +62,7 @@ class SnpPlatform:
     """Real hardware: what it shows is a result about SEV-SNP. See docs/snp.md for what cannot be seen."""
 
     name = "snp"
+    configurable = True
 
     def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
         """Processor, KVM, security processor, QEMU (harness/platforms/snp_preflight.py), and KVM's trace events."""

@@ -31,6 +31,7 @@ class TcgPlatform:
     """The firmware as a plain guest: what it does without SEV, on an APIC that is not the harness's."""
 
     name = "tcg"
+    configurable = False
 
     def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
         """A QEMU is all it needs."""
