@@ -35,6 +35,8 @@ START_S = 30.0
 #: Seconds that the agent may ask QEMU and the kernel: several calls of QEMU.
 PROBE_S = 120.0
 _FACT_MAX = 200
+#: Seconds that a lost agent may take to clean up.
+_LATE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -116,19 +118,16 @@ class RemoteHost(ABC):
             self._link = None
         if self._link is not None and self._link.error is None:
             return self._link
+        # The agent of a connection that was lost notices it as late, and has the lock until then.
+        wait_s = 0.0 if self._link is None else PATIENCE_S + _LATE_S
         self.close()
         connection = self.connect()
         link = Link(self.name, connection.port, bundle.payload(), connection.explain, connection.close)
         try:
             hello = link.call("hello", START_S, patience_s=PATIENCE_S)
             if self._lock is not None:
-                link.call(
-                    "lock",
-                    START_S + self._lock.wait_s,
-                    path=self._lock.path,
-                    owner=_owner(),
-                    wait_s=self._lock.wait_s,
-                )
+                wait_s = max(wait_s, self._lock.wait_s)
+                link.call("lock", START_S + wait_s, path=self._lock.path, owner=_owner(), wait_s=wait_s)
         except BaseException:
             link.close()
             raise

@@ -24,7 +24,7 @@ from harness.hosts.errors import HostDiskError, HostLockedError, HostLostError
 from harness.hosts.remote import RemoteHost
 from harness.run import RunSpec, run
 from harness.vm.errors import QemuMissingError
-from tests.hosts.sshd import Sshd
+from tests.hosts.sshd import Sshd, free_port
 from tests.hosts.test_process_host import boot, far_qemu, untimed
 from tests.vm.processes import is_running, wait_for_end
 
@@ -79,6 +79,30 @@ def test_the_command(sshd: Sshd, trixie_path: Path, tmp_path: Path, capsys: pyte
     assert environment["host"] == "box"
     assert cli.main(["conformance", "--host", sshd.url, "--quiet", "--out", str(tmp_path / "conformance")]) == 0
     assert " on ssh://" in capsys.readouterr().out
+
+
+def test_exit_statuses_of_the_command(
+    sshd: Sshd, trixie_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def status(host: str, *more: str) -> tuple[int, str]:
+        command = ["run", "--firmware", str(trixie_path), "--quiet", "--out", str(tmp_path / "out"), "--host", host]
+        ended = cli.main([*command, *more])
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("snp-harness: error: ")
+        assert said.err.count("\n") == 1
+        return ended, said.err
+
+    assert status("ssh://me:secret@box") == (2, status("ssh://me:other@box")[1])
+    for usage in ("milan", "http://box", "ssh://me@box/x"):
+        assert status(usage)[0] == 2
+    assert status(sshd.url, "--qemu", "debian:sid")[0] == 2
+    assert status("box", "--hosts", str(tmp_path / "none"))[0] == 2
+    assert status(f"ssh://me@127.0.0.1:{free_port()}")[0] == 128
+    assert status(sshd.url, "--qemu", "/no/qemu")[0] == 128
+    sshd.known_hosts.unlink()
+    ended, said = status(sshd.url)
+    assert (ended, "is not known" in said) == (128, True)
 
 
 def test_a_host_that_is_in_use(
