@@ -24,6 +24,7 @@ def entries(kvm_host_image: Image) -> dict[str, Entry]:
     return {entry.name: entry for entry in read(kvm_host_image.initramfs.read_bytes())}
 
 
+@pytest.mark.nested
 def test_every_program_finds_its_libraries(entries: dict[str, Entry]) -> None:
     programs = [entry for name, entry in entries.items() if is_elf(entry.data) and not name.endswith(".ko")]
     assert len(programs) > 20
@@ -32,6 +33,7 @@ def test_every_program_finds_its_libraries(entries: dict[str, Entry]) -> None:
             assert f"{LIBRARIES}{needed}" in entries or f"lib64/{needed}" in entries, f"{entry.name} needs {needed}"
 
 
+@pytest.mark.nested
 def test_modules_are_listed_in_order(entries: dict[str, Entry]) -> None:
     listed = entries["lib/modules.list"].data.decode().splitlines()
     assert [name.removeprefix("/") for name in listed if name.removeprefix("/") not in entries] == []
@@ -39,6 +41,7 @@ def test_modules_are_listed_in_order(entries: dict[str, Entry]) -> None:
     assert at["kvm.ko"] < at["kvm_amd.ko"]
 
 
+@pytest.mark.nested
 def test_what_has_to_be_there(entries: dict[str, Entry], kvm_host_image: Image) -> None:
     python = f"usr/lib/python{kvm_host_image.manifest.python}"
     for name in ("init", "usr/bin/qemu-system-x86_64", "usr/bin/python3", "lib64/ld-linux-x86-64.so.2"):
@@ -49,6 +52,7 @@ def test_what_has_to_be_there(entries: dict[str, Entry], kvm_host_image: Image) 
     assert stat.S_ISCHR(entries["dev/console"].mode)
 
 
+@pytest.mark.nested
 def test_the_same_packages_make_the_same_image(kvm_host_image: Image, tmp_path: Path) -> None:
     suite = kvm_host_image.manifest.suite
     packages = Entries(package_directory(suite, "kvm-host-packages")).current()

@@ -55,6 +55,7 @@ def test_signature() -> None:
         without_signature(b"x" * 12 + MARK)
 
 
+@pytest.mark.nested
 def test_debian_module(kvm_host_image: Image) -> None:
     """In the image is what the package has, but for one byte."""
     entries = {entry.name: entry.data for entry in read(kvm_host_image.initramfs.read_bytes())}
