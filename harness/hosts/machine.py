@@ -16,7 +16,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.hosts.link import PATIENCE_S, PING_S, Link
 from harness.hosts.ship import ship
-from harness.vm.base import Devices, MachineBase
+from harness.vm.base import STOP_TIMEOUT_S, Devices, MachineBase
 from harness.vm.console import BAD_PATTERNS, BoundedLog
 from harness.vm.errors import QemuError, QemuTimeoutError
 from harness.vm.qemu import QemuBinary
@@ -98,7 +98,7 @@ class RemoteMachine(MachineBase):
         """See MachineBase. Raises the link's error if the connection is lost."""
         if self.link.error is not None:
             raise self.link.error
-        if launching and self._wait(DRAIN_S) is not None:
+        if launching and self._wait(STOP_TIMEOUT_S) is not None:
             self._drain()
         super().raise_if_ended(launching=launching)
 

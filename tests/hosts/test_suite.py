@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -23,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 #: The tests that boot, but not those that only ask whether a platform can run, or start a harness of their own.
 SUITE = ("tests/platforms", "tests/guests")
 SELECTED = "(emulated or tcg) and not slow and not nested and not kvm"
+#: Ticks in real time come late, and two at once, where the machine is busy with something else.
+LEFT_OUT = "not test_ticks"
 TIMEOUT_S = 900.0
 #: Rules whose answer hangs on how far a run came: one that is cut off by a signal or a clock is cut off anywhere.
 _BY_CHANCE = ("killed", "hangs", "interrupt", "timeout")
@@ -31,27 +34,21 @@ _BY_CHANCE = ("killed", "hangs", "interrupt", "timeout")
 def suite(base: Path, *more: str) -> tuple[dict[str, int], float]:
     """Run it; how many tests came out how, and the seconds it took."""
     report = base.with_suffix(".xml")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:hypothesispytest",
-        "-p",
-        "no:cacheprovider",
-        "-m",
-        SELECTED,
-    ]
-    command += [f"--basetemp={base}", f"--junitxml={report}", "-o", "tmp_path_retention_policy=all", *more, *SUITE]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:hypothesispytest", "-p", "no:cacheprovider"]
+    command += ["-m", SELECTED, "-k", LEFT_OUT, f"--basetemp={base}", f"--junitxml={report}", *more, *SUITE]
     started = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     elapsed = time.monotonic() - started
     assert done.returncode == 0, done.stdout[-5000:]
-    from xml.etree import ElementTree
-
     (found,) = ElementTree.parse(report).getroot().iter("testsuite")
     return {key: int(found.attrib[key]) for key in ("tests", "failures", "errors", "skipped")}, elapsed
+
+
+def directories(base: Path) -> set[Path]:
+    """The run directories that a suite left."""
+    found = {path.parent.relative_to(base) for path in base.rglob("verdict.json")}
+    # pytest has a link to the last one of each test.
+    return {path for path in found if not any(part.endswith("current") for part in path.parts)}
 
 
 def outcome(directory: Path) -> tuple[Any, list[dict[str, object]]]:
@@ -74,8 +71,8 @@ def test_the_suite_over_ssh(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.Monk
     there, there_s = suite(tmp_path / "there", "--snp-host=box", f"--snp-inventory={inventory}")
     assert there == here
     assert sshd.logins() == 1
-    runs = {path.parent.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("verdict.json")}
-    assert runs == {path.parent.relative_to(tmp_path / "there") for path in (tmp_path / "there").rglob("verdict.json")}
+    runs = directories(tmp_path / "here")
+    assert directories(tmp_path / "there") == runs
     assert len(runs) > 50
     different = []
     for run in sorted(runs):
