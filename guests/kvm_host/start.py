@@ -3,15 +3,19 @@
 
 Standard input and output are the virtio-serial port, standard error is the machine's console. What comes is what
 harness/hosts/bundle.py sends to every host: eight digits, and so many bytes of a zip archive with the agent in it.
-Modules of the standard library are loaded before anything comes: a snapshot of the machine has them.
+Modules of the standard library are loaded before anything comes. An agent that comes after the word EARLY is loaded and
+waits: where the next one is the same, as after a snapshot that was taken then, it runs at once.
 """
 
 import os
 import sys
+from collections.abc import Callable
 
 DIGITS = 8
 MAX_SIZE = 16 << 20
+EARLY = b"preload:"
 READY = "kvm-host: ready"
+LOADED = "kvm-host: ready with the agent"
 #: What the agent uses.
 PRELOAD = (
     "base64", "binascii", "collections.abc", "contextlib", "ctypes", "dataclasses", "enum", "errno", "fcntl",
@@ -26,17 +30,38 @@ def main() -> None:
     for name in PRELOAD:
         __import__(name)
     print(READY, file=sys.stderr, flush=True)
-    size = int(read(DIGITS))
+    loaded, run = b"", None
+    while True:
+        header = read(DIGITS)
+        early = header == EARLY
+        content = receive(read(DIGITS) if early else header)
+        if run is None or content != loaded:
+            loaded, run = content, load(content)
+        if not early:
+            run()
+            return
+        print(LOADED, file=sys.stderr, flush=True)
+
+
+def receive(digits: bytes) -> bytes:
+    """The archive, of so many bytes."""
+    size = int(digits)
     if not 0 < size <= MAX_SIZE:
         raise ValueError(f"an agent of {size} bytes cannot be")
+    return read(size)
+
+
+def load(content: bytes) -> Callable[[], None]:
+    """The agent in the archive, in place of one that was loaded before."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "harness"]:
+        del sys.modules[name]
     file = os.memfd_create("agent")
-    data = read(size)
-    while data:
-        data = data[os.write(file, data) :]
+    while content:
+        content = content[os.write(file, content) :]
     sys.path.insert(0, f"/proc/self/fd/{file}")
     from harness.agent.__main__ import main as agent
 
-    agent()
+    return agent
 
 
 def read(size: int) -> bytes:

@@ -45,11 +45,12 @@ def command(python: str, *, sudo: bool = False) -> str:
 
 @functools.cache
 def payload() -> bytes:
-    """What is sent before the first frame."""
+    """What is sent before the first frame: of the same agent, the same bytes."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("harness/__init__.py", "")
-        for path in sorted(_AGENT.glob("*.py")):
-            archive.writestr(f"harness/agent/{path.name}", path.read_bytes())
+    sources = {f"harness/agent/{path.name}": path.read_bytes() for path in sorted(_AGENT.glob("*.py"))}
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, source in {"harness/__init__.py": b"", **sources}.items():
+            # Without a time of its own an entry has the time of day.
+            archive.writestr(zipfile.ZipInfo(name), source, zipfile.ZIP_DEFLATED)
     data = buffer.getvalue()
     return f"{len(data):0{_DIGITS}}".encode() + data

@@ -22,6 +22,9 @@ OVERHEAD_MIB = 512
 STEP_MIB = 512
 #: What the first process and the program that it starts print on the console: guests/kvm_host.
 READY = r"kvm-host: ready"
+LOADED = r"kvm-host: ready with the agent"
+#: Before an agent that is to be loaded, and to wait.
+EARLY = b"preload:"
 TROUBLE = r"(?m)^kvm-host: (?!ready)[^\r\n]{1,200}[\r\n]"
 #: A kernel that is lost, beside what every console is searched for.
 BAD_PATTERNS = (

@@ -23,7 +23,8 @@ from typing import cast
 
 from harness.errors import BrokenEnvironmentError
 from harness.firmware.cache import Progress, locked, remove, writing
-from harness.kvm_host.outer import BAD_PATTERNS, CONSOLE, PORT, READY, Outer
+from harness.hosts import bundle
+from harness.kvm_host.outer import BAD_PATTERNS, CONSOLE, EARLY, LOADED, PORT, Outer
 from harness.vm.errors import QemuDiedError, QemuTimeoutError
 from harness.vm.machine import Devices, Machine
 from harness.vm.rundir import RunDirectory
@@ -97,7 +98,8 @@ def snapshot_of(outer: Outer, progress: Progress) -> Snapshot:
 def _key(outer: Outer) -> str:
     """TCG's clock is the processor's: a snapshot is of one machine."""
     binary = outer.binary
-    parts = (binary.version_text, *binary.prefix, *outer.arguments(), str(outer.image.directory), _processor())
+    agent = hashlib.sha256(bundle.payload()).hexdigest()
+    parts = (binary.version_text, *binary.prefix, *outer.arguments(), str(outer.image.directory), _processor(), agent)
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
@@ -151,10 +153,24 @@ def _run_directory() -> Iterator[RunDirectory]:
 def _boot_and_save(outer: Outer, memory: Path, run: RunDirectory) -> bytes:
     devices = Devices(consoles={CONSOLE: "console.log"}, channels=[PORT])
     with Machine(outer.binary, outer.arguments(memory, shared=True), run, devices, BAD_PATTERNS) as machine:
-        machine.console(CONSOLE).expect(READY, BOOT_S)
+        # The agent is in the snapshot as well: it need not be compiled in each run.
+        _send(machine, EARLY + bundle.payload())
+        machine.console(CONSOLE).expect(LOADED, BOOT_S)
         machine.qmp.execute("stop")
         machine.qmp.execute("migrate-set-capabilities", capabilities=_CAPABILITIES)
         return _save(machine)
+
+
+def _send(machine: Machine, content: bytes) -> None:
+    """To the program in the machine, which takes it when it is there: in a thread, since a socket holds less."""
+    connection = machine.channel(PORT).dup()
+
+    def send() -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.setblocking(True)
+            connection.sendall(content)
+
+    threading.Thread(target=send, name="agent", daemon=True).start()
 
 
 def _save(machine: Machine) -> bytes:

@@ -7,6 +7,8 @@ import io
 import os
 import signal
 import threading
+import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import EXIT_ENVIRONMENT
+from harness.hosts import bundle, nested
 from harness.hosts.errors import HostLostError
 from harness.hosts.nested import NestedHost, OuterConnection
 from harness.kvm_host import snapshot
@@ -106,6 +109,32 @@ def _outer_process(directory: RunDirectory) -> int:
         except OSError:
             continue
     raise AssertionError("no QEMU of this run")
+
+
+def test_agent_that_is_not_the_snapshots(
+    outer: Outer, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is loaded there gives way to the one that comes."""
+    taken = snapshot_of(outer, Said())
+    length, archive = bundle.payload()[:8], io.BytesIO(bundle.payload()[8:])
+    with zipfile.ZipFile(archive, "a") as changed:
+        changed.writestr("harness/agent/another.py", "")
+    assert len(archive.getvalue()) > int(length)
+    other = f"{len(archive.getvalue()):08}".encode() + archive.getvalue()
+    monkeypatch.setattr(bundle, "payload", lambda: other)
+    monkeypatch.setattr(nested, "snapshot_of", lambda *_: taken)
+    host = NestedHost(outer, directory, Said())
+    try:
+        assert _kernel(host) == outer.image.manifest.kernel
+    finally:
+        host.close()
+
+
+def test_the_same_agent_is_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = bundle.payload()
+    bundle.payload.cache_clear()
+    monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(0))
+    assert bundle.payload() == first
 
 
 @pytest.mark.slow
