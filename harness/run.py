@@ -93,7 +93,7 @@ def _run(spec: RunSpec, platform: Platform, directory: RunDirectory, progress: P
     if outcome.second is not None:
         directory.write_lines(rundir.SECOND_TIMELINE, outcome.second.lines())
     directory.write_json(rundir.VERDICT, verdict.to_json())
-    where = spec.host.facts() if spec.host is not None else {}
+    where = {**(spec.host.facts() if spec.host is not None else {}), **outcome.facts}
     directory.write_environment(platform=platform.name, qemu=outcome.qemu, seconds=round(seconds, 3), **where)
     if outcome.interrupt is not None:
         raise outcome.interrupt

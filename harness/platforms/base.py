@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -96,7 +96,7 @@ class RunOutcome:
 
     error: what broke the run (QEMU died, the host's log is damaged); None when the run ended by itself or timed out,
     which the timeline's gaps tell. interrupt: the user ended it. qemu: version and path. second: what another witness
-    saw of the same run, where there was one.
+    saw of the same run, where there was one. facts: for environment.json: what the platform knows of where it ran.
     """
 
     timeline: Timeline
@@ -104,6 +104,7 @@ class RunOutcome:
     interrupt: KeyboardInterrupt | None = None
     qemu: str = ""
     second: Timeline | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 class Platform(Protocol):

@@ -49,7 +49,8 @@ class NestedPlatform:
         outer = Outer(image(suite(), _say), binary, spec.memory >> 20)
         host = NestedHost(outer, directory, _say)
         try:
-            return run_on(host, self.name, replace(spec, qemu=None, host=host), directory, progress)
+            outcome = run_on(host, self.name, replace(spec, qemu=None, host=host), directory, progress)
+            return replace(outcome, facts=host.facts())
         finally:
             host.close()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,9 @@ def test_an_outer_console_is_kept(trixie_path: Path, tmp_path: Path, kvm_host_im
     by_hand = (out / "outer-command-line.txt").read_text().splitlines()[1]
     assert "-incoming" not in by_hand
     assert "kvm-host" in by_hand
+    environment = json.loads((out / "environment.json").read_text())
+    assert environment["host_facts"]["kernel"] == kvm_host_image.manifest.kernel
+    assert environment["outer"]["image"] == kvm_host_image.directory.name
 
 
 @pytest.mark.nested
