@@ -13,9 +13,19 @@ pytest_plugins = ["pytester"]
 
 
 @pytest.fixture(scope="session")
-def kvm_host_image() -> Image:
+def kvm_host_image(request: pytest.FixtureRequest) -> Image:
     """The nested KVM host's image, of the default suite: from the cache, or made for it."""
     try:
         return image()
     except HarnessError as error:
-        pytest.skip(f"no image of the nested host: {error}")
+        missing = f"no image of the nested host: {error}"
+        if "nested" in (request.config.getoption("snp_require") or ""):
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+
+
+@pytest.fixture(autouse=True)
+def nested_host(request: pytest.FixtureRequest) -> None:
+    """Without image and network, what runs on the nested host is skipped: a probe tells only that it can be made."""
+    if request.node.get_closest_marker("nested") is not None:
+        request.getfixturevalue("kvm_host_image")
