@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import paramiko
@@ -31,7 +31,7 @@ from harness.hosts.errors import (
 from harness.hosts.known_hosts import Standing
 from harness.hosts.link import PATIENCE_S
 from harness.hosts.remote import Connection, LockRequest, RemoteHost
-from harness.hosts.ssh_config import SshTarget, parse_url, read_config, resolve
+from harness.hosts.ssh_config import JUMPS_MAX, SshTarget, parse_url, read_config, resolve
 from harness.vm.errors import printable
 
 CONNECT_S = 15.0
@@ -104,14 +104,18 @@ class ChannelPort:
 
 
 class SshConnection(Connection):
-    """A connection that is logged in, with the agent about to start on it."""
+    """A connection that is logged in, with the agent about to start on it.
 
-    def __init__(self, name: str, transport: paramiko.Transport, python: str, *, sudo: bool = False) -> None:
+    transports: to the hosts on the way, if any, and at last to the host. They are closed with it.
+    """
+
+    def __init__(self, name: str, transports: Sequence[paramiko.Transport], python: str, *, sudo: bool = False) -> None:
         self._name = name
         self._python = python
-        self.transport = transport
+        self._transports = transports
+        self.transport = transports[-1]
         try:
-            self._channel = transport.open_session(window_size=_WINDOW, max_packet_size=_PACKET, timeout=_STEP_S)
+            self._channel = self.transport.open_session(window_size=_WINDOW, max_packet_size=_PACKET, timeout=_STEP_S)
             self._channel.exec_command(bundle.command(python, sudo=sudo))
             self._stream = ChannelPort(self._channel)
             self.port = self._stream
@@ -146,8 +150,7 @@ class SshConnection(Connection):
 
     def close(self) -> None:
         """See Connection."""
-        with contextlib.suppress(Exception):
-            self.transport.close()
+        _close(self._transports)
 
 
 class SshHost(RemoteHost):
@@ -176,24 +179,68 @@ class SshHost(RemoteHost):
 
     def connect(self) -> SshConnection:
         """See RemoteHost. Raises HostUnreachableError, HostKeyError, LoginError, HostError, UsageError."""
-        target = resolve(
-            self._address,
-            config=read_config(),
-            known_hosts=self._known_hosts_file,
-            identity=self._identity,
-        )
-        transport = _open_transport(self.name, target)
+        config = read_config()
+        target = resolve(self._address, config=config, known_hosts=self._known_hosts_file, identity=self._identity)
+        transports: list[paramiko.Transport] = []
         try:
-            _start(self.name, target, transport)
-            _log_in(self.name, target, transport)
-            return SshConnection(self.name, transport, self._python, sudo=self._sudo)
+            for step in (*_way(target, config), target):
+                name = self.name if step is target else f"{self.name}, by way of {step.host}"
+                transports.append(_open_transport(name, step, transports[-1] if transports else None))
+                _start(name, step, transports[-1])
+                _log_in(name, step, transports[-1])
+            return SshConnection(self.name, transports, self._python, sudo=self._sudo)
         except BaseException:
-            transport.close()
+            _close(transports)
             raise
 
 
-def _open_transport(name: str, target: SshTarget) -> paramiko.Transport:
-    """A TCP connection, on which nothing was said yet."""
+def _close(transports: Sequence[paramiko.Transport]) -> None:
+    """Close them, the last one first: it goes through the others."""
+    for transport in reversed(transports):
+        with contextlib.suppress(Exception):
+            transport.close()
+
+
+def _way(target: SshTarget, config: paramiko.SSHConfig | None, depth: int = 0) -> Iterator[SshTarget]:
+    """The hosts on the way to one. As ssh does, the first one's own way is gone before it, the others' is not."""
+    if depth > JUMPS_MAX:
+        raise UsageError("~/.ssh/config has jumps that go in a circle", "see ProxyJump there")
+    for number, jump in enumerate(target.jumps):
+        step = resolve(jump, config=config)
+        if number == 0:
+            yield from _way(step, config, depth + 1)
+        yield step
+
+
+def _open_transport(name: str, target: SshTarget, way: paramiko.Transport | None) -> paramiko.Transport:
+    """A connection on which nothing was said yet. way: the connection to a host to go through, None to go directly."""
+    connection = _connect(name, target) if way is None else _connect_by(name, target, way)
+    transport = paramiko.Transport(connection, default_window_size=_WINDOW, default_max_packet_size=_PACKET)
+    transport.banner_timeout = transport.auth_timeout = transport.channel_timeout = _STEP_S
+    return transport
+
+
+def _connect_by(name: str, target: SshTarget, way: paramiko.Transport) -> paramiko.Channel:
+    """A connection that another host makes."""
+    where = f"{target.host} port {target.port}"
+    try:
+        return way.open_channel(
+            "direct-tcpip",
+            (target.host, target.port),
+            ("127.0.0.1", 0),
+            window_size=_WINDOW,
+            max_packet_size=_PACKET,
+            timeout=_STEP_S,
+        )
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise HostUnreachableError(
+            f"{name}: {where} cannot be reached from the host before it: {_words(error)}",
+            "see the port, sshd there, and AllowTcpForwarding on the host before it",
+        ) from None
+
+
+def _connect(name: str, target: SshTarget) -> socket.socket:
+    """A TCP connection."""
     where = f"{target.host} port {target.port}"
     try:
         connection = socket.create_connection((target.host, target.port), CONNECT_S)
@@ -208,9 +255,7 @@ def _open_transport(name: str, target: SshTarget) -> paramiko.Transport:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # What the other side does not acknowledge for so long breaks the connection, whatever waits for it.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(PATIENCE_S * 1000))
-    transport = paramiko.Transport(connection, default_window_size=_WINDOW, default_max_packet_size=_PACKET)
-    transport.banner_timeout = transport.auth_timeout = transport.channel_timeout = _STEP_S
-    return transport
+    return connection
 
 
 def _start(name: str, target: SshTarget, transport: paramiko.Transport) -> None:

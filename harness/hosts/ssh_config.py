@@ -24,8 +24,8 @@ _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}\Z")
 DEFAULT_IDENTITIES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 DEFAULT_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
 CONFIG = Path("~/.ssh/config")
-#: Ways to a host by other means than a connection to it.
-_UNSUPPORTED = ("proxyjump", "proxycommand")
+#: Hosts on the way to one.
+JUMPS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class SshTarget:
     """Where to connect and log in.
 
     key_name: the name that the host's key is kept under, if it is not the host's own. identities: key files; the first
-    that is accepted is used. all_agent_keys: keys of the ssh-agent that no identity names are tried, too.
+    that is accepted is used. all_agent_keys: keys of the ssh-agent that no identity names are tried, too. jumps: the
+    hosts on the way, the first one first.
     """
 
     host: str
@@ -52,6 +53,7 @@ class SshTarget:
     identities: tuple[Path, ...]
     key_name: str | None = None
     all_agent_keys: bool = True
+    jumps: tuple[SshAddress, ...] = ()
 
 
 def parse_url(url: str) -> SshAddress:
@@ -87,12 +89,11 @@ def resolve(
         value = found.get(key)
         return value if isinstance(value, str) else None
 
-    for key in _UNSUPPORTED:
-        if (text(key) or "none") != "none":
-            raise UsageError(
-                f"~/.ssh/config has {key} for {address.host}",
-                "it is not supported: forward a port with ssh -L, and use it",
-            )
+    if (text("proxycommand") or "none") != "none":
+        raise UsageError(
+            f"~/.ssh/config has ProxyCommand for {address.host}",
+            "no command is run: use ProxyJump, or forward a port with ssh -L and use that",
+        )
     port = text("port")
     if address.port is None and port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise UsageError(f"~/.ssh/config has port {port!a} for {address.host}", "give a number")
@@ -107,7 +108,18 @@ def resolve(
         identities=(identity,) if identity else tuple(Path(name).expanduser() for name in files),
         key_name=text("hostkeyalias"),
         all_agent_keys=(text("identitiesonly") or "no").lower() != "yes",
+        jumps=_jumps(text("proxyjump") or "none", address.host),
     )
+
+
+def _jumps(value: str, host: str) -> tuple[SshAddress, ...]:
+    """The hosts that ProxyJump names: [USER@]HOST[:PORT], or URLs, with commas between them."""
+    if value == "none":
+        return ()
+    parts = value.split(",")
+    if len(parts) > JUMPS_MAX:
+        raise UsageError(f"~/.ssh/config has {len(parts)} jumps to {host}", f"{JUMPS_MAX} are followed")
+    return tuple(parse_url(part if part.startswith(SCHEME) else SCHEME + part) for part in parts)
 
 
 def read_config(path: Path = CONFIG) -> SSHConfig | None:

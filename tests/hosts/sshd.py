@@ -106,11 +106,12 @@ def start_sshd(
     options: str = "",
     path: Path | None = None,
     file_size: int | None = None,
+    forwarding: bool = False,
 ) -> Sshd:
     """Start a server in a new directory.
 
     environment: of what runs there. path: the only directory where it finds programs, whatever the user's shell thinks.
-    file_size: limit of its files, bytes.
+    file_size: limit of its files, bytes. forwarding: connections may go through it.
     """
     program = find_sshd()
     directory.mkdir()
@@ -142,7 +143,7 @@ UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
-AllowTcpForwarding no
+AllowTcpForwarding {"yes" if forwarding else "no"}
 X11Forwarding no
 PrintMotd no
 LogLevel VERBOSE

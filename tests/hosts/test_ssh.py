@@ -91,7 +91,7 @@ def test_the_user_s_ssh_configuration(sshd: Sshd, hosts: Hosts) -> None:
     (sshd.home / ".ssh" / "config").write_text(
         f"Host lab\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n IdentityFile ~/lab\n"
         " UserKnownHostsFile ~/lab_hosts\n HostKeyAlias lab-key\n"
-        "Host far\n ProxyJump lab\n"
+        "Host far\n ProxyCommand nc %h %p\n"
     )
     kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
     (sshd.home / "lab_hosts").write_text(f"lab-key {kind} {content}\n")
@@ -99,8 +99,41 @@ def test_the_user_s_ssh_configuration(sshd: Sshd, hosts: Hosts) -> None:
     hosts("ssh://lab").link()
     refused_text = refused(hosts(sshd.url), HostKeyError)
     assert "not known" in refused_text
-    with pytest.raises(UsageError, match="proxyjump"):
+    with pytest.raises(UsageError, match="ProxyCommand"):
         hosts("ssh://far").link()
+
+
+def test_a_host_behind_others(servers: Servers, hosts: Hosts) -> None:
+    """Each on the way is verified and logged in to; the last is reached through them."""
+    far = servers()
+    middle, first = (servers(forwarding=True) for _ in range(2))
+    lines = [
+        f"Host * \n User {far.user}\n UserKnownHostsFile {first.home}/all_hosts\n IdentityFile ~/.ssh/id_ed25519\n"
+    ]
+    for name, server, way in (("first", first, ""), ("middle", middle, "first"), ("far", far, "middle")):
+        lines.append(f"Host {name}\n HostName 127.0.0.1\n Port {server.port}\n")
+        lines.append(f" ProxyJump {way}\n" if way else "")
+        # One key for all, the first one's.
+        (server.directory / "authorized_keys").write_text(Path(f"{first.home}/.ssh/id_ed25519.pub").read_text())
+    (first.home / ".ssh" / "config").write_text("".join(lines))
+    known = first.home / "all_hosts"
+    known.write_text("".join(server.known_hosts.read_text() for server in (first, middle, far)))
+    hosts("ssh://far", lock=False).link()
+    assert [server.logins() for server in (first, middle, far)] == [1, 1, 1]
+    hosts("ssh://far", lock=False).close()
+
+    known.write_text("".join(server.known_hosts.read_text() for server in (first, far)))
+    assert "ssh://far, by way of 127.0.0.1: the key of" in refused(hosts("ssh://far", lock=False), HostKeyError)
+    known.write_text("".join(server.known_hosts.read_text() for server in (first, middle, far)))
+    far.stop()
+    text = refused(hosts("ssh://far", lock=False), HostUnreachableError)
+    assert f"127.0.0.1 port {far.port} cannot be reached from the host before it" in text
+
+
+def test_jumps_in_a_circle(sshd: Sshd, hosts: Hosts) -> None:
+    (sshd.home / ".ssh" / "config").write_text("Host one\n ProxyJump two\nHost two\n ProxyJump one\n")
+    with pytest.raises(UsageError, match="circle"):
+        hosts("ssh://one").link()
 
 
 def test_an_unknown_host_key(sshd: Sshd, hosts: Hosts) -> None:
