@@ -253,7 +253,8 @@ class KvmTimeline:
         page, thread.mmio_write = thread.mmio_write, None
         if page is not None and page.number & _PAGE_OFFSET == event.number:
             self._add(thread, page, by_offset(event.number), Path.MMIO, Outcome.OK)
-            if event.number == _DIVIDE and self._collector.phase >= Phase.PEI:
+            # The BSP's: in PEI an AP takes over the BSP's setting (MpInitLib, SyncLocalApicTimerSetting).
+            if event.number == _DIVIDE and thread.vcpu == 0 and self._collector.phase >= Phase.PEI:
                 self._enter(thread, Phase.DXE, event, "first write of the timer's divide register (LocalApicTimerDxe)")
             return
         if page is not None:

@@ -7,7 +7,7 @@ An APIC line without it was made by an MSR. Later only the mode tells: in xAPIC 
 
 Phases: QEMU has no pc for an event. What a phase is the first to do shows it (measured on OVMF 2022.11 to 2026.08):
 SEC uses no fw_cfg, PlatformPei does; PEI reaches PCI configuration space by ports, DXE by MMCONFIG on q35;
-LocalApicTimerDxe writes the timer's divide register. So a phase begins here at the latest.
+LocalApicTimerDxe, on the BSP, writes the timer's divide register. So a phase begins here at the latest.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class TraceTimeline:
             self._page_only(page)
             page = None
         self._add(event, page)
-        if event.number == _DIVIDE and self._collector.phase >= Phase.PEI:
+        # The BSP's: in PEI an AP takes over the BSP's setting (MpInitLib, SyncLocalApicTimerSetting).
+        if event.number == _DIVIDE and self._vcpu(page) == 0 and self._collector.phase >= Phase.PEI:
             self._enter_dxe(event, "first write of the timer's divide register (LocalApicTimerDxe)")
 
     def _enter_dxe(self, event: TraceEvent, evidence: str) -> None:

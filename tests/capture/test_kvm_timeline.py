@@ -312,6 +312,18 @@ def test_phases() -> None:
     ]
 
 
+def test_an_ap_that_takes_over_the_timers_setting_shows_no_dxe() -> None:
+    """MpInitLib in PEI, SyncLocalApicTimerSetting."""
+    trace = Trace()
+    trace.exit("io", 0x840100)
+    trace.mmio_write(0x3E0, 0xB, rip=0x9FD00, thread=8, vcpu=1)
+    _, timeline = timeline_of(trace.data)
+    assert timeline.reached is Phase.PEI
+    trace.mmio_write(0x3E0, 0xB, rip=0x7E000000)
+    _, timeline = timeline_of(trace.data)
+    assert timeline.reached is Phase.DXE
+
+
 def test_a_devices_memory_shows_dxe_and_the_platforms_own_does_not() -> None:
     trace = Trace()
     trace.exit("io", 0x840100)

@@ -124,6 +124,15 @@ def test_the_timer_s_divide_register_marks_dxe_only_after_sec() -> None:
     assert timeline.reached is Phase.SEC
 
 
+def test_an_ap_that_takes_over_the_timer_s_setting_is_no_dxe() -> None:
+    """MpInitLib in PEI, SyncLocalApicTimerSetting."""
+    pei = b"fw_cfg_select 0x55d8993e1b70 key 0x0000 'signature', ret: 1\n"
+    write = b"memory_region_ops_write cpu %d mr 0x55 addr 0xfee003e0 value 0xb size 4 name 'apic-msi'\n"
+    write += b"apic_mem_writel 0x3e0 = 0xb\n"
+    assert timeline_of(pei + write % 1, vcpus=2)[0].reached is Phase.PEI
+    assert timeline_of(pei + write % 1 + write % 0, vcpus=2)[0].reached is Phase.DXE
+
+
 @given(st.lists(st.sampled_from(RECORDED_7_2.splitlines(keepends=True)), max_size=40), st.integers(1, 3))
 def test_any_order_of_lines_gives_a_timeline(lines: list[bytes], vcpus: int) -> None:
     timeline, _ = timeline_of(b"".join(lines), vcpus)
