@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -52,7 +53,8 @@ def test_a_qemu_that_hangs_is_given_up_and_killed(
     assert qemus() == before
     check_seven(result.timeline, 2)
     [gap] = result.timeline.gaps
-    assert gap.startswith("the firmware's prompt was not reached in 4 s: the guest is in PEI")
+    # On a busy machine the signal comes late.
+    assert re.match("the firmware's prompt was not reached in 4 s: the guest is in (PEI|DXE)", gap)
     assert result.error is None
     assert result.verdict.result("no-refused-access").status is Status.INCONCLUSIVE
 
