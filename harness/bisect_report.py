@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.apic.access import Access, Operation
-from harness.apic.registers import by_offset
+from harness.apic.registers import EOI
 from harness.apic.timeline import Timeline, TimelineError, bounded_lines
 from harness.report.text import cpu, escape, number, phase, register
 from harness.vm.rundir import TIMELINE
 
-_EOI = by_offset(0x0B0)
 _CONTEXT = 2
 #: Lines shown; both timelines are in the run directories.
 _SHOWN = 60
@@ -50,8 +49,8 @@ def _lines(timeline: Timeline) -> Iterator[str]:
         while marks and marks[-1].index <= position:
             yield f"-- {phase(marks.pop().phase)}"
         line = _line(access)
-        ticking = ticking or access.register == _EOI
-        if access.register == _EOI or (access.is_base and access.operation is Operation.READ):
+        ticking = ticking or access.register == EOI
+        if access.register == EOI or (access.is_base and access.operation is Operation.READ):
             # In which phase one falls is chance as well.
             _, _, tick = line.partition(" ")
             if ticking and tick in seen:

@@ -111,6 +111,10 @@ REGISTERS: tuple[Register, ...] = (
 
 _BY_OFFSET = {register.offset: register for register in REGISTERS if register.offset is not None}
 _BY_MSR = {register.msr: register for register in REGISTERS if register.msr is not None}
+_BY_NAME = {register.name: register for register in REGISTERS}
+#: Registers that mean something to others by themselves: the end of a tick, and DXE's first use of the timer.
+EOI = _BY_NAME["EOI"]
+TIMER_DIVIDE = _BY_NAME["Timer Divide"]
 
 
 def by_offset(offset: int) -> Register:

@@ -19,7 +19,15 @@ from dataclasses import dataclass
 
 from harness.apic.access import Operation, Outcome, Path, Phase, Server
 from harness.apic.base import APIC_PAGE, APIC_PAGE_SIZE, ApicMode, mode_of
-from harness.apic.registers import APIC_BASE, X2APIC_MSR_FIRST, X2APIC_MSR_LAST, Register, by_msr, by_offset
+from harness.apic.registers import (
+    APIC_BASE,
+    TIMER_DIVIDE,
+    X2APIC_MSR_FIRST,
+    X2APIC_MSR_LAST,
+    Register,
+    by_msr,
+    by_offset,
+)
 from harness.capture.collect import Collector
 from harness.capture.kvm_console import PortConsole
 from harness.capture.kvm_trace import FW_CFG_PORT, KvmEvent, KvmEventKind, parse_line
@@ -62,7 +70,6 @@ _PRIVATE = 1 << 34
 _PAGE_OFFSET = APIC_PAGE_SIZE - 1
 #: APIC_BASE's page number: bits 51:12.
 _PAGE_MASK = ((1 << 52) - 1) & ~_PAGE_OFFSET
-_DIVIDE = 0x3E0
 #: Device memory that firmware uses before DXE too: IOAPIC and above (HPET, TPM, the APIC page, flash).
 _PLATFORM_DEVICES = 0xFEC00000
 #: MMIO below is the VGA's, which no machine of ours has, or an error.
@@ -254,7 +261,7 @@ class KvmTimeline:
         if page is not None and page.number & _PAGE_OFFSET == event.number:
             self._add(thread, page, by_offset(event.number), Path.MMIO, Outcome.OK)
             # The BSP's: in PEI an AP takes over the BSP's setting (MpInitLib, SyncLocalApicTimerSetting).
-            if event.number == _DIVIDE and thread.vcpu == 0 and self._collector.phase >= Phase.PEI:
+            if event.number == TIMER_DIVIDE.offset and thread.vcpu == 0 and self._collector.phase >= Phase.PEI:
                 self._enter(thread, Phase.DXE, event, "first write of the timer's divide register (LocalApicTimerDxe)")
             return
         if page is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from harness.apic.access import Operation, Outcome, Path, Phase, Server
 from harness.apic.base import EN, EXTD, ApicMode, is_legal, mode_of
-from harness.apic.registers import APIC_BASE, by_offset
+from harness.apic.registers import APIC_BASE, TIMER_DIVIDE, by_offset
 from harness.capture.collect import Collector
 from harness.capture.qemu_trace import LineSplitter, TraceEvent, TraceKind, parse_line
 
@@ -26,8 +26,6 @@ REGION_LINES = 20_000
 
 _INTERESTING = (b"apic", b"fw_cfg_select", b"mmcfg")
 _REGION = b"memory_region_ops"
-#: Offset of the timer's divide register.
-_DIVIDE = 0x3E0
 _REGISTER_WIDTH = 4
 
 
@@ -115,7 +113,7 @@ class TraceTimeline:
             page = None
         self._add(event, page)
         # The BSP's: in PEI an AP takes over the BSP's setting (MpInitLib, SyncLocalApicTimerSetting).
-        if event.number == _DIVIDE and self._vcpu(page) == 0 and self._collector.phase >= Phase.PEI:
+        if event.number == TIMER_DIVIDE.offset and self._vcpu(page) == 0 and self._collector.phase >= Phase.PEI:
             self._enter_dxe(event, "first write of the timer's divide register (LocalApicTimerDxe)")
 
     def _enter_dxe(self, event: TraceEvent, evidence: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
@@ -85,6 +86,25 @@ class Trace:
         return "".join(self.lines).encode()
 
 
+def finished(
+    collector: Collector,
+    gaps: Sequence[str] = (),
+    lost: int = 0,
+    not_observed: frozenset[str] = NOT_OBSERVED_PLAIN,
+    *,
+    svsm: bool = False,
+) -> Timeline:
+    return collector.finish(
+        witness=WITNESS,
+        platform="kvm",
+        gaps=list(gaps),
+        lost=lost,
+        not_observed=not_observed,
+        alternate_injection=svsm,
+        svsm=svsm,
+    )
+
+
 def timeline_of(data: bytes, *, pc: bool = True, svsm: bool = False, step: int = 0) -> tuple[KvmTimeline, Timeline]:
     collector = Collector()
     reader = KvmTimeline(collector, Image() if pc else None, svsm=svsm)
@@ -92,15 +112,8 @@ def timeline_of(data: bytes, *, pc: bool = True, svsm: bool = False, step: int =
         reader.feed(data[at : at + (step or len(data))])
     reader.flush()
     gaps = [f"{reader.unread} lines not read"] if reader.unread else []
-    return reader, collector.finish(
-        witness=WITNESS,
-        platform="kvm",
-        gaps=gaps,
-        lost=reader.lost,
-        not_observed=NOT_OBSERVED_PLAIN if pc else NOT_OBSERVED_ENCRYPTED,
-        alternate_injection=svsm,
-        svsm=svsm,
-    )
+    not_observed = NOT_OBSERVED_PLAIN if pc else NOT_OBSERVED_ENCRYPTED
+    return reader, finished(collector, gaps, reader.lost, not_observed, svsm=svsm)
 
 
 def only(timeline: Timeline) -> Access:
@@ -221,15 +234,7 @@ def test_vcpus_are_numbered_as_qemu_does() -> None:
     reader = KvmTimeline(collector, Image())
     reader.vcpus = {9: 3}
     reader.feed(trace.data)
-    timeline = collector.finish(
-        witness=WITNESS,
-        platform="kvm",
-        gaps=[],
-        lost=0,
-        not_observed=NOT_OBSERVED_PLAIN,
-        alternate_injection=False,
-        svsm=False,
-    )
+    timeline = finished(collector)
     assert [access.vcpu for access in timeline.accesses] == [3, 4]
 
 
@@ -353,15 +358,7 @@ def test_modules_that_were_moved_are_named_when_they_are_found() -> None:
     trace.mmio_read(0x30, 0, rip=0x7E003000)
     reader.feed(trace.data)
     assert reader.unnamed(9) == []
-    timeline = collector.finish(
-        witness=WITNESS,
-        platform="kvm",
-        gaps=[],
-        lost=0,
-        not_observed=NOT_OBSERVED_PLAIN,
-        alternate_injection=False,
-        svsm=False,
-    )
+    timeline = finished(collector)
     assert [(access.module, access.module_offset) for access in timeline.accesses] == [
         ("CpuDxe", 0x1113),
         ("CpuDxe", 0x1200),

@@ -18,7 +18,10 @@ from harness.kvm_host.pack import Image
 from harness.vm.qemu import QemuBinary
 from harness.vm.rundir import RunDirectory
 from tests.emulator.differential.operations import Operation
-from tests.emulator.differential.run import MEMORY_MIB, Answers, compile_guest, on_emulated, on_kvm
+from tests.emulator.differential.run import MEMORY_MIB, Answers, on_emulated, on_kvm
+from tests.emulator.guest.build import compile_guest
+
+SOURCE = Path(__file__).parent / "guest"
 
 Both = Callable[[list[Operation]], tuple[Answers, Answers]]
 
@@ -26,7 +29,7 @@ Both = Callable[[list[Operation]], tuple[Answers, Answers]]
 @pytest.fixture(scope="session")
 def operations_image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The guest, without operations."""
-    return compile_guest(tmp_path_factory.mktemp("operations"))
+    return compile_guest(tmp_path_factory.mktemp("operations"), SOURCE, "operations.fd")
 
 
 @pytest.fixture(scope="session")

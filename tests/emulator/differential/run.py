@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from harness.agent.tokens import FILE, token
 from harness.hosts.remote import RemoteHost
@@ -19,8 +15,6 @@ from harness.vm.base import Devices
 from harness.vm.rundir import RunDirectory
 from tests.emulator.differential.operations import Operation, with_operations
 
-DIRECTORY = Path(__file__).parent / "guest"
-BUILD_TIMEOUT_S = 60
 TIMEOUT_S = 300.0
 MEMORY_MIB = 128
 END = "end"
@@ -32,18 +26,6 @@ class Answers:
 
     facts: tuple[int, int, int]
     lines: list[str]
-
-
-def compile_guest(directory: Path) -> bytes:
-    """The image without operations. Skips the test without a compiler."""
-    for program in ("make", "gcc", "ld", "objcopy"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed (install make, gcc and binutils)")
-    command = ("make", "-s", "-C", str(DIRECTORY), f"BUILD={directory}")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False)
-    if done.returncode:
-        pytest.fail(f"{' '.join(command)}\n{done.stderr}", pytrace=False)
-    return (directory / "operations.fd").read_bytes()
 
 
 def on_emulated(image: bytes, operations: list[Operation], directory: Path, phys_bits: int) -> Answers:

@@ -53,16 +53,16 @@ def find_tests() -> list[GuestTest]:
     return found
 
 
-def compile_guest(directory: Path) -> bytes:
-    """The image, without parameters. Skips the test without a compiler."""
+def compile_guest(directory: Path, source: Path = DIRECTORY, name: str = "guest.fd") -> bytes:
+    """The image `name` that a directory's Makefile makes, without parameters. Skips the test without a compiler."""
     for program in ("make", "gcc", "ld", "objcopy"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (install make, gcc and binutils)")
-    command = ("make", "-s", "-C", str(DIRECTORY), f"BUILD={directory}")
+    command = ("make", "-s", "-C", str(source), f"BUILD={directory}")
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     if done.returncode:
         pytest.fail(f"{' '.join(command)}\n{done.stderr}", pytrace=False)
-    return (directory / "guest.fd").read_bytes()
+    return (directory / name).read_bytes()
 
 
 def image(compiled: bytes, mode: Mode, cbit: int, end: int = 0) -> bytes:
