@@ -102,6 +102,18 @@ def far_qemu(agent: int) -> int:
     return int(qemu)
 
 
+def end_the_harness(command: list[str], number: signal.Signals) -> None:
+    """Send a signal to a harness that has printed its agent's process; agent and QEMU end with it."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as harness:
+        assert harness.stdout is not None
+        agent = int(harness.stdout.readline())
+        qemu = far_qemu(agent)
+        assert is_running(qemu)
+        harness.send_signal(number)
+    assert wait_for_end(qemu, 10)
+    assert wait_for_end(agent, 10)
+
+
 def agent_of(host: ProcessHost) -> int:
     facts = host.facts()["host_facts"]
     assert isinstance(facts, dict)
@@ -150,12 +162,5 @@ def test_a_harness_that_is_killed_leaves_nothing(
     number: signal.Signals, cache: Path, trixie_path: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", RUN, str(trixie_path), str(tmp_path / "out")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as harness:
-        assert harness.stdout is not None
-        agent = int(harness.stdout.readline())
-        qemu = far_qemu(agent)
-        assert is_running(qemu)
-        harness.send_signal(number)
-    assert wait_for_end(qemu, 10)
-    assert wait_for_end(agent, 10)
+    end_the_harness(command, number)
     assert list(cache.glob("runs/*")) == []

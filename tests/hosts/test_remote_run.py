@@ -25,8 +25,8 @@ from harness.hosts.remote import RemoteHost
 from harness.run import RunSpec, run
 from harness.vm.errors import QemuMissingError
 from tests.hosts.sshd import Sshd, free_port
-from tests.hosts.test_process_host import boot, far_qemu, untimed
-from tests.vm.processes import is_running, wait_for_end
+from tests.hosts.test_process_host import boot, end_the_harness, far_qemu, untimed
+from tests.vm.processes import wait_for_end
 
 pytestmark = [pytest.mark.emulated, pytest.mark.tcg]
 
@@ -330,14 +330,7 @@ run(RunSpec(Path(sys.argv[2]), until="shell", host=host), "emulated", Path(sys.a
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_harness_that_is_killed(number: signal.Signals, sshd: Sshd, trixie_path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", RUN, sshd.url, str(trixie_path), str(tmp_path / "out")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as harness:
-        assert harness.stdout is not None
-        agent = int(harness.stdout.readline())
-        qemu = far_qemu(agent)
-        assert is_running(qemu)
-        harness.send_signal(number)
-    assert wait_for_end(qemu, 10)
-    assert wait_for_end(agent, 10)
+    end_the_harness(command, number)
     assert list((sshd.cache / "snp-harness" / "runs").iterdir()) == []
 
 
