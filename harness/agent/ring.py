@@ -90,7 +90,7 @@ class RingForwarder:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._stream is None or self._broken:
+        if self._broken:
             return
         busy = self._drain()
         if not busy and self._arm and self._capacity and not self._ending:
