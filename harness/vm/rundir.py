@@ -64,6 +64,7 @@ class _Lock:
     """Keeps other runs out of a directory for as long as it is held, at most for its own life."""
 
     def __init__(self, path: Path) -> None:
+        self._pid = os.getpid()
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,6 +77,10 @@ class _Lock:
 
     def release(self) -> None:
         if self._fd >= 0:
+            # A process that another thread is just starting has the descriptor too, until it executes its program.
+            if os.getpid() == self._pid:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = -1
 

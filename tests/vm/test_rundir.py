@@ -108,3 +108,19 @@ def test_environment(tmp_path: Path) -> None:
     environment = json.loads(directory.file(rundir.ENVIRONMENT).read_text())
     assert environment["qemu"] == "7.2.22, /usr/bin/qemu"
     assert {"snp_harness", "python", "kernel", "started"} <= environment.keys()
+
+
+def test_a_process_that_is_being_started_keeps_no_lock(tmp_path: Path) -> None:
+    """Between fork and exec it has every descriptor, whatever closes it on exec."""
+    first = RunDirectory.create(tmp_path / "out", "tcg")
+    read_fd, write_fd = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(write_fd)
+        os.read(read_fd, 1)
+        os._exit(0)
+    first.release()
+    RunDirectory.create(tmp_path / "out", "tcg").release()
+    os.close(read_fd)
+    os.close(write_fd)
+    os.waitpid(child, 0)
