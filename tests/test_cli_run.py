@@ -27,8 +27,9 @@ PLATFORMS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("
 DEADLINE_S = 60.0
 #: JMP to itself, short (AMD APM volume 3, JMP near: EB cb).
 HANG = b"\xeb\xfe"
-#: again: rdtsc; mov dx, 3f8h (COM1); out dx, al; jmp again: every byte there is, in no order.
-FLOOD = b"\x0f\x31\x66\xba\xf8\x03\xee\xeb\xf7"
+#: again: imul ebx, ebx, 69069; inc ebx; mov eax, ebx; shr eax, 24; mov dx, 3f8h (COM1); out dx, al; jmp again.
+#: A linear congruential generator: every byte comes, in no order, whatever machine it runs on.
+FLOOD = bytes.fromhex("69 db cd 0d 01 00  ff c3  89 d8  c1 e8 18  66 ba f8 03  ee  eb ec")
 
 #: A boot to the prompt: with Alternate Injection no stock firmware gets its timer's ticks.
 TO_THE_SHELL = ("--svsm-config", "alternate-injection-off", "--until", "shell")
