@@ -21,13 +21,13 @@ TIMEOUT_S = 150.0
 def conformance(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, snp_host: RemoteHost | None
 ) -> Run:
-    """conformance(configuration, mode=None): the result; the run is made at the first call."""
+    """conformance(configuration, mode=None, icount=False): the result; the run is made at the first call."""
     parent = tmp_path_factory.mktemp("conformance")
     given = pytestconfig.getoption("snp_qemu") or pytestconfig.getini("snp_qemu")
-    results: dict[tuple[str, Mode], ConformanceResult] = {}
+    results: dict[tuple[str, Mode, bool], ConformanceResult] = {}
 
-    def run(configuration: str, mode: Mode = None) -> ConformanceResult:
-        key = (configuration, mode)
+    def run(configuration: str, mode: Mode = None, icount: bool = False) -> ConformanceResult:
+        key = (configuration, mode, icount)
         if key not in results:
             results[key] = run_conformance(
                 load_config(configuration),
@@ -36,6 +36,7 @@ def conformance(
                 host=snp_host,
                 out=parent / str(len(results)),
                 timeout_s=TIMEOUT_S,
+                icount=icount,
             )
         return results[key]
 
