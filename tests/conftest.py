@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from harness.errors import HarnessError
@@ -10,6 +12,13 @@ from harness.kvm_host.fetch import image
 from harness.kvm_host.pack import Image
 
 pytest_plugins = ["pytester"]
+
+
+def pytest_configure() -> None:
+    """Signals do what they do in a terminal: nohup, and a shell's background jobs, have some of them ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

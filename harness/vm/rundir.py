@@ -88,6 +88,40 @@ class _Lock:
 
 
 @dataclass(frozen=True, slots=True)
+class _Latest:
+    """The link to the latest run. Where something else has its name, or links cannot be, there is none."""
+
+    link: Path
+    before: str | None
+
+    @classmethod
+    def point(cls, parent: Path, path: Path) -> _Latest:
+        """The link, now to `path`."""
+        link = parent / LATEST
+        latest = cls(link, str(link.readlink()) if link.is_symlink() else None)
+        latest._replace(path.name)
+        return latest
+
+    def restore(self, path: Path) -> None:
+        """`path` is gone: what was the latest before is so again, unless another has become it."""
+        if not self.link.is_symlink() or str(self.link.readlink()) != path.name:
+            return
+        if self.before is not None and (self.link.parent / self.before).is_dir():
+            self._replace(self.before)
+        else:
+            self.link.unlink()
+
+    def _replace(self, target: str) -> None:
+        """At once: somebody may be looking."""
+        if self.link.exists() and not self.link.is_symlink():
+            return
+        temporary = self.link.parent / f".{Path(target).name}.link"
+        with contextlib.suppress(OSError):
+            temporary.symlink_to(target)
+            temporary.replace(self.link)
+
+
+@dataclass(frozen=True, slots=True)
 class RunDirectory:
     """A directory of one run. path: absolute.
 
@@ -97,6 +131,7 @@ class RunDirectory:
 
     path: Path
     _lock: _Lock = field(repr=False, compare=False)
+    _latest: _Latest | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def create(cls, out: Path | None, platform_name: str, parent: Path = DEFAULT_PARENT) -> RunDirectory:
@@ -105,15 +140,21 @@ class RunDirectory:
         `out` may exist if it is empty or holds an earlier run, which is replaced. Raises UsageError.
         """
         try:
-            path, lock = _take(out) if out is not None else _make(parent, platform_name)
+            return cls(*_take(out)) if out is not None else cls(*_make(parent, platform_name))
         except OSError as error:
             raise UsageError(
                 f"cannot make the run directory {error.filename}: {error.strerror}", "name another with --out"
             ) from None
-        return cls(path, lock)
 
     def release(self) -> None:
-        """Nothing more will be written: another run may take the directory."""
+        """Nothing more will be written: another run may take the directory.
+
+        One of those in `parent` that nothing was written to, as no run came about, goes; so does its being the latest.
+        """
+        if self._latest is not None:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+                self._latest.restore(self.path)
         self._lock.release()
 
     def file(self, name: str) -> Path:
@@ -189,7 +230,7 @@ def _take(path: Path) -> tuple[Path, _Lock]:
     return path, lock
 
 
-def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock]:
+def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock, _Latest]:
     """A directory of its own, also when several runs start in the same second."""
     parent = parent.absolute()
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -202,17 +243,4 @@ def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock]:
         except FileExistsError:
             number += 1
             continue
-        lock = _Lock(path)
-        _point_latest(parent, path)
-        return path, lock
-
-
-def _point_latest(parent: Path, path: Path) -> None:
-    """Replace the link at once; where something else has its name, or links cannot be, there is none."""
-    link = parent / LATEST
-    if link.exists() and not link.is_symlink():
-        return
-    temporary = parent / f".{path.name}.link"
-    with contextlib.suppress(OSError):
-        temporary.symlink_to(path.name)
-        temporary.replace(link)
+        return path, _Lock(path), _Latest.point(parent, path)

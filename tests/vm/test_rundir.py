@@ -29,6 +29,29 @@ def test_a_new_one_is_the_owner_s_only_and_the_latest(tmp_path: Path) -> None:
     assert {entry.name for entry in parent.iterdir()} == {first.path.name, second.path.name, "latest"}
 
 
+def test_a_new_one_that_nothing_was_written_to_goes(tmp_path: Path) -> None:
+    RunDirectory.create(None, "tcg", tmp_path).release()
+    assert list(tmp_path.iterdir()) == []
+    kept = RunDirectory.create(None, "tcg", tmp_path)
+    kept.write_text(rundir.SERIAL, "Shell> ")
+    kept.release()
+    RunDirectory.create(None, "tcg", tmp_path).release()
+    assert (tmp_path / "latest").resolve() == kept.path
+    assert {entry.name for entry in tmp_path.iterdir()} == {kept.path.name, "latest"}
+
+
+def test_a_latest_that_another_run_has_become_stays(tmp_path: Path) -> None:
+    empty = RunDirectory.create(None, "tcg", tmp_path)
+    other = RunDirectory.create(None, "tcg", tmp_path)
+    empty.release()
+    assert (tmp_path / "latest").resolve() == other.path
+
+
+def test_a_named_one_stays_though_empty(tmp_path: Path) -> None:
+    RunDirectory.create(tmp_path / "out", "tcg").release()
+    assert (tmp_path / "out").is_dir()
+
+
 def test_a_latest_of_the_user_s_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     RunDirectory.create(None, "tcg", tmp_path)
