@@ -121,7 +121,8 @@ class AptRoot:
         self.mirror = mirror
         self._directory = directory
         self._progress = progress
-        self._environment = {"APT_CONFIG": str(directory / "apt.conf")}
+        # apt checks signatures in temporary files: one that it cannot make would read as a signature that is wrong.
+        self._environment = {"APT_CONFIG": str(directory / "apt.conf"), "TMPDIR": str(directory / "tmp")}
 
     def update(self) -> None:
         """Bring the suite's index up to date; raises NoNetworkError and FetchError.
@@ -181,7 +182,7 @@ class AptRoot:
         for path in (self._directory, self.mirror.keyring):
             if re.search(r'["\\\s]', str(path)):
                 raise FetchError(f"apt cannot use the path {str(path)!r}", "set XDG_CACHE_HOME to one without spaces")
-        for name in ("lists/partial", "archives/partial", "etc/empty.d", "log"):
+        for name in ("lists/partial", "archives/partial", "etc/empty.d", "log", "tmp"):
             make_directory(self._directory / name)
         with writing(self._directory):
             (self._directory / "status").write_bytes(b"")

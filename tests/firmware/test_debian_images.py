@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import UserList
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,12 +131,13 @@ def test_split_image_is_the_combined_one(trixie_path: Path) -> None:
     assert {m.name for m in split.modules} == {m.name for m in whole.modules}
 
 
-def test_fast_enough_for_a_verdict_in_a_second(trixie_path: Path) -> None:
-    """Processor time, so that other work on the machine does not matter; measured: 10 ms and 0.2 s."""
-    start = time.process_time()
-    image = FirmwareImage.open(trixie_path)
-    assert image.phase_at(0xFFFCD000) is Phase.SEC
-    sec_only = time.process_time() - start
-    assert image.modules
-    assert sec_only < 0.1
-    assert time.process_time() - start < 0.5
+def test_secs_modules_are_told_without_decompressing(trixie_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes ten times as long as all that a verdict for SEC needs of an image."""
+    with monkeypatch.context() as broken:
+        broken.setattr("harness.firmware.sections.decompress", lambda *_: pytest.fail("was decompressed"))
+        image = FirmwareImage.open(trixie_path)
+        assert image.phase_at(0xFFFCD000) is Phase.SEC
+        found = image.locate(0xFFFCD000)
+        assert found is not None
+        assert found.module.name == "SecMain"
+    assert len(image.modules) > 50

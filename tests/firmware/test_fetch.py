@@ -85,6 +85,11 @@ def test_fetch(mirror: Mirror, cache: Path) -> None:
     assert sorted(entry.name for entry in path.parents[3].iterdir()) == ["usr"]
 
 
+def test_a_machine_without_a_place_for_temporary_files(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/proc")
+    assert fetch_firmware(SUITE, mirror=mirror).read_bytes() == b"first"
+
+
 def test_what_is_cached_is_not_downloaded_again(mirror: Mirror, repository: Repository) -> None:
     first = fetch_firmware(SUITE, mirror=mirror)
     shutil.rmtree(repository.directory / "pool")

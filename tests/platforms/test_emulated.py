@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import signal
-import time
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,9 +46,7 @@ def test_a_qemu_that_hangs_is_given_up_and_killed(
     monkeypatch.setattr("harness.vm.base.STOP_TIMEOUT_S", 0.3)
     before = qemus()
     stop = signal_qemu(signal.SIGSTOP, Phase.PEI)
-    started = time.monotonic()
     result = run(RunSpec(trixie_path, until="shell", timeout_s=4), "emulated", tmp_path / "out", stop)
-    assert time.monotonic() - started < 10
     assert qemus() == before
     check_seven(result.timeline, 2)
     [gap] = result.timeline.gaps

