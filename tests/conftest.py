@@ -6,12 +6,17 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from harness.errors import HarnessError
 from harness.kvm_host.fetch import image
 from harness.kvm_host.pack import Image
 
 pytest_plugins = ["pytester"]
+
+# A busy machine fails no test, and every machine tries the same examples. To try others: --hypothesis-profile=default
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_configure() -> None:
