@@ -33,12 +33,15 @@ def spawn(
         pass_fds=tuple(pass_fds),
         cwd=cwd,
         start_new_session=True,
-        preexec_fn=_die_with_parent(),
+        preexec_fn=die_with_parent(),
     )
 
 
-def _die_with_parent() -> Callable[[], None]:
-    """What the child does before exec. The library is loaded here: between fork and exec nothing may be."""
+def die_with_parent() -> Callable[[], None]:
+    """What a child does before exec, to die with the thread that forked it.
+
+    The library is loaded here: between fork and exec nothing may be.
+    """
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
 

@@ -47,6 +47,12 @@ class HostLockedError(HostError):
     """Somebody else uses the host."""
 
 
+def words_of(error: BaseException) -> str:
+    """What an error of the kernel's or a library's says, in a line."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return printable(text or type(error).__name__, 200)
+
+
 def from_agent(host: str, error: dict[str, Any]) -> HarnessError:
     """The error that an agent answered. What it says comes from another machine: bounded, and printable."""
     kind, message, hint = (printable(str(error.get(key, "")), _TEXT) for key in ("kind", "message", "hint"))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The keys of hosts as OpenSSH keeps them (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): hashed names, patterns, revoked keys.
 
-A line that cannot be read vouches for nothing. Certificate authorities are not looked at: such a host is unknown.
+A line that cannot be read vouches for nothing. An authority's key is no host's own (host_certificate.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 FILE_MAX = 16 << 20
 LINE_MAX = 32 << 10
 REVOKED = "@revoked"
+AUTHORITY = "@cert-authority"
 _DEFAULT_PORT = 22
 
 
@@ -34,13 +35,14 @@ class Standing(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """One line. names: patterns of names, or one hash. place: file and line."""
+    """One line. names: patterns of names, or one hash. place: file and line. authority: it signs keys of hosts."""
 
     names: tuple[str, ...]
     kind: str
     key: bytes
     revoked: bool
     place: str
+    authority: bool = False
 
     def matches(self, name: str) -> bool:
         """The line is about the host of that name ("box", "[box]:2222")."""
@@ -49,10 +51,10 @@ class KnownKey:
             if pattern.startswith("|"):
                 found = found or _hash_matches(pattern, name)
             elif pattern.startswith("!"):
-                if _pattern_matches(pattern[1:], name):
+                if pattern_matches(pattern[1:], name):
                     return False
             else:
-                found = found or _pattern_matches(pattern, name)
+                found = found or pattern_matches(pattern, name)
         return found
 
 
@@ -86,18 +88,19 @@ def parse(lines: Iterable[str], name: str = "") -> Iterator[KnownKey]:
         if not fields or fields[0].startswith("#"):
             continue
         marker = fields.pop(0) if fields[0].startswith("@") else ""
-        if marker not in ("", REVOKED) or len(fields) < 3:
+        if marker not in ("", REVOKED, AUTHORITY) or len(fields) < 3:
             continue
         try:
             key = base64.b64decode(fields[2], validate=True)
         except (binascii.Error, ValueError):
             continue
-        yield KnownKey(tuple(fields[0].split(",")), fields[1], key, bool(marker), f"{name}:{number}")
+        names, place = tuple(fields[0].split(",")), f"{name}:{number}"
+        yield KnownKey(names, fields[1], key, marker == REVOKED, place, authority=marker == AUTHORITY)
 
 
 def judge(keys: Sequence[KnownKey], name: str, key: bytes) -> tuple[Standing, str]:
     """What the lines say of the key that host `name` has, and the line that decides, "" if none does."""
-    lines = [known for known in keys if known.matches(name)]
+    lines = [known for known in keys if not known.authority and known.matches(name)]
     same = [known for known in lines if known.key == key]
     for known in same:
         if known.revoked:
@@ -110,10 +113,16 @@ def judge(keys: Sequence[KnownKey], name: str, key: bytes) -> tuple[Standing, st
 
 def kinds(keys: Sequence[KnownKey], name: str) -> list[str]:
     """The types of the keys that are known of host `name`: what to ask it for."""
-    return [known.kind for known in keys if not known.revoked and known.matches(name)]
+    return [known.kind for known in keys if not known.revoked and not known.authority and known.matches(name)]
 
 
-def _pattern_matches(pattern: str, name: str) -> bool:
+def has_authority(keys: Sequence[KnownKey], name: str) -> bool:
+    """Some authority may vouch for host `name`: ask it for a certificate."""
+    return any(known.authority and known.matches(name) for known in keys)
+
+
+def pattern_matches(pattern: str, name: str) -> bool:
+    """A pattern of names, with * and ?. name: in lower case."""
     # Brackets stand for themselves there: "[box]:2222".
     escaped = pattern.lower().replace("[", "[[]")
     return fnmatch.fnmatchcase(name, escaped)

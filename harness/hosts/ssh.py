@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A host over SSH: the agent's byte stream is an exec channel of one connection; no port is opened on either side.
 
-The host's key must be known. Keys come from the ssh-agent and from files; there are no passwords and no questions.
+The host's key must be known. ssh_config.py says where a host is, ssh_keys.py logs in; nothing asks a question.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import paramiko
@@ -19,22 +19,23 @@ import paramiko
 from harness.agent.mux import CLOSED
 from harness.agent.reactor import Reactor
 from harness.errors import HarnessError, UsageError
-from harness.hosts import bundle, known_hosts
+from harness.hosts import bundle, certificates, known_hosts
 from harness.hosts.errors import (
     HostError,
     HostKeyError,
     HostLostError,
     HostUnreachableError,
-    LoginError,
     NoPythonError,
+    words_of,
 )
-from harness.hosts.known_hosts import Standing
+from harness.hosts.known_hosts import KnownKey, Standing
 from harness.hosts.link import PATIENCE_S
 from harness.hosts.remote import Connection, LockRequest, RemoteHost
-from harness.hosts.ssh_config import JUMPS_MAX, SshTarget, parse_url, read_config, resolve
+from harness.hosts.ssh_config import JUMPS_MAX, SshTarget, parse_url, resolve
+from harness.hosts.ssh_keys import log_in
+from harness.hosts.ssh_proxy import ProxyProcess
 from harness.vm.errors import printable
 
-CONNECT_S = 15.0
 #: Seconds that each step of SSH's own exchange may take.
 _STEP_S = 20.0
 #: Bytes that may be under way: more than a fast line holds.
@@ -106,14 +107,16 @@ class ChannelPort:
 class SshConnection(Connection):
     """A connection that is logged in, with the agent about to start on it.
 
-    transports: to the hosts on the way, if any, and at last to the host. They are closed with it.
+    transport: to the host. way: what is closed with it, the last one first.
     """
 
-    def __init__(self, name: str, transports: Sequence[paramiko.Transport], python: str, *, sudo: bool = False) -> None:
+    def __init__(
+        self, name: str, transport: paramiko.Transport, way: contextlib.ExitStack, python: str, *, sudo: bool = False
+    ) -> None:
         self._name = name
         self._python = python
-        self._transports = transports
-        self.transport = transports[-1]
+        self._way = way
+        self.transport = transport
         try:
             self._channel = self.transport.open_session(window_size=_WINDOW, max_packet_size=_PACKET, timeout=_STEP_S)
             self._channel.exec_command(bundle.command(python, sudo=sudo))
@@ -121,7 +124,7 @@ class SshConnection(Connection):
             self.port = self._stream
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise HostError(
-                f"{name} lets nothing be run there: {_words(error)}", "see the host's sshd_config"
+                f"{name} lets nothing be run there: {words_of(error)}", "see the host's sshd_config"
             ) from None
 
     def explain(self, why: str) -> HarnessError:
@@ -145,12 +148,12 @@ class SshConnection(Connection):
             tail = f", its last words: {last}" if last else ""
             return HostLostError(f"the harness's agent on {self._name} {how}{tail}", "see the host's log")
         cause = self.transport.get_exception()
-        detail = f" ({_words(cause)})" if cause is not None and str(cause) else f" ({why})"
+        detail = f" ({words_of(cause)})" if cause is not None and str(cause) else f" ({why})"
         return HostLostError(f"the connection to {self._name} was lost{detail}", "see the network and the host's sshd")
 
     def close(self) -> None:
         """See Connection."""
-        _close(self._transports)
+        self._way.close()
 
 
 class SshHost(RemoteHost):
@@ -179,44 +182,67 @@ class SshHost(RemoteHost):
 
     def connect(self) -> SshConnection:
         """See RemoteHost. Raises HostUnreachableError, HostKeyError, LoginError, HostError, UsageError."""
-        config = read_config()
-        target = resolve(self._address, config=config, known_hosts=self._known_hosts_file, identity=self._identity)
-        transports: list[paramiko.Transport] = []
-        try:
-            for step in (*_way(target, config), target):
+        target = resolve(self._address, known_hosts=self._known_hosts_file, identity=self._identity)
+        with contextlib.ExitStack() as way:
+            transport: paramiko.Transport | None = None
+            for step in (*_way(target), target):
                 name = self.name if step is target else f"{self.name}, by way of {step.host}"
-                transports.append(_open_transport(name, step, transports[-1] if transports else None))
-                _start(name, step, transports[-1])
-                _log_in(name, step, transports[-1])
-            return SshConnection(self.name, transports, self._python, sudo=self._sudo)
-        except BaseException:
-            _close(transports)
-            raise
+                transport = _start(name, step, transport, way)
+                log_in(name, step, transport)
+            assert transport is not None
+            return SshConnection(self.name, transport, way.pop_all(), self._python, sudo=self._sudo)
 
 
-def _close(transports: Sequence[paramiko.Transport]) -> None:
-    """Close them, the last one first: it goes through the others."""
-    for transport in reversed(transports):
-        with contextlib.suppress(Exception):
-            transport.close()
-
-
-def _way(target: SshTarget, config: paramiko.SSHConfig | None, depth: int = 0) -> Iterator[SshTarget]:
+def _way(target: SshTarget, depth: int = 0) -> Iterator[SshTarget]:
     """The hosts on the way to one. As ssh does, the first one's own way is gone before it, the others' is not."""
     if depth > JUMPS_MAX:
-        raise UsageError("~/.ssh/config has jumps that go in a circle", "see ProxyJump there")
+        raise UsageError("ssh's configuration has jumps that go in a circle", "see ProxyJump there")
     for number, jump in enumerate(target.jumps):
-        step = resolve(jump, config=config)
+        step = resolve(jump)
         if number == 0:
-            yield from _way(step, config, depth + 1)
+            yield from _way(step, depth + 1)
         yield step
 
 
-def _open_transport(name: str, target: SshTarget, way: paramiko.Transport | None) -> paramiko.Transport:
-    """A connection on which nothing was said yet. way: the connection to a host to go through, None to go directly."""
-    connection = _connect(name, target) if way is None else _connect_by(name, target, way)
+def _close(transport: paramiko.Transport) -> None:
+    with contextlib.suppress(Exception):
+        transport.close()
+
+
+def _start(
+    name: str, target: SshTarget, before: paramiko.Transport | None, way: contextlib.ExitStack
+) -> paramiko.Transport:
+    """A connection on which keys were exchanged, with the host that is meant. before: to the host to go through.
+
+    way: closes what was opened.
+    """
+    describe: Callable[[], str] = str
+    connection: socket.socket | paramiko.Channel
+    if before is not None:
+        connection = _connect_by(name, target, before)
+    elif target.proxy:
+        proxy = ProxyProcess(name, target.proxy)
+        way.callback(proxy.close)
+        connection, describe = proxy.connection, proxy.describe
+    else:
+        connection = _connect(name, target)
+    # A transport that has not been started leaves it open.
+    way.callback(connection.close)
     transport = paramiko.Transport(connection, default_window_size=_WINDOW, default_max_packet_size=_PACKET)
+    way.callback(_close, transport)
     transport.banner_timeout = transport.auth_timeout = transport.channel_timeout = _STEP_S
+    try:
+        keys = known_hosts.read(target.known_hosts)
+        key_name = target.key_name or known_hosts.host_name(target.host, target.port)
+        _choose_algorithms(transport, target, keys, key_name)
+        transport.start_client(timeout=_STEP_S)
+        key = transport.get_remote_server_key()
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        detail = "; ".join(filter(None, (words_of(error), describe())))
+        raise HostUnreachableError(
+            f"{name}: no SSH on {target.host} port {target.port}: {detail}", "see the port, and sshd there"
+        ) from None
+    _verify(name, target, keys, key_name, key)
     return transport
 
 
@@ -234,7 +260,7 @@ def _connect_by(name: str, target: SshTarget, way: paramiko.Transport) -> parami
         )
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise HostUnreachableError(
-            f"{name}: {where} cannot be reached from the host before it: {_words(error)}",
+            f"{name}: {where} cannot be reached from the host before it: {words_of(error)}",
             "see the port, sshd there, and AllowTcpForwarding on the host before it",
         ) from None
 
@@ -243,13 +269,18 @@ def _connect(name: str, target: SshTarget) -> socket.socket:
     """A TCP connection."""
     where = f"{target.host} port {target.port}"
     try:
-        connection = socket.create_connection((target.host, target.port), CONNECT_S)
+        connection = _open(target)
     except socket.gaierror as error:
         raise HostUnreachableError(f"{name}: no address for {target.host}: {error.strerror}", "see its name") from None
+    except UnicodeError:
+        # A label of no bytes, or of more than 63.
+        raise HostUnreachableError(f"{name}: no address for {target.host}: no name is like that", "see it") from None
     except ConnectionRefusedError:
         raise HostUnreachableError(f"{name}: {where} refuses connections", "see the port, and sshd there") from None
     except TimeoutError:
-        raise HostUnreachableError(f"{name}: {where} did not answer in {CONNECT_S:g} s", "see the network") from None
+        raise HostUnreachableError(
+            f"{name}: {where} did not answer in {target.connect_s:g} s", "see the network"
+        ) from None
     except OSError as error:
         raise HostUnreachableError(f"{name}: {where} cannot be reached: {error.strerror}", "see the network") from None
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -258,25 +289,64 @@ def _connect(name: str, target: SshTarget) -> socket.socket:
     return connection
 
 
-def _start(name: str, target: SshTarget, transport: paramiko.Transport) -> None:
-    """Exchange keys, and verify whom it is with."""
-    keys = known_hosts.read(target.known_hosts)
-    key_name = target.key_name or known_hosts.host_name(target.host, target.port)
+def _open(target: SshTarget) -> socket.socket:
+    """The first address that answers. Raises OSError, of the last one."""
+    failure = OSError(0, "it has no address")
+    for family, kind, _, _, address in socket.getaddrinfo(target.host, target.port, target.family, socket.SOCK_STREAM):
+        connection = socket.socket(family, kind)
+        try:
+            connection.settimeout(target.connect_s)
+            if target.bind is not None:
+                connection.bind((target.bind, 0))
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            failure = error
+        else:
+            return connection
+    raise failure
+
+
+def _choose_algorithms(transport: paramiko.Transport, target: SshTarget, keys: list[KnownKey], key_name: str) -> None:
+    """Ask for what is fast, for the types of key that are known of the host, and for nothing that ssh would not."""
     options = transport.get_security_options()
-    options.ciphers = [cipher for cipher in _CIPHERS if cipher in options.ciphers]
+
+    def allowed(keyword: str, names: Iterable[str]) -> list[str]:
+        wanted = target.algorithms.get(keyword)
+        chosen = [name for name in names if wanted is None or name in wanted]
+        if not chosen:
+            raise UsageError(
+                f"ssh's configuration of {target.host} allows no {keyword} that can be had",
+                f"there are {', '.join(names)}",
+            )
+        return chosen
+
+    options.ciphers = allowed("ciphers", [cipher for cipher in _CIPHERS if cipher in options.ciphers])
+    options.digests = allowed("macs", options.digests)
+    options.kex = allowed("kexalgorithms", options.kex)
     # Asked for another type of key than the one that is known, the host would look like another.
-    wanted = [kind for known in known_hosts.kinds(keys, key_name) for kind in _algorithms(known)]
-    preferred = [kind for kind in dict.fromkeys(wanted) if kind in options.key_types]
-    options.key_types = [*preferred, *(kind for kind in options.key_types if kind not in preferred)]
-    try:
-        transport.start_client(timeout=_STEP_S)
-        key = transport.get_remote_server_key()
-    except (paramiko.SSHException, OSError, EOFError) as error:
-        raise HostUnreachableError(
-            f"{name}: no SSH on {target.host} port {target.port}: {_words(error)}", "see the port, and sshd there"
-        ) from None
+    known = [kind for known in known_hosts.kinds(keys, key_name) for kind in _algorithms(known)]
+    types = sorted(options.key_types, key=lambda kind: known.index(kind) if kind in known else len(known))
+    if known_hosts.has_authority(keys, key_name):
+        types = [*(kind + certificates.SUFFIX for kind in types), *types]
+    options.key_types = allowed("hostkeyalgorithms", types)
+
+
+def _verify(name: str, target: SshTarget, keys: list[KnownKey], key_name: str, key: paramiko.PKey) -> None:
+    """The key is the one that the host is known to have, or an authority vouches for it. Raises HostKeyError."""
     standing, place = known_hosts.judge(keys, key_name, key.asbytes())
     shown = f"{key.get_name()} {known_hosts.fingerprint(key.asbytes())}"
+    certificate = key.public_blob.key_blob if key.public_blob is not None else None
+    if certificate is not None and standing in (Standing.UNKNOWN, Standing.CHANGED):
+        authority = certificates.authority_of(keys, key_name, certificate)
+        if authority is not None:
+            why = certificates.fault(certificate, key.asbytes(), target.key_name or target.host)
+            if not why:
+                return
+            raise HostKeyError(
+                f"{name}: the certificate of {key_name} by the authority of {authority.place} is refused: {why}",
+                "see it on the host with ssh-keygen -L -f",
+            )
     if standing is Standing.UNKNOWN:
         files = ", ".join(str(path) for path in target.known_hosts[:2])
         raise HostKeyError(
@@ -292,102 +362,6 @@ def _start(name: str, target: SshTarget, transport: paramiko.Transport) -> None:
         raise HostKeyError(f"{name}: the key of {key_name} is revoked: {shown}, by {place}", "do not use the host")
 
 
-def _log_in(name: str, target: SshTarget, transport: paramiko.Transport) -> None:
-    """Offer one key after the other. Raises LoginError that says which; no key's content is in it."""
-    tried: list[str] = []
-    agent = _ssh_agent()
-    try:
-        _offer(name, target, transport, _keys(target, list(agent.get_keys()) if agent else [], tried), tried)
-    finally:
-        if agent is not None:
-            agent.close()
-
-
-def _offer(
-    name: str,
-    target: SshTarget,
-    transport: paramiko.Transport,
-    keys: Iterator[tuple[str, paramiko.PKey]],
-    tried: list[str],
-) -> None:
-    for what, key in keys:
-        tried.append(what)
-        try:
-            more = transport.auth_publickey(target.user, key)
-        except paramiko.BadAuthenticationType as error:
-            wanted = printable(", ".join(map(str, error.allowed_types)), 100)
-            raise LoginError(f"{name} takes no keys, it wants {wanted}", "see the host's sshd_config") from None
-        except paramiko.AuthenticationException:
-            continue
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            tried.append(f"then {_words(error)}")
-            break
-        if not more:
-            return
-        raise LoginError(
-            f"{name} wants more than a key: {printable(', '.join(more), 100)}", "use an account that does not"
-        )
-    raise LoginError(
-        f"{name} refused user {target.user}: {', '.join(tried) or 'there is no key to offer'}",
-        "give it a key: ssh-copy-id, ssh-add, or IdentityFile in ~/.ssh/config",
-    )
-
-
-def _ssh_agent() -> paramiko.Agent | None:
-    """The user's ssh-agent, None if there is none that answers."""
-    with contextlib.suppress(paramiko.SSHException, OSError):
-        return paramiko.Agent()
-    return None
-
-
-def _keys(target: SshTarget, agent: list[paramiko.AgentKey], tried: list[str]) -> Iterator[tuple[str, paramiko.PKey]]:
-    """The keys to offer, each with its name. agent: the ssh-agent's. tried: is told of those that cannot be read."""
-    offered: set[bytes] = set()
-    for path in target.identities:
-        public = _public(path)
-        # The ssh-agent may hold a key whose file needs a passphrase.
-        for held in agent:
-            if public is not None and held.asbytes() == public:
-                offered.add(public)
-                yield f"{path} (ssh-agent)", held
-        if not path.is_file() or (public is not None and public in offered):
-            continue
-        try:
-            key = paramiko.PKey.from_path(path)
-        # The second is what cryptography raises, which the library lets through.
-        except (paramiko.PasswordRequiredException, TypeError):
-            tried.append(f"{path} (has a passphrase: ssh-add it)")
-        except (paramiko.SSHException, OSError, ValueError) as error:
-            tried.append(f"{path} (cannot be read: {_reason(error)})")
-        else:
-            offered.add(key.asbytes())
-            yield str(path), key
-    if target.all_agent_keys:
-        for held in agent:
-            if held.asbytes() not in offered:
-                yield f"ssh-agent {known_hosts.fingerprint(held.asbytes())}", held
-
-
-def _public(path: Path) -> bytes | None:
-    """The public key beside a private one."""
-    try:
-        text = path.with_name(path.name + ".pub").read_text(encoding="utf-8", errors="replace")[: 64 << 10]
-    except OSError:
-        return None
-    return next((key.key for key in known_hosts.parse([f"x {text}"])), None)
-
-
 def _algorithms(kind: str) -> tuple[str, ...]:
     """What to ask for to be shown a key of that type."""
     return ("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,)
-
-
-def _reason(error: BaseException) -> str:
-    """What kind of error it is: what a parser of keys says could quote the key."""
-    return error.strerror or "?" if isinstance(error, OSError) else type(error).__name__
-
-
-def _words(error: BaseException) -> str:
-    """What an error of the library's says, in a line."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return printable(text or type(error).__name__, 200)

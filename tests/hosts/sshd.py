@@ -107,11 +107,12 @@ def start_sshd(
     path: Path | None = None,
     file_size: int | None = None,
     forwarding: bool = False,
+    tries: int = 20,
 ) -> Sshd:
     """Start a server in a new directory.
 
     environment: of what runs there. path: the only directory where it finds programs, whatever the user's shell thinks.
-    file_size: limit of its files, bytes. forwarding: connections may go through it.
+    file_size: limit of its files, bytes. forwarding: connections may go through it. tries: keys that one may offer.
     """
     program = find_sshd()
     directory.mkdir()
@@ -147,7 +148,7 @@ AllowTcpForwarding {"yes" if forwarding else "no"}
 X11Forwarding no
 PrintMotd no
 LogLevel VERBOSE
-MaxAuthTries 20
+MaxAuthTries {tries}
 SetEnv {" ".join(f"{key}={value}" for key, value in far.items())}
 {options}
 """

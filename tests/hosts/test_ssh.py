@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from harness.errors import EXIT_ENVIRONMENT, HarnessError, UsageError
-from harness.hosts import ssh
+from harness.hosts import ssh, ssh_config
 from harness.hosts.errors import HostKeyError, HostLostError, HostUnreachableError, LoginError, NoPythonError
 from harness.hosts.remote import RemoteHost
 from tests.hosts.sshd import Sshd, free_port, make_key
@@ -89,9 +89,12 @@ def test_the_user_s_ssh_configuration(sshd: Sshd, hosts: Hosts) -> None:
     key = sshd.home / ".ssh" / "id_ed25519"
     key.rename(sshd.home / "lab")
     (sshd.home / ".ssh" / "config").write_text(
-        f"Host lab\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n IdentityFile ~/lab\n"
-        " UserKnownHostsFile ~/lab_hosts\n HostKeyAlias lab-key\n"
-        "Host far\n ProxyCommand nc %h %p\n"
+        f"Include {sshd.home}/more\nHost lab\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n"
+    )
+    # What is included, by a pattern with an exception, by a match; tokens and variables in values.
+    (sshd.home / "more").write_text(
+        "Match originalhost l?b,!lob\n IdentityFile ~/%n\n"
+        f" UserKnownHostsFile {sshd.home}/none ${{HOME}}/%n_hosts\n HostKeyAlias lab-key\n"
     )
     kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
     (sshd.home / "lab_hosts").write_text(f"lab-key {kind} {content}\n")
@@ -99,8 +102,6 @@ def test_the_user_s_ssh_configuration(sshd: Sshd, hosts: Hosts) -> None:
     hosts("ssh://lab").link()
     refused_text = refused(hosts(sshd.url), HostKeyError)
     assert "not known" in refused_text
-    with pytest.raises(UsageError, match="ProxyCommand"):
-        hosts("ssh://far").link()
 
 
 def test_a_host_behind_others(servers: Servers, hosts: Hosts) -> None:
@@ -201,6 +202,27 @@ def test_a_key_that_cannot_be_read(sshd: Sshd, hosts: Hosts) -> None:
     assert "SECRET" not in text
 
 
+def test_an_address_of_ipv6(servers: Servers, hosts: Hosts) -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    server = servers(options="ListenAddress ::1")
+    server.known_hosts.write_text(server.known_hosts.read_text().replace("127.0.0.1", "::1"))
+    hosts(f"ssh://{server.user}@[::1]:{server.port}").link()
+    (server.home / ".ssh" / "config").write_text(
+        f"Host box\n HostName ::1\n AddressFamily inet6\n HostKeyAlias [::1]:{server.port}\n"
+    )
+    hosts(f"ssh://{server.user}@box:{server.port}", lock=False).link()
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 80])
+def test_a_name_that_cannot_be(name: str, servers: Servers, hosts: Hosts) -> None:
+    servers()
+    assert f"no address for {name}" in refused(hosts(f"ssh://me@{name}"), HostUnreachableError)
+
+
 def test_a_name_that_is_none(servers: Servers, hosts: Hosts) -> None:
     servers()
     assert "no address for host.invalid" in refused(hosts("ssh://me@host.invalid"), HostUnreachableError)
@@ -212,7 +234,7 @@ def test_a_port_that_is_closed(sshd: Sshd, hosts: Hosts) -> None:
 
 
 def test_a_host_that_does_not_answer(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "CONNECT_S", 0.3)
+    monkeypatch.setattr(ssh_config, "CONNECT_S", 0.3)
     # A listener whose queue is full takes no connection.
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ssh's ProxyCommand: a real sshd is reached through a program, which is gone afterwards, however the harness ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.hosts.errors import HostLostError, HostUnreachableError
+from harness.hosts.remote import RemoteHost
+from tests.hosts.sshd import Sshd
+from tests.vm.processes import wait_for_end
+
+Hosts = Callable[..., RemoteHost]
+
+#: Passes bytes on, as nc does. It writes its process id first, and ends with neither its input nor SIGTERM.
+STUBBORN = """
+import os, signal, socket, sys, threading
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(sys.argv[3], "w").write(f"{os.getpid()} ")
+far = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+def copy():
+    while data := far.recv(65536):
+        os.write(1, data)
+threading.Thread(target=copy, daemon=True).start()
+while data := os.read(0, 65536):
+    far.sendall(data)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def proxy(sshd: Sshd) -> Path:
+    """The file that the program writes its process id to. The name `box` is reached by it."""
+    (sshd.home / "proxy.py").write_text(STUBBORN)
+    pid = sshd.home / "pid"
+    configure(sshd, f"{sys.executable} {sshd.home}/proxy.py %h %p {pid}")
+    return pid
+
+
+def configure(sshd: Sshd, command: str) -> None:
+    (sshd.home / ".ssh" / "config").write_text(
+        f"Host box\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n ProxyCommand {command}\n"
+    )
+
+
+def pid_of(proxy: Path) -> int:
+    return int(proxy.read_text().split()[-1])
+
+
+def test_a_host_by_a_program(sshd: Sshd, proxy: Path, hosts: Hosts) -> None:
+    host = hosts("ssh://box")
+    assert host.link().call("hello", patience_s=30)["user"] == sshd.user
+    pid = pid_of(proxy)
+    os.kill(pid, 0)
+    host.close()
+    assert wait_for_end(pid, 10)
+    # It is no child that nobody has waited for.
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_program_that_dies_in_between(sshd: Sshd, proxy: Path, hosts: Hosts) -> None:
+    host = hosts("ssh://box", lock=False)
+    link = host.link()
+    os.kill(pid_of(proxy), signal.SIGKILL)
+    assert isinstance(link.ask("hello", patience_s=30).exception(30), HostLostError)
+    host.link().call("hello", patience_s=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_harness_that_is_killed(number: signal.Signals, sshd: Sshd, proxy: Path) -> None:
+    code = (
+        "import sys\nfrom harness.hosts.inventory import find_host\nfind_host('ssh://box').link()\n"
+        "print('there', flush=True)\nsys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"there\n"
+        process.send_signal(number)
+        process.wait(30)
+    assert wait_for_end(pid_of(proxy), 10)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("/no/such/program %h %p", "the ProxyCommand /no/such/program cannot be started: No such file"),
+        ("sh -c 'echo no way to %h >&2; exit 3'", "the ProxyCommand sh ended with status 3, its last words: no way"),
+        ("echo 'HTTP/1.1 400 Bad Request'", "the ProxyCommand echo ended with status 0"),
+        ("true", "the ProxyCommand true ended with status 0"),
+    ],
+)
+def test_a_program_that_does_not_connect(command: str, said: str, sshd: Sshd, hosts: Hosts) -> None:
+    configure(sshd, command)
+    with pytest.raises(HostUnreachableError) as caught:
+        hosts("ssh://box").link()
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_program_that_hangs(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.hosts.ssh._STEP_S", 1.0)
+    pid = sshd.home / "pid"
+    # What it starts is ended with it.
+    configure(sshd, f"sh -c 'sleep 60 & echo $! > {pid}; wait'")
+    with pytest.raises(HostUnreachableError, match="the ProxyCommand sh runs"):
+        hosts("ssh://box").link()
+    # It may have been ended before it came so far.
+    started = pid.read_text().split() if pid.exists() else []
+    assert all(wait_for_end(int(one), 10) for one in started)
+
+
+def test_what_is_for_a_shell(sshd: Sshd, hosts: Hosts) -> None:
+    configure(sshd, f"touch {sshd.home}/touched; nc %h %p")
+    with pytest.raises(UsageError, match="is for a shell"):
+        hosts("ssh://box").link()
+    assert not (sshd.home / "touched").exists()
+
+
+def test_the_first_host_on_the_way_by_a_program(servers: Callable[..., Sshd], hosts: Hosts) -> None:
+    far = servers()
+    first = servers(forwarding=True)
+    (far.directory / "authorized_keys").write_text(Path(f"{first.home}/.ssh/id_ed25519.pub").read_text())
+    (first.home / "proxy.py").write_text(STUBBORN)
+    configure(first, f"{sys.executable} {first.home}/proxy.py %h %p {first.home}/pid")
+    with (first.home / ".ssh" / "config").open("a") as file:
+        file.write(f"Host far\n HostName 127.0.0.1\n Port {far.port}\n User {far.user}\n ProxyJump box\n")
+    first.known_hosts.write_text(first.known_hosts.read_text() + far.known_hosts.read_text())
+    host = hosts("ssh://far")
+    host.link()
+    assert [server.logins() for server in (first, far)] == [1, 1]
+    host.close()
+    assert wait_for_end(pid_of(first.home / "pid"), 10)
