@@ -35,10 +35,11 @@ class Found:
 
 
 def bisect(git: Git, good: str, bad: str, ask: Ask, log: BisectLog, jobs: int, say: Callable[[str], None]) -> Found:
-    """Find the first commit after good that is as bad is; raises UsageError if the ends are alike or not related."""
+    """Find the first commit after good that is as bad is; raises UsageError if the ends are alike.
+
+    check_ends(git, good, bad) has passed.
+    """
     history = commits_between(git, good, bad)
-    if bad not in history:
-        raise UsageError(f"{bad[:12]} does not come after {good[:12]}", "exchange --good and --bad, or give others")
     answers = _Answers(ask, log, say)
     say(f"{len(history)} commits, about {(len(history) - 1).bit_length()} steps and the two ends")
     ends = answers.get((good, bad)) if jobs > 1 else [*answers.get((good,)), *answers.get((bad,))]

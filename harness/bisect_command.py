@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, EXIT_INCONCLUSIVE, HarnessError
+from harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, EXIT_INCONCLUSIVE, HarnessError, UsageError
 from harness.firmware_command import add_recipe_options
 from harness.options import (
     DEFAULT_PLATFORM,
@@ -169,11 +169,13 @@ def _bisect(options: argparse.Namespace) -> int:
     from harness.bisect import bisect
     from harness.bisect_jobs import StepProcesses, bearable
     from harness.bisect_log import BisectLog
+    from harness.bisect_search import check_ends
     from harness.firmware.edk2.source import Repository
 
     _question(options)
     repository = Repository(options.repo)
     good, bad = repository.commit(options.good), repository.commit(options.bad)
+    check_ends(repository.git, good, bad)
     asked = _asked(options, good, bad)
     directory = (options.state or _default_state(asked)).absolute()
     jobs = bearable(options.jobs, _say)
@@ -214,10 +216,13 @@ def _asked(options: argparse.Namespace, good: str, bad: str) -> dict[str, Any]:
 def _default_state(asked: dict[str, Any]) -> Path:
     import hashlib
 
-    from harness.vm.rundir import DEFAULT_PARENT
+    from harness.vm.rundir import DEFAULT_PARENT, make_parent
 
     name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
-    return DEFAULT_PARENT / f"bisect-{name}"
+    try:
+        return make_parent(DEFAULT_PARENT.absolute()) / f"bisect-{name}"
+    except OSError as error:
+        raise UsageError(f"cannot make {DEFAULT_PARENT.absolute()}: {error.strerror}", "name a --state") from None
 
 
 def _step_arguments(options: argparse.Namespace) -> list[str]:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from harness.agent.spawn import die_with_parent
 from harness.bisect_step import Step
 from harness.errors import BrokenEnvironmentError
 from harness.firmware.cache import cache_root
@@ -81,6 +82,8 @@ class StepProcesses:
                 text=True,
                 errors="replace",
                 process_group=0,
+                # It ends as on Ctrl-C, with what it has started, also when nobody is left who could tell it.
+                preexec_fn=die_with_parent(signal.SIGTERM),
             )
         except OSError as error:
             raise StepFailedError(f"cannot start a step: {error.strerror}", StepFailedError.exit_status) from None

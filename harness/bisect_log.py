@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.bisect_step import Step
 from harness.errors import BrokenEnvironmentError, UsageError
+from harness.vm.rundir import IGNORE, make_parent
 
 LOG = "bisect.jsonl"
 _FORMAT = "snp-harness-bisect"
@@ -35,16 +36,20 @@ class BisectLog:
 
     def __enter__(self) -> BisectLog:
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_parent(self.directory)
             self._lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._release()
             raise UsageError(f"another bisection works in {self.directory}", "name another --state") from None
+        except (FileExistsError, NotADirectoryError):
+            self._release()
+            raise UsageError(f"{self.directory} is no directory", "name another --state") from None
         except OSError as error:
             self._release()
             raise _cannot(self.path, error) from None
         try:
+            self._refuse_others()
             self._read()
         except BaseException:
             self._release()
@@ -65,6 +70,15 @@ class BisectLog:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    def _refuse_others(self) -> None:
+        """Nothing is put among what is somebody else's."""
+        try:
+            there = {path.name for path in self.directory.iterdir()}
+        except OSError as error:
+            raise _cannot(self.path, error) from None
+        if there and LOG not in there and there != {IGNORE}:
+            raise UsageError(f"{self.directory} holds other files", "name a new or empty directory with --state")
 
     def _read(self) -> None:
         try:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from harness.errors import UsageError
+
 #: Runs git in the repository, and returns what it says.
 Git = Callable[..., str]
 
@@ -56,8 +58,30 @@ class Search:
                 self.good.add(commit)
 
     def suspects(self) -> tuple[str, ...]:
-        """When nothing more can be asked: the first bad commit, or all that it may be where commits were skipped."""
-        return (*(commit for commit in self.candidates() if commit in self.skipped), self.bad)
+        """When nothing more can be asked: the first bad commit, or all that it may be where commits were skipped,
+        oldest first."""
+        left = {commit for commit in self.candidates() if commit in self.skipped}
+        ordered = self.git("rev-list", "--reverse", "--topo-order", self.bad, "--not", *sorted(self.good)).split()
+        return (*(commit for commit in ordered if commit in left), self.bad)
+
+
+def check_ends(git: Git, good: str, bad: str) -> None:
+    """Raises UsageError if bad does not come after good: the commits between would not tell one from the other."""
+    if good == bad:
+        raise UsageError(f"--good and --bad are the same commit, {good[:12]}", "give two")
+    if _comes_after(git, good, bad):
+        return
+    if _comes_after(git, bad, good):
+        raise UsageError(f"--bad {bad[:12]} comes before --good {good[:12]}", "exchange them")
+    sides = git("rev-list", "--boundary", "--date-order", f"{good}...{bad}").splitlines()
+    parted = next((f" at {line[1:13]}" for line in sides if line.startswith("-")), ", if they are related at all")
+    raise UsageError(
+        f"--bad {bad[:12]} does not come after --good {good[:12]}: they part{parted}", "give two ends of one line"
+    )
+
+
+def _comes_after(git: Git, one: str, other: str) -> bool:
+    return other in git("rev-list", "--ancestry-path", other, "--not", one).split()
 
 
 def _weighed(git: Git, bad: str, good: Collection[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.bisect import Ask, Found, bisect
 from harness.bisect_log import LOG, BisectLog
-from harness.bisect_search import Search
+from harness.bisect_search import Search, check_ends
 from harness.bisect_step import Judgement, Step
 from harness.errors import BrokenEnvironmentError, UsageError
 
@@ -117,6 +117,7 @@ def test_what_gives_no_answer_is_never_blamed_alone(
     while before in skipped:
         before -= 1
     assert suspects == set(range(before + 1, first + 1))
+    assert sorted(found.suspects, key=history.commits.index) == list(found.suspects)
 
 
 def test_the_commit_that_mended_it(history: History, tmp_path: Path) -> None:
@@ -155,9 +156,21 @@ def test_ends_that_are_not_what_they_were_taken_for(
         search(history, Oracle(history, culprit, skipped), tmp_path)
 
 
-def test_ends_in_the_wrong_order(history: History, tmp_path: Path) -> None:
-    with BisectLog(tmp_path, {}) as log, pytest.raises(UsageError, match="does not come after"):
-        bisect(history, history.commits[9], history.commits[2], Oracle(history, 4), log, 1, lambda _text: None)
+def test_ends_that_do_not_follow_each_other(history: History) -> None:
+    """The commits between would be judged all the same, and one of them blamed."""
+    good, bad = history.commits[9], history.commits[12]
+    check_ends(history, good, bad)
+    with pytest.raises(UsageError, match="are the same commit"):
+        check_ends(history, good, good)
+    with pytest.raises(UsageError, match=f"comes before --good {bad[:12]}: exchange them"):
+        check_ends(history, bad, good)
+    side = history.commit("mended beside it", good)
+    with pytest.raises(UsageError, match=f"does not come after --good {side[:12]}: they part at {good[:12]}"):
+        check_ends(history, side, bad)
+    with pytest.raises(UsageError, match="if they are related at all"):
+        check_ends(history, history.commit("another first one"), bad)
+    merge = history.commit("merge", bad, side)
+    check_ends(history, side, merge)
 
 
 def test_it_goes_on_where_a_broken_environment_ended_it(history: History, tmp_path: Path) -> None:
@@ -196,6 +209,16 @@ def test_a_log_of_another_question_is_refused(history: History, tmp_path: Path) 
     (tmp_path / LOG).write_text("something else\n")
     with pytest.raises(UsageError, match="is no log"), BisectLog(tmp_path, {"question": 1}):
         pass
+
+
+def test_a_directory_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / "file"
+    theirs.write_text("theirs")
+    with pytest.raises(UsageError, match="holds other files"), BisectLog(tmp_path, {}):
+        pass
+    with pytest.raises(UsageError, match="is no directory"), BisectLog(theirs, {}):
+        pass
+    assert list(tmp_path.iterdir()) == [theirs]
 
 
 def test_two_bisections_do_not_share_a_log(tmp_path: Path) -> None:

@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +25,7 @@ from harness.firmware.edk2.git import GitError, PatchError
 from harness.firmware.edk2.tools import ToolError
 from harness.svsm.config import SvsmConfig
 from tests.apic.samples import READ, WRITE, base, timeline, x2apic, xapic
-from tests.firmware.edk2.trees import LANDMARKS, write_tree
+from tests.firmware.edk2.trees import LANDMARKS, stand_in_tools, write_tree
 
 RULE = "x2apic-before-sec"
 
@@ -87,6 +91,8 @@ def test_a_step_survives_the_log() -> None:
 @pytest.fixture
 def edk2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, value in stand_in_tools(tmp_path / "tools").items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     directory = write_tree(tmp_path / "edk2", LANDMARKS)
     build = directory / "BaseTools/BinWrappers/PosixLike/build"
@@ -172,6 +178,46 @@ def test_a_missing_program_ends_the_bisection(edk2: Path, tmp_path: Path, missin
     )
     assert done.returncode >= 128
     assert missing in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_of_a_bisection_outlives_it(edk2: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """The step, its build and what the build started end with it, however it ends."""
+    build = edk2 / "BaseTools/BinWrappers/PosixLike/build"
+    build.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    environment = {**os.environ, **{f"GIT_{a}_{b}": "t" for a in ("AUTHOR", "COMMITTER") for b in ("NAME", "EMAIL")}}
+    for arguments in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "a"), ("commit", "-qm", "b", "--allow-empty")):
+        subprocess.run(["git", *arguments], cwd=edk2, env=environment, check=True)
+    argv = [sys.executable, "-m", "harness.cli", "bisect", "--repo", str(edk2), "--good", "HEAD~", "--bad", "HEAD"]
+    argv += ["--state", str(tmp_path / "state")]
+    with subprocess.Popen(argv, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL) as process:
+        until(lambda: (tmp_path / "pid").is_file() and bool((tmp_path / "pid").read_text().strip()), "the build")
+        pids = [process.pid, *children(process.pid), int((tmp_path / "pid").read_text())]
+        assert len(pids) == 3
+        process.send_signal(number)
+        assert process.wait(60) == (-number if number == signal.SIGKILL else 128 + number)
+    until(lambda: not any(running(pid) for pid in pids), f"the end of {pids}")
+
+
+def until(happened: Callable[[], bool], what: str) -> None:
+    """Wait until something is so; fails after a minute."""
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end, f"{what} did not come within 60 s"
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def running(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_the_difference_of_two_timelines_leaves_out_what_moves() -> None:

@@ -37,8 +37,8 @@ def spawn(
     )
 
 
-def die_with_parent() -> Callable[[], None]:
-    """What a child does before exec, to die with the thread that forked it.
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> Callable[[], None]:
+    """What a child does before exec, to get a signal when the thread that forked it ends.
 
     The library is loaded here: between fork and exec nothing may be.
     """
@@ -46,7 +46,7 @@ def die_with_parent() -> Callable[[], None]:
     parent = os.getpid()
 
     def in_child() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
         # The parent may have died before the prctl: then nobody will send the signal.
         if os.getppid() != parent:
             os._exit(1)

@@ -57,7 +57,7 @@ def writing(where: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold the lock file path: one process at a time fetches the same. Waits for the other one, and says so."""
+    """Hold the lock file path: one process at a time does the same. Waits for the other one, and says so."""
     make_directory(path.parent)
     with writing(path.parent):
         file = path.open("a")
@@ -65,7 +65,7 @@ def locked(path: Path, progress: Progress) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("waiting for another process that fetches from the same suite")
+            progress("waiting for another process that does the same")
             # It ends: everything it starts has a timeout, and a process that has died holds no lock.
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

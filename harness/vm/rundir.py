@@ -21,6 +21,7 @@ from harness.vm.errors import CannotWriteError
 
 DEFAULT_PARENT = Path("runs")
 LATEST = "latest"
+IGNORE = ".gitignore"
 COMMAND_LINE = "command-line.txt"
 SERIAL = "serial.log"
 SVSM = "svsm.log"
@@ -232,8 +233,7 @@ def _take(path: Path) -> tuple[Path, _Lock]:
 
 def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock, _Latest]:
     """A directory of its own, also when several runs start in the same second."""
-    parent = parent.absolute()
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    parent = make_parent(parent.absolute())
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{platform_name}"
     number = 1
     while True:
@@ -244,3 +244,15 @@ def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock, _Latest]:
             number += 1
             continue
         return path, _Lock(path), _Latest.point(parent, path)
+
+
+def make_parent(path: Path) -> Path:
+    """Make a directory for runs. git leaves a new one out: the current directory may be a work tree of the user's."""
+    try:
+        path.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        (path / IGNORE).write_text("*\n")
+    return path

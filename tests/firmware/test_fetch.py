@@ -246,7 +246,7 @@ def test_two_at_once(mirror: Mirror, cache: Path) -> None:
     with locked(cache / "apt" / f"{SUITE}.lock", silent):
         other.start()
         assert waiting.wait(timeout=30)
-        assert said == ["waiting for another process that fetches from the same suite"]
+        assert said == ["waiting for another process that does the same"]
     other.join(timeout=60)
     assert [path.read_bytes() for path in result] == [b"first"]
 

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,15 @@ def test_a_new_one_is_the_owner_s_only_and_the_latest(tmp_path: Path) -> None:
     assert first.path.name.endswith("-tcg") or "-tcg-" in first.path.name
     assert stat.S_IMODE(second.path.stat().st_mode) == 0o700
     assert (parent / "latest").resolve() == second.path
-    assert {entry.name for entry in parent.iterdir()} == {first.path.name, second.path.name, "latest"}
+    assert {entry.name for entry in parent.iterdir()} == {first.path.name, second.path.name, "latest", ".gitignore"}
+
+
+def test_git_does_not_see_them_in_a_work_tree(tmp_path: Path) -> None:
+    """bisect-step takes the files of the current directory for the source, and its run is none of them."""
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    RunDirectory.create(None, "tcg", tmp_path / "runs").write_text(rundir.SERIAL, "Shell> ")
+    done = subprocess.run(["git", "status", "--porcelain"], cwd=tmp_path, capture_output=True, check=True)
+    assert done.stdout == b""
 
 
 def test_a_new_one_that_nothing_was_written_to_goes(tmp_path: Path) -> None:

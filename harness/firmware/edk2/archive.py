@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import lzma
-import posixpath
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -93,9 +92,8 @@ def _member(tar: tarfile.TarFile, entry: tarfile.TarInfo, path: str, name: str) 
     if not path:
         raise FetchError(f"{name}: {entry.name!a} is in no directory", _HINT)
     if entry.issym():
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(path), entry.linkname))
-        if entry.linkname.startswith("/") or target.split("/")[0] == "..":
-            # edk2 has one, EmulatorPkg's X11IncludeHack, to /opt/X11/include; nothing may be read through such a link.
+        if points_out(path, entry.linkname):
+            # edk2 has one, EmulatorPkg's X11IncludeHack, to /opt/X11/include.
             return None
         return Member(path, entry.linkname.encode(errors="surrogateescape"), link=True)
     if not entry.isreg():
@@ -108,6 +106,16 @@ def _member(tar: tarfile.TarFile, entry: tarfile.TarInfo, path: str, name: str) 
     if len(data) != entry.size:
         raise FetchError(f"{name} is damaged: it ends within {entry.name!a}", "fetch it again")
     return Member(path, data, executable=bool(entry.mode & 0o100))
+
+
+def points_out(path: str, target: str) -> bool:
+    """Whether a link leads out of a source, which nothing may be read or written through. path: the link's in it.
+
+    One that goes up after it went down counts: it may have gone down through another link.
+    """
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    up = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
+    return target.startswith("/") or ".." in parts[up:] or up > path.count("/")
 
 
 def _checked(path: str, archive: str) -> str:

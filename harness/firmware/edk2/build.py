@@ -16,7 +16,7 @@ from harness.firmware.edk2.sec import build_sec
 from harness.firmware.edk2.series import load_series
 from harness.firmware.edk2.source import Source, find_source
 from harness.firmware.edk2.tools import Tools, find_tools
-from harness.firmware.edk2.workspace import held, workspace_directory
+from harness.firmware.edk2.workspaces import held, workspace_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,16 @@ class Builder:
         sec_only: SEC's volume is that of the source, the rest may be that of the last complete build here. An image
         that was built completely is as good.
         """
-        cached = find_image(self.key(source)) or (find_image(self.key(source, sec_only=True)) if sec_only else None)
+        cached = self._cached(source, sec_only)
         if cached is not None:
             return cached
         chain = tool_chain(source.store, source.tree)
         jobs = self.jobs or os.cpu_count() or 1
         with held(source.store, self.recipe, chain, self.progress, self.slot) as workspace:
+            # Who had the workspace before may have built the same.
+            cached = self._cached(source, sec_only)
+            if cached is not None:
+                return cached
             started = time.monotonic()
             done = sec_only and build_sec(workspace, source.tree, self.tools, jobs)
             if not done:
@@ -65,6 +69,9 @@ class Builder:
                 "seconds": round(time.monotonic() - started, 1),
             }
             return add_image(self.key(source, sec_only=done), workspace.volumes, manifest)
+
+    def _cached(self, source: Source, sec_only: bool) -> BuiltImage | None:
+        return find_image(self.key(source)) or (find_image(self.key(source, sec_only=True)) if sec_only else None)
 
 
 def build_firmware(

@@ -71,7 +71,6 @@ def git(
     *arguments: str | Path, directory: Path, input: bytes | None = None, environment: dict[str, str] | None = None
 ) -> GitResult:
     """Run git in a directory, without the user's configuration; raises GitError if it is missing, stuck or full."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
             ["git", *map(str, arguments)],
@@ -79,7 +78,7 @@ def git(
             capture_output=True,
             timeout=_TIMEOUT_S,
             cwd=directory,
-            env={**inherited, **_ENVIRONMENT, **(environment or {})},
+            env=_environment(**(environment or {})),
             check=False,
         )
     except FileNotFoundError:
@@ -94,6 +93,12 @@ def git(
     if done.returncode and _FULL in said:
         raise GitError(f"the disk is full: {said}", "free some space, or set XDG_CACHE_HOME to another directory")
     return GitResult(done.returncode, done.stdout, said)
+
+
+def _environment(**more: str) -> dict[str, str]:
+    """The caller's variables, but for git's."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {**inherited, **_ENVIRONMENT, **more}
 
 
 class Store:
@@ -194,7 +199,7 @@ class Store:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=self.directory,
-            env={**os.environ, **_ENVIRONMENT, "GIT_DIR": str(self.directory)},
+            env=_environment(GIT_DIR=str(self.directory)),
         )
         assert process.stdin is not None
         assert process.stderr is not None
@@ -246,9 +251,10 @@ class TreeEditor:
         """Apply a patch exactly; raises PatchError, and then nothing of it is applied."""
         result = self._apply(patch)
         if result.status:
-            raise PatchError(
-                f"{name} does not apply: {result.said.removeprefix('error: ')}", "it is for another version"
-            )
+            hint = "it is for another version"
+            if self._apply(patch, "--check", "--ignore-whitespace").status == 0:
+                hint = "its line endings or other white space are not the source's: mailers and autocrlf change them"
+            raise PatchError(f"{name} does not apply: {result.said.removeprefix('error: ')}", hint)
 
     def applies(self, patch: bytes, *, reverse: bool = False) -> bool:
         """Whether a patch would apply; reverse: whether it could be taken back, so is in the source already."""
@@ -263,19 +269,41 @@ class TreeEditor:
         """Put a tree in the place of a submodule."""
         prefix = os.fsencode(path)
         entries = self.store.git("ls-tree", "-r", "-z", tree).stdout.split(b"\0")
-        lines = [b"0 %s\t%s" % (b"0" * 40, prefix)]
-        lines += [entry.replace(b"\t", b"\t" + prefix + b"/", 1) for entry in entries if entry]
-        self.store.git("update-index", "-z", "--index-info", input=b"\0".join(lines) + b"\0", index=self.index)
+        grafted = [entry.replace(b"\t", b"\t" + prefix + b"/", 1) for entry in entries if entry]
+        self._update([_removed(path), *grafted])
+
+    def leave_out(self, paths: Iterable[str]) -> None:
+        """Remove files."""
+        self._update([_removed(path) for path in paths])
+
+    def links(self) -> dict[str, str]:
+        """Where the symbolic links point, by path."""
+        return {
+            path: os.fsdecode(self.store.git("cat-file", "blob", name).stdout)
+            for path, name in self._of_mode(b"120000").items()
+        }
 
     def submodules(self) -> dict[str, str]:
         """The commits of the submodules, by path."""
-        entries = self.store.git("ls-files", "--stage", "-z", index=self.index).stdout.split(b"\0")
-        found = (entry.split(b"\t", 1) for entry in entries if entry.startswith(b"160000 "))
-        return {os.fsdecode(path): description.split()[1].decode() for description, path in found}
+        return self._of_mode(b"160000")
 
     def tree(self) -> str:
         """The tree as it is now."""
         return self.store.git("write-tree", index=self.index).line
 
+    def _update(self, lines: Sequence[bytes]) -> None:
+        """Change entries of the index, each as `git ls-tree` has it."""
+        if lines:
+            self.store.git("update-index", "-z", "--index-info", input=b"\0".join(lines) + b"\0", index=self.index)
+
+    def _of_mode(self, mode: bytes) -> dict[str, str]:
+        entries = self.store.git("ls-files", "--stage", "-z", index=self.index).stdout.split(b"\0")
+        found = (entry.split(b"\t", 1) for entry in entries if entry.startswith(mode + b" "))
+        return {os.fsdecode(path): description.split()[1].decode() for description, path in found}
+
     def _apply(self, patch: bytes, *options: str) -> GitResult:
         return self.store.ask("apply", "--cached", "--whitespace=nowarn", *options, "-", input=patch, index=self.index)
+
+
+def _removed(path: str) -> bytes:
+    return b"0 %s\t%s" % (b"0" * 40, os.fsencode(path))

@@ -9,18 +9,23 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.firmware.cache import cache_root, make_directory, remove, writing
 
 IMAGE = "OVMF.fd"
-#: What is kept of a build; the halves are for those who boot a split image.
-_FILES = (IMAGE, "OVMF_CODE.fd", "OVMF_VARS.fd")
+#: For those who boot a split image.
+_HALVES = ("OVMF_CODE.fd", "OVMF_VARS.fd")
+#: What is kept of a build.
+_FILES = (IMAGE, *_HALVES)
 MANIFEST = "build.json"
 #: Images that are kept, 8 MB each: those used last.
 KEPT = 64
 _TEMPORARY = ".incomplete-"
+#: Seconds after which an entry that is not complete will not be: three files are copied.
+_ABANDONED_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,9 @@ def find_image(key: str) -> BuiltImage | None:
     directory = _root() / key
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["sha256"] != _digest(directory / IMAGE):
-            raise ValueError("damaged")
+        wanted = {IMAGE: manifest["sha256"], **manifest.get("halves", {})}
+        if any(_digest(directory / name) != wanted[name] for name in _FILES if name in wanted):
+            return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     with contextlib.suppress(OSError):
@@ -66,13 +72,12 @@ def add_image(key: str, volumes: Path, manifest: dict[str, object]) -> BuiltImag
             for name in _FILES:
                 if (volumes / name).is_file():
                     shutil.copyfile(volumes / name, temporary / name)
-            complete = {**manifest, "sha256": _digest(temporary / IMAGE)}
+            halves = {name: _digest(temporary / name) for name in _HALVES if (temporary / name).is_file()}
+            complete = {**manifest, "sha256": _digest(temporary / IMAGE), "halves": halves}
             (temporary / MANIFEST).write_text(json.dumps(complete, indent=2) + "\n", encoding="utf-8")
             temporary.chmod(0o755)
             remove(root / key)
-            # Another process has put the same there meanwhile.
-            with contextlib.suppress(FileExistsError):
-                temporary.rename(root / key)
+            temporary.rename(root / key)
     finally:
         remove(temporary)
     _prune(root)
@@ -92,8 +97,11 @@ def copy_image(image: BuiltImage, into: Path) -> Path:
 
 
 def _prune(root: Path) -> None:
-    """Remove the images that were used longest ago."""
+    """Remove the images that were used longest ago, and what a killed process left half made."""
     with contextlib.suppress(OSError):
+        for path in root.glob(f"{_TEMPORARY}*"):
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                remove(path)
         entries = [path for path in root.iterdir() if not path.name.startswith(_TEMPORARY)]
         for path in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
             remove(path)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from harness.firmware.edk2.archive import points_out
 from harness.firmware.edk2.errors import SourceError
 from harness.firmware.edk2.git import Store, TreeEditor
 from harness.firmware.errors import FirmwareError
@@ -25,7 +26,8 @@ DEFAULT_DEFINES = {
     "TPM2_ENABLE": "FALSE",
     "SECURE_BOOT_ENABLE": "FALSE",
 }
-_DEFINE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,100})=(?P<value>[\x21-\x7e]{0,200})")
+#: A value may get into makefiles and commands of a shell: it has no character that means something there.
+_DEFINE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,100})=(?P<value>[A-Za-z0-9_.,:/+=@%-]{0,200})")
 _TOOL_CHAINS = ("GCC5", "GCC")
 _TOOLS_DEF = "BaseTools/Conf/tools_def.template"
 
@@ -71,7 +73,10 @@ class Recipe:
         for text in defines:
             match = _DEFINE.fullmatch(text)
             if match is None:
-                raise FirmwareError(f"{text!a} is no define", "give NAME=VALUE, such as TPM2_ENABLE=TRUE")
+                raise FirmwareError(
+                    f"{text!a} is no define",
+                    "give NAME=VALUE, such as TPM2_ENABLE=TRUE; a value has letters, digits and _.,:/+=@%-",
+                )
             merged[match["name"]] = match["value"]
         return cls(PLATFORMS[platform], target, tuple(sorted(merged.items())))
 
@@ -93,9 +98,10 @@ def tool_chain(store: Store, tree: str) -> str:
 
 
 def prepare(editor: TreeEditor, tree: str, platform: Platform) -> None:
-    """Make the edits that a source needs to be built without network; raises SourceError if it lacks the platform.
+    """Make the edits that a source needs to be built here; raises SourceError if it lacks the platform.
 
-    OvmfPkgX64.fdf puts VirtioNet into the image even where NETWORK_ENABLE leaves it out of the build.
+    OvmfPkgX64.fdf puts VirtioNet into the image even where NETWORK_ENABLE leaves it out of the build. A link that leads
+    out of the source goes: a user's Build or Conf may be one, and what is built here is not to be put there.
     """
     if editor.store.read(tree, platform.dsc) is None:
         raise SourceError(f"the source has no {platform.dsc}", "give the top directory of edk2, or another --platform")
@@ -105,6 +111,7 @@ def prepare(editor: TreeEditor, tree: str, platform: Platform) -> None:
     edited = guard_virtio_net(fdf)
     if edited != fdf:
         editor.write(platform.fdf, edited)
+    editor.leave_out(path for path, target in editor.links().items() if points_out(path, target))
 
 
 def guard_virtio_net(fdf: bytes) -> bytes:

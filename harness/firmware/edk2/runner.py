@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from harness.agent.spawn import die_with_parent
 from harness.firmware.cache import writing
 from harness.firmware.edk2.errors import CompileError
 from harness.firmware.edk2.tools import ToolError
@@ -70,6 +71,7 @@ def run_logged(
                 cwd=cwd,
                 env=dict(environment),
                 process_group=0,
+                preexec_fn=die_with_parent(signal.SIGTERM),
             )
         except OSError as error:
             raise ToolError(f"cannot run {argv[0]}: {error.strerror}", "see snp-harness doctor") from None
@@ -79,7 +81,7 @@ def run_logged(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            if isinstance(error, TimeoutError):
+            if isinstance(error, (TimeoutError, subprocess.TimeoutExpired)):
                 raise ToolError(f"{argv[0]} did not end within {timeout_s:g} s", f"see {log}") from None
             if isinstance(error, OSError):
                 raise ToolError(f"cannot write {log}: {error.strerror}", "free some space there") from None

@@ -7,17 +7,19 @@ changes and submodules included.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.firmware.cache import Progress, cache_root, locked, silent
+from harness.firmware.edk2.archive import MAX_FILE_BYTES
 from harness.firmware.edk2.debian_source import cached_source, debian_commit, debian_store, fetch_source
-from harness.firmware.edk2.errors import SourceError
 from harness.firmware.edk2.git import GitError, GitResult, Store, TreeEditor, git
 from harness.firmware.edk2.recipe import Recipe, prepare
 from harness.firmware.edk2.series import Patch, apply_series
@@ -154,9 +156,14 @@ class Repository:
 
 def _snapshot(store: Store, top: Path, index: Path) -> tuple[str, tuple[str, ...]]:
     """The tree of a directory, and the submodules that are empty. index: is kept, so that the next time is fast."""
+    _refuse_large(store, top, index)
     taken = store.ask("add", "--all", "--", ".", index=index, work_tree=top)
     if taken.status:
-        raise SourceError(f"cannot read {top}: {taken.said}", "check its permissions")
+        # Nothing of this is about a commit: a bisection must not go on without it.
+        hint = "check its permissions"
+        if "does not have a commit checked out" in taken.said:
+            hint = "that is a git repository without a commit: commit in it, or move it out"
+        raise FirmwareError(f"cannot read {top}: {taken.said}", hint)
     with tempfile.TemporaryDirectory(prefix="snp-harness-index-") as directory:
         editor = TreeEditor(store, Path(directory) / "index")
         shutil.copyfile(index, editor.index)
@@ -167,6 +174,20 @@ def _snapshot(store: Store, top: Path, index: Path) -> tuple[str, tuple[str, ...
         listed = git("config", "--file", ".gitmodules", "--get-regexp", r"\.path$", directory=top).line
         modules = sorted(line.partition(" ")[2] for line in listed.splitlines())
         return editor.tree(), tuple(path for path in modules if not any((top / path).glob("*")))
+
+
+def _refuse_large(store: Store, top: Path, index: Path) -> None:
+    """Raises FirmwareError for a file that no source has, such as a disk image: it would be taken into the cache."""
+    asked = store.ask("ls-files", "--others", "--modified", "--exclude-standard", "-z", index=index, work_tree=top)
+    for name in asked.stdout.split(b"\0"):
+        path = top / os.fsdecode(name)
+        with contextlib.suppress(OSError):
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_size > MAX_FILE_BYTES:
+                raise FirmwareError(
+                    f"{path} has {found.st_size >> 20} MiB, more than any file of edk2",
+                    "move it out, or name it in a .gitignore",
+                )
 
 
 def _edk2(path: Path) -> Path:

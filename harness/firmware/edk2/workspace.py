@@ -1,35 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A workspace: a work tree of ours in which edk2 is built, again and again, only what changed.
 
-There is one for each recipe. Its files are those of a tree; changing to another tree, of whichever repository, rewrites
-only what differs, so that the next build compiles only that. Only one process uses it at a time.
+Its files are those of a tree; changing to another tree, of whichever repository, rewrites only what differs, so that
+the next build compiles only that. Which workspaces there are, and whose they are, edk2.workspaces says.
 """
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import fcntl
-import hashlib
 import json
 import os
 import random
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.firmware.cache import Progress, cache_root, make_directory, remove, writing
+from harness.firmware.cache import Progress, make_directory, remove, writing
 from harness.firmware.edk2.errors import CompileError
 from harness.firmware.edk2.git import GitError, Store
+from harness.firmware.edk2.leftovers import MARK
 from harness.firmware.edk2.recipe import ARCHITECTURE, Recipe
 from harness.firmware.edk2.runner import ModuleProgress, run_logged
 from harness.firmware.edk2.standin import GRUB, stand_in
 from harness.firmware.edk2.tools import Tools
 
-#: Workspaces that are kept; each has 0.8 GB.
-KEPT = 6
 #: More files than that are another version of edk2, which is not worth building on an older one.
 MOST_CHANGED = 1000
 #: The date of whatever edk2 dates.
@@ -59,7 +54,7 @@ class State:
 
 
 class Workspace:
-    """A workspace that this process holds: see `held`."""
+    """A workspace that this process holds: see edk2.workspaces."""
 
     def __init__(self, directory: Path, store: Store, recipe: Recipe, tool_chain: str) -> None:
         self.directory = directory
@@ -191,7 +186,7 @@ class Workspace:
 
     def environment(self, tools: Tools) -> dict[str, str]:
         """The variables that `build` and its makefiles work with."""
-        base = tools.environment()
+        base = self._environment(tools)
         wrappers = self.source / "BaseTools" / "BinWrappers" / "PosixLike"
         return {
             **base,
@@ -205,6 +200,10 @@ class Workspace:
             "SOURCE_DATE_EPOCH": _EPOCH,
         }
 
+    def _environment(self, tools: Tools) -> dict[str, str]:
+        """What each process here has in common."""
+        return {**tools.environment(), MARK: str(self.directory)}
+
     def _temporary(self) -> Path:
         """An empty directory for the compiler, which leaves its files when it is killed."""
         directory = self.directory / "tmp"
@@ -212,7 +211,7 @@ class Workspace:
         return make_directory(directory)
 
     def _compile_basetools(self, tools: Tools, jobs: int) -> None:
-        environment = {**tools.environment(), "PYTHON_COMMAND": sys.executable}
+        environment = {**self._environment(tools), "PYTHON_COMMAND": sys.executable}
         # Not the target above it, which also runs their tests.
         argv = ("make", f"-j{jobs}", "-C", self.source / _BASETOOLS)
         run_logged(argv, log=self.log, cwd=self.source, environment=environment)
@@ -247,45 +246,3 @@ class Workspace:
                     grub.write_bytes(stand_in())
                 # grub.sh keeps one that is newer than itself and its configuration.
                 os.utime(grub)
-
-
-def workspace_directory(recipe: Recipe, slot: int = 0) -> Path:
-    """Where the workspace of a recipe is. slot: tells apart those used at the same time."""
-    key = hashlib.sha256(recipe.key.encode()).hexdigest()[:16]
-    return cache_root() / "edk2" / "work" / (f"{key}-{slot}" if slot else key)
-
-
-@contextlib.contextmanager
-def held(store: Store, recipe: Recipe, tool_chain: str, progress: Progress, slot: int = 0) -> Iterator[Workspace]:
-    """The workspace of a recipe, for this process and a source's repository; waits until it is free."""
-    directory = make_directory(workspace_directory(recipe, slot))
-    with writing(directory):
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("waiting for another process that builds the same")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        os.utime(directory)
-        _prune(directory)
-        yield Workspace(directory, store, recipe, tool_chain)
-    finally:
-        os.close(lock)
-
-
-def _prune(current: Path) -> None:
-    """Remove the workspaces that were used longest ago, but none that is in use."""
-    others = sorted(
-        (path for path in current.parent.iterdir() if path != current),
-        key=lambda path: path.stat().st_mtime,
-        reverse=True,
-    )
-    for path in others[KEPT - 1 :]:
-        with contextlib.suppress(OSError):
-            lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(lock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import lzma
+import posixpath
 import tarfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.firmware.edk2 import archive as module
-from harness.firmware.edk2.archive import Member, members
+from harness.firmware.edk2.archive import Member, members, points_out
 from harness.firmware.errors import FetchError
 from tests.firmware.edk2.trees import entry, tar_xz
 
@@ -35,10 +36,18 @@ def test_files_modes_and_links(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("target", ["/etc/passwd", "../../outside", "x/../../../outside"])
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../outside", "x/../../../outside", "x/../y"])
 def test_links_that_point_out_are_left_out(tmp_path: Path, target: str) -> None:
     link = entry("edk2-1/x", type=tarfile.SYMTYPE, linkname=target)
     assert list(members(tar_xz(tmp_path / "a.tar.xz", [link]))) == []
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(["a", "b", "..", ".", ""]), min_size=1, max_size=6), st.integers(0, 3))
+def test_a_link_that_is_kept_leads_nowhere_else(parts: list[str], depth: int) -> None:
+    path, target = "d/" * depth + "link", "/".join(parts)
+    led = posixpath.normpath(posixpath.join("/top", path.rpartition("/")[0], target))
+    assert points_out(path, target) or led == "/top" or led.startswith("/top/")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BrokenEnvironmentError
-from harness.firmware.edk2 import images, workspace
+from harness.firmware.edk2 import images, workspaces
 from harness.firmware.edk2.build import Builder
 from harness.firmware.edk2.errors import CompileError
 from harness.firmware.edk2.images import add_image, copy_image, find_image
@@ -102,6 +105,30 @@ def test_the_callers_variables_do_not_reach_the_build(edk2: Path, monkeypatch: p
     assert b"leaked" not in Builder(Recipe(), TOOLS).build(source(edk2)).path.read_bytes()
 
 
+def test_nothing_is_written_through_the_users_links(edk2: Path, tmp_path: Path) -> None:
+    """Build/ in .gitignore, as edk2 has it, is about directories; a faster disk is what such a link is for."""
+    for name in ("Build", "Conf"):
+        theirs = tmp_path / f"users-{name}"
+        theirs.mkdir()
+        (edk2 / name).symlink_to(theirs)
+    (edk2 / ".gitignore").write_text("Build/\n")
+    (edk2 / "Pkg" / "inside").symlink_to("../Pkg/code.c")
+    image = Builder(Recipe(), TOOLS).build(source(edk2))
+    assert image.path.is_file()
+    assert [*tmp_path.glob("users-*/*")] == []
+    kept = source(edk2)
+    assert kept.store.read(kept.tree, "Pkg/inside") == b"../Pkg/code.c"
+
+
+@pytest.mark.parametrize("name", ["two words", "a$b", "a:b", "quote'", "hash#", "100%", "a=b"])
+def test_a_cache_that_edk2_cannot_be_built_in_is_not_the_sources_fault(
+    edk2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    with pytest.raises(ToolError, match="edk2 cannot be built in "):
+        Builder(Recipe(), TOOLS).build(source(edk2))
+
+
 def test_a_compilers_error_is_named_and_nothing_is_cached(edk2: Path, cache: Path) -> None:
     with pytest.raises(CompileError, match=r"does not build: Pkg/code\.c:1: error: no such thing"):
         Builder(Recipe(), TOOLS).build(source(edk2, code_c=b"1: error: no such thing\n"))
@@ -141,6 +168,38 @@ def test_an_image_that_rots_is_built_again(edk2: Path) -> None:
     image.path.write_bytes(b"rotten")
     assert find_image(image.directory.name) is None
     assert builder.build(source(edk2)).path.read_bytes().startswith(b"code")
+
+
+@pytest.mark.parametrize("harm", ["truncated", "a half missing", "no manifest", "no JSON", "a half as a directory"])
+def test_an_entry_that_was_damaged_is_made_anew(cache: Path, tmp_path: Path, harm: str) -> None:
+    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image", "OVMF_CODE.fd": b"code", "OVMF_VARS.fd": b"vars"})
+    entry = add_image("key", volumes, {}).directory
+    assert find_image("key") is not None
+    half = entry / "OVMF_VARS.fd"
+    if harm == "truncated":
+        os.truncate(entry / "OVMF.fd", 2)
+    elif harm == "no manifest":
+        (entry / "build.json").unlink()
+    elif harm == "no JSON":
+        (entry / "build.json").write_text("[]")
+    else:
+        half.unlink()
+        if harm == "a half as a directory":
+            half.mkdir()
+    assert find_image("key") is None
+    add_image("key", volumes, {})
+    assert find_image("key") is not None
+    assert entries(cache) == ["key"]
+
+
+def test_what_a_killed_process_left_half_made_goes(cache: Path, tmp_path: Path) -> None:
+    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image"})
+    left, fresh = (cache / "edk2" / "images" / f".incomplete-{name}" for name in ("left", "fresh"))
+    for path in (left, fresh):
+        path.mkdir(parents=True)
+    os.utime(left, (1, 1))
+    add_image("key", volumes, {})
+    assert (left.exists(), fresh.exists()) == (False, True)
 
 
 def test_an_interrupt_ends_the_build_and_leaves_no_entry(edk2: Path, cache: Path) -> None:
@@ -259,12 +318,90 @@ def test_images_of_long_ago_go(cache: Path, tmp_path: Path) -> None:
     assert len(entries(cache)) == images.KEPT
 
 
+def test_who_waited_for_the_same_takes_what_was_built(edk2: Path, cache: Path) -> None:
+    """Two builders start together: neither finds it in the cache, and it is built once."""
+    one = source(edk2)
+    together = threading.Barrier(2, timeout=30)
+
+    def build() -> None:
+        builder = Builder(Recipe(), TOOLS)
+        assert find_image(builder.key(one)) is None
+        together.wait()
+        builder.build(one)
+
+    threads = [threading.Thread(target=build) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert built(cache) == 1
+
+
+#: Builds, in a process that is killed.
+KILLED = """
+import sys
+from pathlib import Path
+from harness.firmware.edk2.build import Builder
+from harness.firmware.edk2.recipe import Recipe
+from harness.firmware.edk2.source import directory_source
+from harness.firmware.edk2.tools import Tools
+Builder(Recipe(), Tools(("gcc 1",))).build(directory_source(Path(sys.argv[1])).prepared(Recipe()))
+"""
+
+
+def wait_for(path: Path) -> str:
+    """What is written to a file, once it is."""
+    end = time.monotonic() + 60
+    while not (path.is_file() and path.read_text().endswith("\n")):
+        assert time.monotonic() < end, f"{path} was not written"
+        time.sleep(0.02)
+    return path.read_text().strip()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has waited for has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_what_a_killed_harness_left_running_does_not_meet_the_next_build(edk2: Path, tmp_path: Path) -> None:
+    """The build ends with the harness; a compiler that it started would go on, and write into the next one's files."""
+    child = f"(trap '' TERM; exec sh -c 'echo $$ > {tmp_path}/child; exec sleep 60') & wait"
+    script = BUILD.replace(b"sleep 60", child.encode())
+    write_tree(edk2, {"BaseTools/BinWrappers/PosixLike/build": script, "Pkg/slow": b""})
+    with subprocess.Popen([sys.executable, "-c", KILLED, edk2], cwd=Path(__file__).parents[3]) as killed:
+        pid = int(wait_for(tmp_path / "child"))
+        killed.kill()
+    assert not gone(pid)
+    (edk2 / "Pkg" / "slow").unlink()
+    image = Builder(Recipe(), TOOLS).build(source(edk2))
+    assert image.path.read_bytes().startswith(b"code")
+    assert gone(pid)
+
+
+def test_a_workspace_that_is_removed_while_it_is_waited_for_is_made_again(edk2: Path, said: Said) -> None:
+    one = source(edk2)
+    directory = workspaces.workspace_directory(Recipe())
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(workspaces.held(one.store, Recipe(), "GCC5", said))
+        thread = threading.Thread(target=lambda: said.append(str(Builder(Recipe(), TOOLS, said).build(one).path)))
+        thread.start()
+        while not said.has("waiting for another process"):
+            time.sleep(0.01)
+        directory.rename(directory.with_name("elsewhere"))
+    thread.join(60)
+    assert Path(said[-1]).is_file()
+    assert (directory / "source").is_dir()
+
+
 def test_two_builds_of_the_same_wait_for_each_other(edk2: Path, said: Said) -> None:
     one = source(edk2)
     holding, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with workspace.held(one.store, Recipe(), "GCC5", said):
+        with workspaces.held(one.store, Recipe(), "GCC5", said):
             holding.set()
             release.wait(10)
 
@@ -279,13 +416,13 @@ def test_two_builds_of_the_same_wait_for_each_other(edk2: Path, said: Said) -> N
 
 def test_workspaces_of_long_ago_go_and_those_in_use_stay(edk2: Path, cache: Path, said: Said) -> None:
     store = source(edk2).store
-    with workspace.held(store, Recipe(), "GCC5", said, 99):
-        for slot in range(1, workspace.KEPT + 4):
-            with workspace.held(store, Recipe(), "GCC5", said, slot):
+    with workspaces.held(store, Recipe(), "GCC5", said, 99):
+        for slot in range(1, workspaces.KEPT + 4):
+            with workspaces.held(store, Recipe(), "GCC5", said, slot):
                 pass
     slots = {path.name.rpartition("-")[2] for path in cache.glob("edk2/work/*")}
     assert "99" in slots
-    assert len(slots) <= workspace.KEPT + 1
+    assert len(slots) <= workspaces.KEPT + 1
     assert "1" not in slots
 
 

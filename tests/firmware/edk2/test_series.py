@@ -121,6 +121,21 @@ def test_a_patch_that_does_not_fit_exactly_is_refused(store: Store, tmp_path: Pa
         apply_series(store, base, load_series(series(tmp_path, store)), 202502)
 
 
+def test_a_patch_that_lost_its_line_endings_is_told_so(store: Store, tmp_path: Path) -> None:
+    """Mailers and autocrlf do that."""
+    base = tree_of(store, BEFORE)
+    path = series(tmp_path, store)
+    patch = tmp_path / "0001-a.patch"
+    patch.write_bytes(patch.read_bytes().replace(b"\r\n", b"\n"))
+    with pytest.raises(PatchError, match=r"0001-a\.patch does not apply") as error:
+        apply_series(store, base, load_series(path), 202502)
+    assert "line endings" in error.value.hint
+    patch.write_bytes(patch.read_bytes().replace(b"-two", b"-other"))
+    with pytest.raises(PatchError) as error:
+        apply_series(store, base, load_series(path), 202502)
+    assert "another version" in error.value.hint
+
+
 def test_a_patch_of_another_version_is_left_out(store: Store, tmp_path: Path) -> None:
     patches = load_series(series(tmp_path, store, "0001-a.patch [<202502]"))
     base = tree_of(store, BEFORE)

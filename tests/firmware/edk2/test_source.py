@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.firmware.edk2.archive import MAX_FILE_BYTES
 from harness.firmware.edk2.errors import SourceError
+from harness.firmware.edk2.git import Store
 from harness.firmware.edk2.recipe import DEFAULT_DEFINES, Recipe, guard_virtio_net, tool_chain
 from harness.firmware.edk2.source import Repository, Source, directory_source
 from harness.firmware.errors import FirmwareError
-from tests.firmware.edk2.trees import LANDMARKS, write_tree
+from tests.firmware.edk2.trees import LANDMARKS, tree_of, write_tree
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -137,6 +139,48 @@ def test_what_is_no_edk2(tmp_path: Path) -> None:
         Repository(tmp_path)
 
 
+def test_what_no_source_has_is_not_taken_in(edk2: Path, tmp_path: Path) -> None:
+    """A disk image that lies in the tree; where git is told to ignore it, it is none of the source."""
+    image = edk2 / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    with pytest.raises(FirmwareError, match=r"disk\.img has 256 MiB"):
+        directory_source(edk2)
+    (edk2 / ".gitignore").write_text("*.img\n")
+    assert read(directory_source(edk2), "disk.img") is None
+    assert read(directory_source(edk2), ".gitignore") == b"*.img\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_not_the_commits_fault(edk2: Path) -> None:
+    (edk2 / "OvmfPkg" / "OvmfPkg.dec").chmod(0)
+    _check_unreadable(edk2)
+
+
+def test_a_repository_within_that_has_no_commit_is_named(edk2: Path) -> None:
+    git(write_tree(edk2 / "within", {"a.c": b"x"}), "init", "-q")
+    _check_unreadable(edk2, "'within/' does not have a commit")
+
+
+def _check_unreadable(edk2: Path, message: str = "cannot read") -> None:
+    """It is an error of the machine's or the user's, never one for which a bisection leaves out a commit."""
+    with pytest.raises(FirmwareError, match=message) as error:
+        directory_source(edk2)
+    assert not isinstance(error.value, SourceError)
+
+
+def test_the_callers_git_variables_mean_nothing(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hook, and `git bisect run` in a worktree, have them."""
+    expected = directory_source(clone).tree
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE"):
+        monkeypatch.setenv(name, str(tmp_path / "nowhere"))
+    assert directory_source(clone).tree == expected
+    repository = Repository(clone)
+    assert repository.source(repository.commit("HEAD")).tree == expected
+    store = Store.open(tmp_path / "store")
+    assert store.read(tree_of(store, {"a": b"x"}), "a") == b"x"
+
+
 @pytest.mark.parametrize("revision", ["gone", "--all", "HEAD^{tree}", ""])
 def test_what_is_no_commit(clone: Path, revision: str) -> None:
     with pytest.raises(FirmwareError, match="has no commit"):
@@ -171,6 +215,17 @@ def test_recipes() -> None:
         "X": "",
     }
     assert Recipe.of(defines=("A=1", "B=2")) == Recipe.of(defines=("B=2", "A=1"))
-    for wrong in (("Other",), ("OvmfX64", "NOOPT"), ("OvmfX64", "DEBUG", ("A",)), ("OvmfX64", "DEBUG", ("A=b c",))):
+    for wrong in (("Other",), ("OvmfX64", "NOOPT")):
         with pytest.raises(FirmwareError):
             Recipe.of(*wrong)
+
+
+@pytest.mark.parametrize(
+    "value", ["b c", "$(touch x)", "`x`", "a;b", "a|b", "a&b", '"a"', "'a'", "\\", "a\nb", "ä", "*", "#", "a>b"]
+)
+def test_a_define_means_nothing_to_make_and_shells(value: str) -> None:
+    with pytest.raises(FirmwareError, match="is no define"):
+        Recipe.of(defines=(f"A={value}",))
+    for wrong in ("A", "=", "=A", "1A=2", "A B=1", "A-B=1"):
+        with pytest.raises(FirmwareError, match="is no define"):
+            Recipe.of(defines=(wrong,))
