@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, HarnessError, UsageError
 from harness.options import PROGRAM, build_parser, split_extra
@@ -235,6 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         from harness.bisect_command import exit_status_of_usage
 
+        _drop_what_stderr_does_not_take()
         sys.exit(exit_status_of_usage(own, end.code if isinstance(end.code, int) else 0))
     # One that is ignored stays so: nohup does that.
     previous = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
@@ -248,6 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.connected.close()
         for number in taken:
             signal.signal(number, previous[number])
+        _drop_what_stderr_does_not_take()
 
 
 def _call(options: argparse.Namespace) -> int:
@@ -269,7 +271,7 @@ def _call(options: argparse.Namespace) -> int:
     except HarnessError as error:
         return _fail(error.message, error.hint, options.artefacts, error.exit_status)
     except BrokenPipeError:
-        _drop_stdout()
+        _drop(sys.stdout)
         return EXIT_BROKEN_PIPE
     except Terminated as end:
         return _fail("terminated", "", options.artefacts, end.exit_status)
@@ -277,7 +279,7 @@ def _call(options: argparse.Namespace) -> int:
         return _fail("interrupted", "", options.artefacts, EXIT_INTERRUPTED)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in RESOURCES:
-            _drop_stdout()
+            _drop(sys.stdout)
             what = f"{error.filename or 'the system'}: {error.strerror}"
             return _fail(what, "see df and ulimit -a", options.artefacts, EXIT_ENVIRONMENT)
         from harness.crash import save_traceback
@@ -312,10 +314,17 @@ def _open_streams() -> None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
-def _drop_stdout() -> None:
-    """What reads stdout went away, or is full; Python must not meet it again when it exits."""
+def _drop(stream: TextIO) -> None:
+    """What reads it went away, or is full; Python must not meet it again when it exits, with a status of its own."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _drop_what_stderr_does_not_take() -> None:
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
 
 
 def _fail(message: str, hint: str, artefacts: Path | None, status: int) -> int:

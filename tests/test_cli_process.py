@@ -71,6 +71,7 @@ def test_a_stdout_that_is_full(shell: Shell) -> None:
 def test_a_stderr_that_is_full_changes_no_status(shell: Shell, tmp_path: Path) -> None:
     assert shell("2>/dev/full", "--until", "pei").returncode == EXIT_VIOLATED
     assert shell("2>/dev/full", firmware=tmp_path / "none.fd").returncode == EXIT_USAGE
+    assert shell("2>/dev/full", "--no-such-option").returncode == EXIT_USAGE
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,12 @@ def test_environments(shell: Shell, tmp_path: Path, snp_firmware: Path, env: dic
 def test_an_empty_environment(shell: Shell, tmp_path: Path) -> None:
     qemu = QemuBinary.locate().path
     parent = Path(harness.__file__).parent.parent
-    done = shell("", "--qemu", str(qemu), before=f"cd {shlex.quote(str(tmp_path))} && env -i PYTHONPATH={parent}")
+    done = shell(
+        "",
+        "--qemu",
+        str(qemu),
+        before=f"cd {shlex.quote(str(tmp_path))} && env -i PYTHONPATH={shlex.quote(str(parent))}",
+    )
     assert done.returncode == EXIT_VIOLATED, done.stderr
 
 
@@ -127,7 +133,8 @@ def test_too_few_descriptors(shell: Shell) -> None:
 
 
 def test_a_directory_that_the_user_made_keeps_its_mode_and_a_new_one_is_private(shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir(mode=0o755)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine").chmod(0o755)
     assert shell(out="mine").returncode == EXIT_VIOLATED
     assert shell(out="new").returncode == EXIT_VIOLATED
     assert stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o755

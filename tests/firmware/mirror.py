@@ -75,6 +75,8 @@ class Repository:
         control += f"Depends: {depends}\n" if depends else ""
         control += "Description: for a test\n"
         (tree / "DEBIAN").mkdir(parents=True)
+        # dpkg-deb takes no other mode, whatever the umask.
+        (tree / "DEBIAN").chmod(0o755)
         (tree / "DEBIAN" / "control").write_text(control)
         deb = self.directory / "pool" / f"{name}_{version}_all.deb"
         tool("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, deb)

@@ -77,8 +77,16 @@ class Sshd:
         return self.log.read_text(errors="replace").count("Accepted publickey")
 
     def sessions(self) -> list[int]:
-        """The server's own processes of open connections."""
-        return children_of(self.process.pid)
+        """The server's own processes of open connections: a server that is not root's has two for each."""
+        found = []
+        seen = children_of(self.process.pid)
+        for pid in seen:
+            # It may have ended since.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+                    found.append(pid)
+                    seen += children_of(pid)
+        return found
 
     def cut(self) -> None:
         """Kill the server's processes of open connections, as if these were reset."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -274,9 +275,9 @@ def test_a_python_that_is_too_old(servers: Servers, hosts: Hosts, tmp_path: Path
     (tmp_path / "bin").mkdir()
     old = tmp_path / "bin" / "python3"
     # The line that takes the agent in looks at the version first.
-    old.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.version_info = (3, 8)\nexec(sys.argv[sys.argv.index('-c') + 1])\n"
-    )
+    program = "import sys; sys.version_info = (3, 8); exec(sys.argv[sys.argv.index('-c', 1) + 1])"
+    # No interpreter line of its own: that would not take a path with spaces.
+    old.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(program)} - "$@"\n')
     old.chmod(0o755)
     server = servers(path=tmp_path / "bin")
     assert "python3 on " in refused(hosts(server.url), NoPythonError)
