@@ -150,9 +150,13 @@ def _find(request: dict[str, Any]) -> object:
         "path": str(path),
         "prefix": list(prefix),
         "status": status,
-        "stdout": out.decode(errors="replace"),
-        "stderr": said.decode(errors="replace"),
+        "stdout": _first_line(out),
+        "stderr": _first_line(said),
     }
+
+
+def _first_line(said: bytes) -> str:
+    return said.decode(errors="replace").strip().partition("\n")[0]
 
 
 def _probe(request: dict[str, Any]) -> object:

@@ -18,7 +18,8 @@ The near side chooses the numbers of streams, one that is not in use. Operations
     hello    patience_s             agent: {"python", "pid", "user", "host", "kernel"}; a longer silence ends it
     bye                             agent: clean up and end; the byte stream ends when that is done
     lock     owner, wait_s          lock: take the host's lock, or error "locked" that says who has it since when
-    find     qemu                   qemu: a QEMU's {"path", "prefix", "version"}; "qemu" null looks in PATH
+    find     qemu                   qemu: a QEMU's {"path", "prefix"}, and what -version gave: "status", "stdout",
+                                    "stderr"; "qemu" null looks in PATH
     has      sha256: [...]          files: those that the store does not hold, {"missing": [...]}
     put      sha256, size           files: the next BLOB goes into the store
     open     run                    process: a new, empty run directory, {"path"}

@@ -292,6 +292,7 @@ class Mux:
         self._out: collections.deque[memoryview] = collections.deque()
         self._waiting = False
         self._lost = False
+        self._answering = False
         reactor.watch(port.fileno(), self._readable)
         reactor.after_turn = self.flush
 
@@ -339,6 +340,7 @@ class Mux:
                 self._out.appendleft(data[taken:])
                 self._waiting = True
                 self._port.watch_writable(self.reactor, self._readable, self._writable)
+        self._answering = self._answering and bool(self._out)
 
     def forget(self, number: int) -> None:
         """The stream is over."""
@@ -386,7 +388,10 @@ class Mux:
         elif kind == frames.BLOB:
             self._on_blob(payload)
         elif kind == frames.PING:
-            self.send(frames.encode(frames.PONG, 0))
+            # One answer is enough for all that come before it can be sent.
+            if not self._answering:
+                self._answering = True
+                self.send(frames.encode(frames.PONG, 0))
         elif kind in (frames.DATA, frames.WINDOW):
             # One that is closed here may still be open there.
             stream = self.streams.get(number)

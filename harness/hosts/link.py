@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.agent import frames
 from harness.agent.mux import CLOSED, Mux, Port
 from harness.agent.reactor import Reactor
 from harness.errors import HarnessError
+from harness.hosts.answers import checked
 from harness.hosts.errors import HostLostError, HostTimeoutError, from_agent
 
 #: Seconds that an agent may take to answer where nothing else is said.
@@ -30,6 +31,7 @@ PING_S = 5.0
 PATIENCE_S = 30.0
 #: Seconds that the thread may take to end.
 _END_S = 10.0
+_Kind = TypeVar("_Kind")
 _log = logging.getLogger(__name__)
 
 
@@ -50,6 +52,7 @@ class Link:
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[Any]] = {}
         self._listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self._exited: set[str] = set()
         self._numbers = itertools.count(1)
         self._runs = itertools.count(1)
         self._streams = itertools.cycle(range(1, frames.STREAM_MAX + 1))
@@ -72,8 +75,9 @@ class Link:
         """Send a content for the store."""
         return self._send(content, "put", {"sha256": digest, "size": len(content)})
 
-    def result(self, future: Future[Any], what: str, timeout_s: float = ANSWER_S) -> Any:
+    def result(self, future: Future[Any], what: str, timeout_s: float | None = None) -> Any:
         """Wait for the answer of `ask`. Raises what the agent answered, HostTimeoutError, HostLostError."""
+        timeout_s = ANSWER_S if timeout_s is None else timeout_s
         try:
             return future.result(timeout_s)
         except FutureTimeoutError:
@@ -83,9 +87,13 @@ class Link:
                 "see the host's load and the network",
             ) from None
 
-    def call(self, operation: str, timeout_s: float = ANSWER_S, **fields: object) -> Any:
+    def call(self, operation: str, timeout_s: float | None = None, **fields: object) -> Any:
         """`ask`, and wait for the answer."""
         return self.result(self.ask(operation, **fields), operation, timeout_s)
+
+    def take(self, operation: str, kind: type[_Kind], timeout_s: float | None = None, **fields: object) -> _Kind:
+        """`call` whose answer is used: checked. Raises HostError if it is not of that kind."""
+        return checked(self.name, operation, self.call(operation, timeout_s, **fields), kind)
 
     def new_run(self, listener: Callable[[dict[str, Any]], None]) -> str:
         """A name for a run. listener: given its events, and {"event": "lost"}, in the link's thread."""
@@ -98,6 +106,7 @@ class Link:
         """No more events of that run."""
         with self._lock:
             self._listeners.pop(name, None)
+            self._exited.discard(name)
 
     def stream(self, finished: Callable[[int], None], *, reads: bool = True) -> tuple[int, socket.socket]:
         """A new stream's number and its local end, which is the caller's. reads: what is written to it goes there.
@@ -182,10 +191,7 @@ class Link:
 
     def _control(self, message: dict[str, Any]) -> None:
         if "event" in message:
-            with self._lock:
-                listener = self._listeners.get(str(message.get("run")))
-            if listener is not None:
-                listener(message)
+            self._event(message)
             return
         number = message.get("id")
         if not isinstance(number, int):
@@ -198,6 +204,18 @@ class Link:
             future.set_exception(from_agent(self.name, message["error"]))
         else:
             future.set_result(message.get("ok"))
+
+    def _event(self, message: dict[str, Any]) -> None:
+        """The one event that an agent tells, once for each run: its process has ended."""
+        run, status = str(message.get("run")), message.get("status")
+        if message["event"] != "exit" or type(status) is not int:
+            return
+        with self._lock:
+            listener = self._listeners.get(run) if run not in self._exited else None
+            if listener is not None:
+                self._exited.add(run)
+        if listener is not None:
+            listener({"event": "exit", "run": run, "status": status})
 
     def _ping(self) -> None:
         if self.error is not None:

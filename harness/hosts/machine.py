@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.hosts.answers import Started
 from harness.hosts.link import PATIENCE_S, PING_S, Link
 from harness.hosts.ship import ship
 from harness.vm.base import STOP_TIMEOUT_S, Devices, MachineBase
@@ -143,8 +144,9 @@ class RemoteMachine(MachineBase):
             layout = dict(self._layout or {})
             told_ring = {"memory": ring.memory, "doorbell": ring.doorbell, "stream": number, "arm": ring.arm}
             told_ring["layout"] = layout
-        started = self.link.call(
+        started = self.link.take(
             "start",
+            Started,
             run=self.run,
             argv=self._command(),
             consoles=consoles,
@@ -154,8 +156,8 @@ class RemoteMachine(MachineBase):
             stderr=stderr,
             ring=told_ring,
         )
-        self._pid = int(started["pid"])
-        self.command = tuple(map(str, started["argv"]))
+        self._pid = started.pid
+        self.command = tuple(started.argv)
         self._record()
 
     def stream(self, *, reads: bool = True) -> tuple[int, socket.socket]:
@@ -207,7 +209,7 @@ class RemoteMachine(MachineBase):
         while self._events:
             event = self._events.popleft()
             if event["event"] == "exit" and self._status is None:
-                self._status = int(event.get("status", -1))
+                self._status = event["status"]
             elif event["event"] == "finished":
                 self._open.discard(event["stream"])
 

@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.hosts import bundle
+from harness.hosts.answers import Found
 from harness.hosts.link import PATIENCE_S, Link
 from harness.hosts.machine import RemoteMachine
 from harness.vm.errors import printable
@@ -124,14 +125,14 @@ class RemoteHost(ABC):
         connection = self.connect()
         link = Link(self.name, connection.port, bundle.payload(), connection.explain, connection.close)
         try:
-            hello = link.call("hello", START_S, patience_s=PATIENCE_S)
+            hello = link.take("hello", dict[str, object], START_S, patience_s=PATIENCE_S)
             if self._lock is not None:
                 wait_s = max(wait_s, self._lock.wait_s)
                 link.call("lock", START_S + wait_s, path=self._lock.path, owner=_owner(), wait_s=wait_s)
         except BaseException:
             link.close()
             raise
-        self._facts = {str(key): printable(str(value), _FACT_MAX) for key, value in hello.items()}
+        self._facts = {key[:_FACT_MAX]: printable(str(value), _FACT_MAX) for key, value in hello.items()}
         self._link = link
         self._process = os.getpid()
         return link
@@ -149,12 +150,9 @@ class RemoteHost(ABC):
         path = path or self._qemu_path
         link = self.link()
         if path not in self._qemus:
-            found: dict[str, Any] = link.call("find", qemu=str(path) if path else None)
-            there = str(found["path"])
-            said = [str(found[key]) for key in ("stdout", "stderr")]
-            line = version_line(f"{there} on {self.name}", int(found["status"]), *said)
-            prefix = tuple(map(str, found["prefix"]))
-            self._qemus[path] = RemoteQemu(Path(PurePosixPath(there)), prefix, self.name, line)
+            found = link.take("find", Found, qemu=str(path) if path else None)
+            line = version_line(f"{found.path} on {self.name}", found.status, found.stdout, found.stderr)
+            self._qemus[path] = RemoteQemu(Path(PurePosixPath(found.path)), tuple(found.prefix), self.name, line)
         return self._qemus[path]
 
     def machine(

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from harness.hosts.answers import Missing, checked
 from harness.hosts.link import Link
 
 PIECE = 256 << 10
@@ -25,7 +26,7 @@ def ship(link: Link, run: str, files: Mapping[str, Path], opened: Future[Any]) -
     pieces = {digest: piece for made in contents.values() for digest, piece in made}
     has = link.ask("has", sha256=list(pieces))
     link.result(opened, "open")
-    missing = set(link.result(has, "has")["missing"]) & set(pieces)
+    missing = set(checked(link.name, "has", link.result(has, "has"), Missing).missing) & set(pieces)
     waiting = [("a piece of a file", link.put(digest, pieces[digest])) for digest in missing]
     for name, made in contents.items():
         parts = [digest for digest, _ in made]

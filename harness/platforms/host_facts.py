@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from harness.errors import BrokenEnvironmentError
+from harness.hosts.answers import shown
+from harness.vm.errors import printable
 
 
 class _Facts(msgspec.Struct, frozen=True):
@@ -126,8 +128,8 @@ class HostFacts(_Facts, frozen=True):
 def host_facts(values: Any) -> HostFacts:
     """The facts in what a probe returned. Raises BrokenEnvironmentError."""
     try:
-        return msgspec.convert(values, HostFacts)
-    except msgspec.ValidationError as error:
+        return msgspec.convert(shown(values), HostFacts)
+    except (msgspec.ValidationError, ValueError) as error:
         raise BrokenEnvironmentError(
-            f"the host's facts cannot be read: {error}", "use the same harness there"
+            f"the host's facts cannot be read: {printable(str(error), 200)}", "use the same harness there"
         ) from None

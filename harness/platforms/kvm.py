@@ -6,9 +6,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.agent.tokens import FILE, token
 from harness.capture.collect import Collector
@@ -16,6 +15,7 @@ from harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
 from harness.check import Check, CheckStatus, first_missing
 from harness.errors import BrokenEnvironmentError, HarnessError, UsageError
 from harness.firmware.image import FirmwareImage
+from harness.hosts.answers import KvmAnswer, Tracing, checked
 from harness.hosts.machine import RemoteMachine
 from harness.hosts.process import ProcessHost
 from harness.hosts.remote import RemoteHost
@@ -25,7 +25,6 @@ from harness.platforms.kvm_witness import KvmWitness
 from harness.platforms.session import Session
 from harness.vm import rundir
 from harness.vm.base import Devices
-from harness.vm.errors import printable
 from harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 SUDO_VARIABLE = "SNP_HARNESS_SUDO"
 #: The host's own model: OVMF runs on any.
 CPU = "host"
+_HERE = "this machine"
 #: Characters of a module's parameter.
 _NAME_MAX = 80
 
@@ -74,7 +74,7 @@ def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirecto
     if spec.icount:
         raise UsageError("KVM cannot count instructions", "leave out --icount, or use the tcg or emulated platform")
     firmware = FirmwareImage.open(spec.firmware)
-    facts: dict[str, Any] = host.link().call("kvm")
+    facts = host.link().take("kvm", KvmAnswer)
     missing = first_missing([_kvm_check(facts), trace_check(host.link())])
     if missing is not None:
         raise BrokenEnvironmentError(f"{host.name} cannot run this: {missing.name}: {missing.evidence}", missing.hint)
@@ -85,7 +85,7 @@ def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirecto
     with contextlib.ExitStack() as stack:
         witness = KvmWitness(collector, firmware, directory, memory=spec.memory)
         stack.callback(witness.close)
-        witness.timeline.accelerated = printable(str(facts["accelerated"]), _NAME_MAX)
+        witness.timeline.accelerated = facts.accelerated[:_NAME_MAX]
         arguments = [
             *machine_arguments(spec, CPU, accelerator="kvm"),
             *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
@@ -112,9 +112,9 @@ def kvm_checks(link: Link | None = None) -> list[Check]:
     if link is None:
         from harness.agent.kvm_probe import kvm_facts
 
-        return [_kvm_check(kvm_facts()), trace_check()]
+        return [_kvm_check(checked(_HERE, "kvm", kvm_facts(), KvmAnswer)), trace_check()]
     try:
-        return [_kvm_check(link.call("kvm")), trace_check(link)]
+        return [_kvm_check(link.take("kvm", KvmAnswer)), trace_check(link)]
     except HarnessError as error:
         return [Check("KVM", CheckStatus.MISSING, error.message, error.hint)]
 
@@ -122,39 +122,36 @@ def kvm_checks(link: Link | None = None) -> list[Check]:
 def trace_check(link: Link | None = None) -> Check:
     """What the host's kernel has of trace events; link as for kvm_checks. Raises HarnessError if the link is lost."""
     if link is not None:
-        return _trace_check(link.call("tracing", events=list(EVENTS)))
+        return _trace_check(link.take("tracing", Tracing, events=list(EVENTS)))
     from harness.agent.tracefs import survey
 
-    return _trace_check(survey(EVENTS))
+    return _trace_check(checked(_HERE, "tracing", survey(EVENTS), Tracing))
 
 
-def _kvm_check(facts: dict[str, Any]) -> Check:
-    error, hint = str(facts["error"]), str(facts["hint"])
-    if error:
-        return Check("KVM", CheckStatus.MISSING, error, hint)
-    modules = ", ".join(map(str, facts["modules"]))
-    if facts["accelerated"]:
+def _kvm_check(facts: KvmAnswer) -> Check:
+    if facts.error:
+        return Check("KVM", CheckStatus.MISSING, facts.error, facts.hint)
+    modules = ", ".join(facts.modules)
+    if facts.accelerated:
         return Check(
             "KVM",
             CheckStatus.WARN,
-            f"runs a guest ({modules}), but the processor serves the APIC by itself ({facts['accelerated']})",
+            f"runs a guest ({modules}), but the processor serves the APIC by itself ({facts.accelerated})",
             "accesses leave no trace event: load the module with that parameter off",
         )
     return Check("KVM", CheckStatus.OK, f"runs a guest ({modules})")
 
 
-def _trace_check(facts: dict[str, Any]) -> Check:
-    error, hint = str(facts["error"]), str(facts["hint"])
-    if error:
-        return Check("trace events", CheckStatus.MISSING, error, hint)
-    missing: Sequence[str] = facts["missing"]
-    needed = [name for name in missing if name in REQUIRED_EVENTS]
+def _trace_check(facts: Tracing) -> Check:
+    if facts.error:
+        return Check("trace events", CheckStatus.MISSING, facts.error, facts.hint)
+    needed = [name for name in facts.missing if name in REQUIRED_EVENTS]
     if needed:
         return Check(
             "trace events", CheckStatus.MISSING, f"the kernel has no {', '.join(needed)}", "use Linux 5.10 or newer"
         )
-    lacking = f", without {', '.join(missing)}" if missing else ""
-    return Check("trace events", CheckStatus.OK, f"{len(facts['events'])} in {facts['root']}{lacking}")
+    lacking = f", without {', '.join(facts.missing)}" if facts.missing else ""
+    return Check("trace events", CheckStatus.OK, f"{len(facts.events)} in {facts.root}{lacking}")
 
 
 PLATFORM = KvmPlatform()

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import socket
 from concurrent.futures import Future
-from typing import Any, cast
+from typing import Annotated, Any
+
+import msgspec
 
 from harness.apic.access import Phase
 from harness.apic.timeline import Timeline
@@ -14,6 +16,7 @@ from harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, NOT_OBSERVED_PL
 from harness.capture.kvm_trace import ENCRYPTED_EVENTS, EXITS_OF_ACCESSES, PLAIN_EVENTS, REQUIRED_EVENTS
 from harness.capture.modules import Firmware
 from harness.errors import HarnessError, UsageError
+from harness.hosts.answers import Image, Traced, Untraced, checked
 from harness.hosts.errors import HostTimeoutError
 from harness.hosts.machine import RemoteMachine
 from harness.platforms.session import Ending
@@ -36,6 +39,18 @@ _KERNEL_APIC = "kvm-apic"
 _NAMES_MAX = 400
 #: Seconds between two calls of `step`: the events wake the loop by themselves.
 _STEP_S = 1.0
+_CPUS = "query-cpus-fast"
+
+
+class _Cpu(msgspec.Struct, frozen=True, rename="kebab"):
+    """An entry of its answer."""
+
+    thread_id: int
+    cpu_index: int
+    qom_path: str
+
+
+_Cpus = Annotated[list[_Cpu], msgspec.Meta(min_length=1)]
 
 
 class KvmWitness:
@@ -84,16 +99,17 @@ class KvmWitness:
         """
         self._machine = machine
         # The answer also says that QEMU has made its vCPUs' threads.
-        cpus = cast(list[dict[str, Any]], machine.qmp.execute("query-cpus-fast"))
-        self.timeline.vcpus = {int(cpu["thread-id"]): int(cpu["cpu-index"]) for cpu in cpus}
-        _require_kernel_apic(machine, str(cpus[0]["qom-path"]))
+        cpus = checked(machine.link.name, _CPUS, machine.qmp.execute(_CPUS), _Cpus)
+        self.timeline.vcpus = {cpu.thread_id: cpu.cpu_index for cpu in cpus}
+        _require_kernel_apic(machine, cpus[0].qom_path)
         self._number, self._stream = machine.stream(reads=False)
         self._stream.setblocking(False)
         machine.loop.add(self._stream, self._readable)
         events = dict(ENCRYPTED_EVENTS if self._encrypted else PLAIN_EVENTS)
         required = [name for name in events if name in REQUIRED_EVENTS or "vmgexit" in name]
-        told = machine.link.call(
+        told = machine.link.take(
             "trace",
+            Traced,
             run=machine.run,
             stream=self._number,
             events=events,
@@ -121,10 +137,10 @@ class KvmWitness:
             answer = machine.link.ask("untrace", run=machine.run)
             if not machine.wait(answer, FINISH_S):
                 raise HostTimeoutError(f"the host did not answer in {FINISH_S:g} s", "see its load and the network")
-            told = answer.result()
+            told = checked(machine.link.name, "untrace", answer.result(), Untraced)
             if not machine.loop.run_until(lambda: self._stream is None, FINISH_S):
                 self._gaps.append(f"the end of KVM's trace did not come in {FINISH_S:g} s")
-            self._lost(int(told["lost"]))
+            self._lost(told.lost)
         except HarnessError as error:
             self._cut_off = error.message
             machine.drop_stream(self._number)
@@ -177,9 +193,10 @@ class KvmWitness:
                 return
             asked, self._asked = self._asked, None
             try:
-                for base, size, entry in self._machine.link.result(asked, "images")[:_PAGES]:
-                    self.timeline.add_image(int(base), int(size) & 0xFFFFFFFF, int(entry))
-            except (HarnessError, TypeError, ValueError):
+                answer = self._machine.link.result(asked, "images")
+                for image in checked(self._machine.link.name, "images", answer, list[Image])[:_PAGES]:
+                    self.timeline.add_image(image.base, image.size, image.entry)
+            except HarnessError:
                 # No names then; what is wrong with the host, others find out.
                 self._memory = 0
                 return
@@ -202,12 +219,10 @@ class KvmWitness:
                 machine.wait(self._asked, FINISH_S)
         self._name_modules()
 
-    def _note(self, told: dict[str, Any]) -> None:
+    def _note(self, told: Traced) -> None:
         """How the trace was made belongs into the timeline."""
-        clock, missing, unfiltered = (
-            printable(str(told["clock"]), _NAMES_MAX),
-            *(printable(", ".join(map(str, told[key])), _NAMES_MAX) for key in ("missing", "unfiltered")),
-        )
+        clock = told.clock[:_NAMES_MAX]
+        missing, unfiltered = (", ".join(names)[:_NAMES_MAX] for names in (told.missing, told.unfiltered))
         text = f"KVM's trace events, clock {clock}"
         text += f"; this kernel has no {missing}" if missing else ""
         text += f"; recorded whole: {unfiltered}" if unfiltered else ""
