@@ -138,15 +138,15 @@ def start_sshd(
         **(environment or {}),
     }
     if path is not None:
-        options += f'\nForceCommand PATH={path}; export PATH; eval "$SSH_ORIGINAL_COMMAND"'
+        options += f'\nForceCommand PATH="{path}"; export PATH; eval "$SSH_ORIGINAL_COMMAND"'
     port = free_port()
     config = directory / "sshd_config"
     config.write_text(
         f"""Port {port}
 ListenAddress 127.0.0.1
-HostKey {host_key}
+HostKey "{host_key}"
 PidFile none
-AuthorizedKeysFile {authorized}
+AuthorizedKeysFile "{authorized}"
 StrictModes no
 UsePAM no
 PasswordAuthentication no
@@ -157,7 +157,7 @@ X11Forwarding no
 PrintMotd no
 LogLevel VERBOSE
 MaxAuthTries {tries}
-SetEnv {" ".join(f"{key}={value}" for key, value in far.items())}
+SetEnv {" ".join(f'"{key}={value}"' for key, value in far.items())}
 {options}
 """
     )

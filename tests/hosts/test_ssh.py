@@ -90,15 +90,17 @@ def test_the_user_s_ssh_configuration(sshd: Sshd, hosts: Hosts) -> None:
     key = sshd.home / ".ssh" / "id_ed25519"
     key.rename(sshd.home / "lab")
     (sshd.home / ".ssh" / "config").write_text(
-        f"Include {sshd.home}/more\nHost lab\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n"
+        f'Include "{sshd.home}/more"\nHost lab\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n'
     )
     # What is included, by a pattern with an exception, by a match; tokens and variables in values.
     (sshd.home / "more").write_text(
         "Match originalhost l?b,!lob\n IdentityFile ~/%n\n"
-        f" UserKnownHostsFile {sshd.home}/none ${{HOME}}/%n_hosts\n HostKeyAlias lab-key\n"
+        " UserKnownHostsFile ~/.ssh/none ~/.ssh/%n_hosts\n HostKeyAlias lab-key\n"
     )
+    # ssh takes none that others may write to.
+    (sshd.home / "more").chmod(0o600)
     kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
-    (sshd.home / "lab_hosts").write_text(f"lab-key {kind} {content}\n")
+    (sshd.home / ".ssh" / "lab_hosts").write_text(f"lab-key {kind} {content}\n")
     sshd.known_hosts.unlink()
     hosts("ssh://lab").link()
     refused_text = refused(hosts(sshd.url), HostKeyError)
@@ -109,16 +111,14 @@ def test_a_host_behind_others(servers: Servers, hosts: Hosts) -> None:
     """Each on the way is verified and logged in to; the last is reached through them."""
     far = servers()
     middle, first = (servers(forwarding=True) for _ in range(2))
-    lines = [
-        f"Host * \n User {far.user}\n UserKnownHostsFile {first.home}/all_hosts\n IdentityFile ~/.ssh/id_ed25519\n"
-    ]
+    lines = [f"Host * \n User {far.user}\n UserKnownHostsFile ~/.ssh/all_hosts\n IdentityFile ~/.ssh/id_ed25519\n"]
     for name, server, way in (("first", first, ""), ("middle", middle, "first"), ("far", far, "middle")):
         lines.append(f"Host {name}\n HostName 127.0.0.1\n Port {server.port}\n")
         lines.append(f" ProxyJump {way}\n" if way else "")
         # One key for all, the first one's.
         (server.directory / "authorized_keys").write_text(Path(f"{first.home}/.ssh/id_ed25519.pub").read_text())
     (first.home / ".ssh" / "config").write_text("".join(lines))
-    known = first.home / "all_hosts"
+    known = first.home / ".ssh" / "all_hosts"
     known.write_text("".join(server.known_hosts.read_text() for server in (first, middle, far)))
     hosts("ssh://far", lock=False).link()
     assert [server.logins() for server in (first, middle, far)] == [1, 1, 1]

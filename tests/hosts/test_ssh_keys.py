@@ -106,7 +106,7 @@ def test_an_agent_with_more_keys_than_the_host_lets_try(
         assert "ssh-agent SHA256:" in error.message
         assert "IdentitiesOnly" in error.hint
         # A key that is named is the first, whether its file is there or the agent has it.
-        configure(server, f"IdentityFile {server.home}/right")
+        configure(server, f'IdentityFile "{server.home}/right"')
         hosts(server.url, lock=False).link()
         (server.home / "right").unlink()
         hosts(server.url, lock=False).link()
@@ -114,7 +114,7 @@ def test_an_agent_with_more_keys_than_the_host_lets_try(
 
 def test_several_key_files(sshd: Sshd, hosts: Hosts, tmp_path: Path) -> None:
     others = [make_key(tmp_path / f"key{number}", kind=kind) for number, kind in enumerate(("rsa", "ecdsa", "ed25519"))]
-    named = "\n ".join(f"IdentityFile {path}" for path in (*others, sshd.home / ".ssh" / "id_ed25519"))
+    named = "\n ".join(f'IdentityFile "{path}"' for path in (*others, sshd.home / ".ssh" / "id_ed25519"))
     configure(sshd, named)
     hosts(sshd.url).link()
     assert sshd.logins() == 1
@@ -126,17 +126,17 @@ def test_a_user_s_certificate(
     kind: str, place: str, servers: Servers, hosts: Hosts, short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = make_key(tmp_path / "ca")
-    server = servers(options=f"TrustedUserCAKeys {authority}.pub")
+    server = servers(options=f'TrustedUserCAKeys "{authority}.pub"')
     (server.directory / "authorized_keys").write_text("")
     key = make_key(server.home / "key", kind=kind)
     certify(authority, key, "-n", server.user, host=False)
     certificate = server.home / "key-cert.pub"
     if place == "beside":
-        configure(server, f"IdentityFile {key}")
+        configure(server, f'IdentityFile "{key}"')
         hosts(server.url).link()
     elif place == "named":
         moved = certificate.rename(server.home / "elsewhere.pub")
-        configure(server, f"IdentityFile {key}\n CertificateFile {server.home}/none\n CertificateFile {moved}")
+        configure(server, f'IdentityFile "{key}"\n CertificateFile "{server.home}/none"\n CertificateFile "{moved}"')
         hosts(server.url).link()
     else:
         with ssh_agent(short / "a") as add:
@@ -159,7 +159,7 @@ def test_keys_that_only_ssh_can_use(sshd: Sshd, hosts: Hosts) -> None:
 def test_a_host_with_keys_of_several_types(known: str, servers: Servers, hosts: Hosts, tmp_path: Path) -> None:
     """Known by one, it is asked for that one, whichever it would offer first."""
     more = [make_key(tmp_path / f"host-{kind}", kind=kind) for kind in ("rsa", "ecdsa")]
-    server = servers(options="\n".join(f"HostKey {key}" for key in more))
+    server = servers(options="\n".join(f'HostKey "{key}"' for key in more))
     server.trust({"rsa": more[0], "ecdsa": more[1], "ed25519": server.host_key}[known])
     hosts(server.url).link()
     # A configuration that does not allow that type shows another key.
@@ -172,7 +172,7 @@ def test_a_host_s_certificate(servers: Servers, hosts: Hosts, tmp_path: Path) ->
     authority = make_key(tmp_path / "ca")
     host_key = make_key(tmp_path / "host")
     certify(authority, host_key, "-n", "127.0.0.1")
-    server = servers(options=f"HostKey {host_key}\nHostCertificate {host_key}-cert.pub")
+    server = servers(options=f'HostKey "{host_key}"\nHostCertificate "{host_key}-cert.pub"')
     content = " ".join(Path(f"{authority}.pub").read_text().split()[:2])
     server.known_hosts.write_text(f"@cert-authority [127.0.0.1]:* {content}\n")
     hosts(server.url, lock=False).link()

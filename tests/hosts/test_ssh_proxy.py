@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def proxy(sshd: Sshd) -> Path:
     """The file that the program writes its process id to. The name `box` is reached by it."""
     (sshd.home / "proxy.py").write_text(STUBBORN)
     pid = sshd.home / "pid"
-    configure(sshd, f"{sys.executable} {sshd.home}/proxy.py %h %p {pid}")
+    configure(sshd, shlex.join([sys.executable, f"{sshd.home}/proxy.py", "%h", "%p", str(pid)]))
     return pid
 
 
@@ -109,7 +110,7 @@ def test_a_program_that_hangs(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.Monk
     monkeypatch.setattr("harness.hosts.ssh._STEP_S", 1.0)
     pid = sshd.home / "pid"
     # What it starts is ended with it.
-    configure(sshd, f"sh -c 'sleep 60 & echo $! > {pid}; wait'")
+    configure(sshd, f"sh -c 'sleep 60 & echo $! > \"$0\"; wait' {shlex.quote(str(pid))}")
     with pytest.raises(HostUnreachableError, match="the ProxyCommand sh runs"):
         hosts("ssh://box").link()
     # It may have been ended before it came so far.
@@ -129,7 +130,7 @@ def test_the_first_host_on_the_way_by_a_program(servers: Callable[..., Sshd], ho
     first = servers(forwarding=True)
     (far.directory / "authorized_keys").write_text(Path(f"{first.home}/.ssh/id_ed25519.pub").read_text())
     (first.home / "proxy.py").write_text(STUBBORN)
-    configure(first, f"{sys.executable} {first.home}/proxy.py %h %p {first.home}/pid")
+    configure(first, shlex.join([sys.executable, f"{first.home}/proxy.py", "%h", "%p", f"{first.home}/pid"]))
     with (first.home / ".ssh" / "config").open("a") as file:
         file.write(f"Host far\n HostName 127.0.0.1\n Port {far.port}\n User {far.user}\n ProxyJump box\n")
     first.known_hosts.write_text(first.known_hosts.read_text() + far.known_hosts.read_text())
