@@ -84,7 +84,7 @@ def _inject(options: argparse.Namespace) -> int:
     if options.alternate_injection is None and options.firmware is None and not options.drop_id_block:
         raise UsageError("nothing is to be changed", "give --alternate-injection, --firmware or --drop-id-block")
     out: Path = options.out or default_name(source, options.alternate_injection)
-    if out.exists() and out.samefile(source):
+    if _is_same(out, source):
         raise UsageError(f"{out} is the file itself", "name another with --out: the original is never changed")
     file = IgvmFile.open(source)
     changes: list[str] = []
@@ -129,14 +129,24 @@ def default_name(source: Path, alternate_injection: bool | None) -> Path:
     return source.with_name(f"{source.stem}.{mark}{source.suffix or '.igvm'}")
 
 
+def _is_same(one: Path, other: Path) -> bool:
+    """They are one file, by whatever names. One that cannot be looked at is none; who writes to it says why."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
 def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. Raises BrokenEnvironmentError."""
+    """Write a file whole or not at all, with the mode that a new one has. Raises BrokenEnvironmentError."""
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-        Path(temporary).chmod(0o644)
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
         Path(temporary).replace(path)
     except OSError as error:
         if temporary:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -87,3 +88,27 @@ def test_errors_are_one_line_with_a_status(file: Path, capsys: pytest.CaptureFix
     file.write_bytes(b"IGVM")
     assert main(["igvm", "show", str(file)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_copy_s_name_and_mode(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = file.read_bytes()
+    command = ["igvm", "inject", str(file), "--alternate-injection", "--out"]
+    link = tmp_path / "link.igvm"
+    link.symlink_to(file)
+    assert main([*command, str(link)]) == 2
+    assert "is the file itself" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / ("x" * 300))]) == 128
+    assert "cannot write" in capsys.readouterr().err
+    mask = os.umask(0o027)
+    try:
+        assert main([*command, str(tmp_path / "copy")]) == 0
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o640
+    # Done again, nothing changes; undone, it is what it was; and the file itself is never touched.
+    again = ["igvm", "inject", str(tmp_path / "copy"), "--alternate-injection", "--out", str(tmp_path / "again")]
+    assert main(again) == 0
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "copy").read_bytes() != before
+    undo = ["igvm", "inject", str(tmp_path / "copy"), "--no-alternate-injection", "--out", str(tmp_path / "undone")]
+    assert main(undo) == 0
+    assert (tmp_path / "undone").read_bytes() == before == file.read_bytes()

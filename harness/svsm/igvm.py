@@ -363,10 +363,14 @@ class IgvmFile:
         for header in self.headers:
             match header:
                 case PageData():
+                    self._check_address(header, header.gpa)
                     size = header.size
                 case VpContext():
                     # Other platforms' contexts are shorter; they are not decoded.
                     size = PAGE if self.snp_mask is not None and header.applies(self.snp_mask) else 1
+                case ParameterInsert():
+                    self._check_address(header, header.gpa)
+                    continue
                 case ParameterArea():
                     size = header.size
                     if size % PAGE or size > FILE_MAX:
@@ -376,6 +380,10 @@ class IgvmFile:
             if header.offset and not first <= header.offset <= len(self.data) - size:
                 raise _damaged(self.name, f"{header.name} at {header.at:#x} refers to bytes outside its file data")
 
+    def _check_address(self, header: Header, gpa: int) -> None:
+        if gpa % PAGE:
+            raise _damaged(self.name, f"{header.name} at {header.at:#x} goes to {gpa:X}, which is no page")
+
 
 def _headers(data: bytes, at: int, end: int, name: str) -> Iterator[Header]:
     while at < end:
@@ -383,7 +391,7 @@ def _headers(data: bytes, at: int, end: int, name: str) -> Iterator[Header]:
             raise _damaged(name, f"a torn variable header at {at:#x}")
         kind, length = _HEADER.unpack_from(data, at)
         start = at + _HEADER.size
-        if length > end - start:
+        if length + -length % 8 > end - start:
             raise _damaged(name, f"the variable header at {at:#x} is longer than their list")
         try:
             yield _decode(at, kind, data[start : start + length])

@@ -59,7 +59,7 @@ class Measurement:
     """Launch digests, 48 bytes each.
 
     digest: as the specification has it. qemu: what QEMU and KVM launch, as far as the file says; None where it has no
-    VMSA. notes: what makes KVM measure something else than `qemu`, sentences.
+    VMSA. notes: what makes KVM measure something else than `qemu`, or refuse the launch; sentences.
     """
 
     digest: bytes
@@ -71,6 +71,15 @@ class _Digest:
     def __init__(self) -> None:
         self.value = _NOTHING
         self.pages = 0
+        #: Pages of memory that were given, and those that were given again.
+        self.given: set[int] = set()
+        self.again: list[int] = []
+
+    def give(self, gpa: int) -> None:
+        """A page of the guest's memory, which KVM takes once (sev_gmem_post_populate: EEXIST)."""
+        if gpa in self.given:
+            self.again.append(gpa)
+        self.given.add(gpa)
 
     def extend(self, kind: PageType, gpa: int, contents: bytes = _NOTHING) -> None:
         self.pages += 1
@@ -97,6 +106,7 @@ def measure(file: IgvmFile) -> Measurement | None:
             case ParameterInsert():
                 for at in range(0, areas.get(header.index, 0), PAGE):
                     _check(file, specified)
+                    specified.give(header.gpa + at)
                     for digest in (specified, qemu):
                         digest.extend(PageType.UNMEASURED, header.gpa + at)
             case VpContext():
@@ -107,7 +117,8 @@ def measure(file: IgvmFile) -> Measurement | None:
         _check(file, specified)
     for context in contexts:
         qemu.extend(PageType.VMSA, KVM_VMSA_GPA, _hash(file.contents(context)))
-    return Measurement(specified.value, qemu.value if contexts else None, tuple(_notes(file, contexts)))
+    notes = [*_notes(file, contexts), *_repeated(specified.again)]
+    return Measurement(specified.value, qemu.value if contexts else None, tuple(notes))
 
 
 def id_blocks(file: IgvmFile) -> list[SnpIdBlock]:
@@ -130,6 +141,7 @@ def _page(file: IgvmFile, header: PageData, specified: _Digest, qemu: _Digest) -
     data = file.contents(header)
     for at in range(0, header.size, PAGE):
         contents = _hash(data[at : at + PAGE]) if kind is PageType.NORMAL else _NOTHING
+        specified.give(header.gpa + at)
         specified.extend(kind, header.gpa + at, contents)
         if kind is PageType.NORMAL and not data:
             qemu.extend(PageType.ZERO, header.gpa + at)
@@ -144,6 +156,12 @@ def _hash(page: bytes) -> bytes:
 def _check(file: IgvmFile, digest: _Digest) -> None:
     if digest.pages > PAGES_MAX:
         raise IgvmError(f"{file.name} loads more than {PAGES_MAX} pages", "give a smaller file")
+
+
+def _repeated(again: list[int]) -> list[str]:
+    if not again:
+        return []
+    return [f"{len(again)} pages are given twice, the first at {again[0]:X}: KVM refuses the second"]
 
 
 def _notes(file: IgvmFile, contexts: list[VpContext]) -> list[str]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 from pathlib import Path
 
@@ -110,6 +111,30 @@ def test_data_outside_the_file_is_refused() -> None:
         parse(made.build())
     made.headers[-1] = (0x301, writer.ParameterArea(1 << 40, 7, 0))
     with pytest.raises(IgvmError, match="parameter area"):
+        parse(made.build())
+
+
+def test_a_last_header_without_its_padding_is_refused() -> None:
+    """Headers are aligned to 8 bytes, the end of the last one too."""
+    made = writer.Writer()
+    made.add(0x001, writer.SupportedPlatform(1, 0, 2, 1, 0))
+    made.headers.append((0x102, bytes(36)))
+    data = made.build()
+    size = int.from_bytes(data[12:16], "little")
+    assert parse(data).headers_size == size
+    data = data[:12] + (size - 4).to_bytes(4, "little") + data[16:]
+    with pytest.raises(IgvmError, match="longer than their list"):
+        parse(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [(0x302, writer.PageData(0x1800, 1, 0, 0, 0, 0)), (0x303, writer.ParameterInsert(0x1001, 1, 0))],
+)
+def test_pages_that_lie_across_pages_are_refused(kind: int, content: ctypes.Structure) -> None:
+    made = writer.coconut()
+    made.headers.append((kind, content))
+    with pytest.raises(IgvmError, match=r"goes to 1[0-9A-F]{3}, which is no page"):
         parse(made.build())
 
 

@@ -110,6 +110,25 @@ def test_what_kvm_measures_otherwise_is_told() -> None:
     ]
 
 
+def test_pages_that_are_given_twice_are_told() -> None:
+    made = writer.coconut()
+    assert not [note for note in _notes(made) if "twice" in note]
+    made.page(writer.BLOCK, bytes(4096))
+    made.add(0x302, writer.PageData(0, writer.SNP, 0, 1, 0, 0))
+    made.add(0x302, writer.PageData(0x1FF000, writer.SNP, 0, 0, 0, 0))
+    # Another platform's page, and a shared one, are no second of these.
+    made.add(0x302, writer.PageData(0x1000, writer.TDP, 0, 0, 0, 0))
+    made.add(0x302, writer.PageData(0x2000, writer.SNP, 0, 4, 0, 0))
+    twice = [note for note in _notes(made) if "twice" in note]
+    assert twice == [f"2 pages are given twice, the first at {writer.BLOCK:X}: KVM refuses the second"]
+
+
+def _notes(made: writer.Writer) -> tuple[str, ...]:
+    found = measure(IgvmFile.parse(made.build(), "t.igvm"))
+    assert found is not None
+    return found.notes
+
+
 def test_id_blocks_are_those_of_snp() -> None:
     made = writer.coconut(signature=b"\x01", digest=b"\x07" * 48)
     made.add(0x30B, writer.IdBlock(writer.TDP))
