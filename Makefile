@@ -23,6 +23,7 @@ PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
 PACKAGES  := $(VENV)/.packages
+BUILDING  := $(VENV)/.packages-build
 TESTING   := $(VENV)/.packages-test
 INSTALLED := $(VENV)/.installed
 FETCHED   := $(VENV)/.fetched
@@ -45,6 +46,10 @@ $(PACKAGES): .ci/install-packages
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@touch $@
 
+$(BUILDING): .ci/install-packages | $(PACKAGES)
+	@.ci/install-packages build
+	@touch $@
+
 $(TESTING): .ci/install-packages | $(PACKAGES)
 	@.ci/install-packages test
 	@touch $@
@@ -64,14 +69,17 @@ emulator: $(PACKAGES)
 images: $(FETCHED) $(MORE) $(NESTED)
 
 # What is needed and not installed is fetched without root; images that were built before come from the cache.
-firmware: setup
-	@$(BIN)/snp-harness firmware build --source $(SOURCE) --out build/firmware/stock
-	@$(BIN)/snp-harness firmware build --source $(SOURCE) --series ovmf_patches/series --out build/firmware/fixed
+firmware: setup $(BUILDING)
+	@$(BIN)/snp-harness firmware build --source '$(SOURCE)' --out build/firmware/stock
+	@$(BIN)/snp-harness firmware build --source '$(SOURCE)' --series ovmf_patches/series --out build/firmware/fixed
 
-firmware-source: setup
-	@$(BIN)/snp-harness firmware source $(SOURCE)
+firmware-source: setup $(BUILDING)
+	@$(BIN)/snp-harness firmware source '$(SOURCE)'
 
-nightly: firmware
+# Of the source that Debian has now; the one fetched last where there is no network.
+nightly: setup $(BUILDING)
+	@case '$(SOURCE)' in debian:*) $(BIN)/snp-harness firmware source '$(SOURCE)';; esac
+	@$(MAKE) --no-print-directory firmware
 	@rm -rf build/nightly
 	@$(BIN)/python -m bench.matrix --stock build/firmware/stock/OVMF.fd --fixed build/firmware/fixed/OVMF.fd
 

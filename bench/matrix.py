@@ -2,8 +2,9 @@
 """`python -m bench.matrix`: each firmware under each configuration on the emulated platform, as `make nightly` runs it.
 
 Judged is what must be so whatever the configuration: stock firmware breaks the contract with Alternate Injection and
-fixed firmware is in x2APIC mode before its first access; without Alternate Injection both make the same accesses.
-Everything else is written down: a table, the verdicts as JSON, and all run directories.
+fixed firmware is in x2APIC mode before its first access, and keeps all of the contract in the default configuration;
+without Alternate Injection both make the same accesses. Everything else is written down: a table, the verdicts as JSON,
+and all run directories.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness.apic.contract import REQUIRED
 from harness.apic.timeline import Timeline
 from harness.apic.verdict import Status
 from harness.bisect_report import difference
-from harness.errors import HarnessError
+from harness.errors import EXIT_ENVIRONMENT, HarnessError
+from harness.platforms.svsm_console import NoAlternateInjectionError
 from harness.run import RunResult, RunSpec, run
 from harness.svsm.config import DEFAULT_CONFIG, load_config, shipped_configs
 
@@ -32,7 +34,10 @@ CELLS = "matrix.json"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A firmware under a configuration. rules: status by rule. error: what broke the run. missed: what must be so."""
+    """A firmware under a configuration. rules: status by rule. missed: what must be so and is not.
+
+    error: what ended the run. broken: so it says nothing about the firmware, nor about the configuration.
+    """
 
     firmware: str
     configuration: str
@@ -42,6 +47,7 @@ class Cell:
     accesses: int
     seconds: float
     error: str = ""
+    broken: bool = False
     missed: tuple[str, ...] = ()
 
 
@@ -51,7 +57,7 @@ def run_cell(firmware: str, image: Path, configuration: str, until: str, out: Pa
         svsm = load_config(configuration)
         result = run(RunSpec(image, svsm=svsm, until=until), "emulated", out / firmware / configuration)
     except HarnessError as error:
-        return Cell(firmware, configuration, "not run", {}, "", 0, 0.0, str(error)), None
+        return Cell(firmware, configuration, "not run", {}, "", 0, 0.0, str(error), broken=True), None
     missed = missed_of(firmware, configuration, result) if svsm.alternate_injection else ()
     cell = Cell(
         firmware,
@@ -62,7 +68,9 @@ def run_cell(firmware: str, image: Path, configuration: str, until: str, out: Pa
         len(result.timeline.accesses),
         round(result.seconds, 1),
         "" if result.error is None else str(result.error),
-        missed,
+        # That the hypervisor has no Alternate Injection is what some configuration is about.
+        broken=result.error is not None and not isinstance(result.error, NoAlternateInjectionError),
+        missed=missed,
     )
     return cell, result.timeline
 
@@ -72,6 +80,8 @@ def missed_of(firmware: str, configuration: str, result: RunResult) -> tuple[str
     found = result.verdict.result(RULE).status
     if firmware == FIXED and found is not Status.HOLDS and result.error is None:
         return (f"{RULE} is {found.value}, not holds",)
+    if firmware == FIXED and configuration == DEFAULT_CONFIG and result.verdict.status is not Status.HOLDS:
+        return (f"the contract is {result.verdict.status.value}, not holds",)
     if firmware == STOCK and configuration == DEFAULT_CONFIG and found is not Status.VIOLATED:
         return (f"{RULE} is {found.value}, not violated",)
     return ()
@@ -79,8 +89,10 @@ def missed_of(firmware: str, configuration: str, result: RunResult) -> tuple[str
 
 def compare(stock: Timeline, fixed: Timeline) -> tuple[str, ...]:
     """How a run without Alternate Injection differs between the two."""
-    if stock.alternate_injection or not (stock.complete and fixed.complete):
+    if stock.alternate_injection:
         return ()
+    if not (stock.complete and fixed.complete):
+        return ("the accesses cannot be compared: not all of them were recorded",)
     lines = [line for line in difference(stock, fixed) if line[0] in "+-"]
     return (f"{len(lines)} accesses differ from stock's: {lines[0]}",) if lines else ()
 
@@ -97,8 +109,28 @@ def table(cells: Sequence[Cell]) -> str:
     return "# Firmware and configurations on the emulated SNP host, not hardware\n\n" + "\n".join(rows) + "\n"
 
 
+def conclusion(cells: Sequence[Cell]) -> tuple[str, int]:
+    """What the matrix says, in one line, and its exit status."""
+    missed = [cell for cell in cells if cell.missed]
+    broken = [cell for cell in cells if cell.broken]
+    if missed:
+        first = f"{missed[0].firmware} under {missed[0].configuration}: {missed[0].missed[0]}"
+        return f"{len(missed)} of {len(cells)} runs are not as they must be, first {first}", 1
+    if broken:
+        first = f"{broken[0].firmware} under {broken[0].configuration}: {broken[0].error}"
+        return f"{len(broken)} of {len(cells)} runs say nothing, first {first}", EXIT_ENVIRONMENT
+    return f"{len(cells)} runs, all as they must be", 0
+
+
+def write(cells: Sequence[Cell], out: Path) -> None:
+    """Write down what there is so far: an interrupt leaves it."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / TABLE).write_text(table(cells), encoding="utf-8")
+    (out / CELLS).write_text(json.dumps([asdict(cell) for cell in cells], indent=2) + "\n", encoding="utf-8")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the matrix; status 1 if something that must be so is not, 128 if a configuration could not be run."""
+    """Runs the matrix; status 1 if something that must be so is not, 128 if a run says nothing about its firmware."""
     parser = argparse.ArgumentParser(prog="python -m bench.matrix", description=__doc__)
     parser.add_argument("--stock", type=Path, required=True, help="an image")
     parser.add_argument("--fixed", type=Path, required=True, help="an image with the patch series")
@@ -110,17 +142,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for configuration in options.config or sorted(shipped_configs()):
         before, stock = run_cell(STOCK, options.stock, configuration, options.until, options.out)
         after, fixed = run_cell(FIXED, options.fixed, configuration, options.until, options.out)
-        if stock is not None and fixed is not None:
-            after = Cell(**{**asdict(after), "missed": (*after.missed, *compare(stock, fixed))})
+        if stock is not None and fixed is not None and not (before.broken or after.broken):
+            after = replace(after, missed=(*after.missed, *compare(stock, fixed)))
         for cell in (before, after):
-            print(f"{cell.firmware:<6} {configuration:<34} {cell.verdict:<13} {'; '.join(cell.missed)}", flush=True)
+            note = "; ".join((*cell.missed, *((cell.error,) if cell.broken else ())))
+            print(f"{cell.firmware:<6} {configuration:<34} {cell.verdict:<13} {note}".rstrip(), flush=True)
             cells.append(cell)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / TABLE).write_text(table(cells), encoding="utf-8")
-    (options.out / CELLS).write_text(json.dumps([asdict(cell) for cell in cells], indent=2) + "\n", encoding="utf-8")
-    if any(cell.missed for cell in cells):
-        return 1
-    return 128 if any(cell.verdict == "not run" for cell in cells) else 0
+        write(cells, options.out)
+    text, status = conclusion(cells)
+    print(f"{text}: see {options.out / TABLE}", flush=True)
+    return status
 
 
 if __name__ == "__main__":

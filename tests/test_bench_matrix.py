@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.matrix import CELLS, FIXED, RULE, STOCK, TABLE, Cell, compare, main, missed_of, table
+from bench.matrix import CELLS, FIXED, RULE, STOCK, TABLE, Cell, compare, conclusion, main, missed_of, table
 from harness.apic.verdict import RuleResult, Status, Verdict
 from harness.errors import BrokenEnvironmentError
 from harness.run import RunResult
@@ -44,6 +45,8 @@ def test_an_access_that_only_the_fixed_firmware_makes_without_alternate_injectio
     assert said.startswith("1 accesses differ from stock's: +SEC SecMain")
     with_it = timeline([xapic(READ, 0x0F0)])
     assert compare(with_it, fixed) == ()
+    (said,) = compare(stock, replace(stock, complete=False))
+    assert "cannot be compared" in said
 
 
 def test_a_firmware_that_cannot_be_run_does_not_end_the_matrix(tmp_path: Path) -> None:
@@ -57,6 +60,39 @@ def test_a_firmware_that_cannot_be_run_does_not_end_the_matrix(tmp_path: Path) -
     assert "not hardware" in (tmp_path / "out" / TABLE).read_text()
 
 
+def test_a_run_that_broke_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is inconclusive: the firmware is not to blame, and neither has it passed."""
+    broke = result(Status.INCONCLUSIVE, BrokenEnvironmentError("QEMU died"))
+    monkeypatch.setattr("bench.matrix.run", lambda *_: broke)
+    arguments = ["--stock", "a", "--fixed", "b", "--out", str(tmp_path / "out"), "--config", "plain"]
+    assert main(arguments) == 128
+    assert "2 of 2 runs say nothing, first stock under plain: QEMU died" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cell", "status", "said"),
+    [
+        (Cell(FIXED, "x", "holds", {}, "BDS", 1, 1.0), 0, "2 runs, all as they must be"),
+        (Cell(FIXED, "x", "violated", {}, "BDS", 1, 1.0, missed=("it broke",)), 1, "1 of 2 runs are not as they must"),
+        (Cell(FIXED, "x", "not run", {}, "", 0, 0.0, "no", broken=True), 128, "1 of 2 runs say nothing, first fixed"),
+        (Cell(FIXED, "x", "inconclusive", {}, "RESET", 0, 0.0, "its configuration"), 0, "2 runs, all"),
+    ],
+)
+def test_the_matrix_ends_with_a_statement(cell: Cell, status: int, said: str) -> None:
+    text, found = conclusion([Cell(STOCK, "x", "violated", {}, "BDS", 1, 1.0), cell])
+    assert found == status
+    assert text.startswith(said)
+
+
+def test_the_whole_contract_must_hold_in_the_default_configuration() -> None:
+    verdict = Verdict(Status.VIOLATED, (RuleResult(RULE, Status.HOLDS, "why"),), "emulated", "w", "o", frozenset())
+    found = RunResult(verdict, timeline(), Path(), None)
+    assert missed_of(FIXED, DEFAULT_CONFIG, found) == ("the contract is violated, not holds",)
+    assert missed_of(FIXED, "fault-busy", found) == ()
+
+
 def test_the_table_names_what_was_missed() -> None:
-    text = table([Cell(FIXED, "x", "violated", {RULE: "violated"}, "PEI", 7, 1.0, "", ("it broke",))])
+    text = table([Cell(FIXED, "x", "violated", {RULE: "violated"}, "PEI", 7, 1.0, missed=("it broke",))])
     assert text.splitlines()[-1] == "| fixed | x | violated | violated | PEI | 7 | 1.0 | it broke |"

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,8 @@ def find_tools(progress: Progress = silent, *, mirror: Mirror | None = None) -> 
         raise ToolError(
             f"not installed: {' '.join(missing)}", f"building needs them: apt-get install {' '.join(missing)}"
         )
+    if not _compiles("int main(void) { return 0; }\n"):
+        raise ToolError("gcc cannot make a program here", "edk2's own tools are some: apt-get install libc6-dev")
     lacking = [package for name, package in _FETCHED.items() if shutil.which(name) is None]
     if not _has_uuid({}):
         lacking.append(_UUID)
@@ -92,15 +94,20 @@ def _versions(path: str) -> tuple[str, ...]:
 
 def _has_uuid(variables: Mapping[str, str]) -> bool:
     """Whether libuuid can be compiled and linked with, which edk2's GenFv is."""
+    return _compiles(_UUID_TEST, ("-luuid",), variables)
+
+
+def _compiles(code: str, options: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> bool:
+    """Whether gcc makes a program of this machine out of C."""
     import subprocess
 
     try:
         done = subprocess.run(
-            ["gcc", "-x", "c", "-", "-o", os.devnull, "-luuid"],
-            input=_UUID_TEST.encode(),
+            ["gcc", "-x", "c", "-", "-o", os.devnull, *options],
+            input=code.encode(),
             capture_output=True,
             timeout=_TIMEOUT_S,
-            env={**os.environ, **variables},
+            env={**os.environ, **(variables or {})},
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
