@@ -107,6 +107,8 @@ _HEAD = re.compile(
     rb"\s*.{0,64}-(?P<thread>\d{1,10})\s+(?:\(\s*[-\d]{1,10}\)\s+)?\[\d{1,6}\]\s+(?:[^\s]{1,12}\s+)?"
     rb"(?P<seconds>\d{1,12})\.(?P<micro>\d{6}): (?P<event>kvm_[a-z_]{1,40}): (?P<text>.*)\Z"
 )
+#: An event's name after a time, whatever is before it.
+_OURS = re.compile(rb"\d: (?P<event>kvm_[a-z_]{1,40}): ")
 _LOST = re.compile(rb"CPU:\d{1,6} \[LOST (?:(?P<count>\d{1,20}) )?EVENTS\]\Z")
 
 _EXIT = re.compile(
@@ -190,7 +192,8 @@ def parse_line(line: bytes) -> KvmEvent | None:
         lost = _LOST.match(line)
         if lost is not None:
             return KvmEvent(KvmEventKind.LOST, 0, 0, number=int(lost["count"] or 1))
-        return None
+        ours = _OURS.search(line)
+        return KvmEvent(KvmEventKind.UNREAD, 0, 0) if ours is not None and ours["event"] in _FORMS else None
     form = _FORMS.get(head["event"])
     if form is None:
         return None
