@@ -89,6 +89,9 @@ class Agent:
             failure = from_os_error(error, str(error.filename or "the host"))
         except (KeyError, TypeError, ValueError) as error:
             failure = AgentError("usage", f"a request that makes no sense: {error!r}"[:400], "")
+        except Exception as error:
+            # What else runs here goes on.
+            failure = AgentError("system", f"the agent failed: {error!r}"[:400], "report it")
         self.tell({"id": number, "error": failure.to_json()})
 
     def _request(self, message: dict[str, Any]) -> None:

@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 
+#: Characters of a message that are sent: what it names may be of any length.
+_TEXT_MAX = 4096
+
+
 class AgentError(Exception):
     """An operation failed. kind: a word that the near side tells errors by. message, hint: one line each, for the user.
 
@@ -19,4 +23,4 @@ class AgentError(Exception):
 
     def to_json(self) -> dict[str, str]:
         """As it goes over the wire."""
-        return {"kind": self.kind, "message": self.message, "hint": self.hint}
+        return {"kind": self.kind, "message": self.message[:_TEXT_MAX], "hint": self.hint[:_TEXT_MAX]}

@@ -145,6 +145,6 @@ def _held(fd: int, path: Path) -> AgentError:
     try:
         found = json.loads(os.pread(fd, _TEXT_MAX, 0).decode())
         text = f"{str(found['owner'])[:100]} tests there since {str(found['since'])[:40]}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         text = "somebody tests there"
     return AgentError("locked", f"the host is in use: {text}", f"wait for it with --host-wait S (lock: {path})")
