@@ -63,6 +63,14 @@ def apt_check() -> Check:
     )
 
 
+def ssh_check() -> Check:
+    """What reads the ssh configuration of a host."""
+    found = shutil.which("ssh")
+    if found:
+        return Check("ssh", CheckStatus.OK, found)
+    return Check("ssh", CheckStatus.WARN, "not installed", "for hosts over SSH: apt-get install openssh-client")
+
+
 def qemu_check(qemu: Path | None = None) -> Check:
     """The QEMU that a run would use."""
     from harness.vm.qemu import QemuBinary
@@ -102,9 +110,9 @@ def examine(qemu: Path | None = None, host: Host | None = None) -> tuple[Section
 
     first: tuple[Check, ...]
     if host is None:
-        first = (python_check(), qemu_check(qemu), firmware_check(), build_tools_check(), apt_check())
+        first = (python_check(), qemu_check(qemu), firmware_check(), build_tools_check(), apt_check(), ssh_check())
     else:
-        first = (python_check(), firmware_check(), build_tools_check(), apt_check(), host_check(host))
+        first = (python_check(), firmware_check(), build_tools_check(), apt_check(), ssh_check(), host_check(host))
     where = "" if host is None else f" on {host.name}"
     platforms = tuple(
         Section(f"platform {name}{where}", tuple(find_platform(name).probe(host, qemu))) for name in platform_names()

@@ -21,6 +21,7 @@ def test_missing_tools_are_named_by_their_packages(tmp_path: Path, monkeypatch: 
     check = doctor.build_tools_check()
     assert check.hint == "to rebuild: apt-get install binutils make"
     assert doctor.apt_check().status is CheckStatus.WARN
+    assert doctor.ssh_check().status is CheckStatus.WARN
 
 
 def test_renderings_hold_every_check() -> None:

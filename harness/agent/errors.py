@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-
 #: Characters of a message that are sent: what it names may be of any length.
 _TEXT_MAX = 4096
 
