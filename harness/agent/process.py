@@ -27,6 +27,7 @@ from harness.agent import tokens
 from harness.agent.errors import AgentError
 from harness.agent.fifo import ConsoleFifo, enlarge, fifo_name
 from harness.agent.files import RunDirectories, Store, base_directory, file_name, from_os_error
+from harness.agent.memory import shared_memory
 from harness.agent.mux import Stream
 from harness.agent.ring import Layout, RingForwarder
 from harness.agent.spawn import spawn
@@ -141,14 +142,12 @@ class Run:
         for name, size in request["memory"].items():
             if not 0 < size <= _MEMORY_MAX:
                 raise AgentError("usage", f"a shared memory of {size} bytes cannot be", "")
-            fd = os.memfd_create(name, os.MFD_CLOEXEC)
-            self._memory[name] = fd
             try:
-                os.ftruncate(fd, size)
+                self._memory[name] = shared_memory(name, size)
             except OSError as error:
                 raise from_os_error(error, f"{size >> 10} KiB of shared memory cannot be had") from None
-            inherited.append(fd)
-            values[tokens.PATH, name] = tokens.descriptor_path(fd)
+            inherited.append(self._memory[name])
+            values[tokens.PATH, name] = tokens.descriptor_path(self._memory[name])
         return inherited
 
     def _fifo(self, name: str) -> ConsoleFifo:

@@ -92,6 +92,8 @@ class MachineBase(ABC):
         self._bad_patterns = tuple(bad_patterns)
         self._channels: dict[str, socket.socket] = {}
         self._pipes: dict[str, int] = {}
+        #: Descriptors of the shared memories, where QEMU runs here.
+        self._memory: dict[str, int] = {}
         self._qmp: Qmp | None = None
         self._stopping = False
 

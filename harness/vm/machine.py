@@ -13,15 +13,13 @@ from typing import BinaryIO
 
 from harness.agent import tokens
 from harness.agent.fifo import ConsoleFifo, enlarge, fifo_name
+from harness.agent.memory import shared_memory
 from harness.agent.spawn import spawn
 from harness.errors import BrokenEnvironmentError
 from harness.vm.base import Devices, MachineBase, Ring
-from harness.vm.console import BAD_PATTERNS
 from harness.vm.errors import CannotWriteError, QemuMissingError
-from harness.vm.qemu import QemuBinary
-from harness.vm.rundir import RunDirectory
 
-__all__ = ["Devices", "Machine", "Ring", "memory_file"]
+__all__ = ["Devices", "Machine", "Ring"]
 
 
 class Machine(MachineBase):
@@ -30,18 +28,8 @@ class Machine(MachineBase):
     Enter it in a thread that lives as long as the machine (harness.agent.spawn).
     """
 
-    def __init__(
-        self,
-        binary: QemuBinary,
-        arguments: Sequence[str],
-        directory: RunDirectory,
-        devices: Devices,
-        bad_patterns: Sequence[str] = BAD_PATTERNS,
-    ) -> None:
-        super().__init__(binary, arguments, directory, devices, bad_patterns)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pidfd = -1
-        self._memory: dict[str, int] = {}
+    _process: subprocess.Popen[bytes] | None = None
+    _pidfd = -1
 
     @property
     def pid(self) -> int:
@@ -93,7 +81,7 @@ class Machine(MachineBase):
                 inherited.append(write_fd)
                 values[tokens.PATH, name] = tokens.descriptor_path(write_fd)
             for name, size in self.devices.memory.items():
-                self._memory[name] = memory_file(name, size)
+                self._memory[name] = _memory_file(name, size)
                 inherited.append(self._memory[name])
                 values[tokens.PATH, name] = tokens.descriptor_path(self._memory[name])
             for name in self.devices.files:
@@ -143,17 +131,11 @@ class Machine(MachineBase):
             self._pidfd = -1
 
 
-def memory_file(name: str, size: int) -> int:
-    """A descriptor of `size` bytes of shared memory, which QEMU maps as /proc/self/fd/N. The caller closes it.
-
-    Raises BrokenEnvironmentError.
-    """
-    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+def _memory_file(name: str, size: int) -> int:
+    """A descriptor of `size` bytes of shared memory. The caller closes it. Raises BrokenEnvironmentError."""
     try:
-        os.ftruncate(fd, size)
+        return shared_memory(name, size)
     except OSError as error:
-        os.close(fd)
         raise BrokenEnvironmentError(
             f"{size >> 10} KiB of shared memory cannot be had: {error.strerror}", "see ulimit -f and ulimit -v"
         ) from None
-    return fd

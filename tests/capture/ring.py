@@ -7,6 +7,7 @@ import mmap
 import os
 import struct
 
+from harness.agent.memory import shared_memory
 from harness.capture.record import (
     HEADER_SIZE,
     MAGIC,
@@ -17,7 +18,6 @@ from harness.capture.record import (
     HostRecord,
     record_check,
 )
-from harness.vm.machine import memory_file
 
 
 def make_record(seq: int = 1, **fields: int) -> bytes:
@@ -33,7 +33,7 @@ class RingWriter:
     def __init__(self, capacity: int, *, version: int = VERSION) -> None:
         self.capacity = capacity
         self.size = HEADER_SIZE + capacity * RECORD_SIZE
-        self.fd = memory_file("test-ring", self.size)
+        self.fd = shared_memory("test-ring", self.size)
         self.map = mmap.mmap(self.fd, self.size)
         self.set("version", version, "<I")
         self.set("capacity", capacity, "<I")

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory that QEMU shares with who starts it."""
+
+from __future__ import annotations
+
+import os
+
+
+def shared_memory(name: str, size: int) -> int:
+    """A descriptor of `size` bytes, which QEMU maps as /proc/self/fd/N. The caller closes it. Raises OSError."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(fd, size)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
