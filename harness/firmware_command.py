@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import EXIT_HOLDS
-from harness.options import PROGRAM, path_argument, positive_int
+from harness.errors import EXIT_HOLDS, UsageError
+from harness.options import PROGRAM, name_argument, path_argument, positive_int
 
 if TYPE_CHECKING:
     from harness.firmware.edk2.images import BuiltImage
@@ -32,6 +32,7 @@ def add_parser(commands: Commands) -> None:
     build.add_argument(
         "--source",
         metavar="S",
+        type=name_argument,
         default=_DEFAULT_SOURCE,
         help="debian:SUITE, or a directory of edk2, which is only read; default: %(default)s",
     )
@@ -73,6 +74,9 @@ def _build(options: argparse.Namespace) -> int:
     from harness.firmware.edk2.recipe import Recipe
 
     recipe = Recipe.of(options.build_platform, options.target, tuple(options.define))
+    if options.out is not None:
+        # Before minutes are spent on what could not be put there.
+        _make_out(options.out)
     with BuildProgress(recipe.platform.modules, quiet=options.quiet) as progress:
         image = build_firmware(
             options.source,
@@ -86,6 +90,14 @@ def _build(options: argparse.Namespace) -> int:
     path = image.path if options.out is None else copy_image(image, options.out)
     _print(image, path, options)
     return EXIT_HOLDS
+
+
+def _make_out(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "it is no directory" if isinstance(error, FileExistsError) else error.strerror
+        raise UsageError(f"cannot write to {path}: {why}", "name another directory with --out") from None
 
 
 def _print(image: BuiltImage, path: Path, options: argparse.Namespace) -> None:

@@ -25,7 +25,7 @@ from harness.firmware.edk2.git import GitError, PatchError
 from harness.firmware.edk2.tools import ToolError
 from harness.svsm.config import SvsmConfig
 from tests.apic.samples import READ, WRITE, base, timeline, x2apic, xapic
-from tests.firmware.edk2.trees import LANDMARKS, stand_in_tools, write_tree
+from tests.firmware.edk2.trees import stand_in_tools, write_buildable, write_tree
 
 RULE = "x2apic-before-sec"
 
@@ -94,16 +94,7 @@ def edk2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in stand_in_tools(tmp_path / "tools").items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    directory = write_tree(tmp_path / "edk2", LANDMARKS)
-    build = directory / "BaseTools/BinWrappers/PosixLike/build"
-    build.parent.mkdir(parents=True)
-    build.write_text(
-        "#!/bin/sh\ngrep -n error: Pkg/code.c && exit 1\nmkdir -p Build/OvmfX64/DEBUG_GCC5/FV\n"
-        "cp Pkg/code.c Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd\n"
-    )
-    build.chmod(0o755)
-    (directory / "BaseTools/Source/C/GNUmakefile").write_text("all:\n\tmkdir -p bin; touch bin/GenFv\n")
-    return directory
+    return write_buildable(tmp_path / "edk2")
 
 
 def bisect_step(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

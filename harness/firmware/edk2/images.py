@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import BrokenEnvironmentError
 from harness.firmware.cache import cache_root, make_directory, remove, writing
 
 IMAGE = "OVMF.fd"
@@ -86,13 +87,16 @@ def add_image(key: str, volumes: Path, manifest: dict[str, object]) -> BuiltImag
 
 def copy_image(image: BuiltImage, into: Path) -> Path:
     """Copy an image and its halves into a directory of the user's; returns the combined image's path."""
-    with writing(into):
+    try:
         into.mkdir(parents=True, exist_ok=True)
         for name in (*_FILES, MANIFEST):
             if (image.directory / name).is_file():
                 temporary = into / f".{name}.new"
                 shutil.copyfile(image.directory / name, temporary)
                 temporary.replace(into / name)
+    except OSError as error:
+        hint = "make room, or name another directory with --out"
+        raise BrokenEnvironmentError(f"cannot write to {into}: {error.strerror}", hint) from None
     return into / IMAGE
 
 

@@ -110,6 +110,9 @@ class Repository:
         if common.status:
             raise FirmwareError(f"{self.path} is no git repository: {common.said}", "give --repo a clone of edk2")
         self._common = Path(common.line)
+        self._partial = (
+            self._ask("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$").status == 0
+        )
         self.store = _user_store(self._common)
         modules = sorted(
             path.parent for path in (self._common / "modules").rglob("HEAD") if (path.parent / "objects").is_dir()
@@ -135,7 +138,12 @@ class Repository:
         return result.line
 
     def source(self, commit: str) -> Source:
-        """The source at a commit, the submodules that the repository has fetched put in their places."""
+        """The source at a commit, the submodules that the repository has fetched put in their places.
+
+        Raises FirmwareError where the repository has not all of it: that says nothing about the commit.
+        """
+        if self._partial:
+            self._refuse_lacking(commit)
         missing = []
         with self.store.editing(f"{commit}^{{tree}}") as editor:
             for path, module in sorted(editor.submodules().items()):
@@ -149,6 +157,15 @@ class Repository:
         flat = self.store.commit(tree, f"Content of {commit}\n")
         self.store.name(f"refs/source/{commit}", flat)
         return Source(self.store, flat, f"{self.path} {commit[:12]}", _stable(described.line), tuple(missing))
+
+    def _refuse_lacking(self, commit: str) -> None:
+        """A partial clone fetches what it lacks when it is asked for, which would change it."""
+        listed = self.git("rev-list", "--objects", "--no-walk", "--missing=print", commit)
+        lacking = sum(line.startswith("?") for line in listed.splitlines())
+        if lacking:
+            raise FirmwareError(
+                f"{self.path} is a partial clone, and lacks {lacking} files of {commit[:12]}", "use a complete clone"
+            )
 
     def _ask(self, *arguments: str) -> GitResult:
         return git(*arguments, directory=self.path, environment=_reading(self.path))

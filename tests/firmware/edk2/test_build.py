@@ -232,6 +232,18 @@ def test_a_full_disk_leaves_no_entry(edk2: Path, cache: Path, monkeypatch: pytes
     assert entries(cache) == []
 
 
+def test_a_disk_that_fills_up_where_the_copy_goes(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = add_image("key", write_tree(tmp_path / "FV", {"OVMF.fd": b"image"}), {})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("harness.firmware.edk2.images.shutil.copyfile", full)
+    with pytest.raises(BrokenEnvironmentError, match=r"out: No space left on device: make room") as error:
+        copy_image(image, tmp_path / "out")
+    assert "--out" in error.value.hint
+
+
 def test_a_full_disk_is_not_the_sources_fault(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="the disk is full"):
         run_logged(

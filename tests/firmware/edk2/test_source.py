@@ -129,6 +129,24 @@ def test_a_submodule_that_is_not_there_is_named(clone: Path, tmp_path: Path) -> 
     assert directory_source(bare).missing == ("CryptoPkg/module",)
 
 
+def test_what_a_partial_clone_lacks_is_not_the_commits_fault(clone: Path, tmp_path: Path) -> None:
+    """Nor is it fetched: the repository is only read."""
+    git(clone, "config", "uploadpack.allowFilter", "true")
+    partial = tmp_path / "partial"
+    git(tmp_path, "clone", "-q", "--filter=blob:none", f"file://{clone}", str(partial))
+    repository = Repository(partial)
+    assert read(repository.source(repository.commit("HEAD")), "new.c") == b"new\r\n"
+    assert repository.source(repository.commit("HEAD~1")).version == 202502
+    (clone / "new.c").write_bytes(b"newer\r\n")
+    git(clone, "commit", "-qam", "third")
+    git(partial, "fetch", "-q")
+    before = fingerprint(partial)
+    with pytest.raises(FirmwareError, match="is a partial clone, and lacks 1 files of") as error:
+        repository.source(repository.commit("origin/HEAD"))
+    assert not isinstance(error.value, SourceError)
+    assert fingerprint(partial) == before
+
+
 def test_what_is_no_edk2(tmp_path: Path) -> None:
     with pytest.raises(FirmwareError, match="is no source of edk2"):
         directory_source(tmp_path)

@@ -45,6 +45,19 @@ def write_tree(directory: Path, files: dict[str, bytes]) -> Path:
     return directory
 
 
+def write_buildable(directory: Path) -> Path:
+    """A source whose build is a script: the image is what Pkg/code.c says, unless that has the word error."""
+    script = (
+        b"#!/bin/sh\ngrep -n error: Pkg/code.c && exit 1\nmkdir -p Build/OvmfX64/DEBUG_GCC5/FV\n"
+        b"cp Pkg/code.c Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd\n"
+    )
+    build = "BaseTools/BinWrappers/PosixLike/build"
+    tools = b"all:\n\tmkdir -p bin; touch bin/GenFv\n"
+    write_tree(directory, {**LANDMARKS, build: script, "BaseTools/Source/C/GNUmakefile": tools})
+    (directory / build).chmod(0o755)
+    return directory
+
+
 def stand_in_tools(directory: Path) -> dict[str, str]:
     """Variables with which nothing that edk2 needs is missing here, so that none of it is fetched.
 
