@@ -104,7 +104,7 @@ class Sshd:
         """End the server and its sessions."""
         self.cut()
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def start_sshd(

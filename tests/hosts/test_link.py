@@ -71,7 +71,9 @@ def test_an_agent_that_does_not_answer(host: ProcessHost) -> None:
     link = host.link()
     agent = agent_of(link)
     os.kill(agent, signal.SIGSTOP)
-    with pytest.raises(HostTimeoutError, match=r"^local: no answer to find in 0\.2 s, the last sign of it is 0 s old"):
+    with pytest.raises(
+        HostTimeoutError, match=r"^local: no answer to find in 0\.2 s, the last sign of it is \d+ s"
+    ):
         link.call("find", 0.2, qemu=None)
     os.kill(agent, signal.SIGCONT)
     assert agent_of(link) == agent
@@ -79,12 +81,12 @@ def test_an_agent_that_does_not_answer(host: ProcessHost) -> None:
 
 def test_an_agent_that_is_silent_for_long_is_lost(host: ProcessHost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "PING_S", 0.1)
-    monkeypatch.setattr(link_module, "PATIENCE_S", 0.5)
     link = host.link()
     agent = agent_of(link)
     os.kill(agent, signal.SIGSTOP)
+    monkeypatch.setattr(link_module, "PATIENCE_S", 0.5)
     waiting = link.ask("find", qemu=None)
-    assert isinstance(waiting.exception(10), HostLostError)
+    assert isinstance(waiting.exception(60), HostLostError)
     assert link.error is not None
     assert "nothing came for" in link.error.message
     # What is asked later is told at once.
@@ -138,11 +140,11 @@ def test_a_console_in_both_directions(host: ProcessHost, tmp_path: Path) -> None
     devices = Devices(consoles={"serial": rundir.SERIAL})
     with host.machine(host.qemu(None), arguments, directory, devices) as machine:
         console = machine.console("serial")
-        console.expect(r"\(qemu\) ", 10)
+        console.expect(r"\(qemu\) ", 60)
         console.send("info name\n")
-        console.expect(r"there", 10)
+        console.expect(r"there", 60)
         console.send("quit\n")
-        assert machine.loop.run_until(lambda: machine.ended, 10)
+        assert machine.loop.run_until(lambda: machine.ended, 60)
         machine.raise_if_failed()
     assert "info name" in (tmp_path / "out" / rundir.SERIAL).read_text().replace("\x1b[K", "").replace("\x1b[D", "")
 
@@ -154,7 +156,7 @@ def test_what_a_console_says_last_comes_home(host: ProcessHost, tmp_path: Path) 
     devices = Devices(consoles={"serial": rundir.SERIAL})
     with host.machine(host.qemu(None), arguments, directory, devices) as machine:
         machine.console("serial").send("help\nquit\n")
-        assert machine.loop.run_until(lambda: machine.ended, 20)
+        assert machine.loop.run_until(lambda: machine.ended, 60)
     text = (tmp_path / "out" / rundir.SERIAL).read_text()
     # The last command of a long list.
     assert "xp /fmt addr" in text or "x_colo_lost_heartbeat" in text

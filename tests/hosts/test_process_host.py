@@ -110,8 +110,8 @@ def end_the_harness(command: list[str], number: signal.Signals) -> None:
         qemu = far_qemu(agent)
         assert is_running(qemu)
         harness.send_signal(number)
-    assert wait_for_end(qemu, 10)
-    assert wait_for_end(agent, 10)
+    assert wait_for_end(qemu, 60)
+    assert wait_for_end(agent, 60)
 
 
 def agent_of(host: ProcessHost) -> int:
@@ -134,7 +134,7 @@ def test_what_was_seen_is_kept(
             os.kill(seen[0] if victim == "qemu" else agent, signal.SIGKILL)
 
     result = run(RunSpec(trixie_path, until="shell", host=host), platform, tmp_path / "out", kill)
-    assert wait_for_end(seen[0], 10)
+    assert wait_for_end(seen[0], 60)
     assert isinstance(result.error, QemuDiedError if victim == "qemu" else HostLostError)
     assert result.exit_status >= 128
     assert not result.timeline.complete

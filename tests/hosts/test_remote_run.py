@@ -11,8 +11,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -248,7 +250,7 @@ def test_a_connection_that_breaks(
 
     host = hosts(sshd.url)
     qemu = interrupted(host, platform, trixie_path, tmp_path / "out", cut)
-    assert wait_for_end(qemu, 15)
+    assert wait_for_end(qemu, 60)
     if victim != "server":
         assert boot(host, trixie_path, tmp_path / "again", platform).error is None
         host.close()
@@ -260,8 +262,8 @@ def test_a_network_that_is_gone(
     platform: str, sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "PING_S", 0.3)
-    monkeypatch.setattr(link, "PATIENCE_S", 1.5)
-    monkeypatch.setattr(remote, "PATIENCE_S", 1.5)
+    # The agent's; a machine that is busy is no network that is gone.
+    monkeypatch.setattr(remote, "PATIENCE_S", 6.0)
     proxy = Proxy(sshd.port)
     kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
     sshd.known_hosts.write_text(f"[127.0.0.1]:{proxy.port} {kind} {content}\n")
@@ -276,14 +278,15 @@ def test_a_network_that_is_gone(
         if phase >= Phase.PEI and not seen:
             seen.append(far_qemu(agent))
             proxy.stall()
+            monkeypatch.setattr(link, "PATIENCE_S", 1.0)
 
     result = run(RunSpec(trixie_path, until="shell", host=host), platform, tmp_path / "out", progress)
     assert isinstance(result.error, HostLostError)
     assert "nothing came for" in result.error.message
     assert not result.timeline.complete
     # The agent cannot hear that nobody is there any more: it ends when nothing comes.
-    assert wait_for_end(seen[0], 10)
-    assert wait_for_end(agent, 10)
+    assert wait_for_end(seen[0], 60)
+    assert wait_for_end(agent, 60)
     assert list((sshd.cache / "snp-harness" / "runs").iterdir()) == []
     proxy.close()
 
@@ -293,9 +296,10 @@ def test_a_network_that_is_gone_when_the_time_is_over(
     sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.vm.base.STOP_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(link, "PING_S", 0.5)
-    monkeypatch.setattr(link, "PATIENCE_S", 5.0)
-    monkeypatch.setattr(remote, "PATIENCE_S", 5.0)
+    monkeypatch.setattr(link, "PING_S", 0.3)
+    later = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + later[0])
+    monkeypatch.setattr("harness.platforms.session.time", clock)
     proxy = Proxy(sshd.port)
     kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
     sshd.known_hosts.write_text(f"[127.0.0.1]:{proxy.port} {kind} {content}\n")
@@ -304,11 +308,13 @@ def test_a_network_that_is_gone_when_the_time_is_over(
     def progress(phase: Phase, _accesses: int, _exits: int | None) -> None:
         if phase >= Phase.PEI:
             proxy.stall()
+            monkeypatch.setattr(link, "PATIENCE_S", 1.0)
+            later[0] = 1e6
 
-    spec = RunSpec(trixie_path, until="shell", host=host, timeout_s=3)
+    spec = RunSpec(trixie_path, until="shell", host=host)
     result = run(spec, "emulated", tmp_path / "out", progress)
     # The run's own end came first, and QEMU cannot be told to end: what was seen is kept all the same.
-    assert result.timeline.gaps[0].startswith("the firmware's prompt was not reached in 3 s")
+    assert result.timeline.gaps[0].startswith("the firmware's prompt was not reached in 120 s")
     assert len([access for access in result.timeline.accesses if access.phase is Phase.SEC]) >= 7
     assert result.verdict.result("no-refused-access").status is Status.INCONCLUSIVE
     proxy.close()

@@ -62,7 +62,7 @@ def test_a_host_by_a_program(sshd: Sshd, proxy: Path, hosts: Hosts) -> None:
     pid = pid_of(proxy)
     os.kill(pid, 0)
     host.close()
-    assert wait_for_end(pid, 10)
+    assert wait_for_end(pid, 60)
     # It is no child that nobody has waited for.
     assert not Path(f"/proc/{pid}").exists()
 
@@ -86,7 +86,7 @@ def test_a_harness_that_is_killed(number: signal.Signals, sshd: Sshd, proxy: Pat
         assert process.stdout.readline() == b"there\n"
         process.send_signal(number)
         process.wait(30)
-    assert wait_for_end(pid_of(proxy), 10)
+    assert wait_for_end(pid_of(proxy), 60)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_program_that_hangs(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.Monk
         hosts("ssh://box").link()
     # It may have been ended before it came so far.
     started = pid.read_text().split() if pid.exists() else []
-    assert all(wait_for_end(int(one), 10) for one in started)
+    assert all(wait_for_end(int(one), 60) for one in started)
 
 
 def test_what_is_for_a_shell(sshd: Sshd, hosts: Hosts) -> None:
@@ -138,4 +138,4 @@ def test_the_first_host_on_the_way_by_a_program(servers: Callable[..., Sshd], ho
     host.link()
     assert [server.logins() for server in (first, far)] == [1, 1]
     host.close()
-    assert wait_for_end(pid_of(first.home / "pid"), 10)
+    assert wait_for_end(pid_of(first.home / "pid"), 60)
