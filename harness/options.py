@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -27,7 +28,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """See argparse."""
-        self.exit(EXIT_USAGE, f"{PROGRAM}: error: {' '.join(message.split())}: see {self.prog} --help\n")
+        # A stderr that takes nothing must not change the status.
+        with contextlib.suppress(OSError):
+            print(f"{PROGRAM}: error: {' '.join(message.split())}: see {self.prog} --help", file=sys.stderr, flush=True)
+        self.exit(EXIT_USAGE)
 
 
 def positive_int(text: str) -> int:

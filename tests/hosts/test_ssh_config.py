@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_a_match_that_runs_for_long(home: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_match_that_runs_a_program(home: Path) -> None:
-    assert target(home, f'Match exec "{sys.executable} -c pass"\n User matched\n').user == "matched"
+    assert target(home, f'Match exec "{shlex.quote(sys.executable)} -c pass"\n User matched\n').user == "matched"
 
 
 def test_no_ssh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,14 +55,10 @@ def refused(host: RemoteHost) -> LoginError:
 
 
 @pytest.fixture
-def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def short() -> Iterator[Path]:
     """A directory with a short name: a socket's path has at most 107 characters."""
-    path = Path(f"/tmp/snp-{os.getpid()}-{threading.get_ident() % 100000}")
-    path.mkdir(mode=0o700)
-    yield path
-    for file in path.iterdir():
-        file.unlink()
-    path.rmdir()
+    with tempfile.TemporaryDirectory(prefix="snp-") as path:
+        yield Path(path)
 
 
 def test_the_agent_that_the_configuration_names(
