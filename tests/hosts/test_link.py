@@ -71,9 +71,7 @@ def test_an_agent_that_does_not_answer(host: ProcessHost) -> None:
     link = host.link()
     agent = agent_of(link)
     os.kill(agent, signal.SIGSTOP)
-    with pytest.raises(
-        HostTimeoutError, match=r"^local: no answer to find in 0\.2 s, the last sign of it is \d+ s"
-    ):
+    with pytest.raises(HostTimeoutError, match=r"^local: no answer to find in 0\.2 s, the last sign of it is \d+ s"):
         link.call("find", 0.2, qemu=None)
     os.kill(agent, signal.SIGCONT)
     assert agent_of(link) == agent

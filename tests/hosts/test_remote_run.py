@@ -11,10 +11,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -28,6 +26,7 @@ from harness.run import RunSpec, run
 from harness.vm.errors import QemuMissingError
 from tests.hosts.sshd import Sshd, free_port
 from tests.hosts.test_process_host import boot, end_the_harness, far_qemu, untimed
+from tests.platforms.boots import Clock
 from tests.vm.processes import wait_for_end
 
 pytestmark = [pytest.mark.emulated, pytest.mark.tcg]
@@ -297,9 +296,7 @@ def test_a_network_that_is_gone_when_the_time_is_over(
 ) -> None:
     monkeypatch.setattr("harness.vm.base.STOP_TIMEOUT_S", 0.2)
     monkeypatch.setattr(link, "PING_S", 0.3)
-    later = [0.0]
-    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + later[0])
-    monkeypatch.setattr("harness.platforms.session.time", clock)
+    clock = Clock(monkeypatch)
     proxy = Proxy(sshd.port)
     kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
     sshd.known_hosts.write_text(f"[127.0.0.1]:{proxy.port} {kind} {content}\n")
@@ -309,7 +306,7 @@ def test_a_network_that_is_gone_when_the_time_is_over(
         if phase >= Phase.PEI:
             proxy.stall()
             monkeypatch.setattr(link, "PATIENCE_S", 1.0)
-            later[0] = 1e6
+            clock.end()
 
     spec = RunSpec(trixie_path, until="shell", host=host)
     result = run(spec, "emulated", tmp_path / "out", progress)

@@ -6,7 +6,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import time
 from pathlib import Path
+
+import pytest
 
 import harness.run
 from harness.apic.access import Access, Phase
@@ -14,6 +17,7 @@ from harness.apic.access import Path as AccessPath
 from harness.apic.timeline import Timeline
 from harness.firmware.image import FirmwareImage
 from harness.hosts.remote import RemoteHost
+from harness.platforms import session
 from harness.platforms.base import Progress
 from harness.run import RunResult, RunSpec
 from harness.svsm.config import SvsmConfig, load_config
@@ -49,6 +53,22 @@ def qemus() -> set[int]:
     assert isinstance(facts, dict)
     agent = facts["pid"]
     return {int(pid) for pid in Path(f"/proc/{agent}/task/{agent}/children").read_text().split()}
+
+
+class Clock:
+    """The sessions' clock. A test ends a run's time by it at the moment it wants, however slow the machine is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ahead_s = 0.0
+        monkeypatch.setattr(session, "time", self)
+
+    def monotonic(self) -> float:
+        """As time.monotonic."""
+        return time.monotonic() + self._ahead_s
+
+    def end(self) -> None:
+        """The time of all runs that go on is over."""
+        self._ahead_s += 1e6
 
 
 def toml(directory: Path, text: str) -> SvsmConfig:
