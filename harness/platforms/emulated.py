@@ -50,7 +50,7 @@ SVSM_CONSOLE_IRQ = 4
 #: QEMU's physical address bits: the C-bit must lie below. EPYC-v3 is the newest AMD model that QEMU 7.2 has.
 CPU = "EPYC-v3,phys-bits=52,+la57"
 #: The host's own limit (harness/emulator/host/host.h, HOST_MAX_VCPUS).
-MAX_VCPUS = 1
+MAX_VCPUS = 16
 
 
 class EmulatedPlatform:
@@ -108,7 +108,12 @@ def _second_witness(spec: RunSpec, directory: RunDirectory) -> TraceWitness | No
 def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
     """Refuse before QEMU starts what cannot run. Raises UsageError."""
     if spec.vcpus > MAX_VCPUS:
-        raise UsageError(f"the emulated SNP host runs {MAX_VCPUS} vCPU, not {spec.vcpus}", "leave out --vcpus")
+        raise UsageError(f"the emulated SNP host runs {MAX_VCPUS} vCPUs, not {spec.vcpus}", f"give 1 to {MAX_VCPUS}")
+    if spec.vcpus > 1 and spec.svsm.hypervisor.apic.value == "qemu":
+        raise UsageError(
+            f"QEMU's own APIC serves one vCPU, not {spec.vcpus}",
+            'leave out --vcpus, or use hypervisor.apic = "virtual"',
+        )
     if spec.svsm.svsm.kind is SvsmKind.IGVM:
         raise UsageError(
             "the emulated platform runs the reference SVSM only", 'use svsm.kind = "reference", or an SNP host'

@@ -73,7 +73,7 @@ class Doorbell(Driver):
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sources = ("host/doorbell.c", "host/vapic.c", "host/vapic_irq.c", "host/vapic_timer.c")
+    sources = ("host/doorbell.c", "host/ipi.c", "host/vapic.c", "host/vapic_irq.c", "host/vapic_timer.c")
     return compile_driver(tmp_path_factory.mktemp("doorbell"), "doorbell_driver.c", *sources)
 
 
@@ -175,6 +175,24 @@ def test_hv_ipi(doorbell: Doorbell, icr: int, accepted: bool, vector: int) -> No
     assert doorbell.ask("ipi", icr) == [int(accepted)]
     doorbell.ask("flush")
     assert doorbell.take_signal() & 0xFF == vector
+
+
+@pytest.mark.parametrize(
+    ("icr", "reached"),
+    [
+        pytest.param(0x40050, 0x0001, id="self"),
+        pytest.param(0x80050, 0xFFFF, id="all"),
+        pytest.param(0xC0050, 0xFFFE, id="others"),
+        pytest.param(3 << 32 | 0x50, 0x0008, id="physical"),
+        pytest.param(16 << 32 | 0x50, 0, id="nobody"),
+        pytest.param(0x8006 << 32 | 0x850, 0x8006, id="logical"),
+        pytest.param(0x1FFFF << 32 | 0x850, 0, id="another-cluster"),
+        pytest.param(0xFFFFFFFF << 32 | 0x50, 0xFFFF, id="broadcast"),
+    ],
+)
+def test_hv_ipi_reaches_each_of_its_destinations(doorbell: Doorbell, icr: int, reached: int) -> None:
+    assert doorbell.ask("ipi", icr) == [1]
+    assert doorbell.ask("waiting", icr & 0xFF) == [reached]
 
 
 def test_own_vectors_come_one_by_one_the_highest_first(doorbell: Doorbell) -> None:

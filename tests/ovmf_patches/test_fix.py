@@ -60,6 +60,23 @@ def test_every_rule_holds_from_reset_to_the_shell(active: RunResult) -> None:
     assert "Shell> " in serial(active)
 
 
+@pytest.mark.parametrize("vcpus", [2, 4])
+def test_every_rule_holds_with_several_vcpus(vcpus: int, fixed: Path, tmp_path: Path) -> None:
+    result = boot(fixed, tmp_path / "out", until="shell", vcpus=vcpus)
+    assert [(found.rule, found.reason) for found in result.verdict.results if found.status is not Status.HOLDS] == []
+    assert "Shell> " in serial(result)
+    accesses = result.timeline.accesses
+    assert AccessPath.MMIO not in {access.path for access in accesses}
+    # Each AP once, before its first access to a register, in PEI; a new VMSA leaves its APIC as it is.
+    writes = [(a.vcpu, a.value) for a in accesses if a.is_base and a.operation is Operation.WRITE]
+    assert writes[0] == (0, 0xFEE00D00)
+    assert sorted(writes[1:]) == [(vcpu, 0xFEE00C00) for vcpu in range(1, vcpus)]
+    for vcpu in range(1, vcpus):
+        own = [access for access in accesses if access.vcpu == vcpu]
+        assert {access.phase for access in own} == {Phase.PEI, Phase.DXE}
+        assert {access.served_by for access in own} == {Server.HYPERVISOR, Server.SVSM}
+
+
 @pytest.mark.parametrize(("platform", "target"), [("OvmfX64", "RELEASE"), ("AmdSevX64", "DEBUG")])
 def test_other_platforms_and_targets(platform: str, target: str, tmp_path: Path) -> None:
     image = build_image(SERIES, Recipe.of(platform, target))

@@ -51,7 +51,7 @@ def by_mmio(timeline: Timeline) -> int:
 @pytest.mark.nested
 @pytest.mark.parametrize("vcpus", [2, 4])
 def test_aps_follow_the_bsp_before_their_first_access(mutant: Build, vcpus: int, tmp_path: Path) -> None:
-    """On a real KVM, with firmware that takes Alternate Injection for active: no SNP platform has several vCPUs yet."""
+    """On a real KVM, with firmware that takes Alternate Injection for active."""
     for name, status, offences in (
         ("everywhere", Status.HOLDS, 0),
         ("only-the-bsp", Status.VIOLATED, BEFORE_SYNC * (vcpus - 1)),
@@ -63,6 +63,17 @@ def test_aps_follow_the_bsp_before_their_first_access(mutant: Build, vcpus: int,
         writes = [(a.vcpu, a.value) for a in timeline.accesses if a.is_base and a.operation is Operation.WRITE]
         assert writes[0] == (0, 0xFEE00D00)
         assert sorted(writes[1:]) == [(vcpu, 0xFEE00C00) for vcpu in range(1, vcpus)]
+
+
+@pytest.mark.parametrize("vcpus", [2, 4])
+def test_aps_left_in_xapic_mode_are_caught(mutant: Build, vcpus: int, tmp_path: Path) -> None:
+    """The same under an SVSM, where Alternate Injection is active."""
+    result = boot(mutant("only-the-bsp"), tmp_path / "out", until="pei", vcpus=vcpus)
+    found = result.verdict.result("no-xapic-after-x2apic")
+    assert found.status is Status.VIOLATED
+    assert {access.vcpu for access in found.offences} == set(range(1, vcpus))
+    assert {access.path for access in found.offences} == {AccessPath.MMIO}
+    assert result.verdict.result("x2apic-before-sec").status is Status.HOLDS
 
 
 def _on_kvm(firmware: Path, vcpus: int, out: Path) -> tuple[Timeline, Verdict]:

@@ -24,8 +24,13 @@ pytestmark = pytest.mark.emulated
 
 
 def test_more_vcpus_than_the_host_has(trixie_path: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="runs 1 vCPU, not 2"):
-        boot(trixie_path, tmp_path / "out", vcpus=2)
+    with pytest.raises(UsageError, match="runs 16 vCPUs, not 17"):
+        boot(trixie_path, tmp_path / "out", vcpus=17)
+
+
+def test_qemus_own_apic_serves_one_vcpu(trixie_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="QEMU's own APIC serves one vCPU, not 2"):
+        boot(trixie_path, tmp_path / "out", "two-witnesses", vcpus=2)
 
 
 def test_qemu_killed_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_path: Path) -> None:

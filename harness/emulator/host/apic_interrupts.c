@@ -12,7 +12,6 @@
 
 #define TIMER_VECTOR 0xFE /* of the host: a local vector, which guests do not use for devices */
 #define NMI_VECTOR   2
-#define NO_DEADLINE  (~0ull)
 #define PIC_POLL_NS  4000000ull
 #define DIVIDE_BY_1  0xB
 
@@ -23,11 +22,11 @@
 static u32 physical_read(u32 offset) { return mmio_read32(APIC_DEFAULT_BASE + offset); }
 static void physical_write(u32 offset, u32 value) { mmio_write32(APIC_DEFAULT_BASE + offset, value); }
 
-/* QEMU's APIC accepts what the guest's would: its logical ID follows. */
-static void mirror_destination(struct vcpu *vcpu)
+/* QEMU's APIC accepts what that of the boot vCPU would: its logical ID follows. */
+static void mirror_destination(struct vcpu *boot)
 {
-	physical_write(APIC_DFR, vapic_is_x2apic(guest_apic(vcpu)) ? ~0u : guest_apic(vcpu)->dfr);
-	physical_write(APIC_LDR, vapic_is_x2apic(guest_apic(vcpu)) ? 1u << (24 + (vcpu->index & 7)) : guest_apic(vcpu)->ldr);
+	physical_write(APIC_DFR, vapic_is_x2apic(guest_apic(boot)) ? ~0u : guest_apic(boot)->dfr);
+	physical_write(APIC_LDR, vapic_is_x2apic(guest_apic(boot)) ? 1u << 24 : guest_apic(boot)->ldr);
 }
 
 /*
@@ -42,12 +41,12 @@ static void set_lint0(bool open)
 
 static bool has_alternate_guest(struct vcpu *vcpu) { return vcpu->state[vcpu->guest_vmpl].alternate; }
 
-static void mirror_lint0(struct vcpu *vcpu)
+static void mirror_lint0(struct vcpu *boot)
 {
-	set_lint0(vapic_accepts_extint(guest_apic(vcpu)) && !vcpu->pic_waiting && !has_alternate_guest(vcpu));
+	set_lint0(vapic_accepts_extint(guest_apic(boot)) && !boot->pic_waiting && !has_alternate_guest(boot));
 }
 
-void apic_mirror_pic(struct vcpu *vcpu) { mirror_lint0(vcpu); }
+void apic_mirror_pic(struct vcpu *vcpu) { mirror_lint0(boot_vcpu(vcpu)); }
 
 void apic_setup(struct vcpu *vcpu)
 {
@@ -62,12 +61,13 @@ void apic_setup(struct vcpu *vcpu)
 	vcpu->apic_dirty = true;
 	vcpu->posted = -1;
 	vcpu->extint = -1;
-	vcpu->timer_armed_ns = NO_DEADLINE;
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
 		vapic_reset(&vcpu->apic[vmpl], &config);
 	alternate_setup(vcpu);
-	if (!vcpu->apic_virtual)
+	if (!vcpu->apic_virtual || vcpu != boot_vcpu(vcpu))
 		return;
+	vcpu->host->timer_armed_ns = NO_DEADLINE;
+	vcpu->host->slice_end_ns = NO_DEADLINE;
 	physical_write(APIC_SPIV, APIC_RESET_SPIV | APIC_SPIV_ENABLE);
 	physical_write(APIC_TPR, 0);
 	physical_write(APIC_LVT_TIMER, TIMER_VECTOR);
@@ -86,28 +86,31 @@ static u64 next_deadline(struct vcpu *vcpu)
 	return vcpu->delayed_until_ns ? earlier(deadline, vcpu->delayed_until_ns) : deadline;
 }
 
-/* Arm QEMU's timer for it. */
+/* Arm QEMU's timer for what comes first: a virtual timer of any vCPU, or the end of the slice. */
 static void arm_timer(struct vcpu *vcpu)
 {
-	u64 deadline = next_deadline(vcpu);
+	struct host *host = vcpu->host;
+	u64 deadline = schedule_slice_end(vcpu);
 	u64 now, wait;
 
+	for (u32 i = 0; i < host->vcpus; i++)
+		deadline = earlier(deadline, next_deadline(&host->vcpu[i]));
 	/* The guest may become ready without an exit: look again for the PIC. */
-	if (vcpu->pic_waiting && deadline > now_ns(vcpu->host) + PIC_POLL_NS)
-		deadline = vcpu->timer_armed_ns != NO_DEADLINE ? vcpu->timer_armed_ns : now_ns(vcpu->host) + PIC_POLL_NS;
-	if (deadline == vcpu->timer_armed_ns)
+	if (vcpu->pic_waiting && deadline > now_ns(host) + PIC_POLL_NS)
+		deadline = host->timer_armed_ns != NO_DEADLINE ? host->timer_armed_ns : now_ns(host) + PIC_POLL_NS;
+	if (deadline == host->timer_armed_ns)
 		return;
-	vcpu->timer_armed_ns = deadline;
+	host->timer_armed_ns = deadline;
 	if (deadline == NO_DEADLINE) {
 		physical_write(APIC_TIMER_INITIAL, 0);
 		return;
 	}
-	now = now_ns(vcpu->host);
+	now = now_ns(host);
 	wait = deadline > now ? deadline - now : 1;
 	physical_write(APIC_TIMER_INITIAL, wait > 0xFFFFFFFF ? 0xFFFFFFFF : (u32)wait);
 }
 
-static void post(struct vcpu *vcpu, struct vapic *apic, u8 vector, bool level, enum record_irq_source source)
+void apic_post(struct vcpu *vcpu, struct vapic *apic, u8 vector, bool level, enum record_irq_source source)
 {
 	if (vapic_post(apic, vector, level))
 		vcpu->irq_source[vector] = (u8)source;
@@ -121,6 +124,13 @@ static void run_timer(struct vcpu *vcpu)
 		vcpu->irq_source[apic->lvt[0] & APIC_LVT_VECTOR] = RECORD_IRQ_TIMER;
 	if (has_doorbell(vcpu) && vapic_timer_deadline(&vcpu->apic[0]) != NO_DEADLINE)
 		vapic_timer_run(&vcpu->apic[0], now_ns(vcpu->host));
+}
+
+/* Of every vCPU: those that are not in the processor become ready by it. */
+static void run_timers(struct host *host)
+{
+	for (u32 i = 0; i < host->vcpus; i++)
+		run_timer(&host->vcpu[i]);
 }
 
 /* Choose what V_IRQ offers to the guest; it is taken when the guest's IF, TPR and shadow allow. */
@@ -181,7 +191,7 @@ static void update(struct vcpu *vcpu)
 	struct vmcb_control *control;
 
 	vcpu->apic_dirty = false;
-	run_timer(vcpu);
+	run_timers(vcpu->host);
 	if (vcpu->pic_waiting && (guest_is_ready(vcpu) || inb(PIC_MASTER_IMR) == PIC_ALL_MASKED)) {
 		vcpu->pic_waiting = false;
 		mirror_lint0(vcpu);
@@ -189,7 +199,7 @@ static void update(struct vcpu *vcpu)
 	if (has_doorbell(vcpu))
 		update_doorbell(vcpu);
 	arm_timer(vcpu);
-	vcpu->deadline_tsc = to_tsc(vcpu, vcpu->timer_armed_ns);
+	vcpu->deadline_tsc = to_tsc(vcpu, vcpu->host->timer_armed_ns);
 	if (!is_guest(vcpu) || current(vcpu)->alternate)
 		return; /* a switch of VMPLs makes it dirty again */
 	control = &vmcb(vcpu)->control;
@@ -240,72 +250,73 @@ void apic_after_exit(struct vcpu *vcpu)
 	vcpu->vintr = vintr;
 }
 
-static void wait_without_pic(struct vcpu *vcpu)
+/* VMPL0 has to run: for itself, or for a guest with Alternate Injection. */
+static bool is_signalled(struct vcpu *vcpu)
 {
-	set_lint0(false);
-	interrupts_wait();
-	mirror_lint0(vcpu);
-}
-
-/* HLT with Alternate Injection: until the VMSA has something for the guest, or VMPL0 has to run. */
-static void wait_for_doorbell(struct vcpu *vcpu)
-{
-	while (!alternate_can_take(vcpu)) {
-		run_timer(vcpu);
+	if (!has_doorbell(vcpu))
+		return false;
+	if (has_alternate_guest(vcpu))
 		alternate_post(vcpu);
-		doorbell_flush(vcpu);
-		if (vcpu->doorbell.signal)
-			return;
-		arm_timer(vcpu);
-		interrupts_wait();
-	}
+	doorbell_flush(vcpu);
+	return vcpu->doorbell.signal;
 }
 
-void apic_wait(struct vcpu *vcpu)
+bool apic_wakes(struct vcpu *vcpu)
 {
-	if (!vcpu->apic_virtual)
-		return;
-	vcpu->apic_dirty = true;
-	if (current(vcpu)->alternate) {
-		wait_for_doorbell(vcpu);
-		return;
-	}
-	for (;;) {
-		run_timer(vcpu);
-		arm_timer(vcpu);
-		if (vcpu->nmi_pending)
-			return;
-		if ((vmcb(vcpu)->save.rflags & RFLAGS_IF) &&
-		    (vapic_pending(guest_apic(vcpu)) >= 0 || vcpu->extint >= 0 || vcpu->pic_waiting))
-			return;
-		if (vmcb(vcpu)->save.rflags & RFLAGS_IF)
-			interrupts_wait();
-		else
-			wait_without_pic(vcpu);
-	}
+	bool enabled = vmcb(vcpu)->save.rflags & RFLAGS_IF;
+
+	run_timer(vcpu);
+	if (current(vcpu)->alternate && alternate_can_take(vcpu))
+		return true;
+	if (is_signalled(vcpu))
+		return true;
+	if (!is_guest(vcpu))
+		return vcpu->vmsa_came;
+	if (current(vcpu)->alternate)
+		return false;
+	return vcpu->nmi_pending ||
+	       (enabled && (vapic_pending(guest_apic(vcpu)) >= 0 || vcpu->extint >= 0 || vcpu->pic_waiting));
+}
+
+/* The PIC is acknowledged only for a vCPU that takes its interrupt: it is closed off otherwise. */
+void apic_sleep(struct vcpu *vcpu)
+{
+	struct vcpu *boot = boot_vcpu(vcpu);
+	bool takes_pic = vmcb(boot)->save.rflags & RFLAGS_IF;
+
+	arm_timer(vcpu);
+	if (!takes_pic)
+		set_lint0(false);
+	interrupts_wait();
+	if (!takes_pic)
+		mirror_lint0(boot);
 }
 
 void apic_physical_interrupt(struct vcpu *vcpu)
 {
-	u64 before = vcpu->interrupts;
+	struct vcpu *boot = boot_vcpu(vcpu);
+	u64 before = vcpu->host->interrupts;
 
 	vcpu->apic_dirty = true;
-	if (guest_is_ready(vcpu) || has_alternate_guest(vcpu)) { /* then the PIC is closed off */
+	if (guest_is_ready(boot) || has_alternate_guest(boot)) { /* then the PIC is closed off */
 		interrupts_take();
-		return;
+	} else {
+		set_lint0(false);
+		interrupts_take();
+		boot->pic_waiting = vapic_accepts_extint(guest_apic(boot)) && vcpu->host->interrupts == before;
+		mirror_lint0(boot);
 	}
-	set_lint0(false);
-	interrupts_take();
-	vcpu->pic_waiting = vapic_accepts_extint(guest_apic(vcpu)) && vcpu->interrupts == before;
-	mirror_lint0(vcpu);
+	schedule_tick(vcpu);
 }
 
 /* QEMU's APIC delivered `vector` to the host (entry.S). */
-void host_interrupt(struct vcpu *vcpu, u32 vector)
+void host_interrupt(struct vcpu *current_vcpu, u32 vector)
 {
+	struct vcpu *vcpu = boot_vcpu(current_vcpu); /* whose APIC ID it is */
 	u32 word = APIC_ISR + vector_word(vector) * 0x10;
 
-	vcpu->interrupts++;
+	vcpu->host->interrupts++;
+	vcpu->apic_dirty = true;
 	if (vector == NMI_VECTOR) { /* of a device: an I/O APIC entry or an MSI in NMI mode */
 		vcpu->nmi_pending = true;
 		return;
@@ -315,18 +326,18 @@ void host_interrupt(struct vcpu *vcpu, u32 vector)
 		return;
 	}
 	if (vector == TIMER_VECTOR) {
-		vcpu->timer_armed_ns = NO_DEADLINE;
+		vcpu->host->timer_armed_ns = NO_DEADLINE;
 		physical_write(APIC_EOI, 0);
 		return;
 	}
 	if (physical_read(APIC_TMR + vector_word(vector) * 0x10) & vector_mask(vector)) {
 		/* Ending it now would raise it at once again: the line stays up until the guest has served the device. */
 		vector_set(vcpu->level, vector);
-		post(vcpu, guest_apic(vcpu), (u8)vector, true, RECORD_IRQ_IOAPIC);
+		apic_post(vcpu, guest_apic(vcpu), (u8)vector, true, RECORD_IRQ_IOAPIC);
 		return;
 	}
 	physical_write(APIC_EOI, 0);
-	post(vcpu, guest_apic(vcpu), (u8)vector, false, RECORD_IRQ_IOAPIC);
+	apic_post(vcpu, guest_apic(vcpu), (u8)vector, false, RECORD_IRQ_IOAPIC);
 }
 
 /* A level-triggered interrupt is over for the guest. A physical EOI ends the highest in service: keep that order. */
@@ -353,22 +364,6 @@ static void retry_dropped(struct vcpu *vcpu)
 	}
 }
 
-static void send_ipi(struct vcpu *vcpu, struct vapic *apic, u64 icr)
-{
-	u32 mode = (u32)((icr & APIC_ICR_DELIVERY) >> APIC_ICR_DELIVERY_SHIFT);
-	u32 shorthand = (u32)(icr & APIC_ICR_SHORTHAND);
-	bool self = shorthand == APIC_SHORTHAND_SELF || shorthand == APIC_SHORTHAND_ALL ||
-		    (shorthand == APIC_SHORTHAND_NONE &&
-		     vapic_match_destination(apic, (u32)(icr >> APIC_ICR_DESTINATION_SHIFT), icr & APIC_ICR_LOGICAL));
-
-	if (!self) /* one vCPU: nobody else to reach */
-		return;
-	if (mode <= APIC_DELIVER_LOWEST)
-		post(vcpu, apic, (u8)icr, icr & APIC_ICR_LEVEL, RECORD_IRQ_IPI);
-	else if (mode == APIC_DELIVER_NMI && apic == guest_apic(vcpu)) /* VMPL0 takes no NMI from itself */
-		vcpu->nmi_pending = true;
-}
-
 /* Of an access by the VMPL that runs, to its own APIC. */
 void apic_carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
 {
@@ -378,8 +373,8 @@ void apic_carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
 	if (effect->base_changed) /* what the page showed as a device's is the APIC's now */
 		npt_unmap(vcpu->host, vapic_base(apic) & APIC_BASE_ADDRESS, false);
 	if (effect->ipi)
-		send_ipi(vcpu, apic, effect->icr);
-	if (!is_guest(vcpu)) /* devices know the guest's APIC only */
+		ipi_send(vcpu, effect->icr);
+	if (!is_guest(vcpu) || vcpu != boot_vcpu(vcpu)) /* devices know the guest's APIC on the boot vCPU only */
 		return;
 	if (effect->eoi && effect->eoi_level)
 		apic_end_level(vcpu, effect->eoi_vector);

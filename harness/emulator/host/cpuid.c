@@ -3,6 +3,8 @@
 #include "cpu.h"
 #include "host.h"
 
+#define LEAF1_EBX_APIC_ID       0xFF000000u
+#define LEAF1_EBX_APIC_ID_SHIFT 24
 #define LEAF1_ECX_X2APIC       BIT(21)
 #define LEAF1_ECX_TSC_DEADLINE BIT(24)
 #define LEAF1_ECX_OSXSAVE      BIT(27)
@@ -34,6 +36,7 @@ static void without_apic(struct vcpu *vcpu, u32 *edx)
 
 static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
 {
+	r->ebx = (r->ebx & ~LEAF1_EBX_APIC_ID) | vcpu->index << LEAF1_EBX_APIC_ID_SHIFT;
 	if (vcpu->host->config->apic == CONFIG_APIC_VIRTUAL)
 		r->ecx |= LEAF1_ECX_X2APIC | LEAF1_ECX_TSC_DEADLINE;
 	r->ecx &= ~(u32)LEAF1_ECX_OSXSAVE;
@@ -70,6 +73,11 @@ void guest_cpuid(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 		if (!subleaf)
 			r->ecx &= ~(u32)LEAF7_ECX_LA57;
 		break;
+	case 0xB: /* extended topology: EDX is the x2APIC ID */
+	case 0x1F:
+	case 0x80000026:
+		r->edx = vcpu->index;
+		break;
 	case 0x80000000:
 		if (vcpu->host->sev && r->eax < EXT_MAX_LEAF)
 			r->eax = EXT_MAX_LEAF;
@@ -83,6 +91,10 @@ void guest_cpuid(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 		break;
 	case 0x8000000A: /* SVM */
 		*r = (struct cpuid_result){ 0 };
+		break;
+	case 0x8000001E: /* APIC ID; EBX 7:0: the core, of one thread */
+		r->eax = vcpu->index;
+		r->ebx = (r->ebx & ~0xFFu) | vcpu->index;
 		break;
 	case SEV_CPUID_LEAF:
 		leaf_sev(vcpu, r);

@@ -72,30 +72,10 @@ void doorbell_flush(struct vcpu *vcpu)
 	}
 }
 
-/* One vCPU: it is every destination, or none. */
-bool doorbell_ipi(struct vcpu *vcpu, u64 icr)
+void doorbell_post_own(struct vcpu *vcpu, u8 vector)
 {
-	const struct vapic *apic = own_apic(vcpu);
-	u32 destination = (u32)(icr >> APIC_ICR_DESTINATION_SHIFT);
-	u8 vector = icr & APIC_ICR_VECTOR;
-	bool self;
-
-	if ((icr & (APIC_ICR_DELIVERY | APIC_ICR_X2_RESERVED)) || vector < APIC_FIRST_LEGAL_VECTOR)
-		return false;
-	switch (icr & APIC_ICR_SHORTHAND) {
-	case APIC_SHORTHAND_NONE:
-		self = destination == APIC_BROADCAST || destination == (icr & APIC_ICR_LOGICAL ? vapic_x2apic_ldr(apic) : vcpu->index);
-		break;
-	case APIC_SHORTHAND_OTHERS:
-		self = false;
-		break;
-	default:
-		self = true;
-	}
-	if (self)
-		vector_set(vcpu->doorbell.own, vector);
+	vector_set(vcpu->doorbell.own, vector);
 	vcpu->apic_dirty = true;
-	return true;
 }
 
 volatile struct ghcb_doorbell_vmpl *doorbell_entry(struct vcpu *vcpu, u32 vmpl)

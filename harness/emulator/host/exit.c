@@ -136,7 +136,18 @@ static void rdtsc_exit(struct vcpu *vcpu)
 static void hlt_exit(struct vcpu *vcpu)
 {
 	guest_skip(vcpu, guest_instruction(vcpu)->length);
-	apic_wait(vcpu);
+	if (!vcpu->apic_virtual)
+		return;
+	vcpu->apic_dirty = true;
+	vcpu->wait = WAIT_INTERRUPT;
+	vcpu->yield = true;
+}
+
+/* Intercepted where there are several vCPUs. */
+static void pause_exit(struct vcpu *vcpu)
+{
+	guest_skip(vcpu, guest_instruction(vcpu)->length);
+	vcpu->yield = true;
 }
 
 static void nested_page_fault(struct vcpu *vcpu)
@@ -174,6 +185,9 @@ void handle_exit(struct vcpu *vcpu)
 		break;
 	case SVM_EXIT_CR8_WRITE:
 		cr8_exit(vcpu);
+		break;
+	case SVM_EXIT_PAUSE:
+		pause_exit(vcpu);
 		break;
 	case SVM_EXIT_HLT:
 		hlt_exit(vcpu);

@@ -15,10 +15,11 @@
 #include "types.h"
 #include "vapic.h"
 
-#define HOST_MAX_VCPUS   1 /* one stack in entry.S; several vCPUs are a later step */
+#define HOST_MAX_VCPUS   16
 #define HOST_MAX_REGIONS 6
 #define HOST_MAX_IMAGES  256
 #define NO_GPA           (~0ull)
+#define NO_DEADLINE      (~0ull)
 
 enum gpr { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI }; /* then R8-R15 */
 
@@ -52,6 +53,9 @@ struct vmpl_state {
 	u64 ghcb_gpa;     /* registered (MSR protocol 012), or NO_GPA */
 	u64 vmsa_gpa;     /* from AP creation, or NO_GPA */
 	u64 sev_features; /* of that VMSA */
+	u64 init_vmsa_gpa; /* by AP creation "on INIT": comes in its place then; or NO_GPA */
+	u64 init_features;
+	bool fresh;       /* nobody has run it yet */
 	u64 dr[4];
 	u64 dr7;          /* as written by NAE event; the CPU's is in the VMCB */
 	u64 xcr0;
@@ -108,17 +112,27 @@ struct doorbell {
 	u32 own[APIC_VECTOR_WORDS]; /* vectors for VMPL0 itself */
 };
 
+/* What a vCPU does not run for: see schedule.c. */
+enum wait {
+	WAIT_NOTHING,
+	WAIT_INTERRUPT, /* HLT */
+	WAIT_SIPI,      /* after INIT; without SEV after reset as well */
+	WAIT_HOLD,      /* AP reset hold: until SIPI */
+	WAIT_VMSA,      /* the VMPL that shall run has none */
+};
+
 struct vcpu {
 	struct host *host;
-	u32 index;
+	u32 index; /* and its APIC ID */
 	u8 vmpl; /* the one that runs */
 	u8 guest_vmpl;
 	bool apic_virtual;   /* not QEMU's */
 	bool apic_dirty;     /* something changed that decides about interrupts */
+	bool yield;          /* another vCPU may have the processor before this one runs on */
+	u8 wait;             /* enum wait */
 	u32 log_level;
 	u32 exits;           /* since the counters were last published */
 	u64 deadline_tsc;    /* the virtual timer is due: look again */
-	u64 cr0, cr4;        /* the host's own */
 	u64 vintr;           /* as given to the last VMRUN */
 	u64 offer;           /* with Alternate Injection: the VMSA's V_IRQ and what belongs to it, until it is taken; or 0 */
 	int posted;          /* vector in V_IRQ, or -1 */
@@ -136,8 +150,9 @@ struct vcpu {
 	/* From here on, what few exits touch. */
 	struct vapic apic[CONFIG_VMPLS]; /* the hypervisor's, one a VMPL */
 	struct doorbell doorbell;
-	u64 interrupts;      /* physical interrupts taken */
-	u64 timer_armed_ns;  /* deadline in the physical timer, ~0: none */
+	bool vmsa_came;      /* by AP creation, for a VMPL below the one that runs: ends VMPL0's HLT, a later one too */
+	u64 hold_ghcb;       /* GHCB whose AP reset hold waits for its answer, or NO_GPA: that of the MSR protocol */
+	u64 tsc_aux;         /* while another vCPU has the processor */
 	u32 level[8];        /* level-triggered vectors whose physical EOI waits for the guest's */
 	u32 eoi_owed[8];     /* ended by the guest, but not the highest in the physical ISR yet */
 	u8 irq_source[256];  /* enum record_irq_source of a vector that was posted */
@@ -158,6 +173,11 @@ struct host {
 	u64 tsc_to_ns;          /* 32.32 fixed point */
 	u64 ns_to_tsc;          /* 32.32 fixed point */
 	u64 tsc_khz;
+	u64 cr0, cr4;           /* the host's own */
+	u64 interrupts;         /* physical interrupts taken */
+	u64 timer_armed_ns;     /* deadline in the physical timer, or NO_DEADLINE */
+	u64 slice_end_ns;       /* another vCPU's turn, or NO_DEADLINE: nobody waits for one */
+	u32 vcpus;
 	const struct host_config *config;
 	struct record_ring *ring;
 	struct record *records;
@@ -177,6 +197,7 @@ static inline struct vmcb *vmcb(struct vcpu *vcpu) { return current(vcpu)->vmcb;
 static inline struct vapic *own_apic(struct vcpu *vcpu) { return &vcpu->apic[vcpu->vmpl]; }
 static inline struct vapic *guest_apic(struct vcpu *vcpu) { return &vcpu->apic[vcpu->guest_vmpl]; }
 static inline bool has_doorbell(const struct vcpu *vcpu) { return vcpu->doorbell.gpa != NO_GPA; }
+static inline struct vcpu *boot_vcpu(struct vcpu *vcpu) { return &vcpu->host->vcpu[0]; } /* devices interrupt it */
 static inline bool is_guest(const struct vcpu *vcpu) { return vcpu->vmpl == vcpu->guest_vmpl; }
 static inline bool vc_on(const struct vcpu *vcpu, u64 exit) { return vcpu->host->sev && (vcpu->host->config->vc_exits & exit); }
 
@@ -262,7 +283,9 @@ void apic_setup(struct vcpu *vcpu);
 void apic_carry_out(struct vcpu *vcpu, const struct vapic_effect *effect);
 void apic_before_entry(struct vcpu *vcpu);
 void apic_after_exit(struct vcpu *vcpu);
-void apic_wait(struct vcpu *vcpu); /* HLT */
+bool apic_wakes(struct vcpu *vcpu); /* a vCPU in HLT has something to go on for */
+void apic_sleep(struct vcpu *vcpu); /* nobody has: until a physical interrupt */
+void apic_post(struct vcpu *vcpu, struct vapic *apic, u8 vector, bool level, enum record_irq_source source);
 void apic_physical_interrupt(struct vcpu *vcpu); /* INTR and NMI exits */
 void host_interrupt(struct vcpu *vcpu, u32 vector); /* from entry.S */
 
@@ -271,7 +294,7 @@ void apic_mirror_pic(struct vcpu *vcpu); /* the PIC reaches the guest or not: lo
 
 /* doorbell.c: restricted injection of VMPL0 */
 bool doorbell_set(struct vcpu *vcpu, u64 gpa); /* NO_GPA: none */
-bool doorbell_ipi(struct vcpu *vcpu, u64 icr); /* #HV IPI; false: not a Fixed one */
+void doorbell_post_own(struct vcpu *vcpu, u8 vector); /* for VMPL0 itself */
 volatile struct ghcb_doorbell_vmpl *doorbell_entry(struct vcpu *vcpu, u32 vmpl); /* NULL: no page */
 bool doorbell_post(struct vcpu *vcpu, u32 vmpl, u8 vector, bool level); /* false: it has to wait */
 void doorbell_post_nmi(struct vcpu *vcpu, u32 vmpl);
@@ -324,7 +347,29 @@ void vmgexit(struct vcpu *vcpu);
 void nae_event(struct vcpu *vcpu);
 u64 sev_status(struct vcpu *vcpu); /* MSR C0010131 of the VMPL that runs */
 
+/* ipi.c: between vCPUs, or to oneself */
+void ipi_send(struct vcpu *vcpu, u64 icr); /* to the APICs of the VMPL that runs; `icr`: x2APIC form */
+bool ipi_hv(struct vcpu *vcpu, u64 icr);   /* #HV IPI; false: not a Fixed one */
+
+/* startup.c: how vCPUs begin and end to run */
+void startup_reset(struct vcpu *vcpu); /* before the first VMRUN of an AP */
+void startup_reset_state(struct vmpl_state *state); /* the registers of a CPU at reset */
+void startup_init(struct vcpu *vcpu);
+void startup_sipi(struct vcpu *vcpu, u8 vector);
+void startup_hold(struct vcpu *vcpu, u64 ghcb_gpa);
+void startup_vmsa(struct vcpu *vcpu, u32 vmpl, u64 gpa, u64 features); /* NO_GPA: the VMPL has none from now on */
+
+/* schedule.c */
+struct vcpu *schedule(struct vcpu *vcpu); /* the vCPU that runs next; stops when there is none and never will be */
+u64 schedule_slice_end(struct vcpu *vcpu); /* or NO_DEADLINE */
+void schedule_tick(struct vcpu *vcpu);
+
 /* vmpl.c */
+void vmpl_leave(struct vcpu *vcpu);           /* what VMRUN does not switch: out of the processor ... */
+void vmpl_enter(struct vcpu *vcpu, u32 vmpl); /* ... and in */
+bool vmpl_is_runnable(struct vcpu *vcpu);     /* the VMSA of the VMPL that runs is one still */
+bool vmpl_begin(struct vcpu *vcpu, u32 vmpl); /* from its VMSA, while the vCPU is not in the processor */
+void vmpl_abandon(struct vcpu *vcpu);         /* the VMPL that runs: its VMSA is gone, and nothing is kept */
 bool vmpl_run(struct vcpu *vcpu, u32 vmpl);    /* VMPL0 runs a lower one: false when it cannot be run */
 void vmpl_return(struct vcpu *vcpu, u64 code); /* back to VMPL0, `code` for it in the VMSA */
 void vmpl_save_hidden(struct vcpu *vcpu);

@@ -70,30 +70,6 @@ static void segment(struct vmcb_segment *to, u16 selector, u16 attributes, u32 l
 	*to = (struct vmcb_segment){ .selector = selector, .attributes = attributes, .limit = limit, .base = base };
 }
 
-/* The CPU at reset (APM vol. 2, table 14-1). */
-static void reset_state(struct vmpl_state *state)
-{
-	struct vmcb_save *save = &state->vmcb->save;
-	struct cpuid_result signature = cpuid(1, 0);
-	struct vmcb_segment *data[] = { &save->es, &save->ss, &save->ds, &save->fs, &save->gs };
-
-	segment(&save->cs, 0xF000, 0x9B, 0xFFFF, 0xFFFF0000);
-	for (u32 i = 0; i < sizeof(data) / sizeof(data[0]); i++)
-		segment(data[i], 0, 0x93, 0xFFFF, 0);
-	segment(&save->gdtr, 0, 0, 0xFFFF, 0);
-	segment(&save->idtr, 0, 0, 0xFFFF, 0);
-	segment(&save->ldtr, 0, 0x82, 0xFFFF, 0);
-	segment(&save->tr, 0, 0x8B, 0xFFFF, 0);
-	save->efer = EFER_SVME;
-	save->cr0 = 0x60000010;
-	save->dr6 = 0xFFFF0FF0;
-	save->dr7 = DR7_RESET;
-	save->rflags = 2;
-	save->rip = 0xFFF0;
-	save->g_pat = 0x0007040600070406;
-	state->gpr[GPR_RDX] = signature.eax;
-}
-
 static void svsm_page_tables(struct host *host, u8 *top)
 {
 	u64 base = host->config->svsm_gpa + host->config->svsm_memory;
@@ -151,7 +127,7 @@ static void launch_svsm(struct vcpu *vcpu)
 	svsm_page_tables(host, top);
 	svsm_boot_block(vcpu, (struct svsm_boot *)(top - SVSM_BOOT));
 
-	reset_state(state);
+	startup_reset_state(state);
 	segment(&save->cs, 0x08, 0xA9B, 0xFFFFFFFF, 0);
 	segment(&save->ss, 0x10, 0xC93, 0xFFFFFFFF, 0);
 	segment(&save->ds, 0x10, 0xC93, 0xFFFFFFFF, 0);
@@ -180,5 +156,5 @@ void launch(struct vcpu *vcpu)
 	if (host->sev && config->svsm_size)
 		launch_svsm(vcpu);
 	else
-		reset_state(&vcpu->state[config->guest_vmpl]);
+		startup_reset_state(&vcpu->state[config->guest_vmpl]);
 }

@@ -117,6 +117,8 @@ static void check_config(struct host *host)
 		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, magic), config->version);
 	if (!config->vcpus || config->vcpus > HOST_MAX_VCPUS)
 		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, vcpus), config->vcpus);
+	if (config->vcpus > 1 && config->apic == CONFIG_APIC_QEMU) /* it is one processor's */
+		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, vcpus), config->vcpus);
 	if (config->host_base & (BIT(30) - 1)) /* reset.S maps it with a 1 GiB page */
 		host_stop(vcpu, RECORD_END_CONFIG, offsetof(struct host_config, host_base), config->host_base);
 	if (config->cbit != 51 && config->cbit != 47)
@@ -140,6 +142,8 @@ static u64 misc1_intercepts(struct vcpu *vcpu)
 
 	if (vcpu->host->config->apic == CONFIG_APIC_VIRTUAL)
 		bits |= SVM_INTERCEPT_INTR | SVM_INTERCEPT_NMI | SVM_INTERCEPT_HLT;
+	if (vcpu->host->vcpus > 1)
+		bits |= SVM_INTERCEPT_PAUSE;
 	if (vc_on(vcpu, CONFIG_VC_RDTSC | CONFIG_VC_RDTSCP)) /* see rdtsc_exit() */
 		bits |= SVM_INTERCEPT_RDTSC;
 	if (vc_on(vcpu, CONFIG_VC_RDPMC))
@@ -176,6 +180,7 @@ static void setup_vmpl(struct vcpu *vcpu, u32 vmpl, u64 io_permissions, u64 msr_
 	state->dr7 = DR7_RESET;
 	state->ghcb_gpa = NO_GPA;
 	state->vmsa_gpa = NO_GPA;
+	state->init_vmsa_gpa = NO_GPA;
 
 	control = &state->vmcb->control;
 	control->intercept_exception = vcpu->host->sev ? SVM_INTERCEPT_EXC_UD : 0;
@@ -186,29 +191,42 @@ static void setup_vmpl(struct vcpu *vcpu, u32 vmpl, u64 io_permissions, u64 msr_
 	control->vintr = vcpu->apic_virtual ? SVM_V_INTR_MASKING : 0;
 	control->iopm_base = io_permissions;
 	control->msrpm_base = msr_permissions;
-	control->asid = vmpl + 1;
+	control->asid = vcpu->index * CONFIG_VMPLS + vmpl + 1;
 	control->nested_control = SVM_NESTED_PAGING;
 }
 
-static void setup_vcpu(struct vcpu *vcpu)
+static void setup_vcpu(struct vcpu *vcpu, u64 io_permissions, u64 msr_permissions)
 {
-	u64 host_save = (u64)host_alloc(vcpu->host, PAGE_SIZE, PAGE_SIZE);
-	u8 *io_permissions = host_alloc(vcpu->host, 3 * PAGE_SIZE, PAGE_SIZE);
-	u8 *msr_permissions = host_alloc(vcpu->host, 2 * PAGE_SIZE, PAGE_SIZE);
+	vcpu->hold_ghcb = NO_GPA;
+	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
+		setup_vmpl(vcpu, vmpl, io_permissions, msr_permissions);
+	apic_setup(vcpu);
+}
+
+/* The one processor that runs the host, and every vCPU. */
+static void setup_processor(struct host *host)
+{
 	struct cpuid_result features;
 
-	io_setup(vcpu->host, io_permissions);
-	msr_setup(vcpu->host, msr_permissions);
-	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
-		setup_vmpl(vcpu, vmpl, (u64)io_permissions, (u64)msr_permissions);
 	set_cr4(get_cr4() | CR4_OSFXSR | CR4_OSXSAVE); /* vmpl.c moves the FPU's state */
 	features = cpuid(CPUID_XSAVE, 0);
-	vcpu->host->xcr0_all = features.eax | (u64)features.edx << 32;
-	vcpu->cr0 = get_cr0();
-	vcpu->cr4 = get_cr4();
+	host->xcr0_all = features.eax | (u64)features.edx << 32;
+	host->cr0 = get_cr0();
+	host->cr4 = get_cr4();
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
-	wrmsr(MSR_VM_HSAVE_PA, host_save);
+	wrmsr(MSR_VM_HSAVE_PA, (u64)host_alloc(host, PAGE_SIZE, PAGE_SIZE));
 	__asm__ volatile("clgi; sti");
+}
+
+static void setup_vcpus(struct host *host)
+{
+	u8 *io_permissions = host_alloc(host, 3 * PAGE_SIZE, PAGE_SIZE);
+	u8 *msr_permissions = host_alloc(host, 2 * PAGE_SIZE, PAGE_SIZE);
+
+	io_setup(host, io_permissions);
+	msr_setup(host, msr_permissions);
+	for (u32 i = 0; i < host->vcpus; i++)
+		setup_vcpu(&host->vcpu[i], (u64)io_permissions, (u64)msr_permissions);
 }
 
 /*
@@ -218,15 +236,15 @@ static void setup_vcpu(struct vcpu *vcpu)
 #define FLUSHING_CR0 CR0_WP
 #define FLUSHING_CR4 (CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP)
 
-static void follow_control_registers(struct vcpu *vcpu, const struct vmcb_save *save)
+static void follow_control_registers(struct host *host, const struct vmcb_save *save)
 {
-	if ((save->cr0 ^ vcpu->cr0) & FLUSHING_CR0) {
-		vcpu->cr0 ^= (save->cr0 ^ vcpu->cr0) & FLUSHING_CR0;
-		set_cr0(vcpu->cr0);
+	if ((save->cr0 ^ host->cr0) & FLUSHING_CR0) {
+		host->cr0 ^= (save->cr0 ^ host->cr0) & FLUSHING_CR0;
+		set_cr0(host->cr0);
 	}
-	if ((save->cr4 ^ vcpu->cr4) & FLUSHING_CR4) {
-		vcpu->cr4 ^= (save->cr4 ^ vcpu->cr4) & FLUSHING_CR4;
-		set_cr4(vcpu->cr4);
+	if ((save->cr4 ^ host->cr4) & FLUSHING_CR4) {
+		host->cr4 ^= (save->cr4 ^ host->cr4) & FLUSHING_CR4;
+		set_cr4(host->cr4);
 	}
 }
 
@@ -239,10 +257,12 @@ static _Noreturn __attribute__((noinline)) void run(struct vcpu *vcpu)
 		struct vmpl_state *state;
 		u64 code;
 
+		if (vcpu->yield)
+			vcpu = schedule(vcpu);
 		apic_before_entry(vcpu); /* may switch to VMPL0 */
 		state = current(vcpu);
 		state->vmcb->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
-		follow_control_registers(vcpu, &state->vmcb->save);
+		follow_control_registers(vcpu->host, &state->vmcb->save);
 		vm_enter(state->gpr, state->vmcb_pa);
 		code = state->vmcb->control.exit_code;
 		vcpu->exit_count[code < 0xFE ? code : code == SVM_EXIT_NPF ? 0xFE : 0xFF]++;
@@ -254,6 +274,17 @@ static _Noreturn __attribute__((noinline)) void run(struct vcpu *vcpu)
 	}
 }
 
+static void name_vcpu(struct host *host, u32 index)
+{
+	struct vcpu *vcpu = &host->vcpu[index];
+
+	vcpu->host = host;
+	vcpu->index = index;
+	vcpu->guest_vmpl = (u8)host->config->guest_vmpl;
+	vcpu->apic_virtual = host->config->apic == CONFIG_APIC_VIRTUAL;
+	vcpu->log_level = host->config->log_level;
+}
+
 void host_main(void)
 {
 	struct host *host = &the_host;
@@ -262,10 +293,7 @@ void host_main(void)
 
 	memcpy(&the_config, (const void *)(u64)CONFIG_ROM, sizeof(the_config));
 	host->config = &the_config;
-	vcpu->host = host;
-	vcpu->guest_vmpl = (u8)host->config->guest_vmpl;
-	vcpu->apic_virtual = host->config->apic == CONFIG_APIC_VIRTUAL;
-	vcpu->log_level = host->config->log_level;
+	name_vcpu(host, 0);
 	*(struct vcpu **)(host_stacks + STACK_SIZE - 8) = vcpu;
 	interrupts_setup();
 	restarted = !log_open(host);
@@ -273,6 +301,7 @@ void host_main(void)
 	if (restarted) /* INIT, by an I/O APIC entry or an IPI of QEMU's APIC: TCG resets the processor though it runs a guest */
 		host_stop(vcpu, RECORD_END_INIT, 0, 0);
 	check_config(host);
+	host->vcpus = host->config->vcpus;
 	host->sev = (host->config->sev_status[host->config->guest_vmpl] & SEV_STATUS_SNP) != 0;
 	host->c_bit = host->sev ? BIT(host->config->cbit) : 0;
 	host->allocated = physical(host, host_bss_end);
@@ -280,9 +309,14 @@ void host_main(void)
 					 .extra = CONFIG_VERSION, .aux = host->config->vcpus });
 	memory_setup(host);
 	npt_setup(host);
-	setup_vcpu(vcpu);
-	apic_setup(vcpu);
-	vcpu->vmpl = host->sev && host->config->svsm_size ? 0 : (u8)host->config->guest_vmpl;
+	for (u32 i = 0; i < host->vcpus; i++) {
+		name_vcpu(host, i);
+		host->vcpu[i].vmpl = host->sev && host->config->svsm_size ? 0 : (u8)host->config->guest_vmpl;
+	}
+	setup_processor(host);
+	setup_vcpus(host);
 	launch(vcpu);
+	for (u32 i = 1; i < host->vcpus; i++)
+		startup_reset(&host->vcpu[i]);
 	run(vcpu);
 }

@@ -10,9 +10,9 @@
 #define EXIT_FIELDS_BYTE (GHCB_VALID_BIT(GHCB_SW_EXITCODE) / 8)
 #define EXIT_FIELDS      (7u << GHCB_VALID_BIT(GHCB_SW_EXITCODE) % 8)
 
-static u64 get(const struct nae *nae, u32 offset) { return *(volatile a64 *)(nae->ghcb + offset); }
+u64 nae_get(const struct nae *nae, u32 offset) { return *(volatile a64 *)(nae->ghcb + offset); }
 
-static void set(struct nae *nae, u32 offset, u64 value)
+void nae_set(struct nae *nae, u32 offset, u64 value)
 {
 	u32 bit = GHCB_VALID_BIT(offset);
 
@@ -33,8 +33,7 @@ static void exception(struct nae *nae, u64 event)
 	nae->result2 = event;
 }
 
-/* False, and the answer set, when one of the registers the event needs was not supplied. */
-static bool need(struct nae *nae, u32 a, u32 b)
+bool nae_need(struct nae *nae, u32 a, u32 b)
 {
 	if (supplied(nae, a) && supplied(nae, b))
 		return true;
@@ -45,9 +44,9 @@ static bool need(struct nae *nae, u32 a, u32 b)
 /* The guest's buffer for strings, MMIO and page state changes: from version 2 on inside the GHCB's shared buffer. */
 static u8 *scratch(struct nae *nae, u64 size)
 {
-	u64 offset = get(nae, GHCB_SW_SCRATCH) - nae->gpa - GHCB_SHARED_BUFFER;
+	u64 offset = nae_get(nae, GHCB_SW_SCRATCH) - nae->gpa - GHCB_SHARED_BUFFER;
 
-	if (!need(nae, GHCB_SW_SCRATCH, GHCB_SW_SCRATCH))
+	if (!nae_need(nae, GHCB_SW_SCRATCH, GHCB_SW_SCRATCH))
 		return NULL;
 	if (offset > GHCB_SHARED_BUFFER_SIZE || size > GHCB_SHARED_BUFFER_SIZE - offset) {
 		nae_refuse(nae, NAE_ERR_INVALID_SCRATCH);
@@ -60,27 +59,27 @@ static void nae_cpuid(struct vcpu *vcpu, struct nae *nae)
 {
 	struct cpuid_result r;
 
-	if (!need(nae, GHCB_RAX, GHCB_RCX))
+	if (!nae_need(nae, GHCB_RAX, GHCB_RCX))
 		return;
-	if ((u32)get(nae, GHCB_RAX) == CPUID_XSAVE && !need(nae, GHCB_XCR0, GHCB_XCR0))
+	if ((u32)nae_get(nae, GHCB_RAX) == CPUID_XSAVE && !nae_need(nae, GHCB_XCR0, GHCB_XCR0))
 		return;
-	guest_cpuid(vcpu, (u32)get(nae, GHCB_RAX), (u32)get(nae, GHCB_RCX), &r);
-	set(nae, GHCB_RAX, r.eax);
-	set(nae, GHCB_RBX, r.ebx);
-	set(nae, GHCB_RCX, r.ecx);
-	set(nae, GHCB_RDX, r.edx);
+	guest_cpuid(vcpu, (u32)nae_get(nae, GHCB_RAX), (u32)nae_get(nae, GHCB_RCX), &r);
+	nae_set(nae, GHCB_RAX, r.eax);
+	nae_set(nae, GHCB_RBX, r.ebx);
+	nae_set(nae, GHCB_RCX, r.ecx);
+	nae_set(nae, GHCB_RDX, r.edx);
 }
 
 /* CONFIG_FAULT_NAE: the access is answered as if it had been made. */
 static bool wrong_answer(struct vcpu *vcpu, struct nae *nae, bool write)
 {
-	u32 msr = (u32)get(nae, GHCB_RCX);
+	u32 msr = (u32)nae_get(nae, GHCB_RCX);
 
 	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || vcpu->vmpl == 0 || !fault_now(vcpu, CONFIG_FAULT_NAE))
 		return false;
 	if (!write) {
-		set(nae, GHCB_RAX, WRONG_VALUE);
-		set(nae, GHCB_RDX, 0);
+		nae_set(nae, GHCB_RAX, WRONG_VALUE);
+		nae_set(nae, GHCB_RDX, 0);
 	}
 	return true;
 }
@@ -92,19 +91,19 @@ static void nae_msr(struct vcpu *vcpu, struct nae *nae)
 
 	current(vcpu)->vc_msr_open = false;
 
-	if (!need(nae, GHCB_RCX, GHCB_RCX) || (write && !need(nae, GHCB_RAX, GHCB_RDX)))
+	if (!nae_need(nae, GHCB_RCX, GHCB_RCX) || (write && !nae_need(nae, GHCB_RAX, GHCB_RDX)))
 		return;
 	if (wrong_answer(vcpu, nae, write))
 		return;
 	if (write)
-		value = (u32)get(nae, GHCB_RAX) | get(nae, GHCB_RDX) << 32;
-	if (!msr_access(vcpu, (u32)get(nae, GHCB_RCX), write, &value, nae->pc)) {
+		value = (u32)nae_get(nae, GHCB_RAX) | nae_get(nae, GHCB_RDX) << 32;
+	if (!msr_access(vcpu, (u32)nae_get(nae, GHCB_RCX), write, &value, nae->pc)) {
 		exception(nae, NAE_EVENTINJ_GP);
 		return;
 	}
 	if (!write) {
-		set(nae, GHCB_RAX, (u32)value);
-		set(nae, GHCB_RDX, value >> 32);
+		nae_set(nae, GHCB_RAX, (u32)value);
+		nae_set(nae, GHCB_RDX, value >> 32);
 	}
 }
 
@@ -132,9 +131,9 @@ static void nae_ioio(struct vcpu *vcpu, struct nae *nae)
 	else if (nae->info1 & SVM_IOIO_STRING)
 		nae_ioio_string(vcpu, nae, port, size);
 	else if (nae->info1 & SVM_IOIO_IN)
-		set(nae, GHCB_RAX, io_read(vcpu, port, size));
-	else if (need(nae, GHCB_RAX, GHCB_RAX))
-		io_write(vcpu, port, size, (u32)get(nae, GHCB_RAX));
+		nae_set(nae, GHCB_RAX, io_read(vcpu, port, size));
+	else if (nae_need(nae, GHCB_RAX, GHCB_RAX))
+		io_write(vcpu, port, size, (u32)nae_get(nae, GHCB_RAX));
 }
 
 static void nae_mmio(struct vcpu *vcpu, struct nae *nae, bool write)
@@ -161,19 +160,19 @@ static void nae_rdtsc(struct nae *nae, bool with_aux)
 	u32 aux = 0;
 	u64 tsc = with_aux ? rdtscp(&aux) : rdtsc();
 
-	set(nae, GHCB_RAX, (u32)tsc);
-	set(nae, GHCB_RDX, tsc >> 32);
+	nae_set(nae, GHCB_RAX, (u32)tsc);
+	nae_set(nae, GHCB_RDX, tsc >> 32);
 	if (with_aux)
-		set(nae, GHCB_RCX, aux);
+		nae_set(nae, GHCB_RCX, aux);
 }
 
 /* DR7 of the guest: kept for it, as KVM does without debug swap. The CPU's stays: no breakpoint is armed. */
 static void nae_dr7(struct vcpu *vcpu, struct nae *nae, bool write)
 {
 	if (!write)
-		set(nae, GHCB_RAX, current(vcpu)->dr7);
-	else if (need(nae, GHCB_RAX, GHCB_RAX))
-		current(vcpu)->dr7 = (u32)get(nae, GHCB_RAX) | DR7_RESET; /* bit 10 always reads as one */
+		nae_set(nae, GHCB_RAX, current(vcpu)->dr7);
+	else if (nae_need(nae, GHCB_RAX, GHCB_RAX))
+		current(vcpu)->dr7 = (u32)nae_get(nae, GHCB_RAX) | DR7_RESET; /* bit 10 always reads as one */
 }
 
 /* Entries are read once: the guest may change them meanwhile. */
@@ -203,70 +202,6 @@ static void nae_psc(struct vcpu *vcpu, struct nae *nae)
 	*(volatile a16 *)buffer = current_entry;
 }
 
-/* KVM refuses a VMSA at a 2 MiB boundary, for an erratum of the first SNP processors. */
-static bool is_vmsa_address(u64 gpa) { return !(gpa & (PAGE_SIZE - 1)) && (gpa & (PAGE_SIZE_2M - 1)); }
-
-static void nae_ap_creation(struct vcpu *vcpu, struct nae *nae)
-{
-	u32 operation = nae->info1 & NAE_AP_OP_MASK;
-	u32 vmpl = (nae->info1 >> NAE_AP_VMPL_SHIFT) & NAE_AP_VMPL_MASK;
-	u32 apic_id = (u32)(nae->info1 >> NAE_AP_APIC_ID_SHIFT);
-	u64 features = get(nae, GHCB_RAX);
-	struct vmpl_state *state;
-	bool ok;
-
-	if (operation != NAE_AP_DESTROY && !need(nae, GHCB_RAX, GHCB_RAX))
-		return;
-	ok = apic_id < vcpu->host->config->vcpus && vmpl < CONFIG_VMPLS && vmpl >= vcpu->vmpl && operation <= NAE_AP_DESTROY &&
-	     (operation == NAE_AP_DESTROY || !(features & ~vcpu->host->config->vmsa_features)) &&
-	     (operation == NAE_AP_DESTROY || (is_vmsa_address(nae->info2) && memory_region(vcpu->host, nae->info2)));
-	/* A vCPU cannot replace the VMSA it runs on. */
-	ok = ok && !(apic_id == vcpu->index && vmpl == vcpu->vmpl);
-	log_write(vcpu, (struct record){ .kind = RECORD_VMSA, .rip = nae->pc, .address = nae->info2, .value = nae->info1,
-					 .extra = features, .outcome = ok ? RECORD_OK : RECORD_ERROR });
-	if (!ok) {
-		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
-		return;
-	}
-	state = &vcpu->host->vcpu[apic_id].state[vmpl];
-	state->vmsa_gpa = operation == NAE_AP_DESTROY ? NO_GPA : nae->info2;
-	state->sev_features = features;
-	alternate_begin(&vcpu->host->vcpu[apic_id], vmpl, operation == NAE_AP_DESTROY ? 0 : features);
-}
-
-static void nae_apic_ids(struct vcpu *vcpu, struct nae *nae)
-{
-	u32 vcpus = vcpu->host->config->vcpus;
-	u64 pages = (sizeof(u32) * (vcpus + 1) + PAGE_SIZE - 1) / PAGE_SIZE;
-	u8 *list;
-
-	if (!need(nae, GHCB_RAX, GHCB_RAX))
-		return;
-	if (get(nae, GHCB_RAX) < pages) {
-		set(nae, GHCB_RAX, pages);
-		return;
-	}
-	list = memory_shared(vcpu->host, nae->info1, pages * PAGE_SIZE);
-	if (!list) {
-		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
-		return;
-	}
-	*(a32 *)list = vcpus;
-	for (u32 i = 0; i < vcpus; i++)
-		*(a32 *)(list + 4 * (i + 1)) = i;
-	set(nae, GHCB_RAX, pages);
-}
-
-static void nae_ap_jump_table(struct vcpu *vcpu, struct nae *nae)
-{
-	if (nae->info1 == NAE_AP_JUMP_TABLE_SET)
-		vcpu->host->ap_jump_table = nae->info2;
-	else if (nae->info1 == NAE_AP_JUMP_TABLE_GET)
-		nae->result2 = vcpu->host->ap_jump_table;
-	else
-		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
-}
-
 static void nae_run_vmpl(struct vcpu *vcpu, struct nae *nae)
 {
 	u32 vmpl = (u32)nae->info1;
@@ -282,14 +217,14 @@ static void nae_run_vmpl(struct vcpu *vcpu, struct nae *nae)
 /* A hypercall: this hypervisor has none (KVM's answer for an unknown one). */
 static void nae_vmmcall(struct nae *nae)
 {
-	if (need(nae, GHCB_RAX, GHCB_CPL))
-		set(nae, GHCB_RAX, (u64)-1000);
+	if (nae_need(nae, GHCB_RAX, GHCB_CPL))
+		nae_set(nae, GHCB_RAX, (u64)-1000);
 }
 
 /* No counters. */
 static void nae_rdpmc(struct nae *nae)
 {
-	if (need(nae, GHCB_RCX, GHCB_RCX))
+	if (nae_need(nae, GHCB_RCX, GHCB_RCX))
 		exception(nae, NAE_EVENTINJ_GP);
 }
 
@@ -309,10 +244,10 @@ static void dispatch(struct vcpu *vcpu, struct nae *nae)
 	case NAE_WBINVD:
 	case NAE_INVD:
 	case NAE_NMI_COMPLETE: break; /* as on KVM: nothing to do */
-	case NAE_MONITOR: (void)(need(nae, GHCB_RAX, GHCB_RCX) && need(nae, GHCB_RDX, GHCB_RDX)); break;
-	case NAE_MWAIT: need(nae, GHCB_RAX, GHCB_RCX); break;
+	case NAE_MONITOR: (void)(nae_need(nae, GHCB_RAX, GHCB_RCX) && nae_need(nae, GHCB_RDX, GHCB_RDX)); break;
+	case NAE_MWAIT: nae_need(nae, GHCB_RAX, GHCB_RCX); break;
 	case NAE_VMMCALL: nae_vmmcall(nae); break;
-	case NAE_AP_RESET_HOLD: host_stop(vcpu, RECORD_END_NO_VMSA, 0, 0); /* one vCPU: no SIPI ever comes */
+	case NAE_AP_RESET_HOLD: nae_ap_reset_hold(vcpu, nae); break;
 	case NAE_AP_JUMP_TABLE: nae_ap_jump_table(vcpu, nae); break;
 	case NAE_PSC: nae_psc(vcpu, nae); break;
 	case NAE_AP_CREATION: nae_ap_creation(vcpu, nae); break;
@@ -357,9 +292,9 @@ void nae_event(struct vcpu *vcpu)
 						 .aux = RECORD_VIOLATION_GHCB });
 		host_stop(vcpu, RECORD_END_GHCB, nae.gpa, 0);
 	}
-	nae.code = get(&nae, GHCB_SW_EXITCODE);
-	nae.info1 = get(&nae, GHCB_SW_EXITINFO1);
-	nae.info2 = get(&nae, GHCB_SW_EXITINFO2);
+	nae.code = nae_get(&nae, GHCB_SW_EXITCODE);
+	nae.info1 = nae_get(&nae, GHCB_SW_EXITINFO1);
+	nae.info2 = nae_get(&nae, GHCB_SW_EXITINFO2);
 	nae.pc = event_pc(vcpu, nae.code);
 	memcpy(nae.valid, nae.ghcb + GHCB_VALID_BITMAP, sizeof(nae.valid));
 	memset(nae.ghcb + GHCB_VALID_BITMAP, 0, sizeof(nae.valid));
@@ -377,6 +312,6 @@ void nae_event(struct vcpu *vcpu)
 		log_write(vcpu, (struct record){ .kind = RECORD_NAE, .rip = nae.pc, .address = nae.code, .value = nae.info1,
 						 .extra = nae.info2, .aux = (u32)nae.result2,
 						 .outcome = nae.result1 == NAE_RESULT_EXCEPTION ? RECORD_GP : nae.result1 ? RECORD_ERROR : RECORD_OK });
-	set(&nae, GHCB_SW_EXITINFO1, nae.result1);
-	set(&nae, GHCB_SW_EXITINFO2, nae.result2);
+	nae_set(&nae, GHCB_SW_EXITINFO1, nae.result1);
+	nae_set(&nae, GHCB_SW_EXITINFO2, nae.result2);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared by nae.c and nae_interrupts.c; nobody else's. */
+/* Shared by nae.c, nae_ap.c and nae_interrupts.c; nobody else's. */
 #ifndef SNP_NAE_INTERNAL_H
 #define SNP_NAE_INTERNAL_H
 
@@ -24,6 +24,17 @@ static inline void nae_refuse(struct nae *nae, enum nae_malformed why)
 	nae->result1 = NAE_RESULT_MALFORMED;
 	nae->result2 = why;
 }
+
+/* nae.c: registers in the GHCB */
+u64 nae_get(const struct nae *nae, u32 offset);
+void nae_set(struct nae *nae, u32 offset, u64 value);
+bool nae_need(struct nae *nae, u32 a, u32 b); /* false, and the answer set, when the guest has not supplied both */
+
+/* nae_ap.c */
+void nae_ap_creation(struct vcpu *vcpu, struct nae *nae);
+void nae_ap_reset_hold(struct vcpu *vcpu, struct nae *nae);
+void nae_apic_ids(struct vcpu *vcpu, struct nae *nae);
+void nae_ap_jump_table(struct vcpu *vcpu, struct nae *nae);
 
 /* nae_interrupts.c */
 void nae_doorbell(struct vcpu *vcpu, struct nae *nae);

@@ -46,7 +46,7 @@ void nae_doorbell(struct vcpu *vcpu, struct nae *nae)
 
 void nae_hv_ipi(struct vcpu *vcpu, struct nae *nae)
 {
-	if (is_restricted(vcpu, nae) && !doorbell_ipi(vcpu, nae->info1))
+	if (is_restricted(vcpu, nae) && !ipi_hv(vcpu, nae->info1))
 		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
 }
 

@@ -125,6 +125,9 @@ void vapic_set_tpr(struct vapic *apic, u8 tpr);
  */
 bool vapic_post(struct vapic *apic, u8 vector, bool level);
 
+/* The processor priority (APM 16.6.4): lowest-priority delivery looks for the smallest. */
+u8 vapic_priority(const struct vapic *apic);
+
 /* The vector to deliver next (the highest in IRR, if its class is above the processor priority's), or -1. */
 int vapic_pending(const struct vapic *apic);
 

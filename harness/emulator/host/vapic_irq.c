@@ -22,6 +22,11 @@ u32 vapic_processor_priority(const struct vapic *apic)
 	return in_service;
 }
 
+u8 vapic_priority(const struct vapic *apic)
+{
+	return (u8)vapic_processor_priority(apic);
+}
+
 /* ESR shows an error after the next write of it; the LVT's interrupt comes at once (SDM 11.5.3). */
 void vapic_record_error(struct vapic *apic, u32 error)
 {

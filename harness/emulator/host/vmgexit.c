@@ -72,8 +72,9 @@ static void msr_protocol(struct vcpu *vcpu, u64 request)
 		state->ghcb_msr = cpuid_register(vcpu, request);
 		break;
 	case GHCB_MSR_AP_RESET_HOLD_REQ:
-		/* One vCPU: no SIPI ever comes. */
-		host_stop(vcpu, RECORD_END_NO_VMSA, 0, 0);
+		state->ghcb_msr = response(GHCB_MSR_AP_RESET_HOLD_RESP, 0); /* another one when SIPI comes */
+		startup_hold(vcpu, NO_GPA);
+		break;
 	case GHCB_MSR_PREF_GPA_REQ:
 		state->ghcb_msr = response(GHCB_MSR_PREF_GPA_RESP, GHCB_MSR_NO_GPA);
 		break;

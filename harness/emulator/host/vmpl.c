@@ -5,6 +5,13 @@
 #include "svsm.h"
 #include "vmsa.h"
 
+/* The legacy area and header of XSAVE (APM vol. 2, 11.5.2; figure 11-8). */
+#define XSAVE_MXCSR     24
+#define XSAVE_XSTATE_BV 512
+#define XSTATE_X87      1
+#define XSTATE_SSE      2
+#define MXCSR_BITS      0xFFFF /* the others are reserved: XRSTOR would fault */
+
 /* The state save area of the VMCB has the VMSA's layout up to here. */
 #define SAVE_AREA_SIZE 0x298
 
@@ -40,7 +47,7 @@ static void write_dr(u32 n, u64 value)
 }
 
 /* What VMRUN does not switch and a VMPL can see: FPU, SSE, AVX, XCR0, DR0-3, and what VMLOAD moves. */
-static void leave(struct vcpu *vcpu)
+void vmpl_leave(struct vcpu *vcpu)
 {
 	struct vmpl_state *state = current(vcpu);
 
@@ -53,7 +60,7 @@ static void leave(struct vcpu *vcpu)
 		state->dr[i] = read_dr(i);
 }
 
-static void enter(struct vcpu *vcpu, u32 vmpl)
+void vmpl_enter(struct vcpu *vcpu, u32 vmpl)
 {
 	struct vmpl_state *state = &vcpu->state[vmpl];
 
@@ -104,6 +111,16 @@ static void save_vmsa(struct vcpu *vcpu, struct vmsa *vmsa, u64 exit_code)
 	vmsa->guest_exit_code = exit_code;
 }
 
+/* What VMRUN does not switch, as a new VMSA has it: without debug virtualization the DRs are not in it. */
+static void fresh_hidden(struct vmpl_state *state, const struct vmsa *vmsa)
+{
+	memset(state->xsave, 0, PAGE_SIZE);
+	*(a16 *)state->xsave = vmsa->x87_fcw;
+	*(a32 *)(state->xsave + XSAVE_MXCSR) = vmsa->mxcsr & MXCSR_BITS;
+	*(a64 *)(state->xsave + XSAVE_XSTATE_BV) = XSTATE_X87 | XSTATE_SSE;
+	memset(state->dr, 0, sizeof(state->dr));
+}
+
 static void load_vmsa(struct vcpu *vcpu, struct vmpl_state *state, struct vmsa *vmsa)
 {
 	memcpy(&state->vmcb->save, vmsa, SAVE_AREA_SIZE);
@@ -111,6 +128,9 @@ static void load_vmsa(struct vcpu *vcpu, struct vmpl_state *state, struct vmsa *
 	state->vmcb->control.interrupt_shadow = vmsa->vintr_ctrl & VMSA_VINTR_SHADOW ? 1 : 0;
 	state->vmcb->control.event_inj = vmsa->event_inj;
 	state->xcr0 = vmsa->xcr0 ? vmsa->xcr0 | 1 : 1;
+	if (state->fresh)
+		fresh_hidden(state, vmsa);
+	state->fresh = false;
 	if (state->alternate)
 		alternate_load(vcpu, state, vmsa);
 }
@@ -127,6 +147,36 @@ static struct vmsa *runnable(struct vcpu *vcpu, u32 vmpl)
 	if (!vmsa || !(vmsa->efer & VMSA_EFER_SVME) || vmsa->vmpl != vmpl || vmsa->sev_features != state->sev_features)
 		return NULL;
 	return vmsa;
+}
+
+/* The VMPL that runs may still be run. What the vCPU was launched with is in no VMSA here. */
+bool vmpl_is_runnable(struct vcpu *vcpu)
+{
+	if (!vcpu->host->sev)
+		return true;
+	return current(vcpu)->vmsa_gpa == NO_GPA ? vcpu == boot_vcpu(vcpu) : runnable(vcpu, vcpu->vmpl) != NULL;
+}
+
+bool vmpl_begin(struct vcpu *vcpu, u32 vmpl)
+{
+	struct vmsa *vmsa = runnable(vcpu, vmpl);
+
+	if (!vmsa)
+		return false;
+	load_vmsa(vcpu, &vcpu->state[vmpl], vmsa);
+	vcpu->vmpl = (u8)vmpl;
+	return true;
+}
+
+void vmpl_abandon(struct vcpu *vcpu)
+{
+	struct vmpl_state *state = current(vcpu);
+
+	state->vmcb->control.event_inj = 0;
+	state->svsm_called = false;
+	vcpu->posted = -1;
+	vcpu->injected = -1;
+	vcpu->offer = 0;
 }
 
 static bool is_register_call(u64 call)
@@ -197,9 +247,9 @@ bool vmpl_run(struct vcpu *vcpu, u32 vmpl)
 
 	if (!vmsa)
 		return false;
-	leave(vcpu);
+	vmpl_leave(vcpu);
 	load_vmsa(vcpu, &vcpu->state[vmpl], vmsa);
-	enter(vcpu, vmpl);
+	vmpl_enter(vcpu, vmpl);
 	log_result(vcpu);
 	if (log_at(vcpu, 2))
 		log_write(vcpu, (struct record){ .kind = RECORD_VMPL_SWITCH, .address = vcpu->state[vmpl].vmsa_gpa });
@@ -215,11 +265,11 @@ void vmpl_return(struct vcpu *vcpu, u64 code)
 		host_stop(vcpu, RECORD_END_NO_VMSA, state->vmsa_gpa, 0);
 	if (code == SEV_VC_VMGEXIT)
 		log_call(vcpu);
-	leave(vcpu);
+	vmpl_leave(vcpu);
 	save_vmsa(vcpu, vmsa, code);
 	if (log_at(vcpu, 2))
 		log_write(vcpu, (struct record){ .kind = RECORD_VMPL_SWITCH, .address = state->vmsa_gpa, .value = code });
-	enter(vcpu, 0);
+	vmpl_enter(vcpu, 0);
 	if (has_doorbell(vcpu) && fault_now(vcpu, CONFIG_FAULT_DOORBELL_STORM))
 		vcpu->doorbell.signal = true;
 }

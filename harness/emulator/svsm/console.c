@@ -81,6 +81,18 @@ static bool wait_for_transmitter(struct vcpu *vcpu, u16 port)
 	return false;
 }
 
+static void write_line(struct vcpu *vcpu, u16 port, const char *line, size_t length)
+{
+	for (size_t done = 0; done < length;) {
+		size_t left = length - done;
+		u32 count = left < UART_FIFO_DEPTH ? (u32)left : UART_FIFO_DEPTH;
+
+		if (!wait_for_transmitter(vcpu, port) || !port_write_string(vcpu, port, line + done, count))
+			return;
+		done += count;
+	}
+}
+
 void console_line(struct vcpu *vcpu, const char *format, ...)
 {
 	u16 port = (u16)vcpu->svsm->boot.console_port;
@@ -95,12 +107,7 @@ void console_line(struct vcpu *vcpu, const char *format, ...)
 	va_end(arguments);
 	line[length++] = '\r';
 	line[length++] = '\n';
-	for (size_t done = 0; done < length;) {
-		size_t left = length - done;
-		u32 count = left < UART_FIFO_DEPTH ? (u32)left : UART_FIFO_DEPTH;
-
-		if (!wait_for_transmitter(vcpu, port) || !port_write_string(vcpu, port, line + done, count))
-			return;
-		done += count;
-	}
+	lock_take(&vcpu->svsm->console_lock);
+	write_line(vcpu, port, line, length);
+	lock_release(&vcpu->svsm->console_lock);
 }

@@ -20,6 +20,17 @@ svsm_start:
 	ud2
 	.size svsm_start, . - svsm_start
 
+/* Another vCPU, from the VMSA that ap.c made: RSP is in its area already. */
+	.globl ap_start
+	.type ap_start, @function
+ap_start:
+	cli
+	cld
+	xor %ebp, %ebp
+	call ap_main
+	ud2
+	.size ap_start, . - ap_start
+
 /*
  * One stub a vector, TRAP_STUB_SIZE bytes apart; trap_init() computes their addresses.
  * Each leaves: error code (0 where the CPU pushes none), vector on top.

@@ -20,6 +20,7 @@ enum svsm_termination {
 	SVSM_TERM_RUN = 8,         /* the guest's VMPL cannot be run */
 	SVSM_TERM_INJECTION = 9,   /* the hypervisor refuses what Alternate Injection needs */
 	SVSM_TERM_MACHINE_CHECK = 10, /* the hypervisor reported one */
+	SVSM_TERM_AP = 11,         /* another vCPU could not be started */
 };
 
 /* One exchange of the MSR protocol: the value of MSR C0010130 after the VMGEXIT. */

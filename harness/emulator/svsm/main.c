@@ -3,6 +3,7 @@
  * Start of the reference SVSM: from the host's entry to the guest's first instruction.
  */
 #include "alternate.h"
+#include "ap.h"
 #include "console.h"
 #include "ghcb_call.h"
 #include "hardware.h"
@@ -143,6 +144,7 @@ _Noreturn void svsm_main(const struct svsm_boot *boot)
 	*vcpu = (struct vcpu){ .svsm = &svsm, .online = true };
 	svsm.boot = *boot;
 	trap_init();
+	trap_load();
 
 	/* Without a GHCB there is no console yet: these end with a reason code only. */
 	if (!boot_block_sound(&svsm.boot))
@@ -162,6 +164,8 @@ _Noreturn void svsm_main(const struct svsm_boot *boot)
 		ghcb_terminate(SVSM_TERM_FEATURE);
 	if (!alternate_init(vcpu))
 		ghcb_terminate(SVSM_TERM_INJECTION);
+	if (!ap_start_all(vcpu))
+		ghcb_terminate(SVSM_TERM_AP);
 	grant_launch_pages(vcpu);
 	create_launch_vmsa(vcpu);
 	console_line(vcpu, "SVSM: %u launch regions handed to the guest, VMSA %lx; it starts", svsm.boot.regions,

@@ -166,7 +166,7 @@ static u64 create_vcpu(struct vcpu *vcpu, struct svsm_request *request)
 	if (aligned(vmsa_gpa, PAGE_SIZE_2M))
 		return SVSM_ERR_INVALID_ADDRESS;
 	/* The calling vCPU's own VMSA is in use now. */
-	if (!target || !target->online || target == vcpu)
+	if (!target || !__atomic_load_n(&target->online, __ATOMIC_ACQUIRE) || target == vcpu)
 		return SVSM_ERR_INVALID_PARAMETER;
 
 	switch (registry_add(&svsm->vmsas, (struct vmsa_entry){ .vmsa_gpa = vmsa_gpa,
@@ -198,8 +198,8 @@ static u64 create_vcpu(struct vcpu *vcpu, struct svsm_request *request)
 		registry_remove(&svsm->vmsas, vmsa_gpa);
 		return result;
 	}
-	target->vmsa_gpa = vmsa_gpa;
 	target->caa_gpa = caa_gpa;
+	__atomic_store_n(&target->vmsa_gpa, vmsa_gpa, __ATOMIC_RELEASE);
 	return SVSM_SUCCESS;
 }
 
@@ -226,7 +226,7 @@ static u64 delete_vcpu(struct vcpu *vcpu, struct svsm_request *request)
 	}
 	target = &vcpu_areas[entry->vcpu].vcpu;
 	if (target->vmsa_gpa == vmsa_gpa) {
-		target->vmsa_gpa = 0;
+		__atomic_store_n(&target->vmsa_gpa, 0, __ATOMIC_RELEASE);
 		target->caa_gpa = 0;
 	}
 	registry_remove(&svsm->vmsas, vmsa_gpa);
@@ -256,7 +256,7 @@ static u64 configure_vtom(struct svsm_request *request)
 	return SVSM_SUCCESS;
 }
 
-u64 protocol_core_request(struct vcpu *vcpu, struct svsm_request *request)
+static u64 serve(struct vcpu *vcpu, struct svsm_request *request)
 {
 	switch (request->call) {
 	case SVSM_CORE_REMAP_CA:
@@ -278,4 +278,14 @@ u64 protocol_core_request(struct vcpu *vcpu, struct svsm_request *request)
 	default:
 		return SVSM_ERR_UNSUPPORTED_CALL;
 	}
+}
+
+u64 protocol_core_request(struct vcpu *vcpu, struct svsm_request *request)
+{
+	u64 result;
+
+	lock_take(&vcpu->svsm->core_lock);
+	result = serve(vcpu, request);
+	lock_release(&vcpu->svsm->core_lock);
+	return result;
 }

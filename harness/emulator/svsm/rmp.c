@@ -35,6 +35,11 @@ u32 rmp_set_vmsa(u64 gpa, u32 guest_vmpl)
 	return hardware_rmpadjust(gpa, PAGE_4K, attributes(guest_vmpl, SEV_PERM_READ) | SEV_RMPADJUST_VMSA);
 }
 
+u32 rmp_set_own_vmsa(u64 gpa, u32 guest_vmpl)
+{
+	return hardware_rmpadjust(gpa, PAGE_4K, attributes(guest_vmpl, 0) | SEV_RMPADJUST_VMSA);
+}
+
 u32 rmp_clear_vmsa(u64 gpa, u32 guest_vmpl)
 {
 	u32 result = rmp_revoke(gpa, PAGE_4K, guest_vmpl);

@@ -11,6 +11,7 @@
 #include "hardware.h"
 #include "protocol.h"
 #include "run_vmpl.h"
+#include "x86.h"
 
 #define REFUSALS_SHOWN 32 /* a guest may probe; the console is slow */
 
@@ -46,10 +47,26 @@ static void serve_call(struct vcpu *vcpu, struct vmsa *vmsa)
 	vmsa->r8 = request.r8;
 }
 
+static u64 guest_vmsa_gpa(struct vcpu *vcpu)
+{
+	return __atomic_load_n(&vcpu->vmsa_gpa, __ATOMIC_ACQUIRE);
+}
+
+/* CREATE_VCPU of another vCPU, then AP creation by the guest: that ends HLT, and so does one that came before HLT. */
+static u64 wait_for_vmsa(struct vcpu *vcpu)
+{
+	u64 gpa;
+
+	while ((gpa = guest_vmsa_gpa(vcpu)) == 0)
+		halt();
+	return gpa;
+}
+
 _Noreturn void run_guest(struct vcpu *vcpu)
 {
 	for (;;) {
-		struct vmsa *vmsa = guest_vmsa(vcpu->vmsa_gpa);
+		u64 vmsa_gpa = wait_for_vmsa(vcpu);
+		struct vmsa *vmsa = guest_vmsa(vmsa_gpa);
 		u32 error;
 
 		/* An exit code left from before would look like a new VMGEXIT. */
@@ -57,7 +74,13 @@ _Noreturn void run_guest(struct vcpu *vcpu)
 		alternate_present(vcpu, vmsa);
 		vmsa_enable(vmsa);
 		error = run_vmpl(vcpu, vcpu->svsm->boot.guest_vmpl);
+		if (guest_vmsa_gpa(vcpu) != vmsa_gpa) /* another vCPU took it away, and perhaps gave a new one */
+			continue;
 		if (error != RUN_VMPL_ENTERED && error != RUN_VMPL_CANCELLED) {
+			if (vcpu->index != 0) { /* the guest has not told the hypervisor yet */
+				halt();
+				continue;
+			}
 			console_line(vcpu, "SVSM: the hypervisor cannot run VMPL%u: error %x; look for VMSA and RUN_VMPL "
 				     "records of the host", vcpu->svsm->boot.guest_vmpl, error);
 			ghcb_terminate(SVSM_TERM_RUN);

@@ -36,9 +36,6 @@ static struct gate idt[TRAP_VECTORS] __attribute__((aligned(16)));
 
 void trap_init(void)
 {
-	const struct descriptor_table gdtr = { .limit = sizeof(gdt) - 1, .base = (u64)gdt };
-	const struct descriptor_table idtr = { .limit = sizeof(idt) - 1, .base = (u64)idt };
-
 	for (u32 i = 0; i < TRAP_VECTORS; i++) {
 		u64 stub = (u64)trap_stubs + (u64)i * TRAP_STUB_SIZE;
 
@@ -50,6 +47,13 @@ void trap_init(void)
 			.offset_high = (u32)(stub >> 32),
 		};
 	}
+}
+
+void trap_load(void)
+{
+	const struct descriptor_table gdtr = { .limit = sizeof(gdt) - 1, .base = (u64)gdt };
+	const struct descriptor_table idtr = { .limit = sizeof(idt) - 1, .base = (u64)idt };
+
 	lgdt(&gdtr);
 	lidt(&idtr);
 }

@@ -22,8 +22,11 @@ struct trap_frame {
 	u64 ss;
 };
 
-/* Loads the GDT and IDT on the vCPU that calls it. */
+/* Makes the IDT; on the vCPU that starts the SVSM. */
 void trap_init(void);
+
+/* Loads the GDT and IDT on the vCPU that calls it. */
+void trap_load(void);
 
 /* Called by entry.S. */
 void trap_handle(struct trap_frame *frame);

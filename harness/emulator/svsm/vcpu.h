@@ -8,6 +8,7 @@
 #include "apic_timer.h"
 #include "lapic.h"
 #include "layout.h"
+#include "lock.h"
 #include "memory_map.h"
 #include "svsm_boot.h"
 #include "vmsa.h"
@@ -26,8 +27,8 @@ struct vcpu {
 	u8 *ghcb;       /* shared view; NULL until ghcb_init() */
 	u64 ghcb_gpa;
 	bool console;   /* console_init() has been done */
-	u64 vmsa_gpa;   /* the guest's VMSA on this vCPU; 0: none */
-	u64 caa_gpa;    /* its calling area */
+	u64 vmsa_gpa;   /* the guest's VMSA on this vCPU; 0: none. Other vCPUs write it */
+	u64 caa_gpa;    /* its calling area; written before vmsa_gpa */
 	u32 refusals;   /* refused calls so far, for the console */
 	/* Alternate Injection (alternate.h) */
 	u8 *doorbell;      /* shared view; NULL without Alternate Injection */
@@ -42,6 +43,8 @@ struct vcpu {
 struct svsm {
 	struct svsm_boot boot; /* the SVSM's own copy */
 	struct memory_map memory;
+	struct lock core_lock;    /* core protocol: VMSAs and calling areas, pages that change hands */
+	struct lock console_lock; /* a line at a time */
 	struct vmsa_registry vmsas;
 	u64 hv_features;  /* HV_FEATURE_* */
 	u64 sev_status;   /* SEV_STATUS_* at VMPL0 */
@@ -58,7 +61,7 @@ struct vcpu_area {
 		u8 stack[VCPU_STACK_TOP];
 	};
 	u8 ghcb[PAGE_SIZE];
-	struct vmsa vmsa; /* the launch VMSA of the guest */
+	struct vmsa vmsa; /* vCPU 0: the launch VMSA of the guest; others: that of VMPL0 */
 	u8 doorbell[PAGE_SIZE];
 } __attribute__((aligned(VCPU_AREA_SIZE)));
 

@@ -20,12 +20,28 @@ static inline void wrmsr(u32 msr, u64 value)
 	asm volatile("wrmsr" : : "c"(msr), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
 }
 
-static inline u64 read_cr2(void)
-{
-	u64 value;
+#define READ_CONTROL(name)                                             \
+	static inline u64 read_##name(void)                            \
+	{                                                              \
+		u64 value;                                             \
+                                                                       \
+		asm volatile("mov %%" #name ", %0" : "=r"(value));     \
+		return value;                                          \
+	}
+READ_CONTROL(cr0)
+READ_CONTROL(cr2)
+READ_CONTROL(cr3)
+READ_CONTROL(cr4)
 
-	asm volatile("mov %%cr2, %0" : "=r"(value));
-	return value;
+static inline u64 read_efer(void)
+{
+	return rdmsr(0xC0000080); /* APM vol. 2, 3.1.7 */
+}
+
+/* Until an interrupt, #HV or NMI comes, or the hypervisor ends it. */
+static inline void halt(void)
+{
+	asm volatile("hlt" : : : "memory");
 }
 
 /* The operand of LGDT and LIDT. */

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A lock between vCPUs. It is not held while the guest runs, and not taken twice by one vCPU.
+ */
+#ifndef SVSM_LOCK_H
+#define SVSM_LOCK_H
+
+#include "types.h"
+
+struct lock {
+	u32 held;
+};
+
+/* PAUSE tells the hypervisor that another vCPU has to run. */
+static inline void lock_take(struct lock *lock)
+{
+	while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE))
+		asm volatile("pause");
+}
+
+static inline void lock_release(struct lock *lock)
+{
+	__atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
+}
+
+#endif
