@@ -11,6 +11,7 @@ import contextlib
 import logging
 import re
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -117,15 +118,26 @@ class SshConnection(Connection):
         self._python = python
         self._way = way
         self.transport = transport
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            transport.close()
+
+        # The library waits without end for the answer to a command.
+        timer = threading.Timer(_STEP_S, give_up)
+        timer.daemon = True
         try:
-            self._channel = self.transport.open_session(window_size=_WINDOW, max_packet_size=_PACKET, timeout=_STEP_S)
+            self._channel = transport.open_session(window_size=_WINDOW, max_packet_size=_PACKET, timeout=_STEP_S)
+            timer.start()
             self._channel.exec_command(bundle.command(python, sudo=sudo))
             self._stream = ChannelPort(self._channel)
             self.port = self._stream
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise HostError(
-                f"{name} lets nothing be run there: {words_of(error)}", "see the host's sshd_config"
-            ) from None
+            why = f"it did not answer in {_STEP_S:g} s" if late.is_set() else words_of(error)
+            raise HostError(f"{name} lets nothing be run there: {why}", "see the host's sshd_config") from None
+        finally:
+            timer.cancel()
 
     def explain(self, why: str) -> HarnessError:
         """See Connection."""
