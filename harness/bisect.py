@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from harness.apic.rules.observation import plural
 from harness.bisect_log import BisectLog
 from harness.bisect_search import Git, Search, commits_between
 from harness.bisect_step import Judgement, Step
@@ -41,7 +42,8 @@ def bisect(git: Git, good: str, bad: str, ask: Ask, log: BisectLog, jobs: int, s
     """
     history = commits_between(git, good, bad)
     answers = _Answers(ask, log, say)
-    say(f"{len(history)} commits, about {(len(history) - 1).bit_length()} steps and the two ends")
+    steps = plural((len(history) - 1).bit_length(), "step")
+    say(f"{plural(len(history), 'commit')}, about {steps} and the two ends")
     ends = answers.get((good, bad)) if jobs > 1 else [*answers.get((good,)), *answers.get((bad,))]
     for step, name in zip(ends, ("good", "bad"), strict=True):
         if step.judgement is Judgement.SKIP:

@@ -185,11 +185,6 @@ class Store:
         result = self.ask("cat-file", "blob", f"{tree}:{path}")
         return None if result.status else result.stdout
 
-    def changed(self, before: str, after: str) -> tuple[str, ...]:
-        """The paths of the files that differ between two trees."""
-        result = self.git("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)
-        return tuple(os.fsdecode(name) for name in result.stdout.split(b"\0") if name)
-
     def import_files(self, members: Iterable[Member], message: str) -> str:
         """A commit of the files of an archive; raises what reading the archive does, and then leaves nothing."""
         reference = f"refs/import/{os.getpid()}"

@@ -181,6 +181,7 @@ def _snapshot(store: Store, top: Path, index: Path) -> tuple[str, tuple[str, ...
         if "does not have a commit checked out" in taken.said:
             hint = "that is a git repository without a commit: commit in it, or move it out"
         raise FirmwareError(f"cannot read {top}: {taken.said}", hint)
+    _take_tracked(store, top, index)
     with tempfile.TemporaryDirectory(prefix="snp-harness-index-") as directory:
         editor = TreeEditor(store, Path(directory) / "index")
         shutil.copyfile(index, editor.index)
@@ -191,6 +192,23 @@ def _snapshot(store: Store, top: Path, index: Path) -> tuple[str, tuple[str, ...
         listed = git("config", "--file", ".gitmodules", "--get-regexp", r"\.path$", directory=top).line
         modules = sorted(line.partition(" ")[2] for line in listed.splitlines())
         return editor.tree(), tuple(path for path in modules if not any((top / path).glob("*")))
+
+
+def _take_tracked(store: Store, top: Path, index: Path) -> None:
+    """Take in the files that a .gitignore names and that are committed all the same: mbedtls' releases have some."""
+    listing = ("ls-files", "--cached", "--ignored", "--exclude-standard", "-z")
+    asked = git(*listing, directory=top, environment=_reading(top))
+    names = {os.fsdecode(name) for name in asked.stdout.split(b"\0") if name} if asked.status == 0 else set()
+    wanted = {name for name in names if os.path.lexists(top / name)}
+    asked = store.ask(*listing, index=index, work_tree=top)
+    taken = {os.fsdecode(name) for name in asked.stdout.split(b"\0") if name}
+    if wanted - taken:
+        listed = b"\0".join(os.fsencode(name) for name in sorted(wanted - taken))
+        options = ("--literal-pathspecs", "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul")
+        added = store.ask(*options, input=listed, index=index, work_tree=top)
+        if added.status:
+            raise FirmwareError(f"cannot read {top}: {added.said}", "check its permissions")
+    TreeEditor(store, index).leave_out(taken - wanted)
 
 
 def _refuse_large(store: Store, top: Path, index: Path) -> None:

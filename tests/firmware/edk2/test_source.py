@@ -100,6 +100,30 @@ def test_uncommitted_changes_and_submodules_are_taken(clone: Path) -> None:
     assert fingerprint(clone) == before
 
 
+def test_what_is_committed_is_taken_though_it_is_ignored(clone: Path) -> None:
+    """mbedtls names generated files in its .gitignore, and its releases have them."""
+    module = clone / "CryptoPkg" / "module"
+    for directory in (clone, module):
+        write_tree(directory, {".gitignore": b"*.gen\n", "a[1].gen": b"committed\r\n", "left.gen": b"not\r\n"})
+        git(directory, "add", ".gitignore")
+        git(directory, "--literal-pathspecs", "add", "--force", "a[1].gen")
+        git(directory, "commit", "-qm", "generated")
+    git(clone, "commit", "-qam", "module")
+    for _ in range(2):
+        source = directory_source(clone)
+        for prefix in ("", "CryptoPkg/module/"):
+            assert read(source, f"{prefix}a[1].gen") == b"committed\r\n"
+            assert read(source, f"{prefix}left.gen") is None
+        assert source.tree == Repository(clone).source(git(clone, "rev-parse", "HEAD")).tree
+    (clone / "a[1].gen").write_bytes(b"changed\r\n")
+    assert read(directory_source(clone), "a[1].gen") == b"changed\r\n"
+    git(clone, "rm", "--quiet", "--cached", ":(literal)a[1].gen")
+    assert read(directory_source(clone), "a[1].gen") is None
+    git(clone, "reset", "--quiet", "--hard")
+    (clone / "a[1].gen").unlink()
+    assert read(directory_source(clone), "a[1].gen") is None
+
+
 def test_the_same_content_is_the_same_tree(clone: Path) -> None:
     first = directory_source(clone)
     (clone / "new.c").write_bytes(b"changed\r\n")
