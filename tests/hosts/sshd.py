@@ -20,7 +20,9 @@ import pytest
 
 SSHD_PLACES = ("/usr/sbin/sshd", "/usr/local/sbin/sshd")
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
-_START_S = 10.0
+_START_S = 60.0
+#: Ports that are tried.
+_PORTS = 5
 
 
 def find_sshd() -> str:
@@ -139,11 +141,7 @@ def start_sshd(
     }
     if path is not None:
         options += f'\nForceCommand PATH="{path}"; export PATH; eval "$SSH_ORIGINAL_COMMAND"'
-    port = free_port()
-    config = directory / "sshd_config"
-    config.write_text(
-        f"""Port {port}
-ListenAddress 127.0.0.1
+    text = f"""ListenAddress 127.0.0.1
 HostKey "{host_key}"
 PidFile none
 AuthorizedKeysFile "{authorized}"
@@ -160,24 +158,33 @@ MaxAuthTries {tries}
 SetEnv {" ".join(f'"{key}={value}"' for key, value in far.items())}
 {options}
 """
-    )
-    log = directory / "sshd.log"
 
     def limit() -> None:
         if file_size is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
 
-    process = subprocess.Popen(
-        [program, "-D", "-f", str(config), "-E", str(log)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=limit,
-    )
-    made = Sshd(directory, port, home, host_key, process, log, cache)
-    made.trust()
-    _wait_until_it_listens(made)
-    return made
+    config, log = directory / "sshd_config", directory / "sshd.log"
+    said = ""
+    # Somebody else may take the port in between.
+    for _ in range(_PORTS):
+        port = free_port()
+        config.write_text(f"Port {port}\n{text}")
+        log.write_text("")
+        process = subprocess.Popen(
+            [program, "-D", "-f", str(config), "-E", str(log)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=limit,
+        )
+        made = Sshd(directory, port, home, host_key, process, log, cache)
+        made.trust()
+        said = _wait_until_it_listens(made, text.count("ListenAddress "))
+        if not said:
+            return made
+        process.kill()
+        process.wait(60)
+    raise RuntimeError(f"sshd ended: {said}")
 
 
 def children_of(pid: int) -> list[int]:
@@ -188,17 +195,19 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
-def _wait_until_it_listens(sshd: Sshd) -> None:
+def _wait_until_it_listens(sshd: Sshd, addresses: int) -> str:
+    """Returns "", or what it said if it could not have its port on all addresses. Raises RuntimeError if it does not come for long."""
     deadline = time.monotonic() + _START_S
     while True:
-        try:
-            socket.create_connection(("127.0.0.1", sshd.port), 1).close()
-            return
-        except OSError as error:
-            said = sshd.log.read_text(errors="replace") if sshd.log.exists() else ""
-            if sshd.process.poll() is not None:
-                raise RuntimeError(f"sshd ended: {said}") from None
-            if time.monotonic() > deadline:
-                sshd.process.kill()
-                raise RuntimeError(f"sshd does not listen after {_START_S:g} s, {error}: {said}") from None
-            time.sleep(0.01)
+        said = sshd.log.read_text(errors="replace")
+        if "Address already in use" in said:
+            return said
+        if sshd.process.poll() is not None:
+            raise RuntimeError(f"sshd ended: {said}")
+        # Its word, and no connection: that may be to somebody else's.
+        if said.count("Server listening on") >= addresses:
+            return ""
+        if time.monotonic() > deadline:
+            sshd.process.kill()
+            raise RuntimeError(f"sshd does not listen after {_START_S:g} s: {said}")
+        time.sleep(0.01)
