@@ -196,7 +196,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def _wait_until_it_listens(sshd: Sshd, addresses: int) -> str:
-    """Returns "", or what it said if it could not have its port on all addresses. Raises RuntimeError if it does not come for long."""
+    """Returns "", or what it said if it could not have its port on each address. Raises RuntimeError."""
     deadline = time.monotonic() + _START_S
     while True:
         said = sshd.log.read_text(errors="replace")
