@@ -17,12 +17,13 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.firmware.cache import Progress, cache_root, locked, silent
+from harness.firmware.cache import Progress, locked, silent
 from harness.firmware.edk2.archive import MAX_FILE_BYTES
 from harness.firmware.edk2.debian_source import cached_source, debian_commit, debian_store, fetch_source
 from harness.firmware.edk2.git import GitError, GitResult, Store, TreeEditor, git
 from harness.firmware.edk2.recipe import Recipe, prepare
 from harness.firmware.edk2.series import Patch, apply_series
+from harness.firmware.edk2.stores import user_store
 from harness.firmware.errors import FirmwareError
 
 DEFAULT_SOURCE = "debian:trixie"
@@ -89,7 +90,7 @@ def debian_suite(spec: str) -> str:
 def directory_source(path: Path, progress: Progress = silent) -> Source:
     """The files of a directory as they are now, without what its .gitignore leaves out; nothing in it is changed."""
     top = _edk2(path)
-    store = _user_store(top)
+    store = user_store(top)
     with locked(store.directory.with_suffix(".lock"), progress):
         progress(f"{top}: reading the source")
         tree, missing = _snapshot(store, top, store.directory / "snapshot.index")
@@ -113,7 +114,7 @@ class Repository:
         self._partial = (
             self._ask("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$").status == 0
         )
-        self.store = _user_store(self._common)
+        self.store = user_store(self._common)
         modules = sorted(
             path.parent for path in (self._common / "modules").rglob("HEAD") if (path.parent / "objects").is_dir()
         )
@@ -232,11 +233,6 @@ def _edk2(path: Path) -> Path:
     if not (top / _LANDMARK).is_file():
         raise FirmwareError(f"{path} is no source of edk2: it has no {_LANDMARK}", "give its top directory")
     return top
-
-
-def _user_store(path: Path) -> Store:
-    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    return Store.open(cache_root() / "edk2" / "stores" / name)
 
 
 def _reading(path: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -169,6 +170,23 @@ def test_what_a_partial_clone_lacks_is_not_the_commits_fault(clone: Path, tmp_pa
         repository.source(repository.commit("origin/HEAD"))
     assert not isinstance(error.value, SourceError)
     assert fingerprint(partial) == before
+
+
+def test_what_was_taken_from_a_directory_that_is_gone_goes(edk2: Path, cache: Path, tmp_path: Path) -> None:
+    stores = {}
+    for name in ("gone", "fresh", "there"):
+        write_tree(tmp_path / name, LANDMARKS)
+        stores[name] = directory_source(tmp_path / name).store.directory
+    for name in ("gone", "fresh"):
+        shutil.rmtree(tmp_path / name)
+    for name in ("gone", "there"):
+        os.utime(stores[name], (1, 1))
+    other = directory_source(edk2).store.directory
+    assert {path.name for path in (cache / "edk2" / "stores").iterdir() if path.is_dir()} == {
+        stores["fresh"].name,
+        stores["there"].name,
+        other.name,
+    }
 
 
 def test_what_is_no_edk2(tmp_path: Path) -> None:
