@@ -107,13 +107,17 @@ def _keys(
             # The library would offer the key in it alone, under the certificate's name.
             vars(held)["inner_key"] = None
     for path in target.identities:
-        public = _public(path)
+        itself = _public(path)
+        public = itself or _public(path.with_name(path.name + ".pub"))
         # The ssh-agent may hold a key whose file needs a passphrase.
         for held in agent:
             if public is not None and held.asbytes() == public:
                 offered.add(public)
                 yield f"{path} (ssh-agent)", held
         if not path.is_file() or (public is not None and public in offered):
+            continue
+        if itself is not None:
+            tried.append(f"{path} (a public key, which the ssh-agent does not have)")
             continue
         try:
             key = paramiko.PKey.from_path(path)
@@ -144,12 +148,17 @@ def _certified(certificate: Path) -> bytes | None:
 
 
 def _public(path: Path) -> bytes | None:
-    """The public key beside a private one."""
+    """The key that a file holds, if it is one of a public key."""
     try:
-        text = path.with_name(path.name + ".pub").read_text(encoding="utf-8", errors="replace")[:_PUBLIC_MAX]
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(_PUBLIC_MAX)
     except OSError:
         return None
-    return next((key.key for key in known_hosts.parse([f"x {text}"])), None)
+    for found in known_hosts.parse([f"x {text}"]):
+        # The key says again what it is, after the length of that.
+        if found.key[4:].startswith(found.kind.encode()):
+            return found.key
+    return None
 
 
 def _reason(error: BaseException) -> str:

@@ -79,6 +79,22 @@ def test_the_agent_that_the_configuration_names(
     assert f"the ssh-agent at {short}/none (does not answer: No such file" in str(refused(hosts(sshd.url)))
 
 
+def test_a_public_key_names_the_agent_s_key(
+    servers: Servers, hosts: Hosts, short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one writes for keys that no file holds: of a token, or of a password manager."""
+    server = servers(tries=2)
+    right = server.home / ".ssh" / "id_ed25519"
+    with ssh_agent(short / "a") as add:
+        add(*(make_key(tmp_path / f"key{number}") for number in range(3)), right)
+        right.unlink()
+        named = Path(f"{right}.pub").rename(server.home / "work.pub")
+        configure(server, f'IdentityAgent {short}/a\n IdentityFile "{named}"\n IdentitiesOnly yes')
+        hosts(server.url, lock=False).link()
+    configure(server, f'IdentityAgent none\n IdentityFile "{named}"')
+    assert f"{named} (a public key, which the ssh-agent does not have)" in str(refused(hosts(server.url)))
+
+
 def test_an_agent_that_hangs(sshd: Sshd, hosts: Hosts, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh_keys, "AGENT_S", 0.3)
     (sshd.home / ".ssh" / "id_ed25519").unlink()
