@@ -21,7 +21,7 @@ from harness.hosts.errors import HostLostError
 from harness.hosts.nested import NestedHost, OuterConnection
 from harness.kvm_host import snapshot
 from harness.kvm_host.cpio import CpioWriter
-from harness.kvm_host.outer import Outer
+from harness.kvm_host.outer import READY, Outer
 from harness.kvm_host.pack import INITRAMFS, Image
 from harness.kvm_host.snapshot import snapshot_of
 from harness.vm.qemu import QemuBinary
@@ -68,6 +68,8 @@ def test_agent_answers(outer: Outer, directory: RunDirectory, cold: bool) -> Non
         assert host.facts()["outer"] == {"qemu": str(outer.binary), "image": outer.image.directory.name}
     finally:
         host.close()
+    # What is started from a snapshot has not been booted.
+    assert (READY in directory.file("outer-console.log").read_text(errors="replace")) == cold
 
 
 def test_runs_share_a_snapshot(outer: Outer, tmp_path: Path) -> None:
