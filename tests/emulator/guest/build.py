@@ -20,36 +20,38 @@ PARAMETERS_MAGIC = b"TESTPARM"
 #: Bytes of an SVSM image's header (harness/emulator/include/svsm_boot.h).
 SVSM_HEADER = 32
 TIMEOUT_S = 60
-_TEST = re.compile(r"^TEST\((\w+), ([\w |]+)\)", re.MULTILINE)
+_TEST = re.compile(r"^(SMP_)?TEST\((\w+), ([\w |]+)\)", re.MULTILINE)
 
 
 class Mode(enum.IntFlag):
-    """enum mode: an SNP guest at VMPL0, one under an SVSM, one without SEV."""
+    """enum mode: an SNP guest at VMPL0, one under an SVSM, one without SEV, one with Alternate Injection."""
 
     VMPL0 = 1
     SVSM = 2
     PLAIN = 4
+    ALTERNATE = 8
     SEV = 3
     ALL = 7
 
 
 @dataclass(frozen=True, slots=True)
 class GuestTest:
-    """A test of the guest: a TEST() in its sources."""
+    """A test of the guest: a TEST() in its sources, or an SMP_TEST() for several vCPUs."""
 
     name: str
     modes: Mode
+    smp: bool
 
 
 def find_tests() -> list[GuestTest]:
     """The tests in the sources."""
     found = []
     for source in sorted(DIRECTORY.glob("test_*.c")):
-        for name, modes in _TEST.findall(source.read_text(encoding="utf-8")):
+        for smp, name, modes in _TEST.findall(source.read_text(encoding="utf-8")):
             bits = Mode(0)
             for word in modes.split("|"):
                 bits |= Mode[word.strip()]
-            found.append(GuestTest(name, bits))
+            found.append(GuestTest(name, bits, bool(smp)))
     return found
 
 
@@ -65,9 +67,9 @@ def compile_guest(directory: Path, source: Path = DIRECTORY, name: str = "guest.
     return (directory / name).read_bytes()
 
 
-def image(compiled: bytes, mode: Mode, cbit: int, end: int = 0) -> bytes:
+def image(compiled: bytes, mode: Mode, cbit: int, end: int = 0, vcpus: int = 1) -> bytes:
     """The firmware image of a run. cbit: what the guest has to find. end: enum ending of end.c."""
     assert compiled.startswith(PARAMETERS_MAGIC, PARAMETERS)
     data = bytearray(compiled)
-    struct.pack_into("<4I", data, PARAMETERS + len(PARAMETERS_MAGIC), mode, cbit, end, 0)
+    struct.pack_into("<4I", data, PARAMETERS + len(PARAMETERS_MAGIC), mode, cbit, end, vcpus)
     return bytes(data)

@@ -26,25 +26,29 @@ struct test_parameters {
 	u32 mode; /* enum mode */
 	u32 cbit; /* what the guest has to find; 0: SEV off */
 	u32 end;  /* enum ending */
-	u32 reserved;
+	u32 vcpus; /* more than one: the tests of several vCPUs run, and no others */
 };
 #define parameters ((const volatile struct test_parameters *)PARAMETERS)
 
 /* Modes of a run, and the ones a test is for. */
-enum mode { VMPL0 = 1, SVSM = 2, PLAIN = 4, SEV = VMPL0 | SVSM, ALL = SEV | PLAIN };
+enum mode { VMPL0 = 1, SVSM = 2, PLAIN = 4, ALTERNATE = 8, SEV = VMPL0 | SVSM, ALL = SEV | PLAIN };
 
 struct test {
 	const char *name;
 	u64 modes;
 	void (*run)(void);
+	bool smp;
 };
 
-/* test_guest.py finds the tests by this macro in the sources. */
-#define TEST(name, modes)                                                                                  \
+#define DEFINE_TEST(name, modes, smp)                                                                      \
 	static void name(void);                                                                            \
 	static const struct test *const test_##name __attribute__((used, section(".tests"))) =             \
-		&(const struct test){ #name, modes, name };                                                 \
+		&(const struct test){ #name, modes, name, smp };                                            \
 	static void name(void)
+
+/* test_guest.py finds the tests by these macros in the sources. */
+#define TEST(name, modes)     DEFINE_TEST(name, modes, false)
+#define SMP_TEST(name, modes) DEFINE_TEST(name, modes, true) /* with several vCPUs */
 
 void fail(u32 line, const char *what, u64 got, u64 wanted);
 #define CHECK(condition)                                              \

@@ -65,7 +65,7 @@ void guest_main(void)
 	for (const struct test *const *entry = tests_start; entry < tests_end && !parameters->end; entry++) {
 		const struct test *test = *entry;
 
-		if (!(test->modes & parameters->mode))
+		if (!(test->modes & parameters->mode) || test->smp != (parameters->vcpus > 1))
 			continue;
 		print(test->name);
 		print(": ");

@@ -23,6 +23,7 @@ class Setting:
     cbit: int = 51
     native: bool = False
     strict: bool = True
+    vcpus: int = 1
 
     @property
     def name(self) -> str:
@@ -30,7 +31,8 @@ class Setting:
         parts = [str(self.mode.name).lower()]
         if self.mode is not Mode.PLAIN:
             parts.append(str(self.cbit))
-        return "-".join(parts + ["native"] * self.native + ["lax"] * (not self.strict))
+        parts += ["native"] * self.native + ["lax"] * (not self.strict)
+        return "-".join(parts + [f"{self.vcpus}vcpus"] * (self.vcpus > 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,21 @@ class GuestRun:
 
 def configuration(setting: Setting) -> SvsmConfig:
     """The harness's configuration of a setting."""
-    svsm, sev, exits, strict = (
+    alternate = setting.mode is Mode.ALTERNATE
+    svsm, alternate_injection, sev, exits, strict = (
         str(value).lower()
-        for value in (setting.mode is Mode.SVSM, setting.mode is not Mode.PLAIN, not setting.native, setting.strict)
+        for value in (
+            alternate or setting.mode is Mode.SVSM,
+            alternate,
+            setting.mode is not Mode.PLAIN,
+            not setting.native,
+            setting.strict,
+        )
     )
     text = f"""
         [svsm]
         present = {svsm}
-        alternate_injection = false
+        alternate_injection = {alternate_injection}
         [exits]
         ioio = {exits}
         mmio = {exits}
@@ -79,7 +88,8 @@ def run_guest(directory: Path, compiled: bytes, setting: Setting, qemu: Path | N
     """Run the guest. directory: a new one. end: enum ending of end.c, END_NORMAL runs the tests."""
     directory.mkdir()
     firmware = directory / "guest.fd"
-    firmware.write_bytes(image(compiled, setting.mode, 0 if setting.mode is Mode.PLAIN else setting.cbit, end))
+    cbit = 0 if setting.mode is Mode.PLAIN else setting.cbit
+    firmware.write_bytes(image(compiled, setting.mode, cbit, end, setting.vcpus))
     spec = RunSpec(
         firmware=firmware,
         svsm=configuration(setting),
@@ -87,6 +97,7 @@ def run_guest(directory: Path, compiled: bytes, setting: Setting, qemu: Path | N
         timeout_s=TIMEOUT_S,
         qemu=qemu,
         memory_mib=MEMORY_MIB,
+        vcpus=setting.vcpus,
     )
     result = run(spec, "emulated", directory / "run")
     console = (result.directory / "serial.log").read_text(encoding="ascii", errors="replace")

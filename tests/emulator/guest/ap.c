@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ap.h"
+#include "apic_access.h"
+
+#define PATIENCE_US    1000000
+#define PATIENCE_TURNS 20000
+#define STOPPED_TURNS  500
+
+struct ap aps[AP_MAX];
+u8 ap_stacks[AP_MAX * AP_STACK_SIZE] __attribute__((aligned(AP_STACK_SIZE)));
+
+extern const u8 ap_trampoline[], ap_trampoline_end[], ap_entry[];
+struct __attribute__((packed)) ap_table {
+	u16 limit;
+	u64 base;
+} ap_gdtr, ap_idtr; /* the boot vCPU's */
+
+_Noreturn void ap_main(u64 index);
+
+u64 ap_self(void)
+{
+	u64 here = (u64)__builtin_frame_address(0) - (u64)ap_stacks;
+
+	return here < sizeof(ap_stacks) ? here / AP_STACK_SIZE : 0;
+}
+
+void ap_ghcb_set(struct ap *ap, u32 offset, u64 value)
+{
+	volatile u8 *ghcb = (volatile u8 *)AP_GHCB(ap->index);
+	u32 bit = GHCB_VALID_BIT(offset);
+
+	*(volatile a64 *)(ghcb + offset) = value;
+	ghcb[GHCB_VALID_BITMAP + bit / 8] |= (u8)(1 << bit % 8);
+}
+
+u64 ap_ghcb_get(struct ap *ap, u32 offset) { return *(volatile a64 *)(AP_GHCB(ap->index) + offset); }
+
+u64 ap_nae(struct ap *ap, u64 code, u64 info1, u64 info2)
+{
+	*(volatile a16 *)(AP_GHCB(ap->index) + GHCB_PROTOCOL_VERSION) = GHCB_VERSION_SNP;
+	ap_ghcb_set(ap, GHCB_SW_EXITCODE, code);
+	ap_ghcb_set(ap, GHCB_SW_EXITINFO1, info1);
+	ap_ghcb_set(ap, GHCB_SW_EXITINFO2, info2);
+	wrmsr(SEV_MSR_GHCB, AP_GHCB(ap->index));
+	vmgexit();
+	return (u32)ap_ghcb_get(ap, GHCB_SW_EXITINFO1);
+}
+
+u64 ap_msr_in(struct ap *ap, u32 msr)
+{
+	if (!sev())
+		return rdmsr(msr);
+	ap_ghcb_set(ap, GHCB_RCX, msr);
+	if (ap_nae(ap, NAE_MSR, NAE_MSR_READ, 0) != NAE_RESULT_OK)
+		return ~0ull;
+	return (u32)ap_ghcb_get(ap, GHCB_RAX) | ap_ghcb_get(ap, GHCB_RDX) << 32;
+}
+
+bool ap_msr_out(struct ap *ap, u32 msr, u64 value)
+{
+	if (!sev()) {
+		wrmsr(msr, value);
+		return true;
+	}
+	ap_ghcb_set(ap, GHCB_RCX, msr);
+	ap_ghcb_set(ap, GHCB_RAX, (u32)value);
+	ap_ghcb_set(ap, GHCB_RDX, value >> 32);
+	return ap_nae(ap, NAE_MSR, NAE_MSR_WRITE, 0) == NAE_RESULT_OK;
+}
+
+void ap_cpuid(struct ap *ap, u32 leaf, u32 subleaf, u32 registers[4])
+{
+	if (!sev()) {
+		__asm__ volatile("cpuid" : "=a"(registers[0]), "=b"(registers[1]), "=c"(registers[2]), "=d"(registers[3])
+				 : "a"(leaf), "c"(subleaf));
+		return;
+	}
+	ap_ghcb_set(ap, GHCB_RAX, leaf);
+	ap_ghcb_set(ap, GHCB_RCX, subleaf);
+	ap_nae(ap, NAE_CPUID, 0, 0);
+	registers[0] = (u32)ap_ghcb_get(ap, GHCB_RAX);
+	registers[1] = (u32)ap_ghcb_get(ap, GHCB_RBX);
+	registers[2] = (u32)ap_ghcb_get(ap, GHCB_RCX);
+	registers[3] = (u32)ap_ghcb_get(ap, GHCB_RDX);
+}
+
+u64 ap_svsm_call(struct ap *ap, u64 rax, u64 rcx, u64 rdx)
+{
+	*(volatile u8 *)(AP_CAA(ap->index) + SVSM_CAA_CALL_PENDING) = 1;
+	wrmsr(SEV_MSR_GHCB, GHCB_MSR_RUN_VMPL_REQ);
+	__asm__ volatile("rep; vmmcall" : "+a"(rax), "+c"(rcx), "+d"(rdx) : : "memory");
+	return rax;
+}
+
+/* From ap_entry, on its own stack, interrupts off. */
+void ap_main(u64 index)
+{
+	struct ap *ap = &aps[index];
+
+	__asm__ volatile("lgdt %0; lidt %1" : : "m"(ap_gdtr), "m"(ap_idtr));
+	if (sev())
+		msr_protocol(AP_GHCB(index) | GHCB_MSR_REG_GPA_REQ);
+	ap->started++;
+	for (;;) {
+		void (*command)(struct ap *ap) = ap->command;
+
+		ap->turns++;
+		if (command) {
+			command(ap);
+			ap->command = NULL;
+		}
+		pause();
+	}
+}
+
+u64 ap_features(void) { return rdmsr(SEV_MSR_STATUS) >> SEV_FEATURES_STATUS_SHIFT; }
+
+/* 64-bit code at once. */
+static void fill(struct vmsa *vmsa, u64 index)
+{
+	const struct vmsa_segment data = { .selector = SELECTOR_DATA, .attributes = 0xC93, .limit = ~0u };
+	u64 cr0, cr3, cr4;
+
+	__asm__ volatile("mov %%cr0, %0; mov %%cr3, %1; mov %%cr4, %2" : "=r"(cr0), "=r"(cr3), "=r"(cr4));
+	*vmsa = (struct vmsa){
+		.es = data, .ss = data, .ds = data, .fs = data, .gs = data,
+		.cs = { .selector = SELECTOR_CODE, .attributes = 0xA9B, .limit = ~0u },
+		.tr = { .attributes = 0x8B, .limit = 0xFFFF },
+		.ldtr = { .attributes = 0x82, .limit = 0xFFFF },
+		.vmpl = own_vmpl(), .efer = VMSA_EFER_SVME | 0x500, .cr0 = cr0, .cr3 = cr3, .cr4 = cr4,
+		.dr6 = 0xFFFF0FF0, .dr7 = 0x400, .rflags = 2, .rip = (u64)ap_entry, .rdi = index,
+		.g_pat = 0x0007040600070406, .sev_features = ap_features(), .xcr0 = 1, .mxcsr = 0x1F80, .x87_fcw = 0x37F,
+	};
+	if (vmsa->sev_features & SEV_FEATURES_ALTERNATE_INJECTION)
+		vmsa->vintr_ctrl = VMSA_VINTR_GIF;
+}
+
+bool ap_make_vmsa(u64 index)
+{
+	map_page(AP_GHCB(index), AP_GHCB(index), false);
+	make_shared(AP_GHCB(index));
+	make_private(AP_VMSA(index));
+	make_private(AP_CAA(index));
+	fill((struct vmsa *)AP_VMSA(index), index);
+	*(volatile u64 *)AP_CAA(index) = 0;
+	if (has_svsm()) {
+		struct svsm_reply reply = svsm_request(SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_CREATE_VCPU), AP_VMSA(index),
+						       AP_CAA(index), index);
+
+		return reply.answered && reply.rax == SVSM_SUCCESS;
+	}
+	return rmpadjust(AP_VMSA(index), SEV_PAGE_4K, 1 | SEV_RMPADJUST_VMSA) == SEV_SUCCESS;
+}
+
+bool ap_unmake_vmsa(u64 index)
+{
+	if (has_svsm())
+		return svsm_call(SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_DELETE_VCPU), AP_VMSA(index), 0) == SVSM_SUCCESS;
+	return rmpadjust(AP_VMSA(index), SEV_PAGE_4K, 1) == SEV_SUCCESS;
+}
+
+u64 ap_creation(u64 operation, u64 index)
+{
+	ghcb_set(GHCB_RAX, ap_features());
+	return nae(NAE_AP_CREATION, operation | (u64)own_vmpl() << NAE_AP_VMPL_SHIFT | index << NAE_AP_APIC_ID_SHIFT, AP_VMSA(index));
+}
+
+static void init_sipi(u64 index)
+{
+	for (u64 i = 0; i < (u64)(ap_trampoline_end - ap_trampoline); i++)
+		((volatile u8 *)AP_START)[i] = ap_trampoline[i];
+	apic_write(APIC_ICR2, index << APIC_ID_SHIFT);
+	apic_write(APIC_ICR, APIC_DELIVER_INIT << APIC_ICR_DELIVERY_SHIFT | APIC_ICR_ASSERT);
+	apic_write(APIC_ICR2, index << APIC_ID_SHIFT);
+	apic_write(APIC_ICR, APIC_DELIVER_STARTUP << APIC_ICR_DELIVERY_SHIFT | APIC_ICR_ASSERT | AP_START >> 12);
+}
+
+/*
+ * Patience in turns, not in time alone: this processor is the only one, each PAUSE gives it to the others, and how long
+ * a turn takes is the machine's affair.
+ */
+static bool goes_on(u64 *turns, u64 least, u64 end) { return (*turns)++ < least || rdtsc() < end; }
+
+static bool comes_to(volatile u64 *counter, u64 target)
+{
+	u64 end = rdtsc() + clock_ticks(PATIENCE_US), turns = 0;
+
+	while (*counter < target && goes_on(&turns, PATIENCE_TURNS, end))
+		pause();
+	return *counter >= target;
+}
+
+bool ap_start(u64 index)
+{
+	u64 target = aps[index].started + 1;
+
+	aps[index].index = index;
+	aps[index].command = NULL;
+	__asm__ volatile("sgdt %0; sidt %1" : "=m"(ap_gdtr), "=m"(ap_idtr));
+	if (!sev()) {
+		apic_set_mode(APIC_BASE_EN);
+		init_sipi(index);
+	} else if (!ap_make_vmsa(index) || ap_creation(NAE_AP_CREATE, index) != NAE_RESULT_OK) {
+		return false;
+	}
+	return comes_to(&aps[index].started, target);
+}
+
+bool ap_start_all(void)
+{
+	for (u64 i = 1; i < parameters->vcpus; i++) {
+		if (!aps[i].started && !ap_start(i))
+			return false;
+	}
+	return true;
+}
+
+void ap_command(u64 index, void (*command)(struct ap *ap)) { aps[index].command = command; }
+
+bool ap_wait(u64 index)
+{
+	u64 end = rdtsc() + clock_ticks(PATIENCE_US), turns = 0;
+
+	while (aps[index].command && goes_on(&turns, PATIENCE_TURNS, end))
+		pause();
+	return !aps[index].command;
+}
+
+bool ap_run(u64 index, void (*command)(struct ap *ap))
+{
+	ap_command(index, command);
+	return ap_wait(index);
+}
+
+bool ap_is_running(u64 index)
+{
+	u64 before = aps[index].turns, turns = 0;
+
+	while (aps[index].turns == before && goes_on(&turns, STOPPED_TURNS, 0))
+		pause();
+	return aps[index].turns != before;
+}

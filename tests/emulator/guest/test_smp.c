@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Several vCPUs: how they start and end, what is each one's own, and what they send each other. */
+#include "ap.h"
+#include "apic_access.h"
+
+#define X2(reg) (MSR_X2APIC_FIRST + (reg) / 16)
+#define VECTOR  0x61
+#define ICR(mode, vector) ((u64)(mode) << APIC_ICR_DELIVERY_SHIFT | APIC_ICR_ASSERT | (vector))
+#define TO(destination)   ((u64)(destination) << APIC_ICR_DESTINATION_SHIFT)
+
+static u64 last_ap(void) { return parameters->vcpus - 1; }
+
+SMP_TEST(smp_apic_ids_are_listed, SEV)
+{
+	ghcb_set(GHCB_RAX, 1);
+	EQUAL(nae(NAE_APIC_IDS, BUFFER_PAGE, 0), NAE_RESULT_OK);
+	EQUAL(*(volatile a32 *)BUFFER_PAGE, parameters->vcpus);
+	for (u64 i = 0; i < parameters->vcpus; i++)
+		EQUAL(*(volatile a32 *)(BUFFER_PAGE + 4 + 4 * i), i);
+}
+
+SMP_TEST(smp_aps_start, ALL)
+{
+	for (u64 i = 1; i < parameters->vcpus; i++) {
+		EQUAL(aps[i].started, 0);
+		CHECK(ap_start(i));
+		EQUAL(aps[i].started, 1);
+	}
+}
+
+static void read_ids(struct ap *ap)
+{
+	u32 registers[4];
+
+	ap_cpuid(ap, 1, 0, registers);
+	ap->value[0] = registers[1] >> 24;
+	ap_cpuid(ap, 0xB, 0, registers);
+	ap->value[1] = registers[3];
+	ap_cpuid(ap, 0x8000001E, 0, registers);
+	ap->value[2] = registers[0];
+	ap->value[3] = ap_msr_in(ap, MSR_APIC_BASE);
+}
+
+SMP_TEST(smp_cpuid_and_apic_base_are_each_ones_own, ALL)
+{
+	CHECK(ap_start_all());
+	for (u64 i = 1; i < parameters->vcpus; i++) {
+		CHECK(ap_run(i, read_ids));
+		EQUAL(aps[i].value[0], i);
+		EQUAL(aps[i].value[1], i);
+		EQUAL(aps[i].value[2], i);
+		EQUAL(aps[i].value[3], APIC_DEFAULT_BASE | APIC_BASE_EN);
+	}
+	CHECK(apic_base() & APIC_BASE_BSP);
+}
+
+static void to_x2apic(struct ap *ap)
+{
+	ap->value[0] = ap_msr_out(ap, MSR_APIC_BASE, APIC_DEFAULT_BASE | MODE_BITS);
+	ap->value[1] = ap_msr_in(ap, X2(APIC_ID));
+	ap->value[2] = ap_msr_in(ap, X2(APIC_LDR));
+	ap->value[3] = ap_msr_out(ap, X2(APIC_SPIV), 0x1FF);
+}
+
+SMP_TEST(smp_modes_are_each_ones_own, ALL)
+{
+	CHECK(ap_start_all());
+	CHECK(apic_set_mode(APIC_BASE_EN));
+	for (u64 i = 1; i < parameters->vcpus; i++) {
+		CHECK(ap_run(i, to_x2apic));
+		CHECK(aps[i].value[0] && aps[i].value[3]);
+		EQUAL(aps[i].value[1], i);
+		EQUAL(aps[i].value[2], 1u << i);
+	}
+	EQUAL(apic_base() & MODE_BITS, APIC_BASE_EN);
+}
+
+/* Who took a vector, a bit each. */
+static volatile u64 takers[256];
+static void note_taker(u8 vector) { takers[vector] |= BIT(ap_self()); }
+
+static u64 end_of_interrupt(struct ap *ap)
+{
+	if (has_svsm() && (ap_features() & SEV_FEATURES_ALTERNATE_INJECTION))
+		return ap_svsm_call(ap, SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER), X2(APIC_EOI), 0);
+	return !ap_msr_out(ap, X2(APIC_EOI), 0);
+}
+
+static volatile bool released;
+
+/* Interrupts on, until it is released: what was sent before is taken by then. */
+static void take_interrupts(struct ap *ap)
+{
+	ap->value[0] = 1;
+	sti();
+	while (!released)
+		pause();
+	cli();
+	ap->value[1] = end_of_interrupt(ap);
+}
+
+static void halt_once(struct ap *ap)
+{
+	ap->value[0] = 1;
+	__asm__ volatile("sti; hlt; cli" : : : "memory");
+	ap->value[1] = end_of_interrupt(ap);
+}
+
+static bool all_do(void (*command)(struct ap *ap))
+{
+	released = false;
+	for (u64 i = 1; i < parameters->vcpus; i++) {
+		aps[i].value[0] = 0;
+		ap_command(i, command);
+		while (!aps[i].value[0])
+			pause();
+	}
+	return true;
+}
+
+static bool all_done(void)
+{
+	released = true;
+	for (u64 i = 1; i < parameters->vcpus; i++) {
+		if (!ap_wait(i))
+			return false;
+	}
+	return true;
+}
+
+static u64 aps_mask(void) { return BIT(parameters->vcpus) - 2; }
+
+static void send(u64 icr) { apic_write(APIC_ICR, icr); }
+
+static void prepare(void)
+{
+	apic_prepare(MODE_BITS);
+	for (u64 i = 1; i < parameters->vcpus; i++)
+		ap_run(i, to_x2apic);
+	for (u32 i = 0; i < 256; i++)
+		takers[i] = 0;
+	on_interrupt = note_taker;
+}
+
+struct sending {
+	u64 icr;
+	u64 reached; /* 0: every AP */
+};
+
+static void expect(const struct sending *sending, u32 count)
+{
+	for (u32 i = 0; i < count; i++) {
+		u8 vector = (u8)(VECTOR + i);
+
+		prepare();
+		CHECK(all_do(take_interrupts));
+		send(sending[i].icr | vector);
+		CHECK(all_done());
+		EQUAL(takers[vector], sending[i].reached ? sending[i].reached : aps_mask());
+	}
+}
+
+SMP_TEST(smp_fixed_ipis_reach_their_destinations, ALL)
+{
+	static const struct sending sending[] = {
+		{ TO(1) | ICR(APIC_DELIVER_FIXED, 0), BIT(1) },
+		{ TO(2) | ICR(APIC_DELIVER_FIXED, 0), BIT(2) },
+		{ TO(6) | APIC_ICR_LOGICAL | ICR(APIC_DELIVER_FIXED, 0), BIT(1) | BIT(2) },
+		{ APIC_SHORTHAND_OTHERS | ICR(APIC_DELIVER_FIXED, 0), 0 },
+		{ TO(0x7FFFFFFF) | ICR(APIC_DELIVER_FIXED, 0), ~0ull }, /* nobody: see below */
+	};
+	CHECK(ap_start_all());
+	expect(sending, 4);
+	prepare();
+	CHECK(all_do(take_interrupts));
+	send(sending[4].icr | VECTOR);
+	CHECK(all_done());
+	EQUAL(takers[VECTOR], 0);
+}
+
+SMP_TEST(smp_a_broadcast_reaches_everybody, ALL)
+{
+	CHECK(ap_start_all());
+	prepare();
+	CHECK(all_do(take_interrupts));
+	send(TO(APIC_BROADCAST) | ICR(APIC_DELIVER_FIXED, VECTOR));
+	sti();
+	CHECK(all_done());
+	cli();
+	apic_write(APIC_EOI, 0);
+	EQUAL(takers[VECTOR], aps_mask() | 1);
+}
+
+SMP_TEST(smp_lowest_priority_reaches_one, ALL)
+{
+	CHECK(ap_start_all());
+	prepare();
+	apic_write(APIC_TPR, 0xF0); /* so that it is not the sender */
+	CHECK(all_do(take_interrupts));
+	send(TO(7) | APIC_ICR_LOGICAL | ICR(APIC_DELIVER_LOWEST, VECTOR));
+	CHECK(all_done());
+	apic_write(APIC_TPR, 0);
+	EQUAL(takers[VECTOR], BIT(1));
+}
+
+SMP_TEST(smp_an_nmi_reaches_one, ALL)
+{
+	CHECK(ap_start_all());
+	prepare();
+	CHECK(all_do(take_interrupts));
+	send(TO(last_ap()) | ICR(APIC_DELIVER_NMI, 0));
+	CHECK(all_done());
+	EQUAL(takers[VECTOR_NMI], BIT(last_ap()));
+}
+
+SMP_TEST(smp_an_ipi_ends_hlt, ALL)
+{
+	CHECK(ap_start_all());
+	prepare();
+	CHECK(all_do(halt_once));
+	CHECK(!ap_is_running(1)); /* by then all are in HLT */
+	send(APIC_SHORTHAND_OTHERS | ICR(APIC_DELIVER_FIXED, VECTOR));
+	CHECK(all_done());
+	EQUAL(takers[VECTOR], aps_mask());
+}
+
+static void send_to_boot(struct ap *ap)
+{
+	ap->value[0] = ap_msr_out(ap, X2(APIC_ICR), TO(0) | ICR(APIC_DELIVER_FIXED, VECTOR));
+}
+
+SMP_TEST(smp_an_ap_sends_to_the_boot_vcpu, ALL)
+{
+	CHECK(ap_start_all());
+	prepare();
+	CHECK(ap_run(1, send_to_boot));
+	CHECK(aps[1].value[0]);
+	CHECK(wait_until(&interrupts[VECTOR], 1, 1000));
+	apic_write(APIC_EOI, 0);
+	EQUAL(takers[VECTOR], 1);
+}
+
+static void own_timer(struct ap *ap)
+{
+	ap_msr_out(ap, X2(APIC_TIMER_DIVIDE), 0xB);
+	ap_msr_out(ap, X2(APIC_LVT_TIMER), VECTOR);
+	ap_msr_out(ap, X2(APIC_TIMER_INITIAL), 1000000);
+	take_interrupts(ap);
+}
+
+SMP_TEST(smp_timers_are_each_ones_own, ALL)
+{
+	CHECK(ap_start_all());
+	prepare();
+	released = false;
+	ap_command(last_ap(), own_timer);
+	CHECK(wait_until(&takers[VECTOR], BIT(last_ap()), 1000));
+	released = true;
+	CHECK(ap_wait(last_ap()));
+	EQUAL(takers[VECTOR], BIT(last_ap()));
+	EQUAL(apic_read(APIC_TIMER_INITIAL), 0);
+}
+
+static void hold_by_msr(struct ap *ap)
+{
+	ap->value[0] = 1;
+	ap->value[1] = msr_protocol(GHCB_MSR_AP_RESET_HOLD_REQ);
+}
+
+static void hold_by_event(struct ap *ap)
+{
+	ap->value[0] = 1;
+	ap_nae(ap, NAE_AP_RESET_HOLD, 0, 0);
+	ap->value[1] = ap_ghcb_get(ap, GHCB_SW_EXITINFO2);
+}
+
+static void hold(void (*command)(struct ap *ap), u64 answer)
+{
+	prepare();
+	aps[1].value[0] = 0;
+	ap_command(1, command);
+	while (!aps[1].value[0])
+		pause();
+	CHECK(!ap_is_running(1));
+	send(TO(1) | ICR(APIC_DELIVER_FIXED, VECTOR)); /* ends no hold */
+	CHECK(!ap_is_running(1));
+	send(TO(1) | ICR(APIC_DELIVER_INIT, 0));
+	CHECK(!ap_is_running(1));
+	send(TO(1) | ICR(APIC_DELIVER_STARTUP, AP_START >> 12));
+	CHECK(ap_wait(1));
+	EQUAL(aps[1].value[1], answer);
+}
+
+SMP_TEST(smp_ap_reset_hold_by_msr_protocol, SEV)
+{
+	CHECK(ap_start_all());
+	hold(hold_by_msr, 1 << GHCB_MSR_DATA_SHIFT | GHCB_MSR_AP_RESET_HOLD_RESP);
+}
+
+SMP_TEST(smp_ap_reset_hold_by_event, SEV)
+{
+	CHECK(ap_start_all());
+	hold(hold_by_event, 1);
+}
+
+SMP_TEST(smp_init_stops_and_sipi_starts, PLAIN)
+{
+	CHECK(ap_start_all());
+	prepare();
+	send(TO(1) | ICR(APIC_DELIVER_INIT, 0) | APIC_ICR_LEVEL);
+	CHECK(!ap_is_running(1));
+	send((TO(1) | ICR(APIC_DELIVER_INIT, 0) | APIC_ICR_LEVEL) & ~APIC_ICR_ASSERT); /* a de-assertion does nothing */
+	CHECK(!ap_is_running(1));
+	send(TO(1) | ICR(APIC_DELIVER_STARTUP, AP_START >> 12));
+	CHECK(ap_is_running(1));
+	EQUAL(aps[1].started, 2);
+	send(TO(1) | ICR(APIC_DELIVER_STARTUP, AP_START >> 12)); /* it does not wait for one */
+	CHECK(ap_is_running(1));
+	EQUAL(aps[1].started, 2);
+	CHECK(ap_run(1, read_ids));
+	EQUAL(aps[1].value[3] & MODE_BITS, MODE_BITS); /* INIT keeps the mode */
+}
+
+SMP_TEST(smp_init_and_sipi_keep_a_vmsa, SEV)
+{
+	CHECK(ap_start_all());
+	prepare();
+	send(TO(1) | ICR(APIC_DELIVER_INIT, 0));
+	CHECK(!ap_is_running(1));
+	send(TO(1) | ICR(APIC_DELIVER_STARTUP, AP_START >> 12));
+	CHECK(ap_is_running(1));
+	EQUAL(aps[1].started, 1);
+}
+
+SMP_TEST(smp_ap_creation_refusals, SEV)
+{
+	u64 create = NAE_AP_CREATE | (u64)own_vmpl() << NAE_AP_VMPL_SHIFT | 1ull << NAE_AP_APIC_ID_SHIFT;
+	const struct {
+		u64 info1, vmsa, features;
+	} bad[] = {
+		{ create, AP_VMSA(1) | 8, ap_features() },
+		{ create, TEST_AREA, ap_features() },
+		{ create, 0x7000000000, ap_features() },
+		{ create, AP_VMSA(1), ap_features() | SEV_FEATURES_SECURE_AVIC },
+		{ create + ((u64)parameters->vcpus << NAE_AP_APIC_ID_SHIFT), AP_VMSA(1), ap_features() },
+		{ create + 2, AP_VMSA(1), ap_features() },
+	};
+
+	CHECK(ap_start_all());
+	for (u32 i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		ghcb_set(GHCB_RAX, bad[i].features);
+		EQUAL(nae(NAE_AP_CREATION, bad[i].info1, bad[i].vmsa), NAE_RESULT_MALFORMED);
+		EQUAL(nae_info2(), NAE_ERR_INVALID_INPUT);
+	}
+	CHECK(ap_is_running(1));
+	EQUAL(aps[1].started, 1);
+}
+
+SMP_TEST(smp_destroyed_and_created_again, SEV)
+{
+	u64 started;
+
+	CHECK(ap_start_all());
+	started = aps[1].started;
+	EQUAL(ap_creation(NAE_AP_DESTROY, 1), NAE_RESULT_OK);
+	CHECK(!ap_is_running(1));
+	CHECK(ap_unmake_vmsa(1));
+	CHECK(ap_start(1));
+	EQUAL(aps[1].started, started + 1);
+	CHECK(ap_is_running(1));
+}
+
+SMP_TEST(smp_created_at_init, SEV)
+{
+	u64 started;
+
+	CHECK(ap_start_all());
+	prepare();
+	EQUAL(ap_creation(NAE_AP_DESTROY, 1), NAE_RESULT_OK);
+	CHECK(ap_unmake_vmsa(1));
+	CHECK(ap_make_vmsa(1));
+	started = aps[1].started;
+	EQUAL(ap_creation(NAE_AP_CREATE_ON_INIT, 1), NAE_RESULT_OK);
+	CHECK(!ap_is_running(1));
+	send(TO(1) | ICR(APIC_DELIVER_INIT, 0));
+	CHECK(ap_is_running(1));
+	EQUAL(aps[1].started, started + 1);
+}
+
+SMP_TEST(smp_a_vmsa_taken_away_stops_its_vcpu, VMPL0)
+{
+	CHECK(ap_start_all());
+	CHECK(ap_unmake_vmsa(1));
+	CHECK(!ap_is_running(1));
+	CHECK(ap_start(1));
+}
+
+#define WRITE_REGISTER SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER)
+
+static void send_by_svsm(u64 icr, void (*command)(struct ap *ap), u64 reached)
+{
+	for (u32 i = 0; i < 256; i++)
+		takers[i] = 0;
+	on_interrupt = note_taker;
+	CHECK(all_do(command));
+	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_ICR), icr), SVSM_SUCCESS);
+	CHECK(all_done());
+	EQUAL(takers[icr & 0xFF], reached);
+	for (u64 i = 1; i < parameters->vcpus; i++)
+		EQUAL(aps[i].value[1], SVSM_SUCCESS);
+}
+
+SMP_TEST(smp_svsm_ipis_reach_guests_that_run, ALTERNATE)
+{
+	CHECK(ap_start_all());
+	send_by_svsm(TO(1) | VECTOR, take_interrupts, BIT(1));
+	send_by_svsm(TO(6) | APIC_ICR_LOGICAL | VECTOR, take_interrupts, BIT(1) | BIT(2));
+	send_by_svsm(APIC_SHORTHAND_OTHERS | VECTOR, take_interrupts, aps_mask());
+}
+
+SMP_TEST(smp_svsm_ipis_end_hlt, ALTERNATE)
+{
+	CHECK(ap_start_all());
+	send_by_svsm(APIC_SHORTHAND_OTHERS | VECTOR, halt_once, aps_mask());
+}
+
+SMP_TEST(smp_svsm_refuses_init_and_sipi, ALTERNATE)
+{
+	CHECK(ap_start_all());
+	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_ICR), TO(1) | ICR(APIC_DELIVER_INIT, 0)), SVSM_ERR_INVALID_PARAMETER);
+	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_ICR), TO(1) | ICR(APIC_DELIVER_STARTUP, 8)), SVSM_ERR_INVALID_PARAMETER);
+	CHECK(ap_is_running(1));
+}
+
+static void send_to_boot_by_svsm(struct ap *ap)
+{
+	ap->value[0] = ap_svsm_call(ap, WRITE_REGISTER, X2(APIC_ICR), TO(0) | VECTOR);
+}
+
+SMP_TEST(smp_svsm_ipi_of_an_ap, ALTERNATE)
+{
+	CHECK(ap_start_all());
+	takers[VECTOR] = interrupts[VECTOR] = 0;
+	on_interrupt = note_taker;
+	CHECK(ap_run(1, send_to_boot_by_svsm));
+	EQUAL(aps[1].value[0], SVSM_SUCCESS);
+	CHECK(wait_until(&interrupts[VECTOR], 1, 1000));
+	EQUAL(takers[VECTOR], 1);
+	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_EOI), 0), SVSM_SUCCESS);
+}
