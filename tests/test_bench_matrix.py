@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,3 +97,13 @@ def test_the_whole_contract_must_hold_in_the_default_configuration() -> None:
 def test_the_table_names_what_was_missed() -> None:
     text = table([Cell(FIXED, "x", "violated", {RULE: "violated"}, "PEI", 7, 1.0, missed=("it broke",))])
     assert text.splitlines()[-1] == "| fixed | x | violated | violated | PEI | 7 | 1.0 | it broke |"
+
+
+def test_the_workflow_runs_the_make_target_and_keeps_what_it_makes() -> None:
+    root = Path(__file__).parents[1]
+    steps = (root / ".github" / "workflows" / "nightly.yml").read_text()
+    assert "\n      - run: make nightly\n" in steps
+    (recipe,) = re.findall(r"^nightly:.*\n((?:\t.*\n)+)", (root / "Makefile").read_text(), re.MULTILINE)
+    assert "bench.matrix --stock build/firmware/stock/OVMF.fd --fixed build/firmware/fixed/OVMF.fd" in recipe
+    for kept in ("build/firmware", "build/nightly", f"build/nightly/{TABLE}"):
+        assert kept in steps
