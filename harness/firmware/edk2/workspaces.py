@@ -22,7 +22,7 @@ from harness.firmware.edk2.workspace import Workspace
 #: Workspaces that are kept; each has 0.8 GB.
 KEPT = 6
 _LOCK = "lock"
-#: A path that makefiles, shells and search lists take for one name: edk2 quotes none.
+#: A path that makefiles, shells and search lists take for one name.
 _PATH = re.compile(r"[A-Za-z0-9_./+~@-]+")
 #: What a workspace that is being removed is called.
 _OLD = ".old-"
@@ -34,11 +34,16 @@ def workspace_directory(recipe: Recipe, slot: int = 0) -> Path:
     return cache_root() / "edk2" / "work" / (f"{key}-{slot}" if slot else key)
 
 
+def can_build_in(directory: Path) -> bool:
+    """Whether edk2 can be built below a directory: its makefiles quote nothing."""
+    return _PATH.fullmatch(str(directory)) is not None
+
+
 @contextlib.contextmanager
 def held(store: Store, recipe: Recipe, tool_chain: str, progress: Progress, slot: int = 0) -> Iterator[Workspace]:
     """The workspace of a recipe, for this process and a source's repository; waits until it is free."""
     directory = workspace_directory(recipe, slot)
-    if not _PATH.fullmatch(str(directory)):
+    if not can_build_in(directory):
         raise ToolError(
             f"edk2 cannot be built in {str(directory)!a}", "set XDG_CACHE_HOME to a path of plain characters"
         )

@@ -25,7 +25,7 @@ from harness.firmware.edk2.source import Source, directory_source
 from harness.firmware.edk2.tools import ToolError, Tools
 from harness.firmware.errors import FetchError
 from tests.firmware.edk2.conftest import Said
-from tests.firmware.edk2.trees import LANDMARKS, write_tree
+from tests.firmware.edk2.trees import LANDMARKS, skip_unless_built_here, write_tree
 
 TOOLS = Tools(("gcc 1",))
 #: Seconds that anything here may take on any machine.
@@ -52,7 +52,7 @@ FILES = {
 
 @pytest.fixture
 def edk2(tmp_path: Path, cache: Path) -> Path:
-    assert cache
+    skip_unless_built_here(cache)
     directory = write_tree(tmp_path / "edk2", FILES)
     (directory / "BaseTools/BinWrappers/PosixLike/build").chmod(0o755)
     return directory

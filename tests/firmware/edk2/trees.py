@@ -12,8 +12,11 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from harness.firmware.edk2.archive import Member
 from harness.firmware.edk2.git import Store
+from harness.firmware.edk2.workspaces import can_build_in
 
 #: What a directory needs to be taken for edk2, and for a platform of it.
 LANDMARKS = {
@@ -45,8 +48,15 @@ def write_tree(directory: Path, files: dict[str, bytes]) -> Path:
     return directory
 
 
+def skip_unless_built_here(directory: Path) -> None:
+    """Skip a test whose files lie where edk2 is not built."""
+    if not can_build_in(directory):
+        pytest.skip(f"edk2 cannot be built in {str(directory)!a}")
+
+
 def write_buildable(directory: Path) -> Path:
     """A source whose build is a script: the image is what Pkg/code.c says, unless that has the word error."""
+    skip_unless_built_here(directory)
     script = (
         b"#!/bin/sh\ngrep -n error: Pkg/code.c && exit 1\nmkdir -p Build/OvmfX64/DEBUG_GCC5/FV\n"
         b"cp Pkg/code.c Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd\n"
