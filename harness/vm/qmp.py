@@ -14,10 +14,11 @@ from typing import Any, TypeVar, cast
 
 from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
-from harness.vm.errors import QemuError, QemuTimeoutError, QmpCommandError
+from harness.vm.errors import QemuError, QemuTimeoutError, QmpCommandError, printable
 from harness.vm.loop import EventLoop
 
 DEFAULT_TIMEOUT_S = 10.0
+_WORDS_MAX = 400
 # The library logs what it also raises: without a handler of the application's that would go to stderr.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 _T = TypeVar("_T")
@@ -45,11 +46,15 @@ class Qmp:
 
     @property
     def version(self) -> tuple[int, int, int]:
-        """QEMU's version as its greeting tells it."""
+        """QEMU's version as its greeting tells it. Raises QemuError if that tells none."""
         greeting = self._client.greeting
         assert greeting is not None
-        version = cast(dict[str, int], greeting.QMP.version["qemu"])
-        return version["major"], version["minor"], version["micro"]
+        try:
+            found = cast(dict[str, Any], greeting.QMP.version["qemu"])
+            major, minor, micro = (int(found[part]) for part in ("major", "minor", "micro"))
+        except (KeyError, TypeError, ValueError):
+            raise QemuError("QEMU's greeting on its monitor tells no version", "see which program it is") from None
+        return major, minor, micro
 
     def execute(self, command: str, timeout_s: float = DEFAULT_TIMEOUT_S, **arguments: object) -> object:
         """Run a command; underscores in argument names become dashes. Returns its answer.
@@ -97,11 +102,11 @@ class Qmp:
         try:
             return future.result()
         except ExecuteError as error:
-            raise QmpCommandError(f"QEMU refused the QMP command {what}: {error}", "see its version") from error
+            raise QmpCommandError(f"QEMU refused the QMP command {what}: {_words(error)}", "see its version") from error
         except ConnectError as error:
-            raise QemuError(f"no QMP session: {error}", "see qemu-stderr.log") from error
+            raise QemuError(f"no QMP session: {_words(error)}", "see qemu-stderr.log") from error
         except (QMPError, EOFError, OSError) as error:
-            raise QemuError(f"the QMP session ended during {what}: {error}", "see qemu-stderr.log") from error
+            raise QemuError(f"the QMP session ended during {what}: {_words(error)}", "see qemu-stderr.log") from error
 
     def _woken(self) -> None:
         os.eventfd_read(self._wake)
@@ -112,3 +117,8 @@ class Qmp:
         self._events.close()
         self._loop.remove(self._wake)
         os.close(self._wake)
+
+
+def _words(error: Exception) -> str:
+    """What an error says, in a line: QEMU's words may be in it."""
+    return printable(str(error), _WORDS_MAX)

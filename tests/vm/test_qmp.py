@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A monitor that talks nonsense: QEMU may run on another machine, and be anything."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness.vm.errors import QemuError, QmpCommandError
+from harness.vm.loop import EventLoop
+from harness.vm.qmp import Qmp
+
+VERSION = {"qemu": {"major": 9, "minor": 2, "micro": 1}, "package": ""}
+
+#: Starts a monitor that greets with a version, and answers each command with what is given; gives the near end.
+Monitor = Callable[..., socket.socket]
+
+
+@pytest.fixture
+def monitor() -> Iterator[Monitor]:
+    near, far = socket.socketpair()
+
+    def start(version: object = VERSION, **answer: object) -> socket.socket:
+        def serve() -> None:
+            greeting = {"QMP": {"version": version, "capabilities": []}}
+            with far, contextlib.suppress(OSError):
+                far.sendall(json.dumps(greeting).encode() + b"\n")
+                # A request is no line.
+                while data := far.recv(1 << 16):
+                    request = json.loads(data)
+                    reply = {"return": {}} if request["execute"] == "qmp_capabilities" else answer
+                    # The first one has no ID.
+                    named = {"id": request["id"]} if "id" in request else {}
+                    far.sendall(json.dumps({**reply, **named}).encode() + b"\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        return near
+
+    yield start
+    near.close()
+
+
+def test_a_monitor_that_is_one(monitor: Monitor) -> None:
+    qmp = Qmp(monitor(**{"return": {"status": "running"}}), EventLoop())
+    assert qmp.version == (9, 2, 1)
+    assert qmp.execute("query-status") == {"status": "running"}
+    qmp.close()
+
+
+@pytest.mark.parametrize("version", [{}, {"qemu": {}}, {"qemu": {"major": "x", "minor": 2, "micro": 1}}, {"qemu": [1]}])
+def test_a_version_that_is_none(version: object, monitor: Monitor) -> None:
+    qmp = Qmp(monitor(version), EventLoop())
+    with pytest.raises(QemuError, match="greeting"):
+        _ = qmp.version
+    qmp.close()
+
+
+def test_what_it_says_does_not_drive_the_terminal(monitor: Monitor) -> None:
+    evil = "\x1b[2J\n" + "A" * 5000
+    qmp = Qmp(monitor(error={"class": "GenericError", "desc": evil}), EventLoop())
+    with pytest.raises(QmpCommandError) as caught:
+        qmp.execute("query-status")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+    qmp.close()
