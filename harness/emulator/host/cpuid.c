@@ -5,6 +5,7 @@
 
 #define LEAF1_EBX_APIC_ID       0xFF000000u
 #define LEAF1_EBX_APIC_ID_SHIFT 24
+#define LEAF1_ECX_MONITOR      BIT(3)
 #define LEAF1_ECX_X2APIC       BIT(21)
 #define LEAF1_ECX_TSC_DEADLINE BIT(24)
 #define LEAF1_ECX_OSXSAVE      BIT(27)
@@ -39,7 +40,7 @@ static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
 	r->ebx = (r->ebx & ~LEAF1_EBX_APIC_ID) | vcpu->index << LEAF1_EBX_APIC_ID_SHIFT;
 	if (vcpu->host->config->apic == CONFIG_APIC_VIRTUAL)
 		r->ecx |= LEAF1_ECX_X2APIC | LEAF1_ECX_TSC_DEADLINE;
-	r->ecx &= ~(u32)LEAF1_ECX_OSXSAVE;
+	r->ecx &= ~(u32)(LEAF1_ECX_OSXSAVE | LEAF1_ECX_MONITOR); /* KVM does not offer MONITOR */
 	if (vmcb(vcpu)->save.cr4 & CR4_OSXSAVE)
 		r->ecx |= LEAF1_ECX_OSXSAVE;
 	without_apic(vcpu, &r->edx);
@@ -68,6 +69,9 @@ void guest_cpuid(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 	switch (leaf) {
 	case 1:
 		leaf_1(vcpu, r);
+		break;
+	case 5: /* MONITOR */
+		*r = (struct cpuid_result){ 0 };
 		break;
 	case 7:
 		if (!subleaf)

@@ -236,6 +236,12 @@ static void shared_fault(struct vcpu *vcpu, struct region *region, u64 gpa, u64 
 			false, NPT_RWX);
 		return;
 	}
+	/* So are instruction fetches; a write to the page is an access of its own. */
+	if ((info & SVM_NPF_FETCH) && (*entry & RMP_VALIDATED) && access_allowed(permissions(*entry, vcpu->vmpl), info)) {
+		npt_map(vcpu->host, vcpu->vmpl, false, gpa & ~(PAGE_SIZE - 1), host_address(region, gpa & ~(PAGE_SIZE - 1), false),
+			false, NPT_RWX & ~NPT_WRITE);
+		return;
+	}
 	if (*entry & RMP_VALIDATED)
 		rmp_violation(vcpu, gpa, before, info, RECORD_VIOLATION_PRIVATE);
 	make_shared(vcpu, region, gpa & ~(PAGE_SIZE - 1));

@@ -52,6 +52,7 @@ TEST(apic_cpuid_follows_the_mode, ALL)
 		}
 		EQUAL(!!(edx & BIT(9)), mode != 0);
 		CHECK(ecx & BIT(21)); /* x2APIC */
+		CHECK(!(ecx & BIT(3))); /* no MONITOR, as in KVM */
 	}
 }
 

@@ -264,3 +264,19 @@ TEST(legacy_memory, PLAIN)
 	EQUAL(read32(0x90000), 0x55AA55AA);
 	EQUAL(read32(0xFFFF0) & 0xFF, read32(0xFFFFFFF0) & 0xFF); /* the firmware's last 128 KiB below 1 MiB */
 }
+
+#define RET 0xC3
+
+/* APM vol. 2, 15.34.5: code and page tables are private whatever the C-bit says. */
+TEST(an_instruction_fetch_is_private, SEV)
+{
+	u64 page = PAGE_A + 0x18000;
+	volatile u8 *code = (volatile u8 *)page;
+	void (*shared_view)(void);
+
+	CHECK(make_private(page));
+	*code = RET;
+	shared_view = (void (*)(void))(u64)map_page(TEST_AREA + 0x15000, page, false);
+	EQUAL(TRY("call *%%rax", OUT(), "a"(shared_view)), NO_TRAP);
+	EQUAL(*code, RET); /* still private */
+}
