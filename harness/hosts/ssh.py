@@ -361,9 +361,10 @@ def _verify(name: str, target: SshTarget, keys: list[KnownKey], key_name: str, k
             )
     if standing is Standing.UNKNOWN:
         files = ", ".join(str(path) for path in target.known_hosts[:2])
+        command = "; KnownHostsCommand is not run" if target.keys_by_command else ""
         raise HostKeyError(
             f"{name}: the key of {key_name} is not known: {shown}",
-            f"compare it with the host's, then let ssh write it to {files}",
+            f"compare it with the host's, then let ssh write it to {files}{command}",
         )
     if standing is Standing.CHANGED:
         raise HostKeyError(

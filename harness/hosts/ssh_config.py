@@ -41,7 +41,6 @@ _NONE = "none"
 _REFUSED = {
     "proxyusefdpass": (("no",), "use a ProxyCommand that passes the bytes on itself"),
     "bindinterface": ((_NONE,), "use BindAddress"),
-    "knownhostscommand": ((_NONE,), "write the keys to a file, and name it by UserKnownHostsFile"),
     "revokedhostkeys": ((_NONE,), "write the keys to known_hosts, each marked @revoked"),
     "pubkeyauthentication": (("true", "yes", "unbound", "host-bound"), "a host is logged in to with keys only"),
 }
@@ -68,7 +67,7 @@ class SshTarget:
     ssh-agent that no identity names are tried, too. jumps: the hosts on the way, the first one first. proxy: a command
     whose input and output are the connection. family: of addresses, as `socket` has it. bind: an address to connect
     from. connect_s: seconds for that. algorithms: what the configuration allows, by ALGORITHMS' names. token_keys: the
-    configuration names keys that only ssh can use.
+    configuration names keys that only ssh can use. keys_by_command: and a command that knows keys of hosts.
     """
 
     host: str
@@ -87,6 +86,7 @@ class SshTarget:
     connect_s: float = CONNECT_S
     algorithms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     token_keys: bool = False
+    keys_by_command: bool = False
 
 
 def parse_url(url: str) -> SshAddress:
@@ -199,6 +199,7 @@ def _target(
         connect_s=float(wait_s) if wait_s.isdigit() and wait_s != "0" else CONNECT_S,
         algorithms={keyword: tuple(text(keyword).split(",")) for keyword in ALGORITHMS if text(keyword)},
         token_keys=text("pkcs11provider", _NONE) != _NONE,
+        keys_by_command=text("knownhostscommand", _NONE) != _NONE,
     )
 
 

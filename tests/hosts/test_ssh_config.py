@@ -116,7 +116,6 @@ def test_what_is_allowed(home: Path) -> None:
     "line",
     [
         "RevokedHostKeys /x",
-        "KnownHostsCommand /x",
         "ProxyUseFdpass yes",
         "BindInterface lo",
         "PubkeyAuthentication no",

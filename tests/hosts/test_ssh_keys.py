@@ -212,6 +212,17 @@ def test_a_host_s_certificate(servers: Servers, hosts: Hosts, tmp_path: Path) ->
         hosts(server.url).link()
 
 
+def test_keys_of_hosts_that_only_a_command_knows(sshd: Sshd, hosts: Hosts) -> None:
+    """A domain's configuration may name one for all hosts: what the files say counts, and the command is not run."""
+    configure(sshd, f'KnownHostsCommand "/usr/bin/touch" "{sshd.home}/touched"')
+    hosts(sshd.url, lock=False).link()
+    sshd.known_hosts.unlink()
+    with pytest.raises(HostKeyError, match="is not known") as caught:
+        hosts(sshd.url).link()
+    assert "KnownHostsCommand is not run" in caught.value.hint
+    assert not (sshd.home / "touched").exists()
+
+
 @pytest.mark.parametrize("checking", ["no", "off", "accept-new", "ask", "yes"])
 def test_no_key_is_accepted_silently(checking: str, sshd: Sshd, hosts: Hosts) -> None:
     configure(sshd, f"StrictHostKeyChecking {checking}\n NoHostAuthenticationForLocalhost yes\n VerifyHostKeyDNS yes")
