@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,35 +55,6 @@ def test_the_connection_is_fast_and_not_compressed(sshd: Sshd) -> None:
         assert transport.remote_compression == "none"
     finally:
         connection.close()
-
-
-@pytest.fixture
-def agent(sshd: Sshd) -> Iterator[Path]:
-    """An ssh-agent's socket."""
-    path = sshd.directory / "agent"
-    with subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL) as process:
-        for _ in range(500):
-            if path.exists() or process.poll() is not None:
-                break
-            threading.Event().wait(0.01)
-        yield path
-        process.terminate()
-
-
-def test_a_key_of_the_ssh_agent(sshd: Sshd, hosts: Hosts, agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = sshd.home / ".ssh" / "id_ed25519"
-    environment = {**os.environ, "SSH_AUTH_SOCK": str(agent)}
-    subprocess.run(["ssh-add", "-q", str(key)], env=environment, check=True)
-    key.unlink()
-    key.with_name("id_ed25519.pub").unlink()
-    refused(hosts(sshd.url), LoginError)
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
-    hosts(sshd.url, lock=False).link()
-    # With IdentitiesOnly the agent may offer what a file names, and nothing else.
-    (sshd.home / ".ssh" / "config").write_text("Host *\n IdentitiesOnly yes\n")
-    refused(hosts(sshd.url), LoginError)
-    key.with_name("id_ed25519.pub").write_text((sshd.directory / "authorized_keys").read_text())
-    hosts(sshd.url, lock=False).link()
 
 
 def test_the_user_s_ssh_configuration(sshd: Sshd, hosts: Hosts) -> None:

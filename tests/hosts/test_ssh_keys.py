@@ -57,8 +57,24 @@ def refused(host: RemoteHost) -> LoginError:
 @pytest.fixture
 def short() -> Iterator[Path]:
     """A directory with a short name: a socket's path has at most 107 characters."""
-    with tempfile.TemporaryDirectory(prefix="snp-") as path:
-        yield Path(path)
+    with tempfile.TemporaryDirectory(prefix="snp-", dir="/tmp") as name:
+        yield Path(name)
+
+
+def test_a_key_of_the_ssh_agent(sshd: Sshd, hosts: Hosts, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = sshd.home / ".ssh" / "id_ed25519"
+    with ssh_agent(short / "a") as add:
+        add(key)
+        key.unlink()
+        key.with_name("id_ed25519.pub").unlink()
+        refused(hosts(sshd.url))
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(short / "a"))
+        hosts(sshd.url, lock=False).link()
+        # With IdentitiesOnly the agent may offer what a file names, and nothing else.
+        configure(sshd, "IdentitiesOnly yes")
+        refused(hosts(sshd.url))
+        key.with_name("id_ed25519.pub").write_text((sshd.directory / "authorized_keys").read_text())
+        hosts(sshd.url, lock=False).link()
 
 
 def test_the_agent_that_the_configuration_names(
