@@ -58,8 +58,10 @@ class Search:
                 self.good.add(commit)
 
     def suspects(self) -> tuple[str, ...]:
-        """When nothing more can be asked: the first bad commit, or all that it may be where commits were skipped,
-        oldest first."""
+        """When nothing more can be asked: the first bad commit, or all that it may be where commits were skipped.
+
+        Oldest first.
+        """
         left = {commit for commit in self.candidates() if commit in self.skipped}
         ordered = self.git("rev-list", "--reverse", "--topo-order", self.bad, "--not", *sorted(self.good)).split()
         return (*(commit for commit in ordered if commit in left), self.bad)
