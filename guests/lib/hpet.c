@@ -5,6 +5,7 @@
 #define IOAPIC_INDEX 0xFEC00000ull
 #define IOAPIC_DATA  0xFEC00010ull
 #define IOAPIC_RTE   0x10
+#define IOAPIC_DESTINATION_SHIFT 24
 
 #define HPET_RUN     1u
 #define FS_PER_MS    1000000000000ull
@@ -48,10 +49,14 @@ static void ioapic_write(u32 index, u32 value)
 	mmio_out(IOAPIC_DATA, 4, value);
 }
 
-void hpet_route(u32 low)
+void hpet_route_to(u64 apic_id, u32 low)
 {
-	ioapic_write(IOAPIC_RTE + 2 * HPET_GSI + 1, 0);
+	ioapic_write(IOAPIC_RTE + 2 * HPET_GSI + 1, (u32)apic_id << IOAPIC_DESTINATION_SHIFT);
 	ioapic_write(IOAPIC_RTE + 2 * HPET_GSI, low);
 }
+
+void hpet_route(u32 low) { hpet_route_to(0, low); }
+
+u64 hpet_destination(void) { return ioapic_read(IOAPIC_RTE + 2 * HPET_GSI + 1) >> IOAPIC_DESTINATION_SHIFT; }
 
 bool hpet_remote_irr(void) { return ioapic_read(IOAPIC_RTE + 2 * HPET_GSI) & RTE_REMOTE_IRR; }

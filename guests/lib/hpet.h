@@ -31,6 +31,8 @@ void hpet_served(void);
 void hpet_off(void);
 
 void hpet_route(u32 low); /* redirection table entry of HPET_GSI, low half; the destination is physical, 0 */
+void hpet_route_to(u64 apic_id, u32 low);
 bool hpet_remote_irr(void);
+u64 hpet_destination(void); /* APIC ID in the entry */
 
 #endif

@@ -314,6 +314,8 @@ void host_interrupt(struct vcpu *current_vcpu, u32 vector)
 {
 	struct vcpu *vcpu = boot_vcpu(current_vcpu); /* whose APIC ID it is */
 	u32 word = APIC_ISR + vector_word(vector) * 0x10;
+	bool level;
+	u64 icr;
 
 	vcpu->host->interrupts++;
 	vcpu->apic_dirty = true;
@@ -330,19 +332,21 @@ void host_interrupt(struct vcpu *current_vcpu, u32 vector)
 		physical_write(APIC_EOI, 0);
 		return;
 	}
-	if (physical_read(APIC_TMR + vector_word(vector) * 0x10) & vector_mask(vector)) {
-		/* Ending it now would raise it at once again: the line stays up until the guest has served the device. */
+	level = physical_read(APIC_TMR + vector_word(vector) * 0x10) & vector_mask(vector);
+	if (level) /* Ending it now would raise it at once again: the line stays up until the guest has served the device. */
 		vector_set(vcpu->level, vector);
-		apic_post(vcpu, guest_apic(vcpu), (u8)vector, true, RECORD_IRQ_IOAPIC);
-		return;
-	}
-	physical_write(APIC_EOI, 0);
-	apic_post(vcpu, guest_apic(vcpu), (u8)vector, false, RECORD_IRQ_IOAPIC);
+	else
+		physical_write(APIC_EOI, 0);
+	if (ioapic_route(vcpu->host, (u8)vector, &icr))
+		ipi_from_device(vcpu->host, icr, level);
+	else
+		apic_post(vcpu, guest_apic(vcpu), (u8)vector, level, RECORD_IRQ_IOAPIC);
 }
 
 /* A level-triggered interrupt is over for the guest. A physical EOI ends the highest in service: keep that order. */
-void apic_end_level(struct vcpu *vcpu, u8 vector)
+void apic_end_level(struct vcpu *of, u8 vector)
 {
+	struct vcpu *vcpu = boot_vcpu(of);
 	int top;
 
 	if (!vector_test(vcpu->level, vector))
@@ -355,11 +359,22 @@ void apic_end_level(struct vcpu *vcpu, u8 vector)
 	}
 }
 
+static bool has_somewhere(struct host *host, u32 vector)
+{
+	for (u32 i = 0; i < host->vcpus; i++) {
+		const struct vapic *apic = guest_apic(&host->vcpu[i]);
+
+		if (vector_test(apic->irr, vector) || vector_test(apic->isr, vector))
+			return true;
+	}
+	return false;
+}
+
 /* Level-triggered interrupts that came while the guest's APIC was disabled: the device shall try again. */
 static void retry_dropped(struct vcpu *vcpu)
 {
 	for (u32 vector = 0; vector < VECTOR_END; vector++) {
-		if (vector_test(vcpu->level, vector) && !vector_test(guest_apic(vcpu)->irr, vector) && !vector_test(guest_apic(vcpu)->isr, vector))
+		if (vector_test(vcpu->level, vector) && !has_somewhere(vcpu->host, vector))
 			apic_end_level(vcpu, (u8)vector);
 	}
 }
@@ -374,10 +389,12 @@ void apic_carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
 		npt_unmap(vcpu->host, vapic_base(apic) & APIC_BASE_ADDRESS, false);
 	if (effect->ipi)
 		ipi_send(vcpu, effect->icr);
-	if (!is_guest(vcpu) || vcpu != boot_vcpu(vcpu)) /* devices know the guest's APIC on the boot vCPU only */
+	if (!is_guest(vcpu)) /* devices know the guest's APIC only */
 		return;
 	if (effect->eoi && effect->eoi_level)
 		apic_end_level(vcpu, effect->eoi_vector);
+	if (vcpu != boot_vcpu(vcpu)) /* what follows makes the processor's APIC like that of the boot vCPU */
+		return;
 	if (effect->destination_changed || effect->base_changed) {
 		mirror_destination(vcpu);
 		if (vapic_is_enabled(apic) && (apic->spiv & APIC_SPIV_ENABLE) && !has_alternate_guest(vcpu))

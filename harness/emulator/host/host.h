@@ -18,6 +18,7 @@
 #define HOST_MAX_VCPUS   16
 #define HOST_MAX_REGIONS 6
 #define HOST_MAX_IMAGES  256
+#define HOST_IOAPIC_HALVES 48 /* of QEMU's 24 redirection entries */
 #define NO_GPA           (~0ull)
 #define NO_DEADLINE      (~0ull)
 
@@ -189,6 +190,8 @@ struct host {
 	u64 allocated;          /* next free physical address of the host's RAM */
 	u64 scratch_page;       /* all ones: what the guest sees where there is nothing */
 	u64 ap_jump_table;
+	u32 ioapic[HOST_IOAPIC_HALVES]; /* as the guest wrote them */
+	u8 ioapic_index;
 	u64 xcr0_all;           /* every feature that XSAVE can move here */
 };
 
@@ -349,7 +352,13 @@ u64 sev_status(struct vcpu *vcpu); /* MSR C0010131 of the VMPL that runs */
 
 /* ipi.c: between vCPUs, or to oneself */
 void ipi_send(struct vcpu *vcpu, u64 icr); /* to the APICs of the VMPL that runs; `icr`: x2APIC form */
+void ipi_from_device(struct host *host, u64 icr, bool level); /* Fixed or lowest priority, to guests' APICs */
 bool ipi_hv(struct vcpu *vcpu, u64 icr);   /* #HV IPI; false: not a Fixed one */
+
+/* ioapic.c: only where there are several vCPUs */
+bool ioapic_owns(struct vcpu *vcpu, u64 gpa);
+void ioapic_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value);
+bool ioapic_route(struct host *host, u8 vector, u64 *icr); /* where an entry sends a vector, as an ICR; false: there is none */
 
 /* startup.c: how vCPUs begin and end to run */
 void startup_reset(struct vcpu *vcpu); /* before the first VMRUN of an AP */

@@ -64,6 +64,22 @@ static void deliver_to_one(struct vcpu *sender, u64 icr)
 		deliver(sender, found, icr);
 }
 
+void ipi_from_device(struct host *host, u64 icr, bool level)
+{
+	bool lowest = (icr & APIC_ICR_DELIVERY) >> APIC_ICR_DELIVERY_SHIFT == APIC_DELIVER_LOWEST;
+
+	for (u32 i = 0; i < host->vcpus; i++) {
+		struct vcpu *target = &host->vcpu[i];
+
+		if (!vapic_match_destination(guest_apic(target), destination_of(icr), icr & APIC_ICR_LOGICAL))
+			continue;
+		apic_post(target, guest_apic(target), (u8)icr, level, RECORD_IRQ_IOAPIC);
+		target->apic_dirty = true;
+		if (lowest)
+			return;
+	}
+}
+
 void ipi_send(struct vcpu *vcpu, u64 icr)
 {
 	if ((icr & APIC_ICR_DELIVERY) >> APIC_ICR_DELIVERY_SHIFT == APIC_DELIVER_LOWEST) {

@@ -56,7 +56,9 @@ bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u
 			*value = ~0ull;
 		return false;
 	}
-	if (write)
+	if (ioapic_owns(vcpu, gpa))
+		ioapic_access(vcpu, gpa, size, write, value);
+	else if (write)
 		device_write(gpa, size, *value);
 	else
 		*value = device_read(gpa, size);
@@ -101,7 +103,7 @@ void mmio_exit(struct vcpu *vcpu)
 		event_vc(vcpu, SVM_EXIT_NPF);
 		return;
 	}
-	if (is_apic_page(vcpu, gpa) || vc_on(vcpu, CONFIG_VC_MMIO))
+	if (is_apic_page(vcpu, gpa) || ioapic_owns(vcpu, gpa) || vc_on(vcpu, CONFIG_VC_MMIO))
 		hand_over(vcpu, gpa);
 	else
 		map_device(vcpu, gpa);

@@ -2,6 +2,7 @@
 /* Several vCPUs: how they start and end, what is each one's own, and what they send each other. */
 #include "ap.h"
 #include "apic_access.h"
+#include "hpet.h"
 
 #define X2(reg) (MSR_X2APIC_FIRST + (reg) / 16)
 #define VECTOR  0x61
@@ -259,6 +260,30 @@ SMP_TEST(smp_timers_are_each_ones_own, ALL)
 	CHECK(ap_wait(last_ap()));
 	EQUAL(takers[VECTOR], BIT(last_ap()));
 	EQUAL(apic_read(APIC_TIMER_INITIAL), 0);
+}
+
+/* By the device's status, and the end of the interrupt: the next one of a level-triggered entry needs both. */
+static void device_interrupt(u32 mode)
+{
+	for (u64 round = 0; round < 2; round++) {
+		prepare();
+		hpet_route_to(last_ap(), VECTOR | mode);
+		EQUAL(hpet_destination(), last_ap());
+		CHECK(all_do(take_interrupts));
+		hpet_after_1_ms(HPET_ENABLE | (mode ? HPET_LEVEL : 0));
+		CHECK(wait_until(&takers[VECTOR], BIT(last_ap()), 1000));
+		hpet_served();
+		CHECK(all_done());
+		hpet_off();
+		EQUAL(takers[VECTOR], BIT(last_ap()));
+	}
+}
+
+SMP_TEST(smp_a_device_interrupts_the_ap_it_is_for, ALL)
+{
+	CHECK(ap_start_all());
+	device_interrupt(0);
+	device_interrupt(RTE_LEVEL);
 }
 
 static void hold_by_msr(struct ap *ap)
