@@ -18,7 +18,8 @@ TEXT_MAX = 4096
 ENTRIES_MAX = 4096
 _DEPTH_MAX = 8
 _Kind = TypeVar("_Kind")
-_Address = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+#: The library takes no bound beyond 64 bits with a sign.
+_Address = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 _Process = Annotated[int, msgspec.Meta(gt=0, lt=1 << 32)]
 
 
