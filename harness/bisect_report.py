@@ -33,8 +33,8 @@ def load_timeline(directory: str) -> Timeline | None:
 def difference(before: Timeline, after: Timeline) -> list[str]:
     """The accesses that one timeline has and the other has not, as a unified difference without its headings.
 
-    What moves with any change of code (numbers, times, addresses) is left out of the comparison, and so is how often
-    the timer ticks: of each kind of access that ticks make, the first counts.
+    What moves with any change of code (numbers, times, addresses) is left out of the comparison, and so is when and how
+    often the timer ticks: EOIs come last, each kind once, and reads of APIC_BASE once since it was written.
     """
     lines = list(difflib.unified_diff(list(_lines(before)), list(_lines(after)), n=_CONTEXT, lineterm=""))[2:]
     more = len(lines) - _SHOWN
@@ -43,22 +43,27 @@ def difference(before: Timeline, after: Timeline) -> list[str]:
 
 def _lines(timeline: Timeline) -> Iterator[str]:
     marks = list(timeline.phases[::-1])
-    seen: set[str] = set()
-    ticking = False
+    ticks: set[str] = set()
+    read: set[str] = set()
     for position, access in enumerate(timeline.accesses):
         while marks and marks[-1].index <= position:
             yield f"-- {phase(marks.pop().phase)}"
         line = _line(access)
-        ticking = ticking or access.register == EOI
-        if access.register == EOI or (access.is_base and access.operation is Operation.READ):
-            # In which phase one falls is chance as well.
-            _, _, tick = line.partition(" ")
-            if ticking and tick in seen:
-                continue
-            seen.add(tick)
-        yield line
+        # In which phase one falls is chance as well.
+        kind = line.partition(" ")[2]
+        if access.register == EOI:
+            ticks.add(kind)
+        elif access.is_base and access.operation is Operation.READ:
+            if kind not in read:
+                read.add(kind)
+                yield line
+        else:
+            if access.is_base:
+                read.clear()
+            yield line
     for mark in reversed(marks):
         yield f"-- {phase(mark.phase)}"
+    yield from (f"at each tick: {kind}" for kind in sorted(ticks))
     for event in timeline.events:
         yield f"-- {escape(event.kind, 40)}"
 

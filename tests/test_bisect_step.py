@@ -221,6 +221,15 @@ def test_the_difference_of_two_timelines_leaves_out_what_moves() -> None:
     assert difference(*ticks) == []
     moved_late = timeline([xapic(*svr), read_base, eoi, xapic(*tpr), x2apic(WRITE, 0x80B, mode=ApicMode.XAPIC)])
     assert any("80B" in line for line in difference(ticks[0], moved_late))
+    # The first tick comes before or after another access: chance.
+    early = timeline([xapic(*svr), read_base, read_base, eoi, read_base, xapic(*tpr), read_base, eoi])
+    late = timeline([xapic(*svr), read_base, xapic(*tpr), read_base, read_base, eoi])
+    assert difference(early, late) == []
+    x2apic_mode = base(WRITE, 0xFEE00D00, ApicMode.XAPIC), base(READ, 0xFEE00D00, ApicMode.X2APIC)
+    switched = difference(timeline([read_base, *x2apic_mode, read_base]), timeline([read_base, *x2apic_mode]))
+    assert [line for line in switched if line[0] in "+-"] == [
+        "-SEC SecMain vCPU/VMPL 0/2: read APIC_BASE 1B = FEE00900 (msr, xAPIC, ok)"
+    ]
     more = timeline([xapic(*svr), xapic(*icr), xapic(*tpr)])
     changed = [line for line in difference(one, more) if line[0] in "+-"]
     assert changed == ["+SEC SecMain vCPU/VMPL 0/2: read ICR 300 = 0 (mmio, xAPIC, ok)"]
