@@ -53,6 +53,12 @@ def words_of(error: BaseException) -> str:
     return printable(text or type(error).__name__, 200)
 
 
+def last_words(said: str, most: int) -> str:
+    """What follows how a program ended: `most` characters of the last line that it wrote to stderr; "" without one."""
+    lines = said.strip().splitlines()
+    return f", its last words: {printable(lines[-1], most)}" if lines else ""
+
+
 def from_agent(host: str, error: dict[str, Any]) -> HarnessError:
     """The error that an agent answered. What it says comes from another machine: bounded, and printable."""
     kind, message, hint = (printable(str(error.get(key, "")), _TEXT) for key in ("kind", "message", "hint"))

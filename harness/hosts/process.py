@@ -13,9 +13,9 @@ from pathlib import Path
 from harness.agent.mux import CLOSED, DescriptorPort
 from harness.errors import HarnessError
 from harness.hosts import bundle
-from harness.hosts.errors import HostError, HostLostError
+from harness.hosts.errors import HostError, HostLostError, last_words
 from harness.hosts.remote import Connection, RemoteHost
-from harness.vm.errors import describe_status, printable
+from harness.vm.errors import describe_status
 
 _SAID = 400
 #: Seconds that an agent may take to clean up after its stream has ended.
@@ -46,8 +46,7 @@ class AgentProcess(Connection):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(1.0)
         self._stderr.seek(0)
-        lines = self._stderr.read(1 << 16).decode(errors="replace").strip().splitlines()
-        said = f", its last words: {printable(lines[-1], _SAID)}" if lines else ""
+        said = last_words(self._stderr.read(1 << 16).decode(errors="replace"), _SAID)
         status = self.process.returncode if why.startswith(CLOSED) else None
         how = f"ended with {describe_status(status)}" if status is not None else f"is lost ({why})"
         return HostLostError(f"the harness's agent on this machine {how}{said}", "see the system's log")

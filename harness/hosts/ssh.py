@@ -27,6 +27,7 @@ from harness.hosts.errors import (
     HostLostError,
     HostUnreachableError,
     NoPythonError,
+    last_words,
     words_of,
 )
 from harness.hosts.known_hosts import KnownKey, Standing
@@ -35,7 +36,6 @@ from harness.hosts.remote import Connection, LockRequest, RemoteHost
 from harness.hosts.ssh_config import JUMPS_MAX, SshTarget, parse_url, resolve
 from harness.hosts.ssh_keys import log_in
 from harness.hosts.ssh_proxy import ProxyProcess
-from harness.vm.errors import printable
 
 #: Seconds that each step of SSH's own exchange may take.
 _STEP_S = 20.0
@@ -48,6 +48,8 @@ _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "a
 #: Seconds until a channel that takes nothing is asked again.
 _RETRY_S = 0.005
 _SAID_MAX = 64 << 10
+#: Characters of its last line that are shown.
+_LAST_MAX = 400
 #: What a login shell ends with that does not find the program.
 _NOT_FOUND = 127
 _PYTHON = re.compile(r"[A-Za-z0-9_./+-]{1,200}\Z")
@@ -144,8 +146,7 @@ class SshConnection(Connection):
         # The exit status comes after the end of the stream, if the host still speaks.
         ended = why.startswith(CLOSED) and self._channel.status_event.wait(2.0)
         status = self._channel.exit_status if ended else -1
-        said = self._stream.said().splitlines()
-        last = printable(said[-1], 400) if said else ""
+        said = last_words(self._stream.said(), _LAST_MAX)
         if status == _NOT_FOUND:
             return NoPythonError(
                 f"{self._name} has no {self._python}",
@@ -157,8 +158,7 @@ class SshConnection(Connection):
             )
         if ended and self.transport.is_active():
             how = f"ended with status {status}" if status >= 0 else "was killed"
-            tail = f", its last words: {last}" if last else ""
-            return HostLostError(f"the harness's agent on {self._name} {how}{tail}", "see the host's log")
+            return HostLostError(f"the harness's agent on {self._name} {how}{said}", "see the host's log")
         cause = self.transport.get_exception()
         detail = f" ({words_of(cause)})" if cause is not None and str(cause) else f" ({why})"
         return HostLostError(f"the connection to {self._name} was lost{detail}", "see the network and the host's sshd")

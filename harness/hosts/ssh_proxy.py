@@ -13,8 +13,8 @@ import threading
 from collections.abc import Sequence
 
 from harness.agent.spawn import die_with_parent
-from harness.hosts.errors import HostUnreachableError, words_of
-from harness.vm.errors import describe_status, printable
+from harness.hosts.errors import HostUnreachableError, last_words, words_of
+from harness.vm.errors import describe_status
 
 #: Seconds that the program may take to end when its input has ended, and again after SIGTERM.
 _END_S = 1.0
@@ -51,9 +51,8 @@ class ProxyProcess:
         self._thread.join(_END_S)
         status = self._process.returncode if self._process is not None else None
         self._stderr.seek(0)
-        lines = self._stderr.read(1 << 16).decode(errors="replace").strip().splitlines()
         how = f" ended with {describe_status(status)}" if status is not None else " runs"
-        said = f", its last words: {printable(lines[-1], _SAID)}" if lines else ""
+        said = last_words(self._stderr.read(1 << 16).decode(errors="replace"), _SAID)
         return f"the ProxyCommand {self._argv[0]}{how}{said}"
 
     def close(self) -> None:

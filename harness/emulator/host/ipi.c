@@ -2,22 +2,14 @@
 /* Interrupts from one vCPU to others, or to itself (APM vol. 2, 16.5 and 16.6; SDM vol. 3A, 11.6). */
 #include "apic.h"
 #include "host.h"
-
-static u32 destination_of(u64 icr) { return (u32)(icr >> APIC_ICR_DESTINATION_SHIFT); }
+#include "ipi_destination.h"
 
 /* A shorthand reaches an APIC that is disabled as well: INIT and SIPI start those. */
 static bool reaches(struct vcpu *sender, struct vcpu *target, u64 icr)
 {
-	switch (icr & APIC_ICR_SHORTHAND) {
-	case APIC_SHORTHAND_SELF:
-		return target == sender;
-	case APIC_SHORTHAND_ALL:
-		return true;
-	case APIC_SHORTHAND_OTHERS:
-		return target != sender;
-	default:
-		return vapic_match_destination(&target->apic[sender->vmpl], destination_of(icr), icr & APIC_ICR_LOGICAL);
-	}
+	if (icr & APIC_ICR_SHORTHAND)
+		return icr_shorthand_reaches(icr, target == sender);
+	return vapic_match_destination(&target->apic[sender->vmpl], icr_destination(icr), icr & APIC_ICR_LOGICAL);
 }
 
 static void deliver(struct vcpu *sender, struct vcpu *target, u64 icr)
@@ -71,7 +63,7 @@ void ipi_from_device(struct host *host, u64 icr, bool level)
 	for (u32 i = 0; i < host->vcpus; i++) {
 		struct vcpu *target = &host->vcpu[i];
 
-		if (!vapic_match_destination(guest_apic(target), destination_of(icr), icr & APIC_ICR_LOGICAL))
+		if (!vapic_match_destination(guest_apic(target), icr_destination(icr), icr & APIC_ICR_LOGICAL))
 			continue;
 		apic_post(target, guest_apic(target), (u8)icr, level, RECORD_IRQ_IOAPIC);
 		target->apic_dirty = true;
@@ -93,19 +85,6 @@ void ipi_send(struct vcpu *vcpu, u64 icr)
 }
 
 /* Destinations of the #HV IPI are x2APIC's, whatever mode the APICs are in. */
-static bool reaches_hv(struct vcpu *sender, struct vcpu *target, u64 icr)
-{
-	u32 destination = destination_of(icr), logical = vapic_x2apic_ldr(&target->apic[sender->vmpl]);
-
-	if (icr & APIC_ICR_SHORTHAND)
-		return reaches(sender, target, icr);
-	if (destination == APIC_BROADCAST)
-		return true;
-	if (icr & APIC_ICR_LOGICAL)
-		return destination >> 16 == logical >> 16 && (destination & logical & 0xFFFF);
-	return destination == target->index;
-}
-
 bool ipi_hv(struct vcpu *vcpu, u64 icr)
 {
 	u8 vector = icr & APIC_ICR_VECTOR;
@@ -115,7 +94,7 @@ bool ipi_hv(struct vcpu *vcpu, u64 icr)
 	for (u32 i = 0; i < vcpu->host->vcpus; i++) {
 		struct vcpu *target = &vcpu->host->vcpu[i];
 
-		if (reaches_hv(vcpu, target, icr))
+		if (x2apic_ipi_reaches(icr, vcpu->index, target->index))
 			doorbell_post_own(target, vector);
 	}
 	return true;

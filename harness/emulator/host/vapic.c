@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The virtual local APIC's registers and modes. */
 #include "vapic_internal.h"
+#include "ipi_destination.h"
 
 /* Bits 11:10 of APIC_BASE. */
 enum mode {
@@ -301,12 +302,6 @@ enum vapic_result vapic_msr_write(struct vapic *apic, u32 msr, u64 value, u64 no
 	return VAPIC_OK;
 }
 
-/* SDM 11.12.10.2: the cluster in 31:16, one bit of 15:0. */
-static u32 x2apic_ldr(u32 id)
-{
-	return (id >> 4) << 16 | 1u << (id & 0xf);
-}
-
 static u64 reserved_base_bits(const struct vapic_config *config)
 {
 	u32 width = config->phys_bits < 52 ? config->phys_bits : 52;
@@ -338,11 +333,6 @@ enum vapic_result vapic_write_base(struct vapic *apic, u64 value, struct vapic_e
 		apic->ldr = x2apic_ldr(apic->id);
 	}
 	return VAPIC_OK;
-}
-
-u32 vapic_x2apic_ldr(const struct vapic *apic)
-{
-	return x2apic_ldr(apic->config.apic_id);
 }
 
 void vapic_force_x2apic(struct vapic *apic)

@@ -147,9 +147,6 @@ void vapic_restore(struct vapic *apic, const u32 irr[APIC_VECTOR_WORDS], const u
 /* x2APIC mode without a write of APIC_BASE: no processor does this (APM figure 16-32), two proposals for KVM did. */
 void vapic_force_x2apic(struct vapic *apic);
 
-/* The logical x2APIC ID, whatever mode the APIC is in (SDM 11.12.10.2). */
-u32 vapic_x2apic_ldr(const struct vapic *apic);
-
 /*
  * The #HV timer NAE event: LVT timer, divide configuration and initial count, whatever mode the APIC is in. Its interrupt
  * does not need the APIC to be enabled. The value is the current count before.

@@ -5,6 +5,7 @@
 #include "doorbell.h"
 #include "ghcb_call.h"
 #include "hardware.h"
+#include "ipi_destination.h"
 #include "nae.h"
 #include "sev.h"
 
@@ -127,7 +128,7 @@ static void send_ipi(struct vcpu *vcpu, u64 icr)
 	for (u32 i = 0; i < vcpu->svsm->vcpus; i++) {
 		struct vcpu *target = &vcpu_areas[i].vcpu;
 
-		if (target == vcpu || !target->online || !lapic_ipi_reaches(icr, vcpu->apic_id, target->apic_id))
+		if (target == vcpu || !target->online || !x2apic_ipi_reaches(icr, vcpu->apic_id, target->apic_id))
 			continue;
 		lapic_send(&target->inbox, icr);
 		sent = true;

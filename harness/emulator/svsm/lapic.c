@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "lapic.h"
+#include "ipi_destination.h"
 #include "vectors.h"
 
 #define RFLAGS_IF     BIT(9)
@@ -101,32 +102,6 @@ void lapic_take_ipis(struct lapic *lapic, struct lapic_inbox *inbox)
 static bool icr_is_nmi(u64 icr)
 {
 	return (icr & APIC_ICR_DELIVERY) >> APIC_ICR_DELIVERY_SHIFT == APIC_DELIVER_NMI;
-}
-
-/* A logical x2APIC ID: the cluster in 31:16, a bit a member in 15:0 (SDM 11.12.10.2). */
-static u32 logical_id(u32 id)
-{
-	return (id & ~0xFu) << 12 | 1u << (id & 0xF);
-}
-
-bool lapic_ipi_reaches(u64 icr, u32 sender, u32 target)
-{
-	u32 destination = (u32)(icr >> APIC_ICR_DESTINATION_SHIFT);
-
-	switch (icr & APIC_ICR_SHORTHAND) {
-	case APIC_SHORTHAND_SELF:
-		return target == sender;
-	case APIC_SHORTHAND_ALL:
-		return true;
-	case APIC_SHORTHAND_OTHERS:
-		return target != sender;
-	default:
-		if (destination == APIC_BROADCAST)
-			return true;
-		if (icr & APIC_ICR_LOGICAL)
-			return destination >> 16 == logical_id(target) >> 16 && (u16)(destination & logical_id(target));
-		return destination == target;
-	}
 }
 
 void lapic_send(struct lapic_inbox *inbox, u64 icr)
@@ -332,7 +307,7 @@ u64 lapic_read(struct lapic *lapic, struct lapic_guest *guest, u64 msr, u64 *val
 		*value = ppr(lapic, guest->vmsa);
 		return SVSM_SUCCESS;
 	case APIC_LDR:
-		*value = logical_id(lapic->id);
+		*value = x2apic_ldr(lapic->id);
 		return SVSM_SUCCESS;
 	case VECTOR_REGISTERS(APIC_ISR):
 		*value = isr_word(lapic, word);
@@ -362,7 +337,7 @@ static u64 write_icr(struct lapic *lapic, u64 icr)
 	    (delivery != APIC_DELIVER_FIXED && delivery != APIC_DELIVER_NMI))
 		return SVSM_ERR_INVALID_PARAMETER;
 	lapic->icr = icr;
-	if (!lapic_ipi_reaches(icr, lapic->id, lapic->id))
+	if (!x2apic_ipi_reaches(icr, lapic->id, lapic->id))
 		return SVSM_SUCCESS;
 	if (icr_is_nmi(icr)) {
 		lapic->nmi = true;

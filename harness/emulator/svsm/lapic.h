@@ -60,8 +60,7 @@ void lapic_take_host(struct lapic *lapic, struct ghcb_doorbell_vmpl *entry);
 
 void lapic_take_ipis(struct lapic *lapic, struct lapic_inbox *inbox);
 
-/* Whether the ICR value of the vCPU `sender` names `target`; its message into the inbox of another vCPU. */
-bool lapic_ipi_reaches(u64 icr, u32 sender, u32 target);
+/* The message of an ICR value into the inbox of another vCPU. */
 void lapic_send(struct lapic_inbox *inbox, u64 icr);
 
 /* Takes back what the guest has not taken yet, and performs a lazy EOI that the guest has asked for. */
