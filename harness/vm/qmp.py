@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -18,6 +19,8 @@ from harness.vm.errors import QemuError, QemuTimeoutError, QmpCommandError, prin
 from harness.vm.loop import EventLoop
 
 DEFAULT_TIMEOUT_S = 10.0
+#: How long a session whose call was given up has for its own end.
+_END_TIMEOUT_S = 1.0
 _WORDS_MAX = 400
 # The library logs what it also raises: without a handler of the application's that would go to stderr.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
@@ -112,11 +115,24 @@ class Qmp:
         os.eventfd_read(self._wake)
 
     def _stop(self) -> None:
+        # What still waits for an answer would complain of its loop's end on stderr.
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_end_tasks(), self._events).result(DEFAULT_TIMEOUT_S)
         self._events.call_soon_threadsafe(self._events.stop)
         self._thread.join(DEFAULT_TIMEOUT_S)
         self._events.close()
         self._loop.remove(self._wake)
         os.close(self._wake)
+
+
+async def _end_tasks() -> None:
+    """See every other task of the running loop end. A call that was cancelled still closes its connection."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        _, left = await asyncio.wait(others, timeout=_END_TIMEOUT_S)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 def _words(error: Exception) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import socket
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness.vm.errors import QemuError, QmpCommandError
+from harness.vm.errors import QemuError, QemuTimeoutError, QmpCommandError
 from harness.vm.loop import EventLoop
 from harness.vm.qmp import Qmp
 
@@ -68,3 +69,20 @@ def test_what_it_says_does_not_drive_the_terminal(monitor: Monitor) -> None:
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1000
     qmp.close()
+
+
+def test_one_that_never_answers_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
+    near, far = socket.socketpair()
+    with near, far, pytest.raises(QemuTimeoutError, match=r"the greeting in 0\.01 s"):
+        Qmp(near, EventLoop(), timeout_s=0.01)
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+def test_one_that_falls_silent_leaves_nothing_behind(monitor: Monitor, caplog: pytest.LogCaptureFixture) -> None:
+    qmp = Qmp(monitor(event="STOP", timestamp={"seconds": 0, "microseconds": 0}), EventLoop())
+    with pytest.raises(QemuTimeoutError, match=r"query-status in 0\.01 s"):
+        qmp.execute("query-status", timeout_s=0.01)
+    qmp.close()
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
