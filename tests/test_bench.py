@@ -10,22 +10,32 @@ import pytest
 from bench.__main__ import PLAIN, VERDICT, medians, table
 from bench.measure import MeasureError, Sample, has_text, measure
 
+#: The second text comes when the first was seen.
 WRITER = """
 import sys, time
+from pathlib import Path
 with open(sys.argv[1], "w") as console:
     print("first", file=console, flush=True)
-    time.sleep(0.2)
+    while not Path(sys.argv[2]).exists():
+        time.sleep(0.01)
     print("Shell> ", file=console, flush=True)
     time.sleep(3600)
 """
 
 
 def test_marks_are_in_order_and_the_process_is_ended(tmp_path: Path) -> None:
-    console = tmp_path / "serial.log"
-    wanted = {"first": has_text("first"), "shell": has_text("Shell> ")}
+    console, seen = tmp_path / "serial.log", tmp_path / "seen"
+
+    def first(text: bytes) -> bool:
+        found = has_text("first")(text)
+        if found:
+            seen.touch()
+        return found
+
+    wanted = {"first": first, "shell": has_text("Shell> ")}
     started = time.monotonic()
-    sample = measure([sys.executable, "-c", WRITER, str(console)], console, wanted, tmp_path / "log", 300)
-    assert 0 < sample.marks["first"] <= sample.marks["shell"] - 0.15
+    sample = measure([sys.executable, "-c", WRITER, str(console), str(seen)], console, wanted, tmp_path / "log", 300)
+    assert 0 < sample.marks["first"] < sample.marks["shell"]
     assert time.monotonic() - started < 1800
 
 

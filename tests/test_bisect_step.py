@@ -103,7 +103,7 @@ def bisect_step(*arguments: str, environment: dict[str, str] | None = None) -> s
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         cwd=Path(__file__).parents[1],
     )
@@ -175,7 +175,7 @@ def test_a_missing_program_ends_the_bisection(edk2: Path, tmp_path: Path, missin
 def test_nothing_of_a_bisection_outlives_it(edk2: Path, tmp_path: Path, number: signal.Signals) -> None:
     """The step, its build and what the build started end with it, however it ends."""
     build = edk2 / "BaseTools/BinWrappers/PosixLike/build"
-    build.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    build.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 3600\n")
     environment = {**os.environ, **{f"GIT_{a}_{b}": "t" for a in ("AUTHOR", "COMMITTER") for b in ("NAME", "EMAIL")}}
     for arguments in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "a"), ("commit", "-qm", "b", "--allow-empty")):
         subprocess.run(["git", *arguments], cwd=edk2, env=environment, check=True)

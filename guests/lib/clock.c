@@ -31,8 +31,8 @@ static u64 measure(void)
 	io_out(PIT_CONTROL, 1, PIT_ONE_SHOT);
 	io_out(PIT_COUNTER_2, 1, count & 0xFF);
 	io_out(PIT_COUNTER_2, 1, count >> 8);
+	start = rdtsc(); /* before it counts: a measurement may be too long, and never too short */
 	io_out(GATE_PORT, 1, gate | GATE_ON);
-	start = rdtsc();
 	while (!(io_in(GATE_PORT, 1) & GATE_OUTPUT) && polls < POLLS)
 		polls++;
 	end = rdtsc();
@@ -59,20 +59,40 @@ u64 clock_ns(u64 ticks) { return ticks / tsc_per_ms * 1000000 + ticks % tsc_per_
 
 u64 clock_ticks(u64 us) { return us * tsc_per_ms / 1000; }
 
+#define LONGEST_STEP_US 1000 /* of a loop that waits: it does not take a hundredth of it by itself */
+
+struct stopwatch stopwatch_start(u64 longest_us)
+{
+	return (struct stopwatch){ .last = rdtsc(), .longest = clock_ticks(longest_us) };
+}
+
+u64 stopwatch_passed(struct stopwatch *watch)
+{
+	u64 now = rdtsc(), last = watch->last;
+
+	if (now > last) { /* an interrupt handler may have looked in between */
+		watch->last = now;
+		watch->passed += now - last < watch->longest ? now - last : watch->longest;
+	}
+	return watch->passed;
+}
+
 void delay_us(u64 us)
 {
-	u64 start = rdtsc(), ticks = clock_ticks(us);
+	struct stopwatch watch = stopwatch_start(LONGEST_STEP_US);
+	u64 ticks = clock_ticks(us);
 
-	while (rdtsc() - start < ticks)
+	while (stopwatch_passed(&watch) < ticks)
 		pause();
 }
 
 bool wait_until(volatile u64 *counter, u64 target, u64 ms)
 {
-	u64 start = rdtsc(), ticks = clock_ticks(ms * 1000);
+	struct stopwatch watch = stopwatch_start(LONGEST_STEP_US);
+	u64 ticks = clock_ticks(ms * 1000);
 
 	sti();
-	while (*counter < target && rdtsc() - start < ticks)
+	while (*counter < target && stopwatch_passed(&watch) < ticks)
 		pause();
 	cli();
 	return *counter >= target;

@@ -18,7 +18,8 @@ static struct {
 } failure;
 
 static u32 number, failures;
-static u64 started, taken;
+static struct stopwatch watch;
+static u64 taken;
 static const struct point *current;
 static bool ended;
 
@@ -53,7 +54,7 @@ void unexpected_exception(u64 vector, u64 error, u64 rip)
 	check_equal_of("unexpected exception, error code", vector, error, ~0ull, "rip", (u32)rip);
 }
 
-bool tap_time_is_up(void) { return rdtsc() - started > clock_ticks(POINT_LIMIT_MS * 1000); }
+bool tap_time_is_up(void) { return stopwatch_passed(&watch) > clock_ticks(POINT_LIMIT_MS * 1000); }
 
 bool comes(volatile u64 *counter, u64 target)
 {
@@ -157,7 +158,7 @@ void tap_run(const struct group *group)
 
 		current = &group->points[i];
 		missing = platform_lacks(current->needs);
-		started = rdtsc();
+		watch = stopwatch_start(PATIENCE_MS * 1000);
 		taken = 0;
 		if (!missing) {
 			if (group->prepare)

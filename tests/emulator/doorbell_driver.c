@@ -12,7 +12,7 @@
 #include "host.h"
 #include "vectors.h"
 
-#define COMMAND_SECONDS 10
+#define COMMAND_SECONDS 120
 #define ARGUMENTS       4
 #define PAGE_GPA        0x10000ull
 

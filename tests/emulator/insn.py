@@ -16,7 +16,7 @@ import pytest
 from tests.emulator.native import Driver
 
 SOURCES = ("host/insn.c", "host/insn_prefix.c", "host/insn_system.c", "host/insn_execute.c")
-_TOOL_TIMEOUT_S = 60
+_TOOL_TIMEOUT_S = 300
 _SLOT = 32  # bytes an instruction is given, with the padding
 
 

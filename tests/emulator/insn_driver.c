@@ -11,7 +11,7 @@
 
 #include "insn.h"
 
-#define COMMAND_SECONDS 10
+#define COMMAND_SECONDS 120
 #define MAX_BYTES       32
 
 static void fail(const char *what, const u8 *bytes, u32 available, u32 mode)

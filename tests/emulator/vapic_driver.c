@@ -10,7 +10,7 @@
 
 #include "vapic.h"
 
-#define COMMAND_SECONDS 10
+#define COMMAND_SECONDS 120
 #define ARGUMENTS       6
 
 static struct vapic apic;

@@ -14,7 +14,7 @@ from harness.hosts.remote import RemoteHost
 from harness.svsm.config import load_config
 
 Run = Callable[..., ConformanceResult]
-TIMEOUT_S = 150.0
+TIMEOUT_S = 900.0
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from tests.guests.points import points_of
 pytestmark = pytest.mark.emulated
 
 POINTS = frozenset(points_of("alternate-injection"))
-TIMEOUT_S = 240.0
+TIMEOUT_S = 900.0
 
 
 def named(*groups: str) -> frozenset[str]:
@@ -131,10 +131,10 @@ FAULTS = [
 
 
 def run_with(fault: str, tmp_path_factory: pytest.TempPathFactory, host: RemoteHost | None) -> ConformanceResult:
-    # The delay is longer than the whole run.
+    # The delay is longer than the whole run. Instructions are counted, as in test_conformance.
     config = parse_config(f'[faults]\ninject = ["{fault}"]\ndelay_us = 600000000\n'.encode(), fault)
     out = tmp_path_factory.mktemp(fault) / "out"
-    return run_conformance(config, host=host, out=out, timeout_s=TIMEOUT_S)
+    return run_conformance(config, host=host, out=out, timeout_s=TIMEOUT_S, icount=True)
 
 
 @pytest.mark.parametrize(("fault", "noticed"), FAULTS)

@@ -4,6 +4,8 @@
 #include "host.h"
 #include "layout.h"
 
+#define CPUID_XSAVE 0xD /* EDX:EAX of subleaf 0: what XCR0 may have */
+
 extern u8 host_stacks[], host_bss_end[];
 
 _Static_assert(offsetof(struct host_config, host_base) == CONFIG_OFFSET_HOST_BASE, "layout.h");
@@ -82,28 +84,48 @@ void host_fail(struct vcpu *vcpu, const char *text, u32 line)
 #define HPET_ENABLE     1u
 #define HPET_TICK_NS    10ull
 #define CALIBRATION_NS  500000ull
+#define CALIBRATION_LOOKS 4
 #define FALLBACK_TSC_KHZ 1000000ull
+
+struct moment {
+	u64 tsc, width;
+	u32 hpet;
+};
+
+/* Both counters at one time. Anything may come between two instructions: of several looks, the one that took least. */
+static struct moment look(void)
+{
+	struct moment best = { .width = ~0ull };
+
+	for (u32 i = 0; i < CALIBRATION_LOOKS; i++) {
+		u64 before = rdtsc();
+		u32 hpet = mmio_read32(HPET + HPET_COUNTER);
+		u64 width = rdtsc() - before;
+
+		if (width < best.width)
+			best = (struct moment){ .tsc = before + width / 2, .width = width, .hpet = hpet };
+	}
+	return best;
+}
 
 static void calibrate(struct host *host)
 {
-	u64 tsc, start, ticks;
-	u32 hpet, elapsed;
+	struct moment first, last;
+	u32 elapsed;
 
 	mmio_write32(HPET + HPET_CONFIG, HPET_ENABLE);
-	hpet = mmio_read32(HPET + HPET_COUNTER);
-	start = rdtsc();
+	first = look();
 	do {
-		elapsed = mmio_read32(HPET + HPET_COUNTER) - hpet;
-		tsc = rdtsc();
-		ticks = tsc - start;
-	} while (elapsed < CALIBRATION_NS / HPET_TICK_NS && (elapsed || ticks < 1000000000));
+		last = look();
+		elapsed = last.hpet - first.hpet;
+	} while (elapsed < CALIBRATION_NS / HPET_TICK_NS && (elapsed || last.tsc - first.tsc < 1000000000));
 	mmio_write32(HPET + HPET_CONFIG, 0);
 	mmio_write32(HPET + HPET_COUNTER, 0);
 	mmio_write32(HPET + HPET_COUNTER + 4, 0);
-	host->tsc_khz = elapsed ? ticks * 1000000 / (elapsed * HPET_TICK_NS) : FALLBACK_TSC_KHZ;
+	host->tsc_khz = elapsed ? (last.tsc - first.tsc) * 1000000 / (elapsed * HPET_TICK_NS) : FALLBACK_TSC_KHZ;
 	host->tsc_to_ns = (1000000ull << 32) / host->tsc_khz;
 	host->ns_to_tsc = (host->tsc_khz << 32) / 1000000;
-	host->tsc_start = start;
+	host->tsc_start = first.tsc;
 }
 
 static void check_config(struct host *host)
@@ -207,7 +229,7 @@ static void setup_processor(struct host *host)
 	struct cpuid_result features;
 
 	set_cr4(get_cr4() | CR4_OSFXSR | CR4_OSXSAVE); /* vmpl.c moves the FPU's state */
-	features = cpuid(CPUID_XSAVE, 0); /* EDX:EAX of subleaf 0: what XCR0 may have */
+	features = cpuid(CPUID_XSAVE, 0);
 	host->xcr0_all = features.eax | (u64)features.edx << 32;
 	host->cr0 = get_cr0();
 	host->cr4 = get_cr4();

@@ -19,7 +19,7 @@
 
 #define RECORD_MAGIC   0x31474F4C504E53ull /* "SNPLOG1" */
 #define RECORD_VERSION 1
-#define RECORD_WAIT_NS 5000000000ull
+#define RECORD_WAIT_NS 60000000000ull /* longer than a machine stands still */
 
 struct record_ring {
 	u64 magic;    /* RECORD_MAGIC, written by the host when the ring is ready */

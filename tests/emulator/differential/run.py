@@ -15,7 +15,7 @@ from harness.vm.base import Devices
 from harness.vm.rundir import RunDirectory
 from tests.emulator.differential.operations import Operation, with_operations
 
-TIMEOUT_S = 300.0
+TIMEOUT_S = 900.0
 MEMORY_MIB = 128
 END = "end"
 

@@ -19,7 +19,7 @@ PARAMETERS = 0x11000
 PARAMETERS_MAGIC = b"TESTPARM"
 #: Bytes of an SVSM image's header (harness/emulator/include/svsm_boot.h).
 SVSM_HEADER = 32
-TIMEOUT_S = 60
+TIMEOUT_S = 600
 _TEST = re.compile(r"^(SMP_)?TEST\((\w+), ([\w |]+)\)", re.MULTILINE)
 
 

@@ -49,7 +49,7 @@ static void ioapic_deliver(u32 mode)
 {
 	hpet_route(mode << APIC_LVT_DELIVERY_SHIFT);
 	hpet_after_1_ms(HPET_ENABLE);
-	delay_us(200000);
+	delay_us(2000000);
 }
 
 _Noreturn void end_run(void)

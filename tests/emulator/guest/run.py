@@ -10,7 +10,7 @@ from harness.run import RunResult, RunSpec, run
 from harness.svsm.config import SvsmConfig, parse_config
 from tests.emulator.guest.build import Mode, image
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 300.0
 #: The smallest that the harness takes.
 MEMORY_MIB = 128
 

@@ -18,7 +18,7 @@ from tests.emulator.guest.run import GuestRun, Setting, run_guest
 
 pytestmark = pytest.mark.emulated
 
-COMMAND_TIMEOUT_S = 60
+COMMAND_TIMEOUT_S = 300
 VMPL0 = Setting(Mode.VMPL0)
 SVSM = Setting(Mode.SVSM)
 PLAIN = Setting(Mode.PLAIN)

@@ -113,37 +113,23 @@ TEST(nae_cpuid, SEV)
 	EQUAL(!!(ghcb_get(GHCB_RAX) & SEV_CPUID_EAX_SVSM_MSR), parameters->mode == SVSM);
 }
 
-enum { EAX, EBX, ECX, EDX };
-
-static u32 cpuid_register(u32 leaf, u32 number)
+static u64 cpuid_eax(u32 leaf)
 {
-	static const u32 offset[] = { GHCB_RAX, GHCB_RBX, GHCB_RCX, GHCB_RDX };
-	u32 r[4];
+	u32 eax = leaf;
 
 	if (sev()) {
 		ghcb_set(GHCB_RAX, leaf);
 		ghcb_set(GHCB_RCX, 0);
-		ghcb_set(GHCB_XCR0, 1); /* leaf D needs it */
 		nae(NAE_CPUID, 0, 0);
-		return (u32)ghcb_get(offset[number]);
+		return ghcb_get(GHCB_RAX);
 	}
-	__asm__ volatile("cpuid" : "=a"(r[EAX]), "=b"(r[EBX]), "=c"(r[ECX]), "=d"(r[EDX]) : "a"(leaf), "c"(0));
-	return r[number];
+	__asm__ volatile("cpuid" : "+a"(eax) : "c"(0) : "ebx", "edx");
+	return eax;
 }
 
 TEST(cpuid_linear_addresses_have_48_bits, ALL) /* five-level paging is the host's own */
 {
-	EQUAL(cpuid_register(0x80000008, EAX) >> 8 & 0xFF, 48);
-}
-
-TEST(cpuid_offers_xsave_only_without_sev, ALL) /* TCG has no XSAVEC, and Linux ends as an SNP guest without it */
-{
-	const u32 of_xsave = BIT(12) | BIT(26) | BIT(27) | BIT(28) | BIT(29); /* FMA, XSAVE, OSXSAVE, AVX, F16C */
-
-	EQUAL(cpuid_register(0, EAX) >= 0xD, !sev());
-	EQUAL(!!(cpuid_register(1, ECX) & of_xsave), !sev());
-	EQUAL(!!(cpuid_register(7, EBX) & BIT(5)), !sev()); /* AVX2 */
-	EQUAL(!!cpuid_register(0xD, EAX), !sev());
+	EQUAL(cpuid_eax(0x80000008) >> 8 & 0xFF, 48);
 }
 
 TEST(nae_msr_refused, SEV)
@@ -303,10 +289,10 @@ TEST(nae_rdtsc, SEV)
 
 	EQUAL(nae(NAE_RDTSC, 0, 0), NAE_RESULT_OK);
 	tsc = ghcb_get(GHCB_RAX) | ghcb_get(GHCB_RDX) << 32;
-	CHECK(tsc > before && tsc < rdtsc());
+	CHECK(tsc >= before && tsc <= rdtsc()); /* where it counts in large steps, or stood, they are the same */
 	EQUAL(nae(NAE_RDTSCP, 0, 0), NAE_RESULT_OK);
 	CHECK(ghcb_valid(GHCB_RCX));
-	CHECK((ghcb_get(GHCB_RAX) | ghcb_get(GHCB_RDX) << 32) > tsc);
+	CHECK((ghcb_get(GHCB_RAX) | ghcb_get(GHCB_RDX) << 32) >= tsc);
 }
 
 TEST(nae_rdpmc_is_refused, SEV)

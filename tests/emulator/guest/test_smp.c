@@ -6,6 +6,7 @@
 
 #define X2(reg) (MSR_X2APIC_FIRST + (reg) / 16)
 #define VECTOR  0x61
+#define PATIENCE_MS 1000
 #define ICR(mode, vector) ((u64)(mode) << APIC_ICR_DELIVERY_SHIFT | APIC_ICR_ASSERT | (vector))
 #define TO(destination)   ((u64)(destination) << APIC_ICR_DESTINATION_SHIFT)
 
@@ -236,7 +237,7 @@ SMP_TEST(smp_an_ap_sends_to_the_boot_vcpu, ALL)
 	prepare();
 	CHECK(ap_run(1, send_to_boot));
 	CHECK(aps[1].value[0]);
-	CHECK(wait_until(&interrupts[VECTOR], 1, 1000));
+	CHECK(wait_until(&interrupts[VECTOR], 1, PATIENCE_MS));
 	apic_write(APIC_EOI, 0);
 	EQUAL(takers[VECTOR], 1);
 }
@@ -255,7 +256,7 @@ SMP_TEST(smp_timers_are_each_ones_own, ALL)
 	prepare();
 	released = false;
 	ap_command(last_ap(), own_timer);
-	CHECK(wait_until(&takers[VECTOR], BIT(last_ap()), 1000));
+	CHECK(wait_until(&takers[VECTOR], BIT(last_ap()), PATIENCE_MS));
 	released = true;
 	CHECK(ap_wait(last_ap()));
 	EQUAL(takers[VECTOR], BIT(last_ap()));
@@ -271,7 +272,7 @@ static void device_interrupt(u32 mode)
 		EQUAL(hpet_destination(), last_ap());
 		CHECK(all_do(take_interrupts));
 		hpet_after_1_ms(HPET_ENABLE | (mode ? HPET_LEVEL : 0));
-		CHECK(wait_until(&takers[VECTOR], BIT(last_ap()), 1000));
+		CHECK(wait_until(&takers[VECTOR], BIT(last_ap()), PATIENCE_MS));
 		hpet_served();
 		CHECK(all_done());
 		hpet_off();
@@ -469,7 +470,7 @@ SMP_TEST(smp_svsm_ipi_of_an_ap, ALTERNATE)
 	on_interrupt = note_taker;
 	CHECK(ap_run(1, send_to_boot_by_svsm));
 	EQUAL(aps[1].value[0], SVSM_SUCCESS);
-	CHECK(wait_until(&interrupts[VECTOR], 1, 1000));
+	CHECK(wait_until(&interrupts[VECTOR], 1, PATIENCE_MS));
 	EQUAL(takers[VECTOR], 1);
 	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_EOI), 0), SVSM_SUCCESS);
 }

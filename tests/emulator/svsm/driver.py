@@ -30,7 +30,7 @@ PURE_SOURCES = (
     "vmsa_registry",
     "vmsa_reset",
 )
-BUILD_TIMEOUT_S = 120
+BUILD_TIMEOUT_S = 600
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Werror")
 
 PAGE = 0x1000
@@ -54,6 +54,7 @@ def build(directory: Path) -> Path:
     sources = [EMULATOR / "svsm" / f"{name}.c" for name in PURE_SOURCES]
     subprocess.run(
         ["gcc", *WARNINGS, "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+         "-fno-pie", "-no-pie",  # as in native.py
          f"-I{EMULATOR / 'include'}", f"-I{EMULATOR / 'svsm'}", "-o", program,
          *Path(__file__).parent.glob("*.c"), *sources],
         check=True, timeout=BUILD_TIMEOUT_S,
@@ -95,7 +96,7 @@ class Svsm:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _, complaint = self._process.communicate(timeout=30)
+        _, complaint = self._process.communicate(timeout=120)
         assert self._process.returncode == 0, complaint
 
     def command(self, *words: object) -> str:

@@ -16,6 +16,7 @@
 #include "trap.h"
 
 #define FAR_TICKS_SHIFT 40 /* minutes of the TSC */
+#define DIVIDE_BY_128   0xA
 #define ROUNDS          300
 #define HARMLESS_IPI    (APIC_SHORTHAND_OTHERS | APIC_ICR_ASSERT | 0x20)
 
@@ -64,7 +65,7 @@ static void normalise(void)
 	wrmsr(MSR_APIC_BASE, APIC_DEFAULT_BASE | APIC_BASE_BSP | APIC_BASE_EN);
 	*apic_register(APIC_LVT_TIMER) = APIC_LVT_MASKED;
 	*apic_register(APIC_TIMER_INITIAL) = 0;
-	*apic_register(APIC_TIMER_DIVIDE) = 0;
+	*apic_register(APIC_TIMER_DIVIDE) = DIVIDE_BY_128; /* a count of the list lasts for minutes */
 	for (u32 reg = APIC_LVT_TIMER; reg <= APIC_LVT_ERROR; reg += 16)
 		*apic_register(reg) = APIC_LVT_MASKED;
 	/* KVM looks for what is requested when the priority falls, not when the APIC is enabled. */
