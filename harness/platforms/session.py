@@ -21,6 +21,10 @@ PROGRESS_S = 0.25
 PROMPT = r"Shell> |BdsDxe: No bootable option[^\r\n]{0,60}[\r\n]"
 #: BdsDxe announces what it boots.
 BDS_LINE = r"BdsDxe: [^\r\n]{1,200}[\r\n]"
+#: A guest that has crashed goes on to say why (registers, a backtrace). It is heard until it is silent for so many
+#: seconds, and not longer than that.
+_CRASH_SILENCE_S = 0.5
+_CRASH_MAX_S = 10.0
 _NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
 
 
@@ -56,6 +60,7 @@ class Session:
         self._step = step
         self._exits = exits
         self._prompt = False
+        self._crash_seen: float | None = None
         self._started = time.monotonic()
         serial = machine.console("serial")
         serial.watch(BDS_LINE, self._seen_bds)
@@ -73,7 +78,8 @@ class Session:
                     return ending
                 now = time.monotonic()
                 if now >= deadline:
-                    return Ending(self._timed_out())
+                    crashed = self._crashed()
+                    return self._crash(crashed) if crashed else Ending(self._timed_out())
                 if now >= next_progress:
                     self._progress(self._collector.phase, self._collector.count, self._exits())
                     next_progress = now + PROGRESS_S
@@ -96,9 +102,9 @@ class Session:
         goal = self._spec.goal
         if self._prompt if goal == "shell" else self._is_after(goal):
             return Ending()
-        for console in self._machine.consoles.values():
-            if console.crash is not None:
-                return self._crashed(console)
+        crashed = self._crashed()
+        if crashed and self._has_said_all(crashed):
+            return self._crash(crashed)
         if self._machine.ended:
             # Nothing is written after its end: what is there now is all.
             self._step()
@@ -111,7 +117,17 @@ class Session:
         """The phase is over. Firmware that shows its prompt has no phase left but an operating system's."""
         return self._collector.phase > goal or (self._prompt and goal <= Phase.BDS)
 
-    def _crashed(self, console: Console) -> Ending:
+    def _crashed(self) -> Console | None:
+        return next((console for console in self._machine.consoles.values() if console.crash is not None), None)
+
+    def _has_said_all(self, console: Console) -> bool:
+        now = time.monotonic()
+        if self._crash_seen is None:
+            self._crash_seen = now
+        silent = now - console.heard >= _CRASH_SILENCE_S
+        return silent or self._machine.ended or now - self._crash_seen >= _CRASH_MAX_S
+
+    def _crash(self, console: Console) -> Ending:
         self._step()
         text = f"the guest crashed in {phase_name(self._collector.phase)}: {console.crash}"
         self._collector.event("guest-crash", None, None, text, console=console.name)

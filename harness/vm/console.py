@@ -106,8 +106,9 @@ class Connection(Protocol):
 class Console:
     """One serial port of the guest.
 
-    name: "serial", "svsm". crash: what a bad pattern matched, as `printable` text, None as long as none has. All
-    methods belong to the thread that turns the loop.
+    name: "serial", "svsm". crash: what a bad pattern matched, as `printable` text, None as long as none has; it grows
+    until the line is whole. heard: time.monotonic() of what came last. All methods belong to the thread that turns the
+    loop.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Console:
     ) -> None:
         self.name = name
         self.crash: str | None = None
+        self.heard = time.monotonic()
         self.closed = False
         #: pexpect's object, made by the first `expect`.
         self.spawn: object | None = None
@@ -127,8 +129,8 @@ class Console:
         self._pending: deque[str] = deque()
         self._pending_size = 0
         self._watches: list[tuple[re.Pattern[str], Callable[[str], None]]] = []
-        for pattern in bad:
-            self.watch(pattern, self._crashed)
+        self._bad = [re.compile(pattern) for pattern in bad]
+        self._crash_whole = False
         loop.add(connection, self._readable)
 
     def watch(self, pattern: str, seen: Callable[[str], None]) -> None:
@@ -202,6 +204,7 @@ class Console:
         if not data:
             self._end()
             return False
+        self.heard = time.monotonic()
         self._log.write(data)
         text = self._decoder.decode(data)
         self._pending.append(text)
@@ -219,10 +222,14 @@ class Console:
             if match:
                 self._watches.remove(watch)
                 watch[1](match.group())
+        if not self._crash_whole:
+            self._search_crash(text)
 
-    def _crashed(self, text: str) -> None:
-        if self.crash is None:
-            self.crash = printable(text.strip(), LINE)
+    def _search_crash(self, text: str) -> None:
+        match = next(filter(None, (pattern.search(text) for pattern in self._bad)), None)
+        if match:
+            self.crash = printable(match.group().strip(), LINE)
+            self._crash_whole = match.end() < len(text) or len(match.group()) > LINE
 
     def _end(self) -> None:
         if not self.closed:

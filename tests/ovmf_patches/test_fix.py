@@ -14,6 +14,7 @@ from harness.apic.registers import by_msr
 from harness.apic.timeline import Timeline
 from harness.apic.verdict import Status
 from harness.firmware.edk2.recipe import Recipe
+from harness.kvm_host.pack import Image
 from harness.run import RunResult, RunSpec, run
 from harness.svsm.config import SvsmConfig, load_config
 from harness.vm import rundir
@@ -75,6 +76,15 @@ def test_every_rule_holds_with_several_vcpus(vcpus: int, fixed: Path, tmp_path: 
         own = [access for access in accesses if access.vcpu == vcpu]
         assert {access.phase for access in own} == {Phase.PEI, Phase.DXE}
         assert {access.served_by for access in own} == {Server.HYPERVISOR, Server.SVSM}
+
+
+def test_a_linux_that_does_not_know_alternate_injection_is_started_and_says_so(
+    fixed: Path, kvm_host_image: Image, tmp_path: Path
+) -> None:
+    """Linux 6.12 has no Alternate Injection: its EFI stub finds bit 6 of SEV_STATUS's features, and returns."""
+    result = boot(fixed, tmp_path / "out", until="shell", extra_args=("-kernel", str(kvm_host_image.kernel)))
+    assert "EFI stub: ERROR: Unsupported SEV-SNP features detected: 0x40" in serial(result)
+    assert result.verdict.status is Status.HOLDS
 
 
 @pytest.mark.parametrize(("platform", "target"), [("OvmfX64", "RELEASE"), ("AmdSevX64", "DEBUG")])

@@ -91,6 +91,15 @@ def test_other_crashes(wire: Wire, text: str) -> None:
     assert wire.console.crash == text.strip()
 
 
+def test_the_line_of_a_crash_comes_in_pieces(wire: Wire) -> None:
+    start = "Kernel panic - not syncing: VFS: Un"
+    said = []
+    for part in (start, "able to mount", " root fs\r", "\nKernel panic - not syncing: y\r\n"):
+        wire.prints(part)
+        said.append(wire.console.crash)
+    assert said == [start, f"{start}able to mount", f"{start}able to mount root fs", f"{start}able to mount root fs"]
+
+
 def test_the_end_of_the_console(wire: Wire) -> None:
     wire.prints("bye\n")
     wire.guest.close()

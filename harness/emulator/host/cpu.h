@@ -62,6 +62,8 @@ static inline u64 rdtscp(u32 *aux)
 	return (u64)high << 32 | low;
 }
 
+#define CPUID_XSAVE 0xDu
+
 struct cpuid_result {
 	u32 eax, ebx, ecx, edx;
 };

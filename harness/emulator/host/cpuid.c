@@ -5,18 +5,26 @@
 
 #define LEAF1_EBX_APIC_ID       0xFF000000u
 #define LEAF1_EBX_APIC_ID_SHIFT 24
-#define LEAF1_ECX_MONITOR      BIT(3)
-#define LEAF1_ECX_X2APIC       BIT(21)
-#define LEAF1_ECX_TSC_DEADLINE BIT(24)
-#define LEAF1_ECX_OSXSAVE      BIT(27)
-#define LEAF1_EDX_APIC         BIT(9)
-#define LEAF7_ECX_LA57         BIT(16)
-#define EXT1_ECX_SVM           BIT(2)
-#define EXT1_ECX_EXTAPIC       BIT(3)
-#define EXT1_EDX_APIC          BIT(9)
-#define LINEAR_BITS            48u /* 80000008 EAX 15:8: five-level paging is the host's own */
-#define EXT_MAX_LEAF           SEV_CPUID_LEAF
-#define ENCRYPTED_GUESTS       100 /* 8000001F ECX */
+#define LEAF1_ECX_MONITOR       BIT(3)
+#define LEAF1_ECX_FMA           BIT(12)
+#define LEAF1_ECX_X2APIC        BIT(21)
+#define LEAF1_ECX_TSC_DEADLINE  BIT(24)
+#define LEAF1_ECX_XSAVE         BIT(26)
+#define LEAF1_ECX_OSXSAVE       BIT(27)
+#define LEAF1_ECX_AVX           BIT(28)
+#define LEAF1_ECX_F16C          BIT(29)
+#define LEAF1_EDX_APIC          BIT(9)
+#define LEAF7_EBX_AVX2          BIT(5)
+#define LEAF7_ECX_PKU           BIT(3)
+#define LEAF7_ECX_VAES          BIT(9)
+#define LEAF7_ECX_VPCLMULQDQ    BIT(10)
+#define LEAF7_ECX_LA57          BIT(16)
+#define EXT1_ECX_SVM            BIT(2)
+#define EXT1_ECX_EXTAPIC        BIT(3)
+#define EXT1_EDX_APIC           BIT(9)
+#define LINEAR_BITS             48u /* 80000008 EAX 15:8: five-level paging is the host's own */
+#define EXT_MAX_LEAF            SEV_CPUID_LEAF
+#define ENCRYPTED_GUESTS        100 /* 8000001F ECX */
 
 /* CPUID page of the launch (SNP firmware ABI, publication 56860, section 8.17.2.6). */
 struct cpuid_entry {
@@ -27,7 +35,14 @@ struct cpuid_entry {
 };
 #define CPUID_PAGE_HEADER  16
 #define CPUID_PAGE_ENTRIES 64
-#define XSAVE_AREA_SIZE    0x240 /* leaf D EBX with XCR0 = 1: the guest adds the rest from the other entries */
+
+/*
+ * Every SNP processor has XSAVEC and XSAVES, TCG has neither, and a Linux that is an SNP guest ends if XSAVE comes without
+ * them (snp_cpuid_postprocess). So a guest with SEV is offered no XSAVE, nor what needs it.
+ */
+#define LEAF1_ECX_OF_XSAVE (LEAF1_ECX_FMA | LEAF1_ECX_XSAVE | LEAF1_ECX_OSXSAVE | LEAF1_ECX_AVX | LEAF1_ECX_F16C)
+#define LEAF7_EBX_OF_XSAVE LEAF7_EBX_AVX2
+#define LEAF7_ECX_OF_XSAVE (LEAF7_ECX_PKU | LEAF7_ECX_VAES | LEAF7_ECX_VPCLMULQDQ)
 
 static void without_apic(struct vcpu *vcpu, u32 *edx)
 {
@@ -43,7 +58,18 @@ static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
 	r->ecx &= ~(u32)(LEAF1_ECX_OSXSAVE | LEAF1_ECX_MONITOR); /* KVM does not offer MONITOR */
 	if (vmcb(vcpu)->save.cr4 & CR4_OSXSAVE)
 		r->ecx |= LEAF1_ECX_OSXSAVE;
+	if (vcpu->host->sev)
+		r->ecx &= ~(u32)LEAF1_ECX_OF_XSAVE;
 	without_apic(vcpu, &r->edx);
+}
+
+static void leaf_7(struct vcpu *vcpu, struct cpuid_result *r)
+{
+	r->ecx &= ~(u32)LEAF7_ECX_LA57;
+	if (vcpu->host->sev) {
+		r->ebx &= ~(u32)LEAF7_EBX_OF_XSAVE;
+		r->ecx &= ~(u32)LEAF7_ECX_OF_XSAVE;
+	}
 }
 
 static void leaf_sev(struct vcpu *vcpu, struct cpuid_result *r)
@@ -67,6 +93,10 @@ void guest_cpuid(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 
 	*r = cpuid(leaf, subleaf);
 	switch (leaf) {
+	case 0:
+		if (vcpu->host->sev && r->eax >= CPUID_XSAVE)
+			r->eax = CPUID_XSAVE - 1;
+		break;
 	case 1:
 		leaf_1(vcpu, r);
 		break;
@@ -75,12 +105,16 @@ void guest_cpuid(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 		break;
 	case 7:
 		if (!subleaf)
-			r->ecx &= ~(u32)LEAF7_ECX_LA57;
+			leaf_7(vcpu, r);
 		break;
 	case 0xB: /* extended topology: EDX is the x2APIC ID */
 	case 0x1F:
 	case 0x80000026:
 		r->edx = vcpu->index;
+		break;
+	case CPUID_XSAVE:
+		if (vcpu->host->sev)
+			*r = (struct cpuid_result){ 0 };
 		break;
 	case 0x80000000:
 		if (vcpu->host->sev && r->eax < EXT_MAX_LEAF)
@@ -114,7 +148,7 @@ struct leaf_range {
 void cpuid_fill_page(struct vcpu *vcpu, u8 *page)
 {
 	static const struct leaf_range leaves[] = {
-		{ 0, 1 }, { 1, 1 }, { 2, 1 }, { 5, 1 }, { 6, 1 }, { 7, 2 }, { 0xB, 2 }, { 0xD, 10 },
+		{ 0, 1 }, { 1, 1 }, { 2, 1 }, { 5, 1 }, { 6, 1 }, { 7, 2 }, { 0xB, 2 },
 		{ 0x40000000, 1 }, { 0x40000001, 1 },
 		{ 0x80000000, 1 }, { 0x80000001, 1 }, { 0x80000002, 1 }, { 0x80000003, 1 }, { 0x80000004, 1 },
 		{ 0x80000005, 1 }, { 0x80000006, 1 }, { 0x80000007, 1 }, { 0x80000008, 1 }, { 0x8000000A, 1 },
@@ -134,10 +168,6 @@ void cpuid_fill_page(struct vcpu *vcpu, u8 *page)
 				continue;
 			*entry = (struct cpuid_entry){ .leaf = leaves[i].leaf, .subleaf = sub, .eax = r.eax, .ebx = r.ebx,
 						       .ecx = r.ecx, .edx = r.edx };
-			if (entry->leaf == 0xD)
-				entry->xcr0 = 1;
-			if (entry->leaf == 0xD && !sub)
-				entry->ebx = XSAVE_AREA_SIZE;
 			entry++;
 			count++;
 		}

@@ -4,8 +4,6 @@
 #include "host.h"
 #include "layout.h"
 
-#define CPUID_XSAVE 0xD /* EDX:EAX of subleaf 0: what XCR0 may have */
-
 extern u8 host_stacks[], host_bss_end[];
 
 _Static_assert(offsetof(struct host_config, host_base) == CONFIG_OFFSET_HOST_BASE, "layout.h");
@@ -229,7 +227,7 @@ static void setup_processor(struct host *host)
 	struct cpuid_result features;
 
 	set_cr4(get_cr4() | CR4_OSFXSR | CR4_OSXSAVE); /* vmpl.c moves the FPU's state */
-	features = cpuid(CPUID_XSAVE, 0);
+	features = cpuid(CPUID_XSAVE, 0); /* EDX:EAX of subleaf 0: what XCR0 may have */
 	host->xcr0_all = features.eax | (u64)features.edx << 32;
 	host->cr0 = get_cr0();
 	host->cr4 = get_cr4();

@@ -3,7 +3,6 @@
 #include "cpu.h"
 #include "nae_internal.h"
 
-#define CPUID_XSAVE 0xDu /* depends on XCR0 */
 #define WRONG_VALUE 0xA5A5A5A5u /* no register has it */
 
 /* SW_EXITCODE, SW_EXITINFO1 and SW_EXITINFO2 in the valid bitmap. */

@@ -113,23 +113,37 @@ TEST(nae_cpuid, SEV)
 	EQUAL(!!(ghcb_get(GHCB_RAX) & SEV_CPUID_EAX_SVSM_MSR), parameters->mode == SVSM);
 }
 
-static u64 cpuid_eax(u32 leaf)
+enum { EAX, EBX, ECX, EDX };
+
+static u32 cpuid_register(u32 leaf, u32 number)
 {
-	u32 eax = leaf;
+	static const u32 offset[] = { GHCB_RAX, GHCB_RBX, GHCB_RCX, GHCB_RDX };
+	u32 r[4];
 
 	if (sev()) {
 		ghcb_set(GHCB_RAX, leaf);
 		ghcb_set(GHCB_RCX, 0);
+		ghcb_set(GHCB_XCR0, 1); /* leaf D needs it */
 		nae(NAE_CPUID, 0, 0);
-		return ghcb_get(GHCB_RAX);
+		return (u32)ghcb_get(offset[number]);
 	}
-	__asm__ volatile("cpuid" : "+a"(eax) : "c"(0) : "ebx", "edx");
-	return eax;
+	__asm__ volatile("cpuid" : "=a"(r[EAX]), "=b"(r[EBX]), "=c"(r[ECX]), "=d"(r[EDX]) : "a"(leaf), "c"(0));
+	return r[number];
 }
 
 TEST(cpuid_linear_addresses_have_48_bits, ALL) /* five-level paging is the host's own */
 {
-	EQUAL(cpuid_eax(0x80000008) >> 8 & 0xFF, 48);
+	EQUAL(cpuid_register(0x80000008, EAX) >> 8 & 0xFF, 48);
+}
+
+TEST(cpuid_offers_xsave_only_without_sev, ALL) /* TCG has no XSAVEC, and Linux ends as an SNP guest without it */
+{
+	const u32 of_xsave = BIT(12) | BIT(26) | BIT(27) | BIT(28) | BIT(29); /* FMA, XSAVE, OSXSAVE, AVX, F16C */
+
+	EQUAL(cpuid_register(0, EAX) >= 0xD, !sev());
+	EQUAL(!!(cpuid_register(1, ECX) & of_xsave), !sev());
+	EQUAL(!!(cpuid_register(7, EBX) & BIT(5)), !sev()); /* AVX2 */
+	EQUAL(!!cpuid_register(0xD, EAX), !sev());
 }
 
 TEST(nae_msr_refused, SEV)
