@@ -166,7 +166,7 @@ def test_a_closed_stdout_is_no_traceback(recorded: Path) -> None:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(timeout=120) == 141
+        assert process.wait(timeout=300) == 141
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
@@ -174,5 +174,5 @@ def test_the_command_line_loads_nothing_heavy() -> None:
         "import sys; from harness import cli, options; options.build_parser().parse_args(['run', '--json']);"
         f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout.split() == []

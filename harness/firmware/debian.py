@@ -31,6 +31,7 @@ _RESOLVE_TIMEOUT_S = 60
 _DOWNLOAD_TIMEOUT_S = 1800
 _UNPACK_TIMEOUT_S = 300
 _MAX_PACKAGES = 500
+_LOOPBACK = ("127.0.0.1", "localhost")
 _SUITE = re.compile(r"[a-z][a-z0-9.-]{0,40}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,80}")
 _MIRROR = re.compile(r"(?:https?://|file:/)[^\s\"'\\\[\]]+")
@@ -228,6 +229,8 @@ class AptRoot:
             "Acquire::http::Timeout": "20",
             "Acquire::https::Timeout": "20",
             "Acquire::ForceHash": "SHA256",
+            # A mirror on this machine is no proxy's business.
+            **{f"Acquire::http::Proxy::{host}": "DIRECT" for host in _LOOPBACK},
             **_proxies(),
         }
         return "".join(f'{name} "{value}";\n' for name, value in settings.items())

@@ -19,7 +19,7 @@ SUITE = "testing-suite"
 
 
 def tool(*argv: str | Path, **kwargs: str) -> None:
-    subprocess.run([str(a) for a in argv], check=True, capture_output=True, timeout=60, **kwargs)  # type: ignore[call-overload]
+    subprocess.run([str(a) for a in argv], check=True, capture_output=True, timeout=300, **kwargs)  # type: ignore[call-overload]
 
 
 class SigningKey:

@@ -90,6 +90,14 @@ def test_a_machine_without_a_place_for_temporary_files(mirror: Mirror, monkeypat
     assert fetch_firmware(SUITE, mirror=mirror).read_bytes() == b"first"
 
 
+def test_a_mirror_on_this_machine_is_asked_without_the_proxy_of_the_machines_apt(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "apt.conf").write_text('Acquire::http::Proxy "http://127.0.0.1:9";\n')
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    assert fetch_firmware(SUITE, mirror=mirror).read_bytes() == b"first"
+
+
 def test_what_is_cached_is_not_downloaded_again(mirror: Mirror, repository: Repository) -> None:
     first = fetch_firmware(SUITE, mirror=mirror)
     shutil.rmtree(repository.directory / "pool")
@@ -245,9 +253,9 @@ def test_two_at_once(mirror: Mirror, cache: Path) -> None:
     other = threading.Thread(target=lambda: result.append(fetch_firmware(SUITE, progress, mirror=mirror)))
     with locked(cache / "apt" / f"{SUITE}.lock", silent):
         other.start()
-        assert waiting.wait(timeout=30)
+        assert waiting.wait(timeout=300)
         assert said == ["waiting for another process that does the same"]
-    other.join(timeout=60)
+    other.join(timeout=300)
     assert [path.read_bytes() for path in result] == [b"first"]
 
 

@@ -57,7 +57,7 @@ def test_qemu_of_another_suite_runs(suite: str, at_least: int) -> None:
         input="info version\nquit\n",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert f"QEMU {bundle.version} monitor" in done.stdout

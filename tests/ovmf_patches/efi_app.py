@@ -33,7 +33,7 @@ def build_app(source: Path, out: Path, *defines: str) -> Path:
     layout.write_text(_LAYOUT.format(start=_SECTION))
     flat = out.with_suffix(".bin")
     command = ["gcc", *_FLAGS.split(), *(f"-D{name}" for name in defines), f"-Wl,-T,{layout}", str(source)]
-    subprocess.run([*command, "-o", str(flat)], check=True, timeout=60)
+    subprocess.run([*command, "-o", str(flat)], check=True, timeout=300)
     out.write_bytes(_pe(flat.read_bytes()))
     return out
 

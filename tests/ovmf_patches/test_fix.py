@@ -142,7 +142,7 @@ def test_nothing_changes_without_alternate_injection(
     platform, svsm = ("tcg", SvsmConfig()) if config == "tcg" else ("emulated", load_config(config))
     seen = []
     for firmware in (stock, fixed):
-        spec = RunSpec(firmware, svsm=svsm, until=until, icount=True, timeout_s=300)
+        spec = RunSpec(firmware, svsm=svsm, until=until, icount=True, timeout_s=900)
         result = run(spec, platform, tmp_path / firmware.parent.name)
         assert result.timeline.complete
         assert ("Shell> " in serial(result)) == (until == "shell")
@@ -167,7 +167,7 @@ def test_a_busy_svsm_is_asked_again(fixed: Path, tmp_path: Path) -> None:
 
 def test_what_the_svsm_refuses_is_a_gp(fixed: Path, tmp_path: Path) -> None:
     refuse = toml(tmp_path, '[faults]\ninject = ["refused-register"]\nregister = 0x80B\n')
-    result = boot(fixed, tmp_path / "out", refuse, until="shell", timeout_s=60)
+    result = boot(fixed, tmp_path / "out", refuse, until="shell")
     refused = [access for access in registers(result.timeline) if access.outcome is Outcome.ERROR]
     assert [(access.register, access.operation) for access in refused] == [(by_msr(0x80B), Operation.WRITE)]
     assert refused[0].served_by is Server.SVSM
@@ -204,5 +204,7 @@ def test_boot_services_are_left(fixed: Path, registers_itself: bool, vcpus: int,
         more = [("TPR", by), ("TPR", by), ("SELF_IPI", by), ("ICR", by), ("IRR2", by), ("ICR", Server.HYPERVISOR)]
     else:
         more = []
-    assert served[start:] == [("APIC ID", by), ("EOI", by), *more]
+    # A tick that was on its way when the timer was stopped: the SVSM still serves its end.
+    late = served[start : start + 1] == [("EOI", Server.SVSM)]
+    assert served[start + late :] == [("APIC ID", by), ("EOI", by), *more]
     assert Outcome.ERROR not in {access.outcome for access in registers(result.timeline)}

@@ -29,7 +29,8 @@ _host: list[RemoteHost | None] = [None]
 
 
 def boot(firmware: Path, out: Path, config: str | SvsmConfig = "alternate-injection", **more: object) -> RunResult:
-    """One run. more: of RunSpec."""
+    """One run. more: of RunSpec; a boot that comes to its end takes no longer for the time it may take."""
+    more.setdefault("timeout_s", 600.0)
     svsm = config if isinstance(config, SvsmConfig) else load_config(config)
     return run(RunSpec(firmware, svsm=svsm, **more), "emulated", out)  # type: ignore[arg-type]
 

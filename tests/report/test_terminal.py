@@ -182,7 +182,7 @@ def test_rich_is_loaded_ahead_for_a_terminal_only() -> None:
         "terminal.load(io.StringIO()); before = 'rich' in sys.modules;"
         "terminal.load(os.fdopen(pty.openpty()[1], 'w')); print(before, 'rich.console' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout.split() == ["False", "True"]
 
 
@@ -264,7 +264,7 @@ def on_terminal(shown: Report, monkeypatch: pytest.MonkeyPatch, columns: int = 1
     reader.start()
     with os.fdopen(follower, "w", encoding="utf-8") as stream:
         print_report(shown, stream)
-    reader.join(timeout=20)
+    reader.join(timeout=300)
     os.close(leader)
     return b"".join(received).decode("utf-8").replace("\r\n", "\n")
 

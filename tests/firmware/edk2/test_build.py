@@ -35,7 +35,7 @@ BUILD = b"""#!/bin/sh
 echo "Building ... $WORKSPACE/Pkg/Sec.inf [X64]"
 echo "Building ... $WORKSPACE/Pkg/Dxe.inf [X64]"
 if grep -q error Pkg/code.c; then sed 's/^/Pkg\\/code.c:/' Pkg/code.c; exit 1; fi
-[ ! -e Pkg/slow ] || { echo $$ > "$WORKSPACE/pid"; sleep 60; }
+[ ! -e Pkg/slow ] || { echo $$ > "$WORKSPACE/pid"; sleep 3600; }
 mkdir -p Build/OvmfX64/DEBUG_GCC5/FV
 cat Pkg/code.c > Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd
 echo "$@" "$SECRET" >> Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd
@@ -381,8 +381,8 @@ Builder(Recipe(), Tools(("gcc 1",))).build(directory_source(Path(sys.argv[1])).p
 
 def test_what_a_killed_harness_left_running_does_not_meet_the_next_build(edk2: Path, tmp_path: Path) -> None:
     """The build ends with the harness; a compiler that it started would go on, and write into the next one's files."""
-    child = f"(trap '' TERM; exec sh -c 'echo $$ > {tmp_path}/child; exec sleep 60') & wait"
-    script = BUILD.replace(b"sleep 60", child.encode())
+    child = f"(trap '' TERM; exec sh -c 'echo $$ > {tmp_path}/child; exec sleep 3600') & wait"
+    script = BUILD.replace(b"sleep 3600", child.encode())
     write_tree(edk2, {"BaseTools/BinWrappers/PosixLike/build": script, "Pkg/slow": b""})
     with subprocess.Popen([sys.executable, "-c", KILLED, edk2], cwd=Path(__file__).parents[3]) as killed:
         pid = int(wait_for(tmp_path / "child"))

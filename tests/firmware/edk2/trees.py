@@ -81,7 +81,7 @@ def stand_in_tools(directory: Path) -> dict[str, str]:
     code = b"void uuid_generate(unsigned char *);\nvoid uuid_generate(unsigned char *u) { u[0] = 0; }\n"
     source, library = directory / "uuid.c", directory / "libuuid.so"
     source.write_bytes(code)
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True, timeout=300)
     return {
         "PATH": os.pathsep.join([str(directory / "bin"), os.environ["PATH"]]),
         "CPATH": str(directory / "include"),
