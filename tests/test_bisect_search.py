@@ -101,7 +101,7 @@ def test_steps_at_the_same_time_are_all_of_use(history: History, tmp_path: Path,
     assert max(rounds) <= math.ceil(math.log(COUNT, 2) / math.floor(math.log2(jobs + 1))) + 1
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(culprit=st.integers(1, COUNT), skipped=st.sets(st.integers(1, COUNT - 1), max_size=12), jobs=st.integers(1, 3))
 def test_what_gives_no_answer_is_never_blamed_alone(
     history: History, tmp_path_factory: pytest.TempPathFactory, culprit: int, skipped: set[int], jobs: int

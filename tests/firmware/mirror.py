@@ -11,6 +11,7 @@ import http.server
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +24,15 @@ def tool(*argv: str | Path, **kwargs: str) -> None:
 
 
 class SigningKey:
-    """A key in a GnuPG home of its own; `keyring` is its public half."""
+    """A key in a GnuPG home of its own; `keyring` is its public half, in a new directory.
+
+    The home's name is short: gpg-agent has its sockets there, whose paths have at most 107 characters.
+    """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700)
-        self._home = directory
+        self._temporary = tempfile.TemporaryDirectory(prefix="k", dir="/tmp", ignore_cleanup_errors=True)
+        self._home = self._temporary.name
         self.keyring = directory / "keyring.gpg"
         self._gpg("--quick-generate-key", "Test archive <archive@example.org>", "ed25519", "sign", "never")
         self._gpg("--output", self.keyring, "--export")
@@ -38,6 +43,7 @@ class SigningKey:
 
     def close(self) -> None:
         tool("gpgconf", "--homedir", self._home, "--kill", "all")
+        self._temporary.cleanup()
 
     def _gpg(self, *arguments: str | Path) -> None:
         tool(

@@ -238,7 +238,7 @@ def survives(path: Path, patches: list[tuple[int, bytes]]) -> None:
     image.locate(0xFFFFFFF0)
 
 
-fuzzed = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+fuzzed = settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
 
 
 @fuzzed

@@ -14,7 +14,7 @@ from tests.guests.points import points_of
 pytestmark = pytest.mark.emulated
 
 POINTS = frozenset(points_of("alternate-injection"))
-TIMEOUT_S = 900.0
+TIMEOUT_S = 3600.0
 
 
 def named(*groups: str) -> frozenset[str]:
