@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -22,6 +21,7 @@ from harness.agent.errors import AgentError
 from harness.agent.files import from_os_error
 from harness.agent.lock import HostLock
 from harness.agent.mux import DescriptorPort, Mux
+from harness.agent.patience import Silence
 from harness.agent.process import Runs
 from harness.agent.reactor import Reactor
 from harness.agent.trace import Traces
@@ -29,6 +29,8 @@ from harness.agent.trace import Traces
 #: Seconds without a frame after which the near side counts as gone, until `hello` says another number.
 PATIENCE_S = 60.0
 _PATIENCE = (0.2, 3600.0)
+#: Looks at how long it is silent, in that time.
+_LOOKS = 6
 
 
 class Agent:
@@ -53,12 +55,13 @@ class Agent:
         self.on_blob: Callable[[bytes], None] = _drop
         self.mux = Mux(DescriptorPort(read_fd, write_fd), self.reactor, self._request, self._blob, self._lost)
         self._patience_s = PATIENCE_S
+        self._silence = Silence()
         self._ending = False
         HostLock(self)
         self.runs = Runs(self)
         Traces(self)
         images.serve(self)
-        self.reactor.later(self._patience_s, self._check)
+        self._timer = self.reactor.later(self._patience_s / _LOOKS, self._check)
 
     def run(self) -> None:
         """Serve until the byte stream ends or the near side is silent for too long; then clean up."""
@@ -116,7 +119,8 @@ class Agent:
     def _hello(self, request: dict[str, Any]) -> object:
         low, high = _PATIENCE
         self._patience_s = min(max(low, float(request["patience_s"])), high)
-        self.reactor.later(self._patience_s, self._check)
+        self._timer.cancel()
+        self._check()
         return {
             "python": platform.python_version(),
             "pid": os.getpid(),
@@ -130,11 +134,11 @@ class Agent:
 
     def _check(self) -> None:
         """End if the near side is silent."""
-        silent_s = time.monotonic() - self.mux.heard
-        if silent_s >= self._patience_s:
+        interval_s = self._patience_s / _LOOKS
+        if self._silence.seconds(self.mux.heard, interval_s) >= self._patience_s:
             self._ending = True
         else:
-            self.reactor.later(self._patience_s - silent_s, self._check)
+            self._timer = self.reactor.later(interval_s, self._check)
 
 
 def _find(request: dict[str, Any]) -> object:

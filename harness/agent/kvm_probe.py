@@ -10,6 +10,7 @@ kvm    -> {"error": "" if it runs, "hint", "modules": [...], "accelerated": whic
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import mmap
@@ -23,10 +24,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from harness.agent.patience import Patience, run
+
 DEVICE = Path("/dev/kvm")
 MODULES = Path("/sys/module")
-#: Seconds that the guest may take: it needs a millisecond.
-TIMEOUT_S = 10.0
+#: Seconds that the guest may take: it needs a millisecond, where the machine lets it run.
+TIMEOUT_S = 25.0
 #: Modules that use the processor's virtualization; their trace events are understood.
 HARDWARE_MODULES = ("kvm_amd", "kvm_intel")
 #: With APICv a processor serves the APIC by itself. KVM inhibits AMD's AVIC for the guests that are run here: those
@@ -104,7 +107,7 @@ def _in_child(device: Path, timeout_s: float) -> str:
         # The harness itself, whose threads a fork would leave behind.
         argv = [sys.executable, "-I", "-B", "-c", _PROGRAM, str(source), str(device)]
         try:
-            done = subprocess.run(argv, capture_output=True, timeout=timeout_s, check=False)
+            done = run(argv, timeout_s)
         except subprocess.TimeoutExpired:
             return late
         except OSError as error:
@@ -120,27 +123,40 @@ def _in_child(device: Path, timeout_s: float) -> str:
             os._exit(0)
     os.close(theirs)
     try:
-        if not select.select([ours], [], [], timeout_s)[0]:
-            os.kill(pid, signal.SIGKILL)
-            return late
-        return os.read(ours, 400).decode("utf-8", "replace")
+        patience = Patience(timeout_s)
+        while (step_s := patience.step()) > 0:
+            if select.select([ours], [], [], step_s)[0]:
+                return os.read(ours, 400).decode("utf-8", "replace")
+        os.kill(pid, signal.SIGKILL)
+        return late
     finally:
         os.close(ours)
         os.waitpid(pid, 0)
 
 
 def _run_guest(device: Path) -> str:
-    kvm = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    with contextlib.ExitStack() as opened:
+        return _run_in(device, opened)
+
+
+def _run_in(device: Path, opened: contextlib.ExitStack) -> str:
+    """opened: closes the descriptors that are made."""
+
+    def own(fd: int) -> int:
+        opened.callback(os.close, fd)
+        return fd
+
+    kvm = own(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     version = fcntl.ioctl(kvm, _GET_API_VERSION, 0)
     if version != _API_VERSION:
         return f"KVM's interface has version {version}, not {_API_VERSION}"
-    vm = fcntl.ioctl(kvm, _CREATE_VM, 0)
+    vm = own(fcntl.ioctl(kvm, _CREATE_VM, 0))
     memory = mmap.mmap(-1, mmap.PAGESIZE)
     memory[: len(_CODE)] = _CODE
     anchor = ctypes.c_char.from_buffer(memory)
     region = _REGION.pack(0, 0, _CODE_AT, mmap.PAGESIZE, ctypes.addressof(anchor))
     fcntl.ioctl(vm, _SET_USER_MEMORY_REGION, region)
-    vcpu = fcntl.ioctl(vm, _CREATE_VCPU, 0)
+    vcpu = own(fcntl.ioctl(vm, _CREATE_VCPU, 0))
     shared = mmap.mmap(vcpu, fcntl.ioctl(kvm, _GET_VCPU_MMAP_SIZE, 0))
     special = bytearray(_SREGS_SIZE)
     fcntl.ioctl(vcpu, _GET_SREGS, special)

@@ -18,6 +18,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Callable
 
+from harness.agent import patience
 from harness.agent.errors import AgentError
 from harness.agent.files import base_directory
 from harness.agent.qemu import locate
@@ -28,7 +29,8 @@ VERSION = 1
 #: Longest text in the facts, characters, and longest list.
 TEXT_MAX = 400
 LIST_MAX = 1000
-COMMAND_TIMEOUT_S = 20.0
+#: As harness/agent/qemu.py has it.
+COMMAND_TIMEOUT_S = 25.0
 _OUTPUT_MAX = 1 << 20
 
 PARAMETERS_DIRECTORY = "/sys/module/kvm_amd/parameters"
@@ -259,9 +261,7 @@ def qemu_facts(command: list[str], run: Callable[[list[str]], str] | None = None
 
 def output(command: list[str]) -> str:
     """What a command writes to stdout, bounded. Raises OSError or subprocess.SubprocessError."""
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False
-    )
+    done = patience.run(command, COMMAND_TIMEOUT_S)
     if done.returncode != 0 and not done.stdout:
         said = done.stderr[-TEXT_MAX:].decode("ascii", "replace").strip().split("\n")[-1]
         raise ValueError(f"{command[-1]} ended with status {done.returncode}: {said}")

@@ -40,7 +40,7 @@ _MEMORY_MAX = 1 << 30
 #: Seconds for which what a console or a trace says is gathered: a serial port writes byte by byte.
 _PACE_S = 0.005
 #: Seconds that a process that was killed may take to end.
-_KILL_S = 5.0
+_KILL_S = 30.0
 
 
 class Run:

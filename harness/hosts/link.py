@@ -7,6 +7,7 @@ runs can use it. Streams end in socket pairs: consoles, QMP and witnesses read t
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import socket
@@ -19,18 +20,20 @@ from typing import Any, TypeVar
 
 from harness.agent import frames
 from harness.agent.mux import CLOSED, Mux, Port
+from harness.agent.patience import Patience, Silence
 from harness.agent.reactor import Reactor
 from harness.errors import HarnessError
 from harness.hosts.answers import checked
 from harness.hosts.errors import HostLostError, HostTimeoutError, from_agent
 
-#: Seconds that an agent may take to answer where nothing else is said.
-ANSWER_S = 30.0
+#: Seconds that an agent may take to answer where nothing else is said. One that is gone is lost before.
+ANSWER_S = 120.0
 #: Seconds between two pings, and of silence after which the other side counts as gone, on either side.
 PING_S = 5.0
 PATIENCE_S = 30.0
-#: Seconds that the thread may take to end.
-_END_S = 10.0
+#: Seconds that the agent may take to clean up, and the thread to end after it.
+_END_S = 20.0
+_THREAD_S = 60.0
 _Kind = TypeVar("_Kind")
 _log = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class Link:
         self._greeting = frames.GreetingFinder()
         self._reactor = Reactor()
         self._mux = Mux(port, self._reactor, self._control, lambda _: None, self._lost, self._greeting)
+        self._silence = Silence()
         self._mux.send(first)
         self._reactor.later(PING_S, self._ping)
         self._thread = threading.Thread(target=self._serve, name=f"link-{name}", daemon=True)
@@ -78,14 +82,15 @@ class Link:
     def result(self, future: Future[Any], what: str, timeout_s: float | None = None) -> Any:
         """Wait for the answer of `ask`. Raises what the agent answered, HostTimeoutError, HostLostError."""
         timeout_s = ANSWER_S if timeout_s is None else timeout_s
-        try:
-            return future.result(timeout_s)
-        except FutureTimeoutError:
-            silent = time.monotonic() - self._mux.heard
-            raise HostTimeoutError(
-                f"{self.name}: no answer to {what} in {timeout_s:g} s, the last sign of it is {silent:.0f} s old",
-                "see the host's load and the network",
-            ) from None
+        patience = Patience(timeout_s)
+        while (step_s := patience.step()) > 0:
+            with contextlib.suppress(FutureTimeoutError):
+                return future.result(step_s)
+        silent = time.monotonic() - self._mux.heard
+        raise HostTimeoutError(
+            f"{self.name}: no answer to {what} in {timeout_s:g} s, the last sign of it is {silent:.0f} s old",
+            "see the host's load and the network",
+        )
 
     def call(self, operation: str, timeout_s: float | None = None, **fields: object) -> Any:
         """`ask`, and wait for the answer."""
@@ -131,17 +136,19 @@ class Link:
             done.set()
 
         self._soon(close)
-        done.wait(_END_S)
+        done.wait(_THREAD_S)
 
     def close(self) -> None:
         """End the connection, once the agent has cleaned up if it still can. Never raises."""
         self._ending = True
         if self.error is None:
             self.ask("bye")
-            self._over.wait(_END_S)
+            patience = Patience(_END_S)
+            while (step_s := patience.step()) > 0 and not self._over.wait(step_s):
+                continue
         self._closing = True
         self._reactor.soon(lambda: None)
-        self._thread.join(_END_S)
+        self._thread.join(_THREAD_S)
 
     def _soon(self, call: Callable[[], None]) -> None:
         if self._thread.is_alive():
@@ -220,7 +227,7 @@ class Link:
     def _ping(self) -> None:
         if self.error is not None:
             return
-        silent_s = time.monotonic() - self._mux.heard
+        silent_s = self._silence.seconds(self._mux.heard, PING_S)
         if silent_s > PATIENCE_S:
             self._lost(f"nothing came for {silent_s:.0f} s")
             return

@@ -8,7 +8,7 @@ import socket
 import threading
 from pathlib import Path
 
-from harness.agent.mux import DescriptorPort
+from harness.agent.mux import CLOSED, DescriptorPort
 from harness.errors import HarnessError
 from harness.firmware.cache import Progress
 from harness.hosts.errors import HostLostError, HostTimeoutError
@@ -23,8 +23,8 @@ from harness.vm.rundir import RunDirectory
 
 _QEMU = Path("/usr/bin/qemu-system-x86_64")
 #: Seconds for the thread to end, and to have read the last words of a machine that has.
-_END_S = 20.0
-_LAST_WORDS_S = 5.0
+_END_S = 60.0
+_LAST_WORDS_S = 30.0
 
 
 class NestedHost(RemoteHost):
@@ -106,7 +106,8 @@ class OuterConnection(Connection):
 
     def explain(self, why: str) -> HarnessError:
         """See Connection."""
-        self._over.wait(_LAST_WORDS_S)
+        if why.startswith(CLOSED):
+            self._over.wait(_LAST_WORDS_S)
         return HostLostError(f"the nested host is lost: {self._end or why}", f"see {rundir.OUTER_CONSOLE}")
 
     def close(self) -> None:

@@ -18,8 +18,8 @@ from harness.hosts.remote import Connection, RemoteHost
 from harness.vm.errors import describe_status
 
 _SAID = 400
-#: Seconds that an agent may take to clean up after its stream has ended.
-_END_S = 10.0
+#: Seconds that an agent may take to clean up after its stream has ended, and to end when it has closed it.
+_END_S = 30.0
 
 
 class AgentProcess(Connection):
@@ -44,7 +44,7 @@ class AgentProcess(Connection):
         """See Connection."""
         if why.startswith(CLOSED):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(1.0)
+                self.process.wait(_END_S)
         self._stderr.seek(0)
         said = last_words(self._stderr.read(1 << 16).decode(errors="replace"), _SAID)
         status = self.process.returncode if why.startswith(CLOSED) else None

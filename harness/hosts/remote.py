@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from harness.vm.rundir import RunDirectory
 
 #: Seconds from the connection to the agent's first answer.
-START_S = 30.0
+START_S = 120.0
 #: Seconds that the agent may ask QEMU and the kernel: several calls of QEMU.
-PROBE_S = 120.0
+PROBE_S = 300.0
 _FACT_MAX = 200
-#: Seconds that a lost agent may take to clean up.
-_LATE_S = 5.0
+#: Seconds that a lost agent may take to notice it and to clean up.
+_LATE_S = 30.0
 
 
 @dataclass(frozen=True)

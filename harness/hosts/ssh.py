@@ -38,7 +38,7 @@ from harness.hosts.ssh_keys import log_in
 from harness.hosts.ssh_proxy import ProxyProcess
 
 #: Seconds that each step of SSH's own exchange may take.
-_STEP_S = 20.0
+_STEP_S = 60.0
 #: Bytes that may be under way: more than a fast line holds.
 _WINDOW = 16 << 20
 _PACKET = 1 << 17
@@ -48,6 +48,8 @@ _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "a
 #: Seconds until a channel that takes nothing is asked again.
 _RETRY_S = 0.005
 _SAID_MAX = 64 << 10
+#: Seconds that the exit status may take to come after the end of the stream.
+_STATUS_S = 30.0
 #: Characters of its last line that are shown.
 _LAST_MAX = 400
 #: What a login shell ends with that does not find the program.
@@ -144,7 +146,7 @@ class SshConnection(Connection):
     def explain(self, why: str) -> HarnessError:
         """See Connection."""
         # The exit status comes after the end of the stream, if the host still speaks.
-        ended = why.startswith(CLOSED) and self._channel.status_event.wait(2.0)
+        ended = why.startswith(CLOSED) and self._channel.status_event.wait(_STATUS_S)
         status = self._channel.exit_status if ended else -1
         said = last_words(self._stream.said(), _LAST_MAX)
         if status == _NOT_FOUND:

@@ -30,7 +30,7 @@ _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}\Z")
 #: Hosts on the way to one.
 JUMPS_MAX = 8
 #: Seconds that ssh may take to read its configuration: a Match line may run a program.
-_READ_S = 20.0
+_READ_S = 60.0
 _SAID = 300
 #: Seconds that a host may take to answer, where ConnectTimeout says nothing.
 CONNECT_S = 15.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ from harness.vm.errors import describe_status
 
 #: Seconds that the program may take to end when its input has ended, and again after SIGTERM.
 _END_S = 1.0
+#: Seconds that it may take to end when it has closed the connection.
+_STATUS_S = 30.0
 _SAID = 300
 
 
@@ -29,6 +32,8 @@ class ProxyProcess:
 
     def __init__(self, name: str, argv: Sequence[str]) -> None:
         self.connection, self._theirs = socket.socketpair()
+        # Tells when the other end is closed, whatever has been done with the connection.
+        self._near = self.connection.dup()
         self._argv = tuple(argv)
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
         self._lock = threading.Lock()
@@ -48,7 +53,7 @@ class ProxyProcess:
     def describe(self) -> str:
         """How it ended, if it has, and what it said last."""
         # It closes its output a moment before it can be waited for.
-        self._thread.join(_END_S)
+        self._thread.join(_STATUS_S if self._hung_up() else _END_S)
         status = self._process.returncode if self._process is not None else None
         self._stderr.seek(0)
         how = f" ended with {describe_status(status)}" if status is not None else " runs"
@@ -58,11 +63,17 @@ class ProxyProcess:
     def close(self) -> None:
         """End it and all that it started in its session. Never raises."""
         self.connection.close()
+        self._near.close()
         for number in (signal.SIGTERM, signal.SIGKILL):
             self._thread.join(_END_S)
             self._signal(number)
         self._thread.join()
         self._stderr.close()
+
+    def _hung_up(self) -> bool:
+        poll = select.poll()
+        poll.register(self._near, 0)
+        return bool(poll.poll(0))
 
     def _run(self) -> None:
         try:

@@ -18,7 +18,7 @@ from harness.agent import tokens
 from harness.errors import HarnessError
 from harness.vm import rundir
 from harness.vm.console import BAD_PATTERNS, BoundedLog, Connection, Console
-from harness.vm.errors import QemuDiedError, QemuError, QemuExitError, QemuLaunchError, QemuTimeoutError
+from harness.vm.errors import QemuDiedError, QemuError, QemuExitError, QemuLaunchError, QemuTimeoutError, QmpEndedError
 from harness.vm.loop import EventLoop
 from harness.vm.qemu import QemuBinary, check_version
 from harness.vm.rundir import RunDirectory
@@ -26,12 +26,13 @@ from harness.vm.rundir import RunDirectory
 if TYPE_CHECKING:
     from harness.vm.qmp import Qmp
 
-#: Seconds that QEMU may take to end, after QMP's quit or SIGTERM, and again after SIGKILL.
-STOP_TIMEOUT_S = 5.0
+#: Seconds that QEMU may take to end, after QMP's quit or SIGTERM; and after SIGKILL, when only the kernel can hold it.
+STOP_TIMEOUT_S = 30.0
+_KILL_TIMEOUT_S = 60.0
 QMP = "qmp"
 _STDERR_TAIL = 8192
 #: Seconds between QEMU's death showing on its monitor and its exit status.
-_DEATH_S = 1.0
+_DEATH_S = 30.0
 _Machine = TypeVar("_Machine", bound="MachineBase")
 
 
@@ -185,8 +186,9 @@ class MachineBase(ABC):
         if isinstance(error, QemuExitError):
             return error
         try:
-            # Its monitor closes a moment before it can be waited for.
-            self._wait(_DEATH_S)
+            if isinstance(error, QmpEndedError):
+                # Its monitor closes a moment before it can be waited for.
+                self._wait(_DEATH_S)
             self.raise_if_failed()
         except HarnessError as why:
             return why
@@ -202,9 +204,9 @@ class MachineBase(ABC):
                 self._signal(signal.SIGTERM)
             if self._wait(STOP_TIMEOUT_S) is None:
                 self._signal(signal.SIGKILL)
-        if self._wait(STOP_TIMEOUT_S) is None:
+        if self._wait(_KILL_TIMEOUT_S) is None:
             raise QemuTimeoutError(
-                f"QEMU (process {self.pid}) did not end {STOP_TIMEOUT_S:g} s after SIGKILL",
+                f"QEMU (process {self.pid}) did not end {_KILL_TIMEOUT_S:g} s after SIGKILL",
                 "the kernel holds it",
             )
 

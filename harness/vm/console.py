@@ -6,12 +6,12 @@ from __future__ import annotations
 import codecs
 import contextlib
 import re
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from harness.agent.patience import Patience
 from harness.vm.errors import CannotWriteError, ConsoleError, ConsoleTimeoutError, GuestCrashError, printable
 from harness.vm.loop import EventLoop
 
@@ -152,15 +152,15 @@ class Console:
 
         return expect(self, [patterns] if isinstance(patterns, str) else list(patterns), timeout_s)
 
-    def send(self, text: str, timeout_s: float = 10.0) -> None:
+    def send(self, text: str, timeout_s: float = 60.0) -> None:
         """Type `text`. Raises ConsoleTimeoutError if the guest does not take it."""
         data = text.encode()
-        deadline = time.monotonic() + timeout_s
+        patience = Patience(timeout_s)
         while data:
             try:
                 data = data[self._connection.send(data) :]
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if patience.step() <= 0:
                     raise ConsoleTimeoutError(
                         f"the {self.name} console took no input for {timeout_s:g} s", "the guest does not read it"
                     ) from None

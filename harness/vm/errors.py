@@ -65,6 +65,10 @@ class QemuTimeoutError(QemuError):
     """QEMU itself did not answer in time (its monitor, or its end)."""
 
 
+class QmpEndedError(QemuError):
+    """The session with QEMU's monitor has ended, or none came about: QEMU is ending."""
+
+
 class QmpCommandError(QemuError):
     """QEMU refused a QMP command."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from pexpect import EOF, TIMEOUT  # type: ignore[import-untyped]
 from pexpect.spawnbase import SpawnBase  # type: ignore[import-untyped]
 
+from harness.agent.patience import Patience
 from harness.vm.console import WINDOW, Console
 from harness.vm.errors import ConsoleError, ConsoleTimeoutError
 
@@ -30,24 +31,35 @@ class _ConsoleSpawn(SpawnBase):  # type: ignore[misc]
         super().__init__(encoding="utf-8", codec_errors="replace", searchwindowsize=WINDOW)
         self.console = console
         self.delayafterread = None
+        self.wait(0.0)
+
+    def wait(self, timeout_s: float) -> None:
+        """What is read from now on is waited for so long. pexpect's own timeout hangs on the time of day."""
+        self._patience = Patience(timeout_s)
+        self._over = False
 
     def read_nonblocking(self, size: int = 1, timeout: float | None = None) -> str:
         """What the console printed; raises pexpect's TIMEOUT or EOF."""
-        text = self.console.read(self.timeout if timeout is None or timeout < 0 else timeout)
-        self.console.raise_if_crashed()
-        if text:
-            return text
-        if self.console.closed:
-            self.flag_eof = True
-            raise EOF("end of the console")
+        while not self._over:
+            step_s = self._patience.step()
+            # What is there when the time is over is taken, and nothing after it.
+            self._over = step_s <= 0
+            text = self.console.read(step_s)
+            self.console.raise_if_crashed()
+            if text:
+                return text
+            if self.console.closed:
+                self.flag_eof = True
+                raise EOF("end of the console")
         raise TIMEOUT("nothing was printed")
 
 
 def expect(console: Console, patterns: list[str], timeout_s: float) -> Expectation:
     """See Console.expect."""
     spawn = _spawn_of(console)
+    spawn.wait(timeout_s)
     try:
-        index = spawn.expect(patterns, timeout=timeout_s)
+        index = spawn.expect(patterns, timeout=None)
     except TIMEOUT:
         raise ConsoleTimeoutError(
             f"{_shown(patterns)} did not come on the {console.name} console in {timeout_s:g} s, "

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import selectors
-import time
 from collections.abc import Callable
 from typing import Protocol
+
+from harness.agent.patience import Patience
 
 
 class HasFileno(Protocol):
@@ -45,12 +46,12 @@ class EventLoop:
 
     def run_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Turn until done() is true; False if it is not in `timeout_s` seconds. Lets through what functions raise."""
-        deadline = time.monotonic() + timeout_s
+        patience = Patience(timeout_s)
         while not done():
-            left = deadline - time.monotonic()
-            if left <= 0:
+            step_s = patience.step()
+            if step_s <= 0:
                 return False
-            self.turn(left)
+            self.turn(step_s)
         return True
 
     def close(self) -> None:

@@ -15,10 +15,10 @@ from typing import Any, TypeVar, cast
 
 from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
-from harness.vm.errors import QemuError, QemuTimeoutError, QmpCommandError, printable
+from harness.vm.errors import QemuError, QemuTimeoutError, QmpCommandError, QmpEndedError, printable
 from harness.vm.loop import EventLoop
 
-DEFAULT_TIMEOUT_S = 10.0
+DEFAULT_TIMEOUT_S = 60.0
 #: How long a session whose call was given up has for its own end.
 _END_TIMEOUT_S = 1.0
 _WORDS_MAX = 400
@@ -107,9 +107,11 @@ class Qmp:
         except ExecuteError as error:
             raise QmpCommandError(f"QEMU refused the QMP command {what}: {_words(error)}", "see its version") from error
         except ConnectError as error:
-            raise QemuError(f"no QMP session: {_words(error)}", "see qemu-stderr.log") from error
+            raise QmpEndedError(f"no QMP session: {_words(error)}", "see qemu-stderr.log") from error
         except (QMPError, EOFError, OSError) as error:
-            raise QemuError(f"the QMP session ended during {what}: {_words(error)}", "see qemu-stderr.log") from error
+            raise QmpEndedError(
+                f"the QMP session ended during {what}: {_words(error)}", "see qemu-stderr.log"
+            ) from error
 
     def _woken(self) -> None:
         os.eventfd_read(self._wake)

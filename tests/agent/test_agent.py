@@ -246,7 +246,7 @@ def test_a_program_that_is_not_there(near: Near) -> None:
 @pytest.mark.parametrize("end", ["stream", "bye", "terminate", "kill"])
 def test_what_it_started_ends_with_it(end: str, tmp_path: Path) -> None:
     near = Near(tmp_path)
-    pid = start(near, "r", sleep_argv(60))["pid"]
+    pid = start(near, "r", sleep_argv(600))["pid"]
     assert is_running(pid)
     if end == "stream":
         near.socket.shutdown(socket.SHUT_RDWR)
@@ -263,15 +263,21 @@ def test_what_it_started_ends_with_it(end: str, tmp_path: Path) -> None:
 
 def test_a_near_side_that_is_silent_counts_as_gone(tmp_path: Path) -> None:
     near = Near(tmp_path)
-    # Long enough for a machine that is busy, and pings often enough.
+    # Long enough for a machine that is busy, and pings often enough. What it sleeps is no silence of this side's:
+    # an agent that stands still with the rest of the machine goes on.
     patience_s = 3.0
     near.call("hello", patience_s=patience_s)
-    pid = start(near, "r", sleep_argv(60))["pid"]
+    pid = start(near, "r", sleep_argv(600))["pid"]
     end = time.monotonic() + patience_s * 1.2
     while time.monotonic() < end:
         near.socket.sendall(frames.encode(frames.PING, 0))
         near.next(lambda frame: frame.kind == frames.PONG)
         time.sleep(0.05)
+    near.process.send_signal(signal.SIGSTOP)
+    time.sleep(patience_s * 1.2)
+    near.process.send_signal(signal.SIGCONT)
+    near.socket.sendall(frames.encode(frames.PING, 0))
+    near.next(lambda frame: frame.kind == frames.PONG)
     assert is_running(pid)
     assert near.process.wait(60) == 0
     assert wait_for_end(pid, 60)
@@ -290,7 +296,7 @@ def test_the_lock(tmp_path: Path) -> None:
     assert "ann@laptop tests there since 2" in refused["message"]
     late = second.call("lock", owner="bob@desk", wait_s=0.2, path=lock)
     assert late["kind"] == "locked"
-    waiting = second.send("lock", owner="bob@desk", wait_s=20, path=lock)
+    waiting = second.send("lock", owner="bob@desk", wait_s=600, path=lock)
     first.process.send_signal(signal.SIGKILL)
     assert second.answer(waiting) == {"id": waiting, "ok": None}
     assert json.loads(Path(lock).read_text())["owner"] == "bob@desk"

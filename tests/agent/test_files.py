@@ -117,7 +117,7 @@ except AgentError as error:
     print(error.kind, error.message)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "store"], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", code, tmp_path / "store"], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.startswith("disk the host's disk is full: cannot write ")
     assert list((tmp_path / "store").iterdir()) == []
@@ -146,7 +146,7 @@ from harness.agent.files import RunDirectories
 path = RunDirectories(Path(sys.argv[1])).create()
 (path / "file").write_text("x")
 print(path, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", code, tmp_path / "runs"], stdout=subprocess.PIPE, text=True) as dying:
         assert dying.stdout is not None

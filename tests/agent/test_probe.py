@@ -91,7 +91,7 @@ def test_what_is_no_qemu(command: list[str], error: str) -> None:
 
 def test_a_qemu_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "COMMAND_TIMEOUT_S", 0.1)
-    assert "timed out" in probe.qemu_facts([sys.executable, "-c", "import time; time.sleep(5)"])["error"]
+    assert "timed out" in probe.qemu_facts([sys.executable, "-c", "import time; time.sleep(600)"])["error"]
 
 
 def test_no_qemu_in_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ PARENT = """
 import sys
 from harness.agent.spawn import spawn
 with open(sys.argv[1], "wb") as stderr:
-    child = spawn(["sleep", "60"], stderr=stderr)
+    child = spawn(["sleep", "600"], stderr=stderr)
 print(child.pid, flush=True)
 sys.stdin.read()
 """

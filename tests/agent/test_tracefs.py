@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,10 +52,13 @@ def as_nobody(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.setgid(65534)
-        os.setuid(65534)
-        os.write(theirs, json.dumps(call()).encode())
-        os._exit(0)
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            os.write(theirs, json.dumps(call()).encode())
+        finally:
+            os._exit(0)
     os.close(theirs)
     with os.fdopen(ours, "rb") as file:
         answer: dict[str, Any] = json.loads(file.read())
@@ -97,9 +99,8 @@ def test_an_instance_that_cannot_be_set_up_is_removed(root: Path) -> None:
 
 
 def test_only_instances_of_dead_agents_are_removed(root: Path) -> None:
-    with subprocess.Popen(["/bin/true"]) as process:
-        process.wait()
-    names = (f"{PREFIX}{process.pid}-1", f"{PREFIX}{os.getpid()}-1", "other", f"{PREFIX}x-1")
+    # No kernel has a process of that number: include/linux/threads.h, PID_MAX_LIMIT.
+    names = (f"{PREFIX}{1 + (4 << 20)}-1", f"{PREFIX}{os.getpid()}-1", "other", f"{PREFIX}x-1")
     for name in names:
         (root / "instances" / name).mkdir()
     assert remove_stale(root) == [names[0]]

@@ -37,7 +37,7 @@ def compile_and_run(directory: Path, name: str, body: str, header: str) -> list[
     source, program = directory / f"{name}.c", directory / name
     source.write_text(f'#include <stdio.h>\n#include "{header}"\nint main(void) {{\n{body}\nreturn 0; }}\n')
     subprocess.run(["gcc", "-I", INCLUDE, source, "-o", program], check=True, timeout=60)
-    done = subprocess.run([program], check=True, timeout=10, capture_output=True, text=True)
+    done = subprocess.run([program], check=True, timeout=60, capture_output=True, text=True)
     return [line.split() for line in done.stdout.splitlines()]
 
 

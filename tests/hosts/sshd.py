@@ -12,15 +12,17 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from tests.vm.processes import children
+
 SSHD_PLACES = ("/usr/sbin/sshd", "/usr/local/sbin/sshd")
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
-_START_S = 60.0
+_START_S = 120.0
 #: Ports that are tried.
 _PORTS = 5
 
@@ -46,11 +48,17 @@ def make_key(path: Path, passphrase: str = "", kind: str = "ed25519") -> Path:
 
 
 def free_port() -> int:
-    """A port of loopback on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port of loopback that nobody has now."""
+    with closed_port() as port:
         return port
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """A port of loopback on which nothing listens, and nobody else can meanwhile."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 @dataclass
@@ -81,13 +89,13 @@ class Sshd:
     def sessions(self) -> list[int]:
         """The server's own processes of open connections: a server that is not root's has two for each."""
         found = []
-        seen = children_of(self.process.pid)
+        seen = children(self.process.pid)
         for pid in seen:
             # It may have ended since.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
                     found.append(pid)
-                    seen += children_of(pid)
+                    seen += children(pid)
         return found
 
     def cut(self) -> None:
@@ -187,22 +195,16 @@ SetEnv {" ".join(f'"{key}={value}"' for key, value in far.items())}
     raise RuntimeError(f"sshd ended: {said}")
 
 
-def children_of(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
-
-
 def _wait_until_it_listens(sshd: Sshd, addresses: int) -> str:
     """Returns "", or what it said if it could not have its port on each address. Raises RuntimeError."""
     deadline = time.monotonic() + _START_S
     while True:
+        # Before what it said is read, which then is all that it said.
+        ended = sshd.process.poll() is not None
         said = sshd.log.read_text(errors="replace")
         if "Address already in use" in said:
             return said
-        if sshd.process.poll() is not None:
+        if ended:
             raise RuntimeError(f"sshd ended: {said}")
         # Its word, and no connection: that may be to somebody else's.
         if said.count("Server listening on") >= addresses:

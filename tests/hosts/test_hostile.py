@@ -201,7 +201,7 @@ def near() -> Iterator[tuple[Link, socket.socket]]:
 
 def lost(link: Link) -> str:
     """The link is lost; why."""
-    error = link.ask("hello").exception(20)
+    error = link.ask("hello").exception(120)
     assert isinstance(error, HostError)
     return str(error)
 
@@ -225,7 +225,7 @@ def lost(link: Link) -> str:
 def test_frames_that_cannot_be(sent: bytes, near: tuple[Link, socket.socket]) -> None:
     link, theirs = near
     theirs.sendall(sent)
-    assert link.ask("hello").exception(20) is not None
+    assert link.ask("hello").exception(120) is not None
 
 
 @pytest.mark.parametrize("window", [b"\xff\xff\xff\xff", b"123", b""])
@@ -233,9 +233,11 @@ def test_more_than_a_stream_s_window(window: bytes, near: tuple[Link, socket.soc
     link, theirs = near
     number, ours = link.stream(lambda _: None)
     with ours:
-        # When a later request is there, the stream is open.
+        # When a later request is there, the stream is open. A ping may come before it.
         link.ask("hello")
-        assert theirs.recv(7)
+        decoder = frames.Decoder()
+        while not any(frame.kind == frames.CONTROL for frame in decoder.feed(theirs.recv(4096))):
+            continue
         theirs.sendall(frames.encode(frames.WINDOW, number, window))
         assert "window" in lost(link)
 
@@ -252,7 +254,7 @@ def test_a_flood_of_pings_that_nobody_reads_the_answers_of(near: tuple[Link, soc
 
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
-    assert done.wait(60)
+    assert done.wait(300)
     # One answer is enough for however many that came meanwhile.
     assert len(link._mux._out) < 100
     thread.join()
@@ -267,6 +269,6 @@ def test_events_that_nobody_takes(near: tuple[Link, socket.socket]) -> None:
     theirs.sendall(b"".join(frames.encode_control(event) for event in (*forged, *exits)))
     asked = link.ask("hello")
     theirs.sendall(frames.encode_control({"id": 1, "ok": "here"}))
-    assert asked.result(20) == "here"
+    assert asked.result(120) == "here"
     # Only the end of its process is told from there, and once.
     assert told == [{"event": "exit", "run": run, "status": 7}]

@@ -30,7 +30,7 @@ from harness.vm.rundir import OUTER_CONSOLE, RunDirectory
 pytestmark = pytest.mark.nested
 
 MEMORY_MIB = 512
-LOST_S = 30.0
+LOST_S = 120.0
 
 
 class Said(list[str]):

@@ -23,7 +23,7 @@ from harness.svsm.config import load_config
 from harness.vm import rundir
 from harness.vm.errors import QemuDiedError, QemuLaunchError, QemuMissingError, QemuTooOldError
 from tests.platforms.conftest import trixie_path
-from tests.vm.processes import is_running, wait_for_end
+from tests.vm.processes import children, is_running, wait_for_end
 from tests.vm.test_qemu import script
 
 __all__ = ["trixie_path"]
@@ -98,8 +98,8 @@ def test_a_qemu_that_is_too_old(host: ProcessHost, trixie_path: Path, tmp_path: 
 
 def far_qemu(agent: int) -> int:
     """The process of the QEMU that an agent has started."""
-    [qemu] = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
-    return int(qemu)
+    [qemu] = children(agent)
+    return qemu
 
 
 def end_the_harness(command: list[str], number: signal.Signals) -> None:

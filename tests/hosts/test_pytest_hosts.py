@@ -10,7 +10,7 @@ import pytest
 
 from harness.hosts.remote import RemoteHost
 from harness.pytest_hosts import names
-from tests.hosts.sshd import Sshd, free_port
+from tests.hosts.sshd import Sshd, closed_port
 
 Servers = Callable[..., Sshd]
 
@@ -90,14 +90,16 @@ def test_more_workers_than_hosts(pytester: pytest.Pytester) -> None:
 
 def test_a_host_that_cannot_be_reached(pytester: pytest.Pytester, sshd: Sshd) -> None:
     pytester.makepyfile("import pytest\n@pytest.mark.snp\ndef test_it(snp_boot): pass")
-    result = pytester.runpytest_subprocess(f"--snp-host=ssh://me@127.0.0.1:{free_port()}")
+    with closed_port() as port:
+        result = pytester.runpytest_subprocess(f"--snp-host=ssh://me@127.0.0.1:{port}")
     assert result.ret == 128
     result.stdout.fnmatch_lines(["*snp-harness: ssh://me@127.0.0.1:*refuses connections*"])
 
 
 def test_a_host_that_a_worker_cannot_reach(pytester: pytest.Pytester, sshd: Sshd) -> None:
     pytester.makepyfile("import pytest\n@pytest.mark.snp\ndef test_it(snp_boot): pass")
-    result = pytester.runpytest_subprocess("-n1", f"--snp-host=ssh://me@127.0.0.1:{free_port()}")
+    with closed_port() as port:
+        result = pytester.runpytest_subprocess("-n1", f"--snp-host=ssh://me@127.0.0.1:{port}")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*refuses connections*"])
 

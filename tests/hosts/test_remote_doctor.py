@@ -13,7 +13,7 @@ import pytest
 from harness import cli
 from harness.hosts.remote import RemoteHost
 from harness.platforms import platform_names
-from tests.hosts.sshd import Sshd, free_port
+from tests.hosts.sshd import Sshd, closed_port
 
 
 def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, str]]:
@@ -59,8 +59,8 @@ def test_a_qemu_that_is_missing_there(
 
 
 def test_a_host_that_is_not_there(sshd: Sshd, capsys: pytest.CaptureFixture[str]) -> None:
-    port = free_port()
-    assert cli.main(["doctor", "--host", f"ssh://127.0.0.1:{port}"]) == 128
+    with closed_port() as port:
+        assert cli.main(["doctor", "--host", f"ssh://127.0.0.1:{port}"]) == 128
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.count("\n") == 1

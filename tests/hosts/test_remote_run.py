@@ -24,7 +24,7 @@ from harness.hosts.errors import HostDiskError, HostLockedError, HostLostError
 from harness.hosts.remote import RemoteHost
 from harness.run import RunSpec, run
 from harness.vm.errors import QemuMissingError
-from tests.hosts.sshd import Sshd, free_port
+from tests.hosts.sshd import Sshd, closed_port
 from tests.hosts.test_process_host import boot, end_the_harness, far_qemu, untimed
 from tests.platforms.boots import Clock
 from tests.vm.processes import wait_for_end
@@ -99,7 +99,8 @@ def test_exit_statuses_of_the_command(
         assert status(usage)[0] == 2
     assert status(sshd.url, "--qemu", "debian:sid")[0] == 2
     assert status("box", "--hosts", str(tmp_path / "none"))[0] == 2
-    assert status(f"ssh://me@127.0.0.1:{free_port()}")[0] == 128
+    with closed_port() as port:
+        assert status(f"ssh://me@127.0.0.1:{port}")[0] == 128
     assert status(sshd.url, "--qemu", "/no/qemu")[0] == 128
     sshd.known_hosts.unlink()
     ended, said = status(sshd.url)
@@ -119,14 +120,14 @@ def test_a_host_that_is_in_use(
     assert cli.main(command) == 128
     assert "is in use" in capsys.readouterr().err
     # Whoever waits has it as soon as it is free.
-    waiting = hosts(sshd.url, wait_s=30)
+    waiting = hosts(sshd.url, wait_s=600)
     timer = threading.Timer(0.3, first.close)
     timer.start()
     waiting.link()
     timer.join()
     # One that was killed holds nothing.
     os.kill(agent_pid(waiting), signal.SIGKILL)
-    hosts(sshd.url, wait_s=5).link()
+    hosts(sshd.url, wait_s=600).link()
 
 
 def test_no_qemu_there(servers: Servers, hosts: Hosts, trixie_path: Path, tmp_path: Path) -> None:
@@ -203,17 +204,18 @@ class Proxy:
         while True:
             try:
                 data = source.recv(1 << 16)
-                if self._stalled.is_set():
-                    continue
-                target.sendall(data)
+                if not data:
+                    return
+                if not self._stalled.is_set():
+                    target.sendall(data)
             except OSError:
                 return
-            if not data:
-                return
 
 
-def interrupted(host: RemoteHost, platform: str, firmware: Path, out: Path, cut: Callable[[int], None]) -> int:
-    """A run that `cut`, given the agent's process, breaks in PEI; the process of the QEMU that it had."""
+def interrupted(
+    host: RemoteHost, platform: str, firmware: Path, out: Path, cut: Callable[[int], None]
+) -> tuple[int, int]:
+    """A run that `cut`, given the agent's process, breaks in PEI; the processes of the QEMU and the agent it had."""
     seen: list[int] = []
     agent = agent_pid(host)
 
@@ -231,7 +233,7 @@ def interrupted(host: RemoteHost, platform: str, firmware: Path, out: Path, cut:
     assert len([access for access in result.timeline.accesses if access.phase is Phase.SEC]) >= 7
     assert result.verdict.result("no-refused-access").status is Status.INCONCLUSIVE
     assert (out / "verdict.json").is_file()
-    return seen[0]
+    return seen[0], agent
 
 
 @pytest.mark.parametrize("platform", ["emulated", pytest.param("tcg", marks=pytest.mark.slow)])
@@ -248,8 +250,8 @@ def test_a_connection_that_breaks(
             sshd.stop()
 
     host = hosts(sshd.url)
-    qemu = interrupted(host, platform, trixie_path, tmp_path / "out", cut)
-    assert wait_for_end(qemu, 60)
+    for process in interrupted(host, platform, trixie_path, tmp_path / "out", cut):
+        assert wait_for_end(process, 60)
     if victim != "server":
         assert boot(host, trixie_path, tmp_path / "again", platform).error is None
         host.close()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -22,7 +23,7 @@ from harness.errors import EXIT_ENVIRONMENT, HarnessError, UsageError
 from harness.hosts import ssh, ssh_config
 from harness.hosts.errors import HostKeyError, HostLostError, HostUnreachableError, LoginError, NoPythonError
 from harness.hosts.remote import RemoteHost
-from tests.hosts.sshd import Sshd, free_port, make_key
+from tests.hosts.sshd import Sshd, closed_port, make_key
 
 Hosts = Callable[..., RemoteHost]
 Servers = Callable[..., Sshd]
@@ -201,7 +202,8 @@ def test_a_name_that_is_none(servers: Servers, hosts: Hosts) -> None:
 
 
 def test_a_port_that_is_closed(sshd: Sshd, hosts: Hosts) -> None:
-    text = refused(hosts(f"ssh://me@127.0.0.1:{free_port()}"), HostUnreachableError)
+    with closed_port() as port:
+        text = refused(hosts(f"ssh://me@127.0.0.1:{port}"), HostUnreachableError)
     assert "refuses connections" in text
 
 
@@ -225,14 +227,15 @@ def test_a_port_of_something_else(said: bytes, sshd: Sshd, hosts: Hosts, monkeyp
 
         def serve() -> None:
             connection, _ = server.accept()
-            with connection:
+            # On a busy machine the other side may be gone by then.
+            with connection, contextlib.suppress(OSError):
                 connection.sendall(said)
                 connection.recv(100)
 
         thread = threading.Thread(target=serve)
         thread.start()
         text = refused(hosts(f"ssh://me@127.0.0.1:{server.getsockname()[1]}"), HostUnreachableError)
-        thread.join(5)
+        thread.join(60)
     assert re.search(r"no SSH on 127\.0\.0\.1 port \d+: ", text)
 
 
@@ -281,11 +284,8 @@ def test_an_agent_that_is_killed(sshd: Sshd, hosts: Hosts) -> None:
     pid = host.link().call("hello", patience_s=30)["pid"]
     os.kill(pid, signal.SIGKILL)
     link = host.link()
-    for _ in range(500):
-        if link.error is not None:
-            break
-        threading.Event().wait(0.01)
-    assert isinstance(link.error, HostLostError)
+    assert isinstance(link.ask("find", qemu="/no/qemu").exception(60), HostLostError)
+    assert link.error is not None
     assert "was killed" in link.error.message
     # The next use connects again.
     assert host.link().call("hello", patience_s=30)["pid"] != pid

@@ -139,8 +139,12 @@ def test_what_is_refused(line: str, home: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_match_that_runs_for_long(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh_config, "_READ_S", 0.3)
+    fifo = home / "fifo"
+    os.mkfifo(fifo)
     with pytest.raises(UsageError, match=r"did not read its configuration of box in 0\.3 s"):
-        target(home, 'Match exec "sleep 20"\n User x\n')
+        target(home, f'Match exec "cat {shlex.quote(str(fifo))}"\n User x\n')
+    # Whoever came so far ends.
+    os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))
 
 
 def test_a_match_that_runs_a_program(home: Path) -> None:

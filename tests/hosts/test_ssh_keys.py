@@ -33,14 +33,22 @@ def ssh_agent(path: Path) -> Iterator[Callable[..., None]]:
         subprocess.run(["ssh-add", "-q", *map(str, keys)], env=environment, check=True)
 
     with subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL) as process:
-        for _ in range(1000):
-            if path.exists() or process.poll() is not None:
-                break
-            threading.Event().wait(0.01)
+        _wait_until_it_listens(path, process)
         try:
             yield add
         finally:
             process.terminate()
+
+
+def _wait_until_it_listens(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """The socket is there before it can be connected to."""
+    for _ in range(6000):
+        assert process.poll() is None, "ssh-agent ended"
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(path)) == 0:
+                return
+        threading.Event().wait(0.01)
+    raise AssertionError("ssh-agent does not listen")
 
 
 def configure(sshd: Sshd, text: str) -> None:

@@ -71,7 +71,7 @@ def test_a_program_that_dies_in_between(sshd: Sshd, proxy: Path, hosts: Hosts) -
     host = hosts("ssh://box", lock=False)
     link = host.link()
     os.kill(pid_of(proxy), signal.SIGKILL)
-    assert isinstance(link.ask("hello", patience_s=30).exception(30), HostLostError)
+    assert isinstance(link.ask("hello", patience_s=30).exception(120), HostLostError)
     host.link().call("hello", patience_s=30)
 
 
@@ -85,7 +85,7 @@ def test_a_harness_that_is_killed(number: signal.Signals, sshd: Sshd, proxy: Pat
         assert process.stdout is not None
         assert process.stdout.readline() == b"there\n"
         process.send_signal(number)
-        process.wait(30)
+        process.wait(120)
     assert wait_for_end(pid_of(proxy), 60)
 
 
@@ -110,7 +110,7 @@ def test_a_program_that_hangs(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.Monk
     monkeypatch.setattr("harness.hosts.ssh._STEP_S", 1.0)
     pid = sshd.home / "pid"
     # What it starts is ended with it.
-    configure(sshd, f"sh -c 'sleep 60 & echo $! > \"$0\"; wait' {shlex.quote(str(pid))}")
+    configure(sshd, f"sh -c 'sleep 600 & echo $! > \"$0\"; wait' {shlex.quote(str(pid))}")
     with pytest.raises(HostUnreachableError, match="the ProxyCommand sh runs"):
         hosts("ssh://box").link()
     # It may have been ended before it came so far.

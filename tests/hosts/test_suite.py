@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 #: The tests that boot, but not those that only ask whether a platform can run, or start a harness of their own.
 SUITE = ("tests/platforms", "tests/guests")
 SELECTED = "(emulated or tcg) and not slow and not nested and not kvm"
-TIMEOUT_S = 900.0
+TIMEOUT_S = 3600.0
 #: Rules whose answer hangs on how far a run came: one that is cut off by a signal or a clock is cut off anywhere.
 _BY_CHANCE = ("killed", "hangs", "interrupt", "timeout")
 

@@ -16,14 +16,13 @@ from typing import Any
 
 import pytest
 
-from harness.agent.kvm_probe import DEVICE, run_guest
 from harness.agent.tokens import NUMBER, token
 from harness.capture.kvm_trace import KvmEventKind, parse_line
 from harness.hosts import bundle
 from harness.hosts.errors import HostError
 from harness.hosts.link import Link
 from harness.hosts.process import AgentProcess, ProcessHost
-from tests.agent.kernel_trace import PORT
+from tests.agent.kernel_trace import PORT, kvm_runs_nothing
 
 PIO = {"kvm_pio": f"port == {PORT:#x}"}
 #: Runs a guest for each byte that comes, and answers.
@@ -87,8 +86,11 @@ class Traced:
     def guests(self, count: int) -> None:
         self.control.sendall(b"x" * count)
         left = count
+        self.control.settimeout(120)
         while left:
-            left -= len(self.control.recv(left))
+            data = self.control.recv(left)
+            assert data, "the process that runs guests has ended"
+            left -= len(data)
 
     def untrace(self) -> dict[str, Any]:
         answer: dict[str, Any] = self.link.call("untrace", run=self.name)
@@ -107,7 +109,7 @@ class Traced:
 def host() -> Iterator[TracingHost]:
     if os.getuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("a mount namespace takes root and unshare")
-    if not DEVICE.exists() or run_guest(DEVICE):
+    if kvm_runs_nothing():
         pytest.skip("KVM runs nothing here")
     found = TracingHost()
     try:
@@ -127,7 +129,7 @@ def traced(host: TracingHost) -> Iterator[Traced]:
 
 
 def everything(stream: socket.socket) -> bytes:
-    stream.settimeout(30)
+    stream.settimeout(120)
     parts = []
     while part := stream.recv(1 << 16):
         parts.append(part)
@@ -139,7 +141,7 @@ def test_events_come_home(traced: Traced) -> None:
     stream = traced.trace(PIO, ["kvm_pio"])
     traced.guests(40)
     # They come by themselves, and what is left with the end.
-    stream.settimeout(30)
+    stream.settimeout(120)
     first = stream.recv(1 << 16)
     traced.guests(2)
     answer = traced.untrace()

@@ -12,7 +12,7 @@ from pathlib import Path
 def is_running(pid: int) -> bool:
     """The process exists and is no zombie."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
@@ -30,10 +30,14 @@ def wait_for_end(pid: int, timeout_s: float) -> bool:
         os.close(fd)
 
 
-def children() -> list[int]:
-    """Processes that this process has started and that have not been reaped."""
+def children(pid: int | None = None) -> list[int]:
+    """Processes that a process (None: this one) has started and that have not been reaped."""
+    parent = str(os.getpid() if pid is None else pid)
     found = []
-    for thread in Path(f"/proc/{os.getpid()}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            found += [int(child) for child in (thread / "children").read_text().split()]
-    return found
+    # Not every kernel has a file that lists them.
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1] == parent:
+                    found.append(int(entry.name))
+    return sorted(found)

@@ -84,7 +84,7 @@ def test_death_in_the_middle(tmp_path: Path) -> None:
     with machine(tmp_path) as running:
         running.qmp.execute("query-status")
         os.kill(running.pid, signal.SIGKILL)
-        assert running.loop.run_until(lambda: running.ended, 5)
+        assert running.loop.run_until(lambda: running.ended, 60)
         with pytest.raises(QemuDiedError, match=r"signal 9 \(SIGKILL\)") as caught:
             running.raise_if_failed()
         assert caught.value.exit_status == 128
@@ -95,7 +95,7 @@ def test_death_in_the_middle(tmp_path: Path) -> None:
 def test_the_guest_s_power_off_is_no_death(tmp_path: Path) -> None:
     with machine(tmp_path) as running:
         running.qmp.execute("quit")
-        assert running.loop.run_until(lambda: running.ended, 5)
+        assert running.loop.run_until(lambda: running.ended, 60)
         running.raise_if_failed()
 
 
