@@ -28,7 +28,7 @@ from harness.vm.rundir import RunDirectory
 #: Bytes of trace events kept on disk.
 TRACE_LIMIT = 64 << 20
 #: Seconds that the last events may take to come home.
-FINISH_S = 30.0
+FINISH_S = 120.0
 _RECEIVE = 1 << 18
 #: Pages whose modules are asked for at once, and seconds until the answer is looked for.
 _PAGES = 64

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import re
 import resource
 import shutil
 import signal
@@ -45,6 +46,13 @@ def make_key(path: Path, passphrase: str = "", kind: str = "ed25519") -> Path:
         stdin=subprocess.DEVNULL,
     )
     return path
+
+
+def penalties() -> str:
+    """The line by which a server takes connections again at once after one that failed: since OpenSSH 9.8."""
+    said = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr
+    found = re.match(r"OpenSSH_(\d+)\.(\d+)", said)
+    return "PerSourcePenalties no" if found and (int(found[1]), int(found[2])) >= (9, 8) else ""
 
 
 def free_port() -> int:
@@ -162,6 +170,7 @@ AllowTcpForwarding {"yes" if forwarding else "no"}
 X11Forwarding no
 PrintMotd no
 LogLevel VERBOSE
+{penalties()}
 MaxAuthTries {tries}
 SetEnv {" ".join(f'"{key}={value}"' for key, value in far.items())}
 {options}

@@ -24,6 +24,8 @@ from harness.svsm.config import SvsmConfig, load_config
 from tests.platforms.sec import SEVEN, sec_accesses, told
 from tests.vm.processes import children
 
+#: Seconds that a boot may take whose end is not its time: a machine may be ten times slower than another.
+PATIENCE_S = 900.0
 #: The host of all boots: --snp-host (tests/platforms/conftest.py).
 _host: list[RemoteHost | None] = [None]
 
@@ -32,6 +34,7 @@ def boot(firmware: Path, out: Path, config: str | SvsmConfig = "alternate-inject
     """One run. more: of RunSpec; a boot that comes to its end takes no longer for the time it may take."""
     more.setdefault("timeout_s", 600.0)
     svsm = config if isinstance(config, SvsmConfig) else load_config(config)
+    more = {"timeout_s": PATIENCE_S, **more}
     return run(RunSpec(firmware, svsm=svsm, **more), "emulated", out)  # type: ignore[arg-type]
 
 
@@ -52,8 +55,7 @@ def qemus() -> set[int]:
         return set(children())
     facts = host.facts()["host_facts"]
     assert isinstance(facts, dict)
-    agent = facts["pid"]
-    return {int(pid) for pid in Path(f"/proc/{agent}/task/{agent}/children").read_text().split()}
+    return set(children(int(facts["pid"])))
 
 
 class Clock:

@@ -59,11 +59,11 @@ def test_a_qemu_that_hangs_is_given_up_and_killed(
             clock.end()
 
     result = run(RunSpec(trixie_path, until="shell"), "emulated", tmp_path / "out", stop_and_end)
-    assert qemus() == before
+    assert qemus() <= before
     check_seven(result.timeline, 2)
     [gap] = result.timeline.gaps
     # On a busy machine the signal comes late.
-    assert re.match("the firmware's prompt was not reached in 120 s: the guest is in (PEI|DXE)", gap)
+    assert re.match("the firmware's prompt was not reached in 120 s: the guest is in (PEI|DXE|BDS)", gap)
     assert result.error is None
     assert result.verdict.result("no-refused-access").status is Status.INCONCLUSIVE
 

@@ -27,7 +27,7 @@ from harness.run import RunResult, RunSpec, run
 from harness.svsm.config import load_config
 from harness.vm import rundir
 from harness.vm.errors import QemuLaunchError
-from tests.platforms.boots import Clock, signal_qemu
+from tests.platforms.boots import PATIENCE_S, Clock, signal_qemu
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
 #: Rules that need nothing that KVM does not show.
@@ -51,6 +51,7 @@ def boot_real(platform: str, tmp_path: Path) -> Real:
     """See Real."""
 
     def boot(firmware: Path, out: str = "real", progress: Progress | None = None, **spec: Any) -> RunResult:
+        spec = {"timeout_s": PATIENCE_S, **spec}
         return run(RunSpec(firmware, **spec), platform, tmp_path / out, progress)
 
     return boot
@@ -58,6 +59,7 @@ def boot_real(platform: str, tmp_path: Path) -> Real:
 
 def emulated(firmware: Path, tmp_path: Path, config: str, progress: Progress | None = None, **spec: Any) -> RunResult:
     out = tmp_path / f"emulated-{config}"
+    spec = {"timeout_s": PATIENCE_S, **spec}
     return run(RunSpec(firmware, svsm=load_config(config), **spec), "emulated", out, progress)
 
 

@@ -21,7 +21,7 @@ from harness.run import RunResult, RunSpec, run
 from harness.svsm.config import load_config
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 900.0
 RULE = "x2apic-before-sec"
 
 
@@ -70,8 +70,8 @@ def test_an_outer_console_is_kept(trixie_path: Path, tmp_path: Path, kvm_host_im
 def test_conformance_points_without_sev(tmp_path: Path, kvm_host_image: Image) -> None:
     """The points of the conformance guest that need no SEV: APIC_BASE and the hypervisor's APIC."""
     plain = load_config("plain")
-    nested = run_conformance(plain, platform="nested", out=tmp_path / "nested")
-    emulated = run_conformance(plain, platform="emulated", out=tmp_path / "emulated")
+    nested = run_conformance(plain, platform="nested", out=tmp_path / "nested", timeout_s=TIMEOUT_S)
+    emulated = run_conformance(plain, platform="emulated", out=tmp_path / "emulated", timeout_s=TIMEOUT_S)
     statuses = [{point.name: point.status for point in result.tap.points} for result in (nested, emulated)]
     assert statuses[0] == statuses[1]
     assert nested.tap.complete

@@ -86,7 +86,7 @@ def test_the_preflight_of_a_real_kvm_without_sev(kvm_host: NestedHost) -> None:
 
 @pytest.mark.usefixtures("plain_guest")
 def test_the_same_seven_accesses_without_a_pc(kvm_host: NestedHost, directory: RunDirectory, trixie_path: Path) -> None:
-    spec = RunSpec(trixie_path, svsm=load_config("no-svsm"), timeout_s=120)
+    spec = RunSpec(trixie_path, svsm=load_config("no-svsm"), timeout_s=900)
     outcome = snp._run(kvm_host, host_facts(host_values()), spec, directory, quiet)
     assert outcome.error is None
     timeline = outcome.timeline
@@ -109,7 +109,7 @@ def test_an_svsm_that_stops_ends_the_run_with_its_words(
     """A guest of a few instructions prints on COM1 what COCONUT does, and halts."""
     monkeypatch.setattr(snp, "guest_image", lambda _: snp.GuestImage(speaking(BANNER + LACKS), is_igvm=True))
     section = SvsmSection(kind=SvsmKind.IGVM, igvm="unused")
-    spec = RunSpec(tmp_path / "unused", svsm=SvsmConfig(svsm=section), timeout_s=60)
+    spec = RunSpec(tmp_path / "unused", svsm=SvsmConfig(svsm=section), timeout_s=900)
     outcome = snp._run(kvm_host, host_facts(host_values()), spec, directory, quiet)
     assert isinstance(outcome.error, HostLacksInjectionError)
     assert outcome.error.exit_status >= 128

@@ -105,7 +105,7 @@ def test_the_run_gets_as_far_as_the_hardware(trixie_path: Path, tmp_path: Path) 
     bundle = cached_qemu("sid")
     if bundle is None:
         pytest.skip("the QEMU of sid is not fetched: snp-harness fetch qemu sid")
-    spec = RunSpec(trixie_path, svsm=load_config("no-svsm"), qemu=bundle.directory, memory_mib=256, timeout_s=30)
+    spec = RunSpec(trixie_path, svsm=load_config("no-svsm"), qemu=bundle.directory, memory_mib=256, timeout_s=120)
     with pytest.raises(QemuLaunchError, match=NO_HARDWARE) as raised:
         run(spec, "snp", tmp_path / "out")
     assert raised.value.exit_status == EXIT_ENVIRONMENT
