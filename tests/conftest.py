@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+import harness
 from harness.errors import HarnessError
 from harness.kvm_host.fetch import image
 from harness.kvm_host.pack import Image
@@ -24,6 +27,11 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # After a test that runs pytest in it, pytest forgets what was imported first meanwhile: what is imported then anew
+    # has other classes and members of enumerations than what goes on being used.
+    for module in pkgutil.walk_packages(harness.__path__, "harness."):
+        if not module.name.endswith(".__main__"):
+            importlib.import_module(module.name)
 
 
 @pytest.fixture(scope="session")

@@ -361,6 +361,8 @@ def _verify(name: str, target: SshTarget, keys: list[KnownKey], key_name: str, k
                 f"{name}: the certificate of {key_name} by the authority of {authority.place} is refused: {why}",
                 "see it on the host with ssh-keygen -L -f",
             )
+    if standing is Standing.KNOWN:
+        return
     if standing is Standing.UNKNOWN:
         files = ", ".join(str(path) for path in target.known_hosts[:2])
         command = "; KnownHostsCommand is not run" if target.keys_by_command else ""
@@ -373,8 +375,8 @@ def _verify(name: str, target: SshTarget, keys: list[KnownKey], key_name: str, k
             f"{name}: the key of {key_name} has CHANGED: it shows {shown}, and {place} has another",
             "somebody may be in between; if the host was set up anew, remove that line",
         )
-    if standing is Standing.REVOKED:
-        raise HostKeyError(f"{name}: the key of {key_name} is revoked: {shown}, by {place}", "do not use the host")
+    # Whatever else it is, it is not known.
+    raise HostKeyError(f"{name}: the key of {key_name} is revoked: {shown}, by {place}", "do not use the host")
 
 
 def _algorithms(kind: str) -> tuple[str, ...]:

@@ -139,6 +139,12 @@ def test_a_revoked_host_key(sshd: Sshd, hosts: Hosts) -> None:
     assert "is revoked" in refused(hosts(sshd.url), HostKeyError)
 
 
+def test_what_is_not_known_to_be_known_is_refused(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh.known_hosts, "judge", lambda *_: ("another", "nowhere"))
+    refused(hosts(sshd.url), HostKeyError)
+    assert sshd.logins() == 0
+
+
 def test_a_hashed_host_name_and_a_file_of_the_inventory_s(sshd: Sshd, hosts: Hosts, tmp_path: Path) -> None:
     sshd.known_hosts.rename(tmp_path / "hashed")
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(tmp_path / "hashed")], check=True, stderr=subprocess.DEVNULL)
