@@ -6,6 +6,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -140,7 +140,7 @@ def test_a_revoked_host_key(sshd: Sshd, hosts: Hosts) -> None:
 
 
 def test_what_is_not_known_to_be_known_is_refused(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh.known_hosts, "judge", lambda *_: ("another", "nowhere"))
+    monkeypatch.setattr("harness.hosts.known_hosts.judge", lambda *_: ("another", "nowhere"))
     refused(hosts(sshd.url), HostKeyError)
     assert sshd.logins() == 0
 
