@@ -14,7 +14,7 @@ import pytest
 
 from harness.capture.collect import Collector
 from harness.check import Check, CheckStatus, first_missing
-from harness.platforms import snp
+from harness.platforms import kvm, snp
 from harness.platforms.base import RunOutcome
 from harness.platforms.host_facts import host_facts
 from harness.platforms.svsm_console import HostLacksInjectionError
@@ -59,7 +59,8 @@ def good_host(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """This machine passes for an SNP host, but for the changes."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
     monkeypatch.setattr(snp, "facts_of", lambda *_: host_facts(host(**changes)))
-    monkeypatch.setattr("harness.platforms.kvm.trace_check", lambda *_: Check("trace events", CheckStatus.OK, "all"))
+    # Imported above: a module that a run of pytester is the first to import is forgotten after it, and is another then.
+    monkeypatch.setattr(kvm, "trace_check", lambda *_: Check("trace events", CheckStatus.OK, "all"))
 
 
 @pytest.mark.parametrize(
