@@ -40,6 +40,8 @@ _KERNEL_ARGUMENTS = (
     "panic=-1",
     # What a guest on TCG need not find out, nor defend itself against.
     "tsc=reliable no_timer_check mitigations=off nokaslr init_on_alloc=0 cryptomgr.notests",
+    # A machine that stood still with the one that it runs on is none that hangs.
+    "nowatchdog",
 )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.agent.patience import Patience
 from harness.apic.access import Phase
 from harness.capture.collect import Collector
 from harness.errors import HarnessError
@@ -25,6 +26,9 @@ BDS_LINE = r"BdsDxe: [^\r\n]{1,200}[\r\n]"
 #: seconds, and not longer than that.
 _CRASH_SILENCE_S = 0.5
 _CRASH_MAX_S = 10.0
+#: The console may be ahead of the witness, far where the harness had no processor for a while: BDS begins when DXE has
+#: been seen, or is not seen in so many seconds.
+_BEHIND_S = 10.0
 _NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
 
 
@@ -60,6 +64,8 @@ class Session:
         self._step = step
         self._exits = exits
         self._prompt = False
+        self._bds_line = ""
+        self._behind = Patience(0)
         self._crash_seen: float | None = None
         self._started = time.monotonic()
         serial = machine.console("serial")
@@ -73,6 +79,7 @@ class Session:
         try:
             while True:
                 wait = self._step()
+                self._enter_bds()
                 ending = ended() or self._over()
                 if ending is not None:
                     return ending
@@ -100,7 +107,7 @@ class Session:
     def _over(self) -> Ending | None:
         """The goal is reached, the guest has crashed or QEMU has ended."""
         goal = self._spec.goal
-        if self._prompt if goal == "shell" else self._is_after(goal):
+        if self._is_at_prompt() if goal == "shell" else self._is_after(goal):
             return Ending()
         crashed = self._crashed()
         if crashed and self._has_said_all(crashed):
@@ -115,7 +122,10 @@ class Session:
 
     def _is_after(self, goal: Phase) -> bool:
         """The phase is over. Firmware that shows its prompt has no phase left but an operating system's."""
-        return self._collector.phase > goal or (self._prompt and goal <= Phase.BDS)
+        return self._collector.phase > goal or (self._is_at_prompt() and goal <= Phase.BDS)
+
+    def _is_at_prompt(self) -> bool:
+        return self._prompt and not self._bds_line
 
     def _crashed(self) -> Console | None:
         return next((console for console in self._machine.consoles.values() if console.crash is not None), None)
@@ -144,7 +154,15 @@ class Session:
         )
 
     def _seen_bds(self, line: str) -> None:
-        self._collector.enter(Phase.BDS, None, f"console: {printable(line.strip(), LINE)}")
+        if not self._bds_line and self._collector.phase < Phase.BDS:
+            self._bds_line = line
+            self._behind = Patience(_BEHIND_S)
+
+    def _enter_bds(self) -> None:
+        """Once the witness is there, too: what it has seen before and not told yet belongs to the phases before."""
+        if self._bds_line and (self._collector.phase >= Phase.DXE or self._behind.step() <= 0):
+            self._collector.enter(Phase.BDS, None, f"console: {printable(self._bds_line.strip(), LINE)}")
+            self._bds_line = ""
 
     def _seen_prompt(self, line: str) -> None:
         self._seen_bds(line)

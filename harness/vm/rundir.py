@@ -66,6 +66,7 @@ class _Lock:
 
     def __init__(self, path: Path) -> None:
         self._pid = os.getpid()
+        self._fd = -1
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

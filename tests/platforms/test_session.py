@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A session whose console is ahead of its witness, as it is where the harness had no processor for a while."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.apic.access import Phase
+from harness.capture.collect import Collector
+from harness.platforms import session
+from harness.platforms.base import RunSpec
+from harness.platforms.session import Ending, Session
+from harness.vm.console import BoundedLog, Console
+from harness.vm.loop import EventLoop
+
+BOOT = b'BdsDxe: loading Boot0001 "EFI Internal Shell"\r\n'
+
+
+class Guest:
+    """The guest's end of a console, and what a session uses of a machine."""
+
+    ended = False
+
+    def __init__(self, directory: Path) -> None:
+        self.loop = EventLoop()
+        ours, self.serial = socket.socketpair()
+        self.consoles = {"serial": Console("serial", ours, self.loop, BoundedLog(directory / "serial.log"))}
+
+    def console(self, name: str) -> Console:
+        return self.consoles[name]
+
+    def close(self) -> None:
+        self.consoles["serial"].close()
+        self.serial.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Iterator[Guest]:
+    made = Guest(tmp_path)
+    yield made
+    made.close()
+
+
+def run(guest: Guest, until: str, *seen: tuple[Phase, ...]) -> tuple[Ending, list[Phase]]:
+    """A session; seen: the phases that the witness sees in one step after the other. The phases in their order."""
+    collector = Collector()
+    steps = iter(seen)
+
+    def step() -> float:
+        for phase in next(steps, ()):
+            collector.enter(phase, 0, "the witness")
+        return 0.0
+
+    machine: Any = guest
+    ending = Session(machine, RunSpec(Path("F.fd"), until=until), collector, lambda *_: None, step).run()
+    timeline = collector.finish(
+        witness="w", platform="p", gaps=[], lost=0, not_observed=frozenset(), alternate_injection=False, svsm=False
+    )
+    return ending, [mark.phase for mark in timeline.phases]
+
+
+@pytest.mark.parametrize("until", ["dxe", "shell"])
+def test_bds_begins_when_the_witness_has_seen_dxe(until: str, guest: Guest) -> None:
+    guest.serial.sendall(BOOT + b"Shell> ")
+    behind: list[tuple[Phase, ...]] = [(), (), (Phase.SEC,), (Phase.PEI,), (), (Phase.DXE,)]
+    ending, phases = run(guest, until, *behind)
+    assert ending == Ending()
+    assert phases == [Phase.SEC, Phase.PEI, Phase.DXE, Phase.BDS]
+
+
+def test_a_run_until_sec_ends_with_what_the_witness_saw(guest: Guest) -> None:
+    guest.serial.sendall(BOOT + b"Shell> ")
+    ending, phases = run(guest, "sec", (), (), (Phase.SEC,), (), (Phase.PEI,))
+    assert ending == Ending()
+    assert phases == [Phase.SEC, Phase.PEI]
+
+
+def test_a_witness_that_does_not_see_dxe_is_not_waited_for_without_end(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_BEHIND_S", 0.05)
+    guest.serial.sendall(BOOT + b"Shell> ")
+    ending, phases = run(guest, "shell", (Phase.SEC,))
+    assert ending == Ending()
+    assert phases == [Phase.SEC, Phase.BDS]
