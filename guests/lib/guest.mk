@@ -4,7 +4,10 @@
 GUEST_LIB := $(dir $(lastword $(MAKEFILE_LIST)))
 INCLUDE := $(GUEST_LIB)../../harness/emulator/include
 
-CC ?= gcc
+# make has a CC of its own, cc, which need not be there.
+ifeq ($(origin CC),default)
+CC = gcc
+endif
 LD = ld
 OBJCOPY = objcopy
 BUILD ?= build
