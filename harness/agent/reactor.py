@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import heapq
 import itertools
 import os
 import selectors
+import threading
 import time
 from collections.abc import Callable
 from typing import Optional
@@ -37,6 +39,8 @@ class Reactor:
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
         self._calls: collections.deque[Callable[[], None]] = collections.deque()
+        self._closed = False
+        self._wake_lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
         for fd in (self._wake_read, self._wake_write):
             os.set_blocking(fd, False)
@@ -46,6 +50,8 @@ class Reactor:
         self, fd: int, readable: Callable[[], None] | None = None, writable: Callable[[], None] | None = None
     ) -> None:
         """Call `readable` when fd can be read or has ended, `writable` when it can be written; neither: stop."""
+        if self._closed:
+            return
         events = (selectors.EVENT_READ if readable else 0) | (selectors.EVENT_WRITE if writable else 0)
         known = fd in self._selector.get_map()
         data: _Watch = (readable, writable)
@@ -64,13 +70,12 @@ class Reactor:
         return timer
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Call in the next turn. The one method for all threads."""
+        """Call in the next turn. The one method for all threads; after `close` nothing happens."""
         self._calls.append(call)
-        try:
-            os.write(self._wake_write, b"\0")
-        except BlockingIOError:
-            # It has been woken often enough.
-            return
+        # It may have been woken often enough.
+        with self._wake_lock, contextlib.suppress(BlockingIOError):
+            if not self._closed:
+                os.write(self._wake_write, b"\0")
 
     def turn(self, timeout_s: float | None = None) -> None:
         """Wait until there is something to call, at most so long, and call it."""
@@ -90,10 +95,14 @@ class Reactor:
         self.after_turn()
 
     def close(self) -> None:
-        """Forget all descriptors; those that were not its own stay open."""
-        self._selector.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        """Forget all descriptors; those that were not its own stay open. It is not turned any more."""
+        with self._wake_lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._selector.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
 
     def _dispatch(self, fd: int, events: int) -> None:
         # A function called before may have changed what is watched.

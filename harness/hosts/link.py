@@ -149,6 +149,8 @@ class Link:
         self._closing = True
         self._reactor.soon(lambda: None)
         self._thread.join(_THREAD_S)
+        if not self._thread.is_alive():
+            self._reactor.close()
 
     def _soon(self, call: Callable[[], None]) -> None:
         if self._thread.is_alive():

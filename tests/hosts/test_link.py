@@ -145,3 +145,18 @@ def test_what_a_console_says_last_comes_home(host: ProcessHost, tmp_path: Path) 
     text = (tmp_path / "out" / rundir.SERIAL).read_text()
     # The last command of a long list.
     assert "xp /fmt addr" in text or "x_colo_lost_heartbeat" in text
+
+
+def test_a_connection_that_is_closed_leaves_no_descriptor(host: ProcessHost) -> None:
+    def descriptors() -> set[str]:
+        return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+    before = descriptors()
+    link = host.link()
+    assert len(descriptors()) > len(before)
+    host.close()
+    assert descriptors() <= before
+    # What comes late does no harm.
+    link.close()
+    link.drop([1])
+    assert isinstance(link.ask("hello").exception(0), HostLostError)
