@@ -115,6 +115,7 @@ class Session:
         if self._machine.ended:
             # Nothing is written after its end: what is there now is all.
             self._step()
+            self._enter_bds()
             # A guest that was never seen did not start.
             self._machine.raise_if_failed(launching=not self._collector.started)
             return Ending(f"the guest reset or powered off in {phase_name(self._collector.phase)}")
