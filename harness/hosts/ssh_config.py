@@ -7,7 +7,6 @@ mean there. What it asks for and cannot be had is refused, where a connection wi
 
 from __future__ import annotations
 
-import getpass
 import os
 import pwd
 import re
@@ -221,7 +220,7 @@ def _expander(address: SshAddress, settings: Mapping[str, Sequence[str]]) -> Cal
         "n": address.host,
         "p": first("port"),
         "r": first("user"),
-        "u": getpass.getuser(),
+        "u": _account().pw_name,
     }
 
     def token(match: re.Match[str]) -> str:
@@ -259,8 +258,13 @@ def _file(name: str) -> Path:
 
 def _account_home() -> Path:
     """The home that the account has, whatever HOME says. Raises BrokenEnvironmentError, where ssh does not work."""
+    return Path(_account().pw_dir)
+
+
+def _account() -> pwd.struct_passwd:
+    """The account, whatever LOGNAME says. Raises as `_account_home`."""
     try:
-        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+        return pwd.getpwuid(os.getuid())
     except KeyError:
         raise BrokenEnvironmentError(
             f"there is no account with the number {os.getuid()}", "see getent passwd"

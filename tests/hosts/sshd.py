@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
+import pwd
 import re
 import resource
 import shutil
@@ -69,6 +69,11 @@ def closed_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
+def account() -> str:
+    """The name of the account that the tests run as, whatever the environment says."""
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
 @dataclass
 class Sshd:
     """A server that runs. home: what the near side has as its home, with keys and known_hosts. cache: the far store."""
@@ -80,7 +85,7 @@ class Sshd:
     process: subprocess.Popen[bytes]
     log: Path
     cache: Path
-    user: str = field(default_factory=getpass.getuser)
+    user: str = field(default_factory=account)
 
     @property
     def url(self) -> str:

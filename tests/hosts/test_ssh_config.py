@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 import socket
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from harness.errors import BrokenEnvironmentError, UsageError
 from harness.hosts import ssh_config
 from harness.hosts.ssh_config import SshTarget, parse_settings, parse_url, resolve
-from tests.hosts.sshd import find_sshd
+from tests.hosts.sshd import account, find_sshd
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def test_without_a_configuration(home: Path) -> None:
     assert found.agent == Path("/run/agent")
     assert found.all_agent_keys
     assert (found.jumps, found.proxy, found.key_name) == ((), (), None)
-    assert resolve(parse_url("ssh://box")).user == getpass.getuser()
+    assert resolve(parse_url("ssh://box")).user == account()
     assert resolve(parse_url("ssh://box")).port == 22
 
 
@@ -67,7 +66,7 @@ def test_tokens_and_variables(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
         " IdentityFile ${LAB}/%k\n CertificateFile ~/%i-%l-%L\n ProxyCommand nc '%h %n' %p\n",
     )
     assert found.host == "box.example"
-    user = getpass.getuser()
+    user = account()
     assert found.identities == (home / f"box-box.example-23-me-{user}-%", Path("/lab/key"))
     name = socket.gethostname()
     assert found.certificates == (home / f"{os.getuid()}-{name}-{name.partition('.')[0]}",)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import getpass
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from harness.errors import EXIT_ENVIRONMENT
 from harness.hosts import ssh
 from harness.hosts.errors import HostError
 from harness.hosts.inventory import find_host
-from tests.hosts.sshd import find_sshd, make_key
+from tests.hosts.sshd import account, find_sshd, make_key
 
 #: The steps, each with what the error says of it.
 STEPS = {
@@ -96,7 +95,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             thread = threading.Thread(target=run, daemon=True)
             thread.start()
             stack.callback(thread.join, 60)
-            return f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
+            return f"ssh://{account()}@127.0.0.1:{port}"
 
         yield start
         go_on.set()
