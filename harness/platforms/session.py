@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.agent.patience import Patience
+from harness.agent.patience import Patience, Silence
 from harness.apic.access import Phase
 from harness.capture.collect import Collector
 from harness.errors import HarnessError
@@ -24,7 +24,7 @@ PROMPT = r"Shell> |BdsDxe: No bootable option[^\r\n]{0,60}[\r\n]"
 BDS_LINE = r"BdsDxe: [^\r\n]{1,200}[\r\n]"
 #: A guest that has crashed goes on to say why (registers, a backtrace). It is heard until it is silent for so many
 #: seconds, and not longer than that.
-_CRASH_SILENCE_S = 0.5
+_CRASH_SILENCE_S = 2.0
 _CRASH_MAX_S = 10.0
 #: The console may be ahead of the witness, far where the harness had no processor for a while: BDS begins when DXE has
 #: been seen, or is not seen in so many seconds.
@@ -66,7 +66,7 @@ class Session:
         self._prompt = False
         self._bds_line = ""
         self._behind = Patience(0)
-        self._crash_seen: float | None = None
+        self._crash: tuple[Silence, Patience] | None = None
         self._started = time.monotonic()
         serial = machine.console("serial")
         serial.watch(BDS_LINE, self._seen_bds)
@@ -86,7 +86,7 @@ class Session:
                 now = time.monotonic()
                 if now >= deadline:
                     crashed = self._crashed()
-                    return self._crash(crashed) if crashed else Ending(self._timed_out())
+                    return self._end_of_crash(crashed) if crashed else Ending(self._timed_out())
                 if now >= next_progress:
                     self._progress(self._collector.phase, self._collector.count, self._exits())
                     next_progress = now + PROGRESS_S
@@ -111,7 +111,7 @@ class Session:
             return Ending()
         crashed = self._crashed()
         if crashed and self._has_said_all(crashed):
-            return self._crash(crashed)
+            return self._end_of_crash(crashed)
         if self._machine.ended:
             # Nothing is written after its end: what is there now is all.
             self._step()
@@ -132,13 +132,13 @@ class Session:
         return next((console for console in self._machine.consoles.values() if console.crash is not None), None)
 
     def _has_said_all(self, console: Console) -> bool:
-        now = time.monotonic()
-        if self._crash_seen is None:
-            self._crash_seen = now
-        silent = now - console.heard >= _CRASH_SILENCE_S
-        return silent or self._machine.ended or now - self._crash_seen >= _CRASH_MAX_S
+        if self._crash is None:
+            self._crash = Silence(), Patience(_CRASH_MAX_S)
+        silence, patience = self._crash
+        silent = silence.seconds(console.heard, PROGRESS_S) >= _CRASH_SILENCE_S
+        return patience.step() <= 0 or silent or self._machine.ended
 
-    def _crash(self, console: Console) -> Ending:
+    def _end_of_crash(self, console: Console) -> Ending:
         self._step()
         text = f"the guest crashed in {phase_name(self._collector.phase)}: {console.crash}"
         self._collector.event("guest-crash", None, None, text, console=console.name)
