@@ -6,11 +6,14 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from harness.vm.qemu import QemuBinary
+
+_TIMEOUT_S = 300
 
 
 class QemuSchema:
@@ -49,22 +52,27 @@ class QemuSchema:
         return {entry["name"] for entry in self._ask("query-cpu-definitions")}
 
     def _ask(self, command: str, **arguments: Any) -> list[dict[str, Any]]:
-        lines = [
-            {"execute": "qmp_capabilities"},
-            {"execute": command, "arguments": arguments},
-            {"execute": "quit"},
-        ]
-        done = subprocess.run(
-            [*self.binary.prefix, "-machine", "none", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"],
-            input="\n".join(map(json.dumps, lines)),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        answers = [json.loads(line) for line in done.stdout.splitlines()]
-        found: list[dict[str, Any]] = next(one["return"] for one in answers if isinstance(one.get("return"), list))
-        return found
+        argv = [*self.binary.prefix, "-machine", "none", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]
+        requests = [{"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as qemu:
+            assert qemu.stdin is not None
+            assert qemu.stdout is not None
+            guard = threading.Timer(_TIMEOUT_S, qemu.kill)
+            guard.start()
+            try:
+                qemu.stdin.write("\n".join(map(json.dumps, requests)))
+                qemu.stdin.flush()
+                # It is not told to quit with the requests: what the pipe has not taken yet goes with it.
+                for line in qemu.stdout:
+                    answer = json.loads(line)
+                    assert "error" not in answer, answer
+                    if isinstance(answer.get("return"), list):
+                        found: list[dict[str, Any]] = answer["return"]
+                        return found
+            finally:
+                guard.cancel()
+                qemu.kill()
+        raise AssertionError(f"QEMU did not answer {command} in {_TIMEOUT_S} s, or ended before")
 
 
 def options(arguments: Sequence[str], name: str) -> list[tuple[str, dict[str, str]]]:
