@@ -112,8 +112,9 @@ run: setup $(FETCHED)
 test: setup images $(TESTING)
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
+# Two at a time: QEMU's TCG keeps one processor busy.
 test-slow: setup images $(NEWER) $(TESTING)
-	@$(BIN)/pytest -m 'slow and not edk2' $(PYTEST_FLAGS)
+	@$(BIN)/pytest -m 'slow and not edk2' -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 # Builds edk2 many times: a quarter of an hour with an empty cache.
 test-edk2: setup images $(NEWER) $(TESTING)
