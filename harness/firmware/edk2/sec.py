@@ -74,7 +74,8 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
     argv = ("make", "--silent", f"-j{jobs}", "-f", driver)
     done = State(tree, state.full, state.tools)
     try:
-        run_logged(argv, log=workspace.log, cwd=workspace.source, environment=environment)
+        with workspace.compiling():
+            run_logged(argv, log=workspace.log, cwd=workspace.source, environment=environment)
         _replace_volume(workspace, environment)
     except CompileError:
         # What is compiled stays of use: the makefiles go on from there for another tree.

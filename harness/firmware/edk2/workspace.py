@@ -7,12 +7,14 @@ the next build compiles only that. Which workspaces there are, and whose they ar
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import os
 import random
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +67,7 @@ class Workspace:
         self.log = directory / "build.log"
         self._index = self._index_of(Since.NOW)
         self._state = directory / "state.json"
+        self._cut = directory / "cut-off"
 
     @property
     def output(self) -> Path:
@@ -125,7 +128,7 @@ class Workspace:
         if not (self.bin / "GenFv").is_file():
             progress("compiling edk2's own tools")
             self._compile_basetools(tools, jobs)
-        # From here on an interrupt leaves what makefiles can go on from.
+        # From here on an interrupt leaves what makefiles can go on from, half-written files aside.
         self.save(State(tree, tools=versions))
         self._configure()
         self._make_repeatable()
@@ -136,11 +139,33 @@ class Workspace:
             *("-n", str(jobs), "-s"),
             *(part for name, value in self.recipe.defines for part in ("-D", f"{name}={value}")),
         ]
-        run_logged(argv, log=self.log, cwd=self.source, environment=self.environment(tools), module=module)
+        was_cut = self._cut.exists()
+        with self.compiling():
+            try:
+                self._run(argv, tools, module)
+            except CompileError:
+                if not was_cut:
+                    raise
+                progress("what an interrupted build has left does not build: building everything anew")
+                remove(self.output)
+                self._make_repeatable()
+                self._run(argv, tools, module)
         if not (self.volumes / "OVMF.fd").is_file():
             raise CompileError("the build made no OVMF.fd", f"see {self.log}")
         self.keep(Since.COMPLETE, Since.SEC)
         self.save(State(tree, full=tree, tools=versions))
+
+    @contextlib.contextmanager
+    def compiling(self) -> Iterator[None]:
+        """What runs in it counts as cut off until it ends by itself: a compiler that is killed leaves half files."""
+        with writing(self.directory):
+            self._cut.touch()
+        try:
+            yield
+        except CompileError:
+            self._cut.unlink()
+            raise
+        self._cut.unlink()
 
     def changed(self, tree: str, since: Since = Since.NOW) -> tuple[str, ...] | None:
         """The files that differ between a tree and what lies here, or was built last; None if that is not known.
@@ -209,6 +234,9 @@ class Workspace:
         directory = self.directory / "tmp"
         remove(directory)
         return make_directory(directory)
+
+    def _run(self, argv: Sequence[str | Path], tools: Tools, module: ModuleProgress) -> None:
+        run_logged(argv, log=self.log, cwd=self.source, environment=self.environment(tools), module=module)
 
     def _compile_basetools(self, tools: Tools, jobs: int) -> None:
         environment = {**self._environment(tools), "PYTHON_COMMAND": sys.executable}

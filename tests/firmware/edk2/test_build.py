@@ -30,13 +30,16 @@ from tests.firmware.edk2.trees import LANDMARKS, skip_unless_built_here, write_t
 TOOLS = Tools(("gcc 1",))
 #: Seconds that anything here may take on any machine.
 MOST_S = 300
-#: Makes an image of the code and its options, names modules as edk2 does, and fails where the code says so.
+#: Makes an image of the code and its options, names modules as edk2 does, and fails where the code says so. Where it is
+#: killed it leaves half a file.
 BUILD = b"""#!/bin/sh
 echo "Building ... $WORKSPACE/Pkg/Sec.inf [X64]"
 echo "Building ... $WORKSPACE/Pkg/Dxe.inf [X64]"
 if grep -q error Pkg/code.c; then sed 's/^/Pkg\\/code.c:/' Pkg/code.c; exit 1; fi
-[ ! -e Pkg/slow ] || { echo $$ > "$WORKSPACE/pid"; sleep 3600; }
+half=Build/OvmfX64/DEBUG_GCC5/half.obj
+if [ -e $half ]; then echo "ld: $half: file format not recognized"; exit 1; fi
 mkdir -p Build/OvmfX64/DEBUG_GCC5/FV
+[ ! -e Pkg/slow ] || { touch $half; echo $$ > "$WORKSPACE/pid"; sleep 3600; }
 cat Pkg/code.c > Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd
 echo "$@" "$SECRET" >> Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd
 echo x >> "$WORKSPACE/builds"
