@@ -21,7 +21,7 @@ from typing import Any, Callable
 from harness.agent import patience
 from harness.agent.errors import AgentError
 from harness.agent.files import base_directory
-from harness.agent.qemu import locate
+from harness.agent.qemu import VERSION_TIMEOUT_S, locate
 
 Facts = dict[str, Any]
 
@@ -29,8 +29,7 @@ VERSION = 1
 #: Longest text in the facts, characters, and longest list.
 TEXT_MAX = 400
 LIST_MAX = 1000
-#: As harness/agent/qemu.py has it.
-COMMAND_TIMEOUT_S = 25.0
+COMMAND_TIMEOUT_S = VERSION_TIMEOUT_S
 _OUTPUT_MAX = 1 << 20
 
 PARAMETERS_DIRECTORY = "/sys/module/kvm_amd/parameters"

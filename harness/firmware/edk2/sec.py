@@ -68,14 +68,13 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
     workspace.check_out(tree)
     # A build that failed in between has left the objects of its own files.
     affected = _affected(modules, [str(workspace.source / path) for path in {*last, *now}])
-    workspace.save(State(tree, tools=state.tools))
+    workspace.save(State(tree, tools=state.tools, cut=True))
     environment = workspace.environment(tools)
     driver = _write_driver(workspace, affected)
     argv = ("make", "--silent", f"-j{jobs}", "-f", driver)
     done = State(tree, state.full, state.tools)
     try:
-        with workspace.compiling():
-            run_logged(argv, log=workspace.log, cwd=workspace.source, environment=environment)
+        run_logged(argv, log=workspace.log, cwd=workspace.source, environment=environment)
         _replace_volume(workspace, environment)
     except CompileError:
         # What is compiled stays of use: the makefiles go on from there for another tree.

@@ -7,14 +7,13 @@ the next build compiles only that. Which workspaces there are, and whose they ar
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import json
 import os
 import random
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,12 +46,14 @@ class Since(enum.Enum):
 class State:
     """What lies in a workspace. tree: of its files. full: of the last complete build, on which SEC can be built.
 
-    Empty for what is not known, as in the middle of a build. tools: their versions.
+    Empty for what is not known, as in the middle of a build. tools: their versions. cut: a compilation has begun and
+    not ended by itself; a compiler that is killed leaves half files, which makefiles take for whole.
     """
 
     tree: str = ""
     full: str = ""
     tools: list[str] | None = None
+    cut: bool = False
 
 
 class Workspace:
@@ -67,7 +68,6 @@ class Workspace:
         self.log = directory / "build.log"
         self._index = self._index_of(Since.NOW)
         self._state = directory / "state.json"
-        self._cut = directory / "cut-off"
 
     @property
     def output(self) -> Path:
@@ -129,7 +129,7 @@ class Workspace:
             progress("compiling edk2's own tools")
             self._compile_basetools(tools, jobs)
         # From here on an interrupt leaves what makefiles can go on from, half-written files aside.
-        self.save(State(tree, tools=versions))
+        self.save(State(tree, tools=versions, cut=True))
         self._configure()
         self._make_repeatable()
         self._put_stand_in()
@@ -139,33 +139,23 @@ class Workspace:
             *("-n", str(jobs), "-s"),
             *(part for name, value in self.recipe.defines for part in ("-D", f"{name}={value}")),
         ]
-        was_cut = self._cut.exists()
-        with self.compiling():
+        try:
             try:
                 self._run(argv, tools, module)
             except CompileError:
-                if not was_cut:
+                if not state.cut:
                     raise
                 progress("what an interrupted build has left does not build: building everything anew")
                 remove(self.output)
                 self._make_repeatable()
                 self._run(argv, tools, module)
-        if not (self.volumes / "OVMF.fd").is_file():
-            raise CompileError("the build made no OVMF.fd", f"see {self.log}")
+            if not (self.volumes / "OVMF.fd").is_file():
+                raise CompileError("the build made no OVMF.fd", f"see {self.log}")
+        except CompileError:
+            self.save(State(tree, tools=versions))
+            raise
         self.keep(Since.COMPLETE, Since.SEC)
         self.save(State(tree, full=tree, tools=versions))
-
-    @contextlib.contextmanager
-    def compiling(self) -> Iterator[None]:
-        """What runs in it counts as cut off until it ends by itself: a compiler that is killed leaves half files."""
-        with writing(self.directory):
-            self._cut.touch()
-        try:
-            yield
-        except CompileError:
-            self._cut.unlink()
-            raise
-        self._cut.unlink()
 
     def changed(self, tree: str, since: Since = Since.NOW) -> tuple[str, ...] | None:
         """The files that differ between a tree and what lies here, or was built last; None if that is not known.
