@@ -15,11 +15,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-#: Directory with a Makefile, the images that it makes in build/, and where they go in the wheel.
+#: Directory with a Makefile, and the images that it makes in build/. snp_harness/data.py finds them in the wheel.
 SOURCES = (
-    ("harness/emulator", ("snp-host.bin", "snp-svsm.bin"), "harness/emulator/build"),
-    ("guests/svsm_apic_conformance", ("svsm-apic-conformance.fd",), "harness/guests"),
-    ("guests/kvm_host", ("kvm-host-init",), "harness/guests/kvm_host"),
+    ("harness/emulator", ("snp-host.bin", "snp-svsm.bin")),
+    ("guests/svsm_apic_conformance", ("svsm-apic-conformance.fd",)),
+    ("guests/kvm_host", ("kvm-host-init",)),
 )
 TOOLS = {"make": "make", "gcc": "gcc", "ld": "binutils", "objcopy": "binutils"}
 BUILD_TIMEOUT_S = 300
@@ -35,14 +35,14 @@ class EmulatorBuildHook(BuildHookInterface[Any]):
         if missing:
             names = " ".join(missing)
             raise RuntimeError(f"building {SOURCES[0][0]} needs {', '.join(missing)}: apt-get install {names}")
-        for source, images, target in SOURCES:
+        for source, images in SOURCES:
             directory = Path(self.root, source)
             _make(source, directory)
             for image in images:
                 path = directory / "build" / image
                 if not path.is_file():
                     raise RuntimeError(f"make -C {source} did not make build/{image}")
-                build_data["force_include"][str(path)] = f"{target}/{image}"
+                build_data["force_include"][str(path)] = f"snp_harness/data/{source}/build/{image}"
 
 
 def _make(source: str, directory: Path) -> None:

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import MeasureError, Sample, has_text, measure
-from harness.errors import HarnessError
-from harness.firmware.find import find_firmware
-from harness.platforms.base import DEFAULT_MEMORY_MIB
-from harness.vm.qemu import QemuBinary
+from snp_harness.errors import HarnessError
+from snp_harness.firmware.find import find_firmware
+from snp_harness.platforms.platform import DEFAULT_MEMORY_MIB
+from snp_harness.vm.qemu_binary import QemuBinary
 
 #: Serial text that is timed: BdsDxe's first line, when all drivers run; the shell's prompt, five idle seconds later.
 LINES = ("BdsDxe: ", "Shell> ")
@@ -62,7 +62,7 @@ def variants(firmware: Path, qemu: Path | None, vcpus: int) -> list[Variant]:
 
     def emulated(config: str, until: str) -> Callable[[Path], list[str]]:
         def command(directory: Path) -> list[str]:
-            argv = [sys.executable, "-m", "harness.cli", "run", "--quiet", "--firmware", str(firmware)]
+            argv = [sys.executable, "-m", "snp_harness", "run", "--quiet", "--firmware", str(firmware)]
             argv += ["--vcpus", str(vcpus), "--svsm-config", config, "--until", until]
             argv += ["--out", str(directory / "run")]
             return argv if qemu is None else [*argv, "--qemu", str(qemu)]
@@ -75,7 +75,7 @@ def variants(firmware: Path, qemu: Path | None, vcpus: int) -> list[Variant]:
         Variant("emulated, I/O as #VC", emulated("alternate-injection-off", "shell"), "run/serial.log"),
         Variant("emulated, I/O native", emulated("alternate-injection-off-native-io", "shell"), "run/serial.log"),
         Variant(VERDICT, emulated("alternate-injection", "sec"), None),
-        Variant("Python and the command line", lambda _: [sys.executable, "-m", "harness.cli", "--version"], None),
+        Variant("Python and the command line", lambda _: [sys.executable, "-m", "snp_harness", "--version"], None),
     ]
 
 

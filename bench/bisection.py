@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.history import MP_INIT_LIB, SEC, Planted, make_history
-from harness.bisect_log import LOG
-from harness.firmware.edk2.source import DEFAULT_SOURCE, find_source
+from snp_harness.bisect.log import LOG
+from snp_harness.edk2.source import DEFAULT_SOURCE, find_source
 
 COMMITS = 20
 PLANTED_AT = 13
@@ -31,7 +31,7 @@ def measure(planted: Planted, directory: Path, source: str) -> bool:
     """Make a history, bisect it and print the steps; returns whether the planted commit was found."""
     history = make_history(directory / "edk2", find_source(source), planted, count=COMMITS, at=PLANTED_AT)
     state = directory / "state"
-    argv = [sys.executable, "-m", "harness.cli", "bisect", "--repo", str(history.repository)]
+    argv = [sys.executable, "-m", "snp_harness", "bisect", "--repo", str(history.repository)]
     argv += ["--good", history.commits[0], "--bad", history.commits[-1], "--state", str(state), "--quiet"]
     argv += ["--until", planted.until, "--rule", planted.rule]
     started = time.monotonic()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness.firmware.edk2.source import Source
+from snp_harness.edk2.source import Source
 
 SEC_MAIN = "OvmfPkg/Sec/SecMain.c"
 MP_LIB = "UefiCpuPkg/Library/MpInitLib/MpLib.c"

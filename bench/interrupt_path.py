@@ -16,12 +16,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.capture.record import RECORD, HostRecord, RecordKind
-from harness.conformance import run_conformance
-from harness.conformance_image import Ticks
-from harness.errors import HarnessError
-from harness.svsm.config import parse_config
-from harness.vm import rundir
+from snp_harness.capture.record import RECORD, HostRecord, RecordKind
+from snp_harness.conformance.guest_run import run_conformance
+from snp_harness.conformance.image import Ticks
+from snp_harness.errors import HarnessError
+from snp_harness.svsm.config import parse_config
+from snp_harness.vm import rundir
 
 #: Every post and every interrupt taken is in the log at this level.
 CONFIGURATION = b"[log]\nlevel = 2\n"

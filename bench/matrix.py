@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from harness.apic.contract import REQUIRED
-from harness.apic.timeline import Timeline
-from harness.apic.verdict import Status
-from harness.bisect_report import difference
-from harness.errors import EXIT_ENVIRONMENT, HarnessError
-from harness.platforms.svsm_console import NoAlternateInjectionError
-from harness.run import RunResult, RunSpec, run
-from harness.svsm.config import DEFAULT_CONFIG, load_config, shipped_configs
+from snp_harness.apic.contract import REQUIRED
+from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.verdict import Status
+from snp_harness.bisect.report import difference
+from snp_harness.errors import EXIT_ENVIRONMENT, HarnessError
+from snp_harness.firmware_run import RunResult, RunSpec, run
+from snp_harness.platforms.svsm_console import NoAlternateInjectionError
+from snp_harness.svsm.config import DEFAULT_CONFIG, load_config, shipped_configs
 
 STOCK, FIXED = "stock", "fixed"
 #: The rule that the fix is for.

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from harness.firmware.find import find_firmware
-from harness.hosts.nested import NestedHost
-from harness.kvm_host.fetch import image
-from harness.kvm_host.outer import Outer
-from harness.kvm_host.snapshot import snapshot_of
-from harness.platforms.base import RunSpec
-from harness.platforms.kvm import run_on
-from harness.platforms.nested import suite
-from harness.vm.qemu import QemuBinary
-from harness.vm.rundir import RunDirectory
+from snp_harness.firmware.find import find_firmware
+from snp_harness.hosts.nested import NestedHost
+from snp_harness.platforms.kvm import run_on
+from snp_harness.platforms.nested import suite
+from snp_harness.platforms.platform import RunSpec
+from snp_harness.tools.kvm_host.host_image import image
+from snp_harness.tools.kvm_host.outer import Outer
+from snp_harness.tools.kvm_host.snapshot import snapshot_of
+from snp_harness.vm.qemu_binary import QemuBinary
+from snp_harness.vm.rundir import RunDirectory
 
 DEFAULT_RUNS = 5
 

@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.conformance import run_conformance
-from harness.errors import HarnessError
-from harness.firmware.find import find_firmware
-from harness.hosts.inventory import find_host
-from harness.hosts.remote import RemoteHost
-from harness.run import RunSpec, run
-from harness.svsm.config import load_config
+from snp_harness.conformance.guest_run import run_conformance
+from snp_harness.errors import HarnessError
+from snp_harness.firmware.find import find_firmware
+from snp_harness.firmware_run import RunSpec, run
+from snp_harness.hosts.inventory import find_host
+from snp_harness.hosts.remote import RemoteHost
+from snp_harness.svsm.config import load_config
 
 #: A run on a host may take so many times what one here takes.
 AIM = 1.15
@@ -57,7 +57,7 @@ def works(firmware: Path, inventory: Path | None, name: str) -> list[Work]:
         run_conformance(load_config("alternate-injection"), host=host, out=out)
 
     def command(host: RemoteHost | None, out: Path) -> None:
-        argv = [sys.executable, "-m", "harness.cli", "run", "--quiet", "--json", "--firmware", str(firmware)]
+        argv = [sys.executable, "-m", "snp_harness", "run", "--quiet", "--json", "--firmware", str(firmware)]
         argv += ["--out", str(out)]
         if host is not None:
             # It takes the host's lock itself.

@@ -10,10 +10,10 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-import harness
-from harness.errors import HarnessError
-from harness.kvm_host.fetch import image
-from harness.kvm_host.pack import Image
+import snp_harness
+from snp_harness.errors import HarnessError
+from snp_harness.tools.kvm_host.host_image import image
+from snp_harness.tools.kvm_host.pack import Image
 
 pytest_plugins = ["pytester"]
 
@@ -29,7 +29,7 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # After a test that runs pytest in it, pytest forgets what was imported first meanwhile: what is imported then anew
     # has other classes and members of enumerations than what goes on being used.
-    for module in pkgutil.walk_packages(harness.__path__, "harness."):
+    for module in pkgutil.walk_packages(snp_harness.__path__, "snp_harness."):
         if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from bench.matrix import CELLS, FIXED, RULE, STOCK, TABLE, Cell, compare, conclusion, main, missed_of, table
-from harness.apic.verdict import RuleResult, Status, Verdict
-from harness.errors import BrokenEnvironmentError
-from harness.run import RunResult
-from harness.svsm.config import DEFAULT_CONFIG
+from snp_harness.apic.verdict import RuleResult, Status, Verdict
+from snp_harness.errors import BrokenEnvironmentError
+from snp_harness.firmware_run import RunResult
+from snp_harness.svsm.config import DEFAULT_CONFIG
 from tests.apic.samples import READ, timeline, xapic
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
-from harness.check import Check, CheckStatus, first_missing
+from snp_harness.check import Check, CheckStatus, first_missing
 
 
 def test_a_check_reads_as_one_line_with_its_hint() -> None:

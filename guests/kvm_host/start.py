@@ -2,7 +2,8 @@
 """The nested host's only program: takes the harness's agent from its standard input, and becomes it.
 
 Standard input and output are the virtio-serial port, standard error is the machine's console. What comes is what
-harness/hosts/bundle.py sends to every host: eight digits, and so many bytes of a zip archive with the agent in it.
+snp_harness/hosts/bundle.py sends to every host: eight digits, and so many bytes of a zip archive with the
+agent in it.
 Modules of the standard library are loaded before anything comes. An agent that comes after the word EARLY is loaded and
 waits: where the next one is the same, as after a snapshot that was taken then, it runs at once.
 """
@@ -53,13 +54,13 @@ def receive(digits: bytes) -> bytes:
 
 def load(content: bytes) -> Callable[[], None]:
     """The agent in the archive, in place of one that was loaded before."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "harness"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "snp_harness"]:
         del sys.modules[name]
     file = os.memfd_create("agent")
     while content:
         content = content[os.write(file, content) :]
     sys.path.insert(0, f"/proc/self/fd/{file}")
-    from harness.agent.__main__ import main as agent
+    from snp_harness.agent.__main__ import main as agent
 
     return agent
 

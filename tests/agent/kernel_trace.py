@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent import tracefs
-from harness.agent.errors import AgentError
-from harness.agent.kvm_probe import DEVICE, TIMEOUT_S, _in_child
+from snp_harness.agent import tracefs
+from snp_harness.agent.agent_errors import AgentError
+from snp_harness.agent.kvm_probe import DEVICE, TIMEOUT_S, _in_child
 
 #: Each guest writes once to this port.
 PORT = 0x10
 _RUNNER = """
 import sys
 from pathlib import Path
-from harness.agent.kvm_probe import run_guest
+from snp_harness.agent.kvm_probe import run_guest
 for line in sys.stdin:
     for _ in range(int(line)):
         print(run_guest(Path("/dev/kvm")) or "ran", flush=True)

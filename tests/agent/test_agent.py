@@ -22,9 +22,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.agent import frames
-from harness.agent.frames import Decoder, Frame, GreetingFinder
-from harness.hosts import bundle
+from snp_harness.agent import frames
+from snp_harness.agent.frames import Decoder, Frame, GreetingFinder
+from snp_harness.hosts import bundle
 from tests.vm.processes import is_running, wait_for_end
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-import harness.agent
-from harness.hosts import bundle
+import snp_harness.agent
+from snp_harness.hosts import bundle
 
-FILES = sorted(Path(harness.agent.__file__ or "").parent.glob("*.py"))
+PACKAGE = Path(snp_harness.agent.__file__ or "").parents[1]
+FILES = sorted(path for room in ("agent", "launch") for path in (PACKAGE / room).glob("*.py"))
 
 
 def imports(path: Path) -> set[str]:
@@ -33,7 +34,10 @@ def imports(path: Path) -> set[str]:
 def test_nothing_but_the_standard_library_and_itself(path: Path) -> None:
     for name in imports(path):
         top = name.split(".")[0]
-        assert top in sys.stdlib_module_names or name.split(".")[:2] == ["harness", "agent"], name
+        assert top in sys.stdlib_module_names or name.split(".")[:2] in (
+            ["snp_harness", "agent"],
+            ["snp_harness", "launch"],
+        ), name
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -48,7 +52,10 @@ def test_what_is_sent() -> None:
     size, data = int(payload[:8]), payload[8:]
     assert size == len(data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        assert set(archive.namelist()) == {"harness/__init__.py", *(f"harness/agent/{path.name}" for path in FILES)}
+        assert set(archive.namelist()) == {
+            "snp_harness/__init__.py",
+            *(f"snp_harness/{path.relative_to(PACKAGE)}" for path in FILES),
+        }
 
 
 def test_the_command_survives_any_login_shell() -> None:

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.agent import files
-from harness.agent.errors import AgentError
-from harness.agent.files import RunDirectories, Store, file_name
+from snp_harness.agent import files
+from snp_harness.agent.agent_errors import AgentError
+from snp_harness.agent.files import RunDirectories, Store, file_name
 
 
 def digest(content: bytes) -> str:
@@ -105,8 +105,8 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
     code = """
 import resource, sys
 from pathlib import Path
-from harness.agent.errors import AgentError
-from harness.agent.files import Store
+from snp_harness.agent.agent_errors import AgentError
+from snp_harness.agent.files import Store
 import hashlib
 content = b"x" * 100_000
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
@@ -142,7 +142,7 @@ def test_run_directories_of_the_dead_are_removed_and_no_others(tmp_path: Path) -
     code = """
 import sys, time
 from pathlib import Path
-from harness.agent.files import RunDirectories
+from snp_harness.agent.files import RunDirectories
 path = RunDirectories(Path(sys.argv[1])).create()
 (path / "file").write_text("x")
 print(path, flush=True)

@@ -10,8 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.agent import frames
-from harness.agent.frames import CONTROL, DATA, PAYLOAD_MAX, PING, WINDOW, Decoder, Frame, FrameError, GreetingFinder
+from snp_harness.agent import frames
+from snp_harness.agent.frames import (
+    CONTROL,
+    DATA,
+    PAYLOAD_MAX,
+    PING,
+    WINDOW,
+    Decoder,
+    Frame,
+    FrameError,
+    GreetingFinder,
+)
 
 a_frame = st.one_of(
     st.builds(Frame, st.just(DATA), st.integers(1, frames.STREAM_MAX), st.binary(max_size=300)),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.agent.errors import AgentError
-from harness.agent.images import IMAGE_MAX, SEARCH_PAGES, find_image, find_images, guest_mapping
+from snp_harness.agent.agent_errors import AgentError
+from snp_harness.agent.images import IMAGE_MAX, SEARCH_PAGES, find_image, find_images, guest_mapping
 
 SIZE = 4 << 20
 PE_AT = 0x80

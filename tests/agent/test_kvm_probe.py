@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent import kvm_probe
-from harness.agent.kvm_probe import DEVICE, kvm_facts, run_guest
+from snp_harness.agent import kvm_probe
+from snp_harness.agent.kvm_probe import DEVICE, kvm_facts, run_guest
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_kvm_of_another_kind(tmp_path: Path, modules: Path) -> None:
 HANGS = """
 import sys
 from pathlib import Path
-from harness.agent import kvm_probe
+from snp_harness.agent import kvm_probe
 device, modules = map(Path, sys.argv[1:])
 kvm_probe.run_guest = lambda device: device.read_text()
 print(kvm_probe.kvm_facts(device, modules, timeout_s=0.2)["error"])

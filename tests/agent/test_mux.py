@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.agent import frames
-from harness.agent.mux import DescriptorPort, Mux
-from harness.agent.reactor import Reactor
+from snp_harness.agent import frames
+from snp_harness.agent.mux import DescriptorPort, Mux
+from snp_harness.launch.reactor import Reactor
 
 
 class Side:

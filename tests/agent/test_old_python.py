@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import harness.agent
+import snp_harness.agent
 
-FILES = sorted(Path(harness.agent.__file__).parent.glob("*.py"))
+PACKAGE = Path(snp_harness.agent.__file__).parents[1]
+FILES = sorted(path for room in ("agent", "launch") for path in (PACKAGE / room).glob("*.py"))
 OLDEST = (3, 9)
 #: Keywords of calls that Python 3.9 does not take.
 KEYWORDS = {"strict", "slots", "kw_only", "weakref_slot"}
@@ -75,4 +76,6 @@ def test_nothing_is_imported_that_is_not_sent(path: Path) -> None:
         else:
             continue
         for name in names:
-            assert name.split(".")[0] in sys.stdlib_module_names or name.startswith("harness.agent")
+            assert name.split(".")[0] in sys.stdlib_module_names or name.startswith(
+                ("snp_harness.agent", "snp_harness.launch")
+            )

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.agent import probe
-from harness.vm.qemu import QemuBinary
+from snp_harness.agent import probe
+from snp_harness.vm.qemu_binary import QemuBinary
 
 LISTING = """\
 QEMU emulator version 11.0.1 (coconut)

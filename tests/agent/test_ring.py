@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.agent import frames
-from harness.agent.mux import DescriptorPort, Mux
-from harness.agent.reactor import Reactor
-from harness.agent.ring import Layout, RingForwarder
-from harness.capture.host_log import HostLogError
-from harness.capture.record import RECORD
-from harness.capture.streamed_log import LAYOUT, StreamedLog
+from snp_harness.agent import frames
+from snp_harness.agent.mux import DescriptorPort, Mux
+from snp_harness.agent.ring import Layout, RingForwarder
+from snp_harness.capture.host_log import HostLogError
+from snp_harness.capture.record import RECORD
+from snp_harness.capture.streamed_log import LAYOUT, StreamedLog
+from snp_harness.launch.reactor import Reactor
 from tests.capture.ring import RingWriter, make_record
 
 

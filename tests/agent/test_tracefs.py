@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.agent.errors import AgentError
-from harness.agent.tracefs import PREFIX, TraceInstance, find_root, remove_stale, survey
+from snp_harness.agent.agent_errors import AgentError
+from snp_harness.agent.tracefs import PREFIX, TraceInstance, find_root, remove_stale, survey
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent.errors import AgentError
-from harness.agent.tracefs import PREFIX, TraceInstance
-from harness.capture.kvm_trace import ENCRYPTED_EVENTS, EXITS_OF_ACCESSES, PLAIN_EVENTS, KvmEventKind, parse_line
+from snp_harness.agent.agent_errors import AgentError
+from snp_harness.agent.tracefs import PREFIX, TraceInstance
+from snp_harness.capture.kvm_trace import ENCRYPTED_EVENTS, EXITS_OF_ACCESSES, PLAIN_EVENTS, KvmEventKind, parse_line
 from tests.agent.kernel_trace import PORT, Guests, kernel_tracefs
 
 PIO = {"kvm_pio": f"port == {PORT:#x}"}
@@ -29,7 +29,7 @@ def root() -> Iterator[Path]:
 LEAVES = f"""
 import os, signal, sys
 from pathlib import Path
-from harness.agent.tracefs import TraceInstance
+from snp_harness.agent.tracefs import TraceInstance
 made = TraceInstance({PIO!r}, mount_points=(Path(sys.argv[1]),))
 assert made.path.is_dir()
 print(made.path, flush=True)

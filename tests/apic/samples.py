@@ -7,10 +7,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
-from harness.apic.base import ApicMode
-from harness.apic.registers import APIC_BASE, Register, by_msr, by_offset
-from harness.apic.timeline import PhaseMark, Timeline
+from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.registers import APIC_BASE, Register, by_msr, by_offset
+from snp_harness.apic.timeline import PhaseMark, Timeline
 
 READ, WRITE = Operation.READ, Operation.WRITE
 

@@ -26,11 +26,11 @@ def imports(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("files", "allowed"),
     [
-        ("harness/apic/**/*.py", ("harness.apic", "harness.errors")),
-        ("harness/svsm/protocol.py", ("harness.apic",)),
-        ("harness/svsm/sev.py", ()),
-        ("harness/svsm/config.py", ("harness.svsm", "harness.errors")),
-        ("harness/report/*.py", ("harness.apic", "harness.report", "harness.errors")),
+        ("harness/snp_harness/apic/**/*.py", ("snp_harness.apic", "snp_harness.errors")),
+        ("harness/snp_harness/svsm/protocol.py", ("snp_harness.apic",)),
+        ("harness/snp_harness/svsm/sev.py", ()),
+        ("harness/snp_harness/svsm/config.py", ("snp_harness.svsm", "snp_harness.errors")),
+        ("harness/snp_harness/report/*.py", ("snp_harness.apic", "snp_harness.report", "snp_harness.errors")),
     ],
 )
 def test_who_imports_whom(files: str, allowed: tuple[str, ...]) -> None:

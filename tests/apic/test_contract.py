@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from harness.apic.access import Access, Outcome, Phase, Server
-from harness.apic.access import Path as AccessPath
-from harness.apic.base import ApicMode
-from harness.apic.contract import REQUIRED, RULES, evaluate
-from harness.apic.timeline import Event, PhaseMark, Timeline
-from harness.apic.verdict import RuleResult, Status
+from snp_harness.apic.access import Access, Outcome, Phase, Server
+from snp_harness.apic.access import Path as AccessPath
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.contract import REQUIRED, RULES, evaluate
+from snp_harness.apic.timeline import Event, PhaseMark, Timeline
+from snp_harness.apic.verdict import RuleResult, Status
 from tests.apic import samples
 from tests.apic.samples import READ, WRITE, base, timeline, x2apic, xapic
 from tests.apic.test_timeline import timelines

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.apic.access import Access, Outcome, Server
-from harness.apic.access import Path as AccessPath
-from harness.apic.base import ApicMode
-from harness.apic.contract import evaluate
-from harness.apic.timeline import Event
-from harness.apic.verdict import RuleResult, Status
+from snp_harness.apic.access import Access, Outcome, Server
+from snp_harness.apic.access import Path as AccessPath
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.contract import evaluate
+from snp_harness.apic.timeline import Event
+from snp_harness.apic.verdict import RuleResult, Status
 from tests.apic.samples import READ, WRITE, stock_sec, timeline, x2apic, xapic
 
 HOLDS, VIOLATED, INCONCLUSIVE = Status.HOLDS, Status.VIOLATED, Status.INCONCLUSIVE

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.apic import ipi
-from harness.apic.access import Access
+from snp_harness.apic import ipi
+from snp_harness.apic.access import Access
 from tests.apic.samples import READ, WRITE, x2apic, xapic
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.apic.registers import APIC_BASE, REGISTERS, by_msr, by_offset
+from snp_harness.apic.registers import APIC_BASE, REGISTERS, by_msr, by_offset
 
 
 def test_every_register_is_found_by_its_numbers() -> None:

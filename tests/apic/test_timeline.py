@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.apic import jsonfield
-from harness.apic.access import ACCESS_KEYS, Access, Operation, Outcome, Path, Phase, Server
-from harness.apic.base import ApicMode
-from harness.apic.registers import by_msr, by_offset
-from harness.apic.timeline import LINE_MAX, NO_END, Event, PhaseMark, Timeline, TimelineError, bounded_lines
+from snp_harness.apic import jsonfield
+from snp_harness.apic.access import ACCESS_KEYS, Access, Operation, Outcome, Path, Phase, Server
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.registers import by_msr, by_offset
+from snp_harness.apic.timeline import LINE_MAX, NO_END, Event, PhaseMark, Timeline, TimelineError, bounded_lines
 from tests.apic import samples
 
 u64 = st.integers(0, jsonfield.U64_MAX)

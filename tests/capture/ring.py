@@ -7,8 +7,7 @@ import mmap
 import os
 import struct
 
-from harness.agent.memory import shared_memory
-from harness.capture.record import (
+from snp_harness.capture.record import (
     HEADER_SIZE,
     MAGIC,
     RECORD,
@@ -18,6 +17,7 @@ from harness.capture.record import (
     HostRecord,
     record_check,
 )
+from snp_harness.launch.shared_memory import shared_memory
 
 
 def make_record(seq: int = 1, **fields: int) -> bytes:

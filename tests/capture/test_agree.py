@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from harness.apic.access import Operation, Path
-from harness.apic.base import ApicMode
-from harness.apic.registers import by_offset
-from harness.apic.timeline import Event, Timeline
-from harness.capture.agree import disagreement
+from snp_harness.apic.access import Operation, Path
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.registers import by_offset
+from snp_harness.apic.timeline import Event, Timeline
+from snp_harness.capture.agree import disagreement
 from tests.capture.test_trace_timeline import RECORDED_7_2, timeline_of
 
 SEEN, _ = timeline_of(RECORDED_7_2)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.capture.host_log import HostLog, HostLogError
-from harness.capture.record import RECORD, RECORD_SIZE, checks_fit, record_check
+from snp_harness.capture.host_log import HostLog, HostLogError
+from snp_harness.capture.record import RECORD, RECORD_SIZE, checks_fit, record_check
 from tests.capture.ring import RingWriter, make_record
 
 

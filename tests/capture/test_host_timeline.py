@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.apic.access import Operation, Outcome, Path, Phase, Server
-from harness.apic.base import ApicMode
-from harness.apic.registers import APIC_BASE
-from harness.apic.timeline import END_KINDS, Timeline
-from harness.capture import collect
-from harness.capture.collect import Collector
-from harness.capture.host_timeline import WITNESS, HostTimeline
-from harness.capture.record import (
+from snp_harness.apic.access import Operation, Outcome, Path, Phase, Server
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.registers import APIC_BASE
+from snp_harness.apic.timeline import END_KINDS, Timeline
+from snp_harness.capture import collect
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.host_timeline import WITNESS, HostTimeline
+from snp_harness.capture.record import (
     FLAG_WRITE,
     RECORD_SIZE,
     RecordEnd,
@@ -25,8 +25,8 @@ from harness.capture.record import (
     RecordPath,
     RecordViolation,
 )
-from harness.firmware.modules import FileType, Module, ModuleAddress
-from harness.svsm.sev import C_BITS
+from snp_harness.firmware.firmware_modules import FileType, Module, ModuleAddress
+from snp_harness.svsm.sev import C_BITS
 from tests.capture.ring import make_record
 
 SEC_BASE = 0xFFFD0000

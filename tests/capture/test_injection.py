@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.apic.contract import evaluate
-from harness.apic.timeline import Event, Timeline
-from harness.capture import collect
-from harness.capture.record import (
+from snp_harness.apic.contract import evaluate
+from snp_harness.apic.timeline import Event, Timeline
+from snp_harness.capture import collect
+from snp_harness.capture.record import (
     FLAG_WRITE,
     RecordEnd,
     RecordIrqSource,
@@ -18,8 +18,8 @@ from harness.capture.record import (
     RecordOutcome,
     RecordPath,
 )
-from harness.svsm.protocol import ApicCall, CoreCall, Protocol, Result
-from harness.svsm.sev import SvsmTermination, TerminationSet
+from snp_harness.svsm.protocol import ApicCall, CoreCall, Protocol, Result
+from snp_harness.svsm.sev import SvsmTermination, TerminationSet
 from tests.capture.test_host_timeline import GUEST, X2APIC, Run
 
 QUERY = Protocol.CORE << 32 | CoreCall.QUERY_PROTOCOL

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.apic.access import Phase
-from harness.capture.kvm_console import LINE_LIMIT, PortConsole, phase_of
+from snp_harness.apic.access import Phase
+from snp_harness.capture.kvm_console import LINE_LIMIT, PortConsole, phase_of
 
 
 @pytest.mark.parametrize(

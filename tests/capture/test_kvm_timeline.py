@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
-from harness.apic.base import ApicMode
-from harness.apic.contract import evaluate
-from harness.apic.timeline import Timeline
-from harness.apic.verdict import Status
-from harness.capture.collect import Collector
-from harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, NOT_OBSERVED_PLAIN, WITNESS, KvmTimeline
-from harness.firmware.modules import FileType, Module, ModuleAddress
+from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.contract import evaluate
+from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.verdict import Status
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, NOT_OBSERVED_PLAIN, WITNESS, KvmTimeline
+from snp_harness.firmware.firmware_modules import FileType, Module, ModuleAddress
 from tests.capture.test_kvm_trace import KERNELS, TRACES
 from tests.platforms.sec import SEVEN, sec_accesses, told
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.capture.kvm_trace import EVENTS, LINE_LIMIT, KvmEvent, KvmEventKind, parse_line
+from snp_harness.capture.kvm_trace import EVENTS, LINE_LIMIT, KvmEvent, KvmEventKind, parse_line
 
 #: Recorded inside a Debian cloud kernel of that version, which ran in QEMU TCG (EPYC-v3), and shortened.
 TRACES = Path(__file__).parent / "kvm_traces"

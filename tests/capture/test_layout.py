@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.capture import record
+from snp_harness.capture import record
 
-INCLUDE = Path(record.__file__).parents[1] / "emulator" / "include"
+INCLUDE = Path(record.__file__).parents[2] / "emulator" / "include"
 ENUMS: dict[str, type[enum.IntEnum]] = {
     "RECORD_PATH_": record.RecordPath,
     "RECORD_END_": record.RecordEnd,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.capture.qemu_trace import LINE_LIMIT, LineSplitter, TraceEvent, TraceKind, parse_line
+from snp_harness.capture.qemu_trace import LINE_LIMIT, LineSplitter, TraceEvent, TraceKind, parse_line
 
 #: As written by QEMU 7.2.22 and 11.1.3 with -msg timestamp=on.
 LINES = {

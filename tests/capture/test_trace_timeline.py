@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.apic.access import Access, Operation, Outcome, Path, Phase
-from harness.apic.base import ApicMode
-from harness.apic.timeline import Timeline
-from harness.capture import trace_timeline
-from harness.capture.collect import Collector
-from harness.capture.trace_timeline import NOT_OBSERVED, WITNESS, TraceTimeline
+from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.timeline import Timeline
+from snp_harness.capture import trace_timeline
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.trace_timeline import NOT_OBSERVED, WITNESS, TraceTimeline
 
 #: QEMU 7.2.22, OVMF 2025.02: SEC and the first of PEI; mr addresses shortened.
 RECORDED_7_2 = b"""\

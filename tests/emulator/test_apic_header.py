@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from harness.apic import base
-from harness.apic.registers import REGISTERS, X2APIC_MSR_FIRST, X2APIC_MSR_LAST, Register
+from snp_harness.apic import apic_base
+from snp_harness.apic.registers import REGISTERS, X2APIC_MSR_FIRST, X2APIC_MSR_LAST, Register
 from tests.emulator.native import EMULATOR
 from tests.emulator.vapic import Result, Vapic
 
@@ -61,32 +61,36 @@ def test_self_ipi() -> None:
 
 
 def test_apic_base() -> None:
-    assert NUMBERS["MSR_APIC_BASE"] == base.MSR_APIC_BASE
+    assert NUMBERS["MSR_APIC_BASE"] == apic_base.MSR_APIC_BASE
     assert (NUMBERS["MSR_X2APIC_FIRST"], NUMBERS["MSR_X2APIC_LAST"]) == (X2APIC_MSR_FIRST, X2APIC_MSR_LAST)
-    assert (BITS["APIC_BASE_BSP"], BITS["APIC_BASE_EXTD"], BITS["APIC_BASE_EN"]) == (base.BSP, base.EXTD, base.EN)
-    assert NUMBERS["APIC_PAGE_SIZE"] == base.APIC_PAGE_SIZE
-    assert f"#define APIC_DEFAULT_BASE  {base.APIC_PAGE:#x}ull" in HEADER
+    assert (BITS["APIC_BASE_BSP"], BITS["APIC_BASE_EXTD"], BITS["APIC_BASE_EN"]) == (
+        apic_base.BSP,
+        apic_base.EXTD,
+        apic_base.EN,
+    )
+    assert NUMBERS["APIC_PAGE_SIZE"] == apic_base.APIC_PAGE_SIZE
+    assert f"#define APIC_DEFAULT_BASE  {apic_base.APIC_PAGE:#x}ull" in HEADER
 
 
 def test_reset_value(vapic: Vapic) -> None:
-    assert vapic.base == base.RESET_VALUE
+    assert vapic.base == apic_base.RESET_VALUE
 
 
 @pytest.mark.parametrize(
-    "register", [r for r in REGISTERS if r.msr not in (None, base.MSR_APIC_BASE)], ids=lambda r: r.name
+    "register", [r for r in REGISTERS if r.msr not in (None, apic_base.MSR_APIC_BASE)], ids=lambda r: r.name
 )
 def test_x2apic_directions(vapic: Vapic, register: Register) -> None:
     assert register.msr is not None
-    vapic.write_base(base.RESET_VALUE | base.EXTD)
+    vapic.write_base(apic_base.RESET_VALUE | apic_base.EXTD)
     directions = "r" * (vapic.msr_read(register.msr)[0] is Result.OK)
     directions += "w" * (vapic.msr_write(register.msr, 0).result is Result.OK)
     assert directions == ("" if register.msr in NOT_IN_KVM else register.x2apic)
 
 
-@pytest.mark.parametrize("before", [m for m in base.ApicMode if m is not base.ApicMode.INVALID])
-@pytest.mark.parametrize("after", base.ApicMode)
-def test_transitions(vapic: Vapic, before: base.ApicMode, after: base.ApicMode) -> None:
-    bits = {"disabled": 0, "xAPIC": base.EN, "x2APIC": base.EN | base.EXTD, "invalid": base.EXTD}
-    vapic.write_base(base.APIC_PAGE | bits[before.value])
-    accepted = vapic.write_base(base.APIC_PAGE | bits[after.value]).result is Result.OK
-    assert accepted == base.is_legal(before, after)
+@pytest.mark.parametrize("before", [m for m in apic_base.ApicMode if m is not apic_base.ApicMode.INVALID])
+@pytest.mark.parametrize("after", apic_base.ApicMode)
+def test_transitions(vapic: Vapic, before: apic_base.ApicMode, after: apic_base.ApicMode) -> None:
+    bits = {"disabled": 0, "xAPIC": apic_base.EN, "x2APIC": apic_base.EN | apic_base.EXTD, "invalid": apic_base.EXTD}
+    vapic.write_base(apic_base.APIC_PAGE | bits[before.value])
+    accepted = vapic.write_base(apic_base.APIC_PAGE | bits[after.value]).result is Result.OK
+    assert accepted == apic_base.is_legal(before, after)

@@ -7,9 +7,9 @@ import lzma
 import struct
 from uuid import UUID
 
-from harness.firmware import sections as ffs
-from harness.firmware.metadata import FOOTER_GUID, SEV_ES_RESET_GUID, SEV_METADATA_GUID
-from harness.firmware.modules import FileType
+from snp_harness.firmware import sections as ffs
+from snp_harness.firmware.firmware_modules import FileType
+from snp_harness.firmware.metadata import FOOTER_GUID, SEV_ES_RESET_GUID, SEV_METADATA_GUID
 
 SIZE = 256 << 10
 BASE = (1 << 32) - SIZE

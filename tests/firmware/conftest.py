@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.firmware.errors import FetchError
-from harness.firmware.find import find_firmware
-from harness.firmware.image import FirmwareImage
+from snp_harness.errors import FetchError
+from snp_harness.firmware.find import find_firmware
+from snp_harness.firmware.image import FirmwareImage
 
 
 def _image(name: str) -> Path:

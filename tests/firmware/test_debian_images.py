@@ -13,9 +13,9 @@ import pefile  # type: ignore[import-untyped]
 import pytest
 from virt.firmware import dump  # type: ignore[import-untyped]
 
-from harness.apic.access import Phase
-from harness.firmware.image import FirmwareImage
-from harness.firmware.metadata import SevSectionType
+from snp_harness.apic.access import Phase
+from snp_harness.firmware.image import FirmwareImage
+from snp_harness.firmware.metadata import SevSectionType
 
 #: Where SEC unpacks the volume of PEI (edk2 OvmfPkg: PcdOvmfPeiMemFvBase), and its largest size.
 PEI_START, PEI_SIZE = 0x820000, 0x100000
@@ -134,7 +134,7 @@ def test_split_image_is_the_combined_one(trixie_path: Path) -> None:
 def test_secs_modules_are_told_without_decompressing(trixie_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which takes ten times as long as all that a verdict for SEC needs of an image."""
     with monkeypatch.context() as broken:
-        broken.setattr("harness.firmware.sections.decompress", lambda *_: pytest.fail("was decompressed"))
+        broken.setattr("snp_harness.firmware.sections.decompress", lambda *_: pytest.fail("was decompressed"))
         image = FirmwareImage.open(trixie_path)
         assert image.phase_at(0xFFFCD000) is Phase.SEC
         found = image.locate(0xFFFCD000)

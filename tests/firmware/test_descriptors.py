@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from harness.firmware import descriptors, split
-from harness.firmware.descriptors import Descriptor, directories, read_descriptors
-from harness.firmware.find import find_firmware, known_firmware
-from harness.firmware.image import FirmwareError, FirmwareImage
-from harness.firmware.sections import NVDATA_GUID
+from snp_harness.firmware import descriptors, split
+from snp_harness.firmware.descriptors import Descriptor, directories, read_descriptors
+from snp_harness.firmware.find import find_firmware, known_firmware
+from snp_harness.firmware.image import FirmwareError, FirmwareImage
+from snp_harness.firmware.sections import NVDATA_GUID
 from tests.firmware import builder
 
 

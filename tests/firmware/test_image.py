@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.apic.access import Phase
-from harness.errors import EXIT_USAGE
-from harness.firmware import sections as ffs
-from harness.firmware.image import FirmwareError, FirmwareImage
-from harness.firmware.modules import FileType
+from snp_harness.apic.access import Phase
+from snp_harness.errors import EXIT_USAGE
+from snp_harness.firmware import sections as ffs
+from snp_harness.firmware.firmware_modules import FileType
+from snp_harness.firmware.image import FirmwareError, FirmwareImage
 from tests.firmware import builder
 
 SEC_BASE = builder.BASE + 0x30000

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.firmware.errors import FirmwareError
-from harness.firmware.metadata import (
+from snp_harness.errors import FirmwareError
+from snp_harness.firmware.metadata import (
     SEV_METADATA_GUID,
     SevSection,
     SevSectionType,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.firmware.pe import ExecutableHeader, ImageFormatError, parse_pe, parse_te
+from snp_harness.firmware.pe import ExecutableHeader, ImageFormatError, parse_pe, parse_te
 from tests.firmware import builder
 
 

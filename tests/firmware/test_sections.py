@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.firmware import sections as ffs
+from snp_harness.firmware import sections as ffs
 from tests.firmware import builder
 
 OTHER_GUID = UUID("a31280ad-481e-41b6-95e8-127f4c984779")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.conformance import ConformanceResult, run_conformance
-from harness.conformance_image import Mode
-from harness.hosts.remote import RemoteHost
-from harness.svsm.config import load_config
+from snp_harness.conformance.guest_run import ConformanceResult, run_conformance
+from snp_harness.conformance.image import Mode
+from snp_harness.hosts.remote import RemoteHost
+from snp_harness.svsm.config import load_config
 
 Run = Callable[..., ConformanceResult]
 TIMEOUT_S = 900.0

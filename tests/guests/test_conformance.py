@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness.conformance import ConformanceResult
-from harness.conformance_image import Fuzz, Ticks, Touch
-from harness.conformance_tap import PointStatus
-from harness.errors import EXIT_HOLDS, EXIT_VIOLATED
+from snp_harness.conformance.guest_run import ConformanceResult
+from snp_harness.conformance.image import Fuzz, Ticks, Touch
+from snp_harness.conformance.tap import PointStatus
+from snp_harness.errors import EXIT_HOLDS, EXIT_VIOLATED
 from tests.guests.points import all_points, points_of
 
 pytestmark = pytest.mark.emulated

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.conformance import ConformanceResult, run_conformance
-from harness.conformance_tap import PointStatus
-from harness.hosts.remote import RemoteHost
-from harness.svsm.config import parse_config
+from snp_harness.conformance.guest_run import ConformanceResult, run_conformance
+from snp_harness.conformance.tap import PointStatus
+from snp_harness.hosts.remote import RemoteHost
+from snp_harness.svsm.config import parse_config
 from tests.guests.points import points_of
 
 pytestmark = pytest.mark.emulated

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.interrupt_path import follow, measure_path
-from harness.capture.record import HostRecord, RecordKind
+from snp_harness.capture.record import HostRecord, RecordKind
 
 PERIOD_US = 1000
 

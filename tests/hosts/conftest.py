@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.hosts.inventory import find_host
-from harness.hosts.remote import RemoteHost
+from snp_harness.hosts.inventory import find_host
+from snp_harness.hosts.remote import RemoteHost
 from tests.hosts.sshd import Sshd, start_sshd
 from tests.platforms.conftest import trixie_path
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.hosts.answers import (
+from snp_harness.hosts.answers import (
     ENTRIES_MAX,
     TEXT_MAX,
     Found,
@@ -24,7 +24,7 @@ from harness.hosts.answers import (
     checked,
     shown,
 )
-from harness.hosts.errors import HostError
+from snp_harness.hosts.host_errors import HostError
 
 GOOD: list[tuple[Any, Any]] = [
     (Found, {"path": "/q", "prefix": ["/q"], "status": 0, "stdout": "QEMU", "stderr": "", "newer": 1}),

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.hosts.certificates import authority_of, certified_key, fault
-from harness.hosts.known_hosts import KnownKey, Standing, has_authority, judge, kinds, parse
+from snp_harness.hosts.certificates import authority_of, certified_key, fault
+from snp_harness.hosts.known_hosts import KnownKey, Standing, has_authority, judge, kinds, parse
 from tests.hosts.sshd import find_sshd, make_key
 
 

@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from harness.agent import frames
-from harness.agent.mux import DescriptorPort
-from harness.doctor import examine, render_text
-from harness.errors import EXIT_ENVIRONMENT, HarnessError
-from harness.hosts.errors import HostError, HostLostError
-from harness.hosts.link import Link
-from harness.hosts.process import AgentProcess
-from harness.hosts.remote import LockRequest, RemoteHost
-from harness.platforms.host_facts import host_facts
-from harness.platforms.kvm import kvm_checks
-from harness.run import RunSpec, run
+from snp_harness.agent import frames
+from snp_harness.agent.mux import DescriptorPort
+from snp_harness.cli.doctor import examine, render_text
+from snp_harness.errors import EXIT_ENVIRONMENT, HarnessError
+from snp_harness.firmware_run import RunSpec, run
+from snp_harness.hosts.agent_process import AgentProcess
+from snp_harness.hosts.host_errors import HostError, HostLostError
+from snp_harness.hosts.link import Link
+from snp_harness.hosts.remote import LockRequest, RemoteHost
+from snp_harness.platforms.host_facts import host_facts
+from snp_harness.platforms.kvm import kvm_checks
 from tests.platforms.conftest import trixie_path
 
 __all__ = ["trixie_path"]
@@ -32,7 +32,7 @@ __all__ = ["trixie_path"]
 #: An agent that answers each operation with what it is given for it; SILENT is no answer, DIE its end.
 LIAR = """
 import json, os, sys
-from harness.agent import frames
+from snp_harness.agent import frames
 answers = json.loads(sys.argv[1])
 def take(count):
     data = b""

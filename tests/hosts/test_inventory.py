@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import UsageError
-from harness.hosts.inventory import HostEntry, default_path, find_host, parse_inventory, read_inventory
-from harness.hosts.process import ProcessHost
-from harness.hosts.ssh import SshHost
-from harness.hosts.ssh_config import SshAddress, parse_url
+from snp_harness.errors import UsageError
+from snp_harness.hosts.agent_process import ProcessHost
+from snp_harness.hosts.inventory import HostEntry, default_path, find_host, parse_inventory, read_inventory
+from snp_harness.hosts.ssh import SshHost
+from snp_harness.hosts.ssh_config import SshAddress, parse_url
 
 FULL = b"""
 [hosts.genoa]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.hosts.known_hosts import Standing, fingerprint, host_name, judge, kinds, parse, read
+from snp_harness.hosts.known_hosts import Standing, fingerprint, host_name, judge, kinds, parse, read
 
 KEY, OTHER = b"\0\0\0\x0bssh-ed25519key", b"\0\0\0\x0bssh-ed25519other"
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent import frames
-from harness.agent.mux import DescriptorPort
-from harness.hosts import link as link_module
-from harness.hosts.errors import HostError, HostLostError, HostTimeoutError
-from harness.hosts.link import Link
-from harness.hosts.process import AgentProcess, ProcessHost
-from harness.vm import rundir
-from harness.vm.base import Devices
-from harness.vm.rundir import RunDirectory
+from snp_harness.agent import frames
+from snp_harness.agent.mux import DescriptorPort
+from snp_harness.hosts import link as link_module
+from snp_harness.hosts.agent_process import AgentProcess, ProcessHost
+from snp_harness.hosts.host_errors import HostError, HostLostError, HostTimeoutError
+from snp_harness.hosts.link import Link
+from snp_harness.vm import rundir
+from snp_harness.vm.machine_base import Devices
+from snp_harness.vm.rundir import RunDirectory
 from tests.vm.test_machine import IDLE
 
 #: The start of a script that greets as an agent does.

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import EXIT_ENVIRONMENT
-from harness.hosts import bundle, nested
-from harness.hosts.errors import HostLostError
-from harness.hosts.nested import NestedHost, OuterConnection
-from harness.kvm_host import snapshot
-from harness.kvm_host.cpio import CpioWriter
-from harness.kvm_host.outer import READY, Outer
-from harness.kvm_host.pack import INITRAMFS, Image
-from harness.kvm_host.snapshot import snapshot_of
-from harness.vm.qemu import QemuBinary
-from harness.vm.rundir import OUTER_CONSOLE, RunDirectory
+from snp_harness.errors import EXIT_ENVIRONMENT
+from snp_harness.hosts import bundle, nested
+from snp_harness.hosts.host_errors import HostLostError
+from snp_harness.hosts.nested import NestedHost, OuterConnection
+from snp_harness.tools.kvm_host import snapshot
+from snp_harness.tools.kvm_host.cpio import CpioWriter
+from snp_harness.tools.kvm_host.outer import READY, Outer
+from snp_harness.tools.kvm_host.pack import INITRAMFS, Image
+from snp_harness.tools.kvm_host.snapshot import snapshot_of
+from snp_harness.vm.qemu_binary import QemuBinary
+from snp_harness.vm.rundir import OUTER_CONSOLE, RunDirectory
 
 pytestmark = pytest.mark.nested
 
@@ -120,7 +120,7 @@ def test_agent_that_is_not_the_snapshots(
     taken = snapshot_of(outer, Said())
     length, archive = bundle.payload()[:8], io.BytesIO(bundle.payload()[8:])
     with zipfile.ZipFile(archive, "a") as changed:
-        changed.writestr("harness/agent/another.py", "")
+        changed.writestr("snp_harness/agent/another.py", "")
     assert len(archive.getvalue()) > int(length)
     other = f"{len(archive.getvalue()):08}".encode() + archive.getvalue()
     monkeypatch.setattr(bundle, "payload", lambda: other)

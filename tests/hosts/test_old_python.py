@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.verdict import Status
-from harness.firmware.cache import Entries, silent
-from harness.firmware.debian import AptRoot, unpack
-from harness.firmware.errors import FetchError
-from harness.firmware.fetch import with_apt
-from harness.hosts import bundle
-from harness.hosts.process import AgentProcess, ProcessHost
-from harness.run import RunSpec, run
+from snp_harness.apic.verdict import Status
+from snp_harness.debian.cache import Entries, silent
+from snp_harness.debian.firmware import with_apt
+from snp_harness.debian.packages import AptRoot, unpack
+from snp_harness.errors import FetchError
+from snp_harness.firmware_run import RunSpec, run
+from snp_harness.hosts import bundle
+from snp_harness.hosts.agent_process import AgentProcess, ProcessHost
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
 pytestmark = pytest.mark.slow

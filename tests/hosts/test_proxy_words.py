@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import UsageError
-from harness.hosts.proxy_words import proxy_words
+from snp_harness.errors import UsageError
+from snp_harness.hosts.proxy_words import proxy_words
 
 
 @pytest.mark.parametrize(

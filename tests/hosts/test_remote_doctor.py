@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
-from harness.hosts.remote import RemoteHost
-from harness.platforms import platform_names
+from snp_harness.cli import main as cli
+from snp_harness.hosts.remote import RemoteHost
+from snp_harness.platforms import platform_names
 from tests.hosts.sshd import Sshd, closed_port
 
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
-from harness.apic.access import Phase
-from harness.apic.verdict import Status
-from harness.hosts import link, remote
-from harness.hosts.errors import HostDiskError, HostLockedError, HostLostError
-from harness.hosts.remote import RemoteHost
-from harness.run import RunSpec, run
-from harness.vm.errors import QemuMissingError
+from snp_harness.apic.access import Phase
+from snp_harness.apic.verdict import Status
+from snp_harness.cli import main as cli
+from snp_harness.firmware_run import RunSpec, run
+from snp_harness.hosts import link, remote
+from snp_harness.hosts.host_errors import HostDiskError, HostLockedError, HostLostError
+from snp_harness.hosts.remote import RemoteHost
+from snp_harness.vm.qemu_errors import QemuMissingError
 from tests.hosts.sshd import Sshd, closed_port
-from tests.hosts.test_process_host import boot, end_the_harness, far_qemu, untimed
+from tests.hosts.test_agent_process import boot, end_the_harness, far_qemu, untimed
 from tests.platforms.boots import Clock
 from tests.vm.processes import wait_for_end
 
@@ -297,7 +297,7 @@ def test_a_network_that_is_gone(
 def test_a_network_that_is_gone_when_the_time_is_over(
     sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.vm.base.STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("snp_harness.vm.machine_base.STOP_TIMEOUT_S", 0.2)
     monkeypatch.setattr(link, "PING_S", 0.3)
     clock = Clock(monkeypatch)
     proxy = Proxy(sshd.port)
@@ -323,8 +323,8 @@ def test_a_network_that_is_gone_when_the_time_is_over(
 RUN = """
 import sys
 from pathlib import Path
-from harness.hosts.inventory import find_host
-from harness.run import RunSpec, run
+from snp_harness.hosts.inventory import find_host
+from snp_harness.firmware_run import RunSpec, run
 host = find_host(sys.argv[1])
 host.link()
 def progress(phase, accesses, exits):

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from harness.errors import EXIT_ENVIRONMENT, HarnessError, UsageError
-from harness.hosts import ssh, ssh_config
-from harness.hosts.errors import HostKeyError, HostLostError, HostUnreachableError, LoginError, NoPythonError
-from harness.hosts.remote import RemoteHost
+from snp_harness.errors import EXIT_ENVIRONMENT, HarnessError, UsageError
+from snp_harness.hosts import ssh, ssh_config
+from snp_harness.hosts.host_errors import HostKeyError, HostLostError, HostUnreachableError, LoginError, NoPythonError
+from snp_harness.hosts.remote import RemoteHost
 from tests.hosts.sshd import Sshd, closed_port, make_key
 
 Hosts = Callable[..., RemoteHost]
@@ -140,7 +140,7 @@ def test_a_revoked_host_key(sshd: Sshd, hosts: Hosts) -> None:
 
 
 def test_what_is_not_known_to_be_known_is_refused(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.hosts.known_hosts.judge", lambda *_: ("another", "nowhere"))
+    monkeypatch.setattr("snp_harness.hosts.known_hosts.judge", lambda *_: ("another", "nowhere"))
     refused(hosts(sshd.url), HostKeyError)
     assert sshd.logins() == 0
 
@@ -319,6 +319,7 @@ def test_what_is_no_host(url: str, hosts: Hosts, servers: Servers) -> None:
 
 
 def test_nothing_is_imported_before_it_is_needed() -> None:
-    code = "import sys, harness.cli, harness.platforms.emulated, harness.run; print('paramiko' in sys.modules)"
+    modules = "snp_harness.cli.main, snp_harness.platforms.emulated, snp_harness.firmware_run"
+    code = f"import sys, {modules}; print('paramiko' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import BrokenEnvironmentError, UsageError
-from harness.hosts import ssh_config
-from harness.hosts.ssh_config import SshTarget, parse_settings, parse_url, resolve
+from snp_harness.errors import BrokenEnvironmentError, UsageError
+from snp_harness.hosts import ssh_config
+from snp_harness.hosts.ssh_config import SshTarget, parse_settings, parse_url, resolve
 from tests.hosts.sshd import account, find_sshd
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.hosts import ssh_keys
-from harness.hosts.errors import HostKeyError, LoginError
-from harness.hosts.remote import RemoteHost
+from snp_harness.hosts import ssh_keys
+from snp_harness.hosts.host_errors import HostKeyError, LoginError
+from snp_harness.hosts.remote import RemoteHost
 from tests.hosts.sshd import Sshd, make_key
 from tests.hosts.test_certificates import certify
 

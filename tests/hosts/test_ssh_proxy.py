@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
-from harness.hosts.errors import HostLostError, HostUnreachableError
-from harness.hosts.remote import RemoteHost
+from snp_harness.errors import UsageError
+from snp_harness.hosts.host_errors import HostLostError, HostUnreachableError
+from snp_harness.hosts.remote import RemoteHost
 from tests.hosts.sshd import Sshd
 from tests.vm.processes import wait_for_end
 
@@ -78,7 +78,7 @@ def test_a_program_that_dies_in_between(sshd: Sshd, proxy: Path, hosts: Hosts) -
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_harness_that_is_killed(number: signal.Signals, sshd: Sshd, proxy: Path) -> None:
     code = (
-        "import sys\nfrom harness.hosts.inventory import find_host\nfind_host('ssh://box').link()\n"
+        "import sys\nfrom snp_harness.hosts.inventory import find_host\nfind_host('ssh://box').link()\n"
         "print('there', flush=True)\nsys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -107,7 +107,7 @@ def test_a_program_that_does_not_connect(command: str, said: str, sshd: Sshd, ho
 
 
 def test_a_program_that_hangs(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.hosts.ssh._STEP_S", 1.0)
+    monkeypatch.setattr("snp_harness.hosts.ssh._STEP_S", 1.0)
     pid = sshd.home / "pid"
     # What it starts is ended with it.
     configure(sshd, f"sh -c 'sleep 600 & echo $! > \"$0\"; wait' {shlex.quote(str(pid))}")

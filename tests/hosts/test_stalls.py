@@ -13,10 +13,10 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from harness.errors import EXIT_ENVIRONMENT
-from harness.hosts import ssh
-from harness.hosts.errors import HostError
-from harness.hosts.inventory import find_host
+from snp_harness.errors import EXIT_ENVIRONMENT
+from snp_harness.hosts import ssh
+from snp_harness.hosts.host_errors import HostError
+from snp_harness.hosts.inventory import find_host
 from tests.hosts.sshd import account, find_sshd, make_key
 
 #: The steps, each with what the error says of it.

@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.apic.access import Phase
-from harness.apic.timeline import Timeline
+from snp_harness.apic.access import Phase
+from snp_harness.apic.timeline import Timeline
 from tests.hosts.sshd import Sshd
-from tests.hosts.test_process_host import untimed
+from tests.hosts.test_agent_process import untimed
 
 pytestmark = [pytest.mark.slow, pytest.mark.emulated, pytest.mark.tcg]
 

@@ -16,21 +16,21 @@ from typing import Any
 
 import pytest
 
-from harness.agent.tokens import NUMBER, token
-from harness.capture.kvm_trace import KvmEventKind, parse_line
-from harness.hosts import bundle
-from harness.hosts.errors import HostError
-from harness.hosts.link import Link
-from harness.hosts.process import AgentProcess, ProcessHost
+from snp_harness.capture.kvm_trace import KvmEventKind, parse_line
+from snp_harness.hosts import bundle
+from snp_harness.hosts.agent_process import AgentProcess, ProcessHost
+from snp_harness.hosts.host_errors import HostError
+from snp_harness.hosts.link import Link
+from snp_harness.launch.tokens import NUMBER, token
 from tests.agent.kernel_trace import PORT, kvm_runs_nothing
 
 PIO = {"kvm_pio": f"port == {PORT:#x}"}
 #: Runs a guest for each byte that comes, and answers.
 RUNNER = f"""
 import socket, sys
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+sys.path.insert(0, {str(Path(__file__).parents[2] / "harness")!r})
 from pathlib import Path
-from harness.agent.kvm_probe import run_guest
+from snp_harness.agent.kvm_probe import run_guest
 control = socket.socket(fileno=int(sys.argv[1]))
 while data := control.recv(4096):
     for _ in data:

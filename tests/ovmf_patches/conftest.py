@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.firmware.edk2.build import build_firmware
-from harness.firmware.edk2.recipe import Recipe
-from harness.firmware.errors import FetchError
+from snp_harness.edk2.build import build_firmware
+from snp_harness.edk2.recipe import Recipe
+from snp_harness.errors import FetchError
 
 SOURCE = "debian:trixie"
 SERIES = Path(__file__).parents[2] / "ovmf_patches" / "series"

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Access, Operation, Outcome, Phase, Server
-from harness.apic.access import Path as AccessPath
-from harness.apic.registers import by_msr
-from harness.apic.timeline import Timeline
-from harness.apic.verdict import Status
-from harness.firmware.edk2.recipe import Recipe
-from harness.kvm_host.pack import Image
-from harness.run import RunResult, RunSpec, run
-from harness.svsm.config import SvsmConfig, load_config
-from harness.vm import rundir
+from snp_harness.apic.access import Access, Operation, Outcome, Phase, Server
+from snp_harness.apic.access import Path as AccessPath
+from snp_harness.apic.registers import by_msr
+from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.verdict import Status
+from snp_harness.edk2.recipe import Recipe
+from snp_harness.firmware_run import RunResult, RunSpec, run
+from snp_harness.svsm.config import SvsmConfig, load_config
+from snp_harness.tools.kvm_host.pack import Image
+from snp_harness.vm import rundir
 from tests.ovmf_patches.conftest import SERIES, Build, build_image
 from tests.ovmf_patches.efi_app import build_app
 from tests.platforms.boots import boot, toml

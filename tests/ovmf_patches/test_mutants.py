@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Operation
-from harness.apic.access import Path as AccessPath
-from harness.apic.timeline import Timeline
-from harness.apic.verdict import Status, Verdict
-from harness.run import RunSpec, run
+from snp_harness.apic.access import Operation
+from snp_harness.apic.access import Path as AccessPath
+from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.verdict import Status, Verdict
+from snp_harness.firmware_run import RunSpec, run
 from tests.ovmf_patches.conftest import Build
 from tests.platforms.boots import boot
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.firmware.edk2.series import load_series, parse_series
-from harness.firmware.edk2.source import find_source
+from snp_harness.edk2.series import load_series, parse_series
+from snp_harness.edk2.source import find_source
 from tests.ovmf_patches.conftest import MUTANTS, SERIES, SOURCE
 
 PATCHES = sorted(SERIES.parent.glob("*.patch"))

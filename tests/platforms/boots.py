@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-import harness.run
-from harness.apic.access import Access, Phase
-from harness.apic.access import Path as AccessPath
-from harness.apic.timeline import Timeline
-from harness.firmware.image import FirmwareImage
-from harness.hosts.remote import RemoteHost
-from harness.platforms import session
-from harness.platforms.base import Progress
-from harness.run import RunResult, RunSpec
-from harness.svsm.config import SvsmConfig, load_config
+import snp_harness.firmware_run
+from snp_harness.apic.access import Access, Phase
+from snp_harness.apic.access import Path as AccessPath
+from snp_harness.apic.timeline import Timeline
+from snp_harness.firmware.image import FirmwareImage
+from snp_harness.firmware_run import RunResult, RunSpec
+from snp_harness.hosts.remote import RemoteHost
+from snp_harness.platforms import session
+from snp_harness.platforms.platform import Progress
+from snp_harness.svsm.config import SvsmConfig, load_config
 from tests.platforms.sec import SEVEN, sec_accesses, told
 from tests.vm.processes import children
 
@@ -39,8 +39,8 @@ def boot(firmware: Path, out: Path, config: str | SvsmConfig = "alternate-inject
 
 
 def run(spec: RunSpec, platform: str, out: Path, progress: Progress | None = None) -> RunResult:
-    """harness.run.run on the session's host."""
-    return harness.run.run(dataclasses.replace(spec, host=_host[0]), platform, out, progress)
+    """snp_harness.firmware_run.run on the session's host."""
+    return snp_harness.firmware_run.run(dataclasses.replace(spec, host=_host[0]), platform, out, progress)
 
 
 def use_host(host: RemoteHost | None) -> None:

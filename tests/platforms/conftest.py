@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.firmware.qemu_bundle import cached_qemu
-from harness.hosts.remote import RemoteHost
+from snp_harness.debian.qemu_bundle import cached_qemu
+from snp_harness.hosts.remote import RemoteHost
 from tests.firmware.conftest import amdsev_path, bookworm_path, trixie_path
 from tests.platforms.boots import use_host
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from harness.vm.qemu import QemuBinary
+from snp_harness.vm.qemu_binary import QemuBinary
 
 _TIMEOUT_S = 300
 

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from harness.apic.access import Access, Operation, Phase
-from harness.apic.timeline import Timeline
+from snp_harness.apic.access import Access, Operation, Phase
+from snp_harness.apic.timeline import Timeline
 
 READ, WRITE = Operation.READ, Operation.WRITE
 #: Operation, offset in the APIC page, value.

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
-from harness.apic.access import Path as AccessPath
-from harness.apic.access import Phase, Server
-from harness.apic.base import ApicMode
-from harness.apic.rules.legal_transition import STATE_DIAGRAM
-from harness.apic.verdict import Status
-from harness.errors import EXIT_ENVIRONMENT, EXIT_USAGE, EXIT_VIOLATED, UsageError
-from harness.report.model import Report
-from harness.report.terminal import render
-from harness.run import RunResult
-from harness.svsm.config import load_config, shipped_configs
-from harness.vm import rundir
+from snp_harness.apic.access import Path as AccessPath
+from snp_harness.apic.access import Phase, Server
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.rules.legal_transition import STATE_DIAGRAM
+from snp_harness.apic.verdict import Status
+from snp_harness.cli import main as cli
+from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_USAGE, EXIT_VIOLATED, UsageError
+from snp_harness.firmware_run import RunResult
+from snp_harness.report.model import Report
+from snp_harness.report.terminal import render
+from snp_harness.svsm.config import load_config, shipped_configs
+from snp_harness.vm import rundir
 from tests.platforms.boots import boot, check_seven, toml
 from tests.platforms.sec import SEVEN, sec_accesses, told
 

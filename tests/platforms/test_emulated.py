@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Phase
-from harness.apic.verdict import Status
-from harness.errors import EXIT_ENVIRONMENT, UsageError
-from harness.hosts.remote import RemoteHost
-from harness.run import RunSpec
-from harness.vm import rundir
-from harness.vm.errors import QemuDiedError, QemuLaunchError, QemuTooOldError
+from snp_harness.apic.access import Phase
+from snp_harness.apic.verdict import Status
+from snp_harness.errors import EXIT_ENVIRONMENT, UsageError
+from snp_harness.firmware_run import RunSpec
+from snp_harness.hosts.remote import RemoteHost
+from snp_harness.vm import rundir
+from snp_harness.vm.qemu_errors import QemuDiedError, QemuLaunchError, QemuTooOldError
 from tests.platforms.boots import Clock, boot, check_seven, qemus, run, signal_qemu
-from tests.vm.test_qemu import script
+from tests.vm.test_qemu_binary import script
 
 pytestmark = pytest.mark.emulated
 
@@ -48,7 +48,7 @@ def test_qemu_killed_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_pa
 def test_a_qemu_that_hangs_is_given_up_and_killed(
     trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.vm.base.STOP_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("snp_harness.vm.machine_base.STOP_TIMEOUT_S", 0.3)
     before = qemus()
     stop = signal_qemu(signal.SIGSTOP, Phase.PEI)
     clock = Clock(monkeypatch)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Phase
-from harness.apic.verdict import Status
-from harness.errors import EXIT_USAGE, EXIT_VIOLATED, UsageError
-from harness.firmware.metadata import FOUR_GIB
-from harness.run import RunResult
-from harness.vm import rundir
+from snp_harness.apic.access import Phase
+from snp_harness.apic.verdict import Status
+from snp_harness.errors import EXIT_USAGE, EXIT_VIOLATED, UsageError
+from snp_harness.firmware.metadata import FOUR_GIB
+from snp_harness.firmware_run import RunResult
+from snp_harness.vm import rundir
 from tests.platforms.boots import boot, check_places, check_seven, toml
 
 pytestmark = pytest.mark.emulated

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from harness.capture import record
-from harness.firmware.metadata import SevSection, SevSectionType
-from harness.platforms import host_config
-from harness.platforms.emulated import DOORBELL_PORT
-from harness.platforms.host_config import (
+from snp_harness.capture import record
+from snp_harness.firmware.metadata import SevSection, SevSectionType
+from snp_harness.platforms import host_config
+from snp_harness.platforms.emulated import DOORBELL_PORT
+from snp_harness.platforms.host_config import (
     APIC,
     HYPERVISOR_FAULTS,
     LAYOUT,
@@ -28,8 +28,8 @@ from harness.platforms.host_config import (
     svsm_boot,
     vc_exits,
 )
-from harness.platforms.rom import HOST_ROM_SIZE
-from harness.svsm.config import (
+from snp_harness.platforms.rom import HOST_ROM_SIZE
+from snp_harness.svsm.config import (
     HYPERVISOR_FAULT_NAMES,
     SVSM_FAULT_NAMES,
     ApicServer,
@@ -39,7 +39,7 @@ from harness.svsm.config import (
 )
 from tests.capture.test_layout import INCLUDE, compile_and_run
 
-HOST = Path(record.__file__).parents[1] / "emulator" / "host"
+HOST = Path(record.__file__).parents[2] / "emulator" / "host"
 SECTIONS = (
     SevSection(0x800000, 0x9000, SevSectionType.SEC_MEMORY),
     SevSection(0x80D000, 0x1000, SevSectionType.SVSM_CAA),

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.capture.host_log import HostLog
-from harness.capture.record import RecordEnd, RecordKind
-from harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError
-from harness.platforms.base import RunSpec
-from harness.platforms.host_witness import FEATURE_OF_BIT, EmulatedHostError, HostWitness
-from harness.platforms.svsm_console import NoAlternateInjectionError
-from harness.svsm.config import parse_config
-from harness.svsm.sev import SvsmTermination, TerminationSet
-from harness.vm.rundir import RunDirectory
+from snp_harness.capture.host_log import HostLog
+from snp_harness.capture.record import RecordEnd, RecordKind
+from snp_harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError
+from snp_harness.platforms.host_witness import FEATURE_OF_BIT, EmulatedHostError, HostWitness
+from snp_harness.platforms.platform import RunSpec
+from snp_harness.platforms.svsm_console import NoAlternateInjectionError
+from snp_harness.svsm.config import parse_config
+from snp_harness.svsm.sev import SvsmTermination, TerminationSet
+from snp_harness.vm.rundir import RunDirectory
 from tests.capture.ring import RingWriter
 from tests.capture.test_host_timeline import Firmware
 

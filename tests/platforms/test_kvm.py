@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.verdict import Status
-from harness.check import CheckStatus, first_missing
-from harness.errors import BrokenEnvironmentError, UsageError
-from harness.hosts.process import ProcessHost
-from harness.platforms import find_platform
-from harness.platforms.kvm import PLATFORM, SUDO_VARIABLE, kvm_checks, local_host
-from harness.run import RunSpec, run
+from snp_harness.apic.verdict import Status
+from snp_harness.check import CheckStatus, first_missing
+from snp_harness.errors import BrokenEnvironmentError, UsageError
+from snp_harness.firmware_run import RunSpec, run
+from snp_harness.hosts.agent_process import ProcessHost
+from snp_harness.platforms import find_platform
+from snp_harness.platforms.kvm import PLATFORM, SUDO_VARIABLE, kvm_checks, local_host
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
 

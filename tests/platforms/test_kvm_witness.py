@@ -10,23 +10,23 @@ from typing import Any
 
 import pytest
 
-from harness.apic.access import Access, Operation, Outcome, Phase, Server
-from harness.apic.access import Path as AccessPath
-from harness.apic.base import ApicMode
-from harness.apic.timeline import Timeline
-from harness.apic.verdict import Status
-from harness.capture.kvm_timeline import WITNESS
-from harness.capture.kvm_trace import PLAIN_EVENTS
-from harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, UsageError
-from harness.hosts.errors import HostError
-from harness.kvm_host.outer import READY
-from harness.platforms import kvm_witness
-from harness.platforms.base import Progress
-from harness.platforms.kvm_witness import KvmWitness
-from harness.run import RunResult, RunSpec, run
-from harness.svsm.config import load_config
-from harness.vm import rundir
-from harness.vm.errors import QemuLaunchError
+from snp_harness.apic.access import Access, Operation, Outcome, Phase, Server
+from snp_harness.apic.access import Path as AccessPath
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.verdict import Status
+from snp_harness.capture.kvm_timeline import WITNESS
+from snp_harness.capture.kvm_trace import PLAIN_EVENTS
+from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, UsageError
+from snp_harness.firmware_run import RunResult, RunSpec, run
+from snp_harness.hosts.host_errors import HostError
+from snp_harness.platforms import kvm_witness
+from snp_harness.platforms.kvm_witness import KvmWitness
+from snp_harness.platforms.platform import Progress
+from snp_harness.svsm.config import load_config
+from snp_harness.tools.kvm_host.outer import READY
+from snp_harness.vm import rundir
+from snp_harness.vm.qemu_errors import QemuLaunchError
 from tests.platforms.boots import PATIENCE_S, Clock, signal_qemu
 from tests.platforms.sec import SEVEN, sec_accesses, told
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Outcome, Phase
-from harness.kvm_host.pack import Image
-from harness.vm import rundir
+from snp_harness.apic.access import Outcome, Phase
+from snp_harness.tools.kvm_host.pack import Image
+from snp_harness.vm import rundir
 from tests.platforms.boots import boot
 
 pytestmark = [pytest.mark.emulated, pytest.mark.slow]

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Phase
-from harness.apic.timeline import Timeline
-from harness.capture.collect import ACCESS_LIMIT, CONDENSED
-from harness.capture.record import RECORD, RECORD_SIZE
-from harness.platforms.memory import RING_RECORDS
-from harness.vm import rundir
+from snp_harness.apic.access import Phase
+from snp_harness.apic.timeline import Timeline
+from snp_harness.capture.collect import ACCESS_LIMIT, CONDENSED
+from snp_harness.capture.record import RECORD, RECORD_SIZE
+from snp_harness.platforms.memory_map import RING_RECORDS
+from snp_harness.vm import rundir
 from tests.platforms.boots import check_seven
 
 pytestmark = [pytest.mark.emulated, pytest.mark.slow]
@@ -34,10 +34,10 @@ GROWTH_KIB = 1024
 RUN = """
 import sys, time
 from pathlib import Path
-from harness.apic.access import Phase
-from harness.platforms import session
-from harness.run import RunSpec, run
-from harness.svsm.config import load_config
+from snp_harness.apic.access import Phase
+from snp_harness.platforms import session
+from snp_harness.firmware_run import RunSpec, run
+from snp_harness.svsm.config import load_config
 
 firmware, out, config, seconds, enough, looks, size = sys.argv[1:]
 

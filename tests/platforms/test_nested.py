@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Access
-from harness.apic.verdict import Status
-from harness.check import CheckStatus
-from harness.conformance import run_conformance
-from harness.conformance_tap import PointStatus
-from harness.errors import UsageError
-from harness.kvm_host.pack import Image
-from harness.platforms.nested import PLATFORM, SUITE_VARIABLE
-from harness.run import RunResult, RunSpec, run
-from harness.svsm.config import load_config
+from snp_harness.apic.access import Access
+from snp_harness.apic.verdict import Status
+from snp_harness.check import CheckStatus
+from snp_harness.conformance.guest_run import run_conformance
+from snp_harness.conformance.tap import PointStatus
+from snp_harness.errors import UsageError
+from snp_harness.firmware_run import RunResult, RunSpec, run
+from snp_harness.platforms.nested import PLATFORM, SUITE_VARIABLE
+from snp_harness.svsm.config import load_config
+from snp_harness.tools.kvm_host.pack import Image
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
 TIMEOUT_S = 900.0
@@ -109,7 +109,7 @@ def test_shell(trixie_path: Path, tmp_path: Path, kvm_host_image: Image) -> None
 
 
 def test_no_other_host(trixie_path: Path, tmp_path: Path) -> None:
-    from harness.hosts.local import LOCAL
+    from snp_harness.hosts.local import LOCAL
 
     with pytest.raises(UsageError, match="on this machine only"):
         _nested(trixie_path, tmp_path / "out", host=LOCAL)

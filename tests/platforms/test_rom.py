@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.firmware.metadata import FOUR_GIB
-from harness.platforms import rom
-from harness.platforms.rom import HOST_ROM_SIZE, RomLayout
+from snp_harness.firmware.metadata import FOUR_GIB
+from snp_harness.platforms import rom
+from snp_harness.platforms.rom import HOST_ROM_SIZE, RomLayout
 
 HOST = b"H" * HOST_ROM_SIZE
 

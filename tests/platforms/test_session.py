@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from harness.apic.access import Phase
-from harness.capture.collect import Collector
-from harness.platforms import session
-from harness.platforms.base import RunSpec
-from harness.platforms.session import Ending, Session
-from harness.vm.console import BoundedLog, Console
-from harness.vm.loop import EventLoop
+from snp_harness.apic.access import Phase
+from snp_harness.capture.collect import Collector
+from snp_harness.platforms import session
+from snp_harness.platforms.platform import RunSpec
+from snp_harness.platforms.session import Ending, Session
+from snp_harness.vm.console import BoundedLog, Console
+from snp_harness.vm.loop import EventLoop
 
 BOOT = b'BdsDxe: loading Boot0001 "EFI Internal Shell"\r\n'
 

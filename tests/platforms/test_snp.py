@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Path as AccessPath
-from harness.apic.access import Phase
-from harness.apic.timeline import Timeline
-from harness.apic.verdict import Status
-from harness.conformance import run_conformance
-from harness.conformance_tap import PointStatus
-from harness.errors import LackingHostError
-from harness.hosts.remote import RemoteHost
-from harness.pytest_plugin import SnpBoot
-from harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
-from harness.svsm.igvm import IgvmFile
-from harness.svsm.igvm_firmware import contained_firmware
+from snp_harness.apic.access import Path as AccessPath
+from snp_harness.apic.access import Phase
+from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.verdict import Status
+from snp_harness.conformance.guest_run import run_conformance
+from snp_harness.conformance.tap import PointStatus
+from snp_harness.errors import LackingHostError
+from snp_harness.hosts.remote import RemoteHost
+from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
+from snp_harness.svsm.igvm import IgvmFile
+from snp_harness.svsm.igvm_firmware import contained_firmware
+from snp_harness.testing.plugin import SnpBoot
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
 pytestmark = pytest.mark.snp
@@ -100,7 +100,7 @@ def test_stock_firmware_without_an_svsm_makes_the_seven_accesses(snp_boot: SnpBo
 
 def test_the_svsm_conforms(snp_igvm: Path, configured: Configured, tmp_path: Path, snp_host: RemoteHost | None) -> None:
     """With an IGVM file that holds the conformance guest instead of OVMF."""
-    from harness.conformance_image import read_image
+    from snp_harness.conformance.image import read_image
 
     if contained_firmware(IgvmFile.open(snp_igvm)) != read_image():
         pytest.skip(f"{snp_igvm} does not hold the conformance guest: docs/conformance.md says how one is built")

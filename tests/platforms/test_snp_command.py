@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from harness.errors import BrokenEnvironmentError
-from harness.firmware.qemu_bundle import cached_qemu
-from harness.platforms.host_facts import host_facts
-from harness.platforms.snp_command import snp_arguments
-from harness.platforms.snp_preflight import CPU_MODEL
-from harness.vm.errors import QemuError
-from harness.vm.qemu import QemuBinary
+from snp_harness.debian.qemu_bundle import cached_qemu
+from snp_harness.errors import BrokenEnvironmentError
+from snp_harness.platforms.host_facts import host_facts
+from snp_harness.platforms.snp_command import snp_arguments
+from snp_harness.platforms.snp_preflight import CPU_MODEL
+from snp_harness.vm.qemu_binary import QemuBinary
+from snp_harness.vm.qemu_errors import QemuError
 from tests.platforms.qemu_schema import QemuSchema, options
 from tests.platforms.snp_hosts import host
 

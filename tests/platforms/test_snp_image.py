@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import LackingHostError, UsageError
-from harness.platforms.base import RunSpec
-from harness.platforms.host_facts import host_facts
-from harness.platforms.snp import IGVM_VARIABLE, check_features, check_fits, guest_image, with_igvm
-from harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
-from harness.svsm.igvm import IgvmFile
-from harness.svsm.igvm_firmware import contained_firmware
-from harness.svsm.igvm_measure import id_blocks
-from harness.svsm.igvm_params import find_parameter_blocks
+from snp_harness.errors import LackingHostError, UsageError
+from snp_harness.platforms.host_facts import host_facts
+from snp_harness.platforms.platform import RunSpec
+from snp_harness.platforms.snp import IGVM_VARIABLE, check_features, check_fits, guest_image, with_igvm
+from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
+from snp_harness.svsm.igvm import IgvmFile
+from snp_harness.svsm.igvm_firmware import contained_firmware
+from snp_harness.svsm.igvm_measure import id_blocks
+from snp_harness.svsm.igvm_params import find_parameter_blocks
 from tests.firmware.builder import image
 from tests.platforms.snp_hosts import host
 from tests.svsm import igvm_writer as writer

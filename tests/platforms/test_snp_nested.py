@@ -13,22 +13,22 @@ from typing import Any
 
 import pytest
 
-from harness.apic.access import Phase
-from harness.apic.contract import evaluate
-from harness.apic.verdict import Status
-from harness.check import CheckStatus
-from harness.hosts.nested import NestedHost
-from harness.kvm_host.fetch import image
-from harness.kvm_host.outer import Outer
-from harness.platforms import snp, snp_command
-from harness.platforms.host_facts import host_facts
-from harness.platforms.nested import suite
-from harness.platforms.svsm_console import HostLacksInjectionError
-from harness.run import RunSpec
-from harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
-from harness.vm import rundir
-from harness.vm.qemu import QemuBinary
-from harness.vm.rundir import RunDirectory
+from snp_harness.apic.access import Phase
+from snp_harness.apic.contract import evaluate
+from snp_harness.apic.verdict import Status
+from snp_harness.check import CheckStatus
+from snp_harness.firmware_run import RunSpec
+from snp_harness.hosts.nested import NestedHost
+from snp_harness.platforms import snp, snp_command
+from snp_harness.platforms.host_facts import host_facts
+from snp_harness.platforms.nested import suite
+from snp_harness.platforms.svsm_console import HostLacksInjectionError
+from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
+from snp_harness.tools.kvm_host.host_image import image
+from snp_harness.tools.kvm_host.outer import Outer
+from snp_harness.vm import rundir
+from snp_harness.vm.qemu_binary import QemuBinary
+from snp_harness.vm.rundir import RunDirectory
 from tests.platforms.sec import SEVEN, sec_accesses, told
 from tests.platforms.snp_hosts import host as host_values
 from tests.platforms.test_snp_run import BANNER, LACKS

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.agent.probe import probe
-from harness.check import CheckStatus, first_missing
-from harness.errors import BrokenEnvironmentError
-from harness.platforms.host_facts import HostFacts, host_facts
-from harness.platforms.snp_preflight import checks
+from snp_harness.agent.probe import probe
+from snp_harness.check import CheckStatus, first_missing
+from snp_harness.errors import BrokenEnvironmentError
+from snp_harness.platforms.host_facts import HostFacts, host_facts
+from snp_harness.platforms.snp_preflight import checks
 from tests.platforms.snp_hosts import GOOD, host
 
 

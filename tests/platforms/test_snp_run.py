@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.check import Check, CheckStatus
-from harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError, LackingHostError
-from harness.firmware.qemu_bundle import cached_qemu
-from harness.platforms import snp
-from harness.platforms.host_facts import host_facts
-from harness.platforms.svsm_console import NoAlternateInjectionError, SvsmPanicError, SvsmWatch
-from harness.run import RunSpec, run
-from harness.svsm.config import load_config
-from harness.vm import rundir
-from harness.vm.console import BoundedLog, Console
-from harness.vm.errors import QemuLaunchError
-from harness.vm.loop import EventLoop
+from snp_harness.check import Check, CheckStatus
+from snp_harness.debian.qemu_bundle import cached_qemu
+from snp_harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError, LackingHostError
+from snp_harness.firmware_run import RunSpec, run
+from snp_harness.platforms import snp
+from snp_harness.platforms.host_facts import host_facts
+from snp_harness.platforms.svsm_console import NoAlternateInjectionError, SvsmPanicError, SvsmWatch
+from snp_harness.svsm.config import load_config
+from snp_harness.vm import rundir
+from snp_harness.vm.console import BoundedLog, Console
+from snp_harness.vm.loop import EventLoop
+from snp_harness.vm.qemu_errors import QemuLaunchError
 from tests.platforms.snp_hosts import host
 
 #: What COCONUT prints (kernel/src/svsm.rs and core's PanicInfo), as a serial console has it.
@@ -97,7 +97,9 @@ def lookalike_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine passes for an SNP host; its QEMU is the one it is."""
     facts = host_facts(host(qemu__objects=["sev-snp-guest"], qemu__help={}))
     monkeypatch.setattr(snp, "facts_of", lambda *_: facts)
-    monkeypatch.setattr("harness.platforms.kvm.trace_check", lambda *_: Check("trace events", CheckStatus.OK, "all"))
+    monkeypatch.setattr(
+        "snp_harness.platforms.kvm.trace_check", lambda *_: Check("trace events", CheckStatus.OK, "all")
+    )
 
 
 @pytest.mark.usefixtures("lookalike_host")

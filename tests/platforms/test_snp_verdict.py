@@ -6,12 +6,12 @@ The lines are written from the formats of the kernels' sources; none was recorde
 
 from __future__ import annotations
 
-from harness.apic.access import Operation
-from harness.apic.contract import evaluate
-from harness.apic.timeline import Timeline
-from harness.apic.verdict import Status
-from harness.capture.collect import Collector
-from harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, WITNESS, KvmTimeline
+from snp_harness.apic.access import Operation
+from snp_harness.apic.contract import evaluate
+from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.verdict import Status
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, WITNESS, KvmTimeline
 from tests.capture.test_kvm_timeline import Trace
 from tests.platforms.sec import SEVEN, sec_accesses, told
 

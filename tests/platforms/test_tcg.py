@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Path as AccessPath
-from harness.apic.access import Phase
-from harness.apic.timeline import Timeline
-from harness.apic.verdict import Status
-from harness.capture import trace_timeline
-from harness.errors import EXIT_ENVIRONMENT, EXIT_VIOLATED
-from harness.run import RunSpec
-from harness.vm import rundir
-from harness.vm.errors import QemuDiedError, QemuLaunchError
+from snp_harness.apic.access import Path as AccessPath
+from snp_harness.apic.access import Phase
+from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.verdict import Status
+from snp_harness.capture import trace_timeline
+from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_VIOLATED
+from snp_harness.firmware_run import RunSpec
+from snp_harness.vm import rundir
+from snp_harness.vm.qemu_errors import QemuDiedError, QemuLaunchError
 from tests.platforms.boots import PATIENCE_S, qemus, run, signal_qemu
 from tests.platforms.sec import SEVEN, sec_accesses, told
 from tests.vm.processes import children, wait_for_end
@@ -122,7 +122,7 @@ def test_an_interrupt_keeps_what_was_seen(trixie_path: Path, tmp_path: Path) -> 
 RUN = """
 import sys
 from pathlib import Path
-from harness.run import RunSpec, run
+from snp_harness.firmware_run import RunSpec, run
 from tests.vm.processes import children
 
 def tell(phase, accesses, exits):

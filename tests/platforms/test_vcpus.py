@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Access, Phase
-from harness.apic.timeline import Timeline
-from harness.vm import rundir
+from snp_harness.apic.access import Access, Phase
+from snp_harness.apic.timeline import Timeline
+from snp_harness.vm import rundir
 from tests.platforms.boots import boot, check_seven
 
 pytestmark = pytest.mark.emulated

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.access import Operation, Phase
-from harness.apic.timeline import Timeline
-from harness.capture.agree import disagreement
-from harness.run import RunSpec
-from harness.svsm.config import load_config
-from harness.vm import rundir
+from snp_harness.apic.access import Operation, Phase
+from snp_harness.apic.timeline import Timeline
+from snp_harness.capture.agree import disagreement
+from snp_harness.firmware_run import RunSpec
+from snp_harness.svsm.config import load_config
+from snp_harness.vm import rundir
 from tests.platforms.boots import PATIENCE_S, boot, check_seven, run
 from tests.platforms.sec import SEVEN, sec_accesses, told
 

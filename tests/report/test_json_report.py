@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.apic.access import Access
-from harness.apic.contract import evaluate
-from harness.apic.timeline import GUEST_IMAGE, Event
-from harness.report import json_report
-from harness.report.model import Report, RunInfo
+from snp_harness.apic.access import Access
+from snp_harness.apic.contract import evaluate
+from snp_harness.apic.timeline import GUEST_IMAGE, Event
+from snp_harness.report import json_report
+from snp_harness.report.model import Report, RunInfo
 from tests.apic import samples
 
 EVENT = Event("rmp-violation", 5, 0, "C=1", {"gpa": 0xFEE00000})

@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.apic.access import Access, Outcome, Phase, Server
-from harness.apic.contract import RULES, evaluate
-from harness.apic.timeline import Event, Timeline
-from harness.report.model import Report, RunInfo
-from harness.report.terminal import OFFENCES_SHOWN, print_report, render, render_timeline
-from harness.report.text import escape
+from snp_harness.apic.access import Access, Outcome, Phase, Server
+from snp_harness.apic.contract import RULES, evaluate
+from snp_harness.apic.timeline import Event, Timeline
+from snp_harness.report.model import Report, RunInfo
+from snp_harness.report.terminal import OFFENCES_SHOWN, print_report, render, render_timeline
+from snp_harness.report.text import escape
 from tests.apic import samples
 from tests.apic.samples import READ, xapic
 from tests.apic.test_timeline import timelines
@@ -178,7 +178,7 @@ def test_events_that_are_offences() -> None:
 
 def test_rich_is_loaded_ahead_for_a_terminal_only() -> None:
     program = (
-        "import io, os, pty, sys; from harness.report import terminal;"
+        "import io, os, pty, sys; from snp_harness.report import terminal;"
         "terminal.load(io.StringIO()); before = 'rich' in sys.modules;"
         "terminal.load(os.fdopen(pty.openpty()[1], 'w')); print(before, 'rich.console' in sys.modules)"
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Writes IGVM files as COCONUT's igvmbuilder lays them out, for tests of the reader.
 
-It shares nothing with harness/svsm/igvm*.py: the structures are ctypes ones, written from igvm_defs and from COCONUT's
+It shares nothing with snp_harness/svsm/igvm*.py: the structures are ctypes ones, after igvm_defs and COCONUT's
 bootlib/src/igvm_params.rs and boot/defs/src/boot_params.rs.
 """
 

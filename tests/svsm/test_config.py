@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import EXIT_USAGE
-from harness.svsm import config
-from harness.svsm.config import (
+from snp_harness.errors import EXIT_USAGE
+from snp_harness.svsm import config
+from snp_harness.svsm.config import (
     ApicServer,
     ConfigError,
     Policy,
@@ -19,8 +19,8 @@ from harness.svsm.config import (
     load_config,
     parse_config,
 )
-from harness.svsm.keys import keys, table
-from harness.svsm.sev import HypervisorFeature as Feature
+from snp_harness.svsm.keys import keys, table
+from snp_harness.svsm.sev import HypervisorFeature as Feature
 
 ROOT = Path(__file__).parents[2]
 FAULTS = {f"fault-{name}" for name in config.FAULT_NAMES}
@@ -256,13 +256,11 @@ def test_a_path_and_its_errors(tmp_path: Path) -> None:
         load_config(path)
 
 
-def test_an_installed_package_has_them_at_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = tmp_path / "configs"
-    installed.mkdir()
-    (installed / "only.toml").write_text("")
-    monkeypatch.setattr(config, "SHIPPED_DIRECTORIES", (tmp_path / "none", installed))
+def test_installation_without_configurations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "only.toml").write_text("")
+    monkeypatch.setattr(config, "SHIPPED_DIRECTORY", tmp_path)
     assert load_config("only") == SvsmConfig()
-    monkeypatch.setattr(config, "SHIPPED_DIRECTORIES", (tmp_path / "none",))
+    monkeypatch.setattr(config, "SHIPPED_DIRECTORY", tmp_path / "none")
     with pytest.raises(ConfigError, match="the installation is broken"):
         load_config("only")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic import base, ipi
-from harness.apic.registers import REGISTERS, X2APIC_MSR_FIRST, X2APIC_MSR_LAST
-from harness.svsm import protocol, sev
+from snp_harness.apic import apic_base, ipi
+from snp_harness.apic.registers import REGISTERS, X2APIC_MSR_FIRST, X2APIC_MSR_LAST
+from snp_harness.svsm import protocol, sev
 
 INCLUDE = Path(__file__).parents[2] / "harness" / "emulator" / "include"
 
@@ -121,10 +121,14 @@ def test_nae_events() -> None:
 
 def test_apic_base() -> None:
     header = constants("apic.h")
-    assert header["MSR_APIC_BASE"] == base.MSR_APIC_BASE
+    assert header["MSR_APIC_BASE"] == apic_base.MSR_APIC_BASE
     assert (header["MSR_X2APIC_FIRST"], header["MSR_X2APIC_LAST"]) == (X2APIC_MSR_FIRST, X2APIC_MSR_LAST)
-    assert (header["APIC_BASE_BSP"], header["APIC_BASE_EXTD"], header["APIC_BASE_EN"]) == (base.BSP, base.EXTD, base.EN)
-    assert (header["APIC_DEFAULT_BASE"], header["APIC_PAGE_SIZE"]) == (base.APIC_PAGE, base.APIC_PAGE_SIZE)
+    assert (header["APIC_BASE_BSP"], header["APIC_BASE_EXTD"], header["APIC_BASE_EN"]) == (
+        apic_base.BSP,
+        apic_base.EXTD,
+        apic_base.EN,
+    )
+    assert (header["APIC_DEFAULT_BASE"], header["APIC_PAGE_SIZE"]) == (apic_base.APIC_PAGE, apic_base.APIC_PAGE_SIZE)
 
 
 def test_interrupt_commands() -> None:

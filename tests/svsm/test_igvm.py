@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.svsm import vmsa
-from harness.svsm.igvm import FILE_MAX, IgvmError, IgvmFile, PageData, VpContext
-from harness.svsm.igvm_params import CURRENT, EARLIER, find_parameter_blocks
-from harness.svsm.igvm_show import to_json, to_text
+from snp_harness.svsm import vmsa
+from snp_harness.svsm.igvm import FILE_MAX, IgvmError, IgvmFile, PageData, VpContext
+from snp_harness.svsm.igvm_params import CURRENT, EARLIER, find_parameter_blocks
+from snp_harness.svsm.igvm_show import to_json, to_text
 from tests.svsm import igvm_writer as writer
 from tests.svsm.test_headers import INCLUDE
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main
-from harness.svsm.igvm import IgvmError, IgvmFile
-from harness.svsm.igvm_firmware import contained_firmware, replace_firmware
-from harness.svsm.igvm_measure import id_blocks, measure
+from snp_harness.cli.main import main
+from snp_harness.svsm.igvm import IgvmError, IgvmFile
+from snp_harness.svsm.igvm_firmware import contained_firmware, replace_firmware
+from snp_harness.svsm.igvm_measure import id_blocks, measure
 from tests.firmware.builder import SECTIONS, image
 from tests.svsm import igvm_writer as writer
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.svsm import vmsa
-from harness.svsm.igvm import IgvmError, IgvmFile, VpContext
-from harness.svsm.igvm_inject import Injection, drop_id_blocks, inject
-from harness.svsm.igvm_measure import id_blocks, measure
-from harness.svsm.igvm_params import find_parameter_blocks
+from snp_harness.svsm import vmsa
+from snp_harness.svsm.igvm import IgvmError, IgvmFile, VpContext
+from snp_harness.svsm.igvm_inject import Injection, drop_id_blocks, inject
+from snp_harness.svsm.igvm_measure import id_blocks, measure
+from snp_harness.svsm.igvm_params import find_parameter_blocks
 from tests.svsm import igvm_writer as writer
 
 
@@ -166,7 +166,7 @@ def test_a_copy_of_a_strange_file_is_sound_or_there_is_none(
         data[at] = value
     try:
         file = parse(bytes(data))
-        from harness.svsm.igvm import with_fixed_header
+        from snp_harness.svsm.igvm import with_fixed_header
 
         file = parse(with_fixed_header(file.data, headers_size=file.headers_size))
         if drop:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.svsm.igvm import IgvmFile
-from harness.svsm.igvm_measure import id_blocks, measure
+from snp_harness.svsm.igvm import IgvmFile
+from snp_harness.svsm.igvm_measure import id_blocks, measure
 from tests.svsm import igvm_writer as writer
 
 gctx = pytest.importorskip("sevsnpmeasure.gctx")

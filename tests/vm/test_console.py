@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.vm.console import LINE, BoundedLog, Console
-from harness.vm.errors import CannotWriteError, ConsoleError, ConsoleTimeoutError, GuestCrashError
-from harness.vm.loop import EventLoop
+from snp_harness.vm.console import LINE, BoundedLog, Console
+from snp_harness.vm.loop import EventLoop
+from snp_harness.vm.qemu_errors import CannotWriteError, ConsoleError, ConsoleTimeoutError, GuestCrashError
 
 CRASH = "!!!! X64 Exception Type - 0D(#GP - General Protection)  CPU Apic ID - 00000000 !!!!\r\n"
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent.tokens import PATH, token
-from harness.vm import rundir
-from harness.vm.base import Devices
-from harness.vm.errors import QemuDiedError, QemuError, QemuLaunchError, QemuMissingError, QmpCommandError
-from harness.vm.machine import Machine
-from harness.vm.qemu import QemuBinary
-from harness.vm.rundir import RunDirectory
+from snp_harness.launch.tokens import PATH, token
+from snp_harness.vm import rundir
+from snp_harness.vm.machine import Machine
+from snp_harness.vm.machine_base import Devices
+from snp_harness.vm.qemu_binary import QemuBinary
+from snp_harness.vm.qemu_errors import QemuDiedError, QemuError, QemuLaunchError, QemuMissingError, QmpCommandError
+from snp_harness.vm.rundir import RunDirectory
 from tests.vm.processes import is_running
 
 pytestmark = pytest.mark.tcg
@@ -106,7 +106,7 @@ def test_an_error_inside_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_a_stopped_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.vm.base.STOP_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("snp_harness.vm.machine_base.STOP_TIMEOUT_S", 0.3)
     with machine(tmp_path) as running:
         running.qmp.execute("query-status")
         os.kill(running.pid, signal.SIGSTOP)

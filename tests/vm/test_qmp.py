@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness.vm.errors import QemuError, QemuTimeoutError, QmpCommandError
-from harness.vm.loop import EventLoop
-from harness.vm.qmp import Qmp
+from snp_harness.vm.loop import EventLoop
+from snp_harness.vm.qemu_errors import QemuError, QemuTimeoutError, QmpCommandError
+from snp_harness.vm.qmp import Qmp
 
 VERSION = {"qemu": {"major": 9, "minor": 2, "micro": 1}, "package": ""}
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
-from harness.vm import rundir
-from harness.vm.errors import CannotWriteError
-from harness.vm.rundir import RunDirectory
+from snp_harness.errors import UsageError
+from snp_harness.vm import rundir
+from snp_harness.vm.qemu_errors import CannotWriteError
+from snp_harness.vm.rundir import RunDirectory
 
 
 def test_a_new_one_is_the_owner_s_only_and_the_latest(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The log of the emulated SNP host: what the C side writes and
- * harness/capture/host_log.py reads.
+ * harness/snp_harness/capture/host_log.py reads.
  *
  * The log is a ring in memory that QEMU shares with the harness
  * (memory-backend-file, share=on). It starts with one 4 KiB header page;

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.hosts.nested import NestedHost
-from harness.kvm_host.fetch import image
-from harness.kvm_host.outer import Outer
-from harness.kvm_host.pack import Image
-from harness.vm.qemu import QemuBinary
-from harness.vm.rundir import RunDirectory
+from snp_harness.errors import HarnessError
+from snp_harness.hosts.nested import NestedHost
+from snp_harness.tools.kvm_host.host_image import image
+from snp_harness.tools.kvm_host.outer import Outer
+from snp_harness.tools.kvm_host.pack import Image
+from snp_harness.vm.qemu_binary import QemuBinary
+from snp_harness.vm.rundir import RunDirectory
 from tests.emulator.differential.operations import Operation
 from tests.emulator.differential.run import MEMORY_MIB, Answers, on_emulated, on_kvm
 from tests.emulator.guest.build import compile_guest

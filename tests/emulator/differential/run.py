@@ -6,13 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.agent.tokens import FILE, token
-from harness.hosts.remote import RemoteHost
-from harness.run import RunSpec, run
-from harness.svsm.config import parse_config
-from harness.vm import rundir
-from harness.vm.base import Devices
-from harness.vm.rundir import RunDirectory
+from snp_harness.firmware_run import RunSpec, run
+from snp_harness.hosts.remote import RemoteHost
+from snp_harness.launch.tokens import FILE, token
+from snp_harness.svsm.config import parse_config
+from snp_harness.vm import rundir
+from snp_harness.vm.machine_base import Devices
+from snp_harness.vm.rundir import RunDirectory
 from tests.emulator.differential.operations import Operation, with_operations
 
 TIMEOUT_S = 900.0

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.run import RunResult, RunSpec, run
-from harness.svsm.config import SvsmConfig, parse_config
+from snp_harness.firmware_run import RunResult, RunSpec, run
+from snp_harness.svsm.config import SvsmConfig, parse_config
 from tests.emulator.guest.build import Mode, image
 
 TIMEOUT_S = 300.0

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.apic.verdict import Status
-from harness.errors import EXIT_ENVIRONMENT, EXIT_INCONCLUSIVE
-from harness.platforms import rom
+from snp_harness.apic.verdict import Status
+from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_INCONCLUSIVE
+from snp_harness.platforms import rom
 from tests.emulator.guest.build import SVSM_HEADER, Mode, image
 from tests.emulator.guest.run import GuestRun, Setting, run_guest
 
@@ -60,7 +60,7 @@ def test_command_says_it_in_one_line(guest_code: bytes, tmp_path: Path) -> None:
     firmware.write_bytes(image(guest_code, Mode.VMPL0, 51, 2))
     options = ["--firmware", str(firmware), "--svsm-config", "no-svsm", "--out", str(tmp_path / "out")]
     done = subprocess.run(
-        [sys.executable, "-m", "harness.cli", "run", *options],
+        [sys.executable, "-m", "snp_harness", "run", *options],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

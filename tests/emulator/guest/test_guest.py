@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness.apic.access import Operation, Outcome
-from harness.errors import EXIT_INCONCLUSIVE, EXIT_VIOLATED
+from snp_harness.apic.access import Operation, Outcome
+from snp_harness.errors import EXIT_INCONCLUSIVE, EXIT_VIOLATED
 from tests.emulator.guest.build import Mode, find_tests
 from tests.emulator.guest.run import GuestRun, Setting
 

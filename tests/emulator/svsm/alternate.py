@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.svsm.protocol import ApicCall, ApicConfigure, Protocol, Result
+from snp_harness.svsm.protocol import ApicCall, ApicConfigure, Protocol, Result
 from tests.emulator.svsm.driver import CAA, LAUNCH_VMSA, Svsm
 
 APIC_PROTOCOL = 2

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from harness.svsm.protocol import CoreCall, Protocol
+from snp_harness.svsm.protocol import CoreCall, Protocol
 
 EMULATOR = Path(__file__).parents[3] / "harness" / "emulator"
 #: The SVSM's sources that need no hardware.

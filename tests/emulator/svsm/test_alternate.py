@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.svsm.protocol import ApicCall, ApicConfigure, CoreCall, Result
+from snp_harness.svsm.protocol import ApicCall, ApicConfigure, CoreCall, Result
 from tests.emulator.svsm.alternate import APIC_PROTOCOL, ENTRY, HV_FEATURES, SPECIFIC_EOI, TIMER, VMPL, Guest, Nae
 from tests.emulator.svsm.driver import Svsm
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.svsm.protocol import Result
+from snp_harness.svsm.protocol import Result
 from tests.emulator.svsm.alternate import V_IRQ, Guest
 from tests.emulator.svsm.driver import CAA, Svsm
 

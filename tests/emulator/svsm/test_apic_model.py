@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from harness.svsm.protocol import Result
+from snp_harness.svsm.protocol import Result
 from tests.emulator.svsm.alternate import APIC_PROTOCOL, ENTRY, GIF, TIMER, V_IRQ, VMPL2_EVENT, Guest
 from tests.emulator.svsm.apic_model import EVENT_NMI, EVENT_VALID, LEVEL, MULTIPLE, V_SHADOW, Answer, Apic, Entry
 from tests.emulator.svsm.driver import Svsm

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.svsm.protocol import (
+from snp_harness.svsm.protocol import (
     APIC_CANNOT_REGISTER,
     APIC_READABLE_MSRS,
     APIC_WRITABLE_MSRS,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.svsm.protocol import CoreCall, Result
+from snp_harness.svsm.protocol import CoreCall, Result
 from tests.emulator.svsm.driver import (
     CAA,
     FLASH,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.svsm.protocol import CoreCall, Result
+from snp_harness.svsm.protocol import CoreCall, Result
 from tests.emulator.svsm.driver import CAA, FEATURES, LAUNCH_VMSA, RAM_LOW, SVSM_BASE, Svsm
 
 VMSA = 0x201000

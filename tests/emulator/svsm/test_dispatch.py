@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.svsm.protocol import CoreCall, Protocol, Result
+from snp_harness.svsm.protocol import CoreCall, Protocol, Result
 from tests.emulator.svsm.driver import Answer, Svsm
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.svsm import protocol, sev
+from snp_harness.svsm import protocol, sev
 from tests.emulator.svsm.driver import BUILD_TIMEOUT_S, EMULATOR, WARNINGS
 
 SINGLE = {

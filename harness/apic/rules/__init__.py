@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
-"""The contract's rules, one a file; `harness.apic.contract` registers them."""

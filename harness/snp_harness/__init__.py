@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""snp-harness: boots SEV-SNP firmware under an SVSM and checks when it touches the local APIC.
+
+The names in `__all__` are the public API; nothing else of the package is promised. Each is imported at its first use:
+the command's start is one of the project's aims, and `import snp_harness` alone loads nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snp_harness.apic.access import Access, Phase
+    from snp_harness.apic.timeline import Timeline
+    from snp_harness.apic.verdict import Status, Verdict
+    from snp_harness.conformance.guest_run import ConformanceResult, run_conformance
+    from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
+    from snp_harness.firmware.find import find_firmware
+    from snp_harness.firmware_run import RunResult, run
+    from snp_harness.platforms.platform import RunSpec
+    from snp_harness.svsm.config import SvsmConfig, load_config
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Access",
+    "BrokenEnvironmentError",
+    "ConformanceResult",
+    "HarnessError",
+    "Phase",
+    "RunResult",
+    "RunSpec",
+    "Status",
+    "SvsmConfig",
+    "Timeline",
+    "UsageError",
+    "Verdict",
+    "__version__",
+    "find_firmware",
+    "load_config",
+    "run",
+    "run_conformance",
+]
+
+#: Where the names come from.
+_HOMES = {
+    "Access": "apic.access",
+    "BrokenEnvironmentError": "errors",
+    "ConformanceResult": "conformance.guest_run",
+    "HarnessError": "errors",
+    "Phase": "apic.access",
+    "RunResult": "firmware_run",
+    "RunSpec": "platforms.platform",
+    "Status": "apic.verdict",
+    "SvsmConfig": "svsm.config",
+    "Timeline": "apic.timeline",
+    "UsageError": "errors",
+    "Verdict": "apic.verdict",
+    "find_firmware": "firmware.find",
+    "load_config": "svsm.config",
+    "run": "firmware_run",
+    "run_conformance": "conformance.guest_run",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name's module when the name is first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

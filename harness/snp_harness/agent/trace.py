@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KVM's trace events of a run's QEMU, sent home as a stream of lines (tracefs.py).
+
+kvm                             whether KVM runs something here: see kvm_probe.py
+tracing  events: [names]        what can be traced here, and what is in the way: see tracefs.survey
+trace    run, stream            record what the run's process does from now on, and send it
+         events                 {name: filter of its fields, "" for none}; those that the kernel lacks are left out
+         required               [names] without which it is an error
+         buffer_kb              of each processor; null for what suits the host
+         interval_s             between two looks while events come
+         -> {"missing", "unfiltered", "clock"}
+filter   run, event, filter     another filter of an event that is recorded
+untrace  run                    record no more, send the rest and the stream's end, remove the instance
+         -> {"lost": events that were lost, "left": why the instance is still there, or ""}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from snp_harness.agent.agent_errors import AgentError
+from snp_harness.agent.kvm_probe import kvm_facts
+from snp_harness.agent.mux import Stream
+from snp_harness.agent.tracefs import TraceInstance, survey
+from snp_harness.launch.reactor import Reactor, Timer
+
+if TYPE_CHECKING:
+    from snp_harness.agent.__main__ import Agent
+
+#: Bytes sent at once.
+BATCH = 128 << 10
+
+
+class TraceForwarder:
+    """Sends what one instance records."""
+
+    def __init__(self, reactor: Reactor, stream: Stream, instance: TraceInstance, interval_s: float) -> None:
+        self._reactor = reactor
+        self._interval_s = interval_s
+        self._stream = stream
+        self._instance = instance
+        self._timer: Timer | None = None
+        self._done: Callable[[], None] | None = None
+        self._broken = False
+        stream.on_credit = self._look
+        self._watch(True)
+
+    def finish(self, done: Callable[[], None]) -> None:
+        """Record no more, send the rest, then call `done`. Raises AgentError."""
+        self._instance.stop()
+        self._done = done
+        self._look()
+
+    def close(self) -> str:
+        """Remove the instance, whatever is in it. Returns why it could not be, or ""."""
+        if self._instance.fileno() >= 0:
+            self._watch(False)
+        self._stream.on_credit = None
+        return self._instance.close()
+
+    def lost(self) -> int:
+        """Events that were lost so far. Raises AgentError."""
+        return self._instance.lost()
+
+    def filter(self, event: str, rule: str) -> None:
+        """Another filter of an event. Raises AgentError."""
+        self._instance.filter(event, rule)
+
+    def end(self) -> None:
+        """Nothing more will be sent."""
+        self._stream.end()
+
+    def _watch(self, on: bool) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._reactor.watch(self._instance.fileno(), self._look if on else None)
+
+    def _look(self) -> None:
+        """Send what there is, as far as there is credit, and look again a little later."""
+        self._watch(False)
+        while self._stream.credit > 0:
+            try:
+                data = self._instance.read(min(BATCH, self._stream.credit))
+            except AgentError:
+                # The stream's early end tells; the run goes on.
+                self._broken = True
+                self._stream.end()
+                data = b""
+            if data:
+                self._stream.send(data)
+            elif self._broken and self._done is None:
+                self._stream.on_credit = None
+                return
+            elif self._done is not None:
+                self._stream.on_credit = None
+                self._done()
+                return
+            else:
+                self._timer = self._reactor.later(self._interval_s, lambda: self._watch(True))
+                return
+
+
+class Traces:
+    """The traces of one agent's runs."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._traces: dict[str, TraceForwarder] = {}
+        agent.on_end.append(self._end)
+        agent.ops.update(
+            {
+                "kvm": lambda _: kvm_facts(),
+                "tracing": lambda request: survey([str(name) for name in request["events"]]),
+                "trace": self._trace,
+                "filter": self._filter,
+                "untrace": self._untrace,
+            }
+        )
+
+    def _trace(self, request: dict[str, Any]) -> dict[str, Any]:
+        run = str(request["run"])
+        pid = self._agent.runs.pid(run)
+        if pid is None or run in self._traces:
+            raise AgentError("usage", f"the run {run} cannot be traced: it has no process, or is traced")
+        events = {str(name): str(rule) for name, rule in request["events"].items()}
+        size = request.get("buffer_kb")
+        required = [str(name) for name in request["required"]]
+        instance = TraceInstance(events, required, None if size is None else int(size))
+        try:
+            instance.follow(pid)
+            instance.start()
+            stream = self._agent.mux.open(int(request["stream"]), None, writes=False)
+            interval_s = float(request["interval_s"])
+            self._traces[run] = TraceForwarder(self._agent.reactor, stream, instance, interval_s)
+        except BaseException:
+            instance.close()
+            raise
+        return {
+            "missing": list(instance.missing),
+            "unfiltered": list(instance.unfiltered),
+            "clock": instance.clock,
+        }
+
+    def _filter(self, request: dict[str, Any]) -> None:
+        self._trace_of(request).filter(str(request["event"]), str(request["filter"]))
+
+    def _trace_of(self, request: dict[str, Any]) -> TraceForwarder:
+        trace = self._traces.get(str(request["run"]))
+        if trace is None:
+            raise AgentError("usage", f"the run {request['run']!a} is not traced")
+        return trace
+
+    def _untrace(self, request: dict[str, Any]) -> object:
+        trace = self._trace_of(request)
+        trace.finish(lambda: self._agent.answer(int(request["id"]), lambda: self._finished(str(request["run"]))))
+        return self._agent.LATER
+
+    def _finished(self, run: str) -> dict[str, Any]:
+        """All that was recorded has been sent."""
+        trace = self._traces.pop(run)
+        try:
+            lost = trace.lost()
+        finally:
+            trace.end()
+            left = trace.close()
+        return {"lost": lost, "left": left}
+
+    def _end(self) -> None:
+        for trace in self._traces.values():
+            trace.close()
+        self._traces.clear()

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The contract: the rules in one tuple, and the verdict over them (docs/contract.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from snp_harness.apic.rules.apic_protocol_offered import ApicProtocolUsedOnlyWhenOffered
+from snp_harness.apic.rules.legal_transition import LegalTransition
+from snp_harness.apic.rules.no_refused_access import NoRefusedAccess
+from snp_harness.apic.rules.no_unregistered_vector import NoUnregisteredVector
+from snp_harness.apic.rules.no_xapic_after_x2apic import NoXapicAfterX2apic
+from snp_harness.apic.rules.sec_apic_page_shared import SecApicPageShared
+from snp_harness.apic.rules.svsm_handles_its_registers import SvsmHandlesItsRegisters
+from snp_harness.apic.rules.timer_reaches_hypervisor import TimerReachesHypervisorInX2Apic
+from snp_harness.apic.rules.x2apic_before_sec import X2ApicBeforeSec
+from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.verdict import RuleResult, Status, Verdict
+
+
+class Rule(Protocol):
+    """One rule of the contract. name: stable, used in files and options. title: a few words for people."""
+
+    name: str
+    title: str
+
+    def check(self, timeline: Timeline) -> RuleResult:
+        """Judge a timeline. Does not raise: what cannot be judged is inconclusive."""
+        ...
+
+
+RULES: tuple[Rule, ...] = (
+    X2ApicBeforeSec(),
+    LegalTransition(),
+    NoXapicAfterX2apic(),
+    NoRefusedAccess(),
+    SecApicPageShared(),
+    SvsmHandlesItsRegisters(),
+    TimerReachesHypervisorInX2Apic(),
+    NoUnregisteredVector(),
+    ApicProtocolUsedOnlyWhenOffered(),
+)
+
+#: Rules without which there is no "holds", even when the witness cannot see what they need.
+REQUIRED: frozenset[str] = frozenset({X2ApicBeforeSec.name})
+
+#: How a platform's result was obtained, in words. A platform that is not listed is named as it is.
+OBSERVED_ON: dict[str, str] = {
+    "emulated": "emulated SNP host, not hardware",
+    "tcg": "QEMU TCG, no SEV",
+    "kvm": "KVM, no SEV",
+    "snp": "SEV-SNP hardware",
+    "nested": "KVM inside QEMU TCG, no SEV, not hardware",
+}
+
+
+def evaluate(timeline: Timeline, rules: Sequence[Rule] = RULES) -> Verdict:
+    """Check every rule and return the verdict.
+
+    Violated if any rule is. Otherwise inconclusive if a rule is, except for a rule outside REQUIRED that the witness
+    cannot observe at all: such a rule is listed and takes no part. Otherwise holds.
+    """
+    results = tuple(rule.check(timeline) for rule in rules)
+    return Verdict(
+        status=_overall(results),
+        results=results,
+        platform=timeline.platform,
+        witness=timeline.witness,
+        observed=_observed(timeline),
+        not_observed=timeline.not_observed,
+    )
+
+
+def _overall(results: Sequence[RuleResult]) -> Status:
+    if any(result.status is Status.VIOLATED for result in results):
+        return Status.VIOLATED
+    counted = [result for result in results if result.observable or result.rule in REQUIRED]
+    if not counted or any(result.status is Status.INCONCLUSIVE for result in counted):
+        return Status.INCONCLUSIVE
+    return Status.HOLDS
+
+
+def _observed(timeline: Timeline) -> str:
+    parts = [OBSERVED_ON.get(timeline.platform, timeline.platform)]
+    if not timeline.alternate_injection:
+        parts.append("Alternate Injection not active")
+    if timeline.faults:
+        parts.append(f"faults injected: {', '.join(timeline.faults)}")
+    return ", ".join(parts)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rule no-refused-access: every access to the local APIC or APIC_BASE is served."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from snp_harness.apic.access import Outcome
+from snp_harness.apic.rules import observation
+from snp_harness.apic.rules.observation import Doubt
+from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.verdict import RuleResult
+
+_REFUSED = frozenset({Outcome.GP, Outcome.NOT_CLAIMED, Outcome.ERROR})
+
+
+class NoRefusedAccess:
+    """No access ends in #GP, in an error of the SVSM, or unclaimed by any APIC.
+
+    This is how the defect shows when nobody looks: a register that the SVSM leaves to a hypervisor whose APIC is
+    still in xAPIC mode faults (APM volume 2, section 16.11: MSRs 800-8FF outside x2APIC mode raise #GP).
+    """
+
+    name = "no-refused-access"
+    title = "no local-APIC access is refused"
+
+    def check(self, timeline: Timeline) -> RuleResult:
+        """Look at the outcome of every access, APIC_BASE included."""
+        offences = [access for access in timeline.accesses if access.outcome in _REFUSED]
+        unseen = sum(access.outcome is Outcome.NOT_OBSERVED for access in timeline.accesses)
+        kinds = Counter(access.outcome.value for access in offences)
+        how = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        return observation.conclude(
+            self.name,
+            violated=f"{observation.plural(len(offences), 'access', 'accesses')} refused ({how})",
+            offences=offences,
+            doubts=(
+                observation.blind(timeline, "outcome", "whether an access was refused"),
+                Doubt(f"the outcome of {observation.accesses(unseen)} was not observed", observable=False)
+                if unseen
+                else None,
+                observation.run_not_seen(timeline),
+            ),
+            holds=f"{observation.plural(len(timeline.accesses), 'access', 'accesses')}, none refused",
+        )

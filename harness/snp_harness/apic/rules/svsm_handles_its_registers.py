@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rule svsm-handles-its-registers: what the SVSM APIC protocol serves does not go to the hypervisor."""
+
+from __future__ import annotations
+
+from snp_harness.apic import ipi
+from snp_harness.apic.access import Access, Path, Server
+from snp_harness.apic.rules import injection, observation
+from snp_harness.apic.rules.observation import Doubt
+from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.verdict import RuleResult
+
+
+class SvsmHandlesItsRegisters:
+    """With Alternate Injection and the APIC protocol, registers that the SVSM serves are reached by its calls only.
+
+    The hypervisor's APIC knows nothing of the interrupts that the SVSM holds: its TPR, ISR and EOI are another APIC's.
+    An access outside x2APIC mode by MSR reaches nobody, which other rules judge; by MMIO it reaches the hypervisor.
+    """
+
+    name = "svsm-handles-its-registers"
+    title = "the SVSM's registers do not leak to the hypervisor"
+
+    def check(self, timeline: Timeline) -> RuleResult:
+        """Look at the accesses to these registers while Alternate Injection is active."""
+        served = 0
+        leaks: list[Access] = []
+        undecided = 0
+        if timeline.alternate_injection and timeline.apic_protocol:
+            activity = injection.Activity(timeline)
+            for access in timeline.accesses:
+                if not access.register.svsm or not activity.at(access.vcpu, access.time_ns):
+                    continue
+                of_svsm, leaked = ipi.served_by_svsm(access), _leaked(access)
+                served += access.path is Path.SVSM
+                if of_svsm and leaked:
+                    leaks.append(access)
+                elif of_svsm is not False and leaked is not False:
+                    undecided += 1
+        return observation.conclude(
+            self.name,
+            violated=f"{observation.accesses(len(leaks))} of the SVSM's registers reached the hypervisor",
+            offences=leaks,
+            doubts=(
+                injection.calls_not_seen(timeline),
+                observation.run_not_seen(timeline),
+                Doubt(f"who served {observation.accesses(undecided)} was not observed", observable=False)
+                if undecided
+                else None,
+            ),
+            holds=_holds(timeline, served),
+        )
+
+
+def _leaked(access: Access) -> bool | None:
+    """The access reached the hypervisor's APIC; None if that was not observed."""
+    if access.path is Path.MMIO:
+        return True
+    if access.path is Path.SVSM or access.served_by in (Server.SVSM, Server.NOBODY):
+        return False
+    mode = observation.in_x2apic_mode(access)
+    if mode is False:
+        return False
+    return True if mode and access.served_by is Server.HYPERVISOR else None
+
+
+def _holds(timeline: Timeline, served: int) -> str:
+    if not timeline.alternate_injection:
+        return injection.INACTIVE
+    if not timeline.apic_protocol:
+        return "the SVSM does not offer the APIC protocol"
+    by_calls = f"{observation.accesses(served)} by the APIC protocol, " if served else ""
+    return f"{by_calls}none of the SVSM's registers reached the hypervisor"

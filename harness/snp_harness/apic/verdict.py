@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the contract's rules found: a result for each rule and the verdict over all of them."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from snp_harness.apic.access import Access
+from snp_harness.apic.timeline import Event
+
+
+class Status(enum.Enum):
+    """Holds, violated, or neither could be shown."""
+
+    HOLDS = "holds"
+    VIOLATED = "violated"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """What one rule found.
+
+    rule: the rule's stable name. reason: one sentence. offences: the accesses that break the rule, in order.
+    events: the events that break it (an access that never completed is no `Access`), in order.
+    observable: False when the witness cannot see what the rule needs; only an inconclusive result has it.
+    """
+
+    rule: str
+    status: Status
+    reason: str
+    offences: tuple[Access, ...] = ()
+    events: tuple[Event, ...] = ()
+    observable: bool = True
+
+    @property
+    def first_offence(self) -> Access | None:
+        """The earliest offending access, if any."""
+        return self.offences[0] if self.offences else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON values (docs/json.md)."""
+        return {
+            "rule": self.rule,
+            "status": self.status.value,
+            "reason": self.reason,
+            "observable": self.observable,
+            "offences": [access.to_json() for access in self.offences],
+            "events": [event.to_json() for event in self.events],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The verdict over all rules.
+
+    results: one for each rule, in the rules' order. platform, witness: as in the timeline.
+    observed: how the run was observed, for people. not_observed: what the witness cannot see.
+    """
+
+    status: Status
+    results: tuple[RuleResult, ...]
+    platform: str
+    witness: str
+    observed: str
+    not_observed: frozenset[str]
+
+    def result(self, rule: str) -> RuleResult:
+        """Return the result of a rule by name. Raises KeyError."""
+        for result in self.results:
+            if result.rule == rule:
+                return result
+        raise KeyError(rule)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as JSON values (docs/json.md)."""
+        return {
+            "status": self.status.value,
+            "platform": self.platform,
+            "witness": self.witness,
+            "observed": self.observed,
+            "not_observed": sorted(self.not_observed),
+            "rules": [result.to_json() for result in self.results],
+        }

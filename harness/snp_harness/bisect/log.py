@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The log of a bisection: a line for each step, from which it goes on after an interrupt."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from snp_harness.bisect.step import Step
+from snp_harness.errors import BrokenEnvironmentError, UsageError
+from snp_harness.vm.rundir import IGNORE, make_parent
+
+LOG = "bisect.jsonl"
+_FORMAT = "snp-harness-bisect"
+_VERSION = 1
+#: A step is a few hundred bytes; a bisection of all of edk2's history takes 15 to 20.
+_MAX_BYTES = 16 << 20
+
+
+class BisectLog:
+    """The log in a directory; a context manager, which keeps other bisections out of it.
+
+    question: whatever decides an answer. A log of another question is refused, one of the same is continued.
+    """
+
+    def __init__(self, directory: Path, question: dict[str, Any]) -> None:
+        self.directory = directory
+        self.path = directory / LOG
+        self.steps: dict[str, Step] = {}
+        self._question = question
+        self._lock = -1
+
+    def __enter__(self) -> BisectLog:
+        try:
+            make_parent(self.directory)
+            self._lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._release()
+            raise UsageError(f"another bisection works in {self.directory}", "name another --state") from None
+        except (FileExistsError, NotADirectoryError):
+            self._release()
+            raise UsageError(f"{self.directory} is no directory", "name another --state") from None
+        except OSError as error:
+            self._release()
+            raise _cannot(self.path, error) from None
+        try:
+            self._refuse_others()
+            self._read()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()
+
+    def add(self, step: Step) -> None:
+        """Write a step down, at once and for good."""
+        self.steps[step.commit] = step
+        self._append({"step": step.to_json()})
+
+    def _release(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _refuse_others(self) -> None:
+        """Nothing is put among what is somebody else's."""
+        try:
+            there = {path.name for path in self.directory.iterdir()}
+        except OSError as error:
+            raise _cannot(self.path, error) from None
+        if there and LOG not in there and there != {IGNORE}:
+            raise UsageError(f"{self.directory} holds other files", "name a new or empty directory with --state")
+
+    def _read(self) -> None:
+        try:
+            with self.path.open("rb") as file:
+                content = file.read(_MAX_BYTES + 1)
+        except FileNotFoundError:
+            content = b""
+        except OSError as error:
+            raise _cannot(self.path, error) from None
+        if not content:
+            self._append({"format": _FORMAT, "version": _VERSION, "question": self._question})
+            return
+        whole, _, torn = content.rpartition(b"\n")
+        try:
+            header, *entries = [json.loads(line) for line in whole.split(b"\n")]
+            if len(content) > _MAX_BYTES or (header["format"], header["version"]) != (_FORMAT, _VERSION):
+                raise ValueError
+            steps = [Step.from_json(entry["step"]) for entry in entries]
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(f"{self.path} is no log of a bisection", "name another --state, or remove it") from None
+        if header["question"] != self._question:
+            raise UsageError(f"{self.path} is of another bisection", "name another --state, or remove it")
+        self.steps = {step.commit: step for step in steps}
+        if torn:
+            # The machine went down within a line.
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole) + 1)
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        try:
+            with self.path.open("ab") as file:
+                file.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _cannot(self.path, error) from None
+
+
+def _cannot(path: Path, error: OSError) -> BrokenEnvironmentError:
+    return BrokenEnvironmentError(f"cannot write {path}: {error.strerror}", "free some space, or name another --state")

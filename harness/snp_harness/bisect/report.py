@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a bisection found: the commit, and what it changed in the timeline."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+from snp_harness.apic.access import Access, Operation
+from snp_harness.apic.registers import EOI
+from snp_harness.apic.timeline import Timeline, TimelineError, bounded_lines
+from snp_harness.report.text import cpu, escape, number, phase, register
+from snp_harness.vm.rundir import TIMELINE
+
+_CONTEXT = 2
+#: Lines shown; both timelines are in the run directories.
+_SHOWN = 60
+
+
+def load_timeline(directory: str) -> Timeline | None:
+    """The timeline of a step's run, None if it is no longer there."""
+    path = Path(directory, TIMELINE)
+    if not directory:
+        return None
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            return Timeline.from_jsonl(bounded_lines(stream), str(path))
+    except (OSError, TimelineError):
+        return None
+
+
+def difference(before: Timeline, after: Timeline) -> list[str]:
+    """The accesses that one timeline has and the other has not, as a unified difference without its headings.
+
+    What moves with any change of code (numbers, times, addresses) is left out of the comparison, and so is when and how
+    often the timer ticks: EOIs come last, each kind once, and reads of APIC_BASE once since it was written.
+    """
+    lines = list(difflib.unified_diff(list(_lines(before)), list(_lines(after)), n=_CONTEXT, lineterm=""))[2:]
+    more = len(lines) - _SHOWN
+    return lines[:_SHOWN] + ([f"... and {more} lines more"] if more > 0 else [])
+
+
+def _lines(timeline: Timeline) -> Iterator[str]:
+    marks = list(timeline.phases[::-1])
+    ticks: set[str] = set()
+    read: set[str] = set()
+    for position, access in enumerate(timeline.accesses):
+        while marks and marks[-1].index <= position:
+            yield f"-- {phase(marks.pop().phase)}"
+        line = _line(access)
+        # In which phase one falls is chance as well.
+        kind = line.partition(" ")[2]
+        if access.register == EOI:
+            ticks.add(kind)
+        elif access.is_base and access.operation is Operation.READ:
+            if kind not in read:
+                read.add(kind)
+                yield line
+        else:
+            if access.is_base:
+                read.clear()
+            yield line
+    for mark in reversed(marks):
+        yield f"-- {phase(mark.phase)}"
+    yield from (f"at each tick: {kind}" for kind in sorted(ticks))
+    for event in timeline.events:
+        yield f"-- {escape(event.kind, 40)}"
+
+
+def _line(access: Access) -> str:
+    mode = "?" if access.mode is None else access.mode.value
+    return (
+        f"{phase(access.phase)} {escape(access.module or '?', 40)} vCPU/VMPL {cpu(access)}: {access.operation.value} "
+        f"{register(access.register, access.path)} = {number(access.value)} "
+        f"({access.path.value}, {mode}, {access.outcome.value})"
+    )

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One step of a bisection: build a source, boot it, judge it. What cannot be judged is never called good or bad."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from snp_harness.apic.verdict import RuleResult, Status, Verdict
+from snp_harness.edk2.build import Builder
+from snp_harness.edk2.source import Source
+from snp_harness.edk2.source_errors import SourceError
+from snp_harness.errors import EXIT_ENVIRONMENT, FirmwareError, HarnessError, UsageError
+from snp_harness.firmware_run import RunSpec, run
+from snp_harness.report.text import access_line, escape
+from snp_harness.svsm.config import SvsmConfig
+
+#: What `git bisect run` understands (git-bisect(1)): 125 leaves the commit out, 128 and up ends the bisection.
+EXIT_GOOD = 0
+EXIT_BAD = 1
+EXIT_SKIP = 125
+
+
+class Judgement(enum.StrEnum):
+    """What is said of a commit."""
+
+    GOOD = "good"
+    BAD = "bad"
+    SKIP = "skip"
+
+    @property
+    def exit_status(self) -> int:
+        """For `git bisect run`."""
+        return {Judgement.GOOD: EXIT_GOOD, Judgement.BAD: EXIT_BAD, Judgement.SKIP: EXIT_SKIP}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What came of a commit. build_s, boot_s: seconds, 0 where it was not done. offence: the first, in words.
+
+    built: "complete", "SEC" or "cached"; empty where it did not build. directory: of the run, empty if there was none.
+    """
+
+    commit: str
+    subject: str
+    judgement: Judgement
+    reason: str
+    build_s: float = 0.0
+    boot_s: float = 0.0
+    built: str = ""
+    offence: str = ""
+    directory: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Step:
+        """From JSON values; raises ValueError, KeyError or TypeError for anything else."""
+        return cls(**{**data, "judgement": Judgement(data["judgement"])})
+
+    def line(self) -> str:
+        """In a line, for people."""
+        times = f"build {self.build_s:.1f} s ({self.built or 'failed'}), boot {self.boot_s:.1f} s"
+        parts = [f"{self.commit[:12]} {self.judgement}", times, self.reason, self.offence]
+        return escape(", ".join(part for part in parts if part) + f": {self.subject}")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of each commit. rule: None for the whole contract. until: the stage that a run goes to."""
+
+    platform: str
+    svsm: SvsmConfig
+    until: str
+    timeout_s: float
+    rule: str | None = None
+    vcpus: int = 1
+    qemu: Path | None = None
+
+    def __post_init__(self) -> None:
+        from snp_harness.apic.contract import RULES
+
+        names = [rule.name for rule in RULES]
+        if self.rule is not None and self.rule not in names:
+            raise UsageError(f"{self.rule!a} is no rule", f"give one of {', '.join(names)}")
+
+    def judge(self, verdict: Verdict) -> tuple[Judgement, str, str]:
+        """What a verdict says of a commit, why, and the first offence."""
+        results = verdict.results if self.rule is None else (verdict.result(self.rule),)
+        status = verdict.status if self.rule is None else results[0].status
+        telling = next((result for result in results if result.status is status), results[0])
+        judgement = {Status.HOLDS: Judgement.GOOD, Status.VIOLATED: Judgement.BAD}.get(status, Judgement.SKIP)
+        reason = f"{self.rule or 'contract'} {status.value}"
+        if judgement is not Judgement.GOOD:
+            reason += f" ({telling.rule}: {telling.reason})" if self.rule is None else f" ({telling.reason})"
+        return judgement, reason, _first_offence(telling) if judgement is Judgement.BAD else ""
+
+
+def take_step(source: Source, commit: str, subject: str, builder: Builder, question: Question, out: Path) -> Step:
+    """Build and boot a source and judge it; raises HarnessError if the environment is broken.
+
+    out: the run's directory.
+    """
+    started = time.monotonic()
+    try:
+        image = builder.build(source.prepared(builder.recipe), sec_only=question.until == "sec")
+    except SourceError as error:
+        note = f"; not fetched: {', '.join(source.missing)}" if source.missing else ""
+        return Step(commit, subject, Judgement.SKIP, f"{error.message}{note}", build_s=_since(started))
+    build_s = _since(started)
+    spec = RunSpec(
+        firmware=image.path,
+        vcpus=question.vcpus,
+        svsm=question.svsm,
+        until=question.until,
+        timeout_s=question.timeout_s,
+        qemu=question.qemu,
+    )
+    try:
+        result = run(spec, question.platform, out)
+    except FirmwareError as error:
+        return Step(commit, subject, Judgement.SKIP, f"the image cannot be run: {error.message}", build_s)
+    if result.error is not None:
+        if result.error.exit_status >= EXIT_ENVIRONMENT:
+            raise result.error
+        return Step(commit, subject, Judgement.SKIP, result.error.message, build_s, round(result.seconds, 1))
+    judgement, reason, offence = question.judge(result.verdict)
+    built = "cached" if image.cached else "SEC" if image.manifest.get("sec_only") else "complete"
+    return Step(
+        commit, subject, judgement, reason, build_s, round(result.seconds, 1), built, offence, str(result.directory)
+    )
+
+
+def as_environment(error: HarnessError) -> HarnessError:
+    """An error as `git bisect run` must see it: whatever is no answer about the commit ends the bisection."""
+    if error.exit_status < EXIT_ENVIRONMENT:
+        error.exit_status = EXIT_ENVIRONMENT
+    return error
+
+
+def _first_offence(result: RuleResult) -> str:
+    if result.first_offence is not None:
+        return " ".join(access_line(result.first_offence).split())
+    return f"{result.events[0].kind}: {result.events[0].text}" if result.events else ""
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 1)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Do two witnesses of one boot agree? Compared access by access, in what both of them see."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from snp_harness.apic.access import Access
+from snp_harness.apic.timeline import Timeline
+from snp_harness.capture.collect import ACCESS_LIMIT, CONDENSED
+
+#: The run is ended between an access and its record: one of the witnesses may have one access more.
+TAIL = 1
+
+
+def disagreement(first: Timeline, second: Timeline) -> str | None:
+    """The first difference of two timelines in one sentence, None if there is none.
+
+    Only register accesses count: APIC_BASE is read by the emulated host too. Where one witness did not see a field, it
+    agrees with any value.
+    """
+    ours, theirs = _registers(first), _registers(second)
+    condensed = _is_condensed(first) or _is_condensed(second)
+    for number, (one, other) in enumerate(zip_longest(ours, theirs)):
+        if one is None or other is None:
+            if condensed or abs(len(ours) - len(theirs)) <= TAIL:
+                return None
+            return f"{first.witness} has {len(ours)} register accesses, {second.witness} has {len(theirs)}"
+        field = _different_field(one, other)
+        if field is not None:
+            return (
+                f"register access {number}: {field} is {_shown(one, field)} to {first.witness} "
+                f"and {_shown(other, field)} to {second.witness}"
+            )
+    return None
+
+
+def _registers(timeline: Timeline) -> list[Access]:
+    """Register accesses, up to where a collector keeps them all."""
+    return [access for access in timeline.accesses[:ACCESS_LIMIT] if not access.is_base]
+
+
+def _is_condensed(timeline: Timeline) -> bool:
+    return any(event.kind == CONDENSED for event in timeline.events)
+
+
+def _different_field(one: Access, other: Access) -> str | None:
+    if one.operation is not other.operation:
+        return "operation"
+    if one.register != other.register:
+        return "register"
+    for field in ("value", "size", "vcpu", "mode"):
+        ours, theirs = getattr(one, field), getattr(other, field)
+        if ours is not None and theirs is not None and ours != theirs:
+            return field
+    if one.path is not other.path and "UNKNOWN" not in (one.path.name, other.path.name):
+        return "path"
+    return None
+
+
+def _shown(access: Access, field: str) -> str:
+    value = getattr(access, field)
+    if field == "register":
+        return str(access.register.name)
+    return hex(value) if isinstance(value, int) else str(getattr(value, "value", value))

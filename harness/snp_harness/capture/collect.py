@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Collects what a witness sees into a timeline, in bounded memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from snp_harness.apic import ipi
+from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.registers import Register
+from snp_harness.apic.timeline import END_KINDS, Event, PhaseMark, Timeline
+
+#: Accesses kept one by one. A boot to the shell makes five thousand; at the shell, three hundred come each second.
+ACCESS_LIMIT = 20_000
+#: Beyond ACCESS_LIMIT, this many more accesses of each sort are kept; the others differ in value, pc and time.
+SORT_LIMIT = 16
+#: The kind of the event that says how many were not kept.
+CONDENSED = "condensed"
+#: Sorts that are told apart beyond ACCESS_LIMIT.
+SORTS_LIMIT = 4096
+EVENT_LIMIT = 10_000
+
+_Sort = tuple[Any, ...]
+
+
+class Collector:
+    """Accesses, phases and events of one run, in the order in which they are added.
+
+    phase: the furthest phase so far; it never goes back. count: accesses seen, kept or not.
+    """
+
+    def __init__(self) -> None:
+        self.phase = Phase.RESET
+        self.count = 0
+        self._accesses: list[Access] = []
+        self._phases: list[PhaseMark] = []
+        self._events: list[Event] = []
+        self._sorts: Counter[_Sort] = Counter()
+        self._condensed = 0
+        self._dropped_accesses = 0
+        self._dropped_events = 0
+
+    @property
+    def started(self) -> bool:
+        """Something was seen of the guest."""
+        return bool(self._phases)
+
+    def enter(self, phase: Phase, time_ns: int | None, evidence: str) -> None:
+        """The boot has reached `phase`, as `evidence` shows; nothing happens if it is there already or further."""
+        if phase is Phase.UNKNOWN or (self._phases and phase <= self.phase):
+            return
+        self.phase = phase
+        self._phases.append(PhaseMark(phase, len(self._accesses), time_ns, evidence))
+
+    def access(
+        self,
+        operation: Operation,
+        register: Register,
+        path: Path,
+        *,
+        value: int | None,
+        size: int | None,
+        vcpu: int | None,
+        vmpl: int | None,
+        mode: ApicMode | None,
+        outcome: Outcome,
+        served_by: Server,
+        pc: int | None = None,
+        module: str | None = None,
+        module_offset: int | None = None,
+        time_ns: int | None = None,
+    ) -> None:
+        """Add an access in the current phase.
+
+        After ACCESS_LIMIT accesses an access that only repeats others is counted and not kept: no rule judges it
+        differently, since its phase, register, path, mode, outcome, server and module are theirs.
+        """
+        self.count += 1
+        if len(self._accesses) >= ACCESS_LIMIT:
+            # Of the values only the vectors that are sent are judged.
+            sent = ipi.request(operation, register, value)
+            sort = (operation, register, path, vcpu, vmpl, mode, outcome, served_by, self.phase, module, sent)
+            if sort not in self._sorts and len(self._sorts) >= SORTS_LIMIT:
+                self._dropped_accesses += 1
+                return
+            self._sorts[sort] += 1
+            if self._sorts[sort] > SORT_LIMIT:
+                self._condensed += 1
+                return
+        self._accesses.append(
+            Access(
+                index=len(self._accesses),
+                operation=operation,
+                register=register,
+                path=path,
+                value=value,
+                size=size,
+                vcpu=vcpu,
+                vmpl=vmpl,
+                mode=mode,
+                outcome=outcome,
+                served_by=served_by,
+                phase=self.phase,
+                pc=pc,
+                module=module,
+                module_offset=module_offset,
+                time_ns=time_ns,
+            )
+        )
+
+    def name_modules(self, find: Callable[[int], tuple[str, int] | None]) -> None:
+        """Name the module of accesses that have a pc and none. find: name and base of the module that a pc lies in."""
+        for number, access in enumerate(self._accesses):
+            if access.pc is None or access.module is not None:
+                continue
+            found = find(access.pc)
+            if found is not None:
+                name, base = found
+                self._accesses[number] = dataclasses.replace(access, module=name, module_offset=access.pc - base)
+
+    def event(self, kind: str, time_ns: int | None, vcpu: int | None, text: str, **fields: int | str) -> None:
+        """Add an event; after EVENT_LIMIT they are counted only, but for the one that ends a run."""
+        if len(self._events) >= EVENT_LIMIT + (kind in END_KINDS):
+            self._dropped_events += 1
+            return
+        self._events.append(Event(kind, time_ns, vcpu, text, fields))
+
+    def finish(
+        self,
+        *,
+        witness: str,
+        platform: str,
+        gaps: list[str],
+        lost: int,
+        not_observed: frozenset[str],
+        alternate_injection: bool,
+        svsm: bool,
+        apic_protocol: bool = False,
+        faults: tuple[str, ...] = (),
+    ) -> Timeline:
+        """The timeline. gaps: why it is not complete; empty if it is. The rest is as in Timeline."""
+        if self._dropped_accesses:
+            gaps = [*gaps, f"{self._dropped_accesses} accesses were not kept: too many sorts of them"]
+            lost += self._dropped_accesses
+        if self._dropped_events:
+            gaps = [*gaps, f"{self._dropped_events} events were not kept"]
+        events = list(self._events)
+        if self._condensed:
+            text = f"{self._condensed} accesses that repeat earlier ones are counted, not listed"
+            events.append(Event(CONDENSED, None, None, text, {"accesses": self._condensed}))
+        return Timeline(
+            accesses=tuple(self._accesses),
+            phases=tuple(self._phases),
+            events=tuple(events),
+            witness=witness,
+            platform=platform,
+            complete=not gaps,
+            gaps=tuple(gaps),
+            not_observed=not_observed,
+            reached=self.phase,
+            alternate_injection=alternate_injection,
+            svsm=svsm,
+            lost=lost,
+            apic_protocol=apic_protocol,
+            faults=faults,
+        )

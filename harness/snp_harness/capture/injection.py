@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The emulated host's records of Alternate Injection as events: calls of the APIC protocol, interrupts, begin and end.
+
+The events' fields are in the domain's terms (docs/contract.md): rules know no numbers of the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from snp_harness.capture.collect import EVENT_LIMIT, Collector
+from snp_harness.capture.record import HostRecord, RecordIrqSource, RecordKind, RecordOutcome
+from snp_harness.svsm.protocol import (
+    APIC_VECTOR_ALL,
+    APIC_VECTOR_ALL_MIN,
+    APIC_VECTOR_ENABLE,
+    APIC_VECTOR_MASK,
+    CALL_SHIFT,
+    ApicCall,
+    CoreCall,
+    Protocol,
+    Result,
+    call_name,
+    result_name,
+)
+
+_LOW_32 = 0xFFFFFFFF
+_QUERY = Protocol.CORE << CALL_SHIFT | CoreCall.QUERY_PROTOCOL
+_APIC = {call: Protocol.APIC << CALL_SHIFT | call for call in ApicCall}
+#: These two are accesses, and the host records them as such.
+_REGISTER_CALLS = frozenset({_APIC[ApicCall.READ_REGISTER], _APIC[ApicCall.WRITE_REGISTER]})
+_SOURCES: dict[int, str] = {source: source.name.lower() for source in RecordIrqSource}
+
+
+class InjectionEvents:
+    """Takes the records that `handlers` names.
+
+    Of interrupts the first of each vector, source and way is kept, and again after each CONFIGURE_VECTOR.
+    """
+
+    def __init__(self, guest_vmpl: int, collector: Collector) -> None:
+        self._guest_vmpl = guest_vmpl
+        self._collector = collector
+        self._calls: dict[int, HostRecord] = {}
+        self._seen: dict[int, set[tuple[str, int, int, int]]] = {}
+        self.handlers: dict[int, Callable[[HostRecord], None]] = {
+            RecordKind.SVSM_CALL: self._call,
+            RecordKind.SVSM_RESULT: self._result,
+            RecordKind.DOORBELL: self._doorbell,
+            RecordKind.INTERRUPT: self._interrupt,
+            RecordKind.ALTERNATE: self._alternate,
+        }
+
+    def flush(self) -> None:
+        """The run has ended: calls that wait for their answer get none."""
+        for vcpu in list(self._calls):
+            self._unanswered(vcpu)
+
+    def _call(self, record: HostRecord) -> None:
+        self._unanswered(record.vcpu)
+        asks = record.address == _QUERY and record.value >> CALL_SHIFT == Protocol.APIC
+        if asks or _is_apic_call(record.address):
+            self._calls[record.vcpu] = record
+
+    def _result(self, record: HostRecord) -> None:
+        call = self._calls.get(record.vcpu)
+        if call is None or call.address != record.address:
+            return
+        del self._calls[record.vcpu]
+        if record.address == _QUERY:
+            offered = record.value == Result.SUCCESS and record.extra != 0
+            self._collector.event(
+                "apic-protocol-query",
+                record.time_ns,
+                record.vcpu,
+                f"QUERY_PROTOCOL: the SVSM {'offers' if offered else 'does not offer'} the APIC protocol",
+                offered=int(offered),
+                result=record.value,
+            )
+        else:
+            self._answered(call, record.time_ns, record.value)
+
+    def _unanswered(self, vcpu: int) -> None:
+        call = self._calls.pop(vcpu, None)
+        if call is not None and call.address != _QUERY:
+            self._answered(call, call.time_ns, None)
+
+    def _answered(self, call: HostRecord, time_ns: int, result: int | None) -> None:
+        """An event for a call of the APIC protocol. result: None if there was no answer."""
+        fields = {"call": call.address & _LOW_32, "rcx": call.value, "called_ns": call.time_ns}
+        if result is not None:
+            fields["result"] = result
+        if call.address == _APIC[ApicCall.CONFIGURE_VECTOR]:
+            self._seen.pop(call.vcpu, None)
+            vector = call.value & APIC_VECTOR_MASK
+            every = bool(call.value & APIC_VECTOR_ALL)
+            fields["allowed"] = int(bool(call.value & APIC_VECTOR_ENABLE))
+            fields["first_vector"] = APIC_VECTOR_ALL_MIN if every else vector
+            fields["last_vector"] = APIC_VECTOR_MASK if every else vector
+        answer = "no answer" if result is None else result_name(result)
+        text = f"{call_name(call.address)}, RCX {call.value:X}: {answer}"
+        self._collector.event("apic-protocol-call", time_ns, call.vcpu, text, **fields)
+
+    def _doorbell(self, record: HostRecord) -> None:
+        # Whichever VMPL runs at that time: what is posted is for the guest's.
+        lost = record.outcome != RecordOutcome.OK
+        what = "lost by an injected fault" if lost else "posted to the doorbell page"
+        self._vector("doorbell", record, what, lost=int(lost), level=int(record.size == 1))
+
+    def _interrupt(self, record: HostRecord) -> None:
+        if record.vmpl == self._guest_vmpl:
+            self._vector("interrupt", record, "taken by the guest")
+
+    def _vector(self, kind: str, record: HostRecord, what: str, **fields: int) -> None:
+        seen = self._seen.setdefault(record.vcpu, set())
+        key = (kind, record.address, record.value, record.outcome)
+        if key in seen:
+            return
+        # Beyond the limit the collector only counts, and so nothing need be remembered.
+        if len(seen) < EVENT_LIMIT:
+            seen.add(key)
+        source = _SOURCES.get(record.value, f"source {record.value}")
+        text = f"vector {record.address:X} of {source}, {what}"
+        self._collector.event(
+            kind, record.time_ns, record.vcpu, text, vector=record.address, source=source, pc=record.rip, **fields
+        )
+
+    def _alternate(self, record: HostRecord) -> None:
+        text = f"Alternate Injection of VMPL{record.address} {'begins' if record.value else 'ends'}"
+        if record.aux:
+            text += f"; the hypervisor has changed APIC_BASE to {record.extra:X} by itself"
+        self._collector.event(
+            "alternate-injection",
+            record.time_ns,
+            record.vcpu,
+            text,
+            vmpl=record.address,
+            active=int(bool(record.value)),
+            apic_base=record.extra,
+            by_policy=int(bool(record.aux)),
+        )
+
+
+def _is_apic_call(rax: int) -> bool:
+    return rax >> CALL_SHIFT == Protocol.APIC and rax not in _REGISTER_CALLS

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which module of the firmware a pc lies in, and which phase that shows."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Protocol
+
+from snp_harness.apic.access import Phase
+from snp_harness.firmware.firmware_modules import Module, ModuleAddress
+from snp_harness.firmware.metadata import FOUR_GIB
+
+#: Images of a run that are remembered; an OVMF loads about 130.
+IMAGE_LIMIT = 4096
+#: Addresses from here on are those of an operating system's kernel (the upper half of the 64-bit address space).
+KERNEL_HALF = 1 << 63
+_CACHE_LIMIT = 1 << 16
+
+
+class Firmware(Protocol):
+    """What is needed of a snp_harness.firmware.image.FirmwareImage."""
+
+    @property
+    def base(self) -> int:
+        """Guest physical address of its first byte."""
+        ...
+
+    def locate(self, pc: int) -> ModuleAddress | None:
+        """The module that runs at pc by the image's own layout."""
+        ...
+
+    def by_identity(self, size_of_image: int, entry_rva: int) -> Module | None:
+        """The module with these values in its PE header."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a pc lies. module: None where it is in none. phase: None where the place shows none."""
+
+    module: str | None
+    base: int
+    phase: Phase | None
+
+    def offset(self, pc: int) -> int | None:
+        """The pc's distance from the module's base."""
+        return None if self.module is None else pc - self.base
+
+
+class ModuleMap:
+    """Modules by address: those found in guest memory first, then the image's own layout."""
+
+    def __init__(self, firmware: Firmware) -> None:
+        self._firmware = firmware
+        self._bases: list[int] = []
+        self._images: list[tuple[int, Place]] = []
+        self._cache: dict[int, Place] = {}
+
+    def add_image(self, base: int, size: int, entry_rva: int) -> Place:
+        """A PE header was found in guest memory at `base`; it replaces what was loaded there before."""
+        found = self._firmware.by_identity(size, entry_rva)
+        place = Place(found.name, base, found.phase) if found else Place(None, base, None)
+        if size and len(self._bases) < IMAGE_LIMIT:
+            self._cache.clear()
+            end = base + size
+            kept = [entry for entry in self._images if entry[1].base >= end or entry[0] <= base]
+            kept.append((end, place))
+            kept.sort(key=lambda entry: entry[1].base)
+            self._images = kept
+            self._bases = [entry[1].base for entry in kept]
+        return place
+
+    def place(self, pc: int) -> Place:
+        """Where `pc` lies."""
+        found = self._cache.get(pc)
+        if found is None:
+            if len(self._cache) >= _CACHE_LIMIT:
+                self._cache.clear()
+            found = self._cache[pc] = self._find(pc)
+        return found
+
+    def _find(self, pc: int) -> Place:
+        number = bisect_right(self._bases, pc) - 1
+        if number >= 0 and pc < self._images[number][0]:
+            return self._images[number][1]
+        if pc >= KERNEL_HALF:
+            return Place(None, 0, Phase.OS)
+        located = self._firmware.locate(pc)
+        if located is not None:
+            return Place(located.module.name, pc - located.offset, located.module.phase)
+        if self._firmware.base <= pc < FOUR_GIB:
+            # Flash, and no module: the reset vector's assembler code.
+            return Place(None, 0, Phase.RESET)
+        return Place(None, 0, None)

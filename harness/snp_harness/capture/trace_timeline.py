@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU's trace events as a timeline.
+
+QEMU's APIC says which register was accessed, not by which path. While the events of its memory regions are on, an
+access to the APIC page shows there too, next to the APIC's own line: the line before a read, the line after a write.
+An APIC line without it was made by an MSR. Later only the mode tells: in xAPIC mode every access is by MMIO.
+
+Phases: QEMU has no pc for an event. What a phase is the first to do shows it (measured on OVMF 2022.11 to 2026.08):
+SEC uses no fw_cfg, PlatformPei does; PEI reaches PCI configuration space by ports, DXE by MMCONFIG on q35;
+LocalApicTimerDxe, on the BSP, writes the timer's divide register. So a phase begins here at the latest.
+"""
+
+from __future__ import annotations
+
+from snp_harness.apic.access import Operation, Outcome, Path, Phase, Server
+from snp_harness.apic.apic_base import EN, EXTD, ApicMode, is_legal, mode_of
+from snp_harness.apic.registers import APIC_BASE, TIMER_DIVIDE, by_offset
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.qemu_trace import LineSplitter, TraceEvent, TraceKind, parse_line
+
+WITNESS = "QEMU trace events"
+#: What QEMU's trace events do not show. A refused MSR access leaves no line.
+NOT_OBSERVED = frozenset({"pc", "module", "vmpl", "outcome", "page-state", "svsm-calls", "interrupts"})
+#: Lines of memory regions that are read before they are turned off: OVMF reaches DXE in a tenth of it, unless it polls.
+REGION_LINES = 20_000
+
+_INTERESTING = (b"apic", b"fw_cfg_select", b"mmcfg")
+_REGION = b"memory_region_ops"
+_REGISTER_WIDTH = 4
+
+
+class TraceTimeline:
+    """Takes what QEMU writes to its log. vcpus: of the machine.
+
+    regions_wanted: False once the events of memory regions have told all they can; the caller then turns them off.
+    """
+
+    def __init__(self, vcpus: int, collector: Collector) -> None:
+        self.regions_wanted = True
+        self.unread = 0
+        self._collector = collector
+        self._vcpus = vcpus
+        self._lines = LineSplitter()
+        self._region_lines = 0
+        self._modes = {ApicMode.XAPIC}
+        self._first_ns: int | None = None
+        self._read: TraceEvent | None = None
+        self._write: TraceEvent | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the log."""
+        for line in self._lines.feed(data):
+            if _REGION in line:
+                self._region_lines += 1
+            if any(word in line for word in _INTERESTING):
+                event = parse_line(line)
+                if event is not None:
+                    self.take(event)
+        self.unread = self._lines.cut
+        if self._region_lines > REGION_LINES:
+            self.regions_wanted = False
+
+    def take(self, event: TraceEvent) -> None:
+        """Take one event."""
+        if self._collector.phase < Phase.SEC:
+            self._first_ns = event.time_ns
+            self._collector.enter(Phase.SEC, 0, "the guest's first trace event; the reset vector is not told apart")
+        match event.kind:
+            case TraceKind.APIC_READ:
+                self.flush()
+                self._read = event
+            case TraceKind.PAGE_READ:
+                self._page_read(event)
+            case TraceKind.PAGE_WRITE:
+                self.flush()
+                self._write = event
+            case TraceKind.APIC_WRITE:
+                self._apic_write(event)
+            case TraceKind.BASE_READ | TraceKind.BASE_WRITE:
+                self._base(event)
+            case TraceKind.FW_CFG:
+                self.flush()
+                self._collector.enter(Phase.PEI, self._time(event), "first use of fw_cfg: SEC has ended before")
+            case TraceKind.MMCONFIG:
+                self.flush()
+                self._enter_dxe(event, "first use of MMCONFIG: PEI has ended before")
+
+    def flush(self) -> None:
+        """Add what waited for its other half, which is not coming."""
+        read, self._read = self._read, None
+        if read is not None:
+            self._add(read, None)
+        write, self._write = self._write, None
+        if write is not None:
+            self._page_only(write)
+
+    def _page_read(self, page: TraceEvent) -> None:
+        read, self._read = self._read, None
+        if read is not None and read.number == page.number:
+            self._add(read, page)
+            return
+        if read is not None:
+            self._add(read, None)
+        self._page_only(page)
+
+    def _apic_write(self, event: TraceEvent) -> None:
+        read, self._read = self._read, None
+        if read is not None:
+            self._add(read, None)
+        page, self._write = self._write, None
+        if page is not None and page.number != event.number:
+            self._page_only(page)
+            page = None
+        self._add(event, page)
+        # The BSP's: in PEI an AP takes over the BSP's setting (MpInitLib, SyncLocalApicTimerSetting).
+        if event.number == TIMER_DIVIDE.offset and self._vcpu(page) == 0 and self._collector.phase >= Phase.PEI:
+            self._enter_dxe(event, "first write of the timer's divide register (LocalApicTimerDxe)")
+
+    def _enter_dxe(self, event: TraceEvent, evidence: str) -> None:
+        self._collector.enter(Phase.DXE, self._time(event), evidence)
+        self.regions_wanted = False
+
+    def _add(self, event: TraceEvent, page: TraceEvent | None) -> None:
+        """An access that QEMU's APIC served. page: its half in the memory region's events."""
+        mode = self._mode()
+        if page is not None:
+            path, size = Path.MMIO, page.size
+        elif mode is ApicMode.XAPIC:
+            path, size = Path.MMIO, None
+        elif self.regions_wanted:
+            path, size = Path.MSR, 8
+        else:
+            path, size = Path.UNKNOWN, None
+        self._collector.access(
+            Operation.READ if event.kind is TraceKind.APIC_READ else Operation.WRITE,
+            by_offset(event.number),
+            path,
+            value=event.value,
+            size=size,
+            vcpu=self._vcpu(page),
+            vmpl=None,
+            mode=mode,
+            outcome=Outcome.OK,
+            served_by=Server.HYPERVISOR,
+            time_ns=self._time(event),
+        )
+
+    def _page_only(self, page: TraceEvent) -> None:
+        """The APIC page was accessed and the APIC served nothing: too narrow an access. Devices' MSIs are none."""
+        if page.vcpu == -1 or page.number < 1 << _REGISTER_WIDTH or (page.size or 0) >= _REGISTER_WIDTH:
+            return
+        self._collector.access(
+            Operation.READ if page.kind is TraceKind.PAGE_READ else Operation.WRITE,
+            by_offset(page.number),
+            Path.MMIO,
+            value=page.value,
+            size=page.size,
+            vcpu=self._vcpu(page),
+            vmpl=None,
+            mode=self._mode(),
+            outcome=Outcome.NOT_CLAIMED,
+            served_by=Server.NOBODY,
+            time_ns=self._time(page),
+        )
+
+    def _base(self, event: TraceEvent) -> None:
+        write = event.kind is TraceKind.BASE_WRITE
+        before = self._mode()
+        after = mode_of(event.value & (EN | EXTD))
+        self._collector.access(
+            Operation.WRITE if write else Operation.READ,
+            APIC_BASE,
+            Path.MSR,
+            value=event.value,
+            size=8,
+            vcpu=self._vcpu(None),
+            vmpl=None,
+            mode=before,
+            outcome=Outcome.NOT_OBSERVED if write else Outcome.OK,
+            served_by=Server.NOT_OBSERVED if write else Server.HYPERVISOR,
+            time_ns=self._time(event),
+        )
+        if self._vcpus > 1:
+            self._modes.add(after)
+        elif not write or before is None or is_legal(before, after):
+            self._modes = {after}
+
+    def _mode(self) -> ApicMode | None:
+        """The mode of the vCPU that acts: known while all vCPUs can only be in one."""
+        return next(iter(self._modes)) if len(self._modes) == 1 else None
+
+    def _vcpu(self, page: TraceEvent | None) -> int | None:
+        if page is not None and page.vcpu is not None and page.vcpu >= 0:
+            return page.vcpu
+        return 0 if self._vcpus == 1 else None
+
+    def _time(self, event: TraceEvent) -> int | None:
+        """Since the first event; a clock that was set back gives 0."""
+        if event.time_ns is None or self._first_ns is None:
+            return None
+        return max(0, event.time_ns - self._first_ns)

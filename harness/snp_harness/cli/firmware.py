@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`snp-harness firmware`: firmware from edk2's source. The grammar, and what the command does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snp_harness.cli.arguments import PROGRAM, name_argument, path_argument, positive_int
+from snp_harness.errors import EXIT_HOLDS, UsageError
+
+if TYPE_CHECKING:
+    from snp_harness.cli.arguments import Commands
+    from snp_harness.edk2.images import BuiltImage
+
+EPILOG = "exit status: 0 built, 2 usage or a source that does not build, 128 and up: broken environment"
+_DEFAULT_SOURCE = "debian:trixie"
+
+
+def add_parser(commands: Commands) -> None:
+    """Add `firmware` and its own commands to the command line."""
+    parser = commands.add_parser("firmware", help="build firmware from edk2's source", allow_abbrev=False)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    build = actions.add_parser(
+        "build",
+        help="build an image, or take it from the cache; prints its path",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    build.add_argument(
+        "--source",
+        metavar="S",
+        type=name_argument,
+        default=_DEFAULT_SOURCE,
+        help="debian:SUITE, or a directory of edk2, which is only read; default: %(default)s",
+    )
+    add_recipe_options(build)
+    build.add_argument("--series", metavar="FILE", type=path_argument, help="a patch series that goes on top")
+    build.add_argument(
+        "--sec-only",
+        action="store_true",
+        help="bring SEC up to date, in seconds; the rest is that of the last complete build",
+    )
+    build.add_argument("--out", metavar="DIR", type=path_argument, help="copy the image and its halves there")
+    build.add_argument("--json", action="store_true", help="print what was built, and from what, as JSON")
+    build.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    source = actions.add_parser("source", help="fetch the source that a Debian suite has now", allow_abbrev=False)
+    source.add_argument("source", metavar="SOURCE", nargs="?", default=_DEFAULT_SOURCE, help="default: %(default)s")
+
+
+def add_recipe_options(parser: argparse.ArgumentParser, platform: str = "--platform") -> None:
+    """Add the options that say how a source is built. platform: the option's name, where --platform is another's."""
+    parser.add_argument(
+        platform, dest="build_platform", metavar="P", default="OvmfX64", help="OvmfX64 (default) or AmdSevX64"
+    )
+    parser.add_argument("--target", metavar="T", default="DEBUG", help="DEBUG (default) or RELEASE")
+    parser.add_argument(
+        "--define", metavar="K=V", action="append", default=[], help="for edk2's build -D; may be given more than once"
+    )
+    parser.add_argument("--build-jobs", metavar="N", type=positive_int, help="of one build; default: one a processor")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Do what the command line says; raises HarnessError."""
+    return {"build": _build, "source": _source}[options.action](options)
+
+
+def _build(options: argparse.Namespace) -> int:
+    from snp_harness.edk2.build import build_firmware
+    from snp_harness.edk2.build_progress import BuildProgress
+    from snp_harness.edk2.images import copy_image
+    from snp_harness.edk2.recipe import Recipe
+
+    recipe = Recipe.of(options.build_platform, options.target, tuple(options.define))
+    if options.out is not None:
+        # Before minutes are spent on what could not be put there.
+        _make_out(options.out)
+    with BuildProgress(recipe.platform.modules, quiet=options.quiet) as progress:
+        image = build_firmware(
+            options.source,
+            recipe,
+            options.series,
+            progress.say,
+            progress.module,
+            sec_only=options.sec_only,
+            jobs=options.build_jobs,
+        )
+    path = image.path if options.out is None else copy_image(image, options.out)
+    _print(image, path, options)
+    return EXIT_HOLDS
+
+
+def _make_out(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "it is no directory" if isinstance(error, FileExistsError) else error.strerror
+        raise UsageError(f"cannot write to {path}: {why}", "name another directory with --out") from None
+
+
+def _print(image: BuiltImage, path: Path, options: argparse.Namespace) -> None:
+    import json
+
+    print(json.dumps({"path": str(path), **image.manifest}, indent=2) if options.json else path)
+
+
+def _source(options: argparse.Namespace) -> int:
+    from snp_harness.edk2.debian_source import debian_commit, fetch_source
+    from snp_harness.edk2.source import debian_suite
+
+    package = fetch_source(debian_suite(options.source), _say)
+    debian_commit(package, _say)
+    print(package.directory)
+    return EXIT_HOLDS
+
+
+def _say(text: str) -> None:
+    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)

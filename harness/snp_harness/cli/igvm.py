@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`snp-harness igvm`: shows and changes IGVM files. The grammar, and what the command does."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snp_harness.cli.arguments import PROGRAM, path_argument
+from snp_harness.errors import EXIT_HOLDS, BrokenEnvironmentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snp_harness.cli.arguments import Commands
+    from snp_harness.svsm.igvm import IgvmFile
+    from snp_harness.svsm.igvm_inject import Injection
+
+EPILOG = "exit status: 0 done, 2 usage or a file that cannot be used, 128 and up: broken environment"
+
+
+def add_parser(commands: Commands) -> None:
+    """Add `igvm` and its own commands to the command line."""
+    parser = commands.add_parser(
+        "igvm", help="show an IGVM file, or switch Alternate Injection in a copy", allow_abbrev=False
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser("show", help="print what is in it", epilog=EPILOG, allow_abbrev=False)
+    show.add_argument("file", metavar="FILE", type=path_argument)
+    show.add_argument("--json", action="store_true", help="as JSON")
+    inject = actions.add_parser(
+        "inject",
+        help="write a copy with Alternate Injection on or off, or with another firmware",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    inject.add_argument("file", metavar="FILE", type=path_argument, help="only read")
+    inject.add_argument(
+        "--alternate-injection",
+        action=argparse.BooleanOptionalAction,
+        help="what the SVSM shall ask the hypervisor for; default: as in FILE",
+    )
+    inject.add_argument(
+        "--firmware", metavar="F", type=path_argument, help="put this image in the place of the one that is in FILE"
+    )
+    inject.add_argument(
+        "--out",
+        metavar="OUT",
+        type=path_argument,
+        help="the copy; default: FILE with .altinj or .no-altinj, or .copy, before .igvm",
+    )
+    inject.add_argument("--drop-id-block", action="store_true", help="leave the ID block for SEV-SNP out of the copy")
+    inject.add_argument("--json", action="store_true", help="what was changed, as JSON")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Do what the command line says; the exit status."""
+    return _show(options) if options.action == "show" else _inject(options)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from snp_harness.svsm.igvm import IgvmFile
+    from snp_harness.svsm.igvm_show import to_json, to_text
+
+    file = IgvmFile.open(options.file)
+    if options.json:
+        print(json.dumps(to_json(file), indent=2))
+    else:
+        print("\n".join(to_text(file)))
+    return EXIT_HOLDS
+
+
+def _inject(options: argparse.Namespace) -> int:
+    from snp_harness.errors import UsageError
+    from snp_harness.svsm.igvm import IgvmFile
+
+    source: Path = options.file
+    if options.alternate_injection is None and options.firmware is None and not options.drop_id_block:
+        raise UsageError("nothing is to be changed", "give --alternate-injection, --firmware or --drop-id-block")
+    out: Path = options.out or default_name(source, options.alternate_injection)
+    if _is_same(out, source):
+        raise UsageError(f"{out} is the file itself", "name another with --out: the original is never changed")
+    file = IgvmFile.open(source)
+    changes: list[str] = []
+    warnings: list[str] = []
+    for step in _steps(options):
+        done = step(file)
+        changes = [change for change in changes if not change.startswith(("launch digest", "checksum"))]
+        changes += [change for change in done.changes if change not in changes]
+        warnings += [warning for warning in done.warnings if warning not in warnings]
+        file = IgvmFile.parse(done.data, str(source))
+    write(out, file.data)
+    for warning in warnings:
+        print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
+    if options.json:
+        print(json.dumps({"file": str(out), "changes": changes, "warnings": warnings}, indent=2))
+        return EXIT_HOLDS
+    print(out)
+    for change in changes or ["nothing had to be changed"]:
+        print(f"  {change}")
+    return EXIT_HOLDS
+
+
+def _steps(options: argparse.Namespace) -> list[Callable[[IgvmFile], Injection]]:
+    """What is to be done, one after the other. The ID block goes first, so that none of them has to speak of it."""
+    from snp_harness.firmware.image import FirmwareImage
+    from snp_harness.svsm import igvm_firmware, igvm_inject
+
+    steps: list[Callable[[IgvmFile], Injection]] = []
+    if options.drop_id_block:
+        steps.append(igvm_inject.drop_id_blocks)
+    if options.firmware is not None:
+        image = FirmwareImage.open(options.firmware).flat()
+        steps.append(lambda file: igvm_firmware.replace_firmware(file, image, str(options.firmware)))
+    if options.alternate_injection is not None:
+        steps.append(lambda file: igvm_inject.inject(file, alternate_injection=options.alternate_injection))
+    return steps
+
+
+def default_name(source: Path, alternate_injection: bool | None) -> Path:
+    """Where the copy goes when nothing is said: beside the file."""
+    mark = {True: "altinj", False: "no-altinj", None: "copy"}[alternate_injection]
+    return source.with_name(f"{source.stem}.{mark}{source.suffix or '.igvm'}")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """They are one file, by whatever names. One that cannot be looked at is none; who writes to it says why."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, with the mode that a new one has. Raises BrokenEnvironmentError."""
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        raise BrokenEnvironmentError(f"cannot write {path}: {error.strerror}", "name another file with --out") from None

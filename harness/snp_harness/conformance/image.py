@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The conformance guest's image, and the parameters that are patched into it (docs/conformance.md)."""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+
+from snp_harness.data import data_file
+from snp_harness.errors import BrokenEnvironmentError, UsageError
+
+#: Built by guests/svsm_apic_conformance/Makefile.
+IMAGE = data_file("guests/svsm_apic_conformance/build/svsm-apic-conformance.fd")
+#: guests/svsm_apic_conformance/parameters.h, struct conformance_parameters; its place follows from lib/layout.h.
+PARAMETERS_OFFSET = 0x11000
+MAGIC = b"APICCONF"
+VERSION = 1
+_HEADER = struct.Struct("<8sI")
+_PARAMETERS = struct.Struct("<5IQII")
+
+
+class RunMode(enum.IntEnum):
+    """enum run_mode."""
+
+    POINTS = 0
+    TICKS = 1
+    FUZZ = 2
+
+
+class Touch(enum.IntEnum):
+    """enum touch: what a fuzz run does at its end with a page of the SVSM."""
+
+    NOTHING = 0
+    READ = 1
+    WRITE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """So many ticks of a periodic timer. load: exits and SVSM calls all the time.
+
+    missed_allowed: reloads of the timer without an interrupt of their own, which a busy machine makes.
+    """
+
+    ticks: int
+    period_us: int
+    load: bool = False
+    missed_allowed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fuzz:
+    """Random requests for so long. touch: afterwards an access that an intact platform does not let come to its end."""
+
+    seed: int
+    duration_ms: int
+    touch: Touch = Touch.NOTHING
+
+
+Mode = Ticks | Fuzz | None
+
+
+def read_image() -> bytes:
+    """The image as it was built. Raises BrokenEnvironmentError if it is not there, or not this version's."""
+    try:
+        data = IMAGE.read_bytes()
+    except OSError as error:
+        raise BrokenEnvironmentError(f"cannot read {IMAGE}: {error.strerror}", _BUILD_HINT) from None
+    if data[PARAMETERS_OFFSET : PARAMETERS_OFFSET + _HEADER.size] != _HEADER.pack(MAGIC, VERSION):
+        raise BrokenEnvironmentError(f"{IMAGE} is not the conformance guest of this version", _BUILD_HINT)
+    return data
+
+
+_BUILD_HINT = "build it: make -C guests/svsm_apic_conformance"
+
+
+def with_mode(image: bytes, mode: Mode) -> bytes:
+    """The image with the parameters of a run; None: it runs its points. Raises UsageError for what does not fit."""
+    values: tuple[int, ...]
+    match mode:
+        case Ticks():
+            values = (RunMode.TICKS, mode.ticks, mode.period_us, mode.load, Touch.NOTHING, 0, 0, mode.missed_allowed)
+        case Fuzz():
+            values = (RunMode.FUZZ, 0, 0, 0, mode.touch, mode.seed, mode.duration_ms, 0)
+        case None:
+            values = (RunMode.POINTS, 0, 0, 0, 0, 0, 0, 0)
+    try:
+        packed = _PARAMETERS.pack(*values)
+    except struct.error:
+        raise UsageError(f"the conformance guest cannot take {mode}", "its numbers have 32 bits, the seed 64") from None
+    start = PARAMETERS_OFFSET + _HEADER.size
+    return image[:start] + packed + image[start + len(packed) :]

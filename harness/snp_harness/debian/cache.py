@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The cache directory, and entries in it that are either complete or not there.
+
+An entry is a directory suite/name/version. It is filled under a temporary name and renamed when complete; a link
+`current` beside the versions names the one fetched last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from snp_harness.errors import FetchError
+
+Progress = Callable[[str], None]
+
+_TEMPORARY = ".incomplete-"
+_CURRENT = "current"
+
+
+def silent(_text: str) -> None:
+    """A progress callback that says nothing."""
+
+
+def cache_root() -> Path:
+    """$XDG_CACHE_HOME/snp-harness, ~/.cache/snp-harness if that is not set or not absolute (XDG base directories)."""
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(configured) if configured.startswith("/") else Path.home() / ".cache"
+    return base / "snp-harness"
+
+
+def make_directory(path: Path) -> Path:
+    """Make a directory and those above it; raises FetchError."""
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def writing(where: Path) -> Iterator[None]:
+    """Turn an OSError of what is done inside into a FetchError that names the directory."""
+    try:
+        yield
+    except OSError as error:
+        hint = "free some space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check its permissions"
+        raise FetchError(
+            f"cannot write to {where}: {error.strerror or error}", f"{hint}, or set XDG_CACHE_HOME to another directory"
+        ) from None
+
+
+@contextlib.contextmanager
+def locked(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold the lock file path: one process at a time does the same. Waits for the other one, and says so."""
+    make_directory(path.parent)
+    with writing(path.parent):
+        file = path.open("a")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another process that does the same")
+            # It ends: everything it starts has a timeout, and a process that has died holds no lock.
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class Entries:
+    """The versions of one thing in the cache, as directory/version."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def current(self) -> Path | None:
+        """The version fetched last, None if there is none."""
+        link = self.directory / _CURRENT
+        try:
+            entry = self.directory / link.readlink()
+        except OSError:
+            return None
+        return entry if entry.is_dir() else None
+
+    def find(self, version: str) -> Path | None:
+        """The entry of a version, None if it is not there."""
+        entry = self.directory / _file_name(version)
+        return entry if entry.is_dir() else None
+
+    def select(self, version: str) -> Path:
+        """Make a version that is there the current one, and return it; raises FetchError."""
+        entry = self.directory / _file_name(version)
+        link = self.directory / f"{_TEMPORARY}{os.getpid()}.link"
+        with writing(self.directory):
+            link.unlink(missing_ok=True)
+            link.symlink_to(entry.name)
+            link.replace(self.directory / _CURRENT)
+        return entry
+
+    @contextlib.contextmanager
+    def adding(self, version: str) -> Iterator[Path]:
+        """A temporary directory that becomes the entry of a version, and the current one, if nothing is raised inside.
+
+        Call it with the lock held: it removes what an interrupted process left. Of the older versions it keeps the one
+        that was current, which a run may be using.
+        """
+        make_directory(self.directory)
+        for left in self.directory.glob(f"{_TEMPORARY}*"):
+            remove(left)
+        with writing(self.directory):
+            temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.directory))
+        before = self.current()
+        try:
+            yield temporary
+            with writing(self.directory):
+                temporary.chmod(0o755)
+                temporary.rename(self.directory / _file_name(version))
+            self.select(version)
+            for entry in self.directory.iterdir():
+                if entry.name not in (_CURRENT, _file_name(version), before.name if before else ""):
+                    remove(entry)
+        finally:
+            remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a tree of ours, also one with directories that cannot be written; what is left is no harm."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def version_of(entry: Path) -> str:
+    """The version that an entry's directory stands for."""
+    return unquote(entry.name)
+
+
+def _file_name(version: str) -> str:
+    """A version as a file name: an epoch's colon would end a path in a search list."""
+    name = quote(version, safe="+~")
+    if name in ("", ".", "..", _CURRENT) or name.startswith(_TEMPORARY):
+        raise FetchError(f"{version!r} is no version", "the index it comes from is damaged")
+    return name

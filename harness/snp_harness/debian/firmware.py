@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Firmware from Debian, by suite, into the cache.
+
+The suite's version of the day is fetched: a mirror keeps no older ones. Without network what is cached is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from snp_harness.debian.cache import Entries, Progress, cache_root, locked, remove, silent, version_of
+from snp_harness.debian.firmware_names import DebianFirmware, package_directory
+from snp_harness.debian.packages import AptRoot, Mirror, NoNetworkError, unpack
+from snp_harness.errors import FetchError
+
+Apt = TypeVar("Apt", bound=AptRoot)
+
+
+def fetch_firmware(spec: str, progress: Progress = silent, *, mirror: Mirror | None = None) -> Path:
+    """Fetch the image that a name such as trixie or debian:sid/amdsev stands for; returns its path in the cache.
+
+    Raises FirmwareError for a bad name, FetchError if it cannot be had.
+    """
+    source = DebianFirmware.parse(spec)
+    image = fetch_package(source.suite, source.package, progress, mirror=mirror) / source.file
+    if not image.is_file():
+        raise FetchError(f"{source.package} of {source.suite} has no {source.file}", "use another suite")
+    return image
+
+
+def fetch_package(suite: str, package: str, progress: Progress = silent, *, mirror: Mirror | None = None) -> Path:
+    """Fetch a package's current version in a suite, and unpack it; returns the directory of its files.
+
+    Raises FetchError. Without network the version fetched last is used, and progress is told so.
+    """
+
+    def fetch(apt: AptRoot, entries: Entries) -> Path:
+        archive = apt.candidate(package)
+        if entries.find(archive.version) is not None:
+            progress(f"{suite}: {package} {archive.version} is in the cache")
+            return entries.select(archive.version)
+        with entries.adding(archive.version) as directory:
+            downloads = directory / ".download"
+            (deb,) = apt.download([archive], downloads)
+            unpack(deb, directory)
+            remove(downloads)
+        progress(f"{suite}: {package} {archive.version} fetched")
+        return entries.select(archive.version)
+
+    return with_apt(AptRoot, suite, package, fetch, progress, mirror)
+
+
+def with_apt(
+    kind: type[Apt],
+    suite: str,
+    name: str,
+    fetch: Callable[[Apt, Entries], Path],
+    progress: Progress,
+    mirror: Mirror | None,
+) -> Path:
+    """Run fetch with an up-to-date apt of the suite and the cache's entries of name, alone; returns what it returns.
+
+    kind: AptRoot for binary packages, SourceAptRoot for sources. Without network it returns the entry that is there;
+    raises FetchError if there is none.
+    """
+    entries = Entries(package_directory(suite, name))
+    directory = cache_root() / "apt" / f"{suite}{kind.suffix}"
+    apt = kind(directory, suite, mirror or Mirror.configured(), progress)
+    with locked(directory.with_name(f"{directory.name}.lock"), progress):
+        try:
+            apt.update()
+            return fetch(apt, entries)
+        except NoNetworkError as error:
+            entry = entries.current()
+            if entry is None:
+                raise
+            progress(f"warning: {error.message}; using {name} {version_of(entry)} from the cache")
+            return entry

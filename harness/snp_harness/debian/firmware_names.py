@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The names of Debian's firmware, and what of it is in the cache. Needs no network and starts nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from snp_harness.debian.cache import Entries, cache_root, version_of
+from snp_harness.errors import FirmwareError
+
+#: (package, image in it) of each flavour; the one without a name is the package that everybody uses.
+_FLAVOURS = {
+    "": ("ovmf", "usr/share/ovmf/OVMF.fd"),
+    "amdsev": ("ovmf-amdsev", "usr/share/ovmf/OVMF.amdsev.fd"),
+}
+_SPEC = re.compile(r"(?:debian:)?(?P<suite>[a-z][a-z0-9.-]*)(?:/(?P<flavour>[a-z0-9]+))?")
+#: What the documentation names; any other suite of the mirror may be asked for.
+KNOWN_SOURCES = ("debian:trixie", "debian:sid/amdsev", "debian:bookworm")
+
+
+@dataclass(frozen=True, slots=True)
+class DebianFirmware:
+    """An image of a Debian package. file: its path in the package."""
+
+    suite: str
+    flavour: str
+    package: str
+    file: str
+
+    @property
+    def name(self) -> str:
+        """The name that users give: debian:trixie, debian:sid/amdsev."""
+        return f"debian:{self.suite}/{self.flavour}" if self.flavour else f"debian:{self.suite}"
+
+    @classmethod
+    def parse(cls, spec: str) -> DebianFirmware:
+        """trixie, sid/amdsev, with or without debian: before; raises FirmwareError."""
+        match = _SPEC.fullmatch(spec)
+        flavour = (match["flavour"] or "") if match else ""
+        if match is None or flavour not in _FLAVOURS:
+            raise FirmwareError(f"{spec!r} names no firmware of Debian", f"names are like {', '.join(KNOWN_SOURCES)}")
+        package, file = _FLAVOURS[flavour]
+        return cls(match["suite"], flavour, package, file)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedFirmware:
+    """An image in the cache, and the version of the package that it is from."""
+
+    path: Path
+    version: str
+
+
+def cached_names() -> tuple[str, ...]:
+    """The names of all firmware in the cache, those of KNOWN_SOURCES first and in their order."""
+    names = set()
+    for flavour, (package, file) in _FLAVOURS.items():
+        for directory in (cache_root() / "debian").glob(f"*/{package}"):
+            names.add(DebianFirmware(directory.parent.name, flavour, package, file).name)
+    order = {name: number for number, name in enumerate(KNOWN_SOURCES)}
+    return tuple(sorted(names, key=lambda name: (order.get(name, len(order)), name)))
+
+
+def cached_firmware(spec: str) -> CachedFirmware | None:
+    """What fetch_firmware has fetched last, None if nothing; raises FirmwareError for a bad name. Needs no network."""
+    source = DebianFirmware.parse(spec)
+    entry = Entries(package_directory(source.suite, source.package)).current()
+    if entry is None or not (entry / source.file).is_file():
+        return None
+    return CachedFirmware(entry / source.file, version_of(entry))
+
+
+def package_directory(suite: str, name: str) -> Path:
+    """Where the cache has the versions of a package."""
+    return cache_root() / "debian" / suite / name

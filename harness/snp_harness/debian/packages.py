@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Packages of a Debian suite, whatever suite the machine runs, without root: apt with a root of its own.
+
+apt checks the suite's signed index against Debian's keyring and each package against that index. Nothing of the
+machine's apt is used but its programs and its proxy, and nothing of it is changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from snp_harness.debian.cache import Progress, make_directory, remove, writing
+from snp_harness.debian.program import Finished, run
+from snp_harness.errors import FetchError
+
+DEFAULT_MIRROR = "http://deb.debian.org/debian"
+MIRROR_VARIABLE = "SNP_HARNESS_DEBIAN_MIRROR"
+DEFAULT_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+#: QEMU for x86 hosts; firmware packages are for all architectures.
+ARCHITECTURE = "amd64"
+
+_UPDATE_TIMEOUT_S = 300
+_RESOLVE_TIMEOUT_S = 60
+_DOWNLOAD_TIMEOUT_S = 1800
+_UNPACK_TIMEOUT_S = 300
+_MAX_PACKAGES = 500
+_LOOPBACK = ("127.0.0.1", "localhost")
+_SUITE = re.compile(r"[a-z][a-z0-9.-]{0,40}")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,80}")
+_MIRROR = re.compile(r"(?:https?://|file:/)[^\s\"'\\\[\]]+")
+#: One line of --print-uris: 'URI' file size hash
+_URI_LINE = re.compile(
+    r"'(?P<uri>[^'\s]+)' (?P<file>[^\s/]+\.deb) (?P<size>\d+) (?P<kind>SHA256|SHA512):(?P<hash>[0-9a-f]+)"
+)
+_FILE_NAME = re.compile(r"(?P<name>[^_]+)_(?P<version>[^_]+)_(?P<architecture>[^_]+)\.deb")
+_EXPIRED = re.compile(r"Release file for (\S+) is expired")
+
+
+class NoNetworkError(FetchError):
+    """The mirror cannot be reached; what is cached may still do."""
+
+
+_NO_SPACE = re.compile("No space left on device")
+_SPACE_HINT = "free some space, or set XDG_CACHE_HOME to another directory"
+#: What apt-get says, what it amounts to, and what to do; the first that is found counts.
+_FAILURES: tuple[tuple[re.Pattern[str], type[FetchError], str], ...] = (
+    (_NO_SPACE, FetchError, _SPACE_HINT),
+    (
+        re.compile("NO_PUBKEY|BADSIG|EXPSIG|EXPKEYSIG|REVKEYSIG|Clearsigned|couldn't be verified|is not signed"),
+        FetchError,
+        "its signature is not Debian's: use another mirror, or update debian-archive-keyring",
+    ),
+    (re.compile("not valid yet"), FetchError, "set the machine's clock"),
+    (
+        re.compile("Hash Sum mismatch|unexpected size|Filesize mismatch|Hashes of"),
+        FetchError,
+        "what came is not what the signed index promises: try again, or use another mirror",
+    ),
+    (
+        re.compile("404 +Not Found|does not have a Release file"),
+        FetchError,
+        "check the name of the suite and the mirror",
+    ),
+    (
+        re.compile(
+            "Could not (?:resolve|connect|handshake)|Temporary failure|Cannot initiate|unreachable|Failed to fetch"
+        ),
+        NoNetworkError,
+        f"check the network, or set {MIRROR_VARIABLE}",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Where packages come from, and the keys that its indices must be signed with. url: http, https or file."""
+
+    url: str = DEFAULT_MIRROR
+    keyring: Path = DEFAULT_KEYRING
+
+    def __post_init__(self) -> None:
+        if not _MIRROR.fullmatch(self.url):
+            raise FetchError(f"{self.url!r} is no mirror", f"set {MIRROR_VARIABLE} to an http, https or file URL")
+
+    @classmethod
+    def configured(cls) -> Mirror:
+        """The mirror of the environment's SNP_HARNESS_DEBIAN_MIRROR, deb.debian.org if that is not set."""
+        return cls(os.environ.get(MIRROR_VARIABLE) or DEFAULT_MIRROR)
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A package file as the signed index describes it. size in bytes; digest: hexadecimal, of the kind named."""
+
+    name: str
+    version: str
+    file_name: str
+    size: int
+    kind: str
+    digest: str
+
+
+class AptRoot:
+    """An apt of our own for one suite, in a directory of the cache.
+
+    progress: called with what is going on, one line each. Not for use by two processes at once: hold a lock.
+    """
+
+    #: What the suite's index is of, as a line of sources.list begins; and what tells its directory from another's.
+    entry = f"deb [arch={ARCHITECTURE} signed-by="
+    suffix = ""
+
+    def __init__(self, directory: Path, suite: str, mirror: Mirror, progress: Progress) -> None:
+        self.suite = _checked(_SUITE, suite, "suite")
+        self.mirror = mirror
+        self._directory = directory
+        self._progress = progress
+        # apt checks signatures in temporary files: one that it cannot make would read as a signature that is wrong.
+        self._environment = {"APT_CONFIG": str(directory / "apt.conf"), "TMPDIR": str(directory / "tmp")}
+
+    def update(self) -> None:
+        """Bring the suite's index up to date; raises NoNetworkError and FetchError.
+
+        An index whose time has run out, as a mirror that stands still has, is taken with a warning: it is signed.
+        """
+        self._prepare()
+        self._progress(f"{self.suite}: reading the index of {self.mirror.url}")
+        result = self._update()
+        if result.status and _EXPIRED.search(result.stderr):
+            self._progress(
+                f"warning: {self.suite}: the index of {self.mirror.url} has expired; it is signed, and so is used"
+            )
+            result = self._update("-o", "Acquire::Check-Valid-Until=false")
+        self._check(result, f"cannot read the index of {self.suite} from {self.mirror.url}")
+
+    def candidate(self, package: str) -> Archive:
+        """The package that the suite has now; raises FetchError if it has none. Call update() before."""
+        result = self._apt_get("download", "--print-uris", _checked(_PACKAGE, package, "package"))
+        if result.status and "Unable to locate package" in result.stderr:
+            raise FetchError(f"{self.suite} has no package {package}", "check the suite's name")
+        self._check(result, f"cannot find {package} in {self.suite}")
+        return _archives(result)[0]
+
+    def closure(self, packages: Sequence[str]) -> tuple[Archive, ...]:
+        """The packages and all that they need, recommendations left out, as on a machine with nothing installed."""
+        names = [_checked(_PACKAGE, package, "package") for package in packages]
+        result = self._apt_get("install", "--print-uris", "--yes", "--no-install-recommends", *names)
+        self._check(result, f"cannot resolve the dependencies of {', '.join(names)} in {self.suite}")
+        return _archives(result)
+
+    def download(self, archives: Sequence[Archive], into: Path) -> tuple[Path, ...]:
+        """Download the packages into a directory, and check each against the index; raises FetchError."""
+        total = sum(archive.size for archive in archives)
+        what = archives[0].file_name if len(archives) == 1 else f"{len(archives)} packages"
+        wanted = [f"{archive.name}={archive.version}" for archive in archives]
+        self._download(("download", *wanted), what, total, into)
+        return tuple(verified(into / archive.file_name, archive) for archive in archives)
+
+    def _download(self, command: Sequence[str], what: str, size: int, into: Path) -> None:
+        """Run one of apt-get's commands that download into the directory they are run in."""
+        self._progress(f"{self.suite}: downloading {unquote(what)}, {size / 1e6:.1f} MB")
+        make_directory(into)
+        if shutil.disk_usage(into).free < size:
+            raise FetchError(f"{into} has no room for {size / 1e6:.0f} MB", _SPACE_HINT)
+        result = self._apt_get(*command, timeout_s=_DOWNLOAD_TIMEOUT_S, cwd=into)
+        self._check(result, f"cannot download {unquote(what)} from {self.mirror.url}")
+
+    def _prepare(self) -> None:
+        """Write the private apt's configuration."""
+        if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+            raise FetchError(
+                "apt-get or dpkg-deb is not installed", "install Debian's apt and dpkg, or give --firmware a path"
+            )
+        if not self.mirror.keyring.is_file():
+            raise FetchError(f"no keyring {self.mirror.keyring}", "install the package debian-archive-keyring")
+        for path in (self._directory, self.mirror.keyring):
+            if re.search(r'["\\\s]', str(path)):
+                raise FetchError(f"apt cannot use the path {str(path)!r}", "set XDG_CACHE_HOME to one without spaces")
+        for name in ("lists/partial", "archives/partial", "etc/empty.d", "log", "tmp"):
+            make_directory(self._directory / name)
+        with writing(self._directory):
+            (self._directory / "status").write_bytes(b"")
+            (self._directory / "etc" / "empty").write_bytes(b"")
+            (self._directory / "etc" / "sources.list").write_text(
+                f"{self.entry}{self.mirror.keyring}] {self.mirror.url} {self.suite} main\n"
+            )
+            (self._directory / "apt.conf").write_text(self._configuration())
+
+    def _configuration(self) -> str:
+        root = self._directory
+        settings = {
+            # The machine's configuration may hold hooks and pins: it is not read. Its proxy is asked for below.
+            "Dir::Etc::main": f"{root}/etc/empty",
+            "Dir::Etc::parts": f"{root}/etc/empty.d",
+            "Dir::Etc::preferences": f"{root}/etc/empty",
+            "Dir::Etc::preferencesparts": f"{root}/etc/empty.d",
+            "Dir::Etc::sourcelist": f"{root}/etc/sources.list",
+            "Dir::Etc::sourceparts": f"{root}/etc/empty.d",
+            "Dir::Etc::trusted": f"{root}/etc/empty",
+            "Dir::Etc::trustedparts": f"{root}/etc/empty.d",
+            "Dir::Etc::netrc": "/etc/apt/auth.conf",
+            "Dir::State": str(root),
+            "Dir::State::lists": f"{root}/lists",
+            "Dir::State::status": f"{root}/status",
+            "Dir::Cache": str(root),
+            "Dir::Cache::archives": f"{root}/archives",
+            "Dir::Cache::srcpkgcache": "",
+            "Dir::Log": f"{root}/log",
+            "APT::Architecture": ARCHITECTURE,
+            "APT::Architectures": ARCHITECTURE,
+            # As root apt would download as user _apt, who must not write to a private cache.
+            "APT::Sandbox::User": "root",
+            "APT::Install-Recommends": "false",
+            "APT::Install-Suggests": "false",
+            "APT::Update::Error-Mode": "any",
+            "APT::Get::AllowUnauthenticated": "false",
+            "Acquire::AllowInsecureRepositories": "false",
+            "Acquire::AllowWeakRepositories": "false",
+            "Acquire::AllowDowngradeToInsecureRepositories": "false",
+            "Acquire::Languages": "none",
+            "Acquire::Retries": "2",
+            "Acquire::http::Timeout": "20",
+            "Acquire::https::Timeout": "20",
+            "Acquire::ForceHash": "SHA256",
+            # A mirror on this machine is no proxy's business.
+            **{f"Acquire::http::Proxy::{host}": "DIRECT" for host in _LOOPBACK},
+            **_proxies(),
+        }
+        return "".join(f'{name} "{value}";\n' for name, value in settings.items())
+
+    def _update(self, *options: str) -> Finished:
+        return self._apt_get(*options, "update", timeout_s=_UPDATE_TIMEOUT_S)
+
+    def _apt_get(self, *arguments: str, timeout_s: float = _RESOLVE_TIMEOUT_S, cwd: Path | None = None) -> Finished:
+        return run(
+            ("apt-get", "--quiet=2", *arguments), timeout_s=timeout_s, env=self._environment, cwd=cwd or self._directory
+        )
+
+    def _check(self, result: Finished, what: str) -> None:
+        """Raise what a failure of apt-get amounts to, with the line of its output that tells most."""
+        if result.status == 0:
+            return
+        for pattern, error, hint in _FAILURES:
+            line = result.line_with(pattern)
+            if line is not None:
+                raise error(f"{what}: {line}", hint)
+        raise FetchError(f"{what}: {result.last_words}", f"try again, or set {MIRROR_VARIABLE} to another mirror")
+
+
+def unpack(archive: Path, into: Path) -> None:
+    """Unpack a package's files into a directory; raises FetchError. No script of the package is run."""
+    result = run(("dpkg-deb", "--extract", archive, into), timeout_s=_UNPACK_TIMEOUT_S, env={})
+    full = result.line_with(_NO_SPACE)
+    if result.status:
+        raise FetchError(
+            f"cannot unpack {archive.name}: {full or result.last_words}", _SPACE_HINT if full else "fetch it again"
+        )
+
+
+def _archives(result: Finished) -> tuple[Archive, ...]:
+    """The packages in the output of --print-uris; raises FetchError if there are none or one is not described fully."""
+    lines = [line for line in result.stdout.splitlines() if line.startswith("'")]
+    if not 0 < len(lines) <= _MAX_PACKAGES:
+        raise FetchError(f"apt names {len(lines)} packages", "try again, or use another mirror")
+    archives = []
+    for line in lines:
+        match = _URI_LINE.fullmatch(line.strip())
+        name = _FILE_NAME.fullmatch(match["file"]) if match else None
+        if match is None or name is None:
+            raise FetchError(f"apt describes a package without a strong hash: {line[:200]}", "use another mirror")
+        archives.append(
+            Archive(
+                name=unquote(name["name"]),
+                version=unquote(name["version"]),
+                file_name=match["file"],
+                size=int(match["size"]),
+                kind=match["kind"],
+                digest=match["hash"],
+            )
+        )
+    return tuple(archives)
+
+
+def verified(path: Path, archive: Archive) -> Path:
+    """The file, if it is what the index promises. apt has checked it while it came; here what lies on the disk is."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, archive.kind.lower()).hexdigest()
+    except OSError as error:
+        raise FetchError(f"apt did not leave {archive.file_name}: {error.strerror}", "try again") from None
+    if digest != archive.digest:
+        remove(path)
+        raise FetchError(f"{archive.file_name} is damaged: its hash is not the index's", "fetch it again")
+    return path
+
+
+def _proxies() -> dict[str, str]:
+    """The proxies that the machine's apt is configured with."""
+    result = run(
+        ("apt-config", "shell", "http", "Acquire::http::Proxy", "https", "Acquire::https::Proxy"),
+        timeout_s=_RESOLVE_TIMEOUT_S,
+        env={},
+    )
+    found = re.findall(r"^(https?)='([^'\"\s]+)'$", result.stdout, re.MULTILINE)
+    return {f"Acquire::{scheme}::Proxy": proxy for scheme, proxy in found}
+
+
+def _checked(pattern: re.Pattern[str], text: str, kind: str) -> str:
+    if not pattern.fullmatch(text):
+        raise FetchError(f"{text!r} is no {kind} of Debian", "give a name such as trixie, bookworm or sid/amdsev")
+    return text

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Running a program to its end, within a time limit, and leaving nothing of it behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from snp_harness.errors import FetchError
+
+_SHOWN = 300
+_LAST_WORDS_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that has ended: its exit status and what it wrote."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def last_words(self) -> str:
+        """The last error that it named, on one line; its exit status if it said nothing."""
+        lines = [line for line in self.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("E:")] or lines
+        return _message(errors[-1]) if errors else f"exit status {self.status}"
+
+    def line_with(self, pattern: re.Pattern[str]) -> str | None:
+        """The first line of stderr that has the pattern, None if none has."""
+        return next((_message(line) for line in self.stderr.splitlines() if pattern.search(line)), None)
+
+
+def run(argv: Sequence[str | Path], *, timeout_s: float, env: Mapping[str, str], cwd: Path | None = None) -> Finished:
+    """Run a program without a shell and without input, in English; env adds to the environment.
+
+    Raises FetchError if it is not installed or does not end in time. Its children end with it.
+    """
+    arguments = tuple(str(argument) for argument in argv)
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C", **env}
+    try:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=cwd,
+            text=True,
+            errors="replace",
+            process_group=0,
+        )
+    except FileNotFoundError:
+        raise FetchError(f"{arguments[0]} is not installed", "packages are fetched with Debian's tools") from None
+    except OSError as error:
+        raise FetchError(f"cannot run {arguments[0]}: {error.strerror}", "check the machine") from None
+    with process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        except BaseException as error:
+            # The group is ours and its leader is not reaped yet: the number cannot be another's.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            try:
+                stdout, stderr = process.communicate(timeout=_LAST_WORDS_S)
+            except subprocess.TimeoutExpired:
+                # Something left the group and holds the pipes open.
+                stdout, stderr = "", ""
+            seen = _one_line((stdout + stderr).strip().rpartition("\n")[2]) or "nothing"
+            raise FetchError(
+                f"{shlex.join(arguments[:2])} did not end within {timeout_s:g} s; last seen: {seen}",
+                "check the network, and try again",
+            ) from None
+    return Finished(arguments, process.returncode, stdout, stderr)
+
+
+def _message(line: str) -> str:
+    """A line of apt's without its mark, E: or W:, and its full stop."""
+    return _one_line(re.sub(r"^[EW]: *", "", line.strip())).rstrip(".")
+
+
+def _one_line(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)[:_SHOWN]

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a source and a recipe to an image: from the cache, or built."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from snp_harness.debian.cache import Progress, silent
+from snp_harness.edk2.images import BuiltImage, add_image, find_image, image_key
+from snp_harness.edk2.recipe import Recipe, tool_chain
+from snp_harness.edk2.runner import ModuleProgress
+from snp_harness.edk2.sec import build_sec
+from snp_harness.edk2.series import load_series
+from snp_harness.edk2.source import Source, find_source
+from snp_harness.edk2.tools import Tools, find_tools
+from snp_harness.edk2.workspaces import held, workspace_directory
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Builds sources with a recipe. slot: of the workspace, for builders that work at the same time. jobs: of make."""
+
+    recipe: Recipe
+    tools: Tools
+    progress: Progress = silent
+    module: ModuleProgress | None = None
+    slot: int = 0
+    jobs: int = 0
+
+    def key(self, source: Source, *, sec_only: bool = False) -> str:
+        """The name in the cache of a source's image. The workspace's path is part of it: it is in DEBUG images."""
+        place = workspace_directory(self.recipe, self.slot)
+        return image_key(source.tree, self.recipe.key, self.tools.versions, str(place), sec_only)
+
+    def build(self, source: Source, *, sec_only: bool = False) -> BuiltImage:
+        """The image of a prepared source; raises SourceError if it does not build, other HarnessErrors otherwise.
+
+        sec_only: SEC's volume is that of the source, the rest may be that of the last complete build here. An image
+        that was built completely is as good.
+        """
+        cached = self._cached(source, sec_only)
+        if cached is not None:
+            return cached
+        chain = tool_chain(source.store, source.tree)
+        jobs = self.jobs or os.cpu_count() or 1
+        with held(source.store, self.recipe, chain, self.progress, self.slot) as workspace:
+            # Who had the workspace before may have built the same.
+            cached = self._cached(source, sec_only)
+            if cached is not None:
+                return cached
+            started = time.monotonic()
+            done = sec_only and build_sec(workspace, source.tree, self.tools, jobs)
+            if not done:
+                if sec_only:
+                    self.progress("a complete build is needed first")
+                workspace.build(source.tree, self.tools, jobs, self.module or _unseen, self.progress)
+            manifest = {
+                "source": source.name,
+                "tree": source.tree,
+                "platform": self.recipe.platform.name,
+                "target": self.recipe.target,
+                "defines": dict(self.recipe.defines),
+                "tool_chain": chain,
+                "tools": list(self.tools.versions),
+                "sec_only": done,
+                "seconds": round(time.monotonic() - started, 1),
+            }
+            return add_image(self.key(source, sec_only=done), workspace.volumes, manifest)
+
+    def _cached(self, source: Source, sec_only: bool) -> BuiltImage | None:
+        return find_image(self.key(source)) or (find_image(self.key(source, sec_only=True)) if sec_only else None)
+
+
+def build_firmware(
+    spec: str,
+    recipe: Recipe,
+    series: Path | None = None,
+    progress: Progress = silent,
+    module: ModuleProgress | None = None,
+    *,
+    sec_only: bool = False,
+    jobs: int | None = None,
+) -> BuiltImage:
+    """Build what the user asks for: a source with a series on top, or take it from the cache."""
+    patches = load_series(series) if series is not None else ()
+    source = find_source(spec, progress).with_series(patches).prepared(recipe)
+    builder = Builder(recipe, find_tools(progress), progress, module, jobs=jobs or 0)
+    return builder.build(source, sec_only=sec_only)
+
+
+def _unseen(_count: int, _name: str) -> None:
+    """No progress."""

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Built images in the cache, found by what they were built from: an entry is complete, or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from snp_harness.debian.cache import cache_root, make_directory, remove, writing
+from snp_harness.errors import BrokenEnvironmentError
+
+IMAGE = "OVMF.fd"
+#: For those who boot a split image.
+_HALVES = ("OVMF_CODE.fd", "OVMF_VARS.fd")
+#: What is kept of a build.
+_FILES = (IMAGE, *_HALVES)
+MANIFEST = "build.json"
+#: Images that are kept, 8 MB each: those used last.
+KEPT = 64
+_TEMPORARY = ".incomplete-"
+#: Seconds after which an entry that is not complete will not be: three files are copied.
+_ABANDONED_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """An image in the cache. manifest: what it was built from, and how long that took. cached: it was there before."""
+
+    directory: Path
+    manifest: dict[str, object]
+    cached: bool = True
+
+    @property
+    def path(self) -> Path:
+        """The combined image, as `run --firmware` takes it."""
+        return self.directory / IMAGE
+
+
+def image_key(*parts: object) -> str:
+    """The name of an entry: a hash of all that decides what the image is."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def find_image(key: str) -> BuiltImage | None:
+    """The image of a key, None if it was not built, or if what lies there is not what was put there."""
+    directory = _root() / key
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        wanted = {IMAGE: manifest["sha256"], **manifest.get("halves", {})}
+        if any(_digest(directory / name) != wanted[name] for name in _FILES if name in wanted):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(directory)
+    return BuiltImage(directory, manifest)
+
+
+def add_image(key: str, volumes: Path, manifest: dict[str, object]) -> BuiltImage:
+    """Put the images of a build directory into the cache under a key; raises FetchError if they cannot be written."""
+    root = make_directory(_root())
+    with writing(root):
+        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=root))
+    try:
+        with writing(temporary):
+            for name in _FILES:
+                if (volumes / name).is_file():
+                    shutil.copyfile(volumes / name, temporary / name)
+            halves = {name: _digest(temporary / name) for name in _HALVES if (temporary / name).is_file()}
+            complete = {**manifest, "sha256": _digest(temporary / IMAGE), "halves": halves}
+            (temporary / MANIFEST).write_text(json.dumps(complete, indent=2) + "\n", encoding="utf-8")
+            temporary.chmod(0o755)
+            remove(root / key)
+            temporary.rename(root / key)
+    finally:
+        remove(temporary)
+    _prune(root)
+    return BuiltImage(root / key, complete, cached=False)
+
+
+def copy_image(image: BuiltImage, into: Path) -> Path:
+    """Copy an image and its halves into a directory of the user's; returns the combined image's path."""
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        for name in (*_FILES, MANIFEST):
+            if (image.directory / name).is_file():
+                temporary = into / f".{name}.new"
+                shutil.copyfile(image.directory / name, temporary)
+                temporary.replace(into / name)
+    except OSError as error:
+        hint = "make room, or name another directory with --out"
+        raise BrokenEnvironmentError(f"cannot write to {into}: {error.strerror}", hint) from None
+    return into / IMAGE
+
+
+def _prune(root: Path) -> None:
+    """Remove the images that were used longest ago, and what a killed process left half made."""
+    with contextlib.suppress(OSError):
+        for path in root.glob(f"{_TEMPORARY}*"):
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                remove(path)
+        entries = [path for path in root.iterdir() if not path.name.startswith(_TEMPORARY)]
+        for path in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+            remove(path)
+
+
+def _root() -> Path:
+    return cache_root() / "edk2" / "images"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is built, and how: edk2's platforms, the defines, the edits that a source needs for them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from snp_harness.edk2.archive import points_out
+from snp_harness.edk2.git import Store, TreeEditor
+from snp_harness.edk2.source_errors import SourceError
+from snp_harness.errors import FirmwareError
+
+#: Part of what images and workspaces are found by: counts up when what is done to a source changes, or what `build` is
+#: told, or how a workspace is kept.
+RECIPE_VERSION = 3
+TARGETS = ("DEBUG", "RELEASE")
+DEFAULT_PLATFORM = "OvmfX64"
+DEFAULT_TARGET = "DEBUG"
+#: edk2's architecture of all our platforms.
+ARCHITECTURE = "X64"
+#: What no question of ours needs, and what doubles the time of a build.
+DEFAULT_DEFINES = {
+    "NETWORK_ENABLE": "FALSE",
+    "CC_MEASUREMENT_ENABLE": "FALSE",
+    "TPM2_ENABLE": "FALSE",
+    "SECURE_BOOT_ENABLE": "FALSE",
+}
+#: A value may get into makefiles and commands of a shell: it has no character that means something there.
+_DEFINE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,100})=(?P<value>[A-Za-z0-9_.,:/+=@%-]{0,200})")
+_TOOL_CHAINS = ("GCC5", "GCC")
+_TOOLS_DEF = "BaseTools/Conf/tools_def.template"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A platform of edk2. dsc: its description; output: where `build` puts it; modules: about so many are built."""
+
+    name: str
+    dsc: str
+    fdf: str
+    output: str
+    modules: int
+
+
+PLATFORMS = {
+    platform.name: platform
+    for platform in (
+        Platform("OvmfX64", "OvmfPkg/OvmfPkgX64.dsc", "OvmfPkg/OvmfPkgX64.fdf", "Build/OvmfX64", 269),
+        Platform("AmdSevX64", "OvmfPkg/AmdSev/AmdSevX64.dsc", "OvmfPkg/AmdSev/AmdSevX64.fdf", "Build/AmdSev", 210),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a source is built. defines: name and value, sorted, those of DEFAULT_DEFINES included."""
+
+    platform: Platform = PLATFORMS[DEFAULT_PLATFORM]
+    target: str = DEFAULT_TARGET
+    defines: tuple[tuple[str, str], ...] = field(default_factory=lambda: tuple(sorted(DEFAULT_DEFINES.items())))
+
+    @classmethod
+    def of(
+        cls, platform: str = DEFAULT_PLATFORM, target: str = DEFAULT_TARGET, defines: tuple[str, ...] = ()
+    ) -> Recipe:
+        """From what a user gives: names, and defines as K=V. Raises FirmwareError."""
+        if platform not in PLATFORMS:
+            raise FirmwareError(f"{platform!a} is no platform that can be built", f"give one of {', '.join(PLATFORMS)}")
+        if target not in TARGETS:
+            raise FirmwareError(f"{target!a} is no target", f"give one of {', '.join(TARGETS)}")
+        merged = dict(DEFAULT_DEFINES)
+        for text in defines:
+            match = _DEFINE.fullmatch(text)
+            if match is None:
+                raise FirmwareError(
+                    f"{text!a} is no define",
+                    "give NAME=VALUE, such as TPM2_ENABLE=TRUE; a value has letters, digits and _.,:/+=@%-",
+                )
+            merged[match["name"]] = match["value"]
+        return cls(PLATFORMS[platform], target, tuple(sorted(merged.items())))
+
+    @property
+    def key(self) -> str:
+        """All of it as text, for a hash."""
+        return repr((RECIPE_VERSION, self.platform.name, self.target, self.defines))
+
+
+def tool_chain(store: Store, tree: str) -> str:
+    """edk2's name of its GCC settings in a source: GCC5 until it was renamed. Raises SourceError if it is no edk2."""
+    text = store.read(tree, _TOOLS_DEF)
+    if text is None:
+        raise SourceError(f"the source has no {_TOOLS_DEF}", "give the top directory of edk2")
+    for name in _TOOL_CHAINS:
+        if f"*_{name}_".encode() in text:
+            return name
+    raise SourceError(f"{_TOOLS_DEF} knows none of {', '.join(_TOOL_CHAINS)}", "this edk2 cannot be built here")
+
+
+def prepare(editor: TreeEditor, tree: str, platform: Platform) -> None:
+    """Make the edits that a source needs to be built here; raises SourceError if it lacks the platform.
+
+    OvmfPkgX64.fdf puts VirtioNet into the image even where NETWORK_ENABLE leaves it out of the build. A link that leads
+    out of the source goes: a user's Build or Conf may be one, and what is built here is not to be put there.
+    """
+    if editor.store.read(tree, platform.dsc) is None:
+        raise SourceError(f"the source has no {platform.dsc}", "give the top directory of edk2, or another --platform")
+    fdf = editor.store.read(tree, platform.fdf)
+    if fdf is None:
+        raise SourceError(f"the source has no {platform.fdf}", "give another --platform")
+    edited = guard_virtio_net(fdf)
+    if edited != fdf:
+        editor.write(platform.fdf, edited)
+    editor.leave_out(path for path, target in editor.links().items() if points_out(path, target))
+
+
+def guard_virtio_net(fdf: bytes) -> bytes:
+    """An .fdf in which VirtioNet's INF is subject to NETWORK_ENABLE; as it was where it is or there is none."""
+    lines = fdf.splitlines(keepends=True)
+    depth = 0
+    for number, line in enumerate(lines):
+        words = line.split()
+        if words[:1] in ([b"!if"], [b"!ifdef"], [b"!ifndef"]):
+            depth += 1
+        elif words[:1] == [b"!endif"]:
+            depth -= 1
+        elif words == [b"INF", b"OvmfPkg/VirtioNetDxe/VirtioNet.inf"] and depth == 0:
+            end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
+            lines[number] = b"!if $(NETWORK_ENABLE) == TRUE" + end + line + b"!endif" + end
+    return b"".join(lines)

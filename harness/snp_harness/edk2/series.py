@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Patch series: which patches, in which order, for which upstream versions of edk2.
+
+A `series` file has a line for each patch: its path, relative to the file, then the versions that it is for, if not all:
+
+    0001-OvmfPkg-CcExitLib-look-at-RCX.patch  [<202505]   # in upstream since
+    0002-OvmfPkg-Sec-go-to-x2APIC.patch
+
+A version is the year and month of a stable tag, edk2-stable202502. A range may have several bounds, all of which must
+be kept.
+"""
+
+from __future__ import annotations
+
+import operator
+import posixpath
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from email import message_from_bytes, policy
+from pathlib import Path
+
+from snp_harness.edk2.git import Store
+from snp_harness.edk2.source_errors import SourceError
+from snp_harness.errors import FirmwareError
+
+_MAX_BYTES = 1 << 20
+_MAX_PATCH_BYTES = 16 << 20
+_MAX_PATCHES = 1000
+_LINE = re.compile(r"(?P<path>[^\s\[\]#]+)(?:\s+\[(?P<range>[^\[\]]*)\])?")
+_BOUND = re.compile(r"(?P<operator>>=|<=|==|>|<)(?P<version>20\d{4})")
+#: "[PATCH v2 3/7] " before a subject.
+_TAG = re.compile(r"^\[[^]]*PATCH[^]]*\] *")
+_OPERATORS: dict[str, Callable[[int, int], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One bound of a range of versions, such as >=202502."""
+
+    operator: str
+    version: int
+
+    def admits(self, version: int) -> bool:
+        """Whether a version keeps the bound."""
+        return _OPERATORS[self.operator](version, self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A patch of a series. path: relative to the series' directory. bounds: none for a patch of all versions."""
+
+    path: str
+    bounds: tuple[Bound, ...] = ()
+
+    def wanted(self, version: int) -> bool:
+        """Whether the patch is for an upstream version."""
+        return all(bound.admits(version) for bound in self.bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A patch with its content. name: as in the series."""
+
+    entry: Entry
+    content: bytes
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+        return posixpath.basename(self.entry.path)
+
+    @property
+    def message(self) -> str:
+        """The commit message of a git format-patch file; the file's name where there is none."""
+        head = re.split(rb"^(?:---\r?\n|diff --git |Index: )", self.content, maxsplit=1, flags=re.MULTILINE)[0]
+        parsed = message_from_bytes(
+            head.split(b"\n", 1)[1] if head.startswith(b"From ") else head, policy=policy.default
+        )
+        subject = " ".join(str(parsed["Subject"] or self.name).split())
+        body = str(parsed.get_payload()).replace("\r\n", "\n").strip()
+        return f"{_TAG.sub('', subject)}\n\n{body}\n"
+
+
+def parse_series(text: str, name: str = "series") -> tuple[Entry, ...]:
+    """The patches that a series file lists; raises FirmwareError with the line that is wrong."""
+    entries: list[Entry] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = re.sub(r"(?:^|\s)#.*", "", line).strip()
+        if not words:
+            continue
+        match = _LINE.fullmatch(words)
+        if match is None:
+            raise FirmwareError(f"{name}, line {number}: {words[:100]!a} is no patch", "give PATH, or PATH [>=YYYYMM]")
+        path = posixpath.normpath(match["path"])
+        if path.startswith(("/", "../")) or path in ("..", "."):
+            raise FirmwareError(f"{name}, line {number}: {path} lies outside", "patches lie below the series file")
+        if any(entry.path == path for entry in entries):
+            raise FirmwareError(f"{name}, line {number}: {path} is there twice", "remove one of them")
+        entries.append(Entry(path, _bounds(match["range"], f"{name}, line {number}")))
+    if len(entries) > _MAX_PATCHES:
+        raise FirmwareError(f"{name} lists more than {_MAX_PATCHES} patches", "it is no series")
+    return tuple(entries)
+
+
+def _bounds(text: str | None, where: str) -> tuple[Bound, ...]:
+    if text is None:
+        return ()
+    words = text.replace(",", " ").split()
+    matches = [_BOUND.fullmatch(word) for word in words]
+    if not words or None in matches:
+        raise FirmwareError(f"{where}: [{text[:100]}] is no range of versions", "write it like [>=202502 <202608]")
+    return tuple(Bound(match["operator"], int(match["version"])) for match in matches if match is not None)
+
+
+def load_series(path: Path) -> tuple[Patch, ...]:
+    """The patches of a series file; raises FirmwareError if one cannot be read."""
+    entries = parse_series(_read(path, _MAX_BYTES).decode(errors="replace"), str(path))
+    return tuple(Patch(entry, _read(path.parent / entry.path, _MAX_PATCH_BYTES)) for entry in entries)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise FirmwareError(f"cannot read {path}: {error.strerror}", "check --series and the files it lists") from None
+    if len(content) > limit:
+        raise FirmwareError(f"{path} has more than {limit >> 20} MiB", "it is no patch series")
+    return content
+
+
+def quilt_series(text: str) -> tuple[str, ...]:
+    """The patches of a Debian package's debian/patches/series; options after a name are not in use there."""
+    lines = (re.sub(r"(?:^|\s)#.*", "", line).strip() for line in text.splitlines())
+    names = tuple(line for line in lines if line)
+    for name in names:
+        if " " in name or name.startswith("/") or ".." in name.split("/"):
+            raise SourceError(f"debian/patches/series: {name[:100]!a} cannot be applied", "use another version")
+    return names
+
+
+def apply_series(store: Store, commit: str, patches: tuple[Patch, ...], version: int | None) -> str:
+    """Commit each patch on top of a commit; returns the last one. Raises PatchError.
+
+    version: upstream's, None if it is not known: a patch of some versions is then left out if the source has it.
+    """
+    with store.editing(store.tree(commit)) as editor:
+        for patch in patches:
+            if version is not None:
+                wanted = patch.entry.wanted(version)
+            else:
+                wanted = not (patch.entry.bounds and editor.applies(patch.content, reverse=True))
+            if wanted:
+                editor.apply(patch.content, patch.name)
+                commit = store.commit(editor.tree(), patch.message, (commit,))
+    return commit

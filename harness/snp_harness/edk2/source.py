@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where a source comes from: Debian, a directory of the user's, or a commit of the user's repository.
+
+A user's directory and repository are only read: their files go into a repository of ours, as they are, uncommitted
+changes and submodules included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from snp_harness.debian.cache import Progress, locked, silent
+from snp_harness.edk2.archive import MAX_FILE_BYTES
+from snp_harness.edk2.debian_source import cached_source, debian_commit, debian_store, fetch_source
+from snp_harness.edk2.git import GitError, GitResult, Store, TreeEditor, git
+from snp_harness.edk2.recipe import Recipe, prepare
+from snp_harness.edk2.series import Patch, apply_series
+from snp_harness.edk2.stores import user_store
+from snp_harness.errors import FirmwareError
+
+DEFAULT_SOURCE = "debian:trixie"
+_DEBIAN = "debian:"
+_SUITE = re.compile(r"[a-z][a-z0-9.-]{0,40}")
+_STABLE_TAG = re.compile(r"edk2-stable(20\d{4})")
+#: What makes a directory one of edk2.
+_LANDMARK = Path("OvmfPkg", "OvmfPkg.dec")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source of edk2. commit: in store. name: for people. version: upstream's as 202502, None if not known.
+
+    missing: submodules whose content is not there; most builds need none of them.
+    """
+
+    store: Store
+    commit: str
+    name: str
+    version: int | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def tree(self) -> str:
+        """The content's name."""
+        return self.store.tree(self.commit)
+
+    def with_series(self, patches: tuple[Patch, ...]) -> Source:
+        """The source with a patch series on top; raises PatchError."""
+        return replace(self, commit=apply_series(self.store, self.commit, patches, self.version))
+
+    def prepared(self, recipe: Recipe) -> Source:
+        """The source as it is built: with the edits that the platform needs. Raises SourceError."""
+        tree = self.tree
+        with self.store.editing(tree) as editor:
+            prepare(editor, tree, recipe.platform)
+            edited = editor.tree()
+        if edited == tree:
+            return self
+        return replace(self, commit=self.store.commit(edited, "Edits for the build\n", (self.commit,)))
+
+
+def find_source(spec: str, progress: Progress = silent) -> Source:
+    """The source for what the user gave: debian:SUITE, from the cache or fetched, or a directory.
+
+    Raises FirmwareError if it is none, FetchError if it cannot be fetched.
+    """
+    if not spec.startswith(_DEBIAN):
+        return directory_source(Path(spec).expanduser(), progress)
+    suite = debian_suite(spec)
+    package = cached_source(suite) or fetch_source(suite, progress)
+    return Source(debian_store(), debian_commit(package, progress), package.name, package.upstream)
+
+
+def debian_suite(spec: str) -> str:
+    """The suite of debian:SUITE; raises FirmwareError."""
+    suite = spec.removeprefix(_DEBIAN)
+    if not _SUITE.fullmatch(suite):
+        raise FirmwareError(f"{spec!a} names no suite of Debian", f"names are like {DEFAULT_SOURCE}")
+    return suite
+
+
+def directory_source(path: Path, progress: Progress = silent) -> Source:
+    """The files of a directory as they are now, without what its .gitignore leaves out; nothing in it is changed."""
+    top = _edk2(path)
+    store = user_store(top)
+    with locked(store.directory.with_suffix(".lock"), progress):
+        progress(f"{top}: reading the source")
+        tree, missing = _snapshot(store, top, store.directory / "snapshot.index")
+        commit = store.commit(tree, f"Content of {top}\n")
+        store.name("refs/source/current", commit)
+    described = git(
+        "describe", "--tags", "--match=edk2-stable*", "--abbrev=0", directory=top, environment=_reading(top)
+    )
+    return Source(store, commit, str(top), _stable(described.line), missing)
+
+
+class Repository:
+    """A user's git repository of edk2, whose commits are built; it is only read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = _edk2(path)
+        common = self._ask("rev-parse", "--path-format=absolute", "--git-common-dir")
+        if common.status:
+            raise FirmwareError(f"{self.path} is no git repository: {common.said}", "give --repo a clone of edk2")
+        self._common = Path(common.line)
+        self._partial = (
+            self._ask("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$").status == 0
+        )
+        self.store = user_store(self._common)
+        modules = sorted(
+            path.parent for path in (self._common / "modules").rglob("HEAD") if (path.parent / "objects").is_dir()
+        )
+        self.store.borrow([self._common / "objects", *(module / "objects" for module in modules)])
+
+    def commit(self, revision: str) -> str:
+        """The commit that a name of the user's stands for; raises FirmwareError."""
+        found = self._ask("rev-parse", "--quiet", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+        if found.status or not found.line:
+            raise FirmwareError(f"{self.path} has no commit {revision!a}", "give a commit, a tag or a branch")
+        return found.line
+
+    def subject(self, commit: str) -> str:
+        """A commit's first line."""
+        return self.git("show", "--no-patch", "--format=%s", commit)
+
+    def git(self, *arguments: str) -> str:
+        """What a git command that only reads says; raises GitError."""
+        result = self._ask(*arguments)
+        if result.status:
+            raise GitError(f"git {arguments[0]} failed in {self.path}: {result.said}", "check the repository")
+        return result.line
+
+    def source(self, commit: str) -> Source:
+        """The source at a commit, the submodules that the repository has fetched put in their places.
+
+        Raises FirmwareError where the repository has not all of it: that says nothing about the commit.
+        """
+        if self._partial:
+            self._refuse_lacking(commit)
+        missing = []
+        with self.store.editing(f"{commit}^{{tree}}") as editor:
+            for path, module in sorted(editor.submodules().items()):
+                tree = self.store.resolve(f"{module}^{{tree}}")
+                if tree is None:
+                    missing.append(path)
+                else:
+                    editor.graft(path, tree)
+            tree = editor.tree()
+        described = self._ask("describe", "--tags", "--match=edk2-stable*", "--abbrev=0", commit)
+        flat = self.store.commit(tree, f"Content of {commit}\n")
+        self.store.name(f"refs/source/{commit}", flat)
+        return Source(self.store, flat, f"{self.path} {commit[:12]}", _stable(described.line), tuple(missing))
+
+    def _refuse_lacking(self, commit: str) -> None:
+        """A partial clone fetches what it lacks when it is asked for, which would change it."""
+        listed = self.git("rev-list", "--objects", "--no-walk", "--missing=print", commit)
+        lacking = sum(line.startswith("?") for line in listed.splitlines())
+        if lacking:
+            raise FirmwareError(
+                f"{self.path} is a partial clone, and lacks {lacking} files of {commit[:12]}", "use a complete clone"
+            )
+
+    def _ask(self, *arguments: str) -> GitResult:
+        return git(*arguments, directory=self.path, environment=_reading(self.path))
+
+
+def _snapshot(store: Store, top: Path, index: Path) -> tuple[str, tuple[str, ...]]:
+    """The tree of a directory, and the submodules that are empty. index: is kept, so that the next time is fast."""
+    _refuse_large(store, top, index)
+    taken = store.ask("add", "--all", "--", ".", index=index, work_tree=top)
+    if taken.status:
+        # Nothing of this is about a commit: a bisection must not go on without it.
+        hint = "check its permissions"
+        if "does not have a commit checked out" in taken.said:
+            hint = "that is a git repository without a commit: commit in it, or move it out"
+        raise FirmwareError(f"cannot read {top}: {taken.said}", hint)
+    _take_tracked(store, top, index)
+    with tempfile.TemporaryDirectory(prefix="snp-harness-index-") as directory:
+        editor = TreeEditor(store, Path(directory) / "index")
+        shutil.copyfile(index, editor.index)
+        for path in sorted(editor.submodules()):
+            name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+            tree, _ = _snapshot(store, top / path, index.with_name(f"snapshot-{name}.index"))
+            editor.graft(path, tree)
+        listed = git("config", "--file", ".gitmodules", "--get-regexp", r"\.path$", directory=top).line
+        modules = sorted(line.partition(" ")[2] for line in listed.splitlines())
+        return editor.tree(), tuple(path for path in modules if not any((top / path).glob("*")))
+
+
+def _take_tracked(store: Store, top: Path, index: Path) -> None:
+    """Take in the files that a .gitignore names and that are committed all the same: mbedtls' releases have some."""
+    listing = ("ls-files", "--cached", "--ignored", "--exclude-standard", "-z")
+    asked = git(*listing, directory=top, environment=_reading(top))
+    names = {os.fsdecode(name) for name in asked.stdout.split(b"\0") if name} if asked.status == 0 else set()
+    wanted = {name for name in names if os.path.lexists(top / name)}
+    asked = store.ask(*listing, index=index, work_tree=top)
+    taken = {os.fsdecode(name) for name in asked.stdout.split(b"\0") if name}
+    if wanted - taken:
+        listed = b"\0".join(os.fsencode(name) for name in sorted(wanted - taken))
+        options = ("--literal-pathspecs", "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul")
+        added = store.ask(*options, input=listed, index=index, work_tree=top)
+        if added.status:
+            raise FirmwareError(f"cannot read {top}: {added.said}", "check its permissions")
+    TreeEditor(store, index).leave_out(taken - wanted)
+
+
+def _refuse_large(store: Store, top: Path, index: Path) -> None:
+    """Raises FirmwareError for a file that no source has, such as a disk image: it would be taken into the cache."""
+    asked = store.ask("ls-files", "--others", "--modified", "--exclude-standard", "-z", index=index, work_tree=top)
+    for name in asked.stdout.split(b"\0"):
+        path = top / os.fsdecode(name)
+        with contextlib.suppress(OSError):
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_size > MAX_FILE_BYTES:
+                raise FirmwareError(
+                    f"{path} has {found.st_size >> 20} MiB, more than any file of edk2",
+                    "move it out, or name it in a .gitignore",
+                )
+
+
+def _edk2(path: Path) -> Path:
+    top = path.resolve()
+    if not top.is_dir():
+        raise FirmwareError(f"{path} is no directory", "give debian:SUITE, or the top directory of edk2")
+    if not (top / _LANDMARK).is_file():
+        raise FirmwareError(f"{path} is no source of edk2: it has no {_LANDMARK}", "give its top directory")
+    return top
+
+
+def _reading(path: Path) -> dict[str, str]:
+    """For git in a user's repository: it may belong to somebody else, and is only read."""
+    return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": str(path)}
+
+
+def _stable(described: str) -> int | None:
+    match = _STABLE_TAG.match(described)
+    return int(match[1]) if match else None

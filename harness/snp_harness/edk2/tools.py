@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The programs that a build needs: those of the machine, or Debian's packages of them, without root."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from snp_harness.debian.cache import Entries, Progress, remove, silent, writing
+from snp_harness.debian.firmware import with_apt
+from snp_harness.debian.firmware_names import package_directory
+from snp_harness.debian.packages import AptRoot, Mirror, unpack
+from snp_harness.debian.program import run
+from snp_harness.errors import BrokenEnvironmentError, FetchError
+
+_TIMEOUT_S = 60
+#: Programs that must be installed: they are as good as part of the machine, and hard to move.
+_INSTALLED = {"gcc": "gcc", "ld": "binutils", "objcopy": "binutils", "make": "make", "git": "git"}
+#: Programs that can be fetched, their packages, and how each says its version.
+_FETCHED = {"g++": "g++", "nasm": "nasm", "iasl": "acpica-tools"}
+_VERSION_OPTION = {"nasm": "-v", "iasl": "-v"}
+_UUID = "uuid-dev"
+_UUID_TEST = "#include <uuid/uuid.h>\nint main(void) { uuid_t u; uuid_generate(u); return u[0]; }\n"
+_NAME = "edk2-tools"
+_LIBRARIES = "usr/lib/x86_64-linux-gnu"
+_BIN = "harness-bin"
+_STATIC = "harness-lib"
+
+
+class ToolError(BrokenEnvironmentError):
+    """A program or a header that a build needs is missing, or does not work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The programs of a build. versions: a line each, part of what an image is found by.
+
+    path: directories that go before PATH. host: variables for compiling and running edk2's own tools.
+    """
+
+    versions: tuple[str, ...]
+    path: tuple[Path, ...] = ()
+    host: tuple[tuple[str, str], ...] = ()
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment of a build: nothing else of the caller's may change what it gives."""
+        kept = {name: os.environ[name] for name in ("HOME", "TMPDIR") if name in os.environ}
+        search = os.pathsep.join([*map(str, self.path), os.environ.get("PATH", os.defpath)])
+        return {**kept, "PATH": search, "LC_ALL": "C.UTF-8", "LANGUAGE": "C", **dict(self.host)}
+
+
+def find_tools(progress: Progress = silent, *, mirror: Mirror | None = None) -> Tools:
+    """The machine's tools, and Debian's packages of those that it lacks; raises ToolError, FetchError."""
+    missing = sorted({package for name, package in _INSTALLED.items() if shutil.which(name) is None})
+    if missing:
+        raise ToolError(
+            f"not installed: {' '.join(missing)}", f"building needs them: apt-get install {' '.join(missing)}"
+        )
+    if not _compiles("int main(void) { return 0; }\n"):
+        raise ToolError("gcc cannot make a program here", "edk2's own tools are some: apt-get install libc6-dev")
+    lacking = [package for name, package in _FETCHED.items() if shutil.which(name) is None]
+    if not _has_uuid({}):
+        lacking.append(_UUID)
+    if not lacking:
+        return Tools(_versions(os.environ.get("PATH", os.defpath)))
+    directory = _fetch(tuple(lacking), progress, mirror)
+    host = _host_variables(directory) if _UUID in lacking else {}
+    if _UUID in lacking and not _has_uuid(host):
+        raise ToolError(f"the fetched {_UUID} cannot be compiled with", f"apt-get install {_UUID}")
+    path = (directory / _BIN,)
+    versions = _versions(os.pathsep.join([str(path[0]), os.environ.get("PATH", os.defpath)]))
+    return Tools(versions, path, tuple(sorted(host.items())))
+
+
+def _versions(path: str) -> tuple[str, ...]:
+    found = [f"python {sys.version_info.major}.{sys.version_info.minor}"]
+    for name in ("gcc", "g++", "ld", "nasm", "iasl"):
+        program = shutil.which(name, path=path)
+        if program is None:
+            raise ToolError(f"no {name} among the fetched packages", f"apt-get install {_FETCHED.get(name, name)}")
+        said = run((program, _VERSION_OPTION.get(name, "--version")), timeout_s=_TIMEOUT_S, env={})
+        lines = [line.strip() for line in said.stdout.splitlines() if any(map(str.isdigit, line))]
+        if said.status or not lines:
+            raise ToolError(f"{program} does not work: {said.last_words}", f"install Debian's package of {name}")
+        found.append(f"{name} {lines[0]}")
+    return tuple(found)
+
+
+def _has_uuid(variables: Mapping[str, str]) -> bool:
+    """Whether libuuid can be compiled and linked with, which edk2's GenFv is."""
+    return _compiles(_UUID_TEST, ("-luuid",), variables)
+
+
+def _compiles(code: str, options: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> bool:
+    """Whether gcc makes a program of this machine out of C."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            ["gcc", "-x", "c", "-", "-o", os.devnull, *options],
+            input=code.encode(),
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            env={**os.environ, **(variables or {})},
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def _host_variables(directory: Path) -> dict[str, str]:
+    """How gcc is told of a header and a library that are not the system's."""
+    return {"CPATH": str(directory / "usr" / "include"), "LIBRARY_PATH": str(directory / _STATIC)}
+
+
+def _fetch(packages: tuple[str, ...], progress: Progress, mirror: Mirror | None) -> Path:
+    suite = _suite(packages)
+    name = f"{_NAME}-{hashlib.sha256(repr(packages).encode()).hexdigest()[:12]}"
+    cached = Entries(package_directory(suite, name)).current()
+    if cached is not None:
+        return cached
+    progress(f"not installed: {' '.join(packages)}: fetching from Debian {suite}")
+
+    def fetch(apt: AptRoot, entries: Entries) -> Path:
+        archives = apt.closure(packages)
+        version = hashlib.sha256("".join(sorted(archive.digest for archive in archives)).encode()).hexdigest()[:32]
+        if entries.find(version) is not None:
+            return entries.select(version)
+        with entries.adding(version) as directory:
+            downloads = directory / ".download"
+            for deb in apt.download(archives, downloads):
+                unpack(deb, directory)
+            remove(downloads)
+            _finish(directory, entries.directory / version)
+        return entries.select(version)
+
+    return with_apt(AptRoot, suite, name, fetch, progress, mirror)
+
+
+def _suite(packages: tuple[str, ...]) -> str:
+    """The machine's own suite of Debian: what is fetched runs with its C library."""
+    import platform
+
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    suite = release.get("VERSION_CODENAME", "")
+    if release.get("ID") != "debian" or not suite or platform.machine() != "x86_64":
+        what = " ".join(packages)
+        raise ToolError(f"not installed: {what}", "this is no Debian on x86-64: install them by its own means")
+    return suite
+
+
+def _finish(directory: Path, final: Path) -> None:
+    """Make the unpacked programs ones that can be called from final, where the directory will be."""
+    with writing(directory):
+        (directory / _BIN).mkdir()
+        (directory / _STATIC).mkdir()
+        static = directory / _LIBRARIES / "libuuid.a"
+        if static.exists():
+            # Beside it lies a shared one, which would have to be found again when the tools run.
+            (directory / _STATIC / "libuuid.a").symlink_to(Path("..", _LIBRARIES, "libuuid.a"))
+        for name in _FETCHED:
+            program = directory / "usr" / "bin" / name
+            if not program.is_symlink() and not program.exists():
+                continue
+            wrapper = directory / _BIN / name
+            # A compiler's parts need libraries that only it brings; their own dependencies are the system's.
+            libraries = f'LD_LIBRARY_PATH="{final}/{_LIBRARIES}" '
+            options = f' --sysroot="{final}" -static-libstdc++' if name == "g++" else ""
+            wrapper.write_text(f'#!/bin/sh\n{libraries}exec "{final}/usr/bin/{name}"{options} "$@"\n', encoding="utf-8")
+            wrapper.chmod(0o755)
+    if re_quotes(final):
+        raise FetchError(f"the tools cannot be used from {final}", "set XDG_CACHE_HOME to a path without quotes")
+
+
+def re_quotes(path: Path) -> bool:
+    """Whether a path cannot be written between double quotes in a shell script."""
+    return any(character in str(path) for character in '"$`\\')

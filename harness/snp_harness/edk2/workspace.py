@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A workspace: a work tree of ours in which edk2 is built, again and again, only what changed.
+
+Its files are those of a tree; changing to another tree, of whichever repository, rewrites only what differs, so that
+the next build compiles only that. Which workspaces there are, and whose they are, edk2.workspaces says.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import random
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from snp_harness.debian.cache import Progress, make_directory, remove, writing
+from snp_harness.edk2.git import GitError, Store
+from snp_harness.edk2.leftovers import MARK
+from snp_harness.edk2.recipe import ARCHITECTURE, Recipe
+from snp_harness.edk2.runner import ModuleProgress, run_logged
+from snp_harness.edk2.source_errors import CompileError
+from snp_harness.edk2.standin import GRUB, stand_in
+from snp_harness.edk2.tools import Tools
+
+#: More files than that are another version of edk2, which is not worth building on an older one.
+MOST_CHANGED = 1000
+#: The date of whatever edk2 dates.
+_EPOCH = "1735689600"
+_COOKIES = 100
+_BASETOOLS = "BaseTools/Source/C"
+
+
+class Since(enum.Enum):
+    """What a tree is compared with: the files as they are, the last complete build, the last of SEC at least."""
+
+    NOW = "index"
+    COMPLETE = "index.complete"
+    SEC = "index.sec"
+
+
+@dataclass(slots=True)
+class State:
+    """What lies in a workspace. tree: of its files. full: of the last complete build, on which SEC can be built.
+
+    Empty for what is not known, as in the middle of a build. tools: their versions. cut: a compilation has begun and
+    not ended by itself; a compiler that is killed leaves half files, which makefiles take for whole.
+    """
+
+    tree: str = ""
+    full: str = ""
+    tools: list[str] | None = None
+    cut: bool = False
+
+
+class Workspace:
+    """A workspace that this process holds: see edk2.workspaces."""
+
+    def __init__(self, directory: Path, store: Store, recipe: Recipe, tool_chain: str) -> None:
+        self.directory = directory
+        self.store = store
+        self.recipe = recipe
+        self.tool_chain = tool_chain
+        self.source = directory / "source"
+        self.log = directory / "build.log"
+        self._index = self._index_of(Since.NOW)
+        self._state = directory / "state.json"
+
+    @property
+    def output(self) -> Path:
+        """Where `build` puts everything of this recipe."""
+        return self.source / self.recipe.platform.output / f"{self.recipe.target}_{self.tool_chain}"
+
+    @property
+    def volumes(self) -> Path:
+        """Where the images and volumes are."""
+        return self.output / "FV"
+
+    @property
+    def bin(self) -> Path:
+        """Where edk2's own compiled tools are."""
+        return self.source / _BASETOOLS / "bin"
+
+    def state(self) -> State:
+        """What is built here; nothing if that cannot be told."""
+        try:
+            return State(**json.loads(self._state.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return State()
+
+    def save(self, state: State) -> None:
+        """Write down what is built here."""
+        temporary = self._state.with_suffix(".new")
+        with writing(self.directory):
+            temporary.write_text(json.dumps({name: getattr(state, name) for name in State.__slots__}), encoding="utf-8")
+            temporary.replace(self._state)
+
+    def check_out(self, tree: str) -> None:
+        """Make the files those of a tree; files that differ, also by somebody's hand, are written, all others kept."""
+        make_directory(self.source)
+        self.store.ask("update-index", "-q", "--refresh", index=self._index, work_tree=self.source)
+        done = self.store.ask("read-tree", "--reset", "-u", tree, index=self._index, work_tree=self.source)
+        if done.status:
+            # An interrupt left the index locked or torn: the files are written anew.
+            remove(self._index.with_name("index.lock"))
+            remove(self._index)
+            done = self.store.ask("read-tree", "--reset", "-u", tree, index=self._index, work_tree=self.source)
+        if done.status:
+            raise GitError(f"cannot write the source to {self.source}: {done.said}", "remove that directory")
+
+    def build(self, tree: str, tools: Tools, jobs: int, module: ModuleProgress, progress: Progress) -> None:
+        """Build a tree completely, what is there already aside; raises CompileError, ToolError."""
+        state = self.state()
+        reason = self._stale(state, tree, tools)
+        if reason:
+            progress(f"{reason}: building everything anew")
+            remove(self.source)
+            remove(self._index)
+            state = State()
+        versions = list(tools.versions)
+        self.save(State(tools=versions))
+        with writing(self.directory):
+            self.log.write_bytes(b"")
+        self.check_out(tree)
+        if not (self.bin / "GenFv").is_file():
+            progress("compiling edk2's own tools")
+            self._compile_basetools(tools, jobs)
+        # From here on an interrupt leaves what makefiles can go on from, half-written files aside.
+        self.save(State(tree, tools=versions, cut=True))
+        self._configure()
+        self._make_repeatable()
+        self._put_stand_in()
+        argv: list[str | Path] = [
+            self.source / "BaseTools" / "BinWrappers" / "PosixLike" / "build",
+            *("-p", self.recipe.platform.dsc, "-a", ARCHITECTURE, "-b", self.recipe.target, "-t", self.tool_chain),
+            *("-n", str(jobs), "-s"),
+            *(part for name, value in self.recipe.defines for part in ("-D", f"{name}={value}")),
+        ]
+        try:
+            try:
+                self._run(argv, tools, module)
+            except CompileError:
+                if not state.cut:
+                    raise
+                progress("what an interrupted build has left does not build: building everything anew")
+                remove(self.output)
+                self._make_repeatable()
+                self._run(argv, tools, module)
+            if not (self.volumes / "OVMF.fd").is_file():
+                raise CompileError("the build made no OVMF.fd", f"see {self.log}")
+        except CompileError:
+            self.save(State(tree, tools=versions))
+            raise
+        self.keep(Since.COMPLETE, Since.SEC)
+        self.save(State(tree, full=tree, tools=versions))
+
+    def changed(self, tree: str, since: Since = Since.NOW) -> tuple[str, ...] | None:
+        """The files that differ between a tree and what lies here, or was built last; None if that is not known.
+
+        The index of the one and the names in the other say it, so that they may be of different repositories.
+        """
+        index = self._index_of(since)
+        if not index.is_file():
+            return None
+        done = self.store.ask("diff-index", "--cached", "--name-only", "--no-renames", "-z", tree, index=index)
+        if done.status:
+            return None
+        return tuple(os.fsdecode(name) for name in done.stdout.split(b"\0") if name)
+
+    def keep(self, *since: Since) -> None:
+        """Remember what lies here as what was built last."""
+        with writing(self.directory):
+            for one in since:
+                shutil.copyfile(self._index, self._index_of(one))
+
+    def _index_of(self, since: Since) -> Path:
+        return self.directory / since.value
+
+    def _stale(self, state: State, tree: str, tools: Tools) -> str:
+        """Why what lies here is of no use for a tree, empty if it is.
+
+        makefiles know what depends on a source, and nothing knows what depends on edk2's tools and their settings.
+        """
+        if not self.source.is_dir():
+            return ""
+        if state.tools != list(tools.versions):
+            return "the tools have changed"
+        if not state.tree:
+            return "what was built here is not known"
+        changed = self.changed(tree)
+        if changed is None:
+            return "what was built here is not known"
+        if any(path.startswith("BaseTools/") for path in changed):
+            return "edk2's own tools have changed"
+        if len(changed) > MOST_CHANGED:
+            return f"{len(changed)} files have changed"
+        return ""
+
+    def environment(self, tools: Tools) -> dict[str, str]:
+        """The variables that `build` and its makefiles work with."""
+        base = self._environment(tools)
+        wrappers = self.source / "BaseTools" / "BinWrappers" / "PosixLike"
+        return {
+            **base,
+            "PATH": os.pathsep.join([str(wrappers), base["PATH"]]),
+            "TMPDIR": str(self._temporary()),
+            "WORKSPACE": str(self.source),
+            "EDK_TOOLS_PATH": str(self.source / "BaseTools"),
+            "CONF_PATH": str(self.source / "Conf"),
+            "PYTHON_COMMAND": sys.executable,
+            "PYTHONHASHSEED": "0",
+            "SOURCE_DATE_EPOCH": _EPOCH,
+        }
+
+    def _environment(self, tools: Tools) -> dict[str, str]:
+        """What each process here has in common."""
+        return {**tools.environment(), MARK: str(self.directory)}
+
+    def _temporary(self) -> Path:
+        """An empty directory for the compiler, which leaves its files when it is killed."""
+        directory = self.directory / "tmp"
+        remove(directory)
+        return make_directory(directory)
+
+    def _run(self, argv: Sequence[str | Path], tools: Tools, module: ModuleProgress) -> None:
+        run_logged(argv, log=self.log, cwd=self.source, environment=self.environment(tools), module=module)
+
+    def _compile_basetools(self, tools: Tools, jobs: int) -> None:
+        environment = {**self._environment(tools), "PYTHON_COMMAND": sys.executable}
+        # Not the target above it, which also runs their tests.
+        argv = ("make", f"-j{jobs}", "-C", self.source / _BASETOOLS)
+        run_logged(argv, log=self.log, cwd=self.source, environment=environment)
+
+    def _configure(self) -> None:
+        """Put edk2's own templates where `build` looks for its configuration."""
+        configuration = self.source / "Conf"
+        with writing(configuration):
+            configuration.mkdir(exist_ok=True)
+            for name in ("build_rule", "tools_def", "target"):
+                content = (self.source / "BaseTools" / "Conf" / f"{name}.template").read_bytes()
+                file = configuration / f"{name}.txt"
+                if not file.is_file() or file.read_bytes() != content:
+                    file.write_bytes(content)
+
+    def _make_repeatable(self) -> None:
+        """Fix the stack cookies: `build` draws them at random for a new build directory (BaseTools build.py)."""
+        with writing(self.output):
+            self.output.mkdir(parents=True, exist_ok=True)
+            for bits in (32, 64):
+                file = self.output / f"StackCookieValues{bits}.json"
+                if not file.exists():
+                    draw = random.Random(bits)
+                    file.write_text(json.dumps([draw.getrandbits(bits) for _ in range(_COOKIES)]))
+
+    def _put_stand_in(self) -> None:
+        """Give AmdSevX64 its boot loader, which it would make with grub-mkimage: see edk2.standin."""
+        grub = self.source / GRUB
+        if self.recipe.platform.name == "AmdSevX64" and grub.parent.is_dir():
+            with writing(grub.parent):
+                if not grub.exists():
+                    grub.write_bytes(stand_in())
+                # grub.sh keeps one that is newer than itself and its configuration.
+                os.utime(grub)

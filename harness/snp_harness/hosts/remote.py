@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A host that is reached through its agent, whatever carries the byte stream."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import getpass
+import os
+import socket
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from snp_harness.hosts import bundle
+from snp_harness.hosts.answers import Found
+from snp_harness.hosts.link import PATIENCE_S, Link
+from snp_harness.hosts.remote_machine import RemoteMachine
+from snp_harness.vm.qemu_binary import QemuBinary, version_line
+from snp_harness.vm.qemu_errors import printable
+
+if TYPE_CHECKING:
+    from snp_harness.agent.mux import Port
+    from snp_harness.capture.host_log import RecordLog
+    from snp_harness.errors import HarnessError
+    from snp_harness.vm.machine_base import Devices, MachineBase
+    from snp_harness.vm.rundir import RunDirectory
+
+#: Seconds from the connection to the agent's first answer.
+START_S = 120.0
+#: Seconds that the agent may ask QEMU and the kernel: several calls of QEMU.
+PROBE_S = 300.0
+_FACT_MAX = 200
+#: Seconds that a lost agent may take to notice it and to clean up.
+_LATE_S = 30.0
+
+
+@dataclass(frozen=True)
+class RemoteQemu(QemuBinary):
+    """A QEMU of another machine. line: the first line of its -version."""
+
+    host: str
+    line: str
+
+    @cached_property
+    def version_text(self) -> str:
+        """See QemuBinary."""
+        return self.line
+
+    @property
+    def name(self) -> str:
+        """See QemuBinary."""
+        return f"{self.path} on {self.host}"
+
+    def start_check(self) -> Callable[[], None]:
+        """See QemuBinary: the version is known."""
+        return self.check
+
+
+class Connection(ABC):
+    """A byte stream to a host, on which `python3` is about to read the agent."""
+
+    port: Port
+
+    @abstractmethod
+    def explain(self, why: str) -> HarnessError:
+        """The error of a connection that was lost, as far as what carries it knows better than `why`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close it. Never raises."""
+
+
+@dataclass(frozen=True)
+class LockRequest:
+    """The host's lock. path: its file there, None for the default. wait_s: how long to wait for it."""
+
+    path: str | None = None
+    wait_s: float = 0.0
+
+
+class RemoteHost(ABC):
+    """See snp_harness.hosts.host.Host. One connection and one agent, which all runs of this process use.
+
+    name: as the user gave it. qemu_path: the QEMU there that is used where no other is named.
+    lock: None: the host is not locked. igvm: the IGVM file that the inventory names for it.
+    """
+
+    def __init__(self, name: str, qemu_path: Path | None = None, lock: LockRequest | None = None) -> None:
+        self.name = name
+        self.igvm: Path | None = None
+        self._qemu_path = qemu_path
+        self._lock = lock
+        self._link: Link | None = None
+        self._process = os.getpid()
+        self._connecting = threading.Lock()
+        self._facts: dict[str, object] = {}
+        self._qemus: dict[Path | None, RemoteQemu] = {}
+        # Not a method of a living object: a host that nobody uses any more closes its connection.
+        atexit.register(_close, weakref.ref(self))
+
+    @abstractmethod
+    def connect(self) -> Connection:
+        """Open the byte stream. Raises HarnessError."""
+
+    def link(self) -> Link:
+        """The connection to the agent, made when it is first needed, and again when it is lost. Raises HarnessError."""
+        with self._connecting:
+            return self._connected()
+
+    def _connected(self) -> Link:
+        if self._process != os.getpid():
+            # A fork has no thread that serves the link, and its parent goes on using it.
+            self._link = None
+        if self._link is not None and self._link.error is None:
+            return self._link
+        # The agent of a connection that was lost notices it as late, and has the lock until then.
+        wait_s = 0.0 if self._link is None else PATIENCE_S + _LATE_S
+        self.close()
+        connection = self.connect()
+        link = Link(self.name, connection.port, bundle.payload(), connection.explain, connection.close)
+        try:
+            hello = link.take("hello", dict[str, object], START_S, patience_s=PATIENCE_S)
+            if self._lock is not None:
+                wait_s = max(wait_s, self._lock.wait_s)
+                link.call("lock", START_S + wait_s, path=self._lock.path, owner=_owner(), wait_s=wait_s)
+        except BaseException:
+            link.close()
+            raise
+        self._facts = {key[:_FACT_MAX]: printable(str(value), _FACT_MAX) for key, value in hello.items()}
+        self._link = link
+        self._process = os.getpid()
+        return link
+
+    def close(self) -> None:
+        """End the connection, if there is one; the agent cleans up. Never raises."""
+        if self._link is not None:
+            if self._process == os.getpid():
+                self._link.close()
+            self._link = None
+            self._qemus.clear()
+
+    def qemu(self, path: Path | None) -> QemuBinary:
+        """See Host. Raises QemuMissingError, NotQemuError, and what `link` raises."""
+        path = path or self._qemu_path
+        link = self.link()
+        if path not in self._qemus:
+            found = link.take("find", Found, qemu=str(path) if path else None)
+            line = version_line(f"{found.path} on {self.name}", found.status, found.stdout, found.stderr)
+            self._qemus[path] = RemoteQemu(Path(PurePosixPath(found.path)), tuple(found.prefix), self.name, line)
+        return self._qemus[path]
+
+    def machine(
+        self, binary: QemuBinary, arguments: Sequence[str], directory: RunDirectory, devices: Devices
+    ) -> MachineBase:
+        """See Host."""
+        layout = None
+        if devices.ring is not None:
+            from snp_harness.capture.streamed_log import LAYOUT
+
+            layout = LAYOUT
+        return RemoteMachine(self.link(), binary, arguments, directory, devices, layout=layout)
+
+    def record_log(self, machine: MachineBase, take: Callable[[bytes], None]) -> RecordLog:
+        """See Host."""
+        from snp_harness.capture.streamed_log import StreamedLog
+
+        assert isinstance(machine, RemoteMachine)
+        ring = machine.devices.ring
+        assert ring is not None
+        connection = machine.take_ring()
+        log = StreamedLog(connection, machine.devices.memory[ring.memory], take)
+
+        def receive() -> None:
+            log.receive()
+            if log.ended:
+                machine.loop.remove(connection)
+
+        machine.loop.add(connection, receive)
+        return log
+
+    def probe(self, qemu: Path | None) -> object:
+        """See Host."""
+        path = qemu or self._qemu_path
+        return self.link().call("probe", PROBE_S, qemu=str(path) if path else None)
+
+    def facts(self) -> dict[str, object]:
+        """See Host."""
+        return {"host": self.name, "host_facts": self._facts}
+
+
+def _close(reference: weakref.ref[RemoteHost]) -> None:
+    host = reference()
+    if host is not None:
+        host.close()
+
+
+def _owner() -> str:
+    """Who holds a lock: user and machine."""
+    user = str(os.getuid())
+    with contextlib.suppress(KeyError, OSError):
+        user = getpass.getuser()
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"

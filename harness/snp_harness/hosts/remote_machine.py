@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A QEMU on another host, started by its agent; what it says comes home as it does from a local one."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from snp_harness.errors import HarnessError
+from snp_harness.hosts.answers import Started
+from snp_harness.hosts.link import PATIENCE_S, PING_S, Link
+from snp_harness.hosts.ship import ship
+from snp_harness.vm.console import BAD_PATTERNS, BoundedLog
+from snp_harness.vm.machine_base import STOP_TIMEOUT_S, Devices, MachineBase
+from snp_harness.vm.qemu_binary import QemuBinary
+from snp_harness.vm.qemu_errors import QemuError, QemuTimeoutError
+from snp_harness.vm.rundir import RunDirectory
+
+_STDERR_LIMIT = 16 << 20
+#: Seconds that the last bytes of an ended QEMU may take to come home.
+DRAIN_S = 30.0
+_RECEIVE = 1 << 16
+
+
+class RemoteMachine(MachineBase):
+    """A QEMU process of an agent's host. layout: of the devices' ring, as snp_harness/agent/ring.py wants it."""
+
+    def __init__(
+        self,
+        link: Link,
+        binary: QemuBinary,
+        arguments: Sequence[str],
+        directory: RunDirectory,
+        devices: Devices,
+        bad_patterns: Sequence[str] = BAD_PATTERNS,
+        layout: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(binary, arguments, directory, devices, bad_patterns)
+        self.link = link
+        #: The run's name, for operations of the agent that concern it.
+        self.run = ""
+        self._layout = layout
+        self._events: collections.deque[dict[str, Any]] = collections.deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_lock = threading.Lock()
+        self._numbers: list[int] = []
+        self._open: set[int] = set()
+        self._pid: int | None = None
+        self._status: int | None = None
+        self._told = False
+        self._ring: socket.socket | None = None
+        self._stderr: socket.socket | None = None
+        self._stderr_log: BoundedLog | None = None
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id, there."""
+        if self._pid is None:
+            raise RuntimeError("the machine was not started")
+        return self._pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """See MachineBase. Raises RuntimeError before the start."""
+        assert self.pid
+        self._take_events()
+        return self._status
+
+    def take_ring(self) -> socket.socket:
+        """The stream of the devices' ring; it is closed with the machine."""
+        assert self._ring is not None
+        return self._ring
+
+    def stop(self) -> None:
+        """See MachineBase. Where the connection is lost, the agent ends QEMU, and nothing is left to do here."""
+        # A connection that is lost from here on takes nothing with it that was wanted.
+        self._told = True
+        if self._started and self.link.error is None:
+            try:
+                super().stop()
+            except QemuTimeoutError:
+                # A way that is stuck will count as lost; what was seen until then is kept.
+                if not self.loop.run_until(lambda: self.ended or self.link.error is not None, PATIENCE_S + PING_S):
+                    raise
+            self._drain()
+
+    def explain(self, error: QemuError) -> HarnessError:
+        """See MachineBase."""
+        return self.link.error or super().explain(error)
+
+    def raise_if_ended(self, *, launching: bool = False) -> None:
+        """See MachineBase. Raises the link's error if the connection is lost."""
+        if self.link.error is not None:
+            raise self.link.error
+        if launching and self._wait(STOP_TIMEOUT_S) is not None:
+            self._drain()
+        super().raise_if_ended(launching=launching)
+
+    @property
+    def _started(self) -> bool:
+        return self._pid is not None
+
+    def _signal(self, number: signal.Signals) -> None:
+        self.link.ask("kill", run=self.run, signal=int(number))
+
+    def _wait(self, timeout_s: float) -> int | None:
+        self.loop.run_until(lambda: self.ended or self.link.error is not None, timeout_s)
+        return self._status
+
+    def _start(self) -> None:
+        self.loop.add(self._wake, self._woken)
+        self.run = self.link.new_run(self._event)
+        opened = self.link.ask("open", run=self.run)
+        ship(self.link, self.run, {name: self.directory.file(name) for name in self.devices.files}, opened)
+        chardevs: dict[str, int | None] = {}
+        ring = self.devices.ring
+        consoles = {}
+        for name in self.devices.consoles:
+            consoles[name], ours = self.stream()
+            self._adopt_console(name, ours)
+        for name in self._sockets():
+            if ring is not None and name == ring.doorbell:
+                chardevs[name] = None
+                continue
+            chardevs[name], ours = self.stream()
+            self._adopt(name, ours)
+        pipes = {}
+        for name in self.devices.pipes:
+            pipes[name], ours = self.stream(reads=False)
+            self._pipes[name] = ours.detach()
+        stderr, self._stderr = self.stream(reads=False)
+        self._stderr_log = BoundedLog(self.directory.file(self.stderr_file), _STDERR_LIMIT)
+        self.loop.add(self._stderr, self._take_stderr)
+        told_ring: dict[str, object] | None = None
+        if ring is not None:
+            number, self._ring = self.stream(reads=False)
+            layout = dict(self._layout or {})
+            told_ring = {"memory": ring.memory, "doorbell": ring.doorbell, "stream": number, "arm": ring.arm}
+            told_ring["layout"] = layout
+        started = self.link.take(
+            "start",
+            Started,
+            run=self.run,
+            argv=self._command(),
+            consoles=consoles,
+            chardevs=chardevs,
+            pipes=pipes,
+            memory=dict(self.devices.memory),
+            stderr=stderr,
+            ring=told_ring,
+        )
+        self._pid = started.pid
+        self.command = tuple(started.argv)
+        self._record()
+
+    def stream(self, *, reads: bool = True) -> tuple[int, socket.socket]:
+        """A new stream's number and its local end, for operations of the agent that concern this run.
+
+        reads: what is written to the local end goes there. The stream is closed with the machine.
+        """
+        number, ours = self.link.stream(self._finished, reads=reads)
+        self._numbers.append(number)
+        self._open.add(number)
+        return number, ours
+
+    def wait(self, future: Future[Any], timeout_s: float) -> bool:
+        """Serve all descriptors until the link has answered; False if it has not in time."""
+        future.add_done_callback(lambda _: self._wake_up())
+        return self.loop.run_until(future.done, timeout_s)
+
+    def drop_stream(self, number: int) -> None:
+        """Close a stream that was made for an operation which failed: nothing comes by it."""
+        self._numbers.remove(number)
+        self._open.discard(number)
+        self.link.drop([number])
+
+    def _finished(self, number: int) -> None:
+        """In the link's thread."""
+        self._event({"event": "finished", "stream": number})
+
+    def _event(self, event: dict[str, Any]) -> None:
+        """In the link's thread."""
+        self._events.append(event)
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        """From any thread: the loop turns."""
+        with self._wake_lock, contextlib.suppress(OSError):
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        self._take_events()
+        if self.link.error is not None and not self._told:
+            # Once: what comes after it winds up.
+            self._told = True
+            raise self.link.error
+
+    def _take_events(self) -> None:
+        while self._events:
+            event = self._events.popleft()
+            if event["event"] == "exit" and self._status is None:
+                self._status = event["status"]
+            elif event["event"] == "finished":
+                self._open.discard(event["stream"])
+
+    def _take_stderr(self) -> None:
+        if self._stderr is None or self._stderr_log is None:
+            return
+        data = self._stderr.recv(_RECEIVE)
+        if data:
+            self._stderr_log.write(data)
+        else:
+            self.loop.remove(self._stderr)
+            self._stderr.close()
+            self._stderr = None
+
+    def _drain(self) -> None:
+        """QEMU has ended: take what it wrote, until each stream has ended."""
+        self.loop.run_until(lambda: not self._open or self.link.error is not None, DRAIN_S)
+        # All of it is here now, and the rest fits the sockets.
+        while self._stderr is not None and self.loop.turn(0):
+            pass
+
+    def _close(self) -> None:
+        self.link.end_run(self.run)
+        self.link.drop(self._numbers)
+        super()._close()
+        self.link.ask("release", run=self.run)
+        for file in (self._ring, self._stderr):
+            if file is not None:
+                file.close()
+        if self._stderr_log is not None:
+            self._stderr_log.close()
+        with self._wake_lock:
+            os.close(self._wake)
+            self._wake = -1

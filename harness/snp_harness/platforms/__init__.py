@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The platforms: how a guest is run. Each is one module, registered here, that knows how to probe and to run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from snp_harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from snp_harness.platforms.platform import Platform
+
+#: Name and module; the module has a PLATFORM. Loaded when it is asked for.
+_MODULES = {
+    "emulated": "snp_harness.platforms.emulated",
+    "tcg": "snp_harness.platforms.tcg",
+    "kvm": "snp_harness.platforms.kvm",
+    "nested": "snp_harness.platforms.nested",
+    "snp": "snp_harness.platforms.snp",
+}
+
+
+def platform_names() -> tuple[str, ...]:
+    """The names of all platforms, the default one first."""
+    return tuple(_MODULES)
+
+
+def find_platform(name: str) -> Platform:
+    """The platform of that name. Raises UsageError."""
+    if name not in _MODULES:
+        raise UsageError(f"no platform is named {name!a}", f"there are {', '.join(_MODULES)}")
+    platform: Platform = import_module(_MODULES[name]).PLATFORM
+    return platform

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Arguments and checks that platforms on QEMU share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snp_harness.check import Check, CheckStatus
+from snp_harness.platforms.platform import RunSpec
+from snp_harness.vm.qemu_binary import QemuBinary
+from snp_harness.vm.qemu_errors import QemuError
+
+if TYPE_CHECKING:
+    from snp_harness.hosts.host import Host
+
+
+def machine_arguments(spec: RunSpec, cpu: str, accelerator: str = "tcg") -> list[str]:
+    """The same PC for all: q35 without SMM, one serial port, nothing else; it ends where a PC would reset."""
+    arguments = [
+        *("-machine", "q35,smm=off", "-accel", accelerator, "-cpu", cpu, "-smp", str(spec.vcpus)),
+        *("-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot", "-nic", "none"),
+        *("-serial", "chardev:serial"),
+    ]
+    if spec.icount:
+        arguments += ["-icount", "shift=3,sleep=off"]
+    return arguments
+
+
+def qemu_check(host: Host | None = None, qemu: Path | None = None) -> Check:
+    """The QEMU that a run on the host would use; host and qemu as in Platform.probe."""
+    try:
+        binary = QemuBinary.locate(qemu) if host is None else host.qemu(qemu)
+        binary.check()
+        return Check("QEMU", CheckStatus.OK, str(binary))
+    except QemuError as error:
+        return Check("QEMU", CheckStatus.MISSING, error.message, error.hint)

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The emulated SNP host: the firmware as an SEV-SNP guest under an SVSM, inside QEMU TCG."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snp_harness.check import Check, CheckStatus
+from snp_harness.errors import HarnessError, UsageError
+from snp_harness.firmware.image import FirmwareImage
+from snp_harness.hosts.local import LOCAL
+from snp_harness.launch.tokens import FILE, PATH, token
+from snp_harness.platforms import rom
+from snp_harness.platforms.common import machine_arguments, qemu_check
+from snp_harness.platforms.host_config import (
+    APIC,
+    HYPERVISOR_FAULTS,
+    POLICY,
+    SECTIONS,
+    SVSM_FAULTS,
+    HostConfig,
+    svsm_boot,
+    vc_exits,
+)
+from snp_harness.platforms.memory_map import DIMM_SLOTS, SVSM_MEMORY, MemoryMap, memory_map
+from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
+from snp_harness.svsm.config import SvsmKind
+from snp_harness.svsm.sev import sev_features
+from snp_harness.vm import rundir
+from snp_harness.vm.machine_base import Devices, MachineBase, Ring
+from snp_harness.vm.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from snp_harness.hosts.host import Host
+    from snp_harness.platforms.host_witness import HostWitness
+    from snp_harness.platforms.session import Ending
+    from snp_harness.platforms.trace_witness import TraceWitness
+
+#: One byte written here wakes the harness. No device of q35 is there: it lies between COM4 and the ACPI block at 600.
+DOORBELL_PORT = 0x5E8
+#: Names of what the machine makes: the doorbell's channel, the log's memory.
+DOORBELL = "doorbell"
+RING = "ring"
+#: COM3: the SVSM's console, hidden from the guest by the host.
+SVSM_CONSOLE_PORT = 0x3E8
+SVSM_CONSOLE_IRQ = 4
+#: QEMU's physical address bits: the C-bit must lie below. EPYC-v3 is the newest AMD model that QEMU 7.2 has.
+CPU = "EPYC-v3,phys-bits=52,+la57"
+#: The host's own limit (harness/emulator/host/host.h, HOST_MAX_VCPUS).
+MAX_VCPUS = 16
+
+
+class EmulatedPlatform:
+    """See harness/emulator: the hardware's and the hypervisor's part of SEV-SNP, as firmware of a stock QEMU."""
+
+    name = "emulated"
+    configurable = True
+
+    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+        """A QEMU, and the built images of host and SVSM."""
+        checks = [qemu_check(host, qemu)]
+        for name, read in (("emulated SNP host", rom.read_host), ("reference SVSM", rom.read_svsm)):
+            try:
+                checks.append(Check(name, CheckStatus.OK, f"{len(read()) >> 10} KiB"))
+            except HarnessError as error:
+                checks.append(Check(name, CheckStatus.MISSING, error.message, error.hint))
+        return checks
+
+    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+        """See Platform.run."""
+        host = spec.host or LOCAL
+        binary = host.qemu(spec.qemu)
+        finish_check = binary.start_check()
+        firmware = FirmwareImage.open(spec.firmware)
+        check_fits(spec, firmware)
+        memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
+        directory.write_bytes(rundir.ROM, build_rom(spec, firmware, memory))
+        with contextlib.ExitStack() as stack:
+            second = _second_witness(spec, directory)
+            if second is not None:
+                stack.callback(second.close)
+            finish_check()
+            arguments = [*_arguments(spec, memory), *(second.arguments if second else ()), *spec.extra_args]
+            machine = stack.enter_context(host.machine(binary, arguments, directory, _devices(spec, memory, second)))
+            # QEMU boots from here on: what is only needed now is imported now, and the image is decompressed while the
+            # guest does the same, so that the first pc of PEI finds its module without waiting.
+            threading.Thread(target=lambda: firmware.modules, name="modules", daemon=True).start()
+            from snp_harness.platforms.host_witness import HostWitness
+
+            witness = HostWitness(lambda take: host.record_log(machine, take), firmware, spec, directory)
+            stack.callback(witness.close)
+            return _observe(machine, spec, witness, second, progress)
+
+
+def _second_witness(spec: RunSpec, directory: RunDirectory) -> TraceWitness | None:
+    """QEMU's trace events, if QEMU's own APIC serves the guest."""
+    if spec.svsm.hypervisor.apic.value != "qemu":
+        return None
+    from snp_harness.capture.collect import Collector
+    from snp_harness.platforms.trace_witness import TraceWitness
+
+    return TraceWitness(spec.vcpus, Collector(), directory)
+
+
+def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
+    """Refuse before QEMU starts what cannot run. Raises UsageError."""
+    if spec.vcpus > MAX_VCPUS:
+        raise UsageError(f"the emulated SNP host runs {MAX_VCPUS} vCPUs, not {spec.vcpus}", f"give 1 to {MAX_VCPUS}")
+    if spec.vcpus > 1 and spec.svsm.hypervisor.apic.value == "qemu":
+        raise UsageError(
+            f"QEMU's own APIC serves one vCPU, not {spec.vcpus}",
+            'leave out --vcpus, or use hypervisor.apic = "virtual"',
+        )
+    if spec.svsm.svsm.kind is SvsmKind.IGVM:
+        raise UsageError(
+            "the emulated platform runs the reference SVSM only", 'use svsm.kind = "reference", or an SNP host'
+        )
+    if not spec.svsm.guest.sev:
+        return
+    metadata = firmware.metadata
+    if metadata is None:
+        raise UsageError(
+            f"firmware {firmware.path} has no SEV metadata: it cannot be launched as an SEV-SNP guest",
+            "use an OVMF with SEV support, or --svsm-config plain for a guest without SEV",
+        )
+    if spec.svsm.present and not metadata.has_svsm_caa:
+        raise UsageError(
+            f"firmware {firmware.path} has no SVSM CAA section in its SEV metadata (edk2 before 2024)",
+            "use --svsm-config no-svsm, or a newer OVMF such as debian:trixie",
+        )
+    if len(metadata.sections) > SECTIONS:
+        raise UsageError(
+            f"firmware {firmware.path} has {len(metadata.sections)} SEV metadata sections, {SECTIONS} can be launched",
+            "use another OVMF",
+        )
+
+
+def build_rom(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> bytes:
+    """The ROM of a run. Raises UsageError if it gets too large, BrokenEnvironmentError if a part is not built."""
+    svsm = rom.read_svsm() if spec.svsm.present else b""
+    try:
+        return rom.build(
+            firmware.flat(), svsm, rom.read_host(), lambda at: host_config(spec, firmware, memory, at).pack()
+        )
+    except ValueError as error:
+        raise UsageError(f"firmware {firmware.path}: {error}", "use a smaller image") from None
+
+
+def host_config(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: rom.RomLayout) -> HostConfig:
+    """The configuration block of a run."""
+    config = spec.svsm
+    metadata = firmware.metadata
+    return HostConfig(
+        host_base=memory.host_base,
+        host_size=memory.host_size,
+        ring_base=memory.ring_base,
+        ring_size=memory.ring_size,
+        fw_rom=at.fw_rom,
+        fw_size=at.fw_size,
+        svsm_rom=at.svsm_rom,
+        svsm_size=at.svsm_size,
+        svsm_gpa=memory.svsm_gpa if config.present else 0,
+        svsm_memory=SVSM_MEMORY if config.present else 0,
+        ram_low=memory.ram_low,
+        ram_high=memory.ram_high,
+        sev_status=[config.sev_status(vmpl) for vmpl in range(4)],
+        hv_features=config.feature_bits,
+        vc_exits=vc_exits(config.exits),
+        svsm_flags=svsm_boot(config),
+        vmsa_features=sev_features(config.sev_status(config.guest_vmpl)),
+        cbit=config.memory.cbit,
+        phys_bits=config.memory.phys_bits,
+        vcpus=spec.vcpus,
+        guest_vmpl=config.guest_vmpl,
+        log_level=config.log.level,
+        apic=APIC[config.hypervisor.apic],
+        doorbell_port=DOORBELL_PORT,
+        svsm_console_port=SVSM_CONSOLE_PORT,
+        strict=config.memory.strict,
+        policy=POLICY[config.hypervisor.policy],
+        faults=sum(HYPERVISOR_FAULTS.get(name, 0) for name in set(config.faults.inject)),
+        fault_every=config.faults.every,
+        fault_delay_us=config.faults.delay_us,
+        svsm_faults=sum(SVSM_FAULTS.get(name, 0) for name in set(config.faults.inject)),
+        svsm_fault_register=config.faults.register,
+        svsm_fault_result=config.faults.result,
+        sections=metadata.sections if metadata is not None and config.guest.sev else (),
+    )
+
+
+def _devices(spec: RunSpec, memory: MemoryMap, second: TraceWitness | None) -> Devices:
+    """What `_arguments` and those of the second witness name."""
+    return Devices(
+        consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM},
+        channels=[DOORBELL],
+        pipes=second.pipes if second else (),
+        memory={RING: memory.ring_file_size},
+        files=[rundir.ROM],
+        # A doorbell is an instruction of the host: when instructions are counted, it would make each boot another.
+        ring=Ring(RING, DOORBELL, arm=not spec.icount),
+        stand_ins={token(PATH, RING): "host-ring.bin", **(second.stand_ins if second else {})},
+    )
+
+
+def _arguments(spec: RunSpec, memory: MemoryMap) -> list[str]:
+    """QEMU's arguments: the host and its log are DIMMs behind guest RAM."""
+    ring = token(PATH, RING)
+    return [
+        *machine_arguments(spec, CPU),
+        *(
+            "-m",
+            f"{spec.memory >> 20}M,slots={DIMM_SLOTS},maxmem={memory.maxmem >> 20}M",
+            "-bios",
+            token(FILE, rundir.ROM),
+        ),
+        *("-object", f"memory-backend-ram,id=host,size={memory.host_size}"),
+        *("-device", f"pc-dimm,id=host-dimm,memdev=host,addr={memory.host_base}"),
+        *("-object", f"memory-backend-file,id=log,share=on,mem-path={ring},size={memory.ring_file_size}"),
+        *("-device", f"pc-dimm,id=log-dimm,memdev=log,addr={memory.ring_base}"),
+        *("-device", f"isa-debugcon,iobase={DOORBELL_PORT},chardev={DOORBELL}"),
+        *("-device", f"isa-serial,index=2,iobase={SVSM_CONSOLE_PORT},irq={SVSM_CONSOLE_IRQ},chardev=svsm"),
+    ]
+
+
+def _observe(
+    machine: MachineBase, spec: RunSpec, witness: HostWitness, second: TraceWitness | None, progress: Progress
+) -> RunOutcome:
+    """Follow the run to its end, and stop QEMU."""
+    from snp_harness.platforms.session import Session
+    from snp_harness.platforms.svsm_console import NO_ALTERNATE_INJECTION
+
+    def step() -> float:
+        wait = witness.step()
+        return wait if second is None else min(wait, second.step())
+
+    def refused(_text: str) -> None:
+        witness.alternate_injection_refused = True
+
+    def ended() -> Ending | None:
+        if witness.stopped:
+            # What the SVSM said before it stopped is there, and not read yet.
+            machine.loop.turn(0)
+        return witness.ended()
+
+    machine.console("svsm").watch(NO_ALTERNATE_INJECTION, refused)
+    if second is not None:
+        second.start(machine)
+    ending = Session(machine, spec, witness.collector, progress, step, witness.exits).run(ended)
+    machine.stop()
+    witness.finish()
+    seen = None
+    if second is not None:
+        config = spec.svsm
+        seen = second.finish("emulated", ending, alternate_injection=config.alternate_injection, svsm=config.present)
+    return witness.outcome(ending, str(machine.binary), seen)
+
+
+PLATFORM = EmulatedPlatform()

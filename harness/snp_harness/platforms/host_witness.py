@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The emulated host's log as the witness of a run that goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+
+from snp_harness.apic.timeline import Timeline
+from snp_harness.capture.agree import disagreement
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.host_log import RecordLog
+from snp_harness.capture.host_timeline import WITNESS, HostTimeline
+from snp_harness.errors import BrokenEnvironmentError, HarnessError
+from snp_harness.firmware.image import FirmwareImage
+from snp_harness.platforms.platform import RunOutcome, RunSpec
+from snp_harness.platforms.session import Ending
+from snp_harness.platforms.svsm_console import NoAlternateInjectionError
+from snp_harness.svsm.config import FEATURE_NAMES
+from snp_harness.vm import rundir
+from snp_harness.vm.console import BoundedLog
+from snp_harness.vm.rundir import RunDirectory
+
+#: Bytes of raw records kept on disk: four million records.
+HOST_LOG_LIMIT = 256 << 20
+#: Seconds between two looks while records come: one look takes many, where a doorbell for each would cost the guest.
+BUSY_S = 0.02
+#: Seconds between two looks while none come; the doorbell rings earlier.
+IDLE_S = 1.0
+
+
+#: Names of hypervisor features by their bits.
+FEATURE_OF_BIT = {feature.bit_length() - 1: name for name, feature in FEATURE_NAMES.items()}
+
+
+class EmulatedHostError(BrokenEnvironmentError):
+    """The emulated host itself failed."""
+
+
+class HostWitness:
+    """Reads the ring, keeps the raw records, and makes the timeline.
+
+    open_log: given what takes the records, makes their reader.
+    alternate_injection_refused: to be set when the SVSM's console says that the hypervisor does not offer it.
+    """
+
+    def __init__(
+        self,
+        open_log: Callable[[Callable[[bytes], None]], RecordLog],
+        firmware: FirmwareImage,
+        spec: RunSpec,
+        directory: RunDirectory,
+    ) -> None:
+        self.collector = Collector()
+        self.alternate_injection_refused = False
+        self._spec = spec
+        self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector)
+        self._raw = BoundedLog(directory.file(rundir.HOST_LOG), HOST_LOG_LIMIT, note=b"")
+        self._log = open_log(self._take)
+        self._closed = False
+
+    def step(self) -> float:
+        """Take the records there are. Raises HostLogError."""
+        # A doorbell is an instruction of the host: when instructions are counted, it would make each boot another.
+        if self._log.drain() or self._spec.icount:
+            return BUSY_S
+        self._log.arm()
+        return BUSY_S if self._log.drain() else IDLE_S
+
+    def exits(self) -> int:
+        """#VMEXITs so far."""
+        return self._log.exits
+
+    @property
+    def stopped(self) -> bool:
+        """The host has stopped, or the guest was ended: nothing more comes."""
+        return self._timeline.end is not None
+
+    def ended(self) -> Ending | None:
+        """The host has stopped: the guest did something that ends it, or the host failed."""
+        end = self._timeline.end
+        if end is None:
+            return None
+        error: HarnessError | None = None
+        if end.lacks_feature:
+            if self.alternate_injection_refused:
+                error = NoAlternateInjectionError(_offer(self._spec.svsm.svsm.feature_bit))
+            else:
+                error = BrokenEnvironmentError("the SVSM stopped: the hypervisor lacks a feature", f"see {rundir.SVSM}")
+            return Ending(error.message, error)
+        if end.host_failure:
+            error = EmulatedHostError(
+                f"the emulated SNP host stopped: {end.text}", "see host.log; this is a defect of it"
+            )
+        return Ending(f"the run ended: {end.text}", error)
+
+    def finish(self) -> None:
+        """Take the last records; call it when QEMU has ended. A log that is damaged has been reported before."""
+        with contextlib.suppress(HarnessError):
+            self._log.drain()
+
+    def outcome(self, ending: Ending, qemu: str, second: Timeline | None = None) -> RunOutcome:
+        """The run's outcome. second: what another witness saw; where it disagrees, neither can be trusted."""
+        gaps = [ending.gap] if ending.gap else []
+        gaps += self._log.health.gaps()
+        if self._timeline.unknown:
+            gaps.append(f"{self._timeline.unknown} records of kinds that are not known")
+        timeline = self.collector.finish(
+            witness=WITNESS,
+            platform="emulated",
+            gaps=gaps,
+            lost=self._log.health.lost,
+            not_observed=frozenset(),
+            alternate_injection=self._spec.svsm.alternate_injection,
+            svsm=self._spec.svsm.present,
+            apic_protocol=self._spec.svsm.apic_protocol,
+            faults=self._spec.svsm.injected_faults,
+        )
+        if second is not None and (difference := disagreement(timeline, second)) is not None:
+            gap = f"the witnesses disagree: {difference}"
+            timeline = dataclasses.replace(timeline, complete=False, gaps=(*timeline.gaps, gap))
+        return RunOutcome(timeline, ending.error, ending.interrupt, qemu, second)
+
+    def close(self) -> None:
+        """Unmap the ring and close the log."""
+        if not self._closed:
+            self._closed = True
+            self._log.close()
+            self._raw.close()
+
+    def _take(self, batch: bytes) -> None:
+        self._raw.write(batch)
+        self._timeline.take(batch)
+
+
+def _offer(feature_bit: int) -> str:
+    """What to do where the SVSM looks for a GHCB hypervisor feature in vain."""
+    return (
+        f'the hypervisor has to offer feature bit {feature_bit} ("{FEATURE_OF_BIT[feature_bit]}" in'
+        " hypervisor.features), or svsm.alternate_injection has to be false"
+    )

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Linux KVM: the firmware as a plain guest, its APIC in the kernel, seen through the kernel's trace events."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
+from snp_harness.check import Check, CheckStatus, first_missing
+from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
+from snp_harness.firmware.image import FirmwareImage
+from snp_harness.hosts.agent_process import ProcessHost
+from snp_harness.hosts.answers import KvmAnswer, Tracing, checked
+from snp_harness.hosts.remote import RemoteHost
+from snp_harness.hosts.remote_machine import RemoteMachine
+from snp_harness.launch.tokens import FILE, token
+from snp_harness.platforms.common import machine_arguments, qemu_check
+from snp_harness.platforms.kvm_witness import KvmWitness
+from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
+from snp_harness.platforms.session import Session
+from snp_harness.vm import rundir
+from snp_harness.vm.machine_base import Devices
+from snp_harness.vm.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from snp_harness.hosts.host import Host
+    from snp_harness.hosts.link import Link
+
+#: Set to anything, the harness's part on this machine is started by sudo: tracefs is root's.
+SUDO_VARIABLE = "SNP_HARNESS_SUDO"
+#: The host's own model: OVMF runs on any.
+CPU = "host"
+_HERE = "this machine"
+#: Characters of a module's parameter.
+_NAME_MAX = 80
+
+
+class KvmPlatform:
+    """The firmware as a plain guest of KVM: what it does without SEV, on the APIC that SNP hosts have."""
+
+    name = "kvm"
+    configurable = False
+
+    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+        """A QEMU, a KVM that runs something, and the kernel's trace events."""
+        if isinstance(host, RemoteHost):
+            return [qemu_check(host, qemu), *kvm_checks(host.link())]
+        if not os.environ.get(SUDO_VARIABLE):
+            return [qemu_check(None, qemu), *kvm_checks()]
+        try:
+            return [qemu_check(None, qemu), *kvm_checks(local_host().link())]
+        except HarnessError as error:
+            return [Check("agent", CheckStatus.MISSING, error.message, error.hint)]
+
+    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+        """See Platform.run."""
+        host = spec.host if isinstance(spec.host, RemoteHost) else local_host()
+        return run_on(host, self.name, spec, directory, progress)
+
+
+@functools.cache
+def local_host() -> ProcessHost:
+    """This machine through an agent of its own, which alone needs the privilege to trace."""
+    return ProcessHost(sudo=bool(os.environ.get(SUDO_VARIABLE)))
+
+
+def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+    """Run the guest on a host that is reached through its agent, under the platform's name. Raises HarnessError."""
+    if spec.icount:
+        raise UsageError("KVM cannot count instructions", "leave out --icount, or use the tcg or emulated platform")
+    firmware = FirmwareImage.open(spec.firmware)
+    facts = host.link().take("kvm", KvmAnswer)
+    missing = first_missing([_kvm_check(facts), trace_check(host.link())])
+    if missing is not None:
+        raise BrokenEnvironmentError(f"{host.name} cannot run this: {missing.name}: {missing.evidence}", missing.hint)
+    binary = host.qemu(spec.qemu)
+    image = rundir.ROM
+    directory.write_bytes(image, firmware.flat())
+    collector = Collector()
+    with contextlib.ExitStack() as stack:
+        witness = KvmWitness(collector, firmware, directory, memory=spec.memory)
+        stack.callback(witness.close)
+        witness.timeline.accelerated = facts.accelerated[:_NAME_MAX]
+        arguments = [
+            *machine_arguments(spec, CPU, accelerator="kvm"),
+            *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
+            *witness.arguments,
+            *spec.extra_args,
+        ]
+        devices = Devices(consoles={"serial": rundir.SERIAL}, files=[image])
+        machine = host.machine(binary, arguments, directory, devices)
+        assert isinstance(machine, RemoteMachine)
+        with machine:
+            try:
+                witness.start(machine)
+                version = ".".join(map(str, machine.qmp.version))
+                session = Session(machine, spec, collector, progress, witness.step, lambda: witness.timeline.exits)
+                ending = session.run()
+            finally:
+                witness.end()
+        timeline = witness.finish(platform, ending)
+    return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")
+
+
+def kvm_checks(link: Link | None = None) -> list[Check]:
+    """What the host's kernel has of KVM and of its trace events. link: to the host's agent, None for this machine."""
+    if link is None:
+        from snp_harness.agent.kvm_probe import kvm_facts
+
+        return [_kvm_check(checked(_HERE, "kvm", kvm_facts(), KvmAnswer)), trace_check()]
+    try:
+        return [_kvm_check(link.take("kvm", KvmAnswer)), trace_check(link)]
+    except HarnessError as error:
+        return [Check("KVM", CheckStatus.MISSING, error.message, error.hint)]
+
+
+def trace_check(link: Link | None = None) -> Check:
+    """What the host's kernel has of trace events; link as for kvm_checks. Raises HarnessError if the link is lost."""
+    if link is not None:
+        return _trace_check(link.take("tracing", Tracing, events=list(EVENTS)))
+    from snp_harness.agent.tracefs import survey
+
+    return _trace_check(checked(_HERE, "tracing", survey(EVENTS), Tracing))
+
+
+def _kvm_check(facts: KvmAnswer) -> Check:
+    if facts.error:
+        return Check("KVM", CheckStatus.MISSING, facts.error, facts.hint)
+    modules = ", ".join(facts.modules)
+    if facts.accelerated:
+        return Check(
+            "KVM",
+            CheckStatus.WARN,
+            f"runs a guest ({modules}), but the processor serves the APIC by itself ({facts.accelerated})",
+            "accesses leave no trace event: load the module with that parameter off",
+        )
+    return Check("KVM", CheckStatus.OK, f"runs a guest ({modules})")
+
+
+def _trace_check(facts: Tracing) -> Check:
+    if facts.error:
+        return Check("trace events", CheckStatus.MISSING, facts.error, facts.hint)
+    needed = [name for name in facts.missing if name in REQUIRED_EVENTS]
+    if needed:
+        return Check(
+            "trace events", CheckStatus.MISSING, f"the kernel has no {', '.join(needed)}", "use Linux 5.10 or newer"
+        )
+    lacking = f", without {', '.join(facts.missing)}" if facts.missing else ""
+    return Check("trace events", CheckStatus.OK, f"{len(facts.events)} in {facts.root}{lacking}")
+
+
+PLATFORM = KvmPlatform()

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KVM's trace events as the witness of a run that goes on, on whatever host it runs."""
+
+from __future__ import annotations
+
+import socket
+from concurrent.futures import Future
+from typing import Annotated, Any
+
+import msgspec
+
+from snp_harness.apic.access import Phase
+from snp_harness.apic.timeline import Timeline
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, NOT_OBSERVED_PLAIN, WITNESS, KvmTimeline
+from snp_harness.capture.kvm_trace import ENCRYPTED_EVENTS, EXITS_OF_ACCESSES, PLAIN_EVENTS, REQUIRED_EVENTS
+from snp_harness.capture.module_names import Firmware
+from snp_harness.errors import HarnessError, UsageError
+from snp_harness.hosts.answers import Image, Traced, Untraced, checked
+from snp_harness.hosts.host_errors import HostTimeoutError
+from snp_harness.hosts.remote_machine import RemoteMachine
+from snp_harness.platforms.session import Ending
+from snp_harness.vm import rundir
+from snp_harness.vm.console import BoundedLog
+from snp_harness.vm.qemu_errors import printable
+from snp_harness.vm.rundir import RunDirectory
+
+#: Bytes of trace events kept on disk.
+TRACE_LIMIT = 64 << 20
+#: Seconds that the last events may take to come home.
+FINISH_S = 120.0
+_RECEIVE = 1 << 18
+#: Pages whose modules are asked for at once, and seconds until the answer is looked for.
+_PAGES = 64
+_ASKED_S = 0.02
+#: QEMU's type of an APIC that is KVM's (hw/i386/kvm/apic.c).
+_KERNEL_APIC = "kvm-apic"
+#: Characters of a list of events' names.
+_NAMES_MAX = 400
+#: Seconds between two calls of `step`: the events wake the loop by themselves.
+_STEP_S = 1.0
+_CPUS = "query-cpus-fast"
+
+
+class _Cpu(msgspec.Struct, frozen=True, rename="kebab"):
+    """An entry of its answer."""
+
+    thread_id: int
+    cpu_index: int
+    qom_path: str
+
+
+_Cpus = Annotated[list[_Cpu], msgspec.Meta(min_length=1)]
+
+
+class KvmWitness:
+    """KVM's trace events of one machine.
+
+    firmware: as in KvmTimeline, None for an encrypted guest. svsm: an SVSM runs before the firmware.
+    memory: bytes of the guest's, in which modules are looked for; 0: they are not.
+    """
+
+    #: QEMU's arguments: the guest waits for `start`.
+    arguments = ("-S",)
+    #: Buffer of each processor, KiB; None for what suits the host.
+    buffer_kb: int | None = None
+    #: Seconds between two looks of the agent's while events come: a look for each would cost the guest.
+    interval_s = 0.01
+
+    def __init__(
+        self,
+        collector: Collector,
+        firmware: Firmware | None,
+        directory: RunDirectory,
+        *,
+        svsm: bool = False,
+        memory: int = 0,
+    ) -> None:
+        self.timeline = KvmTimeline(collector, firmware, svsm=svsm)
+        self._collector = collector
+        self._encrypted = firmware is None
+        self._svsm = svsm
+        self._log = BoundedLog(directory.file(rundir.TRACE), TRACE_LIMIT)
+        self._machine: RemoteMachine | None = None
+        self._stream: socket.socket | None = None
+        self._number = 0
+        self._gaps: list[str] = []
+        self._cut_off = ""
+        self._ending = False
+        # An encrypted guest's exits are VMGEXITs, and filtered from the start.
+        self._quiet = firmware is None
+        self._memory = memory
+        self._asked: Future[Any] | None = None
+
+    def start(self, machine: RemoteMachine) -> None:
+        """Record what this QEMU does from now on, so that nothing is missed, and let the guest run.
+
+        Raises HarnessError: what is in the way of tracing on that host.
+        """
+        self._machine = machine
+        # The answer also says that QEMU has made its vCPUs' threads.
+        cpus = checked(machine.link.name, _CPUS, machine.qmp.execute(_CPUS), _Cpus)
+        self.timeline.vcpus = {cpu.thread_id: cpu.cpu_index for cpu in cpus}
+        _require_kernel_apic(machine, cpus[0].qom_path)
+        self._number, self._stream = machine.stream(reads=False)
+        self._stream.setblocking(False)
+        machine.loop.add(self._stream, self._readable)
+        events = dict(ENCRYPTED_EVENTS if self._encrypted else PLAIN_EVENTS)
+        required = [name for name in events if name in REQUIRED_EVENTS or "vmgexit" in name]
+        told = machine.link.take(
+            "trace",
+            Traced,
+            run=machine.run,
+            stream=self._number,
+            events=events,
+            required=required,
+            buffer_kb=self.buffer_kb,
+            interval_s=self.interval_s,
+        )
+        self._note(told)
+        machine.qmp.execute("cont")
+
+    def step(self) -> float:
+        """Look for modules that firmware has moved, and record less when less is needed. See Session."""
+        self._name_modules()
+        self._quieten()
+        return _STEP_S if self._asked is None else _ASKED_S
+
+    def end(self) -> None:
+        """Take what is left; call it while the machine is still there. What cannot be had is a gap."""
+        machine = self._machine
+        if machine is None or not self._number:
+            return
+        self._ending = True
+        try:
+            self._name_rest(machine)
+            answer = machine.link.ask("untrace", run=machine.run)
+            if not machine.wait(answer, FINISH_S):
+                raise HostTimeoutError(f"the host did not answer in {FINISH_S:g} s", "see its load and the network")
+            told = checked(machine.link.name, "untrace", answer.result(), Untraced)
+            if not machine.loop.run_until(lambda: self._stream is None, FINISH_S):
+                self._gaps.append(f"the end of KVM's trace did not come in {FINISH_S:g} s")
+            self._lost(told.lost)
+        except HarnessError as error:
+            self._cut_off = error.message
+            machine.drop_stream(self._number)
+
+    def finish(self, platform: str, ending: Ending, *, alternate_injection: bool = False) -> Timeline:
+        """The timeline. alternate_injection: of the run's configuration."""
+        timeline = self.timeline
+        timeline.flush()
+        self.close()
+        gaps = [ending.gap] if ending.gap else []
+        gaps += self._gaps
+        # Where the host is lost, that is the ending.
+        if self._cut_off and self._cut_off != ending.gap:
+            gaps.append(f"KVM's trace was cut off: {self._cut_off}")
+        if timeline.lost:
+            gaps.append(f"{timeline.lost} of KVM's trace events were lost")
+        if timeline.unread:
+            gaps.append(f"{timeline.unread} lines of KVM's trace could not be read")
+        if timeline.accelerated:
+            gaps.append(
+                f"the processor served a part of the APIC by itself ({timeline.accelerated}): turn off AVIC or APICv"
+            )
+        if not self._collector.started:
+            gaps.append("KVM's trace shows nothing of the guest: the host may be in a process namespace of its own")
+        return self._collector.finish(
+            witness=WITNESS,
+            platform=platform,
+            gaps=gaps,
+            lost=timeline.lost,
+            not_observed=NOT_OBSERVED_ENCRYPTED if self._encrypted else NOT_OBSERVED_PLAIN,
+            alternate_injection=alternate_injection,
+            svsm=self._svsm,
+        )
+
+    def close(self) -> None:
+        """Close stream and log."""
+        if self._stream is not None:
+            if self._machine is not None:
+                self._machine.loop.remove(self._stream)
+            self._stream.close()
+            self._stream = None
+        self._log.close()
+
+    def _name_modules(self) -> None:
+        """Take what was found of the last pages, and ask for the next. What a guest's memory holds is not trusted."""
+        if self._machine is None or not self._memory:
+            return
+        if self._asked is not None:
+            if not self._asked.done():
+                return
+            asked, self._asked = self._asked, None
+            try:
+                answer = self._machine.link.result(asked, "images")
+                for image in checked(self._machine.link.name, "images", answer, list[Image])[:_PAGES]:
+                    self.timeline.add_image(image.base, image.size, image.entry)
+            except HarnessError:
+                # No names then; what is wrong with the host, others find out.
+                self._memory = 0
+                return
+            self.timeline.name_modules()
+        pages = self.timeline.unnamed(_PAGES)
+        if pages:
+            self._asked = self._machine.link.ask("images", run=self._machine.run, memory=self._memory, addresses=pages)
+
+    def _quieten(self) -> None:
+        """From DXE on exits show no phase any more, and are many: those that are no access are not recorded."""
+        if self._machine is not None and not self._quiet and self._collector.phase >= Phase.DXE:
+            self._quiet = True
+            self._machine.link.ask("filter", run=self._machine.run, event="kvm_exit", filter=EXITS_OF_ACCESSES)
+
+    def _name_rest(self, machine: RemoteMachine) -> None:
+        """What was seen last; the guest still runs, or its memory is still there."""
+        for _ in range(2):
+            self._name_modules()
+            if self._asked is not None:
+                machine.wait(self._asked, FINISH_S)
+        self._name_modules()
+
+    def _note(self, told: Traced) -> None:
+        """How the trace was made belongs into the timeline."""
+        clock = told.clock[:_NAMES_MAX]
+        missing, unfiltered = (", ".join(names)[:_NAMES_MAX] for names in (told.missing, told.unfiltered))
+        text = f"KVM's trace events, clock {clock}"
+        text += f"; this kernel has no {missing}" if missing else ""
+        text += f"; recorded whole: {unfiltered}" if unfiltered else ""
+        self._collector.event("kvm-trace", None, None, text, clock=clock, missing=missing, unfiltered=unfiltered)
+
+    def _lost(self, counted: int) -> None:
+        """What the buffers counted; lines in the trace may have told a part of it before."""
+        self.timeline.lost = max(self.timeline.lost, counted)
+
+    def _readable(self) -> None:
+        if self._stream is None or self._machine is None:
+            return
+        try:
+            data = self._stream.recv(_RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._log.write(data)
+            self.timeline.feed(data)
+            return
+        if not self._ending and self._machine.link.error is None:
+            self._gaps.append("KVM's trace ended before the run did")
+        self._machine.loop.remove(self._stream)
+        self._stream.close()
+        self._stream = None
+
+
+def _require_kernel_apic(machine: RemoteMachine, cpu: str) -> None:
+    """KVM does not see what an APIC of QEMU's does. Raises UsageError."""
+    kind = machine.qmp.execute("qom-get", path=f"{cpu}/lapic", property="type")
+    if kind != _KERNEL_APIC:
+        raise UsageError(
+            f"the guest's APIC is QEMU's ({printable(str(kind), _NAMES_MAX)}), not KVM's",
+            "leave kernel-irqchip as it is: on, or split",
+        )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Physical memory of an emulated run: where QEMU's q35 puts guest RAM, and where the host and its log are hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snp_harness.capture.record import HEADER_SIZE, RECORD_SIZE
+from snp_harness.errors import UsageError
+from snp_harness.firmware.metadata import FOUR_GIB
+
+_GIB = 1 << 30
+_ALIGN = 2 << 20
+#: RAM below 4 GiB: all of it if it is less than the first number, else the second (hw/i386/pc_q35.c, pc_q35_init).
+LOW_LIMIT = 0xB0000000
+LOW_SPLIT = 0x80000000
+#: The host's own RAM: firmware twice, SVSM, page tables; and 4 bytes of RMP for each 4 KiB of guest RAM.
+HOST_SIZE = 128 << 20
+RMP_SHARE = 1024
+#: Records the ring holds: four seconds of the busiest boot.
+RING_RECORDS = 1 << 16
+#: Memory of the SVSM: its image, page tables, stacks and per-vCPU areas.
+SVSM_MEMORY = 16 << 20
+#: The host's page tables reach so far (harness/emulator/host/layout.h, PHYSICAL_WINDOW).
+HOST_REACH = 1 << 39
+DIMM_SLOTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMap:
+    """Addresses and sizes, bytes. ram_low, ram_high: guest RAM from 0 and from 4 GiB. maxmem: QEMU's -m maxmem."""
+
+    ram_low: int
+    ram_high: int
+    host_base: int
+    host_size: int
+    ring_base: int
+    ring_size: int
+    ring_file_size: int
+    svsm_gpa: int
+    maxmem: int
+
+
+def memory_map(ram: int, phys_bits: int) -> MemoryMap:
+    """The map for so much guest RAM and so many guest physical address bits. Raises UsageError if it does not fit."""
+    low = ram if ram < LOW_LIMIT else LOW_SPLIT
+    high = ram - low
+    # QEMU's device memory, where DIMMs are plugged, starts at the next GiB (hw/i386/pc.c, pc_memory_init).
+    host_base = _up(FOUR_GIB + high, _GIB)
+    host_size = HOST_SIZE + _up(ram // RMP_SHARE, _ALIGN)
+    ring_base = host_base + host_size
+    ring_size = HEADER_SIZE + RING_RECORDS * RECORD_SIZE
+    ring_file_size = _up(ring_size, _ALIGN)
+    end = ring_base + ring_file_size
+    # Below the top eighth of the guest's address space, where OVMF puts 64-bit PCI memory, and far above its RAM.
+    svsm_gpa = min(1 << phys_bits, HOST_REACH) // 8 * 5
+    if end > svsm_gpa or end > HOST_REACH:
+        raise UsageError(
+            f"{ram >> 20} MiB of memory do not fit {phys_bits} address bits beside the emulated host",
+            "give less memory, or more memory.phys_bits",
+        )
+    return MemoryMap(
+        low,
+        high,
+        host_base,
+        host_size,
+        ring_base,
+        ring_size,
+        ring_file_size,
+        svsm_gpa,
+        ram + _up(end - host_base, _GIB),
+    )
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A real KVM inside QEMU TCG: what the platform `kvm` runs, on a host that needs neither KVM nor root here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snp_harness.check import Check, CheckStatus
+from snp_harness.errors import UsageError
+from snp_harness.platforms.common import qemu_check
+from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
+from snp_harness.vm.qemu_binary import QemuBinary
+from snp_harness.vm.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from snp_harness.hosts.host import Host
+
+#: Names the Debian suite of the nested host's image.
+SUITE_VARIABLE = "SNP_HARNESS_NESTED_SUITE"
+ELSEWHERE = ("the nested host runs on this machine only", "leave out --host, or take the platform kvm there")
+
+
+class NestedPlatform:
+    """The firmware as a plain guest of a real KVM, in a machine that QEMU TCG runs."""
+
+    name = "nested"
+    configurable = False
+
+    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+        """A QEMU, and an image that is there or can be made."""
+        if host is not None:
+            return [Check("host", CheckStatus.MISSING, *ELSEWHERE)]
+        return [qemu_check(None, qemu), _image_check()]
+
+    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+        """See Platform.run. spec.qemu: the outer one; the one inside is the image's."""
+        from snp_harness.hosts.nested import NestedHost
+        from snp_harness.platforms.kvm import run_on
+        from snp_harness.tools.kvm_host.host_image import image
+        from snp_harness.tools.kvm_host.outer import Outer
+
+        if spec.host is not None:
+            raise UsageError(*ELSEWHERE)
+        binary = QemuBinary.find(spec.qemu)
+        outer = Outer(image(suite(), _say), binary, spec.memory >> 20)
+        host = NestedHost(outer, directory, _say)
+        try:
+            outcome = run_on(host, self.name, replace(spec, qemu=None, host=host), directory, progress)
+            return replace(outcome, facts=host.facts())
+        finally:
+            host.close()
+
+
+def suite() -> str:
+    """The Debian suite of the image: SNP_HARNESS_NESTED_SUITE, else trixie."""
+    from snp_harness.tools.kvm_host.host_image import DEFAULT_SUITE
+
+    return os.environ.get(SUITE_VARIABLE) or DEFAULT_SUITE
+
+
+def _image_check() -> Check:
+    from snp_harness.tools.kvm_host.host_image import cached_image, explain_missing
+
+    name = "nested host's image"
+    missing = explain_missing(suite())
+    if missing is not None:
+        return Check(name, CheckStatus.MISSING, missing.message, missing.hint)
+    found = cached_image(suite())
+    if found is None:
+        return Check(name, CheckStatus.WARN, "not made yet", "the first run makes it, or: snp-harness fetch nested")
+    return Check(name, CheckStatus.OK, f"Linux {found.manifest.kernel}, {found.directory}")
+
+
+def _say(text: str) -> None:
+    """What takes long, and happens once: fetching packages, a first boot."""
+    print(f"snp-harness: {text}", file=sys.stderr, flush=True)
+
+
+PLATFORM = NestedPlatform()

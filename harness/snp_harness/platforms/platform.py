@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a platform is, and what it is asked to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from snp_harness.apic.access import Phase
+from snp_harness.check import Check
+from snp_harness.errors import HarnessError, UsageError
+
+if TYPE_CHECKING:
+    from snp_harness.apic.timeline import Timeline
+    from snp_harness.hosts.host import Host
+    from snp_harness.svsm.config import SvsmConfig
+    from snp_harness.vm.rundir import RunDirectory
+
+#: Where a run ends: when the phase is over, or at the firmware's prompt (or the message that there is nothing to boot).
+Until = Phase | Literal["shell"]
+#: Names that --until takes.
+UNTIL_NAMES: dict[str, Until] = {
+    "sec": Phase.SEC,
+    "pei": Phase.PEI,
+    "dxe": Phase.DXE,
+    "bds": Phase.BDS,
+    "shell": "shell",
+}
+DEFAULT_TIMEOUT_S = 120.0
+#: Guest RAM where nothing else is said.
+DEFAULT_MEMORY_MIB = 512
+#: OVMF's own minimum with its default memory map, and what one run may take of the machine.
+MEMORY_MIB = (128, 1 << 18)
+MAX_VCPUS = 255
+#: A QEMU that puts itself into the background would outlive the harness.
+_REFUSED_ARGUMENTS = frozenset({"-daemonize", "--daemonize"})
+
+#: Told what is known while a run goes on, about 4 times a second: phase, accesses, #VMEXITs (None if not counted).
+Progress = Callable[[Phase, int, int | None], None]
+
+
+def _default_config() -> SvsmConfig:
+    from snp_harness.svsm.config import SvsmConfig
+
+    return SvsmConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What to run. firmware: the image's path. until: a phase, "shell", or a phase's name in small letters.
+
+    memory_mib: guest RAM, None for the default. timeout_s: seconds of wall time. qemu: the QEMU's path, None to look
+    for one. extra_args: appended to QEMU's arguments. icount: TCG counts instructions, so that a boot repeats exactly.
+    Raises UsageError for values that cannot be.
+    """
+
+    firmware: Path
+    vcpus: int = 1
+    memory_mib: int | None = None
+    svsm: SvsmConfig = field(default_factory=_default_config)
+    until: Until | str = Phase.SEC
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    qemu: Path | None = None
+    extra_args: tuple[str, ...] = ()
+    icount: bool = False
+    host: Host | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.vcpus <= MAX_VCPUS:
+            raise UsageError(f"{self.vcpus} vCPUs cannot be run", f"give 1 to {MAX_VCPUS}")
+        if self.memory_mib is not None and not MEMORY_MIB[0] <= self.memory_mib <= MEMORY_MIB[1]:
+            raise UsageError(f"{self.memory_mib} MiB of memory cannot be run", "give {} to {}".format(*MEMORY_MIB))
+        if not 0 < self.timeout_s < float("inf"):
+            raise UsageError(f"a timeout of {self.timeout_s} s is none", "give a positive number of seconds")
+        if not isinstance(self.until, Phase) and self.until not in UNTIL_NAMES:
+            raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {', '.join(UNTIL_NAMES)}")
+        for argument in _REFUSED_ARGUMENTS.intersection(self.extra_args):
+            raise UsageError(f"QEMU cannot be run with {argument}", "it would outlive the run: leave it out")
+
+    @property
+    def goal(self) -> Until:
+        """`until` without names."""
+        return self.until if isinstance(self.until, Phase) else UNTIL_NAMES[self.until]
+
+    @property
+    def memory(self) -> int:
+        """Guest RAM in bytes."""
+        return (self.memory_mib or DEFAULT_MEMORY_MIB) << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What came of a run: always a timeline, however it ended.
+
+    error: what broke the run (QEMU died, the host's log is damaged); None when the run ended by itself or timed out,
+    which the timeline's gaps tell. interrupt: the user ended it. qemu: version and path. second: what another witness
+    saw of the same run, where there was one. facts: for environment.json: what the platform knows of where it ran.
+    """
+
+    timeline: Timeline
+    error: HarnessError | None = None
+    interrupt: KeyboardInterrupt | None = None
+    qemu: str = ""
+    second: Timeline | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+class Platform(Protocol):
+    """A way of running a guest. name: as in --platform. configurable: what runs below it is as RunSpec.svsm says."""
+
+    name: str
+    configurable: bool
+
+    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+        """What it needs, and whether that is there. host: where it would run, None for this machine.
+
+        qemu: as in RunSpec. Starts no guest of ours. Raises HarnessError if the host cannot be reached.
+        """
+        ...
+
+    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+        """Run the guest to spec.until. Raises HarnessError if it could not be started."""
+        ...

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The part of a run that all platforms share: turn the loop until the goal is reached, or something ends the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from snp_harness.apic.access import Phase
+from snp_harness.capture.collect import Collector
+from snp_harness.errors import HarnessError
+from snp_harness.launch.patience import Patience, Silence
+from snp_harness.platforms.platform import Progress, RunSpec
+from snp_harness.vm.console import LINE, Console
+from snp_harness.vm.machine_base import MachineBase
+from snp_harness.vm.qemu_errors import QemuError, QemuLaunchError, printable
+
+#: Seconds between two calls of the progress function.
+PROGRESS_S = 0.25
+#: The end of a boot without an operating system: EDK II's shell, and BdsDxe when nothing can be booted.
+PROMPT = r"Shell> |BdsDxe: No bootable option[^\r\n]{0,60}[\r\n]"
+#: BdsDxe announces what it boots.
+BDS_LINE = r"BdsDxe: [^\r\n]{1,200}[\r\n]"
+#: A guest that has crashed goes on to say why (registers, a backtrace). It is heard until it is silent for so many
+#: seconds, and not longer than that.
+_CRASH_SILENCE_S = 2.0
+_CRASH_MAX_S = 10.0
+#: The console may be ahead of the witness, far where the harness had no processor for a while: BDS begins when DXE has
+#: been seen, or is not seen in so many seconds.
+_BEHIND_S = 10.0
+_NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended. gap: why the timeline is not complete, "" if the goal was reached."""
+
+    gap: str = ""
+    error: HarnessError | None = None
+    interrupt: KeyboardInterrupt | None = None
+
+
+class Session:
+    """A machine that runs.
+
+    step: takes what the witnesses have, and returns the seconds after which it wants to be called again at the latest.
+    exits: #VMEXITs so far, or None.
+    """
+
+    def __init__(
+        self,
+        machine: MachineBase,
+        spec: RunSpec,
+        collector: Collector,
+        progress: Progress,
+        step: Callable[[], float],
+        exits: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self._machine = machine
+        self._spec = spec
+        self._collector = collector
+        self._progress = progress
+        self._step = step
+        self._exits = exits
+        self._prompt = False
+        self._bds_line = ""
+        self._behind = Patience(0)
+        self._crash: tuple[Silence, Patience] | None = None
+        self._started = time.monotonic()
+        serial = machine.console("serial")
+        serial.watch(BDS_LINE, self._seen_bds)
+        serial.watch(PROMPT, self._seen_prompt)
+
+    def run(self, ended: Callable[[], Ending | None] = lambda: None) -> Ending:
+        """Turn until the run ends. ended: the witness's own reason to end it. Stops nothing. Raises QemuLaunchError."""
+        deadline = self._started + self._spec.timeout_s
+        next_progress = self._started
+        try:
+            while True:
+                wait = self._step()
+                self._enter_bds()
+                ending = ended() or self._over()
+                if ending is not None:
+                    return ending
+                now = time.monotonic()
+                if now >= deadline:
+                    crashed = self._crashed()
+                    return self._end_of_crash(crashed) if crashed else Ending(self._timed_out())
+                if now >= next_progress:
+                    self._progress(self._collector.phase, self._collector.count, self._exits())
+                    next_progress = now + PROGRESS_S
+                self._machine.loop.turn(min(wait, deadline - now, next_progress - now))
+        except KeyboardInterrupt as interrupt:
+            return Ending("the run was interrupted", interrupt=interrupt)
+        except QemuLaunchError:
+            raise
+        except HarnessError as error:
+            why = self._machine.explain(error) if isinstance(error, QemuError) else error
+            return Ending(why.message, why)
+
+    @property
+    def seconds(self) -> float:
+        """Since the session was made."""
+        return time.monotonic() - self._started
+
+    def _over(self) -> Ending | None:
+        """The goal is reached, the guest has crashed or QEMU has ended."""
+        goal = self._spec.goal
+        if self._is_at_prompt() if goal == "shell" else self._is_after(goal):
+            return Ending()
+        crashed = self._crashed()
+        if crashed and self._has_said_all(crashed):
+            return self._end_of_crash(crashed)
+        if self._machine.ended:
+            # Nothing is written after its end: what is there now is all.
+            self._step()
+            self._enter_bds()
+            # A guest that was never seen did not start.
+            self._machine.raise_if_failed(launching=not self._collector.started)
+            return Ending(f"the guest reset or powered off in {phase_name(self._collector.phase)}")
+        return None
+
+    def _is_after(self, goal: Phase) -> bool:
+        """The phase is over. Firmware that shows its prompt has no phase left but an operating system's."""
+        return self._collector.phase > goal or (self._is_at_prompt() and goal <= Phase.BDS)
+
+    def _is_at_prompt(self) -> bool:
+        return self._prompt and not self._bds_line
+
+    def _crashed(self) -> Console | None:
+        return next((console for console in self._machine.consoles.values() if console.crash is not None), None)
+
+    def _has_said_all(self, console: Console) -> bool:
+        if self._crash is None:
+            self._crash = Silence(), Patience(_CRASH_MAX_S)
+        silence, patience = self._crash
+        silent = silence.seconds(console.heard, PROGRESS_S) >= _CRASH_SILENCE_S
+        return patience.step() <= 0 or silent or self._machine.ended
+
+    def _end_of_crash(self, console: Console) -> Ending:
+        self._step()
+        text = f"the guest crashed in {phase_name(self._collector.phase)}: {console.crash}"
+        self._collector.event("guest-crash", None, None, text, console=console.name)
+        return Ending(text)
+
+    def _timed_out(self) -> str:
+        goal = self._spec.goal
+        wanted = "the firmware's prompt" if goal == "shell" else f"the end of {phase_name(goal)}"
+        last = self._machine.console("serial").last_line
+        said = f", last line of the console: {last}" if last else ", nothing on the console"
+        return (
+            f"{wanted} was not reached in {self._spec.timeout_s:g} s: the guest is in "
+            f"{phase_name(self._collector.phase)}{said}"
+        )
+
+    def _seen_bds(self, line: str) -> None:
+        if not self._bds_line and self._collector.phase < Phase.BDS:
+            self._bds_line = line
+            self._behind = Patience(_BEHIND_S)
+
+    def _enter_bds(self) -> None:
+        """Once the witness is there, too: what it has seen before and not told yet belongs to the phases before."""
+        if self._bds_line and (self._collector.phase >= Phase.DXE or self._behind.step() <= 0):
+            self._collector.enter(Phase.BDS, None, f"console: {printable(self._bds_line.strip(), LINE)}")
+            self._bds_line = ""
+
+    def _seen_prompt(self, line: str) -> None:
+        self._seen_bds(line)
+        self._prompt = True
+
+
+def phase_name(phase: Phase) -> str:
+    """A phase in a sentence."""
+    return _NAMES.get(phase, phase.name)

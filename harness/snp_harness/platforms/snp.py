@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""SEV-SNP hardware: the firmware as an SNP guest of KVM, under an SVSM in an IGVM file, or without one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from snp_harness.apic.timeline import GUEST_IMAGE
+from snp_harness.check import Check, CheckStatus, first_missing
+from snp_harness.errors import BrokenEnvironmentError, LackingHostError, UsageError
+from snp_harness.firmware.image import FirmwareImage
+from snp_harness.hosts.host_errors import HostError
+from snp_harness.hosts.remote import RemoteHost
+from snp_harness.hosts.remote_machine import RemoteMachine
+from snp_harness.launch.tokens import FILE, token
+from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
+from snp_harness.platforms.snp_preflight import MEMORY_MIB
+from snp_harness.platforms.svsm_console import SvsmWatch
+from snp_harness.svsm.config import ApicServer, Policy, SvsmKind
+from snp_harness.vm import rundir
+from snp_harness.vm.machine_base import Devices
+
+if TYPE_CHECKING:
+    from snp_harness.capture.collect import Collector
+    from snp_harness.hosts.host import Host
+    from snp_harness.platforms.host_facts import HostFacts
+    from snp_harness.platforms.kvm_witness import KvmWitness
+    from snp_harness.platforms.session import Ending
+    from snp_harness.svsm.igvm import IgvmFile
+    from snp_harness.vm.rundir import RunDirectory
+
+#: Names COCONUT's IGVM file where the configuration names none.
+IGVM_VARIABLE = "SNP_HARNESS_IGVM"
+_IGVM_HINT = f'name COCONUT\'s IGVM file: svsm.kind = "igvm" and svsm.igvm in the configuration, or {IGVM_VARIABLE}'
+
+_NO_INJECTION_HINT = (
+    "use a host kernel and a QEMU with Alternate Injection, or a configuration with svsm.alternate_injection = false"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GuestImage:
+    """What QEMU starts from. is_igvm: an IGVM file, else a firmware image. notes: what is different from the original.
+
+    svsm_port: I/O port of the SVSM's console. features: SEV_FEATURES that its VMSAs ask KVM for.
+    """
+
+    data: bytes
+    is_igvm: bool
+    svsm_port: int = 0
+    features: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class SnpPlatform:
+    """Real hardware: what it shows is a result about SEV-SNP. See docs/snp.md for what cannot be seen."""
+
+    name = "snp"
+    configurable = True
+
+    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+        """Processor, KVM, security processor, QEMU (snp_harness/platforms/snp_preflight.py), and KVM's trace events."""
+        from snp_harness.platforms.kvm import SUDO_VARIABLE, local_host
+
+        if not isinstance(host, RemoteHost) and os.environ.get(SUDO_VARIABLE):
+            host = local_host()
+        try:
+            return probe_checks(host, facts_of(host, qemu))
+        except HostError as error:
+            if host is None or host.name != local_host().name:
+                raise
+            return [Check("agent", CheckStatus.MISSING, error.message, error.hint)]
+
+    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+        """See Platform.run."""
+        from snp_harness.platforms.kvm import local_host
+
+        host = spec.host if isinstance(spec.host, RemoteHost) else local_host()
+        spec = with_igvm(spec, host.igvm)
+        check_fits(spec)
+        facts = facts_of(host, spec.qemu)
+        missing = first_missing(probe_checks(host, facts))
+        if missing is not None:
+            what = f"{host.name} cannot run this: {missing.name}: {missing.evidence}"
+            raise BrokenEnvironmentError(what, missing.hint)
+        return _run(host, facts, spec, directory, progress)
+
+
+def probe_checks(host: Host | None, facts: HostFacts) -> list[Check]:
+    """What is judged of a host with these facts, and of its tracefs."""
+    from snp_harness.platforms.kvm import trace_check
+    from snp_harness.platforms.snp_preflight import checks
+
+    return [*checks(facts), trace_check(host.link() if isinstance(host, RemoteHost) else None)]
+
+
+def _run(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+    """The run on a host whose facts are good."""
+    from snp_harness.capture.collect import Collector
+    from snp_harness.platforms.kvm_witness import KvmWitness
+    from snp_harness.platforms.snp_command import snp_arguments
+
+    config = spec.svsm
+    image = guest_image(spec)
+    check_features(facts, image.features)
+    name = rundir.IGVM if image.is_igvm else rundir.ROM
+    path = token(FILE, name)
+    directory.write_bytes(name, image.data)
+    binary = host.qemu(spec.qemu)
+    collector = Collector()
+    with contextlib.ExitStack() as stack:
+        witness = KvmWitness(collector, None, directory, svsm=config.present)
+        stack.callback(witness.close)
+        arguments = snp_arguments(
+            facts,
+            memory=(spec.memory_mib or MEMORY_MIB) << 20,
+            vcpus=spec.vcpus,
+            igvm=path if image.is_igvm else None,
+            bios=None if image.is_igvm else path,
+            guest_vmpl=config.guest_vmpl,
+            extra=spec.extra_args,
+        )
+        devices = Devices(consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM}, files=[name])
+        machine = host.machine(binary, [*arguments, *witness.arguments], directory, devices)
+        assert isinstance(machine, RemoteMachine)
+        with machine:
+            if image.notes:
+                text = f"a copy of {config.svsm.igvm} was launched: {'; '.join(image.notes)}"
+                collector.event(GUEST_IMAGE, None, None, text)
+            ending = _observe(machine, spec, collector, witness, progress)
+            version = ".".join(map(str, machine.qmp.version))
+        timeline = witness.finish(SnpPlatform.name, ending, alternate_injection=config.alternate_injection)
+    return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")
+
+
+def _observe(
+    machine: RemoteMachine, spec: RunSpec, collector: Collector, witness: KvmWitness, progress: Progress
+) -> Ending:
+    """Follow the run to its end: the goal, the firmware's or the SVSM's own."""
+    from snp_harness.platforms.session import Ending, Session
+
+    watch = SvsmWatch(_NO_INJECTION_HINT)
+    if spec.svsm.present:
+        # COCONUT speaks on COM1, which the firmware has too, unless its IGVM file says otherwise.
+        for console in machine.consoles.values():
+            watch.watch(console)
+
+    def ended() -> Ending | None:
+        if machine.ended:
+            # What was said before is there, and perhaps not read yet.
+            machine.loop.turn(0)
+        return None if watch.error is None else Ending(watch.error.message, watch.error)
+
+    try:
+        witness.start(machine)
+        return Session(machine, spec, collector, progress, witness.step, lambda: witness.timeline.exits).run(ended)
+    finally:
+        witness.end()
+
+
+def facts_of(host: Host | None, qemu: Path | None) -> HostFacts:
+    """Of a host, or of this machine. Raises HarnessError."""
+    from snp_harness.hosts.local import LOCAL
+    from snp_harness.platforms.host_facts import host_facts
+
+    return host_facts((host or LOCAL).probe(qemu))
+
+
+def with_igvm(spec: RunSpec, of_host: Path | None) -> RunSpec:
+    """The run with an IGVM file for its SVSM, where the configuration names none: the host's, else IGVM_VARIABLE's."""
+    named = of_host or os.environ.get(IGVM_VARIABLE)
+    section = spec.svsm.svsm
+    if not named or not section.present or section.kind is SvsmKind.IGVM:
+        return spec
+    section = structs.replace(section, kind=SvsmKind.IGVM, igvm=str(Path(named).expanduser().absolute()))
+    return replace(spec, svsm=structs.replace(spec.svsm, svsm=section))
+
+
+def check_fits(spec: RunSpec) -> None:
+    """Refuse before anything is started what cannot run. Raises UsageError."""
+    config = spec.svsm
+    if not config.guest.sev:
+        raise UsageError("a guest without SEV is none of platform snp", "use --platform kvm, or leave guest.sev = true")
+    if spec.icount:
+        raise UsageError("instructions cannot be counted on hardware", "leave out --icount")
+    if config.faults.inject:
+        raise UsageError("faults can be injected on the emulated platform only", "leave out faults.inject")
+    if config.hypervisor.policy is not Policy.KVM or config.hypervisor.apic is not ApicServer.VIRTUAL:
+        raise UsageError(
+            "hypervisor.policy and hypervisor.apic are of the emulated platform only", "leave them out: KVM has its own"
+        )
+    if not config.present:
+        return
+    if config.svsm.kind is not SvsmKind.IGVM:
+        raise UsageError("the reference SVSM runs on the emulated platform only", _IGVM_HINT)
+
+
+def guest_image(spec: RunSpec) -> GuestImage:
+    """What QEMU is to start from, with all that the configuration asks for. Raises UsageError.
+
+    With an SVSM: a copy of the IGVM file that holds spec's firmware, and asks for Alternate Injection if the
+    configuration does. Without: the firmware.
+    """
+    firmware = FirmwareImage.open(spec.firmware)
+    if not spec.svsm.present:
+        if firmware.metadata is None:
+            raise UsageError(
+                f"firmware {spec.firmware} has no SEV metadata: it cannot be launched as an SEV-SNP guest",
+                "use an OVMF with SEV support",
+            )
+        return GuestImage(firmware.flat(), is_igvm=False)
+    from snp_harness.svsm.igvm import IgvmFile
+    from snp_harness.svsm.igvm_firmware import replace_firmware
+    from snp_harness.svsm.igvm_inject import drop_id_blocks, inject, parameter_block
+
+    notes: list[str] = []
+    file = IgvmFile.open(Path(spec.svsm.svsm.igvm))
+    replaced = replace_firmware(file, firmware.flat(), str(spec.firmware))
+    file = IgvmFile.parse(replaced.data, file.name)
+    injected = inject(file, alternate_injection=spec.svsm.alternate_injection)
+    file = IgvmFile.parse(injected.data, file.name)
+    changed = [*replaced.changes, *injected.changes]
+    if changed:
+        notes += [change for change in changed if not change.startswith(("launch digest", "checksum"))]
+        # A copy of another digest than the signed one would be refused, and nothing here attests.
+        dropped = drop_id_blocks(file)
+        file = IgvmFile.parse(dropped.data, file.name)
+        notes += [change for change in dropped.changes if not change.startswith("checksum")]
+    assert file.snp_mask is not None
+    port = parameter_block(file, file.snp_mask).port
+    return GuestImage(file.data, is_igvm=True, svsm_port=port, features=_features(file), notes=tuple(notes))
+
+
+def _features(file: IgvmFile) -> int:
+    """SEV_FEATURES of all VMSAs, without SNP itself, which is KVM's own."""
+    from snp_harness.svsm import vmsa
+    from snp_harness.svsm.igvm import VpContext
+
+    features = 0
+    for header in file.headers:
+        if isinstance(header, VpContext) and header.applies(file.snp_mask or 0) and header.offset:
+            features |= vmsa.Vmsa(file.contents(header)).features
+    return features & ~vmsa.FEATURE_BITS["snp"]
+
+
+def check_features(facts: HostFacts, features: int) -> None:
+    """Raises LackingHostError if KVM says that it lacks a feature of the VMSA: KVM would refuse the guest."""
+    from snp_harness.svsm.vmsa import feature_names
+
+    has = facts.kvm.vmsa_features
+    if has is not None and features & ~has:
+        names = ", ".join(feature_names(features & ~has))
+        raise LackingHostError(
+            f"the IGVM file's VMSA asks for {names}, which the host's KVM does not have",
+            "use a kernel with it, or an IGVM file built without it",
+        )
+
+
+PLATFORM = SnpPlatform()

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Plain QEMU TCG: no SEV, QEMU's own APIC, seen through QEMU's trace events."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snp_harness.capture.collect import Collector
+from snp_harness.check import Check
+from snp_harness.firmware.image import FirmwareImage
+from snp_harness.hosts.local import LOCAL
+from snp_harness.launch.tokens import FILE, token
+from snp_harness.platforms.common import machine_arguments, qemu_check
+from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
+from snp_harness.platforms.session import Session
+from snp_harness.platforms.trace_witness import TraceWitness
+from snp_harness.vm import rundir
+from snp_harness.vm.machine_base import Devices
+from snp_harness.vm.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from snp_harness.hosts.host import Host
+
+#: QEMU's 64-bit default model, named: it has an APIC, and x2APIC where TCG has one (QEMU 9.0 and later).
+CPU = "max"
+
+
+class TcgPlatform:
+    """The firmware as a plain guest: what it does without SEV, on an APIC that is not the harness's."""
+
+    name = "tcg"
+    configurable = False
+
+    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+        """A QEMU is all it needs."""
+        return [qemu_check(host, qemu)]
+
+    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+        """See Platform.run."""
+        host = spec.host or LOCAL
+        binary = host.qemu(spec.qemu)
+        firmware = FirmwareImage.open(spec.firmware)
+        image = rundir.ROM
+        directory.write_bytes(image, firmware.flat())
+        collector = Collector()
+        with contextlib.ExitStack() as stack:
+            witness = TraceWitness(spec.vcpus, collector, directory)
+            stack.callback(witness.close)
+            arguments = [
+                *machine_arguments(spec, CPU),
+                *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
+                *witness.arguments,
+                *spec.extra_args,
+            ]
+            devices = Devices(
+                consoles={"serial": rundir.SERIAL}, pipes=witness.pipes, files=[image], stand_ins=witness.stand_ins
+            )
+            machine = host.machine(binary, arguments, directory, devices)
+            with machine:
+                witness.start(machine)
+                ending = Session(machine, spec, collector, progress, witness.step).run()
+                version = ".".join(map(str, machine.qmp.version))
+            timeline = witness.finish(self.name, ending)
+        return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")
+
+
+PLATFORM = TcgPlatform()

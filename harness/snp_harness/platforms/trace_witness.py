@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU's trace events as the witness of a run that goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from snp_harness.apic.timeline import Timeline
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.qemu_trace import APIC_EVENTS, BASE_EVENTS, FW_CFG_EVENT, REGION_EVENTS
+from snp_harness.capture.trace_timeline import NOT_OBSERVED, WITNESS, TraceTimeline
+from snp_harness.launch.tokens import PATH, token
+from snp_harness.platforms.session import Ending
+from snp_harness.vm import rundir
+from snp_harness.vm.console import BoundedLog
+from snp_harness.vm.machine_base import MachineBase
+from snp_harness.vm.rundir import RunDirectory
+
+#: Bytes taken at once.
+_RECEIVE = 1 << 20
+_PIPE = "trace"
+#: Bytes of trace events kept on disk.
+TRACE_LIMIT = 32 << 20
+
+
+class TraceWitness:
+    """QEMU's trace events of one machine, through a pipe.
+
+    pipes, stand_ins: for the machine's devices; in a run by hand trace events go to a file.
+    """
+
+    pipes = (_PIPE,)
+    stand_ins: Mapping[str, str] = MappingProxyType({token(PATH, _PIPE): rundir.TRACE})
+
+    def __init__(self, vcpus: int, collector: Collector, directory: RunDirectory) -> None:
+        self.timeline = TraceTimeline(vcpus, collector)
+        self._collector = collector
+        self._regions_on = False
+        self._machine: MachineBase | None = None
+        self._log = BoundedLog(directory.file(rundir.TRACE), TRACE_LIMIT)
+        self._read_fd = -1
+
+    @property
+    def arguments(self) -> list[str]:
+        """QEMU's arguments: trace events go to the pipe, with their times; the guest waits for `start`."""
+        return ["-S", "-D", token(PATH, _PIPE), "-msg", "timestamp=on"]
+
+    def start(self, machine: MachineBase) -> None:
+        """Enable the events, so that none is missed, and let the guest run."""
+        self._machine = machine
+        self._read_fd = machine.take_pipe(_PIPE)
+        machine.loop.add(self._read_fd, self._readable)
+        self._enable((*APIC_EVENTS, *BASE_EVENTS, FW_CFG_EVENT, *REGION_EVENTS), True)
+        self._regions_on = True
+        machine.qmp.execute("cont")
+
+    def step(self) -> float:
+        """Turn off the noisy events when they are no longer needed."""
+        if self._regions_on and not self.timeline.regions_wanted:
+            self._enable(REGION_EVENTS, False)
+            self._regions_on = False
+        return 1.0
+
+    def finish(
+        self, platform: str, ending: Ending, *, alternate_injection: bool = False, svsm: bool = False
+    ) -> Timeline:
+        """Take the rest and return the timeline; call it when QEMU has ended. The flags are the run's configuration."""
+        while self._take():
+            pass
+        self.timeline.flush()
+        self.close()
+        gaps = [ending.gap] if ending.gap else []
+        if self.timeline.unread:
+            gaps.append(f"{self.timeline.unread} lines of QEMU's trace were too long")
+        return self._collector.finish(
+            witness=WITNESS,
+            platform=platform,
+            gaps=gaps,
+            lost=0,
+            not_observed=NOT_OBSERVED,
+            alternate_injection=alternate_injection,
+            svsm=svsm,
+        )
+
+    def close(self) -> None:
+        """Close the pipe and the log."""
+        if self._read_fd >= 0:
+            os.close(self._read_fd)
+        self._read_fd = -1
+        self._log.close()
+
+    def _enable(self, names: Sequence[str], on: bool) -> None:
+        """Events that this version of QEMU does not have are patterns that match nothing."""
+        assert self._machine is not None
+        # A trailing star makes an unknown name an empty pattern, not an error.
+        self._machine.qmp.execute_all([("trace-event-set-state", {"name": f"{name}*", "enable": on}) for name in names])
+
+    def _readable(self) -> None:
+        if not self._take() and self._machine is not None:
+            self._machine.loop.remove(self._read_fd)
+
+    def _take(self) -> bool:
+        """Take what the pipe has; False at its end."""
+        if self._read_fd < 0:
+            return False
+        data = os.read(self._read_fd, _RECEIVE)
+        self._log.write(data)
+        self.timeline.feed(data)
+        return bool(data)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The report as JSON; docs/json.md is its schema. Fields are added, never renamed, within a version."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from snp_harness import __version__
+from snp_harness.report.model import Report
+
+#: Name and version of the format.
+FORMAT = "snp-harness-report"
+VERSION = 1
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Return the report as JSON values."""
+    timeline, run = report.timeline, report.run
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "harness": __version__,
+        "summary": report.headline,
+        "verdict": report.verdict.to_json(),
+        "observation": {
+            "complete": timeline.complete,
+            "gaps": list(timeline.gaps),
+            "lost": timeline.lost,
+            "reached": timeline.reached.name,
+            "accesses": len(timeline.accesses),
+            "alternate_injection": timeline.alternate_injection,
+            "svsm": timeline.svsm,
+            "apic_protocol": timeline.apic_protocol,
+            "faults": list(timeline.faults),
+        },
+        "run": {
+            "firmware": run.firmware,
+            "configuration": run.configuration,
+            "qemu": run.qemu,
+            "directory": None if run.directory is None else str(run.directory),
+            "rerun": list(run.rerun),
+            "elapsed_s": run.elapsed_s,
+            "error": run.error,
+            "notes": list(report.notes),
+        },
+    }
+
+
+def render(report: Report) -> str:
+    """Return the report as a JSON text of ASCII characters, with a newline at its end."""
+    return json.dumps(to_json(report), indent=2) + "\n"

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The report for people: coloured on a terminal, plain text elsewhere; the words are the same."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TextIO
+
+from snp_harness.apic.contract import REQUIRED
+from snp_harness.apic.timeline import END_KINDS, Timeline
+from snp_harness.apic.verdict import RuleResult, Status
+from snp_harness.report.model import Report
+from snp_harness.report.text import INDENT, access_line, access_table, columns, escape, phase
+
+#: Offences shown for a rule; the rest is counted.
+OFFENCES_SHOWN = 20
+#: Events shown for a rule.
+EVENTS_SHOWN = 5
+
+_STYLES = {Status.HOLDS: "bold green", Status.VIOLATED: "bold red", Status.INCONCLUSIVE: "bold yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A titled part of the report.
+
+    rows: cells of a table, the first row the headings if `headed`. after: lines below it. coloured: statuses stand out.
+    """
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+    after: tuple[str, ...] = ()
+    headed: bool = False
+    coloured: bool = False
+
+
+def render(report: Report) -> str:
+    """Return the report as plain text, with a newline at its end."""
+    lines = [escape(report.headline)]
+    for block in _blocks(report, width=None):
+        lines += ["", block.title, *columns(block.rows), *(INDENT + line for line in block.after)]
+    return "\n".join(lines) + "\n"
+
+
+def load(stream: TextIO) -> None:
+    """Import what `print_report` to this stream needs; called ahead, that is not waited for at the end of a run."""
+    if stream.isatty():
+        import rich.console
+        import rich.text  # noqa: F401
+
+
+def print_report(report: Report, stream: TextIO) -> None:
+    """Write the report to a stream, in colour if it is a terminal."""
+    if stream.isatty():
+        _print_rich(report, stream)
+    else:
+        _write(stream, render(report))
+
+
+def render_timeline(timeline: Timeline) -> Iterator[str]:
+    """Yield a timeline as lines of text: injected faults, accesses with phases between them, events, gaps."""
+    if timeline.faults:
+        yield f"-- faults injected: {escape(', '.join(timeline.faults), 200)}"
+    marks = list(timeline.phases[::-1])
+    for position, access in enumerate(timeline.accesses):
+        while marks and marks[-1].index <= position:
+            mark = marks.pop()
+            yield f"-- {phase(mark.phase)}: {escape(mark.evidence, 200)}"
+        yield access_line(access)
+    for mark in reversed(marks):
+        yield f"-- {phase(mark.phase)}: {escape(mark.evidence, 200)}"
+    for event in timeline.events:
+        yield f"-- {escape(event.kind, 40)}: {escape(event.text, 200)}"
+    for gap in timeline.gaps:
+        yield f"-- not seen whole: {escape(gap, 200)}"
+
+
+def _blocks(report: Report, width: int | None) -> Iterator[_Block]:
+    """The parts below the headline. width: of the terminal, None when lines may be of any length."""
+    for result in report.verdict.results:
+        if result.offences or result.events:
+            yield _offences(result, width)
+    yield _Block("Rules", tuple(_rule(result) for result in report.verdict.results), coloured=True)
+    yield _Block("Observed", tuple(_observed(report)))
+    yield _Block("Run", tuple(_run(report)))
+
+
+def _offences(result: RuleResult, width: int | None) -> _Block:
+    rows, after = access_table(result.offences[:OFFENCES_SHOWN], width) if result.offences else ([], [])
+    after += [f"event {escape(event.kind, 40)}: {escape(event.text, 200)}" for event in result.events[:EVENTS_SHOWN]]
+    more = len(result.offences) - OFFENCES_SHOWN
+    if more > 0:
+        after.append(f"... and {more} more; verdict.json has all {len(result.offences)}")
+    if len(result.events) > EVENTS_SHOWN:
+        after.append(f"... and {len(result.events) - EVENTS_SHOWN} more events; verdict.json has them")
+    return _Block(f"Offences against {result.rule}", tuple(map(tuple, rows)), tuple(after), headed=True)
+
+
+def _rule(result: RuleResult) -> tuple[str, str, str]:
+    status = result.status.value
+    if result.status is Status.INCONCLUSIVE and not result.observable:
+        status = "inconclusive" if result.rule in REQUIRED else "not observed"
+    return result.rule, status, escape(result.reason)
+
+
+def _observed(report: Report) -> Iterator[tuple[str, str]]:
+    timeline = report.timeline
+    yield "platform", f"{escape(timeline.platform)} ({escape(report.verdict.observed)})"
+    yield "witness", escape(timeline.witness)
+    svsm = "SVSM present" if timeline.svsm else "no SVSM"
+    active = "active" if timeline.alternate_injection else "not active"
+    protocol = ", APIC protocol offered" if timeline.apic_protocol else ""
+    yield "guest", f"{svsm}, Alternate Injection {active}{protocol}"
+    if timeline.faults:
+        yield "faults", f"injected: {escape(', '.join(timeline.faults))}"
+    yield "reached", f"{phase(timeline.reached)}, {len(timeline.accesses)} local-APIC and APIC_BASE accesses"
+    for gap in timeline.gaps:
+        yield "not seen", escape(gap, 200)
+    if timeline.lost:
+        yield "lost", f"{timeline.lost} records of the log"
+    if timeline.not_observed:
+        yield "cannot see", escape(", ".join(sorted(timeline.not_observed)))
+    ends = [event for event in timeline.events if event.kind in END_KINDS]
+    if ends:
+        yield "ended by", f"{escape(ends[-1].kind, 40)}: {escape(ends[-1].text, 200)}"
+
+
+def _run(report: Report) -> Iterator[tuple[str, str]]:
+    run = report.run
+    for name, value in (("firmware", run.firmware), ("configuration", run.configuration), ("QEMU", run.qemu)):
+        if value is not None:
+            yield name, escape(value)
+    if run.elapsed_s is not None:
+        yield "time", f"{run.elapsed_s:.1f} s"
+    if run.error is not None:
+        yield "error", escape(run.error)
+    for note in report.notes:
+        yield "note", escape(note)
+    if run.directory is not None:
+        yield "artefacts", escape(str(run.directory))
+    if run.rerun:
+        yield "again", escape(shlex.join(run.rerun))
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write text whatever the stream's encoding is: what it lacks becomes an escape."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _print_rich(report: Report, stream: TextIO) -> None:
+    # Here, not at the top: a run whose output goes to a pipe need not wait for the import.
+    from rich.console import Console
+    from rich.text import Text
+
+    # Rich would ask stdin's, stdout's or stderr's terminal, which need not be this one.
+    width = os.get_terminal_size(stream.fileno()).columns or None
+    console = Console(file=stream, highlight=False, width=width)
+
+    def show(line: Text) -> None:
+        console.print(line, soft_wrap=True)  # long paths stay in one piece for whoever copies them
+
+    show(Text(escape(report.headline), style=_STYLES[report.verdict.status]))
+    for block in _blocks(report, console.width):
+        show(Text())
+        show(Text(block.title, style="bold"))
+        for position, row in enumerate(columns(block.rows)):
+            line = Text(row, style="bold" if block.headed and position == 0 else "")
+            if block.coloured:
+                for status, style in _STYLES.items():
+                    line.highlight_regex(rf"(?<=  ){status.value}\b", style)
+            show(line)
+        for text in block.after:
+            show(Text(INDENT + text, style="dim"))

@@ -1,0 +1,424 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""IGVM files: what a loader such as QEMU puts into a guest's memory before it starts.
+
+Format, all of it little endian: Microsoft's crate `igvm_defs` (microsoft/igvm, igvm_defs/src/lib.rs), which is the
+specification. A fixed header, then a list of variable headers (type, length, content, padded to 8 bytes), then file
+data that the headers refer to by offsets from the file's start. The CRC-32 spans the fixed and the variable headers,
+with its own field as zero; file data is not covered.
+
+A file is untrusted input: every offset and count is checked against the file before it is used.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from snp_harness.errors import UsageError
+
+MAGIC = b"IGVM"
+#: Version 2 adds architecture and page size to the fixed header (igvm_defs: IGVM_FIXED_HEADER_V2).
+VERSIONS = (1, 2)
+PAGE = 0x1000
+LARGE_PAGE = 0x200000
+#: Largest file that is read, and the largest list of headers in it. COCONUT's are some 20 MiB with 6000 headers.
+FILE_MAX = 512 << 20
+HEADERS_MAX = 64 << 20
+#: In a header's type: a loader that does not know the type may leave it out.
+OPTIONAL = 1 << 31
+
+_FIXED = struct.Struct("<4sIIIII")
+_FIXED_2 = struct.Struct("<II")
+_HEADER = struct.Struct("<II")
+_CHECKSUM_AT = 20
+_HINT = "give a file made by COCONUT's igvmbuilder, or another IGVM builder"
+
+
+class IgvmError(UsageError):
+    """A file is no IGVM file, a damaged one, or one that cannot be used; the message names file and reason."""
+
+
+class PlatformType(enum.IntEnum):
+    """IgvmPlatformType."""
+
+    NATIVE = 0
+    VSM_ISOLATION = 1
+    SEV_SNP = 2
+    TDX = 3
+    SEV = 4
+    SEV_ES = 5
+
+
+class HeaderType(enum.IntEnum):
+    """IgvmVariableHeaderType: 001-100 platforms, 101-200 initialization, 301-400 directives."""
+
+    SUPPORTED_PLATFORM = 0x001
+    GUEST_POLICY = 0x101
+    RELOCATABLE_REGION = 0x102
+    PAGE_TABLE_RELOCATION_REGION = 0x103
+    PARAMETER_AREA = 0x301
+    PAGE_DATA = 0x302
+    PARAMETER_INSERT = 0x303
+    VP_CONTEXT = 0x304
+    REQUIRED_MEMORY = 0x305
+    VP_COUNT_PARAMETER = 0x307
+    SRAT = 0x308
+    MADT = 0x309
+    MMIO_RANGES = 0x30A
+    SNP_ID_BLOCK = 0x30B
+    MEMORY_MAP = 0x30C
+    ERROR_RANGE = 0x30D
+    COMMAND_LINE = 0x30E
+    SLIT = 0x30F
+    PPTT = 0x310
+    VBS_MEASUREMENT = 0x311
+    DEVICE_TREE = 0x312
+    ENVIRONMENT_INFO_PARAMETER = 0x313
+
+
+class DataType(enum.IntEnum):
+    """IgvmPageDataType."""
+
+    NORMAL = 0
+    SECRETS = 1
+    CPUID_DATA = 2
+    CPUID_XF = 3
+
+
+class PageFlags(enum.IntFlag):
+    """IgvmPageDataFlags."""
+
+    LARGE = 1
+    UNMEASURED = 2
+    SHARED = 4
+
+
+#: Content of a header that tells where the loader writes what into which parameter area (IGVM_VHS_PARAMETER).
+PARAMETERS = frozenset(
+    {
+        HeaderType.VP_COUNT_PARAMETER,
+        HeaderType.SRAT,
+        HeaderType.MADT,
+        HeaderType.MMIO_RANGES,
+        HeaderType.MEMORY_MAP,
+        HeaderType.COMMAND_LINE,
+        HeaderType.SLIT,
+        HeaderType.PPTT,
+        HeaderType.DEVICE_TREE,
+        HeaderType.ENVIRONMENT_INFO_PARAMETER,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A variable header. at: where it starts in the file. mask: the platforms it is for, None where it is for all.
+
+    Those that are not decoded further are of this class itself.
+    """
+
+    at: int
+    type: int
+    content: bytes = field(repr=False)
+    mask: int | None = None
+
+    @property
+    def kind(self) -> HeaderType | None:
+        """Its type, None for one that the specification read does not have."""
+        try:
+            return HeaderType(self.type & ~OPTIONAL)
+        except ValueError:
+            return None
+
+    @property
+    def name(self) -> str:
+        """The type's name, as in "PAGE_DATA"."""
+        kind = self.kind
+        return f"type {self.type:X}" if kind is None else kind.name
+
+    def applies(self, mask: int) -> bool:
+        """It is for a platform with that compatibility mask."""
+        return self.mask is None or bool(self.mask & mask)
+
+
+@dataclass(frozen=True, slots=True)
+class SupportedPlatform(Header):
+    """IGVM_VHS_SUPPORTED_PLATFORM: `mask`, one bit, stands for it in the other headers."""
+
+    platform: int = 0
+    highest_vtl: int = 0
+    version: int = 0
+    shared_gpa_boundary: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPolicy(Header):
+    """IGVM_VHS_GUEST_POLICY."""
+
+    policy: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterArea(Header):
+    """IGVM_VHS_PARAMETER_AREA: memory that the loader fills. offset: of what is in it first, 0 for zeroes."""
+
+    index: int = 0
+    size: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter(Header):
+    """IGVM_VHS_PARAMETER: what `kind` names goes into an area at an offset."""
+
+    index: int = 0
+    byte_offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterInsert(Header):
+    """IGVM_VHS_PARAMETER_INSERT: an area goes to an address, unmeasured."""
+
+    index: int = 0
+    gpa: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PageData(Header):
+    """IGVM_VHS_PAGE_DATA. offset: of the contents in the file, 0 for zeroes."""
+
+    gpa: int = 0
+    offset: int = 0
+    flags: int = 0
+    data_type: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the page."""
+        return LARGE_PAGE if self.flags & PageFlags.LARGE else PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class VpContext(Header):
+    """IGVM_VHS_VP_CONTEXT: the first state of a vCPU; for SNP its VMSA, at `gpa`."""
+
+    gpa: int = 0
+    offset: int = 0
+    vp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRange(Header):
+    """IGVM_VHS_REQUIRED_MEMORY and IGVM_VHS_ERROR_RANGE."""
+
+    gpa: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SnpIdBlock(Header):
+    """IGVM_VHS_SNP_ID_BLOCK. launch_digest: of the launch. signed: the ID key's signature is not zero."""
+
+    author_key: bool = False
+    launch_digest: bytes = b""
+    family_id: bytes = b""
+    image_id: bytes = b""
+    version: int = 0
+    guest_svn: int = 0
+    signed: bool = False
+
+
+#: Where SnpIdBlock's launch digest lies in its content.
+ID_BLOCK_DIGEST = 8
+DIGEST_SIZE = 48
+
+_PLATFORM = struct.Struct("<IBBHQ")
+_POLICY = struct.Struct("<QII")
+_AREA = struct.Struct("<QII")
+_PARAMETER = struct.Struct("<II")
+_INSERT = struct.Struct("<QII")
+_PAGE_DATA = struct.Struct("<QIIIHH")
+_VP_CONTEXT = struct.Struct("<QIIHH")
+_REQUIRED = struct.Struct("<QIIII")
+_ERROR_RANGE = struct.Struct("<QII")
+_ID_BLOCK = struct.Struct("<IB3x48s16s16sIIII144s152s144s152s")
+_MASK_ONLY = struct.Struct("<I")
+
+
+def _decode(at: int, kind: int, content: bytes) -> Header:
+    """Raises struct.error if the content is shorter than its type's."""
+    match kind & ~OPTIONAL:
+        case HeaderType.SUPPORTED_PLATFORM:
+            mask, vtl, platform, version, boundary = _PLATFORM.unpack_from(content)
+            return SupportedPlatform(at, kind, content, mask, platform, vtl, version, boundary)
+        case HeaderType.GUEST_POLICY:
+            policy, mask, _ = _POLICY.unpack_from(content)
+            return GuestPolicy(at, kind, content, mask, policy)
+        case HeaderType.PARAMETER_AREA:
+            size, index, offset = _AREA.unpack_from(content)
+            return ParameterArea(at, kind, content, None, index, size, offset)
+        case known if known in PARAMETERS:
+            index, byte_offset = _PARAMETER.unpack_from(content)
+            return Parameter(at, kind, content, None, index, byte_offset)
+        case HeaderType.PARAMETER_INSERT:
+            gpa, mask, index = _INSERT.unpack_from(content)
+            return ParameterInsert(at, kind, content, mask, index, gpa)
+        case HeaderType.PAGE_DATA:
+            gpa, mask, offset, flags, data_type, _ = _PAGE_DATA.unpack_from(content)
+            return PageData(at, kind, content, mask, gpa, offset, flags, data_type)
+        case HeaderType.VP_CONTEXT:
+            gpa, mask, offset, vp, _ = _VP_CONTEXT.unpack_from(content)
+            return VpContext(at, kind, content, mask, gpa, offset, vp)
+        case HeaderType.REQUIRED_MEMORY:
+            gpa, mask, size, _, _ = _REQUIRED.unpack_from(content)
+            return MemoryRange(at, kind, content, mask, gpa, size)
+        case HeaderType.ERROR_RANGE:
+            gpa, mask, size = _ERROR_RANGE.unpack_from(content)
+            return MemoryRange(at, kind, content, mask, gpa, size)
+        case HeaderType.SNP_ID_BLOCK:
+            mask, author, digest, family, image, version, svn, _, _, signature, *_ = _ID_BLOCK.unpack_from(content)
+            return SnpIdBlock(
+                at, kind, content, mask, bool(author), digest, family, image, version, svn, any(signature)
+            )
+        case HeaderType.RELOCATABLE_REGION | HeaderType.PAGE_TABLE_RELOCATION_REGION | HeaderType.VBS_MEASUREMENT:
+            return Header(at, kind, content, _MASK_ONLY.unpack_from(content)[0])
+    return Header(at, kind, content)
+
+
+@dataclass(frozen=True, slots=True)
+class IgvmFile:
+    """A file. data: all of it. headers: the variable ones, in their order. headers_at, headers_size: where they lie.
+
+    checksum: what the file says. architecture, page_size: of version 2, else x86-64 (0) and 4096.
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+    version: int
+    headers_at: int
+    headers_size: int
+    checksum: int
+    architecture: int
+    page_size: int
+    headers: tuple[Header, ...] = field(repr=False)
+
+    @classmethod
+    def open(cls, path: Path) -> IgvmFile:
+        """The file at a path. Raises IgvmError."""
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(FILE_MAX + 1)
+        except OSError as error:
+            raise IgvmError(f"cannot read {path}: {error.strerror}", _HINT) from None
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, name: str) -> IgvmFile:
+        """The file with these bytes. name: for messages. Raises IgvmError."""
+        if len(data) > FILE_MAX:
+            raise IgvmError(f"{name} is larger than {FILE_MAX >> 20} MiB", _HINT)
+        if data[:4] != MAGIC or len(data) < _FIXED.size:
+            raise IgvmError(f"{name} is no IGVM file", _HINT)
+        _, version, at, size, total, checksum = _FIXED.unpack_from(data)
+        if version not in VERSIONS:
+            raise IgvmError(f"{name} has IGVM format version {version}", f"versions {VERSIONS} can be read")
+        fixed = _FIXED.size + (_FIXED_2.size if version >= 2 else 0)
+        if total > len(data):
+            raise _damaged(name, f"{len(data)} bytes of {total} are there")
+        if size > HEADERS_MAX or at < fixed or at % 8 or at + size > total:
+            raise _damaged(name, f"its variable headers ({size:#x} bytes at {at:#x}) do not fit into it")
+        architecture, page_size = _FIXED_2.unpack_from(data, _FIXED.size) if version >= 2 else (0, PAGE)
+        headers = tuple(_headers(data, at, at + size, name))
+        file = cls(name, data[:total], version, at, size, checksum, architecture, page_size, headers)
+        file._check()
+        return file
+
+    @property
+    def checksum_is_right(self) -> bool:
+        """The CRC-32 is that of the headers: loaders refuse another one."""
+        return self.checksum == checksum_of(self.data)
+
+    @property
+    def platforms(self) -> tuple[SupportedPlatform, ...]:
+        """The platforms it can be loaded on."""
+        return tuple(header for header in self.headers if isinstance(header, SupportedPlatform))
+
+    @property
+    def snp_mask(self) -> int | None:
+        """The compatibility mask of SEV-SNP, None without it."""
+        return next((one.mask for one in self.platforms if one.platform == PlatformType.SEV_SNP), None)
+
+    def contents(self, header: PageData | VpContext) -> bytes:
+        """What a page or a VP context holds in the file; zeroes are not in it, and given as b""."""
+        size = header.size if isinstance(header, PageData) else PAGE
+        return self.data[header.offset : header.offset + size] if header.offset else b""
+
+    def _check(self) -> None:
+        """Every header's reference into the file lies in it, behind the headers."""
+        first = self.headers_at + self.headers_size
+        for header in self.headers:
+            match header:
+                case PageData():
+                    self._check_address(header, header.gpa)
+                    size = header.size
+                case VpContext():
+                    # Other platforms' contexts are shorter; they are not decoded.
+                    size = PAGE if self.snp_mask is not None and header.applies(self.snp_mask) else 1
+                case ParameterInsert():
+                    self._check_address(header, header.gpa)
+                    continue
+                case ParameterArea():
+                    size = header.size
+                    if size % PAGE or size > FILE_MAX:
+                        raise _damaged(self.name, f"a parameter area has {size:#x} bytes")
+                case _:
+                    continue
+            if header.offset and not first <= header.offset <= len(self.data) - size:
+                raise _damaged(self.name, f"{header.name} at {header.at:#x} refers to bytes outside its file data")
+
+    def _check_address(self, header: Header, gpa: int) -> None:
+        if gpa % PAGE:
+            raise _damaged(self.name, f"{header.name} at {header.at:#x} goes to {gpa:X}, which is no page")
+
+
+def _headers(data: bytes, at: int, end: int, name: str) -> Iterator[Header]:
+    while at < end:
+        if end - at < _HEADER.size:
+            raise _damaged(name, f"a torn variable header at {at:#x}")
+        kind, length = _HEADER.unpack_from(data, at)
+        start = at + _HEADER.size
+        if length + -length % 8 > end - start:
+            raise _damaged(name, f"the variable header at {at:#x} is longer than their list")
+        try:
+            yield _decode(at, kind, data[start : start + length])
+        except struct.error:
+            raise _damaged(name, f"the variable header of type {kind:X} at {at:#x} has {length} bytes") from None
+        at = start + length + -length % 8
+
+
+def _damaged(name: str, reason: str) -> IgvmError:
+    return IgvmError(f"{name} is a damaged IGVM file: {reason}", "build or copy it again")
+
+
+def checksum_of(data: bytes) -> int:
+    """The CRC-32 that belongs to a file whose fixed header is sound."""
+    _, version, at, size, _, _ = _FIXED.unpack_from(data)
+    fixed = _FIXED.size + (_FIXED_2.size if version >= 2 else 0)
+    head = data[:_CHECKSUM_AT] + bytes(4) + data[_CHECKSUM_AT + 4 : fixed]
+    return zlib.crc32(data[at : at + size], zlib.crc32(head))
+
+
+def with_fixed_header(data: bytes, *, headers_size: int) -> bytes:
+    """The file's bytes with sizes and checksum of the fixed header made right."""
+    magic, version, at, _, _, _ = _FIXED.unpack_from(data)
+    data = _FIXED.pack(magic, version, at, headers_size, len(data), 0) + data[_FIXED.size :]
+    return data[:_CHECKSUM_AT] + checksum_of(data).to_bytes(4, "little") + data[_CHECKSUM_AT + 4 :]
+
+
+def pack_header(kind: int, content: bytes) -> bytes:
+    """A variable header with its padding."""
+    return _HEADER.pack(kind, len(content)) + content + bytes(-len(content) % 8)

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Switching Alternate Injection on or off in a copy of an IGVM file, and what depends on it.
+
+COCONUT asks for Alternate Injection if its boot parameter block says so (igvmbuilder --alt-injection), and makes the
+guest VMPL's VMSA itself. So the block's byte is what has to change. Where a file brings the VMSA of a lower VMPL along,
+its SEV_FEATURES change as well; the SVSM's own, at VMPL0, keeps restricted injection.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from dataclasses import dataclass, field
+
+from snp_harness.svsm import vmsa
+from snp_harness.svsm.igvm import (
+    DIGEST_SIZE,
+    ID_BLOCK_DIGEST,
+    PAGE,
+    Header,
+    HeaderType,
+    IgvmError,
+    IgvmFile,
+    PageData,
+    SnpIdBlock,
+    VpContext,
+    checksum_of,
+    pack_header,
+    with_fixed_header,
+)
+from snp_harness.svsm.igvm_measure import Measurement, id_blocks, measure
+from snp_harness.svsm.igvm_params import ParameterBlock, find_parameter_blocks
+
+_OFFSET_IN_PAGE_DATA = 12
+_OFFSET_IN_VP_CONTEXT = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """What came of it. data: the new file. changes: what is different. warnings: what is not valid any more."""
+
+    data: bytes = field(repr=False)
+    changes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class Editor:
+    """Changes contents that headers refer to. Contents that another header uses too are copied to the file's end."""
+
+    def __init__(self, file: IgvmFile) -> None:
+        self.file = file
+        self.data = bytearray(file.data)
+        self.headers: dict[int, bytes] = {}
+        used = sorted(
+            (header.offset, header.offset + _size(header))
+            for header in file.headers
+            if isinstance(header, PageData | VpContext) and header.offset
+        )
+        self._starts = [start for start, _ in used]
+        #: The furthest end of any contents that start no later.
+        self._ends = list(itertools.accumulate((end for _, end in used), max))
+
+    def replace(self, header: PageData | VpContext, contents: bytes) -> None:
+        """Give a header other contents of the same size."""
+        if header.offset and not self._shared(header):
+            self.data[header.offset : header.offset + len(contents)] = contents
+            return
+        self.data += bytes(-len(self.data) % 8)
+        at = _OFFSET_IN_PAGE_DATA if isinstance(header, PageData) else _OFFSET_IN_VP_CONTEXT
+        content = header.content
+        self.headers[header.at] = content[:at] + len(self.data).to_bytes(4, "little") + content[at + 4 :]
+        self.data += contents
+
+    def _shared(self, header: PageData | VpContext) -> bool:
+        """Another header's contents overlap."""
+        first = bisect.bisect_left(self._starts, header.offset)
+        last = bisect.bisect_left(self._starts, header.offset + _size(header))
+        return last - first > 1 or (first > 0 and self._ends[first - 1] > header.offset)
+
+    def finish(self, dropped: set[int]) -> bytes:
+        """The file's bytes, without the headers that start at the offsets in `dropped`."""
+        file = self.file
+        headers = b"".join(
+            pack_header(header.type, self.headers.get(header.at, header.content))
+            for header in file.headers
+            if header.at not in dropped
+        )
+        end = file.headers_at + file.headers_size
+        # File data keeps its place: what is left free before it is zero.
+        self.data[file.headers_at : end] = headers + bytes(file.headers_size - len(headers))
+        return with_fixed_header(bytes(self.data), headers_size=len(headers))
+
+
+def _size(header: PageData | VpContext) -> int:
+    return header.size if isinstance(header, PageData) else PAGE
+
+
+def inject(file: IgvmFile, *, alternate_injection: bool) -> Injection:
+    """A copy of a file with Alternate Injection on or off, its checksum and unsigned ID blocks made right.
+
+    Raises IgvmError for a file without an SVSM's parameter block.
+    """
+    mask = _check(file)
+    block = parameter_block(file, mask)
+    editor = Editor(file)
+    changes: list[str] = []
+    warnings: list[str] = []
+    if block.use_alternate_injection != alternate_injection:
+        page = bytearray(file.contents(block.page))
+        page[block.layout.alternate_injection] = alternate_injection
+        editor.replace(block.page, bytes(page))
+        changes.append(f"use_alternate_injection = {int(alternate_injection)} in the boot parameter block")
+        others = [one for one in file.platforms if one.mask != mask and block.page.applies(one.mask or 0)]
+        if others:
+            warnings.append("the boot parameter block is that of the file's other platforms too")
+    for header in file.headers:
+        if isinstance(header, VpContext) and header.applies(mask):
+            _inject_vmsa(editor, header, alternate_injection, changes, warnings)
+    if not changes:
+        return Injection(file.data, (), tuple(warnings))
+    return finish_copy(editor, changes, warnings)
+
+
+def drop_id_blocks(file: IgvmFile) -> Injection:
+    """A copy of a file without ID blocks for SEV-SNP."""
+    _check(file)
+    dropped = {block.at for block in id_blocks(file)}
+    if not dropped:
+        return Injection(file.data, (), ())
+    data = Editor(file).finish(dropped)
+    return Injection(data, ("the ID block is left out", _checksum(data)), ())
+
+
+def _check(file: IgvmFile) -> int:
+    """The mask of SEV-SNP of a file that can be changed. Raises IgvmError."""
+    if file.snp_mask is None:
+        raise IgvmError(f"{file.name} is not for SEV-SNP", "build it with igvmbuilder --snp")
+    if not file.checksum_is_right:
+        raise IgvmError(f"{file.name} is a damaged IGVM file: its checksum is wrong", "build or copy it again")
+    return file.snp_mask
+
+
+def parameter_block(file: IgvmFile, mask: int) -> ParameterBlock:
+    """The one boot parameter block of a file. Raises IgvmError."""
+    blocks = find_parameter_blocks(file, mask)
+    if len(blocks) != 1:
+        found = "no boot parameter block of COCONUT's" if not blocks else f"{len(blocks)} boot parameter blocks"
+        raise IgvmError(f"{file.name} has {found}", "only COCONUT's IGVM files can be changed")
+    return blocks[0]
+
+
+def _inject_vmsa(editor: Editor, header: VpContext, on: bool, changes: list[str], warnings: list[str]) -> None:
+    contents = editor.file.contents(header)
+    if not contents:
+        return
+    page = vmsa.Vmsa(contents)
+    if page.vmpl == 0:
+        if on and not page.features & vmsa.RESTRICTED_INJECTION:
+            warnings.append(f"the SVSM's VMSA for vCPU {header.vp} has no restricted injection, which COCONUT's has")
+        return
+    features = vmsa.inject(page.features, alternate_injection=on)
+    if features != page.features:
+        editor.replace(header, page.with_features(features))
+        changes.append(f"SEV_FEATURES = {features:X} in the VMSA of vCPU {header.vp}, VMPL{page.vmpl}")
+
+
+def finish_copy(editor: Editor, changes: list[str], warnings: list[str]) -> Injection:
+    """The copy, with what depends on its contents made right."""
+    file = editor.file
+    data = editor.finish(set())
+    new = IgvmFile.parse(data, file.name)
+    before, after = measure(file), measure(new)
+    assert before is not None
+    assert after is not None
+    if after.digest != before.digest:
+        changes.append(f"launch digest {(after.qemu or after.digest).hex()}{' by QEMU' if after.qemu else ''}")
+        data = _renew_id_blocks(new, before, after, changes, warnings)
+        _warn_of_others(new.headers, warnings)
+    changes.append(_checksum(data))
+    return Injection(data, tuple(changes), tuple(warnings))
+
+
+def _checksum(data: bytes) -> str:
+    return f"checksum {checksum_of(data):08X}"
+
+
+def _renew_id_blocks(
+    file: IgvmFile, before: Measurement, after: Measurement, changes: list[str], warnings: list[str]
+) -> bytes:
+    """An ID block that nobody has signed takes the new digest, of the same sort as its old one; a signed one cannot."""
+    editor = Editor(file)
+    for block in id_blocks(file):
+        if block.signed:
+            warnings.append(
+                "the ID block is signed for another launch digest: the launch will be refused; sign a new one, or"
+                " leave it out with --drop-id-block"
+            )
+        else:
+            specified = block.launch_digest == before.digest or after.qemu is None
+            editor.headers[block.at] = _with_digest(block, after.digest if specified else after.qemu or b"")
+            changes.append("the ID block, which is not signed, holds the new launch digest")
+    return editor.finish(set()) if editor.headers else file.data
+
+
+def _with_digest(block: SnpIdBlock, digest: bytes) -> bytes:
+    end = ID_BLOCK_DIGEST + DIGEST_SIZE
+    return block.content[:ID_BLOCK_DIGEST] + digest + block.content[end:]
+
+
+def _warn_of_others(headers: tuple[Header, ...], warnings: list[str]) -> None:
+    """What else may speak of the old contents: VBS's measurement, and headers that are not known (CoRIM's, say)."""
+    if any(header.kind is HeaderType.VBS_MEASUREMENT for header in headers):
+        warnings.append("the file's VBS measurement may be that of the old contents")
+    unknown = sorted({header.name for header in headers if header.kind is None})
+    if unknown:
+        warnings.append(
+            f"headers that are not known are kept, and may be about the old contents: {', '.join(unknown[:4])}"
+        )

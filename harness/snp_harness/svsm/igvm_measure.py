@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The launch digest that an SNP launch of an IGVM file gives.
+
+SEV-SNP Firmware ABI (56860), section 8.17.2, table "Layout of the PAGE_INFO structure": each page that the loader
+gives to the firmware extends the digest by SHA-384 over the digest so far, the SHA-384 of the contents (zero where
+they are not measured), and type and address of the page. Which pages an IGVM file gives, and in which order:
+microsoft/igvm (igvm/src/measurement/snp.rs) and COCONUT's igvmmeasure.
+
+QEMU and KVM differ from the specification in two things: pages of zeroes are given as such (QEMU, backends/igvm.c,
+qigvm_type_to_cgs_type; igvmmeasure --native-zero), and the VMSA comes last, at an address of KVM's own.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import struct
+from dataclasses import dataclass
+
+from snp_harness.svsm import vmsa
+from snp_harness.svsm.igvm import (
+    PAGE,
+    DataType,
+    IgvmError,
+    IgvmFile,
+    PageData,
+    PageFlags,
+    ParameterArea,
+    ParameterInsert,
+    SnpIdBlock,
+    VpContext,
+)
+
+#: Where KVM puts every VMSA, whatever the file says (QEMU, docs/system/igvm.rst).
+KVM_VMSA_GPA = 0xFFFFFFFFF000
+#: CR0 that KVM gives the first VMSA (COCONUT igvmmeasure, --check-kvm).
+KVM_VMSA_CR0 = 0x31
+#: Pages that are measured at most: a 2 MiB page is 512.
+PAGES_MAX = 1 << 20
+
+_INFO = struct.Struct("<48s48sHBB4xQ")
+_NOTHING = bytes(48)
+_ZERO_PAGE = hashlib.sha384(bytes(PAGE)).digest()
+
+
+class PageType(enum.IntEnum):
+    """PAGE_TYPE of SNP_LAUNCH_UPDATE (56860, section 8.17)."""
+
+    NORMAL = 1
+    VMSA = 2
+    ZERO = 3
+    UNMEASURED = 4
+    SECRETS = 5
+    CPUID = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Launch digests, 48 bytes each.
+
+    digest: as the specification has it. qemu: what QEMU and KVM launch, as far as the file says; None where it has no
+    VMSA. notes: what makes KVM measure something else than `qemu`, or refuse the launch; sentences.
+    """
+
+    digest: bytes
+    qemu: bytes | None
+    notes: tuple[str, ...]
+
+
+class _Digest:
+    def __init__(self) -> None:
+        self.value = _NOTHING
+        self.pages = 0
+        #: Pages of memory that were given, and those that were given again.
+        self.given: set[int] = set()
+        self.again: list[int] = []
+
+    def give(self, gpa: int) -> None:
+        """A page of the guest's memory, which KVM takes once (sev_gmem_post_populate: EEXIST)."""
+        if gpa in self.given:
+            self.again.append(gpa)
+        self.given.add(gpa)
+
+    def extend(self, kind: PageType, gpa: int, contents: bytes = _NOTHING) -> None:
+        self.pages += 1
+        info = _INFO.pack(self.value, contents, _INFO.size, kind, 0, gpa & 0xFFFFFFFFFFFFFFFF)
+        self.value = hashlib.sha384(info).digest()
+
+
+def measure(file: IgvmFile) -> Measurement | None:
+    """The launch digests of a file on SEV-SNP, None for one that is not for it. Raises IgvmError if it is too large."""
+    mask = file.snp_mask
+    if mask is None:
+        return None
+    specified, qemu = _Digest(), _Digest()
+    areas: dict[int, int] = {}
+    contexts: list[VpContext] = []
+    for header in file.headers:
+        if not header.applies(mask):
+            continue
+        match header:
+            case ParameterArea():
+                areas[header.index] = header.size
+            case PageData():
+                _page(file, header, specified, qemu)
+            case ParameterInsert():
+                for at in range(0, areas.get(header.index, 0), PAGE):
+                    _check(file, specified)
+                    specified.give(header.gpa + at)
+                    for digest in (specified, qemu):
+                        digest.extend(PageType.UNMEASURED, header.gpa + at)
+            case VpContext():
+                contexts.append(header)
+                specified.extend(PageType.VMSA, header.gpa, _hash(file.contents(header)))
+            case _:
+                pass
+        _check(file, specified)
+    for context in contexts:
+        qemu.extend(PageType.VMSA, KVM_VMSA_GPA, _hash(file.contents(context)))
+    notes = [*_notes(file, contexts), *_repeated(specified.again)]
+    return Measurement(specified.value, qemu.value if contexts else None, tuple(notes))
+
+
+def id_blocks(file: IgvmFile) -> list[SnpIdBlock]:
+    """The ID blocks for SEV-SNP: the firmware refuses a launch with another digest than theirs."""
+    mask = file.snp_mask or 0
+    return [header for header in file.headers if isinstance(header, SnpIdBlock) and header.applies(mask)]
+
+
+def _page(file: IgvmFile, header: PageData, specified: _Digest, qemu: _Digest) -> None:
+    if header.flags & PageFlags.SHARED:
+        return
+    kinds = {
+        DataType.SECRETS: PageType.SECRETS,
+        DataType.CPUID_DATA: PageType.CPUID,
+        DataType.CPUID_XF: PageType.CPUID,
+    }
+    kind = next((kinds[known] for known in kinds if known == header.data_type), PageType.NORMAL)
+    if kind is PageType.NORMAL and header.flags & PageFlags.UNMEASURED:
+        kind = PageType.UNMEASURED
+    data = file.contents(header)
+    for at in range(0, header.size, PAGE):
+        contents = _hash(data[at : at + PAGE]) if kind is PageType.NORMAL else _NOTHING
+        specified.give(header.gpa + at)
+        specified.extend(kind, header.gpa + at, contents)
+        if kind is PageType.NORMAL and not data:
+            qemu.extend(PageType.ZERO, header.gpa + at)
+        else:
+            qemu.extend(kind, header.gpa + at, contents)
+
+
+def _hash(page: bytes) -> bytes:
+    return hashlib.sha384(page).digest() if page else _ZERO_PAGE
+
+
+def _check(file: IgvmFile, digest: _Digest) -> None:
+    if digest.pages > PAGES_MAX:
+        raise IgvmError(f"{file.name} loads more than {PAGES_MAX} pages", "give a smaller file")
+
+
+def _repeated(again: list[int]) -> list[str]:
+    if not again:
+        return []
+    return [f"{len(again)} pages are given twice, the first at {again[0]:X}: KVM refuses the second"]
+
+
+def _notes(file: IgvmFile, contexts: list[VpContext]) -> list[str]:
+    if not contexts:
+        return ["the file has no VMSA: KVM measures one of its own"]
+    notes = []
+    if len(contexts) > 1:
+        notes.append(f"the file has {len(contexts)} VMSAs: KVM measures one for each vCPU that runs")
+    for context in contexts:
+        page = vmsa.Vmsa(file.contents(context) or bytes(PAGE))
+        if context.gpa != KVM_VMSA_GPA:
+            notes.append(f"the VMSA's address is {context.gpa:X}: QEMU wants {KVM_VMSA_GPA:X}")
+        if page.field("cr0") != KVM_VMSA_CR0:
+            notes.append(f"the VMSA's CR0 is {page.field('cr0'):X}: KVM sets {KVM_VMSA_CR0:X}")
+    return notes

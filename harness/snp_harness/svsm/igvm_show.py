@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is in an IGVM file: as JSON values, and as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from snp_harness.svsm import vmsa
+from snp_harness.svsm.igvm import (
+    DataType,
+    GuestPolicy,
+    Header,
+    HeaderType,
+    IgvmFile,
+    MemoryRange,
+    PageData,
+    PageFlags,
+    Parameter,
+    ParameterArea,
+    ParameterInsert,
+    PlatformType,
+    SnpIdBlock,
+    VpContext,
+)
+from snp_harness.svsm.igvm_measure import Measurement, id_blocks, measure
+from snp_harness.svsm.igvm_params import find_parameter_blocks
+
+FORMAT = "snp-harness-igvm"
+VERSION = 1
+
+#: Bits of an SNP guest policy (56860, section 4.3), from bit 16 on; bit 17 is reserved and must be one.
+POLICY_BITS = {
+    16: "smt",
+    18: "migrate-ma",
+    19: "debug",
+    20: "single-socket",
+    21: "cxl-allow",
+    22: "mem-aes-256-xts",
+    23: "rapl-dis",
+    24: "ciphertext-hiding-dram",
+    25: "page-swap-disable",
+}
+_SHOWN_REGISTERS = ("efer", "cr0", "cr3", "cr4", "rflags", "rsp", "virtual_tom")
+
+
+def to_json(file: IgvmFile) -> dict[str, Any]:
+    """All that is shown. 64-bit numbers are hexadecimal strings."""
+    mask = file.snp_mask
+    measured = measure(file)
+    blocks = [] if mask is None else find_parameter_blocks(file, mask)
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "file": file.name,
+        "size": len(file.data),
+        "igvm_version": file.version,
+        "architecture": "x86-64" if file.architecture == 0 else f"{file.architecture}",
+        "checksum": _hex(file.checksum),
+        "checksum_is_right": file.checksum_is_right,
+        "platforms": [
+            {
+                "platform": _name(PlatformType, platform.platform),
+                "mask": _hex(platform.mask or 0),
+                "highest_vtl": platform.highest_vtl,
+                "platform_version": platform.version,
+                "shared_gpa_boundary": _hex(platform.shared_gpa_boundary),
+            }
+            for platform in file.platforms
+        ],
+        "directives": [_directive(file, header, last) for header, last in _runs(file)],
+        "parameter_block": [
+            {
+                "gpa": _hex(block.page.gpa),
+                "layout": block.layout.name,
+                "use_alternate_injection": block.use_alternate_injection,
+                "debug_serial_port": _hex(block.port),
+                "firmware_gpa": _hex(block.firmware[0]),
+                "firmware_size": block.firmware[1],
+            }
+            for block in blocks
+        ],
+        "launch_digest": None if measured is None else measured.digest.hex(),
+        "launch_digest_qemu": None if measured is None or measured.qemu is None else measured.qemu.hex(),
+        "launch_digest_notes": [] if measured is None else list(measured.notes),
+        "id_blocks": [
+            {
+                "launch_digest": block.launch_digest.hex(),
+                "matches": _matches(block, measured),
+                "signed": block.signed,
+                "author_key": block.author_key,
+                "family_id": block.family_id.hex(),
+                "image_id": block.image_id.hex(),
+                "version": block.version,
+                "guest_svn": block.guest_svn,
+            }
+            for block in id_blocks(file)
+        ],
+    }
+
+
+def _matches(block: SnpIdBlock, measured: Measurement | None) -> str | None:
+    """Whose digest an ID block expects: the specification's or QEMU's, None if it is neither."""
+    if measured is None:
+        return None
+    found = {measured.digest: "specification", measured.qemu: "qemu"}
+    return found.get(block.launch_digest)
+
+
+def _runs(file: IgvmFile) -> Iterator[tuple[Header, Header]]:
+    """The headers behind the platforms; pages that follow each other and are of one sort as one: first and last."""
+    first: Header | None = None
+    last: Header | None = None
+    for header in file.headers:
+        if header.kind is HeaderType.SUPPORTED_PLATFORM:
+            continue
+        if first is not None and last is not None:
+            if _continues(last, header):
+                last = header
+                continue
+            yield first, last
+        first = last = header
+    if first is not None and last is not None:
+        yield first, last
+
+
+def _continues(last: Header, header: Header) -> bool:
+    if not isinstance(last, PageData) or not isinstance(header, PageData):
+        return False
+    return header.gpa == last.gpa + last.size and (
+        last.mask,
+        last.flags,
+        last.data_type,
+        last.type,
+        bool(last.offset),
+    ) == (
+        header.mask,
+        header.flags,
+        header.data_type,
+        header.type,
+        bool(header.offset),
+    )
+
+
+def _directive(file: IgvmFile, header: Header, last: Header) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": header.name, "mask": None if header.mask is None else _hex(header.mask)}
+    match header:
+        case PageData():
+            assert isinstance(last, PageData)
+            entry |= {
+                "gpa": _hex(header.gpa),
+                "size": last.gpa + last.size - header.gpa,
+                "data_type": _name(DataType, header.data_type),
+                "flags": [flag.name.lower() for flag in PageFlags if flag & header.flags and flag.name],
+                "zero": not header.offset,
+            }
+        case VpContext():
+            entry |= {"gpa": _hex(header.gpa), "vp": header.vp, "vmsa": _vmsa(file, header)}
+        case ParameterArea():
+            entry |= {"index": header.index, "size": header.size, "zero": not header.offset}
+        case Parameter():
+            entry |= {"index": header.index, "byte_offset": header.byte_offset}
+        case ParameterInsert():
+            entry |= {"index": header.index, "gpa": _hex(header.gpa)}
+        case MemoryRange():
+            entry |= {"gpa": _hex(header.gpa), "size": header.size}
+        case GuestPolicy():
+            entry |= {"policy": _hex(header.policy), **_policy(file, header)}
+        case SnpIdBlock():
+            entry |= {"signed": header.signed}
+        case _:
+            entry |= {"size": len(header.content)}
+    return entry
+
+
+def _vmsa(file: IgvmFile, header: VpContext) -> dict[str, Any] | None:
+    """The VMSA, if it is one: of other platforms a context is something else."""
+    if file.snp_mask is None or not header.applies(file.snp_mask):
+        return None
+    contents = file.contents(header)
+    if not contents:
+        return None
+    page = vmsa.Vmsa(contents)
+    return {
+        "vmpl": page.vmpl,
+        "sev_features": _hex(page.features),
+        "sev_feature_names": vmsa.feature_names(page.features),
+        "entry": _hex(page.entry),
+        "registers": {name: _hex(page.field(name)) for name in _SHOWN_REGISTERS},
+    }
+
+
+def _policy(file: IgvmFile, header: GuestPolicy) -> dict[str, Any]:
+    if file.snp_mask is None or not header.applies(file.snp_mask):
+        return {}
+    names = [POLICY_BITS.get(bit, f"bit-{bit}") for bit in range(16, 64) if header.policy >> bit & 1 and bit != 17]
+    return {"abi": f"{header.policy >> 8 & 0xFF}.{header.policy & 0xFF}", "policy_names": names}
+
+
+def _name(kind: type[PlatformType] | type[DataType], value: int) -> str:
+    try:
+        return kind(value).name
+    except ValueError:
+        return f"type {value:X}"
+
+
+def _hex(value: int) -> str:
+    return f"{value:#x}"
+
+
+def to_text(file: IgvmFile) -> list[str]:
+    """The lines that `igvm show` prints."""
+    shown = to_json(file)
+    right = "right" if shown["checksum_is_right"] else "WRONG: loaders refuse the file"
+    lines = [
+        f"{file.name}: IGVM version {file.version}, {shown['architecture']}, {len(file.data) >> 10} KiB,"
+        f" {len(file.headers)} headers, checksum {right}",
+        "",
+        "Platforms",
+    ]
+    for platform in shown["platforms"]:
+        boundary = int(platform["shared_gpa_boundary"], 16)
+        shared = f", shared above {boundary:X}" if boundary else ""
+        lines.append(
+            f"  mask {platform['mask']:<5} {platform['platform']}, highest VTL {platform['highest_vtl']}{shared}"
+        )
+    lines += ["", "Directives"]
+    for entry in shown["directives"]:
+        mask = "" if entry["mask"] is None else f"mask {entry['mask']}"
+        lines.append(f"  {entry['type']:<28} {mask:<10} {_entry_text(entry)}".rstrip())
+        if entry.get("vmsa"):
+            lines += _vmsa_text(entry["vmsa"])
+    lines += ["", "Boot parameter block (COCONUT)"]
+    for block in shown["parameter_block"]:
+        lines += [
+            f"  gpa {_upper(block['gpa'])}, layout {block['layout']}",
+            f"  use_alternate_injection = {int(block['use_alternate_injection'])}",
+            f"  debug_serial_port = {_upper(block['debug_serial_port'])}",
+            f"  firmware at {_upper(block['firmware_gpa'])}, size {block['firmware_size']:X}",
+        ]
+    if not shown["parameter_block"]:
+        lines.append("  none was found")
+    return lines + _launch_text(shown)
+
+
+def _launch_text(shown: dict[str, Any]) -> list[str]:
+    lines = ["", "SEV-SNP launch"]
+    if shown["launch_digest"] is None:
+        return [*lines, "  the file is not for SEV-SNP"]
+    lines.append(f"  launch digest {shown['launch_digest']}")
+    if shown["launch_digest_qemu"] not in (None, shown["launch_digest"]):
+        lines.append(f"  by QEMU       {shown['launch_digest_qemu']}")
+    lines += [f"  note: {note}" for note in shown["launch_digest_notes"]]
+    for block in shown["id_blocks"]:
+        signed = "signed (the signature was not checked)" if block["signed"] else "not signed"
+        whose = {"specification": "the launch digest", "qemu": "QEMU's launch digest"}
+        matches = whose.get(block["matches"], f"ANOTHER digest, {block['launch_digest']}")
+        lines.append(f"  ID block: {signed}, {matches}")
+    return lines
+
+
+def _entry_text(entry: dict[str, Any]) -> str:
+    parts = []
+    if "gpa" in entry:
+        parts.append(f"gpa {_upper(entry['gpa'])}")
+    if "index" in entry:
+        parts.append(f"area {entry['index']}")
+    if "byte_offset" in entry:
+        parts.append(f"offset {entry['byte_offset']:X}")
+    if "size" in entry:
+        parts.append(f"size {entry['size']:X}")
+    if "data_type" in entry:
+        parts += [entry["data_type"], *entry["flags"], *(["zero"] if entry["zero"] else [])]
+    if "policy" in entry:
+        parts.append(
+            " ".join([_upper(entry["policy"]), f"ABI {entry['abi']}", *entry["policy_names"]])
+            if "abi" in entry
+            else _upper(entry["policy"])
+        )
+    if "vp" in entry:
+        parts.append(f"vCPU {entry['vp']}")
+    return ", ".join(parts)
+
+
+def _vmsa_text(shown: dict[str, Any]) -> list[str]:
+    names = " ".join(shown["sev_feature_names"]) or "none"
+    registers = " ".join(f"{name}={_upper(value)}" for name, value in shown["registers"].items())
+    return [
+        f"      VMPL{shown['vmpl']}, SEV_FEATURES {_upper(shown['sev_features'])}: {names}",
+        f"      entry {_upper(shown['entry'])}, {registers}",
+    ]
+
+
+def _upper(text: str) -> str:
+    return text.removeprefix("0x").upper()

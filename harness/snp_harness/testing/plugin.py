@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""pytest plugin: boots firmware in tests, skips what this machine cannot run, and names what a failed boot left behind.
+
+    @pytest.mark.emulated
+    def test_contract(snp_boot):
+        result = snp_boot(until=Phase.SEC)
+        assert result.verdict.status is Status.HOLDS
+
+Every option has a twin in the ini file: `--snp-firmware F` is `snp_firmware = F`. The option wins.
+The plugin is loaded by every pytest run in an environment that has the harness, so it imports the harness late.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from snp_harness.apic.access import Phase
+    from snp_harness.check import Check
+    from snp_harness.firmware_run import RunResult
+    from snp_harness.hosts.remote import RemoteHost
+    from snp_harness.svsm.config import SvsmConfig
+
+#: Markers that name a platform: a test with one is skipped where that platform cannot run.
+PLATFORM_MARKERS = {
+    "emulated": "boots a guest on the emulated SNP host",
+    "tcg": "boots a guest on plain TCG",
+    "kvm": "boots a guest on KVM",
+    "nested": "boots a guest on a KVM inside TCG",
+    "snp": "boots a guest on SEV-SNP hardware",
+}
+OTHER_MARKERS = {"slow": "takes long, or repeats a test on another QEMU"}
+
+OPTIONS = {
+    "platform": ("NAME", "the platform that snp_boot uses, emulated by default"),
+    "firmware": ("F", "the firmware that snp_boot boots: a path or debian:SUITE"),
+    "qemu": ("Q", "the QEMU that snp_boot runs"),
+    "igvm": ("F", "the IGVM file with COCONUT-SVSM that tests on SNP hardware launch"),
+    "inventory": ("FILE", "the inventory of hosts; default: ~/.config/snp-harness/hosts.toml"),
+    "host-wait": ("S", "seconds to wait for a host that is in use"),
+    "out": ("DIR", "where run directories go; default: the test's own temporary directory"),
+    "require": (
+        "NAMES",
+        "platforms, separated by commas, that must run here: what they lack fails a test, not skips it",
+    ),
+}
+HOST_HELP = (
+    "where boots run: ssh://USER@BOX[:PORT], or a name of the inventory; several (again, or with commas) for as many"
+    " workers of pytest-xdist"
+)
+DEFAULT_PLATFORM = "emulated"
+DEFAULT_TIMEOUT_S = 120.0
+#: Longest name of a test's directory, in characters.
+NAME_MAX = 120
+
+_directories = pytest.StashKey[list[Path]]()
+_probes = pytest.StashKey[dict[str, "list[Check]"]]()
+_host = pytest.StashKey["RemoteHost | None"]()
+
+
+class SnpBoot:
+    """What the fixture `snp_boot` is: called, it boots a firmware. request: of the test that it boots for."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+
+    def __call__(
+        self,
+        firmware: str | Path | None = None,
+        *,
+        platform: str | None = None,
+        until: Phase | str = "sec",
+        config: SvsmConfig | str | Path | None = None,
+        vcpus: int = 1,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        qemu: Path | None = None,
+        extra_args: tuple[str, ...] = (),
+        icount: bool = False,
+    ) -> RunResult:
+        """Boots a firmware and returns verdict, timeline and run directory; what is not given comes from the options.
+
+        firmware: a path or a name such as "debian:trixie". until: the phase after which the run ends, or "shell".
+        config: an SvsmConfig, or the path or name of one. timeout_s: seconds of wall time.
+        Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or breaks off; what
+        was seen until then is in the run directory, which the test's report names.
+        """
+        from snp_harness.errors import LackingHostError
+        from snp_harness.firmware_run import RunSpec, run
+        from snp_harness.svsm.config import DEFAULT_CONFIG, SvsmConfig, load_config
+        from snp_harness.vm.rundir import RunDirectory
+
+        request = self._request
+        name = platform or request.getfixturevalue("snp_platform")
+        require_platform(request.config, name)
+        default_qemu = _option(request.config, "qemu")
+        spec = RunSpec(
+            firmware=_firmware(request, firmware),
+            vcpus=vcpus,
+            svsm=config if isinstance(config, SvsmConfig) else load_config(config or DEFAULT_CONFIG),
+            until=until,
+            timeout_s=timeout_s,
+            qemu=qemu or (Path(default_qemu) if default_qemu else None),
+            extra_args=extra_args,
+            icount=icount,
+            host=session_host(request.config),
+        )
+        directory = RunDirectory.create(None, name, _parent(request)).path
+        request.node.stash.setdefault(_directories, []).append(directory)
+        result = run(spec, name, directory)
+        if isinstance(result.error, LackingHostError):
+            _lacking(request.config, name, str(result.error))
+        if result.error is not None:
+            raise result.error
+        return result
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--snp-platform and the others, each with its ini twin."""
+    group = parser.getgroup("snp-harness", "SEV-SNP firmware harness")
+    for name, (metavar, text) in OPTIONS.items():
+        twin = f"snp_{name.replace('-', '_')}"
+        group.addoption(f"--snp-{name}", dest=twin, metavar=metavar, help=text)
+        parser.addini(twin, text, default="")
+    group.addoption("--snp-host", dest="snp_host", metavar="H", action="append", default=[], help=HOST_HELP)
+    parser.addini("snp_host", HOST_HELP, default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the markers, so that --strict-markers knows them."""
+    for name, text in {**PLATFORM_MARKERS, **OTHER_MARKERS}.items():
+        config.addinivalue_line("markers", f"{name}: {text}")
+    config.stash[_probes] = {}
+    hosts = _hosts(config)
+    if hosts:
+        from snp_harness.testing.hosts import check
+
+        check(config, hosts)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Connects to the host, so that one that cannot be used ends the session at once, with the harness's status."""
+    from snp_harness.errors import HarnessError
+
+    config = session.config
+    if not _hosts(config):
+        return
+    from snp_harness.testing.hosts import distributes, worker
+
+    if distributes(config) or worker(config) is not None:
+        return
+    try:
+        session_host(config)
+    except HarnessError as error:
+        pytest.exit(f"snp-harness: {error}", returncode=error.exit_status)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Gives the host back."""
+    host = config.stash.get(_host, None)
+    if host is not None:
+        host.close()
+
+
+def _hosts(config: pytest.Config) -> list[str]:
+    """The hosts of --snp-host, else of the ini file."""
+    given = config.getoption("snp_host") or [str(config.getini("snp_host"))]
+    if not any(given):
+        return []
+    from snp_harness.testing.hosts import names
+
+    return names(given)
+
+
+def session_host(config: pytest.Config) -> RemoteHost | None:
+    """The host of this process, connected when it is first asked for; None for this machine. Raises HarnessError."""
+    if _host not in config.stash:
+        hosts = _hosts(config)
+        if not hosts:
+            config.stash[_host] = None
+        else:
+            from snp_harness.testing.hosts import take, worker
+
+            inventory = _option(config, "inventory")
+            wait_s = float(_option(config, "host_wait") or 0)
+            config.stash[_host] = take(hosts, worker(config) or 0, Path(inventory) if inventory else None, wait_s)
+    return config.stash[_host]
+
+
+def _option(config: pytest.Config, name: str) -> str | None:
+    given = config.getoption(f"snp_{name}") or config.getini(f"snp_{name}")
+    return str(given) if given else None
+
+
+def _required(config: pytest.Config) -> set[str]:
+    return {name.strip() for name in (_option(config, "require") or "").split(",") if name.strip()}
+
+
+def _probe(config: pytest.Config, name: str) -> list[Check]:
+    """The checks of the platform of that name on the session's host, made once."""
+    from snp_harness.platforms import find_platform
+
+    probes = config.stash[_probes]
+    if name not in probes:
+        qemu = _option(config, "qemu")
+        probes[name] = find_platform(name).probe(session_host(config), Path(qemu) if qemu else None)
+    return probes[name]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What this machine can run, a platform each."""
+    from snp_harness.check import first_missing
+
+    try:
+        from snp_harness.platforms import platform_names
+    except ImportError:
+        return []
+
+    if config.get_verbosity() < 0:
+        return []
+    lines = []
+    where = "here"
+    hosts = _hosts(config)
+    if hosts:
+        from snp_harness.testing.hosts import distributes, worker
+
+        if worker(config) is not None:
+            return []
+        if distributes(config):
+            # The workers take them; this process must not.
+            return [f"snp-harness: hosts: {', '.join(hosts)}"]
+        where = f"on {hosts[0]}"
+    for name in platform_names():
+        missing = first_missing(_probe(config, name))
+        lines.append(
+            f"snp-harness: {name}: {f'can run {where}' if missing is None else f'cannot run {where}: {missing}'}"
+        )
+    return lines
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips a test whose platform cannot run here, and says what is missing."""
+    for name in PLATFORM_MARKERS:
+        if item.get_closest_marker(name) is not None:
+            require_platform(item.config, name)
+
+
+def require_platform(config: pytest.Config, name: str) -> None:
+    """Skips the current test, or with --snp-require fails it, unless the platform of that name can run here."""
+    from snp_harness.check import first_missing
+    from snp_harness.errors import HarnessError
+
+    try:
+        session_host(config)
+    except HarnessError as error:
+        pytest.fail(str(error), pytrace=False)
+    try:
+        missing = first_missing(_probe(config, name))
+        reason = "" if missing is None else str(missing)
+    except HarnessError as error:
+        reason = str(error)
+    if reason:
+        _lacking(config, name, reason)
+
+
+def _lacking(config: pytest.Config, name: str, reason: str) -> NoReturn:
+    """Skips the current test, or fails it where the platform is required."""
+    host = config.stash.get(_host, None)
+    message = f"platform {name} cannot run {'here' if host is None else f'on {host.name}'}: {reason}"
+    if name in _required(config):
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def snp_platform(pytestconfig: pytest.Config) -> str:
+    """The platform's name: --snp-platform, else `emulated`."""
+    return _option(pytestconfig, "platform") or DEFAULT_PLATFORM
+
+
+@pytest.fixture(scope="session")
+def snp_host(pytestconfig: pytest.Config) -> RemoteHost | None:
+    """The host of --snp-host that this process uses, connected; None for this machine."""
+    return session_host(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def snp_firmware(pytestconfig: pytest.Config) -> Path:
+    """The path of the firmware: --snp-firmware, else the first one installed or fetched; skips without one."""
+    from snp_harness.errors import HarnessError
+    from snp_harness.firmware.find import find_firmware
+
+    given = _option(pytestconfig, "firmware")
+    try:
+        return find_firmware(given)
+    except HarnessError as error:
+        if given or _required(pytestconfig):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def snp_igvm(pytestconfig: pytest.Config, snp_host: RemoteHost | None) -> Path:
+    """The path of the SVSM's IGVM file: --snp-igvm, the inventory's for the host, SNP_HARNESS_IGVM's; or it skips."""
+    of_host = snp_host.igvm if snp_host is not None else None
+    given = _option(pytestconfig, "igvm") or of_host or os.environ.get("SNP_HARNESS_IGVM")
+    if not given:
+        missing = "no IGVM file with an SVSM is named: give --snp-igvm F (docs/snp.md says how one is built)"
+        if "snp" in _required(pytestconfig):
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+    return Path(given)
+
+
+@pytest.fixture
+def snp_boot(request: pytest.FixtureRequest) -> SnpBoot:
+    """The factory `SnpBoot`: snp_boot(firmware=..., platform=..., until=..., config=...) returns a RunResult."""
+    return SnpBoot(request)
+
+
+def _firmware(request: pytest.FixtureRequest, given: str | Path | None) -> Path:
+    """What a test names, else what the fixture snp_firmware finds."""
+    from snp_harness.firmware.find import find_firmware
+
+    if given is None:
+        path: Path = request.getfixturevalue("snp_firmware")
+        return path
+    return given if isinstance(given, Path) else find_firmware(given)
+
+
+def _parent(request: pytest.FixtureRequest) -> Path:
+    """Where the run directories of a test go: a directory of its own under --snp-out, else under its tmp_path."""
+    given = _option(request.config, "out")
+    if given is None:
+        temporary: Path = request.getfixturevalue("tmp_path")
+        return temporary / "runs"
+    name = re.sub(r"[^\w.-]+", "-", request.node.nodeid).strip("-.")
+    return Path(given) / name[-NAME_MAX:]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Names, in a failed test's report, the run directories that its boots left and the files in them."""
+    report = yield
+    if report.failed:
+        for directory in item.stash.get(_directories, []):
+            files = sorted(path.name for path in directory.glob("*")) if directory.is_dir() else []
+            report.sections.append(
+                ("snp-harness artefacts", f"{directory}: {', '.join(files) or 'nothing was written'}")
+            )
+    return report

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kernel modules of an unpacked Debian package, with what they depend on, in the order in which they can be loaded."""
+
+from __future__ import annotations
+
+import lzma
+from dataclasses import dataclass
+from pathlib import Path
+
+from snp_harness.errors import BrokenEnvironmentError
+from snp_harness.tools.kvm_host.elf import module_info
+
+_BUILT_IN = "modules.builtin"
+_HINT = "use another suite"
+#: A module's size, unpacked. kvm.ko has less than 10 MiB.
+_MAX_SIZE = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """name: with underscores, as modinfo gives dependencies. data: the ELF file, not compressed."""
+
+    name: str
+    data: bytes
+
+
+def module_name(file_name: str) -> str:
+    """kvm-amd.ko.xz is kvm_amd."""
+    return file_name.partition(".")[0].replace("-", "_")
+
+
+def load_order(directory: Path, wanted: tuple[str, ...]) -> list[Module]:
+    """The modules of lib/modules/VERSION that have to be loaded. Raises BrokenEnvironmentError, ElfError."""
+    files = {module_name(path.name): path for path in sorted(directory.rglob("*.ko*")) if path.is_file()}
+    ordered: dict[str, Module] = {}
+    built_in = _built_in(directory)
+
+    def take(name: str, asked_by: tuple[str, ...]) -> None:
+        if name in ordered or name in built_in:
+            return
+        if name in asked_by:
+            raise BrokenEnvironmentError(f"kernel module {name} depends on itself", _HINT)
+        if name not in files:
+            raise BrokenEnvironmentError(f"the kernel in {directory} has no module {name}", _HINT)
+        data = _read(files[name])
+        for needed in module_info(data, str(files[name])).get("depends", "").split(","):
+            if needed:
+                take(needed.replace("-", "_"), (*asked_by, name))
+        ordered[name] = Module(name, data)
+
+    for name in wanted:
+        take(name.replace("-", "_"), ())
+    return list(ordered.values())
+
+
+def _built_in(directory: Path) -> set[str]:
+    try:
+        lines = (directory / _BUILT_IN).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise BrokenEnvironmentError(f"{directory / _BUILT_IN} cannot be read: {error.strerror}", _HINT) from None
+    return {module_name(line.rpartition("/")[2]) for line in lines}
+
+
+def _read(path: Path) -> bytes:
+    data = path.read_bytes()
+    if path.suffix == ".ko":
+        return data
+    if path.suffix != ".xz":
+        raise BrokenEnvironmentError(f"{path} is compressed in a way that is not known", _HINT)
+    decompressor = lzma.LZMADecompressor()
+    try:
+        unpacked = decompressor.decompress(data, _MAX_SIZE)
+    except lzma.LZMAError as error:
+        raise BrokenEnvironmentError(f"{path} is damaged: {error}", "fetch it again") from None
+    if not decompressor.eof:
+        raise BrokenEnvironmentError(f"{path} is damaged: it is cut off, or too large", "fetch it again")
+    return unpacked

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A console of the guest: read all the time, kept in a bounded file, searched for what must and must not come."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from snp_harness.launch.patience import Patience
+from snp_harness.vm.loop import EventLoop
+from snp_harness.vm.qemu_errors import CannotWriteError, ConsoleError, ConsoleTimeoutError, GuestCrashError, printable
+
+if TYPE_CHECKING:
+    from snp_harness.vm.expect import Expectation
+
+#: Bytes of a console that are kept: a guest that prints without end must not fill the disk.
+LOG_LIMIT = 64 << 20
+LOG_NOTE = b"\n[snp-harness: the log is full, the rest is not kept]\n"
+#: Characters that a pattern may span.
+WINDOW = 4096
+#: Characters kept for `expect`.
+_PENDING = 1 << 20
+_RECEIVE = 1 << 16
+#: Characters of a line of the guest's that go into a message of ours.
+LINE = 200
+
+#: What firmware prints when it is lost: an unhandled exception, a failed assertion; and Linux.
+#: edk2 UefiCpuPkg CpuExceptionHandlerLib (DumpCpuContext), MdePkg DebugLib (DebugAssert).
+BAD_PATTERNS: tuple[str, ...] = (
+    r"!!!! X64 Exception Type - [0-9A-F]{2}[^\r\n]*",
+    r"!!!! IA32 Exception Type - [0-9A-F]{2}[^\r\n]*",
+    r"(?m)^ASSERT \[[^\]\r\n]{1,80}\][^\r\n]*",
+    r"Kernel panic - not syncing[^\r\n]*",
+)
+_ESCAPE = re.compile(r"\x1b(?:\[[0-9;?=]*[ -/]*[@-~]|[@-_])")
+
+
+class BoundedLog:
+    """A file that takes so many bytes and no more; what comes then is counted, and `note` is written once."""
+
+    def __init__(self, path: Path, limit: int = LOG_LIMIT, note: bytes = LOG_NOTE) -> None:
+        self._path = path
+        try:
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise CannotWriteError(path, error) from None
+        self._left = limit
+        self._note = note
+        self.dropped = 0
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises CannotWriteError once; what comes after that is only counted."""
+        kept = data[: self._left]
+        if kept:
+            self._append(kept)
+            self._left -= len(kept)
+        if len(kept) < len(data):
+            if not self.dropped:
+                self._append(self._note)
+            self.dropped += len(data) - len(kept)
+
+    def _append(self, data: bytes) -> None:
+        try:
+            # Unbuffered: a disk that fills up takes a part, and refuses the rest.
+            while data:
+                data = data[self._file.write(data) or 0 :]
+        except OSError as error:
+            self._left = 0
+            self.dropped += len(data)
+            raise CannotWriteError(self._path, error) from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Connection(Protocol):
+    """A socket, or what has its methods."""
+
+    def fileno(self) -> int:
+        """See socket.socket."""
+        ...
+
+    def setblocking(self, flag: bool, /) -> None:
+        """See socket.socket."""
+        ...
+
+    def recv(self, size: int, /) -> bytes:
+        """See socket.socket."""
+        ...
+
+    def send(self, data: bytes, /) -> int:
+        """See socket.socket."""
+        ...
+
+    def close(self) -> None:
+        """See socket.socket."""
+        ...
+
+
+class Console:
+    """One serial port of the guest.
+
+    name: "serial", "svsm". crash: what a bad pattern matched, as `printable` text, None as long as none has; it grows
+    until the line is whole. heard: time.monotonic() of what came last. All methods belong to the thread that turns the
+    loop.
+    """
+
+    def __init__(
+        self, name: str, connection: Connection, loop: EventLoop, log: BoundedLog, bad: Sequence[str] = BAD_PATTERNS
+    ) -> None:
+        self.name = name
+        self.crash: str | None = None
+        self.heard = time.monotonic()
+        self.closed = False
+        #: pexpect's object, made by the first `expect`.
+        self.spawn: object | None = None
+        self._connection = connection
+        self._connection.setblocking(False)
+        self._loop = loop
+        self._log = log
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._tail = ""
+        self._pending: deque[str] = deque()
+        self._pending_size = 0
+        self._watches: list[tuple[re.Pattern[str], Callable[[str], None]]] = []
+        self._bad = [re.compile(pattern) for pattern in bad]
+        self._crash_whole = False
+        loop.add(connection, self._readable)
+
+    def watch(self, pattern: str, seen: Callable[[str], None]) -> None:
+        """Call `seen` with the text that matches, once, when the console first prints it."""
+        self._watches.append((re.compile(pattern), seen))
+
+    @property
+    def last_line(self) -> str:
+        """The last line that is not empty, without escape sequences."""
+        lines = [line.strip() for line in _ESCAPE.sub("", self._tail).splitlines()]
+        return printable(next((line for line in reversed(lines) if line), "")[-LINE:], LINE)
+
+    def expect(self, patterns: str | Sequence[str], timeout_s: float) -> Expectation:
+        """Wait until one of the regular expressions is printed, after what earlier calls took.
+
+        Raises ConsoleTimeoutError, GuestCrashError as soon as a bad pattern comes, ConsoleError at the console's end.
+        """
+        from snp_harness.vm.expect import expect
+
+        return expect(self, [patterns] if isinstance(patterns, str) else list(patterns), timeout_s)
+
+    def send(self, text: str, timeout_s: float = 60.0) -> None:
+        """Type `text`. Raises ConsoleTimeoutError if the guest does not take it."""
+        data = text.encode()
+        patience = Patience(timeout_s)
+        while data:
+            try:
+                data = data[self._connection.send(data) :]
+            except BlockingIOError:
+                if patience.step() <= 0:
+                    raise ConsoleTimeoutError(
+                        f"the {self.name} console took no input for {timeout_s:g} s", "the guest does not read it"
+                    ) from None
+                self._loop.turn(0.05)
+            except OSError as error:
+                raise ConsoleError(f"the {self.name} console is closed: {error.strerror}", "QEMU has ended") from None
+
+    def read(self, timeout_s: float) -> str:
+        """What was printed and not taken yet, waiting for it if there is nothing; "" when nothing came in time."""
+        self._loop.run_until(lambda: bool(self._pending) or self.closed or self.crash is not None, timeout_s)
+        text = "".join(self._pending)
+        self._pending.clear()
+        self._pending_size = 0
+        return text
+
+    def raise_if_crashed(self) -> None:
+        """Raises GuestCrashError if a bad pattern has come."""
+        if self.crash is not None:
+            raise GuestCrashError(f"the guest crashed, its {self.name} console says: {self.crash}", "see its log")
+
+    def close(self) -> None:
+        """Take what is left, and close socket and log."""
+        with contextlib.suppress(CannotWriteError):
+            while not self.closed and self._take():
+                pass
+        self._end()
+        self._connection.close()
+        self._log.close()
+
+    def _readable(self) -> None:
+        self._take()
+
+    def _take(self) -> bool:
+        """Take what is there; False if there is nothing or the console has ended."""
+        try:
+            data = self._connection.recv(_RECEIVE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._end()
+            return False
+        self.heard = time.monotonic()
+        self._log.write(data)
+        text = self._decoder.decode(data)
+        self._pending.append(text)
+        self._pending_size += len(text)
+        while self._pending_size > _PENDING and len(self._pending) > 1:
+            self._pending_size -= len(self._pending.popleft())
+        text = self._tail + text
+        self._search(text)
+        self._tail = text[-WINDOW:]
+        return True
+
+    def _search(self, text: str) -> None:
+        for watch in list(self._watches):
+            match = watch[0].search(text)
+            if match:
+                self._watches.remove(watch)
+                watch[1](match.group())
+        if not self._crash_whole:
+            self._search_crash(text)
+
+    def _search_crash(self, text: str) -> None:
+        match = next(filter(None, (pattern.search(text) for pattern in self._bad)), None)
+        if match:
+            self.crash = printable(match.group().strip(), LINE)
+            self._crash_whole = match.end() < len(text) or len(match.group()) > LINE
+
+    def _end(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._loop.remove(self._connection)

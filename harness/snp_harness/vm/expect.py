@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Waiting for text on a console with pexpect, while the other descriptors of the run are served."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pexpect import EOF, TIMEOUT  # type: ignore[import-untyped]
+from pexpect.spawnbase import SpawnBase  # type: ignore[import-untyped]
+
+from snp_harness.launch.patience import Patience
+from snp_harness.vm.console import WINDOW, Console
+from snp_harness.vm.qemu_errors import ConsoleError, ConsoleTimeoutError
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What came. index: which of the patterns. before: the text up to the match."""
+
+    index: int
+    match: re.Match[str]
+    before: str
+
+
+class _ConsoleSpawn(SpawnBase):  # type: ignore[misc]
+    """pexpect's view of a console: it reads by turning the run's event loop."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(encoding="utf-8", codec_errors="replace", searchwindowsize=WINDOW)
+        self.console = console
+        self.delayafterread = None
+        self.wait(0.0)
+
+    def wait(self, timeout_s: float) -> None:
+        """What is read from now on is waited for so long. pexpect's own timeout hangs on the time of day."""
+        self._patience = Patience(timeout_s)
+        self._over = False
+
+    def read_nonblocking(self, size: int = 1, timeout: float | None = None) -> str:
+        """What the console printed; raises pexpect's TIMEOUT or EOF."""
+        while not self._over:
+            step_s = self._patience.step()
+            # What is there when the time is over is taken, and nothing after it.
+            self._over = step_s <= 0
+            text = self.console.read(step_s)
+            self.console.raise_if_crashed()
+            if text:
+                return text
+            if self.console.closed:
+                self.flag_eof = True
+                raise EOF("end of the console")
+        raise TIMEOUT("nothing was printed")
+
+
+def expect(console: Console, patterns: list[str], timeout_s: float) -> Expectation:
+    """See Console.expect."""
+    spawn = _spawn_of(console)
+    spawn.wait(timeout_s)
+    try:
+        index = spawn.expect(patterns, timeout=None)
+    except TIMEOUT:
+        raise ConsoleTimeoutError(
+            f"{_shown(patterns)} did not come on the {console.name} console in {timeout_s:g} s, "
+            f"its last line is {console.last_line!r}",
+            "see its log, or allow more time",
+        ) from None
+    except EOF:
+        raise ConsoleError(
+            f"the {console.name} console ended before {_shown(patterns)} came, its last line is {console.last_line!r}",
+            "QEMU has ended: see its stderr",
+        ) from None
+    return Expectation(index, spawn.match, spawn.before)
+
+
+def _spawn_of(console: Console) -> Any:
+    """The console's pexpect object: one for its life, since it holds what was read and not matched."""
+    if console.spawn is None:
+        console.spawn = _ConsoleSpawn(console)
+    return console.spawn
+
+
+def _shown(patterns: list[str]) -> str:
+    return " or ".join(map(repr, patterns))

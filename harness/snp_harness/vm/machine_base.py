@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A running QEMU, wherever it runs: its consoles, its monitor, how it ends. Where and how it is started, others say."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from snp_harness.errors import HarnessError
+from snp_harness.launch import tokens
+from snp_harness.vm import rundir
+from snp_harness.vm.console import BAD_PATTERNS, BoundedLog, Connection, Console
+from snp_harness.vm.loop import EventLoop
+from snp_harness.vm.qemu_binary import QemuBinary, check_version
+from snp_harness.vm.qemu_errors import (
+    QemuDiedError,
+    QemuError,
+    QemuExitError,
+    QemuLaunchError,
+    QemuTimeoutError,
+    QmpEndedError,
+)
+from snp_harness.vm.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from snp_harness.vm.qmp import Qmp
+
+#: Seconds that QEMU may take to end, after QMP's quit or SIGTERM; and after SIGKILL, when only the kernel can hold it.
+STOP_TIMEOUT_S = 30.0
+_KILL_TIMEOUT_S = 60.0
+QMP = "qmp"
+_STDERR_TAIL = 8192
+#: Seconds between QEMU's death showing on its monitor and its exit status.
+_DEATH_S = 30.0
+_Machine = TypeVar("_Machine", bound="MachineBase")
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A ring of records in a shared memory. doorbell: the channel on which the guest asks for a look, if `arm`."""
+
+    memory: str
+    doorbell: str
+    arm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What QEMU's arguments name, and the machine makes.
+
+    consoles: ID of each console's character device and the log file it goes to. channels: IDs of character devices that
+    the caller reads. pipes: names of pipes that QEMU writes to. memory: name and bytes of shared memories. files: names
+    of files of the run directory that QEMU reads. ring: a memory that holds a ring of records.
+    stand_ins: what stands for a token in the command line that can be run by hand; a file's is its name.
+    """
+
+    consoles: Mapping[str, str] = field(default_factory=dict)
+    channels: Sequence[str] = ()
+    pipes: Sequence[str] = ()
+    memory: Mapping[str, int] = field(default_factory=dict)
+    files: Sequence[str] = ()
+    ring: Ring | None = None
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+
+
+class MachineBase(ABC):
+    """A QEMU process, as a context manager.
+
+    binary: which QEMU. arguments: its arguments; they name the character devices `chardev:ID` of consoles and channels,
+    and by tokens (snp_harness.launch.tokens) what else `devices` lists.
+    """
+
+    #: Names of its files in the run directory.
+    command_line_file = rundir.COMMAND_LINE
+    stderr_file = rundir.STDERR
+
+    def __init__(
+        self,
+        binary: QemuBinary,
+        arguments: Sequence[str],
+        directory: RunDirectory,
+        devices: Devices,
+        bad_patterns: Sequence[str] = BAD_PATTERNS,
+    ) -> None:
+        self.binary = binary
+        self.directory = directory
+        self.loop = EventLoop()
+        self.consoles: dict[str, Console] = {}
+        self.command: tuple[str, ...] = ()
+        self._arguments = tuple(arguments)
+        self.devices = devices
+        self._bad_patterns = tuple(bad_patterns)
+        self._channels: dict[str, socket.socket] = {}
+        self._pipes: dict[str, int] = {}
+        #: Descriptors of the shared memories, where QEMU runs here.
+        self._memory: dict[str, int] = {}
+        self._qmp: Qmp | None = None
+        self._stopping = False
+
+    def __enter__(self: _Machine) -> _Machine:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._close)
+            self._start()
+            stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.stop()
+        finally:
+            self._close()
+
+    @property
+    @abstractmethod
+    def pid(self) -> int:
+        """QEMU's process id, on the machine where it runs."""
+
+    @property
+    @abstractmethod
+    def exit_status(self) -> int | None:
+        """QEMU's exit status once it has ended, negative for a signal; None while it runs."""
+
+    @property
+    def ended(self) -> bool:
+        """QEMU has ended, by itself or stopped."""
+        return self.exit_status is not None
+
+    def console(self, name: str) -> Console:
+        """The console whose character device has this ID."""
+        return self.consoles[name]
+
+    def channel(self, name: str) -> socket.socket:
+        """The harness's end of a character device of `channels`, not blocking."""
+        return self._channels[name]
+
+    def take_pipe(self, name: str) -> int:
+        """A descriptor that gives what QEMU writes to that pipe. The caller closes it."""
+        return self._pipes.pop(name)
+
+    @property
+    def qmp(self) -> Qmp:
+        """The QMP session, made when first asked for.
+
+        Raises QemuLaunchError if QEMU has ended, QemuTooOldError, QemuTimeoutError.
+        """
+        if self._qmp is None:
+            from snp_harness.vm.qmp import Qmp
+
+            try:
+                self._qmp = Qmp(self._channels[QMP], self.loop)
+            except QemuError:
+                self.raise_if_ended(launching=True)
+                raise
+            check_version(self._qmp.version, str(self.binary.path))
+        return self._qmp
+
+    def stderr_tail(self) -> str:
+        """The end of what QEMU wrote to stderr."""
+        with self.directory.file(self.stderr_file).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _STDERR_TAIL))
+            return file.read().decode(errors="replace")
+
+    def raise_if_ended(self, *, launching: bool = False) -> None:
+        """Raises QemuDiedError (QemuLaunchError when launching) if QEMU has ended without being stopped."""
+        status = self.exit_status
+        if status is None and launching:
+            # Its sockets close a moment before it can be waited for.
+            status = self._wait(STOP_TIMEOUT_S)
+        if status is None or self._stopping:
+            return
+        if launching:
+            self.binary.check()
+            raise QemuLaunchError(self.command, status, self.stderr_tail())
+        raise QemuDiedError(self.command, status, self.stderr_tail())
+
+    def raise_if_failed(self, *, launching: bool = False) -> None:
+        """As `raise_if_ended`, unless the guest's reset or power-off ended it (status 0)."""
+        if self.exit_status:
+            self.raise_if_ended(launching=launching)
+
+    def explain(self, error: QemuError) -> HarnessError:
+        """Why QEMU did not do what it was asked: it has died, where that is so; else the error itself."""
+        if isinstance(error, QemuExitError):
+            return error
+        try:
+            if isinstance(error, QmpEndedError):
+                # Its monitor closes a moment before it can be waited for.
+                self._wait(_DEATH_S)
+            self.raise_if_failed()
+        except HarnessError as why:
+            return why
+        return error
+
+    def stop(self) -> None:
+        """End QEMU: by QMP if a session answers, else SIGTERM; at last SIGKILL. Raises QemuTimeoutError."""
+        if not self._started:
+            return
+        self._stopping = True
+        if self.exit_status is None:
+            if not self._quit():
+                self._signal(signal.SIGTERM)
+            if self._wait(STOP_TIMEOUT_S) is None:
+                self._signal(signal.SIGKILL)
+        if self._wait(_KILL_TIMEOUT_S) is None:
+            raise QemuTimeoutError(
+                f"QEMU (process {self.pid}) did not end {_KILL_TIMEOUT_S:g} s after SIGKILL",
+                "the kernel holds it",
+            )
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Start QEMU, and have consoles, channels and pipes."""
+
+    @property
+    @abstractmethod
+    def _started(self) -> bool:
+        """There is a process, which may have ended."""
+
+    @abstractmethod
+    def _signal(self, number: signal.Signals) -> None:
+        """Send QEMU a signal; nothing happens if it has ended."""
+
+    def _quit(self) -> bool:
+        """QEMU has taken QMP's quit."""
+        if self._qmp is None:
+            return False
+        with contextlib.suppress(QemuError):
+            self._qmp.execute("quit", STOP_TIMEOUT_S)
+            return True
+        return False
+
+    def _wait(self, timeout_s: float) -> int | None:
+        """Serve all descriptors until QEMU ends; None if it does not in time."""
+        self.loop.run_until(lambda: self.ended, timeout_s)
+        return self.exit_status
+
+    def _sockets(self) -> tuple[str, ...]:
+        """The IDs of the character devices that are sockets: all but the consoles."""
+        return (QMP, *self.devices.channels)
+
+    def _command(self) -> list[str]:
+        """argv with tokens; records it in the run directory as it can be run by hand."""
+        chardevs: list[str] = []
+        by_hand: list[str] = []
+        for name in self._sockets():
+            chardevs += ["-chardev", f"socket,id={name},fd={tokens.token(tokens.NUMBER, name)}"]
+            by_hand += ["-chardev", "stdio,id=qmp" if name == QMP else f"file,id={name},path={os.devnull}"]
+        for name, log in self.devices.consoles.items():
+            chardevs += ["-chardev", f"pipe,id={name},path={tokens.token(tokens.PATH, name)}"]
+            by_hand += ["-chardev", f"file,id={name},path={log}"]
+        monitor = ["-qmp", f"chardev:{QMP}"]
+        self._by_hand = [*self.binary.prefix, *by_hand, *monitor, *map(self._stand_in, self._arguments)]
+        return [*self.binary.prefix, *chardevs, *monitor, *self._arguments]
+
+    def _record(self) -> None:
+        """Write the command line: as it was, and one that can be run by hand in the run directory."""
+        self.directory.write_text(
+            self.command_line_file,
+            f"# Run by hand in this directory (QMP on the terminal):\n{shlex.join(self._by_hand)}\n\n"
+            f"# As it was run, with descriptors of the harness:\n# {shlex.join(self.command)}\n",
+        )
+
+    def _adopt(self, name: str, ours: socket.socket) -> None:
+        """The harness's end of a character device that is a socket."""
+        self._channels[name] = ours
+        if name != QMP:
+            ours.setblocking(False)
+
+    def _adopt_console(self, name: str, ours: Connection) -> None:
+        """The harness's end of a console."""
+        log = BoundedLog(self.directory.file(self.devices.consoles[name]))
+        self.consoles[name] = Console(name, ours, self.loop, log, self._bad_patterns)
+
+    def _stand_in(self, argument: str) -> str:
+        for found, replacement in self.devices.stand_ins.items():
+            argument = argument.replace(found, replacement)
+        return tokens.substitute(argument, lambda _, name: name)
+
+    def _close(self) -> None:
+        """Give back every descriptor; QEMU has ended, or was never started."""
+        if self._qmp is not None:
+            self._qmp.close()
+            self._qmp = None
+        for console in self.consoles.values():
+            console.close()
+        for channel in self._channels.values():
+            channel.close()
+        for fd in self._pipes.values():
+            os.close(fd)
+        self._pipes.clear()
+        self.loop.close()

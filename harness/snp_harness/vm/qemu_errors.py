@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Errors of a QEMU process and of the guest's consoles."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from snp_harness.errors import EXIT_INCONCLUSIVE, BrokenEnvironmentError, HarnessError
+
+
+class QemuError(BrokenEnvironmentError):
+    """Anything that is wrong with QEMU itself, as against the guest in it."""
+
+
+class QemuMissingError(QemuError):
+    """No QEMU where one was looked for, or one that cannot be executed."""
+
+
+class NotQemuError(QemuError):
+    """The program runs, but is no QEMU system emulator."""
+
+
+class QemuTooOldError(QemuError):
+    """A QEMU older than the oldest that is supported."""
+
+
+class QemuExitError(QemuError):
+    """QEMU ended when it should not have.
+
+    command: argv. status: exit status, negative for a signal. stderr: the last lines QEMU wrote.
+    """
+
+    what = "QEMU ended"
+
+    def __init__(self, command: Sequence[str], status: int, stderr: str) -> None:
+        said = _telling_line(stderr)
+        reason = f": {said}" if said else ", and said nothing"
+        super().__init__(f"{self.what} with {describe_status(status)}{reason}")
+        self.command = tuple(command)
+        self.status = status
+        self.stderr = stderr
+
+    def details(self) -> str:
+        """Several lines: the command, how it ended, and the end of what it wrote to stderr."""
+        how = describe_status(self.status)
+        return f"command: {shlex.join(self.command)}\nended with: {how}\nstderr:\n{self.stderr}"
+
+
+class QemuLaunchError(QemuExitError):
+    """QEMU refused its command line, or died before its monitor answered."""
+
+    what = "QEMU did not start: it ended"
+
+
+class QemuDiedError(QemuExitError):
+    """QEMU died while the guest ran. What was observed until then is kept."""
+
+    what = "QEMU died in the middle of the run: it ended"
+
+
+class QemuTimeoutError(QemuError):
+    """QEMU itself did not answer in time (its monitor, or its end)."""
+
+
+class QmpEndedError(QemuError):
+    """The session with QEMU's monitor has ended, or none came about: QEMU is ending."""
+
+
+class QmpCommandError(QemuError):
+    """QEMU refused a QMP command."""
+
+
+class ConsoleError(HarnessError):
+    """What was expected on a console did not come. The guest's doing, so no broken environment."""
+
+    exit_status = EXIT_INCONCLUSIVE
+
+
+class ConsoleTimeoutError(ConsoleError):
+    """It did not come in time; the message names it and the last line there was."""
+
+
+class GuestCrashError(ConsoleError):
+    """The console shows that the guest has crashed: one of the bad patterns came."""
+
+
+class CannotWriteError(BrokenEnvironmentError):
+    """A file of the run directory cannot be written: the disk is full, or the directory is not the user's."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"cannot write {path}: {error.strerror}", "make room, or name another directory with --out")
+
+
+def printable(text: str, limit: int) -> str:
+    """Text of a guest or a program for a line of ours: at most `limit` characters, control characters as "?"."""
+    return "".join(character if character.isprintable() else "?" for character in text[:limit])
+
+
+def _telling_line(stderr: str) -> str:
+    """The line that says why: QEMU's last message that is no warning, else the last line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    messages = [line for line in lines if line.startswith("qemu-system") and " warning: " not in line]
+    return printable((messages or lines or [""])[-1], 400)
+
+
+def describe_status(status: int) -> str:
+    """An exit status in words: "status 1" or "signal 9 (SIGKILL)"."""
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return f"signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"signal {-status}"

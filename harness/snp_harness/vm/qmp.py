@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QMP for code that is not asynchronous: qemu.qmp in a thread of its own, while the caller's event loop turns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar, cast
+
+from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
+
+from snp_harness.vm.loop import EventLoop
+from snp_harness.vm.qemu_errors import QemuError, QemuTimeoutError, QmpCommandError, QmpEndedError, printable
+
+DEFAULT_TIMEOUT_S = 60.0
+#: How long a session whose call was given up has for its own end.
+_END_TIMEOUT_S = 1.0
+_WORDS_MAX = 400
+# The library logs what it also raises: without a handler of the application's that would go to stderr.
+logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
+_T = TypeVar("_T")
+
+
+class Qmp:
+    """A QMP session over a connected socket.
+
+    `loop` turns while a command waits for its answer: a QEMU that is blocked on a full pipe would never answer.
+    """
+
+    def __init__(self, connection: socket.socket, loop: EventLoop, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._loop = loop
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        loop.add(self._wake, self._woken)
+        self._events = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._events.run_forever, name="qmp", daemon=True)
+        self._thread.start()
+        self._client = QMPClient("snp-harness")
+        try:
+            self._call(self._client.connect(connection), "the greeting", timeout_s)
+        except BaseException:
+            self._stop()
+            raise
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """QEMU's version as its greeting tells it. Raises QemuError if that tells none."""
+        greeting = self._client.greeting
+        assert greeting is not None
+        try:
+            found = cast(dict[str, Any], greeting.QMP.version["qemu"])
+            major, minor, micro = (int(found[part]) for part in ("major", "minor", "micro"))
+        except (KeyError, TypeError, ValueError):
+            raise QemuError("QEMU's greeting on its monitor tells no version", "see which program it is") from None
+        return major, minor, micro
+
+    def execute(self, command: str, timeout_s: float = DEFAULT_TIMEOUT_S, **arguments: object) -> object:
+        """Run a command; underscores in argument names become dashes. Returns its answer.
+
+        Raises QmpCommandError if QEMU refuses it, QemuTimeoutError, and QemuError if the session has ended.
+        """
+        given = {name.replace("_", "-"): value for name, value in arguments.items()}
+        return self._call(self._client.execute(command, given or None), command, timeout_s)
+
+    def give(self, name: str, fd: int) -> None:
+        """Give QEMU a descriptor, which commands then name. The caller closes its own."""
+
+        async def send() -> None:
+            self._client.send_fd_scm(fd)
+
+        self._call(send(), "a descriptor", DEFAULT_TIMEOUT_S)
+        self.execute("getfd", fdname=name)
+
+    def execute_all(self, commands: Sequence[tuple[str, dict[str, object]]]) -> None:
+        """Run commands in their order; the next is sent before the last is answered. Raises as `execute`.
+
+        To a QEMU on another host each answer takes its way.
+        """
+
+        async def run() -> None:
+            await asyncio.gather(*(self._client.execute(command, arguments) for command, arguments in commands))
+
+        self._call(run(), commands[0][0], DEFAULT_TIMEOUT_S)
+
+    def close(self) -> None:
+        """End session and thread. Never raises: QEMU may be gone."""
+        try:
+            self._call(self._client.disconnect(), "the session's end", DEFAULT_TIMEOUT_S)
+        except (QemuError, EOFError):
+            pass
+        finally:
+            self._stop()
+
+    def _call(self, coroutine: Coroutine[Any, Any, _T], what: str, timeout_s: float) -> _T:
+        future: Future[_T] = asyncio.run_coroutine_threadsafe(coroutine, self._events)
+        future.add_done_callback(lambda _: os.eventfd_write(self._wake, 1))
+        if not self._loop.run_until(future.done, timeout_s):
+            future.cancel()
+            raise QemuTimeoutError(f"QEMU's monitor did not answer {what} in {timeout_s:g} s", "see qemu-stderr.log")
+        try:
+            return future.result()
+        except ExecuteError as error:
+            raise QmpCommandError(f"QEMU refused the QMP command {what}: {_words(error)}", "see its version") from error
+        except ConnectError as error:
+            raise QmpEndedError(f"no QMP session: {_words(error)}", "see qemu-stderr.log") from error
+        except (QMPError, EOFError, OSError) as error:
+            raise QmpEndedError(
+                f"the QMP session ended during {what}: {_words(error)}", "see qemu-stderr.log"
+            ) from error
+
+    def _woken(self) -> None:
+        os.eventfd_read(self._wake)
+
+    def _stop(self) -> None:
+        # What still waits for an answer would complain of its loop's end on stderr.
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_end_tasks(), self._events).result(DEFAULT_TIMEOUT_S)
+        self._events.call_soon_threadsafe(self._events.stop)
+        self._thread.join(DEFAULT_TIMEOUT_S)
+        self._events.close()
+        self._loop.remove(self._wake)
+        os.close(self._wake)
+
+
+async def _end_tasks() -> None:
+    """See every other task of the running loop end. A call that was cancelled still closes its connection."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        _, left = await asyncio.wait(others, timeout=_END_TIMEOUT_S)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+def _words(error: Exception) -> str:
+    """What an error says, in a line: QEMU's words may be in it."""
+    return printable(str(error), _WORDS_MAX)

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The directory that a run leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from snp_harness import __version__
+from snp_harness.errors import UsageError
+from snp_harness.vm.qemu_errors import CannotWriteError
+
+DEFAULT_PARENT = Path("runs")
+LATEST = "latest"
+IGNORE = ".gitignore"
+COMMAND_LINE = "command-line.txt"
+SERIAL = "serial.log"
+SVSM = "svsm.log"
+STDERR = "qemu-stderr.log"
+HOST_LOG = "host.log"
+TRACE = "trace.log"
+ROM = "snp.rom"
+IGVM = "snp.igvm"
+TIMELINE = "timeline.jsonl"
+SECOND_TIMELINE = "timeline-qemu.jsonl"
+VERDICT = "verdict.json"
+ENVIRONMENT = "environment.json"
+TRACEBACK = "traceback.txt"
+TAP = "tap.log"
+OUTER_COMMAND_LINE = "outer-command-line.txt"
+OUTER_CONSOLE = "outer-console.log"
+OUTER_STDERR = "outer-qemu-stderr.log"
+#: All that a run writes.
+FILES = (
+    COMMAND_LINE,
+    SERIAL,
+    SVSM,
+    STDERR,
+    HOST_LOG,
+    TRACE,
+    ROM,
+    IGVM,
+    TIMELINE,
+    SECOND_TIMELINE,
+    VERDICT,
+    ENVIRONMENT,
+    TRACEBACK,
+    TAP,
+    OUTER_COMMAND_LINE,
+    OUTER_CONSOLE,
+    OUTER_STDERR,
+)
+
+
+class _Lock:
+    """Keeps other runs out of a directory for as long as it is held, at most for its own life."""
+
+    def __init__(self, path: Path) -> None:
+        self._pid = os.getpid()
+        self._fd = -1
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise UsageError(f"another run is writing to {path}", "name another directory with --out") from None
+        except OSError:
+            # A file system without locks.
+            return
+
+    def release(self) -> None:
+        if self._fd >= 0:
+            # A process that another thread is just starting has the descriptor too, until it executes its program.
+            if os.getpid() == self._pid:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(self._fd, fcntl.LOCK_UN)
+            os.close(self._fd)
+            self._fd = -1
+
+    __del__ = release
+
+
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    """The link to the latest run. Where something else has its name, or links cannot be, there is none."""
+
+    link: Path
+    before: str | None
+
+    @classmethod
+    def point(cls, parent: Path, path: Path) -> _Latest:
+        """The link, now to `path`."""
+        link = parent / LATEST
+        latest = cls(link, str(link.readlink()) if link.is_symlink() else None)
+        latest._replace(path.name)
+        return latest
+
+    def restore(self, path: Path) -> None:
+        """`path` is gone: what was the latest before is so again, unless another has become it."""
+        if not self.link.is_symlink() or str(self.link.readlink()) != path.name:
+            return
+        if self.before is not None and (self.link.parent / self.before).is_dir():
+            self._replace(self.before)
+        else:
+            self.link.unlink()
+
+    def _replace(self, target: str) -> None:
+        """At once: somebody may be looking."""
+        if self.link.exists() and not self.link.is_symlink():
+            return
+        temporary = self.link.parent / f".{Path(target).name}.link"
+        with contextlib.suppress(OSError):
+            temporary.symlink_to(target)
+            temporary.replace(self.link)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """A directory of one run. path: absolute.
+
+    One that is made is its owner's only; one that the user made keeps its mode. While the object lives, or until
+    `release`, no other run can have it. Whatever writes raises CannotWriteError.
+    """
+
+    path: Path
+    _lock: _Lock = field(repr=False, compare=False)
+    _latest: _Latest | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def create(cls, out: Path | None, platform_name: str, parent: Path = DEFAULT_PARENT) -> RunDirectory:
+        """The directory `out`, or a new one in `parent`, named by time and platform; `parent`/latest points to it.
+
+        `out` may exist if it is empty or holds an earlier run, which is replaced. Raises UsageError.
+        """
+        try:
+            return cls(*_take(out)) if out is not None else cls(*_make(parent, platform_name))
+        except OSError as error:
+            raise UsageError(
+                f"cannot make the run directory {error.filename}: {error.strerror}", "name another with --out"
+            ) from None
+
+    def release(self) -> None:
+        """Nothing more will be written: another run may take the directory.
+
+        One of those in `parent` that nothing was written to, as no run came about, goes; so does its being the latest.
+        """
+        if self._latest is not None:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+                self._latest.restore(self.path)
+        self._lock.release()
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files."""
+        return self.path / name
+
+    def open_binary(self, name: str) -> BinaryIO:
+        """Open a file for writing."""
+        try:
+            return self.file(name).open("wb")
+        except OSError as error:
+            raise CannotWriteError(self.file(name), error) from None
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a file."""
+        try:
+            self.file(name).write_bytes(data)
+        except OSError as error:
+            raise CannotWriteError(self.file(name), error) from None
+
+    def write_json(self, name: str, data: object) -> None:
+        """Write a JSON file, whole or not at all."""
+        self.write_text(name, json.dumps(data, indent=2) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file, whole or not at all."""
+        self.write_lines(name, [text])
+
+    def write_lines(self, name: str, lines: Iterable[str]) -> None:
+        """As `write_text`, without having the whole text in memory."""
+        temporary = self.file(f".{name}.new")
+        try:
+            # Paths are bytes: what is not UTF-8 in one goes out as it came in.
+            with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
+                file.writelines(lines)
+            temporary.replace(self.file(name))
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise CannotWriteError(self.file(name), error) from None
+
+    def write_environment(self, **facts: Any) -> None:
+        """Record what the run depended on: versions of harness, Python and kernel, and what the caller adds."""
+        environment: dict[str, Any] = {
+            "snp_harness": __version__,
+            "python": platform.python_version(),
+            "kernel": os.uname().release,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "argv": sys.argv,
+        }
+        self.write_json(ENVIRONMENT, environment | facts)
+
+
+def _take(path: Path) -> tuple[Path, _Lock]:
+    """Use the directory that the user named."""
+    path = path.absolute()
+    try:
+        path.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise UsageError(f"{path} is not a directory", "name another with --out") from None
+    lock = _Lock(path)
+    # A FIFO is that of a console, which a killed run left.
+    fifos = [entry for entry in path.iterdir() if entry.is_fifo()]
+    present = {entry.name for entry in path.iterdir()} - {entry.name for entry in fifos}
+    foreign = sorted(present - set(FILES) - {f".{name}.new" for name in FILES})
+    if foreign:
+        raise UsageError(f"{path} holds other files ({foreign[0]!a})", "name a new or empty directory with --out")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"{path} cannot be written to", "name another directory with --out")
+    for entry in (*fifos, *(path / name for name in present)):
+        entry.unlink()
+    return path, lock
+
+
+def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock, _Latest]:
+    """A directory of its own, also when several runs start in the same second."""
+    parent = make_parent(parent.absolute())
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{platform_name}"
+    number = 1
+    while True:
+        path = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            number += 1
+            continue
+        return path, _Lock(path), _Latest.point(parent, path)
+
+
+def make_parent(path: Path) -> Path:
+    """Make a directory for runs. git leaves a new one out: the current directory may be a work tree of the user's."""
+    try:
+        path.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        (path / IGNORE).write_text("*\n")
+    return path

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a step says of a commit, and that nothing but an answer about it ever blames one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.verdict import RuleResult, Status, Verdict
+from snp_harness.bisect.report import difference
+from snp_harness.bisect.step import Judgement, Question, Step, as_environment
+from snp_harness.cli.main import main
+from snp_harness.edk2.git import GitError, PatchError
+from snp_harness.edk2.source_errors import CompileError, SourceError
+from snp_harness.edk2.tools import ToolError
+from snp_harness.errors import BrokenEnvironmentError, UsageError
+from snp_harness.svsm.config import SvsmConfig
+from tests.apic.samples import READ, WRITE, base, timeline, x2apic, xapic
+from tests.edk2.trees import stand_in_tools, write_buildable, write_tree
+
+RULE = "x2apic-before-sec"
+
+
+def question(rule: str | None = None) -> Question:
+    return Question("emulated", SvsmConfig(), "sec", 60.0, rule)
+
+
+def verdict(status: Status, *results: RuleResult) -> Verdict:
+    return Verdict(status, results, "emulated", "witness", "observed", frozenset())
+
+
+@pytest.mark.parametrize(
+    ("status", "judgement", "exit_status"),
+    [
+        (Status.HOLDS, Judgement.GOOD, 0),
+        (Status.VIOLATED, Judgement.BAD, 1),
+        (Status.INCONCLUSIVE, Judgement.SKIP, 125),
+    ],
+)
+@pytest.mark.parametrize("rule", [None, RULE])
+def test_a_verdict_is_an_answer(status: Status, judgement: Judgement, exit_status: int, rule: str | None) -> None:
+    said = question(rule).judge(verdict(status, RuleResult(RULE, status, "why")))
+    assert said[0] is judgement
+    assert said[0].exit_status == exit_status
+    assert status.value in said[1]
+    assert ("why" in said[1]) is (judgement is not Judgement.GOOD)
+
+
+def test_one_rule_is_judged_alone() -> None:
+    both = verdict(
+        Status.VIOLATED,
+        RuleResult(RULE, Status.HOLDS, "x2APIC mode first"),
+        RuleResult("no-refused-access", Status.VIOLATED, "one refused"),
+    )
+    assert question(RULE).judge(both)[0] is Judgement.GOOD
+    assert question("no-refused-access").judge(both)[0] is Judgement.BAD
+    assert question().judge(both)[1] == "contract violated (no-refused-access: one refused)"
+
+
+def test_an_unknown_rule_is_named() -> None:
+    with pytest.raises(UsageError, match="is no rule"):
+        question("x2apic")
+
+
+@pytest.mark.parametrize("error", [UsageError("x"), BrokenEnvironmentError("x"), ToolError("x"), GitError("x")])
+def test_an_error_that_is_no_answer_ends_the_bisection(error: UsageError) -> None:
+    assert as_environment(error).exit_status >= 128
+
+
+def test_what_is_about_the_source() -> None:
+    assert issubclass(CompileError, SourceError)
+    assert issubclass(PatchError, SourceError)
+    assert not any(issubclass(kind, SourceError) for kind in (ToolError, GitError))
+
+
+def test_a_step_survives_the_log() -> None:
+    step = Step("c" * 40, "subject", Judgement.BAD, "reason", 1.5, 0.7, "SEC", "offence", "/runs/x")
+    assert Step.from_json(json.loads(json.dumps(step.to_json()))) == step
+    assert step.line() == f"{'c' * 12} bad, build 1.5 s (SEC), boot 0.7 s, reason, offence: subject"
+
+
+@pytest.fixture
+def edk2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, value in stand_in_tools(tmp_path / "tools").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    return write_buildable(tmp_path / "edk2")
+
+
+def bisect_step(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "snp_harness", "bisect-step", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def test_a_source_that_does_not_build_is_left_out(edk2: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tree(edk2, {"Pkg/code.c": b"error: unfinished\n"})
+    assert main(["bisect-step", "--repo", str(edk2), "--quiet"]) == 125
+    assert "does not build: 1:error: unfinished" in capsys.readouterr().out
+
+
+def test_an_image_that_is_none_is_left_out(edk2: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tree(edk2, {"Pkg/code.c": b"no firmware\n"})
+    assert main(["bisect-step", "--repo", str(edk2), "--quiet"]) == 125
+    assert "the image cannot be run" in capsys.readouterr().out
+
+
+def test_a_patch_that_does_not_apply_leaves_the_commit_out(edk2: Path, tmp_path: Path) -> None:
+    write_tree(tmp_path, {"series": b"a.patch\n", "a.patch": b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"})
+    assert main(["bisect-step", "--repo", str(edk2), "--quiet", "--series", str(tmp_path / "series")]) == 125
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--typo",),
+        ("--until", "never"),
+        ("--", "-m", "1"),
+        ("--repo", "/nowhere"),
+        ("--rule", "no-rule"),
+        ("--svsm-config", "no-configuration"),
+        ("--platform", "no-platform"),
+        ("--edk2-platform", "NoPkg"),
+        ("--define", "nothing"),
+        ("--series", "/nowhere"),
+    ],
+)
+def test_a_wrong_command_line_ends_the_bisection(edk2: Path, arguments: tuple[str, ...]) -> None:
+    """Status 2, as elsewhere, would tell `git bisect run` that the commit is bad."""
+    repo = () if "--repo" in arguments else ("--repo", str(edk2))
+    try:
+        status: int | str | None = main(["bisect-step", *repo, *arguments])
+    except SystemExit as end:
+        status = end.code
+    assert isinstance(status, int)
+    assert status >= 128
+
+
+def test_help_is_no_error() -> None:
+    assert bisect_step("--help").returncode == 0
+
+
+@pytest.mark.parametrize("missing", ["git", "gcc"])
+def test_a_missing_program_ends_the_bisection(edk2: Path, tmp_path: Path, missing: str) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("git", "gcc", "g++", "ld", "objcopy", "make", "nasm", "iasl", "sh"):
+        found = subprocess.run(["which", name], capture_output=True, text=True, check=False).stdout.strip()
+        if found and name != missing:
+            (tools / name).symlink_to(found)
+    done = bisect_step(
+        "--repo", str(edk2), environment={"PATH": str(tools), "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": "/"}
+    )
+    assert done.returncode >= 128
+    assert missing in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_of_a_bisection_outlives_it(edk2: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """The step, its build and what the build started end with it, however it ends."""
+    build = edk2 / "BaseTools/BinWrappers/PosixLike/build"
+    build.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 3600\n")
+    environment = {**os.environ, **{f"GIT_{a}_{b}": "t" for a in ("AUTHOR", "COMMITTER") for b in ("NAME", "EMAIL")}}
+    for arguments in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "a"), ("commit", "-qm", "b", "--allow-empty")):
+        subprocess.run(["git", *arguments], cwd=edk2, env=environment, check=True)
+    argv = [sys.executable, "-m", "snp_harness", "bisect", "--repo", str(edk2), "--good", "HEAD~", "--bad", "HEAD"]
+    argv += ["--state", str(tmp_path / "state")]
+    with subprocess.Popen(argv, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL) as process:
+        until(lambda: (tmp_path / "pid").is_file() and bool((tmp_path / "pid").read_text().strip()), "the build")
+        pids = [process.pid, *children(process.pid), int((tmp_path / "pid").read_text())]
+        assert len(pids) == 3
+        process.send_signal(number)
+        assert process.wait(300) == (-number if number == signal.SIGKILL else 128 + number)
+    until(lambda: not any(running(pid) for pid in pids), f"the end of {pids}")
+
+
+def until(happened: Callable[[], bool], what: str) -> None:
+    """Wait until something is so; fails after five minutes."""
+    end = time.monotonic() + 300
+    while not happened():
+        assert time.monotonic() < end, f"{what} did not come within 300 s"
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def running(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_difference_of_two_timelines_leaves_out_what_moves() -> None:
+    svr, icr, tpr = (READ, 0x0F0), (READ, 0x300), (READ, 0x080)
+    one = timeline([xapic(*svr, pc=0x1000, time_ns=5), xapic(*tpr, pc=0x1010, time_ns=9)])
+    moved = timeline([xapic(*svr, pc=0x2000, time_ns=6), xapic(*tpr, pc=0x2010, time_ns=8)])
+    assert difference(one, moved) == []
+    eoi, read_base = xapic(WRITE, 0x0B0), base(READ, 0xFEE00900, ApicMode.XAPIC)
+    ticks = [timeline([xapic(*svr), *[read_base, eoi] * count, xapic(*tpr), read_base]) for count in (1, 3)]
+    assert difference(*ticks) == []
+    moved_late = timeline([xapic(*svr), read_base, eoi, xapic(*tpr), x2apic(WRITE, 0x80B, mode=ApicMode.XAPIC)])
+    assert any("80B" in line for line in difference(ticks[0], moved_late))
+    # The first tick comes before or after another access: chance.
+    early = timeline([xapic(*svr), read_base, read_base, eoi, read_base, xapic(*tpr), read_base, eoi])
+    late = timeline([xapic(*svr), read_base, xapic(*tpr), read_base, read_base, eoi])
+    assert difference(early, late) == []
+    x2apic_mode = base(WRITE, 0xFEE00D00, ApicMode.XAPIC), base(READ, 0xFEE00D00, ApicMode.X2APIC)
+    switched = difference(timeline([read_base, *x2apic_mode, read_base]), timeline([read_base, *x2apic_mode]))
+    assert [line for line in switched if line[0] in "+-"] == [
+        "-SEC SecMain vCPU/VMPL 0/2: read APIC_BASE 1B = FEE00900 (msr, xAPIC, ok)"
+    ]
+    more = timeline([xapic(*svr), xapic(*icr), xapic(*tpr)])
+    changed = [line for line in difference(one, more) if line[0] in "+-"]
+    assert changed == ["+SEC SecMain vCPU/VMPL 0/2: read ICR 300 = 0 (mmio, xAPIC, ok)"]

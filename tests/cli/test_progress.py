@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from snp_harness.apic.access import Phase
+from snp_harness.cli import progress
+from snp_harness.cli.progress import ProgressLine
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr("snp_harness.cli.progress.monotonic", lambda: now[0])
+    return now
+
+
+def test_terminal_line_is_redrawn_over_the_longer_one_and_cleared(clock: list[float]) -> None:
+    stream = Terminal()
+    with ProgressLine(stream) as line:
+        line.update(Phase.SEC, 7, 12345)
+        clock[0] += 1
+        line.update(Phase.PEI, 8)
+    first, second, blank, end = stream.getvalue().split("\r")[1:]
+    assert first == "SEC: 7 APIC accesses, 12345 exits, 0.0 s"
+    assert second.rstrip() == "PEI: 8 APIC accesses, 1.0 s"
+    assert len(second) == len(first)
+    assert blank.strip() == ""
+    assert end == ""
+
+
+def test_terminal_line_is_not_redrawn_more_often_than_it_can_be_read(clock: list[float]) -> None:
+    stream = Terminal()
+    line = ProgressLine(stream)
+    for accesses in range(100):
+        line.update(Phase.SEC, accesses)
+        clock[0] += progress.REDRAW_S / 10
+    assert 10 <= stream.getvalue().count("\r") <= 11
+
+
+def test_a_pipe_gets_whole_lines_now_and_then(clock: list[float]) -> None:
+    stream = io.StringIO()
+    with ProgressLine(stream) as line:
+        line.update(Phase.SEC, 1)
+        assert stream.getvalue() == ""
+        clock[0] += progress.LINE_S
+        line.update(Phase.SEC, 7, 9)
+        clock[0] += 1
+        line.update(Phase.PEI, 8, 10)
+    assert stream.getvalue() == "SEC: 7 APIC accesses, 9 exits, 10.0 s\n"
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_quiet_says_nothing(clock: list[float], stream: io.StringIO) -> None:
+    with ProgressLine(stream, quiet=True) as line:
+        clock[0] += 2 * progress.LINE_S
+        line.update(Phase.SEC, 1)
+    assert stream.getvalue() == ""

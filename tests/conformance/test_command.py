@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`snp-harness conformance` as a user has it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from snp_harness.cli.main import main
+from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_USAGE, EXIT_VIOLATED
+
+
+def run(tmp_path: Path, *arguments: str) -> int:
+    return main(["conformance", "--quiet", "--out", str(tmp_path / "out"), *arguments])
+
+
+@pytest.mark.parametrize("arguments", [("--svsm-config", "nowhere"), ("--platform", "nowhere")])
+def test_usage(tmp_path: Path, arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, *arguments) == EXIT_USAGE
+    assert capsys.readouterr().err.startswith("snp-harness: error: ")
+
+
+def test_image_that_is_not_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("snp_harness.conformance.image.IMAGE", tmp_path / "guest.fd")
+    assert run(tmp_path) == EXIT_ENVIRONMENT
+    assert "build it: make -C guests/svsm_apic_conformance" in capsys.readouterr().err
+
+
+@pytest.mark.emulated
+def test_report_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--svsm-config", "no-svsm") == EXIT_HOLDS
+    text = capsys.readouterr().out
+    assert text.startswith("conforms: 21 passed, 0 failed, ")
+    assert "(emulated SNP host, not hardware)" in text
+    assert run(tmp_path, "--svsm-config", "no-svsm", "--json") == EXIT_HOLDS
+    report = json.loads(capsys.readouterr().out)
+    assert report["plan"] == len(report["points"])
+    assert report["complete"]
+    assert report["how"] == "emulated SNP host, not hardware"
+
+
+@pytest.mark.emulated
+def test_failed_point_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--svsm-config", "policy-x2apic-at-reset") == EXIT_VIOLATED
+    text = capsys.readouterr().out
+    assert "not ok 1 - apic-base/reset-value\n" in text
+    assert "  got: 0xfee00d00\n" in text
+
+
+@pytest.mark.emulated
+def test_timeout_is_inconclusive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--timeout", "0.5") == EXIT_INCONCLUSIVE
+    assert capsys.readouterr().out.startswith("inconclusive: ")

@@ -1,0 +1,453 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Builds: cache, interrupts, errors. `build` is a small script here; test_real.py has the real one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from snp_harness.edk2 import images, workspaces
+from snp_harness.edk2.build import Builder
+from snp_harness.edk2.images import add_image, copy_image, find_image
+from snp_harness.edk2.recipe import Recipe
+from snp_harness.edk2.runner import first_error, run_logged
+from snp_harness.edk2.source import Source, directory_source
+from snp_harness.edk2.source_errors import CompileError
+from snp_harness.edk2.tools import ToolError, Tools
+from snp_harness.errors import BrokenEnvironmentError, FetchError
+from tests.edk2.conftest import Said
+from tests.edk2.trees import LANDMARKS, skip_unless_built_here, write_tree
+
+TOOLS = Tools(("gcc 1",))
+#: Seconds that anything here may take on any machine.
+MOST_S = 300
+#: Makes an image of the code and its options, names modules as edk2 does, and fails where the code says so. Where it is
+#: killed it leaves half a file.
+BUILD = b"""#!/bin/sh
+echo "Building ... $WORKSPACE/Pkg/Sec.inf [X64]"
+echo "Building ... $WORKSPACE/Pkg/Dxe.inf [X64]"
+if grep -q error Pkg/code.c; then sed 's/^/Pkg\\/code.c:/' Pkg/code.c; exit 1; fi
+half=Build/OvmfX64/DEBUG_GCC5/half.obj
+if [ -e $half ]; then echo "ld: $half: file format not recognized"; exit 1; fi
+mkdir -p Build/OvmfX64/DEBUG_GCC5/FV
+[ ! -e Pkg/slow ] || { touch $half; echo $$ > "$WORKSPACE/pid"; sleep 3600; }
+cat Pkg/code.c > Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd
+echo "$@" "$SECRET" >> Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd
+echo x >> "$WORKSPACE/builds"
+"""
+GENFV = b"all:\n\tmkdir -p bin; touch bin/GenFv; echo y >> $(WORKSPACE)tools\n"
+FILES = {
+    **LANDMARKS,
+    "BaseTools/Source/C/GNUmakefile": GENFV,
+    "BaseTools/BinWrappers/PosixLike/build": BUILD,
+    "Pkg/code.c": b"code\r\n",
+}
+
+
+@pytest.fixture
+def edk2(tmp_path: Path, cache: Path) -> Path:
+    skip_unless_built_here(cache)
+    directory = write_tree(tmp_path / "edk2", FILES)
+    (directory / "BaseTools/BinWrappers/PosixLike/build").chmod(0o755)
+    return directory
+
+
+def wait_for(path: Path) -> str:
+    """What is written to a file, once it is."""
+    end = time.monotonic() + MOST_S
+    while not (path.is_file() and path.read_text().endswith("\n")):
+        assert time.monotonic() < end, f"{path} was not written"
+        time.sleep(0.02)
+    return path.read_text().strip()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has waited for has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def source(edk2: Path, **files: bytes) -> Source:
+    write_tree(edk2, {f"Pkg/{name.replace('_', '.')}": data for name, data in files.items()})
+    return directory_source(edk2).prepared(Recipe())
+
+
+def built(cache: Path) -> int:
+    (file,) = cache.glob("edk2/work/*/source/builds")
+    return len(file.read_text().splitlines())
+
+
+def entries(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.glob("edk2/images/*"))
+
+
+def test_an_image_is_built_once_for_each_content(edk2: Path, cache: Path) -> None:
+    seen: list[tuple[int, str]] = []
+    builder = Builder(Recipe(), TOOLS, module=lambda count, name: seen.append((count, name)))
+    first = builder.build(source(edk2))
+    assert first.path.read_bytes().startswith(b"code\r\n-p OvmfPkg/OvmfPkgX64.dsc -a X64 -b DEBUG -t GCC5 -n ")
+    assert seen == [(1, "Sec"), (2, "Dxe")]
+    assert not first.cached
+    again = builder.build(source(edk2))
+    assert (again.path, again.cached, built(cache)) == (first.path, True, 1)
+    second = builder.build(source(edk2, code_c=b"other\r\n"))
+    assert second.path.read_bytes().startswith(b"other\r\n")
+    assert (builder.build(source(edk2, code_c=b"code\r\n")).path, built(cache)) == (first.path, 2)
+    assert entries(cache) == sorted([first.directory.name, second.directory.name])
+
+
+def test_what_decides_an_image_is_in_its_name(edk2: Path) -> None:
+    one = source(edk2)
+    keys = {
+        Builder(Recipe(), TOOLS).key(one),
+        Builder(Recipe(), TOOLS).key(one, sec_only=True),
+        Builder(Recipe(), Tools(("gcc 2",))).key(one),
+        Builder(Recipe.of(target="RELEASE"), TOOLS).key(one),
+        Builder(Recipe.of(defines=("TPM2_ENABLE=TRUE",)), TOOLS).key(one),
+        Builder(Recipe(), TOOLS, slot=1).key(one),
+        Builder(Recipe(), TOOLS).key(source(edk2, code_c=b"other\r\n")),
+    }
+    assert len(keys) == 7
+
+
+def test_the_callers_variables_do_not_reach_the_build(edk2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "leaked")
+    monkeypatch.setenv("WORKSPACE", "/elsewhere")
+    assert b"leaked" not in Builder(Recipe(), TOOLS).build(source(edk2)).path.read_bytes()
+
+
+def test_nothing_is_written_through_the_users_links(edk2: Path, tmp_path: Path) -> None:
+    """Build/ in .gitignore, as edk2 has it, is about directories; a faster disk is what such a link is for."""
+    for name in ("Build", "Conf"):
+        theirs = tmp_path / f"users-{name}"
+        theirs.mkdir()
+        (edk2 / name).symlink_to(theirs)
+    (edk2 / ".gitignore").write_text("Build/\n")
+    (edk2 / "Pkg" / "inside").symlink_to("../Pkg/code.c")
+    image = Builder(Recipe(), TOOLS).build(source(edk2))
+    assert image.path.is_file()
+    assert [*tmp_path.glob("users-*/*")] == []
+    kept = source(edk2)
+    assert kept.store.read(kept.tree, "Pkg/inside") == b"../Pkg/code.c"
+
+
+@pytest.mark.parametrize("name", ["two words", "a$b", "a:b", "quote'", "hash#", "100%", "a=b"])
+def test_a_cache_that_edk2_cannot_be_built_in_is_not_the_sources_fault(
+    edk2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    with pytest.raises(ToolError, match="edk2 cannot be built in "):
+        Builder(Recipe(), TOOLS).build(source(edk2))
+
+
+def test_a_compilers_error_is_named_and_nothing_is_cached(edk2: Path, cache: Path) -> None:
+    with pytest.raises(CompileError, match=r"does not build: Pkg/code\.c:1: error: no such thing"):
+        Builder(Recipe(), TOOLS).build(source(edk2, code_c=b"1: error: no such thing\n"))
+    assert entries(cache) == []
+    assert Builder(Recipe(), TOOLS).build(source(edk2, code_c=b"mended\n")).path.is_file()
+
+
+def test_edk2s_tools_are_compiled_once_and_again_when_they_change(edk2: Path, cache: Path, said: Said) -> None:
+    builder = Builder(Recipe(), TOOLS, said)
+    builder.build(source(edk2))
+    builder.build(source(edk2, code_c=b"other\r\n"))
+    assert len([text for text in said if "own tools" in text]) == 1
+    write_tree(edk2, {"BaseTools/Source/C/new.c": b"x"})
+    builder.build(source(edk2))
+    assert said.has("edk2's own tools have changed: building everything anew")
+    assert built(cache) == 1
+
+
+def test_other_tools_build_everything_anew(edk2: Path, cache: Path, said: Said) -> None:
+    Builder(Recipe(), TOOLS).build(source(edk2))
+    Builder(Recipe(), Tools(("gcc 2",)), said).build(source(edk2))
+    assert said.has("the tools have changed: building everything anew")
+    assert built(cache) == 1
+
+
+def test_a_file_that_somebody_changed_in_the_workspace_is_written_again(edk2: Path, cache: Path) -> None:
+    Builder(Recipe(), TOOLS).build(source(edk2))
+    (code,) = cache.glob("edk2/work/*/source/Pkg/code.c")
+    code.write_bytes(b"evil\r\n")
+    image = Builder(Recipe.of(), TOOLS).build(source(edk2, x_c=b"new file"))
+    assert image.path.read_bytes().startswith(b"code\r\n")
+
+
+def test_an_image_that_rots_is_built_again(edk2: Path) -> None:
+    builder = Builder(Recipe(), TOOLS)
+    image = builder.build(source(edk2))
+    image.path.write_bytes(b"rotten")
+    assert find_image(image.directory.name) is None
+    assert builder.build(source(edk2)).path.read_bytes().startswith(b"code")
+
+
+@pytest.mark.parametrize("harm", ["truncated", "a half missing", "no manifest", "no JSON", "a half as a directory"])
+def test_an_entry_that_was_damaged_is_made_anew(cache: Path, tmp_path: Path, harm: str) -> None:
+    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image", "OVMF_CODE.fd": b"code", "OVMF_VARS.fd": b"vars"})
+    entry = add_image("key", volumes, {}).directory
+    assert find_image("key") is not None
+    half = entry / "OVMF_VARS.fd"
+    if harm == "truncated":
+        os.truncate(entry / "OVMF.fd", 2)
+    elif harm == "no manifest":
+        (entry / "build.json").unlink()
+    elif harm == "no JSON":
+        (entry / "build.json").write_text("[]")
+    else:
+        half.unlink()
+        if harm == "a half as a directory":
+            half.mkdir()
+    assert find_image("key") is None
+    add_image("key", volumes, {})
+    assert find_image("key") is not None
+    assert entries(cache) == ["key"]
+
+
+def test_what_a_killed_process_left_half_made_goes(cache: Path, tmp_path: Path) -> None:
+    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image"})
+    left, fresh = (cache / "edk2" / "images" / f".incomplete-{name}" for name in ("left", "fresh"))
+    for path in (left, fresh):
+        path.mkdir(parents=True)
+    os.utime(left, (1, 1))
+    add_image("key", volumes, {})
+    assert (left.exists(), fresh.exists()) == (False, True)
+
+
+def test_an_interrupt_ends_the_build_and_leaves_no_entry(edk2: Path, cache: Path) -> None:
+    pid = workspaces.workspace_directory(Recipe()) / "source" / "pid"
+
+    def interrupt() -> None:
+        wait_for(pid)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    slow = source(edk2, slow=b"")
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        Builder(Recipe(), TOOLS).build(slow)
+    assert gone(int(pid.read_text()))
+    assert entries(cache) == []
+    (edk2 / "Pkg" / "slow").unlink()
+    assert Builder(Recipe(), TOOLS).build(source(edk2)).path.is_file()
+
+
+def test_a_full_disk_leaves_no_entry(edk2: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    one = source(edk2)
+    with monkeypatch.context() as patched:
+        patched.setattr("snp_harness.edk2.images.shutil.copyfile", full)
+        with pytest.raises(FetchError, match="No space left on device"):
+            Builder(Recipe(), TOOLS).build(one)
+    assert entries(cache) == []
+
+
+def test_a_disk_that_fills_up_where_the_copy_goes(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = add_image("key", write_tree(tmp_path / "FV", {"OVMF.fd": b"image"}), {})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("snp_harness.edk2.images.shutil.copyfile", full)
+    with pytest.raises(BrokenEnvironmentError, match=r"out: No space left on device: make room") as error:
+        copy_image(image, tmp_path / "out")
+    assert "--out" in error.value.hint
+
+
+def test_a_full_disk_is_not_the_sources_fault(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="the disk is full"):
+        run_logged(
+            ("sh", "-c", "echo x.c:1:2: fatal error: error writing to y: No space left on device; exit 1"),
+            log=tmp_path / "log",
+            cwd=tmp_path,
+            environment={"PATH": os.environ["PATH"]},
+        )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "gcc: fatal error: Killed signal terminated program cc1",
+        "make[1]: *** [GNUmakefile:9: /x/a.obj] Terminated",
+        "make: *** [GNUmakefile:9: /x/a.obj] Error 137",
+    ],
+)
+def test_a_killed_compiler_is_not_the_sources_fault(tmp_path: Path, said: str) -> None:
+    with pytest.raises(ToolError, match="was killed"):
+        run_logged(
+            ("sh", "-c", 'echo "$0"; exit 1', said),
+            log=tmp_path / "log",
+            cwd=tmp_path,
+            environment={"PATH": os.environ["PATH"]},
+        )
+
+
+def test_a_build_that_hangs_is_ended(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(ToolError, match=r"did not end within 0\.3 s"):
+        run_logged(
+            ("sh", "-c", "sleep 3600"),
+            log=tmp_path / "log",
+            cwd=tmp_path,
+            environment={"PATH": os.environ["PATH"]},
+            timeout_s=0.3,
+        )
+    assert time.monotonic() - started < 1800
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("noise\n/x/a.c:3:5: error: ‘y’ undeclared\nmake: *** [x] Error 1\n", "/x/a.c:3:5: error: ‘y’ undeclared"),
+        ("/x/a.c:3:5: warning: z\nb.nasm:7: error: parser: instruction expected\n", "b.nasm:7: error: parser: instr"),
+        (
+            "/usr/bin/ld: a.o: undefined reference to `f'\ncollect2: error: ld returned 1\n",
+            "undefined reference to `f'",
+        ),
+        (
+            "build.py...\n : error 4000: Instance of library class [X] is not found\n\tin [a.inf]\n",
+            "Instance of library",
+        ),
+        ("make[1]: *** [GNUmakefile:9: tbuild] Error 2\nlast\n", "make[1]: *** [GNUmakefile:9: tbuild] Error 2"),
+        ("one\n\nlast words\n\n", "last words"),
+        ("", "it said nothing"),
+    ],
+)
+def test_the_first_error_that_says_most(said: str, error: str) -> None:
+    assert first_error(said).startswith(error)
+
+
+def test_an_entry_appears_when_it_is_complete(cache: Path, tmp_path: Path) -> None:
+    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image", "OVMF_VARS.fd": b"vars"})
+    image = add_image("key", volumes, {"source": "x"})
+    found = find_image("key")
+    assert found is not None
+    assert (found.directory, found.manifest["source"]) == (image.directory, "x")
+    assert copy_image(found, tmp_path / "out").read_bytes() == b"image"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["OVMF.fd", "OVMF_VARS.fd", "build.json"]
+    assert entries(cache) == ["key"]
+
+
+def test_images_of_long_ago_go(cache: Path, tmp_path: Path) -> None:
+    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image"})
+    for number in range(images.KEPT + 2):
+        directory = add_image(f"key{number}", volumes, {}).directory
+        os.utime(directory, (number, number))
+    assert find_image("key2") is not None
+    add_image("new", volumes, {})
+    assert "key2" in entries(cache)
+    assert "key3" not in entries(cache)
+    assert len(entries(cache)) == images.KEPT
+
+
+def test_who_waited_for_the_same_takes_what_was_built(edk2: Path, cache: Path) -> None:
+    """Two builders start together: neither finds it in the cache, and it is built once."""
+    one = source(edk2)
+    together = threading.Barrier(2, timeout=MOST_S)
+
+    def build() -> None:
+        builder = Builder(Recipe(), TOOLS)
+        assert find_image(builder.key(one)) is None
+        together.wait()
+        builder.build(one)
+
+    threads = [threading.Thread(target=build) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(MOST_S)
+    assert built(cache) == 1
+
+
+#: Builds, in a process that is killed.
+KILLED = """
+import sys
+from pathlib import Path
+from snp_harness.edk2.build import Builder
+from snp_harness.edk2.recipe import Recipe
+from snp_harness.edk2.source import directory_source
+from snp_harness.edk2.tools import Tools
+Builder(Recipe(), Tools(("gcc 1",))).build(directory_source(Path(sys.argv[1])).prepared(Recipe()))
+"""
+
+
+def test_what_a_killed_harness_left_running_does_not_meet_the_next_build(edk2: Path, tmp_path: Path) -> None:
+    """The build ends with the harness; a compiler that it started would go on, and write into the next one's files."""
+    child = f"(trap '' TERM; exec sh -c 'echo $$ > {tmp_path}/child; exec sleep 3600') & wait"
+    script = BUILD.replace(b"sleep 3600", child.encode())
+    write_tree(edk2, {"BaseTools/BinWrappers/PosixLike/build": script, "Pkg/slow": b""})
+    with subprocess.Popen([sys.executable, "-c", KILLED, edk2], cwd=Path(__file__).parents[2]) as killed:
+        pid = int(wait_for(tmp_path / "child"))
+        killed.kill()
+    assert not gone(pid)
+    (edk2 / "Pkg" / "slow").unlink()
+    image = Builder(Recipe(), TOOLS).build(source(edk2))
+    assert image.path.read_bytes().startswith(b"code")
+    assert gone(pid)
+
+
+def test_a_workspace_that_is_removed_while_it_is_waited_for_is_made_again(edk2: Path, said: Said) -> None:
+    one = source(edk2)
+    directory = workspaces.workspace_directory(Recipe())
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(workspaces.held(one.store, Recipe(), "GCC5", said))
+        thread = threading.Thread(target=lambda: said.append(str(Builder(Recipe(), TOOLS, said).build(one).path)))
+        thread.start()
+        end = time.monotonic() + MOST_S
+        while not said.has("waiting for another process"):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        directory.rename(directory.with_name("elsewhere"))
+    thread.join(MOST_S)
+    assert Path(said[-1]).is_file()
+    assert (directory / "source").is_dir()
+
+
+def test_two_builds_of_the_same_wait_for_each_other(edk2: Path, said: Said) -> None:
+    one = source(edk2)
+    holding, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with workspaces.held(one.store, Recipe(), "GCC5", said):
+            holding.set()
+            release.wait(MOST_S)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert holding.wait(MOST_S)
+
+    def say(text: str) -> None:
+        said.append(text)
+        if "waiting for another process" in text:
+            release.set()
+
+    assert Builder(Recipe(), TOOLS, say).build(one).path.is_file()
+    thread.join()
+    assert said.has("waiting for another process")
+
+
+def test_workspaces_of_long_ago_go_and_those_in_use_stay(edk2: Path, cache: Path, said: Said) -> None:
+    store = source(edk2).store
+    with workspaces.held(store, Recipe(), "GCC5", said, 99):
+        for slot in range(1, workspaces.KEPT + 4):
+            with workspaces.held(store, Recipe(), "GCC5", said, slot):
+                pass
+    slots = {path.name.rpartition("-")[2] for path in cache.glob("edk2/work/*")}
+    assert "99" in slots
+    assert len(slots) <= workspaces.KEPT + 1
+    assert "1" not in slots
+
+
+def test_environment_errors_are_not_about_the_source() -> None:
+    assert issubclass(ToolError, BrokenEnvironmentError)
+    assert not issubclass(CompileError, BrokenEnvironmentError)

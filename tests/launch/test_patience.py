@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Waiting in steps: time runs out while a machine runs, not while it stands still."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from snp_harness.launch import patience
+from snp_harness.launch.patience import STEP_S, Patience, Silence, run
+
+
+class Clock:
+    """Stands until it is put forward."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(patience, "time", made)
+    return made
+
+
+def test_time_runs_out_in_steps(clock: Clock) -> None:
+    waiting = Patience(2.5)
+    steps = []
+    while (step_s := waiting.step()) > 0:
+        steps.append(step_s)
+        clock.now += step_s
+    assert steps == [1.0, 1.0, 0.5]
+    assert waiting.step() == 0
+    assert Patience(0).step() == 0
+
+
+def test_a_machine_that_stood_still_loses_two_steps(clock: Clock) -> None:
+    waiting = Patience(10)
+    clock.now += 3600
+    assert waiting.step() == STEP_S
+    for _ in range(8):
+        clock.now += STEP_S
+        left_s = waiting.step()
+    assert left_s == 0
+
+
+def test_how_long_nothing_came(clock: Clock) -> None:
+    silence = Silence()
+    heard = clock.now
+    told = []
+    for passed in (5, 5, 3600, 5):
+        clock.now += passed
+        told.append(silence.seconds(heard, 5))
+    assert told == [5, 10, 20, 25]
+    # Something came: from then on it counts anew.
+    clock.now += 4
+    heard = clock.now
+    clock.now += 1
+    assert silence.seconds(heard, 5) == 1
+    clock.now += 5
+    assert silence.seconds(heard, 5) == 6
+
+
+def test_a_program_and_what_it_writes() -> None:
+    code = "import sys; print('x' * 100000); print('y', file=sys.stderr); sys.exit(3)"
+    done = run([sys.executable, "-c", code], 120)
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"x" * 100000 + b"\n", b"y\n")
+
+
+def test_a_program_that_does_not_end_is_killed() -> None:
+    began = time.monotonic()
+    with pytest.raises(subprocess.TimeoutExpired):
+        run([sys.executable, "-c", "import time; time.sleep(600)"], 0.2)
+    assert time.monotonic() - began < 600

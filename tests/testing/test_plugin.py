@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The plugin is run as its users run it: by a pytest of its own, on test files of theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import snp_harness.platforms
+from snp_harness.check import Check, CheckStatus
+from snp_harness.platforms import platform_names
+from snp_harness.testing.plugin import OPTIONS, OTHER_MARKERS, PLATFORM_MARKERS
+
+LACKING = Check("QEMU", CheckStatus.MISSING, "not installed", "apt-get install qemu-system-x86")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out hypothesis, whose import would take a second of each inner run."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+
+
+@pytest.fixture
+def no_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine without QEMU: an empty PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SNP_HARNESS_QEMU", raising=False)
+
+
+def test_markers_are_known_to_strict_markers(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest("--markers")
+    for name in (*PLATFORM_MARKERS, *OTHER_MARKERS):
+        result.stdout.fnmatch_lines([f"@pytest.mark.{name}: *"])
+
+
+def test_every_platform_has_a_marker() -> None:
+    assert set(platform_names()) <= set(PLATFORM_MARKERS)
+
+
+def test_options_have_ini_twins_and_the_option_wins(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nsnp_platform = from-ini\n")
+    pytester.makepyfile("def test_it(snp_platform):\n    print(f'platform={snp_platform}.')")
+    pytester.runpytest("-s").stdout.fnmatch_lines(["*platform=from-ini.*"])
+    pytester.runpytest("-s", "--snp-platform=given").stdout.fnmatch_lines(["*platform=given.*"])
+    options = pytester.runpytest("--help").stdout.str()
+    for name in (*OPTIONS, "host"):
+        assert f"--snp-{name}" in options
+        assert f"snp_{name.replace('-', '_')}" in options
+
+
+def test_default_platform_is_emulated(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(snp_platform):\n    assert snp_platform == 'emulated'")
+    pytester.runpytest().assert_outcomes(passed=1)
+
+
+@pytest.mark.usefixtures("no_qemu")
+def test_header_and_skip_name_what_is_missing(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.tcg\ndef test_it():\n    pass")
+    result = pytester.runpytest("-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "snp-harness: tcg: cannot run here: QEMU: *not installed: apt-get install*",
+            "SKIPPED*platform tcg cannot run here: QEMU: *not installed: apt-get install*",
+        ]
+    )
+
+
+def test_the_qemu_that_is_named_is_what_is_looked_at(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.tcg\ndef test_it():\n    pass")
+    result = pytester.runpytest("-rs", "--snp-qemu=/nonexistent/qemu")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*platform tcg cannot run here: QEMU: QEMU /nonexistent/qemu not found*"])
+
+
+@pytest.mark.usefixtures("no_qemu")
+def test_required_platform_fails_instead_of_skipping(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.tcg\ndef test_it():\n    pass")
+    result = pytester.runpytest("--snp-require=emulated,tcg")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*platform tcg cannot run here: QEMU: *not installed*"])
+
+
+@pytest.mark.usefixtures("no_qemu")
+def test_unmarked_tests_run_anywhere_and_a_boot_in_them_skips(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "def test_plain():\n    pass\ndef test_boot(snp_boot):\n    snp_boot('none.fd', platform='tcg')\n"
+    )
+    pytester.runpytest().assert_outcomes(passed=1, skipped=1)
+
+
+def test_marker_of_a_platform_that_is_not_there_skips(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(snp_harness.platforms._MODULES, "snp")
+    pytester.makepyfile("import pytest\n@pytest.mark.snp\ndef test_it():\n    pass")
+    result = pytester.runpytest("-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*platform snp cannot run here: no platform is named 'snp'*"])
+
+
+def test_firmware_that_is_named_but_missing_fails_with_one_line(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(snp_firmware):\n    print(f'firmware={snp_firmware}.')")
+    result = pytester.runpytest("-s", "--snp-firmware=missing.fd")
+    result.stdout.fnmatch_lines(["*firmware=missing.fd.*"])
+    result = pytester.runpytest("--snp-firmware=debian:trixie/none")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*names no firmware of Debian*"])
+
+
+@pytest.mark.tcg
+def test_boot_gives_a_result_and_a_failure_names_its_artefacts(
+    pytester: pytest.Pytester, snp_firmware: Path, tmp_path: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.tcg
+        @pytest.mark.parametrize("wanted", ["violated", "holds"])
+        def test_contract(snp_boot, wanted):
+            result = snp_boot(platform="tcg")
+            assert result.verdict.status.value == wanted
+        """
+    )
+    out = tmp_path / "out"
+    result = pytester.runpytest(f"--snp-firmware={snp_firmware}", f"--snp-out={out}")
+    result.assert_outcomes(passed=1, failed=1)
+    passed, failed = sorted(out.iterdir(), key=lambda path: "violated" not in path.name)
+    (directory,) = failed.glob("*-tcg")
+    result.stdout.fnmatch_lines(["*snp-harness artefacts*", f"{directory}: *timeline.jsonl, *verdict.json"])
+    assert str(passed) not in result.stdout.str()
+    assert (directory / "timeline.jsonl").is_file()
+
+
+@pytest.mark.tcg
+def test_a_boot_that_breaks_raises_and_leaves_its_directory(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    (tmp_path / "text.fd").write_bytes(b"no firmware\n" * 16384)
+    pytester.makepyfile(f"def test_it(snp_boot):\n    snp_boot({str(tmp_path / 'text.fd')!r}, platform='tcg')")
+    result = pytester.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*FirmwareError: *text.fd*", "*snp-harness artefacts*"])

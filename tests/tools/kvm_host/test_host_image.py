@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Fetching with the real apt, from a small mirror on this machine; the real image is test_pack.py's."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from snp_harness.debian.packages import Mirror
+from snp_harness.errors import FetchError, HarnessError
+from snp_harness.tools.kvm_host.host_image import cached_image, explain_missing, fetch_image, image
+from tests.debian.mirror import SUITE, Repository, SigningKey, serving
+
+needs_apt = pytest.mark.skipif(
+    any(shutil.which(name) is None for name in ("apt-get", "dpkg-deb", "gpg")), reason="needs apt, dpkg and gpg"
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "cache" / "snp-harness"
+
+
+@pytest.fixture
+def repository(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    key = SigningKey(tmp_path_factory.mktemp("k") / "a")
+    repository = Repository(tmp_path / "mirror", key)
+    kernel = {"boot/vmlinuz-1-cloud-amd64": b"kernel", "lib/modules/1-cloud-amd64/modules.builtin": b""}
+    repository.add("linux-image-1-cloud-amd64", "1.1-1", kernel, depends="initramfs-tools")
+    repository.add("initramfs-tools", "0.1", {"usr/share/initramfs-tools/init": b"not wanted"})
+    repository.add("linux-image-cloud-amd64", "1.1-1", {}, depends="linux-image-1-cloud-amd64")
+    repository.add(
+        "qemu-system-x86", "1:10.0", {"usr/bin/qemu-system-x86_64": b"", "usr/share/doc/qemu/copyright": b""}
+    )
+    yield repository
+    key.close()
+
+
+def test_nothing_is_there(cache: Path) -> None:
+    assert cached_image() is None
+    assert not cache.exists()
+    reason = explain_missing()
+    assert (reason is None) == all(shutil.which(name) for name in ("apt-get", "dpkg-deb"))
+
+
+def test_machine_of_another_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    reason = explain_missing()
+    assert reason is not None
+    assert "aarch64" in reason.message
+    with pytest.raises(FetchError, match="do not run on aarch64"):
+        image()
+
+
+@needs_apt
+def test_a_package_is_missing(repository: Repository, cache: Path) -> None:
+    repository.publish()
+    with serving(repository.directory) as url, pytest.raises(HarnessError, match="python3"):
+        fetch_image(SUITE, mirror=Mirror(url, repository.key.keyring))
+    assert cached_image(SUITE) is None
+
+
+@needs_apt
+def test_packages_that_make_no_image_leave_none(repository: Repository, cache: Path) -> None:
+    repository.add("python3", "3.13", {"usr/share/doc/python3/copyright": b""})
+    repository.publish()
+    with serving(repository.directory) as url, pytest.raises(HarnessError, match="have no Python"):
+        fetch_image(SUITE, mirror=Mirror(url, repository.key.keyring))
+    assert cached_image(SUITE) is None
+    packages = cache / "debian" / SUITE / "kvm-host-packages" / "current"
+    assert (packages / "boot" / "vmlinuz-1-cloud-amd64").is_file()
+    assert not (packages / "usr" / "share" / "doc").exists()
+    assert not (packages / "usr" / "share" / "initramfs-tools").exists()
+    assert [path.name for path in (cache / "debian" / SUITE / "kvm-host").iterdir()] == []
+    # The packages stay: the second try needs no network.
+    with pytest.raises(HarnessError, match="have no Python"):
+        image(SUITE)
+
+
+@needs_apt
+def test_packages_of_another_recipe_are_not_taken(
+    repository: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.add("python3", "3.13", {"usr/share/doc/python3/copyright": b""})
+    repository.publish()
+    with serving(repository.directory) as url, pytest.raises(HarnessError, match="have no Python"):
+        fetch_image(SUITE, mirror=Mirror(url, repository.key.keyring))
+    (cache / "debian" / SUITE / "kvm-host-packages" / "current" / "packages-asked-for").write_text("others\n")
+    monkeypatch.setenv("SNP_HARNESS_DEBIAN_MIRROR", "http://127.0.0.1:9")
+    said: list[str] = []
+    with pytest.raises(HarnessError, match="have no Python"):
+        image(SUITE, said.append)
+    # It was asked for again; without a network there is nothing else than what is there.
+    assert any("using kvm-host-packages" in text for text in said)
