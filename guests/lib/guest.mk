@@ -2,33 +2,26 @@
 # How a guest's image is built: gcc and GNU binutils only. Included by a guest's Makefile, which sets NAME.
 
 GUEST_LIB := $(dir $(lastword $(MAKEFILE_LIST)))
-INCLUDE := $(GUEST_LIB)../../harness/emulator/include
+EMULATOR := $(GUEST_LIB)../../harness/emulator/
+include $(EMULATOR)toolchain.mk
 
-# make has a CC of its own, cc, which need not be there.
-ifeq ($(origin CC),default)
-CC = gcc
-endif
-LD = ld
-OBJCOPY = objcopy
-BUILD ?= build
-
-CFLAGS = -std=gnu11 -ffreestanding -mgeneral-regs-only -mno-red-zone -mcmodel=small -fno-stack-protector \
+CFLAGS = -std=c11 -ffreestanding -mgeneral-regs-only -mno-red-zone -mcmodel=small -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none -fno-pic -fno-pie -fno-toplevel-reorder \
-	-O1 -g -Wall -Wextra -Werror -I$(INCLUDE) -I$(GUEST_LIB) -I.
+	-O1 -g -Wall -Wextra -Werror -I$(EMULATOR)include -I$(GUEST_LIB)
 
-OBJECTS = $(patsubst %,$(BUILD)/lib/%.o,$(notdir $(wildcard $(GUEST_LIB)*.c $(GUEST_LIB)*.S))) \
-	$(patsubst %,$(BUILD)/%.o,$(wildcard *.c *.S))
-HEADERS = $(wildcard $(INCLUDE)/*.h $(GUEST_LIB)*.h *.h)
+LIB_OBJECTS = $(patsubst %,$(BUILD)/lib/%.o,$(notdir $(wildcard $(GUEST_LIB)*.c $(GUEST_LIB)*.S)))
+OBJECTS = $(LIB_OBJECTS) $(patsubst %,$(BUILD)/%.o,$(wildcard *.c *.S))
+LIB_HEADERS = $(wildcard $(EMULATOR)include/*.h $(GUEST_LIB)*.h)
 
 all: $(BUILD)/$(NAME).fd
 
-$(BUILD)/lib/%.o: $(GUEST_LIB)% $(HEADERS) $(GUEST_LIB)guest.mk
+$(BUILD)/lib/%.o: $(GUEST_LIB)% $(LIB_HEADERS) $(GUEST_LIB)guest.mk
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c $< -o $@
 
-$(BUILD)/%.o: % $(HEADERS) $(GUEST_LIB)guest.mk
+$(BUILD)/%.o: % $(LIB_HEADERS) $(wildcard *.h) $(GUEST_LIB)guest.mk
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c $< -o $@
+	$(CC) $(CFLAGS) -I. -c $< -o $@
 
 $(BUILD)/guest.ld: $(GUEST_LIB)guest.ld $(GUEST_LIB)layout.h
 	@mkdir -p $(@D)
