@@ -19,14 +19,14 @@ u64 apic_read(u32 reg)
 
 	if (!apic_is_x2())
 		return mmio_in(APIC_DEFAULT_BASE + reg, 4);
-	msr_in(MSR_X2APIC_FIRST + reg / 16, &value);
+	msr_in(X2(reg), &value);
 	return value;
 }
 
 void apic_write(u32 reg, u64 value)
 {
 	if (apic_is_x2())
-		msr_out(MSR_X2APIC_FIRST + reg / 16, value);
+		msr_out(X2(reg), value);
 	else
 		mmio_out(APIC_DEFAULT_BASE + reg, 4, value);
 }
@@ -57,6 +57,5 @@ void apic_prepare(u64 mode)
 		for (u32 limit = 32; limit && apic_read(APIC_ISR + word * 16); limit--)
 			apic_write(APIC_EOI, 0);
 	}
-	for (u32 i = 0; i < 256; i++)
-		interrupts[i] = 0;
+	interrupts_forget();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The PIT's counter 2 has a gate and an output that can be read at port 61, and raises no interrupt (Intel 82C54). */
+/* The PIT's counter 2 raises no interrupt; port 61 has its gate and its output (Intel 82C54). */
 #include "clock.h"
 #include "cpu.h"
 #include "io.h"
@@ -15,7 +15,7 @@
 #define SPEAKER_ON    0x02
 #define GATE_OUTPUT   0x20
 
-#define POLLS         100000      /* where there is no PIT */
+#define POLLS         100000      /* of a machine without a PIT */
 #define FALLBACK_HZ   3000000000u
 
 static u64 tsc_per_ms = FALLBACK_HZ / 1000;
@@ -31,7 +31,7 @@ static u64 measure(void)
 	io_out(PIT_CONTROL, 1, PIT_ONE_SHOT);
 	io_out(PIT_COUNTER_2, 1, count & 0xFF);
 	io_out(PIT_COUNTER_2, 1, count >> 8);
-	start = rdtsc(); /* before it counts: a measurement may be too long, and never too short */
+	start = rdtsc(); /* before it counts: a measurement may be too long but never too short */
 	io_out(GATE_PORT, 1, gate | GATE_ON);
 	while (!(io_in(GATE_PORT, 1) & GATE_OUTPUT) && polls < POLLS)
 		polls++;
@@ -40,7 +40,7 @@ static u64 measure(void)
 	return polls && polls < POLLS ? end - start : 0;
 }
 
-/* What comes between makes a measurement longer: the shortest is the best. */
+/* An interruption makes a measurement longer: the shortest one is the most accurate. */
 void clock_setup(void)
 {
 	u64 least = ~0ull;
@@ -59,7 +59,7 @@ u64 clock_ns(u64 ticks) { return ticks / tsc_per_ms * 1000000 + ticks % tsc_per_
 
 u64 clock_ticks(u64 us) { return us * tsc_per_ms / 1000; }
 
-#define LONGEST_STEP_US 1000 /* of a loop that waits: it does not take a hundredth of it by itself */
+#define LONGEST_STEP_US 1000 /* of a loop that waits: one turn takes less than a hundredth of it */
 
 struct stopwatch stopwatch_start(u64 longest_us)
 {
@@ -70,7 +70,7 @@ u64 stopwatch_passed(struct stopwatch *watch)
 {
 	u64 now = rdtsc(), last = watch->last;
 
-	if (now > last) { /* an interrupt handler may have looked in between */
+	if (now > last) { /* an interrupt handler may have read it in between */
 		watch->last = now;
 		watch->passed += now - last < watch->longest ? now - last : watch->longest;
 	}
@@ -84,6 +84,13 @@ void delay_us(u64 us)
 
 	while (stopwatch_passed(&watch) < ticks)
 		pause();
+}
+
+void wait_ms(u64 ms)
+{
+	u64 never = 0;
+
+	wait_until(&never, 1, ms);
 }
 
 bool wait_until(volatile u64 *counter, u64 target, u64 ms)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Instructions, page tables, and what the compiler calls. */
+/* Instructions, page tables, and the functions that the compiler calls. */
 #include "cpu.h"
 #include "start.h"
 

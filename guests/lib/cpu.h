@@ -21,7 +21,7 @@ static inline u64 rdtsc(void)
 
 static inline void cli(void) { __asm__ volatile("cli" : : : "memory"); }
 static inline void sti(void) { __asm__ volatile("sti" : : : "memory"); }
-/* For what an interrupt handler must not come between: RFLAGS as they were, for interrupts_restore(). */
+/* Interrupts off for code that a handler must not interrupt. Returns RFLAGS for interrupts_restore(). */
 static inline u64 interrupts_off(void)
 {
 	u64 flags;
@@ -36,6 +36,29 @@ static inline void interrupts_restore(u64 flags)
 }
 
 static inline void pause(void) { __asm__ volatile("pause"); }
+/* STI and HLT: waits for an interrupt. */
+static inline void halt_once(void) { __asm__ volatile("sti; hlt; cli" : : : "memory"); }
+
+static inline _Noreturn void triple_fault(void)
+{
+	const struct __attribute__((packed)) { u16 limit; u64 base; } nothing = { 0, 0 };
+
+	for (;;)
+		__asm__ volatile("lidt %0; ud2" : : "m"(nothing));
+}
+
+struct cpuid {
+	u32 eax, ebx, ecx, edx;
+};
+static inline struct cpuid cpuid(u32 leaf, u32 subleaf)
+{
+	struct cpuid result;
+
+	__asm__ volatile("cpuid"
+			 : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx)
+			 : "a"(leaf), "c"(subleaf));
+	return result;
+}
 
 static inline u64 read_cr8(void)
 {
@@ -47,7 +70,7 @@ static inline u64 read_cr8(void)
 
 static inline void write_cr8(u64 value) { __asm__ volatile("mov %0, %%cr8" : : "r"(value) : "memory"); }
 
-/* 4 KiB pages of TEST_AREA (paging by start.S): `linear` shows `gpa`. */
+/* Maps the 4 KiB page `linear` of TEST_AREA to `gpa` in the page table that start.S made. Returns `linear`. */
 volatile u64 *map_page(u64 linear, u64 gpa, bool private);
 static inline void invlpg(u64 linear) { __asm__ volatile("invlpg (%0)" : : "r"(linear) : "memory"); }
 

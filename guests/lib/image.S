@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What makes an image of a guest look like OVMF's: two firmware volumes without files, so that whoever wants a UEFI
- * firmware takes it (UEFI Platform Initialization 1.8, vol. 3, 3.2.1).
+ * Two firmware volumes without files. With them a guest's image looks like OVMF's to programs that require a UEFI
+ * firmware (UEFI Platform Initialization 1.8, vol. 3, 3.2.1).
  */
 #include "layout.h"
 
@@ -9,7 +9,7 @@
 
 	.section .note.GNU-stack, "", @progbits
 
-/* A header, with the checksum that makes the sum of its words 0. GUID: eight words. */
+/* A header. Its checksum makes the sum of its words 0. GUID: eight words. */
 	.macro VOLUME_HEADER length, g0, g1, g2, g3, g4, g5, g6, g7
 	.fill 16, 1, 0
 	.short \g0, \g1, \g2, \g3, \g4, \g5, \g6, \g7

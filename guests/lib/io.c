@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Ports, MMIO and MSRs: through the GHCB with SEV, else directly. */
 #include "io.h"
 #include "cpu.h"
 #include "start.h"
@@ -11,7 +10,7 @@ static u64 io_info(u16 port, u32 size)
 	return (u64)port << NAE_IOIO_PORT_SHIFT | NAE_IOIO_ADDRESS_64 | (u64)size << 4;
 }
 
-/* An interrupt handler may make requests of its own: it must not come between here. */
+/* Interrupts are off during a request: a handler may make requests with the same page. */
 static u32 ghcb_in(u16 port, u32 size)
 {
 	u64 flags = interrupts_off();

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where a guest of this directory lies in its image and in memory. The metadata in start.S lists the same pages. */
+/* Addresses of a guest in its image and in memory. The metadata in start.S lists the same pages. */
 #ifndef GUEST_LAYOUT_H
 #define GUEST_LAYOUT_H
 
 /* The image: 256 KiB that end at 4 GiB. */
 #define IMAGE_SIZE     0x40000
 #define IMAGE_BASE     0xFFFC0000
-#define VARIABLES_SIZE 0x10000    /* an empty volume of variables: a combined image, as OVMF.fd */
-#define VOLUME         0xFFFD0000 /* an empty volume, whose free space holds the payload */
+#define VARIABLES_SIZE 0x10000    /* an empty variable volume: a combined image like OVMF.fd */
+#define VOLUME         0xFFFD0000 /* an empty volume; its free space holds the payload */
 #define VOLUME_SIZE    0x30000
 #define PAYLOAD_FLASH  0xFFFD1000 /* the parameter page, then code and data */
 #define PAYLOAD_SIZE   0x2E000
 #define START          0xFFFFF000 /* the page with the reset vector at its end */
-#define METADATA       0xFFFFFC00 /* SEV metadata; harness and hypervisor find it by the GUIDed table */
+#define METADATA       0xFFFFFC00 /* SEV metadata; the harness and a hypervisor find it by the GUIDed table */
 #define TABLE_END      0xFFFFFFE0 /* the GUIDed table ends 20h bytes below the image's end (edk2 OvmfPkg/ResetVector) */
 
 /* Memory. */
 #define SEC_MEMORY     0x800000 /* validated at launch */
 #define SEC_SIZE       0x80000
-#define PAGE_TABLES    0x800000 /* PML4, PDPT, four PDs, one PT: made by start.S for the C-bit it finds */
+#define PAGE_TABLES    0x800000 /* PML4, PDPT, four PDs, one PT: start.S makes them with the C-bit that it finds */
 #define TEST_TABLE     0x806000 /* that PT: 4 KiB pages of TEST_AREA */
 #define PARAMETERS     0x807000 /* a guest's parameters: the first page of the payload */
 #define PARAMETERS_USED 0xF00

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* COM1, a 16550 UART that needs no set-up in a virtual machine. */
+/* COM1, a 16550 UART. A virtual machine's needs no set-up. */
 #include "serial.h"
 #include "cpu.h"
 #include "io.h"
 
 #define COM1           0x3F8
 #define LINE_STATUS    5
-#define TRANSMIT_EMPTY 0x40 /* all of it is gone: a UART with a slow reader may drop what comes too early */
-/* A reader that a busy machine keeps away for a while shall lose nothing, a port that takes nothing not stop the guest. */
-#define PATIENCE_TICKS 10000000000ull /* of the TSC: seconds, at any rate */
+#define TRANSMIT_EMPTY 0x40 /* everything is sent: a UART with a slow reader may drop what is written before that */
+/* Long enough for a reader on a busy machine; a port that sends nothing does not stop the guest. */
+#define PATIENCE_TICKS 10000000000ull /* of the TSC: several seconds at any rate */
 
 static void put(char character)
 {

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A guest's reset vector: to 32-bit code, which copies the payload to memory, finds the C-bit, makes page tables with
- * it, and goes to the 64-bit code. Without SEV the same, with no C-bit.
- * Lies in the image's last page, with the SEV metadata, the GUIDed table and the CPU's reset vector.
+ * A guest's reset vector. It enters 32-bit code, which copies the payload to memory, finds the C-bit, makes page tables
+ * with it and enters the 64-bit code. Without SEV it does the same without a C-bit.
+ * This is the image's last page, with the SEV metadata, the GUIDed table and the CPU's reset vector.
  */
-#include "layout.h"
+#include "cpu_modes.h"
 
 #define GHCB_MSR 0xC0010130 /* sev.h, SEV_MSR_GHCB */
-#define MSR_EFER 0xC0000080
 #define CPUID_LEAF 0x8000001F
 #define CBIT_MASK 0x3F
 
@@ -24,7 +23,10 @@
 #define RESULT_ESP   (START_RESULTS + 0x24)
 #define SAVED_ECX    (START_RESULTS + 0x40)
 
-/* The CPUID page (publication 56860, CPUID_TABLE): a count, 12 bytes, entries of 48 bytes. */
+/* struct guest_hooks */
+#define HOOK_BEFORE_PAGING 8
+
+/* The CPUID page (publication 56860, CPUID_TABLE): a count, 12 reserved bytes, entries of 48 bytes. */
 #define CPUID_ENTRIES 16
 #define CPUID_SIZE    48
 #define CPUID_EBX     28
@@ -39,20 +41,11 @@
 	.code16
 start_page:
 start16:
-	cli
-	lgdtl %cs:(gdtr - start_page + 0xF000)
-	movl %cr0, %eax
-	andl $0x1FFFFFFF, %eax
-	orl $1, %eax
-	movl %eax, %cr0
-	ljmpl $SELECTOR_CODE32, $start32
+	ENTER_PROTECTED_MODE "gdtr - start_page + 0xF000", start32
 
 	.code32
 start32:
-	movw $SELECTOR_DATA, %ax
-	movw %ax, %ds
-	movw %ax, %es
-	movw %ax, %ss
+	LOAD_DATA_SEGMENTS
 	movl $STACK_TOP, %esp
 	cld
 	movl $PAYLOAD_FLASH, %esi
@@ -77,7 +70,7 @@ cpuid32:
 	movl %eax, RESULT_EAX
 	movl %ebx, RESULT_EBX
 
-	/* The C-bit: of the CPUID page; the hypervisor's answer is only for a guest without one. No #VC: no SEV. */
+	/* The C-bit is in the CPUID page; without one, the hypervisor's answer is used. No #VC means no SEV. */
 	cmpl $0, RESULT_COUNT
 	je 3f
 	movl CPUID_PAGE, %ecx
@@ -94,7 +87,7 @@ cpuid32:
 2:	andl $CBIT_MASK, %ebx
 	movl %ebx, RESULT_CBIT
 3:
-	/* EBP: the upper half of a private entry. The C-bit is 32 or more wherever there is one. */
+	/* EBP: the upper half of a private entry. A C-bit is bit 32 or higher. */
 	xorl %ebp, %ebp
 	movl RESULT_CBIT, %ecx
 	testl %ecx, %ecx
@@ -144,23 +137,16 @@ cpuid32:
 	addl $8, %edi
 	loop 1b
 
-	movl $before_paging, %eax
+	movl guest_hooks + HOOK_BEFORE_PAGING, %eax
+	testl %eax, %eax
+	jz 1f
 	call *%eax
-	movl %cr4, %eax
-	orl $0x220, %eax	/* PAE, OSFXSR */
-	movl %eax, %cr4
-	movl $PAGE_TABLES, %eax
-	movl %eax, %cr3
-	movl $MSR_EFER, %ecx
-	rdmsr
-	orl $0x100, %eax	/* LME */
-	wrmsr
-	movl %cr0, %eax
-	orl $0x80010000, %eax	/* PG, WP */
-	movl %eax, %cr0
-	ljmpl $SELECTOR_CODE, $CODE
+1:	ENTER_LONG_MODE CODE
 
-/* #VC of CPUID: counts, stores error code, EIP, CS, EFLAGS and ESP at the handler's start, asks by MSR protocol 004. */
+/*
+ * #VC of CPUID: counts it, stores the error code, EIP, CS, EFLAGS and ESP of the handler's start, and requests EBX and
+ * EAX by MSR protocol 004.
+ */
 vc32:
 	incl RESULT_COUNT
 	movl %ecx, SAVED_ECX
@@ -193,20 +179,7 @@ vc32:
 	addl $2, (%esp)
 	iretl
 
-/* A guest that does something without paging has its own. */
-	.weak before_paging
-before_paging:
-	ret
-
-	.balign 8
-gdt:
-	.quad 0
-	.quad 0x00AF9B000000FFFF
-	.quad 0x00CF93000000FFFF
-	.quad 0x00CF9B000000FFFF
-gdtr:
-	.word 31
-	.long gdt
+	BOOT_GDT gdt
 idt32:
 	.fill 29, 8, 0
 	.word vc32 - start_page + 0xF000, SELECTOR_CODE32, 0x8E00, 0xFFFF

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What start.S found out, and where the hypervisor put what a guest is given. */
+/* How a guest starts: the functions that start.S calls, what start.S found, and the pages that the launch prepared. */
 #ifndef GUEST_START_H
 #define GUEST_START_H
 
@@ -7,11 +7,19 @@
 #include "svsm.h"
 #include "types.h"
 
+/* Each guest defines one of these with GUEST_HOOKS. */
+struct guest_hooks {
+	void (*main)(void);          /* 64-bit code on the boot vCPU; the vCPU halts when it returns */
+	void (*before_paging)(void); /* 32-bit code, called before paging is on; NULL: none */
+};
+_Static_assert(offsetof(struct guest_hooks, before_paging) == 8, "start.S");
+#define GUEST_HOOKS static const struct guest_hooks hooks __attribute__((used, section(".guest_hooks")))
+
 struct start_results {
-	u32 eax, ebx;                        /* of CPUID 8000001F */
-	u32 eip;                             /* of that instruction */
-	u32 cbit;                            /* 0: no SEV */
-	u32 count;                           /* of #VC; the rest is what the last one's handler saw */
+	u32 eax, ebx; /* of CPUID 8000001F */
+	u32 eip;      /* of that instruction */
+	u32 cbit;     /* 0: no SEV */
+	u32 count;    /* of #VC; the fields below are what the handler saw at the last one */
 	u32 error, vc_eip, cs, eflags, esp;
 };
 static inline const volatile struct start_results *at_start(void)
@@ -19,11 +27,11 @@ static inline const volatile struct start_results *at_start(void)
 	return (const volatile struct start_results *)START_RESULTS;
 }
 
-/* An SEV guest; one that is none makes port, MMIO and MSR accesses itself. */
+/* Whether this is an SEV guest. Another one makes port, MMIO and MSR accesses itself. */
 static inline bool sev(void) { return at_start()->cbit; }
 static inline u64 c_bit(void) { return sev() ? BIT(at_start()->cbit) : 0; }
 
-/* The secrets page says whether an SVSM runs below VMPL0, and where the first calling area is (58019, section 3). */
+/* The secrets page says whether an SVSM runs at VMPL0, and where the first calling area is (58019, section 3). */
 static inline u64 secrets_quad(u64 offset) { return *(const volatile a64 *)(SECRETS_PAGE + offset); }
 static inline bool has_svsm(void) { return sev() && secrets_quad(SVSM_SECRETS_SIZE); }
 static inline u8 own_vmpl(void)

@@ -4,7 +4,10 @@
 #include "cpu.h"
 #include "start.h"
 
+#define VECTORS                256
 #define GATE_PRESENT_INTERRUPT 0x8E
+#define RFLAGS_ALWAYS_1        0x2 /* bit 1 is set in every RFLAGS */
+
 struct gate {
 	u16 offset_low, selector;
 	u8 ist, type;
@@ -27,20 +30,19 @@ struct __attribute__((packed)) tss {
 };
 
 volatile struct trap trap;
-volatile u64 interrupts[256];
+volatile u64 interrupts[VECTORS];
 void (*on_interrupt)(u8 vector);
-
-bool (*on_exception)(struct trap_frame *frame);
 
 extern const u8 stubs_plain[], stubs_error[], protect_end[];
 extern u64 protect_rsp;
 void on_trap(struct trap_frame *frame);
 
+static const struct trap_hooks *hooks;
 static bool given_up;
 
-static struct gate idt[256] __attribute__((aligned(16)));
+static struct gate idt[VECTORS] __attribute__((aligned(16)));
 static struct tss tss __attribute__((aligned(16)));
-static bool is_interrupt[256];
+static bool is_interrupt[VECTORS];
 static u64 gdt[8] __attribute__((aligned(16))) = {
 	0, 0x00AF9B000000FFFF, 0x00CF93000000FFFF, 0x00CF9B000000FFFF, 0x00CFF3000000FFFF, 0x00AFFB000000FFFF,
 };
@@ -69,12 +71,13 @@ void trap_set_ist(u8 vector, u8 ist) { idt[vector].ist = ist; }
 
 void traps_set_ist1(u64 top) { tss.ist[0] = top; }
 
-void traps_setup(void)
+void traps_setup(const struct trap_hooks *guest_hooks)
 {
 	const struct table idtr = { sizeof(idt) - 1, (u64)idt }, gdtr = { sizeof(gdt) - 1, (u64)gdt };
 	u64 base = (u64)&tss;
 
-	for (u32 vector = 0; vector < 256; vector++)
+	hooks = guest_hooks;
+	for (u32 vector = 0; vector < VECTORS; vector++)
 		trap_as_interrupt((u8)vector, vector >= 32 || vector == VECTOR_NMI);
 	tss.rsp[0] = RSP0_TOP;
 	tss.ist[0] = IST_TOP;
@@ -102,23 +105,24 @@ void trap_record(const struct trap_frame *frame)
 	trap.handler_rflags = rflags;
 }
 
-void trap_return_to(struct trap_frame *frame, u64 rip, u64 rsp)
-{
-	frame->rip = rip;
-	frame->rsp = rsp;
-	frame->cs = SELECTOR_CODE;
-	frame->ss = SELECTOR_DATA;
-}
-
 void trap_give_up(struct trap_frame *frame)
 {
-	trap_return_to(frame, (u64)protect_end, protect_rsp);
-	frame->rflags = 2;
+	frame->rip = (u64)protect_end;
+	frame->rsp = protect_rsp;
+	frame->cs = SELECTOR_CODE;
+	frame->ss = SELECTOR_DATA;
+	frame->rflags = RFLAGS_ALWAYS_1;
 }
 
 void trap_give_up_after_interrupt(void) { given_up = true; }
 
-/* The interrupted code may be about to make a request: what the handler does must not change it. */
+void interrupts_forget(void)
+{
+	for (u32 vector = 0; vector < VECTORS; vector++)
+		interrupts[vector] = 0;
+}
+
+/* The interrupted code may be about to make a request, which the handler must not change. */
 static void interrupted(u8 vector)
 {
 	u64 ghcb = sev() ? rdmsr(SEV_MSR_GHCB) : 0;
@@ -141,14 +145,14 @@ void on_trap(struct trap_frame *frame)
 			given_up = false;
 			trap_give_up(frame);
 		}
-	} else if (on_exception && on_exception(frame)) {
+	} else if (hooks->exception && hooks->exception(frame)) {
 		return;
 	} else if (trap.resume) {
 		trap_record(frame);
 		frame->rip = trap.resume;
 		trap.resume = 0;
 	} else {
-		unexpected_exception(frame->vector, frame->error, frame->rip);
+		hooks->unexpected(frame->vector, frame->error, frame->rip);
 		trap_give_up(frame);
 	}
 }

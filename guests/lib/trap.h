@@ -12,7 +12,18 @@ struct trap_frame {
 	u64 vector, error, rip, cs, rflags, rsp, ss;
 };
 
-/* What the last exception looked like. `vector` is NO_TRAP when TRY() met none. */
+/* What a guest does at exceptions. */
+struct trap_hooks {
+	/*
+	 * Called first for each exception. Returns true if it handled the exception: the interrupted code continues as the
+	 * frame says. NULL: none.
+	 */
+	bool (*exception)(struct trap_frame *frame);
+	/* Called for an exception that neither this hook nor TRY() handled, before protect() returns. */
+	void (*unexpected)(u64 vector, u64 error, u64 rip);
+};
+
+/* The last exception. `vector` is NO_TRAP when the instruction of TRY() raised none. */
 #define NO_TRAP (~0ull)
 struct trap {
 	u64 resume;
@@ -24,12 +35,11 @@ struct trap {
 	u64 handler_cs, handler_rflags;
 };
 extern volatile struct trap trap;
-extern volatile u64 interrupts[256];    /* taken, by vector */
-extern void (*on_interrupt)(u8 vector); /* called for each, with interrupts off */
-/* Called for each exception first: true if it is done with, and the interrupted code goes on as the frame says. */
-extern bool (*on_exception)(struct trap_frame *frame);
+extern volatile u64 interrupts[256];    /* interrupts handled so far, by vector */
+extern void (*on_interrupt)(u8 vector); /* called for each interrupt, with interrupts off; NULL: nothing is called */
+void interrupts_forget(void);           /* every counter is 0 again */
 
-/* Run an instruction that may trap; the answer is the vector. Clobbers R11. */
+/* Runs an instruction that may trap and returns the vector. Clobbers R11. */
 #define TRY(instruction, outputs, ...)                                                                            \
 	({                                                                                                        \
 		trap.vector = NO_TRAP;                                                                            \
@@ -43,20 +53,19 @@ extern bool (*on_exception)(struct trap_frame *frame);
 	})
 #define OUT(...) __VA_ARGS__
 
-void traps_setup(void);
-void trap_as_interrupt(u8 vector, bool on); /* an interrupt, without error code, whatever the vector */
+void traps_setup(const struct trap_hooks *hooks);
+void trap_as_interrupt(u8 vector, bool on); /* handle the vector as an interrupt without an error code */
 void trap_set_ist(u8 vector, u8 ist);
 void traps_set_ist1(u64 top);
 void trap_record(const struct trap_frame *frame); /* into `trap` */
-void trap_return_to(struct trap_frame *frame, u64 rip, u64 rsp);
 
-/* Returns also when an exception that nobody expects, or trap_give_up(), ends `function`; interrupts are off then. */
-void protect(void (*function)(void));
+/*
+ * Calls `function`. Returns when it returns, or when an unexpected exception or trap_give_up() ends it; interrupts are
+ * off in that case. A protected function may itself call protect().
+ */
+void protect(void (*function)(u64 argument), u64 argument);
 void trap_give_up(struct trap_frame *frame);
-/* The interrupt that is being handled ends `function` of protect() when its handler returns. */
+/* The function of protect() ends when the handler of the current interrupt returns. */
 void trap_give_up_after_interrupt(void);
-
-/* A guest's own: an exception that nobody expects. */
-void unexpected_exception(u64 vector, u64 error, u64 rip);
 
 #endif

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* 64-bit entry, exception and interrupt stubs, and a call that a trap can end. */
-#include "layout.h"
+#include "cpu_modes.h"
+
+#define HOOK_MAIN 0 /* struct guest_hooks */
 
 	.section .note.GNU-stack, "", @progbits
 	.section .text.entry, "ax"
 	.globl entry
 entry:
-	movl $SELECTOR_DATA, %eax
-	movl %eax, %ds
-	movl %eax, %es
-	movl %eax, %ss
+	LOAD_DATA_SEGMENTS
 	movl $STACK_TOP, %esp
-	call guest_main
+	call *guest_hooks + HOOK_MAIN
 1:	hlt
 	jmp 1b
 
@@ -72,7 +71,7 @@ trap_common:
 	addq $16, %rsp
 	iretq
 
-/* void protect(void (*function)(void)) */
+/* void protect(void (*function)(u64 argument), u64 argument) */
 	.globl protect, protect_end, protect_rsp
 protect:
 	pushq %rbx
@@ -81,11 +80,14 @@ protect:
 	pushq %r13
 	pushq %r14
 	pushq %r15
+	pushq protect_rsp
 	movq %rsp, protect_rsp
-	subq $8, %rsp
-	call *%rdi
+	movq %rdi, %rax
+	movq %rsi, %rdi
+	call *%rax
 protect_end:
 	movq protect_rsp, %rsp
+	popq protect_rsp
 	popq %r15
 	popq %r14
 	popq %r13

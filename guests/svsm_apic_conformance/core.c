@@ -13,14 +13,8 @@
 #define NO_CALL         99u
 #define PAGE            (TEST_AREA + 0x10000) /* memory that was not launched */
 #define VECTOR          0x51
-#define BUFFER_OFFSET   0x800                 /* in the calling area's page */
 
-static u64 call(u32 protocol, u32 number, u64 rcx)
-{
-	struct svsm_reply reply = svsm_request(SVSM_CALL(protocol, number), rcx, 0, 0);
-
-	return reply.answered ? reply.rax : NOT_ANSWERED;
-}
+static u64 call(u32 protocol, u32 number, u64 rcx) { return svsm_call(SVSM_CALL(protocol, number), rcx, 0); }
 
 static void query_core(u64 argument)
 {
@@ -65,23 +59,14 @@ static void pending(u64 argument)
 	EQUAL(*flag, 0);
 }
 
-static u64 pvalidate_by_svsm(u64 gpa, u64 flags)
-{
-	struct { struct svsm_pvalidate_header header; u64 entry; } *list = (void *)(calling_area() + BUFFER_OFFSET);
-
-	list->header = (struct svsm_pvalidate_header){ .entries = 1 };
-	list->entry = gpa | flags;
-	return call(SVSM_PROTOCOL_CORE, SVSM_CORE_PVALIDATE, (u64)list);
-}
-
 static void pvalidate_round(u64 argument)
 {
 	(void)argument;
 	CHECK(make_private(PAGE));
 	*map_page(PAGE, PAGE, true) = argument;
-	EQUAL(pvalidate_by_svsm(PAGE, SVSM_PVALIDATE_VALIDATE), SVSM_PVALIDATE_UNCHANGED);
-	EQUAL(pvalidate_by_svsm(PAGE, SVSM_PVALIDATE_VALIDATE | SVSM_PVALIDATE_IGNORE_CF), SVSM_SUCCESS);
-	EQUAL(pvalidate_by_svsm(PAGE, 0), SVSM_SUCCESS);
+	EQUAL(svsm_pvalidate(PAGE | SVSM_PVALIDATE_VALIDATE), SVSM_PVALIDATE_UNCHANGED);
+	EQUAL(svsm_pvalidate(PAGE | SVSM_PVALIDATE_VALIDATE | SVSM_PVALIDATE_IGNORE_CF), SVSM_SUCCESS);
+	EQUAL(svsm_pvalidate(PAGE), SVSM_SUCCESS);
 	CHECK(make_shared(PAGE));
 }
 

@@ -23,7 +23,6 @@
 #define ARENA_SIZE     0x1000000ull
 #define NO_MEMORY      0xD0000000ull
 #define TOUCHED        (TEST_AREA + 0x20000) /* where the SVSM's page is mapped */
-#define BUFFER_OFFSET  0x800                 /* in the calling area's page */
 #define EXCEPTIONS_END 32
 #define LIST_MAX       8
 
@@ -97,7 +96,7 @@ static u64 value(void)
 static u64 pvalidate_list(void)
 {
 	volatile u8 *page = calling_area();
-	u32 offset = BUFFER_OFFSET + below(2) * below(0x7F8);
+	u32 offset = SVSM_CALL_BUFFER + below(2) * below(0x7F8);
 	struct svsm_pvalidate_header *header = (void *)(page + (offset & ~7u));
 
 	if ((offset & ~7u) + sizeof(*header) + LIST_MAX * sizeof(u64) > PAGE_SIZE)
@@ -256,24 +255,16 @@ static void request(void)
 	msr_protocol(GHCB_PAGE | GHCB_MSR_REG_GPA_REQ);
 }
 
-static void tell(const char *key, u64 number)
-{
-	print(" ");
-	print(key);
-	print("=");
-	print_decimal(number);
-}
-
 static void progress(const char *what)
 {
 	ghcb_clear();
 	print("# ");
 	print(what);
-	tell("calls", fuzz.calls);
-	tell("events", fuzz.events);
-	tell("requests", fuzz.requests);
-	tell("succeeded", fuzz.succeeded);
-	tell("broken", fuzz.broken);
+	tap_number("calls", fuzz.calls);
+	tap_number("events", fuzz.events);
+	tap_number("requests", fuzz.requests);
+	tap_number("succeeded", fuzz.succeeded);
+	tap_number("broken", fuzz.broken);
 	print("\n");
 }
 
@@ -309,12 +300,13 @@ static void touch(enum touch how)
 	print("\n");
 }
 
-void run_fuzz(void)
+void run_fuzz(u64 argument)
 {
 	u64 limit = clock_ticks(parameters()->duration_ms * 1000ull), second = clock_ticks(1000000);
 	u64 begun = rdtsc(), told = begun;
 	enum touch how = (enum touch)parameters()->touch;
 
+	(void)argument;
 	tap_begin(2);
 	platform_tell();
 	fuzz.seed = parameters()->seed | 1; /* zero would stay zero */

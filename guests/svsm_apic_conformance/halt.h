@@ -6,9 +6,7 @@
 
 #define HALT_VECTOR 0x41 /* of the timer that ends a HLT which nothing else ends */
 
-/* Starts that timer, and says whether it ticks: where it does not, nothing may be halted. */
+/* Starts that timer. Returns whether it ticks: without it, a HLT may never end. */
 bool halt_ready(void);
-/* STI and HLT: until an interrupt. */
-static inline void halt_once(void) { __asm__ volatile("sti; hlt; cli" : : : "memory"); }
 
 #endif

@@ -4,6 +4,7 @@
  * implementation, and can take OVMF's place in an IGVM. docs/conformance.md lists its points.
  */
 #include "clock.h"
+#include "cpu.h"
 #include "groups.h"
 #include "ghcb.h"
 #include "io.h"
@@ -35,15 +36,6 @@ static const struct group *const groups[] = {
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 
-void guest_main(void);
-
-/* The 8259s' mask registers: a PC's timer would interrupt once interrupts are on, with a vector nobody has set. */
-static void mask_8259s(void)
-{
-	io_out(0x21, 1, 0xFF);
-	io_out(0xA1, 1, 0xFF);
-}
-
 static void run_points(void)
 {
 	u32 points = 0;
@@ -59,22 +51,21 @@ static void run_points(void)
 
 static _Noreturn void end(void)
 {
-	const struct __attribute__((packed)) { u16 limit; u64 base; } nothing = { 0, 0 };
 	enum end_reason reason = tap_failures() ? END_FAILED : END_PASSED;
 
 	if (sev())
 		msr_protocol(GHCB_MSR_TERM_REQ | END_SET << GHCB_MSR_TERM_SET_SHIFT | (u64)reason << GHCB_MSR_TERM_REASON_SHIFT);
-	for (;;)
-		__asm__ volatile("lidt %0; ud2" : : "m"(nothing)); /* without a GHCB: triple fault */
+	triple_fault(); /* without a GHCB */
 }
 
-void guest_main(void)
+static void guest_main(void)
 {
-	traps_setup();
-	on_exception = vc_handle;
+	static const struct trap_hooks trap_hooks = { .exception = vc_handle, .unexpected = tap_unexpected_exception };
+
+	traps_setup(&trap_hooks);
 	if (sev())
 		ghcb_setup();
-	mask_8259s();
+	pic_mask_all(); /* the PIT would interrupt with a vector that nobody has set */
 	clock_setup();
 	platform_find();
 	switch (parameters()->mode) {
@@ -89,3 +80,5 @@ void guest_main(void)
 	}
 	end();
 }
+
+GUEST_HOOKS = { .main = guest_main };

@@ -3,7 +3,9 @@
 #ifndef MODES_H
 #define MODES_H
 
-void run_ticks(void);
-void run_fuzz(void);
+#include "types.h"
+
+void run_ticks(u64 argument);
+void run_fuzz(u64 argument);
 
 #endif

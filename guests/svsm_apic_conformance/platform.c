@@ -17,16 +17,6 @@
 
 struct platform platform;
 
-struct cpuid cpuid(u32 leaf, u32 subleaf)
-{
-	struct cpuid result;
-
-	__asm__ volatile("cpuid"
-			 : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx)
-			 : "a"(leaf), "c"(subleaf));
-	return result;
-}
-
 void platform_find(void)
 {
 	if (sev()) {

@@ -36,9 +36,4 @@ void platform_tell(void);
 /* Why a point with these needs cannot be run; NULL: it can. */
 const char *platform_lacks(u32 needs);
 
-struct cpuid {
-	u32 eax, ebx, ecx, edx;
-};
-struct cpuid cpuid(u32 leaf, u32 subleaf);
-
 #endif

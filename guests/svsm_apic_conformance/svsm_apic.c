@@ -14,16 +14,12 @@ u64 query_protocol(u32 protocol, u32 version)
 	struct svsm_reply reply = svsm_request(SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_QUERY_PROTOCOL),
 					       (u64)protocol << SVSM_QUERY_PROTOCOL_SHIFT | version, 0, 0);
 
-	return reply.answered && reply.rax == SVSM_SUCCESS ? reply.rcx : 0;
+	return reply.rax == SVSM_SUCCESS ? reply.rcx : 0;
 }
 
 struct svsm_reply apic_call(u32 call, u64 rcx, u64 rdx)
 {
-	struct svsm_reply reply = svsm_request(SVSM_CALL(SVSM_PROTOCOL_APIC, call), rcx, rdx, 0);
-
-	if (!reply.answered)
-		reply.rax = NOT_ANSWERED;
-	return reply;
+	return svsm_request(SVSM_CALL(SVSM_PROTOCOL_APIC, call), rcx, rdx, 0);
 }
 
 u64 configure(u64 rcx) { return apic_call(SVSM_APIC_CONFIGURE, rcx, 0).rax; }
@@ -102,6 +98,5 @@ void svsm_apic_prepare(void)
 		cli();
 	}
 	on_interrupt = end_interrupt;
-	for (u32 i = 0; i < 256; i++)
-		interrupts[i] = 0;
+	interrupts_forget();
 }

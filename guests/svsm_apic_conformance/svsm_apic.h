@@ -3,16 +3,10 @@
 #ifndef SVSM_APIC_H
 #define SVSM_APIC_H
 
-#include "apic.h"
+#include "apic_access.h"
 #include "svsm.h"
 #include "types.h"
 #include "vmgexit.h"
-
-/* x2APIC MSR of a register (apic.h). */
-#define X2(reg) (MSR_X2APIC_FIRST + (reg) / 16)
-
-/* RAX of an answer when the SVSM did not take the call: no result of its is this. */
-#define NOT_ANSWERED (~0ull)
 
 u64 query_protocol(u32 protocol, u32 version); /* RCX of the answer, 0 also when refused */
 struct svsm_reply apic_call(u32 call, u64 rcx, u64 rdx);

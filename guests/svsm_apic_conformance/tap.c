@@ -20,7 +20,6 @@ static struct {
 static u32 number, failures;
 static struct stopwatch watch;
 static u64 taken;
-static const struct point *current;
 static bool ended;
 
 bool check_equal_of(const char *what, u64 of, u64 got, u64 wanted, const char *file, u32 line)
@@ -49,7 +48,7 @@ bool check_equal(const char *what, u64 got, u64 wanted, const char *file, u32 li
 	return false;
 }
 
-void unexpected_exception(u64 vector, u64 error, u64 rip)
+void tap_unexpected_exception(u64 vector, u64 error, u64 rip)
 {
 	check_equal_of("unexpected exception, error code", vector, error, ~0ull, "rip", (u32)rip);
 }
@@ -61,12 +60,7 @@ bool comes(volatile u64 *counter, u64 target)
 	return !tap_time_is_up() && wait_until(counter, target, PATIENCE_MS);
 }
 
-void let_pass(void)
-{
-	u64 never = 0;
-
-	wait_until(&never, 1, LET_PASS_MS);
-}
+void let_pass(void) { wait_ms(LET_PASS_MS); }
 
 void tap_count_interrupt(void)
 {
@@ -118,6 +112,14 @@ void tap_begin(u32 points)
 	print("\n");
 }
 
+void tap_number(const char *key, u64 value)
+{
+	print(" ");
+	print(key);
+	print("=");
+	print_decimal(value);
+}
+
 void tap_note(const char *text)
 {
 	print("# ");
@@ -149,27 +151,26 @@ void tap_result(const char *name, bool held, const char *skipped)
 	put_result(name, skipped);
 }
 
-static void run_current(void) { current->run(current->argument); }
+static void prepare(u64 group) { ((const struct group *)group)->prepare(); }
 
 void tap_run(const struct group *group)
 {
 	for (u32 i = 0; i < group->count; i++) {
-		const char *missing;
+		const struct point *point = &group->points[i];
+		const char *missing = platform_lacks(point->needs);
 
-		current = &group->points[i];
-		missing = platform_lacks(current->needs);
 		watch = stopwatch_start(PATIENCE_MS * 1000);
 		taken = 0;
 		if (!missing) {
 			if (group->prepare)
-				protect(group->prepare);
-			protect(run_current);
+				protect(prepare, (u64)group);
+			protect(point->run, point->argument);
 			cli();
 			on_interrupt = NULL;
 			if (tap_time_is_up())
 				CHECK(!"the point took longer than it may");
 		}
-		put_result(current->name, missing);
+		put_result(point->name, missing);
 	}
 }
 
@@ -181,9 +182,9 @@ void tap_end(void)
 	ended = true;
 }
 
-void tap_run_mode(void (*mode)(void))
+void tap_run_mode(void (*mode)(u64 argument))
 {
-	protect(mode);
+	protect(mode, 0);
 	if (!ended)
 		print("Bail out! an exception ended the run\n");
 }

@@ -45,12 +45,15 @@ void tap_count_interrupt(void);
 
 void tap_begin(u32 points);
 void tap_note(const char *text); /* "# text" */
+void tap_number(const char *key, u64 value); /* " key=value": part of a note */
 void tap_run(const struct group *group);
 void tap_result(const char *name, bool held, const char *skipped); /* of what is no point of a group */
 u32 tap_failures(void);
+/* For struct trap_hooks: the point that runs fails. */
+void tap_unexpected_exception(u64 vector, u64 error, u64 rip);
 /* The last line of the run; then nothing more is expected. */
 void tap_end(void);
 /* A run that is no list of points: says so when an exception ends it. */
-void tap_run_mode(void (*mode)(void));
+void tap_run_mode(void (*mode)(u64 argument));
 
 #endif

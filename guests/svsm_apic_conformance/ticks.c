@@ -120,14 +120,6 @@ static void load(void)
 	}
 }
 
-static void tell(const char *key, u64 value)
-{
-	print(" ");
-	print(key);
-	print("=");
-	print_decimal(value);
-}
-
 static const char *source_name(void)
 {
 	switch (run.source) {
@@ -141,15 +133,15 @@ static void tell_all(void)
 {
 	print("# ticks source=");
 	print(source_name());
-	tell("taken", run.taken);
-	tell("doubled", run.doubled);
-	tell("missed", run.missed);
-	tell("spurious", run.spurious);
-	tell("not_in_service", run.not_in_service);
-	tell("lazy", run.lazy);
-	tell("unsure", run.unsure);
-	tell("period_ns", clock_ns(run.period));
-	tell("elapsed_ns", clock_ns(run.last - run.first));
+	tap_number("taken", run.taken);
+	tap_number("doubled", run.doubled);
+	tap_number("missed", run.missed);
+	tap_number("spurious", run.spurious);
+	tap_number("not_in_service", run.not_in_service);
+	tap_number("lazy", run.lazy);
+	tap_number("unsure", run.unsure);
+	tap_number("period_ns", clock_ns(run.period));
+	tap_number("elapsed_ns", clock_ns(run.last - run.first));
 	print("\n");
 }
 
@@ -174,12 +166,13 @@ static bool start(void)
 	return timer_start(run.source, VECTOR, APIC_TIMER_PERIODIC, us);
 }
 
-void run_ticks(void)
+void run_ticks(u64 argument)
 {
 	const char *missing = platform_lacks(NEED_X2APIC);
 	struct stopwatch watch;
 	u64 limit;
 
+	(void)argument;
 	tap_begin(3);
 	platform_tell();
 	if (!missing && !start())

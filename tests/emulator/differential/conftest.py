@@ -19,7 +19,7 @@ from snp_harness.vm.qemu_binary import QemuBinary
 from snp_harness.vm.rundir import RunDirectory
 from tests.emulator.differential.operations import Operation
 from tests.emulator.differential.run import MEMORY_MIB, Answers, on_emulated, on_kvm
-from tests.emulator.guest.build import compile_guest
+from tests.helpers.guest_image import compile_guest
 
 SOURCE = Path(__file__).parent / "guest"
 

@@ -12,8 +12,9 @@ import random
 import struct
 from dataclasses import dataclass
 
+from tests.helpers.guest_image import with_parameters
+
 #: guest/operations.h.
-PARAMETERS = 0x11000
 MAGIC = struct.pack("<Q", 0x53504F4349504124)
 OPERATIONS = 0x20000
 OPERATIONS_MAX = 0x1F000 // 16
@@ -80,10 +81,8 @@ class Operation:
 
 def with_operations(image: bytes, operations: list[Operation]) -> bytes:
     """The guest's image with a list in it."""
-    assert image[PARAMETERS : PARAMETERS + len(MAGIC)] == MAGIC
     assert len(operations) <= OPERATIONS_MAX
-    data = bytearray(image)
-    struct.pack_into("<I", data, PARAMETERS + len(MAGIC), len(operations))
+    data = bytearray(with_parameters(image, MAGIC, struct.pack("<I", len(operations))))
     packed = b"".join(operation.pack() for operation in operations)
     data[OPERATIONS : OPERATIONS + len(packed)] = packed
     return bytes(data)

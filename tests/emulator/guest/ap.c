@@ -24,36 +24,23 @@ u64 ap_self(void)
 	return here < sizeof(ap_stacks) ? here / AP_STACK_SIZE : 0;
 }
 
-void ap_ghcb_set(struct ap *ap, u32 offset, u64 value)
-{
-	volatile u8 *ghcb = (volatile u8 *)AP_GHCB(ap->index);
-	u32 bit = GHCB_VALID_BIT(offset);
-
-	*(volatile a64 *)(ghcb + offset) = value;
-	ghcb[GHCB_VALID_BITMAP + bit / 8] |= (u8)(1 << bit % 8);
-}
-
-u64 ap_ghcb_get(struct ap *ap, u32 offset) { return *(volatile a64 *)(AP_GHCB(ap->index) + offset); }
+static void set(struct ap *ap, u32 offset, u64 value) { ghcb_page_set(AP_GHCB(ap->index), offset, value); }
+static u32 get(struct ap *ap, u32 offset) { return (u32)ghcb_page_get(AP_GHCB(ap->index), offset); }
 
 u64 ap_nae(struct ap *ap, u64 code, u64 info1, u64 info2)
 {
 	*(volatile a16 *)(AP_GHCB(ap->index) + GHCB_PROTOCOL_VERSION) = GHCB_VERSION_SNP;
-	ap_ghcb_set(ap, GHCB_SW_EXITCODE, code);
-	ap_ghcb_set(ap, GHCB_SW_EXITINFO1, info1);
-	ap_ghcb_set(ap, GHCB_SW_EXITINFO2, info2);
-	wrmsr(SEV_MSR_GHCB, AP_GHCB(ap->index));
-	vmgexit();
-	return (u32)ap_ghcb_get(ap, GHCB_SW_EXITINFO1);
+	return ghcb_page_nae(AP_GHCB(ap->index), code, info1, info2);
 }
 
 u64 ap_msr_in(struct ap *ap, u32 msr)
 {
 	if (!sev())
 		return rdmsr(msr);
-	ap_ghcb_set(ap, GHCB_RCX, msr);
+	set(ap, GHCB_RCX, msr);
 	if (ap_nae(ap, NAE_MSR, NAE_MSR_READ, 0) != NAE_RESULT_OK)
 		return ~0ull;
-	return (u32)ap_ghcb_get(ap, GHCB_RAX) | ap_ghcb_get(ap, GHCB_RDX) << 32;
+	return get(ap, GHCB_RAX) | (u64)get(ap, GHCB_RDX) << 32;
 }
 
 bool ap_msr_out(struct ap *ap, u32 msr, u64 value)
@@ -62,26 +49,20 @@ bool ap_msr_out(struct ap *ap, u32 msr, u64 value)
 		wrmsr(msr, value);
 		return true;
 	}
-	ap_ghcb_set(ap, GHCB_RCX, msr);
-	ap_ghcb_set(ap, GHCB_RAX, (u32)value);
-	ap_ghcb_set(ap, GHCB_RDX, value >> 32);
+	set(ap, GHCB_RCX, msr);
+	set(ap, GHCB_RAX, (u32)value);
+	set(ap, GHCB_RDX, value >> 32);
 	return ap_nae(ap, NAE_MSR, NAE_MSR_WRITE, 0) == NAE_RESULT_OK;
 }
 
-void ap_cpuid(struct ap *ap, u32 leaf, u32 subleaf, u32 registers[4])
+struct cpuid ap_cpuid(struct ap *ap, u32 leaf)
 {
-	if (!sev()) {
-		__asm__ volatile("cpuid" : "=a"(registers[0]), "=b"(registers[1]), "=c"(registers[2]), "=d"(registers[3])
-				 : "a"(leaf), "c"(subleaf));
-		return;
-	}
-	ap_ghcb_set(ap, GHCB_RAX, leaf);
-	ap_ghcb_set(ap, GHCB_RCX, subleaf);
+	if (!sev())
+		return cpuid(leaf, 0);
+	set(ap, GHCB_RAX, leaf);
+	set(ap, GHCB_RCX, 0);
 	ap_nae(ap, NAE_CPUID, 0, 0);
-	registers[0] = (u32)ap_ghcb_get(ap, GHCB_RAX);
-	registers[1] = (u32)ap_ghcb_get(ap, GHCB_RBX);
-	registers[2] = (u32)ap_ghcb_get(ap, GHCB_RCX);
-	registers[3] = (u32)ap_ghcb_get(ap, GHCB_RDX);
+	return (struct cpuid){ get(ap, GHCB_RAX), get(ap, GHCB_RBX), get(ap, GHCB_RCX), get(ap, GHCB_RDX) };
 }
 
 u64 ap_svsm_call(struct ap *ap, u64 rax, u64 rcx, u64 rdx)
@@ -92,7 +73,7 @@ u64 ap_svsm_call(struct ap *ap, u64 rax, u64 rcx, u64 rdx)
 	return rax;
 }
 
-/* From ap_entry, on its own stack, interrupts off. */
+/* Called by ap_entry, on the AP's own stack, with interrupts off. */
 void ap_main(u64 index)
 {
 	struct ap *ap = &aps[index];
@@ -115,7 +96,7 @@ void ap_main(u64 index)
 
 u64 ap_features(void) { return rdmsr(SEV_MSR_STATUS) >> SEV_FEATURES_STATUS_SHIFT; }
 
-/* 64-bit code at once. */
+/* The state of 64-bit code at ap_entry. */
 static void fill(struct vmsa *vmsa, u64 index)
 {
 	const struct vmsa_segment data = { .selector = SELECTOR_DATA, .attributes = 0xC93, .limit = ~0u };
@@ -143,12 +124,9 @@ bool ap_make_vmsa(u64 index)
 	make_private(AP_CAA(index));
 	fill((struct vmsa *)AP_VMSA(index), index);
 	*(volatile u64 *)AP_CAA(index) = 0;
-	if (has_svsm()) {
-		struct svsm_reply reply = svsm_request(SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_CREATE_VCPU), AP_VMSA(index),
-						       AP_CAA(index), index);
-
-		return reply.answered && reply.rax == SVSM_SUCCESS;
-	}
+	if (has_svsm())
+		return svsm_request(SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_CREATE_VCPU), AP_VMSA(index), AP_CAA(index),
+				    index).rax == SVSM_SUCCESS;
 	return rmpadjust(AP_VMSA(index), SEV_PAGE_4K, 1 | SEV_RMPADJUST_VMSA) == SEV_SUCCESS;
 }
 
@@ -176,8 +154,8 @@ static void init_sipi(u64 index)
 }
 
 /*
- * Patience in turns, not in time alone: this processor is the only one, each PAUSE gives it to the others, and how long
- * a turn takes is the machine's affair.
+ * A timeout in turns and in time: all vCPUs share one processor, each PAUSE lets another one run, and the length of a
+ * turn depends on the machine.
  */
 static bool goes_on(u64 *turns, u64 least, u64 end) { return (*turns)++ < least || rdtsc() < end; }
 

@@ -1,25 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The test guest as a firmware image: compiled once, its parameters put in for each run."""
+"""The test guest's tests, and its image for a run."""
 
 from __future__ import annotations
 
 import enum
 import re
-import shutil
 import struct
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.helpers.guest_image import with_parameters
 
 DIRECTORY = Path(__file__).parent
-#: Where the parameters are in the image (guests/lib/layout.h, PAYLOAD_FLASH - IMAGE_BASE), and struct test_parameters.
-PARAMETERS = 0x11000
+#: guest.h, struct test_parameters.
 PARAMETERS_MAGIC = b"TESTPARM"
 #: Bytes of an SVSM image's header (harness/emulator/include/svsm_boot.h).
 SVSM_HEADER = 32
-TIMEOUT_S = 600
 _TEST = re.compile(r"^(SMP_)?TEST\((\w+), ([\w |]+)\)", re.MULTILINE)
 
 
@@ -55,21 +51,6 @@ def find_tests() -> list[GuestTest]:
     return found
 
 
-def compile_guest(directory: Path, source: Path = DIRECTORY, name: str = "guest.fd") -> bytes:
-    """The image `name` that a directory's Makefile makes, without parameters. Skips the test without a compiler."""
-    for program in ("make", "gcc", "ld", "objcopy"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed (install make, gcc and binutils)")
-    command = ("make", "-s", "-C", str(source), f"BUILD={directory}")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    if done.returncode:
-        pytest.fail(f"{' '.join(command)}\n{done.stderr}", pytrace=False)
-    return (directory / name).read_bytes()
-
-
 def image(compiled: bytes, mode: Mode, cbit: int, end: int = 0, vcpus: int = 1) -> bytes:
-    """The firmware image of a run. cbit: what the guest has to find. end: enum ending of end.c."""
-    assert compiled.startswith(PARAMETERS_MAGIC, PARAMETERS)
-    data = bytearray(compiled)
-    struct.pack_into("<4I", data, PARAMETERS + len(PARAMETERS_MAGIC), mode, cbit, end, vcpus)
-    return bytes(data)
+    """The firmware image of a run. cbit: what the guest has to find. end: enum ending of guest.h."""
+    return with_parameters(compiled, PARAMETERS_MAGIC, struct.pack("<4I", mode, cbit, end, vcpus))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.guest.build import compile_guest
+from tests.emulator.guest.build import DIRECTORY
 from tests.emulator.guest.run import GuestRun, Setting, run_guest
+from tests.helpers.guest_image import compile_guest
 
 Run = Callable[..., GuestRun]
 
@@ -17,7 +18,7 @@ Run = Callable[..., GuestRun]
 @pytest.fixture(scope="session")
 def guest_code(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """What build.image() takes."""
-    return compile_guest(tmp_path_factory.mktemp("guest"))
+    return compile_guest(tmp_path_factory.mktemp("guest"), DIRECTORY, "guest.fd")
 
 
 @pytest.fixture(scope="session")

@@ -1,28 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Ways to end a run: each has to leave a record that explains it, which test_ends.py looks for. */
 #include "guest.h"
 #include "hpet.h"
-
-/* build.py has the same numbers. */
-enum ending {
-	END_NORMAL = 0,
-	END_TRIPLE_FAULT = 1,
-	END_TERMINATE = 2,          /* MSR protocol */
-	END_TERMINATE_NAE = 3,
-	END_RESET_HOLD = 4,         /* MSR protocol */
-	END_RESET_HOLD_NAE = 5,
-	END_UNSUPPORTED = 6,        /* NAE 8000FFFF */
-	END_NO_IDT = 7,             /* #VC without a gate */
-	END_NO_STACK = 8,           /* #VC with RSP at an address that is not mapped */
-	END_PRIVATE_GHCB = 9,       /* VMGEXIT with a GHCB that is not shared */
-	END_PRIVATE_MMIO = 10,      /* without paging: see start.S */
-	END_SVSM_MEMORY = 11,       /* a VMPL2 that reads its own VMSA's page */
-	END_INSTRUCTION = 12,       /* a plain guest's SSE load from the APIC page */
-	END_STRING_IO = 13,         /* a plain guest's INS from a hidden port */
-	END_GHCB_NOWHERE = 14,      /* VMGEXIT with a GHCB where there is no memory */
-	END_INIT = 15,              /* the I/O APIC sends INIT to the host's own CPU */
-	END_SMI = 16,               /* and SMI */
-};
 
 static _Noreturn void stop(void)
 {
@@ -30,21 +8,12 @@ static _Noreturn void stop(void)
 		__asm__ volatile("cli; hlt");
 }
 
-static _Noreturn void triple_fault(void)
-{
-	const struct __attribute__((packed)) { u16 limit; u64 base; } nothing = { 0, 0 };
-
-	__asm__ volatile("lidt %0; ud2" : : "m"(nothing));
-	stop();
-}
-
 static void vmgexit_at(u64 gpa)
 {
 	wrmsr(SEV_MSR_GHCB, gpa);
-	__asm__ volatile("rep; vmmcall" : : : "memory");
+	vmgexit();
 }
 
-/* A level the line has already: the I/O APIC delivers when the entry is written. */
 static void ioapic_deliver(u32 mode)
 {
 	hpet_route(mode << APIC_LVT_DELIVERY_SHIFT);

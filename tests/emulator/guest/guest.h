@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A conformance test that runs as firmware on the emulated SNP host and looks at it from outside:
- * as an SNP guest at VMPL0, under an SVSM at VMPL2, and without SEV. Each test prints one line.
+ * Tests that run as firmware on the emulated SNP host and examine it from outside: as an SNP guest at VMPL0, under an
+ * SVSM at VMPL2, and without SEV. Each test prints one line.
  */
 #ifndef GUEST_H
 #define GUEST_H
@@ -12,6 +12,7 @@
 #include "ghcb.h"
 #include "io.h"
 #include "layout.h"
+#include "numbers.h"
 #include "serial.h"
 #include "sev.h"
 #include "start.h"
@@ -24,13 +25,14 @@
 struct test_parameters {
 	u64 magic;
 	u32 mode; /* enum mode */
-	u32 cbit; /* what the guest has to find; 0: SEV off */
-	u32 end;  /* enum ending */
-	u32 vcpus; /* more than one: the tests of several vCPUs run, and no others */
+	u32 cbit;  /* that the guest must find; 0: SEV off */
+	u32 end;   /* enum ending */
+	u32 vcpus; /* more than one: only the tests of several vCPUs run */
 };
+_Static_assert(offsetof(struct test_parameters, end) == END_OFFSET, "user.S");
 #define parameters ((const volatile struct test_parameters *)PARAMETERS)
 
-/* Modes of a run, and the ones a test is for. */
+/* The mode of a run, and the modes that a test runs in. */
 enum mode { VMPL0 = 1, SVSM = 2, PLAIN = 4, ALTERNATE = 8, SEV = VMPL0 | SVSM, ALL = SEV | PLAIN };
 
 struct test {
@@ -67,12 +69,34 @@ void fail(u32 line, const char *what, u64 got, u64 wanted);
 		}                                                     \
 	} while (0)
 
+/* CPUID of a leaf's sub-leaf 0: by the instruction, or with SEV by NAE event. */
+struct cpuid cpuid_or_nae(u32 leaf);
+
 /* user.S: code at CPL 3, which ends with a trap. */
 void user_run(u64 rip);
-bool user_trapped(struct trap_frame *frame); /* for on_exception */
 extern const u8 user_cpuid[], user_pvalidate[], user_rmpadjust[];
+void before_paging(void); /* 32-bit code */
 
-/* end.c */
+/* end.c: how a run ends. Each ending must leave a record that explains it, which test_ends.py checks. */
+enum ending {
+	END_NORMAL = 0,
+	END_TRIPLE_FAULT = 1,
+	END_TERMINATE = 2,      /* MSR protocol */
+	END_TERMINATE_NAE = 3,
+	END_RESET_HOLD = 4,     /* MSR protocol */
+	END_RESET_HOLD_NAE = 5,
+	END_UNSUPPORTED = 6,    /* NAE 8000FFFF */
+	END_NO_IDT = 7,         /* #VC without a gate */
+	END_NO_STACK = 8,       /* #VC with RSP at an address that is not mapped */
+	END_PRIVATE_GHCB = 9,   /* VMGEXIT with a GHCB that is not shared */
+	END_PRIVATE_MMIO = END_UNPAGED_ACCESS, /* without paging: before_paging() */
+	END_SVSM_MEMORY = 11,   /* a VMPL2 that reads its own VMSA's page */
+	END_INSTRUCTION = 12,   /* a plain guest's SSE load from the APIC page */
+	END_STRING_IO = 13,     /* a plain guest's INS from a hidden port */
+	END_GHCB_NOWHERE = 14,  /* VMGEXIT with a GHCB where there is no memory */
+	END_INIT = 15,          /* the I/O APIC sends INIT to the host's own CPU */
+	END_SMI = 16,           /* and SMI */
+};
 _Noreturn void end_run(void);
 
 #endif

@@ -6,8 +6,6 @@ static const struct test_parameters initial __attribute__((used, section(".param
 
 extern const struct test *const tests_start[], *const tests_end[];
 
-void guest_main(void);
-
 static bool failed;
 
 static void begin_failure(void)
@@ -30,7 +28,7 @@ void fail(u32 line, const char *what, u64 got, u64 wanted)
 	print("\n");
 }
 
-void unexpected_exception(u64 vector, u64 error, u64 rip)
+static void unexpected_exception(u64 vector, u64 error, u64 rip)
 {
 	begin_failure();
 	print("unexpected exception 0x");
@@ -42,22 +40,35 @@ void unexpected_exception(u64 vector, u64 error, u64 rip)
 	print("\n");
 }
 
-extern const u8 user_end[];
-extern u64 user_rsp;
-
-bool user_trapped(struct trap_frame *frame)
+/* A trap of code at CPL 3 ends user_run(). */
+static bool user_trapped(struct trap_frame *frame)
 {
 	if (!(frame->cs & 3))
 		return false;
 	trap_record(frame);
-	trap_return_to(frame, (u64)user_end, user_rsp);
+	trap_give_up(frame);
 	return true;
 }
 
-void guest_main(void)
+struct cpuid cpuid_or_nae(u32 leaf)
 {
-	traps_setup();
-	on_exception = user_trapped;
+	if (!sev())
+		return cpuid(leaf, 0);
+	ghcb_set(GHCB_RAX, leaf);
+	ghcb_set(GHCB_RCX, 0);
+	ghcb_set(GHCB_XCR0, 1); /* leaf D needs it */
+	nae(NAE_CPUID, 0, 0);
+	return (struct cpuid){ (u32)ghcb_get(GHCB_RAX), (u32)ghcb_get(GHCB_RBX), (u32)ghcb_get(GHCB_RCX),
+			       (u32)ghcb_get(GHCB_RDX) };
+}
+
+static void run(u64 test) { ((const struct test *)test)->run(); }
+
+static void guest_main(void)
+{
+	static const struct trap_hooks trap_hooks = { .exception = user_trapped, .unexpected = unexpected_exception };
+
+	traps_setup(&trap_hooks);
 	if (sev())
 		ghcb_setup();
 	clock_setup();
@@ -72,11 +83,13 @@ void guest_main(void)
 		failed = false;
 		if (sev())
 			ghcb_clear();
-		protect(test->run);
+		protect(run, (u64)test);
 		on_interrupt = NULL;
-		__asm__ volatile("cli");
+		cli();
 		if (!failed)
 			print("ok\n");
 	}
 	end_run();
 }
+
+GUEST_HOOKS = { .main = guest_main, .before_paging = before_paging };

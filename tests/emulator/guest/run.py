@@ -85,7 +85,7 @@ def configuration(setting: Setting) -> SvsmConfig:
 
 
 def run_guest(directory: Path, compiled: bytes, setting: Setting, qemu: Path | None = None, end: int = 0) -> GuestRun:
-    """Run the guest. directory: a new one. end: enum ending of end.c, END_NORMAL runs the tests."""
+    """Run the guest. directory: a new one. end: enum ending of guest.h, END_NORMAL runs the tests."""
     directory.mkdir()
     firmware = directory / "guest.fd"
     cbit = 0 if setting.mode is Mode.PLAIN else setting.cbit

@@ -3,8 +3,6 @@
 #include "apic_access.h"
 #include "guest.h"
 
-#define X2(reg) (MSR_X2APIC_FIRST + (reg) / 16)
-
 TEST(apic_base_transitions, ALL)
 {
 	static const u64 modes[] = { 0, APIC_BASE_EN, MODE_BITS, APIC_BASE_EXTD };
@@ -35,24 +33,13 @@ TEST(apic_cpuid_follows_the_mode, ALL)
 {
 	CHECK(apic_set_mode(0));
 	for (u64 mode = 0; mode <= APIC_BASE_EN; mode += APIC_BASE_EN) {
-		u32 edx, ecx;
+		struct cpuid features;
 
 		CHECK(apic_set_mode(mode));
-		if (sev()) {
-			ghcb_set(GHCB_RAX, 1);
-			ghcb_set(GHCB_RCX, 0);
-			nae(NAE_CPUID, 0, 0);
-			edx = (u32)ghcb_get(GHCB_RDX);
-			ecx = (u32)ghcb_get(GHCB_RCX);
-		} else {
-			u32 eax = 1;
-
-			ecx = 0;
-			__asm__ volatile("cpuid" : "+a"(eax), "+c"(ecx), "=d"(edx) : : "ebx");
-		}
-		EQUAL(!!(edx & BIT(9)), mode != 0);
-		CHECK(ecx & BIT(21)); /* x2APIC */
-		CHECK(!(ecx & BIT(3))); /* no MONITOR, as in KVM */
+		features = cpuid_or_nae(1);
+		EQUAL(!!(features.edx & BIT(9)), mode != 0);
+		CHECK(features.ecx & BIT(21)); /* x2APIC */
+		CHECK(!(features.ecx & BIT(3))); /* no MONITOR, as in KVM */
 	}
 }
 
@@ -154,15 +141,12 @@ TEST(apic_software_disable_masks_the_lvt, ALL)
 
 TEST(cr8_is_the_tpr, ALL)
 {
-	u64 value;
-
 	for (u64 mode = APIC_BASE_EN; mode <= MODE_BITS; mode += APIC_BASE_EXTD) {
 		apic_prepare(mode);
-		__asm__ volatile("mov %0, %%cr8" : : "r"(9ull));
+		write_cr8(9);
 		EQUAL(apic_read(APIC_TPR), 0x90);
 		apic_write(APIC_TPR, 0x35);
-		__asm__ volatile("mov %%cr8, %0" : "=r"(value));
-		EQUAL(value, 3);
+		EQUAL(read_cr8(), 3);
 		EQUAL(apic_read(APIC_TPR), 0x35);
 		apic_write(APIC_TPR, 0);
 	}

@@ -23,7 +23,7 @@ VMPL0 = Setting(Mode.VMPL0)
 SVSM = Setting(Mode.SVSM)
 PLAIN = Setting(Mode.PLAIN)
 
-#: Setting, enum ending of end.c, and what is said about it.
+#: Setting, enum ending of guest.h, and what is said about it.
 ENDS = [
     pytest.param(VMPL0, 1, "the guest shut down (triple fault)", id="triple-fault"),
     pytest.param(SVSM, 1, "the guest shut down (triple fault)", id="triple-fault-svsm"),

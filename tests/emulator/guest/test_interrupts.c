@@ -16,8 +16,7 @@ static void end_interrupt(u8 vector)
 
 static void prepare(u64 mode)
 {
-	io_out(0x21, 1, 0xFF); /* both PICs masked */
-	io_out(0xA1, 1, 0xFF);
+	pic_mask_all();
 	apic_prepare(mode);
 	apic_write(APIC_TIMER_DIVIDE, 0xB);
 	on_interrupt = end_interrupt;
@@ -26,12 +25,7 @@ static void prepare(u64 mode)
 static u32 vector_bit(u32 base, u8 vector) { return (u32)apic_read(base + vector / 32 * 16) >> vector % 32 & 1; }
 
 /* Long enough for what must not come. */
-static void let_pass(void)
-{
-	u64 never = 0;
-
-	wait_until(&never, 1, 3);
-}
+static void let_pass(void) { wait_ms(3); }
 
 static void one_shot(u64 mode)
 {
@@ -93,7 +87,7 @@ TEST(hlt_wakes_up, ALL)
 	for (u32 i = 1; i <= 5; i++) {
 		apic_write(APIC_LVT_TIMER, VECTOR);
 		apic_write(APIC_TIMER_INITIAL, MS);
-		__asm__ volatile("sti; hlt; cli" : : : "memory");
+		halt_once();
 		EQUAL(interrupts[VECTOR], i);
 	}
 }
@@ -158,7 +152,7 @@ static void two_priorities(bool by_cr8)
 {
 	prepare(APIC_BASE_EN);
 	if (by_cr8)
-		__asm__ volatile("mov %0, %%cr8" : : "r"(5ull));
+		write_cr8(5);
 	else
 		apic_write(APIC_TPR, 0x50);
 	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | VECTOR);
@@ -224,13 +218,13 @@ TEST(nmi_to_itself, ALL)
 {
 	prepare(MODE_BITS);
 	on_interrupt = NULL;
-	interrupts[2] = 0;
+	interrupts[VECTOR_NMI] = 0;
 	apic_write(APIC_ICR, APIC_SHORTHAND_ALL | APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT);
 	delay_us(100);
-	EQUAL(interrupts[2], 1); /* without IF */
+	EQUAL(interrupts[VECTOR_NMI], 1); /* without IF */
 	apic_write(APIC_ICR, APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT);
 	delay_us(100);
-	EQUAL(interrupts[2], 2);
+	EQUAL(interrupts[VECTOR_NMI], 2);
 	if (sev())
 		EQUAL(nae(NAE_NMI_COMPLETE, 0, 0), NAE_RESULT_OK);
 }
@@ -265,17 +259,17 @@ TEST(ioapic_nmi, ALL)
 
 	prepare(APIC_BASE_EN);
 	on_interrupt = NULL;
-	interrupts[2] = 0;
+	interrupts[VECTOR_NMI] = 0;
 	hpet_route(APIC_DELIVER_NMI << APIC_LVT_DELIVERY_SHIFT);
 	hpet_after_1_ms(HPET_ENABLE);
-	came = wait_until(&interrupts[2], 1, PATIENCE_MS);
-	first = interrupts[2];
+	came = wait_until(&interrupts[VECTOR_NMI], 1, PATIENCE_MS);
+	first = interrupts[VECTOR_NMI];
 	hpet_after_1_ms(HPET_ENABLE | HPET_PERIODIC); /* the first may come before HLT */
 	__asm__ volatile("hlt"); /* without IF: only the NMI wakes it */
 	hpet_off();
 	CHECK(came);
 	EQUAL(first, 1);
-	CHECK(interrupts[2] >= 2);
+	CHECK(interrupts[VECTOR_NMI] >= 2);
 }
 
 static void ioapic_level(u64 mode)
@@ -368,11 +362,11 @@ static void pic_setup(u8 first_vector)
 	do {
 		start = rdtsc();
 		pit_once(0xFFFF);
-		io_out(0x20, 1, 0x11); /* forgets requests */
-		io_out(0x21, 1, first_vector);
-		io_out(0x21, 1, 4);
-		io_out(0x21, 1, 1);
-		io_out(0x21, 1, 0xFE); /* IRQ0 only */
+		io_out(PIC_COMMAND, 1, 0x11); /* forgets requests */
+		io_out(PIC_MASK, 1, first_vector);
+		io_out(PIC_MASK, 1, 4);
+		io_out(PIC_MASK, 1, 1);
+		io_out(PIC_MASK, 1, 0xFE); /* IRQ0 only */
 		pit_once(1193);
 	} while (rdtsc() - start > clock_ticks(PIT_LONGEST_MS * 1000 / 2));
 }
@@ -380,7 +374,7 @@ static void pic_setup(u8 first_vector)
 static void end_pic(u8 vector)
 {
 	(void)vector;
-	io_out(0x20, 1, 0x20);
+	io_out(PIC_COMMAND, 1, 0x20);
 }
 
 static void pic(u8 vector, bool halt)
@@ -395,11 +389,11 @@ static void pic(u8 vector, bool halt)
 	apic_write(APIC_LVT_LINT0, APIC_DELIVER_EXTINT << APIC_LVT_DELIVERY_SHIFT);
 	pic_setup(vector);
 	if (halt)
-		__asm__ volatile("sti; hlt; cli" : : : "memory");
+		halt_once();
 	else
 		came = wait_until(&interrupts[vector], 1, PATIENCE_MS);
 	let_pass();
-	io_out(0x21, 1, 0xFF);
+	io_out(PIC_MASK, 1, 0xFF);
 	apic_write(APIC_LVT_LINT0, APIC_LVT_MASKED);
 	if (vector < 32)
 		trap_as_interrupt(vector, false);
@@ -424,7 +418,7 @@ TEST(pic_masked_at_lint0, ALL)
 	EQUAL(interrupts[0x20], 0);
 	apic_write(APIC_LVT_LINT0, APIC_DELIVER_EXTINT << APIC_LVT_DELIVERY_SHIFT); /* its request is still there */
 	CHECK(wait_until(&interrupts[0x20], 1, PATIENCE_MS));
-	io_out(0x21, 1, 0xFF);
+	io_out(PIC_MASK, 1, 0xFF);
 	apic_write(APIC_LVT_LINT0, APIC_LVT_MASKED);
 	EQUAL(interrupts[0x20], 1);
 }
@@ -439,7 +433,7 @@ TEST(pic_waits_for_if, ALL)
 	EQUAL(interrupts[0x20], 0);
 	CHECK(wait_until(&interrupts[0x20], 1, PATIENCE_MS));
 	let_pass();
-	io_out(0x21, 1, 0xFF);
+	io_out(PIC_MASK, 1, 0xFF);
 	apic_write(APIC_LVT_LINT0, APIC_LVT_MASKED);
 	EQUAL(interrupts[0x20], 1);
 }
@@ -453,7 +447,7 @@ TEST(pic_with_the_apic_disabled, ALL)
 	CHECK(apic_set_mode(0));
 	pic_setup(0x20);
 	came = wait_until(&interrupts[0x20], 1, PATIENCE_MS);
-	io_out(0x21, 1, 0xFF);
+	io_out(PIC_MASK, 1, 0xFF);
 	CHECK(apic_set_mode(APIC_BASE_EN));
 	CHECK(came);
 	EQUAL(interrupts[0x20], 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* NAE events: what the GHCB has to look like, and each event (publication 56421, section 4). */
 #include "guest.h"
+#include "svm.h"
 
 #define MALFORMED(code, info1, info2, why)                           \
 	do {                                                         \
@@ -8,7 +9,6 @@
 		EQUAL(nae_info2(), why);                             \
 	} while (0)
 #define BUFFER (GHCB_PAGE + GHCB_SHARED_BUFFER)
-#define MSR_EFER 0xC0000080u
 
 TEST(ghcb_not_registered, SEV)
 {
@@ -16,7 +16,7 @@ TEST(ghcb_not_registered, SEV)
 	*(volatile a16 *)(BUFFER_PAGE + GHCB_PROTOCOL_VERSION) = GHCB_VERSION_SNP;
 	*(volatile a64 *)(BUFFER_PAGE + GHCB_SW_EXITCODE) = NAE_HV_FEATURES;
 	wrmsr(SEV_MSR_GHCB, BUFFER_PAGE);
-	__asm__ volatile("rep; vmmcall" : : : "memory");
+	vmgexit();
 	EQUAL(*(volatile a32 *)(BUFFER_PAGE + GHCB_SW_EXITINFO1), NAE_RESULT_MALFORMED);
 	EQUAL(*(volatile a64 *)(BUFFER_PAGE + GHCB_SW_EXITINFO2), NAE_ERR_NOT_REGISTERED);
 }
@@ -113,37 +113,19 @@ TEST(nae_cpuid, SEV)
 	EQUAL(!!(ghcb_get(GHCB_RAX) & SEV_CPUID_EAX_SVSM_MSR), parameters->mode == SVSM);
 }
 
-enum { EAX, EBX, ECX, EDX };
-
-static u32 cpuid_register(u32 leaf, u32 number)
-{
-	static const u32 offset[] = { GHCB_RAX, GHCB_RBX, GHCB_RCX, GHCB_RDX };
-	u32 r[4];
-
-	if (sev()) {
-		ghcb_set(GHCB_RAX, leaf);
-		ghcb_set(GHCB_RCX, 0);
-		ghcb_set(GHCB_XCR0, 1); /* leaf D needs it */
-		nae(NAE_CPUID, 0, 0);
-		return (u32)ghcb_get(offset[number]);
-	}
-	__asm__ volatile("cpuid" : "=a"(r[EAX]), "=b"(r[EBX]), "=c"(r[ECX]), "=d"(r[EDX]) : "a"(leaf), "c"(0));
-	return r[number];
-}
-
 TEST(cpuid_linear_addresses_have_48_bits, ALL) /* five-level paging is the host's own */
 {
-	EQUAL(cpuid_register(0x80000008, EAX) >> 8 & 0xFF, 48);
+	EQUAL(cpuid_or_nae(0x80000008).eax >> 8 & 0xFF, 48);
 }
 
 TEST(cpuid_offers_xsave_only_without_sev, ALL) /* TCG has no XSAVEC, and Linux ends as an SNP guest without it */
 {
 	const u32 of_xsave = BIT(12) | BIT(26) | BIT(27) | BIT(28) | BIT(29); /* FMA, XSAVE, OSXSAVE, AVX, F16C */
 
-	EQUAL(cpuid_register(0, EAX) >= 0xD, !sev());
-	EQUAL(!!(cpuid_register(1, ECX) & of_xsave), !sev());
-	EQUAL(!!(cpuid_register(7, EBX) & BIT(5)), !sev()); /* AVX2 */
-	EQUAL(!!cpuid_register(0xD, EAX), !sev());
+	EQUAL(cpuid_or_nae(0).eax >= 0xD, !sev());
+	EQUAL(!!(cpuid_or_nae(1).ecx & of_xsave), !sev());
+	EQUAL(!!(cpuid_or_nae(7).ebx & BIT(5)), !sev()); /* AVX2 */
+	EQUAL(!!cpuid_or_nae(0xD).eax, !sev());
 }
 
 TEST(nae_msr_refused, SEV)

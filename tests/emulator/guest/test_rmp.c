@@ -3,7 +3,7 @@
 #include "guest.h"
 #include "svm.h"
 
-#define VC 29
+#define VC SEV_VECTOR_VC
 #define PAGE_A (TEST_AREA + 0x20000)
 #define NO_MEMORY 0xD0000000ull
 #define BUFFER (GHCB_PAGE + GHCB_SHARED_BUFFER)

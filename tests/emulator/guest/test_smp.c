@@ -4,7 +4,6 @@
 #include "apic_access.h"
 #include "hpet.h"
 
-#define X2(reg) (MSR_X2APIC_FIRST + (reg) / 16)
 #define VECTOR  0x61
 #define PATIENCE_MS 1000
 #define ICR(mode, vector) ((u64)(mode) << APIC_ICR_DELIVERY_SHIFT | APIC_ICR_ASSERT | (vector))
@@ -32,14 +31,9 @@ SMP_TEST(smp_aps_start, ALL)
 
 static void read_ids(struct ap *ap)
 {
-	u32 registers[4];
-
-	ap_cpuid(ap, 1, 0, registers);
-	ap->value[0] = registers[1] >> 24;
-	ap_cpuid(ap, 0xB, 0, registers);
-	ap->value[1] = registers[3];
-	ap_cpuid(ap, 0x8000001E, 0, registers);
-	ap->value[2] = registers[0];
+	ap->value[0] = ap_cpuid(ap, 1).ebx >> 24;
+	ap->value[1] = ap_cpuid(ap, 0xB).edx;
+	ap->value[2] = ap_cpuid(ap, 0x8000001E).eax;
 	ap->value[3] = ap_msr_in(ap, MSR_APIC_BASE);
 }
 
@@ -101,10 +95,10 @@ static void take_interrupts(struct ap *ap)
 	ap->value[1] = end_of_interrupt(ap);
 }
 
-static void halt_once(struct ap *ap)
+static void halt(struct ap *ap)
 {
 	ap->value[0] = 1;
-	__asm__ volatile("sti; hlt; cli" : : : "memory");
+	halt_once();
 	ap->value[1] = end_of_interrupt(ap);
 }
 
@@ -219,7 +213,7 @@ SMP_TEST(smp_an_ipi_ends_hlt, ALL)
 {
 	CHECK(ap_start_all());
 	prepare();
-	CHECK(all_do(halt_once));
+	CHECK(all_do(halt));
 	CHECK(!ap_is_running(1)); /* by then all are in HLT */
 	send(APIC_SHORTHAND_OTHERS | ICR(APIC_DELIVER_FIXED, VECTOR));
 	CHECK(all_done());
@@ -297,7 +291,7 @@ static void hold_by_event(struct ap *ap)
 {
 	ap->value[0] = 1;
 	ap_nae(ap, NAE_AP_RESET_HOLD, 0, 0);
-	ap->value[1] = ap_ghcb_get(ap, GHCB_SW_EXITINFO2);
+	ap->value[1] = ghcb_page_get(AP_GHCB(ap->index), GHCB_SW_EXITINFO2);
 }
 
 static void hold(void (*command)(struct ap *ap), u64 answer)
@@ -447,7 +441,7 @@ SMP_TEST(smp_svsm_ipis_reach_guests_that_run, ALTERNATE)
 SMP_TEST(smp_svsm_ipis_end_hlt, ALTERNATE)
 {
 	CHECK(ap_start_all());
-	send_by_svsm(APIC_SHORTHAND_OTHERS | VECTOR, halt_once, aps_mask());
+	send_by_svsm(APIC_SHORTHAND_OTHERS | VECTOR, halt, aps_mask());
 }
 
 SMP_TEST(smp_svsm_refuses_init_and_sipi, ALTERNATE)

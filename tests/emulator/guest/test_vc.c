@@ -3,7 +3,7 @@
 #include "guest.h"
 #include "svm.h"
 
-#define VC 29
+#define VC SEV_VECTOR_VC
 
 /* The instruction raises #VC with this error code, at its own address, with a sound frame. */
 #define RAISES(code, instruction, ...)                                        \

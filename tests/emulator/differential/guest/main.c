@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Carries out operations on the local APIC, one by one, and prints a line for each:
- *   a value in hexadecimal   what a read gave
- *   .                        a write that was taken
+ * Executes operations on the local APIC, one by one, and prints a line for each:
+ *   a value in hexadecimal   the result of a read
+ *   .                        a write that was accepted
  *   !                        #GP
- *   41, or -                 the vectors that came when interrupts were let in, or none
- * NMIs that came since the last line are told at its end: "n" and their number.
+ *   41, or -                 the vectors that arrived while interrupts were on, or none
+ * A line ends with "n" and a number if NMIs arrived since the line before.
  */
-#include "apic.h"
+#include "apic_access.h"
 #include "cpu.h"
 #include "io.h"
 #include "operations.h"
@@ -15,20 +15,16 @@
 #include "start.h"
 #include "trap.h"
 
-#define FAR_TICKS_SHIFT 40 /* minutes of the TSC */
+#define FAR_TICKS_SHIFT 40 /* TSC ticks of several minutes */
 #define DIVIDE_BY_128   0xA
 #define ROUNDS          300
 #define HARMLESS_IPI    (APIC_SHORTHAND_OTHERS | APIC_ICR_ASSERT | 0x20)
 
 static const struct parameters initial __attribute__((used, section(".parameters"))) = { .magic = PARAMETERS_MAGIC };
 
-void guest_main(void);
-
 static u8 taken[64];
 static u32 taken_count;
-static u64 nmis_told;
-
-static volatile u32 *apic_register(u32 reg) { return (volatile u32 *)(APIC_DEFAULT_BASE + reg); }
+static u64 nmis_printed;
 
 static void took(u8 vector)
 {
@@ -36,53 +32,49 @@ static void took(u8 vector)
 		taken[taken_count++] = vector;
 }
 
-/* What a hypervisor has to inject comes at the latest when it enters the guest again. */
+/* A hypervisor injects what is pending when it enters the guest again, at the latest. */
 static void take(void)
 {
-	u32 a = 0, b, c = 0, d;
-
 	taken_count = 0;
 	sti();
 	for (u32 i = 0; i < 4; i++)
-		__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d) : : "memory");
+		cpuid(0, 0);
 	cli();
 }
 
 static bool any(u32 bank)
 {
 	for (u32 word = 0; word < APIC_VECTOR_WORDS; word++)
-		if (*apic_register(bank + word * 16))
+		if (apic_read(bank + word * 16))
 			return true;
 	return false;
 }
 
 static void normalise(void)
 {
-	u64 base = rdmsr(MSR_APIC_BASE);
-
-	if (base & APIC_BASE_EXTD)
-		wrmsr(MSR_APIC_BASE, APIC_DEFAULT_BASE | APIC_BASE_BSP);
-	wrmsr(MSR_APIC_BASE, APIC_DEFAULT_BASE | APIC_BASE_BSP | APIC_BASE_EN);
-	*apic_register(APIC_LVT_TIMER) = APIC_LVT_MASKED;
-	*apic_register(APIC_TIMER_INITIAL) = 0;
-	*apic_register(APIC_TIMER_DIVIDE) = DIVIDE_BY_128; /* a count of the list lasts for minutes */
+	if (apic_is_x2())
+		msr_out(MSR_APIC_BASE, BASE(0));
+	msr_out(MSR_APIC_BASE, BASE(APIC_BASE_EN)); /* the operations before may have moved the page */
+	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
+	apic_write(APIC_TIMER_INITIAL, 0);
+	apic_write(APIC_TIMER_DIVIDE, DIVIDE_BY_128); /* a count of the list lasts for minutes */
 	for (u32 reg = APIC_LVT_TIMER; reg <= APIC_LVT_ERROR; reg += 16)
-		*apic_register(reg) = APIC_LVT_MASKED;
-	/* KVM looks for what is requested when the priority falls, not when the APIC is enabled. */
-	*apic_register(APIC_TPR) = 0xFF;
-	*apic_register(APIC_TPR) = 0;
-	*apic_register(APIC_SPIV) = 0x1FF;
+		apic_write(reg, APIC_LVT_MASKED);
+	/* KVM checks for pending requests when the priority falls, not when the APIC is enabled. */
+	apic_write(APIC_TPR, 0xFF);
+	apic_write(APIC_TPR, 0);
+	apic_write(APIC_SPIV, 0x1FF);
 	for (u32 round = 0; round < ROUNDS && (any(APIC_ISR) || any(APIC_IRR)); round++) {
-		*apic_register(APIC_EOI) = 0;
+		apic_write(APIC_EOI, 0);
 		take();
 	}
-	*apic_register(APIC_ID) = 0;
-	*apic_register(APIC_LDR) = 0;
-	*apic_register(APIC_DFR) = ~0u;
-	*apic_register(APIC_ICR2) = 0;
-	*apic_register(APIC_ICR) = HARMLESS_IPI;
-	*apic_register(APIC_ESR) = 0;
-	*apic_register(APIC_ESR) = 0;
+	apic_write(APIC_ID, 0);
+	apic_write(APIC_LDR, 0);
+	apic_write(APIC_DFR, ~0u);
+	apic_write(APIC_ICR2, 0);
+	apic_write(APIC_ICR, HARMLESS_IPI);
+	apic_write(APIC_ESR, 0);
+	apic_write(APIC_ESR, 0);
 }
 
 static void print_taken(void)
@@ -96,7 +88,7 @@ static void print_taken(void)
 		print("-");
 }
 
-static void answer_read(bool done, u64 value, bool only_nonzero)
+static void print_read(bool done, u64 value, bool only_nonzero)
 {
 	if (!done)
 		print("!");
@@ -104,7 +96,7 @@ static void answer_read(bool done, u64 value, bool only_nonzero)
 		print_hex(only_nonzero ? value != 0 : value);
 }
 
-static void carry_out(const struct operation *operation)
+static void execute(const struct operation *operation)
 {
 	u64 address = (u64)operation->page * PAGE_SIZE + operation->number;
 	u64 value = operation->value;
@@ -114,11 +106,11 @@ static void carry_out(const struct operation *operation)
 	case READ_MSR:
 	case READ_MSR_NONZERO:
 		done = msr_in(operation->number, &value);
-		answer_read(done, value, operation->kind == READ_MSR_NONZERO);
+		print_read(done, value, operation->kind == READ_MSR_NONZERO);
 		return;
 	case READ_MMIO:
 	case READ_MMIO_NONZERO:
-		answer_read(true, mmio_in(address, operation->size), operation->kind == READ_MMIO_NONZERO);
+		print_read(true, mmio_in(address, operation->size), operation->kind == READ_MMIO_NONZERO);
 		return;
 	case READ_MMIO_ANY:
 		mmio_in(address, operation->size);
@@ -155,7 +147,7 @@ static void carry_out(const struct operation *operation)
 	print(done ? "." : "!");
 }
 
-void unexpected_exception(u64 vector, u64 error, u64 rip)
+static void unexpected_exception(u64 vector, u64 error, u64 rip)
 {
 	print("exception ");
 	print_hex(vector);
@@ -166,34 +158,30 @@ void unexpected_exception(u64 vector, u64 error, u64 rip)
 	print("\n");
 }
 
-static void tell_facts(void)
+static void print_facts(void)
 {
-	u32 a = 1, b, c = 0, d, address = 0x80000008;
+	u32 features = cpuid(1, 0).ecx;
 
-	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
 	print("facts ");
-	print_hex(c >> 21 & 1); /* x2APIC */
+	print_hex(features >> 21 & 1); /* x2APIC */
 	print(" ");
-	print_hex(c >> 24 & 1); /* TSC deadline */
+	print_hex(features >> 24 & 1); /* TSC deadline */
 	print(" ");
-	c = 0;
-	__asm__ volatile("cpuid" : "+a"(address), "=b"(b), "+c"(c), "=d"(d));
-	print_hex(address & 0xFF); /* physical address bits */
+	print_hex(cpuid(0x80000008, 0).eax & 0xFF); /* physical address bits */
 	print("\n");
 }
 
-static void run(void)
+static void run(u64 count)
 {
 	const struct operation *list = (const struct operation *)OPERATIONS_FLASH;
-	u32 count = ((const volatile struct parameters *)PARAMETERS)->count;
 
-	for (u32 i = 0; i < count && i < OPERATIONS_MAX; i++) {
+	for (u64 i = 0; i < count && i < OPERATIONS_MAX; i++) {
 		struct operation operation = list[i];
 		u64 nmis;
 
-		carry_out(&operation);
-		nmis = interrupts[VECTOR_NMI] - nmis_told;
-		nmis_told += nmis;
+		execute(&operation);
+		nmis = interrupts[VECTOR_NMI] - nmis_printed;
+		nmis_printed += nmis;
 		if (nmis) {
 			print("n");
 			print_hex(nmis);
@@ -202,17 +190,17 @@ static void run(void)
 	}
 }
 
-void guest_main(void)
+static void guest_main(void)
 {
-	const struct __attribute__((packed)) { u16 limit; u64 base; } nothing = { 0, 0 };
+	static const struct trap_hooks trap_hooks = { .unexpected = unexpected_exception };
 
-	traps_setup();
+	traps_setup(&trap_hooks);
 	on_interrupt = took;
-	io_out(0x21, 1, 0xFF);
-	io_out(0xA1, 1, 0xFF);
-	tell_facts();
-	protect(run);
+	pic_mask_all();
+	print_facts();
+	protect(run, ((const volatile struct parameters *)PARAMETERS)->count);
 	print("end\n");
-	for (;;)
-		__asm__ volatile("lidt %0; ud2" : : "m"(nothing));
+	triple_fault();
 }
+
+GUEST_HOOKS = { .main = guest_main };

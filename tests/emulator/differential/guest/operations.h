@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The list in the image: tests/emulator/differential/operations.py writes it. */
+/* The list of operations in the image. tests/emulator/differential/operations.py writes it. */
 #ifndef OPERATIONS_H
 #define OPERATIONS_H
 
@@ -7,7 +7,7 @@
 #include "types.h"
 
 #define PARAMETERS_MAGIC 0x53504F4349504124ull /* "$APICOPS" */
-/* In flash, behind the payload: the second half of the image, but for its last page. */
+/* In flash, behind the payload: the second half of the image without its last page. */
 #define OPERATIONS_FLASH 0xFFFE0000
 #define OPERATIONS_MAX   ((START - OPERATIONS_FLASH) / 16)
 
@@ -23,12 +23,12 @@ enum kind {
 	WRITE_MMIO = 4,
 	READ_CR8 = 5,
 	WRITE_CR8 = 6,
-	TAKE = 7,               /* interrupts are let in for a moment */
+	TAKE = 7,               /* interrupts are on for a moment */
 	NORMALISE = 8,          /* xAPIC mode, as after reset, nothing requested or in service */
-	READ_MSR_NONZERO = 9,   /* only whether it is 0 */
+	READ_MSR_NONZERO = 9,   /* prints only whether the value is 0 */
 	READ_MMIO_NONZERO = 10,
 	WRITE_DEADLINE = 11,    /* MSR 6E0: 0, or far from now */
-	READ_MMIO_ANY = 12,     /* whatever comes: KVM leaves it undefined */
+	READ_MMIO_ANY = 12,     /* prints no value: KVM leaves it undefined */
 };
 
 struct operation {

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Numbers that C and assembly share. */
+#ifndef NUMBERS_H
+#define NUMBERS_H
+
+#define AP_START      0x8000 /* where SIPI starts an AP: a page below 1 MiB */
+#define AP_STACK_SIZE 0x1000
+
+#define END_OFFSET         16 /* struct test_parameters, end */
+#define END_UNPAGED_ACCESS 10 /* enum ending, END_PRIVATE_MMIO */
+
+#endif
