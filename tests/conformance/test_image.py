@@ -20,23 +20,29 @@ from snp_harness.conformance.image import (
 )
 from snp_harness.errors import BrokenEnvironmentError, UsageError
 from snp_harness.firmware.image import FirmwareImage
-from tests.guests.points import ROOT, SOURCES, all_points
-
-
-def number(path: Path, name: str) -> int:
-    match = re.search(rf"\b{name}\s*=?\s+(0x[0-9A-Fa-f]+|\d+)", path.read_text(encoding="utf-8"))
-    assert match is not None, name
-    return int(match.group(1), 0)
+from tests.guests.points import ROOT, all_points
+from tests.helpers.c_headers import assert_same, constants, layout, members
 
 
 def test_parameters_are_the_guests() -> None:
-    header = SOURCES / "parameters.h"
-    assert number(header, "PARAMETERS_MAGIC").to_bytes(8, "little") == MAGIC
-    assert number(header, "PARAMETERS_VERSION") == VERSION
-    assert {mode: number(header, f"RUN_{mode.name}") for mode in RunMode} == {mode: mode.value for mode in RunMode}
-    assert {touch: number(header, f"TOUCH_{touch.name}") for touch in Touch} == {touch: touch.value for touch in Touch}
-    layout = ROOT / "guests" / "lib" / "layout.h"
-    assert number(layout, "PAYLOAD_FLASH") - number(layout, "IMAGE_BASE") == PARAMETERS_OFFSET
+    header = "guests/svsm_apic_conformance/parameters.h"
+    assert constants(header, "RUN_") == members(RunMode, "RUN_{}")
+    assert constants(header, "TOUCH_") == members(Touch, "TOUCH_{}")
+    numbers = {"PARAMETERS_MAGIC": int.from_bytes(MAGIC, "little"), "PARAMETERS_VERSION": VERSION}
+    place = {"PAYLOAD_FLASH - IMAGE_BASE": PARAMETERS_OFFSET}
+    assert_same([header, "guests/lib/layout.h"], numbers | place)
+
+
+def test_parameters_are_where_the_guest_reads_them() -> None:
+    """Every field has another number."""
+    image = read_image()
+    fuzz = {"mode": 2, "ticks": 0, "period_us": 0, "load": 0, "touch": 1, "seed": 3 << 40, "duration_ms": 5}
+    ticks = {"mode": 1, "ticks": 2, "period_us": 3, "load": 1, "touch": 0, "seed": 0, "missed_allowed": 4}
+    for mode, expected in ((Fuzz(3 << 40, 5, Touch.READ), fuzz), (Ticks(2, 3, True, 4), ticks)):
+        patched = with_mode(image, mode)[PARAMETERS_OFFSET:]
+        places = layout(["guests/svsm_apic_conformance/parameters.h"], "struct conformance_parameters", expected)
+        read = {name: int.from_bytes(patched[at : at + size], "little") for name, (at, size) in places.items()}
+        assert read == expected
 
 
 def test_image_is_a_firmware_with_sev_metadata(tmp_path: Path) -> None:

@@ -11,19 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.emulator.native import Driver, compile_driver
+from tests.emulator.numbers import ENTRY, EVENT_HV, LEVEL, MULTIPLE, NMI, NO_FURTHER_SIGNAL, VECTOR31
 
 GPA = 0x10000
 NOWHERE = (1 << 64) - 1
 VMPL = 2
-#: struct ghcb_doorbell_vmpl of VMPL2, and its fields (harness/emulator/include/ghcb.h).
-ENTRY = 64 + 64 * (VMPL - 1)
-LEVEL = 0x400
-MULTIPLE = 0x4000
-VECTOR31 = 1 << 31
-NMI = 0x100
-NO_FURTHER_SIGNAL = 0x8000
-#: EVENTINJ of #HV: valid, exception, vector 28, no error code.
-HV = 0x8000031C
 
 
 class Doorbell(Driver):
@@ -129,25 +121,25 @@ def test_vectors_below_31_have_no_place(doorbell: Doorbell) -> None:
 def test_hv_comes_once_until_the_guest_has_looked(doorbell: Doorbell) -> None:
     assert doorbell.entry() == 0
     doorbell.post(0x40)
-    assert doorbell.entry() == HV
+    assert doorbell.entry() == EVENT_HV
     assert doorbell.entry() == 0
     doorbell.post(0x41)
     assert doorbell.entry() == 0
     doorbell.take_signal()
     doorbell.post(0x42)
-    assert doorbell.entry() == HV
+    assert doorbell.entry() == EVENT_HV
 
 
 def test_hv_waits_for_an_event_that_is_injected_already(doorbell: Doorbell) -> None:
     doorbell.post(0x40)
     assert doorbell.entry(0x80000B0D) == 0x80000B0D
-    assert doorbell.entry() == HV
+    assert doorbell.entry() == EVENT_HV
 
 
 def test_nmi(doorbell: Doorbell) -> None:
     doorbell.ask("nmi", VMPL)
     assert doorbell.get(ENTRY) == NMI
-    assert doorbell.entry() == HV
+    assert doorbell.entry() == EVENT_HV
 
 
 def test_the_injection_vector_comes_with_events_of_lower_vmpls(doorbell: Doorbell) -> None:
@@ -267,4 +259,4 @@ def test_what_the_guest_writes_there_does_no_harm(
         running.put(ENTRY + 4 * number, word)
     running.post(vector, level=level)
     running.ask("flush")
-    assert running.entry() in (0, HV)
+    assert running.entry() in (0, EVENT_HV)

@@ -14,7 +14,6 @@ from snp_harness.svsm.igvm import FILE_MAX, IgvmError, IgvmFile, PageData, VpCon
 from snp_harness.svsm.igvm_params import CURRENT, EARLIER, find_parameter_blocks
 from snp_harness.svsm.igvm_show import to_json, to_text
 from tests.svsm import igvm_writer as writer
-from tests.svsm.test_headers import INCLUDE
 
 
 def parse(data: bytes) -> IgvmFile:
@@ -37,13 +36,6 @@ def test_a_coconut_file_is_read(version: int) -> None:
     page = vmsa.Vmsa(file.contents(context))
     assert (page.vmpl, page.entry, page.field("cr0")) == (0, writer.STAGE2, 0x31)
     assert vmsa.feature_names(page.features) == ["snp", "restricted-injection"]
-
-
-def test_vmsa_offsets_are_those_of_the_c_header() -> None:
-    text = (INCLUDE / "vmsa.h").read_text(encoding="utf-8")
-    named = {"vmpl", "cpl", "efer", "cr0", "rip", "rsp", "sev_features"}
-    for name in named:
-        assert f"VMSA_AT({name}, 0x{vmsa.OFFSETS[name]:03X});" in text
 
 
 def test_vmsa_fields_against_another_layout() -> None:

@@ -15,7 +15,7 @@ DIRECTORY = Path(__file__).parent
 #: guest.h, struct test_parameters.
 PARAMETERS_MAGIC = b"TESTPARM"
 #: Bytes of an SVSM image's header (harness/emulator/include/svsm_boot.h).
-SVSM_HEADER = 32
+SVSM_HEADER = 24
 _TEST = re.compile(r"^(SMP_)?TEST\((\w+), ([\w |]+)\)", re.MULTILINE)
 
 
@@ -28,6 +28,28 @@ class Mode(enum.IntFlag):
     ALTERNATE = 8
     SEV = 3
     ALL = 7
+
+
+class End(enum.IntEnum):
+    """enum ending: what the guest does instead of running its tests, so that the run ends."""
+
+    NORMAL = 0
+    TRIPLE_FAULT = 1
+    TERMINATE = 2
+    TERMINATE_NAE = 3
+    RESET_HOLD = 4
+    RESET_HOLD_NAE = 5
+    UNSUPPORTED = 6
+    NO_IDT = 7
+    NO_STACK = 8
+    PRIVATE_GHCB = 9
+    PRIVATE_MMIO = 10
+    SVSM_MEMORY = 11
+    INSTRUCTION = 12
+    STRING_IO = 13
+    GHCB_NOWHERE = 14
+    INIT = 15
+    SMI = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +73,6 @@ def find_tests() -> list[GuestTest]:
     return found
 
 
-def image(compiled: bytes, mode: Mode, cbit: int, end: int = 0, vcpus: int = 1) -> bytes:
-    """The firmware image of a run. cbit: what the guest has to find. end: enum ending of guest.h."""
+def image(compiled: bytes, mode: Mode, cbit: int, end: End = End.NORMAL, vcpus: int = 1) -> bytes:
+    """The firmware image of a run. cbit: the C-bit that the guest must find."""
     return with_parameters(compiled, PARAMETERS_MAGIC, struct.pack("<4I", mode, cbit, end, vcpus))

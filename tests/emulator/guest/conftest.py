@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.guest.build import DIRECTORY
+from tests.emulator.guest.build import DIRECTORY, End
 from tests.emulator.guest.run import GuestRun, Setting, run_guest
 from tests.helpers.guest_image import compile_guest
 
@@ -23,12 +23,12 @@ def guest_code(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="session")
 def guest_run(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, guest_code: bytes) -> Run:
-    """guest_run(setting, end=0): the run of a setting with an ending; it is made at the first call."""
+    """guest_run(setting, end=End.NORMAL): the run of a setting with an ending; it is made at the first call."""
     parent = tmp_path_factory.mktemp("guest-runs")
     given = pytestconfig.getoption("snp_qemu") or pytestconfig.getini("snp_qemu")
-    runs: dict[tuple[Setting, int], GuestRun] = {}
+    runs: dict[tuple[Setting, End], GuestRun] = {}
 
-    def run(setting: Setting, end: int = 0) -> GuestRun:
+    def run(setting: Setting, end: End = End.NORMAL) -> GuestRun:
         key = (setting, end)
         if key not in runs:
             qemu = Path(given) if given else None

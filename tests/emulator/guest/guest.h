@@ -32,6 +32,10 @@ struct test_parameters {
 _Static_assert(offsetof(struct test_parameters, end) == END_OFFSET, "user.S");
 #define parameters ((const volatile struct test_parameters *)PARAMETERS)
 
+/* Ports that the host hides from a guest (harness/snp_harness/platforms/emulated.py). */
+#define DOORBELL_PORT     0x5E8
+#define SVSM_CONSOLE_PORT 0x3E8
+
 /* The mode of a run, and the modes that a test runs in. */
 enum mode { VMPL0 = 1, SVSM = 2, PLAIN = 4, ALTERNATE = 8, SEV = VMPL0 | SVSM, ALL = SEV | PLAIN };
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snp_harness.firmware_run import RunResult, RunSpec, run
 from snp_harness.svsm.config import SvsmConfig, parse_config
-from tests.emulator.guest.build import Mode, image
+from tests.emulator.guest.build import End, Mode, image
 
 TIMEOUT_S = 300.0
 #: The smallest that the harness takes.
@@ -84,8 +84,10 @@ def configuration(setting: Setting) -> SvsmConfig:
     return parse_config(text.encode(), "test guest")
 
 
-def run_guest(directory: Path, compiled: bytes, setting: Setting, qemu: Path | None = None, end: int = 0) -> GuestRun:
-    """Run the guest. directory: a new one. end: enum ending of guest.h, END_NORMAL runs the tests."""
+def run_guest(
+    directory: Path, compiled: bytes, setting: Setting, qemu: Path | None = None, end: End = End.NORMAL
+) -> GuestRun:
+    """Run the guest. directory: a new one."""
     directory.mkdir()
     firmware = directory / "guest.fd"
     cbit = 0 if setting.mode is Mode.PLAIN else setting.cbit

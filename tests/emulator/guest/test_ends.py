@@ -13,7 +13,7 @@ import pytest
 from snp_harness.apic.verdict import Status
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_INCONCLUSIVE
 from snp_harness.platforms import rom
-from tests.emulator.guest.build import SVSM_HEADER, Mode, image
+from tests.emulator.guest.build import SVSM_HEADER, End, Mode, image
 from tests.emulator.guest.run import GuestRun, Setting, run_guest
 
 pytestmark = pytest.mark.emulated
@@ -23,31 +23,33 @@ VMPL0 = Setting(Mode.VMPL0)
 SVSM = Setting(Mode.SVSM)
 PLAIN = Setting(Mode.PLAIN)
 
-#: Setting, enum ending of guest.h, and what is said about it.
-ENDS = [
-    pytest.param(VMPL0, 1, "the guest shut down (triple fault)", id="triple-fault"),
-    pytest.param(SVSM, 1, "the guest shut down (triple fault)", id="triple-fault-svsm"),
-    pytest.param(PLAIN, 1, "the guest shut down (triple fault)", id="triple-fault-plain"),
-    pytest.param(VMPL0, 2, "the guest asked to be ended, reason set 0, reason 1", id="terminate"),
-    pytest.param(SVSM, 3, "the guest asked to be ended, reason set 3, reason 4", id="terminate-nae"),
-    pytest.param(VMPL0, 4, "nothing is left to run", id="reset-hold"),
-    pytest.param(SVSM, 5, "nothing is left to run", id="reset-hold-nae"),
-    pytest.param(VMPL0, 6, "the firmware reported an exit that it does not support, 7B", id="unsupported"),
-    pytest.param(VMPL0, 7, "#VC 72 could not be delivered", id="vc-no-idt"),
-    pytest.param(SVSM, 8, "#VC 72 could not be delivered", id="vc-no-stack"),
-    pytest.param(VMPL0, 9, "VMGEXIT with a GHCB at 808000, which is not a shared page", id="private-ghcb"),
-    pytest.param(SVSM, 14, "VMGEXIT with a GHCB at 7000000000, which is not a shared page", id="ghcb-nowhere"),
-    pytest.param(VMPL0, 10, "the guest accessed FED000F0, where there is no memory, without paging", id="mmio-unpaged"),
-    pytest.param(SVSM, 11, "the guest's VMPL may not access GPA", id="svsm-memory"),
-    pytest.param(PLAIN, 12, "the host cannot emulate the instruction", id="instruction"),
-    pytest.param(PLAIN, 13, "the host does not handle #VMEXIT 7B", id="string-io"),
-    pytest.param(VMPL0, 15, "the guest had INIT sent to the processor", id="init"),
-    pytest.param(PLAIN, 16, "the host does not handle #VMEXIT 62", id="smi"),
-]
+#: Setting, ending, and what the harness reports of it.
+ENDS = (
+    (VMPL0, End.TRIPLE_FAULT, "the guest shut down (triple fault)"),
+    (SVSM, End.TRIPLE_FAULT, "the guest shut down (triple fault)"),
+    (PLAIN, End.TRIPLE_FAULT, "the guest shut down (triple fault)"),
+    (VMPL0, End.TERMINATE, "the guest asked to be ended, reason set 0, reason 1"),
+    (SVSM, End.TERMINATE_NAE, "the guest asked to be ended, reason set 3, reason 4"),
+    (VMPL0, End.RESET_HOLD, "nothing is left to run"),
+    (SVSM, End.RESET_HOLD_NAE, "nothing is left to run"),
+    (VMPL0, End.UNSUPPORTED, "the firmware reported an exit that it does not support, 7B"),
+    (VMPL0, End.NO_IDT, "#VC 72 could not be delivered"),
+    (SVSM, End.NO_STACK, "#VC 72 could not be delivered"),
+    (VMPL0, End.PRIVATE_GHCB, "VMGEXIT with a GHCB at 808000, which is not a shared page"),
+    (SVSM, End.GHCB_NOWHERE, "VMGEXIT with a GHCB at 7000000000, which is not a shared page"),
+    (VMPL0, End.PRIVATE_MMIO, "the guest accessed FED000F0, where there is no memory, without paging"),
+    (SVSM, End.SVSM_MEMORY, "the guest's VMPL may not access GPA"),
+    (PLAIN, End.INSTRUCTION, "the host cannot emulate the instruction"),
+    (PLAIN, End.STRING_IO, "the host does not handle #VMEXIT 7B"),
+    (VMPL0, End.INIT, "the guest had INIT sent to the processor"),
+    (PLAIN, End.SMI, "the host does not handle #VMEXIT 62"),
+)
 
 
-@pytest.mark.parametrize(("setting", "end", "text"), ENDS)
-def test_end_is_explained(guest_run: Callable[..., GuestRun], setting: Setting, end: int, text: str) -> None:
+@pytest.mark.parametrize(
+    ("setting", "end", "text"), ENDS, ids=[f"{setting.name}-{end.name}".lower() for setting, end, _ in ENDS]
+)
+def test_end_is_explained(guest_run: Callable[..., GuestRun], setting: Setting, end: End, text: str) -> None:
     run = guest_run(setting, end)
     assert text in run.ended
     assert run.result.error is None
@@ -57,7 +59,7 @@ def test_end_is_explained(guest_run: Callable[..., GuestRun], setting: Setting, 
 
 def test_command_says_it_in_one_line(guest_code: bytes, tmp_path: Path) -> None:
     firmware = tmp_path / "guest.fd"
-    firmware.write_bytes(image(guest_code, Mode.VMPL0, 51, 2))
+    firmware.write_bytes(image(guest_code, Mode.VMPL0, 51, End.TERMINATE))
     options = ["--firmware", str(firmware), "--svsm-config", "no-svsm", "--out", str(tmp_path / "out")]
     done = subprocess.run(
         [sys.executable, "-m", "snp_harness", "run", *options],

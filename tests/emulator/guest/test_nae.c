@@ -215,11 +215,11 @@ TEST(hidden_ports, ALL)
 {
 	EQUAL(io_in(0xA00, 4), 0); /* memory hotplug: no slot enabled */
 	EQUAL(io_in(0xA14, 1), 0);
-	EQUAL(io_in(0x5E8, 1), 0xFF); /* the doorbell, which would answer E9 */
-	EQUAL(io_in(0x5E7, 2), 0xFFFF);
-	io_out(0x5E8, 1, 'x');
+	EQUAL(io_in(DOORBELL_PORT, 1), 0xFF); /* the device itself would answer E9 */
+	EQUAL(io_in(DOORBELL_PORT - 1, 2), 0xFFFF);
+	io_out(DOORBELL_PORT, 1, 'x');
 	if (parameters->mode == SVSM)
-		EQUAL(io_in(0x3ED, 1), 0xFF); /* the SVSM's console */
+		EQUAL(io_in(SVSM_CONSOLE_PORT + 5, 1), 0xFF); /* line status of the UART */
 }
 
 TEST(nae_mmio_sizes, SEV)

@@ -5,22 +5,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snp_harness.platforms.host_config import SvsmBoot
+from snp_harness.svsm import vmsa
 from snp_harness.svsm.protocol import ApicCall, ApicConfigure, Protocol, Result
-from tests.emulator.svsm.driver import CAA, LAUNCH_VMSA, Svsm
+from snp_harness.svsm.sev import HypervisorFeature, NaeEvent
+from tests.emulator.numbers import ENTRY, V_GIF, V_IRQ, VMSA_EVENT_INJ, VMSA_VINTR_CTRL
+from tests.emulator.svsm.driver import CAA, FEATURES, LAUNCH_VMSA, Svsm
 
-APIC_PROTOCOL = 2
-TIMER = 4
-HV_FEATURES = 0x227  # SNP, AP creation, restricted injection, VMPLs, Alternate Injection
-RFLAGS = LAUNCH_VMSA + 0x170
-SEV_FEATURES = LAUNCH_VMSA + 0x3B0
-VINTR_CTRL = LAUNCH_VMSA + 0x3B8
-EVENT_INJ = LAUNCH_VMSA + 0x3E0
-GIF = 1 << 9
-V_IRQ = 1 << 8
-ENTRY = 64 + 64  # VMPL2's of the doorbell page
+APIC_PROTOCOL = SvsmBoot.APIC_PROTOCOL
+TIMER = SvsmBoot.TIMER
+HV_FEATURES = (
+    HypervisorFeature.SNP
+    | HypervisorFeature.AP_CREATION
+    | HypervisorFeature.RESTRICTED_INJECTION
+    | HypervisorFeature.MULTI_VMPL
+    | HypervisorFeature.ALTERNATE_INJECTION
+)
+RFLAGS = LAUNCH_VMSA + vmsa.OFFSETS["rflags"]
+SEV_FEATURES = LAUNCH_VMSA + vmsa.OFFSETS["sev_features"]
+VINTR_CTRL = LAUNCH_VMSA + VMSA_VINTR_CTRL
+EVENT_INJ = LAUNCH_VMSA + VMSA_EVENT_INJ
 VMPL2_EVENT = 2
 VMPL = 2
-SPECIFIC_EOI = 0x8000001D
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +51,8 @@ class Guest:
         svsm.boot(flags=flags, vcpus=vcpus)
         svsm.poke(CAA, 0)
         svsm.poke(RFLAGS, 0x202)
-        svsm.poke(SEV_FEATURES, 0x11)
-        svsm.poke(VINTR_CTRL, GIF)
+        svsm.poke(SEV_FEATURES, FEATURES)
+        svsm.poke(VINTR_CTRL, V_GIF)
         svsm.poke(EVENT_INJ, 0)
         self.started = svsm.command("alternate", 0, hv_features)
 
@@ -58,7 +64,7 @@ class Guest:
     def eois(self) -> list[int]:
         """Return the vectors of specific EOIs since the last time; no other event may have been made."""
         events = self.naes()
-        assert all(event.code == SPECIFIC_EOI and event.info1 >> 8 == VMPL << 8 for event in events), events
+        assert all(event.code == NaeEvent.SPECIFIC_EOI and event.info1 >> 8 == VMPL << 8 for event in events), events
         return [event.info1 & 0xFF for event in events]
 
     def call(self, call: ApicCall, rcx: int = 0, rdx: int = 0) -> tuple[int, int, int]:

@@ -6,16 +6,15 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-IF = 1 << 9
-EVENT_VALID = 1 << 31
-EVENT_INTERRUPT = EVENT_VALID
-EVENT_NMI = EVENT_VALID | 2 << 8
-EVENT_KIND = EVENT_VALID | 7 << 8
-V_IRQ = 1 << 8
-V_SHADOW = 1 << 10
-LEVEL = 1 << 10
-MULTIPLE = 1 << 14
-VECTOR31 = 1 << 31
+from tests.emulator.numbers import (
+    EVENT_INTERRUPT,
+    EVENT_KIND,
+    EVENT_NMI,
+    EVENT_VALID,
+    LEVEL,
+    MULTIPLE,
+    VECTOR31,
+)
 
 
 class Answer(enum.Enum):

@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from snp_harness.platforms.host_config import SvsmBoot
 from snp_harness.svsm.protocol import CoreCall, Protocol
+from snp_harness.svsm.sev import SevStatus, sev_features
 
 EMULATOR = Path(__file__).parents[3] / "harness" / "emulator"
 #: The SVSM's sources that need no hardware.
@@ -42,10 +44,10 @@ RAM_HIGH = 0x400000
 HIGH = 0x100000000
 FLASH = 0xFFFF0000
 FLASH_SIZE = 0x10000
-FEATURES = 0x11  # SNP, Alternate Injection
+FEATURES = sev_features(SevStatus.SNP | SevStatus.ALTERNATE_INJECTION)
 LAUNCH_VMSA = SVSM_BASE + 0x3000
 CAA = 0x9000
-SCRUB = 1
+SCRUB = SvsmBoot.SCRUB
 
 
 def build(directory: Path) -> Path:

@@ -5,23 +5,19 @@ from __future__ import annotations
 
 import pytest
 
+from snp_harness.platforms.host_config import SvsmFault
 from snp_harness.svsm.protocol import ApicCall, ApicConfigure, CoreCall, Result
-from tests.emulator.svsm.alternate import APIC_PROTOCOL, ENTRY, HV_FEATURES, SPECIFIC_EOI, TIMER, VMPL, Guest, Nae
+from snp_harness.svsm.sev import GhcbRequest, HypervisorFeature, NaeEvent
+from tests.emulator.numbers import DEADLINE, ENTRY, LEVEL, MASKED, NO_EOI, NO_FURTHER_SIGNAL, PERIODIC
+from tests.emulator.svsm.alternate import APIC_PROTOCOL, HV_FEATURES, TIMER, VMPL, Guest, Nae
 from tests.emulator.svsm.driver import Svsm
 
-MSR, DOORBELL, HV_TIMER, CONFIGURE_INJECTION = 0x7C, 0x80000014, 0x80000016, 0x8000001B
-PSC = 0x14
 INJECTION_VECTOR, TIMER_VECTOR = 0x50, 0x60
-HV_TIMER_FEATURE = 1 << 3
-LEVEL = 1 << 10
-NO_EOI = 1 << 16
 LVT, INITIAL, CURRENT, DIVIDE = 0x832, 0x838, 0x839, 0x83E
-MASKED, PERIODIC, DEADLINE = 0x10000, 0x20000, 0x40000
-BUSY, INCOMPLETE, WRONG_RESULT, REFUSED_REGISTER = 1, 2, 4, 8
 
 
 def write_event(msr: int, value: int) -> Nae:
-    return Nae(MSR, 1, 0, value & 0xFFFFFFFF, msr, value >> 32)
+    return Nae(NaeEvent.MSR, 1, 0, value & 0xFFFFFFFF, msr, value >> 32)
 
 
 # --- the doorbell page
@@ -29,12 +25,12 @@ def write_event(msr: int, value: int) -> Nae:
 
 def test_page_is_set_and_the_injection_vector_configured(svsm: Svsm) -> None:
     doorbell, configured = Guest(svsm).naes()
-    assert (doorbell.code, doorbell.info1) == (DOORBELL, 1)
+    assert (doorbell.code, doorbell.info1) == (NaeEvent.HV_DOORBELL, 1)
     assert doorbell.info2 & 0xFFF == 0
-    assert configured == Nae(CONFIGURE_INJECTION, INJECTION_VECTOR, 0, 0, 0, 0)
+    assert configured == Nae(NaeEvent.CONFIGURE_INJECTION, INJECTION_VECTOR, 0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("refused", [PSC, DOORBELL, CONFIGURE_INJECTION])
+@pytest.mark.parametrize("refused", [GhcbRequest.PSC, NaeEvent.HV_DOORBELL, NaeEvent.CONFIGURE_INJECTION])
 def test_refusal_of_the_page_is_noticed(svsm: Svsm, refused: int) -> None:
     Guest(svsm)
     svsm.command("refuse", refused)
@@ -79,7 +75,7 @@ def test_level_triggered_interrupt_ends_with_a_specific_eoi(svsm: Svsm) -> None:
     assert guest.read(0x81B) == 2  # TMR
     assert guest.naes() == []
     assert guest.write(0x80B, 0) == Result.SUCCESS
-    assert guest.naes() == [Nae(SPECIFIC_EOI, VMPL << 16 | 0x61, 0, 0, 0, 0)]
+    assert guest.naes() == [Nae(NaeEvent.SPECIFIC_EOI, VMPL << 16 | 0x61, 0, 0, 0, 0)]
     assert guest.read(0x81B) == 0
 
 
@@ -89,7 +85,7 @@ def test_refused_eoi_is_survived(svsm: Svsm) -> None:
     guest.post(0x61 | LEVEL)
     guest.present()
     guest.take()
-    svsm.command("refuse", SPECIFIC_EOI)
+    svsm.command("refuse", NaeEvent.SPECIFIC_EOI)
     assert guest.write(0x80B, 0) == Result.SUCCESS
     assert guest.read(0x813) == 0
 
@@ -119,7 +115,7 @@ def timed(svsm: Svsm) -> Guest:
 
 
 def fire(guest: Guest, *, eoi: bool = False) -> None:
-    guest.doorbell(0, 0x8000 | TIMER_VECTOR | (0 if eoi else NO_EOI))
+    guest.doorbell(0, NO_FURTHER_SIGNAL | TIMER_VECTOR | (0 if eoi else NO_EOI))
     guest.present()
 
 
@@ -127,12 +123,16 @@ def test_timer_brings_the_own_apic_to_x2apic_mode(svsm: Svsm) -> None:
     svsm.boot()
     svsm.command("msr", 0x1B, 0xFEE00900)
     guest = Guest(svsm, flags=APIC_PROTOCOL | TIMER)
-    assert guest.naes()[2:] == [Nae(MSR, 0, 0, 0, 0x1B, 0), write_event(0x1B, 0xC00), write_event(0x80F, 0x1FF)]
+    assert guest.naes()[2:] == [
+        Nae(NaeEvent.MSR, 0, 0, 0, 0x1B, 0),
+        write_event(0x1B, 0xC00),
+        write_event(0x80F, 0x1FF),
+    ]
 
 
 def test_timer_needs_the_hypervisor(svsm: Svsm) -> None:
     Guest(svsm, flags=APIC_PROTOCOL | TIMER)
-    svsm.command("refuse", MSR)
+    svsm.command("refuse", NaeEvent.MSR)
     assert svsm.command("alternate", 0, HV_FEATURES) == "refused"
 
 
@@ -158,12 +158,14 @@ def test_timer_registers(timed: Guest) -> None:
 
 
 def test_timer_by_the_hypervisors_event(svsm: Svsm) -> None:
-    guest = Guest(svsm, flags=APIC_PROTOCOL | TIMER, hv_features=HV_FEATURES | HV_TIMER_FEATURE)
+    guest = Guest(
+        svsm, flags=APIC_PROTOCOL | TIMER, hv_features=HV_FEATURES | HypervisorFeature.RESTRICTED_INJECTION_TIMER
+    )
     guest.write(LVT, 0x71)
     guest.write(DIVIDE, 3)
     guest.naes()
     assert guest.write(INITIAL, 1000) == Result.SUCCESS
-    assert guest.naes() == [Nae(HV_TIMER, 3 << 32 | TIMER_VECTOR, 1000, 0, 0, 0)]
+    assert guest.naes() == [Nae(NaeEvent.HV_TIMER, 3 << 32 | TIMER_VECTOR, 1000, 0, 0, 0)]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_value_that_a_timer_register_refuses(timed: Guest, msr: int, value: int)
 @pytest.mark.parametrize(("msr", "value"), [(LVT, 0x71), (DIVIDE, 3), (INITIAL, 5)])
 def test_refusal_by_the_hypervisor_changes_nothing(timed: Guest, msr: int, value: int) -> None:
     before = timed.read(msr)
-    timed.svsm.command("refuse", MSR)
+    timed.svsm.command("refuse", NaeEvent.MSR)
     assert timed.write(msr, value) == Result.INVALID_REQUEST
     assert timed.call(ApicCall.READ_REGISTER, CURRENT)[0] == Result.INVALID_REQUEST
     assert timed.read(msr) == before
@@ -233,7 +235,9 @@ def faulty(svsm: Svsm, faults: int, every: int = 1, register: int = 0, result: i
     return guest
 
 
-@pytest.mark.parametrize(("fault", "result"), [(BUSY, Result.BUSY), (INCOMPLETE, Result.INCOMPLETE)])
+@pytest.mark.parametrize(
+    ("fault", "result"), [(SvsmFault.BUSY, Result.BUSY), (SvsmFault.INCOMPLETE, Result.INCOMPLETE)]
+)
 @pytest.mark.parametrize("every", [1, 3])
 def test_call_fails_each_nth_time(svsm: Svsm, fault: int, result: Result, every: int) -> None:
     guest = faulty(svsm, fault, every)
@@ -242,26 +246,26 @@ def test_call_fails_each_nth_time(svsm: Svsm, fault: int, result: Result, every:
 
 
 def test_failed_call_has_done_nothing(svsm: Svsm) -> None:
-    guest = faulty(svsm, BUSY)
+    guest = faulty(svsm, SvsmFault.BUSY)
     assert guest.write(0x808, 0x50) == Result.BUSY
     svsm.command("faults", 0, 1, 0, 0)
     assert guest.read(0x808) == 0
 
 
 def test_core_protocol_has_no_faults(svsm: Svsm) -> None:
-    faulty(svsm, BUSY | INCOMPLETE | WRONG_RESULT, result=7)
+    faulty(svsm, SvsmFault.BUSY | SvsmFault.INCOMPLETE | SvsmFault.RESULT, result=7)
     assert svsm.core(CoreCall.QUERY_PROTOCOL, 3 << 32 | 1).rcx == 1 << 32 | 1
     assert svsm.core(CoreCall.DEPOSIT_MEM).rax == Result.UNSUPPORTED_CALL
 
 
 def test_errors_have_another_code(svsm: Svsm) -> None:
-    guest = faulty(svsm, WRONG_RESULT, every=2, result=0x80000006)
+    guest = faulty(svsm, SvsmFault.RESULT, every=2, result=0x80000006)
     assert [guest.write(0x802, 0) for _ in range(4)] == [0x80000005, 0x80000006] * 2
     assert guest.read(0x802) == 0
 
 
 def test_one_register_is_refused(svsm: Svsm) -> None:
-    guest = faulty(svsm, REFUSED_REGISTER, every=2, register=0x808)
+    guest = faulty(svsm, SvsmFault.REGISTER, every=2, register=0x808)
     assert [guest.call(ApicCall.READ_REGISTER, 0x808)[0] for _ in range(2)] == [0, Result.INVALID_ADDRESS]
     assert [guest.write(0x808, 0x20) for _ in range(2)] == [0, Result.INVALID_ADDRESS]
     assert guest.call(ApicCall.CONFIGURE_VECTOR, 0x808)[0] == Result.INVALID_PARAMETER

@@ -6,11 +6,11 @@ from __future__ import annotations
 import pytest
 
 from snp_harness.svsm.protocol import Result
-from tests.emulator.svsm.alternate import V_IRQ, Guest
+from tests.emulator.numbers import EVENT_INTERRUPT, EVENT_NMI, V_IRQ
+from tests.emulator.svsm.alternate import Guest
 from tests.emulator.svsm.driver import CAA, Svsm
 
-EVENT = 1 << 31
-NMI = EVENT | 2 << 8
+EVENT = EVENT_INTERRUPT
 PAGE_FAULT = EVENT | 3 << 8 | 1 << 11 | 14
 SHADOW, IGN_TPR = 1 << 10, 1 << 20
 LOW, MIDDLE, HIGH = 0x41, 0x61, 0x81
@@ -212,7 +212,7 @@ def test_calling_area_that_is_gone_asks_for_nothing(guest: Guest) -> None:
 def test_nmi_comes_first(guest: Guest) -> None:
     guest.write(0x830, 0x40400)
     send(guest, HIGH)
-    assert (guest.event, guest.virtual) == (NMI, HIGH)
+    assert (guest.event, guest.virtual) == (EVENT_NMI, HIGH)
 
 
 def test_nmi_waits_for_an_exception(guest: Guest) -> None:
@@ -223,14 +223,14 @@ def test_nmi_waits_for_an_exception(guest: Guest) -> None:
     assert guest.event == PAGE_FAULT
     guest.take()
     guest.present()
-    assert guest.event == NMI
+    assert guest.event == EVENT_NMI
 
 
 def test_nmis_merge(guest: Guest) -> None:
     for _ in range(2):
         guest.write(0x830, 0x40400)
         guest.present()
-    assert guest.event == NMI
+    assert guest.event == EVENT_NMI
     guest.take()
     guest.present()
     assert guest.event == 0

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from snp_harness.svsm.protocol import Result
-from tests.emulator.svsm.alternate import APIC_PROTOCOL, ENTRY, GIF, TIMER, V_IRQ, VMPL2_EVENT, Guest
-from tests.emulator.svsm.apic_model import EVENT_NMI, EVENT_VALID, LEVEL, MULTIPLE, V_SHADOW, Answer, Apic, Entry
+from tests.emulator.numbers import ENTRY, EVENT_NMI, EVENT_VALID, LEVEL, MULTIPLE, V_GIF, V_IRQ, V_SHADOW
+from tests.emulator.svsm.alternate import APIC_PROTOCOL, TIMER, VMPL2_EVENT, Guest
+from tests.emulator.svsm.apic_model import Answer, Apic, Entry
 from tests.emulator.svsm.driver import Svsm
 
 #: Few vectors, so that they meet: of neighbouring classes, the first and last of words, and those nobody may post.
@@ -46,7 +47,7 @@ class Comparison(RuleBasedStateMachine):
 
     def other_bits(self) -> int:
         """What of vintr_ctrl is not the APIC's."""
-        return GIF | (V_SHADOW if self.model.shadow else 0)
+        return V_GIF | (V_SHADOW if self.model.shadow else 0)
 
     # --- the hypervisor
 

@@ -15,13 +15,11 @@ from snp_harness.svsm.protocol import (
     Protocol,
     Result,
 )
-from tests.emulator.svsm.alternate import APIC_PROTOCOL, ENTRY, SEV_FEATURES, TIMER, VMPL, Guest, Nae
+from snp_harness.svsm.sev import NaeEvent
+from tests.emulator.numbers import ENTRY, EVENT_NMI, LEVEL, MULTIPLE, NMI, VECTOR31
+from tests.emulator.svsm.alternate import APIC_PROTOCOL, SEV_FEATURES, TIMER, VMPL, Guest, Nae
 from tests.emulator.svsm.driver import CAA, SVSM_BASE, Svsm
 
-DISABLE = 0x8000001C
-HV_IPI = 0x80000015
-NMI_EVENT = 1 << 31 | 2 << 8
-LEVEL, MULTIPLE, NMI, VECTOR31 = 1 << 10, 1 << 14, 1 << 8, 1 << 31
 VALUES = {0x808: 0x30, 0x80B: 0, 0x830: 0x40031, 0x83F: 0x31}
 
 
@@ -146,7 +144,7 @@ def test_registration_is_counted(guest: Guest) -> None:
     assert offered(guest)
     assert guest.naes() == []
     assert guest.configure(ApicConfigure.DEREGISTER) == Result.SUCCESS
-    assert [event.code for event in guest.naes()] == [DISABLE]
+    assert [event.code for event in guest.naes()] == [NaeEvent.DISABLE_ALTERNATE_INJECTION]
     assert not offered(guest)
 
 
@@ -179,7 +177,7 @@ def test_each_vcpu_ends_its_own_emulation(svsm: Svsm, how: ApicConfigure) -> Non
     guest.naes()
     ended = svsm.call(Protocol.APIC, ApicCall.CONFIGURE, how, vcpu=1)
     assert ended.rax == Result.SUCCESS
-    assert [event.code for event in guest.naes()] == [DISABLE]
+    assert [event.code for event in guest.naes()] == [NaeEvent.DISABLE_ALTERNATE_INJECTION]
     assert svsm.peek(second_vmsa + 0x3B0) == 1
     assert not offered(guest, vcpu=1)
 
@@ -197,7 +195,7 @@ def test_disable_hands_everything_over(guest: Guest) -> None:
     guest.write(0x808, 0x50)
     guest.write(0x830, 0x40400)  # an NMI to itself
     guest.present()
-    assert (guest.event, guest.virtual) == (NMI_EVENT, 0xFF)  # ... and came back for this one
+    assert (guest.event, guest.virtual) == (EVENT_NMI, 0xFF)  # ... and came back for this one
     guest.no_eoi_required = 1
     guest.post(0x77)  # a single one that the SVSM has not taken
     guest.interrupts(False)
@@ -205,7 +203,7 @@ def test_disable_hands_everything_over(guest: Guest) -> None:
 
     assert guest.configure(ApicConfigure.DEREGISTER) == Result.SUCCESS
 
-    assert guest.naes() == [Nae(DISABLE, VMPL << 16 | 0x50 << 8, 0, 0, 0, 0)]
+    assert guest.naes() == [Nae(NaeEvent.DISABLE_ALTERNATE_INJECTION, VMPL << 16 | 0x50 << 8, 0, 0, 0, 0)]
     assert (guest.event, guest.virtual) == (0, None)
     assert not guest.no_eoi_required
     assert guest.svsm.peek(SEV_FEATURES) == 1
@@ -245,7 +243,7 @@ def test_after_disabling_the_page_is_the_hosts(guest: Guest) -> None:
 
 def test_disable_that_the_hypervisor_refuses_ends_the_guest(svsm: Svsm) -> None:
     Guest(svsm)
-    svsm.command("refuse", DISABLE)
+    svsm.command("refuse", NaeEvent.DISABLE_ALTERNATE_INJECTION)
     assert svsm.command("call", 0, Protocol.APIC, ApicCall.CONFIGURE, 1, 0, 0, 0x11) == "terminated 9"
 
 
@@ -266,7 +264,7 @@ def test_ipi_reaches_the_other_vcpu(svsm: Svsm, icr: int, nmi: int, sent: int) -
     svsm.command("online", 1)
     guest.naes()
     assert guest.write(0x830, icr) == Result.SUCCESS
-    assert guest.naes() == [Nae(HV_IPI, sent, 0, 0, 0, 0)]
+    assert guest.naes() == [Nae(NaeEvent.HV_IPI, sent, 0, 0, 0, 0)]
     words = [0] * 8 if nmi else [0, 0, 0, 2, 0, 0, 0, 0]
     assert svsm.command("inbox", 1) == " ".join(f"{word:x}" for word in [nmi, *words])
 

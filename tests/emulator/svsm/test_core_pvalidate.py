@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snp_harness.svsm.protocol import CoreCall, Result
+from tests.emulator.numbers import IGNORE_CF, LARGE, VALIDATE
 from tests.emulator.svsm.driver import (
     CAA,
     FLASH,
@@ -23,9 +24,6 @@ from tests.emulator.svsm.driver import (
 )
 
 LIST = 0x10000
-LARGE = 1
-VALIDATE = 1 << 2
-IGNORE_CF = 1 << 3
 UNCHANGED = Result.PROTOCOL_BASE + 0x10
 FAIL_INPUT = Result.PROTOCOL_BASE + 1
 SIZE_MISMATCH = Result.PROTOCOL_BASE + 6

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import pytest
 
+from snp_harness.svsm import vmsa
 from snp_harness.svsm.protocol import CoreCall, Result
+from tests.emulator.numbers import EFER_SVME
 from tests.emulator.svsm.driver import CAA, FEATURES, LAUNCH_VMSA, RAM_LOW, SVSM_BASE, Svsm
 
 VMSA = 0x201000
 NEW_CAA = 0x202000
-EFER_SVME = 1 << 12
 FAIL_INPUT = Result.PROTOCOL_BASE + 1
 FAIL_INUSE = Result.PROTOCOL_BASE + 3
 #: VMSA offsets (APM volume 2, table B-4).
-VMPL_QUADWORD, EFER, SEV_FEATURES = 0xC8, 0xD0, 0x3B0
+VMPL_QUADWORD, EFER, SEV_FEATURES = vmsa.OFFSETS["vmpl"] & ~7, vmsa.OFFSETS["efer"], vmsa.OFFSETS["sev_features"]
 
 
 def write_vmsa(svsm: Svsm, *, vmpl: int = 2, efer: int = EFER_SVME, features: int = FEATURES, at: int = VMSA) -> None:
