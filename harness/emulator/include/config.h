@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The configuration block of the emulated SNP host: one 4 KiB page of the ROM
- * image, right below the host's code, written by harness/snp_harness/snp_harness/snp_harness/platforms/emulated.
+ * image, directly below the host's code, written by harness/snp_harness/platforms/emulated.
  *
  * The ROM, from low to high addresses, ends at 4 GiB and is a multiple of 64 KiB:
  *   [padding] [tested firmware] [SVSM image] [this block] [host image with the reset page last]
@@ -19,7 +19,7 @@
 
 /* Which exits of the guest become #VC (bits of vc_exits). CPUID, the x2APIC MSRs, APIC_BASE and the APIC page always do. */
 #define CONFIG_VC_IOIO     0x001
-#define CONFIG_VC_MMIO     0x002 /* every device, not the APIC page only */
+#define CONFIG_VC_MMIO     0x002 /* every device, not only the APIC page */
 #define CONFIG_VC_MSR      0x004 /* every MSR that KVM intercepts for an SEV-ES guest */
 #define CONFIG_VC_RDTSC    0x008
 #define CONFIG_VC_RDTSCP   0x010
@@ -34,8 +34,8 @@ enum config_apic {
 };
 
 /*
- * When a vCPU's hypervisor APIC is in x2APIC mode. KVM: when the guest has written APIC_BASE. The other two were
- * proposed for Alternate Injection and refused: no write of APIC_BASE leads there (APM vol. 2, 16.9).
+ * When a vCPU's hypervisor APIC is in x2APIC mode. KVM: after the guest has written APIC_BASE. The other two were
+ * proposed for Alternate Injection and rejected: no write of APIC_BASE causes that mode (APM vol. 2, 16.9).
  */
 enum config_policy {
 	CONFIG_POLICY_KVM = 0,
@@ -43,7 +43,7 @@ enum config_policy {
 	CONFIG_POLICY_X2APIC_AT_RESET = 2,
 };
 
-/* What the hypervisor does wrong, on purpose (bits of faults); `fault_every` says how often. */
+/* Deliberate faults of the hypervisor (bits of faults); `fault_every` says how often they occur. */
 #define CONFIG_FAULT_LOST_INTERRUPT    0x1 /* an interrupt for the guest under Alternate Injection is dropped */
 #define CONFIG_FAULT_DELAYED_INTERRUPT 0x2 /* it is posted `fault_delay_us` later */
 #define CONFIG_FAULT_DOORBELL_STORM    0x4 /* VMPL0 gets a #HV without an event at each switch to it, NoFurtherSignal or not */
@@ -85,7 +85,7 @@ struct host_config {
 	u64 sev_status[CONFIG_VMPLS]; /* MSR C0010131 as each VMPL reads it; all 0: SEV off */
 	u64 hv_features; /* GHCB hypervisor feature bits */
 	u64 vc_exits;    /* CONFIG_VC_* */
-	u64 svsm_flags;  /* SVSM_BOOT_*: handed to the SVSM */
+	u64 svsm_flags;  /* SVSM_BOOT_*, for the SVSM */
 	u64 vmsa_features; /* SEV_FEATURES that a VMSA may have: AP creation refuses others */
 	u32 cbit;        /* C-bit position: 51 (host with LA57) or 47 */
 	u32 phys_bits;   /* guest physical address bits in CPUID 80000008 */
@@ -95,17 +95,17 @@ struct host_config {
 	u32 apic;        /* enum config_apic */
 	u32 doorbell_port; /* isa-debugcon: one byte wakes the harness */
 	u32 svsm_console_port; /* UART of the SVSM's console, hidden from the guest */
-	u32 strict;      /* 1: RMP violations are delivered as on hardware; 0: recorded and let through */
+	u32 strict;      /* 1: RMP violations are delivered as on hardware; 0: they are recorded, and the access is completed */
 	u32 policy;      /* enum config_policy */
 	u32 faults;      /* CONFIG_FAULT_* */
 	u32 fault_every; /* 1: each occasion; n: each n-th */
 	u32 fault_delay_us;
-	u32 svsm_faults; /* SVSM_FAULT_*: handed to the SVSM, with fault_every */
+	u32 svsm_faults; /* SVSM_FAULT_*, for the SVSM, with fault_every */
 	u32 svsm_fault_register; /* MSR number for SVSM_FAULT_REGISTER */
 	u32 svsm_fault_result;   /* for SVSM_FAULT_RESULT */
 	u32 sections;    /* used entries of section[] */
 	struct config_section section[CONFIG_SECTIONS];
-	u32 check;       /* the field a Python/C layout test reads last: always CONFIG_VERSION */
+	u32 check;       /* always CONFIG_VERSION: a wrong layout shows here */
 };
 
 _Static_assert(sizeof(struct host_config) <= 4096, "the block is one page");

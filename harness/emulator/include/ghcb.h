@@ -64,7 +64,7 @@ enum ghcb_cpuid_register { GHCB_CPUID_EAX = 0, GHCB_CPUID_EBX = 1, GHCB_CPUID_EC
 enum ghcb_term_set {
 	GHCB_TERM_SET_GENERAL = 0,
 	GHCB_TERM_SET_LINUX = 1, /* Linux's own reasons */
-	GHCB_TERM_SET_SVSM = 7,  /* this project's SVSM; the specification leaves sets to their users */
+	GHCB_TERM_SET_SVSM = 7,  /* this project's SVSM; the specification does not assign these sets */
 };
 enum ghcb_term_reason { /* set 0 (table 4) */
 	GHCB_TERM_GENERAL = 0,
@@ -142,7 +142,7 @@ enum nae_code {
 	NAE_AP_CREATION = 0x80000013,
 	NAE_HV_DOORBELL = 0x80000014,
 	NAE_HV_IPI = 0x80000015,
-	NAE_HV_TIMER = 0x80000016, /* UNVERIFIED: the gap it would fill */
+	NAE_HV_TIMER = 0x80000016, /* UNVERIFIED: no source has the number; this one is free */
 	NAE_APIC_IDS = 0x80000017,
 	NAE_RUN_VMPL = 0x80000018,
 	NAE_SECURE_AVIC = 0x8000001A,
@@ -235,8 +235,8 @@ enum nae_doorbell_op {
 
 /*
  * #HV doorbell page (COCONUT kernel/src/sev/hv_doorbell.rs), shared. The hypervisor sets what is pending, then
- * GHCB_DOORBELL_FLAG_NO_FURTHER_SIGNAL, and injects #HV unless that flag was set; the guest clears the flag, then
- * takes what is pending, each field atomically.
+ * GHCB_DOORBELL_FLAG_NO_FURTHER_SIGNAL, and injects #HV unless that flag was set. The guest clears the flag, then
+ * reads and clears what is pending, each field atomically.
  */
 #define GHCB_DOORBELL_VECTOR       0 /* u8: pending vector of the VMPL itself, 0: none */
 #define GHCB_DOORBELL_FLAGS        1 /* u8 */
@@ -250,7 +250,7 @@ enum nae_doorbell_op {
 /* Interrupts of a lower VMPL with Alternate Injection. */
 struct ghcb_doorbell_vmpl {
 	u32 status; /* GHCB_DOORBELL_STATUS_* */
-	u32 irr[7]; /* vectors 32-255; vector 31 is in the status; good while MULTIPLE is set */
+	u32 irr[7]; /* vectors 32-255; vector 31 is in the status; valid while MULTIPLE is set */
 	u32 isr[8]; /* written by the guest before it disables Alternate Injection */
 };
 #define GHCB_DOORBELL_STATUS_VECTOR   0xFFu   /* 7:0: the one pending vector, 31-255; level-triggered if LEVEL */
@@ -265,14 +265,14 @@ struct ghcb_doorbell_vmpl {
 /* #HV IPI: SW_EXITINFO1 = ICR in x2APIC form; Fixed only. It reaches the same VMPL of the destinations, by their doorbells. */
 
 /*
- * #HV timer (feature bit 3). UNVERIFIED: no source read has the event's inputs. Here: the APIC timer of the calling VMPL
+ * #HV timer (feature bit 3). UNVERIFIED: no known source has the event's inputs. Here: the APIC timer of the calling VMPL
  * is set as if LVT timer, divide configuration and initial count had been written, in this order.
  */
 #define NAE_TIMER_LVT_MASK      0xFFFFFFFFull /* SW_EXITINFO1 31:0: LVT timer */
 #define NAE_TIMER_DIVIDE_SHIFT  32            /* SW_EXITINFO1 63:32: divide configuration */
-/* SW_EXITINFO2 31:0: initial count; 0 stops the timer. On return SW_EXITINFO2 has the current count before. */
+/* SW_EXITINFO2 31:0: initial count; 0 stops the timer. On return it has the previous current count. */
 
-/* Configure interrupt injection: SW_EXITINFO1 7:0 = vector that VMPL0 gets with events of lower VMPLs; 0: none. */
+/* Configure interrupt injection: SW_EXITINFO1 7:0 = vector that is raised at VMPL0 with events of lower VMPLs; 0: none. */
 
 /* Disable alternate injection: SW_EXITINFO1. IRR, ISR and NMI of the VMPL are in the doorbell page. */
 #define NAE_DISABLE_IF         BIT(0)

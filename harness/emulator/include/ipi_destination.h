@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Whom an IPI reaches, where APIC IDs are x2APIC's. */
+/* The destinations of an IPI with x2APIC IDs. */
 #ifndef SNP_IPI_DESTINATION_H
 #define SNP_IPI_DESTINATION_H
 
 #include "apic.h"
 #include "types.h"
 
-/* A logical x2APIC ID: the cluster in 31:16, a bit a member in 15:0 (SDM 11.12.10.2). */
+/* A logical x2APIC ID: the cluster in 31:16, one bit for each member in 15:0 (SDM 11.12.10.2). */
 static inline u32 x2apic_ldr(u32 id)
 {
 	return (id >> 4) << 16 | 1u << (id & 0xF);
@@ -17,7 +17,7 @@ static inline u32 icr_destination(u64 icr)
 	return (u32)(icr >> APIC_ICR_DESTINATION_SHIFT);
 }
 
-/* Whether an ICR value with a shorthand names a vCPU; self: the sender. */
+/* Whether an ICR value with a shorthand addresses a vCPU. self: it is the sender. */
 static inline bool icr_shorthand_reaches(u64 icr, bool self)
 {
 	switch (icr & APIC_ICR_SHORTHAND) {
@@ -30,7 +30,7 @@ static inline bool icr_shorthand_reaches(u64 icr, bool self)
 	}
 }
 
-/* Whether the ICR value of the vCPU with the APIC ID `sender` names that with the ID `target` (SDM 11.12.9, 11.12.10). */
+/* Whether the ICR value of the vCPU with APIC ID `sender` addresses that with ID `target` (SDM 11.12.9, 11.12.10). */
 static inline bool x2apic_ipi_reaches(u64 icr, u32 sender, u32 target)
 {
 	u32 destination = icr_destination(icr), logical = x2apic_ldr(target);

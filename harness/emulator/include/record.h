@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The log of the emulated SNP host: what the C side writes and
- * harness/snp_harness/capture/host_log.py reads.
+ * The log of the emulated SNP host: the C side writes it,
+ * harness/snp_harness/capture/host_log.py reads it.
  *
  * The log is a ring in memory that QEMU shares with the harness
  * (memory-backend-file, share=on). It starts with one 4 KiB header page;
  * the records follow. All numbers are little endian.
  *
  * Writer (host):   fills a record, its check word, then `seq` last; then `head`.
- * Reader (harness): takes records while seq and check fit; then writes `tail`.
+ * Reader (harness): reads records while seq and check match; then writes `tail`.
  * A full ring makes the host wait for the reader, up to RECORD_WAIT_NS; then it
- * drops records and counts them in `lost`: nothing is ever overwritten unread.
+ * drops records and counts them in `lost`: an unread record is never overwritten.
  */
 #ifndef SNP_RECORD_H
 #define SNP_RECORD_H
@@ -19,14 +19,14 @@
 
 #define RECORD_MAGIC   0x31474F4C504E53ull /* "SNPLOG1" */
 #define RECORD_VERSION 1
-#define RECORD_WAIT_NS 60000000000ull /* longer than a machine stands still */
+#define RECORD_WAIT_NS 60000000000ull /* longer than a machine is suspended */
 
 struct record_ring {
 	u64 magic;    /* RECORD_MAGIC, written by the host when the ring is ready */
 	u32 version;  /* RECORD_VERSION */
 	u32 capacity; /* records the ring holds, a power of two */
 	u64 head;     /* records written since the start (host) */
-	u64 tail;     /* records taken since the start (harness) */
+	u64 tail;     /* records read since the start (harness) */
 	u64 lost;     /* records dropped since the start (host) */
 	u32 armed;    /* harness: 1 asks for one byte on the doorbell port at the next record; host: back to 0 */
 	u32 reserved;
@@ -69,7 +69,7 @@ enum record_path {
 enum record_outcome {
 	RECORD_OK = 0,
 	RECORD_GP = 1,          /* refused with #GP */
-	RECORD_NOT_CLAIMED = 2, /* nobody answered: reads give all ones, writes are dropped */
+	RECORD_NOT_CLAIMED = 2, /* no device answered: a read returns all ones, a write is dropped */
 	RECORD_ERROR = 3,       /* another error, in `extra` */
 };
 
@@ -77,7 +77,7 @@ enum record_kind {
 	RECORD_START = 1,        /* address: TSC kHz; value: sizeof(struct record); extra: config version; aux: vCPUs */
 	RECORD_END = 2,          /* address: enum record_end; value, extra: detail; aux: exit code (low 32 bits) */
 	RECORD_APIC = 3,         /* local APIC register. address: GPA (MMIO) or MSR number (MSR, SVSM); value; extra (SVSM): result; aux: APIC_BASE mode bits (EN<<1 | EXTD) before the access */
-	RECORD_APIC_BASE = 4,    /* MSR 1B. value: what was read or written; extra: APIC_BASE before the access; aux as RECORD_APIC */
+	RECORD_APIC_BASE = 4,    /* MSR 1B. value: read or written; extra: APIC_BASE before the access; aux as RECORD_APIC */
 	RECORD_MSR = 5,          /* another MSR through the GHCB. address: MSR; value */
 	RECORD_MODULE = 6,       /* first #VMEXIT from a code page of an image. address: image base; value: SizeOfImage | entry RVA << 32; rip */
 	RECORD_CODE = 7,         /* first #VMEXIT from a code page with no PE header before it. address: page; rip */
@@ -88,8 +88,8 @@ enum record_kind {
 	RECORD_SVSM_RESULT = 12, /* SVSM call answered. address: RAX of the call; value: result; extra: RCX out */
 	RECORD_RMP_VIOLATION = 13, /* address: GPA with C-bit; value: error code (EXITINFO1); extra: RMP entry; aux: enum record_violation */
 	RECORD_RMP_CHANGE = 14,  /* address: GPA; value: RMP entry after; extra: before; aux: enum record_rmp_op; size 0: 4 KiB, 1: 2 MiB; outcome */
-	RECORD_VMPL_SWITCH = 15, /* vmpl: the one that runs now; address: VMSA GPA; value: exit code given to the other */
-	RECORD_INTERRUPT = 16,   /* virtual interrupt taken to the guest. address: vector; value: enum record_irq_source (level 2; with Alternate Injection the first of each vector since the last CONFIGURE_VECTOR at any level) */
+	RECORD_VMPL_SWITCH = 15, /* vmpl: the one that runs now; address: VMSA GPA; value: exit code of the other */
+	RECORD_INTERRUPT = 16,   /* virtual interrupt delivered to the guest. address: vector; value: enum record_irq_source (level 2; with Alternate Injection the first of each vector since the last CONFIGURE_VECTOR at any level) */
 	RECORD_STATS = 17,       /* address: exit code; value: count; extra: TSC ticks spent in the host (0 when not measured) */
 	RECORD_TEXT = 18,        /* 32 bytes of text, from rip to extra, NUL padded; aux: line; for assertions and diagnoses */
 	RECORD_VMSA = 19,        /* AP creation. address: VMSA GPA; value: SW_EXITINFO1; extra: SEV_FEATURES; outcome */
@@ -102,18 +102,18 @@ enum record_kind {
 enum record_end {
 	RECORD_END_SHUTDOWN = 1,      /* triple fault of the guest */
 	RECORD_END_VMRUN = 2,         /* VMEXIT_INVALID: VMRUN refused the VMCB */
-	RECORD_END_TERMINATE = 3,     /* the guest asked to be ended: value: reason set; extra: reason code */
+	RECORD_END_TERMINATE = 3,     /* the guest requested termination: value: reason set; extra: reason code */
 	RECORD_END_UNKNOWN_EXIT = 4,  /* value: EXITINFO1; extra: EXITINFO2 */
 	RECORD_END_VC = 5,            /* #VC could not be delivered: value: #VC code; extra: enum vc_failure */
 	RECORD_END_HOST_FAULT = 6,    /* exception in the host: value: vector; extra: CR2; rip is the host's */
 	RECORD_END_ASSERT = 7,        /* assertion of the host; a RECORD_TEXT before it says which */
 	RECORD_END_INSTRUCTION = 8,   /* an instruction the host cannot emulate: value: its first 8 bytes; extra: GPA */
-	RECORD_END_PRIVATE_MMIO = 9,  /* access to a GPA without memory while not paging, so private: value: GPA */
+	RECORD_END_PRIVATE_MMIO = 9,  /* access without paging, which is private, to a GPA without memory: value: GPA */
 	RECORD_END_CONFIG = 10,       /* configuration block refused: value: field offset */
 	RECORD_END_NO_VMSA = 11,      /* nothing left to run: no VMSA for the VMPL */
 	RECORD_END_NAE = 12,          /* the firmware reported an exit it does not support (NAE 8000FFFF): value: the exit code */
-	RECORD_END_VMPL = 13,         /* an access the VMPL is not allowed: value: GPA; extra: RMP entry. On hardware the hypervisor cannot resolve it */
-	RECORD_END_GHCB = 14,         /* VMGEXIT with a GHCB page that is not shared, or no memory: value: GPA */
+	RECORD_END_VMPL = 13,         /* an access that the VMPL's permissions do not allow: value: GPA; extra: RMP entry. On hardware the hypervisor cannot resolve it */
+	RECORD_END_GHCB = 14,         /* VMGEXIT with a GHCB page that is private or not memory: value: GPA */
 	RECORD_END_INIT = 15,         /* the guest made a device reset the processor that the host runs on (INIT) */
 };
 
@@ -124,7 +124,7 @@ enum record_violation {
 	RECORD_VIOLATION_VMPL = 4,          /* access that the VMPL's permissions do not allow */
 	RECORD_VIOLATION_PVALIDATE = 5,     /* PVALIDATE of a page that is not assigned */
 	RECORD_VIOLATION_GHCB = 6,          /* GHCB page is not shared */
-	RECORD_VIOLATION_MMIO = 7,          /* C=1 access to a GPA without memory: #VC 400 all the same, handlers refuse it since 2023 */
+	RECORD_VIOLATION_MMIO = 7,          /* C=1 access to a GPA without memory: #VC 400 nevertheless; handlers refuse it since 2023 */
 };
 
 enum record_rmp_op {
@@ -144,7 +144,7 @@ enum record_irq_source {
 	RECORD_IRQ_SVSM = 5, /* the SVSM put it into the VMSA: event_inj or vintr_ctrl */
 };
 
-/* FNV-1a over the record's 32-bit words, the check word skipped and taken as 0. */
+/* FNV-1a over the record's 32-bit words, with the check word counted as 0. */
 static inline u32 record_check(const struct record *record)
 {
 	const u32 *word = (const u32 *)record;

@@ -94,7 +94,7 @@ enum sev_result {
 #define SEV_PERM_EXECUTE_USER     0x04u
 #define SEV_PERM_EXECUTE_SUPERVISOR 0x08u
 #define SEV_PERM_SUPERVISOR_SSS   0x10u
-#define SEV_PERM_ALL              0x0Fu /* what an SVSM gives a guest: all but SSS */
+#define SEV_PERM_ALL              0x0Fu /* the permissions that an SVSM grants a guest: all but SSS */
 
 /* Opcode bytes; EAX/CF results are emulated by the host. */
 #define SEV_OPCODE_PVALIDATE ".byte 0xF2, 0x0F, 0x01, 0xFF"
@@ -104,7 +104,7 @@ enum sev_result {
 #define SEV_VECTOR_HV 28u
 #define SEV_VECTOR_VC 29u
 
-/* #VC error codes that are no plain SVM exit codes (APM vol. 2, 15.36.10, appendix C). */
+/* #VC error codes that are not SVM exit codes (APM vol. 2, 15.36.10, appendix C). */
 #define SEV_VC_NPF                0x400u
 #define SEV_VC_AVIC_INCOMPLETE_IPI 0x401u
 #define SEV_VC_AVIC_NOACCEL       0x402u

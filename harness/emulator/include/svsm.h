@@ -100,11 +100,11 @@ enum svsm_apic_call {
 #define SVSM_APIC_VERSION_MIN 1u
 #define SVSM_APIC_VERSION_MAX 1u
 
-/* RCX of QUERY_FEATURES. COCONUT has none; the timer is of the preliminary specification, its bit UNVERIFIED. */
-#define SVSM_APIC_FEATURE_TIMER BIT(0) /* MSRs 832, 838, 839 and 83E are the SVSM's too */
+/* RCX of QUERY_FEATURES. COCONUT has none. The timer is from the preliminary specification, its bit UNVERIFIED. */
+#define SVSM_APIC_FEATURE_TIMER BIT(0) /* the SVSM also serves MSRs 832, 838, 839 and 83E */
 
 enum svsm_apic_configure { /* RCX of CONFIGURE */
-	SVSM_APIC_CONFIGURE_QUERY = 0, /* and disable on this CPU if deregistered */
+	SVSM_APIC_CONFIGURE_QUERY = 0, /* also ends emulation on this CPU if deregistered */
 	SVSM_APIC_CONFIGURE_DEREGISTER = 1,
 	SVSM_APIC_CONFIGURE_REGISTER = 2,
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How the emulated SNP host starts the SVSM at VMPL0 (the part an IGVM file plays on a real host).
+ * How the emulated SNP host starts the SVSM at VMPL0 (as an IGVM file does on a real host).
  *
  * The image is loaded at `base`; its first page starts with struct svsm_image. The host enters it
  * in 64-bit mode, interrupts off, no IDT, flat segments (CS 08, SS/DS/ES 10; no GDT is loaded),
@@ -9,7 +9,7 @@
  *   VA = GPA                       private, C-bit set
  *   VA = GPA + SVSM_SHARED_OFFSET  shared, C-bit clear
  * All of its memory is validated at launch. Pages of firmware and metadata are validated, with no
- * permissions for VMPL1-3: the SVSM gives them with RMPADJUST.
+ * permissions for VMPL1-3: the SVSM grants them with RMPADJUST.
  */
 #ifndef SNP_SVSM_BOOT_H
 #define SNP_SVSM_BOOT_H
@@ -21,12 +21,12 @@
 #define SVSM_BOOT_REGIONS  40
 
 /* svsm_boot.flags */
-#define SVSM_BOOT_SCRUB         0x1ull /* zero every page the guest validates, as COCONUT does; it costs host memory and time */
+#define SVSM_BOOT_SCRUB         0x1ull /* clear every page that the guest validates, as COCONUT does; this needs host memory and time */
 #define SVSM_BOOT_APIC_PROTOCOL 0x2ull /* offer the APIC protocol, if the guest has Alternate Injection */
 #define SVSM_BOOT_TIMER         0x4ull /* serve the guest's APIC timer as well (svsm.h, SVSM_APIC_FEATURE_TIMER) */
 #define SVSM_BOOT_FEATURE_BIT_7 0x8ull /* as older COCONUT: Alternate Injection is hypervisor feature bit 7, not 9 */
 
-/* svsm_boot.faults: what the SVSM does wrong in the APIC protocol, on purpose; `fault_every` says how often. */
+/* svsm_boot.faults: deliberate faults of the SVSM's APIC protocol; `fault_every` says how often they occur. */
 #define SVSM_FAULT_BUSY       0x1 /* SVSM_ERR_BUSY */
 #define SVSM_FAULT_INCOMPLETE 0x2 /* SVSM_ERR_INCOMPLETE */
 #define SVSM_FAULT_RESULT     0x4 /* errors have the code `fault_result` instead of their own */

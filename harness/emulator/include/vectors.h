@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Sets of interrupt vectors, as IRR, ISR and TMR have them: vector n is bit n % 32 of word n / 32. */
+/* Sets of interrupt vectors in the form of IRR, ISR and TMR: vector n is bit n % 32 of word n / 32. */
 #ifndef SNP_VECTORS_H
 #define SNP_VECTORS_H
 
@@ -37,7 +37,7 @@ static inline void vector_clear(u32 *words, u32 vector)
 /* The highest vector below `end`, which may be VECTOR_END, or VECTOR_NONE. */
 static inline int vector_highest_below(const u32 *words, u32 end)
 {
-	u32 within = vector_mask(end) - 1; /* of the word that `end` lies in: no bit of it when that is a word's start */
+	u32 within = vector_mask(end) - 1; /* bits of the word that contains `end`; none if `end` is the first bit of a word */
 
 	for (int word = (int)vector_word(end); word >= 0; word--) {
 		u32 found = word < APIC_VECTOR_WORDS ? words[word] & within : 0;

@@ -61,7 +61,7 @@ static struct lapic_guest guest_begin(struct vcpu *vcpu, struct vmsa *vmsa)
 	return guest;
 }
 
-/* A page that another vCPU took away meanwhile is its guest's own loss. */
+/* If another vCPU has removed the page meanwhile, only its guest is harmed. */
 static void write_no_eoi_required(struct vcpu *vcpu, const struct lapic_guest *guest)
 {
 	if (guest->has_caa)
@@ -119,7 +119,7 @@ u64 alternate_read(struct vcpu *vcpu, u64 msr, u64 *value)
 	return result;
 }
 
-/* An IPI for other vCPUs: into their inboxes, then the hypervisor has to bring them into the SVSM. */
+/* An IPI for other vCPUs: it is put into their inboxes, then the hypervisor must enter the SVSM on them. */
 static void send_ipi(struct vcpu *vcpu, u64 icr)
 {
 	const u64 destination = APIC_ICR_LOGICAL | APIC_ICR_SHORTHAND | (u64)APIC_BROADCAST << APIC_ICR_DESTINATION_SHIFT;
@@ -137,7 +137,7 @@ static void send_ipi(struct vcpu *vcpu, u64 icr)
 		return;
 	icr &= destination;
 	if ((icr & APIC_ICR_SHORTHAND) == APIC_SHORTHAND_ALL)
-		icr |= APIC_SHORTHAND_OTHERS; /* this vCPU has its own part already */
+		icr |= APIC_SHORTHAND_OTHERS; /* this vCPU has received its own IPI already */
 	if (!nae_ipi(vcpu, icr | SVSM_VECTOR_INJECTION) && ++vcpu->host_refusals <= HOST_REFUSALS_SHOWN)
 		console_line(vcpu, "SVSM: vCPU %u: the hypervisor refused an IPI (NAE event %x)", vcpu->index, NAE_HV_IPI);
 }

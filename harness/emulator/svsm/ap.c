@@ -14,7 +14,7 @@
 
 extern const u8 ap_start[];
 
-/* As the host enters the boot vCPU (svsm_boot.h), but for RIP and RSP. */
+/* The state in which the host enters the boot vCPU (svsm_boot.h), except RIP and RSP. */
 static void own_vmsa(struct vmsa *vmsa, const struct svsm *svsm, u64 stack)
 {
 	const struct vmsa_segment code = { .selector = 0x08, .attributes = 0xA9B, .limit = UINT32_MAX };

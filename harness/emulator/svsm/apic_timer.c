@@ -59,7 +59,7 @@ u64 apic_timer_read(struct vcpu *vcpu, u64 msr, u64 *value)
 	}
 }
 
-/* The hypervisor's timer event says all that three MSRs say. */
+/* The hypervisor's timer event replaces writes of three MSRs. */
 static bool start(struct vcpu *vcpu, u32 initial)
 {
 	if (vcpu->svsm->hv_features & HV_FEATURE_RESTRICTED_INJECTION_TIMER)
@@ -67,7 +67,7 @@ static bool start(struct vcpu *vcpu, u32 initial)
 	return nae_write_msr(vcpu, MSR_OF(APIC_TIMER_INITIAL), initial);
 }
 
-/* The vCPU's own timer first: a register keeps its value when the hypervisor refuses. */
+/* The vCPU's own timer is set first: a register keeps its value if the hypervisor refuses. */
 u64 apic_timer_write(struct vcpu *vcpu, u64 msr, u64 value)
 {
 	u32 *keep;
@@ -106,7 +106,7 @@ void apic_timer_expired(struct vcpu *vcpu, bool eoi)
 	u8 vector = vcpu->timer.lvt & APIC_LVT_VECTOR;
 
 	if (!served(vcpu))
-		return; /* the hypervisor made it up */
+		return; /* the timer cannot have fired */
 	if (eoi)
 		nae_write_msr(vcpu, MSR_OF(APIC_EOI), 0);
 	if (!(vcpu->timer.lvt & APIC_LVT_MASKED) && vector >= APIC_FIRST_LEGAL_VECTOR)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The guest's APIC timer, where the SVSM serves it (SVSM_APIC_FEATURE_TIMER): one-shot and periodic. It is the vCPU's
- * own APIC timer at VMPL0, in the hypervisor, with another vector; the guest's is put in its place when it fires.
+ * The guest's APIC timer, if the SVSM serves it (SVSM_APIC_FEATURE_TIMER): one-shot and periodic. The SVSM uses the
+ * vCPU's own APIC timer at VMPL0, in the hypervisor, with another vector, and posts the guest's vector when it fires.
  */
 #ifndef SVSM_APIC_TIMER_H
 #define SVSM_APIC_TIMER_H
@@ -26,7 +26,7 @@ bool apic_timer_has(const struct vcpu *vcpu, u64 msr);
 u64 apic_timer_read(struct vcpu *vcpu, u64 msr, u64 *value);
 u64 apic_timer_write(struct vcpu *vcpu, u64 msr, u64 value);
 
-/* SVSM_VECTOR_TIMER has come. */
+/* Called when SVSM_VECTOR_TIMER was raised. */
 void apic_timer_expired(struct vcpu *vcpu, bool eoi);
 
 void apic_timer_stop(struct vcpu *vcpu);

@@ -17,7 +17,7 @@
 #define UART_DLAB     0x80
 #define UART_TX_EMPTY 0x20
 #define UART_FIFO_DEPTH 16
-/* A console nobody reads must not stop the guest: then the rest of the line is lost. */
+/* A console without a reader must not stop the guest: the rest of the line is lost. */
 #define UART_POLLS    100000
 
 static bool port_write(struct vcpu *vcpu, u16 port, u8 value)

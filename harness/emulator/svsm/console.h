@@ -7,10 +7,10 @@
 
 #include "vcpu.h"
 
-/* 8N1, FIFO on. Needs the vCPU's GHCB; false when the hypervisor refuses the port. */
+/* 8N1, FIFO on. Requires the vCPU's GHCB. False: the hypervisor refuses the port. */
 bool console_init(struct vcpu *vcpu);
 
-/* One line, without its newline, at most 159 characters; nothing before console_init(). See format.h. */
+/* Prints a line of at most 159 characters, without its newline. No output before console_init(). See format.h. */
 void console_line(struct vcpu *vcpu, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

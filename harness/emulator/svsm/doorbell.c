@@ -8,7 +8,7 @@ struct doorbell_events doorbell_take(u8 *page, u32 guest_vmpl)
 	struct doorbell_events events = { 0 };
 	u8 flags;
 
-	/* The flag first: from here on the hypervisor signals again. */
+	/* The flag is cleared first: from here on the hypervisor signals again. */
 	flags = __atomic_fetch_and(page + GHCB_DOORBELL_FLAGS,
 				   (u8) ~(GHCB_DOORBELL_FLAG_NO_FURTHER_SIGNAL | GHCB_DOORBELL_FLAG_NMI |
 					  GHCB_DOORBELL_FLAG_MC),

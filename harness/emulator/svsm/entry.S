@@ -7,7 +7,7 @@
 	.section .text.entry, "ax", @progbits
 	.code64
 
-/* RDI = GPA of struct svsm_boot. The stack moves to vCPU 0's area, so that RSP names the vCPU. */
+/* RDI = GPA of struct svsm_boot. The stack moves to vCPU 0's area, so that RSP identifies the vCPU. */
 	.globl svsm_start
 	.type svsm_start, @function
 svsm_start:
@@ -20,7 +20,7 @@ svsm_start:
 	ud2
 	.size svsm_start, . - svsm_start
 
-/* Another vCPU, from the VMSA that ap.c made: RSP is in its area already. */
+/* Another vCPU starts here, from the VMSA that ap.c made. RSP is in its area already. */
 	.globl ap_start
 	.type ap_start, @function
 ap_start:

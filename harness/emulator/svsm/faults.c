@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "faults.h"
 
-/* This is an occasion for the fault, and its turn. */
+/* Whether the fault occurs now: it is configured, and this is each n-th occasion. */
 static bool due(struct svsm *svsm, u32 fault)
 {
 	u32 every = svsm->boot.fault_every ? svsm->boot.fault_every : 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the SVSM does wrong on purpose, so that a guest's handling of it can be tested (SVSM_FAULT_*).
+ * Deliberate faults of the SVSM, to test how a guest handles them (SVSM_FAULT_*).
  */
 #ifndef SVSM_FAULTS_H
 #define SVSM_FAULTS_H

@@ -11,7 +11,7 @@
 
 /*
  * Writes at most size - 1 characters and a NUL; returns the length written (never size or more).
- * Known: %s %c %u %x %X %%, with l (64 bits) and a zero or blank padded width.
+ * Supported: %s %c %u %x %X %%, with l (64 bits) and a zero or blank padded width.
  */
 size_t format_text(char *buffer, size_t size, const char *format, va_list arguments)
 	__attribute__((format(printf, 3, 0)));

@@ -51,7 +51,7 @@ u8 *ghcb_share_page(u64 gpa)
 	u8 *page = (u8 *)(gpa + SVSM_SHARED_OFFSET);
 	u64 response;
 
-	/* Before the page changes hands: a validated page must not become shared under its owner. */
+	/* Before the page state change: a page must not become shared while it is validated. */
 	if (hardware_pvalidate(gpa, PAGE_4K, false) != SEV_SUCCESS)
 		return NULL;
 	response = ghcb_msr_call(((u64)NAE_PSC_SHARED << GHCB_MSR_PSC_OP_SHIFT) | gpa | GHCB_MSR_PSC_REQ);
@@ -86,7 +86,7 @@ static bool field_valid(struct vcpu *vcpu, u32 offset)
 	return (*valid >> (GHCB_VALID_BIT(offset) % 8)) & 1;
 }
 
-/* Leaves *value as it is when the hypervisor has said nothing about it. */
+/* Does not change *value if the hypervisor has not set the field. */
 static void read_field(struct vcpu *vcpu, u32 offset, u64 *value)
 {
 	if (field_valid(vcpu, offset))
@@ -113,7 +113,7 @@ bool ghcb_call(struct vcpu *vcpu, struct nae_event *event)
 	if (event->has_scratch)
 		set_field(vcpu, GHCB_SW_SCRATCH, event->scratch);
 
-	/* The MSR protocol leaves its answer in the MSR: name the page again. */
+	/* The MSR protocol leaves its answer in the MSR: set the page's address again. */
 	wrmsr(SEV_MSR_GHCB, vcpu->ghcb_gpa);
 	vmgexit();
 

@@ -11,7 +11,7 @@
 /* Reason codes of set GHCB_TERM_SET_SVSM. */
 enum svsm_termination {
 	SVSM_TERM_EXCEPTION = 1,   /* an exception; the console says which */
-	SVSM_TERM_BOOT_BLOCK = 2,  /* the boot block contradicts itself */
+	SVSM_TERM_BOOT_BLOCK = 2,  /* the boot block is inconsistent */
 	SVSM_TERM_NO_SNP = 3,      /* SEV_STATUS has no SNP at VMPL0 */
 	SVSM_TERM_GHCB = 4,        /* the GHCB could not be set up */
 	SVSM_TERM_FEATURE = 5,     /* a hypervisor feature is missing */
@@ -28,25 +28,25 @@ u64 ghcb_msr_call(u64 request);
 
 _Noreturn void ghcb_terminate(enum svsm_termination reason);
 
-/* Protocol version both sides speak; 0: none fits. *cbit is the hypervisor's C-bit position. */
+/* The protocol version that both sides support; 0: none. *cbit: the hypervisor's C-bit position. */
 u16 ghcb_negotiate(u32 *cbit);
 
 /* HV_FEATURE_*. */
 u64 ghcb_hv_features(void);
 
-/* Makes one of the SVSM's own pages shared and empty: its shared view, or NULL when hypervisor or RMP refuse. */
+/* Makes one of the SVSM's own pages shared and empty. Returns its shared view; NULL: hypervisor or RMP refuse. */
 u8 *ghcb_share_page(u64 gpa);
 
 /* Shares the vCPU's GHCB page and registers it; false when the hypervisor or the RMP refuses. */
 bool ghcb_init(struct vcpu *vcpu);
 
-/* One NAE event; registers and the scratch address are passed only when asked for. */
+/* One NAE event. Registers and the scratch address are passed only if the has_ field is set. */
 struct nae_event {
 	u64 code; /* enum nae_code */
 	u64 info1;
 	u64 info2;
 	bool has_rax;
-	u64 rax; /* in and out, and so RCX and RDX */
+	u64 rax; /* in and out; RCX and RDX likewise */
 	bool has_rcx;
 	u64 rcx;
 	bool has_rdx;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the protocols need of the machine: guest memory and the RMP. All take GPAs that the caller
- * has checked against the memory map; all survive a page that is not validated or not assigned.
+ * The parts of the machine that the protocols use: guest memory and the RMP. The caller has checked each GPA
+ * against the memory map. Each function handles a page that is not validated or not assigned.
  */
 #ifndef SVSM_HARDWARE_H
 #define SVSM_HARDWARE_H
@@ -10,7 +10,7 @@
 #include "vmsa.h"
 
 enum page_size {
-	PAGE_4K = 0, /* the value PVALIDATE and RMPADJUST take in ECX */
+	PAGE_4K = 0, /* the value of ECX for PVALIDATE and RMPADJUST */
 	PAGE_2M = 1,
 };
 

@@ -12,7 +12,7 @@ static u8 in_service(const struct lapic *lapic)
 	return lapic->classes ? lapic->isr[31 - __builtin_clz(lapic->classes)] : 0;
 }
 
-/* Only a class above all those in service comes here. */
+/* The class is above all those in service. */
 static void begin_service(struct lapic *lapic, u8 vector)
 {
 	vector_clear(lapic->irr, vector);
@@ -62,7 +62,7 @@ static bool host_may_post(const struct lapic *lapic, u8 vector)
 
 void lapic_take_host(struct lapic *lapic, struct ghcb_doorbell_vmpl *entry)
 {
-	/* All at once, so that a vector and what is said of it belong together; what is posted later is posted anew. */
+	/* Read in one access, so that a vector and its flags belong together. Later interrupts are posted separately. */
 	u32 status = __atomic_fetch_and(&entry->status,
 					~(GHCB_DOORBELL_STATUS_VECTOR | GHCB_DOORBELL_STATUS_LEVEL |
 					  GHCB_DOORBELL_STATUS_MULTIPLE | GHCB_DOORBELL_STATUS_VECTOR31),
@@ -176,7 +176,7 @@ static void take_back(struct lapic *lapic)
 
 /*
  * At most one interrupt waits in the VMSA: the one in service with the highest class. Another vector there is not
- * the SVSM's (the guest's vCPU got another VMSA) and stays.
+ * from the SVSM (the guest's vCPU has another VMSA) and stays.
  */
 void lapic_rewind(struct lapic *lapic, struct lapic_guest *guest)
 {
@@ -199,7 +199,7 @@ void lapic_rewind(struct lapic *lapic, struct lapic_guest *guest)
 		end_of_interrupt(lapic);
 }
 
-/* At the guest's next instruction, if it would take the interrupt there. */
+/* Delivers at the guest's next instruction, if the guest can handle the interrupt there. */
 static bool inject(const struct lapic *lapic, struct vmsa *vmsa, u8 vector)
 {
 	if (!lapic_interrupts_enabled(vmsa) || lapic_in_shadow(vmsa) || CLASS_OF(vector) <= CLASS_OF(ppr(lapic, vmsa)) ||
@@ -209,7 +209,7 @@ static bool inject(const struct lapic *lapic, struct vmsa *vmsa, u8 vector)
 	return true;
 }
 
-/* For when RFLAGS.IF, shadow and TPR allow it. */
+/* Delivers when RFLAGS.IF, shadow and TPR allow it. */
 static void queue(struct vmsa *vmsa, u8 vector)
 {
 	vmsa->vintr_ctrl &= ~(VMSA_VINTR_VECTOR_MASK << VMSA_VINTR_VECTOR_SHIFT |
@@ -223,7 +223,7 @@ static void present_nmi(struct lapic *lapic, struct vmsa *vmsa)
 	if (!lapic->nmi)
 		return;
 	if ((vmsa->event_inj & VMSA_EVENT_VALID) && !event_is(vmsa, VMSA_EVENT_NMI)) {
-		lapic->update = true; /* the guest has an exception to take first */
+		lapic->update = true; /* an exception of the guest is delivered first */
 		return;
 	}
 	vmsa->event_inj = event(VMSA_EVENT_NMI, 0);
@@ -242,11 +242,11 @@ void lapic_present(struct lapic *lapic, struct lapic_guest *guest)
 	lapic->update = false;
 	present_nmi(lapic, guest->vmsa);
 
-	/* What follows decides anew on the EOI. */
+	/* The code below decides again about the EOI. */
 	lapic->lazy_eoi = false;
 	guest->no_eoi_required = 0;
 
-	/* TPR does not matter here: what waits for it is queued. */
+	/* TPR does not matter here: an interrupt that waits for it is queued. */
 	highest = vector_highest(lapic->irr);
 	vector = (u8)highest;
 	if (highest == VECTOR_NONE || CLASS_OF(vector) <= CLASS_OF(in_service(lapic)))
@@ -254,14 +254,14 @@ void lapic_present(struct lapic *lapic, struct lapic_guest *guest)
 	if (inject(lapic, guest->vmsa, vector)) {
 		lapic->injected = true;
 	} else {
-		/* A lower one in service may end before this one is taken: whose EOI it was could not be told. */
+		/* A lower interrupt in service may end before this one is delivered: the EOI would be ambiguous. */
 		alone = lapic->classes == 0;
 		queue(guest->vmsa, vector);
 		lapic->queued = true;
 	}
 	begin_service(lapic, vector);
 
-	/* The source of a level-triggered one waits for the EOI, and so does the next vector. */
+	/* The source of a level-triggered interrupt waits for the EOI, and so does the next vector. */
 	if ((lapic->injected || alone) && guest->has_caa && !vector_test(lapic->tmr, vector) &&
 	    vector_highest(lapic->irr) == VECTOR_NONE) {
 		guest->no_eoi_required = 1;
@@ -269,7 +269,7 @@ void lapic_present(struct lapic *lapic, struct lapic_guest *guest)
 	}
 }
 
-/* A word of the ISR, which is kept by class: two a word. */
+/* A word of the ISR. The ISR is stored by class: two classes a word. */
 static u32 isr_word(const struct lapic *lapic, u32 word)
 {
 	u32 value = 0;
@@ -280,7 +280,7 @@ static u32 isr_word(const struct lapic *lapic, u32 word)
 	return value;
 }
 
-/* Offset of a register from its x2APIC MSR number; one that no register has for other numbers. */
+/* The offset of the register with this x2APIC MSR number; for other numbers an offset without a register. */
 static u32 register_offset(u64 msr)
 {
 	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A lock between vCPUs. It is not held while the guest runs, and not taken twice by one vCPU.
+ * A lock between vCPUs. It is not held while the guest runs, and one vCPU does not acquire it twice.
  */
 #ifndef SVSM_LOCK_H
 #define SVSM_LOCK_H
@@ -11,7 +11,7 @@ struct lock {
 	u32 held;
 };
 
-/* PAUSE tells the hypervisor that another vCPU has to run. */
+/* After PAUSE the hypervisor runs another vCPU. */
 static inline void lock_take(struct lock *lock)
 {
 	while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE))

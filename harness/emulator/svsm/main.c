@@ -28,7 +28,7 @@ struct feature_name {
 	char name[24]; /* an array, not a pointer: see svsm.ld */
 };
 
-/* COCONUT's words, and what to do. */
+/* COCONUT's message, with a hint. */
 static bool check_alternate_injection(struct vcpu *vcpu)
 {
 	u64 needed = HV_FEATURE_RESTRICTED_INJECTION | alternate_feature(&svsm);
@@ -48,7 +48,7 @@ static bool check_alternate_injection(struct vcpu *vcpu)
 	return true;
 }
 
-/* Prints what is missing; true when nothing is. */
+/* Prints the missing features. Returns whether none is missing. */
 static bool check_hv_features(struct vcpu *vcpu)
 {
 	static const struct feature_name always[] = {
@@ -70,7 +70,7 @@ static bool check_hv_features(struct vcpu *vcpu)
 
 static bool boot_block_sound(const struct svsm_boot *boot)
 {
-	/* The image sits at the start of the SVSM's memory: a vCPU area's address tells where. */
+	/* The image is at the start of the SVSM's memory. Its address follows from that of a vCPU area. */
 	u64 areas = (u64)vcpu_areas;
 
 	return memory_map_init(&svsm.memory, boot) && areas > boot->base &&
@@ -146,7 +146,7 @@ _Noreturn void svsm_main(const struct svsm_boot *boot)
 	trap_init();
 	trap_load();
 
-	/* Without a GHCB there is no console yet: these end with a reason code only. */
+	/* There is no console without a GHCB: these errors terminate with a reason code only. */
 	if (!boot_block_sound(&svsm.boot))
 		ghcb_terminate(SVSM_TERM_BOOT_BLOCK);
 	svsm.vcpus = svsm.boot.vcpus;

@@ -20,13 +20,13 @@ struct memory_map {
 	struct svsm_region region[2 + SVSM_BOOT_REGIONS];
 };
 
-/* Fills the map; false when the boot block contradicts itself. */
+/* Fills the map. False: the boot block is inconsistent. */
 bool memory_map_init(struct memory_map *map, const struct svsm_boot *boot);
 
-/* All of [gpa, gpa + size) is guest memory and none of it is the SVSM's; size 0 is never. */
+/* Whether all of [gpa, gpa + size) is guest memory and none of it is the SVSM's. False for size 0. */
 bool memory_is_guest(const struct memory_map *map, u64 gpa, u64 size);
 
-/* [gpa, gpa + size) may be written by the SVSM: it stays clear of the ISA range. */
+/* Whether the SVSM may write [gpa, gpa + size): not if it overlaps the ISA range. */
 bool memory_is_writable(u64 gpa, u64 size);
 
 #endif

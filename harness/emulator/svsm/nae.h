@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The NAE events that the SVSM makes, by ghcb_call(). Each is true when the hypervisor did what it was asked for.
+ * The NAE events that the SVSM makes, by ghcb_call(). Each function returns whether the hypervisor completed it.
  */
 #ifndef SVSM_NAE_H
 #define SVSM_NAE_H
@@ -13,19 +13,19 @@ bool nae_create_vmsa(struct vcpu *vcpu, u32 apic_id, u32 vmpl, u64 vmsa_gpa, u64
 bool nae_read_msr(struct vcpu *vcpu, u32 msr, u64 *value);
 bool nae_write_msr(struct vcpu *vcpu, u32 msr, u64 value);
 
-/* The page, shared, becomes the vCPU's #HV doorbell page. */
+/* Makes the page, which is shared, the vCPU's #HV doorbell page. */
 bool nae_set_doorbell(struct vcpu *vcpu, u64 gpa);
 
-/* The vector that comes with events of the guest. */
+/* Sets the vector that the hypervisor raises with events of the guest. */
 bool nae_configure_injection(struct vcpu *vcpu, u8 vector);
 
-/* EOI of a level-triggered interrupt that the hypervisor has posted for the guest. */
+/* Ends a level-triggered interrupt that the hypervisor has posted for the guest. */
 bool nae_specific_eoi(struct vcpu *vcpu, u8 vector);
 
-/* The hypervisor delivers the guest's interrupts from now on. */
+/* From here on the hypervisor delivers the guest's interrupts. */
 bool nae_disable_alternate_injection(struct vcpu *vcpu, u8 tpr, bool shadow, bool interrupts_enabled);
 
-/* A Fixed interrupt for VMPL0 of other vCPUs. */
+/* Sends a Fixed interrupt to VMPL0 of other vCPUs. */
 bool nae_ipi(struct vcpu *vcpu, u64 icr);
 
 /* Sets the vCPU's own APIC timer; needs HV_FEATURE_RESTRICTED_INJECTION_TIMER. */

@@ -17,7 +17,7 @@ static u64 query_features(struct vcpu *vcpu, struct svsm_request *request)
 	return SVSM_SUCCESS;
 }
 
-/* The count never leaves 0 again: a vCPU may have given its emulation up. */
+/* The count stays 0: a vCPU may have ended its emulation. */
 static bool count_up(u32 *registrations)
 {
 	u32 count = __atomic_load_n(registrations, __ATOMIC_SEQ_CST);
@@ -41,7 +41,7 @@ static void count_down(u32 *registrations)
 					      __ATOMIC_SEQ_CST));
 }
 
-/* RCX: enum svsm_apic_configure. The count is the whole guest's; emulation ends on each vCPU by a call of its own. */
+/* RCX: enum svsm_apic_configure. The count is for the whole guest; emulation ends on each vCPU by its own call. */
 static u64 configure(struct vcpu *vcpu, struct svsm_request *request)
 {
 	u32 *registrations = &vcpu->svsm->apic_registrations;

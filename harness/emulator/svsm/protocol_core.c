@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Core protocol (AMD 58019, section 6). Where the specification leaves room, results are those of
- * COCONUT kernel/src/protocols/core.rs, which firmware is tested with.
+ * Core protocol (AMD 58019, section 6). Where the specification allows several results, they are those of
+ * COCONUT kernel/src/protocols/core.rs, with which firmware is tested.
  */
 #include "alternate.h"
 #include "hardware.h"
@@ -87,8 +87,8 @@ static u64 pvalidate_one(struct vcpu *vcpu, u64 entry)
 		return SVSM_SUCCESS;
 
 	/*
-	 * As COCONUT: a page may hold what the hypervisor took from elsewhere, the SVSM's own memory
-	 * included, so it is emptied before the guest sees it.
+	 * As in COCONUT: a page may contain data that the hypervisor copied from elsewhere, even from the SVSM's
+	 * memory, so it is cleared before the guest can access it.
 	 */
 	if ((vcpu->svsm->boot.flags & SVSM_BOOT_SCRUB) && memory_is_writable(gpa, page_bytes(size)) &&
 	    !guest_zero(gpa, page_bytes(size)))
@@ -99,7 +99,7 @@ static u64 pvalidate_one(struct vcpu *vcpu, u64 entry)
 
 /*
  * RCX: struct svsm_pvalidate_header and its entries, within one page. `next` tells the guest how
- * far it came, and where a repeated call goes on.
+ * far the call came, and where a repeated call continues.
  */
 static u64 pvalidate(struct vcpu *vcpu, struct svsm_request *request)
 {
@@ -130,7 +130,7 @@ static u64 pvalidate(struct vcpu *vcpu, struct svsm_request *request)
 			break;
 		next++;
 	}
-	/* An entry may have taken away the page of the list itself. */
+	/* An entry may have invalidated the page of the list itself. */
 	if (!guest_write16(gpa + offsetof(struct svsm_pvalidate_header, next), next) && result == SVSM_SUCCESS)
 		result = SVSM_ERR_INVALID_ADDRESS;
 	return result;
@@ -181,7 +181,7 @@ static u64 create_vcpu(struct vcpu *vcpu, struct svsm_request *request)
 		return SVSM_ERR_INVALID_ADDRESS;
 	}
 
-	/* First out of the guest's reach, then checked, then a VMSA. */
+	/* The guest loses access first, then the VMSA is checked, then the page becomes a VMSA. */
 	rmp_result = rmp_revoke(vmsa_gpa, PAGE_4K, guest_vmpl);
 	if (rmp_result != SEV_SUCCESS) {
 		registry_remove(&svsm->vmsas, vmsa_gpa);
@@ -273,7 +273,7 @@ static u64 serve(struct vcpu *vcpu, struct svsm_request *request)
 		return configure_vtom(request);
 	case SVSM_CORE_DEPOSIT_MEM:
 	case SVSM_CORE_WITHDRAW_MEM:
-		/* All memory is there from the start: never asked for (mem_available stays 0), none to give back. */
+		/* All memory is present from the start: none is requested (mem_available stays 0) or returned. */
 		return SVSM_ERR_UNSUPPORTED_CALL;
 	default:
 		return SVSM_ERR_UNSUPPORTED_CALL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Permissions of the guest's VMPL on its pages, as COCONUT's sev/utils.rs gives and takes them.
+ * Permissions of the guest's VMPL on its pages, granted and revoked as in COCONUT's sev/utils.rs.
  * Results are enum sev_result.
  */
 #ifndef SVSM_RMP_H

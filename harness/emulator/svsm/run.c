@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The request loop (COCONUT kernel/src/requests.rs): present interrupts, run the guest's VMPL; when it came back by
- * VMGEXIT with a call pending, serve the call from its VMSA; again.
+ * The request loop (COCONUT kernel/src/requests.rs): present interrupts and run the guest's VMPL. When the guest has
+ * exited by VMGEXIT with a call pending, serve the call from its VMSA. Repeat.
  */
 #include "run.h"
 
@@ -15,7 +15,7 @@
 
 #define REFUSALS_SHOWN 32 /* a guest may probe; the console is slow */
 
-/* Takes the call from the calling area: pending becomes 0 before it is served, so a call is served once. */
+/* Reads the call from the calling area. call_pending is cleared before the call is served, so it is served once. */
 static bool take_call(struct vcpu *vcpu)
 {
 	u64 header;
@@ -52,7 +52,7 @@ static u64 guest_vmsa_gpa(struct vcpu *vcpu)
 	return __atomic_load_n(&vcpu->vmsa_gpa, __ATOMIC_ACQUIRE);
 }
 
-/* CREATE_VCPU of another vCPU, then AP creation by the guest: that ends HLT, and so does one that came before HLT. */
+/* Waits for CREATE_VCPU by another vCPU and AP creation by the guest, which ends HLT even if it was made before. */
 static u64 wait_for_vmsa(struct vcpu *vcpu)
 {
 	u64 gpa;
@@ -69,15 +69,15 @@ _Noreturn void run_guest(struct vcpu *vcpu)
 		struct vmsa *vmsa = guest_vmsa(vmsa_gpa);
 		u32 error;
 
-		/* An exit code left from before would look like a new VMGEXIT. */
+		/* An old exit code would look like a new VMGEXIT. */
 		vmsa->guest_exit_code = VMSA_EXIT_INVALID;
 		alternate_present(vcpu, vmsa);
 		vmsa_enable(vmsa);
 		error = run_vmpl(vcpu, vcpu->svsm->boot.guest_vmpl);
-		if (guest_vmsa_gpa(vcpu) != vmsa_gpa) /* another vCPU took it away, and perhaps gave a new one */
+		if (guest_vmsa_gpa(vcpu) != vmsa_gpa) /* another vCPU has removed it, and may have set a new one */
 			continue;
 		if (error != RUN_VMPL_ENTERED && error != RUN_VMPL_CANCELLED) {
-			if (vcpu->index != 0) { /* the guest has not told the hypervisor yet */
+			if (vcpu->index != 0) { /* the guest has not made its AP creation event yet */
 				halt();
 				continue;
 			}
@@ -85,7 +85,7 @@ _Noreturn void run_guest(struct vcpu *vcpu)
 				     "records of the host", vcpu->svsm->boot.guest_vmpl, error);
 			ghcb_terminate(SVSM_TERM_RUN);
 		}
-		/* Nobody enters the VMSA while it changes. */
+		/* The VMSA cannot be entered while it changes. */
 		vmsa_disable(vmsa);
 		if (*(volatile u64 *)&vmsa->guest_exit_code == VMSA_EXIT_VMGEXIT && take_call(vcpu))
 			serve_call(vcpu, vmsa);

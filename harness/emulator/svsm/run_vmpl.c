@@ -4,10 +4,10 @@
 #include "ghcb.h"
 #include "sev.h"
 
-/* The window: the flag was clear, and the hypervisor has not been asked yet. #HV in it goes on at the cancel label. */
+/* The window: the flag was clear, and the request was not made yet. A #HV in it continues at the cancel label. */
 extern const u8 run_vmpl_window[], run_vmpl_window_end[], run_vmpl_cancel[];
 
-/* MSR C0010130 after the VMGEXIT; 0, which is no answer, when a signal was or came first. */
+/* MSR C0010130 after the VMGEXIT; 0, which is not an answer, if a signal was there before. */
 static __attribute__((noinline, noclone)) u64 exchange_unless_signalled(const u8 *flags, u64 request)
 {
 	u32 low = (u32)request, high = (u32)(request >> 32);

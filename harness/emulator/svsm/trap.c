@@ -73,7 +73,7 @@ void trap_handle(struct trap_frame *frame)
 {
 	struct vcpu *vcpu = vcpu_current();
 
-	/* What #HV announces is in the doorbell page: the request loop looks there before the next run of the guest. */
+	/* The events of a #HV are in the doorbell page, which the request loop reads before the next run of the guest. */
 	if (frame->vector == SEV_VECTOR_HV) {
 		frame->rip = run_vmpl_after_signal(frame->rip);
 		return;
@@ -81,7 +81,7 @@ void trap_handle(struct trap_frame *frame)
 	if (resume(frame))
 		return;
 	if (!vcpu->in_trap) {
-		vcpu->in_trap = true; /* the console itself may be what faults */
+		vcpu->in_trap = true; /* the console itself may have faulted */
 		console_line(vcpu, "SVSM: exception %lu, error code %lx, at offset %lx, CR2 %lx, RSP %lx: ends the guest",
 			     frame->vector, frame->error, frame->rip - vcpu->svsm->boot.base, read_cr2(), frame->rsp);
 	}

@@ -22,7 +22,7 @@ struct trap_frame {
 	u64 ss;
 };
 
-/* Makes the IDT; on the vCPU that starts the SVSM. */
+/* Makes the IDT. Called on the vCPU that starts the SVSM. */
 void trap_init(void);
 
 /* Loads the GDT and IDT on the vCPU that calls it. */

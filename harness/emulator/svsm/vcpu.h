@@ -43,15 +43,15 @@ struct vcpu {
 struct svsm {
 	struct svsm_boot boot; /* the SVSM's own copy */
 	struct memory_map memory;
-	struct lock core_lock;    /* core protocol: VMSAs and calling areas, pages that change hands */
-	struct lock console_lock; /* a line at a time */
+	struct lock core_lock;    /* core protocol: VMSAs and calling areas, page state changes */
+	struct lock console_lock; /* held for one line */
 	struct vmsa_registry vmsas;
 	u64 hv_features;  /* HV_FEATURE_* */
 	u64 sev_status;   /* SEV_STATUS_* at VMPL0 */
 	u16 ghcb_version;
 	u32 vcpus;        /* entries of vcpu_areas in use */
 	u32 apic_registrations; /* APIC protocol, CONFIGURE: 0 ends emulation */
-	u32 fault_occasions[4]; /* by bit of SVSM_FAULT_*: how often it could have happened */
+	u32 fault_occasions[4]; /* by bit of SVSM_FAULT_*: occasions so far */
 };
 
 /* A vCPU with its stack and its pages; never 2 MiB aligned, so the VMSA is not either (see CREATE_VCPU). */

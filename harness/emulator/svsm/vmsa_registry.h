@@ -23,7 +23,7 @@ struct vmsa_registry {
 
 enum registry_result {
 	REGISTRY_OK = 0,
-	REGISTRY_CONFLICT, /* a page is in use already */
+	REGISTRY_CONFLICT, /* a page is already in use */
 	REGISTRY_FULL,
 };
 
@@ -36,7 +36,7 @@ bool registry_has_vmsa(const struct vmsa_registry *registry, u64 gpa, u64 size);
 enum registry_result registry_add(struct vmsa_registry *registry, struct vmsa_entry entry);
 void registry_remove(struct vmsa_registry *registry, u64 vmsa_gpa);
 
-/* Moves the calling area of a VMSA; REGISTRY_CONFLICT when the page is another's. */
+/* Moves the calling area of a VMSA. REGISTRY_CONFLICT: the page belongs to another entry. */
 enum registry_result registry_move_caa(struct vmsa_registry *registry, u64 vmsa_gpa, u64 caa_gpa);
 
 #endif

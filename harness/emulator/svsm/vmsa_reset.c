@@ -48,7 +48,7 @@ void vmsa_reset(struct vmsa *vmsa, u8 vmpl, u64 sev_features, u32 signature)
 		.mxcsr = RESET_MXCSR,
 		.x87_fcw = RESET_FCW,
 	};
-	/* Without GIF no interrupt that the SVSM queues would ever be taken. */
+	/* Without GIF, interrupts that the SVSM queues would never be delivered. */
 	if (sev_features & SEV_FEATURES_ALTERNATE_INJECTION)
 		vmsa->vintr_ctrl = VMSA_VINTR_GIF;
 }

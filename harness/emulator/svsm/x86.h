@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Instructions that C cannot say.
+ * Instructions that C has no operator for.
  */
 #ifndef SVSM_X86_H
 #define SVSM_X86_H
@@ -38,7 +38,7 @@ static inline u64 read_efer(void)
 	return rdmsr(0xC0000080); /* APM vol. 2, 3.1.7 */
 }
 
-/* Until an interrupt, #HV or NMI comes, or the hypervisor ends it. */
+/* Waits until an interrupt, #HV or NMI occurs, or the hypervisor ends it. */
 static inline void halt(void)
 {
 	asm volatile("hlt" : : : "memory");
