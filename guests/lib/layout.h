@@ -39,6 +39,18 @@
 #define DEVICES        0xC0000000 /* from here to the flash: mapped shared */
 #define FLASH          0xFFE00000
 
+/* struct start_results */
+#define RESULT_EAX     (START_RESULTS + 0x00)
+#define RESULT_EBX     (START_RESULTS + 0x04)
+#define RESULT_EIP     (START_RESULTS + 0x08)
+#define RESULT_CBIT    (START_RESULTS + 0x0C)
+#define RESULT_COUNT   (START_RESULTS + 0x10)
+#define RESULT_ERROR   (START_RESULTS + 0x14)
+#define RESULT_VC_EIP  (START_RESULTS + 0x18)
+#define RESULT_CS      (START_RESULTS + 0x1C)
+#define RESULT_EFLAGS  (START_RESULTS + 0x20)
+#define RESULT_ESP     (START_RESULTS + 0x24)
+
 #define SELECTOR_CODE      0x08
 #define SELECTOR_DATA      0x10
 #define SELECTOR_CODE32    0x18

@@ -10,18 +10,7 @@
 #define CPUID_LEAF 0x8000001F
 #define CBIT_MASK 0x3F
 
-/* struct start_results */
-#define RESULT_EAX   (START_RESULTS + 0x00)
-#define RESULT_EBX   (START_RESULTS + 0x04)
-#define RESULT_EIP   (START_RESULTS + 0x08)
-#define RESULT_CBIT  (START_RESULTS + 0x0C)
-#define RESULT_COUNT (START_RESULTS + 0x10)
-#define RESULT_ERROR (START_RESULTS + 0x14)
-#define RESULT_VC_EIP (START_RESULTS + 0x18)
-#define RESULT_CS    (START_RESULTS + 0x1C)
-#define RESULT_EFLAGS (START_RESULTS + 0x20)
-#define RESULT_ESP   (START_RESULTS + 0x24)
-#define SAVED_ECX    (START_RESULTS + 0x40)
+#define SAVED_ECX (START_RESULTS + 0x40)
 
 /* struct guest_hooks */
 #define HOOK_BEFORE_PAGING 8
@@ -35,6 +24,15 @@
 #define PTE       0x07 /* present, writable, user */
 #define PTE_LARGE 0x87
 #define PD(number) (PAGE_TABLES + 0x2000 + (number) * 0x1000)
+
+/* ECX entries from EDI on: EAX and EBP are the halves of the first, EAX grows by `step`. */
+	.macro FILL_TABLE step
+1:	movl %eax, (%edi)
+	movl %ebp, 4(%edi)
+	addl $\step, %eax
+	addl $8, %edi
+	loop 1b
+	.endm
 
 	.section .note.GNU-stack, "", @progbits
 	.section .start, "ax"
@@ -105,11 +103,7 @@ cpuid32:
 	movl $PD(0) + PTE, %eax
 	movl $PD(-1), %edi
 	movl $4, %ecx
-1:	movl %eax, (%edi)
-	movl %ebp, 4(%edi)
-	addl $0x1000, %eax
-	addl $8, %edi
-	loop 1b
+	FILL_TABLE 0x1000
 
 	/* 4 GiB in pages of 2 MiB; EDX: the upper half of this one. */
 	movl $PTE_LARGE, %eax
@@ -131,11 +125,7 @@ cpuid32:
 	movl $(TEST_AREA + PTE), %eax
 	movl $TEST_TABLE, %edi
 	movl $512, %ecx
-1:	movl %eax, (%edi)
-	movl %ebp, 4(%edi)
-	addl $0x1000, %eax
-	addl $8, %edi
-	loop 1b
+	FILL_TABLE 0x1000
 
 	movl guest_hooks + HOOK_BEFORE_PAGING, %eax
 	testl %eax, %eax

@@ -22,6 +22,19 @@ struct start_results {
 	u32 count;    /* of #VC; the fields below are what the handler saw at the last one */
 	u32 error, vc_eip, cs, eflags, esp;
 };
+#define RESULT_AT(field, address) \
+	_Static_assert(START_RESULTS + offsetof(struct start_results, field) == (address), #field)
+RESULT_AT(eax, RESULT_EAX);
+RESULT_AT(ebx, RESULT_EBX);
+RESULT_AT(eip, RESULT_EIP);
+RESULT_AT(cbit, RESULT_CBIT);
+RESULT_AT(count, RESULT_COUNT);
+RESULT_AT(error, RESULT_ERROR);
+RESULT_AT(vc_eip, RESULT_VC_EIP);
+RESULT_AT(cs, RESULT_CS);
+RESULT_AT(eflags, RESULT_EFLAGS);
+RESULT_AT(esp, RESULT_ESP);
+
 static inline const volatile struct start_results *at_start(void)
 {
 	return (const volatile struct start_results *)START_RESULTS;
