@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The nested KVM host's first process: mounts, kernel modules, and then the one program there is to run, whose standard
- * input and output are a virtio-serial port. When that ends, the machine powers off.
+ * The nested KVM host's first process. It mounts file systems, loads kernel modules and runs one program, whose
+ * standard input and output are a virtio-serial port. When the program ends, the machine powers off.
  *
- * Freestanding and static: it needs nothing of the image but the kernel. What goes wrong is one line on the console
- * that starts with "kvm-host: ", and the power goes off.
+ * Freestanding and static: it needs only the kernel. An error is reported in one line on the console that starts with
+ * "kvm-host: ", and the machine powers off.
  */
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "syscalls.h"
 
-#define MODULES   "/lib/modules.list" /* one path a line, in the order they are loaded */
+#define MODULES   "/lib/modules.list" /* one path a line, in loading order */
 #define PORT_DIR  "/dev"
 #define PORT      "/dev/vport0p1"     /* the first virtio-serial device's port 1 */
 #define PROGRAM   "/usr/bin/python3"
@@ -35,8 +35,6 @@ static const struct mount {
 static char *const program[] = { PROGRAM, "-I", "-S", "-B", "-u", START, NULL };
 static char *const environment[] = { "PATH=/usr/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8", "NO_COLOR=1", NULL };
 
-/* --- text ------------------------------------------------------------------------------------------------------- */
-
 static size_t length(const char *text)
 {
 	size_t count = 0;
@@ -46,9 +44,9 @@ static size_t length(const char *text)
 	return count;
 }
 
-static void say(const char *text) { sys_write(2, text, length(text)); }
+static void print(const char *text) { sys_write(2, text, length(text)); }
 
-static void say_number(long number)
+static void print_number(long number)
 {
 	char digits[20];
 	size_t at = sizeof(digits);
@@ -64,7 +62,7 @@ static _Noreturn void power_off(void)
 {
 	sys_sync();
 	sys_reboot(REBOOT_POWER_OFF);
-	/* A machine that cannot: it is run so that a reset ends it as well. */
+	/* A machine that cannot power off: QEMU runs it with an option that makes a reset end it too. */
 	sys_reboot(REBOOT_RESTART);
 	for (;;)
 		;
@@ -73,17 +71,15 @@ static _Noreturn void power_off(void)
 /* error: a negative errno, as the kernel returns it. */
 static _Noreturn void fail(const char *what, const char *which, long error)
 {
-	say("kvm-host: cannot ");
-	say(what);
-	say(" ");
-	say(which);
-	say(": error ");
-	say_number(-error);
-	say("\n");
+	print("kvm-host: cannot ");
+	print(what);
+	print(" ");
+	print(which);
+	print(": error ");
+	print_number(-error);
+	print("\n");
 	power_off();
 }
-
-/* --- what it does ----------------------------------------------------------------------------------------------- */
 
 static void mount_all(void)
 {
@@ -126,7 +122,7 @@ static void load_modules(void)
 	sys_close((int)file);
 }
 
-/* The port comes when driver and device have talked: its file is waited for, and nothing is asked twice for nothing. */
+/* The port's file appears when driver and device are connected. This waits for it without polling. */
 static int open_port(void)
 {
 	struct timespec left = { PORT_WAIT_S, 0 };
@@ -174,7 +170,7 @@ _Noreturn void init_main(void)
 	if (child < 0)
 		fail("start", PROGRAM, child);
 	sys_close(port);
-	/* Whatever else ends is an orphan. */
+	/* Other processes that end are orphans. */
 	do
 		ended = sys_wait();
 	while (ended >= 0 && ended != child);

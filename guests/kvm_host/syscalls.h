@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Linux's system calls (x86-64), without a C library. Each returns what the kernel does: a negative errno is an error. */
+/* System calls of Linux on x86-64, without a C library. Each returns the kernel's result: a negative errno on error. */
 #ifndef KVM_HOST_SYSCALLS_H
 #define KVM_HOST_SYSCALLS_H
 
@@ -86,7 +86,7 @@ static inline long sys_inotify_add_watch(int fd, const char *path, int events)
 {
 	return call3(NR_inotify_add_watch, fd, (long)path, events);
 }
-/* The kernel writes what is left of the time back. */
+/* The kernel writes the remaining time back. */
 static inline long sys_ppoll(struct pollfd *fds, long count, struct timespec *timeout)
 {
 	return call6(NR_ppoll, (long)fds, count, (long)timeout, 0, 0, 0);

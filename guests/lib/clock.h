@@ -23,7 +23,7 @@ u64 stopwatch_passed(struct stopwatch *watch); /* TSC ticks so far */
 /* These wait by a stopwatch. */
 void delay_us(u64 us); /* at least `us`; interrupts stay as they are */
 void wait_ms(u64 ms);  /* with interrupts on, and off afterwards */
-/* Waits with interrupts on until `*counter` is at least `target`, at most `ms`. Returns whether it is; interrupts are off. */
+/* Waits with interrupts on, at most `ms`, until `*counter` reaches `target`. Returns whether it did. */
 bool wait_until(volatile u64 *counter, u64 target, u64 ms);
 
 #endif

@@ -47,7 +47,7 @@
 	ljmpl $SELECTOR_CODE, $(\target)
 	.endm
 
-/* The GDT of these modes: SELECTOR_CODE, SELECTOR_DATA, SELECTOR_CODE32. `address`: where `gdt` is when GDTR is loaded. */
+/* The GDT for SELECTOR_CODE, SELECTOR_DATA, SELECTOR_CODE32. `address`: of `gdt` when GDTR is loaded. */
 	.macro BOOT_GDT address
 	.balign 8
 gdt:

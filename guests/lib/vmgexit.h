@@ -29,7 +29,7 @@ u64 nae_info2(void);
 bool make_shared(u64 gpa);  /* page state change by MSR protocol 014 */
 bool make_private(u64 gpa); /* the same, then validates the page: by PVALIDATE or by the SVSM */
 
-/* A call of the SVSM by MSR protocol 016. rax: the result, SVSM_NOT_ANSWERED if the call is still pending afterwards. */
+/* A call of the SVSM by MSR protocol 016. rax: the result; SVSM_NOT_ANSWERED if the call is still pending. */
 #define SVSM_NOT_ANSWERED (~0ull) /* no result code has this value */
 #define SVSM_CALL_BUFFER  0x800   /* offset in the calling area's page: a call's structures */
 struct svsm_reply {

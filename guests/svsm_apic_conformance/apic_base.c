@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * APIC_BASE and the hypervisor's local APIC, as whoever has no SVSM APIC sees it: modes, transitions, and what is
- * refused in each (APM vol. 2, figure 16-32 and 16.9; KVM lapic.c, kvm_apic_set_base).
+ * APIC_BASE and the hypervisor's local APIC without the SVSM's: modes, transitions, and the accesses that each mode
+ * refuses (APM vol. 2, figure 16-32 and 16.9; KVM lapic.c, kvm_apic_set_base).
  */
 #include "groups.h"
 #include "apic_access.h"
@@ -16,7 +16,7 @@
 #define TO(from, to) ((from) | (to) << 32)
 #define REFUSED  BIT(63)
 
-#define NOT_CLAIMED  0xFFFFFFFFu /* what an access to no device reads */
+#define NOT_CLAIMED  0xFFFFFFFFu /* what a read returns where no device answers */
 
 static void reset_value(u64 argument)
 {

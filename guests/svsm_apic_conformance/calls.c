@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The calls of the APIC protocol (COCONUT kernel/src/protocols/apic.rs), registers and vectors aside. */
+/* The calls of the APIC protocol except those of registers and vectors (COCONUT kernel/src/protocols/apic.rs). */
 #include "groups.h"
 #include "platform.h"
 #include "svsm_apic.h"
@@ -27,7 +27,7 @@ static void configure_query(u64 argument)
 	(void)argument;
 	EQUAL(configure(SVSM_APIC_CONFIGURE_QUERY), SVSM_SUCCESS);
 	EQUAL(configure(SVSM_APIC_CONFIGURE_QUERY), SVSM_SUCCESS);
-	EQUAL(read_result(X2(APIC_TPR)), SVSM_SUCCESS); /* it is still there */
+	EQUAL(read_result(X2(APIC_TPR)), SVSM_SUCCESS); /* the APIC is still registered */
 }
 
 static void configure_bad_values(u64 argument)
@@ -48,7 +48,7 @@ static void register_and_deregister(u64 argument)
 	for (u32 depth = 0; depth < 3; depth++)
 		EQUAL(configure(SVSM_APIC_CONFIGURE_DEREGISTER), SVSM_SUCCESS);
 	EQUAL(configure(SVSM_APIC_CONFIGURE_QUERY), SVSM_SUCCESS);
-	EQUAL(read_result(X2(APIC_TPR)), SVSM_SUCCESS); /* the registration it began with is left */
+	EQUAL(read_result(X2(APIC_TPR)), SVSM_SUCCESS); /* the first registration remains */
 }
 
 static const struct point points[] = {

@@ -43,7 +43,7 @@ static void unknown(u64 argument)
 	EQUAL(call(~0u, 0, 0), SVSM_ERR_UNSUPPORTED_PROTOCOL);
 }
 
-/* 58019, section 3: a call is taken when call_pending is set; without it the SVSM runs, and no register is a result. */
+/* 58019, section 3: the SVSM handles a call if call_pending is set. Otherwise it runs and returns no result. */
 static void pending(u64 argument)
 {
 	volatile u8 *flag = calling_area() + SVSM_CAA_CALL_PENDING;
@@ -89,7 +89,7 @@ static void query_apic_versions(u64 argument)
 	EQUAL(query_protocol(SVSM_PROTOCOL_APIC, ~0u), 0);
 }
 
-/* Before the guest allows one (COCONUT LocalApic::new). */
+/* Before the guest allows a vector (COCONUT LocalApic::new). */
 static void none_allowed(u64 argument)
 {
 	(void)argument;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Interrupts that the guest sends to itself: they need not be allowed (COCONUT kernel/src/cpu/apic.rs, send_ipi). */
+/* Interrupts that the guest sends to itself; any vector is allowed (COCONUT kernel/src/cpu/apic.rs, send_ipi). */
 #include "groups.h"
 #include "platform.h"
 #include "svsm_apic.h"
 #include "trap.h"
 
 #define VECTOR        0x61
-#define FIRST_VECTOR  32  /* below, they are exceptions' */
-#define NOBODY        0x0000BEEFull /* an APIC ID that no machine has, and no logical one of this CPU's cluster */
+#define FIRST_VECTOR  32  /* lower vectors belong to exceptions */
+#define NOBODY        0x0000BEEFull /* an APIC ID that no machine has; also not a logical ID of this CPU's cluster */
 
 static u64 own_id(void) { return read_register(X2(APIC_ID)); }
 static u64 own_ldr(void) { return read_register(X2(APIC_LDR)); }
@@ -72,7 +72,7 @@ static void every_vector(u64 argument)
 		EQUAL_OF(vector, interrupts[vector], 1);
 }
 
-/* Taken between two instructions, with interrupts on at the call: before the call's next instruction, or soon after. */
+/* Interrupts are on at the call: each is delivered before the next instruction or soon after it. */
 static void many(u64 argument)
 {
 	(void)argument;
@@ -89,7 +89,7 @@ static void many(u64 argument)
 static void allowed_set_is_not_theirs(u64 argument)
 {
 	(void)argument;
-	EQUAL(configure_vector(VECTOR), SVSM_SUCCESS); /* not allowed */
+	EQUAL(configure_vector(VECTOR), SVSM_SUCCESS); /* the vector is not allowed */
 	send_self(VECTOR);
 	arrives_once();
 }

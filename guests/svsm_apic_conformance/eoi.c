@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The end of an interrupt: by a call, or, where the SVSM says in the calling area that no call is needed, by clearing
- * that byte (COCONUT kernel/src/cpu/apic.rs, lazy_eoi_pending). A guest may do either, an SVSM need never offer it.
+ * The end of an interrupt: by a call, or by clearing no_eoi_required in the calling area if the SVSM has set it
+ * (COCONUT kernel/src/cpu/apic.rs, lazy_eoi_pending). A guest may use either way; an SVSM need not set the byte.
  */
 #include "groups.h"
 #include "cpu.h"
@@ -35,7 +35,7 @@ static void call_in_handler(u8 vector)
 	highest_after = in_isr(vector);
 }
 
-/* Also where the SVSM said that no call is needed. */
+/* A call is also correct when no_eoi_required is set. */
 static void by_call(u64 argument)
 {
 	(void)argument;
@@ -57,7 +57,7 @@ static void as_permitted(u8 vector)
 	highest_after = in_isr(vector);
 }
 
-/* Whichever way: nothing is in service any more, and the next one comes. */
+/* After either way nothing is in service and the next interrupt is delivered. */
 static void without_call(u64 argument)
 {
 	(void)argument;
@@ -72,7 +72,7 @@ static void without_call(u64 argument)
 	EQUAL(interrupts[LOW], 50);
 }
 
-/* The end of the inner one, whichever way, does not end the outer one. */
+/* The end of the inner interrupt, by either way, does not end the outer one. */
 static void once_only(u8 vector)
 {
 	tap_count_interrupt();
@@ -106,7 +106,7 @@ static void note_permission(u8 vector)
 		end_by_call();
 }
 
-/* The end has to be told where another one waits for it. */
+/* While another interrupt waits, the SVSM must be told of the end. */
 static void not_with_another_pending(u64 argument)
 {
 	(void)argument;

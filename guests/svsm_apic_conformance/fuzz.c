@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Random SVSM calls, NAE events and MSR protocol requests, from a seed. What a guest may rightly do to itself is left
- * out: ending the run (termination, 8000FFFF, AP reset hold, shutdown), giving away the memory it runs in, deleting
- * or replacing its own vCPU, and having a device write. Canaries tell whether its memory was changed all the same.
+ * Random SVSM calls, NAE events and MSR protocol requests, from a seed. Requests by which a guest may legally harm
+ * itself are left out: ending the run (termination, 8000FFFF, AP reset hold, shutdown), giving away the memory it runs
+ * in, deleting or replacing its own vCPU, and writes by a device. Canaries show whether its memory has changed.
  */
 #include "modes.h"
 #include "clock.h"
@@ -19,7 +19,7 @@
 
 #define CANARY_WORDS   8192          /* 64 KiB */
 #define CANARY_EVERY   256           /* requests */
-#define ARENA          0x4000000ull  /* 16 MiB of RAM that nothing else here uses, not launched */
+#define ARENA          0x4000000ull  /* 16 MiB of RAM, not launched, for these requests only */
 #define ARENA_SIZE     0x1000000ull
 #define NO_MEMORY      0xD0000000ull
 #define TOUCHED        (TEST_AREA + 0x20000) /* where the SVSM's page is mapped */
@@ -55,7 +55,7 @@ static u64 svsm_page(void)
 	return secrets_quad(SVSM_SECRETS_BASE) + (any() % (secrets_quad(SVSM_SECRETS_SIZE) | 1) & ~(PAGE_SIZE - 1));
 }
 
-/* This guest runs in it, or in a large page with it. */
+/* Whether this guest runs in the page, or in a large page around it. */
 static bool is_own(u64 page) { return (page >= SEC_MEMORY && page < LARGE_AREA) || (page >= FLASH && page < BIT(32)); }
 
 /* A page that this guest does not need. */
@@ -73,7 +73,7 @@ static u64 foreign_page(void)
 	return is_own(page) ? arena() : page;
 }
 
-/* Of all sorts; the guest's own memory only where nothing is done to a page but reading, or writing a result. */
+/* An address of any kind outside the guest's own memory. */
 static u64 address(void)
 {
 	u64 page = foreign_page();
@@ -92,7 +92,7 @@ static u64 value(void)
 	}
 }
 
-/* PVALIDATE of pages this guest does not need; header and list of every shape. */
+/* PVALIDATE of pages that this guest does not need. Header and list vary. */
 static u64 pvalidate_list(void)
 {
 	volatile u8 *page = calling_area();
@@ -103,13 +103,13 @@ static u64 pvalidate_list(void)
 		return (u64)page + offset;
 	*header = (struct svsm_pvalidate_header){ .entries = (u16)below(LIST_MAX + 1), .next = (u16)below(2) };
 	if (!below(8))
-		header->entries = 0xFFFF; /* refused for its size: what lies behind the list is not read */
+		header->entries = 0xFFFF; /* refused because of its size: the SVSM does not read past the list */
 	for (u32 i = 0; i < LIST_MAX; i++)
 		((a64 *)(header + 1))[i] = foreign_page() | below(16);
 	return below(4) ? (u64)header : address();
 }
 
-/* Interrupts with exceptions' vectors would be taken as those. */
+/* Interrupts with the vectors of exceptions would be handled as exceptions. */
 static u64 interrupt_command(u64 command)
 {
 	return (command & APIC_ICR_VECTOR) < EXCEPTIONS_END ? command | EXCEPTIONS_END : command;
@@ -124,7 +124,7 @@ static void call_apic(u32 call)
 	if (call == SVSM_APIC_WRITE_REGISTER && (rcx == X2(APIC_ICR) || rcx == X2(APIC_SELF_IPI)))
 		rdx = interrupt_command(rdx);
 	if (call == SVSM_APIC_CONFIGURE && rcx == SVSM_APIC_CONFIGURE_DEREGISTER)
-		configure(SVSM_APIC_CONFIGURE_REGISTER); /* never the last one */
+		configure(SVSM_APIC_CONFIGURE_REGISTER); /* so that it is not the last one */
 	fuzz.succeeded += svsm_request(SVSM_CALL(SVSM_PROTOCOL_APIC, call), rcx, rdx, value()).rax == SVSM_SUCCESS;
 }
 
@@ -180,7 +180,7 @@ static u32 event_code(void)
 	}
 }
 
-/* MSRs that start another CPU, or this one anew, and those by which KVM writes to memory, are only read. */
+/* Not MSRs that start or reset a CPU, and not those that make KVM write to memory. */
 static bool msr_may_be_written(u32 msr)
 {
 	return (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST && msr != X2(APIC_ICR)) || msr == MSR_APIC_BASE;
@@ -212,7 +212,7 @@ static void event(void)
 		ghcb_set(GHCB_SW_SCRATCH, below(2) ? GHCB_PAGE + GHCB_SHARED_BUFFER : address());
 	switch (code) {
 	case NAE_IOIO:
-		info1 = (info1 | NAE_IOIO_IN) & ~NAE_IOIO_STRING; /* no device is told to do something, or to write */
+		info1 = (info1 | NAE_IOIO_IN) & ~NAE_IOIO_STRING; /* nothing is sent to a device, and no device writes to memory */
 		break;
 	case NAE_MSR:
 		if (below(4))
@@ -227,7 +227,7 @@ static void event(void)
 		break;
 	case NAE_AP_CREATION:
 	case NAE_HV_IPI:
-		info1 |= BIT(32); /* some other CPU's */
+		info1 |= BIT(32); /* of another CPU */
 		break;
 	default:
 		break;
@@ -285,7 +285,7 @@ static void one(void)
 	interrupts_restore(flags);
 }
 
-/* On an intact platform the access does not come to an end, and neither does this. */
+/* On an intact platform the access does not complete, and this function does not return. */
 static void touch(enum touch how)
 {
 	volatile u64 *page = map_page(TOUCHED, secrets_quad(SVSM_SECRETS_BASE), true);
@@ -303,13 +303,13 @@ static void touch(enum touch how)
 void run_fuzz(u64 argument)
 {
 	u64 limit = clock_ticks(parameters()->duration_ms * 1000ull), second = clock_ticks(1000000);
-	u64 begun = rdtsc(), told = begun;
+	u64 begun = rdtsc(), reported = begun;
 	enum touch how = (enum touch)parameters()->touch;
 
 	(void)argument;
 	tap_begin(2);
-	platform_tell();
-	fuzz.seed = parameters()->seed | 1; /* zero would stay zero */
+	platform_print();
+	fuzz.seed = parameters()->seed | 1; /* the generator returns only zeros for seed 0 */
 	for (u64 i = 0; i < CANARY_WORDS; i++)
 		canary[i] = canary_word(i);
 	trap_as_interrupt(GHCB_DOORBELL_FIRST_VECTOR, true);
@@ -319,8 +319,8 @@ void run_fuzz(u64 argument)
 		for (u32 i = 0; i < CANARY_EVERY; i++)
 			one();
 		check_canaries();
-		if (rdtsc() - told >= second) {
-			told = rdtsc();
+		if (rdtsc() - reported >= second) {
+			reported = rdtsc();
 			progress("fuzz");
 		}
 	}

@@ -152,7 +152,7 @@ static void ppr_is_the_higher(u64 argument)
 	EQUAL(ppr_same, LOW & APIC_PRIORITY_CLASS);
 }
 
-/* Looking takes back what was about to be delivered: it has to come all the same, once. */
+/* A read makes the SVSM take an interrupt back that it had offered: it must still be delivered, once. */
 static void reading_loses_nothing(u64 argument)
 {
 	(void)argument;

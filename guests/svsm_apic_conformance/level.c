@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A device's interrupts through the I/O APIC: the SVSM ends level-triggered ones at the hypervisor (COCONUT
+ * A device's interrupts through the I/O APIC. The SVSM ends level-triggered ones at the hypervisor (COCONUT
  * kernel/src/cpu/apic.rs, consume_host_interrupts, perform_host_eoi; APM vol. 2, 16.6.5).
  */
 #include "groups.h"
@@ -113,7 +113,7 @@ static void ends_in_order(u64 argument)
 	EQUAL(interrupts[VECTOR], 1);
 }
 
-/* The vector as an edge-triggered one afterwards. */
+/* The same vector is edge-triggered afterwards. */
 static void edge_after_level(u64 argument)
 {
 	(void)argument;

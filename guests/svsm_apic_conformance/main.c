@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A firmware that tests an SVSM's APIC protocol, and a hypervisor's APIC_BASE rules, from outside: it knows neither's
- * implementation, and can take OVMF's place in an IGVM. docs/conformance.md lists its points.
+ * A firmware that tests an SVSM's APIC protocol and a hypervisor's APIC_BASE rules from outside. It does not depend on
+ * their implementations and can replace OVMF in an IGVM file. docs/conformance.md lists its points.
  */
 #include "clock.h"
 #include "cpu.h"
@@ -32,7 +32,7 @@ static const struct conformance_parameters initial __attribute__((used, section(
 static const struct group *const groups[] = {
 	&apic_base_group, &core_group, &calls_group, &registers_group, &values_group, &delivery_group, &priority_group,
 	&in_service_group, &eoi_group, &nmi_group, &masking_group, &vectors_group, &timer_group, &level_group,
-	&registration_group, /* the last: it ends what the others test */
+	&registration_group, /* the last one: it ends the APIC that the others test */
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 
@@ -43,7 +43,7 @@ static void run_points(void)
 	for (u32 i = 0; i < GROUPS; i++)
 		points += groups[i]->count;
 	tap_begin(points);
-	platform_tell();
+	platform_print();
 	for (u32 i = 0; i < GROUPS; i++)
 		tap_run(groups[i]);
 	tap_end();

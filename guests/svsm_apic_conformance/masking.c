@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Interrupts and RFLAGS.IF, the interrupt shadow of STI, HLT (APM vol. 2, 8.2 and 15.21; vol. 3, STI, HLT). */
+/* Interrupts with RFLAGS.IF, the interrupt shadow of STI, and HLT (APM vol. 2, 8.2 and 15.21; vol. 3, STI, HLT). */
 #include "groups.h"
 #include "cpu.h"
 #include "halt.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What else this guest can do than run its points: enum run_mode. */
+/* The other runs of this guest: enum run_mode. */
 #ifndef MODES_H
 #define MODES_H
 

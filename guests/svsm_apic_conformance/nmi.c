@@ -24,7 +24,7 @@ static void send_nmi(enum target target)
 	EQUAL(write_register(X2(APIC_ICR), icr), SVSM_SUCCESS);
 }
 
-/* Interrupts are off, and stay off. */
+/* Waits with interrupts off. */
 static bool nmi_comes(u64 count)
 {
 	for (u32 wait = 0; wait < 1000000 && interrupts[VECTOR_NMI] < count && !tap_time_is_up(); wait++)

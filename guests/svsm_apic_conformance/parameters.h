@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is patched into the image before a run (docs/conformance.md), 11000h bytes from its start; zeros: the points. */
+/* Parameters in the image, 11000h bytes from its start (docs/conformance.md). Zeros: the points run. */
 #ifndef PARAMETERS_H
 #define PARAMETERS_H
 
@@ -15,7 +15,7 @@ enum run_mode {
 	RUN_FUZZ = 2,
 };
 
-/* What a fuzz run does at its end with a page of the SVSM: on an intact platform, nothing comes after it. */
+/* The access to a page of the SVSM at the end of a fuzz run. On an intact platform it does not complete. */
 enum touch {
 	TOUCH_NOTHING = 0,
 	TOUCH_READ = 1,
@@ -26,13 +26,13 @@ struct conformance_parameters {
 	u64 magic;
 	u32 version;
 	u32 mode;        /* enum run_mode */
-	u32 ticks;       /* RUN_TICKS: so many */
-	u32 period_us;   /* RUN_TICKS: of the timer */
-	u32 load;        /* RUN_TICKS: 1: exits and SVSM calls all the time */
+	u32 ticks;       /* RUN_TICKS: number of ticks */
+	u32 period_us;   /* RUN_TICKS: period of the timer */
+	u32 load;        /* RUN_TICKS: 1: exits and SVSM calls during the run */
 	u32 touch;       /* RUN_FUZZ: enum touch */
 	u64 seed;        /* RUN_FUZZ */
 	u32 duration_ms; /* RUN_FUZZ */
-	u32 missed_allowed; /* RUN_TICKS: reloads of the timer without an interrupt, where the machine may be busy */
+	u32 missed_allowed; /* RUN_TICKS: accepted number of reloads without an interrupt, on a busy machine */
 };
 
 static inline const volatile struct conformance_parameters *parameters(void)

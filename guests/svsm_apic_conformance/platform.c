@@ -13,7 +13,7 @@
 #define CPUID_FEATURES_X2APIC BIT(21) /* ECX (APM vol. 3, E.3.2) */
 #define CPUID_SIZES           0x80000008
 #define CPUID_SIZES_PHYSICAL  0xFF    /* EAX (APM vol. 3, E.4.7) */
-#define PHYSICAL_BITS_MAX     52      /* of the architecture, for where the leaf is missing */
+#define PHYSICAL_BITS_MAX     52      /* the architecture's limit, if the leaf is missing */
 
 struct platform platform;
 
@@ -39,7 +39,7 @@ void platform_find(void)
 		platform.apic_features = 0;
 }
 
-static void tell(const char *what, u64 value)
+static void print_fact(const char *what, u64 value)
 {
 	print("# ");
 	print(what);
@@ -48,19 +48,17 @@ static void tell(const char *what, u64 value)
 	print("\n");
 }
 
-void platform_tell(void)
+void platform_print(void)
 {
-	tell("SEV_STATUS", platform.sev_status);
-	tell("hypervisor features", platform.hv_features);
-	tell("VMPL", own_vmpl());
-	tell("APIC_BASE", platform.apic_base);
-	tell("APIC protocol features", platform.apic_features);
+	print_fact("SEV_STATUS", platform.sev_status);
+	print_fact("hypervisor features", platform.hv_features);
+	print_fact("VMPL", own_vmpl());
+	print_fact("APIC_BASE", platform.apic_base);
+	print_fact("APIC protocol features", platform.apic_features);
 }
 
 const char *platform_lacks(u32 needs)
 {
-	bool svsm_timer = platform.apic_features & SVSM_APIC_FEATURE_TIMER;
-
 	if ((needs & (NEED_SVSM | NEED_PROTOCOL | NEED_NO_PROTOCOL)) && !platform.svsm)
 		return platform.snp ? "no SVSM" : "not an SEV-SNP guest";
 	if ((needs & NEED_PROTOCOL) && !(platform.sev_status & SEV_STATUS_ALTERNATE_INJECTION))
@@ -73,10 +71,8 @@ const char *platform_lacks(u32 needs)
 		return "no x2APIC (CPUID 1 ECX 21)";
 	if ((needs & NEED_HV_TIMER) && !(platform.hv_features & HV_FEATURE_RESTRICTED_INJECTION_TIMER))
 		return "no #HV timer (hypervisor feature bit 3)";
-	if ((needs & NEED_SVSM_TIMER) && !svsm_timer)
+	if ((needs & NEED_SVSM_TIMER) && !(platform.apic_features & SVSM_APIC_FEATURE_TIMER))
 		return "the SVSM does not serve the timer (QUERY_FEATURES bit 0)";
-	if ((needs & NEED_HYPERVISOR_TIMER) && svsm_timer)
-		return "the SVSM serves the timer";
 	if ((needs & NEED_HPET) && !platform.hpet)
 		return "no HPET";
 	return NULL;

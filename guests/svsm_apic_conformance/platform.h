@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What this machine is, found at run time: it decides which points can be run. */
+/* Properties of this machine, found at run time. They decide which points can run. */
 #ifndef PLATFORM_H
 #define PLATFORM_H
 
@@ -12,7 +12,7 @@ struct platform {
 	u64 apic_features;   /* of the SVSM's APIC protocol */
 	bool snp;
 	bool svsm;
-	bool apic_protocol;  /* offered by the SVSM; cleared when it is disabled for good */
+	bool apic_protocol;  /* offered by the SVSM at the start */
 	bool x2apic;         /* CPUID 1 ECX 21 */
 	bool hpet;
 	u32 physical_bits;   /* CPUID 80000008 EAX 7:0 */
@@ -28,12 +28,11 @@ enum need {
 	NEED_HV_TIMER = 0x10,    /* the #HV timer event */
 	NEED_SVSM_TIMER = 0x20,
 	NEED_HPET = 0x40,
-	NEED_HYPERVISOR_TIMER = 0x80, /* the timer is the hypervisor's: the SVSM does not serve it */
 };
 
 void platform_find(void);
-void platform_tell(void);
-/* Why a point with these needs cannot be run; NULL: it can. */
+void platform_print(void); /* as notes of the TAP */
+/* The reason why a point with these needs cannot run; NULL: it can. */
 const char *platform_lacks(u32 needs);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Task priority, and which interrupt comes first (APM vol. 2, 16.6.3-16.6.4; COCONUT kernel/src/cpu/apic.rs). */
+/* Task priority and the order of interrupts (APM vol. 2, 16.6.3-16.6.4; COCONUT kernel/src/cpu/apic.rs). */
 #include "groups.h"
 #include "cpu.h"
 #include "platform.h"
@@ -21,7 +21,7 @@ static void set_tpr(enum by by, u64 priority)
 		write_register(X2(APIC_TPR), priority << 4);
 }
 
-/* TPR of the vector's own class holds it back; the class below lets it in, at once. */
+/* A TPR of the vector's own class blocks it; the class below admits it at once. */
 static void tpr_holds_back(u64 by)
 {
 	set_tpr((enum by)by, LOW >> 4);
@@ -100,7 +100,7 @@ static void highest_first(u64 argument)
 	expect_order(HIGH, MIDDLE, LOW);
 }
 
-/* A candidate that could not be delivered yet gives way to one that came later. */
+/* A later interrupt with a higher priority goes before one that could not be delivered yet. */
 static void later_higher_one_first(u64 argument)
 {
 	(void)argument;
@@ -135,7 +135,7 @@ static void order_in_a_class(u64 argument)
 static u8 other;        /* sent in the handler of LOW */
 static u64 seen_inside;
 
-/* Opens interrupts in the handler of LOW for as long as `other` might take. */
+/* In the handler of LOW, turns interrupts on for as long as `other` may need. */
 static void send_other(u8 vector)
 {
 	if (vector == LOW) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Numbers that a seed repeats: xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift"). */
+/* Reproducible random numbers: xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift"). */
 #ifndef RANDOM_H
 #define RANDOM_H
 

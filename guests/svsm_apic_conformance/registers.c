@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which registers the SVSM serves, in which direction (COCONUT kernel/src/cpu/apic.rs, read_register). */
+/* Which registers the SVSM serves, and in which directions (COCONUT kernel/src/cpu/apic.rs, read_register). */
 #include "groups.h"
 #include "platform.h"
 #include "svsm_apic.h"
 
-/* A register, or a row of them: the x2APIC MSR of the first, and how many. */
+/* A register or several in a row: the x2APIC MSR of the first, and their number. */
 #define ROW(reg, count) (X2(reg) | (u64)(count) << 32)
 
 static void readable(u64 row)
@@ -43,7 +43,7 @@ static bool served(u64 msr)
 	}
 }
 
-/* Of 800-8FF, and some of the other MSRs. */
+/* Every other MSR of 800-8FF, and some outside. */
 static void not_served(u64 writing)
 {
 	static const u64 others[] = { 0, 1, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST - 1, MSR_X2APIC_LAST + 1,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The last deregistration: the SVSM's APIC ends, and the hypervisor's goes on with its state (COCONUT
- * kernel/src/protocols/apic.rs, apic_configure; cpu/apic.rs, disable_apic_emulation, handoff_to_host). Nothing brings
- * it back: this is the last group, and its points follow from each other.
+ * The last deregistration: the SVSM's APIC ends, and the hypervisor's continues with its state (COCONUT
+ * kernel/src/protocols/apic.rs, apic_configure; cpu/apic.rs, disable_apic_emulation, handoff_to_host). It cannot be
+ * registered again: this is the last group, and each point depends on the ones before.
  */
 #include "groups.h"
 #include "apic_access.h"
@@ -71,7 +71,7 @@ static void calls_refused(u64 argument)
 	EQUAL(configure(SVSM_APIC_CONFIGURE_QUERY), SVSM_ERR_UNSUPPORTED_PROTOCOL);
 }
 
-/* APM vol. 2, 15.34.10: what is active; the SVSM cleared the bit in the VMSA. */
+/* SEV_STATUS shows what is active (APM vol. 2, 15.34.10). The SVSM has cleared the bit in the VMSA. */
 static void sev_status_tells(u64 argument)
 {
 	(void)argument;
@@ -95,7 +95,7 @@ static void pending_ones_come(u64 argument)
 	on_interrupt = end_at_hypervisor;
 	CHECK(comes(&interrupts[PENDING], 1));
 	let_pass();
-	EQUAL(interrupts[WAITING], 0); /* the one in service is above it */
+	EQUAL(interrupts[WAITING], 0); /* the interrupt in service has a higher priority */
 	hypervisor_write(APIC_EOI, 0);
 	CHECK(comes(&interrupts[WAITING], 1));
 	let_pass();
@@ -149,7 +149,7 @@ static void nmi(u64 argument)
 static void timer(u64 mode)
 {
 	hypervisor_prepare();
-	CHECK(timer_start(TIMER_MSR, VECTOR, (u32)mode, US)); /* no vector need be allowed any more */
+	CHECK(timer_start(TIMER_MSR, VECTOR, (u32)mode, US)); /* vectors need not be allowed any more */
 	CHECK(comes(&interrupts[VECTOR], mode == APIC_TIMER_PERIODIC ? 5 : 1));
 	timer_stop();
 }

@@ -7,7 +7,7 @@
 #include "timer.h"
 #include "trap.h"
 
-#define DRAIN_ROUNDS 64 /* more than can be in service and pending after a point */
+#define DRAIN_ROUNDS 64 /* more than the interrupts that a point leaves in service and pending */
 
 u64 query_protocol(u32 protocol, u32 version)
 {
@@ -61,7 +61,7 @@ bool end_lazily(void)
 	volatile u8 *flag = calling_area() + SVSM_CAA_NO_EOI_REQUIRED;
 	u8 was = 0;
 
-	/* One instruction: the SVSM may take the permission back at any time. */
+	/* One instruction, because the SVSM may clear the byte at any time. */
 	__asm__ volatile("xchg %0, %1" : "+q"(was), "+m"(*flag) : : "memory");
 	return was;
 }

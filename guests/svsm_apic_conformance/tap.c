@@ -6,9 +6,9 @@
 #include "serial.h"
 #include "trap.h"
 
-#define INTERRUPTS_MAX 100000 /* of one point: a line that is never lowered */
+#define INTERRUPTS_MAX 100000 /* of one point: more come only if a line stays active */
 #define LET_PASS_MS    3
-#define HEX_FROM       10     /* smaller numbers look the same */
+#define HEX_FROM       10     /* smaller numbers are the same in decimal */
 
 static struct {
 	const char *what, *file;

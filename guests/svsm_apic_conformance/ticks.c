@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Many ticks of a periodic timer: each has to come, and once. The timer's current count says how long ago it was
- * reloaded: two interrupts after one reload are a doubled tick, a reload without an interrupt is a missed one.
+ * Many ticks of a periodic timer: each must arrive once. The timer's current count shows how long ago it was reloaded:
+ * two interrupts after one reload are a doubled tick, a reload without an interrupt is a missed one.
  */
 #include "modes.h"
 #include "apic_access.h"
@@ -17,16 +17,16 @@
 #include "trap.h"
 
 #define VECTOR      0x51
-#define LIMIT       20      /* times what the ticks take by themselves, and a second */
-#define LONGEST_US  100000  /* of it that a look counts for: a machine that stands still has no ticks */
-#define CHECK_EVERY 16      /* ticks: a look at ISR costs a call of the SVSM, and changes how ticks end */
+#define LIMIT       20      /* times the duration of the ticks, and one second more */
+#define LONGEST_US  100000  /* the longest time that one reading counts: a suspended machine has no ticks */
+#define CHECK_EVERY 16      /* ticks: reading ISR needs a call of the SVSM, which changes how ticks end */
 
 static struct {
 	enum timer_source source;
 	u64 period;           /* in TSC ticks */
 	u64 counts;           /* of the timer */
 	u64 taken, doubled, missed, spurious, not_in_service, lazy, unsure;
-	u64 before;           /* reloads between the two ticks before */
+	u64 before;           /* reloads between the last two ticks */
 	u64 first, last;      /* TSC of the reload before the first and the last tick */
 	u64 wanted;
 } run;
@@ -39,7 +39,7 @@ static void stop(void)
 	done = 1;
 }
 
-/* When the timer was reloaded last; where something came between, when it should have been. */
+/* The TSC of the timer's last reload; the expected one if the reading was interrupted. */
 static u64 reloaded(void)
 {
 	struct timer_look look;
@@ -55,7 +55,7 @@ static void end_tick(u8 vector)
 	if (!platform.apic_protocol)
 		msr_out(X2(APIC_EOI), 0);
 	else if (run.taken % CHECK_EVERY == 0 && !in_isr(vector))
-		run.not_in_service++; /* and it is ended all the same */
+		run.not_in_service++; /* it is ended nevertheless */
 	if (platform.apic_protocol) {
 		if (end_lazily())
 			run.lazy++;
@@ -65,8 +65,8 @@ static void end_tick(u8 vector)
 }
 
 /*
- * Reloads since the last tick: one. None after two, or two after none, are two ticks one of which was looked at on the
- * wrong side of a reload: late, that is, and not a missed and a doubled one.
+ * One reload since the last tick is expected. None after two, or two after none, means that one of two ticks was read
+ * on the wrong side of a reload: a late tick, not a missed and a doubled one.
  */
 static void count_periods(u64 periods)
 {
@@ -89,7 +89,7 @@ static void tick(u8 vector)
 	u64 reload, periods;
 
 	if (vector != VECTOR || done) {
-		run.spurious += vector != VECTOR; /* one that was on its way when the timer stopped is none */
+		run.spurious += vector != VECTOR; /* not one that was already pending when the timer stopped */
 		end_tick(vector);
 		return;
 	}
@@ -106,7 +106,7 @@ static void tick(u8 vector)
 		stop();
 }
 
-/* What keeps the platform busy meanwhile: exits to the hypervisor, and calls of the SVSM. */
+/* Keeps the platform busy: exits to the hypervisor and calls of the SVSM. */
 static void load(void)
 {
 	u64 value;
@@ -129,7 +129,7 @@ static const char *source_name(void)
 	}
 }
 
-static void tell_all(void)
+static void print_result(void)
 {
 	print("# ticks source=");
 	print(source_name());
@@ -174,7 +174,7 @@ void run_ticks(u64 argument)
 
 	(void)argument;
 	tap_begin(3);
-	platform_tell();
+	platform_print();
 	if (!missing && !start())
 		missing = "the timer does not start";
 	watch = stopwatch_start(LONGEST_US);
@@ -191,7 +191,7 @@ void run_ticks(u64 argument)
 		let_pass();
 	}
 	cli();
-	tell_all();
+	print_result();
 	tap_result("ticks/all-taken", missing || run.taken == run.wanted, missing);
 	tap_result("ticks/none-missed-beyond-what-is-allowed", missing || run.missed <= parameters()->missed_allowed, missing);
 	tap_result("ticks/none-doubled-or-spurious", missing || !(run.doubled || run.spurious || run.not_in_service), missing);

@@ -9,7 +9,7 @@
 
 #define UNDIVIDED   0xBu /* divide configuration 1 (APM vol. 2, 16.4.1) */
 #define MEASURE_US  20000
-#define LOOK_US     200u /* short enough for a look at the count */
+#define LOOK_US     200u /* short enough for one reading of the count */
 #define LOOKS       4
 #define COUNT_MAX   0xFFFFFFFFu
 #define TIMER_SOURCES 3
@@ -47,7 +47,7 @@ bool timer_current(enum timer_source source, u32 *count)
 			return false;
 		*count = (u32)value;
 		return true;
-	case TIMER_EVENT: /* the event tells it when it is set anew: here it stops */
+	case TIMER_EVENT: /* the event returns it when the timer is set; this stops the timer */
 		if (nae(NAE_HV_TIMER, (u64)UNDIVIDED << NAE_TIMER_DIVIDE_SHIFT | APIC_LVT_MASKED, 0) != NAE_RESULT_OK)
 			return false;
 		*count = (u32)nae_info2();
@@ -62,7 +62,7 @@ bool timer_current(enum timer_source source, u32 *count)
 bool timer_look(enum timer_source source, struct timer_look *look)
 {
 	look->width = ~0ull;
-	/* The count belongs to a moment between two looks at the TSC: of several, the shortest time. */
+	/* The count was read between two readings of the TSC: the shortest of several is the most accurate. */
 	for (u32 tries = 0; tries < LOOKS && look->width > clock_ticks(LOOK_US); tries++) {
 		u64 before = rdtsc(), width;
 		u32 count;
@@ -76,7 +76,7 @@ bool timer_look(enum timer_source source, struct timer_look *look)
 	return true;
 }
 
-/* The event's timer is the one of the MSRs; where they are not to be had, its count can be read once, when it stops. */
+/* The event sets the timer of the MSRs. Without these MSRs its count can be read once, when it stops. */
 static u64 measure(enum timer_source source)
 {
 	struct timer_look first = { .count = COUNT_MAX, .tsc = rdtsc() }, last = first;

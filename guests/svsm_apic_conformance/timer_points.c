@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The APIC timer under Alternate Injection. COCONUT's SVSM does not serve it: the hypervisor does, by its x2APIC MSRs,
- * and its interrupts come through the SVSM; where offered also by the #HV timer event, or by the SVSM itself.
+ * The APIC timer under Alternate Injection. COCONUT's SVSM does not serve it: the hypervisor does by its x2APIC MSRs,
+ * and its interrupts arrive through the SVSM. If offered, the #HV timer event and a timer of the SVSM are tested too.
  */
 #include "groups.h"
 #include "apic_access.h"
@@ -91,14 +91,14 @@ static void counts_down_to_zero(u64 source)
 
 static void periodic(u64 source)
 {
-	u64 begun, took;
+	u64 begun, elapsed;
 
 	timer_counts((enum timer_source)source, US);
 	begun = rdtsc();
 	start(source, APIC_TIMER_PERIODIC);
 	CHECK(comes(&interrupts[VECTOR], TICKS));
-	took = clock_ns(rdtsc() - begun) / 1000;
-	CHECK(took >= (TICKS - 1) * US); /* no tick comes early; late ones are the machine's load */
+	elapsed = clock_ns(rdtsc() - begun) / 1000;
+	CHECK(elapsed >= (TICKS - 1) * US); /* no tick is early; a busy machine makes some late */
 	timer_stop();
 	if (source == TIMER_EVENT)
 		CHECK(timer_start(TIMER_EVENT, VECTOR, APIC_LVT_MASKED, US));
@@ -121,13 +121,13 @@ static void stopped(u64 argument)
 {
 	(void)argument;
 	allow(VECTOR);
-	CHECK(timer_start(TIMER_MSR, VECTOR, APIC_TIMER_ONE_SHOT, LONG_US)); /* so long that it is stopped before */
+	CHECK(timer_start(TIMER_MSR, VECTOR, APIC_TIMER_ONE_SHOT, LONG_US)); /* it is stopped before */
 	timer_stop();
 	wait_ms(2 * LONG_US / 1000);
 	EQUAL(interrupts[VECTOR], 0);
 }
 
-/* Interrupts off: it gets to the SVSM's IRR all the same. */
+/* Waits with interrupts off until the interrupt is in the SVSM's IRR. */
 static bool reaches_irr(void)
 {
 	while (!in_irr(VECTOR) && !tap_time_is_up())

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which values the SVSM's registers take, and what they read afterwards (COCONUT kernel/src/cpu/apic.rs). */
+/* Which values the SVSM's registers accept, and what they read afterwards (COCONUT kernel/src/cpu/apic.rs). */
 #include "groups.h"
 #include "apic_access.h"
 #include "cpu.h"
@@ -81,7 +81,7 @@ static void icr_delivery(u64 mode)
 	EQUAL(interrupts[VECTOR], 0);
 }
 
-/* To nobody: the value is kept, and a refused one does not replace it. */
+/* No APIC has these destinations. The value is kept, and a refused one does not replace it. */
 static void icr_reads_back(u64 argument)
 {
 	static const u64 values[] = { 0x0000BEEF00000031, 0x0000BEEF00004032, 0x000BBEEF00000833, 0x0000BEEF00000434 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* #VC (APM vol. 2, 15.35.5): of the instructions that may be intercepted, those that this guest uses. */
+/* #VC (APM vol. 2, 15.35.5) of those intercepted instructions that this guest uses. */
 #include "vc.h"
 #include "ghcb.h"
 #include "layout.h"
@@ -22,7 +22,7 @@ struct cpuid_table {
 	} entry[CPUID_TABLE_MAX];
 };
 
-/* A leaf that the page does not have reads as zeros; one without sub-leaves has ECX 0 there. */
+/* A leaf that the page does not contain reads as zeros. A leaf without sub-leaves has ECX 0 in the page. */
 static void cpuid_of_page(struct trap_frame *frame)
 {
 	const volatile struct cpuid_table *table = (const volatile struct cpuid_table *)CPUID_PAGE;

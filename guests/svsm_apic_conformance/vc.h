@@ -4,7 +4,7 @@
 
 #include "trap.h"
 
-/* The #VC handler, for on_exception: CPUID from the CPUID page, RDTSC by the GHCB. */
+/* The #VC handler, for struct trap_hooks: CPUID from the CPUID page, RDTSC by the GHCB. */
 bool vc_handle(struct trap_frame *frame);
 
 #endif

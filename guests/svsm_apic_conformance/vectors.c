@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The set of vectors that the host may raise (COCONUT kernel/src/protocols/apic.rs, apic_configure_vector;
+ * The set of vectors that the hypervisor may raise (COCONUT kernel/src/protocols/apic.rs, apic_configure_vector;
  * cpu/apic.rs, configure_vector, configure_all_vectors). The hypervisor's timer raises them.
  */
 #include "groups.h"
@@ -13,7 +13,7 @@
 #define OTHER     0x52
 #define PERIOD_US 500
 #define LOWEST    31   /* of "all vectors", and of the doorbell page */
-#define TOO_LOW   22   /* an exception's that does not exist */
+#define TOO_LOW   22   /* a reserved exception vector */
 
 static void ticks(u8 vector) { CHECK(timer_start(TIMER_MSR, vector, APIC_TIMER_PERIODIC, PERIOD_US)); }
 
@@ -72,7 +72,7 @@ static void no_longer_allowed(u64 argument)
 	ticks(VECTOR);
 	CHECK(comes(&interrupts[VECTOR], 3));
 	EQUAL(configure_vector(VECTOR), SVSM_SUCCESS);
-	let_pass(); /* one that was let through before may be on its way */
+	let_pass(); /* an interrupt that was admitted before may still be pending */
 	none_comes(VECTOR);
 	allow(VECTOR);
 	CHECK(comes(&interrupts[VECTOR], interrupts[VECTOR] + 3));

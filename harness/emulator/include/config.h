@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The configuration block of the emulated SNP host: one 4 KiB page of the ROM
- * image, directly below the host's code, written by harness/snp_harness/snp_harness/platforms/emulated.
+ * image, directly below the host's code, written by harness/snp_harness/snp_harness/snp_harness/platforms/emulated.
  *
  * The ROM, from low to high addresses, ends at 4 GiB and is a multiple of 64 KiB:
  *   [padding] [tested firmware] [SVSM image] [this block] [host image with the reset page last]

@@ -25,7 +25,7 @@
 struct test_parameters {
 	u64 magic;
 	u32 mode; /* enum mode */
-	u32 cbit;  /* that the guest must find; 0: SEV off */
+	u32 cbit;  /* the C-bit that the guest must find; 0: SEV off */
 	u32 end;   /* enum ending */
 	u32 vcpus; /* more than one: only the tests of several vCPUs run */
 };
@@ -54,7 +54,7 @@ struct test {
 
 /* test_guest.py finds the tests by these macros in the sources. */
 #define TEST(name, modes)     DEFINE_TEST(name, modes, false)
-#define SMP_TEST(name, modes) DEFINE_TEST(name, modes, true) /* with several vCPUs */
+#define SMP_TEST(name, modes) DEFINE_TEST(name, modes, true) /* for runs with several vCPUs */
 
 void fail(u32 line, const char *what, u64 got, u64 wanted);
 #define CHECK(condition)                                              \
@@ -99,7 +99,7 @@ enum ending {
 	END_STRING_IO = 13,     /* a plain guest's INS from a hidden port */
 	END_GHCB_NOWHERE = 14,  /* VMGEXIT with a GHCB where there is no memory */
 	END_INIT = 15,          /* the I/O APIC sends INIT to the host's own CPU */
-	END_SMI = 16,           /* and SMI */
+	END_SMI = 16,           /* the I/O APIC sends SMI to it */
 };
 _Noreturn void end_run(void);
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Runs the tests of the mode, and prints a line for each. */
+/* Runs the tests of the mode and prints a line for each. */
 #include "guest.h"
 
-static const struct test_parameters initial __attribute__((used, section(".parameters"))) = { .magic = PARAMETERS_MAGIC };
+static const struct test_parameters initial __attribute__((used, section(".parameters"))) = {
+	.magic = PARAMETERS_MAGIC,
+};
 
 extern const struct test *const tests_start[], *const tests_end[];
 

@@ -72,7 +72,7 @@ TEST(x2apic_msrs, ALL)
 		CHECK(!msr_in(X2(unreadable[i]), &value));
 	for (u32 i = 0; i < sizeof(unwritable) / 4; i++)
 		CHECK(!msr_out(X2(unwritable[i]), 0));
-	CHECK(!msr_out(X2(APIC_TPR), 1ull << 32)); /* 63:32 are reserved, the ICR's aside */
+	CHECK(!msr_out(X2(APIC_TPR), 1ull << 32)); /* 63:32 are reserved except in the ICR */
 	CHECK(!msr_out(X2(APIC_LVT_TIMER), 1ull << 32));
 	CHECK(!msr_out(X2(APIC_ESR), 1));
 	CHECK(msr_out(X2(APIC_ESR), 0));
@@ -113,7 +113,7 @@ TEST(xapic_access_sizes, ALL)
 	EQUAL(mmio_in(APIC_DEFAULT_BASE + APIC_TPR, 4), 0);
 }
 
-TEST(xapic_page_moves_with_the_base, ALL) /* and what QEMU has at the old place stays hidden */
+TEST(xapic_page_moves_with_the_base, ALL) /* and QEMU's own APIC at the old address stays hidden */
 {
 	u64 elsewhere = 0xFED10000;
 	u32 version;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Interrupts that have to arrive, as often as they were raised: of the APIC itself, the I/O APIC and the PIC. */
+/* Interrupts of the APIC itself, the I/O APIC and the PIC must arrive as often as they were raised. */
 #include "apic_access.h"
 #include "guest.h"
 #include "hpet.h"
 
 #define VECTOR 0x51
-#define MS     1000000 /* of the APIC timer's ticks, undivided */
+#define MS     1000000 /* in ticks of the undivided APIC timer */
 #define PATIENCE_MS 1000
 
 static void end_interrupt(u8 vector)
@@ -24,7 +24,7 @@ static void prepare(u64 mode)
 
 static u32 vector_bit(u32 base, u8 vector) { return (u32)apic_read(base + vector / 32 * 16) >> vector % 32 & 1; }
 
-/* Long enough for what must not come. */
+/* Long enough for an interrupt that must not arrive. */
 static void let_pass(void) { wait_ms(3); }
 
 static void one_shot(u64 mode)
@@ -122,7 +122,7 @@ TEST(self_ipi_x2apic, ALL)
 	CHECK(wait_until(&interrupts[VECTOR], 1, PATIENCE_MS));
 	apic_write(APIC_ICR, VECTOR); /* physical destination 0: itself */
 	CHECK(wait_until(&interrupts[VECTOR], 2, PATIENCE_MS));
-	apic_write(APIC_ICR, 5ull << 32 | VECTOR); /* nobody's */
+	apic_write(APIC_ICR, 5ull << 32 | VECTOR); /* no APIC has this ID */
 	apic_write(APIC_ICR, APIC_SHORTHAND_OTHERS | VECTOR);
 	let_pass();
 	EQUAL(interrupts[VECTOR], 2);
@@ -244,7 +244,7 @@ TEST(ioapic_edge, ALL)
 	EQUAL(interrupts[VECTOR], 1);
 }
 
-/* The device is served before the EOI: one interrupt. */
+/* The device is served before the EOI, so that one interrupt arrives. */
 static void serve_hpet(u8 vector)
 {
 	(void)vector;
@@ -264,7 +264,7 @@ TEST(ioapic_nmi, ALL)
 	hpet_after_1_ms(HPET_ENABLE);
 	came = wait_until(&interrupts[VECTOR_NMI], 1, PATIENCE_MS);
 	first = interrupts[VECTOR_NMI];
-	hpet_after_1_ms(HPET_ENABLE | HPET_PERIODIC); /* the first may come before HLT */
+	hpet_after_1_ms(HPET_ENABLE | HPET_PERIODIC); /* the first may arrive before HLT */
 	__asm__ volatile("hlt"); /* without IF: only the NMI wakes it */
 	hpet_off();
 	CHECK(came);
@@ -295,7 +295,7 @@ static void ioapic_level(u64 mode)
 TEST(ioapic_level_xapic, ALL) { ioapic_level(APIC_BASE_EN); }
 TEST(ioapic_level_x2apic, ALL) { ioapic_level(MODE_BITS); }
 
-/* Served at the third interrupt only: the line stays up, and each EOI brings the next one. */
+/* Served at the third interrupt only: the line stays active, and each EOI causes the next interrupt. */
 static void serve_third(u8 vector)
 {
 	if (interrupts[vector] == 3)
@@ -318,7 +318,7 @@ TEST(ioapic_level_comes_again_until_served, ALL)
 	EQUAL(interrupts[VECTOR], 3);
 }
 
-/* While a level-triggered interrupt is in service, a higher one comes and ends before it. */
+/* While a level-triggered interrupt is in service, a higher one arrives and ends before it. */
 TEST(ioapic_level_ends_in_order, ALL)
 {
 	bool came;
@@ -341,7 +341,7 @@ TEST(ioapic_level_ends_in_order, ALL)
 	EQUAL(interrupts[VECTOR], 1);
 }
 
-/* The PIC, by LINT0 as ExtINT. */
+/* The PIC, through LINT0 as ExtINT. */
 #define PIT_LONGEST_MS 55
 
 static void pit_once(u16 count)
@@ -352,8 +352,8 @@ static void pit_once(u16 count)
 }
 
 /*
- * One request of IRQ0, in 1 ms. The PIT ticks from reset on: first it gets the longest count, so that no tick of its own
- * comes between; where the machine stood still for so long that it may have, once more. Interrupts are off.
+ * One request of IRQ0, after 1 ms, with interrupts off. The PIT ticks from reset on. It first gets the longest count,
+ * so that no other tick occurs. If the machine was suspended long enough for one, this starts again.
  */
 static void pic_setup(u8 first_vector)
 {
@@ -362,7 +362,7 @@ static void pic_setup(u8 first_vector)
 	do {
 		start = rdtsc();
 		pit_once(0xFFFF);
-		io_out(PIC_COMMAND, 1, 0x11); /* forgets requests */
+		io_out(PIC_COMMAND, 1, 0x11); /* clears requests */
 		io_out(PIC_MASK, 1, first_vector);
 		io_out(PIC_MASK, 1, 4);
 		io_out(PIC_MASK, 1, 1);
@@ -400,7 +400,7 @@ static void pic(u8 vector, bool halt)
 	CHECK(came);
 	EQUAL(interrupts[vector], 1);
 	EQUAL(interrupts[vector + 7], 0); /* spurious */
-	EQUAL(apic_read(APIC_ISR + vector / 32 * 16), 0); /* the APIC has no part in it */
+	EQUAL(apic_read(APIC_ISR + vector / 32 * 16), 0); /* the APIC is not involved */
 }
 
 TEST(pic_at_20, ALL) { pic(0x20, false); }
@@ -416,7 +416,7 @@ TEST(pic_masked_at_lint0, ALL)
 	pic_setup(0x20);
 	let_pass();
 	EQUAL(interrupts[0x20], 0);
-	apic_write(APIC_LVT_LINT0, APIC_DELIVER_EXTINT << APIC_LVT_DELIVERY_SHIFT); /* its request is still there */
+	apic_write(APIC_LVT_LINT0, APIC_DELIVER_EXTINT << APIC_LVT_DELIVERY_SHIFT); /* the request is still pending */
 	CHECK(wait_until(&interrupts[0x20], 1, PATIENCE_MS));
 	io_out(PIC_MASK, 1, 0xFF);
 	apic_write(APIC_LVT_LINT0, APIC_LVT_MASKED);

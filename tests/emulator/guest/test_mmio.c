@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Instructions that access the APIC page without SEV: the host carries them out. */
+/* Instructions that access the APIC page without SEV. The host emulates them. */
 #include "apic_access.h"
 #include "guest.h"
 
@@ -17,7 +17,7 @@ static void tpr(u32 value)
 
 static u32 tpr_now(void) { return *(volatile u32 *)TPR; }
 
-/* One instruction with RAX `a`, RBX the address, RCX `c`; RAX afterwards, and the flags. */
+/* Runs one instruction with RAX = `a`, RBX = the address, RCX = `c`. Returns RAX and sets the flags. */
 #define DO(instruction, address, a, c, flags)                                                             \
 	({                                                                                                \
 		u64 rax_ = (a), rcx_ = (c);                                                               \
@@ -147,7 +147,7 @@ TEST(mmio_of_an_eoi_and_an_ipi, PLAIN)
 	EQUAL(*(volatile u32 *)(APIC_DEFAULT_BASE + APIC_ISR + 0x20), 0);
 }
 
-TEST(nothing_where_nothing_is, PLAIN) /* the ROM that hides the host, and its memory */
+TEST(nothing_where_nothing_is, PLAIN) /* the ROM that holds the host, and its memory */
 {
 	static const u64 hidden[] = { 0xFF000000, 0xFFE00000, 0xFF800000 };
 

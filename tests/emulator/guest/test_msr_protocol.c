@@ -79,7 +79,7 @@ TEST(msr_protocol_run_vmpl_from_the_guest_reaches_vmpl0_only, SVSM)
 		EQUAL(answer & 0xFFFFFFFF, GHCB_MSR_RUN_VMPL_RESP);
 		CHECK(ERROR_OF(answer));
 	}
-	EQUAL(msr_protocol(GHCB_MSR_RUN_VMPL_REQ), GHCB_MSR_RUN_VMPL_RESP); /* no call pending: comes straight back */
+	EQUAL(msr_protocol(GHCB_MSR_RUN_VMPL_REQ), GHCB_MSR_RUN_VMPL_RESP); /* no call is pending: the SVSM returns at once */
 }
 
 TEST(msr_protocol_features, SEV)
@@ -113,7 +113,7 @@ TEST(msr_ghcb_and_sev_status_need_no_vc, SEV)
 	u64 status = rdmsr(SEV_MSR_STATUS);
 
 	CHECK(status & SEV_STATUS_SNP);
-	CHECK(!(status & SEV_STATUS_ALTERNATE_INJECTION)); /* run.py: these points are about the hypervisor's APIC */
+	CHECK(!(status & SEV_STATUS_ALTERNATE_INJECTION)); /* these points test the hypervisor's APIC */
 	EQUAL(TRY("wrmsr", OUT(), "c"(SEV_MSR_STATUS), "a"(0), "d"(0)), 13);
 	EQUAL(trap.error, 0);
 	wrmsr(SEV_MSR_GHCB, 0x123456789ABCD000);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* NAE events: what the GHCB has to look like, and each event (publication 56421, section 4). */
+/* NAE events: the requirements on the GHCB, and each event (publication 56421, section 4). */
 #include "guest.h"
 #include "svm.h"
 
@@ -113,12 +113,12 @@ TEST(nae_cpuid, SEV)
 	EQUAL(!!(ghcb_get(GHCB_RAX) & SEV_CPUID_EAX_SVSM_MSR), parameters->mode == SVSM);
 }
 
-TEST(cpuid_linear_addresses_have_48_bits, ALL) /* five-level paging is the host's own */
+TEST(cpuid_linear_addresses_have_48_bits, ALL) /* only the host itself uses five-level paging */
 {
 	EQUAL(cpuid_or_nae(0x80000008).eax >> 8 & 0xFF, 48);
 }
 
-TEST(cpuid_offers_xsave_only_without_sev, ALL) /* TCG has no XSAVEC, and Linux ends as an SNP guest without it */
+TEST(cpuid_offers_xsave_only_without_sev, ALL) /* TCG has no XSAVEC, and Linux terminates as an SNP guest without it */
 {
 	const u32 of_xsave = BIT(12) | BIT(26) | BIT(27) | BIT(28) | BIT(29); /* FMA, XSAVE, OSXSAVE, AVX, F16C */
 
@@ -255,7 +255,7 @@ TEST(mmio_apic, ALL)
 	EQUAL(mmio_in(0xFEE00080, 4), 0);
 }
 
-/* The host's own memory, its log, its image, the guest's memory, and what is no bus address. */
+/* The host's memory, its log, its image, the guest's memory, and invalid bus addresses. */
 TEST(nae_mmio_hidden_memory, SEV)
 {
 	static const u64 hidden[] = {
@@ -285,7 +285,7 @@ TEST(nae_rdtsc, SEV)
 
 	EQUAL(nae(NAE_RDTSC, 0, 0), NAE_RESULT_OK);
 	tsc = ghcb_get(GHCB_RAX) | ghcb_get(GHCB_RDX) << 32;
-	CHECK(tsc >= before && tsc <= rdtsc()); /* where it counts in large steps, or stood, they are the same */
+	CHECK(tsc >= before && tsc <= rdtsc()); /* they may be equal: the TSC may count in large steps */
 	EQUAL(nae(NAE_RDTSCP, 0, 0), NAE_RESULT_OK);
 	CHECK(ghcb_valid(GHCB_RCX));
 	CHECK((ghcb_get(GHCB_RAX) | ghcb_get(GHCB_RDX) << 32) >= tsc);
@@ -330,7 +330,7 @@ TEST(nae_dr7_is_kept_and_arms_nothing, SEV)
 	breakpoint_hits = 0;
 	on_interrupt = at_breakpoint;
 	trap_as_interrupt(1, true);
-	/* DR7 L0: data writes of 1 byte at DR0, which is set after it and before it. */
+	/* DR7 L0: data writes of 1 byte at DR0. DR0 is set after DR7 and before it. */
 	ghcb_set(GHCB_RAX, 0x10401);
 	EQUAL(nae(NAE_DR7_WRITE, 0, 0), NAE_RESULT_OK);
 	__asm__ volatile("mov %0, %%db0" : : "r"(&target));
@@ -355,13 +355,13 @@ TEST(nae_apic_ids, SEV)
 {
 	ghcb_set(GHCB_RAX, 0);
 	EQUAL(nae(NAE_APIC_IDS, BUFFER_PAGE, 0), NAE_RESULT_OK);
-	EQUAL(ghcb_get(GHCB_RAX), 1); /* pages it takes */
+	EQUAL(ghcb_get(GHCB_RAX), 1); /* pages that the list needs */
 	ghcb_set(GHCB_RAX, 1);
 	EQUAL(nae(NAE_APIC_IDS, BUFFER_PAGE, 0), NAE_RESULT_OK);
 	EQUAL(*(volatile a32 *)BUFFER_PAGE, 1);
 	EQUAL(*(volatile a32 *)(BUFFER_PAGE + 4), 0);
 	ghcb_set(GHCB_RAX, 1);
-	MALFORMED(NAE_APIC_IDS, 0x808000, 0, NAE_ERR_INVALID_INPUT); /* private */
+	MALFORMED(NAE_APIC_IDS, 0x808000, 0, NAE_ERR_INVALID_INPUT); /* a private page */
 	ghcb_set(GHCB_RAX, ~0ull);
 	MALFORMED(NAE_APIC_IDS, ~0ull, 0, NAE_ERR_INVALID_INPUT);
 }
@@ -376,7 +376,7 @@ TEST(nae_ap_creation_refused, SEV)
 		{ NAE_AP_CREATE | 4 << NAE_AP_VMPL_SHIFT, TEST_AREA + 0x2000 }, /* no such VMPL */
 		{ NAE_AP_CREATE | 15 << NAE_AP_VMPL_SHIFT, TEST_AREA + 0x2000 },
 		{ NAE_AP_CREATE | 3 << NAE_AP_VMPL_SHIFT, TEST_AREA + 0x2008 }, /* not a page */
-		{ NAE_AP_CREATE | 3 << NAE_AP_VMPL_SHIFT, TEST_AREA },          /* 2 MiB aligned: KVM's workaround of an erratum */
+		{ NAE_AP_CREATE | 3 << NAE_AP_VMPL_SHIFT, TEST_AREA },          /* 2 MiB aligned: KVM refuses it because of an erratum */
 		{ NAE_AP_CREATE | 3 << NAE_AP_VMPL_SHIFT, 0x7000000000 },       /* no memory */
 		{ NAE_AP_CREATE | 3 << NAE_AP_VMPL_SHIFT, ~0xFFFull },
 		{ 3 | 3 << NAE_AP_VMPL_SHIFT, TEST_AREA + 0x2000 }, /* no such operation */
@@ -388,7 +388,7 @@ TEST(nae_ap_creation_refused, SEV)
 		ghcb_set(GHCB_RAX, SEV_FEATURES_SNP);
 		MALFORMED(NAE_AP_CREATION, bad[i].info1, bad[i].vmsa, NAE_ERR_INVALID_INPUT);
 	}
-	for (u64 vmpl = 0; vmpl <= own; vmpl++) { /* the one it runs on, and more privileged ones */
+	for (u64 vmpl = 0; vmpl <= own; vmpl++) { /* the VMPL it runs at, and more privileged ones */
 		ghcb_set(GHCB_RAX, SEV_FEATURES_SNP);
 		MALFORMED(NAE_AP_CREATION, NAE_AP_CREATE | vmpl << NAE_AP_VMPL_SHIFT, TEST_AREA + 0x2000, NAE_ERR_INVALID_INPUT);
 		MALFORMED(NAE_AP_CREATION, NAE_AP_DESTROY | vmpl << NAE_AP_VMPL_SHIFT, 0, NAE_ERR_INVALID_INPUT);
@@ -405,7 +405,7 @@ TEST(nae_run_vmpl_refused, SEV)
 TEST(nae_run_vmpl_reaches_the_svsm, SVSM)
 {
 	ghcb_set(GHCB_RBX, 0);
-	EQUAL(nae(NAE_RUN_VMPL, 0, 0), NAE_RESULT_OK); /* no call pending: comes straight back */
+	EQUAL(nae(NAE_RUN_VMPL, 0, 0), NAE_RESULT_OK); /* no call is pending: the SVSM returns at once */
 	CHECK(ghcb_valid(GHCB_SW_EXITINFO1) && ghcb_valid(GHCB_SW_EXITINFO2));
 	CHECK(!ghcb_valid(GHCB_RBX));
 }

@@ -98,7 +98,7 @@ TEST(rmpadjust_at_vmpl0, VMPL0)
 
 TEST(rmpadjust_at_vmpl2, SVSM)
 {
-	u64 own = CODE; /* the SVSM gave it all but SSS */
+	u64 own = CODE; /* the SVSM gave all permissions but SSS */
 
 	EQUAL(rmpadjust(own, SEV_PAGE_4K, 0), SEV_FAIL_PERMISSION);
 	EQUAL(rmpadjust(own, SEV_PAGE_4K, 1), SEV_FAIL_PERMISSION);
@@ -116,7 +116,7 @@ TEST(psc_by_msr_and_back, SEV)
 	CHECK(make_private(page));
 	*(volatile u32 *)page = 0x11111111;
 	CHECK(make_shared(page));
-	CHECK(read32(shared_view) != 0x11111111); /* what changes hands does not keep its content */
+	CHECK(read32(shared_view) != 0x11111111); /* a page that changes its state loses its content */
 	*(volatile u32 *)shared_view = 0x22222222;
 	CHECK(make_shared(page)); /* again: nothing changes */
 	EQUAL(read32(shared_view), 0x22222222);
@@ -154,7 +154,7 @@ TEST(psc_bad_header, SEV)
 		EQUAL(nae(NAE_PSC, 0, 0), NAE_RESULT_OK);
 		EQUAL(nae_info2(), NAE_PSC_ERR_HEADER);
 	}
-	header[0] = 0xFFFF; /* behind the end: nothing to do */
+	header[0] = 0xFFFF; /* past the end: nothing to do */
 	header[1] = 0;
 	ghcb_set(GHCB_SW_SCRATCH, BUFFER);
 	EQUAL(nae(NAE_PSC, 0, 0), NAE_RESULT_OK);
@@ -267,7 +267,7 @@ TEST(legacy_memory, PLAIN)
 
 #define RET 0xC3
 
-/* APM vol. 2, 15.34.5: code and page tables are private whatever the C-bit says. */
+/* APM vol. 2, 15.34.5: code and page tables are private, whatever the C-bit is. */
 TEST(an_instruction_fetch_is_private, SEV)
 {
 	u64 page = PAGE_A + 0x18000;

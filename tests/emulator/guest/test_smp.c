@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Several vCPUs: how they start and end, what is each one's own, and what they send each other. */
+/* Several vCPUs: how they start and stop, what each of them has separately, and the interrupts between them. */
 #include "ap.h"
 #include "apic_access.h"
 #include "hpet.h"
@@ -71,7 +71,7 @@ SMP_TEST(smp_modes_are_each_ones_own, ALL)
 	EQUAL(apic_base() & MODE_BITS, APIC_BASE_EN);
 }
 
-/* Who took a vector, a bit each. */
+/* The vCPUs that handled a vector: a bit for each. */
 static volatile u64 takers[256];
 static void note_taker(u8 vector) { takers[vector] |= BIT(ap_self()); }
 
@@ -84,7 +84,7 @@ static u64 end_of_interrupt(struct ap *ap)
 
 static volatile bool released;
 
-/* Interrupts on, until it is released: what was sent before is taken by then. */
+/* Interrupts on until `released` is set. Interrupts that were sent before are handled by then. */
 static void take_interrupts(struct ap *ap)
 {
 	ap->value[0] = 1;
@@ -163,7 +163,7 @@ SMP_TEST(smp_fixed_ipis_reach_their_destinations, ALL)
 		{ TO(2) | ICR(APIC_DELIVER_FIXED, 0), BIT(2) },
 		{ TO(6) | APIC_ICR_LOGICAL | ICR(APIC_DELIVER_FIXED, 0), BIT(1) | BIT(2) },
 		{ APIC_SHORTHAND_OTHERS | ICR(APIC_DELIVER_FIXED, 0), 0 },
-		{ TO(0x7FFFFFFF) | ICR(APIC_DELIVER_FIXED, 0), ~0ull }, /* nobody: see below */
+		{ TO(0x7FFFFFFF) | ICR(APIC_DELIVER_FIXED, 0), ~0ull }, /* no APIC has this ID: see below */
 	};
 	CHECK(ap_start_all());
 	expect(sending, 4);
@@ -214,7 +214,7 @@ SMP_TEST(smp_an_ipi_ends_hlt, ALL)
 	CHECK(ap_start_all());
 	prepare();
 	CHECK(all_do(halt));
-	CHECK(!ap_is_running(1)); /* by then all are in HLT */
+	CHECK(!ap_is_running(1)); /* all are in HLT now */
 	send(APIC_SHORTHAND_OTHERS | ICR(APIC_DELIVER_FIXED, VECTOR));
 	CHECK(all_done());
 	EQUAL(takers[VECTOR], aps_mask());
@@ -257,7 +257,7 @@ SMP_TEST(smp_timers_are_each_ones_own, ALL)
 	EQUAL(apic_read(APIC_TIMER_INITIAL), 0);
 }
 
-/* By the device's status, and the end of the interrupt: the next one of a level-triggered entry needs both. */
+/* The second interrupt of a level-triggered entry requires the device's status to be cleared and an EOI. */
 static void device_interrupt(u32 mode)
 {
 	for (u64 round = 0; round < 2; round++) {
@@ -302,7 +302,7 @@ static void hold(void (*command)(struct ap *ap), u64 answer)
 	while (!aps[1].value[0])
 		pause();
 	CHECK(!ap_is_running(1));
-	send(TO(1) | ICR(APIC_DELIVER_FIXED, VECTOR)); /* ends no hold */
+	send(TO(1) | ICR(APIC_DELIVER_FIXED, VECTOR)); /* does not end a hold */
 	CHECK(!ap_is_running(1));
 	send(TO(1) | ICR(APIC_DELIVER_INIT, 0));
 	CHECK(!ap_is_running(1));
@@ -334,7 +334,7 @@ SMP_TEST(smp_init_stops_and_sipi_starts, PLAIN)
 	send(TO(1) | ICR(APIC_DELIVER_STARTUP, AP_START >> 12));
 	CHECK(ap_is_running(1));
 	EQUAL(aps[1].started, 2);
-	send(TO(1) | ICR(APIC_DELIVER_STARTUP, AP_START >> 12)); /* it does not wait for one */
+	send(TO(1) | ICR(APIC_DELIVER_STARTUP, AP_START >> 12)); /* ignored: it does not wait for one */
 	CHECK(ap_is_running(1));
 	EQUAL(aps[1].started, 2);
 	CHECK(ap_run(1, read_ids));

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* #VC: raised for each exit that is configured, with the frame that the architecture says (APM vol. 2, 8.9 and 15.35.5). */
+/* #VC is raised for each configured exit, with the frame of the architecture (APM vol. 2, 8.9 and 15.35.5). */
 #include "guest.h"
 #include "svm.h"
 
 #define VC SEV_VECTOR_VC
 
-/* The instruction raises #VC with this error code, at its own address, with a sound frame. */
+/* The instruction raises #VC with this error code, at its own address, with a correct frame. */
 #define RAISES(code, instruction, ...)                                        \
 	do {                                                                  \
 		EQUAL(TRY(instruction, OUT(), __VA_ARGS__), VC);              \
@@ -36,7 +36,7 @@ TEST(vc_dr7_read, SEV) { RAISES(SVM_EXIT_DR7_READ, "mov %%db7, %%rax", "a"(0)); 
 TEST(vc_dr7_write, SEV) { RAISES(SVM_EXIT_DR7_WRITE, "mov %%rax, %%db7", "a"(0x400)); }
 TEST(vc_apic_page, SEV) { RAISES(SVM_EXIT_NPF, "movl (%%rax), %%eax", "a"(0xFEE00020)); }
 TEST(vc_ioapic_page, SEV) { RAISES(SVM_EXIT_NPF, "movl %%eax, (%%rax)", "a"(0xFEC00000)); }
-TEST(vc_mmio_private, SEV) /* Debian 12's OVMF does that to the APIC page */
+TEST(vc_mmio_private, SEV) /* as Debian 12's OVMF accesses the APIC page */
 {
 	u64 page = (u64)map_page(TEST_AREA + 0x10000, APIC_DEFAULT_BASE, true);
 
@@ -110,7 +110,7 @@ TEST(vc_on_an_ist_stack, SEV)
 	EQUAL(trap.error, SVM_EXIT_CPUID);
 }
 
-/* The handler's stack is another page after its page-table entry has changed, without a new CR3. */
+/* The page-table entry of the handler's stack changes without a new CR3: the new page is used. */
 TEST(vc_on_a_stack_that_moves, SEV)
 {
 	u64 page = TEST_AREA + 0x30000, linear = TEST_AREA + 0x14000;
