@@ -18,9 +18,8 @@
 
 #define NOT_CLAIMED  0xFFFFFFFFu /* what a read returns where no device answers */
 
-static void reset_value(u64 argument)
+static void reset_value(void)
 {
-	(void)argument;
 	EQUAL(platform.apic_base, APIC_DEFAULT_BASE | APIC_BASE_BSP | APIC_BASE_EN);
 }
 
@@ -35,9 +34,8 @@ static void transition(u64 argument)
 	EQUAL(apic_base(), BASE(refused ? from : to));
 }
 
-static void reserved_bits(u64 argument)
+static void reserved_bits(void)
 {
-	(void)argument;
 	CHECK(apic_set_mode(XAPIC));
 	for (u32 bit = 0; bit < 64; bit++) {
 		if (bit >= 12 && bit < platform.physical_bits)
@@ -61,14 +59,13 @@ static void msrs_refused(u64 mode)
 	}
 }
 
-static void msrs_served(u64 argument)
+static void msrs_served(void)
 {
 	static const u32 readable[] = { APIC_ID, APIC_VERSION, APIC_SPIV, APIC_LVT_TIMER, APIC_LVT_ERROR, APIC_TIMER_INITIAL,
 					APIC_TIMER_CURRENT, APIC_TIMER_DIVIDE };
 	static const u32 missing[] = { APIC_APR, APIC_DFR, APIC_ICR2, APIC_REMOTE_READ, APIC_PAGE_SIZE - 0x10 };
 	u64 value;
 
-	(void)argument;
 	CHECK(apic_set_mode(X2APIC));
 	for (u32 i = 0; i < sizeof(readable) / sizeof(readable[0]); i++)
 		EQUAL_OF(X2(readable[i]), msr_in(X2(readable[i]), &value), true);
@@ -78,21 +75,19 @@ static void msrs_served(u64 argument)
 	}
 }
 
-static void upper_half_refused(u64 argument)
+static void upper_half_refused(void)
 {
 	static const u32 registers[] = { APIC_SPIV, APIC_LVT_TIMER, APIC_TIMER_INITIAL, APIC_TIMER_DIVIDE };
 
-	(void)argument;
 	CHECK(apic_set_mode(X2APIC));
 	for (u32 i = 0; i < sizeof(registers) / sizeof(registers[0]); i++)
 		EQUAL_OF(X2(registers[i]), msr_out(X2(registers[i]), BIT(32) | APIC_LVT_MASKED), false);
 }
 
-static void page_served_in_xapic_mode(u64 argument)
+static void page_served_in_xapic_mode(void)
 {
 	u64 version = 0;
 
-	(void)argument;
 	CHECK(apic_set_mode(X2APIC));
 	CHECK(msr_in(X2(APIC_VERSION), &version));
 	CHECK(apic_set_mode(DISABLED) && apic_set_mode(XAPIC));
@@ -107,27 +102,27 @@ static void page_not_claimed(u64 mode)
 }
 
 static const struct point points[] = {
-	{ "apic-base/reset-value", NEED_NOTHING, reset_value, 0 },
-	{ "apic-base/disabled-to-disabled", NEED_NOTHING, transition, TO(DISABLED, DISABLED) },
-	{ "apic-base/disabled-to-xapic", NEED_NOTHING, transition, TO(DISABLED, XAPIC) },
-	{ "apic-base/disabled-to-x2apic-refused", NEED_NOTHING, transition, TO(DISABLED, X2APIC) | REFUSED },
-	{ "apic-base/disabled-to-extd-refused", NEED_NOTHING, transition, TO(DISABLED, NEITHER) | REFUSED },
-	{ "apic-base/xapic-to-disabled", NEED_NOTHING, transition, TO(XAPIC, DISABLED) },
-	{ "apic-base/xapic-to-xapic", NEED_NOTHING, transition, TO(XAPIC, XAPIC) },
-	{ "apic-base/xapic-to-x2apic", NEED_X2APIC, transition, TO(XAPIC, X2APIC) },
-	{ "apic-base/xapic-to-extd-refused", NEED_NOTHING, transition, TO(XAPIC, NEITHER) | REFUSED },
-	{ "apic-base/x2apic-to-disabled", NEED_X2APIC, transition, TO(X2APIC, DISABLED) },
-	{ "apic-base/x2apic-to-xapic-refused", NEED_X2APIC, transition, TO(X2APIC, XAPIC) | REFUSED },
-	{ "apic-base/x2apic-to-x2apic", NEED_X2APIC, transition, TO(X2APIC, X2APIC) },
-	{ "apic-base/x2apic-to-extd-refused", NEED_X2APIC, transition, TO(X2APIC, NEITHER) | REFUSED },
-	{ "apic-base/reserved-bits-refused", NEED_NOTHING, reserved_bits, 0 },
-	{ "apic-base/msrs-refused-when-disabled", NEED_NOTHING, msrs_refused, DISABLED },
-	{ "apic-base/msrs-refused-in-xapic-mode", NEED_NOTHING, msrs_refused, XAPIC },
-	{ "apic-base/msrs-served-in-x2apic-mode", NEED_X2APIC, msrs_served, 0 },
-	{ "apic-base/upper-half-refused-in-x2apic-mode", NEED_X2APIC, upper_half_refused, 0 },
-	{ "apic-base/page-served-in-xapic-mode", NEED_X2APIC, page_served_in_xapic_mode, 0 },
-	{ "apic-base/page-not-claimed-when-disabled", NEED_NOTHING, page_not_claimed, DISABLED },
-	{ "apic-base/page-not-claimed-in-x2apic-mode", NEED_X2APIC, page_not_claimed, X2APIC },
+	{ "apic-base/reset-value", NEED_NOTHING, .run = reset_value },
+	{ "apic-base/disabled-to-disabled", NEED_NOTHING, .run_with = transition, TO(DISABLED, DISABLED) },
+	{ "apic-base/disabled-to-xapic", NEED_NOTHING, .run_with = transition, TO(DISABLED, XAPIC) },
+	{ "apic-base/disabled-to-x2apic-refused", NEED_NOTHING, .run_with = transition, TO(DISABLED, X2APIC) | REFUSED },
+	{ "apic-base/disabled-to-extd-refused", NEED_NOTHING, .run_with = transition, TO(DISABLED, NEITHER) | REFUSED },
+	{ "apic-base/xapic-to-disabled", NEED_NOTHING, .run_with = transition, TO(XAPIC, DISABLED) },
+	{ "apic-base/xapic-to-xapic", NEED_NOTHING, .run_with = transition, TO(XAPIC, XAPIC) },
+	{ "apic-base/xapic-to-x2apic", NEED_X2APIC, .run_with = transition, TO(XAPIC, X2APIC) },
+	{ "apic-base/xapic-to-extd-refused", NEED_NOTHING, .run_with = transition, TO(XAPIC, NEITHER) | REFUSED },
+	{ "apic-base/x2apic-to-disabled", NEED_X2APIC, .run_with = transition, TO(X2APIC, DISABLED) },
+	{ "apic-base/x2apic-to-xapic-refused", NEED_X2APIC, .run_with = transition, TO(X2APIC, XAPIC) | REFUSED },
+	{ "apic-base/x2apic-to-x2apic", NEED_X2APIC, .run_with = transition, TO(X2APIC, X2APIC) },
+	{ "apic-base/x2apic-to-extd-refused", NEED_X2APIC, .run_with = transition, TO(X2APIC, NEITHER) | REFUSED },
+	{ "apic-base/reserved-bits-refused", NEED_NOTHING, .run = reserved_bits },
+	{ "apic-base/msrs-refused-when-disabled", NEED_NOTHING, .run_with = msrs_refused, DISABLED },
+	{ "apic-base/msrs-refused-in-xapic-mode", NEED_NOTHING, .run_with = msrs_refused, XAPIC },
+	{ "apic-base/msrs-served-in-x2apic-mode", NEED_X2APIC, .run = msrs_served },
+	{ "apic-base/upper-half-refused-in-x2apic-mode", NEED_X2APIC, .run = upper_half_refused },
+	{ "apic-base/page-served-in-xapic-mode", NEED_X2APIC, .run = page_served_in_xapic_mode },
+	{ "apic-base/page-not-claimed-when-disabled", NEED_NOTHING, .run_with = page_not_claimed, DISABLED },
+	{ "apic-base/page-not-claimed-in-x2apic-mode", NEED_X2APIC, .run_with = page_not_claimed, X2APIC },
 };
 
 GROUP(apic_base_group, points, NULL);

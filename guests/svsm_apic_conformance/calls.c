@@ -4,45 +4,40 @@
 #include "platform.h"
 #include "svsm_apic.h"
 
-static void query_features(u64 argument)
+static void query_features(void)
 {
 	struct svsm_reply reply = apic_call(SVSM_APIC_QUERY_FEATURES, ~0ull, 0);
 
-	(void)argument;
 	EQUAL(reply.rax, SVSM_SUCCESS);
 	EQUAL(reply.rcx & ~SVSM_APIC_FEATURE_TIMER, 0);
 }
 
-static void unknown_call(u64 argument)
+static void unknown_call(void)
 {
 	static const u32 numbers[] = { SVSM_APIC_CONFIGURE_VECTOR + 1, 6, 0x100, 0x80000000, ~0u };
 
-	(void)argument;
 	for (u32 i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		EQUAL_OF(numbers[i], apic_call(numbers[i], 0, 0).rax, SVSM_ERR_UNSUPPORTED_CALL);
 }
 
-static void configure_query(u64 argument)
+static void configure_query(void)
 {
-	(void)argument;
 	EQUAL(configure(SVSM_APIC_CONFIGURE_QUERY), SVSM_SUCCESS);
 	EQUAL(configure(SVSM_APIC_CONFIGURE_QUERY), SVSM_SUCCESS);
 	EQUAL(read_result(X2(APIC_TPR)), SVSM_SUCCESS); /* the APIC is still registered */
 }
 
-static void configure_bad_values(u64 argument)
+static void configure_bad_values(void)
 {
 	static const u64 values[] = { SVSM_APIC_CONFIGURE_REGISTER + 1, 4, 0x100, BIT(32), BIT(32) | 1, BIT(63), ~0ull };
 
-	(void)argument;
 	for (u32 i = 0; i < sizeof(values) / sizeof(values[0]); i++)
 		EQUAL_OF(values[i], configure(values[i]), SVSM_ERR_INVALID_PARAMETER);
 	EQUAL(read_result(X2(APIC_TPR)), SVSM_SUCCESS);
 }
 
-static void register_and_deregister(u64 argument)
+static void register_and_deregister(void)
 {
-	(void)argument;
 	for (u32 depth = 0; depth < 3; depth++)
 		EQUAL(configure(SVSM_APIC_CONFIGURE_REGISTER), SVSM_SUCCESS);
 	for (u32 depth = 0; depth < 3; depth++)
@@ -52,11 +47,11 @@ static void register_and_deregister(u64 argument)
 }
 
 static const struct point points[] = {
-	{ "calls/query-features", NEED_PROTOCOL, query_features, 0 },
-	{ "calls/unknown-call", NEED_PROTOCOL, unknown_call, 0 },
-	{ "calls/configure-query", NEED_PROTOCOL, configure_query, 0 },
-	{ "calls/configure-bad-values", NEED_PROTOCOL, configure_bad_values, 0 },
-	{ "calls/configure-register-and-deregister", NEED_PROTOCOL, register_and_deregister, 0 },
+	{ "calls/query-features", NEED_PROTOCOL, .run = query_features },
+	{ "calls/unknown-call", NEED_PROTOCOL, .run = unknown_call },
+	{ "calls/configure-query", NEED_PROTOCOL, .run = configure_query },
+	{ "calls/configure-bad-values", NEED_PROTOCOL, .run = configure_bad_values },
+	{ "calls/configure-register-and-deregister", NEED_PROTOCOL, .run = register_and_deregister },
 };
 
 GROUP(calls_group, points, svsm_apic_prepare);

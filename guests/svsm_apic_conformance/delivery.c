@@ -20,9 +20,8 @@ static void arrives_once(void)
 	EQUAL(interrupts[VECTOR], 1);
 }
 
-static void self_ipi(u64 argument)
+static void self_ipi(void)
 {
-	(void)argument;
 	EQUAL(write_register(X2(APIC_SELF_IPI), VECTOR), SVSM_SUCCESS);
 	arrives_once();
 }
@@ -59,9 +58,8 @@ static void icr_passes_by(u64 target)
 	EQUAL(in_irr(VECTOR), 0);
 }
 
-static void every_vector(u64 argument)
+static void every_vector(void)
 {
-	(void)argument;
 	for (u32 vector = FIRST_VECTOR; vector < 256; vector++) {
 		send_self((u8)vector);
 		if (!CHECK(comes(&interrupts[vector], 1)))
@@ -73,9 +71,8 @@ static void every_vector(u64 argument)
 }
 
 /* Interrupts are on at the call: each is delivered before the next instruction or soon after it. */
-static void many(u64 argument)
+static void many(void)
 {
-	(void)argument;
 	for (u64 sent = 1; sent <= 200; sent++) {
 		__asm__ volatile("sti");
 		send_self(VECTOR);
@@ -86,29 +83,28 @@ static void many(u64 argument)
 	EQUAL(interrupts[VECTOR], 200);
 }
 
-static void allowed_set_is_not_theirs(u64 argument)
+static void allowed_set_is_not_theirs(void)
 {
-	(void)argument;
 	EQUAL(configure_vector(VECTOR), SVSM_SUCCESS); /* the vector is not allowed */
 	send_self(VECTOR);
 	arrives_once();
 }
 
 static const struct point points[] = {
-	{ "delivery/self-ipi", NEED_PROTOCOL, self_ipi, 0 },
-	{ "delivery/icr-self", NEED_PROTOCOL, icr_arrives, SELF },
-	{ "delivery/icr-all", NEED_PROTOCOL, icr_arrives, ALL },
-	{ "delivery/icr-own-id", NEED_PROTOCOL, icr_arrives, OWN_ID },
-	{ "delivery/icr-own-logical-id", NEED_PROTOCOL, icr_arrives, OWN_LDR },
-	{ "delivery/icr-broadcast", NEED_PROTOCOL, icr_arrives, BROADCAST },
-	{ "delivery/icr-broadcast-logical", NEED_PROTOCOL, icr_arrives, BROADCAST_LOGICAL },
-	{ "delivery/icr-others-is-not-self", NEED_PROTOCOL, icr_passes_by, OTHERS },
-	{ "delivery/icr-other-id", NEED_PROTOCOL, icr_passes_by, OTHER_ID },
-	{ "delivery/icr-other-logical-id", NEED_PROTOCOL, icr_passes_by, OTHER_LDR },
-	{ "delivery/icr-other-cluster", NEED_PROTOCOL, icr_passes_by, OTHER_CLUSTER },
-	{ "delivery/every-vector", NEED_PROTOCOL, every_vector, 0 },
-	{ "delivery/many-in-a-row", NEED_PROTOCOL, many, 0 },
-	{ "delivery/vector-need-not-be-allowed", NEED_PROTOCOL, allowed_set_is_not_theirs, 0 },
+	{ "delivery/self-ipi", NEED_PROTOCOL, .run = self_ipi },
+	{ "delivery/icr-self", NEED_PROTOCOL, .run_with = icr_arrives, SELF },
+	{ "delivery/icr-all", NEED_PROTOCOL, .run_with = icr_arrives, ALL },
+	{ "delivery/icr-own-id", NEED_PROTOCOL, .run_with = icr_arrives, OWN_ID },
+	{ "delivery/icr-own-logical-id", NEED_PROTOCOL, .run_with = icr_arrives, OWN_LDR },
+	{ "delivery/icr-broadcast", NEED_PROTOCOL, .run_with = icr_arrives, BROADCAST },
+	{ "delivery/icr-broadcast-logical", NEED_PROTOCOL, .run_with = icr_arrives, BROADCAST_LOGICAL },
+	{ "delivery/icr-others-is-not-self", NEED_PROTOCOL, .run_with = icr_passes_by, OTHERS },
+	{ "delivery/icr-other-id", NEED_PROTOCOL, .run_with = icr_passes_by, OTHER_ID },
+	{ "delivery/icr-other-logical-id", NEED_PROTOCOL, .run_with = icr_passes_by, OTHER_LDR },
+	{ "delivery/icr-other-cluster", NEED_PROTOCOL, .run_with = icr_passes_by, OTHER_CLUSTER },
+	{ "delivery/every-vector", NEED_PROTOCOL, .run = every_vector },
+	{ "delivery/many-in-a-row", NEED_PROTOCOL, .run = many },
+	{ "delivery/vector-need-not-be-allowed", NEED_PROTOCOL, .run = allowed_set_is_not_theirs },
 };
 
 GROUP(delivery_group, points, svsm_apic_prepare);

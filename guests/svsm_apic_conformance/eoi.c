@@ -18,9 +18,8 @@ static bool permission;
 
 static u8 may_end_lazily(void) { return calling_area()[SVSM_CAA_NO_EOI_REQUIRED]; }
 
-static void nothing_in_service(u64 argument)
+static void nothing_in_service(void)
 {
-	(void)argument;
 	for (u32 i = 0; i < 3; i++)
 		EQUAL(end_by_call(), SVSM_SUCCESS);
 	EQUAL(in_service(), 0);
@@ -36,9 +35,8 @@ static void call_in_handler(u8 vector)
 }
 
 /* A call is also correct when no_eoi_required is set. */
-static void by_call(u64 argument)
+static void by_call(void)
 {
-	(void)argument;
 	on_interrupt = call_in_handler;
 	for (u64 round = 1; round <= 3; round++) {
 		send_self(LOW);
@@ -58,9 +56,8 @@ static void as_permitted(u8 vector)
 }
 
 /* After either way nothing is in service and the next interrupt is delivered. */
-static void without_call(u64 argument)
+static void without_call(void)
 {
-	(void)argument;
 	on_interrupt = as_permitted;
 	for (u64 round = 1; round <= 50; round++) {
 		send_self(LOW);
@@ -86,9 +83,8 @@ static void once_only(u8 vector)
 	}
 }
 
-static void outer_stays(u64 argument)
+static void outer_stays(void)
 {
-	(void)argument;
 	on_interrupt = once_only;
 	send_self(LOW);
 	CHECK(comes(&interrupts[LOW], 1));
@@ -106,10 +102,9 @@ static void note_permission(u8 vector)
 		end_by_call();
 }
 
-/* While another interrupt waits, the SVSM must be told of the end. */
-static void not_with_another_pending(u64 argument)
+/* While another interrupt waits, the end requires a call. */
+static void not_with_another_pending(void)
 {
-	(void)argument;
 	on_interrupt = note_permission;
 	send_self(LOW);
 	send_self(HIGH);
@@ -128,9 +123,8 @@ static void take_another(u8 vector)
 		end_by_call();
 }
 
-static void withdrawn(u64 argument)
+static void withdrawn(void)
 {
-	(void)argument;
 	on_interrupt = take_another;
 	send_self(HIGH);
 	CHECK(comes(&interrupts[LOW], 1));
@@ -150,9 +144,8 @@ static void end_both(u8 vector)
 	ended_second = end_by_call();
 }
 
-static void highest_ends_first(u64 argument)
+static void highest_ends_first(void)
 {
-	(void)argument;
 	on_interrupt = end_both;
 	send_self(LOW);
 	CHECK(comes(&interrupts[LOW], 1));
@@ -164,13 +157,13 @@ static void highest_ends_first(u64 argument)
 }
 
 static const struct point points[] = {
-	{ "eoi/nothing-in-service", NEED_PROTOCOL, nothing_in_service, 0 },
-	{ "eoi/by-call", NEED_PROTOCOL, by_call, 0 },
-	{ "eoi/without-a-call-where-permitted", NEED_PROTOCOL, without_call, 0 },
-	{ "eoi/outer-interrupt-stays-in-service", NEED_PROTOCOL, outer_stays, 0 },
-	{ "eoi/highest-ends-first", NEED_PROTOCOL, highest_ends_first, 0 },
-	{ "eoi/not-permitted-with-another-pending", NEED_PROTOCOL, not_with_another_pending, 0 },
-	{ "eoi/permission-ends-when-another-comes", NEED_PROTOCOL, withdrawn, 0 },
+	{ "eoi/nothing-in-service", NEED_PROTOCOL, .run = nothing_in_service },
+	{ "eoi/by-call", NEED_PROTOCOL, .run = by_call },
+	{ "eoi/without-a-call-where-permitted", NEED_PROTOCOL, .run = without_call },
+	{ "eoi/outer-interrupt-stays-in-service", NEED_PROTOCOL, .run = outer_stays },
+	{ "eoi/highest-ends-first", NEED_PROTOCOL, .run = highest_ends_first },
+	{ "eoi/not-permitted-with-another-pending", NEED_PROTOCOL, .run = not_with_another_pending },
+	{ "eoi/permission-ends-when-another-comes", NEED_PROTOCOL, .run = withdrawn },
 };
 
 GROUP(eoi_group, points, svsm_apic_prepare);

@@ -300,13 +300,12 @@ static void touch(enum touch how)
 	print("\n");
 }
 
-void run_fuzz(u64 argument)
+void run_fuzz(void)
 {
 	u64 limit = clock_ticks(parameters()->duration_ms * 1000ull), second = clock_ticks(1000000);
 	u64 begun = rdtsc(), reported = begun;
 	enum touch how = (enum touch)parameters()->touch;
 
-	(void)argument;
 	tap_begin(2);
 	platform_print();
 	fuzz.seed = parameters()->seed | 1; /* the generator returns only zeros for seed 0 */

@@ -26,11 +26,10 @@ static void look_and_end(u8 vector)
 	end_interrupt(vector);
 }
 
-static void pending(u64 argument)
+static void pending(void)
 {
 	struct seen before;
 
-	(void)argument;
 	send_self(LOW); /* interrupts are off */
 	before = look(LOW);
 	EQUAL(before.irr, 1);
@@ -40,9 +39,8 @@ static void pending(u64 argument)
 	CHECK(comes(&interrupts[LOW], 1));
 }
 
-static void in_handler(u64 argument)
+static void in_handler(void)
 {
-	(void)argument;
 	on_interrupt = look_and_end;
 	send_self(LOW);
 	CHECK(comes(&interrupts[LOW], 1));
@@ -53,11 +51,10 @@ static void in_handler(u64 argument)
 	EQUAL(seen.ppr, LOW & APIC_PRIORITY_CLASS);
 }
 
-static void afterwards(u64 argument)
+static void afterwards(void)
 {
 	struct seen after;
 
-	(void)argument;
 	send_self(LOW);
 	CHECK(comes(&interrupts[LOW], 1));
 	after = look(LOW);
@@ -81,9 +78,8 @@ static void nest_and_look(u8 vector)
 	end_interrupt(vector);
 }
 
-static void both_in_service(u64 argument)
+static void both_in_service(void)
 {
-	(void)argument;
 	on_interrupt = nest_and_look;
 	send_self(LOW);
 	CHECK(comes(&interrupts[LOW], 1));
@@ -95,9 +91,8 @@ static void both_in_service(u64 argument)
 	EQUAL(outer.ppr, LOW & APIC_PRIORITY_CLASS);
 }
 
-static void sent_twice_is_one(u64 argument)
+static void sent_twice_is_one(void)
 {
-	(void)argument;
 	send_self(LOW);
 	send_self(LOW);
 	EQUAL(in_irr(LOW), 1);
@@ -115,9 +110,8 @@ static void send_again_once(u8 vector)
 	end_interrupt(vector);
 }
 
-static void sent_again_in_its_handler(u64 argument)
+static void sent_again_in_its_handler(void)
 {
-	(void)argument;
 	on_interrupt = send_again_once;
 	send_self(LOW);
 	CHECK(comes(&interrupts[LOW], 2));
@@ -141,9 +135,8 @@ static void move_tpr(u8 vector)
 	end_interrupt(vector);
 }
 
-static void ppr_is_the_higher(u64 argument)
+static void ppr_is_the_higher(void)
 {
-	(void)argument;
 	on_interrupt = move_tpr;
 	send_self(LOW);
 	CHECK(comes(&interrupts[LOW], 1));
@@ -153,9 +146,8 @@ static void ppr_is_the_higher(u64 argument)
 }
 
 /* A read makes the SVSM take an interrupt back that it had offered: it must still be delivered, once. */
-static void reading_loses_nothing(u64 argument)
+static void reading_loses_nothing(void)
 {
-	(void)argument;
 	for (u64 round = 1; round <= 50; round++) {
 		send_self(LOW);
 		send_self(HIGH);
@@ -169,14 +161,14 @@ static void reading_loses_nothing(u64 argument)
 }
 
 static const struct point points[] = {
-	{ "in-service/pending-is-in-irr", NEED_PROTOCOL, pending, 0 },
-	{ "in-service/handler-is-in-isr", NEED_PROTOCOL, in_handler, 0 },
-	{ "in-service/empty-afterwards", NEED_PROTOCOL, afterwards, 0 },
-	{ "in-service/nested-both-in-isr", NEED_PROTOCOL, both_in_service, 0 },
-	{ "in-service/sent-twice-is-one", NEED_PROTOCOL, sent_twice_is_one, 0 },
-	{ "in-service/sent-again-in-its-handler", NEED_PROTOCOL, sent_again_in_its_handler, 0 },
-	{ "in-service/ppr-is-the-higher-of-two", NEED_PROTOCOL, ppr_is_the_higher, 0 },
-	{ "in-service/reading-loses-nothing", NEED_PROTOCOL, reading_loses_nothing, 0 },
+	{ "in-service/pending-is-in-irr", NEED_PROTOCOL, .run = pending },
+	{ "in-service/handler-is-in-isr", NEED_PROTOCOL, .run = in_handler },
+	{ "in-service/empty-afterwards", NEED_PROTOCOL, .run = afterwards },
+	{ "in-service/nested-both-in-isr", NEED_PROTOCOL, .run = both_in_service },
+	{ "in-service/sent-twice-is-one", NEED_PROTOCOL, .run = sent_twice_is_one },
+	{ "in-service/sent-again-in-its-handler", NEED_PROTOCOL, .run = sent_again_in_its_handler },
+	{ "in-service/ppr-is-the-higher-of-two", NEED_PROTOCOL, .run = ppr_is_the_higher },
+	{ "in-service/reading-loses-nothing", NEED_PROTOCOL, .run = reading_loses_nothing },
 };
 
 GROUP(in_service_group, points, svsm_apic_prepare);

@@ -40,9 +40,8 @@ static void look_serve_and_end(u8 vector)
 	end_interrupt(vector);
 }
 
-static void edge(u64 argument)
+static void edge(void)
 {
-	(void)argument;
 	on_interrupt = look_serve_and_end;
 	interrupt(0);
 	CHECK(comes(&interrupts[VECTOR], 1));
@@ -52,9 +51,8 @@ static void edge(u64 argument)
 	EQUAL(seen.tmr, 0);
 }
 
-static void level(u64 argument)
+static void level(void)
 {
-	(void)argument;
 	on_interrupt = look_serve_and_end;
 	interrupt(HPET_LEVEL);
 	CHECK(comes(&interrupts[VECTOR], 1));
@@ -75,9 +73,8 @@ static void serve_third(u8 vector)
 	end_interrupt(vector);
 }
 
-static void again_until_served(u64 argument)
+static void again_until_served(void)
 {
-	(void)argument;
 	on_interrupt = serve_third;
 	interrupt(HPET_LEVEL);
 	CHECK(comes(&interrupts[VECTOR], 3));
@@ -100,9 +97,8 @@ static void nest_higher(u8 vector)
 }
 
 /* The end of a higher interrupt does not end this one. */
-static void ends_in_order(u64 argument)
+static void ends_in_order(void)
 {
-	(void)argument;
 	on_interrupt = nest_higher;
 	interrupt(HPET_LEVEL);
 	CHECK(comes(&interrupts[VECTOR], 1));
@@ -114,9 +110,8 @@ static void ends_in_order(u64 argument)
 }
 
 /* The same vector is edge-triggered afterwards. */
-static void edge_after_level(u64 argument)
+static void edge_after_level(void)
 {
-	(void)argument;
 	on_interrupt = look_serve_and_end;
 	interrupt(HPET_LEVEL);
 	CHECK(comes(&interrupts[VECTOR], 1));
@@ -128,11 +123,11 @@ static void edge_after_level(u64 argument)
 }
 
 static const struct point points[] = {
-	{ "device/edge", NEED_PROTOCOL | NEED_HPET, edge, 0 },
-	{ "device/level", NEED_PROTOCOL | NEED_HPET, level, 0 },
-	{ "device/level-again-until-served", NEED_PROTOCOL | NEED_HPET, again_until_served, 0 },
-	{ "device/level-ends-in-order", NEED_PROTOCOL | NEED_HPET, ends_in_order, 0 },
-	{ "device/edge-after-level", NEED_PROTOCOL | NEED_HPET, edge_after_level, 0 },
+	{ "device/edge", NEED_PROTOCOL | NEED_HPET, .run = edge },
+	{ "device/level", NEED_PROTOCOL | NEED_HPET, .run = level },
+	{ "device/level-again-until-served", NEED_PROTOCOL | NEED_HPET, .run = again_until_served },
+	{ "device/level-ends-in-order", NEED_PROTOCOL | NEED_HPET, .run = ends_in_order },
+	{ "device/edge-after-level", NEED_PROTOCOL | NEED_HPET, .run = edge_after_level },
 };
 
 GROUP(level_group, points, svsm_apic_prepare);

@@ -9,11 +9,10 @@
 
 #define VECTOR 0x61
 
-static void if_0(u64 argument)
+static void if_0(void)
 {
 	u64 before;
 
-	(void)argument;
 	send_self(VECTOR);
 	for (u32 i = 0; i < 1000; i++)
 		pause();
@@ -23,20 +22,18 @@ static void if_0(u64 argument)
 	EQUAL(interrupts[VECTOR], 1);
 }
 
-static void sti_shadow(u64 argument)
+static void sti_shadow(void)
 {
 	u64 seen;
 
-	(void)argument;
 	send_self(VECTOR);
 	__asm__ volatile("sti; mov %1, %0; nop; cli" : "=r"(seen) : "m"(interrupts[VECTOR]) : "memory");
 	EQUAL(seen, 0);
 	EQUAL(interrupts[VECTOR], 1);
 }
 
-static void sti_cli(u64 argument)
+static void sti_cli(void)
 {
-	(void)argument;
 	send_self(VECTOR);
 	for (u32 i = 0; i < 100; i++)
 		__asm__ volatile("sti; cli" : : : "memory");
@@ -44,19 +41,17 @@ static void sti_cli(u64 argument)
 	CHECK(comes(&interrupts[VECTOR], 1));
 }
 
-static void popf(u64 argument)
+static void popf(void)
 {
-	(void)argument;
 	send_self(VECTOR);
 	__asm__ volatile("pushfq; orl $0x200, (%%rsp); popfq; nop; cli" : : : "memory", "cc");
 	EQUAL(interrupts[VECTOR], 1);
 }
 
-static void interrupts_on(u64 argument)
+static void interrupts_on(void)
 {
 	u64 seen;
 
-	(void)argument;
 	sti();
 	send_self(VECTOR);
 	seen = interrupts[VECTOR];
@@ -64,9 +59,8 @@ static void interrupts_on(u64 argument)
 	EQUAL(seen, 1);
 }
 
-static void hlt_with_pending(u64 argument)
+static void hlt_with_pending(void)
 {
-	(void)argument;
 	if (!CHECK(halt_ready()))
 		return;
 	for (u64 count = 1; count <= 5; count++) {
@@ -77,12 +71,12 @@ static void hlt_with_pending(u64 argument)
 }
 
 static const struct point points[] = {
-	{ "masking/if-0-holds-back", NEED_PROTOCOL, if_0, 0 },
-	{ "masking/if-1-at-the-call-lets-in-at-once", NEED_PROTOCOL, interrupts_on, 0 },
-	{ "masking/sti-shadow-holds-back", NEED_PROTOCOL, sti_shadow, 0 },
-	{ "masking/sti-cli-lets-nothing-in", NEED_PROTOCOL, sti_cli, 0 },
-	{ "masking/popf-lets-in", NEED_PROTOCOL, popf, 0 },
-	{ "masking/hlt-with-a-pending-interrupt", NEED_PROTOCOL | NEED_X2APIC, hlt_with_pending, 0 },
+	{ "masking/if-0-holds-back", NEED_PROTOCOL, .run = if_0 },
+	{ "masking/if-1-at-the-call-lets-in-at-once", NEED_PROTOCOL, .run = interrupts_on },
+	{ "masking/sti-shadow-holds-back", NEED_PROTOCOL, .run = sti_shadow },
+	{ "masking/sti-cli-lets-nothing-in", NEED_PROTOCOL, .run = sti_cli },
+	{ "masking/popf-lets-in", NEED_PROTOCOL, .run = popf },
+	{ "masking/hlt-with-a-pending-interrupt", NEED_PROTOCOL | NEED_X2APIC, .run = hlt_with_pending },
 };
 
 GROUP(masking_group, points, svsm_apic_prepare);

@@ -3,9 +3,7 @@
 #ifndef MODES_H
 #define MODES_H
 
-#include "types.h"
-
-void run_ticks(u64 argument);
-void run_fuzz(u64 argument);
+void run_ticks(void);
+void run_fuzz(void);
 
 #endif

@@ -41,17 +41,15 @@ static void arrives_with_interrupts_off(u64 target)
 	EQUAL(in_service(), 0);
 }
 
-static void others(u64 argument)
+static void others(void)
 {
-	(void)argument;
 	EQUAL(write_register(X2(APIC_ICR), NMI | APIC_SHORTHAND_OTHERS), SVSM_SUCCESS);
 	let_pass();
 	EQUAL(interrupts[VECTOR_NMI], 0);
 }
 
-static void no_priority(u64 argument)
+static void no_priority(void)
 {
-	(void)argument;
 	write_register(X2(APIC_TPR), 0xF0);
 	send_nmi(SELF);
 	CHECK(nmi_comes(1));
@@ -67,9 +65,8 @@ static void note_nmis(u8 vector)
 	end_interrupt(vector);
 }
 
-static void before_an_interrupt(u64 argument)
+static void before_an_interrupt(void)
 {
-	(void)argument;
 	nmis_before = 0;
 	on_interrupt = note_nmis;
 	send_self(VECTOR);
@@ -80,9 +77,8 @@ static void before_an_interrupt(u64 argument)
 	EQUAL(interrupts[VECTOR], 1);
 }
 
-static void several(u64 argument)
+static void several(void)
 {
-	(void)argument;
 	for (u64 count = 1; count <= 20; count++) {
 		send_nmi(SELF);
 		if (!EQUAL_OF(count, nmi_comes(count), true))
@@ -93,14 +89,14 @@ static void several(u64 argument)
 }
 
 static const struct point points[] = {
-	{ "nmi/icr-self", NEED_PROTOCOL, arrives_with_interrupts_off, SELF },
-	{ "nmi/icr-all", NEED_PROTOCOL, arrives_with_interrupts_off, ALL },
-	{ "nmi/icr-own-id", NEED_PROTOCOL, arrives_with_interrupts_off, OWN_ID },
-	{ "nmi/icr-broadcast", NEED_PROTOCOL, arrives_with_interrupts_off, BROADCAST },
-	{ "nmi/icr-others-is-not-self", NEED_PROTOCOL, others, 0 },
-	{ "nmi/tpr-does-not-hold-it", NEED_PROTOCOL, no_priority, 0 },
-	{ "nmi/before-an-interrupt", NEED_PROTOCOL, before_an_interrupt, 0 },
-	{ "nmi/several", NEED_PROTOCOL, several, 0 },
+	{ "nmi/icr-self", NEED_PROTOCOL, .run_with = arrives_with_interrupts_off, SELF },
+	{ "nmi/icr-all", NEED_PROTOCOL, .run_with = arrives_with_interrupts_off, ALL },
+	{ "nmi/icr-own-id", NEED_PROTOCOL, .run_with = arrives_with_interrupts_off, OWN_ID },
+	{ "nmi/icr-broadcast", NEED_PROTOCOL, .run_with = arrives_with_interrupts_off, BROADCAST },
+	{ "nmi/icr-others-is-not-self", NEED_PROTOCOL, .run = others },
+	{ "nmi/tpr-does-not-hold-it", NEED_PROTOCOL, .run = no_priority },
+	{ "nmi/before-an-interrupt", NEED_PROTOCOL, .run = before_an_interrupt },
+	{ "nmi/several", NEED_PROTOCOL, .run = several },
 };
 
 GROUP(nmi_group, points, svsm_apic_prepare);

@@ -40,11 +40,10 @@ static void tpr_holds_back(u64 by)
 }
 
 /* With interrupts on, without a call of the SVSM between the write and the interrupt. */
-static void cr8_lets_in_at_once(u64 argument)
+static void cr8_lets_in_at_once(void)
 {
 	u64 before, after;
 
-	(void)argument;
 	write_cr8(0xF);
 	send_self(LOW);
 	sti();
@@ -58,9 +57,8 @@ static void cr8_lets_in_at_once(u64 argument)
 }
 
 /* The interrupt is pending first, then the priority rises above it. */
-static void cr8_raised_later(u64 argument)
+static void cr8_raised_later(void)
 {
-	(void)argument;
 	send_self(LOW);
 	write_cr8(LOW >> 4);
 	let_pass();
@@ -89,9 +87,8 @@ static void expect_order(u8 first, u8 second, u8 third)
 	EQUAL(order[2], third);
 }
 
-static void highest_first(u64 argument)
+static void highest_first(void)
 {
-	(void)argument;
 	on_interrupt = note_order;
 	ordered = 0;
 	send_self(LOW);
@@ -101,9 +98,8 @@ static void highest_first(u64 argument)
 }
 
 /* A later interrupt with a higher priority goes before one that could not be delivered yet. */
-static void later_higher_one_first(u64 argument)
+static void later_higher_one_first(void)
 {
-	(void)argument;
 	on_interrupt = note_order;
 	ordered = 0;
 	write_cr8(0xF);
@@ -119,9 +115,8 @@ static void later_higher_one_first(u64 argument)
 }
 
 /* Of one class, the higher vector first. */
-static void order_in_a_class(u64 argument)
+static void order_in_a_class(void)
 {
-	(void)argument;
 	on_interrupt = note_order;
 	ordered = 0;
 	send_self(LOW);
@@ -164,27 +159,23 @@ static void nested(u8 vector, bool inside)
 	EQUAL(in_service(), 0);
 }
 
-static void higher_class_nests(u64 argument)
+static void higher_class_nests(void)
 {
-	(void)argument;
 	nested(HIGH, true);
 }
 
-static void same_class_waits(u64 argument)
+static void same_class_waits(void)
 {
-	(void)argument;
 	nested(SAME, false);
 }
 
-static void lower_class_waits(u64 argument)
+static void lower_class_waits(void)
 {
-	(void)argument;
 	nested(0x41, false);
 }
 
-static void tpr_of_f_holds_all(u64 argument)
+static void tpr_of_f_holds_all(void)
 {
-	(void)argument;
 	write_register(X2(APIC_TPR), 0xF0);
 	send_self(0xFF);
 	let_pass();
@@ -194,17 +185,17 @@ static void tpr_of_f_holds_all(u64 argument)
 }
 
 static const struct point points[] = {
-	{ "priority/tpr-holds-back-and-lets-in", NEED_PROTOCOL, tpr_holds_back, BY_PROTOCOL },
-	{ "priority/cr8-holds-back-and-lets-in", NEED_PROTOCOL, tpr_holds_back, BY_CR8 },
-	{ "priority/cr8-lets-in-at-once", NEED_PROTOCOL, cr8_lets_in_at_once, 0 },
-	{ "priority/cr8-raised-after-the-interrupt", NEED_PROTOCOL, cr8_raised_later, 0 },
-	{ "priority/tpr-f0-holds-everything", NEED_PROTOCOL, tpr_of_f_holds_all, 0 },
-	{ "priority/highest-first", NEED_PROTOCOL, highest_first, 0 },
-	{ "priority/later-higher-one-first", NEED_PROTOCOL, later_higher_one_first, 0 },
-	{ "priority/order-in-a-class", NEED_PROTOCOL, order_in_a_class, 0 },
-	{ "priority/higher-class-nests", NEED_PROTOCOL, higher_class_nests, 0 },
-	{ "priority/same-class-waits", NEED_PROTOCOL, same_class_waits, 0 },
-	{ "priority/lower-class-waits", NEED_PROTOCOL, lower_class_waits, 0 },
+	{ "priority/tpr-holds-back-and-lets-in", NEED_PROTOCOL, .run_with = tpr_holds_back, BY_PROTOCOL },
+	{ "priority/cr8-holds-back-and-lets-in", NEED_PROTOCOL, .run_with = tpr_holds_back, BY_CR8 },
+	{ "priority/cr8-lets-in-at-once", NEED_PROTOCOL, .run = cr8_lets_in_at_once },
+	{ "priority/cr8-raised-after-the-interrupt", NEED_PROTOCOL, .run = cr8_raised_later },
+	{ "priority/tpr-f0-holds-everything", NEED_PROTOCOL, .run = tpr_of_f_holds_all },
+	{ "priority/highest-first", NEED_PROTOCOL, .run = highest_first },
+	{ "priority/later-higher-one-first", NEED_PROTOCOL, .run = later_higher_one_first },
+	{ "priority/order-in-a-class", NEED_PROTOCOL, .run = order_in_a_class },
+	{ "priority/higher-class-nests", NEED_PROTOCOL, .run = higher_class_nests },
+	{ "priority/same-class-waits", NEED_PROTOCOL, .run = same_class_waits },
+	{ "priority/lower-class-waits", NEED_PROTOCOL, .run = lower_class_waits },
 };
 
 GROUP(priority_group, points, svsm_apic_prepare);

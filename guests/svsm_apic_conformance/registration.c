@@ -42,9 +42,8 @@ static void end_at_hypervisor(u8 vector)
 
 static void do_not_end(u8 vector) { (void)vector; tap_count_interrupt(); }
 
-static void deregister_last(u64 argument)
+static void deregister_last(void)
 {
-	(void)argument;
 	svsm_apic_prepare();
 	CHECK(hypervisor_apic_ready());
 	on_interrupt = do_not_end;
@@ -56,15 +55,13 @@ static void deregister_last(u64 argument)
 	EQUAL(configure(SVSM_APIC_CONFIGURE_DEREGISTER), SVSM_SUCCESS);
 }
 
-static void query_answers_0(u64 argument)
+static void query_answers_0(void)
 {
-	(void)argument;
 	EQUAL(query_protocol(SVSM_PROTOCOL_APIC, SVSM_APIC_VERSION_MIN), 0);
 }
 
-static void calls_refused(u64 argument)
+static void calls_refused(void)
 {
-	(void)argument;
 	for (u32 call = SVSM_APIC_QUERY_FEATURES; call <= SVSM_APIC_CONFIGURE_VECTOR + 1; call++)
 		EQUAL_OF(call, apic_call(call, X2(APIC_TPR), 0).rax, SVSM_ERR_UNSUPPORTED_PROTOCOL);
 	EQUAL(configure(SVSM_APIC_CONFIGURE_REGISTER), SVSM_ERR_UNSUPPORTED_PROTOCOL);
@@ -72,15 +69,13 @@ static void calls_refused(u64 argument)
 }
 
 /* SEV_STATUS shows what is active (APM vol. 2, 15.34.10). The SVSM has cleared the bit in the VMSA. */
-static void sev_status_tells(u64 argument)
+static void sev_status_tells(void)
 {
-	(void)argument;
 	EQUAL(rdmsr(SEV_MSR_STATUS) & SEV_STATUS_ALTERNATE_INJECTION, 0);
 }
 
-static void state_handed_over(u64 argument)
+static void state_handed_over(void)
 {
-	(void)argument;
 	EQUAL(hypervisor_bit(APIC_ISR, IN_SERVICE), 1);
 	EQUAL(hypervisor_bit(APIC_IRR, PENDING), 1);
 	EQUAL(hypervisor_bit(APIC_IRR, WAITING), 1);
@@ -89,9 +84,8 @@ static void state_handed_over(u64 argument)
 	EQUAL(interrupts[PENDING], 0);
 }
 
-static void pending_ones_come(u64 argument)
+static void pending_ones_come(void)
 {
-	(void)argument;
 	on_interrupt = end_at_hypervisor;
 	CHECK(comes(&interrupts[PENDING], 1));
 	let_pass();
@@ -111,9 +105,8 @@ static void hypervisor_prepare(void)
 	interrupts[VECTOR_NMI] = 0;
 }
 
-static void self_ipi(u64 argument)
+static void self_ipi(void)
 {
-	(void)argument;
 	hypervisor_prepare();
 	hypervisor_write(APIC_SELF_IPI, VECTOR);
 	CHECK(comes(&interrupts[VECTOR], 1));
@@ -123,9 +116,8 @@ static void self_ipi(u64 argument)
 	EQUAL(interrupts[VECTOR], 2);
 }
 
-static void tpr(u64 argument)
+static void tpr(void)
 {
-	(void)argument;
 	hypervisor_prepare();
 	hypervisor_write(APIC_TPR, VECTOR & APIC_PRIORITY_CLASS);
 	hypervisor_write(APIC_SELF_IPI, VECTOR);
@@ -136,9 +128,8 @@ static void tpr(u64 argument)
 	write_cr8(0);
 }
 
-static void nmi(u64 argument)
+static void nmi(void)
 {
-	(void)argument;
 	hypervisor_prepare();
 	hypervisor_write(APIC_ICR, APIC_SHORTHAND_SELF | APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT);
 	let_pass();
@@ -154,9 +145,8 @@ static void timer(u64 mode)
 	timer_stop();
 }
 
-static void device(u64 argument)
+static void device(void)
 {
-	(void)argument;
 	hypervisor_prepare();
 	hpet_route(VECTOR);
 	hpet_after_1_ms(HPET_ENABLE);
@@ -167,18 +157,18 @@ static void device(u64 argument)
 #define AFTER (NEED_PROTOCOL | NEED_X2APIC)
 
 static const struct point points[] = {
-	{ "registration/deregister-the-last", AFTER, deregister_last, 0 },
-	{ "registration/query-protocol-answers-0", AFTER, query_answers_0, 0 },
-	{ "registration/calls-refused", AFTER, calls_refused, 0 },
-	{ "registration/sev-status-tells", AFTER, sev_status_tells, 0 },
-	{ "registration/state-handed-over", AFTER, state_handed_over, 0 },
-	{ "registration/pending-interrupts-come", AFTER, pending_ones_come, 0 },
-	{ "registration/hypervisor-self-ipi", AFTER, self_ipi, 0 },
-	{ "registration/hypervisor-tpr", AFTER, tpr, 0 },
-	{ "registration/hypervisor-nmi", AFTER, nmi, 0 },
-	{ "registration/hypervisor-timer-one-shot", AFTER, timer, APIC_TIMER_ONE_SHOT },
-	{ "registration/hypervisor-timer-periodic", AFTER, timer, APIC_TIMER_PERIODIC },
-	{ "registration/hypervisor-device", AFTER | NEED_HPET, device, 0 },
+	{ "registration/deregister-the-last", AFTER, .run = deregister_last },
+	{ "registration/query-protocol-answers-0", AFTER, .run = query_answers_0 },
+	{ "registration/calls-refused", AFTER, .run = calls_refused },
+	{ "registration/sev-status-tells", AFTER, .run = sev_status_tells },
+	{ "registration/state-handed-over", AFTER, .run = state_handed_over },
+	{ "registration/pending-interrupts-come", AFTER, .run = pending_ones_come },
+	{ "registration/hypervisor-self-ipi", AFTER, .run = self_ipi },
+	{ "registration/hypervisor-tpr", AFTER, .run = tpr },
+	{ "registration/hypervisor-nmi", AFTER, .run = nmi },
+	{ "registration/hypervisor-timer-one-shot", AFTER, .run_with = timer, APIC_TIMER_ONE_SHOT },
+	{ "registration/hypervisor-timer-periodic", AFTER, .run_with = timer, APIC_TIMER_PERIODIC },
+	{ "registration/hypervisor-device", AFTER | NEED_HPET, .run = device },
 };
 
 GROUP(registration_group, points, NULL);

@@ -151,7 +151,8 @@ void tap_result(const char *name, bool held, const char *skipped)
 	put_result(name, skipped);
 }
 
-static void prepare(u64 group) { ((const struct group *)group)->prepare(); }
+/* For protect(). */
+static void run_plain(u64 function) { ((void (*)(void))function)(); }
 
 void tap_run(const struct group *group)
 {
@@ -163,8 +164,11 @@ void tap_run(const struct group *group)
 		taken = 0;
 		if (!missing) {
 			if (group->prepare)
-				protect(prepare, (u64)group);
-			protect(point->run, point->argument);
+				protect(run_plain, (u64)group->prepare);
+			if (point->run)
+				protect(run_plain, (u64)point->run);
+			else
+				protect(point->run_with, point->argument);
 			cli();
 			on_interrupt = NULL;
 			if (tap_time_is_up())
@@ -182,9 +186,9 @@ void tap_end(void)
 	ended = true;
 }
 
-void tap_run_mode(void (*mode)(u64 argument))
+void tap_run_mode(void (*mode)(void))
 {
-	protect(mode, 0);
+	protect(run_plain, (u64)mode);
 	if (!ended)
 		print("Bail out! an exception ended the run\n");
 }

@@ -8,7 +8,8 @@
 struct point {
 	const char *name;      /* group/point; docs/conformance.md has the source of each expectation */
 	u32 needs;             /* enum need of platform.h */
-	void (*run)(u64 argument);
+	void (*run)(void);     /* or run_with(argument) */
+	void (*run_with)(u64 argument);
 	u64 argument;
 };
 
@@ -54,6 +55,6 @@ void tap_unexpected_exception(u64 vector, u64 error, u64 rip);
 /* Prints the last line of the run. */
 void tap_end(void);
 /* Another run than that of points. Reports an exception that ends it. */
-void tap_run_mode(void (*mode)(u64 argument));
+void tap_run_mode(void (*mode)(void));
 
 #endif

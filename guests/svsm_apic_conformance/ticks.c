@@ -166,13 +166,12 @@ static bool start(void)
 	return timer_start(run.source, VECTOR, APIC_TIMER_PERIODIC, us);
 }
 
-void run_ticks(u64 argument)
+void run_ticks(void)
 {
 	const char *missing = platform_lacks(NEED_X2APIC);
 	struct stopwatch watch;
 	u64 limit;
 
-	(void)argument;
 	tap_begin(3);
 	platform_print();
 	if (!missing && !start())

@@ -25,13 +25,12 @@ static void start(u64 source, u32 mode)
 	CHECK(timer_start((enum timer_source)source, VECTOR, mode, US));
 }
 
-static void refused_in_xapic_mode(u64 argument)
+static void refused_in_xapic_mode(void)
 {
 	static const u32 registers[] = { APIC_SPIV, APIC_LVT_TIMER, APIC_TIMER_INITIAL, APIC_TIMER_CURRENT,
 					 APIC_TIMER_DIVIDE };
 	u64 value;
 
-	(void)argument;
 	CHECK(apic_set_mode(0) && apic_set_mode(APIC_BASE_EN));
 	for (u32 i = 0; i < sizeof(registers) / sizeof(registers[0]); i++) {
 		EQUAL_OF(X2(registers[i]), msr_in(X2(registers[i]), &value), false);
@@ -41,11 +40,10 @@ static void refused_in_xapic_mode(u64 argument)
 	}
 }
 
-static void served_in_x2apic_mode(u64 argument)
+static void served_in_x2apic_mode(void)
 {
 	u64 lvt = 0, divide = 0, initial = 0, current = 0;
 
-	(void)argument;
 	CHECK(hypervisor_apic_ready());
 	CHECK(msr_out(X2(APIC_TIMER_DIVIDE), APIC_DIVIDE_MASK));
 	CHECK(msr_out(X2(APIC_LVT_TIMER), APIC_LVT_MASKED | VECTOR));
@@ -58,9 +56,8 @@ static void served_in_x2apic_mode(u64 argument)
 	CHECK(current && current < initial);
 }
 
-static void svsm_reads_back(u64 argument)
+static void svsm_reads_back(void)
 {
-	(void)argument;
 	EQUAL(write_register(X2(APIC_TIMER_DIVIDE), APIC_DIVIDE_MASK), SVSM_SUCCESS);
 	EQUAL(write_register(X2(APIC_LVT_TIMER), APIC_LVT_MASKED | VECTOR), SVSM_SUCCESS);
 	EQUAL(write_register(X2(APIC_TIMER_INITIAL), 0x7FFFFFFF), SVSM_SUCCESS);
@@ -117,9 +114,8 @@ static void masked(u64 source)
 	EQUAL(in_irr(VECTOR), 0);
 }
 
-static void stopped(u64 argument)
+static void stopped(void)
 {
-	(void)argument;
 	allow(VECTOR);
 	CHECK(timer_start(TIMER_MSR, VECTOR, APIC_TIMER_ONE_SHOT, LONG_US)); /* it is stopped before */
 	timer_stop();
@@ -135,18 +131,16 @@ static bool reaches_irr(void)
 	return in_irr(VECTOR);
 }
 
-static void held_by_if(u64 argument)
+static void held_by_if(void)
 {
-	(void)argument;
 	start(TIMER_MSR, APIC_TIMER_ONE_SHOT);
 	CHECK(reaches_irr());
 	EQUAL(interrupts[VECTOR], 0);
 	CHECK(comes(&interrupts[VECTOR], 1));
 }
 
-static void held_by_tpr(u64 argument)
+static void held_by_tpr(void)
 {
-	(void)argument;
 	write_cr8(VECTOR >> 4);
 	start(TIMER_MSR, APIC_TIMER_ONE_SHOT);
 	let_pass();
@@ -157,9 +151,8 @@ static void held_by_tpr(u64 argument)
 	write_cr8(0);
 }
 
-static void merged(u64 argument)
+static void merged(void)
 {
-	(void)argument;
 	start(TIMER_MSR, APIC_TIMER_PERIODIC);
 	delay_us(5 * US);
 	timer_stop();
@@ -179,9 +172,8 @@ static void wait_in_handler(u8 vector)
 	end_interrupt(vector);
 }
 
-static void again_while_in_service(u64 argument)
+static void again_while_in_service(void)
 {
-	(void)argument;
 	came_again = false;
 	on_interrupt = wait_in_handler;
 	start(TIMER_MSR, APIC_TIMER_ONE_SHOT);
@@ -191,9 +183,8 @@ static void again_while_in_service(u64 argument)
 	EQUAL(came_again, true);
 }
 
-static void wakes_hlt(u64 argument)
+static void wakes_hlt(void)
 {
-	(void)argument;
 	if (!CHECK(halt_ready()))
 		return;
 	for (u64 count = 1; count <= 5; count++) {
@@ -209,26 +200,26 @@ static void wakes_hlt(u64 argument)
 #define BY_SVSM  (NEED_PROTOCOL | NEED_SVSM_TIMER)
 
 static const struct point points[] = {
-	{ "timer/refused-in-xapic-mode", BY_MSR, refused_in_xapic_mode, 0 },
-	{ "timer/served-in-x2apic-mode", BY_MSR, served_in_x2apic_mode, 0 },
-	{ "timer/one-shot", BY_MSR, one_shot, TIMER_MSR },
-	{ "timer/one-shot-counts-down-to-zero", BY_MSR, counts_down_to_zero, TIMER_MSR },
-	{ "timer/periodic", BY_MSR, periodic, TIMER_MSR },
-	{ "timer/masked", BY_MSR, masked, TIMER_MSR },
-	{ "timer/stopped", BY_MSR, stopped, 0 },
-	{ "timer/held-by-if", BY_MSR, held_by_if, 0 },
-	{ "timer/held-by-tpr", BY_MSR, held_by_tpr, 0 },
-	{ "timer/ticks-merge-while-held", BY_MSR, merged, 0 },
-	{ "timer/tick-while-in-service", BY_MSR, again_while_in_service, 0 },
-	{ "timer/wakes-hlt", BY_MSR, wakes_hlt, 0 },
-	{ "hv-timer/one-shot", BY_EVENT, one_shot, TIMER_EVENT },
-	{ "hv-timer/periodic", BY_EVENT, periodic, TIMER_EVENT },
-	{ "hv-timer/masked", BY_EVENT, masked, TIMER_EVENT },
-	{ "svsm-timer/reads-back", BY_SVSM, svsm_reads_back, 0 },
-	{ "svsm-timer/one-shot", BY_SVSM, one_shot, TIMER_SVSM },
-	{ "svsm-timer/one-shot-counts-down-to-zero", BY_SVSM, counts_down_to_zero, TIMER_SVSM },
-	{ "svsm-timer/periodic", BY_SVSM, periodic, TIMER_SVSM },
-	{ "svsm-timer/masked", BY_SVSM, masked, TIMER_SVSM },
+	{ "timer/refused-in-xapic-mode", BY_MSR, .run = refused_in_xapic_mode },
+	{ "timer/served-in-x2apic-mode", BY_MSR, .run = served_in_x2apic_mode },
+	{ "timer/one-shot", BY_MSR, .run_with = one_shot, TIMER_MSR },
+	{ "timer/one-shot-counts-down-to-zero", BY_MSR, .run_with = counts_down_to_zero, TIMER_MSR },
+	{ "timer/periodic", BY_MSR, .run_with = periodic, TIMER_MSR },
+	{ "timer/masked", BY_MSR, .run_with = masked, TIMER_MSR },
+	{ "timer/stopped", BY_MSR, .run = stopped },
+	{ "timer/held-by-if", BY_MSR, .run = held_by_if },
+	{ "timer/held-by-tpr", BY_MSR, .run = held_by_tpr },
+	{ "timer/ticks-merge-while-held", BY_MSR, .run = merged },
+	{ "timer/tick-while-in-service", BY_MSR, .run = again_while_in_service },
+	{ "timer/wakes-hlt", BY_MSR, .run = wakes_hlt },
+	{ "hv-timer/one-shot", BY_EVENT, .run_with = one_shot, TIMER_EVENT },
+	{ "hv-timer/periodic", BY_EVENT, .run_with = periodic, TIMER_EVENT },
+	{ "hv-timer/masked", BY_EVENT, .run_with = masked, TIMER_EVENT },
+	{ "svsm-timer/reads-back", BY_SVSM, .run = svsm_reads_back },
+	{ "svsm-timer/one-shot", BY_SVSM, .run_with = one_shot, TIMER_SVSM },
+	{ "svsm-timer/one-shot-counts-down-to-zero", BY_SVSM, .run_with = counts_down_to_zero, TIMER_SVSM },
+	{ "svsm-timer/periodic", BY_SVSM, .run_with = periodic, TIMER_SVSM },
+	{ "svsm-timer/masked", BY_SVSM, .run_with = masked, TIMER_SVSM },
 };
 
 GROUP(timer_group, points, svsm_apic_prepare);

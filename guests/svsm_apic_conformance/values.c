@@ -14,9 +14,8 @@ static u64 icr(u64 flags) { return APIC_SHORTHAND_SELF | VECTOR | flags; }
 
 static void refused(u64 msr, u64 value) { EQUAL_OF(value, write_register(msr, value), SVSM_ERR_INVALID_PARAMETER); }
 
-static void tpr_8_bits(u64 argument)
+static void tpr_8_bits(void)
 {
-	(void)argument;
 	write_register(X2(APIC_TPR), 0x30);
 	for (u32 bit = 8; bit < 64; bit++)
 		refused(X2(APIC_TPR), BIT(bit) | 0x50);
@@ -25,18 +24,16 @@ static void tpr_8_bits(u64 argument)
 }
 
 /* The VMSA keeps the class only (APM vol. 2, table B-4, V_TPR 3:0). */
-static void tpr_reads_back(u64 argument)
+static void tpr_reads_back(void)
 {
-	(void)argument;
 	for (u64 value = 0; value < 0x100; value += 0x11) {
 		EQUAL_OF(value, write_register(X2(APIC_TPR), value), SVSM_SUCCESS);
 		EQUAL_OF(value, read_register(X2(APIC_TPR)) & ~0xFull, value & APIC_PRIORITY_CLASS);
 	}
 }
 
-static void tpr_is_cr8(u64 argument)
+static void tpr_is_cr8(void)
 {
-	(void)argument;
 	for (u64 priority = 0; priority < 16; priority++) {
 		write_register(X2(APIC_TPR), priority << 4);
 		EQUAL_OF(priority, read_cr8(), priority);
@@ -46,26 +43,23 @@ static void tpr_is_cr8(u64 argument)
 	write_cr8(0);
 }
 
-static void ppr_is_tpr(u64 argument)
+static void ppr_is_tpr(void)
 {
-	(void)argument;
 	for (u64 value = 0; value < 0x100; value += 0x10) {
 		write_register(X2(APIC_TPR), value);
 		EQUAL_OF(value, read_register(X2(APIC_PPR)), value);
 	}
 }
 
-static void eoi_zero_only(u64 argument)
+static void eoi_zero_only(void)
 {
-	(void)argument;
 	for (u32 bit = 0; bit < 64; bit++)
 		refused(X2(APIC_EOI), BIT(bit));
 	EQUAL(write_register(X2(APIC_EOI), 0), SVSM_SUCCESS);
 }
 
-static void icr_reserved(u64 argument)
+static void icr_reserved(void)
 {
-	(void)argument;
 	for (u32 bit = 0; bit < 32; bit++) {
 		if (BIT(bit) & (APIC_ICR_X2_RESERVED | APIC_ICR_BUSY))
 			refused(X2(APIC_ICR), icr(BIT(bit)));
@@ -82,11 +76,10 @@ static void icr_delivery(u64 mode)
 }
 
 /* No APIC has these destinations. The value is kept, and a refused one does not replace it. */
-static void icr_reads_back(u64 argument)
+static void icr_reads_back(void)
 {
 	static const u64 values[] = { 0x0000BEEF00000031, 0x0000BEEF00004032, 0x000BBEEF00000833, 0x0000BEEF00000434 };
 
-	(void)argument;
 	for (u32 i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 		EQUAL_OF(values[i], write_register(X2(APIC_ICR), values[i]), SVSM_SUCCESS);
 		EQUAL_OF(values[i], read_register(X2(APIC_ICR)), values[i]);
@@ -95,50 +88,47 @@ static void icr_reads_back(u64 argument)
 	EQUAL(read_register(X2(APIC_ICR)), values[3]);
 }
 
-static void self_ipi_8_bits(u64 argument)
+static void self_ipi_8_bits(void)
 {
-	(void)argument;
 	for (u32 bit = 8; bit < 64; bit++)
 		refused(X2(APIC_SELF_IPI), BIT(bit) | VECTOR);
 	EQUAL(in_irr(VECTOR), 0);
 }
 
-static void id_is_the_hypervisors(u64 argument)
+static void id_is_the_hypervisors(void)
 {
 	u64 id = ~0ull;
 
-	(void)argument;
 	CHECK(apic_set_mode(MODE_BITS));
 	CHECK(msr_in(X2(APIC_ID), &id));
 	EQUAL(read_register(X2(APIC_ID)), id);
 }
 
 /* SDM vol. 3A, 11.12.10.2: the logical ID follows from the ID. */
-static void ldr_of_id(u64 argument)
+static void ldr_of_id(void)
 {
 	u64 id = read_register(X2(APIC_ID));
 
-	(void)argument;
 	EQUAL(read_register(X2(APIC_LDR)), (id & ~0xFull) << 12 | BIT(id & 0xF));
 }
 
 static const struct point points[] = {
-	{ "values/tpr-has-8-bits", NEED_PROTOCOL, tpr_8_bits, 0 },
-	{ "values/tpr-reads-back", NEED_PROTOCOL, tpr_reads_back, 0 },
-	{ "values/tpr-is-cr8", NEED_PROTOCOL, tpr_is_cr8, 0 },
-	{ "values/ppr-is-tpr-with-nothing-in-service", NEED_PROTOCOL, ppr_is_tpr, 0 },
-	{ "values/eoi-takes-zero-only", NEED_PROTOCOL, eoi_zero_only, 0 },
-	{ "values/icr-reserved-bits-refused", NEED_PROTOCOL, icr_reserved, 0 },
-	{ "values/icr-lowest-priority-refused", NEED_PROTOCOL, icr_delivery, APIC_DELIVER_LOWEST },
-	{ "values/icr-smi-refused", NEED_PROTOCOL, icr_delivery, APIC_DELIVER_SMI },
-	{ "values/icr-remote-read-refused", NEED_PROTOCOL, icr_delivery, APIC_DELIVER_REMOTE_READ },
-	{ "values/icr-init-refused", NEED_PROTOCOL, icr_delivery, APIC_DELIVER_INIT },
-	{ "values/icr-startup-refused", NEED_PROTOCOL, icr_delivery, APIC_DELIVER_STARTUP },
-	{ "values/icr-extint-refused", NEED_PROTOCOL, icr_delivery, APIC_DELIVER_EXTINT },
-	{ "values/icr-reads-back", NEED_PROTOCOL, icr_reads_back, 0 },
-	{ "values/self-ipi-has-8-bits", NEED_PROTOCOL, self_ipi_8_bits, 0 },
-	{ "values/id-is-the-hypervisors", NEED_PROTOCOL | NEED_X2APIC, id_is_the_hypervisors, 0 },
-	{ "values/ldr-follows-from-id", NEED_PROTOCOL, ldr_of_id, 0 },
+	{ "values/tpr-has-8-bits", NEED_PROTOCOL, .run = tpr_8_bits },
+	{ "values/tpr-reads-back", NEED_PROTOCOL, .run = tpr_reads_back },
+	{ "values/tpr-is-cr8", NEED_PROTOCOL, .run = tpr_is_cr8 },
+	{ "values/ppr-is-tpr-with-nothing-in-service", NEED_PROTOCOL, .run = ppr_is_tpr },
+	{ "values/eoi-takes-zero-only", NEED_PROTOCOL, .run = eoi_zero_only },
+	{ "values/icr-reserved-bits-refused", NEED_PROTOCOL, .run = icr_reserved },
+	{ "values/icr-lowest-priority-refused", NEED_PROTOCOL, .run_with = icr_delivery, APIC_DELIVER_LOWEST },
+	{ "values/icr-smi-refused", NEED_PROTOCOL, .run_with = icr_delivery, APIC_DELIVER_SMI },
+	{ "values/icr-remote-read-refused", NEED_PROTOCOL, .run_with = icr_delivery, APIC_DELIVER_REMOTE_READ },
+	{ "values/icr-init-refused", NEED_PROTOCOL, .run_with = icr_delivery, APIC_DELIVER_INIT },
+	{ "values/icr-startup-refused", NEED_PROTOCOL, .run_with = icr_delivery, APIC_DELIVER_STARTUP },
+	{ "values/icr-extint-refused", NEED_PROTOCOL, .run_with = icr_delivery, APIC_DELIVER_EXTINT },
+	{ "values/icr-reads-back", NEED_PROTOCOL, .run = icr_reads_back },
+	{ "values/self-ipi-has-8-bits", NEED_PROTOCOL, .run = self_ipi_8_bits },
+	{ "values/id-is-the-hypervisors", NEED_PROTOCOL | NEED_X2APIC, .run = id_is_the_hypervisors },
+	{ "values/ldr-follows-from-id", NEED_PROTOCOL, .run = ldr_of_id },
 };
 
 GROUP(values_group, points, svsm_apic_prepare);

@@ -26,9 +26,8 @@ static void none_comes(u8 vector)
 	EQUAL(interrupts[vector], before);
 }
 
-static void results(u64 argument)
+static void results(void)
 {
-	(void)argument;
 	for (u64 vector = LOWEST; vector < 256; vector++) {
 		EQUAL_OF(vector, configure_vector(vector | SVSM_APIC_VECTOR_ENABLE), SVSM_SUCCESS);
 		EQUAL_OF(vector, configure_vector(vector), SVSM_SUCCESS);
@@ -37,18 +36,16 @@ static void results(u64 argument)
 	EQUAL(configure_vector(SVSM_APIC_VECTOR_ALL), SVSM_SUCCESS);
 }
 
-static void bad_values(u64 argument)
+static void bad_values(void)
 {
-	(void)argument;
 	for (u32 bit = 10; bit < 64; bit++)
 		EQUAL_OF(bit, configure_vector(BIT(bit) | SVSM_APIC_VECTOR_ENABLE | VECTOR), SVSM_ERR_INVALID_PARAMETER);
 	ticks(VECTOR);
 	none_comes(VECTOR);
 }
 
-static void not_allowed(u64 argument)
+static void not_allowed(void)
 {
-	(void)argument;
 	allow(OTHER);
 	ticks(VECTOR);
 	none_comes(VECTOR);
@@ -56,18 +53,16 @@ static void not_allowed(u64 argument)
 	EQUAL(in_isr(VECTOR), 0);
 }
 
-static void allowed(u64 argument)
+static void allowed(void)
 {
-	(void)argument;
 	ticks(VECTOR);
 	none_comes(VECTOR);
 	allow(VECTOR);
 	CHECK(comes(&interrupts[VECTOR], 3));
 }
 
-static void no_longer_allowed(u64 argument)
+static void no_longer_allowed(void)
 {
-	(void)argument;
 	allow(VECTOR);
 	ticks(VECTOR);
 	CHECK(comes(&interrupts[VECTOR], 3));
@@ -78,9 +73,8 @@ static void no_longer_allowed(u64 argument)
 	CHECK(comes(&interrupts[VECTOR], interrupts[VECTOR] + 3));
 }
 
-static void all(u64 argument)
+static void all(void)
 {
-	(void)argument;
 	configure_vector(SVSM_APIC_VECTOR_ALL | SVSM_APIC_VECTOR_ENABLE);
 	ticks(VECTOR);
 	CHECK(comes(&interrupts[VECTOR], 3));
@@ -91,9 +85,8 @@ static void all(u64 argument)
 	none_comes(0xFF);
 }
 
-static void lowest(u64 argument)
+static void lowest(void)
 {
-	(void)argument;
 	trap_as_interrupt(LOWEST, true);
 	configure_vector(SVSM_APIC_VECTOR_ALL | SVSM_APIC_VECTOR_ENABLE);
 	ticks(LOWEST);
@@ -103,9 +96,8 @@ static void lowest(u64 argument)
 	trap_as_interrupt(LOWEST, false);
 }
 
-static void below_the_lowest(u64 argument)
+static void below_the_lowest(void)
 {
-	(void)argument;
 	trap_as_interrupt(TOO_LOW, true);
 	configure_vector(SVSM_APIC_VECTOR_ALL | SVSM_APIC_VECTOR_ENABLE);
 	ticks(TOO_LOW);
@@ -114,14 +106,14 @@ static void below_the_lowest(u64 argument)
 }
 
 static const struct point points[] = {
-	{ "vectors/results", NEED_PROTOCOL, results, 0 },
-	{ "vectors/bad-values-refused", NEED_PROTOCOL | NEED_X2APIC, bad_values, 0 },
-	{ "vectors/not-allowed-is-not-delivered", NEED_PROTOCOL | NEED_X2APIC, not_allowed, 0 },
-	{ "vectors/allowed-is-delivered", NEED_PROTOCOL | NEED_X2APIC, allowed, 0 },
-	{ "vectors/no-longer-allowed", NEED_PROTOCOL | NEED_X2APIC, no_longer_allowed, 0 },
-	{ "vectors/all", NEED_PROTOCOL | NEED_X2APIC, all, 0 },
-	{ "vectors/all-includes-31", NEED_PROTOCOL | NEED_X2APIC, lowest, 0 },
-	{ "vectors/all-leaves-out-what-is-below-31", NEED_PROTOCOL | NEED_X2APIC, below_the_lowest, 0 },
+	{ "vectors/results", NEED_PROTOCOL, .run = results },
+	{ "vectors/bad-values-refused", NEED_PROTOCOL | NEED_X2APIC, .run = bad_values },
+	{ "vectors/not-allowed-is-not-delivered", NEED_PROTOCOL | NEED_X2APIC, .run = not_allowed },
+	{ "vectors/allowed-is-delivered", NEED_PROTOCOL | NEED_X2APIC, .run = allowed },
+	{ "vectors/no-longer-allowed", NEED_PROTOCOL | NEED_X2APIC, .run = no_longer_allowed },
+	{ "vectors/all", NEED_PROTOCOL | NEED_X2APIC, .run = all },
+	{ "vectors/all-includes-31", NEED_PROTOCOL | NEED_X2APIC, .run = lowest },
+	{ "vectors/all-leaves-out-what-is-below-31", NEED_PROTOCOL | NEED_X2APIC, .run = below_the_lowest },
 };
 
 GROUP(vectors_group, points, svsm_apic_prepare);
