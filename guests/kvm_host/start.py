@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The nested host's only program: takes the harness's agent from its standard input, and becomes it.
+"""The nested host's only program: reads the harness's agent from its standard input and runs it.
 
-Standard input and output are the virtio-serial port, standard error is the machine's console. What comes is what
-snp_harness/hosts/bundle.py sends to every host: eight digits, and so many bytes of a zip archive with the
-agent in it.
-Modules of the standard library are loaded before anything comes. An agent that comes after the word EARLY is loaded and
-waits: where the next one is the same, as after a snapshot that was taken then, it runs at once.
+Standard input and output are the virtio-serial port, standard error is the machine's console. The input is what
+snp_harness/hosts/bundle.py sends to every host: eight digits, then that many bytes of a zip archive with the agent.
+Modules of the standard library are loaded before. An agent that follows the word EARLY is loaded but not run. If the
+next agent is the same, as after a snapshot made at that time, it runs at once.
 """
 
 import os
@@ -17,7 +16,7 @@ MAX_SIZE = 16 << 20
 EARLY = b"preload:"
 READY = "kvm-host: ready"
 LOADED = "kvm-host: ready with the agent"
-#: What the agent uses.
+#: The modules that the agent uses.
 PRELOAD = (
     "base64", "binascii", "collections.abc", "contextlib", "ctypes", "dataclasses", "enum", "errno", "fcntl",
     "functools", "getpass", "hashlib", "heapq", "io", "json", "mmap", "pathlib", "platform", "re", "resource", "select",
@@ -27,7 +26,7 @@ PRELOAD = (
 
 
 def main() -> None:
-    """Load, say so, receive, run."""
+    """Load modules, report that on the console, then receive and run the agent."""
     for name in PRELOAD:
         __import__(name)
     print(READY, file=sys.stderr, flush=True)
@@ -45,15 +44,15 @@ def main() -> None:
 
 
 def receive(digits: bytes) -> bytes:
-    """The archive, of so many bytes."""
+    """Read the archive; `digits` is its size in bytes. Raises ValueError for a size out of range."""
     size = int(digits)
     if not 0 < size <= MAX_SIZE:
-        raise ValueError(f"an agent of {size} bytes cannot be")
+        raise ValueError(f"an agent of {size} bytes is out of range")
     return read(size)
 
 
 def load(content: bytes) -> Callable[[], None]:
-    """The agent in the archive, in place of one that was loaded before."""
+    """Load the agent in the archive, replacing one that was loaded before, and return its main function."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "snp_harness"]:
         del sys.modules[name]
     file = os.memfd_create("agent")
@@ -66,7 +65,7 @@ def load(content: bytes) -> Callable[[], None]:
 
 
 def read(size: int) -> bytes:
-    """Exactly so many bytes."""
+    """Read exactly `size` bytes. Raises EOFError if the port closes before."""
     parts = []
     while size:
         part = os.read(0, min(size, 1 << 16))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The test guest, compiled once a session, and each run of it made once a session."""
+"""The test guest: compiled once a session, and each of its runs made once a session."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Run = Callable[..., GuestRun]
 
 @pytest.fixture(scope="session")
 def guest_code(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """What build.image() takes."""
+    """The compiled guest, for build.image()."""
     return compile_guest(tmp_path_factory.mktemp("guest"), DIRECTORY, "guest.fd")
 
 
 @pytest.fixture(scope="session")
 def guest_run(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, guest_code: bytes) -> Run:
-    """guest_run(setting, end=End.NORMAL): the run of a setting with an ending; it is made at the first call."""
+    """guest_run(setting, end=End.NORMAL): the run of a setting with an ending, made at the first call."""
     parent = tmp_path_factory.mktemp("guest-runs")
     given = pytestconfig.getoption("snp_qemu") or pytestconfig.getini("snp_qemu")
     runs: dict[tuple[Setting, End], GuestRun] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running the test guest on the emulated host, and reading what it says."""
+"""Running the test guest on the emulated host, and reading its output."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from snp_harness.svsm.config import SvsmConfig, parse_config
 from tests.emulator.guest.build import End, Mode, image
 
 TIMEOUT_S = 300.0
-#: The smallest that the harness takes.
+#: The smallest memory that the harness accepts.
 MEMORY_MIB = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the guest is run. native: port I/O, MMIO and MSRs do not become #VC where that can be chosen."""
+    """How the guest is run. native: port I/O, MMIO and MSRs do not become #VC, as far as that can be configured."""
 
     mode: Mode
     cbit: int = 51
@@ -37,14 +37,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class GuestRun:
-    """A run. lines: what the guest said of each test, by its name: "ok" or "not ok ..."."""
+    """A run. lines: the guest's result of each test, by the test's name: "ok" or "not ok ..."."""
 
     result: RunResult
     lines: dict[str, str]
 
     @property
     def ended(self) -> str:
-        """Why the run ended, as the harness tells it."""
+        """Why the run ended, as the harness reports it."""
         return "; ".join(self.result.timeline.gaps)
 
     @property
@@ -54,7 +54,7 @@ class GuestRun:
 
 
 def configuration(setting: Setting) -> SvsmConfig:
-    """The harness's configuration of a setting."""
+    """The harness's configuration for a setting."""
     alternate = setting.mode is Mode.ALTERNATE
     svsm, alternate_injection, sev, exits, strict = (
         str(value).lower()
@@ -103,5 +103,5 @@ def run_guest(
     )
     result = run(spec, "emulated", directory / "run")
     console = (result.directory / "serial.log").read_text(encoding="ascii", errors="replace")
-    said = (line.partition(": ") for line in console.splitlines())
-    return GuestRun(result, {name: text for name, colon, text in said if colon})
+    results = (line.partition(": ") for line in console.splitlines())
+    return GuestRun(result, {name: text for name, colon, text in results if colon})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Each way a run can end leaves a record that explains it, and the harness tells it in one line."""
+"""Each way in which a run can end leaves a record that explains it, and the harness reports it in one line."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the test guest finds about the emulated host: each TEST() of its sources in each setting is an item here."""
+"""The test guest's results on the emulated host: a test for each TEST() of its sources in each setting."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SETTINGS = (
     *(Setting(mode, vcpus=4) for mode in (Mode.VMPL0, Mode.SVSM, Mode.PLAIN, Mode.ALTERNATE)),
 )
 
-#: Settings in which some exits are no #VC, and so some points do not hold: exactly these.
+#: Settings in which some exits do not become #VC, and the tests that fail because of that.
 LOOSE = [
     pytest.param(
         Setting(mode, native=True),
@@ -84,7 +84,7 @@ def test_the_guest_ran_to_its_end(guest_run: Callable[..., GuestRun], setting: S
 
 @pytest.mark.parametrize("setting", [s for s in SETTINGS if s.vcpus == 1], ids=lambda setting: setting.name)
 def test_an_access_that_nobody_claims_is_seen(guest_run: Callable[..., GuestRun], setting: Setting) -> None:
-    """Reads give all ones, as many as were asked for (xapic_page_is_not_claimed_in_other_modes)."""
+    """Reads return all ones in the size of the access (xapic_page_is_not_claimed_in_other_modes)."""
     accesses = guest_run(setting).result.timeline.accesses
     unclaimed = [a for a in accesses if a.outcome is Outcome.NOT_CLAIMED and a.operation is Operation.READ]
     reads = {a.value for a in unclaimed if a.size == 4}
