@@ -53,7 +53,7 @@ void interrupts_forget(void);           /* every counter is 0 again */
 	})
 #define OUT(...) __VA_ARGS__
 
-void traps_setup(const struct trap_hooks *hooks);
+void traps_setup(const struct trap_hooks *hooks); /* they must stay valid */
 void trap_as_interrupt(u8 vector, bool on); /* handle the vector as an interrupt without an error code */
 void trap_set_ist(u8 vector, u8 ist);
 void traps_set_ist1(u64 top);
