@@ -148,7 +148,21 @@ def test_sizes_and_addresses_of_the_host() -> None:
             "HOST_MAX_VCPUS": MAX_VCPUS,
         },
     )
-    assert_same([f"{HOST}/image.c"], {"MAX_IMAGE": images.IMAGE_MAX, "MAX_UNFOUND": images.SEARCH_PAGES})
+
+
+def test_both_sides_search_for_pe_images_in_the_same_way() -> None:
+    assert_same(
+        [f"{HOST}/image.c"],
+        {
+            "MAX_IMAGE": images.IMAGE_MAX,
+            "MAX_UNFOUND": images.SEARCH_PAGES,
+            "DOS_MAGIC": int.from_bytes(images._DOS_MAGIC, "little"),
+            "PE_MAGIC": int.from_bytes(images._PE_MAGIC, "little"),
+            "PE_OFFSET": images._PE_OFFSET,
+            "PE_ENTRY": images._ENTRY,
+            "PE_SIZE": images._SIZE,
+        },
+    )
 
 
 def test_the_doorbell_is_beside_every_port_of_the_machine() -> None:
