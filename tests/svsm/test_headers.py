@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from snp_harness.capture import kvm_timeline, kvm_trace
 from snp_harness.svsm import protocol, sev, vmsa
 from tests.helpers.c_headers import INCLUDE, assert_same, constants, layout, members
 
@@ -82,3 +83,17 @@ def test_vmsa() -> None:
     offsets = {name: offset for name, (offset, _) in layout([VMSA], "struct vmsa", vmsa.OFFSETS).items()}
     assert offsets == vmsa.OFFSETS
     assert_same([VMSA], {"sizeof(struct vmsa)": vmsa.SIZE})
+
+
+def test_numbers_of_the_kvm_witness() -> None:
+    assert_same(
+        [GHCB, VMSA],
+        {
+            "NAE_MSR": kvm_timeline._NAE_MSR,
+            "NAE_RUN_VMPL": kvm_timeline._NAE_RUN_VMPL,
+            "GHCB_MSR_RUN_VMPL_REQ": kvm_timeline._MSR_RUN_VMPL,
+            "GHCB_MSR_INFO_MASK": kvm_timeline._MSR_INFO_MASK,
+            "VMSA_EXIT_VMGEXIT": kvm_trace._VMGEXIT,
+        },
+    )
+    assert {sev.NaeEvent.MMIO_READ, sev.NaeEvent.MMIO_WRITE} == kvm_timeline._NAE_MMIO
