@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snp_harness.defaults import DEFAULT_PLATFORM
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, HarnessError
 from snp_harness.platforms import find_platform
 from snp_harness.platforms.platform import Platform, Progress, RunSpec
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from snp_harness.apic.verdict import Verdict
 
 __all__ = ["RunResult", "RunSpec", "run"]
-
-DEFAULT_PLATFORM = "emulated"
 
 
 @dataclass(frozen=True, slots=True)

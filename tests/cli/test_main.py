@@ -10,16 +10,14 @@ from pathlib import Path
 
 import pytest
 
-import snp_harness.firmware_run
 from snp_harness import __version__
 from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import Timeline
 from snp_harness.cli import arguments as grammar
 from snp_harness.cli import main as cli
 from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
-from snp_harness.platforms import platform, platform_names
-from snp_harness.platforms.platform import UNTIL_NAMES
-from snp_harness.testing import plugin
+from snp_harness.platforms import platform_names
+from snp_harness.platforms.platform import UNTIL_NAMES, RunSpec
 
 #: Modules that the command must not load before QEMU runs: each costs tens of milliseconds of the second it has.
 HEAVY = ("asyncio", "rich", "pexpect", "qemu", "cryptography")
@@ -95,12 +93,11 @@ def test_usage_errors_have_status_2_and_no_traceback(
 
 
 def test_defaults_are_those_of_a_run() -> None:
-    """They stand twice because the command line is parsed before any of the harness is imported."""
-    assert tuple(UNTIL_NAMES) == grammar.STAGES
-    assert grammar.DEFAULT_TIMEOUT_S == platform.DEFAULT_TIMEOUT_S
-    assert grammar.DEFAULT_PLATFORM == snp_harness.firmware_run.DEFAULT_PLATFORM == platform_names()[0]
-    assert grammar.DEFAULT_PLATFORM == plugin.DEFAULT_PLATFORM
-    assert plugin.DEFAULT_TIMEOUT_S == platform.DEFAULT_TIMEOUT_S
+    options = grammar.build_parser().parse_args(["run"])
+    spec = RunSpec(Path("firmware.fd"))
+    assert UNTIL_NAMES[options.until] is spec.goal
+    assert options.timeout == spec.timeout_s
+    assert options.platform == platform_names()[0]
 
 
 def test_extra_arguments_are_taken_from_the_first_dashes_on() -> None:

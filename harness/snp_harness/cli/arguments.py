@@ -11,14 +11,8 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from snp_harness import __version__
+from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, DEFAULT_UNTIL, PROGRAM, STAGES
 from snp_harness.errors import EXIT_USAGE
-
-PROGRAM = "snp-harness"
-#: Names of --until, in the order a boot reaches them.
-STAGES = ("sec", "pei", "dxe", "bds", "shell")
-DEFAULT_PLATFORM = "emulated"
-DEFAULT_UNTIL = "sec"
-DEFAULT_TIMEOUT_S = 120.0
 
 EPILOG = "exit status: 0 holds, 1 violated, 2 usage or bad input, 3 inconclusive, 128 and up: broken environment"
 

@@ -11,17 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snp_harness.cli.arguments import (
-    DEFAULT_PLATFORM,
-    DEFAULT_TIMEOUT_S,
-    DEFAULT_UNTIL,
-    PROGRAM,
-    STAGES,
     name_argument,
     path_argument,
     positive_int,
     positive_seconds,
 )
 from snp_harness.cli.firmware import add_recipe_options
+from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, DEFAULT_UNTIL, PROGRAM, STAGES
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, EXIT_INCONCLUSIVE, HarnessError, UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.arguments import PROGRAM, name_argument, path_argument, positive_int
+from snp_harness.cli.arguments import name_argument, path_argument, positive_int
+from snp_harness.defaults import PROGRAM
 from snp_harness.errors import EXIT_HOLDS, UsageError
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.arguments import PROGRAM, path_argument
+from snp_harness.cli.arguments import path_argument
+from snp_harness.defaults import PROGRAM
 from snp_harness.errors import EXIT_HOLDS, BrokenEnvironmentError
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from snp_harness.cli.arguments import PROGRAM, build_parser, split_extra
+from snp_harness.cli.arguments import build_parser, split_extra
+from snp_harness.defaults import PROGRAM
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, HarnessError, UsageError
 
 if TYPE_CHECKING:

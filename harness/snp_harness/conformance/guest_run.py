@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from snp_harness.apic.contract import OBSERVED_ON
 from snp_harness.conformance.image import Mode, read_image, with_mode
 from snp_harness.conformance.tap import TEXT_MAX, Point, PointStatus, TapReport, parse
+from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED
-from snp_harness.firmware_run import DEFAULT_PLATFORM, RunSpec, run
+from snp_harness.firmware_run import RunSpec, run
 from snp_harness.report.text import escape
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import CannotWriteError
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 #: The guest needs little, and the SVSM validates less.
 MEMORY_MIB = 128
-DEFAULT_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import sys
 from time import monotonic
 from typing import TextIO
 
-from snp_harness.cli.arguments import PROGRAM
+from snp_harness.defaults import PROGRAM
 
 #: Seconds between two redraws on a terminal, and between two lines elsewhere.
 REDRAW_S = 0.1

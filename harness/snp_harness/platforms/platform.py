@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from snp_harness.apic.access import Phase
 from snp_harness.check import Check
+from snp_harness.defaults import DEFAULT_TIMEOUT_S, STAGES
 from snp_harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
@@ -20,15 +21,8 @@ if TYPE_CHECKING:
 
 #: Where a run ends: when the phase is over, or at the firmware's prompt (or the message that there is nothing to boot).
 Until = Phase | Literal["shell"]
-#: Names that --until takes.
-UNTIL_NAMES: dict[str, Until] = {
-    "sec": Phase.SEC,
-    "pei": Phase.PEI,
-    "dxe": Phase.DXE,
-    "bds": Phase.BDS,
-    "shell": "shell",
-}
-DEFAULT_TIMEOUT_S = 120.0
+#: What the names of --until stand for.
+UNTIL_NAMES: dict[str, Until] = {name: "shell" if name == "shell" else Phase[name.upper()] for name in STAGES}
 #: Guest RAM where nothing else is said.
 DEFAULT_MEMORY_MIB = 512
 #: OVMF's own minimum with its default memory map, and what one run may take of the machine.

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S
+
 if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
     from snp_harness.check import Check
@@ -54,8 +56,6 @@ HOST_HELP = (
     "where boots run: ssh://USER@BOX[:PORT], or a name of the inventory; several (again, or with commas) for as many"
     " workers of pytest-xdist"
 )
-DEFAULT_PLATFORM = "emulated"
-DEFAULT_TIMEOUT_S = 120.0
 #: Longest name of a test's directory, in characters.
 NAME_MAX = 120
 

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a run is if nothing else is requested. Imports nothing: the command line and the pytest plugin load it first."""
+
+from __future__ import annotations
+
+#: The command's name, in front of its messages.
+PROGRAM = "snp-harness"
+#: Name of a platform (snp_harness.platforms).
+DEFAULT_PLATFORM = "emulated"
+#: Names of --until, in the order in which a boot reaches them: a run ends after that phase, or at the prompt.
+STAGES = ("sec", "pei", "dxe", "bds", "shell")
+DEFAULT_UNTIL = "sec"
+#: Seconds of wall time.
+DEFAULT_TIMEOUT_S = 120.0
