@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from snp_harness.debian.firmware_names import cached_names
 from snp_harness.firmware import descriptors, split
 from snp_harness.firmware.descriptors import Descriptor, directories, read_descriptors
-from snp_harness.firmware.find import find_firmware, known_firmware
+from snp_harness.firmware.find import find_firmware, open_firmware
 from snp_harness.firmware.image import FirmwareError, FirmwareImage
 from snp_harness.firmware.sections import NVDATA_GUID
 from tests.firmware import builder
@@ -136,7 +137,6 @@ class TestFind:
         svsm = self.install(tmp_path, "4-svsm", builder.image())
         assert find_firmware(None) == svsm
         assert find_firmware(None, svsm=False) == plain
-        assert [(k.path, k.svsm) for k in known_firmware()[:2]] == [(plain, False), (svsm, True)]
 
     def test_none_for_an_svsm(self, tmp_path: Path) -> None:
         self.install(tmp_path, "plain", builder.image(None))
@@ -150,15 +150,18 @@ class TestFind:
         trixie = self.cache(tmp_path, "trixie", "2025.02", builder.image())
         assert find_firmware(None).samefile(trixie)
         assert find_firmware("debian:trixie").samefile(trixie)
-        known = known_firmware()
-        assert [k.name for k in known[:3]] == ["debian:trixie", "debian:bookworm", "debian:forky"]
-        assert [k.svsm for k in known[:3]] == [True, False, True]
-        assert known[0].description == "fetched, version 2025.02"
-        assert [(k.name, k.path) for k in known[4:]] == [("debian:sid/amdsev", None)]
+        assert cached_names() == ("debian:trixie", "debian:bookworm", "debian:forky")
 
     def test_path_is_taken_as_it_is(self) -> None:
         assert find_firmware("some/OVMF.fd") == Path("some/OVMF.fd")
         assert find_firmware("~/OVMF.fd") == Path.home() / "OVMF.fd"
+
+    def test_what_is_named_is_opened(self, tmp_path: Path) -> None:
+        trixie = self.cache(tmp_path, "trixie", "2025.02", builder.image())
+        for spec in (None, "debian:trixie", str(trixie), trixie):
+            assert open_firmware(spec).data == builder.image()
+        with pytest.raises(FirmwareError, match="not found"):
+            open_firmware(tmp_path / "none.fd")
 
     def test_vars_of_the_descriptor(self, tmp_path: Path) -> None:
         code, variables = tmp_path / "firmware.bin", tmp_path / "template.bin"
@@ -168,3 +171,4 @@ class TestFind:
         write(tmp_path / "config" / "qemu" / "firmware", "1.json", firmware(str(code), str(variables)))
         assert FirmwareImage.open(code).vars_path == variables
         assert find_firmware(None) == code
+        assert open_firmware(None).vars_path == open_firmware(code).vars_path == variables

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which firmware there is on this machine, and which one a name stands for."""
+"""Which firmware image a name stands for, and which one is used if none is named."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from snp_harness.debian.cache import Progress, silent
-from snp_harness.debian.firmware_names import KNOWN_SOURCES, cached_firmware, cached_names
+from snp_harness.debian.firmware_names import cached_firmware, cached_names
 from snp_harness.errors import FirmwareError
 from snp_harness.firmware.image import FirmwareImage
 
@@ -17,82 +16,71 @@ _NAME_PREFIX = "debian:"
 _FETCH_HINT = "run `snp-harness fetch firmware trixie`, or give --firmware a path"
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFirmware:
-    """A firmware that can be run here.
-
-    name: what --firmware takes. path: the image, or the CODE half; None if it is not fetched yet. description: the
-    version of the package, or the words of QEMU's firmware descriptor. svsm: it has a calling area for an SVSM; None
-    if that cannot be told without the image.
-    """
-
-    name: str
-    path: Path | None
-    description: str
-    svsm: bool | None
-
-
 def find_firmware(spec: str | None, progress: Progress = silent, *, svsm: bool = True) -> Path:
-    """The image for what the user gave: a path, a name such as debian:trixie, or None for the default.
+    """Return the path of an image: of the one that `spec` names, or of the default one.
 
-    A name's image is taken from the cache, or fetched. The default is, of the images here, the first one with a calling
-    area for an SVSM if svsm is asked for: of the cache, then of QEMU's firmware descriptors; nothing is fetched.
-    Raises FirmwareError if there is none, FetchError if it cannot be fetched. The image itself is not checked.
+    spec: a path, a name such as "debian:trixie", or None for the default. progress: called with each line about a
+    download. svsm: whether the firmware is to run under an SVSM.
+    The image of a name comes from the cache, or is fetched. The default is the first image that is fetched or
+    installed (QEMU's firmware descriptors), and, if svsm, that has a calling area for an SVSM; nothing is fetched.
+    Raises FirmwareError if there is none, FetchError if it cannot be fetched. An image that is named is not opened.
     """
-    if spec is not None:
-        if not spec.startswith(_NAME_PREFIX):
-            return Path(spec).expanduser()
-        cached = cached_firmware(spec)
-        if cached is not None:
-            return cached.path
-        # Imported here: what is in the cache is found without apt and all that goes with it.
-        from snp_harness.debian.firmware import fetch_firmware
+    return _default(svsm=svsm).path if spec is None else _named(spec, progress)
 
-        return fetch_firmware(spec, progress)
+
+def open_firmware(spec: str | Path | None, progress: Progress = silent, *, svsm: bool = True) -> FirmwareImage:
+    """Open the image that `find_firmware` finds, or the one at a Path.
+
+    Raises FirmwareError also for a file that is not a usable firmware image.
+    """
+    if spec is None:
+        return _default(svsm=svsm)
+    return FirmwareImage.open(spec if isinstance(spec, Path) else _named(spec, progress))
+
+
+def _named(spec: str, progress: Progress) -> Path:
+    if not spec.startswith(_NAME_PREFIX):
+        return Path(spec).expanduser()
+    cached = cached_firmware(spec)
+    if cached is not None:
+        return cached.path
+    # Imported here: what is in the cache is found without apt and all that goes with it.
+    from snp_harness.debian.firmware import fetch_firmware
+
+    return fetch_firmware(spec, progress)
+
+
+def _default(*, svsm: bool) -> FirmwareImage:
     seen = False
-    for known in itertools.chain(_cached(), _installed()):
+    for image in itertools.chain(_cached(), _installed()):
         seen = True
-        if known.path is not None and (known.svsm or not svsm):
-            return known.path
+        if not svsm or (image.metadata is not None and image.metadata.has_svsm_caa):
+            return image
     if seen:
         raise FirmwareError("no firmware here has a calling area for an SVSM (SEV metadata section 4)", _FETCH_HINT)
     raise FirmwareError("no firmware is installed or fetched", _FETCH_HINT)
 
 
-def known_firmware() -> tuple[KnownFirmware, ...]:
-    """All firmware that is fetched or installed, and the names that can be fetched."""
-    cached = tuple(_cached())
-    names = {known.name for known in cached}
-    fetchable = (KnownFirmware(name, None, "can be fetched", None) for name in KNOWN_SOURCES if name not in names)
-    return (*cached, *_installed(), *fetchable)
-
-
-def _cached() -> Iterator[KnownFirmware]:
+def _cached() -> Iterator[FirmwareImage]:
     for name in cached_names():
         cached = cached_firmware(name)
         if cached is not None:
-            svsm = _has_svsm_caa(cached.path)
-            if svsm is not None:
-                yield KnownFirmware(name, cached.path, f"fetched, version {cached.version}", svsm)
+            yield from _opened(cached.path)
 
 
-def _installed() -> Iterator[KnownFirmware]:
+def _installed() -> Iterator[FirmwareImage]:
     # Imported here: what is in the cache is found without.
     from snp_harness.firmware.descriptors import read_descriptors
 
     for descriptor in read_descriptors():
-        # Firmware with System Management Mode starts only on a machine that has it, which an SNP guest has not.
-        if "requires-smm" in descriptor.features:
-            continue
-        svsm = _has_svsm_caa(descriptor.code, descriptor.vars)
-        if svsm is not None:
-            yield KnownFirmware(str(descriptor.code), descriptor.code, descriptor.description, svsm)
+        # Firmware with System Management Mode starts only on a machine that has it, which an SNP guest does not.
+        if "requires-smm" not in descriptor.features:
+            yield from _opened(descriptor.code, descriptor.vars)
 
 
-def _has_svsm_caa(path: Path, vars_path: Path | None = None) -> bool | None:
-    """Whether the image can run under an SVSM; None if it cannot be opened, so is no candidate."""
+def _opened(path: Path, vars_path: Path | None = None) -> Iterator[FirmwareImage]:
+    """The image, or nothing if it cannot be opened: it is then not a candidate."""
     try:
-        metadata = FirmwareImage.open(path, vars_path).metadata
+        yield FirmwareImage.open(path, vars_path)
     except FirmwareError:
-        return None
-    return metadata is not None and metadata.has_svsm_caa
+        return

@@ -74,7 +74,7 @@ class EmulatedPlatform:
         host = spec.host or LOCAL
         binary = host.qemu(spec.qemu)
         finish_check = binary.start_check()
-        firmware = FirmwareImage.open(spec.firmware)
+        firmware = spec.image
         check_fits(spec, firmware)
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
         directory.write_bytes(rundir.ROM, build_rom(spec, firmware, memory))

@@ -13,7 +13,6 @@ from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
 from snp_harness.check import Check, CheckStatus, first_missing
 from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
-from snp_harness.firmware.image import FirmwareImage
 from snp_harness.hosts.agent_process import ProcessHost
 from snp_harness.hosts.answers import KvmAnswer, Tracing, checked
 from snp_harness.hosts.remote import RemoteHost
@@ -73,7 +72,7 @@ def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirecto
     """Run the guest on a host that is reached through its agent, under the platform's name. Raises HarnessError."""
     if spec.icount:
         raise UsageError("KVM cannot count instructions", "leave out --icount, or use the tcg or emulated platform")
-    firmware = FirmwareImage.open(spec.firmware)
+    firmware = spec.image
     facts = host.link().take("kvm", KvmAnswer)
     missing = first_missing([_kvm_check(facts), trace_check(host.link())])
     if missing is not None:

@@ -15,6 +15,7 @@ from snp_harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
+    from snp_harness.firmware.image import FirmwareImage
     from snp_harness.hosts.host import Host
     from snp_harness.svsm.config import SvsmConfig
     from snp_harness.vm.rundir import RunDirectory
@@ -43,14 +44,14 @@ def _default_config() -> SvsmConfig:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What to run. firmware: the image's path. until: a phase, "shell", or a phase's name in small letters.
+    """What to run. firmware: the image, or its path. until: a phase, "shell", or a phase's name in small letters.
 
     memory_mib: guest RAM, None for the default. timeout_s: seconds of wall time. qemu: the QEMU's path, None to look
     for one. extra_args: appended to QEMU's arguments. icount: TCG counts instructions, so that a boot repeats exactly.
     Raises UsageError for values that cannot be.
     """
 
-    firmware: Path
+    firmware: FirmwareImage | Path
     vcpus: int = 1
     memory_mib: int | None = None
     svsm: SvsmConfig = field(default_factory=_default_config)
@@ -72,6 +73,13 @@ class RunSpec:
             raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {', '.join(UNTIL_NAMES)}")
         for argument in _REFUSED_ARGUMENTS.intersection(self.extra_args):
             raise UsageError(f"QEMU cannot be run with {argument}", "it would outlive the run: leave it out")
+
+    @property
+    def image(self) -> FirmwareImage:
+        """The firmware; one that is given by its path is opened. Raises FirmwareError."""
+        from snp_harness.firmware.image import FirmwareImage
+
+        return FirmwareImage.open(self.firmware) if isinstance(self.firmware, Path) else self.firmware
 
     @property
     def goal(self) -> Until:

@@ -14,7 +14,6 @@ from msgspec import structs
 from snp_harness.apic.timeline import GUEST_IMAGE
 from snp_harness.check import Check, CheckStatus, first_missing
 from snp_harness.errors import BrokenEnvironmentError, LackingHostError, UsageError
-from snp_harness.firmware.image import FirmwareImage
 from snp_harness.hosts.host_errors import HostError
 from snp_harness.hosts.remote import RemoteHost
 from snp_harness.hosts.remote_machine import RemoteMachine
@@ -207,11 +206,11 @@ def guest_image(spec: RunSpec) -> GuestImage:
     With an SVSM: a copy of the IGVM file that holds spec's firmware, and asks for Alternate Injection if the
     configuration does. Without: the firmware.
     """
-    firmware = FirmwareImage.open(spec.firmware)
+    firmware = spec.image
     if not spec.svsm.present:
         if firmware.metadata is None:
             raise UsageError(
-                f"firmware {spec.firmware} has no SEV metadata: it cannot be launched as an SEV-SNP guest",
+                f"firmware {firmware.path} has no SEV metadata: it cannot be launched as an SEV-SNP guest",
                 "use an OVMF with SEV support",
             )
         return GuestImage(firmware.flat(), is_igvm=False)
@@ -221,7 +220,7 @@ def guest_image(spec: RunSpec) -> GuestImage:
 
     notes: list[str] = []
     file = IgvmFile.open(Path(spec.svsm.svsm.igvm))
-    replaced = replace_firmware(file, firmware.flat(), str(spec.firmware))
+    replaced = replace_firmware(file, firmware.flat(), str(firmware.path))
     file = IgvmFile.parse(replaced.data, file.name)
     injected = inject(file, alternate_injection=spec.svsm.alternate_injection)
     file = IgvmFile.parse(injected.data, file.name)

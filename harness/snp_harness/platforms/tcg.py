@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from snp_harness.capture.collect import Collector
 from snp_harness.check import Check
-from snp_harness.firmware.image import FirmwareImage
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.common import machine_arguments, qemu_check
@@ -41,7 +40,7 @@ class TcgPlatform:
         """See Platform.run."""
         host = spec.host or LOCAL
         binary = host.qemu(spec.qemu)
-        firmware = FirmwareImage.open(spec.firmware)
+        firmware = spec.image
         image = rundir.ROM
         directory.write_bytes(image, firmware.flat())
         collector = Collector()
