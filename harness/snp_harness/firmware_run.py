@@ -3,33 +3,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from snp_harness.debian.cache import silent
 from snp_harness.defaults import DEFAULT_PLATFORM
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, HarnessError
 from snp_harness.platforms import find_platform
-from snp_harness.platforms.platform import Platform, Progress, RunSpec
+from snp_harness.platforms.platform import Platform, Progress, RunSpec, Until
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import CannotWriteError
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from snp_harness.apic.access import Phase
     from snp_harness.apic.timeline import Timeline
     from snp_harness.apic.verdict import Verdict
+    from snp_harness.firmware.image import FirmwareImage
+    from snp_harness.hosts.host import Host
+    from snp_harness.svsm.config import SvsmConfig
 
-__all__ = ["RunResult", "RunSpec", "run"]
+__all__ = ["BootOptions", "PreparedBoot", "RunResult", "RunSpec", "prepare", "run"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run gave. error: what broke it in the middle; timeline and verdict are about what was seen until then.
+    """The result of a run.
 
-    directory: the run directory. seconds: wall time of the run. qemu: its version and path. second: the timeline of
-    another witness of the same run, where there was one; the verdict is about `timeline`.
+    verdict, timeline: of what was seen until the end of the run. directory: the run directory. error: what ended the
+    run early, None if nothing did. seconds: wall time of the run. qemu: its version and path. second: the timeline of
+    another witness of the same run, None if there was none; the verdict is about `timeline`.
     """
 
     verdict: Verdict
@@ -55,48 +63,97 @@ class RunResult:
         return by_status[self.verdict.status]
 
 
-def run(
-    spec: RunSpec,
-    platform_name: str = DEFAULT_PLATFORM,
-    out: Path | None = None,
-    progress: Progress | None = None,
-) -> RunResult:
-    """Run `spec` on a platform and judge what was seen.
+class BootOptions(TypedDict, total=False):
+    """The fields of RunSpec, without firmware and configuration. host: None for this machine."""
 
-    out: the run directory, None for a new one under runs/. progress: see snp_harness.platforms.platform.Progress.
-    Raises HarnessError if the run could not start, and KeyboardInterrupt when the user ended it; timeline and verdict
-    of what was seen are written before.
+    vcpus: int
+    memory_mib: int | None
+    until: Until | str
+    timeout_s: float
+    qemu: Path | None
+    extra_args: tuple[str, ...]
+    icount: bool
+    host: Host | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBoot:
+    """A boot with all that is known of it before there is a machine. spec: its firmware is opened."""
+
+    platform: Platform
+    spec: RunSpec
+
+    def run(self, directory: RunDirectory, progress: Progress | None = None) -> RunResult:
+        """Boot, and judge what is seen. The caller creates the directory and releases it.
+
+        Raises HarnessError if the run cannot start, and KeyboardInterrupt when the user ends it; timeline and verdict
+        of what was seen are written before.
+        """
+        started = time.monotonic()
+        outcome = self.platform.run(self.spec, directory, progress or _silent)
+        seconds = time.monotonic() - started
+        # Imported here: before QEMU boots there is no time for it. The command has it loaded by now.
+        from snp_harness.apic.contract import evaluate
+
+        verdict = evaluate(outcome.timeline)
+        try:
+            directory.write_lines(rundir.TIMELINE, outcome.timeline.lines())
+        except CannotWriteError:
+            # The disk is full. The ROM can be built again, what was seen cannot be seen again.
+            directory.file(rundir.ROM).unlink(missing_ok=True)
+            directory.write_lines(rundir.TIMELINE, outcome.timeline.lines())
+        if outcome.second is not None:
+            directory.write_lines(rundir.SECOND_TIMELINE, outcome.second.lines())
+        directory.write_json(rundir.VERDICT, verdict.to_json())
+        host = self.spec.host
+        where = {**(host.facts() if host is not None else {}), **outcome.facts}
+        directory.write_environment(platform=self.platform.name, qemu=outcome.qemu, seconds=round(seconds, 3), **where)
+        if outcome.interrupt is not None:
+            raise outcome.interrupt
+        return RunResult(
+            verdict, outcome.timeline, directory.path, outcome.error, seconds, outcome.qemu, outcome.second
+        )
+
+
+def prepare(
+    firmware: FirmwareImage | str | Path | None,
+    platform: str,
+    config: SvsmConfig | str | Path,
+    say: Callable[[str], None] = silent,
+    **options: Unpack[BootOptions],
+) -> PreparedBoot:
+    """Prepare a boot: find the platform, load the configuration, find and open the firmware.
+
+    firmware: an image, a path, a name such as "debian:trixie", or None for the default. config: a configuration, or the
+    path or name of one. say: called with each line about a download. options: the other fields of RunSpec.
+    Raises UsageError for what cannot be run, FirmwareError for the image, FetchError if it cannot be fetched.
     """
-    platform = find_platform(platform_name)
-    directory = RunDirectory.create(out, platform_name)
-    try:
-        return _run(spec, platform, directory, progress or _silent)
-    finally:
-        directory.release()
+    from snp_harness.firmware.find import open_firmware
+    from snp_harness.firmware.image import FirmwareImage
+    from snp_harness.svsm.config import SvsmConfig, load_config
+
+    found = find_platform(platform)
+    svsm = config if isinstance(config, SvsmConfig) else load_config(config)
+    if not isinstance(firmware, FirmwareImage):
+        firmware = open_firmware(firmware, say, svsm=svsm.present)
+    return PreparedBoot(found, RunSpec(firmware, svsm=svsm, **options))
 
 
-def _run(spec: RunSpec, platform: Platform, directory: RunDirectory, progress: Progress) -> RunResult:
-    started = time.monotonic()
-    outcome = platform.run(spec, directory, progress)
-    seconds = time.monotonic() - started
-    # Imported here: before QEMU boots there is no time for it. The command has it loaded by now.
-    from snp_harness.apic.contract import evaluate
+def run(
+    spec: RunSpec, platform: str = DEFAULT_PLATFORM, out: Path | None = None, progress: Progress | None = None
+) -> RunResult:
+    """Run `spec` on a platform and judge what is seen.
 
-    verdict = evaluate(outcome.timeline)
-    try:
-        directory.write_lines(rundir.TIMELINE, outcome.timeline.lines())
-    except CannotWriteError:
-        # The disk is full. The ROM can be built again, what was seen cannot be seen again.
-        directory.file(rundir.ROM).unlink(missing_ok=True)
-        directory.write_lines(rundir.TIMELINE, outcome.timeline.lines())
-    if outcome.second is not None:
-        directory.write_lines(rundir.SECOND_TIMELINE, outcome.second.lines())
-    directory.write_json(rundir.VERDICT, verdict.to_json())
-    where = {**(spec.host.facts() if spec.host is not None else {}), **outcome.facts}
-    directory.write_environment(platform=platform.name, qemu=outcome.qemu, seconds=round(seconds, 3), **where)
-    if outcome.interrupt is not None:
-        raise outcome.interrupt
-    return RunResult(verdict, outcome.timeline, directory.path, outcome.error, seconds, outcome.qemu, outcome.second)
+    platform: its name. out: the run directory, None for a new one under runs/. progress: called about four times a
+    second (snp_harness.platforms.platform.Progress).
+    Raises UsageError for a run that cannot be, FirmwareError for an image that cannot be used, BrokenEnvironmentError
+    if something is missing on the machine, other HarnessErrors if the run cannot start, and KeyboardInterrupt when the
+    user ends it; timeline and verdict of what was seen are written before. A run that ends early does not raise: see
+    RunResult.error.
+    """
+    boot = PreparedBoot(find_platform(platform), dataclasses.replace(spec, firmware=spec.image))
+    with RunDirectory.create(out, platform) as directory:
+        return boot.run(directory, progress)
 
 
 def _silent(_phase: Phase, _accesses: int, _exits: int | None) -> None:

@@ -10,6 +10,9 @@ import pytest
 
 from snp_harness.cli import main as cli
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_USAGE
+from snp_harness.vm import rundir
+from snp_harness.vm.rundir import RunDirectory
+from tests.hosts.sshd import closed_port
 
 #: edk2 OvmfPkg/ResetVector: OvmfSevMetadataOffsetGuid dc886566-984a-4798-a75e-5585a7bf67cc, as it lies in the image.
 SEV_METADATA_GUID = bytes.fromhex("666588dc4a989847a75e5585a7bf67cc")
@@ -172,13 +175,80 @@ def test_run_directory_that_holds_other_files(
     assert (tmp_path / "thesis.txt").read_text() == "years of work\n"
 
 
+@pytest.fixture
+def refusing_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Options of a host that nothing listens on."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / ".ssh").mkdir(parents=True)
+    with closed_port() as port:
+        return ["--host", f"ssh://me@127.0.0.1:{port}"]
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (["run", "--vcpus", "17"], EXIT_USAGE),
+        (["run", "--vcpus", "256"], EXIT_USAGE),
+        (["run", "--platform", "kvm", "--icount"], EXIT_USAGE),
+        (["run", "--firmware", "none.fd"], EXIT_USAGE),
+        (["run", "--qemu", "none"], EXIT_ENVIRONMENT),
+        (["run", "HOST"], EXIT_ENVIRONMENT),
+        (["conformance", "--svsm-config", "none"], EXIT_USAGE),
+        (["conformance", "--platform", "kvm", "HOST"], EXIT_ENVIRONMENT),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_run_that_is_refused_leaves_nothing(
+    command: list[str],
+    status: int,
+    earlier: bool,
+    refusing_host: list[str],
+    snp_firmware: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No directory of a run that never was, which `runs/latest` would point to."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    if earlier:
+        with RunDirectory.create(None, "tcg") as run:
+            run.write_text(rundir.SERIAL, "Shell> ")
+    before = sorted(work.rglob("*"))
+    if command[0] == "run" and "--firmware" not in command:
+        command = [*command, "--firmware", str(snp_firmware)]
+    if "HOST" in command:
+        command = [word for word in command if word != "HOST"] + refusing_host
+    assert cli.main([*command, "--quiet"]) == status
+    assert capsys.readouterr().err.count("\n") == 1
+    assert sorted(work.rglob("*")) == before
+    if earlier:
+        assert (work / "runs" / "latest").resolve() == run.path
+
+
+def test_an_error_of_the_harness_before_anything_is_written_keeps_its_traceback(
+    tmp_path: Path, snp_firmware: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of the test")
+
+    monkeypatch.setattr("snp_harness.firmware_run.PreparedBoot.run", broken)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["run", "--firmware", str(snp_firmware)]) == EXIT_ENVIRONMENT
+    kept = (tmp_path / "runs" / "latest" / "traceback.txt").resolve()
+    assert f"report it with {kept}" in capsys.readouterr().err
+    assert "in broken" in kept.read_text()
+
+
 def test_an_error_of_the_harness_is_one_line_and_a_kept_traceback(
     tmp_path: Path, snp_firmware: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("of the test")
 
-    monkeypatch.setattr("snp_harness.firmware_run.run", broken)
+    monkeypatch.setattr("snp_harness.firmware_run.PreparedBoot.run", broken)
     out = tmp_path / "out"
     assert cli.main(["run", "--firmware", str(snp_firmware), "--out", str(out)]) == EXIT_ENVIRONMENT
     error = capsys.readouterr().err

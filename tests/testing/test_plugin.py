@@ -135,9 +135,23 @@ def test_boot_gives_a_result_and_a_failure_names_its_artefacts(
 
 
 @pytest.mark.tcg
-def test_a_boot_that_breaks_raises_and_leaves_its_directory(pytester: pytest.Pytester, tmp_path: Path) -> None:
-    (tmp_path / "text.fd").write_bytes(b"no firmware\n" * 16384)
-    pytester.makepyfile(f"def test_it(snp_boot):\n    snp_boot({str(tmp_path / 'text.fd')!r}, platform='tcg')")
+def test_a_boot_that_breaks_raises_and_leaves_its_directory(pytester: pytest.Pytester, snp_firmware: Path) -> None:
+    pytester.makepyfile(
+        f"def test_it(snp_boot):\n    snp_boot({str(snp_firmware)!r}, platform='tcg', extra_args=('-no-such-option',))"
+    )
     result = pytester.runpytest()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*FirmwareError: *text.fd*", "*snp-harness artefacts*"])
+    result.stdout.fnmatch_lines(
+        ["*QemuLaunchError: *no-such-option*", "*snp-harness artefacts*", "*: *qemu-stderr.log*"]
+    )
+
+
+@pytest.mark.tcg
+def test_a_boot_that_is_refused_raises_and_leaves_nothing(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    (tmp_path / "text.fd").write_bytes(b"no firmware\n" * 16384)
+    pytester.makepyfile(f"def test_it(snp_boot):\n    snp_boot({str(tmp_path / 'text.fd')!r}, platform='tcg')")
+    result = pytester.runpytest(f"--snp-out={tmp_path / 'out'}")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*FirmwareError: *text.fd*"])
+    result.stdout.no_fnmatch_line("*snp-harness artefacts*")
+    assert not any(tmp_path.rglob("*-tcg*"))

@@ -18,6 +18,7 @@ from snp_harness.platforms import kvm, snp
 from snp_harness.platforms.host_facts import host_facts
 from snp_harness.platforms.platform import RunOutcome
 from snp_harness.platforms.svsm_console import HostLacksInjectionError
+from tests.firmware import builder
 from tests.hosts.conftest import servers, sshd
 from tests.hosts.sshd import Sshd
 from tests.platforms.snp_hosts import host
@@ -112,10 +113,11 @@ def test_a_host_that_turns_out_to_lack_alternate_injection(
         svsm=True,
     )
     monkeypatch.setattr(snp, "_run", lambda *_: RunOutcome(timeline, error))
+    (tmp_path / "firmware.fd").write_bytes(builder.image())
     (tmp_path / "c.toml").write_text('[svsm]\nkind = "igvm"\nigvm = "x.igvm"\n')
     pytester.makepyfile(
         f"import pytest\n@pytest.mark.snp\ndef test_it(snp_boot):\n"
-        f"    snp_boot('none.fd', platform='snp', config={str(tmp_path / 'c.toml')!r})"
+        f"    snp_boot({str(tmp_path / 'firmware.fd')!r}, platform='snp', config={str(tmp_path / 'c.toml')!r})"
     )
     result = pytester.runpytest("-rs", *arguments)
     result.assert_outcomes(**{outcome: 1})

@@ -156,3 +156,27 @@ def test_a_process_that_is_being_started_keeps_no_lock(tmp_path: Path) -> None:
     os.close(read_fd)
     os.close(write_fd)
     os.waitpid(child, 0)
+
+
+def test_a_parent_that_was_made_for_a_run_that_was_refused_is_removed(tmp_path: Path) -> None:
+    parent = tmp_path / "deep" / "runs"
+    with RunDirectory.create(None, "tcg", parent) as refused:
+        pass
+    assert not parent.exists()
+    refused.release()
+    first = RunDirectory.create(None, "tcg", parent)
+    second = RunDirectory.create(None, "tcg", parent)
+    first.release()
+    assert {entry.name for entry in parent.iterdir()} == {second.path.name, "latest", ".gitignore"}
+    second.release()
+    assert list(parent.iterdir()) == [parent / ".gitignore"]
+    RunDirectory.create(None, "tcg", parent).release()
+    assert parent.is_dir()
+
+
+def test_a_directory_that_is_released_again_is_another_run_s(tmp_path: Path) -> None:
+    first = RunDirectory.create(None, "tcg", tmp_path)
+    first.release()
+    first.path.mkdir()
+    first.release()
+    assert first.path.is_dir()

@@ -15,9 +15,10 @@ from snp_harness.edk2.build import Builder
 from snp_harness.edk2.source import Source
 from snp_harness.edk2.source_errors import SourceError
 from snp_harness.errors import EXIT_ENVIRONMENT, FirmwareError, HarnessError, UsageError
-from snp_harness.firmware_run import RunSpec, run
+from snp_harness.firmware_run import prepare
 from snp_harness.report.text import access_line, escape
 from snp_harness.svsm.config import SvsmConfig
+from snp_harness.vm.rundir import RunDirectory
 
 #: What `git bisect run` understands (git-bisect(1)): 125 leaves the commit out, 128 and up ends the bisection.
 EXIT_GOOD = 0
@@ -102,10 +103,12 @@ class Question:
         return judgement, reason, _first_offence(telling) if judgement is Judgement.BAD else ""
 
 
-def take_step(source: Source, commit: str, subject: str, builder: Builder, question: Question, out: Path) -> Step:
+def take_step(
+    source: Source, commit: str, subject: str, builder: Builder, question: Question, directory: RunDirectory
+) -> Step:
     """Build and boot a source and judge it; raises HarnessError if the environment is broken.
 
-    out: the run's directory.
+    directory: of the run.
     """
     started = time.monotonic()
     try:
@@ -114,16 +117,17 @@ def take_step(source: Source, commit: str, subject: str, builder: Builder, quest
         note = f"; not fetched: {', '.join(source.missing)}" if source.missing else ""
         return Step(commit, subject, Judgement.SKIP, f"{error.message}{note}", build_s=_since(started))
     build_s = _since(started)
-    spec = RunSpec(
-        firmware=image.path,
-        vcpus=question.vcpus,
-        svsm=question.svsm,
-        until=question.until,
-        timeout_s=question.timeout_s,
-        qemu=question.qemu,
-    )
     try:
-        result = run(spec, question.platform, out)
+        boot = prepare(
+            image.path,
+            question.platform,
+            question.svsm,
+            vcpus=question.vcpus,
+            until=question.until,
+            timeout_s=question.timeout_s,
+            qemu=question.qemu,
+        )
+        result = boot.run(directory)
     except FirmwareError as error:
         return Step(commit, subject, Judgement.SKIP, f"the image cannot be run: {error.message}", build_s)
     if result.error is not None:

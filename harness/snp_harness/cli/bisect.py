@@ -136,8 +136,8 @@ def _take(options: argparse.Namespace) -> Step:
             source = source.with_series(patches)
         except SourceError as error:
             return Step(commit, subject, Judgement.SKIP, str(error))
-        options.artefacts = RunDirectory.create(options.out, options.platform).path
-        return take_step(source, commit, subject, builder, question, options.artefacts)
+        options.run_directory = options.cleanup.enter_context(RunDirectory.create(options.out, options.platform))
+        return take_step(source, commit, subject, builder, question, options.run_directory)
 
 
 def _question(options: argparse.Namespace) -> Question:

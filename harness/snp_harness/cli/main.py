@@ -26,8 +26,9 @@ from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, HarnessError, Usage
 
 if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
-    from snp_harness.firmware_run import RunResult
+    from snp_harness.firmware_run import PreparedBoot, RunResult
     from snp_harness.hosts.host import Host
+    from snp_harness.vm.rundir import RunDirectory
 
 #: 128 + the signal's number, as shells have it.
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -54,21 +55,18 @@ class Terminated(KeyboardInterrupt):
 
 def _run(options: argparse.Namespace) -> int:
     from snp_harness.cli.progress import ProgressLine
-    from snp_harness.firmware.find import find_firmware
-    from snp_harness.firmware_run import RunSpec, run
-    from snp_harness.platforms import find_platform
-    from snp_harness.svsm.config import DEFAULT_CONFIG, load_config
+    from snp_harness.firmware_run import prepare
+    from snp_harness.svsm.config import DEFAULT_CONFIG
     from snp_harness.vm.rundir import RunDirectory
 
-    configurable = find_platform(options.platform).configurable
     configuration = options.svsm_config or DEFAULT_CONFIG
-    svsm = load_config(configuration)
-    firmware = find_firmware(options.firmware, _say, svsm=svsm.present)
-    spec = RunSpec(
-        firmware=firmware,
+    boot = prepare(
+        options.firmware,
+        options.platform,
+        configuration,
+        _say,
         vcpus=options.vcpus,
         memory_mib=options.memory,
-        svsm=svsm,
         until=options.until,
         timeout_s=options.timeout,
         qemu=_qemu(options.qemu, options.host),
@@ -76,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
         icount=options.icount,
         host=_host(options),
     )
-    options.artefacts = RunDirectory.create(options.out, options.platform).path
+    options.run_directory = options.cleanup.enter_context(RunDirectory.create(options.out, options.platform))
     with ProgressLine(quiet=options.quiet) as progress:
 
         def update(phase: Phase, accesses: int, exits: int | None) -> None:
@@ -86,20 +84,20 @@ def _run(options: argparse.Namespace) -> int:
             terminal.load(sys.stdout)
             progress.update(phase, accesses, exits)
 
-        result = run(spec, options.platform, options.artefacts, update)
-    _show(result, firmware, configuration if configurable else None, options)
+        result = boot.run(options.run_directory, update)
+    _show(result, boot, configuration if boot.platform.configurable else None, options)
     if result.error is not None:
         raise result.error
     return result.exit_status
 
 
-def _show(result: RunResult, firmware: Path, configuration: str | None, options: argparse.Namespace) -> None:
+def _show(result: RunResult, boot: PreparedBoot, configuration: str | None, options: argparse.Namespace) -> None:
     """Prints the report of a run."""
     from snp_harness.report import json_report, terminal
     from snp_harness.report.model import Report, RunInfo
 
     info = RunInfo(
-        firmware=str(firmware),
+        firmware=str(boot.spec.image.path),
         configuration=configuration,
         qemu=result.qemu,
         directory=result.directory,
@@ -123,8 +121,8 @@ def _host(options: argparse.Namespace, *, lock: bool = True) -> Host | None:
         return None
     from snp_harness.hosts.inventory import find_host
 
-    options.connected = find_host(options.host, inventory=options.hosts, wait_s=options.host_wait, lock=lock)
-    host: Host = options.connected
+    host = find_host(options.host, inventory=options.hosts, wait_s=options.host_wait, lock=lock)
+    options.cleanup.callback(host.close)
     return host
 
 
@@ -228,9 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     own, extra = split_extra(arguments)
     parser = build_parser()
     try:
-        options = parser.parse_args(
-            own, argparse.Namespace(arguments=arguments, extra=extra, artefacts=None, connected=None)
-        )
+        options = parser.parse_args(own, argparse.Namespace(arguments=arguments, extra=extra, run_directory=None))
         if extra and options.command != "run":
             parser.error(f"nothing may follow -- after {options.command}")
     except SystemExit as end:
@@ -244,10 +240,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in taken:
         signal.signal(number, _terminate)
     try:
-        return _call(options)
+        with contextlib.ExitStack() as options.cleanup:
+            return _call(options)
     finally:
-        if options.connected is not None:
-            options.connected.close()
         for number in taken:
             signal.signal(number, previous[number])
         _drop_what_stderr_does_not_take()
@@ -270,22 +265,22 @@ def _call(options: argparse.Namespace) -> int:
         status = handlers[options.command](options)
         sys.stdout.flush()
     except HarnessError as error:
-        return _fail(error.message, error.hint, options.artefacts, error.exit_status)
+        return _fail(error.message, error.hint, options.run_directory, error.exit_status)
     except BrokenPipeError:
         _drop(sys.stdout)
         return EXIT_BROKEN_PIPE
     except Terminated as end:
-        return _fail("terminated", "", options.artefacts, end.exit_status)
+        return _fail("terminated", "", options.run_directory, end.exit_status)
     except KeyboardInterrupt:
-        return _fail("interrupted", "", options.artefacts, EXIT_INTERRUPTED)
+        return _fail("interrupted", "", options.run_directory, EXIT_INTERRUPTED)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in RESOURCES:
             _drop(sys.stdout)
             what = f"{error.filename or 'the system'}: {error.strerror}"
-            return _fail(what, "see df and ulimit -a", options.artefacts, EXIT_ENVIRONMENT)
+            return _fail(what, "see df and ulimit -a", options.run_directory, EXIT_ENVIRONMENT)
         from snp_harness.cli.crash import save_traceback
 
-        saved = save_traceback(error, options.artefacts)
+        saved = save_traceback(error, None if options.run_directory is None else options.run_directory.path)
         what = f"internal error, {type(error).__name__}: {error}"
         return _fail(what, f"report it with {saved}", None, EXIT_ENVIRONMENT)
     return status
@@ -328,13 +323,13 @@ def _drop_what_stderr_does_not_take() -> None:
         _drop(sys.stderr)
 
 
-def _fail(message: str, hint: str, artefacts: Path | None, status: int) -> int:
+def _fail(message: str, hint: str, directory: RunDirectory | None, status: int) -> int:
     """One line: what is wrong, what to do, and where the run's files are if it left any."""
     left = False
-    if artefacts is not None:
+    if directory is not None:
         with contextlib.suppress(OSError):
-            left = any(artefacts.iterdir())
-    parts = [message, hint, f"see {artefacts}" if left else ""]
+            left = any(directory.path.iterdir())
+    parts = [message, hint, f"see {directory.path}" if directory is not None and left else ""]
     line = " ".join(": ".join(part for part in parts if part).split())
     # A stderr that takes nothing must not change the status.
     with contextlib.suppress(OSError):

@@ -5,21 +5,20 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from snp_harness.apic.contract import OBSERVED_ON
-from snp_harness.conformance.image import Mode, read_image, with_mode
+from snp_harness.conformance.image import Mode, open_guest
 from snp_harness.conformance.tap import TEXT_MAX, Point, PointStatus, TapReport, parse
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED
-from snp_harness.firmware_run import RunSpec, run
+from snp_harness.firmware_run import BootOptions, PreparedBoot, prepare
 from snp_harness.report.text import escape
 from snp_harness.vm import rundir
-from snp_harness.vm.qemu_errors import CannotWriteError
+from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
     import argparse
@@ -80,32 +79,31 @@ def run_conformance(
     """Run the conformance guest under an SVSM configuration.
 
     mode: None for its points, or Ticks or Fuzz. qemu, host, out, timeout_s, icount, progress: as for `run`.
-    Raises HarnessError if the run could not start or broke off; a guest that fails, hangs or dies is a result.
+    Raises HarnessError if the run cannot start or ends early; a guest that fails, hangs or crashes is a result.
     """
-    with tempfile.TemporaryDirectory(prefix="snp-conformance-") as temporary:
-        firmware = Path(temporary) / "conformance.fd"
-        firmware.write_bytes(with_mode(read_image(), mode))
-        spec = RunSpec(
-            firmware=firmware,
-            svsm=svsm,
-            until="shell",
-            timeout_s=timeout_s,
-            qemu=qemu,
-            memory_mib=MEMORY_MIB,
-            icount=icount,
-            host=host,
-        )
-        result = run(spec, platform, out, progress)
+    boot = prepare_guest(svsm, mode, platform, qemu=qemu, host=host, timeout_s=timeout_s, icount=icount)
+    with RunDirectory.create(out, platform) as directory:
+        return run_guest(boot, directory, progress)
+
+
+def prepare_guest(
+    config: SvsmConfig | str, mode: Mode = None, platform: str = DEFAULT_PLATFORM, **options: Unpack[BootOptions]
+) -> PreparedBoot:
+    """Prepare the boot of the conformance guest, as `prepare` does; memory and end of the run are the guest's own."""
+    options["memory_mib"] = MEMORY_MIB
+    options["until"] = "shell"
+    return prepare(open_guest(mode), platform, config, **options)
+
+
+def run_guest(boot: PreparedBoot, directory: RunDirectory, progress: Progress | None = None) -> ConformanceResult:
+    """Run what `prepare_guest` has prepared, and read the points from its console. Raises as `run_conformance`."""
+    result = boot.run(directory, progress)
     if result.error is not None:
         raise result.error
-    with (result.directory / rundir.SERIAL).open(encoding="ascii", errors="replace", newline="") as console:
+    with directory.file(rundir.SERIAL).open(encoding="ascii", errors="replace", newline="") as console:
         text = console.read(TEXT_MAX + 1)
-    tap = result.directory / rundir.TAP
-    try:
-        tap.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CannotWriteError(tap, error) from None
-    return ConformanceResult(parse(text), result, OBSERVED_ON.get(platform, platform))
+    directory.write_text(rundir.TAP, text)
+    return ConformanceResult(parse(text), result, OBSERVED_ON.get(boot.platform.name, boot.platform.name))
 
 
 def render(result: ConformanceResult, configuration: str) -> Iterator[str]:
@@ -164,24 +162,13 @@ def to_json(result: ConformanceResult, configuration: str) -> dict[str, Any]:
 def command(options: argparse.Namespace, qemu: Path | None, host: Host | None = None) -> int:
     """`snp-harness conformance`."""
     from snp_harness.cli.progress import ProgressLine
-    from snp_harness.platforms import find_platform
-    from snp_harness.svsm.config import DEFAULT_CONFIG, load_config
-    from snp_harness.vm.rundir import RunDirectory
+    from snp_harness.svsm.config import DEFAULT_CONFIG
 
-    find_platform(options.platform)
     configuration = options.svsm_config or DEFAULT_CONFIG
-    svsm = load_config(configuration)
-    options.artefacts = RunDirectory.create(options.out, options.platform).path
+    boot = prepare_guest(configuration, platform=options.platform, qemu=qemu, host=host, timeout_s=options.timeout)
+    options.run_directory = options.cleanup.enter_context(RunDirectory.create(options.out, options.platform))
     with ProgressLine(quiet=options.quiet) as progress:
-        result = run_conformance(
-            svsm,
-            platform=options.platform,
-            qemu=qemu,
-            host=host,
-            out=options.artefacts,
-            timeout_s=options.timeout,
-            progress=progress.update,
-        )
+        result = run_guest(boot, options.run_directory, progress.update)
     if options.json:
         sys.stdout.write(json.dumps(to_json(result, configuration), indent=2) + "\n")
     else:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from snp_harness.data import data_file
 from snp_harness.errors import BrokenEnvironmentError, UsageError
+from snp_harness.firmware.image import FirmwareImage
 
 #: Built by guests/svsm_apic_conformance/Makefile.
 IMAGE = data_file("guests/svsm_apic_conformance/build/svsm-apic-conformance.fd")
@@ -59,6 +60,15 @@ class Fuzz:
 
 
 Mode = Ticks | Fuzz | None
+
+
+def open_guest(mode: Mode = None) -> FirmwareImage:
+    """Open the image, with the parameters of a run.
+
+    mode: None for its points. Raises BrokenEnvironmentError if the image is not built, UsageError for a mode that does
+    not fit.
+    """
+    return FirmwareImage(IMAGE, with_mode(read_image(), mode))
 
 
 def read_image() -> bytes:

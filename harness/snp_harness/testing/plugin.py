@@ -91,18 +91,19 @@ class SnpBoot:
         was seen until then is in the run directory, which the test's report names.
         """
         from snp_harness.errors import LackingHostError
-        from snp_harness.firmware_run import RunSpec, run
-        from snp_harness.svsm.config import DEFAULT_CONFIG, SvsmConfig, load_config
+        from snp_harness.firmware_run import prepare
+        from snp_harness.svsm.config import DEFAULT_CONFIG
         from snp_harness.vm.rundir import RunDirectory
 
         request = self._request
         name = platform or request.getfixturevalue("snp_platform")
         require_platform(request.config, name)
         default_qemu = _option(request.config, "qemu")
-        spec = RunSpec(
-            firmware=_firmware(request, firmware),
+        boot = prepare(
+            request.getfixturevalue("snp_firmware") if firmware is None else firmware,
+            name,
+            config or DEFAULT_CONFIG,
             vcpus=vcpus,
-            svsm=config if isinstance(config, SvsmConfig) else load_config(config or DEFAULT_CONFIG),
             until=until,
             timeout_s=timeout_s,
             qemu=qemu or (Path(default_qemu) if default_qemu else None),
@@ -110,9 +111,9 @@ class SnpBoot:
             icount=icount,
             host=session_host(request.config),
         )
-        directory = RunDirectory.create(None, name, _parent(request)).path
-        request.node.stash.setdefault(_directories, []).append(directory)
-        result = run(spec, name, directory)
+        with RunDirectory.create(None, name, _parent(request)) as directory:
+            request.node.stash.setdefault(_directories, []).append(directory.path)
+            result = boot.run(directory)
         if isinstance(result.error, LackingHostError):
             _lacking(request.config, name, str(result.error))
         if result.error is not None:
@@ -323,16 +324,6 @@ def snp_boot(request: pytest.FixtureRequest) -> SnpBoot:
     return SnpBoot(request)
 
 
-def _firmware(request: pytest.FixtureRequest, given: str | Path | None) -> Path:
-    """What a test names, else what the fixture snp_firmware finds."""
-    from snp_harness.firmware.find import find_firmware
-
-    if given is None:
-        path: Path = request.getfixturevalue("snp_firmware")
-        return path
-    return given if isinstance(given, Path) else find_firmware(given)
-
-
 def _parent(request: pytest.FixtureRequest) -> Path:
     """Where the run directories of a test go: a directory of its own under --snp-out, else under its tmp_path."""
     given = _option(request.config, "out")
@@ -351,8 +342,8 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         for directory in item.stash.get(_directories, []):
-            files = sorted(path.name for path in directory.glob("*")) if directory.is_dir() else []
-            report.sections.append(
-                ("snp-harness artefacts", f"{directory}: {', '.join(files) or 'nothing was written'}")
-            )
+            files = sorted(path.name for path in directory.glob("*"))
+            # A boot that was refused leaves none.
+            if files:
+                report.sections.append(("snp-harness artefacts", f"{directory}: {', '.join(files)}"))
     return report

@@ -77,8 +77,12 @@ class _Lock:
             # A file system without locks.
             return
 
+    @property
+    def held(self) -> bool:
+        return self._fd >= 0
+
     def release(self) -> None:
-        if self._fd >= 0:
+        if self.held:
             # A process that another thread is just starting has the descriptor too, until it executes its program.
             if os.getpid() == self._pid:
                 with contextlib.suppress(OSError):
@@ -125,21 +129,22 @@ class _Latest:
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """A directory of one run. path: absolute.
+    """A directory of one run, and a context manager that releases it. path: absolute.
 
-    One that is made is its owner's only; one that the user made keeps its mode. While the object lives, or until
-    `release`, no other run can have it. Whatever writes raises CannotWriteError.
+    A directory that is made can be read by its owner only; one that the user made keeps its mode. Until `release`, at
+    most as long as the object lives, no other run can use it. The methods that write raise CannotWriteError.
     """
 
     path: Path
     _lock: _Lock = field(repr=False, compare=False)
     _latest: _Latest | None = field(default=None, repr=False, compare=False)
+    _made_parent: bool = field(default=False, repr=False, compare=False)
 
     @classmethod
     def create(cls, out: Path | None, platform_name: str, parent: Path = DEFAULT_PARENT) -> RunDirectory:
-        """The directory `out`, or a new one in `parent`, named by time and platform; `parent`/latest points to it.
+        """Use the directory `out`, or make one in `parent`, named by time and platform; `parent`/latest points to it.
 
-        `out` may exist if it is empty or holds an earlier run, which is replaced. Raises UsageError.
+        `out` may exist if it is empty or holds an earlier run, which is deleted. Raises UsageError.
         """
         try:
             return cls(*_take(out)) if out is not None else cls(*_make(parent, platform_name))
@@ -149,15 +154,24 @@ class RunDirectory:
             ) from None
 
     def release(self) -> None:
-        """Nothing more will be written: another run may take the directory.
+        """End the use of the directory: another run may use it. May be called again.
 
-        One of those in `parent` that nothing was written to, as no run came about, goes; so does its being the latest.
+        A directory in `parent` is removed if nothing was written to it, because there was no run, and `latest` points
+        to what it pointed to before. A parent that was made for it is removed too, if it holds nothing else.
         """
-        if self._latest is not None:
+        if self._latest is not None and self._lock.held:
             with contextlib.suppress(OSError):
                 self.path.rmdir()
                 self._latest.restore(self.path)
+                if self._made_parent:
+                    _remove_parent(self.path.parent)
         self._lock.release()
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def file(self, name: str) -> Path:
         """The path of one of its files."""
@@ -232,9 +246,11 @@ def _take(path: Path) -> tuple[Path, _Lock]:
     return path, lock
 
 
-def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock, _Latest]:
+def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock, _Latest, bool]:
     """A directory of its own, also when several runs start in the same second."""
-    parent = make_parent(parent.absolute())
+    parent = parent.absolute()
+    made_parent = not parent.exists()
+    make_parent(parent)
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{platform_name}"
     number = 1
     while True:
@@ -244,16 +260,33 @@ def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock, _Latest]:
         except FileExistsError:
             number += 1
             continue
-        return path, _Lock(path), _Latest.point(parent, path)
+        except FileNotFoundError:
+            # A run that was refused has just removed it.
+            make_parent(parent)
+            continue
+        return path, _Lock(path), _Latest.point(parent, path), made_parent
 
 
 def make_parent(path: Path) -> Path:
-    """Make a directory for runs. git leaves a new one out: the current directory may be a work tree of the user's."""
+    """Make a directory for runs. git ignores a new one: the current directory may be a work tree of the user's."""
     try:
         path.mkdir(mode=0o700, parents=True)
     except FileExistsError:
         if not path.is_dir():
             raise
     else:
-        (path / IGNORE).write_text("*\n")
+        _ignore(path)
     return path
+
+
+def _remove_parent(path: Path) -> None:
+    """Remove a directory for runs, unless another run uses it by now."""
+    (path / IGNORE).unlink()
+    try:
+        path.rmdir()
+    except OSError:
+        _ignore(path)
+
+
+def _ignore(path: Path) -> None:
+    (path / IGNORE).write_text("*\n")
