@@ -46,7 +46,7 @@ def test_what_cannot_be_written_to_is_told_before_the_build(
     edk2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("theirs")
-    for out, why in (("file", "it is no directory"), ("file/below", "Not a directory")):
+    for out, why in (("file", "it is not a directory"), ("file/below", "Not a directory")):
         assert build(edk2, "--out", str(tmp_path / out)) == EXIT_USAGE
         assert f"{why}: name another directory with --out" in capsys.readouterr().err
     assert not (tmp_path / "cache" / "snp-harness" / "edk2" / "work").exists()

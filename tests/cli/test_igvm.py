@@ -82,7 +82,7 @@ def test_inject_off_drop_and_json(file: Path, capsys: pytest.CaptureFixture[str]
 def test_errors_are_one_line_with_a_status(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["igvm", "show", str(file.parent / "none")]) == 2
     assert main(["igvm", "inject", str(file), "--alternate-injection", "--out", str(file)]) == 2
-    assert "the original is never changed" in capsys.readouterr().err
+    assert "which is never changed" in capsys.readouterr().err
     assert main(["igvm", "inject", str(file), "--alternate-injection", "--out", "/nonexistent/x"]) == 128
     assert "cannot write /nonexistent/x" in capsys.readouterr().err
     file.write_bytes(b"IGVM")
@@ -96,7 +96,7 @@ def test_the_copy_s_name_and_mode(file: Path, tmp_path: Path, capsys: pytest.Cap
     link = tmp_path / "link.igvm"
     link.symlink_to(file)
     assert main([*command, str(link)]) == 2
-    assert "is the file itself" in capsys.readouterr().err
+    assert "is the input file" in capsys.readouterr().err
     assert main([*command, str(tmp_path / ("x" * 300))]) == 128
     assert "cannot write" in capsys.readouterr().err
     mask = os.umask(0o027)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import errno
-import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 
 from snp_harness import __version__
-from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import Timeline
-from snp_harness.cli import arguments as grammar
 from snp_harness.cli import main as cli
 from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
 from snp_harness.platforms import platform_names
@@ -21,25 +18,6 @@ from snp_harness.platforms.platform import UNTIL_NAMES, RunSpec
 
 #: Modules that the command must not load before QEMU runs: each costs tens of milliseconds of the second it has.
 HEAVY = ("asyncio", "rich", "pexpect", "qemu", "cryptography")
-
-
-@pytest.fixture
-def recorded(tmp_path: Path) -> Path:
-    timeline = Timeline(
-        accesses=(),
-        phases=(),
-        events=(),
-        witness="test",
-        platform="emulated",
-        complete=False,
-        gaps=("it was stopped",),
-        not_observed=frozenset({"pc"}),
-        reached=Phase.SEC,
-        alternate_injection=True,
-        svsm=True,
-    )
-    (tmp_path / "timeline.jsonl").write_text(timeline.to_jsonl(), encoding="utf-8")
-    return tmp_path
 
 
 def exit_status(*arguments: str) -> int:
@@ -93,7 +71,7 @@ def test_usage_errors_have_status_2_and_no_traceback(
 
 
 def test_defaults_are_those_of_a_run() -> None:
-    options = grammar.build_parser().parse_args(["run"])
+    options = cli.build_parser(["run"]).parse_args(["run"])
     spec = RunSpec(Path("firmware.fd"))
     assert UNTIL_NAMES[options.until] is spec.goal
     assert options.timeout == spec.timeout_s
@@ -101,9 +79,9 @@ def test_defaults_are_those_of_a_run() -> None:
 
 
 def test_extra_arguments_are_taken_from_the_first_dashes_on() -> None:
-    assert grammar.split_extra(["run", "--json"]) == (["run", "--json"], ())
-    assert grammar.split_extra(["run", "--", "-m", "--", "x"]) == (["run"], ("-m", "--", "x"))
-    assert grammar.split_extra(["run", "--"]) == (["run"], ())
+    assert cli.split_extra(["run", "--json"]) == (["run", "--json"], ())
+    assert cli.split_extra(["run", "--", "-m", "--", "x"]) == (["run"], ("-m", "--", "x"))
+    assert cli.split_extra(["run", "--"]) == (["run"], ())
 
 
 @pytest.mark.parametrize(
@@ -128,51 +106,39 @@ def test_what_a_command_raises_is_one_line_and_a_status(
     def fail(_options: object) -> int:
         raise raised
 
-    monkeypatch.setattr(cli, "_doctor", fail)
+    monkeypatch.setattr("snp_harness.cli.doctor.execute", fail)
     assert cli.main(["doctor"]) == status
     assert capsys.readouterr().err == f"snp-harness: error: {line}\n"
 
 
-@pytest.mark.parametrize("name", ["", "timeline.jsonl"])
-def test_timeline_as_json_is_what_was_recorded(recorded: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["timeline", "--json", str(recorded / name)]) == 0
-    assert capsys.readouterr().out == (recorded / "timeline.jsonl").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [(None, "No such file"), (b"", "no header line"), (b"\xff\xfe\x00\n", "not JSON"), (b"[]\n", "not an object")],
-)
-def test_timeline_that_cannot_be_read(
-    content: bytes | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    if content is not None:
-        (tmp_path / "timeline.jsonl").write_bytes(content)
-    assert cli.main(["timeline", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
-
-
-def test_a_closed_stdout_is_no_traceback(recorded: Path) -> None:
-    timeline = recorded / "timeline.jsonl"
-    header, end = timeline.read_text(encoding="utf-8").splitlines(keepends=True)
-    phase = json.dumps({"phase": {"phase": "SEC", "index": 0, "time_ns": None, "evidence": "x" * 1000}}) + "\n"
-    timeline.write_text(header + phase * 1000 + end, encoding="utf-8")
-    command = [sys.executable, "-m", "snp_harness", "timeline", "--json", str(recorded)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == ""
-        assert process.wait(timeout=300) == 141
-
-
 def test_the_command_line_loads_nothing_heavy() -> None:
     program = (
-        "import sys; from snp_harness.cli import arguments, main; arguments.build_parser().parse_args(['run']);"
+        "import sys; from snp_harness.cli import main; main.build_parser(['run']).parse_args(['run']);"
         f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_only_the_sub_command_that_is_called_is_loaded(name: str) -> None:
+    program = (
+        f"import sys; from snp_harness.cli import main; main.build_parser([{name!r}]);"
+        "print(*[name for name, _ in main.COMMANDS.values() if 'snp_harness.cli.' + name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    # A bisection has the options of a build.
+    assert set(done.stdout.split()) - {"firmware"} == {cli.COMMANDS[name][0]} - {"firmware"}
+    assert exit_status(name, "--help") == 0
+
+
+def test_help_lists_every_sub_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status("--help") == 0
+    listed = re.findall(r"^    (\S+)", capsys.readouterr().out, re.MULTILINE)
+    assert listed == list(cli.COMMANDS)
+
+
+def test_an_unknown_sub_command_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status("boot") == 2
+    error = capsys.readouterr().err
+    assert all(name in error for name in cli.COMMANDS)

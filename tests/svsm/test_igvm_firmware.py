@@ -113,4 +113,4 @@ def test_the_command_does_both_at_once(tmp_path: Path, capsys: pytest.CaptureFix
     assert text.count("launch digest") == 1
     assert text.count("checksum") == 1
     assert main(["igvm", "inject", str(source)]) == 2
-    assert "nothing is to be changed" in capsys.readouterr().err
+    assert "no change is requested" in capsys.readouterr().err

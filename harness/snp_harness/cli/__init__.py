@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The `snp-harness` command: its grammar, one file a sub-command, progress and what is printed."""
+"""The `snp-harness` command: main starts it, one file a sub-command has its grammar and what it does."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,9 @@ from snp_harness.cli.arguments import (
     positive_seconds,
 )
 from snp_harness.cli.firmware import add_recipe_options
+from snp_harness.cli.resources import create_run_directory
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, DEFAULT_UNTIL, PROGRAM, STAGES
-from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, EXIT_INCONCLUSIVE, HarnessError, UsageError
+from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, HarnessError, UsageError
 
 if TYPE_CHECKING:
     from snp_harness.bisect.bisection import Found
@@ -117,7 +117,6 @@ def _take(options: argparse.Namespace) -> Step:
     from snp_harness.edk2.series import load_series
     from snp_harness.edk2.source import Repository, directory_source
     from snp_harness.edk2.source_errors import SourceError
-    from snp_harness.vm.rundir import RunDirectory
 
     question = _question(options)
     modules = PLATFORMS[options.build_platform].modules if options.build_platform in PLATFORMS else 0
@@ -136,8 +135,7 @@ def _take(options: argparse.Namespace) -> Step:
             source = source.with_series(patches)
         except SourceError as error:
             return Step(commit, subject, Judgement.SKIP, str(error))
-        options.run_directory = options.cleanup.enter_context(RunDirectory.create(options.out, options.platform))
-        return take_step(source, commit, subject, builder, question, options.run_directory)
+        return take_step(source, commit, subject, builder, question, create_run_directory(options))
 
 
 def _question(options: argparse.Namespace) -> Question:
@@ -263,8 +261,3 @@ def _report(found: Found, repository: Repository) -> None:
 
 def _say(text: str) -> None:
     print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
-
-
-def exit_status_of_usage(arguments: Sequence[str], status: int) -> int:
-    """What a wrong command line ends with: `git bisect run` would take the usual 2 for "bad"."""
-    return EXIT_ENVIRONMENT if status and list(arguments[:1]) == [STEP] else status

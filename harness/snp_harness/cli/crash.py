@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An error of the harness itself: its traceback is kept in a file, not thrown at the user."""
+"""An error of the harness itself: its traceback goes to a file, and the user gets the file's path."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from snp_harness.vm.rundir import TRACEBACK
 
 
 def save_traceback(error: BaseException, directory: Path | None) -> Path | str:
-    """Writes the traceback into the run directory, or into a private temporary file where there is none.
+    """Write the traceback into the run directory, or into a private temporary file if `directory` is None.
 
-    Returns its path, or the traceback on one line if it could not be written anywhere.
+    Returns the file's path, or the traceback on one line if it cannot be written.
     """
     text = f"snp-harness {__version__}\n" + "".join(traceback.format_exception(error))
     try:

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a machine can run: `snp-harness doctor`.
+"""`snp-harness doctor`: check what a machine can run.
 
-Each check only looks: it asks QEMU for its version and options, and the kernel whether an empty guest can be made. It
-downloads nothing and changes nothing.
+The checks read QEMU's version and options, and ask the kernel to create an empty guest. They download nothing and
+change nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import platform
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,14 +17,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.check import Check, CheckStatus
-from snp_harness.errors import HarnessError
+from snp_harness.cli.arguments import add_host_options, name_argument
+from snp_harness.cli.resources import find_host, find_qemu
+from snp_harness.errors import EXIT_HOLDS, HarnessError
 
 if TYPE_CHECKING:
+    from snp_harness.cli.arguments import Commands
     from snp_harness.hosts.host import Host
 
 MINIMUM_PYTHON = (3, 11)
-#: What compiles harness/emulator, and Debian's package with it.
+#: The programs that compile harness/emulator, each with its Debian package.
 BUILD_TOOLS = {"gcc": "gcc", "ld": "binutils", "objcopy": "binutils", "make": "make"}
+
+
+def add_parser(commands: Commands) -> None:
+    """Add `doctor` to the command line."""
+    parser = commands.add_parser("doctor", allow_abbrev=False)
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON on stdout")
+    parser.add_argument("--qemu", metavar="Q", type=name_argument, help="the QEMU to check, as for run")
+    add_host_options(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Make the checks, print them and return the exit status. Raises HarnessError if the host cannot be reached."""
+    # Without the host's lock: the checks do not disturb a run there.
+    sections = examine(find_qemu(options), find_host(options, lock=False))
+    print(render_json(sections) if options.json else render_text(sections))
+    return EXIT_HOLDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +55,9 @@ class Section:
 
 
 def python_check() -> Check:
-    """The interpreter that runs this."""
+    """Check the interpreter that runs this."""
+    import platform
+
     found = f"{platform.python_version()}, {sys.executable}"
     if sys.version_info >= MINIMUM_PYTHON:
         return Check("Python", CheckStatus.OK, found)
@@ -45,7 +66,7 @@ def python_check() -> Check:
 
 
 def build_tools_check() -> Check:
-    """What is needed to compile the emulated SNP host; not needed where its images are built already."""
+    """Check for the programs that compile the emulator; they are not needed if its images are built already."""
     missing = sorted({package for tool, package in BUILD_TOOLS.items() if shutil.which(tool) is None})
     if not missing:
         return Check("C toolchain", CheckStatus.OK, ", ".join(BUILD_TOOLS))
@@ -54,17 +75,17 @@ def build_tools_check() -> Check:
 
 
 def apt_check() -> Check:
-    """What `snp-harness fetch` works with."""
+    """Check for apt-get, which `snp-harness fetch` uses."""
     found = shutil.which("apt-get")
     if found:
         return Check("apt-get", CheckStatus.OK, found)
     return Check(
-        "apt-get", CheckStatus.WARN, "not installed", "without it, give --firmware a path: fetch cannot download"
+        "apt-get", CheckStatus.WARN, "not installed", "fetch cannot download without it: name a path with --firmware"
     )
 
 
 def ssh_check() -> Check:
-    """What reads the ssh configuration of a host."""
+    """Check for ssh, which hosts over SSH are reached with."""
     found = shutil.which("ssh")
     if found:
         return Check("ssh", CheckStatus.OK, found)
@@ -72,7 +93,7 @@ def ssh_check() -> Check:
 
 
 def qemu_check(qemu: Path | None = None) -> Check:
-    """The QEMU that a run would use."""
+    """Check the QEMU that a run would use."""
     from snp_harness.vm.qemu_binary import QemuBinary
 
     try:
@@ -83,7 +104,7 @@ def qemu_check(qemu: Path | None = None) -> Check:
 
 
 def firmware_check() -> Check:
-    """The firmware that a run without --firmware would boot."""
+    """Check for the firmware that a run without --firmware would boot."""
     from snp_harness.firmware.find import find_firmware
 
     try:
@@ -93,7 +114,7 @@ def firmware_check() -> Check:
 
 
 def host_check(host: Host) -> Check:
-    """A host that is another machine: reached, and its agent answers. Raises HarnessError if not."""
+    """Connect to a host that is another machine. Raises HarnessError if its agent does not answer."""
     from snp_harness.platforms.host_facts import host_facts
 
     facts = host_facts(host.probe(None))
@@ -102,7 +123,7 @@ def host_check(host: Host) -> Check:
 
 
 def examine(qemu: Path | None = None, host: Host | None = None) -> tuple[Section, ...]:
-    """Makes every check: this machine's, then those of each platform, on the host if one is named.
+    """Make every check: of this machine, then of each platform, on the host if one is named.
 
     Raises HarnessError if that host cannot be reached.
     """
@@ -121,7 +142,7 @@ def examine(qemu: Path | None = None, host: Host | None = None) -> tuple[Section
 
 
 def render_text(sections: Sequence[Section]) -> str:
-    """One line a check: status, name, evidence; the hint of one that is not met on a line of its own."""
+    """Return one line for each check: status, name, evidence; the hint of one that failed is on the next line."""
     lines = []
     for section in sections:
         lines.append(f"{section.title}:")
@@ -133,6 +154,6 @@ def render_text(sections: Sequence[Section]) -> str:
 
 
 def render_json(sections: Sequence[Section]) -> str:
-    """A list of {"section", "name", "status", "evidence", "hint"}."""
+    """Return a JSON list of {"section", "name", "status", "evidence", "hint"}."""
     entries = [{"section": section.title, **check.to_json()} for section in sections for check in section.checks]
     return json.dumps(entries, indent=2)

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`snp-harness firmware`: firmware from edk2's source. The grammar, and what the command does."""
+"""`snp-harness firmware`: build firmware from edk2's source."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import name_argument, path_argument, positive_int
-from snp_harness.defaults import PROGRAM
+from snp_harness.cli.resources import say
 from snp_harness.errors import EXIT_HOLDS, UsageError
 
 if TYPE_CHECKING:
@@ -22,11 +21,11 @@ _DEFAULT_SOURCE = "debian:trixie"
 
 def add_parser(commands: Commands) -> None:
     """Add `firmware` and its own commands to the command line."""
-    parser = commands.add_parser("firmware", help="build firmware from edk2's source", allow_abbrev=False)
+    parser = commands.add_parser("firmware", allow_abbrev=False)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     build = actions.add_parser(
         "build",
-        help="build an image, or take it from the cache; prints its path",
+        help="build an image, or find it in the cache; prints its path",
         epilog=EPILOG,
         allow_abbrev=False,
     )
@@ -38,33 +37,35 @@ def add_parser(commands: Commands) -> None:
         help="debian:SUITE, or a directory of edk2, which is only read; default: %(default)s",
     )
     add_recipe_options(build)
-    build.add_argument("--series", metavar="FILE", type=path_argument, help="a patch series that goes on top")
+    build.add_argument("--series", metavar="FILE", type=path_argument, help="a patch series to apply to the source")
     build.add_argument(
         "--sec-only",
         action="store_true",
-        help="bring SEC up to date, in seconds; the rest is that of the last complete build",
+        help="build SEC only, in seconds; the rest is that of the last complete build",
     )
-    build.add_argument("--out", metavar="DIR", type=path_argument, help="copy the image and its halves there")
-    build.add_argument("--json", action="store_true", help="print what was built, and from what, as JSON")
-    build.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    build.add_argument("--out", metavar="DIR", type=path_argument, help="copy the image and its halves to DIR")
+    build.add_argument("--json", action="store_true", help="print as JSON what was built, and from what")
+    build.add_argument("--quiet", action="store_true", help="print no progress on stderr")
     source = actions.add_parser("source", help="fetch the source that a Debian suite has now", allow_abbrev=False)
     source.add_argument("source", metavar="SOURCE", nargs="?", default=_DEFAULT_SOURCE, help="default: %(default)s")
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, platform: str = "--platform") -> None:
-    """Add the options that say how a source is built. platform: the option's name, where --platform is another's."""
+    """Add the options for how a source is built. platform: the option's name where --platform means something else."""
     parser.add_argument(
         platform, dest="build_platform", metavar="P", default="OvmfX64", help="OvmfX64 (default) or AmdSevX64"
     )
     parser.add_argument("--target", metavar="T", default="DEBUG", help="DEBUG (default) or RELEASE")
     parser.add_argument(
-        "--define", metavar="K=V", action="append", default=[], help="for edk2's build -D; may be given more than once"
+        "--define", metavar="K=V", action="append", default=[], help="for edk2's build -D; may be repeated"
     )
-    parser.add_argument("--build-jobs", metavar="N", type=positive_int, help="of one build; default: one a processor")
+    parser.add_argument(
+        "--build-jobs", metavar="N", type=positive_int, help="parallel jobs of a build; default: as many as processors"
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Do what the command line says; raises HarnessError."""
+    """Build or fetch, and return the exit status. Raises HarnessError."""
     return {"build": _build, "source": _source}[options.action](options)
 
 
@@ -76,7 +77,7 @@ def _build(options: argparse.Namespace) -> int:
 
     recipe = Recipe.of(options.build_platform, options.target, tuple(options.define))
     if options.out is not None:
-        # Before minutes are spent on what could not be put there.
+        # First, because the build takes minutes.
         _make_out(options.out)
     with BuildProgress(recipe.platform.modules, quiet=options.quiet) as progress:
         image = build_firmware(
@@ -97,7 +98,7 @@ def _make_out(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        why = "it is no directory" if isinstance(error, FileExistsError) else error.strerror
+        why = "it is not a directory" if isinstance(error, FileExistsError) else error.strerror
         raise UsageError(f"cannot write to {path}: {why}", "name another directory with --out") from None
 
 
@@ -111,11 +112,7 @@ def _source(options: argparse.Namespace) -> int:
     from snp_harness.edk2.debian_source import debian_commit, fetch_source
     from snp_harness.edk2.source import debian_suite
 
-    package = fetch_source(debian_suite(options.source), _say)
-    debian_commit(package, _say)
+    package = fetch_source(debian_suite(options.source), say)
+    debian_commit(package, say)
     print(package.directory)
     return EXIT_HOLDS
-
-
-def _say(text: str) -> None:
-    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)

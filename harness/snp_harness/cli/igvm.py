@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`snp-harness igvm`: shows and changes IGVM files. The grammar, and what the command does."""
+"""`snp-harness igvm`: show an IGVM file, or write a changed copy of one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import path_argument
 from snp_harness.defaults import PROGRAM
-from snp_harness.errors import EXIT_HOLDS, BrokenEnvironmentError
+from snp_harness.errors import EXIT_HOLDS, BrokenEnvironmentError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,27 +27,25 @@ EPILOG = "exit status: 0 done, 2 usage or a file that cannot be used, 128 and up
 
 def add_parser(commands: Commands) -> None:
     """Add `igvm` and its own commands to the command line."""
-    parser = commands.add_parser(
-        "igvm", help="show an IGVM file, or switch Alternate Injection in a copy", allow_abbrev=False
-    )
+    parser = commands.add_parser("igvm", allow_abbrev=False)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", help="print what is in it", epilog=EPILOG, allow_abbrev=False)
+    show = actions.add_parser("show", help="print the contents", epilog=EPILOG, allow_abbrev=False)
     show.add_argument("file", metavar="FILE", type=path_argument)
-    show.add_argument("--json", action="store_true", help="as JSON")
+    show.add_argument("--json", action="store_true", help="print JSON")
     inject = actions.add_parser(
         "inject",
         help="write a copy with Alternate Injection on or off, or with another firmware",
         epilog=EPILOG,
         allow_abbrev=False,
     )
-    inject.add_argument("file", metavar="FILE", type=path_argument, help="only read")
+    inject.add_argument("file", metavar="FILE", type=path_argument, help="it is not changed")
     inject.add_argument(
         "--alternate-injection",
         action=argparse.BooleanOptionalAction,
-        help="what the SVSM shall ask the hypervisor for; default: as in FILE",
+        help="whether the SVSM requests it from the hypervisor; default: as in FILE",
     )
     inject.add_argument(
-        "--firmware", metavar="F", type=path_argument, help="put this image in the place of the one that is in FILE"
+        "--firmware", metavar="F", type=path_argument, help="replace the firmware that is in FILE by this image"
     )
     inject.add_argument(
         "--out",
@@ -56,12 +53,12 @@ def add_parser(commands: Commands) -> None:
         type=path_argument,
         help="the copy; default: FILE with .altinj or .no-altinj, or .copy, before .igvm",
     )
-    inject.add_argument("--drop-id-block", action="store_true", help="leave the ID block for SEV-SNP out of the copy")
-    inject.add_argument("--json", action="store_true", help="what was changed, as JSON")
+    inject.add_argument("--drop-id-block", action="store_true", help="omit the ID block for SEV-SNP from the copy")
+    inject.add_argument("--json", action="store_true", help="print the changes as JSON")
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Do what the command line says; the exit status."""
+    """Show or copy the file, and return the exit status. Raises HarnessError."""
     return _show(options) if options.action == "show" else _inject(options)
 
 
@@ -78,15 +75,14 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _inject(options: argparse.Namespace) -> int:
-    from snp_harness.errors import UsageError
     from snp_harness.svsm.igvm import IgvmFile
 
     source: Path = options.file
     if options.alternate_injection is None and options.firmware is None and not options.drop_id_block:
-        raise UsageError("nothing is to be changed", "give --alternate-injection, --firmware or --drop-id-block")
+        raise UsageError("no change is requested", "use --alternate-injection, --firmware or --drop-id-block")
     out: Path = options.out or default_name(source, options.alternate_injection)
     if _is_same(out, source):
-        raise UsageError(f"{out} is the file itself", "name another with --out: the original is never changed")
+        raise UsageError(f"{out} is the input file, which is never changed", "name another file with --out")
     file = IgvmFile.open(source)
     changes: list[str] = []
     warnings: list[str] = []
@@ -103,13 +99,13 @@ def _inject(options: argparse.Namespace) -> int:
         print(json.dumps({"file": str(out), "changes": changes, "warnings": warnings}, indent=2))
         return EXIT_HOLDS
     print(out)
-    for change in changes or ["nothing had to be changed"]:
+    for change in changes or ["no change was necessary"]:
         print(f"  {change}")
     return EXIT_HOLDS
 
 
 def _steps(options: argparse.Namespace) -> list[Callable[[IgvmFile], Injection]]:
-    """What is to be done, one after the other. The ID block goes first, so that none of them has to speak of it."""
+    """Return the changes in order. The ID block is dropped first, so that none of the others warns about it."""
     from snp_harness.firmware.image import FirmwareImage
     from snp_harness.svsm import igvm_firmware, igvm_inject
 
@@ -125,13 +121,13 @@ def _steps(options: argparse.Namespace) -> list[Callable[[IgvmFile], Injection]]
 
 
 def default_name(source: Path, alternate_injection: bool | None) -> Path:
-    """Where the copy goes when nothing is said: beside the file."""
+    """Return the path of the copy without --out: it is beside the file."""
     mark = {True: "altinj", False: "no-altinj", None: "copy"}[alternate_injection]
     return source.with_name(f"{source.stem}.{mark}{source.suffix or '.igvm'}")
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """They are one file, by whatever names. One that cannot be looked at is none; who writes to it says why."""
+    """Whether both paths are of one file. False if a path cannot be read: writing to it then reports the reason."""
     try:
         return one.samefile(other)
     except OSError:
@@ -139,7 +135,9 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, with the mode that a new one has. Raises BrokenEnvironmentError."""
+    """Write a file completely or not at all, with the mode of a new file. Raises BrokenEnvironmentError."""
+    import tempfile
+
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

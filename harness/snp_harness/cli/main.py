@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The `snp-harness` command.
+"""The `snp-harness` command: its start, its signals, and its errors, each of which becomes one line.
 
 Exit status: 0 the contract holds, 1 violated, 2 usage or bad input, 3 inconclusive, 128 and up a broken environment.
 
-Nothing but the standard library is imported here: each sub-command imports what it needs when it is called, because the
-time from the start of the command to the verdict is one of the project's aims (docs/dependencies.md: measurements).
+Nothing but the standard library is imported here: the sub-command that is called is loaded when its name is known, and
+it imports what it needs when it is executed, because the time from the start of the command to the verdict is one of
+the project's aims (docs/dependencies.md: measurements).
 """
 
 from __future__ import annotations
@@ -15,34 +16,46 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import FrameType
+from collections.abc import Sequence
+from importlib import import_module
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from snp_harness.cli.arguments import build_parser, split_extra
+from snp_harness import __version__
+from snp_harness.cli.arguments import EPILOG, Parser
 from snp_harness.defaults import PROGRAM
-from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, HarnessError, UsageError
+from snp_harness.errors import EXIT_ENVIRONMENT, HarnessError
 
 if TYPE_CHECKING:
-    from snp_harness.apic.access import Phase
-    from snp_harness.firmware_run import PreparedBoot, RunResult
-    from snp_harness.hosts.host import Host
     from snp_harness.vm.rundir import RunDirectory
 
-#: 128 + the signal's number, as shells have it.
+#: The sub-commands in the order of --help: the module in this package, and what --help says. A module has
+#: add_parser(commands), which adds the grammar, and execute(options), which returns the exit status.
+COMMANDS = {
+    "run": ("run", "boot a firmware and print the verdict"),
+    "conformance": (
+        "conformance",
+        "test an SVSM's APIC protocol and the hypervisor's APIC_BASE rules with a guest of our own",
+    ),
+    "doctor": ("doctor", "check what this machine can run, and print what is missing"),
+    "fetch": ("fetch", "download Debian's firmware, QEMU or the nested KVM host into the cache, without root"),
+    "timeline": ("timeline", "print the timeline of a recorded run"),
+    "firmware": ("firmware", "build firmware from edk2's source"),
+    "igvm": ("igvm", "show an IGVM file, or write a copy with Alternate Injection on or off"),
+    "bisect": ("bisect", "find the commit of edk2 that broke or fixed the contract"),
+    "bisect-step": ("bisect", "judge one commit of edk2, for `git bisect run`"),
+}
+#: Exit statuses of a wrong command line where it is not 2, which `git bisect run` would take for "bad".
+USAGE_STATUS = {"bisect-step": EXIT_ENVIRONMENT}
+#: 128 + the signal's number, as in a shell.
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 #: Signals that end a run as Ctrl-C does.
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-#: The machine's limits, as against an error of the harness.
+#: Errors that mean a limit of the machine, not an error of the harness.
 RESOURCES = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 )
-#: Start of a name that stands for a package of a Debian suite.
-DEBIAN = "debian:"
-#: What `fetch` gets when nothing is named.
-DEFAULT_SUITE = "trixie"
 
 
 class Terminated(KeyboardInterrupt):
@@ -53,216 +66,73 @@ class Terminated(KeyboardInterrupt):
         self.exit_status = 128 + number
 
 
-def _run(options: argparse.Namespace) -> int:
-    from snp_harness.cli.progress import ProgressLine
-    from snp_harness.firmware_run import prepare
-    from snp_harness.svsm.config import DEFAULT_CONFIG
-    from snp_harness.vm.rundir import RunDirectory
+def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Build the grammar of the command line, without what follows `--`.
 
-    configuration = options.svsm_config or DEFAULT_CONFIG
-    boot = prepare(
-        options.firmware,
-        options.platform,
-        configuration,
-        _say,
-        vcpus=options.vcpus,
-        memory_mib=options.memory,
-        until=options.until,
-        timeout_s=options.timeout,
-        qemu=_qemu(options.qemu, options.host),
-        extra_args=options.extra,
-        icount=options.icount,
-        host=_host(options),
+    arguments: the command line. Only the sub-command that it names is loaded; without one, the grammar is for --help,
+    --version and errors.
+    """
+    parser = Parser(
+        prog=PROGRAM,
+        description="Boot SEV-SNP firmware under an SVSM and check when it accesses the local APIC.",
+        epilog=EPILOG,
+        allow_abbrev=False,
     )
-    options.run_directory = options.cleanup.enter_context(RunDirectory.create(options.out, options.platform))
-    with ProgressLine(quiet=options.quiet) as progress:
-
-        def update(phase: Phase, accesses: int, exits: int | None) -> None:
-            # First called when QEMU has started: what shows the verdict is loaded while it boots.
-            from snp_harness.report import terminal
-
-            terminal.load(sys.stdout)
-            progress.update(phase, accesses, exits)
-
-        result = boot.run(options.run_directory, update)
-    _show(result, boot, configuration if boot.platform.configurable else None, options)
-    if result.error is not None:
-        raise result.error
-    return result.exit_status
-
-
-def _show(result: RunResult, boot: PreparedBoot, configuration: str | None, options: argparse.Namespace) -> None:
-    """Prints the report of a run."""
-    from snp_harness.report import json_report, terminal
-    from snp_harness.report.model import Report, RunInfo
-
-    info = RunInfo(
-        firmware=str(boot.spec.image.path),
-        configuration=configuration,
-        qemu=result.qemu,
-        directory=result.directory,
-        rerun=(PROGRAM, *options.arguments),
-        elapsed_s=result.seconds,
-    )
-    report = Report(result.verdict, result.timeline, info)
-    if options.json:
-        sys.stdout.write(json_report.render(report))
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    called = arguments[0] if arguments else ""
+    if called in COMMANDS:
+        _module(called).add_parser(commands)
     else:
-        terminal.print_report(report, sys.stdout)
-    sys.stdout.flush()
+        for name, (_, text) in COMMANDS.items():
+            commands.add_parser(name, help=text)
+    return parser
 
 
-def _host(options: argparse.Namespace, *, lock: bool = True) -> Host | None:
-    """Where --host says that QEMU runs; None for this machine. It is closed when the command ends.
-
-    lock: it is to be ours alone as long.
-    """
-    if options.host is None:
-        return None
-    from snp_harness.hosts.inventory import find_host
-
-    host = find_host(options.host, inventory=options.hosts, wait_s=options.host_wait, lock=lock)
-    options.cleanup.callback(host.close)
-    return host
-
-
-def _qemu(spec: str | None, host: str | None = None) -> Path | None:
-    """The QEMU that --qemu names: a path, or debian:SUITE for one that is fetched, or fetched now.
-
-    host: where a path is one of.
-    """
-    if spec is not None and host is not None:
-        if spec.startswith(DEBIAN):
-            raise UsageError(f"--qemu {spec} is of this machine, not of {host}", "give a path of the host's")
-        return Path(spec)
-    if spec is None or not spec.startswith(DEBIAN):
-        return None if spec is None else Path(spec).expanduser()
-    from snp_harness.debian.qemu_bundle import qemu_bundle
-
-    return qemu_bundle(spec.removeprefix(DEBIAN), _say).directory
-
-
-def _say(text: str) -> None:
-    """What a download tells the user."""
-    with contextlib.suppress(OSError):
-        print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from snp_harness.cli.doctor import examine, render_json, render_text
-
-    # Who only looks disturbs nobody.
-    sections = examine(_qemu(options.qemu, options.host), _host(options, lock=False))
-    print(render_json(sections) if options.json else render_text(sections))
-    return EXIT_HOLDS
-
-
-def _fetch(options: argparse.Namespace) -> int:
-    from snp_harness.debian.firmware import fetch_firmware
-    from snp_harness.debian.qemu_bundle import fetch_qemu
-    from snp_harness.tools.kvm_host.host_image import fetch_image
-
-    for spec in options.specs or (DEFAULT_SUITE,):
-        if options.kind == "qemu":
-            print(fetch_qemu(spec.removeprefix(DEBIAN), _say).directory)
-        elif options.kind == "nested":
-            print(fetch_image(spec.removeprefix(DEBIAN), _say).directory)
-        else:
-            print(fetch_firmware(spec, _say))
-    return EXIT_HOLDS
-
-
-def _conformance(options: argparse.Namespace) -> int:
-    from snp_harness.conformance.guest_run import command
-
-    return command(options, _qemu(options.qemu, options.host), _host(options))
-
-
-def _timeline(options: argparse.Namespace) -> int:
-    from snp_harness.apic.timeline import Timeline, bounded_lines
-
-    path: Path = options.directory
-    if path.is_dir():
-        path = path / "timeline.jsonl"
-    try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            timeline = Timeline.from_jsonl(bounded_lines(stream), str(path))
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", "give a run directory or its timeline.jsonl"
-        ) from None
-    if options.json:
-        sys.stdout.writelines(timeline.lines())
-        return EXIT_HOLDS
-    from snp_harness.report.terminal import render_timeline
-
-    for line in render_timeline(timeline):
-        print(line)
-    return EXIT_HOLDS
-
-
-def _firmware(options: argparse.Namespace) -> int:
-    from snp_harness.cli.firmware import execute
-
-    return execute(options)
-
-
-def _igvm(options: argparse.Namespace) -> int:
-    from snp_harness.cli.igvm import execute
-
-    return execute(options)
-
-
-def _bisect(options: argparse.Namespace) -> int:
-    from snp_harness.cli.bisect import execute
-
-    return execute(options)
+def split_extra(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Split the command line at the first `--` into the harness's arguments and QEMU's."""
+    if "--" not in arguments:
+        return list(arguments), ()
+    at = list(arguments).index("--")
+    return list(arguments[:at]), tuple(arguments[at + 1 :])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status; argparse itself ends --help, --version and usage errors."""
+    """Run the command and return its exit status; argparse itself exits for --help, --version and usage errors."""
     _open_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     own, extra = split_extra(arguments)
-    parser = build_parser()
     try:
+        parser = build_parser(own)
+        # run_directory: set by snp_harness.cli.resources, as are the things to release at the end.
         options = parser.parse_args(own, argparse.Namespace(arguments=arguments, extra=extra, run_directory=None))
         if extra and options.command != "run":
-            parser.error(f"nothing may follow -- after {options.command}")
+            parser.error(f"{options.command} accepts no arguments after --")
     except SystemExit as end:
-        from snp_harness.cli.bisect import exit_status_of_usage
-
-        _drop_what_stderr_does_not_take()
-        sys.exit(exit_status_of_usage(own, end.code if isinstance(end.code, int) else 0))
-    # One that is ignored stays so: nohup does that.
+        _drop_unwritable_stderr()
+        sys.exit(USAGE_STATUS.get(own[0], end.code) if own and end.code else end.code)
+    # One that is ignored stays ignored: nohup relies on it.
     previous = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    taken = [number for number, handler in previous.items() if handler is not signal.SIG_IGN]
-    for number in taken:
+    handled = [number for number, handler in previous.items() if handler is not signal.SIG_IGN]
+    for number in handled:
         signal.signal(number, _terminate)
     try:
         with contextlib.ExitStack() as options.cleanup:
-            return _call(options)
+            return _execute(options)
     finally:
-        for number in taken:
+        for number in handled:
             signal.signal(number, previous[number])
-        _drop_what_stderr_does_not_take()
+        _drop_unwritable_stderr()
 
 
-def _call(options: argparse.Namespace) -> int:
-    """Runs the sub-command; whatever it raises becomes one line on stderr and an exit status."""
-    handlers: dict[str, Callable[[argparse.Namespace], int]] = {
-        "run": _run,
-        "conformance": _conformance,
-        "doctor": _doctor,
-        "fetch": _fetch,
-        "timeline": _timeline,
-        "firmware": _firmware,
-        "igvm": _igvm,
-        "bisect": _bisect,
-        "bisect-step": _bisect,
-    }
+def _module(command: str) -> ModuleType:
+    return import_module(f"snp_harness.cli.{COMMANDS[command][0]}")
+
+
+def _execute(options: argparse.Namespace) -> int:
+    """Execute the sub-command; whatever it raises becomes one line on stderr and an exit status."""
     try:
-        status = handlers[options.command](options)
+        status: int = _module(options.command).execute(options)
         sys.stdout.flush()
     except HarnessError as error:
         return _fail(error.message, error.hint, options.run_directory, error.exit_status)
@@ -287,16 +157,16 @@ def _call(options: argparse.Namespace) -> int:
 
 
 def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    # What follows takes seconds at most, and must not be cut short by whoever is impatient.
+    # The clean-up needs seconds at most, and a second signal must not interrupt it.
     signal.signal(number, signal.SIG_IGN)
     raise Terminated(number)
 
 
 def _open_streams() -> None:
-    """Where the caller closed stdin, stdout or stderr, /dev/null takes its place.
+    """Open /dev/null in place of stdin, stdout or stderr where the caller closed it.
 
-    Otherwise a socket or a memory of the run would get its number, and QEMU, which has these three at /dev/null, would
-    not get that.
+    Otherwise a socket or a memory of the run would get its number; QEMU is started with these three at /dev/null, and
+    would not inherit that descriptor.
     """
     for descriptor in range(3):
         try:
@@ -311,12 +181,12 @@ def _open_streams() -> None:
 
 
 def _drop(stream: TextIO) -> None:
-    """What reads it went away, or is full; Python must not meet it again when it exits, with a status of its own."""
+    """Redirect a stream that cannot be written to: flushing it at exit would change Python's exit status."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _drop_what_stderr_does_not_take() -> None:
+def _drop_unwritable_stderr() -> None:
     try:
         sys.stderr.flush()
     except OSError:
@@ -324,18 +194,14 @@ def _drop_what_stderr_does_not_take() -> None:
 
 
 def _fail(message: str, hint: str, directory: RunDirectory | None, status: int) -> int:
-    """One line: what is wrong, what to do, and where the run's files are if it left any."""
+    """Print one line: what is wrong, what to do, and where the run's files are if it left any."""
     left = False
     if directory is not None:
         with contextlib.suppress(OSError):
             left = any(directory.path.iterdir())
     parts = [message, hint, f"see {directory.path}" if directory is not None and left else ""]
     line = " ".join(": ".join(part for part in parts if part).split())
-    # A stderr that takes nothing must not change the status.
+    # The status stays the same if stderr cannot be written to.
     with contextlib.suppress(OSError):
         print(f"{PROGRAM}: error: {line}", file=sys.stderr, flush=True)
     return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())

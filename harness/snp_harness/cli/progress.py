@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run says on stderr while it goes on: one line that is redrawn on a terminal, a line now and then elsewhere."""
+"""The progress of a run on stderr: one line that is redrawn on a terminal, or a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LINE_S = 10.0
 
 
 class ProgressLine:
-    """The progress line of one run; a context manager, which leaves the terminal's line clean.
+    """The progress line of one run. As a context manager, it clears the terminal's line at the end.
 
-    Called with what is known now; it decides whether that is worth writing.
+    `update` may be called at any rate; it limits how often something is written.
     """
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
@@ -36,7 +36,7 @@ class ProgressLine:
         self.clear()
 
     def update(self, phase: Phase, accesses: int, exits: int | None = None) -> None:
-        """The run is in `phase`, has made so many APIC accesses and, where the platform counts them, so many exits."""
+        """Show the phase, the number of APIC accesses and, where the platform counts them, that of exits."""
         now = monotonic()
         if self._quiet or now - self._written < (REDRAW_S if self._tty else LINE_S):
             return
@@ -50,13 +50,13 @@ class ProgressLine:
             self._write(text + "\n")
 
     def clear(self) -> None:
-        """Removes the line from the terminal, so that the verdict starts on a clean one."""
+        """Remove the line from the terminal, so that the verdict starts on an empty line."""
         if self._shown:
             self._write("\r" + " " * len(self._shown) + "\r")
             self._shown = ""
 
     def _write(self, text: str) -> None:
-        """A terminal that was closed, or a pipe that nobody reads, must not end the run."""
+        """Write; a terminal that was closed, or a pipe that nobody reads, does not end the run."""
         try:
             self._stream.write(text)
             self._stream.flush()

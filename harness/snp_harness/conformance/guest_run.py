@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from snp_harness.apic.contract import OBSERVED_ON
 from snp_harness.conformance.image import Mode, open_guest
@@ -16,13 +13,10 @@ from snp_harness.conformance.tap import TEXT_MAX, Point, PointStatus, TapReport,
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED
 from snp_harness.firmware_run import BootOptions, PreparedBoot, prepare
-from snp_harness.report.text import escape
 from snp_harness.vm import rundir
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
-    import argparse
-
     from snp_harness.firmware_run import RunResult
     from snp_harness.hosts.host import Host
     from snp_harness.platforms.platform import Progress
@@ -104,74 +98,3 @@ def run_guest(boot: PreparedBoot, directory: RunDirectory, progress: Progress | 
         text = console.read(TEXT_MAX + 1)
     directory.write_text(rundir.TAP, text)
     return ConformanceResult(parse(text), result, OBSERVED_ON.get(boot.platform.name, boot.platform.name))
-
-
-def render(result: ConformanceResult, configuration: str) -> Iterator[str]:
-    """The report for a terminal, line by line."""
-    yield result.verdict
-    for point in result.of(PointStatus.FAILED):
-        yield ""
-        yield f"not ok {point.number} - {escape(point.name)}"
-        yield from (f"  {key}: {escape(value)}" for key, value in point.diagnostic)
-    if result.tap.defects:
-        yield ""
-        yield "Not complete"
-        yield from (f"  {escape(defect)}" for defect in result.tap.defects)
-        yield f"  how it ended: {escape(result.ended)}"
-    reasons: dict[str, int] = {}
-    for point in result.of(PointStatus.SKIPPED):
-        reasons[point.reason] = reasons.get(point.reason, 0) + 1
-    if reasons:
-        yield ""
-        yield "Skipped"
-        yield from (f"  {count:4}  {escape(reason)}" for reason, count in reasons.items())
-    yield ""
-    yield "Run"
-    yield f"  configuration  {escape(configuration)}"
-    yield f"  QEMU           {escape(result.run.qemu)}"
-    yield f"  time           {result.run.seconds:.1f} s"
-    yield f"  artefacts      {escape(str(result.run.directory))}"
-
-
-def to_json(result: ConformanceResult, configuration: str) -> dict[str, Any]:
-    """The report as JSON."""
-    return {
-        "how": result.how,
-        "configuration": configuration,
-        "qemu": result.run.qemu,
-        "directory": str(result.run.directory),
-        "exit_status": result.exit_status,
-        "plan": result.tap.plan,
-        "complete": result.tap.complete,
-        "defects": list(result.tap.defects),
-        "ended": result.ended,
-        "notes": list(result.tap.notes),
-        "points": [
-            {
-                "number": point.number,
-                "name": point.name,
-                "status": point.status.value,
-                "reason": point.reason,
-                "diagnostic": dict(point.diagnostic),
-            }
-            for point in result.tap.points
-        ],
-    }
-
-
-def command(options: argparse.Namespace, qemu: Path | None, host: Host | None = None) -> int:
-    """`snp-harness conformance`."""
-    from snp_harness.cli.progress import ProgressLine
-    from snp_harness.svsm.config import DEFAULT_CONFIG
-
-    configuration = options.svsm_config or DEFAULT_CONFIG
-    boot = prepare_guest(configuration, platform=options.platform, qemu=qemu, host=host, timeout_s=options.timeout)
-    options.run_directory = options.cleanup.enter_context(RunDirectory.create(options.out, options.platform))
-    with ProgressLine(quiet=options.quiet) as progress:
-        result = run_guest(boot, options.run_directory, progress.update)
-    if options.json:
-        sys.stdout.write(json.dumps(to_json(result, configuration), indent=2) + "\n")
-    else:
-        for line in render(result, configuration):
-            print(line)
-    return result.exit_status

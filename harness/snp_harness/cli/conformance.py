@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`snp-harness conformance`: run the conformance guest and print what its points found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from snp_harness.cli.arguments import add_boot_options
+from snp_harness.cli.resources import create_run_directory, find_host, find_qemu
+
+if TYPE_CHECKING:
+    from snp_harness.cli.arguments import Commands
+    from snp_harness.conformance.guest_run import ConformanceResult
+
+EPILOG = "exit status: 0 no point failed, 1 a point failed, 2 usage, 3 inconclusive, 128 and up: environment"
+
+
+def add_parser(commands: Commands) -> None:
+    """Add `conformance` to the command line."""
+    parser = commands.add_parser(
+        "conformance",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    add_boot_options(parser, "points")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the guest, print the report and return the exit status. Raises HarnessError."""
+    from snp_harness.cli.progress import ProgressLine
+    from snp_harness.conformance.guest_run import prepare_guest, run_guest
+    from snp_harness.svsm.config import DEFAULT_CONFIG
+
+    configuration = options.svsm_config or DEFAULT_CONFIG
+    boot = prepare_guest(
+        configuration,
+        platform=options.platform,
+        qemu=find_qemu(options),
+        host=find_host(options),
+        timeout_s=options.timeout,
+    )
+    directory = create_run_directory(options)
+    with ProgressLine(quiet=options.quiet) as progress:
+        result = run_guest(boot, directory, progress.update)
+    if options.json:
+        sys.stdout.write(json.dumps(to_json(result, configuration), indent=2) + "\n")
+    else:
+        for line in render(result, configuration):
+            print(line)
+    return result.exit_status
+
+
+def render(result: ConformanceResult, configuration: str) -> Iterator[str]:
+    """Yield the lines of the report for a terminal."""
+    from snp_harness.conformance.tap import PointStatus
+    from snp_harness.report.text import escape
+
+    yield result.verdict
+    for point in result.of(PointStatus.FAILED):
+        yield ""
+        yield f"not ok {point.number} - {escape(point.name)}"
+        yield from (f"  {key}: {escape(value)}" for key, value in point.diagnostic)
+    if result.tap.defects:
+        yield ""
+        yield "Not complete"
+        yield from (f"  {escape(defect)}" for defect in result.tap.defects)
+        yield f"  end of the run: {escape(result.ended)}"
+    reasons: dict[str, int] = {}
+    for point in result.of(PointStatus.SKIPPED):
+        reasons[point.reason] = reasons.get(point.reason, 0) + 1
+    if reasons:
+        yield ""
+        yield "Skipped"
+        yield from (f"  {count:4}  {escape(reason)}" for reason, count in reasons.items())
+    yield ""
+    yield "Run"
+    yield f"  configuration  {escape(configuration)}"
+    yield f"  QEMU           {escape(result.run.qemu)}"
+    yield f"  time           {result.run.seconds:.1f} s"
+    yield f"  artefacts      {escape(str(result.run.directory))}"
+
+
+def to_json(result: ConformanceResult, configuration: str) -> dict[str, Any]:
+    """Return the report as JSON values."""
+    return {
+        "how": result.how,
+        "configuration": configuration,
+        "qemu": result.run.qemu,
+        "directory": str(result.run.directory),
+        "exit_status": result.exit_status,
+        "plan": result.tap.plan,
+        "complete": result.tap.complete,
+        "defects": list(result.tap.defects),
+        "ended": result.ended,
+        "notes": list(result.tap.notes),
+        "points": [
+            {
+                "number": point.number,
+                "name": point.name,
+                "status": point.status.value,
+                "reason": point.reason,
+                "diagnostic": dict(point.diagnostic),
+            }
+            for point in result.tap.points
+        ],
+    }

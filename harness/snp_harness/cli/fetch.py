@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`snp-harness fetch`: download Debian's firmware, QEMU or the nested KVM host into the cache."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from snp_harness.cli.resources import DEBIAN, say
+from snp_harness.errors import EXIT_HOLDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snp_harness.cli.arguments import Commands
+
+#: What is fetched if nothing is named.
+DEFAULT_SUITE = "trixie"
+
+
+def add_parser(commands: Commands) -> None:
+    """Add `fetch` to the command line."""
+    parser = commands.add_parser(
+        "fetch",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "kind", choices=("firmware", "qemu", "nested"), nargs="?", default="firmware", help="default: %(default)s"
+    )
+    parser.add_argument("specs", metavar="SPEC", nargs="*", help=f"trixie, sid/amdsev, ...; default: {DEFAULT_SUITE}")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Fetch what is named, print each path and return the exit status. Raises UsageError, FetchError."""
+    for spec in options.specs or (DEFAULT_SUITE,):
+        print(_fetch(options.kind, spec))
+    return EXIT_HOLDS
+
+
+def _fetch(kind: str, spec: str) -> Path:
+    if kind == "firmware":
+        from snp_harness.debian.firmware import fetch_firmware
+
+        return fetch_firmware(spec, say)
+    if kind == "qemu":
+        from snp_harness.debian.qemu_bundle import fetch_qemu
+
+        return fetch_qemu(spec.removeprefix(DEBIAN), say).directory
+    from snp_harness.tools.kvm_host.host_image import fetch_image
+
+    return fetch_image(spec.removeprefix(DEBIAN), say).directory

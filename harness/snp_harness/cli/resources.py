@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What options of several sub-commands stand for. main releases what is opened here when the command ends."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snp_harness.defaults import PROGRAM
+from snp_harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from snp_harness.hosts.host import Host
+    from snp_harness.vm.rundir import RunDirectory
+
+#: Prefix of a name that stands for a package of a Debian suite.
+DEBIAN = "debian:"
+
+
+def say(text: str) -> None:
+    """Print a line on stderr about what takes long, such as a download."""
+    with contextlib.suppress(OSError):
+        print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
+
+
+def find_qemu(options: argparse.Namespace) -> Path | None:
+    """Return the path of the QEMU that --qemu names, None without --qemu. A path is one of the machine of --host.
+
+    A QEMU of a Debian suite is fetched if it is not in the cache. Raises UsageError, FetchError.
+    """
+    spec: str | None = options.qemu
+    if spec is None:
+        return None
+    debian = spec.startswith(DEBIAN)
+    if options.host is not None:
+        if debian:
+            raise UsageError(
+                f"--qemu {spec} names a QEMU of this machine, which {options.host} cannot run",
+                "name the path of a QEMU on that host",
+            )
+        return Path(spec)
+    if not debian:
+        return Path(spec).expanduser()
+    from snp_harness.debian.qemu_bundle import qemu_bundle
+
+    return qemu_bundle(spec.removeprefix(DEBIAN), say).directory
+
+
+def find_host(options: argparse.Namespace, *, lock: bool = True) -> Host | None:
+    """Return the host that --host names, None for this machine. It is connected when it is first used.
+
+    lock: while it is connected, nobody else can use it. Raises UsageError.
+    """
+    if options.host is None:
+        return None
+    from snp_harness.hosts import inventory
+
+    host = inventory.find_host(options.host, inventory=options.hosts, wait_s=options.host_wait, lock=lock)
+    options.cleanup.callback(host.close)
+    return host
+
+
+def create_run_directory(options: argparse.Namespace) -> RunDirectory:
+    """Create the run directory of --out and --platform; error messages of main name it. Raises UsageError."""
+    from snp_harness.vm.rundir import RunDirectory
+
+    directory = RunDirectory.create(options.out, options.platform)
+    options.run_directory = options.cleanup.enter_context(directory)
+    return directory

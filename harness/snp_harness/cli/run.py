@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`snp-harness run`: boot a firmware and print the verdict."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, positive_int
+from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, say
+from snp_harness.defaults import DEFAULT_UNTIL, PROGRAM, STAGES
+
+if TYPE_CHECKING:
+    from snp_harness.apic.access import Phase
+    from snp_harness.cli.arguments import Commands
+    from snp_harness.report.model import Report
+
+
+def add_parser(commands: Commands) -> None:
+    """Add `run` to the command line."""
+    parser = commands.add_parser(
+        "run",
+        usage=f"{PROGRAM} run [options] [-- EXTRA QEMU ARGUMENTS]",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--firmware",
+        metavar="F",
+        type=name_argument,
+        help="path of an image, debian:SUITE or debian:SUITE/amdsev; default: the first one fetched or installed",
+    )
+    parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="default: %(default)s")
+    parser.add_argument(
+        "--memory", metavar="MIB", type=positive_int, help="RAM of the guest in MiB; default: the platform's"
+    )
+    parser.add_argument(
+        "--until",
+        choices=STAGES,
+        default=DEFAULT_UNTIL,
+        help="end the run after this phase; rules of later phases are then not judged; default: %(default)s",
+    )
+    parser.add_argument(
+        "--icount", action="store_true", help="count instructions: the same boot gives the same timeline"
+    )
+    add_boot_options(parser, "verdict")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Boot, print the report and return the exit status. Raises HarnessError."""
+    from snp_harness.cli.progress import ProgressLine
+    from snp_harness.firmware_run import prepare
+    from snp_harness.svsm.config import DEFAULT_CONFIG
+
+    configuration = options.svsm_config or DEFAULT_CONFIG
+    boot = prepare(
+        options.firmware,
+        options.platform,
+        configuration,
+        say,
+        vcpus=options.vcpus,
+        memory_mib=options.memory,
+        until=options.until,
+        timeout_s=options.timeout,
+        qemu=find_qemu(options),
+        extra_args=options.extra,
+        icount=options.icount,
+        host=find_host(options),
+    )
+    directory = create_run_directory(options)
+    with ProgressLine(quiet=options.quiet) as progress:
+
+        def update(phase: Phase, accesses: int, exits: int | None) -> None:
+            # First called when QEMU has started: what shows the verdict is loaded while it boots.
+            from snp_harness.report import terminal
+
+            terminal.load(sys.stdout)
+            progress.update(phase, accesses, exits)
+
+        result = boot.run(directory, update)
+    from snp_harness.report.model import Report, RunInfo
+
+    info = RunInfo(
+        firmware=str(boot.spec.image.path),
+        configuration=configuration if boot.platform.configurable else None,
+        qemu=result.qemu,
+        directory=result.directory,
+        rerun=(PROGRAM, *options.arguments),
+        elapsed_s=result.seconds,
+    )
+    _print(Report(result.verdict, result.timeline, info), as_json=options.json)
+    if result.error is not None:
+        raise result.error
+    return result.exit_status
+
+
+def _print(report: Report, *, as_json: bool) -> None:
+    from snp_harness.report import json_report, terminal
+
+    if as_json:
+        sys.stdout.write(json_report.render(report))
+    else:
+        terminal.print_report(report, sys.stdout)
+    sys.stdout.flush()

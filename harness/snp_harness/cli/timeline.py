@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`snp-harness timeline`: print the timeline of a recorded run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snp_harness.cli.arguments import path_argument
+from snp_harness.errors import EXIT_HOLDS, UsageError
+
+if TYPE_CHECKING:
+    from snp_harness.cli.arguments import Commands
+
+
+def add_parser(commands: Commands) -> None:
+    """Add `timeline` to the command line."""
+    parser = commands.add_parser("timeline", allow_abbrev=False)
+    parser.add_argument("directory", metavar="DIR", type=path_argument, help="a run directory, or its timeline.jsonl")
+    parser.add_argument("--json", action="store_true", help="print JSON Lines, as recorded")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print the timeline and return the exit status. Raises UsageError."""
+    from snp_harness.apic.timeline import Timeline, bounded_lines
+
+    path: Path = options.directory
+    if path.is_dir():
+        path = path / "timeline.jsonl"
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            timeline = Timeline.from_jsonl(bounded_lines(stream), str(path))
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", "name a run directory or its timeline.jsonl"
+        ) from None
+    if options.json:
+        sys.stdout.writelines(timeline.lines())
+        return EXIT_HOLDS
+    from snp_harness.report.terminal import render_timeline
+
+    for line in render_timeline(timeline):
+        print(line)
+    return EXIT_HOLDS
