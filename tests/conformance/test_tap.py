@@ -66,9 +66,9 @@ def test_any_lines_are_read(lines: list[str]) -> None:
     assert not parse("\n".join(lines)).complete
 
 
-def test_the_guest_gives_up() -> None:
+def test_a_guest_that_bails_out() -> None:
     report = parse(f"{VERSION}\n1..1\nok 1 - a\n# {END}\nBail out! a page of the SVSM could be accessed\n")
-    assert report.defects == ("the guest gave up: a page of the SVSM could be accessed",)
+    assert report.defects == ("the guest bailed out: a page of the SVSM could be accessed",)
 
 
 def test_what_follows_the_end_is_refused() -> None:

@@ -78,7 +78,7 @@ def test_more_hosts_than_processes(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(): pass")
     result = pytester.runpytest_subprocess("--snp-host=ssh://a,ssh://b")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*2 hosts, but one process: give -n 2*"])
+    result.stderr.fnmatch_lines(["*2 hosts, but one process: use -n 2*"])
 
 
 def test_more_workers_than_hosts(pytester: pytest.Pytester) -> None:

@@ -75,7 +75,7 @@ def good_host(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
             "security processor: /dev/sev: Permission denied: run the harness as root*",
         ),
         ({"qemu__objects": []}, "QEMU: *it has no sev-snp-guest: use QEMU*"),
-        ({}, "no IGVM file with an SVSM is named: give --snp-igvm*"),
+        ({}, "no IGVM file with an SVSM is named: use --snp-igvm*"),
     ],
 )
 def test_hosts_that_lack_one_thing(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running the conformance guest and telling what came of its points: `snp-harness conformance`."""
+"""Running the conformance guest and reading the results of its points."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from snp_harness.platforms.platform import Progress
     from snp_harness.svsm.config import SvsmConfig
 
-#: The guest needs little, and the SVSM validates less.
+#: The guest needs little memory, and the SVSM has less to validate.
 MEMORY_MIB = 128
 
 
 @dataclass(frozen=True, slots=True)
 class ConformanceResult:
-    """What came of a run. tap: the points. run: the run itself. how: how the result was obtained."""
+    """The result of a run. tap: the points. run: the run itself. how: how the result was obtained."""
 
     tap: TapReport
     run: RunResult
     how: str
 
     def of(self, status: PointStatus) -> tuple[Point, ...]:
-        """The points with that status."""
+        """Return the points with that status."""
         return tuple(point for point in self.tap.points if point.status is status)
 
     @property
@@ -45,14 +45,14 @@ class ConformanceResult:
 
     @property
     def exit_status(self) -> int:
-        """Of the command: 1 a point failed, 3 not all of them were told, 0 none failed."""
+        """Of the command: 1 a point failed, 3 not all of them were reported, 0 none failed."""
         if self.of(PointStatus.FAILED):
             return EXIT_VIOLATED
         return EXIT_HOLDS if self.tap.complete else EXIT_INCONCLUSIVE
 
     @property
     def verdict(self) -> str:
-        """In a line."""
+        """The result in one line."""
         counts = ", ".join(f"{len(self.of(status))} {status.value}" for status in PointStatus)
         words = {EXIT_HOLDS: "conforms", EXIT_VIOLATED: "does not conform", EXIT_INCONCLUSIVE: "inconclusive"}
         return f"{words[self.exit_status]}: {counts} ({self.how})"

@@ -30,7 +30,7 @@ class RunMode(enum.IntEnum):
 
 
 class Touch(enum.IntEnum):
-    """enum touch: what a fuzz run does at its end with a page of the SVSM."""
+    """enum touch: how a fuzz run accesses a page of the SVSM at its end."""
 
     NOTHING = 0
     READ = 1
@@ -39,9 +39,9 @@ class Touch(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """So many ticks of a periodic timer. load: exits and SVSM calls all the time.
+    """A run that counts the ticks of a periodic timer. load: exits and SVSM calls all the time.
 
-    missed_allowed: reloads of the timer without an interrupt of their own, which a busy machine makes.
+    missed_allowed: reloads of the timer without an interrupt of their own, which happen on a busy machine.
     """
 
     ticks: int
@@ -52,7 +52,7 @@ class Ticks:
 
 @dataclass(frozen=True, slots=True)
 class Fuzz:
-    """Random requests for so long. touch: afterwards an access that an intact platform does not let come to its end."""
+    """A run that makes random requests. touch: an access afterwards, which a correct platform does not let complete."""
 
     seed: int
     duration_ms: int
@@ -72,7 +72,7 @@ def open_guest(mode: Mode = None) -> FirmwareImage:
 
 
 def read_image() -> bytes:
-    """The image as it was built. Raises BrokenEnvironmentError if it is not there, or not this version's."""
+    """Return the image as built. Raises BrokenEnvironmentError if it does not exist or is of another version."""
     try:
         data = IMAGE.read_bytes()
     except OSError as error:
@@ -86,7 +86,7 @@ _BUILD_HINT = "build it: make -C guests/svsm_apic_conformance"
 
 
 def with_mode(image: bytes, mode: Mode) -> bytes:
-    """The image with the parameters of a run; None: it runs its points. Raises UsageError for what does not fit."""
+    """Return the image with the parameters of a run. mode: None for its points. Raises UsageError for large numbers."""
     values: tuple[int, ...]
     match mode:
         case Ticks():
@@ -98,6 +98,6 @@ def with_mode(image: bytes, mode: Mode) -> bytes:
     try:
         packed = _PARAMETERS.pack(*values)
     except struct.error:
-        raise UsageError(f"the conformance guest cannot take {mode}", "its numbers have 32 bits, the seed 64") from None
+        raise UsageError(f"{mode} does not fit the guest", "its numbers have 32 bits, the seed 64") from None
     start = PARAMETERS_OFFSET + _HEADER.size
     return image[:start] + packed + image[start + len(packed) :]

@@ -11,7 +11,7 @@ import enum
 import re
 from dataclasses import dataclass
 
-#: Characters of a console that are looked at, of a line, and how much of what there may be.
+#: Limits: characters of a console, characters of a line, and numbers of points, comments and lines of a diagnostic.
 TEXT_MAX = 1 << 20
 LINE_MAX = 500
 POINTS_MAX = 2000
@@ -32,7 +32,7 @@ _BLOCK_END = "  ..."
 
 
 class PointStatus(enum.Enum):
-    """What came of a point."""
+    """The result of a point."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -41,7 +41,7 @@ class PointStatus(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point. name: group/point. reason: why it was skipped. diagnostic: what the guest says of a failure."""
+    """A point. name: group/point. reason: why it was skipped. diagnostic: keys and values that explain a failure."""
 
     number: int
     name: str
@@ -52,9 +52,9 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class TapReport:
-    """What was read. plan: how many points there were to be, None if that was not told. notes: comments.
+    """What was read. plan: the number of points that were announced, None without a plan. notes: comments.
 
-    ended: the guest said that it was over. defects: why this is not the whole, or not TAP, one line each.
+    ended: the guest printed its last line. defects: why this is not complete, or not TAP, one line each.
     """
 
     plan: int | None
@@ -65,12 +65,12 @@ class TapReport:
 
     @property
     def complete(self) -> bool:
-        """Every point that was planned is there, and nothing speaks against it."""
+        """Every point of the plan is there, and there is no defect."""
         return not self.defects
 
 
 def parse(text: str) -> TapReport:
-    """Read a console's text; what precedes the version line is not TAP's."""
+    """Read a console's text. What precedes the version line is ignored."""
     reader = _Reader()
     lines = text[:TEXT_MAX].replace("\r\n", "\n").split("\n")
     if len(text) > TEXT_MAX:
@@ -78,13 +78,13 @@ def parse(text: str) -> TapReport:
     if VERSION not in lines:
         return TapReport(None, (), (), ended=False, defects=(f'no line "{VERSION}"',))
     for line in lines[lines.index(VERSION) + 1 :]:
-        if not reader.take(line):
+        if not reader.read(line):
             break
     return reader.finish()
 
 
 class _Reader:
-    """The lines after the version's, one by one."""
+    """Reads the lines after the version line, one by one."""
 
     def __init__(self) -> None:
         self._plan: int | None = None
@@ -97,8 +97,8 @@ class _Reader:
     def defect(self, text: str) -> None:
         self._defects.append(text)
 
-    def take(self, line: str) -> bool:
-        """False: nothing that follows can be relied on."""
+    def read(self, line: str) -> bool:
+        """Read a line. False if nothing that follows is reliable."""
         if self._block is not None:
             return self._in_block(self._block, line)
         if not line:
@@ -114,7 +114,7 @@ class _Reader:
                 return self._refuse(line, "a second plan")
             self._plan = int(match.group(1))
         elif match := _BAIL.fullmatch(line):
-            self.defect(f"the guest gave up: {match.group(1)[:LINE_MAX]}")
+            self.defect(f"the guest bailed out: {match.group(1)[:LINE_MAX]}")
             return False
         elif match := _NOTE.fullmatch(line):
             return self._note(match.group(1))
@@ -128,12 +128,12 @@ class _Reader:
         if self._plan is None:
             self.defect("no plan")
         elif len(self._points) != self._plan:
-            after = f" after {self._points[-1].name}" if self._points else ""
-            self.defect(f"{len(self._points)} of {self._plan} points were told: nothing came{after}")
+            last = f", the last one is {self._points[-1].name}" if self._points else ""
+            self.defect(f"{len(self._points)} of {self._plan} points were reported{last}")
         elif not self._plan:
             self.defect("no points")
         if not self._ended:
-            self.defect("the guest did not come to its end")
+            self.defect("the guest did not reach its end")
         return TapReport(self._plan, tuple(self._points), tuple(self._notes), self._ended, tuple(self._defects))
 
     def _note(self, text: str) -> bool:
@@ -148,7 +148,7 @@ class _Reader:
         if int(number) != len(self._points) + 1 or len(self._points) >= POINTS_MAX:
             return self._refuse(line, "a point out of order")
         if any(point.name == name for point in self._points):
-            return self._refuse(line, "a point for the second time")
+            return self._refuse(line, "a repeated point")
         status = PointStatus.FAILED if failed else PointStatus.SKIPPED if reason else PointStatus.PASSED
         self._points.append(Point(int(number), name, status, reason or ""))
         return True

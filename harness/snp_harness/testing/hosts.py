@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which host a pytest session uses: the one of --snp-host, or one of several, a worker of pytest-xdist each.
+"""The host of a pytest session: that of --snp-host, or of several one for each worker of pytest-xdist.
 
-xdist distributes the tests, and a host's lock says whether it is free: there is no scheduler here.
+pytest-xdist distributes the tests, and a host's lock shows whether it is free: there is no scheduler here.
 """
 
 from __future__ import annotations
@@ -18,39 +18,37 @@ if TYPE_CHECKING:
 
 
 def names(given: Sequence[str]) -> list[str]:
-    """The hosts of the options, each once; an option may name several, with commas."""
+    """Return the hosts of the options, each once. An option may name several, separated by commas."""
     listed = [name.strip() for text in given for name in text.split(",")]
     return list(dict.fromkeys(name for name in listed if name))
 
 
 def worker(config: pytest.Config) -> int | None:
-    """The number of this worker of xdist; None if this is none."""
+    """Return the number of this worker of xdist, None in another process."""
     given: dict[str, str] = getattr(config, "workerinput", {})
     match = re.search(r"\d+\Z", given.get("workerid", ""))
     return int(match.group()) if match else None
 
 
 def distributes(config: pytest.Config) -> bool:
-    """This process runs no tests itself: its workers do."""
+    """Whether xdist's workers run the tests, and not this process."""
     return worker(config) is None and bool(config.getoption("numprocesses", 0) or config.getoption("tx", None))
 
 
 def check(config: pytest.Config, hosts: Sequence[str]) -> None:
-    """Raises pytest.UsageError where tests would wait for hosts, or hosts for tests."""
+    """Raise pytest.UsageError unless there is one host for each process that runs tests."""
     if worker(config) is not None or len(hosts) == 0:
         return
     workers = config.getoption("numprocesses", 0) or 0
     if not distributes(config) and len(hosts) > 1:
-        raise pytest.UsageError(
-            f"{len(hosts)} hosts, but one process: give -n {len(hosts)} (pytest-xdist), or one host"
-        )
-    # "auto" is what the machine has, and known later: who comes too late for a host is told so.
+        raise pytest.UsageError(f"{len(hosts)} hosts, but one process: use -n {len(hosts)} (pytest-xdist), or one host")
+    # The number of "auto" is known later: a worker that finds no free host then reports that.
     if isinstance(workers, int) and workers > len(hosts):
-        raise pytest.UsageError(f"-n {workers}, but {len(hosts)} hosts: a host serves one worker: give -n {len(hosts)}")
+        raise pytest.UsageError(f"-n {workers}, but {len(hosts)} hosts: a host serves one worker: use -n {len(hosts)}")
 
 
-def take(hosts: Sequence[str], first: int, inventory: Path | None, wait_s: float) -> RemoteHost:
-    """Connect to the first host that is free, starting with number `first`; wait for that one if none is.
+def connect(hosts: Sequence[str], first: int, inventory: Path | None, wait_s: float) -> RemoteHost:
+    """Connect to the first host that is free, starting with number `first`; if none is free, wait for that one.
 
     Raises HarnessError.
     """

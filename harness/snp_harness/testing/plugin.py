@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""pytest plugin: boots firmware in tests, skips what this machine cannot run, and names what a failed boot left behind.
+"""pytest plugin: boots firmware in tests, skips tests that cannot run here, and names the files of failed boots.
 
     @pytest.mark.emulated
     def test_contract(snp_boot):
         result = snp_boot(until=Phase.SEC)
         assert result.verdict.status is Status.HOLDS
 
-Every option has a twin in the ini file: `--snp-firmware F` is `snp_firmware = F`. The option wins.
-The plugin is loaded by every pytest run in an environment that has the harness, so it imports the harness late.
+Each option has a counterpart in the ini file: `--snp-firmware F` is `snp_firmware = F`. The option has priority.
+The plugin is loaded by every pytest run in an environment that has the harness, so it imports the rest of it late.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S
+from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, DEFAULT_UNTIL
 
 if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
@@ -40,21 +40,21 @@ PLATFORM_MARKERS = {
 OTHER_MARKERS = {"slow": "takes long, or repeats a test on another QEMU"}
 
 OPTIONS = {
-    "platform": ("NAME", "the platform that snp_boot uses, emulated by default"),
+    "platform": ("NAME", f"the platform that snp_boot uses; default: {DEFAULT_PLATFORM}"),
     "firmware": ("F", "the firmware that snp_boot boots: a path or debian:SUITE"),
     "qemu": ("Q", "the QEMU that snp_boot runs"),
     "igvm": ("F", "the IGVM file with COCONUT-SVSM that tests on SNP hardware launch"),
     "inventory": ("FILE", "the inventory of hosts; default: ~/.config/snp-harness/hosts.toml"),
     "host-wait": ("S", "seconds to wait for a host that is in use"),
-    "out": ("DIR", "where run directories go; default: the test's own temporary directory"),
+    "out": ("DIR", "the parent of run directories; default: the test's own temporary directory"),
     "require": (
         "NAMES",
-        "platforms, separated by commas, that must run here: what they lack fails a test, not skips it",
+        "platforms, separated by commas, whose tests fail instead of being skipped if they cannot run here",
     ),
 }
 HOST_HELP = (
-    "where boots run: ssh://USER@BOX[:PORT], or a name of the inventory; several (again, or with commas) for as many"
-    " workers of pytest-xdist"
+    "the host where boots run: ssh://USER@BOX[:PORT], or a name of the inventory; one for each worker of pytest-xdist"
+    " (repeat the option, or separate them by commas)"
 )
 #: Longest name of a test's directory, in characters.
 NAME_MAX = 120
@@ -65,7 +65,7 @@ _host = pytest.StashKey["RemoteHost | None"]()
 
 
 class SnpBoot:
-    """What the fixture `snp_boot` is: called, it boots a firmware. request: of the test that it boots for."""
+    """The fixture `snp_boot`: a call boots a firmware. request: that of the test."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._request = request
@@ -75,7 +75,7 @@ class SnpBoot:
         firmware: str | Path | None = None,
         *,
         platform: str | None = None,
-        until: Phase | str = "sec",
+        until: Phase | str = DEFAULT_UNTIL,
         config: SvsmConfig | str | Path | None = None,
         vcpus: int = 1,
         timeout_s: float = DEFAULT_TIMEOUT_S,
@@ -83,11 +83,13 @@ class SnpBoot:
         extra_args: tuple[str, ...] = (),
         icount: bool = False,
     ) -> RunResult:
-        """Boots a firmware and returns verdict, timeline and run directory; what is not given comes from the options.
+        """Boot a firmware and return verdict, timeline and run directory.
 
-        firmware: a path or a name such as "debian:trixie". until: the phase after which the run ends, or "shell".
-        config: an SvsmConfig, or the path or name of one. timeout_s: seconds of wall time.
-        Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or breaks off; what
+        firmware: a path or a name such as "debian:trixie", None for the fixture snp_firmware. platform, qemu: None for
+        those of the options. until: the phase after which the run ends, or "shell". config: an SvsmConfig, or the path
+        or name of one, None for the default one. timeout_s: seconds of wall time. extra_args: for QEMU. icount: count
+        instructions, so that a boot repeats exactly.
+        Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or ends early; what
         was seen until then is in the run directory, which the test's report names.
         """
         from snp_harness.errors import LackingHostError
@@ -122,18 +124,18 @@ class SnpBoot:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--snp-platform and the others, each with its ini twin."""
+    """Add --snp-platform and the other options, each with its ini option."""
     group = parser.getgroup("snp-harness", "SEV-SNP firmware harness")
     for name, (metavar, text) in OPTIONS.items():
-        twin = f"snp_{name.replace('-', '_')}"
-        group.addoption(f"--snp-{name}", dest=twin, metavar=metavar, help=text)
-        parser.addini(twin, text, default="")
+        dest = f"snp_{name.replace('-', '_')}"
+        group.addoption(f"--snp-{name}", dest=dest, metavar=metavar, help=text)
+        parser.addini(dest, text, default="")
     group.addoption("--snp-host", dest="snp_host", metavar="H", action="append", default=[], help=HOST_HELP)
     parser.addini("snp_host", HOST_HELP, default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Registers the markers, so that --strict-markers knows them."""
+    """Register the markers for --strict-markers, and check the hosts."""
     for name, text in {**PLATFORM_MARKERS, **OTHER_MARKERS}.items():
         config.addinivalue_line("markers", f"{name}: {text}")
     config.stash[_probes] = {}
@@ -145,7 +147,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Connects to the host, so that one that cannot be used ends the session at once, with the harness's status."""
+    """Connect to the host: if it cannot be used, the session ends at once, with the exit status of the command."""
     from snp_harness.errors import HarnessError
 
     config = session.config
@@ -162,14 +164,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Gives the host back."""
+    """Close the connection to the host."""
     host = config.stash.get(_host, None)
     if host is not None:
         host.close()
 
 
 def _hosts(config: pytest.Config) -> list[str]:
-    """The hosts of --snp-host, else of the ini file."""
+    """Return the hosts of --snp-host, else those of the ini file."""
     given = config.getoption("snp_host") or [str(config.getini("snp_host"))]
     if not any(given):
         return []
@@ -179,17 +181,17 @@ def _hosts(config: pytest.Config) -> list[str]:
 
 
 def session_host(config: pytest.Config) -> RemoteHost | None:
-    """The host of this process, connected when it is first asked for; None for this machine. Raises HarnessError."""
+    """Return the host of this process, None for this machine. The first call connects to it. Raises HarnessError."""
     if _host not in config.stash:
         hosts = _hosts(config)
         if not hosts:
             config.stash[_host] = None
         else:
-            from snp_harness.testing.hosts import take, worker
+            from snp_harness.testing.hosts import connect, worker
 
             inventory = _option(config, "inventory")
             wait_s = float(_option(config, "host_wait") or 0)
-            config.stash[_host] = take(hosts, worker(config) or 0, Path(inventory) if inventory else None, wait_s)
+            config.stash[_host] = connect(hosts, worker(config) or 0, Path(inventory) if inventory else None, wait_s)
     return config.stash[_host]
 
 
@@ -203,7 +205,7 @@ def _required(config: pytest.Config) -> set[str]:
 
 
 def _probe(config: pytest.Config, name: str) -> list[Check]:
-    """The checks of the platform of that name on the session's host, made once."""
+    """Return the checks of a platform on the session's host. They are made once."""
     from snp_harness.platforms import find_platform
 
     probes = config.stash[_probes]
@@ -214,7 +216,7 @@ def _probe(config: pytest.Config, name: str) -> list[Check]:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """What this machine can run, a platform each."""
+    """Return a line for each platform: whether it can run, and what is missing."""
     from snp_harness.check import first_missing
 
     try:
@@ -233,7 +235,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         if worker(config) is not None:
             return []
         if distributes(config):
-            # The workers take them; this process must not.
+            # The workers connect to them, and a host serves one process.
             return [f"snp-harness: hosts: {', '.join(hosts)}"]
         where = f"on {hosts[0]}"
     for name in platform_names():
@@ -245,14 +247,14 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips a test whose platform cannot run here, and says what is missing."""
+    """Skip a test whose platform cannot run here, with what is missing as the reason."""
     for name in PLATFORM_MARKERS:
         if item.get_closest_marker(name) is not None:
             require_platform(item.config, name)
 
 
 def require_platform(config: pytest.Config, name: str) -> None:
-    """Skips the current test, or with --snp-require fails it, unless the platform of that name can run here."""
+    """Skip the current test, or fail it with --snp-require, if the platform of that name cannot run here."""
     from snp_harness.check import first_missing
     from snp_harness.errors import HarnessError
 
@@ -270,7 +272,7 @@ def require_platform(config: pytest.Config, name: str) -> None:
 
 
 def _lacking(config: pytest.Config, name: str, reason: str) -> NoReturn:
-    """Skips the current test, or fails it where the platform is required."""
+    """Skip the current test, or fail it if the platform is required."""
     host = config.stash.get(_host, None)
     message = f"platform {name} cannot run {'here' if host is None else f'on {host.name}'}: {reason}"
     if name in _required(config):
@@ -280,19 +282,19 @@ def _lacking(config: pytest.Config, name: str, reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def snp_platform(pytestconfig: pytest.Config) -> str:
-    """The platform's name: --snp-platform, else `emulated`."""
+    """The name of the platform: --snp-platform, else `emulated`."""
     return _option(pytestconfig, "platform") or DEFAULT_PLATFORM
 
 
 @pytest.fixture(scope="session")
 def snp_host(pytestconfig: pytest.Config) -> RemoteHost | None:
-    """The host of --snp-host that this process uses, connected; None for this machine."""
+    """The host of --snp-host that this process uses and is connected to; None for this machine."""
     return session_host(pytestconfig)
 
 
 @pytest.fixture(scope="session")
 def snp_firmware(pytestconfig: pytest.Config) -> Path:
-    """The path of the firmware: --snp-firmware, else the first one installed or fetched; skips without one."""
+    """The path of the firmware: --snp-firmware, else the first one fetched or installed. Skips if there is none."""
     from snp_harness.errors import HarnessError
     from snp_harness.firmware.find import find_firmware
 
@@ -307,11 +309,11 @@ def snp_firmware(pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(scope="session")
 def snp_igvm(pytestconfig: pytest.Config, snp_host: RemoteHost | None) -> Path:
-    """The path of the SVSM's IGVM file: --snp-igvm, the inventory's for the host, SNP_HARNESS_IGVM's; or it skips."""
+    """The path of the SVSM's IGVM file: --snp-igvm, else the host's, else SNP_HARNESS_IGVM. Skips if there is none."""
     of_host = snp_host.igvm if snp_host is not None else None
     given = _option(pytestconfig, "igvm") or of_host or os.environ.get("SNP_HARNESS_IGVM")
     if not given:
-        missing = "no IGVM file with an SVSM is named: give --snp-igvm F (docs/snp.md says how one is built)"
+        missing = "no IGVM file with an SVSM is named: use --snp-igvm F (docs/snp.md describes how to build one)"
         if "snp" in _required(pytestconfig):
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
@@ -320,12 +322,12 @@ def snp_igvm(pytestconfig: pytest.Config, snp_host: RemoteHost | None) -> Path:
 
 @pytest.fixture
 def snp_boot(request: pytest.FixtureRequest) -> SnpBoot:
-    """The factory `SnpBoot`: snp_boot(firmware=..., platform=..., until=..., config=...) returns a RunResult."""
+    """Boot a firmware: snp_boot(firmware=..., platform=..., until=..., config=...) returns a RunResult; see SnpBoot."""
     return SnpBoot(request)
 
 
 def _parent(request: pytest.FixtureRequest) -> Path:
-    """Where the run directories of a test go: a directory of its own under --snp-out, else under its tmp_path."""
+    """Return the parent of a test's run directories: its own directory under --snp-out, else one in its tmp_path."""
     given = _option(request.config, "out")
     if given is None:
         temporary: Path = request.getfixturevalue("tmp_path")
@@ -338,12 +340,12 @@ def _parent(request: pytest.FixtureRequest) -> Path:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Names, in a failed test's report, the run directories that its boots left and the files in them."""
+    """Add to a failed test's report the run directories of its boots and the files in them."""
     report = yield
     if report.failed:
         for directory in item.stash.get(_directories, []):
             files = sorted(path.name for path in directory.glob("*"))
-            # A boot that was refused leaves none.
+            # A boot that could not start leaves none.
             if files:
                 report.sections.append(("snp-harness artefacts", f"{directory}: {', '.join(files)}"))
     return report
