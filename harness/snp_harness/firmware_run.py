@@ -92,7 +92,7 @@ class PreparedBoot:
         started = time.monotonic()
         outcome = self.platform.run(self.spec, directory, progress or _silent)
         seconds = time.monotonic() - started
-        # Imported here: before QEMU boots there is no time for it. The command has it loaded by now.
+        # Imported here, not before QEMU is started, to start it early. By now the command has loaded it.
         from snp_harness.apic.contract import evaluate
 
         verdict = evaluate(outcome.timeline)
@@ -119,13 +119,13 @@ def prepare(
     firmware: FirmwareImage | str | Path | None,
     platform: str,
     config: SvsmConfig | str | Path,
-    say: Callable[[str], None] = silent,
+    notify: Callable[[str], None] = silent,
     **options: Unpack[BootOptions],
 ) -> PreparedBoot:
     """Prepare a boot: find the platform, load the configuration, find and open the firmware.
 
     firmware: an image, a path, a name such as "debian:trixie", or None for the default. config: a configuration, or the
-    path or name of one. say: called with each line about a download. options: the other fields of RunSpec.
+    path or name of one. notify: called with each line about a download. options: the other fields of RunSpec.
     Raises UsageError for what cannot be run, FirmwareError for the image, FetchError if it cannot be fetched.
     """
     from snp_harness.firmware.find import open_firmware
@@ -135,7 +135,7 @@ def prepare(
     found = find_platform(platform)
     svsm = config if isinstance(config, SvsmConfig) else load_config(config)
     if not isinstance(firmware, FirmwareImage):
-        firmware = open_firmware(firmware, say, svsm=svsm.present)
+        firmware = open_firmware(firmware, notify, svsm=svsm.present)
     return PreparedBoot(found, RunSpec(firmware, svsm=svsm, **options))
 
 

@@ -60,12 +60,14 @@ def path_argument(text: str) -> Path:
 
 def add_boot_options(parser: argparse.ArgumentParser, shown: str) -> None:
     """Add the options of every command that boots a guest. shown: what its report is about."""
-    parser.add_argument("--platform", metavar="P", default=DEFAULT_PLATFORM, help="default: %(default)s")
+    parser.add_argument(
+        "--platform", metavar="P", default=DEFAULT_PLATFORM, help="what runs the guest; default: %(default)s"
+    )
     parser.add_argument(
         "--svsm-config",
         metavar="C",
         type=name_argument,
-        help="a TOML file, or the name of one that comes with the harness; default: SVSM present, Alternate Injection",
+        help="a TOML file, or the name of a configuration of the harness; default: SVSM present, Alternate Injection",
     )
     parser.add_argument(
         "--timeout",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.resources import DEBIAN, say
+from snp_harness.cli.resources import DEBIAN, notify
 from snp_harness.errors import EXIT_HOLDS
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def _fetch(kind: str, spec: str) -> Path:
     if kind == "firmware":
         from snp_harness.debian.firmware import fetch_firmware
 
-        return fetch_firmware(spec, say)
+        return fetch_firmware(spec, notify)
     if kind == "qemu":
         from snp_harness.debian.qemu_bundle import fetch_qemu
 
-        return fetch_qemu(spec.removeprefix(DEBIAN), say).directory
+        return fetch_qemu(spec.removeprefix(DEBIAN), notify).directory
     from snp_harness.tools.kvm_host.host_image import fetch_image
 
-    return fetch_image(spec.removeprefix(DEBIAN), say).directory
+    return fetch_image(spec.removeprefix(DEBIAN), notify).directory

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import name_argument, path_argument, positive_int
-from snp_harness.cli.resources import say
+from snp_harness.cli.resources import notify
 from snp_harness.errors import EXIT_HOLDS, UsageError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _source(options: argparse.Namespace) -> int:
     from snp_harness.edk2.debian_source import debian_commit, fetch_source
     from snp_harness.edk2.source import debian_suite
 
-    package = fetch_source(debian_suite(options.source), say)
-    debian_commit(package, say)
+    package = fetch_source(debian_suite(options.source), notify)
+    debian_commit(package, notify)
     print(package.directory)
     return EXIT_HOLDS

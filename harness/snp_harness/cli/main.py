@@ -104,7 +104,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     own, extra = split_extra(arguments)
     try:
         parser = build_parser(own)
-        # run_directory: set by snp_harness.cli.resources, as are the things to release at the end.
         options = parser.parse_args(own, argparse.Namespace(arguments=arguments, extra=extra, run_directory=None))
         if extra and options.command != "run":
             parser.error(f"{options.command} accepts no arguments after --")

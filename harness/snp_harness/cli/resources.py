@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What options of several sub-commands stand for. main releases what is opened here when the command ends."""
+"""What the options of several sub-commands refer to. main closes what is opened here when the command ends."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from snp_harness.hosts.host import Host
     from snp_harness.vm.rundir import RunDirectory
 
-#: Prefix of a name that stands for a package of a Debian suite.
+#: Prefix of a name that refers to a package of a Debian suite.
 DEBIAN = "debian:"
 
 
-def say(text: str) -> None:
-    """Print a line on stderr about what takes long, such as a download."""
+def notify(text: str) -> None:
+    """Print a line on stderr about work that is slow, such as a download."""
     with contextlib.suppress(OSError):
         print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
 
@@ -46,7 +46,7 @@ def find_qemu(options: argparse.Namespace) -> Path | None:
         return Path(spec).expanduser()
     from snp_harness.debian.qemu_bundle import qemu_bundle
 
-    return qemu_bundle(spec.removeprefix(DEBIAN), say).directory
+    return qemu_bundle(spec.removeprefix(DEBIAN), notify).directory
 
 
 def find_host(options: argparse.Namespace, *, lock: bool = True) -> Host | None:

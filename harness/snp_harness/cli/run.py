@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, positive_int
-from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, say
+from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify
 from snp_harness.defaults import DEFAULT_UNTIL, PROGRAM, STAGES
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def add_parser(commands: Commands) -> None:
         type=name_argument,
         help="path of an image, debian:SUITE or debian:SUITE/amdsev; default: the first one fetched or installed",
     )
-    parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="default: %(default)s")
+    parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="of the guest; default: %(default)s")
     parser.add_argument(
         "--memory", metavar="MIB", type=positive_int, help="RAM of the guest in MiB; default: the platform's"
     )
@@ -58,7 +58,7 @@ def execute(options: argparse.Namespace) -> int:
         options.firmware,
         options.platform,
         configuration,
-        say,
+        notify,
         vcpus=options.vcpus,
         memory_mib=options.memory,
         until=options.until,
