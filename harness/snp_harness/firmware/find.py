@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which firmware image a name stands for, and which one is used if none is named."""
+"""The firmware of this machine, and the image that a name refers to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from snp_harness.errors import FirmwareError
 from snp_harness.firmware.image import FirmwareImage
 
 _NAME_PREFIX = "debian:"
-_FETCH_HINT = "run `snp-harness fetch firmware trixie`, or give --firmware a path"
+_FETCH_HINT = "run `snp-harness fetch firmware trixie`, or name a path with --firmware"
 
 
 def find_firmware(spec: str | None, progress: Progress = silent, *, svsm: bool = True) -> Path:
@@ -44,7 +44,7 @@ def _named(spec: str, progress: Progress) -> Path:
     cached = cached_firmware(spec)
     if cached is not None:
         return cached.path
-    # Imported here: what is in the cache is found without apt and all that goes with it.
+    # Imported here: an image in the cache is found without apt and its modules.
     from snp_harness.debian.firmware import fetch_firmware
 
     return fetch_firmware(spec, progress)
@@ -69,7 +69,7 @@ def _cached() -> Iterator[FirmwareImage]:
 
 
 def _installed() -> Iterator[FirmwareImage]:
-    # Imported here: what is in the cache is found without.
+    # Imported here: an image in the cache is found without it.
     from snp_harness.firmware.descriptors import read_descriptors
 
     for descriptor in read_descriptors():

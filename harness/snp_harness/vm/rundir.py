@@ -62,7 +62,7 @@ FILES = (
 
 
 class _Lock:
-    """Keeps other runs out of a directory for as long as it is held, at most for its own life."""
+    """Reserves a directory for one run until it is released, at most as long as the object lives."""
 
     def __init__(self, path: Path) -> None:
         self._pid = os.getpid()
@@ -83,7 +83,7 @@ class _Lock:
 
     def release(self) -> None:
         if self.held:
-            # A process that another thread is just starting has the descriptor too, until it executes its program.
+            # A process that another thread starts has the descriptor too, until it executes its program.
             if os.getpid() == self._pid:
                 with contextlib.suppress(OSError):
                     fcntl.flock(self._fd, fcntl.LOCK_UN)
@@ -95,21 +95,21 @@ class _Lock:
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """The link to the latest run. Where something else has its name, or links cannot be, there is none."""
+    """The link to the latest run. It does not exist where another file has its name, or without symbolic links."""
 
     link: Path
     before: str | None
 
     @classmethod
     def point(cls, parent: Path, path: Path) -> _Latest:
-        """The link, now to `path`."""
+        """Point the link to `path`."""
         link = parent / LATEST
         latest = cls(link, str(link.readlink()) if link.is_symlink() else None)
         latest._replace(path.name)
         return latest
 
     def restore(self, path: Path) -> None:
-        """`path` is gone: what was the latest before is so again, unless another has become it."""
+        """Point the link to the run before, because `path` was removed; unless it points to another run by now."""
         if not self.link.is_symlink() or str(self.link.readlink()) != path.name:
             return
         if self.before is not None and (self.link.parent / self.before).is_dir():
@@ -118,7 +118,7 @@ class _Latest:
             self.link.unlink()
 
     def _replace(self, target: str) -> None:
-        """At once: somebody may be looking."""
+        """Change the link in one step, so that it always exists for its readers."""
         if self.link.exists() and not self.link.is_symlink():
             return
         temporary = self.link.parent / f".{Path(target).name}.link"
@@ -174,7 +174,7 @@ class RunDirectory:
         self.release()
 
     def file(self, name: str) -> Path:
-        """The path of one of its files."""
+        """Return the path of one of its files."""
         return self.path / name
 
     def open_binary(self, name: str) -> BinaryIO:
@@ -192,18 +192,18 @@ class RunDirectory:
             raise CannotWriteError(self.file(name), error) from None
 
     def write_json(self, name: str, data: object) -> None:
-        """Write a JSON file, whole or not at all."""
+        """Write a JSON file, completely or not at all."""
         self.write_text(name, json.dumps(data, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file, whole or not at all."""
+        """Write a text file, completely or not at all."""
         self.write_lines(name, [text])
 
     def write_lines(self, name: str, lines: Iterable[str]) -> None:
-        """As `write_text`, without having the whole text in memory."""
+        """Write a text file as `write_text` does, without the whole text in memory."""
         temporary = self.file(f".{name}.new")
         try:
-            # Paths are bytes: what is not UTF-8 in one goes out as it came in.
+            # Paths are bytes: those that are not UTF-8 are written unchanged.
             with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
                 file.writelines(lines)
             temporary.replace(self.file(name))
@@ -233,7 +233,7 @@ def _take(path: Path) -> tuple[Path, _Lock]:
         if not path.is_dir():
             raise UsageError(f"{path} is not a directory", "name another with --out") from None
     lock = _Lock(path)
-    # A FIFO is that of a console, which a killed run left.
+    # A FIFO is that of a console of a run that was killed.
     fifos = [entry for entry in path.iterdir() if entry.is_fifo()]
     present = {entry.name for entry in path.iterdir()} - {entry.name for entry in fifos}
     foreign = sorted(present - set(FILES) - {f".{name}.new" for name in FILES})
@@ -247,7 +247,7 @@ def _take(path: Path) -> tuple[Path, _Lock]:
 
 
 def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock, _Latest, bool]:
-    """A directory of its own, also when several runs start in the same second."""
+    """Make a directory, with a number if several runs start in the same second."""
     parent = parent.absolute()
     made_parent = not parent.exists()
     make_parent(parent)
