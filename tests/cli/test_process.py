@@ -23,7 +23,7 @@ pytestmark = pytest.mark.emulated
 TIMEOUT_S = 300.0
 NOBODY = 65534
 
-#: Runs `snp-harness run` by a shell, with what stands behind it: redirections and the like.
+#: Runs `snp-harness run` in a shell, with redirections and the like after it.
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

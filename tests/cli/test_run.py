@@ -169,7 +169,7 @@ def test_a_guest_that_floods_its_console_with_garbage(
         stdout, stderr = process.communicate(timeout=DEADLINE_S)
         if len(set(serial.read_bytes())) == 256:
             break
-        # A machine that was slow, or stood still.
+        # The machine was slow, or the process did not run for a while.
     assert process.returncode == EXIT_INCONCLUSIVE, stderr
     assert stderr == ""
     assert all(line.isprintable() for line in stdout.splitlines())

@@ -31,7 +31,7 @@ def test_a_new_one_is_the_owner_s_only_and_the_latest(tmp_path: Path) -> None:
 
 
 def test_git_does_not_see_them_in_a_work_tree(tmp_path: Path) -> None:
-    """bisect-step takes the files of the current directory for the source, and its run is none of them."""
+    """bisect-step uses the files of the current directory as the source, and its run is not part of them."""
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     RunDirectory.create(None, "tcg", tmp_path / "runs").write_text(rundir.SERIAL, "Shell> ")
     done = subprocess.run(["git", "status", "--porcelain"], cwd=tmp_path, capture_output=True, check=True)

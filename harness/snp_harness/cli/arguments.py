@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        """See argparse."""
+        """Print the error in one line and exit."""
         # The status stays the same if stderr cannot be written to.
         with contextlib.suppress(OSError):
             print(f"{PROGRAM}: error: {' '.join(message.split())}: see {self.prog} --help", file=sys.stderr, flush=True)

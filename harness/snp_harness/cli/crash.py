@@ -13,7 +13,7 @@ from snp_harness.vm.rundir import TRACEBACK
 
 
 def save_traceback(error: BaseException, directory: Path | None) -> Path | str:
-    """Write the traceback into the run directory, or into a private temporary file if `directory` is None.
+    """Write the traceback into the run directory, or into a private temporary file without one.
 
     Returns the file's path, or the traceback on one line if it cannot be written.
     """

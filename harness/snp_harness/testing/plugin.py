@@ -240,9 +240,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         where = f"on {hosts[0]}"
     for name in platform_names():
         missing = first_missing(_probe(config, name))
-        lines.append(
-            f"snp-harness: {name}: {f'can run {where}' if missing is None else f'cannot run {where}: {missing}'}"
-        )
+        ability = f"can run {where}" if missing is None else f"cannot run {where}: {missing}"
+        lines.append(f"snp-harness: {name}: {ability}")
     return lines
 
 
@@ -274,7 +273,8 @@ def require_platform(config: pytest.Config, name: str) -> None:
 def _lacking(config: pytest.Config, name: str, reason: str) -> NoReturn:
     """Skip the current test, or fail it if the platform is required."""
     host = config.stash.get(_host, None)
-    message = f"platform {name} cannot run {'here' if host is None else f'on {host.name}'}: {reason}"
+    where = "here" if host is None else f"on {host.name}"
+    message = f"platform {name} cannot run {where}: {reason}"
     if name in _required(config):
         pytest.fail(message, pytrace=False)
     pytest.skip(message)
