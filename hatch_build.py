@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build hook: compiles the emulated SNP host, the reference SVSM and what runs as a guest, for the wheel.
+"""Build hook: compiles what runs inside QEMU for the wheel, and records the commit that is built.
 
-They are freestanding x86-64 programs that run inside QEMU, so the wheel fits every machine.
-SNP_HARNESS_NO_EMULATOR=1 leaves them out, where only the Python side is wanted; `snp-harness doctor` then says so.
+The emulated hypervisor, the reference SVSM and the guests are freestanding x86-64 programs, so the wheel fits every
+machine. SNP_HARNESS_NO_EMULATOR=1 leaves them out, where only Python is wanted; `snp-harness doctor` then reports it.
 """
 
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,19 @@ SOURCES = (
     ("guests/svsm_apic_conformance", ("svsm-apic-conformance.fd",)),
     ("guests/kvm_host", ("kvm-host-init",)),
 )
+VERSION_MODULE = "harness/snp_harness/version.py"
 TOOLS = {"make": "make", "gcc": "gcc", "ld": "binutils", "objcopy": "binutils"}
 BUILD_TIMEOUT_S = 300
 
 
 class EmulatorBuildHook(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
+    _generated: tempfile.TemporaryDirectory[str] | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        # An editable installation runs the checkout, whose commit changes.
+        if version != "editable":
+            self._record_build(build_data)
         if self.target_name != "wheel" or os.environ.get("SNP_HARNESS_NO_EMULATOR") == "1":
             return  # an sdist carries the sources
         missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
@@ -43,6 +50,22 @@ class EmulatorBuildHook(BuildHookInterface[Any]):
                 if not path.is_file():
                     raise RuntimeError(f"make -C {source} did not make build/{image}")
                 build_data["force_include"][str(path)] = f"snp_harness/data/{source}/build/{image}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        if self._generated is not None:
+            self._generated.cleanup()
+
+    def _record_build(self, build_data: dict[str, Any]) -> None:
+        """Put version and commit into the package; the tree of an sdist has them already."""
+        module = runpy.run_path(str(Path(self.root, VERSION_MODULE)))
+        recorded = Path(VERSION_MODULE).with_name(module["BUILD_FILE"])
+        if Path(self.root, recorded).exists():
+            return
+        self._generated = tempfile.TemporaryDirectory()
+        path = Path(self._generated.name, recorded.name)
+        path.write_text(module["build"]().to_json(), encoding="utf-8")
+        target = recorded if self.target_name == "sdist" else recorded.relative_to("harness")
+        build_data["force_include"][str(path)] = str(target)
 
 
 def _make(source: str, directory: Path) -> None:

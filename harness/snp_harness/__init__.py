@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from snp_harness.platforms.platform import RunSpec
     from snp_harness.svsm.config import SvsmConfig, load_config
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "Access",
@@ -68,6 +68,8 @@ if not TYPE_CHECKING:  # A type checker knows the names above, and would take an
 
     def __getattr__(name: str) -> object:
         """Import a public name's module when the name is first used (PEP 562)."""
+        if name == "__version__":
+            return import_module(f"{__name__}.version").build().version
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

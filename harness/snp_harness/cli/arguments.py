@@ -26,6 +26,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(EXIT_USAGE)
 
 
+class ShowVersion(argparse.Action):
+    """Prints the version and ends the command. argparse's own action would need the version at each start."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print the version, with the commit it was built from, and exit."""
+        from snp_harness.version import build
+
+        print(f"{PROGRAM} {build().version}")
+        parser.exit()
+
+
 #: What a sub-command adds its parser to. argparse's own name for it cannot be subscripted at run time.
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 

@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from snp_harness import __version__
+from snp_harness.version import build
 from snp_harness.vm.rundir import TRACEBACK
 
 
@@ -17,7 +17,7 @@ def save_traceback(error: BaseException, directory: Path | None) -> Path | str:
 
     Returns the file's path, or the traceback on one line if it cannot be written.
     """
-    text = f"snp-harness {__version__}\n" + "".join(traceback.format_exception(error))
+    text = f"snp-harness {build().version}\n" + "".join(traceback.format_exception(error))
     try:
         if directory is None:
             handle, name = tempfile.mkstemp(prefix="snp-harness-", suffix=f"-{TRACEBACK}")

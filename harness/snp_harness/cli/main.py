@@ -21,8 +21,7 @@ from importlib import import_module
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from snp_harness import __version__
-from snp_harness.cli.arguments import EPILOG, Parser
+from snp_harness.cli.arguments import EPILOG, Parser, ShowVersion
 from snp_harness.defaults import PROGRAM
 from snp_harness.errors import EXIT_ENVIRONMENT, HarnessError
 
@@ -78,7 +77,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
         epilog=EPILOG,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    parser.add_argument("--version", action=ShowVersion, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     called = arguments[0] if arguments else ""
     if called in COMMANDS:

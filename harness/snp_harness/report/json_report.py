@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from snp_harness import __version__
 from snp_harness.report.model import Report
+from snp_harness.version import build
 
 #: Name and version of the format.
 FORMAT = "snp-harness-report"
@@ -20,7 +20,7 @@ def to_json(report: Report) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
-        "harness": __version__,
+        "harness": build().version,
         "summary": report.headline,
         "verdict": report.verdict.to_json(),
         "observation": {

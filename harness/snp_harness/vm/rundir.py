@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from snp_harness import __version__
 from snp_harness.errors import UsageError
+from snp_harness.version import build
 from snp_harness.vm.qemu_errors import CannotWriteError
 
 DEFAULT_PARENT = Path("runs")
@@ -213,9 +213,12 @@ class RunDirectory:
             raise CannotWriteError(self.file(name), error) from None
 
     def write_environment(self, **facts: Any) -> None:
-        """Record what the run depended on: versions of harness, Python and kernel, and what the caller adds."""
+        """Record what the run depended on: harness, Python and kernel, and the facts of the caller."""
+        harness = build()
         environment: dict[str, Any] = {
-            "snp_harness": __version__,
+            "snp_harness": harness.version,
+            "commit": harness.commit,
+            "modified": harness.modified,
             "python": platform.python_version(),
             "kernel": os.uname().release,
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
