@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The wheel, installed into an environment of its own on a machine without a compiler, outside any checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from snp_harness.errors import EXIT_VIOLATED
+from snp_harness.version import build
+from tests.firmware.conftest import trixie_path
+
+__all__ = ["trixie_path"]
+
+ROOT = Path(__file__).parents[1]
+TIMEOUT_S = 600.0
+#: What a machine without a compiler lacks; names with a version or a prefix (x86_64-linux-gnu-gcc-12) too.
+COMPILERS = {"as", "c89", "c99", "cc", "clang", "cpp", "g++", "gcc", "gmake", "gold", "ld", "make", "objcopy"}
+
+pytestmark = [pytest.mark.slow, pytest.mark.emulated]
+
+
+def command(*argv: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run(
+        argv,
+        env={**environment, **env},
+        cwd=env.get("PWD", ROOT),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def _is_compiler(name: str) -> bool:
+    return bool(COMPILERS & {name, *name.split("-")})
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the machine's programs, without compilers."""
+    directory = tmp_path_factory.mktemp("bin")
+    for folder in os.environ["PATH"].split(os.pathsep):
+        for program in Path(folder).glob("*"):
+            if not _is_compiler(program.name) and not (directory / program.name).is_symlink():
+                (directory / program.name).symlink_to(program)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory, path: Path) -> Path:
+    """The programs of an environment with the wheel, its dependencies from the package index, and pytest."""
+    directory = tmp_path_factory.mktemp("wheel")
+    built = command(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", directory)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = directory.glob("*.whl")
+    venv.create(directory / "venv", with_pip=True)
+    programs = directory / "venv/bin"
+    pip = (programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:")
+    done = command(*pip, wheel, "pytest", PATH=str(path))
+    if done.returncode != 0 and "No matching distribution" in done.stderr:
+        pytest.skip("the package index cannot be reached")
+    assert done.returncode == 0, done.stderr
+    return programs
+
+
+@pytest.mark.usefixtures("trixie_path")
+def test_the_main_job(installed: Path, path: Path, tmp_path: Path) -> None:
+    environment = {"PATH": str(path), "PWD": str(tmp_path)}
+    run = (installed / "snp-harness", "run", "--quiet", "--firmware", "debian:trixie", "--out", tmp_path / "run")
+    done = command(*run, **environment)
+    assert done.returncode == EXIT_VIOLATED, done.stdout + done.stderr
+    recorded = json.loads((tmp_path / "run/environment.json").read_text())
+    assert recorded["snp_harness"] == build().version
+    assert recorded["commit"] == build().commit
+
+
+def test_the_module_is_the_command(installed: Path, path: Path, tmp_path: Path) -> None:
+    environment = {"PATH": str(path), "PWD": str(tmp_path)}
+    for argv in ((installed / "snp-harness",), (installed / "python", "-m", "snp_harness")):
+        assert command(*argv, "--version", **environment).stdout == f"snp-harness {build().version}\n"
+
+
+def test_files_beside_the_code(installed: Path, path: Path, tmp_path: Path) -> None:
+    names = [
+        *(
+            f"{folder}/{entry.name}"
+            for folder in ("ovmf_patches", "svsm_configs")
+            for entry in (ROOT / folder).iterdir()
+        ),
+        "guests/kvm_host/build/kvm-host-init",
+        "guests/kvm_host/recipe.toml",
+        "guests/kvm_host/start.py",
+        "guests/svsm_apic_conformance/build/svsm-apic-conformance.fd",
+        "harness/emulator/build/snp-host.bin",
+        "harness/emulator/build/snp-svsm.bin",
+    ]
+    missing = "[name for name in sys.argv[1:] if not data_file(name).is_file()]"
+    program = f"import sys; from snp_harness.data import data_file; print(*{missing})"
+    done = command(installed / "python", "-c", program, *names, PATH=str(path), PWD=str(tmp_path))
+    assert (done.stdout, done.stderr) == ("\n", "")
+
+
+def test_a_project_with_a_harness_folder(installed: Path, path: Path, tmp_path: Path) -> None:
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness/__init__.py").write_text("")
+    (tmp_path / "harness/own.py").write_text("ANSWER = 42\n")
+    (tmp_path / "test_own.py").write_text(
+        "from harness.own import ANSWER\ndef test_it(snp_platform):\n    assert ANSWER == 42\n"
+    )
+    done = command(installed / "python", "-m", "pytest", "-q", PATH=str(path), PWD=str(tmp_path))
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
