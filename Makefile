@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-#   make run     set everything up, boot Debian's OVMF as an SNP guest, print the verdict
-#   make test    set everything up, pass the tests
-#   make check   ruff, mypy --strict and the unit tests
-#   make bench   emulated runs against plain TCG, and a host over SSH against this machine, side by side
+#   make run       set everything up, boot Debian's OVMF as an SNP guest and print the verdict
+#   make test      set everything up and run the tests, without the slow ones
+#   make check     run ruff, mypy --strict, import-linter and the unit tests
+#   make lint      the same without the unit tests
+#   make test-slow run the tests that take minutes, and repeat some on another QEMU
+#   make test-edk2 run the tests on firmware that is built from edk2's source
+#   make bench     compare emulated runs with plain TCG, and a host over SSH with this machine
 #   make firmware  build edk2 with and without ovmf_patches/, into build/firmware/
-#   make nightly   that, and each firmware under each configuration, into build/nightly/
+#   make nightly   build both, and run each under each configuration, into build/nightly/
+#   make clean     remove what was built; make distclean: also .venv and runs/
 #
-# Each step leaves a stamp in .venv; a second call does only what changed.
+# Each step leaves a stamp in .venv: a second call repeats only what changed.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -38,7 +42,7 @@ help:
 
 setup: $(INSTALLED) emulator
 
-# The stamps live in .venv, which is made by the interpreter that the packages may have to bring: hence the order.
+# Packages first: they may contain the interpreter that makes .venv, where the stamps are.
 $(PACKAGES): .ci/install-packages
 	@.ci/install-packages
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -54,7 +58,7 @@ $(TESTING): .ci/install-packages | $(PACKAGES)
 	@.ci/install-packages test
 	@touch $@
 
-# The emulator comes first: where it does not compile, the compiler's words are better than pip's.
+# The emulator first: if it does not compile, the compiler's message is clearer than pip's.
 $(INSTALLED): $(PACKAGES) pyproject.toml hatch_build.py | emulator
 	@echo "Installing the harness and its Python packages into $(VENV)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
@@ -65,10 +69,10 @@ emulator: $(PACKAGES)
 	@$(MAKE) --no-print-directory -s -C guests/svsm_apic_conformance
 	@$(MAKE) --no-print-directory -s -C guests/kvm_host
 
-# Debian's images: what the tests boot.
+# Debian's images, which the tests boot.
 images: $(FETCHED) $(MORE) $(NESTED)
 
-# What is needed and not installed is fetched without root; images that were built before come from the cache.
+# Build tools that are not installed are fetched without root. Images that were built before come from the cache.
 firmware: setup $(BUILDING)
 	@$(BIN)/snp-harness firmware build --source '$(SOURCE)' --out build/firmware/stock
 	@$(BIN)/snp-harness firmware build --source '$(SOURCE)' --series ovmf_patches/series --out build/firmware/fixed
@@ -76,7 +80,7 @@ firmware: setup $(BUILDING)
 firmware-source: setup $(BUILDING)
 	@$(BIN)/snp-harness firmware source '$(SOURCE)'
 
-# Of the source that Debian has now; the one fetched last where there is no network.
+# Uses the source that Debian has now, or without a network the one fetched last.
 nightly: setup $(BUILDING)
 	@case '$(SOURCE)' in debian:*) $(BIN)/snp-harness firmware source '$(SOURCE)';; esac
 	@$(MAKE) --no-print-directory firmware
@@ -87,7 +91,7 @@ $(FETCHED): $(INSTALLED)
 	@$(BIN)/snp-harness fetch firmware trixie
 	@touch $@
 
-# Tests that want these skip without them, and say so: a mirror that lacks a suite is no reason to test nothing.
+# Tests that need these are skipped without them, with the reason: a mirror may lack a suite.
 $(MORE): $(FETCHED)
 	@$(BIN)/snp-harness fetch firmware sid/amdsev bookworm && touch $@ || \
 	    echo "warning: tests of other firmware than trixie's will be skipped" >&2
@@ -100,7 +104,7 @@ $(NEWER): $(INSTALLED)
 	@$(BIN)/snp-harness fetch qemu sid && touch $@ || \
 	    echo "warning: tests of another QEMU than the installed one will be skipped" >&2
 
-# The verdict on today's OVMF is "violated", exit status 1: an answer. Only a run that gives no answer fails here.
+# The verdict on today's OVMF is "violated", exit status 1. This target fails only if a run ends without a verdict.
 run: setup $(FETCHED)
 	@status=0; $(BIN)/snp-harness run --firmware $(FIRMWARE) || status=$$?; \
 	case $$status in \
@@ -112,11 +116,11 @@ run: setup $(FETCHED)
 test: setup images $(TESTING)
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
-# Two at a time: QEMU's TCG keeps one processor busy.
+# Two at a time: QEMU's TCG uses one processor.
 test-slow: setup images $(NEWER) $(TESTING)
 	@$(BIN)/pytest -m 'slow and not edk2' -n 2 --dist worksteal $(PYTEST_FLAGS)
 
-# Builds edk2 many times: a quarter of an hour with an empty cache.
+# Builds edk2 many times, which takes a quarter of an hour with an empty cache.
 test-edk2: setup images $(NEWER) $(TESTING)
 	@$(BIN)/pytest -m edk2 $(PYTEST_FLAGS)
 
