@@ -31,7 +31,7 @@ class Path(enum.Enum):
 
 
 class Outcome(enum.Enum):
-    """What came of it. NOT_CLAIMED: nobody answered (reads give all ones, writes are dropped)."""
+    """The result of an access. NOT_CLAIMED: no device answered (reads return all ones, writes are dropped)."""
 
     OK = "ok"
     GP = "#GP"
@@ -41,7 +41,7 @@ class Outcome(enum.Enum):
 
 
 class Server(enum.Enum):
-    """Who served the access."""
+    """The party that served the access."""
 
     HYPERVISOR = "hypervisor"
     SVSM = "svsm"
@@ -68,10 +68,10 @@ class Phase(enum.IntEnum):
 class Access:
     """One access. None stands for "not observed" throughout.
 
-    index: position in the timeline, from 0. register: a reserved one for numbers that stand for none; APIC_BASE too.
-    value: what was read or written. size: bytes. vcpu: number from 0. vmpl: 0-3.
+    index: position in the timeline, from 0. register: a reserved one for undefined numbers; may be APIC_BASE.
+    value: the value read or written. size: bytes. vcpu: number from 0. vmpl: 0-3.
     mode: APIC mode of the vCPU before the access. phase: boot phase. pc: linear address of the instruction.
-    module, module_offset: the firmware module that pc lies in, and pc's distance from its base.
+    module, module_offset: the firmware module that contains pc, and the offset of pc from its base.
     time_ns: nanoseconds since the witness's start.
     """
 
@@ -105,7 +105,7 @@ class Access:
         return self.register.offset
 
     def to_json(self) -> dict[str, Any]:
-        """Return the access as JSON values; 64-bit numbers are hexadecimal strings, which any JSON reader keeps."""
+        """Return the access as JSON values; 64-bit numbers are hexadecimal strings, exact in any JSON reader."""
         return {
             "index": self.index,
             "operation": self.operation.value,

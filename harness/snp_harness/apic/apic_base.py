@@ -28,7 +28,7 @@ RESET_VALUE = APIC_PAGE | EN | BSP
 
 
 class ApicMode(enum.Enum):
-    """What EN and EXTD of APIC_BASE say. INVALID (EXTD without EN) can be written but is always refused."""
+    """The mode that EN and EXTD of APIC_BASE select. INVALID (EXTD without EN) is refused whenever it is written."""
 
     DISABLED = "disabled"
     XAPIC = "xAPIC"
@@ -51,12 +51,12 @@ LEGAL_TRANSITIONS: frozenset[tuple[ApicMode, ApicMode]] = frozenset(
 
 
 def mode_of(apic_base: int) -> ApicMode:
-    """Return the mode that a value of APIC_BASE stands for."""
+    """Return the mode that a value of APIC_BASE selects."""
     if apic_base & EN:
         return ApicMode.X2APIC if apic_base & EXTD else ApicMode.XAPIC
     return ApicMode.INVALID if apic_base & EXTD else ApicMode.DISABLED
 
 
 def is_legal(before: ApicMode, after: ApicMode) -> bool:
-    """Tell whether a processor in mode `before` accepts a write of APIC_BASE that asks for mode `after`."""
+    """Return whether a processor in mode `before` accepts a write of APIC_BASE that selects mode `after`."""
     return (before, after) in LEGAL_TRANSITIONS

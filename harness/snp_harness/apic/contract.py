@@ -20,13 +20,13 @@ from snp_harness.apic.verdict import RuleResult, Status, Verdict
 
 
 class Rule(Protocol):
-    """One rule of the contract. name: stable, used in files and options. title: a few words for people."""
+    """One rule of the contract. name: stable, used in files and options. title: a short description for reports."""
 
     name: str
     title: str
 
     def check(self, timeline: Timeline) -> RuleResult:
-        """Judge a timeline. Does not raise: what cannot be judged is inconclusive."""
+        """Apply the rule to a timeline. Does not raise: what cannot be judged gives an inconclusive result."""
         ...
 
 
@@ -42,10 +42,10 @@ RULES: tuple[Rule, ...] = (
     ApicProtocolUsedOnlyWhenOffered(),
 )
 
-#: Rules without which there is no "holds", even when the witness cannot see what they need.
+#: Rules that "holds" requires, even where the witness cannot observe what they need.
 REQUIRED: frozenset[str] = frozenset({X2ApicBeforeSec.name})
 
-#: How a platform's result was obtained, in words. A platform that is not listed is named as it is.
+#: How a platform's result was obtained, in words. A platform that is not listed is shown by its name.
 OBSERVED_ON: dict[str, str] = {
     "emulated": "emulated SNP host, not hardware",
     "tcg": "QEMU TCG, no SEV",
@@ -59,7 +59,7 @@ def evaluate(timeline: Timeline, rules: Sequence[Rule] = RULES) -> Verdict:
     """Check every rule and return the verdict.
 
     Violated if any rule is. Otherwise inconclusive if a rule is, except for a rule outside REQUIRED that the witness
-    cannot observe at all: such a rule is listed and takes no part. Otherwise holds.
+    cannot observe at all: such a rule is listed and does not count. Otherwise holds.
     """
     results = tuple(rule.check(timeline) for rule in rules)
     return Verdict(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Interrupts that a vCPU sends: what the ICR and SELF_IPI ask for (APM volume 2, sections 16.5 and 16.14)."""
+"""Interrupts that a vCPU sends: the encoding of the ICR and SELF_IPI (APM volume 2, sections 16.5 and 16.14)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DeliveryMode(enum.IntEnum):
 
 
 def request(operation: Operation, register: Register, value: int | None) -> int | None:
-    """Return vector and delivery mode of what a write sends, as in ICR bits 10:0; None if it sends nothing."""
+    """Return vector and delivery mode of the interrupt that a write sends (ICR bits 10:0); None if it sends none."""
     if operation is not Operation.WRITE or value is None:
         return None
     if register == ICR:
@@ -40,9 +40,9 @@ def vector(access: Access) -> int | None:
 
 
 def served_by_svsm(access: Access) -> bool | None:
-    """Tell whether the SVSM APIC protocol serves the register in this direction, and of the ICR this delivery mode.
+    """Return whether the SVSM APIC protocol serves the register in this direction, and for the ICR this delivery mode.
 
-    None: the value decides, and was not observed.
+    None if that depends on the value and the value was not observed.
     """
     direction = "w" if access.operation is Operation.WRITE else "r"
     if direction not in access.register.svsm:

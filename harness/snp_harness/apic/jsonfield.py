@@ -31,7 +31,7 @@ class FieldError(ValueError):
 
 
 def shown(value: object) -> str:
-    """Return `value` as it may stand in a one-line message: escaped and cut."""
+    """Return `value` as shown in a one-line message: escaped and shortened."""
     text = ascii(value) if not isinstance(value, int) or abs(value) <= U64_MAX else "a number beyond 64 bits"
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -37,7 +37,7 @@ class Register:
     offset: byte offset in the xAPIC page, None when the register is not there.
     msr: x2APIC MSR number, None when the register has none.
     xapic, x2apic: the directions defined in either mode. svsm: the directions that the SVSM APIC protocol handles;
-    the rest is left to the hypervisor. reserved: the number stands for no register.
+    the hypervisor handles the others. reserved: the number is not assigned to a register.
     """
 
     name: str
@@ -112,7 +112,7 @@ REGISTERS: tuple[Register, ...] = (
 _BY_OFFSET = {register.offset: register for register in REGISTERS if register.offset is not None}
 _BY_MSR = {register.msr: register for register in REGISTERS if register.msr is not None}
 _BY_NAME = {register.name: register for register in REGISTERS}
-#: Registers that mean something to others by themselves: the end of a tick, and DXE's first use of the timer.
+#: Registers that other modules refer to: the end of a tick, and DXE's first use of the timer.
 EOI = _BY_NAME["EOI"]
 TIMER_DIVIDE = _BY_NAME["Timer Divide"]
 
@@ -120,21 +120,21 @@ TIMER_DIVIDE = _BY_NAME["Timer Divide"]
 def by_offset(offset: int) -> Register:
     """Return the register at a byte offset of the xAPIC page.
 
-    An offset into the register's four bytes gives the register; anything else a reserved one. Never raises.
+    Returns the register for each offset into its four bytes, and a reserved one for all others. Never raises.
     """
     aligned = offset & ~(REGISTER_STRIDE - 1)
     if offset - aligned < REGISTER_WIDTH and aligned in _BY_OFFSET:
         return _BY_OFFSET[aligned]
     msr = None
     if offset == aligned and 0 <= offset <= _PAGE_LAST:
-        # The same free slot seen from both sides is one register, so that witnesses can be compared.
+        # An unassigned number is the same register as offset and as MSR, so that witnesses can be compared.
         twin = X2APIC_MSR_FIRST + (offset >> 4)
         msr = None if twin in _BY_MSR else twin
     return Register(f"reserved {offset:03X}", offset, msr, reserved=True)
 
 
 def by_msr(msr: int) -> Register:
-    """Return the register behind an MSR number: APIC_BASE, an x2APIC register or a reserved one. Never raises."""
+    """Return the register of an MSR number: APIC_BASE, an x2APIC register or a reserved one. Never raises."""
     if msr in _BY_MSR:
         return _BY_MSR[msr]
     if X2APIC_MSR_FIRST <= msr <= X2APIC_MSR_LAST:

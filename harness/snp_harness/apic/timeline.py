@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`Timeline`: everything a run's witness saw, in order, and its form as JSON Lines.
 
-The file is a header line, one line for each access, phase and event, and an end line that says whether the run was seen
-whole. A file without an end line, or with a torn last line (its writer was killed), reads as an incomplete timeline,
-not as an error.
+The file is a header line, one line for each access, phase and event, and an end line that states whether the whole run
+was observed. A file without an end line, or with a partial last line (its writer was killed), is read as an incomplete
+timeline and is not an error.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from snp_harness.errors import UsageError
 #: Name and version of the format, in the header line.
 FORMAT = "snp-harness-timeline"
 VERSION = 1
-#: Longest line, characters, and most lines: a reader's bounds on untrusted files.
+#: Bounds on untrusted files: characters of a line, and lines.
 LINE_MAX = 1 << 16
 LINES_MAX = 1 << 22
-#: Most entries of "gaps", "not_observed" and an event's fields.
+#: Bound on the entries of "gaps", "not_observed" and an event's fields.
 LIST_MAX = 256
-#: The kind of the event that says what was launched, where it is not what the user named.
+#: The kind of the event that names what was launched, where that differs from what the user named.
 GUEST_IMAGE = "guest-image"
-#: Kinds of events that end a run; whatever else happens, the run goes on.
+#: Kinds of events that end a run; a run continues after all others.
 END_KINDS = frozenset({"guest-shutdown", "guest-termination", "private-mmio-end", "host-end"})
 #: The gap of a file without an end line.
 NO_END = "the timeline has no end line: its writer was stopped"
@@ -68,7 +68,7 @@ class PhaseMark:
 class Event:
     """Something other than an APIC access: an RMP violation, the guest's termination, the host's end.
 
-    kind: stable name, such as "rmp-violation" or "private-mmio" (docs/json.md). text: for people.
+    kind: stable name, such as "rmp-violation" or "private-mmio" (docs/json.md). text: a description for reports.
     fields: details by name; addresses are integers.
     """
 
@@ -108,12 +108,12 @@ class Event:
 class Timeline:
     """What one witness saw of one run.
 
-    witness: for people, such as "emulated host log". platform: its name, such as "emulated".
-    complete: everything that was asked for was seen; False when records were lost or the run ended early, and `gaps`
-    says why. not_observed: what the witness cannot see ("pc", "vmpl", "outcome", "page-state", "apic-base" ...).
-    reached: the furthest phase seen. alternate_injection, svsm: what the run was configured with.
+    witness: its description, such as "emulated host log". platform: its name, such as "emulated".
+    complete: everything requested was observed; False if records were lost or the run ended early, with the reasons in
+    `gaps`. not_observed: what the witness cannot see ("pc", "vmpl", "outcome", "page-state", "apic-base" ...).
+    reached: the furthest phase seen. alternate_injection, svsm: the configuration of the run.
     lost: records known to be lost (they may have been accesses). apic_protocol: the SVSM offers the APIC protocol.
-    faults: what the configuration makes go wrong on purpose, each in words.
+    faults: the faults that the configuration injects, each in words.
     """
 
     accesses: tuple[Access, ...]
@@ -177,7 +177,7 @@ class Timeline:
 
 
 def bounded_lines(stream: TextIO) -> Iterator[str]:
-    """Yield a text file's lines, never more than `LINE_MAX` + 1 characters at once, whatever the file holds."""
+    """Yield a text file's lines, each cut into pieces of at most `LINE_MAX` + 1 characters."""
     while line := stream.readline(LINE_MAX + 1):
         yield line
 
@@ -198,7 +198,7 @@ def _strings(data: dict[str, Any], key: str) -> tuple[str, ...]:
 
 
 class _Reader:
-    """Takes a timeline's lines one at a time."""
+    """Reads a timeline's lines one at a time."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -259,7 +259,7 @@ class _Reader:
     def take_header(self, data: dict[str, Any]) -> None:
         if (data.get("format"), data.get("version")) != (FORMAT, VERSION):
             raise jsonfield.FieldError(f"not {FORMAT} version {VERSION}")
-        # Files from before these fields: no SVSM had an APIC protocol then, and nothing went wrong on purpose.
+        # Older files lack these fields: no SVSM had an APIC protocol then, and no faults were injected.
         data = {"apic_protocol": False, "faults": [], **data}
         keys = {"format", "version", "witness", "platform", "not_observed", "alternate_injection", "svsm"}
         jsonfield.require_keys(data, frozenset(keys | {"apic_protocol", "faults"}))

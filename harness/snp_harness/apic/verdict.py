@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the contract's rules found: a result for each rule and the verdict over all of them."""
+"""The results of the contract's rules, one for each rule, and the verdict over all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from snp_harness.apic.timeline import Event
 
 
 class Status(enum.Enum):
-    """Holds, violated, or neither could be shown."""
+    """Holds, violated, or inconclusive: neither could be shown."""
 
     HOLDS = "holds"
     VIOLATED = "violated"
@@ -21,11 +21,11 @@ class Status(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What one rule found.
+    """The result of one rule.
 
     rule: the rule's stable name. reason: one sentence. offences: the accesses that break the rule, in order.
-    events: the events that break it (an access that never completed is no `Access`), in order.
-    observable: False when the witness cannot see what the rule needs; only an inconclusive result has it.
+    events: the events that break it (an access that never completed is not an `Access`), in order.
+    observable: False if the witness cannot see what the rule needs; True unless the result is inconclusive.
     """
 
     rule: str
@@ -57,7 +57,7 @@ class Verdict:
     """The verdict over all rules.
 
     results: one for each rule, in the rules' order. platform, witness: as in the timeline.
-    observed: how the run was observed, for people. not_observed: what the witness cannot see.
+    observed: how the run was observed, in words. not_observed: what the witness cannot see.
     """
 
     status: Status

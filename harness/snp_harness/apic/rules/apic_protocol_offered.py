@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rule apic-protocol-used-only-when-offered: who calls the SVSM APIC protocol has asked whether it is there."""
+"""Rule apic-protocol-used-only-when-offered: QUERY_PROTOCOL comes before the first call of the SVSM APIC protocol."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from snp_harness.apic.verdict import RuleResult
 
 
 class ApicProtocolUsedOnlyWhenOffered:
-    """The APIC protocol is called only after QUERY_PROTOCOL said that it is there, and while Alternate Injection is on.
+    """The APIC protocol is called only after QUERY_PROTOCOL reported it, and while Alternate Injection is active.
 
-    An SVSM without it answers each call with an error, and one on which nobody counted may be any SVSM.
+    An SVSM without the protocol answers each call with an error.
     """
 
     name = "apic-protocol-used-only-when-offered"
     title = "the APIC protocol is used only when it is offered"
 
     def check(self, timeline: Timeline) -> RuleResult:
-        """Compare the time of each call with the answers that its vCPU, or else another, got before."""
+        """Compare the time of each call with the earlier answers to its vCPU, or else to another."""
         activity = injection.Activity(timeline)
         answers = _Answers(timeline)
         accesses: list[Access] = []
@@ -49,7 +49,7 @@ class ApicProtocolUsedOnlyWhenOffered:
 
 
 class _Answers:
-    """What QUERY_PROTOCOL answered for the APIC protocol."""
+    """The answers of QUERY_PROTOCOL about the APIC protocol."""
 
     def __init__(self, timeline: Timeline) -> None:
         answers = [
@@ -61,7 +61,7 @@ class _Answers:
         self._first_yes = min((time_ns for _, time_ns, offered in answers if offered), default=None)
 
     def offered(self, vcpu: int | None, time_ns: int | None) -> bool:
-        """The last answer that the vCPU itself got before, else whether any vCPU got a yes before."""
+        """The last answer to the vCPU before that time, else whether any vCPU had a positive one by then."""
         own = self._own.at(vcpu, time_ns)
         if own is not None:
             return own
@@ -75,7 +75,7 @@ def _calls(timeline: Timeline) -> Iterator[Access | Event]:
 
 
 def _called(call: Access | Event) -> int | None:
-    """When the call was made; an event's own time is that of the answer."""
+    """When the call was made; an event has the time of the answer."""
     made = injection.number(call, "called_ns") if isinstance(call, Event) else None
     return call.time_ns if made is None else made
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the rules about Alternate Injection share: when it was active, events' fields, and what they cannot judge."""
+"""Shared by the rules about Alternate Injection: when it was active, events' fields, and common doubts."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from snp_harness.apic.rules import observation
 from snp_harness.apic.rules.observation import Doubt
 from snp_harness.apic.timeline import Event, Timeline
 
-#: Reason of these rules where there is nothing for them to judge.
+#: Reason of these rules where they do not apply.
 INACTIVE = "Alternate Injection is not active"
 
 
 def number(event: Event, field: str) -> int | None:
-    """Return an integer field of an event, None if it has none: timelines come from files, too."""
+    """Return an integer field of an event, None if it has none: timelines are also read from files."""
     value = event.fields.get(field)
     return value if isinstance(value, int) else None
 
 
 def calls_not_seen(timeline: Timeline) -> Doubt | None:
-    """Doubt of every one of these rules: the witness does not see calls of the SVSM."""
+    """Doubt of each of these rules: the witness does not see calls of the SVSM."""
     return observation.blind(timeline, "svsm-calls", "calls of the SVSM")
 
 
 class States:
-    """A yes or no of each vCPU that changes with time. changes: vCPU, time, and what is so from then on."""
+    """A state of each vCPU that changes with time. changes: vCPU, time, and the state from then on."""
 
     def __init__(self, changes: Iterable[tuple[int | None, int, bool]]) -> None:
         self._changes: dict[int | None, list[tuple[int, bool]]] = {}
@@ -36,7 +36,7 @@ class States:
             of_one.sort(key=lambda change: change[0])
 
     def at(self, vcpu: int | None, time_ns: int | None) -> bool | None:
-        """Return the last state at that time, or at the end where the time was not observed; None if there was none."""
+        """Return the state at that time, or at the end if the time was not observed; None before the first change."""
         changes = self._changes.get(vcpu, [])
         position = len(changes) if time_ns is None else bisect_right(changes, time_ns, key=lambda change: change[0])
         return changes[position - 1][1] if position else None
@@ -54,6 +54,6 @@ class Activity:
         )
 
     def at(self, vcpu: int | None, time_ns: int | None) -> bool:
-        """Tell whether it was active; where the time was not observed, whether it was configured."""
+        """Return whether it was active; if the time was not observed, whether it was configured."""
         state = None if time_ns is None else self._states.at(vcpu, time_ns)
         return self._configured if state is None else state

@@ -12,7 +12,7 @@ from snp_harness.apic.rules.observation import Doubt
 from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.apic.verdict import RuleResult
 
-#: What a run breaks whose hypervisor switches by itself, in words.
+#: The rule of the architecture that a hypervisor breaks if it changes the mode itself.
 STATE_DIAGRAM = "APM volume 2, section 16.9, figure 16-32: only a write of APIC_BASE in xAPIC mode leads to x2APIC mode"
 #: Outcomes after which the value written is in force (or may be: the witness did not see a refusal).
 _TOOK_EFFECT = frozenset({Outcome.OK, Outcome.NOT_OBSERVED})
@@ -20,9 +20,9 @@ _TOOK_EFFECT = frozenset({Outcome.OK, Outcome.NOT_OBSERVED})
 
 @dataclass(slots=True)
 class _Findings:
-    """What was seen while walking the timeline.
+    """What was found in the timeline.
 
-    modes: of each vCPU, as far as something showed it. unjudged, nameless: writes whose mode before or value was not
+    modes: of each vCPU, as far as observed. unjudged, nameless: writes whose mode before or value was not
     observed, on a vCPU that was observed and on one that was not.
     """
 
@@ -37,15 +37,15 @@ class _Findings:
 class LegalTransition:
     """APIC_BASE goes through xAPIC (EN=1, EXTD=0) to x2APIC (EN=1, EXTD=1), as in APM volume 2, figure 16-32.
 
-    A refused write of an illegal value is firmware's offence too. So is a vCPU that is seen in x2APIC mode without a
-    write that led there, and a hypervisor that says so itself: it switched, or created the vCPU so.
+    A write of an illegal value is an offence even if it is refused. So is a vCPU that is seen in x2APIC mode without a
+    write that led there, and a mode that the hypervisor reports to have set itself, later or at the vCPU's creation.
     """
 
     name = "legal-transition"
     title = "APIC_BASE follows the x2APIC state diagram"
 
     def check(self, timeline: Timeline) -> RuleResult:
-        """Walk all accesses: each carries the mode before it, a write of APIC_BASE the mode after it."""
+        """Check all accesses: each has the mode before it, a write of APIC_BASE also the mode after it."""
         found = _Findings()
         gapless = not timeline.lost and "apic-base" not in timeline.not_observed
         for access in timeline.accesses:

@@ -17,15 +17,15 @@ _REFUSED = frozenset({Outcome.GP, Outcome.NOT_CLAIMED, Outcome.ERROR})
 class NoRefusedAccess:
     """No access ends in #GP, in an error of the SVSM, or unclaimed by any APIC.
 
-    This is how the defect shows when nobody looks: a register that the SVSM leaves to a hypervisor whose APIC is
-    still in xAPIC mode faults (APM volume 2, section 16.11: MSRs 800-8FF outside x2APIC mode raise #GP).
+    This is the symptom of the defect: a register that the SVSM leaves to a hypervisor whose APIC is still in xAPIC
+    mode faults (APM volume 2, section 16.11: MSRs 800-8FF outside x2APIC mode raise #GP).
     """
 
     name = "no-refused-access"
     title = "no local-APIC access is refused"
 
     def check(self, timeline: Timeline) -> RuleResult:
-        """Look at the outcome of every access, APIC_BASE included."""
+        """Check the outcome of every access, APIC_BASE included."""
         offences = [access for access in timeline.accesses if access.outcome in _REFUSED]
         unseen = sum(access.outcome is Outcome.NOT_OBSERVED for access in timeline.accesses)
         kinds = Counter(access.outcome.value for access in offences)

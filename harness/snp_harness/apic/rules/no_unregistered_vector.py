@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rule no-unregistered-vector: interrupts come by vectors that the guest has allowed."""
+"""Rule no-unregistered-vector: interrupts use vectors that the guest has allowed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from snp_harness.apic.rules import injection, observation
 from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.apic.verdict import RuleResult
 
-#: No interrupt has a vector below (APM volume 2, section 16.5); what is taken below it is an NMI.
+#: Interrupts have no lower vector (APM volume 2, section 16.5); an event with a lower one is an NMI.
 FIRST_VECTOR = 16
 _SENT = frozenset({Outcome.OK, Outcome.NOT_OBSERVED})
 
@@ -17,15 +17,15 @@ _SENT = frozenset({Outcome.OK, Outcome.NOT_OBSERVED})
 class NoUnregisteredVector:
     """With Alternate Injection, each vector posted for or taken by the guest was allowed by CONFIGURE_VECTOR before.
 
-    The SVSM drops what the hypervisor posts by other vectors: a timer or device that uses one is never heard. A vector
-    that is taken may have been disallowed since it was posted. Interrupts between vCPUs need no permission.
+    The SVSM drops other vectors that the hypervisor posts: the interrupts of a timer or device that uses one are lost.
+    A vector may be disallowed after it was posted and before it is taken. Interrupts between vCPUs are always allowed.
     """
 
     name = "no-unregistered-vector"
     title = "every interrupt vector is registered with the SVSM"
 
     def check(self, timeline: Timeline) -> RuleResult:
-        """Walk the events with the set of vectors that each vCPU allows."""
+        """Check the events against the set of vectors that each vCPU allows."""
         activity = injection.Activity(timeline)
         sent = _first_sent(timeline)
         now: dict[int | None, set[int]] = {}
@@ -83,7 +83,7 @@ def _is_ipi(event: Event, vector: int, sent: dict[int, int]) -> bool:
 
 
 def _configure(event: Event, now: dict[int | None, set[int]], ever: dict[int | None, set[int]]) -> None:
-    """Take a call of CONFIGURE_VECTOR that succeeded; other calls have no vectors."""
+    """Apply a call of CONFIGURE_VECTOR that succeeded; other calls have no effect."""
     first, last = injection.number(event, "first_vector"), injection.number(event, "last_vector")
     if first is None or last is None or injection.number(event, "result") != 0:
         return

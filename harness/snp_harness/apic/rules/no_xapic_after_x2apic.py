@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rule no-xapic-after-x2apic: once a vCPU is in x2APIC mode, it stays there and none touches the xAPIC page."""
+"""Rule no-xapic-after-x2apic: a vCPU stays in x2APIC mode, and after that no vCPU uses the xAPIC page."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from snp_harness.apic.verdict import RuleResult
 
 
 class NoXapicAfterX2apic:
-    """Once a vCPU is in x2APIC mode, it does not leave it, and no vCPU touches the xAPIC page, to the run's end.
+    """Once a vCPU is in x2APIC mode, it does not leave it, and no vCPU uses the xAPIC page, to the run's end.
 
-    In x2APIC mode the xAPIC page is not the APIC's any more (APM volume 2, section 16.11), and with Alternate Injection
-    there is no way back: the SVSM serves MSRs only. An AP has to follow the BSP before its own first access, which the
-    SVSM would not serve either. A reset of the vCPU starts anew.
+    In x2APIC mode the xAPIC page does not reach the APIC (APM volume 2, section 16.11), and with Alternate Injection
+    the mode must not be left: the SVSM serves MSRs only. An AP has to enter it before its own first access, which the
+    SVSM would not serve either. The rule starts again with a reset of the vCPU.
     """
 
     name = "no-xapic-after-x2apic"
     title = "no xAPIC access after x2APIC mode"
 
     def check(self, timeline: Timeline) -> RuleResult:
-        """Walk each vCPU's accesses with the mode before each."""
+        """Check each vCPU's accesses with the mode before each."""
         walk = _Walk()
         for access in timeline.accesses:
             walk.take(access)
@@ -57,9 +57,9 @@ class NoXapicAfterX2apic:
 
 
 class _Walk:
-    """The state while walking: the mode of each vCPU as far as known, who is in x2APIC mode, and who has left it.
+    """The state at one access: modes of the vCPUs as far as known, the vCPUs in x2APIC mode, and how often it was left.
 
-    Accesses whose vCPU was not observed may be those of several: only the mode that they carry counts for them.
+    Accesses whose vCPU was not observed may be of several vCPUs: for them only the mode that each carries counts.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class _Walk:
         if before is ApicMode.X2APIC:
             self._enter(vcpu)
         elif before is not None and vcpu is not None:
-            # It is out without having left: it was reset.
+            # It is not in the mode and did not leave it: it was reset.
             self.inside.discard(vcpu)
         if access.is_base:
             before = self._base(access, before)
@@ -93,7 +93,7 @@ class _Walk:
             self.modes[vcpu] = before
 
     def _base(self, access: Access, before: ApicMode | None) -> ApicMode | None:
-        """Take an access to APIC_BASE; return the mode after it."""
+        """Apply an access to APIC_BASE; return the mode after it."""
         if access.value is None or access.outcome not in (Outcome.OK, Outcome.NOT_OBSERVED):
             return before
         after = mode_of(access.value)

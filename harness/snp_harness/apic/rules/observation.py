@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the rules share: whether the part of the run that they judge was observed, and the result that follows."""
+"""Shared by the rules: whether the part of the run that they judge was observed, and the result that follows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
 
 _AFTER_SEC = frozenset({Phase.PEI, Phase.DXE, Phase.BDS, Phase.OS})
-#: Phases in which the SEC rules look: the reset vector counts as "SEC or earlier".
+#: Phases that the SEC rules check: the reset vector counts as "SEC or earlier".
 SEC_OR_BEFORE = frozenset({Phase.RESET, Phase.SEC})
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Why a rule cannot conclude. observable: False when the witness cannot see what the rule needs."""
+    """Why a rule is inconclusive. observable: False if the witness cannot see what the rule needs."""
 
     reason: str
     observable: bool = True
@@ -50,7 +50,7 @@ def sec_not_seen(timeline: Timeline) -> Doubt | None:
 
 
 def run_not_seen(timeline: Timeline) -> Doubt | None:
-    """Doubt of the rules about the whole run: it was not seen whole."""
+    """Doubt of the rules about the whole run: a part of it was not observed."""
     if timeline.complete:
         return lost_records(timeline)
     return Doubt(f"the run was not seen whole: {timeline.gaps[0] if timeline.gaps else 'no reason was recorded'}")
@@ -64,7 +64,7 @@ def blind(timeline: Timeline, what: str, needed_for: str) -> Doubt | None:
 
 
 def in_x2apic_mode(access: Access) -> bool | None:
-    """Tell whether a register access was made in x2APIC mode and not through the xAPIC page; None when it was not seen.
+    """Return whether a register access was made in x2APIC mode and not through the xAPIC page; None if not observed.
 
     An x2APIC MSR that answered shows the mode by itself: outside x2APIC mode it raises #GP (APM volume 2, 16.11).
     """
@@ -86,7 +86,7 @@ def conclude(
     doubts: Sequence[Doubt | None] = (),
     holds: str = "",
 ) -> RuleResult:
-    """Return the result: an offence counts however the run ended, then the first doubt, and only then "holds"."""
+    """Return the result: violated with any offence, else inconclusive with the first doubt, else "holds"."""
     if offences or events:
         return RuleResult(rule, Status.VIOLATED, violated, tuple(offences), tuple(events))
     for doubt in doubts:

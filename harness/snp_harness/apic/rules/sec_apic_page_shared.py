@@ -9,7 +9,7 @@ from snp_harness.apic.rules import observation
 from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.apic.verdict import RuleResult
 
-#: Kinds of events that a private access to a page without private memory gives.
+#: Kinds of events that a private access to a page without private memory causes.
 PRIVATE_ACCESS_KINDS = frozenset({"rmp-violation", "private-mmio", "private-mmio-end"})
 #: Physical address bits below every C-bit in use (47 is the lowest): the C-bit in an event's address does not count.
 _ADDRESS_MASK = (1 << 47) - 1
@@ -18,7 +18,7 @@ _ADDRESS_MASK = (1 << 47) - 1
 class SecApicPageShared:
     """No access of SEC to the xAPIC page FEE00000 goes through a private mapping (C=1).
 
-    The page is emulated by the hypervisor: encrypted, it cannot be. On SNP the access is a nested page fault that ends
+    The hypervisor cannot emulate the page if it is encrypted. On SNP the access is a nested page fault that ends
     the guest (APM volume 2, section 15.36.10, RMP checks; edk2 maps the page in SecMapApicBaseUnencrypted).
     """
 
@@ -26,7 +26,7 @@ class SecApicPageShared:
     title = "the xAPIC page is shared when SEC uses it"
 
     def check(self, timeline: Timeline) -> RuleResult:
-        """Look for events that name the page, until SEC's end; the accesses only tell what was there to be shared."""
+        """Look for events that name the page, until SEC's end; the accesses only show whether the page was used."""
         mmio = sum(
             access.path is Path.MMIO and not access.is_base and access.phase in observation.SEC_OR_BEFORE
             for access in timeline.accesses
@@ -65,5 +65,5 @@ def _sec_end(timeline: Timeline) -> int | None:
 
 
 def _before(event: Event, end: int | None) -> bool:
-    """An event without a time, or in a run without a later phase, is taken for SEC's."""
+    """An event without a time, or in a run without a later phase, counts as SEC's."""
     return event.time_ns is None or end is None or event.time_ns < end

@@ -14,15 +14,15 @@ from snp_harness.apic.verdict import RuleResult
 class SvsmHandlesItsRegisters:
     """With Alternate Injection and the APIC protocol, registers that the SVSM serves are reached by its calls only.
 
-    The hypervisor's APIC knows nothing of the interrupts that the SVSM holds: its TPR, ISR and EOI are another APIC's.
-    An access outside x2APIC mode by MSR reaches nobody, which other rules judge; by MMIO it reaches the hypervisor.
+    The interrupts that the SVSM holds are not in the hypervisor's APIC, which has a TPR, ISR and EOI of its own.
+    An access by MSR outside x2APIC mode reaches neither, which other rules judge; by MMIO it reaches the hypervisor.
     """
 
     name = "svsm-handles-its-registers"
     title = "the SVSM's registers do not leak to the hypervisor"
 
     def check(self, timeline: Timeline) -> RuleResult:
-        """Look at the accesses to these registers while Alternate Injection is active."""
+        """Check the accesses to these registers while Alternate Injection is active."""
         served = 0
         leaks: list[Access] = []
         undecided = 0

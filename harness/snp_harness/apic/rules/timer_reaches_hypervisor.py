@@ -17,15 +17,15 @@ TIMER = frozenset(map(by_msr, (0x832, 0x838, 0x839, 0x83E)))
 class TimerReachesHypervisorInX2Apic:
     """With Alternate Injection, accesses to the timer's registers are x2APIC MSRs in x2APIC mode, and not refused.
 
-    The SVSM does not serve the timer; the hypervisor does, and refuses its MSRs while its APIC is in xAPIC mode. Where
-    an access shows that the SVSM serves it after all, that is right as well.
+    The SVSM does not serve the timer; the hypervisor does, and refuses its MSRs while its APIC is in xAPIC mode. An
+    access to the timer that an SVSM does serve is correct as well.
     """
 
     name = "timer-reaches-hypervisor-in-x2apic"
     title = "the APIC timer is reached in x2APIC mode"
 
     def check(self, timeline: Timeline) -> RuleResult:
-        """Look at the accesses to the timer while Alternate Injection is active."""
+        """Check the accesses to the timer while Alternate Injection is active."""
         activity = injection.Activity(timeline)
         used = [
             access
@@ -56,7 +56,7 @@ class TimerReachesHypervisorInX2Apic:
 
 
 def _is_right(access: Access) -> bool | None:
-    """The access got where it should; None if that was not observed."""
+    """The access reached the right APIC; None if that was not observed."""
     if access.path is Path.MMIO or access.outcome not in (Outcome.OK, Outcome.NOT_OBSERVED):
         return False
     if access.outcome is Outcome.NOT_OBSERVED:

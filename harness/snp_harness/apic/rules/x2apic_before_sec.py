@@ -14,15 +14,15 @@ class X2ApicBeforeSec:
     """Firmware is in x2APIC mode before SEC's first local-APIC register access, and does not use the xAPIC page.
 
     With Alternate Injection the SVSM serves a part of the x2APIC MSRs and nothing else (SVSM APIC protocol). APIC_BASE
-    is the mode control, not an access. The rule is the same when Alternate Injection is not active: it then says what
-    would happen.
+    is the mode control, not an access. The rule is the same when Alternate Injection is not active: it then shows what
+    would happen with it.
     """
 
     name = "x2apic-before-sec"
     title = "x2APIC mode before the first local-APIC access of SEC"
 
     def check(self, timeline: Timeline) -> RuleResult:
-        """Look at the register accesses of RESET and SEC."""
+        """Check the register accesses of RESET and SEC."""
         registers = [access for access in timeline.accesses if not access.is_base]
         sec = [access for access in registers if access.phase in observation.SEC_OR_BEFORE]
         offences = [access for access in sec if observation.in_x2apic_mode(access) is False]
