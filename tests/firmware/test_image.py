@@ -207,13 +207,13 @@ class TestSplit:
         (tmp_path / "code").write_bytes(self.CODE)
         (tmp_path / "vars").write_bytes(self.VARS)
         assert FirmwareImage.open(tmp_path / "code", tmp_path / "vars").size == builder.SIZE
-        refused(tmp_path / "code", "is no VARS image", tmp_path / "code")
+        refused(tmp_path / "code", "is not a VARS image", tmp_path / "code")
         refused(tmp_path / "code", "missing not found", tmp_path / "missing")
 
     def test_vars_given_to_a_combined_image(self, tmp_path: Path) -> None:
         (tmp_path / "OVMF.fd").write_bytes(builder.image())
         (tmp_path / "vars").write_bytes(self.VARS)
-        refused(tmp_path / "OVMF.fd", "holds its variables already", tmp_path / "vars")
+        refused(tmp_path / "OVMF.fd", "already contains its variables", tmp_path / "vars")
 
     def test_a_stateless_image_needs_no_vars(self, tmp_path: Path) -> None:
         path = tmp_path / "OVMF.amdsev.fd"

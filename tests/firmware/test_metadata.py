@@ -51,12 +51,12 @@ def test_image_without_metadata() -> None:
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
-        ((0x800800, 0x1000, 1), "4 KiB pages"),
-        ((0x800000, 0x800, 1), "4 KiB pages"),
-        ((0x800000, 0, 1), "no such guest memory"),
-        ((0xFFFFF000, 0x1000, 1), "no such guest memory"),
-        ((0xF0000000, 0xFFFFF000, 1), "no such guest memory"),
-        ((0x1000, 0x20000000, 1), "no such guest memory"),
+        ((0x800800, 0x1000, 1), "not a multiple of 4 KiB"),
+        ((0x800000, 0x800, 1), "not a multiple of 4 KiB"),
+        ((0x800000, 0, 1), "outside guest memory"),
+        ((0xFFFFF000, 0x1000, 1), "outside guest memory"),
+        ((0xF0000000, 0xFFFFF000, 1), "outside guest memory"),
+        ((0x1000, 0x20000000, 1), "outside guest memory"),
         ((0x800000, 0x1000, 0), "type 0x0 is not known"),
         ((0x800000, 0x1000, 0x11), "type 0x11 is not known"),
     ],
@@ -67,7 +67,7 @@ def test_absurd_section(section: tuple[int, int, int], problem: str) -> None:
 
 
 def test_section_in_flash() -> None:
-    with pytest.raises(FirmwareError, match="no such guest memory"):
+    with pytest.raises(FirmwareError, match="outside guest memory"):
         parse_metadata(image_of((builder.BASE - 0x1000, 0x2000, 1)))
     assert parse_metadata(image_of((builder.BASE - 0x1000, 0x1000, 1))) is not None
 
@@ -80,7 +80,7 @@ def test_overlapping_sections() -> None:
 @pytest.mark.parametrize(
     ("metadata", "problem"),
     [
-        (b"XXXX" + bytes(12), "no SEV metadata where"),
+        (b"XXXX" + bytes(12), "no SEV metadata at the offset"),
         (builder.sev_metadata(builder.SECTIONS, version=2), "version 2 is not known"),
         (builder.sev_metadata(builder.SECTIONS, count=5), "cannot hold 5 sections"),
         (builder.sev_metadata(builder.SECTIONS, count=0xFFFFFFFF), "cannot hold"),

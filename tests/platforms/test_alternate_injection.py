@@ -76,7 +76,7 @@ def test_a_refused_proposal_hides_the_offence_and_breaks_the_apm(
     assert transition.offences[0].mode is ApicMode.X2APIC
     text = render(Report(result.verdict, result.timeline))
     assert STATE_DIAGRAM in text.splitlines()[0]
-    assert f"x2APIC mode came by itself, which hides what firmware does without it; {STATE_DIAGRAM}" in text
+    assert f"the hypervisor set x2APIC mode, which can hide a fault of the firmware; {STATE_DIAGRAM}" in text
 
 
 def test_a_hypervisor_without_alternate_injection_is_no_fault_of_the_firmware(

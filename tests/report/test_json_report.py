@@ -53,7 +53,7 @@ def test_what_was_wrong_on_purpose_is_told_three_times() -> None:
     data = json_report.to_json(sample())
     assert "faults injected: busy" in data["verdict"]["observed"]
     assert data["observation"]["faults"] == ["busy"]
-    assert data["run"]["notes"] == ["a note", "faults injected: busy; what follows from them is no firmware's"]
+    assert data["run"]["notes"] == ["a note", "faults injected: busy; the firmware does not cause their effects"]
 
 
 def test_a_copy_that_was_launched_instead_is_told() -> None:

@@ -109,7 +109,7 @@ def test_injected_faults_are_in_the_first_line_and_below() -> None:
     observed = "\n".join(section(text, "Observed"))
     assert "faults    injected: busy (1 of 3)" in observed
     assert "SVSM present, Alternate Injection active, APIC protocol offered" in observed
-    assert "note           faults injected: busy (1 of 3); what follows" in text
+    assert "note           faults injected: busy (1 of 3); the firmware does not cause" in text
     timeline = samples.timeline([], faults=("busy (1 of 3)",))
     assert next(render_timeline(timeline)) == "-- faults injected: busy (1 of 3)"
     assert "faults" not in render(report(samples.stock_sec()))
@@ -122,7 +122,7 @@ def test_a_policy_that_breaks_the_apm_is_named_with_its_rule() -> None:
     rule = "APM volume 2, section 16.9, figure 16-32: only a write of APIC_BASE in xAPIC mode leads to x2APIC mode"
     assert text.startswith("violated: x2APIC mode with no write of APIC_BASE that led to it on vCPU 0; ")
     assert rule in text.splitlines()[0]
-    assert f"note           x2APIC mode came by itself, which hides what firmware does without it; {rule}" in text
+    assert f"note           the hypervisor set x2APIC mode, which can hide a fault of the firmware; {rule}" in text
     lines = [words(line) for line in section(text, "Rules")]
     assert lines[0].startswith("x2apic-before-sec holds")
     assert "note" not in render(report(samples.fixed_sec()))

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Firmware images: what is in them, where they are found, and where they come from."""
+"""Firmware images: their contents, and how they are found."""

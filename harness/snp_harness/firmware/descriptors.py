@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's firmware descriptors: which images the system has, and what they are for.
+"""QEMU's firmware descriptors, which list the installed images.
 
 Format and directories: QEMU docs/interop/firmware.json. The reader of virt-firmware (virt.qemutest) is not used: it
-takes a descriptor without "mode" for one without variables, where the default is "split", and it checks nothing.
+treats a descriptor without "mode" as one without variables, although the default is "split", and checks no values.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def directories() -> tuple[Path, ...]:
 
 
 def read_descriptors(where: tuple[Path, ...] | None = None) -> tuple[Descriptor, ...]:
-    """Descriptors of x86-64 UEFI images in raw format, in the order QEMU's management software is to prefer them.
+    """Return the descriptors of x86-64 UEFI images in raw format, in QEMU's order of preference.
 
     Files that are not descriptors are left out, as are those hidden by an empty file of the same name.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The executable modules of a firmware image: where they run, and which phase they belong to."""
+"""The executable modules of a firmware image: their addresses and phases."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _PHASE_OF_TYPE = {
     FileType.PEI_CORE: Phase.PEI,
     FileType.PEIM: Phase.PEI,
     FileType.COMBINED_PEIM_DRIVER: Phase.PEI,
-    # What a boot option starts: the set-up menus and the shell.
+    # Started by boot options: the set-up menus and the shell.
     FileType.APPLICATION: Phase.BDS,
 }
-#: MdeModulePkg/Universal/BdsDxe/BdsDxe.inf: a driver by type, the boot device selection by what it does.
+#: MdeModulePkg/Universal/BdsDxe/BdsDxe.inf: its type is that of a driver, and it implements the boot device selection.
 _BDS_DRIVER = UUID("6d33944a-ec75-4855-a54d-809c75241f6c")
 _MAX_DEPTH = 8
 _MAX_MODULES = 4096
@@ -51,8 +51,8 @@ _MAX_NAME = 128
 class Module:
     """An executable of the firmware.
 
-    name: its user interface name, its GUID where it has none. file_type: EFI_FV_FILETYPE. base: the address it runs at,
-    None if it is loaded where there is room. size_of_image: bytes in memory. entry_rva: entry point relative to base.
+    name: its user interface name, or its GUID. file_type: EFI_FV_FILETYPE. base: the address it runs at, None if the
+    firmware chooses it when loading. size_of_image: bytes in memory. entry_rva: entry point relative to base.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class ModuleAddress:
-    """An address as module and offset from the module's base."""
+    """An address as a module and the offset from the module's base."""
 
     module: Module
     offset: int
@@ -80,10 +80,10 @@ class ModuleAddress:
 
 
 class ModuleScan:
-    """Finds the modules of an image; what is not compressed first, since finding it takes no time.
+    """Finds the modules of an image, first those that need no decompression.
 
-    uncompressed() and compressed() each give their modules once, in the image's order. defects: what could not be read,
-    one line each; the modules of a damaged part are missing.
+    uncompressed() and compressed() each return their modules once, in the image's order. defects: the parts that could
+    not be read, one line each; their modules are missing.
     """
 
     def __init__(self, image: bytes, limits: ffs.Limits | None = None) -> None:
@@ -94,11 +94,11 @@ class ModuleScan:
         self.defects: list[str] = []
 
     def uncompressed(self) -> Iterator[Module]:
-        """Modules that lie in the image as they are: SEC, and all others in images without compression."""
+        """Modules that are stored uncompressed: SEC, and in images without compression all others."""
         yield from self._volumes(self._image, 0)
 
     def compressed(self) -> Iterator[Module]:
-        """Modules in compressed sections; call it after uncompressed(), which notes where these are."""
+        """Modules in compressed sections; must be called after uncompressed(), which finds these sections."""
         while self._packed:
             file, section, depth = self._packed.pop(0)
             try:
@@ -165,7 +165,7 @@ def _module(file: ffs.File, header: pe.ExecutableHeader, name: str) -> Module:
     phase = _PHASE_OF_TYPE.get(file_type, Phase.DXE)
     if file.guid == _BDS_DRIVER:
         phase = Phase.BDS
-    # SEC and PEI run where the build put them and their headers say where; anything later is relocated when loaded.
+    # SEC and PEI run at the address that the build wrote into their headers; later modules are relocated when loaded.
     fixed = phase <= Phase.PEI and header.image_base != 0
     return Module(
         name=name or str(file.guid),
@@ -179,6 +179,6 @@ def _module(file: ffs.File, header: pe.ExecutableHeader, name: str) -> Module:
 
 
 def _text(body: memoryview) -> str:
-    """A name of the image as printable text: it ends up on terminals and in reports."""
+    """A name in the image as printable text: it is shown on terminals and in reports."""
     text = bytes(body[: 2 * _MAX_NAME]).decode("utf-16-le", errors="replace").partition("\0")[0]
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A firmware image: checked when opened, its modules parsed when first asked for."""
+"""A firmware image: checked when opened, its modules parsed at their first use."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class FirmwareImage:
     def open(cls, path: Path, vars_path: Path | None = None) -> FirmwareImage:
         """Open an image, and the VARS image that belongs to a CODE image.
 
-        vars_path: the VARS image; not given, the one that QEMU's firmware descriptors name or that lies next to CODE.
-        Raises FirmwareError: not found, unreadable, a directory, truncated, not firmware, CODE without VARS, SEV
-        metadata that cannot be.
+        vars_path: the VARS image; by default the one that QEMU's firmware descriptors name or that lies next to CODE.
+        Raises FirmwareError: not found, unreadable, a directory, truncated, not firmware, CODE without VARS, invalid
+        SEV metadata.
         """
         code = _read(path)
         volumes = _volumes(path, code)
@@ -65,14 +65,14 @@ class FirmwareImage:
         try:
             if not _lacks_variables(code, volumes):
                 if vars_path is not None:
-                    raise FirmwareError("it holds its variables already", "leave the VARS image out")
+                    raise FirmwareError("it already contains its variables", "leave the VARS image out")
                 return cls(path, code)
             if vars_path is None:
                 vars_path = find_vars(path, len(code))
             if vars_path is None:
                 raise FirmwareError(
                     "a CODE image, and its VARS image is not next to it",
-                    "put it there, as OVMF_VARS.fd goes with OVMF_CODE.fd, or use the combined OVMF.fd",
+                    "copy it there (OVMF_VARS.fd for OVMF_CODE.fd), or use the combined OVMF.fd",
                 )
             return cls(path, _join(code, vars_path), vars_path)
         except FirmwareError as error:
@@ -100,7 +100,7 @@ class FirmwareImage:
 
     @property
     def defects(self) -> tuple[str, ...]:
-        """What of the image could not be parsed, one line each; its modules are missing from `modules`."""
+        """The parts of the image that could not be parsed, one line each; their modules are missing from `modules`."""
         with self._lock:
             self._all_modules()
             return tuple(self._scan.defects)
@@ -108,9 +108,9 @@ class FirmwareImage:
     def locate(self, pc: int) -> ModuleAddress | None:
         """The module that runs at pc by the image's own layout: SEC in flash, PEI where SEC decompresses it.
 
-        None for any other address: relocated modules are known by `by_identity`. The layout of PEI holds until the
-        memory is used for something else; a module header found in guest memory is the better evidence.
-        An address in flash needs no decompression.
+        None for any other address: `by_identity` finds relocated modules. The layout of PEI is valid until its memory
+        is reused; a module header found in guest memory is the better evidence. An address in flash needs no
+        decompression.
         """
         with self._lock:
             in_flash = self.base <= pc < FOUR_GIB
@@ -120,9 +120,9 @@ class FirmwareImage:
         return None
 
     def phase_at(self, pc: int) -> Phase:
-        """The phase that pc belongs to by the image's own layout, with the limits of `locate`.
+        """The phase of pc by the image's own layout, with the limits of `locate`.
 
-        Code in flash outside all modules is the reset vector's. UNKNOWN for any other address outside the modules.
+        Code in flash outside all modules is the reset vector's. Other addresses outside the modules give UNKNOWN.
         """
         located = self.locate(pc)
         if located is not None:
@@ -174,7 +174,7 @@ def _read(path: Path) -> bytes:
         raise FirmwareError(f"firmware {_shown(path)} has {len(data)} bytes, too few for firmware", _IMAGE_HINT)
     if len(data) % _PAGE:
         raise FirmwareError(
-            f"firmware {_shown(path)} is truncated: {len(data)} bytes are no whole 4 KiB pages", _COPY_HINT
+            f"firmware {_shown(path)} is truncated: {len(data)} bytes are not a multiple of 4 KiB", _COPY_HINT
         )
     return data
 
@@ -188,7 +188,7 @@ def _volumes(path: Path, data: bytes) -> list[ffs.Volume]:
 
 
 def _check_firmware(path: Path, data: bytes, volumes: list[ffs.Volume]) -> None:
-    """Refuse what is not the code of an x86 UEFI firmware; raises FirmwareError."""
+    """Raise FirmwareError unless the image is the code of an x86 UEFI firmware."""
     if not volumes:
         raise FirmwareError(f"{_shown(path)} is not a UEFI firmware image: it has no firmware volume", _IMAGE_HINT)
     if not any(volume.has_files for volume in volumes):
@@ -196,20 +196,21 @@ def _check_firmware(path: Path, data: bytes, volumes: list[ffs.Volume]) -> None:
     reset_vector = data[-_RESET_VECTOR_SIZE:]
     if len(set(reset_vector)) == 1:
         raise FirmwareError(
-            f"{_shown(path)} is no x86 firmware image or is truncated: it does not end with a reset vector", _COPY_HINT
+            f"{_shown(path)} is not an x86 firmware image or is truncated: it does not end with a reset vector",
+            _COPY_HINT,
         )
 
 
 def _lacks_variables(data: bytes, volumes: list[ffs.Volume]) -> bool:
-    """True for a CODE half: no volume of variables, and not of a flash's size as stateless images are."""
+    """True for a CODE half: it has no volume of variables, and not the size of a flash, as stateless images have."""
     return not is_flash_size(len(data)) and all(volume.file_system != ffs.NVDATA_GUID for volume in volumes)
 
 
 def _join(code: bytes, vars_path: Path) -> bytes:
-    """VARS below CODE, as they lie in flash; raises FirmwareError."""
+    """Return VARS followed by CODE, as in flash; raises FirmwareError."""
     variables = _read(vars_path)
     if all(volume.file_system != ffs.NVDATA_GUID for volume in _volumes(vars_path, variables)):
-        raise FirmwareError(f"{_shown(vars_path)} is no VARS image", "give the VARS image that was built with it")
+        raise FirmwareError(f"{_shown(vars_path)} is not a VARS image", "give the VARS image that was built with it")
     if not is_flash_size(len(variables) + len(code)):
         raise FirmwareError(
             f"{_shown(vars_path)} does not belong to it: together they have {len(variables) + len(code):#x} bytes",
@@ -219,10 +220,10 @@ def _join(code: bytes, vars_path: Path) -> bytes:
 
 
 def _open_nonblocking(path: str, flags: int) -> int:
-    """Opening a FIFO must not wait for a writer."""
+    """An opener for open(): opening a FIFO must not wait for a writer."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _shown(path: Path) -> str:
-    """A path on one line, whatever is in it."""
+    """Return a path as one line, with special characters escaped."""
     return "".join(character if character.isprintable() else "?" for character in str(path))

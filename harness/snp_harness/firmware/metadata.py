@@ -61,7 +61,7 @@ class SevSection:
 
 @dataclass(frozen=True, slots=True)
 class SevMetadata:
-    """The sections in the image's order. ap_reset: address at which APs of SEV-ES firmware start, None if not told."""
+    """The sections in the image's order. ap_reset: address at which APs of SEV-ES firmware start, None if not given."""
 
     version: int
     sections: tuple[SevSection, ...]
@@ -78,14 +78,14 @@ class SevMetadata:
 
 
 def flash_base(image: bytes) -> int:
-    """Guest physical address of the image's first byte: a flat image ends at 4 GiB, where the CPU's reset vector is."""
+    """Guest physical address of the image's first byte: a flat image ends at 4 GiB, behind the reset vector."""
     return FOUR_GIB - len(image)
 
 
 def guided_table(image: bytes) -> dict[UUID, bytes]:
     """Entries of the GUIDed table at the image's end; empty if there is none.
 
-    Raises FirmwareError if the table is there but its lengths cannot be.
+    Raises FirmwareError if its lengths are invalid.
     """
     position = len(image) - _TABLE_END - _ENTRY.size
     if position < 0:
@@ -112,7 +112,7 @@ _DAMAGED_HINT = "use an undamaged image"
 
 
 def parse_metadata(image: bytes) -> SevMetadata | None:
-    """SEV metadata of a flat image; None if the image has none. Raises FirmwareError if it is damaged or absurd."""
+    """SEV metadata of a flat image; None if the image has none. Raises FirmwareError if it is invalid."""
     table = guided_table(image)
     pointer = table.get(SEV_METADATA_GUID)
     if pointer is None:
@@ -125,7 +125,7 @@ def parse_metadata(image: bytes) -> SevMetadata | None:
         raise FirmwareError(f"the SEV metadata pointer {from_end:#x} is outside the image", _DAMAGED_HINT)
     magic, length, version, count = _HEADER.unpack_from(image, offset)
     if magic != _MAGIC:
-        raise FirmwareError(f"no SEV metadata where the image says it is (offset {offset:#x})", _DAMAGED_HINT)
+        raise FirmwareError(f"no SEV metadata at the offset that the image names ({offset:#x})", _DAMAGED_HINT)
     if version != _SUPPORTED_VERSION:
         raise FirmwareError(f"SEV metadata version {version} is not known", f"version {_SUPPORTED_VERSION} is")
     if count > _MAX_SECTIONS or length < _HEADER.size + count * _SECTION.size or length > from_end:
@@ -154,9 +154,9 @@ def _section(gpa: int, size: int, kind: int, *, flash_base: int) -> SevSection:
             f"{where}: type {kind:#x} is not known", "the launch cannot be prepared; use another image"
         ) from None
     if gpa % _PAGE or size % _PAGE:
-        raise FirmwareError(f"{where}: not whole 4 KiB pages", _DAMAGED_HINT)
+        raise FirmwareError(f"{where}: not a multiple of 4 KiB", _DAMAGED_HINT)
     if size == 0 or size > _MAX_SECTION_BYTES or gpa + size > flash_base:
-        raise FirmwareError(f"{where}: no such guest memory", _DAMAGED_HINT)
+        raise FirmwareError(f"{where}: outside guest memory", _DAMAGED_HINT)
     return SevSection(gpa=gpa, size=size, type=section_type)
 
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The few header fields of PE32 and TE images that tell where an image runs.
+"""The header fields of PE32 and TE images that determine where an image runs.
 
 Formats: Microsoft PE/COFF specification; UEFI Platform Initialization 1.8, volume 1, section 15 (TE image).
-All addresses of a TE image are given in the coordinates of the PE image it was stripped from, so that a TE and a PE
-image are treated alike: run address + RVA is where something is.
+Addresses of a TE image are those of the PE image it was made from: in both an object is at run address + RVA.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 """Firmware volumes, files and sections, and the compressed sections in them.
 
 Layout: UEFI Platform Initialization 1.8, volume 3, sections 2.1 (volumes), 2.2 (files), 2.3 (sections), 3.2 (their
-headers). The bytes are untrusted: every length is checked against what holds it, and `Limits` bounds the total work.
+headers). The bytes are untrusted: every length is checked against its container, and `Limits` bounds the total work.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ LZMA_GUID = UUID("ee4e5898-3914-4259-9d6e-dc7bd79403cf")
 
 
 class LayoutError(ValueError):
-    """A volume, file or section whose lengths or checksums cannot be."""
+    """A volume, file or section with invalid lengths or checksums."""
 
 
 @dataclass(slots=True)
 class Limits:
-    """What one image may still cost: headers looked at, and bytes of decompressed data."""
+    """The remaining limits of one image: headers read, and bytes of decompressed data."""
 
     headers: int = 100_000
     decompressed: int = 256 << 20
@@ -52,7 +52,7 @@ class Limits:
     lzma_memory: int = 128 << 20
 
     def count_header(self) -> None:
-        """Count one volume, file or section; raises LayoutError when there were more than firmware has."""
+        """Count one volume, file or section; raises LayoutError when there are more than in any firmware."""
         self.headers -= 1
         if self.headers < 0:
             raise LayoutError("too many volumes, files and sections")
@@ -60,7 +60,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A firmware volume: offset in what holds it, header and contents, and the GUID of its file system."""
+    """A firmware volume: offset in its container, header and contents, and the GUID of its file system."""
 
     offset: int
     size: int
@@ -85,14 +85,14 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section: type (EFI_SECTION_TYPE) and contents, behind the common header."""
+    """A section: type (EFI_SECTION_TYPE) and the contents after the common header."""
 
     section_type: int
     body: View
 
 
 def find_volumes(data: View, limits: Limits) -> Iterator[Volume]:
-    """Volumes that lie one behind the other in data; the contents of one are not searched for others.
+    """Yield the volumes that follow one another in data; a volume's contents are not searched for others.
 
     Raises LayoutError if a volume runs past the end of data or its header's checksum is wrong.
     """
@@ -119,9 +119,7 @@ def parse_volume(data: View, start: int) -> Volume:
     if signature != VOLUME_SIGNATURE:
         raise LayoutError(f"no volume header at {start:#x}")
     if start + size > len(data):
-        raise LayoutError(
-            f"the volume at {start:#x} is {size:#x} bytes long, but only {len(data) - start:#x} are there"
-        )
+        raise LayoutError(f"the volume at {start:#x} is {size:#x} bytes long, but only {len(data) - start:#x} follow")
     if header_size < _VOLUME.size or header_size % 2 or header_size > size or revision not in (1, 2):
         raise LayoutError(f"the volume header at {start:#x} is damaged")
     header = data[start : start + header_size]
@@ -137,7 +135,7 @@ def parse_volume(data: View, start: int) -> Volume:
 
 
 def _files_offset(volume: View, header_size: int, extended: int) -> int:
-    """Files start behind the header, or behind the extended header if there is one, aligned to 8."""
+    """The files start after the header, or after the extended header if there is one, aligned to 8."""
     if not extended:
         return _align(header_size, 8)
     if extended < header_size or extended + 20 > len(volume):
@@ -146,7 +144,7 @@ def _files_offset(volume: View, header_size: int, extended: int) -> int:
 
 
 def files(volume: Volume, limits: Limits) -> Iterator[File]:
-    """Files of a volume, padding left out; ends at the free space. Raises LayoutError at the first damaged header."""
+    """Yield the files of a volume without padding, to the free space. Raises LayoutError at a damaged header."""
     view = volume.view
     position = volume.files_offset
     while position + _FILE.size <= len(view):
@@ -162,7 +160,7 @@ def files(volume: Volume, limits: Limits) -> Iterator[File]:
         where = f"file at {position:#x} of the volume at {volume.offset:#x}"
         if size < header_size or position + size > len(view):
             raise LayoutError(f"the {where} is {size:#x} bytes long, more than the volume holds")
-        # The header's sum leaves out State and the checksum of the contents (volume 3, section 3.2.3).
+        # The header's sum excludes State and the checksum of the contents (volume 3, section 3.2.3).
         if sum(view[position : position + header_size]) - state - data_sum & 0xFF:
             raise LayoutError(f"the header checksum of the {where} is wrong ({header_sum:#x})")
         if file_type != FILE_PADDING:
@@ -171,7 +169,7 @@ def files(volume: Volume, limits: Limits) -> Iterator[File]:
 
 
 def sections(data: View, limits: Limits) -> Iterator[Section]:
-    """Sections one behind the other in data; raises LayoutError."""
+    """Yield the sections that follow one another in data; raises LayoutError."""
     position = 0
     while position + 4 <= len(data):
         limits.count_header()
@@ -205,7 +203,7 @@ def open_guided(section: Section, limits: Limits) -> View:
 
 
 def open_compression(section: Section) -> View:
-    """Contents of a compression section if they are stored as they are; raises LayoutError."""
+    """Contents of a compression section if they are stored uncompressed; raises LayoutError."""
     if len(section.body) < 5:
         raise LayoutError("a compression section is too short")
     if section.body[4] != 0:

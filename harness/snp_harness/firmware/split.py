@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Split images: the VARS half that belongs to a CODE half."""
+"""Split images: finds the VARS half of a CODE half."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def is_flash_size(size: int) -> bool:
-    """True for the size of a whole image: OVMF is built for flash of 1, 2, 4 ... MiB, its halves are not."""
+    """True for the size of a combined image: OVMF is built for flash of 1, 2, 4 ... MiB, its halves are smaller."""
     return size > 0 and size & (size - 1) == 0
 
 
@@ -18,7 +18,7 @@ def find_vars(code: Path, code_size: int) -> Path | None:
     """The VARS image for a CODE image of code_size bytes: the one of the same name next to it, the one that QEMU's
     firmware descriptors name, or one of nearly the same name next to it.
 
-    Only one that fills the flash together with CODE is taken.
+    Only an image that fills the flash together with CODE is returned.
     """
     by_name = list(_by_name(code))
     for candidate in (*by_name[:1], *_by_descriptor(code), *by_name[1:]):

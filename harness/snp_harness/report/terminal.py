@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The report for people: coloured on a terminal, plain text elsewhere; the words are the same."""
+"""The report as text: coloured on a terminal, plain elsewhere, with the same words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.report.model import Report
 from snp_harness.report.text import INDENT, access_line, access_table, columns, escape, phase
 
-#: Offences shown for a rule; the rest is counted.
+#: Offences shown for a rule; the others are counted.
 OFFENCES_SHOWN = 20
 #: Events shown for a rule.
 EVENTS_SHOWN = 5
@@ -27,7 +27,7 @@ _STYLES = {Status.HOLDS: "bold green", Status.VIOLATED: "bold red", Status.INCON
 class _Block:
     """A titled part of the report.
 
-    rows: cells of a table, the first row the headings if `headed`. after: lines below it. coloured: statuses stand out.
+    rows: cells of a table, the first row the headings if `headed`. after: lines below it. coloured: statuses in colour.
     """
 
     title: str
@@ -46,7 +46,7 @@ def render(report: Report) -> str:
 
 
 def load(stream: TextIO) -> None:
-    """Import what `print_report` to this stream needs; called ahead, that is not waited for at the end of a run."""
+    """Import what `print_report` to this stream needs, before the end of a run."""
     if stream.isatty():
         import rich.console
         import rich.text  # noqa: F401
@@ -79,7 +79,7 @@ def render_timeline(timeline: Timeline) -> Iterator[str]:
 
 
 def _blocks(report: Report, width: int | None) -> Iterator[_Block]:
-    """The parts below the headline. width: of the terminal, None when lines may be of any length."""
+    """The parts below the headline. width: of the terminal, None if lines may be of any length."""
     for result in report.verdict.results:
         if result.offences or result.events:
             yield _offences(result, width)
@@ -146,22 +146,22 @@ def _run(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Write text whatever the stream's encoding is: what it lacks becomes an escape."""
+    """Write text to a stream; characters that its encoding lacks are escaped."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _print_rich(report: Report, stream: TextIO) -> None:
-    # Here, not at the top: a run whose output goes to a pipe need not wait for the import.
+    # Imported here: a run whose output goes to a pipe does not need it.
     from rich.console import Console
     from rich.text import Text
 
-    # Rich would ask stdin's, stdout's or stderr's terminal, which need not be this one.
+    # Rich would use the terminal of stdin, stdout or stderr, which may be another one.
     width = os.get_terminal_size(stream.fileno()).columns or None
     console = Console(file=stream, highlight=False, width=width)
 
     def show(line: Text) -> None:
-        console.print(line, soft_wrap=True)  # long paths stay in one piece for whoever copies them
+        console.print(line, soft_wrap=True)  # long paths are not broken, so that they can be copied
 
     show(Text(escape(report.headline), style=_STYLES[report.verdict.status]))
     for block in _blocks(report, console.width):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How values are written for people: numbers as the specifications write them, untrusted strings made harmless."""
+"""Values as text: numbers as the specifications write them, untrusted strings escaped."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from snp_harness.apic.access import Access, Outcome, Path, Phase, Server
 from snp_harness.apic.registers import Register
 
-#: What stands where the witness saw nothing.
+#: Shown for a value that the witness did not see.
 NOT_OBSERVED = "not observed"
 #: Longest untrusted name, characters.
 NAME_MAX = 80
-#: What stands before a table's rows, and between its columns.
+#: Precedes a table's rows, and separates its columns.
 INDENT = "  "
 GAP = "  "
 
@@ -42,7 +42,7 @@ def register(register: Register, path: Path) -> str:
 
 
 def place(access: Access) -> str:
-    """Return "SecMain+1A2B", or what is known of it."""
+    """Return "SecMain+1A2B", or the part of it that is known."""
     if access.module is None:
         return NOT_OBSERVED
     name = escape(access.module, NAME_MAX)
@@ -55,7 +55,7 @@ def cpu(access: Access) -> str:
 
 
 def server(access: Access) -> str:
-    """Return who served the access, or "refused by" and who refused it."""
+    """Return the party that served the access, or "refused by" and that party."""
     if access.served_by is Server.NOT_OBSERVED:
         return NOT_OBSERVED
     refused = access.outcome in (Outcome.GP, Outcome.ERROR) and access.served_by is not Server.NOBODY
@@ -91,8 +91,8 @@ COLUMNS = (
 def access_table(accesses: Sequence[Access], width: int | None = None) -> tuple[list[list[str]], list[str]]:
     """Return rows of cells, the first the headings, and the lines that belong below the table.
 
-    Columns in which no row has anything are left out and named below. If the table is wider than `width`, columns that
-    are the same in all rows are said once below, from the right, until it fits.
+    Columns without a value in any row are omitted and named below. If the table is wider than `width`, columns with the
+    same value in all rows are replaced by a line below, from the right, until it fits.
     """
     table = [[heading for heading, _ in COLUMNS], *([make(access) for _, make in COLUMNS] for access in accesses)]
     by_column = list(zip(*table, strict=True))
@@ -112,7 +112,7 @@ def access_table(accesses: Sequence[Access], width: int | None = None) -> tuple[
 
 
 def _width(by_column: Sequence[Sequence[str]]) -> int:
-    """Characters that a table needs with `INDENT` and `GAP`."""
+    """Width of a table with `INDENT` and `GAP`, in characters."""
     return sum(max(map(len, column)) + len(GAP) for column in by_column) + len(INDENT) - len(GAP)
 
 
@@ -127,7 +127,7 @@ def columns(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def access_line(access: Access) -> str:
-    """Return one access in a line, for the timeline as text."""
+    """Return one access as a line of the timeline."""
     time = "" if access.time_ns is None else f"{access.time_ns / 1e9:.6f}"
     by = server(access)
     where = " ".join(part for part in (phase(access.phase), place(access)) if part != NOT_OBSERVED)
