@@ -93,7 +93,7 @@ def test_instructions_cannot_be_counted(tmp_path: Path) -> None:
 
 def test_an_igvm_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "coconut.igvm").touch()
-    with pytest.raises(UsageError, match="is no IGVM file"):
+    with pytest.raises(UsageError, match="is not an IGVM file"):
         guest_image(spec(tmp_path))
 
 

@@ -74,8 +74,8 @@ def test_other_igvm_files_have_no_block() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: b"MVGI" + data[4:], "is no IGVM file"),
-        (lambda data: data[:20], "is no IGVM file"),
+        (lambda data: b"MVGI" + data[4:], "is not an IGVM file"),
+        (lambda data: data[:20], "is not an IGVM file"),
         (lambda data: data[:4] + b"\x03\0\0\0" + data[8:], "format version 3"),
         (lambda data: data[:-1], "are there"),
         (lambda data: data[:12] + b"\xff\xff\xff\x7f" + data[16:], "do not fit"),
@@ -126,7 +126,7 @@ def test_a_last_header_without_its_padding_is_refused() -> None:
 def test_pages_that_lie_across_pages_are_refused(kind: int, content: ctypes.Structure) -> None:
     made = writer.coconut()
     made.headers.append((kind, content))
-    with pytest.raises(IgvmError, match=r"goes to 1[0-9A-F]{3}, which is no page"):
+    with pytest.raises(IgvmError, match=r"goes to 1[0-9A-F]{3}, which is not the start of a page"):
         parse(made.build())
 
 

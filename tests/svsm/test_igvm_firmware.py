@@ -91,7 +91,7 @@ def test_images_that_do_not_fit() -> None:
 
 def test_files_without_a_whole_firmware() -> None:
     made = writer.coconut(image=b"")
-    with pytest.raises(IgvmError, match="holds no firmware"):
+    with pytest.raises(IgvmError, match="contains no firmware"):
         replace_firmware(parse(made.build()), OLD, "new.fd")
     made = writer.coconut(image=OLD)
     made.headers = [one for one in made.headers if getattr(one[1], "gpa", 0) != (1 << 32) - len(OLD)]

@@ -120,7 +120,7 @@ def test_pages_that_are_given_twice_are_told() -> None:
     made.add(0x302, writer.PageData(0x1000, writer.TDP, 0, 0, 0, 0))
     made.add(0x302, writer.PageData(0x2000, writer.SNP, 0, 4, 0, 0))
     twice = [note for note in _notes(made) if "twice" in note]
-    assert twice == [f"2 pages are given twice, the first at {writer.BLOCK:X}: KVM refuses the second"]
+    assert twice == [f"2 pages are loaded twice, the first at {writer.BLOCK:X}: KVM refuses the second"]
 
 
 def _notes(made: writer.Writer) -> tuple[str, ...]:

@@ -26,10 +26,10 @@ SHIPPED_DIRECTORY = data_file("svsm_configs")
 
 
 class ConfigError(UsageError):
-    """A configuration cannot be used; the message names the file, the key and the values it takes."""
+    """A configuration cannot be used; the message names the file, the key and its valid values."""
 
 
-#: Hypervisor features by the names that `hypervisor.features` takes.
+#: Hypervisor features by their names in `hypervisor.features`.
 FEATURE_NAMES: dict[str, HypervisorFeature] = {
     feature.name.lower().replace("_", "-"): feature for feature in HypervisorFeature if feature.name is not None
 }
@@ -45,21 +45,21 @@ DEFAULT_FEATURES = (
 
 
 class ApicServer(enum.Enum):
-    """Which APIC answers the guest."""
+    """The APIC that the guest reaches."""
 
     VIRTUAL = "virtual"
     QEMU = "qemu"
 
 
 class SvsmKind(enum.Enum):
-    """Which SVSM runs."""
+    """The SVSM that runs."""
 
     REFERENCE = "reference"
     IGVM = "igvm"
 
 
 class Timer(enum.Enum):
-    """Who serves the guest's APIC timer under Alternate Injection."""
+    """The party that serves the guest's APIC timer under Alternate Injection."""
 
     HYPERVISOR_MSR = "hypervisor-msr"
     HV_TIMER = "hv-timer"
@@ -67,14 +67,14 @@ class Timer(enum.Enum):
 
 
 class Policy(enum.Enum):
-    """When the hypervisor's APIC of a vCPU is in x2APIC mode."""
+    """When a vCPU's APIC in the hypervisor is in x2APIC mode."""
 
     KVM = "kvm"
     X2APIC_ON_ALTINJ = "x2apic-on-altinj"
     X2APIC_AT_RESET = "x2apic-at-reset"
 
 
-#: Faults of the SVSM's APIC protocol, by the names that `faults.inject` takes.
+#: Faults of the SVSM's APIC protocol, by their names in `faults.inject`.
 SVSM_FAULT_NAMES = ("busy", "incomplete", "wrong-result", "refused-register")
 #: Faults of the hypervisor.
 HYPERVISOR_FAULT_NAMES = ("lost-interrupt", "delayed-interrupt", "doorbell-storm", "wrong-nae")
@@ -86,11 +86,11 @@ _Fault = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FAULT_NAMES)})\Z")]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a configuration. Meta's description is what docs/svsm-configs.md says of a key."""
+    """A part of a configuration. Meta's description of a key is shown in docs/svsm-configs.md."""
 
 
 class SvsmSection(_Section, frozen=True):
-    """The SVSM and what the guest below it gets."""
+    """The SVSM, and what it offers to the guest below it."""
 
     present: Annotated[bool, Meta(description="An SVSM runs at VMPL0, the tested firmware below it.")] = True
     kind: Annotated[
@@ -164,7 +164,7 @@ class HypervisorSection(_Section, frozen=True):
 
 
 class FaultsSection(_Section, frozen=True):
-    """What goes wrong on purpose: to see that firmware and tests notice."""
+    """Faults that are injected, to check that firmware and tests detect them."""
 
     inject: Annotated[
         tuple[_Fault, ...],
@@ -249,7 +249,7 @@ class GuestSection(_Section, frozen=True):
 class SvsmConfig(_Section, frozen=True):
     """One file of svsm_configs/. Every key has a default: an empty file is the default configuration.
 
-    Raises ValueError for values that do not go together.
+    Raises ValueError for values that contradict each other.
     """
 
     svsm: SvsmSection = SvsmSection()
@@ -266,7 +266,7 @@ class SvsmConfig(_Section, frozen=True):
                 raise ValueError(message)
 
     def _combinations(self) -> Iterator[tuple[bool, str]]:
-        """Values that do not go together, and what to say of each."""
+        """Combinations of values, whether each is contradictory, and the message for it."""
         svsm, hypervisor = self.svsm, self.hypervisor
         virtual = hypervisor.apic is ApicServer.VIRTUAL
         yield svsm.present and not self.guest.sev, "svsm.present = true needs guest.sev = true"
@@ -299,7 +299,7 @@ class SvsmConfig(_Section, frozen=True):
                 yield on and feature not in hypervisor.features, f'{key} needs "{feature}" in hypervisor.features'
 
     def _under_alternate_injection(self) -> Iterator[tuple[bool, str]]:
-        """What has no effect without Alternate Injection, or without the APIC protocol."""
+        """The settings that have no effect without Alternate Injection, or without the APIC protocol."""
         svsm, hypervisor = self.svsm, self.hypervisor
         for on, key, protocol in (
             (hypervisor.policy is Policy.X2APIC_ON_ALTINJ, 'hypervisor.policy = "x2apic-on-altinj"', False),
@@ -327,7 +327,7 @@ class SvsmConfig(_Section, frozen=True):
 
     @property
     def injected_faults(self) -> tuple[str, ...]:
-        """The faults that happen on purpose, each in words: "busy", or "busy (1 of 3)"."""
+        """The faults that are injected, each in words: "busy", or "busy (1 of 3)"."""
         every = self.faults.every
         suffix = "" if every == 1 else f" (1 of {every})"
         return tuple(name + suffix for name in sorted(set(self.faults.inject), key=FAULT_NAMES.index))
@@ -358,7 +358,7 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def find_config(spec: str | Path) -> Path:
-    """Return the file that a name or a path stands for. Raises ConfigError.
+    """Return the file of a name or a path. Raises ConfigError.
 
     A bare name, without a slash or a suffix, is one of the shipped configurations.
     """
@@ -385,7 +385,7 @@ def load_config(spec: str | Path = DEFAULT_CONFIG) -> SvsmConfig:
 
 
 def _resolved(config: SvsmConfig, directory: Path) -> SvsmConfig:
-    """The configuration with the paths that are relative to its own directory made independent of it."""
+    """The configuration with paths that are relative to its own directory made absolute."""
     if not config.svsm.igvm:
         return config
     igvm = str(directory.absolute() / config.svsm.igvm)
@@ -401,12 +401,12 @@ def parse_config(data: bytes, name: str) -> SvsmConfig:
     try:
         return msgspec.convert(values, SvsmConfig)
     except msgspec.ValidationError as error:
-        # If every key is right by itself, the message is that of SvsmConfig's own check.
+        # If every key is valid by itself, the message is that of SvsmConfig's own check.
         raise ConfigError(f"{name}: {_explain(values) or error}") from None
 
 
 def _explain(values: dict[str, Any]) -> str | None:
-    """The first problem in one line: key, value, and what the key takes; None if there is none with any one key."""
+    """The first problem in one line: key, value and valid values; None if each key by itself is valid."""
     sections: dict[str, dict[str, Key]] = {}
     for entry in keys(SvsmConfig):
         sections.setdefault(entry.section, {})[entry.name] = entry
@@ -433,7 +433,7 @@ def _fits(value: object, kind: Any) -> bool:
 
 
 def _shown(value: object, kind: Any) -> str:
-    """A value that does not fit, for a message; of a list, the first element that does not."""
+    """An invalid value as shown in a message; of a list, its first invalid element."""
     if isinstance(value, list):
         value = next((element for element in value if not _fits([element], kind)), value)
     try:

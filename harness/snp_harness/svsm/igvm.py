@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""IGVM files: what a loader such as QEMU puts into a guest's memory before it starts.
+"""IGVM files: the contents of a guest's memory that a loader such as QEMU writes before the guest starts.
 
-Format, all of it little endian: Microsoft's crate `igvm_defs` (microsoft/igvm, igvm_defs/src/lib.rs), which is the
-specification. A fixed header, then a list of variable headers (type, length, content, padded to 8 bytes), then file
-data that the headers refer to by offsets from the file's start. The CRC-32 spans the fixed and the variable headers,
-with its own field as zero; file data is not covered.
+The format is little endian. Its specification is Microsoft's crate `igvm_defs` (microsoft/igvm, igvm_defs/src/lib.rs).
+A file is a fixed header, then a list of variable headers (type, length, content, padded to 8 bytes), then file data
+that the headers refer to by offsets from the file's start. The CRC-32 covers the fixed and the variable headers, with
+its own field as zero, and no file data.
 
 A file is untrusted input: every offset and count is checked against the file before it is used.
 """
@@ -25,10 +25,10 @@ MAGIC = b"IGVM"
 VERSIONS = (1, 2)
 PAGE = 0x1000
 LARGE_PAGE = 0x200000
-#: Largest file that is read, and the largest list of headers in it. COCONUT's are some 20 MiB with 6000 headers.
+#: Bounds on a file and its list of headers. COCONUT's files have some 20 MiB and 6000 headers.
 FILE_MAX = 512 << 20
 HEADERS_MAX = 64 << 20
-#: In a header's type: a loader that does not know the type may leave it out.
+#: Flag in a header's type: a loader that does not know the type may ignore it.
 OPTIONAL = 1 << 31
 
 _FIXED = struct.Struct("<4sIIIII")
@@ -39,7 +39,7 @@ _HINT = "give a file made by COCONUT's igvmbuilder, or another IGVM builder"
 
 
 class IgvmError(UsageError):
-    """A file is no IGVM file, a damaged one, or one that cannot be used; the message names file and reason."""
+    """A file is not an IGVM file, is damaged, or cannot be used; the message names file and reason."""
 
 
 class PlatformType(enum.IntEnum):
@@ -97,7 +97,7 @@ class PageFlags(enum.IntFlag):
     SHARED = 4
 
 
-#: Content of a header that tells where the loader writes what into which parameter area (IGVM_VHS_PARAMETER).
+#: Content of a header for a value that the loader writes into a parameter area (IGVM_VHS_PARAMETER).
 PARAMETERS = frozenset(
     {
         HeaderType.VP_COUNT_PARAMETER,
@@ -116,9 +116,9 @@ PARAMETERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A variable header. at: where it starts in the file. mask: the platforms it is for, None where it is for all.
+    """A variable header. at: its offset in the file. mask: the platforms it applies to, None if it applies to all.
 
-    Those that are not decoded further are of this class itself.
+    Headers that are not decoded further are of this class itself.
     """
 
     at: int
@@ -128,7 +128,7 @@ class Header:
 
     @property
     def kind(self) -> HeaderType | None:
-        """Its type, None for one that the specification read does not have."""
+        """Its type, None if the specification does not name it."""
         try:
             return HeaderType(self.type & ~OPTIONAL)
         except ValueError:
@@ -141,13 +141,13 @@ class Header:
         return f"type {self.type:X}" if kind is None else kind.name
 
     def applies(self, mask: int) -> bool:
-        """It is for a platform with that compatibility mask."""
+        """Return whether it applies to the platform with that compatibility mask."""
         return self.mask is None or bool(self.mask & mask)
 
 
 @dataclass(frozen=True, slots=True)
 class SupportedPlatform(Header):
-    """IGVM_VHS_SUPPORTED_PLATFORM: `mask`, one bit, stands for it in the other headers."""
+    """IGVM_VHS_SUPPORTED_PLATFORM: `mask` is its bit in the masks of the other headers."""
 
     platform: int = 0
     highest_vtl: int = 0
@@ -164,7 +164,7 @@ class GuestPolicy(Header):
 
 @dataclass(frozen=True, slots=True)
 class ParameterArea(Header):
-    """IGVM_VHS_PARAMETER_AREA: memory that the loader fills. offset: of what is in it first, 0 for zeroes."""
+    """IGVM_VHS_PARAMETER_AREA: memory that the loader fills. offset: of its first contents, 0 for zeroes."""
 
     index: int = 0
     size: int = 0
@@ -173,7 +173,7 @@ class ParameterArea(Header):
 
 @dataclass(frozen=True, slots=True)
 class Parameter(Header):
-    """IGVM_VHS_PARAMETER: what `kind` names goes into an area at an offset."""
+    """IGVM_VHS_PARAMETER: the loader writes a value of `kind` into an area at an offset."""
 
     index: int = 0
     byte_offset: int = 0
@@ -181,7 +181,7 @@ class Parameter(Header):
 
 @dataclass(frozen=True, slots=True)
 class ParameterInsert(Header):
-    """IGVM_VHS_PARAMETER_INSERT: an area goes to an address, unmeasured."""
+    """IGVM_VHS_PARAMETER_INSERT: an area is loaded at an address, unmeasured."""
 
     index: int = 0
     gpa: int = 0
@@ -291,9 +291,9 @@ def _decode(at: int, kind: int, content: bytes) -> Header:
 
 @dataclass(frozen=True, slots=True)
 class IgvmFile:
-    """A file. data: all of it. headers: the variable ones, in their order. headers_at, headers_size: where they lie.
+    """A file. data: its bytes. headers: the variable ones, in order. headers_at, headers_size: their offset and bytes.
 
-    checksum: what the file says. architecture, page_size: of version 2, else x86-64 (0) and 4096.
+    checksum: as stored in the file. architecture, page_size: of version 2, else x86-64 (0) and 4096.
     """
 
     name: str
@@ -308,7 +308,7 @@ class IgvmFile:
 
     @classmethod
     def open(cls, path: Path) -> IgvmFile:
-        """The file at a path. Raises IgvmError."""
+        """Read the file at a path. Raises IgvmError."""
         try:
             with path.open("rb") as stream:
                 data = stream.read(FILE_MAX + 1)
@@ -318,11 +318,11 @@ class IgvmFile:
 
     @classmethod
     def parse(cls, data: bytes, name: str) -> IgvmFile:
-        """The file with these bytes. name: for messages. Raises IgvmError."""
+        """Parse a file's bytes. name: for messages. Raises IgvmError."""
         if len(data) > FILE_MAX:
             raise IgvmError(f"{name} is larger than {FILE_MAX >> 20} MiB", _HINT)
         if data[:4] != MAGIC or len(data) < _FIXED.size:
-            raise IgvmError(f"{name} is no IGVM file", _HINT)
+            raise IgvmError(f"{name} is not an IGVM file", _HINT)
         _, version, at, size, total, checksum = _FIXED.unpack_from(data)
         if version not in VERSIONS:
             raise IgvmError(f"{name} has IGVM format version {version}", f"versions {VERSIONS} can be read")
@@ -339,7 +339,7 @@ class IgvmFile:
 
     @property
     def checksum_is_right(self) -> bool:
-        """The CRC-32 is that of the headers: loaders refuse another one."""
+        """Whether the stored CRC-32 is that of the headers; loaders refuse a file otherwise."""
         return self.checksum == checksum_of(self.data)
 
     @property
@@ -353,12 +353,12 @@ class IgvmFile:
         return next((one.mask for one in self.platforms if one.platform == PlatformType.SEV_SNP), None)
 
     def contents(self, header: PageData | VpContext) -> bytes:
-        """What a page or a VP context holds in the file; zeroes are not in it, and given as b""."""
+        """The contents of a page or a VP context in the file; b"" for zeroes, which are not stored."""
         size = header.size if isinstance(header, PageData) else PAGE
         return self.data[header.offset : header.offset + size] if header.offset else b""
 
     def _check(self) -> None:
-        """Every header's reference into the file lies in it, behind the headers."""
+        """Check that every reference of a header is inside the file, after the headers."""
         first = self.headers_at + self.headers_size
         for header in self.headers:
             match header:
@@ -382,13 +382,15 @@ class IgvmFile:
 
     def _check_address(self, header: Header, gpa: int) -> None:
         if gpa % PAGE:
-            raise _damaged(self.name, f"{header.name} at {header.at:#x} goes to {gpa:X}, which is no page")
+            raise _damaged(
+                self.name, f"{header.name} at {header.at:#x} goes to {gpa:X}, which is not the start of a page"
+            )
 
 
 def _headers(data: bytes, at: int, end: int, name: str) -> Iterator[Header]:
     while at < end:
         if end - at < _HEADER.size:
-            raise _damaged(name, f"a torn variable header at {at:#x}")
+            raise _damaged(name, f"an incomplete variable header at {at:#x}")
         kind, length = _HEADER.unpack_from(data, at)
         start = at + _HEADER.size
         if length + -length % 8 > end - start:
@@ -405,7 +407,7 @@ def _damaged(name: str, reason: str) -> IgvmError:
 
 
 def checksum_of(data: bytes) -> int:
-    """The CRC-32 that belongs to a file whose fixed header is sound."""
+    """Return the correct CRC-32 of a file whose fixed header is valid."""
     _, version, at, size, _, _ = _FIXED.unpack_from(data)
     fixed = _FIXED.size + (_FIXED_2.size if version >= 2 else 0)
     head = data[:_CHECKSUM_AT] + bytes(4) + data[_CHECKSUM_AT + 4 : fixed]
@@ -413,7 +415,7 @@ def checksum_of(data: bytes) -> int:
 
 
 def with_fixed_header(data: bytes, *, headers_size: int) -> bytes:
-    """The file's bytes with sizes and checksum of the fixed header made right."""
+    """The file's bytes with correct sizes and checksum in the fixed header."""
     magic, version, at, _, _, _ = _FIXED.unpack_from(data)
     data = _FIXED.pack(magic, version, at, headers_size, len(data), 0) + data[_FIXED.size :]
     return data[:_CHECKSUM_AT] + checksum_of(data).to_bytes(4, "little") + data[_CHECKSUM_AT + 4 :]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest firmware in one of COCONUT's IGVM files: taken out, and replaced in a copy.
+"""The guest firmware in one of COCONUT's IGVM files: extracted, and replaced in a copy.
 
-igvmbuilder puts the whole image there, page by page, at its place below 4 GiB, and what its SEV metadata says into the
-boot parameter block (igvmbuilder/src/ovmf_firmware.rs). So an image can take the place of another one of the same size
-and with the same metadata: two builds of one OVMF.
+igvmbuilder writes the whole image page by page to its addresses below 4 GiB, and the contents of its SEV metadata into
+the boot parameter block (igvmbuilder/src/ovmf_firmware.rs). So an image can replace another one of the same size and
+with the same metadata, such as another build of the same OVMF.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from snp_harness.firmware.metadata import parse_metadata
 from snp_harness.svsm.igvm import PAGE, IgvmError, IgvmFile, PageData
 from snp_harness.svsm.igvm_inject import Editor, Injection, finish_copy, parameter_block
 
-#: Largest firmware, bytes: QEMU's own limit for what lies below 4 GiB is 8 MiB if nothing else is said.
+#: Bound on the firmware, bytes: QEMU's own limit for firmware below 4 GiB is 8 MiB by default.
 FIRMWARE_MAX = 64 << 20
 _REBUILD = (
     "name another build of the firmware that the IGVM file was built with (--firmware), or build the file with this one"
@@ -22,7 +22,7 @@ _REBUILD = (
 
 
 def contained_firmware(file: IgvmFile) -> bytes | None:
-    """The image in a file for SEV-SNP, None if there is none. Raises IgvmError if pages of it are missing."""
+    """Return the image in a file for SEV-SNP, None without one. Raises IgvmError if pages of it are missing."""
     mask = file.snp_mask
     if mask is None:
         return None
@@ -33,11 +33,11 @@ def contained_firmware(file: IgvmFile) -> bytes | None:
 
 
 def replace_firmware(file: IgvmFile, image: bytes, name: str) -> Injection:
-    """A copy of a file with another firmware image. name: the image's, for messages. Raises IgvmError."""
+    """Return a copy of a file with another firmware image. name: the image's, for messages. Raises IgvmError."""
     old = contained_firmware(file)
     mask = file.snp_mask
     if old is None or mask is None:
-        raise IgvmError(f"{file.name} holds no firmware that could be replaced", _REBUILD)
+        raise IgvmError(f"{file.name} contains no firmware to replace", _REBUILD)
     if old == image:
         return Injection(file.data, (), ())
     if len(old) != len(image):
@@ -59,9 +59,9 @@ def replace_firmware(file: IgvmFile, image: bytes, name: str) -> Injection:
 
 
 def _pages(file: IgvmFile, mask: int, start: int, size: int) -> list[PageData]:
-    """The pages that hold the firmware, in order."""
+    """The pages of the firmware, in order."""
     if size > FIRMWARE_MAX or start % PAGE:
-        raise IgvmError(f"{file.name} says that its firmware has {size:#x} bytes at {start:#x}", _REBUILD)
+        raise IgvmError(f"{file.name} describes firmware of {size:#x} bytes at {start:#x}", _REBUILD)
     pages = {
         header.gpa: header
         for header in file.headers

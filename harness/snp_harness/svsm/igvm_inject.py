@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Switching Alternate Injection on or off in a copy of an IGVM file, and what depends on it.
+"""Switches Alternate Injection on or off in a copy of an IGVM file, and updates what depends on it.
 
-COCONUT asks for Alternate Injection if its boot parameter block says so (igvmbuilder --alt-injection), and makes the
-guest VMPL's VMSA itself. So the block's byte is what has to change. Where a file brings the VMSA of a lower VMPL along,
-its SEV_FEATURES change as well; the SVSM's own, at VMPL0, keeps restricted injection.
+COCONUT enables Alternate Injection if a byte of its boot parameter block is set (igvmbuilder --alt-injection), and
+makes the guest VMPL's VMSA itself. So that byte is changed. If a file contains the VMSA of a lower VMPL, its
+SEV_FEATURES are changed as well; the SVSM's own, at VMPL0, keeps restricted injection.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OFFSET_IN_VP_CONTEXT = 12
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """What came of it. data: the new file. changes: what is different. warnings: what is not valid any more."""
+    """The new file. data: its bytes. changes: the differences. warnings: parts that are not valid any more."""
 
     data: bytes = field(repr=False)
     changes: tuple[str, ...]
@@ -45,7 +45,7 @@ class Injection:
 
 
 class Editor:
-    """Changes contents that headers refer to. Contents that another header uses too are copied to the file's end."""
+    """Changes the contents of headers. Contents that another header also uses are copied to the file's end first."""
 
     def __init__(self, file: IgvmFile) -> None:
         self.file = file
@@ -57,11 +57,11 @@ class Editor:
             if isinstance(header, PageData | VpContext) and header.offset
         )
         self._starts = [start for start, _ in used]
-        #: The furthest end of any contents that start no later.
+        #: For each start, the furthest end of contents that start no later.
         self._ends = list(itertools.accumulate((end for _, end in used), max))
 
     def replace(self, header: PageData | VpContext, contents: bytes) -> None:
-        """Give a header other contents of the same size."""
+        """Replace a header's contents by others of the same size."""
         if header.offset and not self._shared(header):
             self.data[header.offset : header.offset + len(contents)] = contents
             return
@@ -72,7 +72,7 @@ class Editor:
         self.data += contents
 
     def _shared(self, header: PageData | VpContext) -> bool:
-        """Another header's contents overlap."""
+        """Whether another header's contents overlap these."""
         first = bisect.bisect_left(self._starts, header.offset)
         last = bisect.bisect_left(self._starts, header.offset + _size(header))
         return last - first > 1 or (first > 0 and self._ends[first - 1] > header.offset)
@@ -86,7 +86,7 @@ class Editor:
             if header.at not in dropped
         )
         end = file.headers_at + file.headers_size
-        # File data keeps its place: what is left free before it is zero.
+        # File data keeps its offset: the gap before it is zero.
         self.data[file.headers_at : end] = headers + bytes(file.headers_size - len(headers))
         return with_fixed_header(bytes(self.data), headers_size=len(headers))
 
@@ -96,9 +96,9 @@ def _size(header: PageData | VpContext) -> int:
 
 
 def inject(file: IgvmFile, *, alternate_injection: bool) -> Injection:
-    """A copy of a file with Alternate Injection on or off, its checksum and unsigned ID blocks made right.
+    """Return a copy of a file with Alternate Injection on or off, and correct checksum and unsigned ID blocks.
 
-    Raises IgvmError for a file without an SVSM's parameter block.
+    Raises IgvmError for a file without an SVSM's boot parameter block.
     """
     mask = _check(file)
     block = parameter_block(file, mask)
@@ -112,7 +112,7 @@ def inject(file: IgvmFile, *, alternate_injection: bool) -> Injection:
         changes.append(f"use_alternate_injection = {int(alternate_injection)} in the boot parameter block")
         others = [one for one in file.platforms if one.mask != mask and block.page.applies(one.mask or 0)]
         if others:
-            warnings.append("the boot parameter block is that of the file's other platforms too")
+            warnings.append("the boot parameter block is shared with the file's other platforms")
     for header in file.headers:
         if isinstance(header, VpContext) and header.applies(mask):
             _inject_vmsa(editor, header, alternate_injection, changes, warnings)
@@ -122,7 +122,7 @@ def inject(file: IgvmFile, *, alternate_injection: bool) -> Injection:
 
 
 def drop_id_blocks(file: IgvmFile) -> Injection:
-    """A copy of a file without ID blocks for SEV-SNP."""
+    """Return a copy of a file without ID blocks for SEV-SNP."""
     _check(file)
     dropped = {block.at for block in id_blocks(file)}
     if not dropped:
@@ -132,7 +132,7 @@ def drop_id_blocks(file: IgvmFile) -> Injection:
 
 
 def _check(file: IgvmFile) -> int:
-    """The mask of SEV-SNP of a file that can be changed. Raises IgvmError."""
+    """Return the mask of SEV-SNP in a file that can be changed. Raises IgvmError."""
     if file.snp_mask is None:
         raise IgvmError(f"{file.name} is not for SEV-SNP", "build it with igvmbuilder --snp")
     if not file.checksum_is_right:
@@ -141,10 +141,10 @@ def _check(file: IgvmFile) -> int:
 
 
 def parameter_block(file: IgvmFile, mask: int) -> ParameterBlock:
-    """The one boot parameter block of a file. Raises IgvmError."""
+    """Return the only boot parameter block of a file. Raises IgvmError."""
     blocks = find_parameter_blocks(file, mask)
     if len(blocks) != 1:
-        found = "no boot parameter block of COCONUT's" if not blocks else f"{len(blocks)} boot parameter blocks"
+        found = "no boot parameter block of COCONUT" if not blocks else f"{len(blocks)} boot parameter blocks"
         raise IgvmError(f"{file.name} has {found}", "only COCONUT's IGVM files can be changed")
     return blocks[0]
 
@@ -165,7 +165,7 @@ def _inject_vmsa(editor: Editor, header: VpContext, on: bool, changes: list[str]
 
 
 def finish_copy(editor: Editor, changes: list[str], warnings: list[str]) -> Injection:
-    """The copy, with what depends on its contents made right."""
+    """Return the copy, after updating what depends on its contents."""
     file = editor.file
     data = editor.finish(set())
     new = IgvmFile.parse(data, file.name)
@@ -187,7 +187,7 @@ def _checksum(data: bytes) -> str:
 def _renew_id_blocks(
     file: IgvmFile, before: Measurement, after: Measurement, changes: list[str], warnings: list[str]
 ) -> bytes:
-    """An ID block that nobody has signed takes the new digest, of the same sort as its old one; a signed one cannot."""
+    """Write the new digest, of the old one's kind, into unsigned ID blocks; signed ones cannot be changed."""
     editor = Editor(file)
     for block in id_blocks(file):
         if block.signed:
@@ -208,11 +208,9 @@ def _with_digest(block: SnpIdBlock, digest: bytes) -> bytes:
 
 
 def _warn_of_others(headers: tuple[Header, ...], warnings: list[str]) -> None:
-    """What else may speak of the old contents: VBS's measurement, and headers that are not known (CoRIM's, say)."""
+    """Warn about headers that may describe the old contents: VBS's measurement, and unknown ones (such as CoRIM)."""
     if any(header.kind is HeaderType.VBS_MEASUREMENT for header in headers):
         warnings.append("the file's VBS measurement may be that of the old contents")
     unknown = sorted({header.name for header in headers if header.kind is None})
     if unknown:
-        warnings.append(
-            f"headers that are not known are kept, and may be about the old contents: {', '.join(unknown[:4])}"
-        )
+        warnings.append(f"unknown headers are kept, and may describe the old contents: {', '.join(unknown[:4])}")

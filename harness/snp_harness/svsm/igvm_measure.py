@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The launch digest that an SNP launch of an IGVM file gives.
+"""The launch digest of an SNP launch of an IGVM file.
 
 SEV-SNP Firmware ABI (56860), section 8.17.2, table "Layout of the PAGE_INFO structure": each page that the loader
-gives to the firmware extends the digest by SHA-384 over the digest so far, the SHA-384 of the contents (zero where
-they are not measured), and type and address of the page. Which pages an IGVM file gives, and in which order:
+passes to the firmware extends the digest by SHA-384 over the digest so far, the SHA-384 of the contents (zero if they
+are not measured), and type and address of the page. For the pages of an IGVM file and their order see
 microsoft/igvm (igvm/src/measurement/snp.rs) and COCONUT's igvmmeasure.
 
-QEMU and KVM differ from the specification in two things: pages of zeroes are given as such (QEMU, backends/igvm.c,
-qigvm_type_to_cgs_type; igvmmeasure --native-zero), and the VMSA comes last, at an address of KVM's own.
+QEMU and KVM differ from the specification in two ways: pages of zeroes are launched as zero pages (QEMU,
+backends/igvm.c, qigvm_type_to_cgs_type; igvmmeasure --native-zero), and the VMSA is the last page, at an address that
+KVM chooses.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from snp_harness.svsm.igvm import (
     VpContext,
 )
 
-#: Where KVM puts every VMSA, whatever the file says (QEMU, docs/system/igvm.rst).
+#: The address at which KVM puts every VMSA, for any file (QEMU, docs/system/igvm.rst).
 KVM_VMSA_GPA = 0xFFFFFFFFF000
-#: CR0 that KVM gives the first VMSA (COCONUT igvmmeasure, --check-kvm).
+#: CR0 that KVM sets in the first VMSA (COCONUT igvmmeasure, --check-kvm).
 KVM_VMSA_CR0 = 0x31
-#: Pages that are measured at most: a 2 MiB page is 512.
+#: Bound on measured pages: a 2 MiB page counts as 512.
 PAGES_MAX = 1 << 20
 
 _INFO = struct.Struct("<48s48sHBB4xQ")
@@ -58,8 +59,8 @@ class PageType(enum.IntEnum):
 class Measurement:
     """Launch digests, 48 bytes each.
 
-    digest: as the specification has it. qemu: what QEMU and KVM launch, as far as the file says; None where it has no
-    VMSA. notes: what makes KVM measure something else than `qemu`, or refuse the launch; sentences.
+    digest: by the specification. qemu: of a launch by QEMU and KVM, as far as the file determines it; None without a
+    VMSA. notes: sentences, why KVM measures something else than `qemu` or refuses the launch.
     """
 
     digest: bytes
@@ -71,12 +72,12 @@ class _Digest:
     def __init__(self) -> None:
         self.value = _NOTHING
         self.pages = 0
-        #: Pages of memory that were given, and those that were given again.
+        #: Pages of memory that were launched, and those that were launched again.
         self.given: set[int] = set()
         self.again: list[int] = []
 
     def give(self, gpa: int) -> None:
-        """A page of the guest's memory, which KVM takes once (sev_gmem_post_populate: EEXIST)."""
+        """Add a page of the guest's memory, which KVM accepts once (sev_gmem_post_populate: EEXIST)."""
         if gpa in self.given:
             self.again.append(gpa)
         self.given.add(gpa)
@@ -88,7 +89,7 @@ class _Digest:
 
 
 def measure(file: IgvmFile) -> Measurement | None:
-    """The launch digests of a file on SEV-SNP, None for one that is not for it. Raises IgvmError if it is too large."""
+    """Return the launch digests of a file on SEV-SNP, None if it is not for it. Raises IgvmError if it is too large."""
     mask = file.snp_mask
     if mask is None:
         return None
@@ -122,7 +123,7 @@ def measure(file: IgvmFile) -> Measurement | None:
 
 
 def id_blocks(file: IgvmFile) -> list[SnpIdBlock]:
-    """The ID blocks for SEV-SNP: the firmware refuses a launch with another digest than theirs."""
+    """Return the ID blocks for SEV-SNP: the firmware refuses a launch with another digest than theirs."""
     mask = file.snp_mask or 0
     return [header for header in file.headers if isinstance(header, SnpIdBlock) and header.applies(mask)]
 
@@ -161,12 +162,12 @@ def _check(file: IgvmFile, digest: _Digest) -> None:
 def _repeated(again: list[int]) -> list[str]:
     if not again:
         return []
-    return [f"{len(again)} pages are given twice, the first at {again[0]:X}: KVM refuses the second"]
+    return [f"{len(again)} pages are loaded twice, the first at {again[0]:X}: KVM refuses the second"]
 
 
 def _notes(file: IgvmFile, contexts: list[VpContext]) -> list[str]:
     if not contexts:
-        return ["the file has no VMSA: KVM measures one of its own"]
+        return ["the file has no VMSA: KVM measures its own"]
     notes = []
     if len(contexts) > 1:
         notes.append(f"the file has {len(contexts)} VMSAs: KVM measures one for each vCPU that runs")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""COCONUT's boot parameter block: the measured page of its IGVM files that says how the SVSM shall run.
+"""COCONUT's boot parameter block: the measured page of its IGVM files with the settings of the SVSM.
 
 Source: coconut-svsm/svsm, boot/defs/src/boot_params.rs (BootParamBlock), before that bootlib/src/igvm_params.rs
-(IgvmParamBlock); igvmbuilder/src/igvm_builder.rs writes it. Nothing in the file names the page. It is found by what it
-says: its offsets to the parameter page and to the memory map lead to the addresses at which the file has parameter
-areas inserted.
+(IgvmParamBlock); igvmbuilder/src/igvm_builder.rs writes it. No header in the file names the page. It is found by its
+contents: its offsets to the parameter page and to the memory map give the addresses at which the file inserts
+parameter areas.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PARAM_PAGE_OFFSET = 4
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the fields are. name: for people. memory_map: offset of memory_map_offset. port: of debug_serial_port.
+    """Offsets of the fields. name: as shown. memory_map: of memory_map_offset. port: of debug_serial_port.
 
     alternate_injection: of use_alternate_injection.
     """
@@ -39,13 +39,13 @@ class Layout:
     alternate_injection: int
 
 
-#: With the MADT's place in the block: since 2025, and today's BootParamBlock.
+#: The block contains the MADT's location: since 2025, and the present BootParamBlock.
 CURRENT = Layout("with a MADT", 16, 20, 24, 26)
-#: 2024 to 2025: the addresses of the CPUID and the secrets page stand between memory map and port.
+#: 2024 to 2025: the addresses of the CPUID and the secrets page are between memory map and port.
 EARLIER = Layout("without a MADT", 8, 12, 24, 26)
 _CPUID_PAGE = 16
 _SECRETS_PAGE = 20
-#: From use_alternate_injection on there are flags, a byte each, up to the firmware's part of the block.
+#: From use_alternate_injection to the firmware's part of the block there are flags of one byte each.
 _FLAGS_END = 32
 #: The firmware's part begins with its address and size (GuestFwInfoBlock), in both layouts.
 _FIRMWARE = 32
@@ -66,7 +66,7 @@ class ParameterBlock:
 
 
 def find_parameter_blocks(file: IgvmFile, mask: int) -> list[ParameterBlock]:
-    """The pages that are a boot parameter block for a platform: one in COCONUT's files, none in others."""
+    """Return a platform's boot parameter blocks: one in COCONUT's files, none in others."""
     places = _Places.of(file, mask)
     found = []
     for header in file.headers:
@@ -85,7 +85,7 @@ def find_parameter_blocks(file: IgvmFile, mask: int) -> list[ParameterBlock]:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Addresses in the guest that a block's fields lead to."""
+    """The guest addresses that a block's fields give."""
 
     maps: frozenset[int]
     inserts: frozenset[int]
@@ -108,7 +108,7 @@ class _Places:
         return cls(frozenset(maps), frozenset(inserts.values()), pages[DataType.CPUID_DATA], pages[DataType.SECRETS])
 
     def layout(self, gpa: int, data: bytes) -> Layout | None:
-        """The layout by which a page is a parameter block; None if it is none by any."""
+        """Return the layout of a page that is a parameter block; None if it is not one in any layout."""
         if gpa + _u32(data, _PARAM_PAGE_OFFSET) not in self.inserts:
             return None
         for layout in (CURRENT, EARLIER):

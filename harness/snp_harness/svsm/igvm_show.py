@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is in an IGVM file: as JSON values, and as lines for people."""
+"""The contents of an IGVM file, as JSON values and as lines of text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _SHOWN_REGISTERS = ("efer", "cr0", "cr3", "cr4", "rflags", "rsp", "virtual_tom")
 
 
 def to_json(file: IgvmFile) -> dict[str, Any]:
-    """All that is shown. 64-bit numbers are hexadecimal strings."""
+    """Return all that is shown as JSON values. 64-bit numbers are hexadecimal strings."""
     mask = file.snp_mask
     measured = measure(file)
     blocks = [] if mask is None else find_parameter_blocks(file, mask)
@@ -100,7 +100,7 @@ def to_json(file: IgvmFile) -> dict[str, Any]:
 
 
 def _matches(block: SnpIdBlock, measured: Measurement | None) -> str | None:
-    """Whose digest an ID block expects: the specification's or QEMU's, None if it is neither."""
+    """Return whose digest an ID block expects: the specification's or QEMU's, None if it is neither."""
     if measured is None:
         return None
     found = {measured.digest: "specification", measured.qemu: "qemu"}
@@ -108,7 +108,7 @@ def _matches(block: SnpIdBlock, measured: Measurement | None) -> str | None:
 
 
 def _runs(file: IgvmFile) -> Iterator[tuple[Header, Header]]:
-    """The headers behind the platforms; pages that follow each other and are of one sort as one: first and last."""
+    """The headers after the platforms; consecutive pages of one kind are merged into one entry: first and last."""
     first: Header | None = None
     last: Header | None = None
     for header in file.headers:
@@ -174,7 +174,7 @@ def _directive(file: IgvmFile, header: Header, last: Header) -> dict[str, Any]:
 
 
 def _vmsa(file: IgvmFile, header: VpContext) -> dict[str, Any] | None:
-    """The VMSA, if it is one: of other platforms a context is something else."""
+    """The VMSA, None if the context is another platform's."""
     if file.snp_mask is None or not header.applies(file.snp_mask):
         return None
     contents = file.contents(header)

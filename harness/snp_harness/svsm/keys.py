@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
-#: Entry of Meta.extra: the values that a key takes, in words, where its type does not say them.
+#: Entry of Meta.extra: the valid values of a key in words, if its type does not determine them.
 ALLOWED = "allowed"
 #: Entry of Meta.extra: the number is shown in hexadecimal, as its specification writes it.
 HEXADECIMAL = "hexadecimal"
@@ -22,7 +22,7 @@ HEXADECIMAL = "hexadecimal"
 class Key:
     """One key of a configuration file.
 
-    type: of its value, for msgspec. allowed: the values it takes, for people. default: as TOML writes it.
+    type: of its value, for msgspec. allowed: its valid values, in words. default: as TOML writes it.
     """
 
     section: str
@@ -34,7 +34,7 @@ class Key:
 
 
 def keys(model: type[Struct]) -> tuple[Key, ...]:
-    """Return every key of a model whose fields are sections, in the order of the model."""
+    """Return every key of a model whose fields are sections, in the model's order."""
     return tuple(
         _key(section.name, entry.name, entry.type, entry.default)
         for section in fields(model)
@@ -77,5 +77,5 @@ def _default(value: object, meta: Meta) -> str:
 
 
 def _toml(value: object) -> str:
-    """A value as TOML writes it; JSON's form is the same for what the models hold."""
+    """A value as TOML writes it, which for the values of the models is the same as in JSON."""
     return json.dumps(value.value if isinstance(value, enum.Enum) else value)

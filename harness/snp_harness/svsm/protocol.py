@@ -93,7 +93,7 @@ def _name(numbers: type[enum.IntEnum], value: int) -> str | None:
 
 
 def call_name(rax: int) -> str:
-    """Return a call's name from its RAX, such as "core PVALIDATE"; unknown numbers stand as they are."""
+    """Return a call's name from its RAX, such as "core PVALIDATE"; unknown numbers are shown as numbers."""
     protocol, call = rax >> CALL_SHIFT, rax & ((1 << CALL_SHIFT) - 1)
     known = _name(Protocol, protocol)
     calls = _CALLS.get(protocol)
@@ -112,7 +112,7 @@ def result_name(rax: int) -> str:
     return _name(Result, rax) or f"{rax:#x}"
 
 
-#: MSR numbers that READ_REGISTER of the APIC protocol serves; the rest is left to the hypervisor.
+#: MSR numbers that READ_REGISTER of the APIC protocol serves; the hypervisor handles the others.
 APIC_READABLE_MSRS = frozenset(r.msr for r in REGISTERS if r.msr is not None and "r" in r.svsm)
 #: MSR numbers that WRITE_REGISTER of the APIC protocol serves.
 APIC_WRITABLE_MSRS = frozenset(r.msr for r in REGISTERS if r.msr is not None and "w" in r.svsm)

@@ -44,7 +44,7 @@ class SevStatus(enum.IntFlag):
 class HypervisorFeature(enum.IntFlag):
     """Bits that the hypervisor features request returns (AMD publication 56421, section 4).
 
-    Bit 9: COCONUT, whose older sources had bit 7 for it.
+    Bit 9: COCONUT, whose older sources use bit 7.
     """
 
     SNP = 1 << 0
@@ -87,7 +87,7 @@ class TerminationSet(enum.IntEnum):
 
 
 class SvsmTermination(enum.IntEnum):
-    """Reason codes of set SVSM (harness/emulator/svsm/ghcb_call.h), as far as they are told apart."""
+    """Reason codes of set SVSM (harness/emulator/svsm/ghcb_call.h), as far as they are distinguished."""
 
     FEATURE = 5
 
@@ -95,7 +95,7 @@ class SvsmTermination(enum.IntEnum):
 class NaeEvent(enum.IntEnum):
     """NAE events, SW_EXITCODE (56421, tables 5 and 7; 1B-1D: COCONUT). Up to 403 they are SVM exit codes.
 
-    HV_TIMER is UNVERIFIED: the gap it would fill, no source read names it.
+    HV_TIMER is UNVERIFIED: it is an unassigned number, which no source names.
     """
 
     DR7_READ = 0x027
@@ -141,8 +141,8 @@ def sev_status(vmpl: int, guest_vmpl: int, *, alternate_injection: bool) -> SevS
     """Return MSR SEV_STATUS as a VMPL of an emulated SNP guest reads it.
 
     vmpl: the reader's, 0-3. guest_vmpl: the tested firmware's; 0 means that there is no SVSM.
-    The SVSM at VMPL0 runs with restricted injection (#HV) and debug swap, as COCONUT asks for; Alternate Injection is
-    the guest's. Raises ValueError for a VMPL outside 0-3.
+    The SVSM at VMPL0 runs with restricted injection (#HV) and debug swap, as COCONUT requires; the guest has Alternate
+    Injection. Raises ValueError for a VMPL outside 0-3.
     """
     if vmpl not in range(4) or guest_vmpl not in range(4):
         raise ValueError(f"VMPL {vmpl} or {guest_vmpl} is not one of 0-3")
@@ -154,11 +154,11 @@ def sev_status(vmpl: int, guest_vmpl: int, *, alternate_injection: bool) -> SevS
 
 
 def sev_features(status: SevStatus) -> int:
-    """Return SEV_FEATURES (VMSA offset 3B0) that goes with a SEV_STATUS: its bits from SNP on."""
+    """Return the SEV_FEATURES (VMSA offset 3B0) of a SEV_STATUS: its bits from SNP on."""
     return int(status) >> SEV_FEATURES_SHIFT
 
 
 def gpa_text(gpa: int) -> str:
-    """Return a guest physical address for people, its C-bit apart: "FEE000F0 (C=1)", "809000"."""
+    """Return a guest physical address as text, with its C-bit apart: "FEE000F0 (C=1)", "809000"."""
     c_bits = gpa & sum(1 << position for position in C_BITS)
     return f"{gpa & ~c_bits:X} (C=1)" if c_bits else f"{gpa:X}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The VM save area (VMSA) of an SNP vCPU as an IGVM file holds it.
+"""The VM save area (VMSA) of an SNP vCPU as an IGVM file contains it.
 
 Offsets: AMD64 APM volume 2 (24593), table B-4; harness/emulator/include/vmsa.h has them for C, a test compares them.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from snp_harness.svsm.sev import SEV_FEATURES_SHIFT, SevStatus
 
-#: A VMSA is a page, of which the processor defines this much.
+#: Bytes of a VMSA, a page, that the processor defines.
 SIZE = 0x1000
 #: Offsets of the fields that are shown or changed, by their names in table B-4.
 OFFSETS = {
@@ -43,7 +43,7 @@ ALTERNATE_INJECTION = FEATURE_BITS["alternate-injection"]
 
 @dataclass(frozen=True, slots=True)
 class Vmsa:
-    """A VMSA page. Raises ValueError if it is no page."""
+    """A VMSA page. Raises ValueError for another size."""
 
     data: bytes
 
@@ -68,7 +68,7 @@ class Vmsa:
 
     @property
     def entry(self) -> int:
-        """The linear address at which it starts: CS base and RIP."""
+        """The linear address at which the vCPU starts: CS base and RIP."""
         base: int = _SEGMENT.unpack_from(self.data, _CS)[3]
         return (base + self.field("rip")) & 0xFFFFFFFFFFFFFFFF
 
@@ -79,7 +79,7 @@ class Vmsa:
 
 
 def feature_names(features: int) -> list[str]:
-    """The names of the bits of a SEV_FEATURES; a bit without a name as "bit-N"."""
+    """Return the names of the bits in a SEV_FEATURES; a bit without a name is "bit-N"."""
     by_bit = {mask: name for name, mask in FEATURE_BITS.items()}
     return [by_bit.get(1 << bit, f"bit-{bit}") for bit in range(64) if features >> bit & 1]
 
@@ -87,8 +87,8 @@ def feature_names(features: int) -> list[str]:
 def inject(features: int, *, alternate_injection: bool) -> int:
     """SEV_FEATURES of a guest VMPL with or without Alternate Injection.
 
-    Restricted injection goes when Alternate Injection comes: it is the SVSM's way to get interrupts, and COCONUT takes
-    it away from a guest's VMSA likewise (kernel/src/cpu/vmsa.rs, init_guest_vmsa).
+    Alternate Injection replaces restricted injection, by which only the SVSM gets interrupts then. COCONUT clears it in
+    a guest's VMSA likewise (kernel/src/cpu/vmsa.rs, init_guest_vmsa).
     """
     if alternate_injection:
         return features & ~RESTRICTED_INJECTION | ALTERNATE_INJECTION
