@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Do two witnesses of one boot agree? Compared access by access, in what both of them see."""
+"""Compares two witnesses of one boot, access by access, in the fields that both of them see."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from snp_harness.apic.access import Access
 from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.collect import ACCESS_LIMIT, CONDENSED
 
-#: The run is ended between an access and its record: one of the witnesses may have one access more.
+#: A run can end between an access and its record: one of the witnesses may have one access more.
 TAIL = 1
 
 
 def disagreement(first: Timeline, second: Timeline) -> str | None:
-    """The first difference of two timelines in one sentence, None if there is none.
+    """Return the first difference of two timelines in one sentence, None if there is none.
 
-    Only register accesses count: APIC_BASE is read by the emulated host too. Where one witness did not see a field, it
+    Only register accesses count: the emulated hypervisor reads APIC_BASE, too. A field that one witness did not see
     agrees with any value.
     """
     ours, theirs = _registers(first), _registers(second)
@@ -36,7 +36,7 @@ def disagreement(first: Timeline, second: Timeline) -> str | None:
 
 
 def _registers(timeline: Timeline) -> list[Access]:
-    """Register accesses, up to where a collector keeps them all."""
+    """Register accesses, up to the number that a collector keeps completely."""
     return [access for access in timeline.accesses[:ACCESS_LIMIT] if not access.is_base]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Collects what a witness sees into a timeline, in bounded memory."""
+"""Collects the observations of a witness into a timeline, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.registers import Register
 from snp_harness.apic.timeline import END_KINDS, Event, PhaseMark, Timeline
 
-#: Accesses kept one by one. A boot to the shell makes five thousand; at the shell, three hundred come each second.
+#: Accesses that are kept one by one. A boot to the shell makes 5,000; the shell makes 300 a second.
 ACCESS_LIMIT = 20_000
-#: Beyond ACCESS_LIMIT, this many more accesses of each sort are kept; the others differ in value, pc and time.
+#: Beyond ACCESS_LIMIT, so many more accesses of each kind are kept; the others differ in value, pc and time.
 SORT_LIMIT = 16
-#: The kind of the event that says how many were not kept.
+#: The kind of the event with the number of accesses that were not kept.
 CONDENSED = "condensed"
-#: Sorts that are told apart beyond ACCESS_LIMIT.
+#: Kinds that are distinguished beyond ACCESS_LIMIT.
 SORTS_LIMIT = 4096
 EVENT_LIMIT = 10_000
 
@@ -46,11 +46,11 @@ class Collector:
 
     @property
     def started(self) -> bool:
-        """Something was seen of the guest."""
+        """Whether anything of the guest was observed."""
         return bool(self._phases)
 
     def enter(self, phase: Phase, time_ns: int | None, evidence: str) -> None:
-        """The boot has reached `phase`, as `evidence` shows; nothing happens if it is there already or further."""
+        """Record that the boot has reached `phase`, as `evidence` shows; no effect if it is already that far."""
         if phase is Phase.UNKNOWN or (self._phases and phase <= self.phase):
             return
         self.phase = phase
@@ -76,12 +76,12 @@ class Collector:
     ) -> None:
         """Add an access in the current phase.
 
-        After ACCESS_LIMIT accesses an access that only repeats others is counted and not kept: no rule judges it
-        differently, since its phase, register, path, mode, outcome, server and module are theirs.
+        After ACCESS_LIMIT accesses an access that only repeats others is counted and not kept: every rule judges it
+        like them, since phase, register, path, mode, outcome, server and module are the same.
         """
         self.count += 1
         if len(self._accesses) >= ACCESS_LIMIT:
-            # Of the values only the vectors that are sent are judged.
+            # The only values that rules judge are the vectors of interrupts that are sent.
             sent = ipi.request(operation, register, value)
             sort = (operation, register, path, vcpu, vmpl, mode, outcome, served_by, self.phase, module, sent)
             if sort not in self._sorts and len(self._sorts) >= SORTS_LIMIT:
@@ -113,7 +113,7 @@ class Collector:
         )
 
     def name_modules(self, find: Callable[[int], tuple[str, int] | None]) -> None:
-        """Name the module of accesses that have a pc and none. find: name and base of the module that a pc lies in."""
+        """Set the module of accesses with a pc and without a module. find: returns name and base of a pc's module."""
         for number, access in enumerate(self._accesses):
             if access.pc is None or access.module is not None:
                 continue
@@ -123,7 +123,7 @@ class Collector:
                 self._accesses[number] = dataclasses.replace(access, module=name, module_offset=access.pc - base)
 
     def event(self, kind: str, time_ns: int | None, vcpu: int | None, text: str, **fields: int | str) -> None:
-        """Add an event; after EVENT_LIMIT they are counted only, but for the one that ends a run."""
+        """Add an event; after EVENT_LIMIT events are only counted, except for one that ends the run."""
         if len(self._events) >= EVENT_LIMIT + (kind in END_KINDS):
             self._dropped_events += 1
             return
@@ -142,9 +142,9 @@ class Collector:
         apic_protocol: bool = False,
         faults: tuple[str, ...] = (),
     ) -> Timeline:
-        """The timeline. gaps: why it is not complete; empty if it is. The rest is as in Timeline."""
+        """Return the timeline. gaps: why it is not complete; empty if it is. The other arguments are as in Timeline."""
         if self._dropped_accesses:
-            gaps = [*gaps, f"{self._dropped_accesses} accesses were not kept: too many sorts of them"]
+            gaps = [*gaps, f"{self._dropped_accesses} accesses were not kept: too many kinds of them"]
             lost += self._dropped_accesses
         if self._dropped_events:
             gaps = [*gaps, f"{self._dropped_events} events were not kept"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The emulated host's records as a timeline."""
+"""The records of the emulated hypervisor as a timeline."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _END_TEXT = {
     RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not a shared page",
     RecordEnd.INIT: "the guest had INIT sent to the processor that the host runs on",
 }
-#: Ends that are the host's own failure; the others are the guest's doing.
+#: Ends that are a failure of the hypervisor; the guest causes the others.
 _HOST_FAILURES = frozenset({RecordEnd.VMRUN, RecordEnd.HOST_FAULT, RecordEnd.ASSERT, RecordEnd.CONFIG})
 #: Kinds of their events, all in snp_harness.apic.timeline.END_KINDS; the others are "host-end".
 _END_KIND = {
@@ -85,9 +85,9 @@ _VIOLATION_TEXT = {
 
 @dataclass(frozen=True, slots=True)
 class HostEnd:
-    """The host stopped. text: why. host_failure: it is the host's own fault, or its configuration's.
+    """The hypervisor stopped. text: why. host_failure: the cause is the hypervisor, or its configuration.
 
-    lacks_feature: the SVSM, not the tested firmware, ended the run since a hypervisor feature is missing.
+    lacks_feature: the SVSM, not the tested firmware, ended the run because a hypervisor feature is missing.
     """
 
     text: str
@@ -96,10 +96,10 @@ class HostEnd:
 
 
 class HostTimeline:
-    """Takes records and keeps what belongs in a timeline.
+    """Converts records to a timeline.
 
-    guest_vmpl: the tested firmware's; what other VMPLs do with an APIC is no access of the firmware.
-    end: set when the host has stopped. counts: records by kind.
+    guest_vmpl: the tested firmware's; accesses of other VMPLs to an APIC are not the firmware's.
+    end: set when the hypervisor has stopped. counts: records by kind.
     """
 
     def __init__(self, firmware: Firmware, guest_vmpl: int, collector: Collector) -> None:
@@ -127,7 +127,7 @@ class HostTimeline:
         self._known = frozenset(map(int, RecordKind))
 
     def take(self, batch: bytes) -> None:
-        """Take good records, in order."""
+        """Process valid records, in order."""
         handlers = self._handlers
         counts = self.counts
         for fields in RECORD.iter_unpack(batch):
@@ -136,7 +136,7 @@ class HostTimeline:
             handler = handlers.get(kind)
             if handler is not None:
                 record = HostRecord._make(fields)
-                # A time that no timeline can hold is the host's mistake; the rest of the record still counts.
+                # A time out of a timeline's range is an error of the hypervisor; the other fields still count.
                 handler(record if record.time_ns <= TIME_MAX else record._replace(time_ns=TIME_MAX))
             elif kind not in self._known:
                 self.unknown += 1
@@ -163,7 +163,7 @@ class HostTimeline:
         if self.end is None:
             reason = (record.address, record.value, record.extra)
             lacks = reason == (RecordEnd.TERMINATE, TerminationSet.SVSM, SvsmTermination.FEATURE)
-            # The tested firmware can give the same reason, and must not be believed.
+            # The tested firmware can send the same reason, which proves nothing.
             self.end = HostEnd(text, failure, lacks and record.vmpl != self._guest_vmpl)
         detail = "gpa" if kind == "private-mmio-end" else "value"
         fields = {"reason": record.address, detail: record.value, "extra": record.extra, "pc": record.rip}
@@ -175,7 +175,7 @@ class HostTimeline:
             return
         mmio = record.path == RecordPath.MMIO
         if not mmio and not X2APIC_MSR_FIRST <= record.address <= X2APIC_MSR_LAST:
-            # The TSC deadline (MSR 6E0) is the APIC timer's, but no register of the APIC.
+            # The TSC deadline (MSR 6E0) belongs to the APIC timer, but is not a register of the APIC.
             return
         register = by_offset(record.address & _PAGE_OFFSET) if mmio else by_msr(record.address)
         self._access(record, register, _PATHS.get(record.path))
@@ -214,9 +214,9 @@ class HostTimeline:
         )
 
     def _foreign(self, record: HostRecord) -> None:
-        """Another VMPL, the SVSM's, used an APIC: worth knowing, and no access of the firmware.
+        """Add an event for an access of another VMPL, the SVSM's, to an APIC, which is not an access of the firmware.
 
-        The first of each register and direction: an SVSM that serves a timer makes hundreds a second.
+        Only the first for each register and direction: an SVSM that serves a timer makes hundreds a second.
         """
         sort = (record.vmpl, record.address, record.flags & FLAG_WRITE)
         if self._foreign_sorts[sort] >= SORT_LIMIT or len(self._foreign_sorts) > SORTS_LIMIT:
@@ -244,7 +244,7 @@ class HostTimeline:
             self._enter(self._modules.place(record.rip), record)
 
     def _enter(self, place: Place, record: HostRecord) -> None:
-        """The place of a pc may show that a later phase has begun."""
+        """Record a later phase if the module of a pc shows that it has begun."""
         if place.phase is None or place.phase <= self._collector.phase:
             return
         if place.module is not None:

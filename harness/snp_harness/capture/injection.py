@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The emulated host's records of Alternate Injection as events: calls of the APIC protocol, interrupts, begin and end.
+"""The hypervisor's records of Alternate Injection as events: calls of the APIC protocol, interrupts, begin and end.
 
-The events' fields are in the domain's terms (docs/contract.md): rules know no numbers of the protocol.
+The events' fields are in the domain's terms (docs/contract.md): rules do not depend on numbers of the protocol.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from snp_harness.svsm.protocol import (
 _LOW_32 = 0xFFFFFFFF
 _QUERY = Protocol.CORE << CALL_SHIFT | CoreCall.QUERY_PROTOCOL
 _APIC = {call: Protocol.APIC << CALL_SHIFT | call for call in ApicCall}
-#: These two are accesses, and the host records them as such.
+#: These two are accesses, and the hypervisor records them as such.
 _REGISTER_CALLS = frozenset({_APIC[ApicCall.READ_REGISTER], _APIC[ApicCall.WRITE_REGISTER]})
 _SOURCES: dict[int, str] = {source: source.name.lower() for source in RecordIrqSource}
 
 
 class InjectionEvents:
-    """Takes the records that `handlers` names.
+    """Converts the records that `handlers` names.
 
-    Of interrupts the first of each vector, source and way is kept, and again after each CONFIGURE_VECTOR.
+    Of interrupts the first of each vector, source and stage is kept, and again after each CONFIGURE_VECTOR.
     """
 
     def __init__(self, guest_vmpl: int, collector: Collector) -> None:
@@ -52,7 +52,7 @@ class InjectionEvents:
         }
 
     def flush(self) -> None:
-        """The run has ended: calls that wait for their answer get none."""
+        """Add the calls that have no answer at the end of the run."""
         for vcpu in list(self._calls):
             self._unanswered(vcpu)
 
@@ -86,7 +86,7 @@ class InjectionEvents:
             self._answered(call, call.time_ns, None)
 
     def _answered(self, call: HostRecord, time_ns: int, result: int | None) -> None:
-        """An event for a call of the APIC protocol. result: None if there was no answer."""
+        """Add an event for a call of the APIC protocol. result: None if there was no answer."""
         fields = {"call": call.address & _LOW_32, "rcx": call.value, "called_ns": call.time_ns}
         if result is not None:
             fields["result"] = result
@@ -102,7 +102,7 @@ class InjectionEvents:
         self._collector.event("apic-protocol-call", time_ns, call.vcpu, text, **fields)
 
     def _doorbell(self, record: HostRecord) -> None:
-        # Whichever VMPL runs at that time: what is posted is for the guest's.
+        # Another VMPL may run at that time: posted interrupts are for the guest's.
         lost = record.outcome != RecordOutcome.OK
         what = "lost by an injected fault" if lost else "posted to the doorbell page"
         self._vector("doorbell", record, what, lost=int(lost), level=int(record.size == 1))
@@ -116,7 +116,7 @@ class InjectionEvents:
         key = (kind, record.address, record.value, record.outcome)
         if key in seen:
             return
-        # Beyond the limit the collector only counts, and so nothing need be remembered.
+        # Beyond the limit the collector only counts.
         if len(seen) < EVENT_LIMIT:
             seen.add(key)
         source = _SOURCES.get(record.value, f"source {record.value}")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What firmware prints by port I/O, put together from trace events: phases in the very order of the accesses.
+"""The firmware's console output from trace events of port I/O: it shows phases in the order of the accesses.
 
-A console's bytes come to the harness by another way than trace events, and at another time. The bytes that a guest
-writes to its ports are trace events too, in one order with its APIC accesses.
+A console's own bytes reach the harness by another path than trace events, and at another time. The bytes that a guest
+writes to its ports are also trace events, in one order with its APIC accesses.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 
 from snp_harness.apic.access import Phase
 
-#: Longest part of a line that is kept, bytes.
+#: Bytes of a line that are kept.
 LINE_LIMIT = 256
-#: What EDK II prints when a phase begins, or has begun before (DEBUG builds; BdsDxe's in all): the last one matters.
+#: EDK II prints these when a phase begins, or later (DEBUG builds; BdsDxe's in all builds). The last match counts.
 MARKS: tuple[tuple[Phase, re.Pattern[bytes]], ...] = (
     (Phase.SEC, re.compile(rb"SecCoreStartupWithStack\(0x")),
     (Phase.PEI, re.compile(rb"Loading PEIM at|Platform PEIM Loaded|PlatformPei")),
@@ -29,7 +29,7 @@ class PortConsole:
         self._line = bytearray()
 
     def write(self, value: int, size: int) -> tuple[Phase, str] | None:
-        """Take what was written; at a line's end returns the phase that the line shows, and its text."""
+        """Add bytes that were written; at a line's end returns the phase that the line shows, and its text."""
         for byte in value.to_bytes(8, "little")[: max(0, min(size, 8))]:
             if byte in b"\r\n":
                 line = bytes(self._line)
@@ -43,5 +43,5 @@ class PortConsole:
 
 
 def phase_of(line: bytes) -> Phase | None:
-    """The phase that a line of the console shows, None if it shows none."""
+    """Return the phase that a line of the console shows, None if it shows none."""
     return next((phase for phase, pattern in MARKS if pattern.search(line)), None)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """KVM's trace events as a timeline.
 
-What KVM tells of one access, in the order of the vCPU's thread (docs/kvm.md):
+KVM's events of one access, in the order of the vCPU's thread (docs/kvm.md):
 
 | access | events |
 |---|---|
@@ -10,7 +10,7 @@ What KVM tells of one access, in the order of the vCPU's thread (docs/kvm.md):
 | RDMSR, WRMSR of 800-8FF and 1B | kvm_exit; kvm_apic, but not of all registers nor of refused accesses; kvm_msr |
 | MMIO that no APIC claims | kvm_exit; kvm_mmio alone |
 
-So kvm_mmio and kvm_msr tell path, value and outcome; kvm_apic tells that the APIC served an MMIO access.
+So kvm_mmio and kvm_msr show path, value and outcome; kvm_apic shows that the APIC served an MMIO access.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from snp_harness.capture.module_names import Firmware, ModuleMap
 from snp_harness.capture.qemu_trace import LineSplitter
 
 WITNESS = "KVM trace events"
-#: What KVM's trace events do not show of any guest.
+#: KVM's trace events do not show these of any guest,
 NOT_OBSERVED = frozenset({"page-state", "svsm-calls", "interrupts"})
-#: And of one without SEV, which has no VMPL.
+#: nor this of a guest without SEV, which has no VMPL,
 NOT_OBSERVED_PLAIN = NOT_OBSERVED | {"vmpl"}
-#: And of an SEV-ES or SEV-SNP guest, whose registers KVM does not know.
+#: nor these of an SEV-ES or SEV-SNP guest, whose registers KVM cannot read.
 NOT_OBSERVED_ENCRYPTED = NOT_OBSERVED | {"pc", "module"}
-#: Threads that are told apart: a guest's vCPUs, and some of QEMU's own.
+#: Threads that are distinguished: a guest's vCPUs, and some of QEMU's own.
 THREAD_LIMIT = 4096
 
-#: Pages of code whose modules are looked for in the guest's memory.
+#: Pages of code whose modules are searched in the guest's memory.
 PLACES_LIMIT = 4096
 
-#: Reasons of exits by which an access to memory, or to an MSR, comes (arch/x86/include/uapi/asm/{svm,vmx}.h).
+#: Reasons of the exits that an access to memory, or to an MSR, causes (arch/x86/include/uapi/asm/{svm,vmx}.h).
 _MMIO_REASONS = frozenset({"npf", "EPT_VIOLATION", "EPT_MISCONFIG", "APIC_ACCESS"})
 _MSR_REASONS = frozenset({"msr", "MSR_READ", "MSR_WRITE"})
-#: Reasons that show that the processor serves a part of the APIC by itself: the rest of it leaves no event.
+#: Reasons that show that the processor serves a part of the APIC by itself, without events.
 _ACCELERATED_REASONS = frozenset({"APIC_WRITE", "EOI_INDUCED", "avic_incomplete_ipi", "avic_unaccelerated_access"})
-#: VMGEXITs by which they come from an SEV-ES or SEV-SNP guest (GHCB specification, AMD publication 56421).
+#: The same as VMGEXITs of an SEV-ES or SEV-SNP guest (GHCB specification, AMD publication 56421).
 _NAE_MMIO = frozenset({0x80000001, 0x80000002})
 _NAE_MSR = 0x7C
 _NAE_RUN_VMPL = 0x80000018
@@ -72,15 +72,15 @@ _PAGE_OFFSET = APIC_PAGE_SIZE - 1
 _PAGE_MASK = ((1 << 52) - 1) & ~_PAGE_OFFSET
 #: Device memory that firmware uses before DXE too: IOAPIC and above (HPET, TPM, the APIC page, flash).
 _PLATFORM_DEVICES = 0xFEC00000
-#: MMIO below is the VGA's, which no machine of ours has, or an error.
+#: MMIO below is the VGA's, which the harness's machines do not have, or an error.
 _DEVICES = 1 << 20
 
 
 @dataclass(slots=True)
 class _Thread:
-    """What is known of a host thread that runs a vCPU.
+    """The state of a host thread that runs a vCPU.
 
-    explained: the access that the last exit was made for. The other events wait for their other half.
+    explained: the access that caused the last exit. The other fields are events that wait for their other half.
     """
 
     vcpu: int | None = None
@@ -96,13 +96,13 @@ class _Thread:
 
 
 class KvmTimeline:
-    """Takes what tracefs gives.
+    """Converts the text of tracefs to a timeline.
 
-    firmware: names the module of a pc; None for a guest whose pc KVM does not know (SEV-ES, SEV-SNP).
-    svsm: an SVSM runs at VMPL0 on each vCPU before the firmware does; which of them acts shows in "run VMPL" calls.
-    vcpus: numbers of the vCPUs by their host threads, where QEMU has told them. KVM's own number is the APIC ID, which
-    leaves gaps where a socket's cores are no power of two.
-    lost: events that the kernel says are missing. unread: lines that were too long, or in a form that is not known.
+    firmware: names the module of a pc; None for a guest whose pc KVM cannot read (SEV-ES, SEV-SNP).
+    svsm: an SVSM runs at VMPL0 on each vCPU before the firmware does; "run VMPL" calls show which of them runs.
+    vcpus: numbers of the vCPUs by their host threads, if QEMU has reported them. KVM's own number is the APIC ID, which
+    leaves gaps if a socket's cores are not a power of two.
+    lost: events that the kernel reports as missing. unread: lines that were too long, or in an unknown form.
     accelerated: the processor serves a part of the APIC by itself. exits: of the guest, so far.
     """
 
@@ -126,7 +126,7 @@ class KvmTimeline:
         self._first_ns: int | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the trace."""
+        """Process the next bytes of the trace."""
         for line in self._lines.feed(data):
             event = parse_line(line)
             if event is not None:
@@ -135,7 +135,7 @@ class KvmTimeline:
         self._cut = self._lines.cut
 
     def take(self, event: KvmEvent) -> None:
-        """Take one event."""
+        """Process one event."""
         if event.kind is KvmEventKind.LOST:
             self.lost += event.number
             self.flush()
@@ -164,7 +164,7 @@ class KvmTimeline:
             case KvmEventKind.AVIC:
                 self.accelerated = self.accelerated or "AVIC"
             case KvmEventKind.VMGEXIT:
-                # An exit of its own: those of encrypted guests are told by this event alone.
+                # An exit: encrypted guests' VMGEXITs are reported by this event only.
                 self._flush(thread)
                 self.exits += 1
                 thread.reason = ""
@@ -176,27 +176,27 @@ class KvmTimeline:
                 if event.number & _MSR_INFO_MASK == _MSR_RUN_VMPL:
                     self._run_vmpl(thread, event.number >> 32 & 3)
             case _:
-                # The ends of VMGEXITs tell nothing more.
+                # The ends of VMGEXITs contain nothing more.
                 pass
 
     def flush(self) -> None:
-        """Add what waited for its other half, which is not coming."""
+        """Add the accesses whose other half is missing."""
         for thread in self._threads.values():
             self._flush(thread)
 
     def unnamed(self, limit: int) -> list[int]:
-        """Addresses of code in no module that is known, a page each, and each given once; so many at most."""
+        """Return addresses of code outside the known modules, one a page, each once, and at most so many."""
         pages = list(self._unnamed)[:limit]
         self._asked.update(pages)
         return [self._unnamed.pop(page) for page in pages]
 
     def add_image(self, base: int, size: int, entry: int) -> None:
-        """An image was found in the guest's memory, which may name the module of accesses before and after."""
+        """Add an image that was found in guest memory; it can name the module of accesses before and after."""
         if self._modules is not None:
             self._modules.add_image(base, size, entry)
 
     def name_modules(self) -> None:
-        """Name the modules of accesses whose images were found after them."""
+        """Set the modules of accesses whose images were found after them."""
         modules = self._modules
         if modules is None:
             return
@@ -213,7 +213,7 @@ class KvmTimeline:
             self._collector.enter(Phase.RESET, 0, "KVM's first trace event of the guest")
         elif not self._svsm:
             self._collector.enter(
-                Phase.SEC, 0, "KVM's first trace event of the guest; the reset vector is not told apart"
+                Phase.SEC, 0, "KVM's first trace event of the guest; the reset vector is not distinguished"
             )
 
     def _thread(self, event: KvmEvent) -> _Thread:
@@ -237,7 +237,7 @@ class KvmTimeline:
             return
         pc = event.rip
         if pc < _REAL_MODE and self._collector.phase is Phase.RESET:
-            # KVM tells the instruction pointer. After reset the code segment's base is not its selector's.
+            # KVM reports the instruction pointer. After reset the code segment's base is not its selector's.
             pc += _RESET_CS_BASE
         thread.pc = pc
         place = self._modules.place(pc)
@@ -250,7 +250,9 @@ class KvmTimeline:
             self._flush(thread)
             thread.vmpl = vmpl
             if vmpl and not self._collector.started:
-                self._collector.enter(Phase.SEC, 0, "the SVSM started the firmware; the reset vector is not told apart")
+                self._collector.enter(
+                    Phase.SEC, 0, "the SVSM started the firmware; the reset vector is not distinguished"
+                )
 
     def _apic(self, thread: _Thread, event: KvmEvent) -> None:
         if not event.write:
@@ -285,7 +287,7 @@ class KvmTimeline:
         elif read is not None and read.number == event.number & _PAGE_OFFSET:
             self._add(thread, event, by_offset(read.number), Path.MMIO, Outcome.OK)
         else:
-            # It may be QEMU's answer to what KVM left unanswered.
+            # It may be QEMU's answer to an access that KVM did not serve.
             thread.unanswered = None
             self._flush(thread)
             self._unclaimed(thread, event)
@@ -295,7 +297,7 @@ class KvmTimeline:
         if not is_register and event.number != APIC_BASE.msr:
             return
         if is_register:
-            # The APIC's own event of the same access.
+            # The APIC's own event for the same access.
             thread.apic_read = thread.apic_write = None
         self._flush(thread)
         if not is_register:
@@ -306,7 +308,7 @@ class KvmTimeline:
     def _base(self, thread: _Thread, event: KvmEvent) -> None:
         who = thread.vcpu, thread.vmpl
         if event.value is not None and not event.refused and not event.write:
-            # What is read is so, whatever was seen before.
+            # A value that was read replaces earlier knowledge.
             self._modes[who] = mode_of(event.value)
         self._add(thread, event, APIC_BASE, Path.MSR, Outcome.GP if event.refused else Outcome.OK)
         if event.value is not None and not event.refused:
@@ -326,7 +328,7 @@ class KvmTimeline:
                 self._enter(thread, phase, event, f"console: {_printable(text)}")
 
     def _enter(self, thread: _Thread, phase: Phase, event: KvmEvent, evidence: str) -> None:
-        """The phase began here at the latest; what the SVSM does is no evidence."""
+        """Record a phase that began here at the latest; accesses of the SVSM are not evidence."""
         if not self._svsm or thread.vmpl:
             self._collector.enter(phase, self._time(event), evidence)
 
@@ -345,7 +347,7 @@ class KvmTimeline:
                 self._unclaimed(thread, half)
 
     def _path(self, thread: _Thread) -> Path:
-        """The path of an access whose other half is missing, by the exit that it was made with."""
+        """Return the path of an access whose other half is missing, by the exit that it caused."""
         if thread.reason in _MMIO_REASONS or thread.nae in _NAE_MMIO:
             return Path.MMIO
         if thread.reason in _MSR_REASONS or thread.nae == _NAE_MSR:
@@ -386,13 +388,13 @@ class KvmTimeline:
         )
 
     def _wonder(self, pc: int) -> None:
-        """The module of this pc is to be found in the guest's memory."""
+        """Remember a pc whose module has to be found in guest memory."""
         page = pc & ~_PAGE_OFFSET
         if page not in self._asked and len(self._unnamed) + len(self._asked) < PLACES_LIMIT:
             self._unnamed.setdefault(page, pc)
 
     def _belongs(self, thread: _Thread, event: KvmEvent, path: Path) -> bool:
-        """The last exit is the access's own.
+        """Return whether the access caused the last exit.
 
         Kernels before 5.17 report an MSR's fast path before its exit. An instruction may read and write one register.
         """
@@ -421,7 +423,7 @@ class KvmTimeline:
         )
 
     def _foreign(self, thread: _Thread, event: KvmEvent, register: Register) -> None:
-        """The SVSM used an APIC: worth knowing, and no access of the firmware."""
+        """Add an event for an access of the SVSM to an APIC, which is not an access of the firmware."""
         self._collector.event(
             "other-vmpl-apic",
             self._time(event),
@@ -433,7 +435,7 @@ class KvmTimeline:
         )
 
     def _time(self, event: KvmEvent) -> int:
-        """Since the first event; one of another processor may be a little earlier."""
+        """Time since the first event; an event of another processor may be a little earlier."""
         return max(0, event.time_ns - (self._first_ns or 0))
 
 

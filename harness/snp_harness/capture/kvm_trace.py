@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KVM's trace events as lines: which are enabled, and what a line says.
+"""KVM's trace events: the ones that are enabled, and the parser of their lines.
 
-Lines are those of tracefs' trace_pipe: task, thread, processor, flags, time, event, and the event's own text. That text
-is the kernel's (arch/x86/kvm/trace.h, include/trace/events/kvm.h), and differs between kernels (docs/kvm.md): of every
-event only the start that all of them share is looked at. Recorded and compared: 5.10, 6.1, 6.12 and 7.2.
+Lines are those of tracefs' trace_pipe: task, thread, processor, flags, time, event, and the event's own text. The text
+(arch/x86/kvm/trace.h, include/trace/events/kvm.h) differs between kernels (docs/kvm.md): only the beginning that all of
+them share is parsed. Recorded and compared: 5.10, 6.1, 6.12 and 7.2.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from dataclasses import dataclass
 
 from snp_harness.apic.apic_base import APIC_PAGE, APIC_PAGE_SIZE
 
-#: OVMF's fw_cfg selector, its debug console and the first serial port: what it writes there shows the phase.
+#: OVMF's fw_cfg selector, its debug console and the first serial port: writes to them show the phase.
 FW_CFG_PORT = 0x510
 DEBUG_PORT = 0x402
 SERIAL_PORT = 0x3F8
 
-#: Exits for interrupts of the host, which tell nothing: SVM's reason 60, VMX's reason 1 (SVM has none of that number).
+#: Exits for interrupts of the host are excluded: SVM's reason 60, VMX's reason 1 (SVM does not use that number).
 _NO_INTERRUPTS = "exit_reason != 0x60 && exit_reason != 0x1"
-#: Exits by which the APIC is accessed. SVM: MSR, nested page fault, AVIC's two. VMX: RDMSR, WRMSR, APIC access, EOI,
+#: Exits that accesses to the APIC cause. SVM: MSR, nested page fault, AVIC's two. VMX: RDMSR, WRMSR, APIC access, EOI,
 #: EPT violation and misconfiguration, APIC write (arch/x86/include/uapi/asm/{svm,vmx}.h).
 _ACCESSES = (0x7C, 0x400, 0x401, 0x402, 31, 32, 44, 45, 48, 49, 56)
-#: The filter of kvm_exit when only accesses are wanted: what shows phases comes before DXE.
+#: The filter of kvm_exit when only accesses are needed: the exits that show phases come before DXE.
 EXITS_OF_ACCESSES = " || ".join(f"exit_reason == {reason:#x}" for reason in _ACCESSES)
-#: VMGEXITs for port I/O: kvm_pio tells what there is to tell, a character of the console each.
+#: VMGEXITs for port I/O are excluded: kvm_pio contains the same, a character of the console each.
 _NO_PORTS = "exit_reason != 0x7b"
 _VMGEXIT = 0x403
 
-#: Events without which an access cannot be told, each with the filter of its fields.
+#: Events that an access needs, each with the filter of its fields.
 REQUIRED_EVENTS = {"kvm_exit": _NO_INTERRUPTS, "kvm_apic": "", "kvm_msr": "", "kvm_mmio": ""}
 _AVIC = {"kvm_avic_unaccelerated_access": ""}
-#: Of a guest without SEV, whose pc shows its phase.
+#: For a guest without SEV, whose pc shows its phase.
 PLAIN_EVENTS = {**REQUIRED_EVENTS, "kvm_pio": f"port == {FW_CFG_PORT:#x}", **_AVIC}
-#: Of an SEV-ES or SEV-SNP guest, whose console does. Its VMGEXITs are told once, by their own event.
+#: For an SEV-ES or SEV-SNP guest, whose console does. Its VMGEXITs are read once, from their own event.
 ENCRYPTED_EVENTS = {
     **REQUIRED_EVENTS,
     "kvm_exit": f"{_NO_INTERRUPTS} && exit_reason != {_VMGEXIT:#x}",
@@ -47,15 +47,15 @@ ENCRYPTED_EVENTS = {
     "kvm_page_fault": f"fault_address >= {APIC_PAGE:#x} && fault_address < {APIC_PAGE + APIC_PAGE_SIZE:#x}",
     **_AVIC,
 }
-#: All that may be asked for.
+#: All events that may be requested.
 EVENTS = {**PLAIN_EVENTS, **ENCRYPTED_EVENTS}
 
-#: Longest line that is looked at, bytes; the longest of these events has 220.
+#: Longest line that is parsed, bytes; the longest of these events has 220.
 LINE_LIMIT = 1024
 
 
 class KvmEventKind(enum.Enum):
-    """What a line is about. UNREAD: an event of ours in a form that is not known. LOST: events were lost before it."""
+    """The subject of a line. UNREAD: a requested event in an unknown form. LOST: events were lost before it."""
 
     EXIT = "kvm_exit"
     APIC = "kvm_apic"
@@ -77,10 +77,10 @@ class KvmEvent:
     """One line.
 
     thread: of the host, as the kernel numbers it. time_ns: of the trace clock, in whole microseconds.
-    vcpu: of the events that say it (KVM's number, which is the APIC ID). write: the direction of an access.
+    vcpu: of the events that contain it (KVM's number, which is the APIC ID). write: the direction of an access.
     number: offset in the APIC page (APIC), MSR number, physical address (MMIO, PAGE_FAULT), port, the GHCB MSR's value,
     a VMGEXIT's exit code; how many events were lost. value: read or written; None where the event has none.
-    size: bytes. refused: the MSR access raised #GP. unanswered: no part of KVM served the MMIO read; QEMU may.
+    size: bytes. refused: the MSR access raised #GP. unanswered: KVM did not serve the MMIO read; QEMU may.
     reason: of an exit, as the kernel names it. rip: of an exit. info1, info2: of an exit or a VMGEXIT; info1: a fault's
     error code.
     """
@@ -102,7 +102,7 @@ class KvmEvent:
 
 
 # The task's name has up to 15 characters, any but a newline; flags are absent without `irq-info`, the thread group is
-# there with `record-tgid`. Seconds and microseconds; a clock that counts something else has no point.
+# present with `record-tgid`. Seconds and microseconds; a clock with another unit has no point.
 _HEAD = re.compile(
     rb"\s*.{0,64}-(?P<thread>\d{1,10})\s+(?:\(\s*[-\d]{1,10}\)\s+)?\[\d{1,6}\]\s+(?:[^\s]{1,12}\s+)?"
     rb"(?P<seconds>\d{1,12})\.(?P<micro>\d{6}): (?P<event>kvm_[a-z_]{1,40}): (?P<text>.*)\Z"
@@ -184,7 +184,7 @@ _Maker = Callable[[KvmEventKind, int, int, _Groups], "KvmEvent | None"]
 
 
 def parse_line(line: bytes) -> KvmEvent | None:
-    """What a line says, without its newline; None if it is of no interest or is no trace line."""
+    """Parse a line without its newline; None if it is not one of these events."""
     if len(line) > LINE_LIMIT:
         return KvmEvent(KvmEventKind.UNREAD, 0, 0)
     head = _HEAD.match(line)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which module of the firmware a pc lies in, and which phase that shows."""
+"""Finds the module of the firmware that contains a pc, and the phase that it shows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from snp_harness.apic.access import Phase
 from snp_harness.firmware.firmware_modules import Module, ModuleAddress
 from snp_harness.firmware.metadata import FOUR_GIB
 
-#: Images of a run that are remembered; an OVMF loads about 130.
+#: Bound on the images of a run; an OVMF loads about 130.
 IMAGE_LIMIT = 4096
-#: Addresses from here on are those of an operating system's kernel (the upper half of the 64-bit address space).
+#: Addresses from here on belong to an operating system's kernel (the upper half of the 64-bit address space).
 KERNEL_HALF = 1 << 63
 _CACHE_LIMIT = 1 << 16
 
 
 class Firmware(Protocol):
-    """What is needed of a snp_harness.firmware.image.FirmwareImage."""
+    """The part of a snp_harness.firmware.image.FirmwareImage that is used here."""
 
     @property
     def base(self) -> int:
@@ -27,17 +27,17 @@ class Firmware(Protocol):
         ...
 
     def locate(self, pc: int) -> ModuleAddress | None:
-        """The module that runs at pc by the image's own layout."""
+        """Return the module that runs at pc by the image's own layout."""
         ...
 
     def by_identity(self, size_of_image: int, entry_rva: int) -> Module | None:
-        """The module with these values in its PE header."""
+        """Return the module with these values in its PE header."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a pc lies. module: None where it is in none. phase: None where the place shows none."""
+    """The location of a pc. module: None outside all modules. phase: None if the location shows none."""
 
     module: str | None
     base: int
@@ -58,7 +58,7 @@ class ModuleMap:
         self._cache: dict[int, Place] = {}
 
     def add_image(self, base: int, size: int, entry_rva: int) -> Place:
-        """A PE header was found in guest memory at `base`; it replaces what was loaded there before."""
+        """Add the image of a PE header in guest memory at `base`; it replaces an image that was loaded there before."""
         found = self._firmware.by_identity(size, entry_rva)
         place = Place(found.name, base, found.phase) if found else Place(None, base, None)
         if size and len(self._bases) < IMAGE_LIMIT:
@@ -72,7 +72,7 @@ class ModuleMap:
         return place
 
     def place(self, pc: int) -> Place:
-        """Where `pc` lies."""
+        """Return the location of `pc`."""
         found = self._cache.get(pc)
         if found is None:
             if len(self._cache) >= _CACHE_LIMIT:
@@ -90,6 +90,6 @@ class ModuleMap:
         if located is not None:
             return Place(located.module.name, pc - located.offset, located.module.phase)
         if self._firmware.base <= pc < FOUR_GIB:
-            # Flash, and no module: the reset vector's assembler code.
+            # Flash outside all modules: the reset vector's assembler code.
             return Place(None, 0, Phase.RESET)
         return Place(None, 0, None)

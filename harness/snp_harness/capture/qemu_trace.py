@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's trace events as lines: which are enabled, and what a line says.
+"""QEMU's trace events: the ones that are enabled, and the parser of their lines.
 
-QEMU's `log` trace backend, which distributions build, writes a line for each event. Names and formats are those of
+QEMU's `log` trace backend, which distributions enable, writes a line for each event. Names and formats are those of
 QEMU 7.2 and 11.1 (hw/intc/trace-events, system/trace-events, hw/nvram/trace-events), which differ.
 """
 
@@ -20,14 +20,14 @@ FW_CFG_EVENT = "fw_cfg_select"
 #: Every access to a device's memory or ports: vCPU and size of the APIC's, and the first use of MMCONFIG.
 REGION_EVENTS = ("memory_region_ops_read", "memory_region_ops_write")
 
-#: Longest line that is looked at, bytes.
+#: Longest line that is parsed, bytes.
 LINE_LIMIT = 512
-#: The longest part of a line that is kept while its end has not come, bytes.
+#: Bytes of an incomplete line that are kept.
 _PART_LIMIT = 4096
 
 
 class TraceKind(enum.Enum):
-    """What a line is about."""
+    """The subject of a line."""
 
     APIC_READ = "APIC register read"
     APIC_WRITE = "APIC register written"
@@ -69,7 +69,7 @@ _REGISTER_SHIFT = 4
 
 
 def parse_line(line: bytes) -> TraceEvent | None:
-    """What a line says, without its newline; None if it is of no interest or is no trace line."""
+    """Parse a line without its newline; None if it is not one of these events."""
     if len(line) > LINE_LIMIT:
         return None
     match = _LINE.match(line)
@@ -109,7 +109,7 @@ def _time(found: dict[str, bytes | None]) -> int | None:
 
 
 class LineSplitter:
-    """Cuts what a pipe gives into lines. lines: how many there were; cut: those that were too long, and not given."""
+    """Splits a pipe's bytes into lines. lines: their number; cut: the number that were too long and are dropped."""
 
     def __init__(self) -> None:
         self.lines = 0
@@ -118,7 +118,7 @@ class LineSplitter:
         self._skipping = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, without newlines."""
+        """Return the lines that `data` completes, without newlines."""
         *whole, rest = data.split(b"\n")
         if whole:
             whole[0] = self._part + whole[0]

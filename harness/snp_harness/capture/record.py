@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The emulated host's log in Python: the layout and the numbers of harness/emulator/include/record.h.
+"""The layout and the numbers of the hypervisor's log, as in harness/emulator/include/record.h.
 
 tests/capture/test_layout.py compares this file with the header, field by field.
 """
@@ -122,7 +122,7 @@ class RecordKind(enum.IntEnum):
 
 
 class RecordEnd(enum.IntEnum):
-    """enum record_end: why the host stopped."""
+    """enum record_end: why the hypervisor stopped."""
 
     SHUTDOWN = 1
     VMRUN = 2
@@ -182,7 +182,7 @@ _LOW_32 = 0xFFFFFFFF
 
 
 def record_check(record: bytes) -> int:
-    """record_check() of record.h for one record: FNV-1a over its 32-bit words, the check word taken as 0."""
+    """record_check() of record.h for one record: FNV-1a over its 32-bit words, with 0 for the check word."""
     value = _FNV_OFFSET
     for number, word in enumerate(struct.unpack("<16I", record)):
         value = (value ^ (0 if number == _CHECK_WORD else word)) * _FNV_PRIME & _LOW_32
@@ -190,7 +190,7 @@ def record_check(record: bytes) -> int:
 
 
 def checks_fit(batch: bytes) -> bool:
-    """True if every record of a batch has the right check word.
+    """True if every record of a batch has the correct check word.
 
     All records at once: column k of the batch (the k-th word of each record) is one long integer with a 64-bit lane for
     each record. An exclusive or, and a product of 32 by 25 bits, stay inside their lanes. 0.2 us a record, where

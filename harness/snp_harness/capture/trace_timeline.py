@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU's trace events as a timeline.
 
-QEMU's APIC says which register was accessed, not by which path. While the events of its memory regions are on, an
-access to the APIC page shows there too, next to the APIC's own line: the line before a read, the line after a write.
-An APIC line without it was made by an MSR. Later only the mode tells: in xAPIC mode every access is by MMIO.
+QEMU's APIC reports the register that was accessed, but not the path. While the events of its memory regions are
+enabled, an access to the APIC page has a line of theirs as well: before the APIC's line for a read, after it for a
+write. An APIC line without it is an MSR access. Later only the mode shows the path: in xAPIC mode every access is MMIO.
 
-Phases: QEMU has no pc for an event. What a phase is the first to do shows it (measured on OVMF 2022.11 to 2026.08):
-SEC uses no fw_cfg, PlatformPei does; PEI reaches PCI configuration space by ports, DXE by MMCONFIG on q35;
-LocalApicTimerDxe, on the BSP, writes the timer's divide register. So a phase begins here at the latest.
+Phases: QEMU's events have no pc. A phase is recognised by the first use of a device (measured on OVMF 2022.11 to
+2026.08): SEC does not use fw_cfg, PlatformPei does; PEI reaches PCI configuration space by ports, DXE by MMCONFIG on
+q35; LocalApicTimerDxe, on the BSP, writes the timer's divide register. So a phase begins there at the latest.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from snp_harness.capture.collect import Collector
 from snp_harness.capture.qemu_trace import LineSplitter, TraceEvent, TraceKind, parse_line
 
 WITNESS = "QEMU trace events"
-#: What QEMU's trace events do not show. A refused MSR access leaves no line.
+#: QEMU's trace events do not show these. A refused MSR access has no line.
 NOT_OBSERVED = frozenset({"pc", "module", "vmpl", "outcome", "page-state", "svsm-calls", "interrupts"})
-#: Lines of memory regions that are read before they are turned off: OVMF reaches DXE in a tenth of it, unless it polls.
+#: Lines of memory regions after which their events are disabled: OVMF reaches DXE in a tenth of them unless it polls.
 REGION_LINES = 20_000
 
 _INTERESTING = (b"apic", b"fw_cfg_select", b"mmcfg")
@@ -30,9 +30,9 @@ _REGISTER_WIDTH = 4
 
 
 class TraceTimeline:
-    """Takes what QEMU writes to its log. vcpus: of the machine.
+    """Converts QEMU's log to a timeline. vcpus: of the machine.
 
-    regions_wanted: False once the events of memory regions have told all they can; the caller then turns them off.
+    regions_wanted: False when the events of memory regions are not needed any more; the caller then disables them.
     """
 
     def __init__(self, vcpus: int, collector: Collector) -> None:
@@ -48,7 +48,7 @@ class TraceTimeline:
         self._write: TraceEvent | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the log."""
+        """Process the next bytes of the log."""
         for line in self._lines.feed(data):
             if _REGION in line:
                 self._region_lines += 1
@@ -61,10 +61,10 @@ class TraceTimeline:
             self.regions_wanted = False
 
     def take(self, event: TraceEvent) -> None:
-        """Take one event."""
+        """Process one event."""
         if self._collector.phase < Phase.SEC:
             self._first_ns = event.time_ns
-            self._collector.enter(Phase.SEC, 0, "the guest's first trace event; the reset vector is not told apart")
+            self._collector.enter(Phase.SEC, 0, "the guest's first trace event; the reset vector is not distinguished")
         match event.kind:
             case TraceKind.APIC_READ:
                 self.flush()
@@ -86,7 +86,7 @@ class TraceTimeline:
                 self._enter_dxe(event, "first use of MMCONFIG: PEI has ended before")
 
     def flush(self) -> None:
-        """Add what waited for its other half, which is not coming."""
+        """Add the accesses whose other half is missing."""
         read, self._read = self._read, None
         if read is not None:
             self._add(read, None)
@@ -121,7 +121,7 @@ class TraceTimeline:
         self.regions_wanted = False
 
     def _add(self, event: TraceEvent, page: TraceEvent | None) -> None:
-        """An access that QEMU's APIC served. page: its half in the memory region's events."""
+        """Add an access that QEMU's APIC served. page: its event of the memory region."""
         mode = self._mode()
         if page is not None:
             path, size = Path.MMIO, page.size
@@ -146,7 +146,7 @@ class TraceTimeline:
         )
 
     def _page_only(self, page: TraceEvent) -> None:
-        """The APIC page was accessed and the APIC served nothing: too narrow an access. Devices' MSIs are none."""
+        """Add an access to the APIC page that was too narrow for the APIC to serve. MSIs of devices do not count."""
         if page.vcpu == -1 or page.number < 1 << _REGISTER_WIDTH or (page.size or 0) >= _REGISTER_WIDTH:
             return
         self._collector.access(
@@ -186,7 +186,7 @@ class TraceTimeline:
             self._modes = {after}
 
     def _mode(self) -> ApicMode | None:
-        """The mode of the vCPU that acts: known while all vCPUs can only be in one."""
+        """Return the mode of the vCPU of an access: known while all vCPUs can be in one mode only."""
         return next(iter(self._modes)) if len(self._modes) == 1 else None
 
     def _vcpu(self, page: TraceEvent | None) -> int | None:
@@ -195,7 +195,7 @@ class TraceTimeline:
         return 0 if self._vcpus == 1 else None
 
     def _time(self, event: TraceEvent) -> int | None:
-        """Since the first event; a clock that was set back gives 0."""
+        """Time since the first event; 0 if the clock was set back."""
         if event.time_ns is None or self._first_ns is None:
             return None
         return max(0, event.time_ns - self._first_ns)
