@@ -73,7 +73,7 @@ def test_entry_that_was_removed_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["..", ".", "", "current", ".incomplete-1"])
 def test_versions_that_are_none(tmp_path: Path, version: str) -> None:
-    with pytest.raises(FetchError, match="is no version"), Entries(tmp_path / "thing").adding(version):
+    with pytest.raises(FetchError, match="is not a version"), Entries(tmp_path / "thing").adding(version):
         pass
     assert list((tmp_path / "thing").glob("*")) == []
 

@@ -324,7 +324,7 @@ def test_closure_that_cannot_be(mirror: Mirror, repository: Repository) -> None:
     ["", "trixie main", "debian:", "debian:trixie/none", "../trixie", "trixie\n", "-o=x", "debian:a/b/c", "TRIXIE"],
 )
 def test_names_that_are_none(spec: str) -> None:
-    with pytest.raises(FirmwareError, match="names no firmware"):
+    with pytest.raises(FirmwareError, match="does not name a firmware"):
         DebianFirmware.parse(spec)
 
 
@@ -337,7 +337,7 @@ def test_names() -> None:
 
 @pytest.mark.parametrize("package", ["-oAPT::X=1", "a b", "ovmf=1", "ovmf/sid", "", "*", "ovmf+\n"])
 def test_package_names_that_are_none(mirror: Mirror, package: str) -> None:
-    with pytest.raises(FetchError, match="is no package of Debian"):
+    with pytest.raises(FetchError, match="is not a package of Debian"):
         fetch_package(SUITE, package, mirror=mirror)
 
 
@@ -345,7 +345,7 @@ def test_package_names_that_are_none(mirror: Mirror, package: str) -> None:
     "url", ["", "ftp://x/debian", "http://x/de bian", "http://x/\ndeb y", 'http://x/"', "/srv/debian"]
 )
 def test_mirrors_that_are_none(url: str) -> None:
-    with pytest.raises(FetchError, match="is no mirror"):
+    with pytest.raises(FetchError, match="is not a mirror"):
         Mirror(url)
 
 

@@ -18,7 +18,7 @@ def test_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_incomplete_directory(tmp_path: Path) -> None:
-    with pytest.raises(FetchError, match="holds no complete QEMU"):
+    with pytest.raises(FetchError, match="contains no complete QEMU"):
         QemuBundle.load(tmp_path)
 
 

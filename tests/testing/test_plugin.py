@@ -106,7 +106,7 @@ def test_firmware_that_is_named_but_missing_fails_with_one_line(pytester: pytest
     result.stdout.fnmatch_lines(["*firmware=missing.fd.*"])
     result = pytester.runpytest("--snp-firmware=debian:trixie/none")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*names no firmware of Debian*"])
+    result.stdout.fnmatch_lines(["*does not name a firmware of Debian*"])
 
 
 @pytest.mark.tcg

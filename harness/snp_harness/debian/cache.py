@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The cache directory, and entries in it that are either complete or not there.
+"""The cache directory, whose entries are either complete or absent.
 
 An entry is a directory suite/name/version. It is filled under a temporary name and renamed when complete; a link
-`current` beside the versions names the one fetched last.
+`current` beside the versions refers to the one fetched last.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _CURRENT = "current"
 
 
 def silent(_text: str) -> None:
-    """A progress callback that says nothing."""
+    """A progress callback that does nothing."""
 
 
 def cache_root() -> Path:
-    """$XDG_CACHE_HOME/snp-harness, ~/.cache/snp-harness if that is not set or not absolute (XDG base directories)."""
+    """Return $XDG_CACHE_HOME/snp-harness, or ~/.cache/snp-harness if that is not set or not absolute."""
     configured = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(configured) if configured.startswith("/") else Path.home() / ".cache"
     return base / "snp-harness"
 
 
 def make_directory(path: Path) -> Path:
-    """Make a directory and those above it; raises FetchError."""
+    """Make a directory and its parents; raises FetchError."""
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
@@ -45,7 +45,7 @@ def make_directory(path: Path) -> Path:
 
 @contextlib.contextmanager
 def writing(where: Path) -> Iterator[None]:
-    """Turn an OSError of what is done inside into a FetchError that names the directory."""
+    """A context manager that turns an OSError into a FetchError that names the directory."""
     try:
         yield
     except OSError as error:
@@ -57,7 +57,7 @@ def writing(where: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold the lock file path: one process at a time does the same. Waits for the other one, and says so."""
+    """A context manager that holds the lock file `path`. Waits for another process that holds it, and reports that."""
     make_directory(path.parent)
     with writing(path.parent):
         file = path.open("a")
@@ -66,19 +66,19 @@ def locked(path: Path, progress: Progress) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress("waiting for another process that does the same")
-            # It ends: everything it starts has a timeout, and a process that has died holds no lock.
+            # The wait ends: everything that a process starts has a timeout, and a dead process holds no lock.
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 class Entries:
-    """The versions of one thing in the cache, as directory/version."""
+    """The versions of one item in the cache, as directory/version."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def current(self) -> Path | None:
-        """The version fetched last, None if there is none."""
+        """Return the entry fetched last, None if there is none."""
         link = self.directory / _CURRENT
         try:
             entry = self.directory / link.readlink()
@@ -87,12 +87,12 @@ class Entries:
         return entry if entry.is_dir() else None
 
     def find(self, version: str) -> Path | None:
-        """The entry of a version, None if it is not there."""
+        """Return the entry of a version, None if it is not in the cache."""
         entry = self.directory / _file_name(version)
         return entry if entry.is_dir() else None
 
     def select(self, version: str) -> Path:
-        """Make a version that is there the current one, and return it; raises FetchError."""
+        """Make a version in the cache the current one, and return it; raises FetchError."""
         entry = self.directory / _file_name(version)
         link = self.directory / f"{_TEMPORARY}{os.getpid()}.link"
         with writing(self.directory):
@@ -103,10 +103,10 @@ class Entries:
 
     @contextlib.contextmanager
     def adding(self, version: str) -> Iterator[Path]:
-        """A temporary directory that becomes the entry of a version, and the current one, if nothing is raised inside.
+        """A context manager for a temporary directory, which becomes a version's entry and the current one at its end.
 
-        Call it with the lock held: it removes what an interrupted process left. Of the older versions it keeps the one
-        that was current, which a run may be using.
+        If the body raises, the directory is removed. The caller holds the lock: leftovers of an interrupted process are
+        removed. Of the older versions the one that was current is kept, because a run may be using it.
         """
         make_directory(self.directory)
         for left in self.directory.glob(f"{_TEMPORARY}*"):
@@ -128,7 +128,7 @@ class Entries:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a tree of ours, also one with directories that cannot be written; what is left is no harm."""
+    """Remove a file or a tree, also one with directories that are not writable; leftovers do no harm."""
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
     else:
@@ -136,13 +136,13 @@ def remove(path: Path) -> None:
 
 
 def version_of(entry: Path) -> str:
-    """The version that an entry's directory stands for."""
+    """Return the version of an entry's directory."""
     return unquote(entry.name)
 
 
 def _file_name(version: str) -> str:
-    """A version as a file name: an epoch's colon would end a path in a search list."""
+    """Return a version as a file name: an epoch's colon would separate paths in a search list."""
     name = quote(version, safe="+~")
     if name in ("", ".", "..", _CURRENT) or name.startswith(_TEMPORARY):
-        raise FetchError(f"{version!r} is no version", "the index it comes from is damaged")
+        raise FetchError(f"{version!r} is not a version", "the index it comes from is damaged")
     return name

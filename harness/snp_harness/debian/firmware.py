@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Firmware from Debian, by suite, into the cache.
+"""Fetches firmware of a Debian suite into the cache.
 
-The suite's version of the day is fetched: a mirror keeps no older ones. Without network what is cached is used.
+The suite's present version is fetched: a mirror keeps no older ones. Without a network the cached one is used.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Apt = TypeVar("Apt", bound=AptRoot)
 
 
 def fetch_firmware(spec: str, progress: Progress = silent, *, mirror: Mirror | None = None) -> Path:
-    """Fetch the image that a name such as trixie or debian:sid/amdsev stands for; returns its path in the cache.
+    """Fetch the image of a name such as trixie or debian:sid/amdsev; returns its path in the cache.
 
-    Raises FirmwareError for a bad name, FetchError if it cannot be had.
+    Raises FirmwareError for a bad name, FetchError if it is neither fetched nor cached.
     """
     source = DebianFirmware.parse(spec)
     image = fetch_package(source.suite, source.package, progress, mirror=mirror) / source.file
@@ -33,7 +33,7 @@ def fetch_firmware(spec: str, progress: Progress = silent, *, mirror: Mirror | N
 def fetch_package(suite: str, package: str, progress: Progress = silent, *, mirror: Mirror | None = None) -> Path:
     """Fetch a package's current version in a suite, and unpack it; returns the directory of its files.
 
-    Raises FetchError. Without network the version fetched last is used, and progress is told so.
+    Raises FetchError. Without a network the version fetched last is used, with a warning to progress.
     """
 
     def fetch(apt: AptRoot, entries: Entries) -> Path:
@@ -60,10 +60,10 @@ def with_apt(
     progress: Progress,
     mirror: Mirror | None,
 ) -> Path:
-    """Run fetch with an up-to-date apt of the suite and the cache's entries of name, alone; returns what it returns.
+    """Call fetch with an up-to-date apt of the suite and the cache's entries of name, under a lock; returns its result.
 
-    kind: AptRoot for binary packages, SourceAptRoot for sources. Without network it returns the entry that is there;
-    raises FetchError if there is none.
+    kind: AptRoot for binary packages, SourceAptRoot for sources. Without a network it returns the cached entry; raises
+    FetchError if there is none.
     """
     entries = Entries(package_directory(suite, name))
     directory = cache_root() / "apt" / f"{suite}{kind.suffix}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The names of Debian's firmware, and what of it is in the cache. Needs no network and starts nothing."""
+"""The names of Debian's firmware, and the images in the cache. Needs no network and starts no process."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from snp_harness.debian.cache import Entries, cache_root, version_of
 from snp_harness.errors import FirmwareError
 
-#: (package, image in it) of each flavour; the one without a name is the package that everybody uses.
+#: (package, image in it) of each flavour; the one without a name is the default.
 _FLAVOURS = {
     "": ("ovmf", "usr/share/ovmf/OVMF.fd"),
     "amdsev": ("ovmf-amdsev", "usr/share/ovmf/OVMF.amdsev.fd"),
 }
 _SPEC = re.compile(r"(?:debian:)?(?P<suite>[a-z][a-z0-9.-]*)(?:/(?P<flavour>[a-z0-9]+))?")
-#: What the documentation names; any other suite of the mirror may be asked for.
+#: The names in the documentation; other suites of the mirror can be named as well.
 KNOWN_SOURCES = ("debian:trixie", "debian:sid/amdsev", "debian:bookworm")
 
 
@@ -31,30 +31,32 @@ class DebianFirmware:
 
     @property
     def name(self) -> str:
-        """The name that users give: debian:trixie, debian:sid/amdsev."""
+        """The name on the command line: debian:trixie, debian:sid/amdsev."""
         return f"debian:{self.suite}/{self.flavour}" if self.flavour else f"debian:{self.suite}"
 
     @classmethod
     def parse(cls, spec: str) -> DebianFirmware:
-        """trixie, sid/amdsev, with or without debian: before; raises FirmwareError."""
+        """Parse trixie or sid/amdsev, with or without a leading debian:; raises FirmwareError."""
         match = _SPEC.fullmatch(spec)
         flavour = (match["flavour"] or "") if match else ""
         if match is None or flavour not in _FLAVOURS:
-            raise FirmwareError(f"{spec!r} names no firmware of Debian", f"names are like {', '.join(KNOWN_SOURCES)}")
+            raise FirmwareError(
+                f"{spec!r} does not name a firmware of Debian", f"names are like {', '.join(KNOWN_SOURCES)}"
+            )
         package, file = _FLAVOURS[flavour]
         return cls(match["suite"], flavour, package, file)
 
 
 @dataclass(frozen=True, slots=True)
 class CachedFirmware:
-    """An image in the cache, and the version of the package that it is from."""
+    """An image in the cache, and the version of its package."""
 
     path: Path
     version: str
 
 
 def cached_names() -> tuple[str, ...]:
-    """The names of all firmware in the cache, those of KNOWN_SOURCES first and in their order."""
+    """Return the names of all firmware in the cache, first those of KNOWN_SOURCES in their order."""
     names = set()
     for flavour, (package, file) in _FLAVOURS.items():
         for directory in (cache_root() / "debian").glob(f"*/{package}"):
@@ -64,7 +66,7 @@ def cached_names() -> tuple[str, ...]:
 
 
 def cached_firmware(spec: str) -> CachedFirmware | None:
-    """What fetch_firmware has fetched last, None if nothing; raises FirmwareError for a bad name. Needs no network."""
+    """Return the image that fetch_firmware fetched last, None if it never did; raises FirmwareError for a bad name."""
     source = DebianFirmware.parse(spec)
     entry = Entries(package_directory(source.suite, source.package)).current()
     if entry is None or not (entry / source.file).is_file():
@@ -73,5 +75,5 @@ def cached_firmware(spec: str) -> CachedFirmware | None:
 
 
 def package_directory(suite: str, name: str) -> Path:
-    """Where the cache has the versions of a package."""
+    """The cache's entries of a package."""
     return cache_root() / "debian" / suite / name

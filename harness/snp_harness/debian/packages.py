@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Packages of a Debian suite, whatever suite the machine runs, without root: apt with a root of its own.
+"""Packages of any Debian suite without root: apt with its own root directory.
 
-apt checks the suite's signed index against Debian's keyring and each package against that index. Nothing of the
-machine's apt is used but its programs and its proxy, and nothing of it is changed.
+apt checks the suite's signed index against Debian's keyring and each package against that index. Of the machine's apt
+only the programs and the proxy are used, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _EXPIRED = re.compile(r"Release file for (\S+) is expired")
 
 
 class NoNetworkError(FetchError):
-    """The mirror cannot be reached; what is cached may still do."""
+    """The mirror cannot be reached; the caller may use the cache."""
 
 
 _NO_SPACE = re.compile("No space left on device")
 _SPACE_HINT = "free some space, or set XDG_CACHE_HOME to another directory"
-#: What apt-get says, what it amounts to, and what to do; the first that is found counts.
+#: A pattern in apt-get's output, the error that it means, and a hint; the first match counts.
 _FAILURES: tuple[tuple[re.Pattern[str], type[FetchError], str], ...] = (
     (_NO_SPACE, FetchError, _SPACE_HINT),
     (
@@ -61,7 +61,7 @@ _FAILURES: tuple[tuple[re.Pattern[str], type[FetchError], str], ...] = (
     (
         re.compile("Hash Sum mismatch|unexpected size|Filesize mismatch|Hashes of"),
         FetchError,
-        "what came is not what the signed index promises: try again, or use another mirror",
+        "the download differs from the signed index: try again, or use another mirror",
     ),
     (
         re.compile("404 +Not Found|does not have a Release file"),
@@ -80,24 +80,24 @@ _FAILURES: tuple[tuple[re.Pattern[str], type[FetchError], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Where packages come from, and the keys that its indices must be signed with. url: http, https or file."""
+    """The source of packages, and the keyring for the signatures of its indices. url: http, https or file."""
 
     url: str = DEFAULT_MIRROR
     keyring: Path = DEFAULT_KEYRING
 
     def __post_init__(self) -> None:
         if not _MIRROR.fullmatch(self.url):
-            raise FetchError(f"{self.url!r} is no mirror", f"set {MIRROR_VARIABLE} to an http, https or file URL")
+            raise FetchError(f"{self.url!r} is not a mirror", f"set {MIRROR_VARIABLE} to an http, https or file URL")
 
     @classmethod
     def configured(cls) -> Mirror:
-        """The mirror of the environment's SNP_HARNESS_DEBIAN_MIRROR, deb.debian.org if that is not set."""
+        """Return the mirror of the environment's SNP_HARNESS_DEBIAN_MIRROR, by default deb.debian.org."""
         return cls(os.environ.get(MIRROR_VARIABLE) or DEFAULT_MIRROR)
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A package file as the signed index describes it. size in bytes; digest: hexadecimal, of the kind named."""
+    """A package file as the signed index describes it. size: bytes. digest: hexadecimal, of the named kind."""
 
     name: str
     version: str
@@ -108,12 +108,12 @@ class Archive:
 
 
 class AptRoot:
-    """An apt of our own for one suite, in a directory of the cache.
+    """A private apt for one suite, in a directory of the cache.
 
-    progress: called with what is going on, one line each. Not for use by two processes at once: hold a lock.
+    progress: called with lines about the present step. Two processes must not use it at once: hold a lock.
     """
 
-    #: What the suite's index is of, as a line of sources.list begins; and what tells its directory from another's.
+    #: The beginning of the suite's line in sources.list, and the suffix of its directory.
     entry = f"deb [arch={ARCHITECTURE} signed-by="
     suffix = ""
 
@@ -122,26 +122,26 @@ class AptRoot:
         self.mirror = mirror
         self._directory = directory
         self._progress = progress
-        # apt checks signatures in temporary files: one that it cannot make would read as a signature that is wrong.
+        # apt checks signatures in temporary files: if it cannot make one, it reports a wrong signature.
         self._environment = {"APT_CONFIG": str(directory / "apt.conf"), "TMPDIR": str(directory / "tmp")}
 
     def update(self) -> None:
         """Bring the suite's index up to date; raises NoNetworkError and FetchError.
 
-        An index whose time has run out, as a mirror that stands still has, is taken with a warning: it is signed.
+        An expired index, as on a mirror that is no longer updated, is used with a warning, because it is signed.
         """
         self._prepare()
         self._progress(f"{self.suite}: reading the index of {self.mirror.url}")
         result = self._update()
         if result.status and _EXPIRED.search(result.stderr):
             self._progress(
-                f"warning: {self.suite}: the index of {self.mirror.url} has expired; it is signed, and so is used"
+                f"warning: {self.suite}: the index of {self.mirror.url} has expired; it is used because it is signed"
             )
             result = self._update("-o", "Acquire::Check-Valid-Until=false")
         self._check(result, f"cannot read the index of {self.suite} from {self.mirror.url}")
 
     def candidate(self, package: str) -> Archive:
-        """The package that the suite has now; raises FetchError if it has none. Call update() before."""
+        """Return the suite's present version of a package; raises FetchError without one. Call update() before."""
         result = self._apt_get("download", "--print-uris", _checked(_PACKAGE, package, "package"))
         if result.status and "Unable to locate package" in result.stderr:
             raise FetchError(f"{self.suite} has no package {package}", "check the suite's name")
@@ -149,7 +149,7 @@ class AptRoot:
         return _archives(result)[0]
 
     def closure(self, packages: Sequence[str]) -> tuple[Archive, ...]:
-        """The packages and all that they need, recommendations left out, as on a machine with nothing installed."""
+        """Return the packages and their dependencies, without recommendations and installed packages."""
         names = [_checked(_PACKAGE, package, "package") for package in packages]
         result = self._apt_get("install", "--print-uris", "--yes", "--no-install-recommends", *names)
         self._check(result, f"cannot resolve the dependencies of {', '.join(names)} in {self.suite}")
@@ -164,11 +164,11 @@ class AptRoot:
         return tuple(verified(into / archive.file_name, archive) for archive in archives)
 
     def _download(self, command: Sequence[str], what: str, size: int, into: Path) -> None:
-        """Run one of apt-get's commands that download into the directory they are run in."""
+        """Run a command of apt-get that downloads into its working directory."""
         self._progress(f"{self.suite}: downloading {unquote(what)}, {size / 1e6:.1f} MB")
         make_directory(into)
         if shutil.disk_usage(into).free < size:
-            raise FetchError(f"{into} has no room for {size / 1e6:.0f} MB", _SPACE_HINT)
+            raise FetchError(f"{into} has less than {size / 1e6:.0f} MB of free space", _SPACE_HINT)
         result = self._apt_get(*command, timeout_s=_DOWNLOAD_TIMEOUT_S, cwd=into)
         self._check(result, f"cannot download {unquote(what)} from {self.mirror.url}")
 
@@ -196,7 +196,7 @@ class AptRoot:
     def _configuration(self) -> str:
         root = self._directory
         settings = {
-            # The machine's configuration may hold hooks and pins: it is not read. Its proxy is asked for below.
+            # The machine's configuration may contain hooks and pins: it is not read. Its proxy is read below.
             "Dir::Etc::main": f"{root}/etc/empty",
             "Dir::Etc::parts": f"{root}/etc/empty.d",
             "Dir::Etc::preferences": f"{root}/etc/empty",
@@ -215,7 +215,7 @@ class AptRoot:
             "Dir::Log": f"{root}/log",
             "APT::Architecture": ARCHITECTURE,
             "APT::Architectures": ARCHITECTURE,
-            # As root apt would download as user _apt, who must not write to a private cache.
+            # As root apt would download as the user _apt, which cannot write to a private cache.
             "APT::Sandbox::User": "root",
             "APT::Install-Recommends": "false",
             "APT::Install-Suggests": "false",
@@ -229,7 +229,7 @@ class AptRoot:
             "Acquire::http::Timeout": "20",
             "Acquire::https::Timeout": "20",
             "Acquire::ForceHash": "SHA256",
-            # A mirror on this machine is no proxy's business.
+            # A mirror on this machine is reached without a proxy.
             **{f"Acquire::http::Proxy::{host}": "DIRECT" for host in _LOOPBACK},
             **_proxies(),
         }
@@ -244,7 +244,7 @@ class AptRoot:
         )
 
     def _check(self, result: Finished, what: str) -> None:
-        """Raise what a failure of apt-get amounts to, with the line of its output that tells most."""
+        """Raise the error that apt-get's output means, with the line of its output that explains it."""
         if result.status == 0:
             return
         for pattern, error, hint in _FAILURES:
@@ -255,7 +255,7 @@ class AptRoot:
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """Unpack a package's files into a directory; raises FetchError. No script of the package is run."""
+    """Unpack a package's files into a directory, without running its scripts; raises FetchError."""
     result = run(("dpkg-deb", "--extract", archive, into), timeout_s=_UNPACK_TIMEOUT_S, env={})
     full = result.line_with(_NO_SPACE)
     if result.status:
@@ -265,7 +265,7 @@ def unpack(archive: Path, into: Path) -> None:
 
 
 def _archives(result: Finished) -> tuple[Archive, ...]:
-    """The packages in the output of --print-uris; raises FetchError if there are none or one is not described fully."""
+    """Parse the output of --print-uris; raises FetchError if it has no packages or an incomplete description."""
     lines = [line for line in result.stdout.splitlines() if line.startswith("'")]
     if not 0 < len(lines) <= _MAX_PACKAGES:
         raise FetchError(f"apt names {len(lines)} packages", "try again, or use another mirror")
@@ -289,7 +289,7 @@ def _archives(result: Finished) -> tuple[Archive, ...]:
 
 
 def verified(path: Path, archive: Archive) -> Path:
-    """The file, if it is what the index promises. apt has checked it while it came; here what lies on the disk is."""
+    """Return the file if it matches the index. apt has checked the download; this checks the file on the disk."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, archive.kind.lower()).hexdigest()
@@ -302,7 +302,7 @@ def verified(path: Path, archive: Archive) -> Path:
 
 
 def _proxies() -> dict[str, str]:
-    """The proxies that the machine's apt is configured with."""
+    """Return the proxies in the configuration of the machine's apt."""
     result = run(
         ("apt-config", "shell", "http", "Acquire::http::Proxy", "https", "Acquire::https::Proxy"),
         timeout_s=_RESOLVE_TIMEOUT_S,
@@ -314,5 +314,5 @@ def _proxies() -> dict[str, str]:
 
 def _checked(pattern: re.Pattern[str], text: str, kind: str) -> str:
     if not pattern.fullmatch(text):
-        raise FetchError(f"{text!r} is no {kind} of Debian", "give a name such as trixie, bookworm or sid/amdsev")
+        raise FetchError(f"{text!r} is not a {kind} of Debian", "give a name such as trixie, bookworm or sid/amdsev")
     return text

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running a program to its end, within a time limit, and leaving nothing of it behind."""
+"""Runs a program to its end, within a time limit, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAST_WORDS_S = 5
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A program that has ended: its exit status and what it wrote."""
+    """A program that has ended: its exit status and its output."""
 
     argv: tuple[str, ...]
     status: int
@@ -30,20 +30,20 @@ class Finished:
 
     @property
     def last_words(self) -> str:
-        """The last error that it named, on one line; its exit status if it said nothing."""
+        """The last error in its output, on one line; its exit status if there was no output."""
         lines = [line for line in self.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("E:")] or lines
         return _message(errors[-1]) if errors else f"exit status {self.status}"
 
     def line_with(self, pattern: re.Pattern[str]) -> str | None:
-        """The first line of stderr that has the pattern, None if none has."""
+        """Return the first line of stderr that matches the pattern, None if none does."""
         return next((_message(line) for line in self.stderr.splitlines() if pattern.search(line)), None)
 
 
 def run(argv: Sequence[str | Path], *, timeout_s: float, env: Mapping[str, str], cwd: Path | None = None) -> Finished:
     """Run a program without a shell and without input, in English; env adds to the environment.
 
-    Raises FetchError if it is not installed or does not end in time. Its children end with it.
+    Raises FetchError if it is not installed or does not end in time. Its children are ended with it.
     """
     arguments = tuple(str(argument) for argument in argv)
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C", **env}
@@ -67,7 +67,7 @@ def run(argv: Sequence[str | Path], *, timeout_s: float, env: Mapping[str, str],
         try:
             stdout, stderr = process.communicate(timeout=timeout_s)
         except BaseException as error:
-            # The group is ours and its leader is not reaped yet: the number cannot be another's.
+            # The group's leader is not reaped yet: the number cannot belong to another group.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             if not isinstance(error, subprocess.TimeoutExpired):
@@ -75,7 +75,7 @@ def run(argv: Sequence[str | Path], *, timeout_s: float, env: Mapping[str, str],
             try:
                 stdout, stderr = process.communicate(timeout=_LAST_WORDS_S)
             except subprocess.TimeoutExpired:
-                # Something left the group and holds the pipes open.
+                # A process left the group and has the pipes open.
                 stdout, stderr = "", ""
             seen = _one_line((stdout + stderr).strip().rpartition("\n")[2]) or "nothing"
             raise FetchError(
@@ -86,7 +86,7 @@ def run(argv: Sequence[str | Path], *, timeout_s: float, env: Mapping[str, str],
 
 
 def _message(line: str) -> str:
-    """A line of apt's without its mark, E: or W:, and its full stop."""
+    """Return a line of apt without its prefix, E: or W:, and its full stop."""
     return _one_line(re.sub(r"^[EW]: *", "", line.strip())).rstrip(".")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A QEMU of another Debian suite, with its libraries, C library and loader, beside what the machine has."""
+"""A QEMU of another Debian suite, with its own libraries, C library and loader."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIBRARY_DIRECTORIES = (
     "usr/lib",
     "lib",
 )
-#: QEMU's own data, and those that Debian packages apart and QEMU searches by absolute paths.
+#: QEMU's own data, and those in other packages of Debian, which QEMU searches by absolute paths.
 _DATA_DIRECTORIES = ("usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu")
 _VERSION_FILE = "qemu-version"
 _START_TIMEOUT_S = 60
@@ -40,8 +40,8 @@ _START_TIMEOUT_S = 60
 class QemuBundle:
     """An unpacked QEMU.
 
-    argv_prefix: loader, library path, program and -L: put QEMU's arguments behind it. version: QEMU's own, "11.1.3".
-    data_dir: QEMU's BIOS and keymap files. directory: the root it is unpacked in.
+    argv_prefix: loader, library path, program and -L; QEMU's arguments follow it. version: QEMU's own, "11.1.3".
+    data_dir: QEMU's BIOS and keymap files. directory: the root that it is unpacked in.
     """
 
     argv_prefix: tuple[str, ...]
@@ -51,29 +51,31 @@ class QemuBundle:
 
     @classmethod
     def load(cls, directory: Path) -> QemuBundle:
-        """The bundle in a directory of the cache; raises FetchError if it is not complete."""
+        """Return the bundle in a directory of the cache; raises FetchError if it is not complete."""
         try:
             version = (directory / _VERSION_FILE).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError):
-            raise FetchError(f"{directory} holds no complete QEMU", "remove the directory and fetch it again") from None
+            raise FetchError(
+                f"{directory} contains no complete QEMU", "remove the directory and fetch it again"
+            ) from None
         return cls(_argv_prefix(directory), version, directory / _DATA_DIRECTORIES[0], directory)
 
 
 def cached_qemu(suite: str) -> QemuBundle | None:
-    """The QEMU of a suite that was fetched last, None if none was. Needs no network."""
+    """Return the QEMU of a suite that was fetched last, None if none was. Needs no network."""
     entry = Entries(package_directory(suite, _NAME)).current()
     return None if entry is None else QemuBundle.load(entry)
 
 
 def qemu_bundle(suite: str, progress: Progress = silent) -> QemuBundle:
-    """The QEMU of a suite: the cached one if there is one, else fetched; raises FetchError."""
+    """Return the QEMU of a suite from the cache, or fetch it; raises FetchError."""
     return cached_qemu(suite) or fetch_qemu(suite, progress)
 
 
 def fetch_qemu(suite: str, progress: Progress = silent, *, mirror: Mirror | None = None) -> QemuBundle:
-    """Fetch a suite's current QEMU for x86 with all it depends on (some 45 MB, 200 MB unpacked); raises FetchError.
+    """Fetch a suite's current QEMU for x86 and its dependencies (45 MB, unpacked 200 MB); raises FetchError.
 
-    Without network the one fetched last is used, and progress is told so.
+    Without a network the one fetched last is used, with a warning to progress.
     """
     if platform.machine() != "x86_64":
         raise FetchError(f"Debian's amd64 QEMU does not run on {platform.machine()}", "give --qemu a path")
@@ -102,7 +104,7 @@ def bundle_version(bundle: QemuBundle) -> str:
 
 
 def _closure_version(archives: Sequence[Archive]) -> str:
-    """A bundle is another one when any of its packages is."""
+    """Identifies a bundle: it changes with each of its packages."""
     qemu = next((archive.version for archive in archives if archive.name == _PACKAGES[0]), None)
     if qemu is None:
         raise FetchError(f"apt resolves {_PACKAGES[0]} without {_PACKAGES[0]}", "use another mirror")
@@ -111,10 +113,10 @@ def _closure_version(archives: Sequence[Archive]) -> str:
 
 
 def _finish(directory: Path) -> None:
-    """Make the unpacked files runnable and prove that they run, with no library of the machine's; raises FetchError."""
+    """Make the unpacked files runnable, and check that they run without the machine's libraries; raises FetchError."""
     loader = find_loader(directory)
     with writing(directory):
-        # QEMU finds its modules relative to the running program, which is the loader: beside QEMU it is in place.
+        # QEMU finds its modules relative to the running program, which is the loader: so the loader is put beside QEMU.
         shutil.copy2(loader, directory / "usr" / "bin" / _LOADER)
     prefix = _argv_prefix(directory)
     program = prefix.index(str(directory / _PROGRAM))
@@ -137,7 +139,7 @@ def _finish(directory: Path) -> None:
 
 
 def find_loader(directory: Path) -> Path:
-    """The dynamic loader among unpacked packages: a link may point to the machine's own. Raises FetchError."""
+    """Return the dynamic loader of unpacked packages: a link may refer to the machine's own. Raises FetchError."""
     for name in LIBRARY_DIRECTORIES:
         loader = directory / name / _LOADER
         if loader.is_file() and not loader.is_symlink():
@@ -146,9 +148,9 @@ def find_loader(directory: Path) -> Path:
 
 
 def foreign_program(directory: Path, program: Path, loader: Path | None = None) -> tuple[str, ...]:
-    """argv's start for a program among unpacked packages: with their loader and libraries, not the machine's."""
+    """Return the beginning of argv for an unpacked program, with its packages' loader and libraries."""
     libraries = ":".join(str(directory / name) for name in LIBRARY_DIRECTORIES if (directory / name).is_dir())
-    # The machine's cache of libraries would give it the machine's.
+    # With the machine's cache of libraries the loader would find the machine's.
     return (str(loader or find_loader(directory)), "--inhibit-cache", "--library-path", libraries, str(program))
 
 
