@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run by the image's Python, not by the harness's: compiles files of its standard library.
+"""Compiles files of the standard library of the image's Python, which runs this file instead of the harness's Python.
 
-argv[1]: a file with a JSON list of [source, target, name in tracebacks]. The same sources give the same bytes.
+argv[1]: a file with a JSON list of [source, target, name in tracebacks]. The output depends on the sources only.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Compile all; an error ends it."""
+    """Compile all files; the first error ends the program."""
     for source, target, name in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
         py_compile.compile(
             source,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Writing an initramfs: a cpio archive in the "newc" format (Linux, Documentation/driver-api/early-userspace).
+"""Writes an initramfs: a cpio archive in the "newc" format (Linux, Documentation/driver-api/early-userspace).
 
-Nothing is read from a file system but the contents, so that no root is needed for what root owns, nor for a device.
-The same entries in the same order give the same bytes.
+Owners and devices are written without reading them from a file system, so root is not needed. The output depends on
+the entries and their order only.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import BinaryIO
 _MAGIC = b"070701"
 _END = "TRAILER!!!"
 _ALIGNMENT = 4
-#: What the format's eight hexadecimal digits can say.
+#: The greatest number in the format's eight hexadecimal digits.
 _MAX_SIZE = 0xFFFFFFFF
 
 
 class CpioWriter:
-    """Writes entries to `file` as they come. Directories above an entry are made with it, for all to read."""
+    """Writes entries to `file` in order. Missing parent directories are added before an entry, readable by all."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -27,36 +27,36 @@ class CpioWriter:
         self._directories: set[str] = set()
 
     def directory(self, path: str, mode: int = 0o755) -> None:
-        """A directory. path: without a slash before it."""
+        """Add a directory. path: without a leading slash."""
         if path and path not in self._directories:
             self._above(path)
             self._directories.add(path)
             self._entry(path, stat.S_IFDIR | mode, links=2)
 
     def add(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        """A file."""
+        """Add a file."""
         self._above(path)
         self._entry(path, stat.S_IFREG | mode, data)
 
     def link(self, path: str, target: str) -> None:
-        """A symbolic link."""
+        """Add a symbolic link."""
         self._above(path)
         self._entry(path, stat.S_IFLNK | 0o777, os.fsencode(target))
 
     def character_device(self, path: str, major: int, minor: int, mode: int = 0o600) -> None:
-        """A character device."""
+        """Add a character device."""
         self._above(path)
         self._entry(path, stat.S_IFCHR | mode, device=(major, minor))
 
     def finish(self) -> None:
-        """The archive's end. Nothing can be added after it."""
+        """Write the archive's end. Nothing can be added after it."""
         self._number = -1
         self._entry(_END, 0)
 
     def _above(self, path: str) -> None:
         parent = path.rpartition("/")[0]
         if not path or path.startswith("/") or ".." in path.split("/"):
-            raise ValueError(f"{path!r} is no path in an archive")
+            raise ValueError(f"{path!r} is not a path in an archive")
         self.directory(parent)
 
     def _entry(self, path: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0), links: int = 1) -> None:

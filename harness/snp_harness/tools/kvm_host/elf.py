@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What has to be known of an ELF file to pack it: the libraries that a program needs, the modules that a module needs.
+"""The parts of ELF files that packing needs: the libraries of a program, and the dependencies of a kernel module.
 
-ELF64, little endian (System V ABI, "Object Files" and "Dynamic Linking"). Files are bounded and may be damaged: every
-reader raises ElfError for one.
+ELF64, little endian (System V ABI, "Object Files" and "Dynamic Linking"). Sizes are bounded; every reader
+raises ElfError for a damaged file.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ _DT_RUNPATH = 29
 _MAX_ENTRIES = 4096
 _MAX_STRING = 4096
 _MODINFO = b".modinfo"
-#: What comes of numbers that are not what they should be.
+#: Exceptions that invalid numbers cause.
 _DAMAGE = (struct.error, ValueError, IndexError, OverflowError)
 
 
 class ElfError(BrokenEnvironmentError):
-    """A file that is no ELF file, or a damaged one."""
+    """A file that is not an ELF file, or is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
-    """needed: names of libraries. search: directories of DT_RUNPATH or DT_RPATH, as they stand there."""
+    """needed: names of libraries. search: directories of DT_RUNPATH or DT_RPATH, unchanged."""
 
     needed: tuple[str, ...]
     search: tuple[str, ...]
 
 
 def is_elf(data: bytes) -> bool:
-    """Whether it starts as a file of this kind does."""
+    """Return whether data starts with the magic number of ELF."""
     return data.startswith(_IDENT)
 
 
 def dynamic(data: bytes, name: str) -> Dynamic:
-    """What the dynamic linker is told; nothing for a static program. Raises ElfError."""
+    """Return the dynamic section's libraries and paths; both empty for a static program. Raises ElfError."""
     try:
         return _dynamic(data)
     except _DAMAGE as error:
@@ -60,7 +60,7 @@ def dynamic(data: bytes, name: str) -> Dynamic:
 
 
 def module_info(data: bytes, name: str) -> dict[str, str]:
-    """A kernel module's .modinfo: key and value, the first of each key. Raises ElfError."""
+    """Return a kernel module's .modinfo: the first value of each key. Raises ElfError."""
     try:
         section = _section(data, _MODINFO)
     except _DAMAGE as error:
@@ -74,7 +74,7 @@ def module_info(data: bytes, name: str) -> dict[str, str]:
 
 
 def function_offset(data: bytes, function: str, name: str) -> int | None:
-    """Where in the file of a relocatable module a function begins; None if there is none. Raises ElfError."""
+    """Return the file offset of a function in a relocatable module, None without it. Raises ElfError."""
     try:
         return _function_offset(data, function.encode())
     except _DAMAGE as error:
@@ -101,13 +101,13 @@ def _function_offset(data: bytes, function: bytes) -> int | None:
 
 def _table(data: bytes, entry: struct.Struct, offset: int, size: int, count: int) -> list[tuple[int, ...]]:
     if count > _MAX_ENTRIES or size != entry.size:
-        raise ValueError("a table that cannot be")
+        raise ValueError("an invalid table")
     return [entry.unpack_from(data, offset + size * index) for index in range(count)]
 
 
 def _header(data: bytes) -> tuple[int, ...]:
     if not is_elf(data):
-        raise ValueError("no 64-bit little-endian ELF")
+        raise ValueError("not a 64-bit little-endian ELF")
     fields: tuple[int, ...] = _HEADER.unpack_from(data)[1:]
     return fields
 
@@ -149,7 +149,7 @@ def _string(data: bytes, offset: int) -> str:
 
 
 def _section(data: bytes, wanted: bytes) -> bytes:
-    """A section's bytes, none if there is no such section."""
+    """Return a section's bytes, empty if there is no such section."""
     _, _, _, _, _, at, _, _, _, _, size, count, names = _header(data)
     sections = _table(data, _SECTION_HEADER, at, size, count)
     start = sections[names][4] if count else 0

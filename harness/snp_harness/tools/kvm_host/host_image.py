@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The nested host's image out of Debian's packages, in the cache.
+"""Makes the nested host's image from Debian's packages, in the cache.
 
 The packages are fetched and unpacked without root, and kept, so that a new recipe needs no network. The image's name in
-the cache is a hash over all that it is made of.
+the cache is a hash over packages, recipe and code.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _PACKING = (
     "patch.py",
     "python_library.py",
 )
-#: What depends on a kernel but runs no program of the image.
+#: Names of the packages with a kernel or its modules.
 _KERNEL_PREFIXES = ("linux-image-", "linux-base-", "linux-binary-", "linux-modules-")
 _KERNEL_SUFFIX = "-cloud-amd64"
-#: Documentation and what the recipe never takes, by far the larger part.
+#: Documentation and other parts that recipes do not use, by far the larger part.
 _DROPPED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/icons", "usr/share/info", "usr/sbin")
 _VERSIONS = "package-versions"
 _REQUEST = "packages-asked-for"
 
 
 def cached_image(suite: str = DEFAULT_SUITE) -> Image | None:
-    """The image that fits this recipe and the packages fetched last; None if there is none. Needs no network."""
+    """Return the image of this recipe and the packages fetched last, None without one. Needs no network."""
     packages = _cached_packages(suite)
     if packages is None:
         return None
@@ -55,7 +55,7 @@ def cached_image(suite: str = DEFAULT_SUITE) -> Image | None:
 
 
 def image(suite: str = DEFAULT_SUITE, progress: Progress = silent) -> Image:
-    """The image of a suite: the cached one if it fits, else made, from packages that are fetched if there are none.
+    """Return the image of a suite from the cache, or make it; packages are fetched if none are cached.
 
     Raises HarnessError.
     """
@@ -67,12 +67,12 @@ def image(suite: str = DEFAULT_SUITE, progress: Progress = silent) -> Image:
 
 
 def fetch_image(suite: str = DEFAULT_SUITE, progress: Progress = silent, *, mirror: Mirror | None = None) -> Image:
-    """Fetch the suite's current packages, and make the image of them if it is not there; raises HarnessError."""
+    """Fetch the suite's current packages, and make their image if it is not cached; raises HarnessError."""
     return _make(suite, _fetch_packages(suite, progress, mirror), progress)
 
 
 def _cached_packages(suite: str) -> Path | None:
-    """The packages fetched last, if they are those that this recipe asks for."""
+    """The packages fetched last, None if this recipe needs others."""
     packages = Entries(package_directory(suite, _PACKAGES)).current()
     try:
         fits = packages is not None and (packages / _REQUEST).read_text(encoding="utf-8") == _request()
@@ -82,13 +82,13 @@ def _cached_packages(suite: str) -> Path | None:
 
 
 def _request() -> str:
-    """What is asked for, and so what has to be asked for again when it changes."""
+    """The request for packages: they are fetched again if it changes."""
     wanted = Recipe.load().packages
     return " ".join((wanted.kernel, *wanted.programs, *_KERNEL_PREFIXES)) + "\n"
 
 
 def _fetch_packages(suite: str, progress: Progress, mirror: Mirror | None) -> Path:
-    """The directory of the unpacked packages. Without network that of the packages fetched last."""
+    """Return the directory of the unpacked packages; without a network that of the packages fetched last."""
     if platform.machine() != "x86_64":
         raise FetchError(f"Debian's amd64 programs do not run on {platform.machine()}", "use another platform")
     wanted = Recipe.load().packages
@@ -131,7 +131,7 @@ def _make(suite: str, packages: Path, progress: Progress) -> Image:
 
 
 def _is_kernel(archive: Archive) -> bool:
-    """Newer suites have a package each for the kernel and for its modules."""
+    """Newer suites have the kernel and its modules in separate packages."""
     return archive.name.startswith(_KERNEL_PREFIXES) and archive.name.endswith(_KERNEL_SUFFIX)
 
 
@@ -141,7 +141,7 @@ def _packages_version(archives: Sequence[Archive]) -> str:
 
 
 def _image_version(packages: Path, recipe: Recipe) -> str:
-    """Of packages, recipe and the code that packs."""
+    """Hash over packages, recipe and the code that packs."""
     digest = hashlib.sha256(version_of(packages).encode())
     digest.update(recipe.digest.encode())
     for name in _PACKING:
@@ -158,7 +158,7 @@ def _versions(packages: Path) -> dict[str, str]:
 
 
 def explain_missing(suite: str = DEFAULT_SUITE) -> HarnessError | None:
-    """Why no image can be made here, None if one is there or can be made. Starts nothing."""
+    """Return why no image can be made here, None if it is cached or can be made. Starts no process."""
     try:
         if cached_image(suite) is not None:
             return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel out of its bzImage: QEMU starts an ELF kernel by its PVH entry, and TCG need not decompress anything.
+"""Extracts the kernel from its bzImage: QEMU starts an ELF kernel by its PVH entry, without decompression under TCG.
 
 Linux, Documentation/arch/x86/boot.rst: the setup header, payload_offset and payload_length.
 """
@@ -17,7 +17,7 @@ _MAGIC_AT = 0x202
 _MAGIC = b"HdrS"
 _SETUP_SECTORS_AT = 0x1F1
 _VERSION_AT = 0x206
-#: Protocol 2.08 has the payload's place.
+#: Protocol 2.08 has the payload's offset.
 _MINIMUM_VERSION = 0x208
 _PAYLOAD_AT = 0x248
 _SECTOR = 512
@@ -28,9 +28,9 @@ _MAX_SIZE = 256 << 20
 
 
 def vmlinux(image: bytes) -> bytes | None:
-    """The ELF kernel in a bzImage; None if it is compressed with what Python does not read (zstd, lz4).
+    """Return the ELF kernel in a bzImage; None if Python cannot decompress it (zstd, lz4).
 
-    Raises BrokenEnvironmentError for what is no bzImage, or a damaged one.
+    Raises BrokenEnvironmentError for a file that is not a bzImage, or is damaged.
     """
     try:
         if image[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
@@ -43,7 +43,7 @@ def vmlinux(image: bytes) -> bytes | None:
         payload = image[start : start + length]
         kernel = _unpacked(payload)
         if kernel is not None and not is_elf(kernel):
-            raise ValueError("its payload is no ELF file")
+            raise ValueError("its payload is not an ELF file")
     except (ValueError, IndexError, struct.error, lzma.LZMAError, zlib.error) as error:
         raise BrokenEnvironmentError(f"the fetched kernel is damaged: {error}", "use another suite") from None
     return kernel

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kernel modules of an unpacked Debian package, with what they depend on, in the order in which they can be loaded."""
+"""Kernel modules of an unpacked Debian package, with their dependencies, in an order in which they can be loaded."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _MAX_SIZE = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """name: with underscores, as modinfo gives dependencies. data: the ELF file, not compressed."""
+    """name: with underscores, as in modinfo's dependencies. data: the ELF file, not compressed."""
 
     name: str
     data: bytes
 
 
 def module_name(file_name: str) -> str:
-    """kvm-amd.ko.xz is kvm_amd."""
+    """Return the name of a module's file: kvm_amd for kvm-amd.ko.xz."""
     return file_name.partition(".")[0].replace("-", "_")
 
 
 def load_order(directory: Path, wanted: tuple[str, ...]) -> list[Module]:
-    """The modules of lib/modules/VERSION that have to be loaded. Raises BrokenEnvironmentError, ElfError."""
+    """Return the modules of lib/modules/VERSION to load. Raises BrokenEnvironmentError, ElfError."""
     files = {module_name(path.name): path for path in sorted(directory.rglob("*.ko*")) if path.is_file()}
     ordered: dict[str, Module] = {}
     built_in = _built_in(directory)
@@ -66,7 +66,7 @@ def _read(path: Path) -> bytes:
     if path.suffix == ".ko":
         return data
     if path.suffix != ".xz":
-        raise BrokenEnvironmentError(f"{path} is compressed in a way that is not known", _HINT)
+        raise BrokenEnvironmentError(f"{path} has an unknown compression", _HINT)
     decompressor = lzma.LZMADecompressor()
     try:
         unpacked = decompressor.decompress(data, _MAX_SIZE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The outer machine: QEMU TCG with AMD SVM, which boots the image. What is here decides how fast it starts."""
+"""The outer machine: QEMU TCG with AMD SVM, which boots the image. These settings determine how fast it starts."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ CONSOLE = "console"
 PORT = "agent"
 #: QMP and QEMU's object of the guest's memory.
 MEMORY = "ram"
-#: The newest AMD model that QEMU 7.2 has. TCG emulates its SVM with nested paging, and says what it leaves out.
+#: The newest AMD model in QEMU 7.2. TCG emulates its SVM with nested paging, and warns of features it lacks.
 CPU = "EPYC-v3"
-#: MiB beside the nested guest's memory: the image twice while it is unpacked, kernel, QEMU, Python.
+#: MiB in addition to the nested guest's memory: the image twice while it is unpacked, kernel, QEMU, Python.
 OVERHEAD_MIB = 512
-#: Memory is a multiple of this, so that guests of about the same size share a snapshot.
+#: Memory is rounded up to a multiple of this, so that guests of similar sizes share a snapshot.
 STEP_MIB = 512
-#: What the first process and the program that it starts print on the console: guests/kvm_host.
+#: Messages of the first process and the program that it starts on the console (guests/kvm_host).
 READY = r"kvm-host: ready"
 LOADED = r"kvm-host: ready with the agent"
-#: Before an agent that is to be loaded, and to wait.
+#: Precedes an agent that is loaded and then waits.
 EARLY = b"preload:"
 TROUBLE = r"(?m)^kvm-host: (?!ready)[^\r\n]{1,200}[\r\n]"
-#: A kernel that is lost, beside what every console is searched for.
+#: Fatal messages of the kernel, in addition to the patterns of every console.
 BAD_PATTERNS = (
     TROUBLE,
     r"Kernel panic - not syncing[^\r\n]*",
@@ -36,18 +36,18 @@ BAD_PATTERNS = (
 )
 _KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet",
-    # A panic resets the machine, which ends it (-no-reboot).
+    # A panic resets the machine, which ends QEMU (-no-reboot).
     "panic=-1",
-    # What a guest on TCG need not find out, nor defend itself against.
+    # Calibration and mitigations that a guest on TCG does not need.
     "tsc=reliable no_timer_check mitigations=off nokaslr init_on_alloc=0 cryptomgr.notests",
-    # A machine that stood still with the one that it runs on is none that hangs.
+    # A machine that was suspended with the one below it must not report a hang.
     "nowatchdog",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Outer:
-    """An outer machine that can be started. memory_mib: of the nested guest."""
+    """An outer machine before its start. memory_mib: of the nested guest."""
 
     image: Image
     binary: QemuBinary
@@ -55,13 +55,13 @@ class Outer:
 
     @property
     def total_mib(self) -> int:
-        """The outer machine's own memory."""
+        """The outer machine's memory in MiB."""
         return -(-(self.memory_mib + OVERHEAD_MIB) // STEP_MIB) * STEP_MIB
 
     def arguments(self, memory: Path | None = None, *, shared: bool = False) -> list[str]:
-        """QEMU's arguments, but for the character devices.
+        """QEMU's arguments, except for the character devices.
 
-        memory: a file that the guest's memory is in. shared: what the guest writes goes into the file.
+        memory: the file of the guest's memory. shared: the guest's writes change the file.
         """
         machine = "q35,smm=off,hpet=off"
         backend: list[str] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The image: kernel and initramfs, made of unpacked Debian packages by the recipe."""
+"""Makes the image, a kernel and an initramfs, from unpacked Debian packages by the recipe."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MODULE_LIST = "lib/modules.list"
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What is in an image. kernel: its release. elf: the kernel is an ELF file. packages: versions by name."""
+    """The contents of an image. kernel: its release. elf: the kernel is an ELF file. packages: versions by name."""
 
     suite: str
     kernel: str
@@ -54,22 +54,22 @@ class Image:
 
     @property
     def kernel(self) -> Path:
-        """What QEMU's -kernel takes."""
+        """The file for QEMU's -kernel."""
         return self.directory / KERNEL
 
     @property
     def initramfs(self) -> Path:
-        """What QEMU's -initrd takes."""
+        """The file for QEMU's -initrd."""
         return self.directory / INITRAMFS
 
     @classmethod
     def load(cls, directory: Path) -> Image:
-        """Raises BrokenEnvironmentError if it is not complete."""
+        """Read an image; raises BrokenEnvironmentError if it is not complete."""
         try:
             manifest = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=Manifest)
         except (OSError, msgspec.DecodeError):
             raise BrokenEnvironmentError(
-                f"{directory} holds no complete image of the nested host", "remove the directory and fetch it again"
+                f"{directory} contains no complete image of the nested host", "remove the directory and fetch it again"
             ) from None
         return cls(directory, manifest)
 
@@ -112,7 +112,7 @@ def _kernel_modules(writer: CpioWriter, directory: Path, recipe: Recipe) -> None
 
 
 def _programs(writer: CpioWriter, tree: Path, recipe: Recipe, python: PythonFiles) -> None:
-    """QEMU, Python, and the libraries that they need, once each."""
+    """Add QEMU, Python, and the libraries that they need, once each."""
     libraries = _Libraries(tree)
     for place, source in ((_QEMU, tree / recipe.qemu.program), (_PYTHON, python.program), *python.extensions.items()):
         data = _read(source)
@@ -140,15 +140,15 @@ class _Libraries:
         self._tree = tree
 
     def need(self, data: bytes, source: Path) -> None:
-        """Take what a program or library names, and what that names."""
+        """Add the libraries that a program or library needs, and theirs."""
         if not is_elf(data):
-            raise BrokenEnvironmentError(f"{source} is no program", _HINT)
+            raise BrokenEnvironmentError(f"{source} is not a program", _HINT)
         names = dynamic(data, str(source))
         for name in names.needed:
             self.take(name, source.name, names)
 
     def take(self, name: str, asked_by: str, names: Dynamic | None = None) -> None:
-        """Take a library by its name; the loader is one that all name and that has its own place."""
+        """Add a library by its name; the loader is one that all need, with a path of its own."""
         if name in self.found or name == Path(_LOADER).name:
             return
         search = (*(path.strip("/") for path in (names.search if names else ())), *LIBRARY_DIRECTORIES)
@@ -163,7 +163,7 @@ class _Libraries:
 def _only(tree: Path, patterns: tuple[str, ...], what: str) -> Path:
     found = [path for pattern in patterns for path in sorted(tree.glob(pattern))]
     if len(found) != 1:
-        raise BrokenEnvironmentError(f"the fetched packages have {len(found)} times {what}", _HINT)
+        raise BrokenEnvironmentError(f"the fetched packages have {what} {len(found)} times", _HINT)
     return found[0]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The image's Python: the program, its extension modules, and its standard library, compiled by that Python itself."""
+"""The image's Python: the program, its extension modules, and its standard library, which that Python compiles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DYNAMIC_DIRECTORY = "lib-dynload"
 
 @dataclass(frozen=True, slots=True)
 class PythonFiles:
-    """Paths in the image and where their contents are. version: "3.11"."""
+    """Paths in the image, and the files of their contents. version: "3.11"."""
 
     version: str
     program: Path
@@ -30,7 +30,7 @@ class PythonFiles:
 
 
 def python_files(tree: Path, recipe: Python, scratch: Path) -> PythonFiles:
-    """Collect and compile. tree: unpacked packages. scratch: a directory for what is compiled.
+    """Collect and compile the files. tree: unpacked packages. scratch: a directory for compiled files.
 
     Raises BrokenEnvironmentError, FetchError.
     """
@@ -39,7 +39,7 @@ def python_files(tree: Path, recipe: Python, scratch: Path) -> PythonFiles:
         raise BrokenEnvironmentError("the fetched packages have no Python", _HINT)
     version = library.name.removeprefix("python")
     program = tree / "usr" / "bin" / library.name
-    # A link leads out of the library: sitecustomize.py.
+    # sitecustomize.py is a link out of the library.
     sources = (path for path in sorted(library.rglob("*.py")) if not path.is_symlink())
     wanted = [path for path in sources if not _left_out(path.relative_to(library), recipe)]
     compiled = _compile(tree, program, library, wanted, scratch)
@@ -63,7 +63,7 @@ def _compile(tree: Path, program: Path, library: Path, wanted: list[Path], scrat
     compiled: dict[str, Path] = {}
     jobs = []
     for source in wanted:
-        # A .pyc in its source's place is taken without one.
+        # Python imports a .pyc at its source's path without the source.
         place = f"{_place(library)}/{source.relative_to(library).with_suffix('.pyc')}"
         compiled[place] = scratch / place
         jobs.append([str(source), str(scratch / place), f"/{_place(library)}/{source.relative_to(library)}"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the image is made of: guests/kvm_host/recipe.toml, and the files of ours that go into it."""
+"""The recipe of the image: guests/kvm_host/recipe.toml, and the harness's files in the image."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Qemu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """QEMU's program, files of its data directories, and libraries that nothing names."""
+    """QEMU's program, files of its data directories, and libraries that are loaded at run time."""
 
     program: str
     data: tuple[str, ...]
@@ -40,7 +40,7 @@ class Qemu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Python(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Patterns of files of the standard library that are left out, names of extension modules that are kept."""
+    """Patterns of omitted files of the standard library, and names of included extension modules."""
 
     leave_out: tuple[str, ...]
     extensions: tuple[str, ...]
@@ -55,7 +55,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The recipe. init: the first process's program. start: the Python program that it starts. digest: of all of it."""
+    """The recipe. init: the first program. start: the Python program that it starts. digest: over all parts."""
 
     packages: Packages
     kernel: Kernel
@@ -67,7 +67,7 @@ class Recipe:
 
     @classmethod
     def load(cls) -> Recipe:
-        """Raises BrokenEnvironmentError if a part is not there."""
+        """Read the recipe; raises BrokenEnvironmentError if a part is missing."""
         text, start, init = _read(_RECIPE), _read(_START), _read(_INIT)
         try:
             parts = msgspec.convert(tomllib.loads(text.decode()), _File)
