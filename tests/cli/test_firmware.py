@@ -56,11 +56,11 @@ def test_what_cannot_be_written_to_is_told_before_the_build(
     ("arguments", "said"),
     [
         (("--source", ""), "the name is empty"),
-        (("--source", "debian:"), "names no suite of Debian"),
-        (("--source", "/nowhere"), "is no directory"),
-        (("--platform", "Foo"), "is no platform that can be built"),
-        (("--target", "NOOPT"), "is no target"),
-        (("--define", "A=$(B)"), "is no define"),
+        (("--source", "debian:"), "does not name a suite of Debian"),
+        (("--source", "/nowhere"), "is not a directory"),
+        (("--platform", "Foo"), "is not a platform that can be built"),
+        (("--target", "NOOPT"), "is not a target"),
+        (("--define", "A=$(B)"), "is not a define"),
         (("--series", "/nowhere"), "cannot read /nowhere"),
     ],
 )

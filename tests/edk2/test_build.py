@@ -157,14 +157,14 @@ def test_edk2s_tools_are_compiled_once_and_again_when_they_change(edk2: Path, ca
     assert len([text for text in said if "own tools" in text]) == 1
     write_tree(edk2, {"BaseTools/Source/C/new.c": b"x"})
     builder.build(source(edk2))
-    assert said.has("edk2's own tools have changed: building everything anew")
+    assert said.has("edk2's own tools have changed: building everything again")
     assert built(cache) == 1
 
 
 def test_other_tools_build_everything_anew(edk2: Path, cache: Path, said: Said) -> None:
     Builder(Recipe(), TOOLS).build(source(edk2))
     Builder(Recipe(), Tools(("gcc 2",)), said).build(source(edk2))
-    assert said.has("the tools have changed: building everything anew")
+    assert said.has("the tools have changed: building everything again")
     assert built(cache) == 1
 
 
@@ -313,7 +313,7 @@ def test_a_build_that_hangs_is_ended(tmp_path: Path) -> None:
         ),
         ("make[1]: *** [GNUmakefile:9: tbuild] Error 2\nlast\n", "make[1]: *** [GNUmakefile:9: tbuild] Error 2"),
         ("one\n\nlast words\n\n", "last words"),
-        ("", "it said nothing"),
+        ("", "it printed nothing"),
     ],
 )
 def test_the_first_error_that_says_most(said: str, error: str) -> None:

@@ -147,5 +147,5 @@ def test_a_patch_of_debians_that_does_not_apply_leaves_no_commit(
 @pytest.mark.parametrize("spec", ["debian:", "debian:../x", "debian:TRIXIE", "debian:a b"])
 def test_what_names_no_suite(spec: str, cache: Path) -> None:
     assert cache
-    with pytest.raises(FirmwareError, match="names no suite"):
+    with pytest.raises(FirmwareError, match="does not name a suite"):
         find_source(spec)

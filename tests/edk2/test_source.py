@@ -190,12 +190,12 @@ def test_what_was_taken_from_a_directory_that_is_gone_goes(edk2: Path, cache: Pa
 
 
 def test_what_is_no_edk2(tmp_path: Path) -> None:
-    with pytest.raises(FirmwareError, match="is no source of edk2"):
+    with pytest.raises(FirmwareError, match="is not a source of edk2"):
         directory_source(tmp_path)
-    with pytest.raises(FirmwareError, match="is no directory"):
+    with pytest.raises(FirmwareError, match="is not a directory"):
         directory_source(tmp_path / "gone")
     write_tree(tmp_path, LANDMARKS)
-    with pytest.raises(FirmwareError, match="is no git repository"):
+    with pytest.raises(FirmwareError, match="is not a git repository"):
         Repository(tmp_path)
 
 
@@ -284,8 +284,8 @@ def test_recipes() -> None:
     "value", ["b c", "$(touch x)", "`x`", "a;b", "a|b", "a&b", '"a"', "'a'", "\\", "a\nb", "ä", "*", "#", "a>b"]
 )
 def test_a_define_means_nothing_to_make_and_shells(value: str) -> None:
-    with pytest.raises(FirmwareError, match="is no define"):
+    with pytest.raises(FirmwareError, match="is not a define"):
         Recipe.of(defines=(f"A={value}",))
     for wrong in ("A", "=", "=A", "1A=2", "A B=1", "A-B=1"):
-        with pytest.raises(FirmwareError, match="is no define"):
+        with pytest.raises(FirmwareError, match="is not a define"):
             Recipe.of(defines=(wrong,))

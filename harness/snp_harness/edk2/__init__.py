@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Firmware built from edk2's source: sources as git trees, patch series, workspaces, images cached by content."""
+"""Builds firmware from edk2's source: sources as git trees, patch series, workspaces, images cached by content."""

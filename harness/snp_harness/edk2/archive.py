@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Source archives: their files one after the other, without one being written to disk.
+"""Reads the files of source archives in order, without writing them to disk.
 
-An archive is untrusted, whatever its checksum: names that leave its directory, devices, and more files or bytes than
-any edk2 has are refused; links that point out of it are left out.
+An archive is untrusted, even with the right checksum: names that leave its directory, devices, and more files or bytes
+than any edk2 has are refused; links that lead out of it are skipped.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ MAX_MEMBERS = 200_000
 MAX_BYTES = 4 << 30
 MAX_FILE_BYTES = 256 << 20
 _MAX_NAME = 1000
-_HINT = "it is no source archive of edk2: fetch it again"
+_HINT = "it is not a source archive of edk2: fetch it again"
 _DAMAGED = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of an archive. path: relative, without the archive's top directory. data: of a link, where it points."""
+    """A file of an archive. path: relative, without the archive's top directory. data: of a link, its target."""
 
     path: str
     data: bytes
@@ -42,7 +42,7 @@ class Member:
 
 
 class _Bounded(io.RawIOBase):
-    """What an archive unpacks to, at most MAX_BYTES of it: a small file may unpack to anything."""
+    """The decompressed archive, up to MAX_BYTES: a small file may unpack to any size."""
 
     def __init__(self, stream: io.BufferedIOBase | lzma.LZMAFile, name: str) -> None:
         self._stream = stream
@@ -64,7 +64,7 @@ class _Bounded(io.RawIOBase):
 def members(archive: Path, *, top: str | None = None) -> Iterator[Member]:
     """Yield the files of a .tar.xz; raises FetchError.
 
-    top: the directory that all must lie in and whose name is left out; None: whatever the first lies in.
+    top: the directory of all files, whose name is removed; None: that of the first file.
     """
     name = archive.name
     try:
@@ -78,7 +78,7 @@ def members(archive: Path, *, top: str | None = None) -> Iterator[Member]:
                 first, _, path = _checked(entry.name, name).partition("/")
                 top = top or first
                 if first != top:
-                    raise FetchError(f"{name}: {entry.name!a} does not lie in {top}", _HINT)
+                    raise FetchError(f"{name}: {entry.name!a} is not in {top}", _HINT)
                 member = _member(tar, entry, path, name)
                 if member is not None:
                     yield member
@@ -93,7 +93,7 @@ def _member(tar: tarfile.TarFile, entry: tarfile.TarInfo, path: str, name: str) 
         raise FetchError(f"{name}: {entry.name!a} is in no directory", _HINT)
     if entry.issym():
         if points_out(path, entry.linkname):
-            # edk2 has one, EmulatorPkg's X11IncludeHack, to /opt/X11/include.
+            # edk2 has such a link, EmulatorPkg's X11IncludeHack, to /opt/X11/include.
             return None
         return Member(path, entry.linkname.encode(errors="surrogateescape"), link=True)
     if not entry.isreg():
@@ -109,9 +109,9 @@ def _member(tar: tarfile.TarFile, entry: tarfile.TarInfo, path: str, name: str) 
 
 
 def points_out(path: str, target: str) -> bool:
-    """Whether a link leads out of a source, which nothing may be read or written through. path: the link's in it.
+    """Return whether a link leads out of a source; such links must not be followed. path: the link's in the source.
 
-    One that goes up after it went down counts: it may have gone down through another link.
+    A target with ".." after another component counts, because that component may be a link.
     """
     parts = [part for part in target.split("/") if part not in ("", ".")]
     up = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
@@ -119,7 +119,7 @@ def points_out(path: str, target: str) -> bool:
 
 
 def _checked(path: str, archive: str) -> str:
-    """A member's name, if it is a plain relative path that a git tree can hold."""
+    """Return a member's name; raises FetchError unless it is a relative path that a git tree can contain."""
     path = path.removeprefix("./").rstrip("/")
     parts = path.split("/")
     if (

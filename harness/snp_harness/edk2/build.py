@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From a source and a recipe to an image: from the cache, or built."""
+"""Returns the image of a source and a recipe, from the cache or built."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from snp_harness.edk2.workspaces import held, workspace_directory
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Builds sources with a recipe. slot: of the workspace, for builders that work at the same time. jobs: of make."""
+    """Builds sources with a recipe. slot: of the workspace, for builders that run at the same time. jobs: of make."""
 
     recipe: Recipe
     tools: Tools
@@ -31,15 +31,15 @@ class Builder:
     jobs: int = 0
 
     def key(self, source: Source, *, sec_only: bool = False) -> str:
-        """The name in the cache of a source's image. The workspace's path is part of it: it is in DEBUG images."""
+        """Return the cache's key of a source's image. It includes the workspace's path, which is in DEBUG images."""
         place = workspace_directory(self.recipe, self.slot)
         return image_key(source.tree, self.recipe.key, self.tools.versions, str(place), sec_only)
 
     def build(self, source: Source, *, sec_only: bool = False) -> BuiltImage:
-        """The image of a prepared source; raises SourceError if it does not build, other HarnessErrors otherwise.
+        """Return the image of a prepared source; raises SourceError if it does not build, else other HarnessErrors.
 
-        sec_only: SEC's volume is that of the source, the rest may be that of the last complete build here. An image
-        that was built completely is as good.
+        sec_only: only SEC's volume has to be that of the source; the other volumes may be those of the last complete
+        build here. A completely built image is returned as well.
         """
         cached = self._cached(source, sec_only)
         if cached is not None:
@@ -47,7 +47,7 @@ class Builder:
         chain = tool_chain(source.store, source.tree)
         jobs = self.jobs or os.cpu_count() or 1
         with held(source.store, self.recipe, chain, self.progress, self.slot) as workspace:
-            # Who had the workspace before may have built the same.
+            # The process that had the workspace before may have built the same image.
             cached = self._cached(source, sec_only)
             if cached is not None:
                 return cached
@@ -84,7 +84,7 @@ def build_firmware(
     sec_only: bool = False,
     jobs: int | None = None,
 ) -> BuiltImage:
-    """Build what the user asks for: a source with a series on top, or take it from the cache."""
+    """Build the user's source with a series on top, or return its image from the cache."""
     patches = load_series(series) if series is not None else ()
     source = find_source(spec, progress).with_series(patches).prepared(recipe)
     builder = Builder(recipe, find_tools(progress), progress, module, jobs=jobs or 0)

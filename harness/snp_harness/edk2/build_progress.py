@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a build says on stderr: lines that stay, and the modules that are done, on a line that a terminal redraws."""
+"""The progress of a build on stderr: permanent lines, and the modules built so far on a line that is redrawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE_S = 10.0
 class BuildProgress:
     """The progress of one build; a context manager that leaves the terminal's line clean.
 
-    modules: about so many there are in all. `build` names one when it begins, and how many there are nowhere.
+    modules: an estimate of their number. `build` prints each module when it begins, and never their number.
     """
 
     def __init__(self, modules: int, stream: TextIO | None = None, *, quiet: bool = False) -> None:
@@ -37,13 +37,13 @@ class BuildProgress:
         self._clear()
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Write a permanent line."""
         self._clear()
         if not self._quiet or text.startswith("warning: "):
             self._write(f"{PROGRAM}: {text}\n")
 
     def module(self, count: int, name: str) -> None:
-        """A module has begun, so the one before it is done."""
+        """Report that a module has begun, so the one before it is done."""
         now = monotonic()
         if self._quiet or now - self._written < (REDRAW_S if self._tty else LINE_S):
             return
@@ -62,7 +62,7 @@ class BuildProgress:
             self._shown = ""
 
     def _write(self, text: str) -> None:
-        """A terminal that was closed, or a pipe that nobody reads, must not end the build."""
+        """Write text; a closed terminal or pipe does not end the build."""
         with contextlib.suppress(OSError):
             self._stream.write(text)
             self._stream.flush()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""edk2 as Debian's source package has it, without root and without Debian's build tools.
+"""edk2 from Debian's source package, without root and without Debian's build tools.
 
-The two tarballs are named, with their SHA-256, in the suite's signed Sources index, so the .dsc file, which would say
-the same, is not needed. The package is unpacked into a git repository of the cache, and its patches are applied there.
+The suite's signed Sources index contains the names and SHA-256 of the two tarballs, so the .dsc file with the same data
+is not needed. The package is unpacked into a git repository of the cache, and its patches are applied there.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _MAX_PATCHES_BYTES = 64 << 20
 
 
 class SourceAptRoot(AptRoot):
-    """An apt of our own for the source packages of a suite."""
+    """A private apt for the source packages of a suite."""
 
     entry = "deb-src [signed-by="
     suffix = "-source"
 
     def tarballs(self, package: str) -> tuple[Archive, Archive]:
-        """Upstream's and Debian's tarball of the source package that the suite has now. Call update() before."""
+        """Return upstream's and Debian's tarball of the suite's present source package. Call update() before."""
         _checked(_PACKAGE, package, "package")
         return self._tarball(package, "--tar-only"), self._tarball(package, "--diff-only")
 
@@ -78,43 +78,43 @@ class SourcePackage:
 
     @classmethod
     def load(cls, suite: str, directory: Path) -> SourcePackage:
-        """The package in a directory of the cache; raises FetchError if it is not complete."""
+        """Return the package in a directory of the cache; raises FetchError if it is not complete."""
         try:
             lines = (directory / _SUMS).read_text(encoding="ascii").splitlines()
             (digest, orig), (debian_digest, debian) = (line.split() for line in lines)
         except (OSError, ValueError):
             raise FetchError(
-                f"{directory} holds no source package", "remove the directory and fetch it again"
+                f"{directory} contains no source package", "remove the directory and fetch it again"
             ) from None
         match = _UPSTREAM_TAR.fullmatch(orig)
         if match is None:
-            raise FetchError(f"{orig} is no source of edk2", "use another suite")
+            raise FetchError(f"{orig} is not a source of edk2", "use another suite")
         upstream = int(match["upstream"].replace(".", ""))
         return cls(suite, version_of(directory), upstream, directory, ((orig, digest), (debian, debian_digest)))
 
     @property
     def name(self) -> str:
-        """What it is, in words."""
+        """Its description for messages."""
         return f"debian:{self.suite} {self.version}"
 
 
 def cached_source(suite: str) -> SourcePackage | None:
-    """The source package of a suite that was fetched last, None if none was. Needs no network."""
+    """Return the source package of a suite that was fetched last, None if none was. Needs no network."""
     entry = Entries(package_directory(suite, _ENTRY_NAME)).current()
     return None if entry is None else SourcePackage.load(suite, entry)
 
 
 def fetch_source(suite: str, progress: Progress = silent, *, mirror: Mirror | None = None) -> SourcePackage:
-    """Fetch the source package that a suite has now (some 30 MB); raises FetchError.
+    """Fetch a suite's present source package (some 30 MB); raises FetchError.
 
-    Without network the one fetched last is used, and progress is told so.
+    Without a network the one fetched last is used, with a warning to progress.
     """
 
     def fetch(apt: SourceAptRoot, entries: Entries) -> Path:
         tarballs = apt.tarballs(_PACKAGE_NAME)
         match = _DEBIAN_TAR.fullmatch(tarballs[1].file_name)
         if match is None or _UPSTREAM_TAR.fullmatch(tarballs[0].file_name) is None:
-            raise FetchError(f"{tarballs[1].file_name} is no source of edk2", "use another suite")
+            raise FetchError(f"{tarballs[1].file_name} is not a source of edk2", "use another suite")
         version = match["version"]
         if entries.find(version) is not None:
             progress(f"{suite}: edk2 {version} is in the cache")
@@ -131,14 +131,14 @@ def fetch_source(suite: str, progress: Progress = silent, *, mirror: Mirror | No
 
 
 def debian_store() -> Store:
-    """The repository that holds Debian's sources."""
+    """Return the repository of Debian's sources."""
     return Store.open(cache_root() / "edk2" / "stores" / "debian")
 
 
 def debian_commit(package: SourcePackage, progress: Progress = silent) -> str:
-    """The commit of a source package with Debian's patches, made if it is not there yet; raises FetchError.
+    """Return the commit of a source package with Debian's patches, made if it is missing; raises FetchError.
 
-    The tarballs are checked against the index's hashes before anything of them is read.
+    The tarballs are checked against the index's hashes before they are read.
     """
     store = debian_store()
     reference = f"refs/debian/{hashlib.sha256(repr(package.files).encode()).hexdigest()[:32]}"
@@ -160,7 +160,7 @@ def _import(store: Store, package: SourcePackage) -> str:
         for name in quilt_series(series):
             content = patches.get(_PATCHES + name)
             if content is None:
-                raise FetchError(f"{debian.name} lists the patch {name} and lacks it", "use another suite")
+                raise FetchError(f"{debian.name} lists the patch {name} but does not contain it", "use another suite")
             editor.apply(content, name)
         return store.commit(editor.tree(), f"{package.name}: Debian's patches\n", (commit,))
 
@@ -178,7 +178,7 @@ def _patches(debian: Path) -> Iterator[Member]:
 
 
 def _intact(path: Path, digest: str) -> Path:
-    """The file, if it still is what was fetched; else it goes, so that the next time fetches it again."""
+    """Return the file if it still has the fetched contents; otherwise remove it, so that it is fetched again."""
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

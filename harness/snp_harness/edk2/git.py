@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sources of edk2 as trees in a git repository of ours: put together, patched and compared without a work tree.
+"""Sources of edk2 as trees in a git repository of the cache: composed, patched and compared without a work tree.
 
-A tree's name is a hash of all its content, so that it stands for "this source with these patches" wherever something is
-cached. Patches are applied by git, exactly: no fuzz, no offset of content, line endings kept.
+A tree's name is a hash of its content, so caches use it as the key of a source with its patches. git applies patches
+exactly: without fuzz or offsets, and with unchanged line endings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from snp_harness.errors import BrokenEnvironmentError
 _TIMEOUT_S = 900
 _TEMPORARY = ".incomplete-"
 _FULL = "No space left on device"
-#: Neither the user's configuration nor the system's: a filter, a hook or autocrlf would change what is built.
+#: The user's and the system's configuration are not read: a filter, a hook or autocrlf would change the source.
 _ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -40,13 +40,13 @@ _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "LANGUAGE": "C",
 }
-#: Files come out as they went in.
+#: Files are not converted.
 _ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding\n"
 _SETTINGS = (("core.compression", "1"), ("gc.auto", "0"), ("core.hooksPath", os.devnull), ("core.fsmonitor", "false"))
 
 
 class GitError(BrokenEnvironmentError):
-    """git is not installed, or cannot do its work."""
+    """git is not installed, or failed."""
 
 
 class PatchError(SourceError):
@@ -55,7 +55,7 @@ class PatchError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class GitResult:
-    """How a git command ended. said: its stderr on one line."""
+    """The result of a git command. said: its stderr on one line."""
 
     status: int
     stdout: bytes
@@ -70,7 +70,7 @@ class GitResult:
 def git(
     *arguments: str | Path, directory: Path, input: bytes | None = None, environment: dict[str, str] | None = None
 ) -> GitResult:
-    """Run git in a directory, without the user's configuration; raises GitError if it is missing, stuck or full."""
+    """Run git in a directory without the user's configuration; raises GitError: git missing, hanging, or disk full."""
     try:
         done = subprocess.run(
             ["git", *map(str, arguments)],
@@ -96,20 +96,20 @@ def git(
 
 
 def _environment(**more: str) -> dict[str, str]:
-    """The caller's variables, but for git's."""
+    """The caller's environment without git's variables."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return {**inherited, **_ENVIRONMENT, **more}
 
 
 class Store:
-    """A bare repository in the cache. Its objects are never changed, so that many processes may use it at once."""
+    """A bare repository in the cache. Its objects do not change, so many processes may use it at once."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     @classmethod
     def open(cls, directory: Path) -> Store:
-        """The store in a directory, made if it is not there; raises GitError."""
+        """Open the store in a directory, or make it; raises GitError."""
         if (directory / "HEAD").is_file():
             return cls(directory)
         make_directory(directory.parent)
@@ -123,7 +123,7 @@ class Store:
             with writing(temporary):
                 (temporary / "info").mkdir(exist_ok=True)
                 (temporary / "info" / "attributes").write_text(_ATTRIBUTES)
-                # One that was made meanwhile is as good.
+                # Another process may have made it meanwhile.
                 with contextlib.suppress(OSError):
                     temporary.rename(directory)
         finally:
@@ -131,7 +131,7 @@ class Store:
         return cls(directory)
 
     def borrow(self, objects: Sequence[Path]) -> None:
-        """Let the store see the objects of other repositories, which are only read."""
+        """Make the objects of other repositories readable through the store."""
         with writing(self.directory):
             (self.directory / "objects" / "info").mkdir(exist_ok=True)
             text = "".join(f"{path}\n" for path in objects)
@@ -151,7 +151,7 @@ class Store:
         index: Path | None = None,
         work_tree: Path | None = None,
     ) -> GitResult:
-        """Run git on the store; its exit status is an answer."""
+        """Run git on the store; its exit status is returned."""
         environment = {"GIT_DIR": str(self.directory)}
         if index is not None:
             environment["GIT_INDEX_FILE"] = str(index)
@@ -160,33 +160,33 @@ class Store:
         return git(*arguments, directory=work_tree or self.directory, input=input, environment=environment)
 
     def resolve(self, revision: str) -> str | None:
-        """The object that a name stands for, None if there is none."""
+        """Return the object of a name, None if there is none."""
         result = self.ask("rev-parse", "--quiet", "--verify", "--end-of-options", revision)
         return None if result.status else result.line
 
     def tree(self, revision: str) -> str:
-        """The tree of a commit; raises GitError."""
+        """Return the tree of a commit; raises GitError."""
         found = self.resolve(f"{revision}^{{tree}}")
         if found is None:
             raise GitError(f"{self.directory} has no {revision}", "remove that directory")
         return found
 
     def name(self, reference: str, revision: str) -> None:
-        """Give an object a name, refs/..., which also keeps it."""
+        """Name an object refs/..., which also keeps it."""
         self.git("update-ref", reference, revision)
 
     def commit(self, tree: str, message: str, parents: Sequence[str] = ()) -> str:
-        """A commit of a tree; the same tree, message and parents always give the same one."""
+        """Make a commit of a tree; it depends on tree, message and parents only."""
         arguments = [argument for parent in parents for argument in ("-p", parent)]
         return self.git("commit-tree", tree, *arguments, input=message.encode()).line
 
     def read(self, tree: str, path: str) -> bytes | None:
-        """The content of a file of a tree, None if it has no such file."""
+        """Return the content of a file in a tree, None if it has no such file."""
         result = self.ask("cat-file", "blob", f"{tree}:{path}")
         return None if result.status else result.stdout
 
     def import_files(self, members: Iterable[Member], message: str) -> str:
-        """A commit of the files of an archive; raises what reading the archive does, and then leaves nothing."""
+        """Make a commit of an archive's files; raises the errors of reading it, and then makes none."""
         reference = f"refs/import/{os.getpid()}"
         process = subprocess.Popen(
             ["git", "fast-import", "--quiet", "--done", "--force"],
@@ -221,14 +221,14 @@ class Store:
             said = " ".join(process.stderr.read().decode(errors="replace").split())[:400]
         if process.returncode:
             hint = "free some space, or set XDG_CACHE_HOME to another directory" if _FULL in said else "try again"
-            raise GitError(f"git cannot take in the source: {said}", hint)
+            raise GitError(f"git cannot import the source: {said}", hint)
         commit = self.git("rev-parse", reference).line
         self.git("update-ref", "-d", reference)
         return commit
 
     @contextlib.contextmanager
     def editing(self, tree: str) -> Iterator[TreeEditor]:
-        """An editor that starts with a tree."""
+        """Return an editor that starts with a tree."""
         with tempfile.TemporaryDirectory(prefix="snp-harness-index-") as directory:
             editor = TreeEditor(self, Path(directory) / "index")
             self.git("read-tree", tree, index=editor.index)
@@ -237,13 +237,13 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class TreeEditor:
-    """A tree that is being changed, in an index of its own; nothing is written to a work tree."""
+    """Edits a tree in a separate index, without a work tree."""
 
     store: Store
     index: Path
 
     def apply(self, patch: bytes, name: str) -> None:
-        """Apply a patch exactly; raises PatchError, and then nothing of it is applied."""
+        """Apply a patch exactly; raises PatchError without applying any part of it."""
         result = self._apply(patch)
         if result.status:
             hint = "it is for another version"
@@ -252,7 +252,7 @@ class TreeEditor:
             raise PatchError(f"{name} does not apply: {result.said.removeprefix('error: ')}", hint)
 
     def applies(self, patch: bytes, *, reverse: bool = False) -> bool:
-        """Whether a patch would apply; reverse: whether it could be taken back, so is in the source already."""
+        """Return whether a patch applies; reverse: whether it can be reverted, so is already in the source."""
         return self._apply(patch, "--check", *(("--reverse",) if reverse else ())).status == 0
 
     def write(self, path: str, content: bytes) -> None:
@@ -261,7 +261,7 @@ class TreeEditor:
         self.store.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", index=self.index)
 
     def graft(self, path: str, tree: str) -> None:
-        """Put a tree in the place of a submodule."""
+        """Replace a submodule by a tree."""
         prefix = os.fsencode(path)
         entries = self.store.git("ls-tree", "-r", "-z", tree).stdout.split(b"\0")
         grafted = [entry.replace(b"\t", b"\t" + prefix + b"/", 1) for entry in entries if entry]
@@ -272,7 +272,7 @@ class TreeEditor:
         self._update([_removed(path) for path in paths])
 
     def links(self) -> dict[str, str]:
-        """Where the symbolic links point, by path."""
+        """The targets of the symbolic links, by path."""
         return {
             path: os.fsdecode(self.store.git("cat-file", "blob", name).stdout)
             for path, name in self._of_mode(b"120000").items()
@@ -283,7 +283,7 @@ class TreeEditor:
         return self._of_mode(b"160000")
 
     def tree(self) -> str:
-        """The tree as it is now."""
+        """Write the present tree and return its name."""
         return self.store.git("write-tree", index=self.index).line
 
     def _update(self, lines: Sequence[bytes]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Built images in the cache, found by what they were built from: an entry is complete, or not there."""
+"""Built images in the cache, with a hash of their inputs as key. An entry is complete or absent."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from snp_harness.debian.cache import cache_root, make_directory, remove, writing
 from snp_harness.errors import BrokenEnvironmentError
 
 IMAGE = "OVMF.fd"
-#: For those who boot a split image.
+#: The halves of the split image.
 _HALVES = ("OVMF_CODE.fd", "OVMF_VARS.fd")
-#: What is kept of a build.
+#: The files that are kept of a build.
 _FILES = (IMAGE, *_HALVES)
 MANIFEST = "build.json"
-#: Images that are kept, 8 MB each: those used last.
+#: Images that are kept, 8 MB each: the most recently used.
 KEPT = 64
 _TEMPORARY = ".incomplete-"
-#: Seconds after which an entry that is not complete will not be: three files are copied.
+#: Seconds after which an incomplete entry is abandoned: it is a copy of three files.
 _ABANDONED_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltImage:
-    """An image in the cache. manifest: what it was built from, and how long that took. cached: it was there before."""
+    """An image in the cache. manifest: its inputs and build time. cached: it was in the cache before."""
 
     directory: Path
     manifest: dict[str, object]
@@ -39,17 +39,17 @@ class BuiltImage:
 
     @property
     def path(self) -> Path:
-        """The combined image, as `run --firmware` takes it."""
+        """The combined image, for `run --firmware`."""
         return self.directory / IMAGE
 
 
 def image_key(*parts: object) -> str:
-    """The name of an entry: a hash of all that decides what the image is."""
+    """Return the name of an entry: a hash of all inputs of the build."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 def find_image(key: str) -> BuiltImage | None:
-    """The image of a key, None if it was not built, or if what lies there is not what was put there."""
+    """Return the image of a key, None if it was not built or its files have changed."""
     directory = _root() / key
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ def find_image(key: str) -> BuiltImage | None:
 
 
 def add_image(key: str, volumes: Path, manifest: dict[str, object]) -> BuiltImage:
-    """Put the images of a build directory into the cache under a key; raises FetchError if they cannot be written."""
+    """Copy the images of a build directory into the cache under a key; raises FetchError if that fails."""
     root = make_directory(_root())
     with writing(root):
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=root))
@@ -86,7 +86,7 @@ def add_image(key: str, volumes: Path, manifest: dict[str, object]) -> BuiltImag
 
 
 def copy_image(image: BuiltImage, into: Path) -> Path:
-    """Copy an image and its halves into a directory of the user's; returns the combined image's path."""
+    """Copy an image and its halves into the user's directory; returns the combined image's path."""
     try:
         into.mkdir(parents=True, exist_ok=True)
         for name in (*_FILES, MANIFEST):
@@ -101,7 +101,7 @@ def copy_image(image: BuiltImage, into: Path) -> Path:
 
 
 def _prune(root: Path) -> None:
-    """Remove the images that were used longest ago, and what a killed process left half made."""
+    """Remove the images that were used longest ago, and incomplete entries of killed processes."""
     with contextlib.suppress(OSError):
         for path in root.glob(f"{_TEMPORARY}*"):
             if time.time() - path.stat().st_mtime > _ABANDONED_S:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Processes of a build that outlived the harness.
 
-A harness that is killed cannot end the compilers that `build` has started, and one that goes on compiling an older
-source would leave its objects for the next. So a build's processes bear a mark, and who uses the workspace next, and
-alone, ends those that are left.
+A harness that is killed cannot end the compilers that `build` has started, and such a compiler would leave objects of
+an older source for the next build. So a build's processes have a mark in their environment, and the next user of the
+workspace, who has it exclusively, kills those that still run.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from pathlib import Path
 
 from snp_harness.edk2.tools import ToolError
 
-#: The variable that says to which workspace a process belongs.
+#: The environment variable that names the workspace of a process.
 MARK = "SNP_HARNESS_WORKSPACE"
-#: Seconds that killed processes may take to end: the disk may be slow.
+#: Seconds for killed processes to end: the disk may be slow.
 _END_TIMEOUT_S = 30.0
 
 
 def end_leftovers(directory: Path) -> None:
-    """Kill what an earlier build of this workspace has left running, and wait for its end; raises ToolError.
+    """Kill the processes of an earlier build of this workspace, and wait for their end; raises ToolError.
 
-    Only for who holds the workspace.
+    The caller must hold the workspace.
     """
     end = time.monotonic() + _END_TIMEOUT_S
-    # What they start in the last moment is found the next time round.
+    # Processes that they start meanwhile are found in the next iteration.
     while left := list(_marked(directory)):
         try:
             for _, descriptor in left:
@@ -41,7 +41,7 @@ def end_leftovers(directory: Path) -> None:
                     raise ToolError(
                         f"process {pid}, of an earlier build in {directory}, did not end within {_END_TIMEOUT_S:g} s "
                         "after SIGKILL",
-                        "the kernel holds it: check the disk",
+                        "it blocks in the kernel: check the disk",
                     )
         finally:
             for _, descriptor in left:
@@ -49,7 +49,7 @@ def end_leftovers(directory: Path) -> None:
 
 
 def _marked(directory: Path) -> Iterator[tuple[int, int]]:
-    """The processes that bear the workspace's mark: numbers and descriptors, by which no other can be meant."""
+    """Yield the processes with the workspace's mark: numbers, and descriptors that refer to no other process."""
     mark = os.fsencode(f"{MARK}={directory}")
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is built, and how: edk2's platforms, the defines, the edits that a source needs for them."""
+"""The recipe of a build: edk2's platforms, the defines, and the edits of a source that they need."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from snp_harness.edk2.git import Store, TreeEditor
 from snp_harness.edk2.source_errors import SourceError
 from snp_harness.errors import FirmwareError
 
-#: Part of what images and workspaces are found by: counts up when what is done to a source changes, or what `build` is
-#: told, or how a workspace is kept.
+#: Part of the keys of images and workspaces. Raised when the edits of a source change, or the arguments of `build`, or
+#: the handling of a workspace.
 RECIPE_VERSION = 3
 TARGETS = ("DEBUG", "RELEASE")
 DEFAULT_PLATFORM = "OvmfX64"
 DEFAULT_TARGET = "DEBUG"
-#: edk2's architecture of all our platforms.
+#: edk2's architecture of all platforms here.
 ARCHITECTURE = "X64"
-#: What no question of ours needs, and what doubles the time of a build.
+#: Disables features that the harness does not need and that double the time of a build.
 DEFAULT_DEFINES = {
     "NETWORK_ENABLE": "FALSE",
     "CC_MEASUREMENT_ENABLE": "FALSE",
     "TPM2_ENABLE": "FALSE",
     "SECURE_BOOT_ENABLE": "FALSE",
 }
-#: A value may get into makefiles and commands of a shell: it has no character that means something there.
+#: A value can reach makefiles and shell commands, so it has no special character of theirs.
 _DEFINE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,100})=(?P<value>[A-Za-z0-9_.,:/+=@%-]{0,200})")
 _TOOL_CHAINS = ("GCC5", "GCC")
 _TOOLS_DEF = "BaseTools/Conf/tools_def.template"
@@ -34,7 +34,7 @@ _TOOLS_DEF = "BaseTools/Conf/tools_def.template"
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A platform of edk2. dsc: its description; output: where `build` puts it; modules: about so many are built."""
+    """A platform of edk2. dsc: its description. output: directory of `build`. modules: estimate of their number."""
 
     name: str
     dsc: str
@@ -64,17 +64,19 @@ class Recipe:
     def of(
         cls, platform: str = DEFAULT_PLATFORM, target: str = DEFAULT_TARGET, defines: tuple[str, ...] = ()
     ) -> Recipe:
-        """From what a user gives: names, and defines as K=V. Raises FirmwareError."""
+        """Make a recipe from the user's names, and defines as K=V. Raises FirmwareError."""
         if platform not in PLATFORMS:
-            raise FirmwareError(f"{platform!a} is no platform that can be built", f"give one of {', '.join(PLATFORMS)}")
+            raise FirmwareError(
+                f"{platform!a} is not a platform that can be built", f"give one of {', '.join(PLATFORMS)}"
+            )
         if target not in TARGETS:
-            raise FirmwareError(f"{target!a} is no target", f"give one of {', '.join(TARGETS)}")
+            raise FirmwareError(f"{target!a} is not a target", f"give one of {', '.join(TARGETS)}")
         merged = dict(DEFAULT_DEFINES)
         for text in defines:
             match = _DEFINE.fullmatch(text)
             if match is None:
                 raise FirmwareError(
-                    f"{text!a} is no define",
+                    f"{text!a} is not a define",
                     "give NAME=VALUE, such as TPM2_ENABLE=TRUE; a value has letters, digits and _.,:/+=@%-",
                 )
             merged[match["name"]] = match["value"]
@@ -82,26 +84,26 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """All of it as text, for a hash."""
+        """The recipe as text, for a hash."""
         return repr((RECIPE_VERSION, self.platform.name, self.target, self.defines))
 
 
 def tool_chain(store: Store, tree: str) -> str:
-    """edk2's name of its GCC settings in a source: GCC5 until it was renamed. Raises SourceError if it is no edk2."""
+    """Return a source's name for the GCC settings: GCC, in older ones GCC5. Raises SourceError if it is not edk2."""
     text = store.read(tree, _TOOLS_DEF)
     if text is None:
         raise SourceError(f"the source has no {_TOOLS_DEF}", "give the top directory of edk2")
     for name in _TOOL_CHAINS:
         if f"*_{name}_".encode() in text:
             return name
-    raise SourceError(f"{_TOOLS_DEF} knows none of {', '.join(_TOOL_CHAINS)}", "this edk2 cannot be built here")
+    raise SourceError(f"{_TOOLS_DEF} has none of {', '.join(_TOOL_CHAINS)}", "this edk2 cannot be built here")
 
 
 def prepare(editor: TreeEditor, tree: str, platform: Platform) -> None:
     """Make the edits that a source needs to be built here; raises SourceError if it lacks the platform.
 
-    OvmfPkgX64.fdf puts VirtioNet into the image even where NETWORK_ENABLE leaves it out of the build. A link that leads
-    out of the source goes: a user's Build or Conf may be one, and what is built here is not to be put there.
+    OvmfPkgX64.fdf puts VirtioNet into the image even if NETWORK_ENABLE excludes it from the build. Links that lead out
+    of the source are removed: a user's Build or Conf may be one, and the build must not write there.
     """
     if editor.store.read(tree, platform.dsc) is None:
         raise SourceError(f"the source has no {platform.dsc}", "give the top directory of edk2, or another --platform")
@@ -115,7 +117,7 @@ def prepare(editor: TreeEditor, tree: str, platform: Platform) -> None:
 
 
 def guard_virtio_net(fdf: bytes) -> bytes:
-    """An .fdf in which VirtioNet's INF is subject to NETWORK_ENABLE; as it was where it is or there is none."""
+    """Return an .fdf in which VirtioNet's INF depends on NETWORK_ENABLE; unchanged if it does or is absent."""
     lines = fdf.splitlines(keepends=True)
     depth = 0
     for number, line in enumerate(lines):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running `build` and `make`: output to a log, progress while it goes on, the first error when it fails."""
+"""Runs `build` and `make`: output to a log, progress meanwhile, the first error if they fail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUILD_TIMEOUT_S = 3600.0
 _SHOWN = 300
 _CHUNK = 1 << 16
 _MODULE = re.compile(rb"^Building \.\.\. (?P<path>\S+\.inf) \[")
-#: What says best what went wrong; the first kind that there is counts, and of it the first line.
+#: Patterns of errors, the most precise kind first; the first line of the first kind that matches is reported.
 _ERRORS = (
     re.compile(r"^(?P<said>\S+?:\d+(?::\d+)?: (?:fatal )?error: .*)$", re.MULTILINE),
     re.compile(r"^(?P<said>\S+:\d+: error: .*)$", re.MULTILINE),
@@ -34,14 +34,14 @@ _ERRORS = (
     re.compile(r"^(?P<said>GenFds?: ERROR .*|GenFv: ERROR .*|GenFw: ERROR .*)$", re.MULTILINE),
     re.compile(r"^(?P<said>make.*\*\*\* .*)$", re.MULTILINE),
 )
-#: Something ended a part of the build, which says nothing about the source: make names the signal, or adds it to 128.
+#: A part of the build was killed, which is not an error of the source: make prints the signal, or 128 plus its number.
 _KILLED = re.compile(
     r"Killed signal terminated program|"
     r"\*\*\* \[[^\]]*\] (?:Terminated|Killed|Hangup|Interrupt|Error 1(?:29|30|37|43))\b"
 )
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
 
-#: Told of each module that begins: how many did, and its name.
+#: Called at each module's beginning with the number of modules so far, and its name.
 ModuleProgress = Callable[[int, str], None]
 
 
@@ -56,7 +56,7 @@ def run_logged(
 ) -> None:
     """Run a program to its end, its output appended to log; raises CompileError if it fails, ToolError if it hangs.
 
-    It and what it starts end with us, also when we are interrupted.
+    The program and its children are ended with this process, also at an interrupt.
     """
     with writing(log.parent):
         output = log.open("ab")
@@ -99,17 +99,17 @@ def run_logged(
 
 
 def first_error(text: str) -> str:
-    """The first error in what a build said, on one line; its last line where none is known."""
+    """Return the first error in a build's output, on one line; its last line if no error is recognised."""
     for pattern in _ERRORS:
         match = pattern.search(text)
         if match:
             return " ".join(match["said"].split())[:_SHOWN]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:_SHOWN] if lines else "it said nothing"
+    return lines[-1][:_SHOWN] if lines else "it printed nothing"
 
 
 def _follow(process: subprocess.Popen[bytes], output: BinaryIO, module: ModuleProgress | None, end: float) -> None:
-    """Copy what the process says until it has closed its output and ended."""
+    """Copy the process's output until it has closed it and ended."""
     assert process.stdout is not None
     count = 0
     rest = b""
@@ -134,7 +134,7 @@ def _follow(process: subprocess.Popen[bytes], output: BinaryIO, module: ModulePr
 
 
 def _tail(log: Path, start: int) -> str:
-    """What was appended to a log since start, the last 4 MiB of it."""
+    """Return the text appended to a log since start, at most its last 4 MiB."""
     with log.open("rb") as file:
         file.seek(max(start, log.stat().st_size - (4 << 20)))
         return file.read().decode(errors="replace")

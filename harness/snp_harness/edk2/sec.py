@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Building SEC alone: seconds instead of the ten that `build` takes to find out what it has to do.
+"""Builds SEC alone: faster than `build`, which takes ten seconds to find out what has changed.
 
-After a complete build the makefiles that it generated say how each module is made. Those of the modules in SEC's volume
-and of their libraries are run, the volume is made anew, and takes the old one's place in the image. That is right as
-long as only code has changed: what `build` itself reads (INF, DSC, DEC, FDF, its tools) needs a complete build.
+A complete build generates a makefile for each module. Those of the modules in SEC's volume and of their libraries are
+run, the volume is made again, and replaces the old one in the image. That is correct as long as only code has changed:
+a change of the files that `build` itself reads (INF, DSC, DEC, FDF, its tools) needs a complete build.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from snp_harness.edk2.tools import Tools
 from snp_harness.edk2.workspace import Since, State, Workspace
 
 VOLUME = "SECFV"
-#: What is compiled or included, and read by nothing else.
+#: Files that are only compiled or included.
 _CODE = frozenset({".c", ".h", ".nasm", ".nasmb", ".inc", ".s"})
 _FILE_NAME = re.compile(
     r"^EFI_FILE_NAME\s*=\s*\S*/Ffs/(?P<guid>[0-9A-Fa-f-]{36})(?P<module>[A-Za-z0-9_]+)/\S+\.ffs\s*$"
@@ -36,14 +36,14 @@ _DRIVER = "harness-sec.mk"
 
 @dataclass(frozen=True, slots=True)
 class SecModules:
-    """The generated makefiles of the modules in SEC's volume, and of all their libraries."""
+    """The generated makefiles of the modules in SEC's volume, and of their libraries."""
 
     modules: tuple[Path, ...]
     libraries: tuple[Path, ...]
 
 
 def only_code(changed: Iterable[str]) -> bool:
-    """Whether nothing has changed that a complete build must look at."""
+    """Return whether none of the changes needs a complete build."""
     return all(PurePosixPath(path).suffix.lower() in _CODE and not path.startswith("BaseTools/") for path in changed)
 
 
@@ -61,12 +61,12 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
     modules = _find(workspace)
     if modules is None:
         return False
-    # An interrupt must not leave half of it for the whole.
+    # An interrupt must not leave a partial image that looks complete.
     workspace.save(State(tools=state.tools))
     with writing(workspace.directory):
         workspace.log.write_bytes(b"")
     workspace.check_out(tree)
-    # A build that failed in between has left the objects of its own files.
+    # A build that failed in between has left objects of its own source.
     affected = _affected(modules, [str(workspace.source / path) for path in {*last, *now}])
     workspace.save(State(tree, tools=state.tools, cut=True))
     environment = workspace.environment(tools)
@@ -77,7 +77,7 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
         run_logged(argv, log=workspace.log, cwd=workspace.source, environment=environment)
         _replace_volume(workspace, environment)
     except CompileError:
-        # What is compiled stays of use: the makefiles go on from there for another tree.
+        # Compiled objects can be reused: the makefiles continue with them for another tree.
         workspace.save(done)
         raise
     workspace.keep(Since.SEC)
@@ -86,7 +86,7 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
 
 
 def _find(workspace: Workspace) -> SecModules | None:
-    """What SEC's volume is made of, from the files of the last complete build; None if they are not as expected."""
+    """Return the parts of SEC's volume in the last complete build; None if its files are not as expected."""
     root = workspace.output / ARCHITECTURE
     try:
         lines = (workspace.volumes / f"{VOLUME}.inf").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -115,9 +115,9 @@ def _guid(makefile: Path) -> str:
 
 
 def _affected(modules: SecModules, changed: Sequence[str]) -> SecModules:
-    """The modules, and those of the libraries that have to do with a changed file.
+    """Return the modules, and the libraries that depend on a changed file.
 
-    The makefiles know the includes that `build` met last; the compiler's own lists lie beside the objects. An object
+    The makefiles list the includes that `build` found last; the compiler's own lists are beside the objects. An object
     whose list has a changed file is removed, so that it is made again in any case.
     """
     libraries = []
@@ -135,7 +135,7 @@ def _affected(modules: SecModules, changed: Sequence[str]) -> SecModules:
 
 
 def _write_driver(workspace: Workspace, modules: SecModules) -> Path:
-    """A makefile that makes the libraries side by side and then the modules."""
+    """Return a makefile that makes the libraries in parallel and then the modules."""
     libraries = [str(path) for path in modules.libraries]
     lines = [".PHONY: all libraries", "all:", "libraries:", ""]
     for number, path in enumerate(libraries):
@@ -155,7 +155,7 @@ def _write_driver(workspace: Workspace, modules: SecModules) -> Path:
 
 
 def _replace_volume(workspace: Workspace, environment: dict[str, str]) -> None:
-    """Make SEC's volume and put it into the images, where the old one is."""
+    """Make SEC's volume, and replace the old one in the images."""
     volume = workspace.volumes / f"{VOLUME}.Fv"
     before = volume.read_bytes()
     new = workspace.directory / f"{VOLUME}.new"
@@ -169,6 +169,6 @@ def _replace_volume(workspace: Workspace, environment: dict[str, str]) -> None:
             image = (workspace.volumes / name).read_bytes()
             at = image.find(before)
             if at < 0 or image.find(before, at + 1) >= 0:
-                raise CompileError(f"{name} does not hold {VOLUME} once", "build it without --sec-only")
+                raise CompileError(f"{name} does not contain {VOLUME} exactly once", "build it without --sec-only")
             (workspace.volumes / name).write_bytes(image[:at] + after + image[at + len(after) :])
         new.replace(volume)

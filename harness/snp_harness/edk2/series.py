@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Patch series: which patches, in which order, for which upstream versions of edk2.
+"""Patch series: patches in their order, each for a range of upstream versions of edk2.
 
-A `series` file has a line for each patch: its path, relative to the file, then the versions that it is for, if not all:
+A `series` file has a line for each patch: its path, relative to the file, then its range of versions, if not all:
 
     0001-OvmfPkg-CcExitLib-look-at-RCX.patch  [<202505]   # in upstream since
     0002-OvmfPkg-Sec-go-to-x2APIC.patch
 
-A version is the year and month of a stable tag, edk2-stable202502. A range may have several bounds, all of which must
-be kept.
+A version is the year and month of a stable tag, edk2-stable202502. A range may have several bounds, all of which apply.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Bound:
     version: int
 
     def admits(self, version: int) -> bool:
-        """Whether a version keeps the bound."""
+        """Return whether a version is within the bound."""
         return _OPERATORS[self.operator](version, self.version)
 
 
@@ -60,7 +59,7 @@ class Entry:
     bounds: tuple[Bound, ...] = ()
 
     def wanted(self, version: int) -> bool:
-        """Whether the patch is for an upstream version."""
+        """Return whether the patch is for an upstream version."""
         return all(bound.admits(version) for bound in self.bounds)
 
 
@@ -78,7 +77,7 @@ class Patch:
 
     @property
     def message(self) -> str:
-        """The commit message of a git format-patch file; the file's name where there is none."""
+        """The commit message of a git format-patch file; without one the file's name."""
         head = re.split(rb"^(?:---\r?\n|diff --git |Index: )", self.content, maxsplit=1, flags=re.MULTILINE)[0]
         parsed = message_from_bytes(
             head.split(b"\n", 1)[1] if head.startswith(b"From ") else head, policy=policy.default
@@ -89,7 +88,7 @@ class Patch:
 
 
 def parse_series(text: str, name: str = "series") -> tuple[Entry, ...]:
-    """The patches that a series file lists; raises FirmwareError with the line that is wrong."""
+    """Return the patches that a series file lists; raises FirmwareError with the invalid line."""
     entries: list[Entry] = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = re.sub(r"(?:^|\s)#.*", "", line).strip()
@@ -97,15 +96,19 @@ def parse_series(text: str, name: str = "series") -> tuple[Entry, ...]:
             continue
         match = _LINE.fullmatch(words)
         if match is None:
-            raise FirmwareError(f"{name}, line {number}: {words[:100]!a} is no patch", "give PATH, or PATH [>=YYYYMM]")
+            raise FirmwareError(
+                f"{name}, line {number}: {words[:100]!a} is not a patch", "give PATH, or PATH [>=YYYYMM]"
+            )
         path = posixpath.normpath(match["path"])
         if path.startswith(("/", "../")) or path in ("..", "."):
-            raise FirmwareError(f"{name}, line {number}: {path} lies outside", "patches lie below the series file")
+            raise FirmwareError(
+                f"{name}, line {number}: {path} is outside", "patches must be below the series file's directory"
+            )
         if any(entry.path == path for entry in entries):
-            raise FirmwareError(f"{name}, line {number}: {path} is there twice", "remove one of them")
+            raise FirmwareError(f"{name}, line {number}: {path} is listed twice", "remove one of them")
         entries.append(Entry(path, _bounds(match["range"], f"{name}, line {number}")))
     if len(entries) > _MAX_PATCHES:
-        raise FirmwareError(f"{name} lists more than {_MAX_PATCHES} patches", "it is no series")
+        raise FirmwareError(f"{name} lists more than {_MAX_PATCHES} patches", "it is not a series")
     return tuple(entries)
 
 
@@ -115,12 +118,12 @@ def _bounds(text: str | None, where: str) -> tuple[Bound, ...]:
     words = text.replace(",", " ").split()
     matches = [_BOUND.fullmatch(word) for word in words]
     if not words or None in matches:
-        raise FirmwareError(f"{where}: [{text[:100]}] is no range of versions", "write it like [>=202502 <202608]")
+        raise FirmwareError(f"{where}: [{text[:100]}] is not a range of versions", "write it like [>=202502 <202608]")
     return tuple(Bound(match["operator"], int(match["version"])) for match in matches if match is not None)
 
 
 def load_series(path: Path) -> tuple[Patch, ...]:
-    """The patches of a series file; raises FirmwareError if one cannot be read."""
+    """Read the patches of a series file; raises FirmwareError if one cannot be read."""
     entries = parse_series(_read(path, _MAX_BYTES).decode(errors="replace"), str(path))
     return tuple(Patch(entry, _read(path.parent / entry.path, _MAX_PATCH_BYTES)) for entry in entries)
 
@@ -132,12 +135,12 @@ def _read(path: Path, limit: int) -> bytes:
     except OSError as error:
         raise FirmwareError(f"cannot read {path}: {error.strerror}", "check --series and the files it lists") from None
     if len(content) > limit:
-        raise FirmwareError(f"{path} has more than {limit >> 20} MiB", "it is no patch series")
+        raise FirmwareError(f"{path} has more than {limit >> 20} MiB", "it is not a patch series")
     return content
 
 
 def quilt_series(text: str) -> tuple[str, ...]:
-    """The patches of a Debian package's debian/patches/series; options after a name are not in use there."""
+    """Return the patches of a Debian package's debian/patches/series, where options after a name are not used."""
     lines = (re.sub(r"(?:^|\s)#.*", "", line).strip() for line in text.splitlines())
     names = tuple(line for line in lines if line)
     for name in names:
@@ -149,7 +152,7 @@ def quilt_series(text: str) -> tuple[str, ...]:
 def apply_series(store: Store, commit: str, patches: tuple[Patch, ...], version: int | None) -> str:
     """Commit each patch on top of a commit; returns the last one. Raises PatchError.
 
-    version: upstream's, None if it is not known: a patch of some versions is then left out if the source has it.
+    version: upstream's, None if unknown: a patch with a range of versions is then skipped if the source has it.
     """
     with store.editing(store.tree(commit)) as editor:
         for patch in patches:

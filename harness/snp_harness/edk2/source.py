@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where a source comes from: Debian, a directory of the user's, or a commit of the user's repository.
+"""Sources of edk2: from Debian, a directory of the user, or a commit of the user's repository.
 
-A user's directory and repository are only read: their files go into a repository of ours, as they are, uncommitted
-changes and submodules included.
+A user's directory and repository are only read: their files are copied into a repository of the cache, unchanged, with
+uncommitted changes and submodules.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ DEFAULT_SOURCE = "debian:trixie"
 _DEBIAN = "debian:"
 _SUITE = re.compile(r"[a-z][a-z0-9.-]{0,40}")
 _STABLE_TAG = re.compile(r"edk2-stable(20\d{4})")
-#: What makes a directory one of edk2.
+#: A file that identifies a directory of edk2.
 _LANDMARK = Path("OvmfPkg", "OvmfPkg.dec")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source of edk2. commit: in store. name: for people. version: upstream's as 202502, None if not known.
+    """A source of edk2. commit: in store. name: for messages. version: upstream's as 202502, None if unknown.
 
-    missing: submodules whose content is not there; most builds need none of them.
+    missing: submodules without content; most builds do not need them.
     """
 
     store: Store
@@ -49,15 +49,15 @@ class Source:
 
     @property
     def tree(self) -> str:
-        """The content's name."""
+        """The git tree of its content."""
         return self.store.tree(self.commit)
 
     def with_series(self, patches: tuple[Patch, ...]) -> Source:
-        """The source with a patch series on top; raises PatchError."""
+        """Return the source with a patch series on top; raises PatchError."""
         return replace(self, commit=apply_series(self.store, self.commit, patches, self.version))
 
     def prepared(self, recipe: Recipe) -> Source:
-        """The source as it is built: with the edits that the platform needs. Raises SourceError."""
+        """Return the source with the edits that the platform's build needs. Raises SourceError."""
         tree = self.tree
         with self.store.editing(tree) as editor:
             prepare(editor, tree, recipe.platform)
@@ -68,9 +68,9 @@ class Source:
 
 
 def find_source(spec: str, progress: Progress = silent) -> Source:
-    """The source for what the user gave: debian:SUITE, from the cache or fetched, or a directory.
+    """Return the source for the user's argument: debian:SUITE, from the cache or fetched, or a directory.
 
-    Raises FirmwareError if it is none, FetchError if it cannot be fetched.
+    Raises FirmwareError if it is not a source of edk2, FetchError if it cannot be fetched.
     """
     if not spec.startswith(_DEBIAN):
         return directory_source(Path(spec).expanduser(), progress)
@@ -80,15 +80,15 @@ def find_source(spec: str, progress: Progress = silent) -> Source:
 
 
 def debian_suite(spec: str) -> str:
-    """The suite of debian:SUITE; raises FirmwareError."""
+    """Return the suite of debian:SUITE; raises FirmwareError."""
     suite = spec.removeprefix(_DEBIAN)
     if not _SUITE.fullmatch(suite):
-        raise FirmwareError(f"{spec!a} names no suite of Debian", f"names are like {DEFAULT_SOURCE}")
+        raise FirmwareError(f"{spec!a} does not name a suite of Debian", f"names are like {DEFAULT_SOURCE}")
     return suite
 
 
 def directory_source(path: Path, progress: Progress = silent) -> Source:
-    """The files of a directory as they are now, without what its .gitignore leaves out; nothing in it is changed."""
+    """Return a directory's present files, without those that its .gitignore excludes. The directory is only read."""
     top = _edk2(path)
     store = user_store(top)
     with locked(store.directory.with_suffix(".lock"), progress):
@@ -109,7 +109,7 @@ class Repository:
         self.path = _edk2(path)
         common = self._ask("rev-parse", "--path-format=absolute", "--git-common-dir")
         if common.status:
-            raise FirmwareError(f"{self.path} is no git repository: {common.said}", "give --repo a clone of edk2")
+            raise FirmwareError(f"{self.path} is not a git repository: {common.said}", "give --repo a clone of edk2")
         self._common = Path(common.line)
         self._partial = (
             self._ask("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$").status == 0
@@ -121,27 +121,27 @@ class Repository:
         self.store.borrow([self._common / "objects", *(module / "objects" for module in modules)])
 
     def commit(self, revision: str) -> str:
-        """The commit that a name of the user's stands for; raises FirmwareError."""
+        """Return the commit of the user's name for it; raises FirmwareError."""
         found = self._ask("rev-parse", "--quiet", "--verify", "--end-of-options", f"{revision}^{{commit}}")
         if found.status or not found.line:
             raise FirmwareError(f"{self.path} has no commit {revision!a}", "give a commit, a tag or a branch")
         return found.line
 
     def subject(self, commit: str) -> str:
-        """A commit's first line."""
+        """The first line of a commit's message."""
         return self.git("show", "--no-patch", "--format=%s", commit)
 
     def git(self, *arguments: str) -> str:
-        """What a git command that only reads says; raises GitError."""
+        """Return the output of a git command that only reads; raises GitError."""
         result = self._ask(*arguments)
         if result.status:
             raise GitError(f"git {arguments[0]} failed in {self.path}: {result.said}", "check the repository")
         return result.line
 
     def source(self, commit: str) -> Source:
-        """The source at a commit, the submodules that the repository has fetched put in their places.
+        """Return the source at a commit, with the submodules that the repository has fetched.
 
-        Raises FirmwareError where the repository has not all of it: that says nothing about the commit.
+        Raises FirmwareError if the repository lacks a part of it, which is not a fault of the commit.
         """
         if self._partial:
             self._refuse_lacking(commit)
@@ -160,7 +160,7 @@ class Repository:
         return Source(self.store, flat, f"{self.path} {commit[:12]}", _stable(described.line), tuple(missing))
 
     def _refuse_lacking(self, commit: str) -> None:
-        """A partial clone fetches what it lacks when it is asked for, which would change it."""
+        """Raise FirmwareError for a partial clone that lacks files: reading them would fetch them into the clone."""
         listed = self.git("rev-list", "--objects", "--no-walk", "--missing=print", commit)
         lacking = sum(line.startswith("?") for line in listed.splitlines())
         if lacking:
@@ -173,11 +173,11 @@ class Repository:
 
 
 def _snapshot(store: Store, top: Path, index: Path) -> tuple[str, tuple[str, ...]]:
-    """The tree of a directory, and the submodules that are empty. index: is kept, so that the next time is fast."""
+    """Return a directory's tree, and its empty submodules. index: a file kept for the next call, which is then fast."""
     _refuse_large(store, top, index)
     taken = store.ask("add", "--all", "--", ".", index=index, work_tree=top)
     if taken.status:
-        # Nothing of this is about a commit: a bisection must not go on without it.
+        # These errors are not of a commit: a bisection must not skip them.
         hint = "check its permissions"
         if "does not have a commit checked out" in taken.said:
             hint = "that is a git repository without a commit: commit in it, or move it out"
@@ -196,7 +196,7 @@ def _snapshot(store: Store, top: Path, index: Path) -> tuple[str, tuple[str, ...
 
 
 def _take_tracked(store: Store, top: Path, index: Path) -> None:
-    """Take in the files that a .gitignore names and that are committed all the same: mbedtls' releases have some."""
+    """Add files that a .gitignore names although they are committed: mbedtls' releases have some."""
     listing = ("ls-files", "--cached", "--ignored", "--exclude-standard", "-z")
     asked = git(*listing, directory=top, environment=_reading(top))
     names = {os.fsdecode(name) for name in asked.stdout.split(b"\0") if name} if asked.status == 0 else set()
@@ -213,7 +213,7 @@ def _take_tracked(store: Store, top: Path, index: Path) -> None:
 
 
 def _refuse_large(store: Store, top: Path, index: Path) -> None:
-    """Raises FirmwareError for a file that no source has, such as a disk image: it would be taken into the cache."""
+    """Raise FirmwareError for a file too large for a source, such as a disk image, before it is copied to the cache."""
     asked = store.ask("ls-files", "--others", "--modified", "--exclude-standard", "-z", index=index, work_tree=top)
     for name in asked.stdout.split(b"\0"):
         path = top / os.fsdecode(name)
@@ -229,14 +229,14 @@ def _refuse_large(store: Store, top: Path, index: Path) -> None:
 def _edk2(path: Path) -> Path:
     top = path.resolve()
     if not top.is_dir():
-        raise FirmwareError(f"{path} is no directory", "give debian:SUITE, or the top directory of edk2")
+        raise FirmwareError(f"{path} is not a directory", "give debian:SUITE, or the top directory of edk2")
     if not (top / _LANDMARK).is_file():
-        raise FirmwareError(f"{path} is no source of edk2: it has no {_LANDMARK}", "give its top directory")
+        raise FirmwareError(f"{path} is not a source of edk2: it has no {_LANDMARK}", "give its top directory")
     return top
 
 
 def _reading(path: Path) -> dict[str, str]:
-    """For git in a user's repository: it may belong to somebody else, and is only read."""
+    """Environment for git in a user's repository, which may belong to another user and is only read."""
     return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": str(path)}
 
 

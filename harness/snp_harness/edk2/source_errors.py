@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What can be wrong with a source of edk2, apart from the machine it is built on.
+"""Errors of a source of edk2, as opposed to errors of the machine that builds it.
 
-Bisecting depends on the difference: these are about the source, and skip a commit; every other HarnessError is about
-the environment, and blames none.
+Bisecting depends on the difference: these errors skip a commit; every other HarnessError is one of the environment, and
+ends the bisection.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A stand-in for the boot loader of AmdSevX64.
+"""A substitute for the boot loader of AmdSevX64.
 
-edk2 makes OvmfPkg/AmdSev/Grub/grub.efi with grub-mkimage, which needs packages that say nothing about the local APIC. A
-loader that returns at once takes its place, as in Debian's package: the firmware then ends with "no bootable option".
+edk2 makes OvmfPkg/AmdSev/Grub/grub.efi with grub-mkimage, whose packages have no effect on the local APIC. It is
+replaced by a loader that returns at once, as in Debian's package: the firmware then ends with "no bootable option".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CODE = b"\x48\xb8" + struct.pack("<Q", 1 << 63 | 14) + b"\xc3"
 
 
 def stand_in() -> bytes:
-    """A PE32+ image for x86-64, an EFI application, whose entry point returns EFI_NOT_FOUND."""
+    """Return a PE32+ image for x86-64, an EFI application whose entry point returns EFI_NOT_FOUND."""
     coff = struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, 240, 0x22E)
     optional = struct.pack("<HBBIIIII", 0x20B, 0, 0, _FILE_ALIGNMENT, 0, 0, _ALIGNMENT, _ALIGNMENT)
     optional += struct.pack(

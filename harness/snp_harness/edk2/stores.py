@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The repositories of the cache that users' sources are taken into: one for each directory or repository of theirs."""
+"""The repositories of the cache for users' sources: one for each directory or repository of the user."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from snp_harness.debian.cache import cache_root, remove, writing
 from snp_harness.edk2.git import Store
 
-#: Where its content comes from, as a path.
+#: The file with the path of its origin.
 _ORIGIN = "origin"
-#: Seconds after which nothing that is built now can come from one that has lost its origin.
+#: Seconds after which a repository whose origin is gone cannot be in use by a build.
 _UNUSED_S = 24 * 3600
 
 
 def user_store(path: Path) -> Store:
-    """The store of a user's directory or repository, made if there is none; raises GitError, FetchError.
+    """Return the store of a user's directory or repository, made if it is missing; raises GitError, FetchError.
 
-    Those whose directory is gone, and that have long not been used, are removed: each has 100 MB.
+    Stores whose directory is gone, and that have not been used for long, are removed: each has 100 MB.
     """
     name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     store = Store.open(cache_root() / "edk2" / "stores" / name)

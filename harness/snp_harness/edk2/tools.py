@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The programs that a build needs: those of the machine, or Debian's packages of them, without root."""
+"""The programs that a build needs: the machine's, or from Debian's packages, without root."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from snp_harness.debian.program import run
 from snp_harness.errors import BrokenEnvironmentError, FetchError
 
 _TIMEOUT_S = 60
-#: Programs that must be installed: they are as good as part of the machine, and hard to move.
+#: Programs that must be installed: they depend on their paths.
 _INSTALLED = {"gcc": "gcc", "ld": "binutils", "objcopy": "binutils", "make": "make", "git": "git"}
-#: Programs that can be fetched, their packages, and how each says its version.
+#: Programs that can be fetched, their packages, and the option that prints the version.
 _FETCHED = {"g++": "g++", "nasm": "nasm", "iasl": "acpica-tools"}
 _VERSION_OPTION = {"nasm": "-v", "iasl": "-v"}
 _UUID = "uuid-dev"
@@ -38,9 +38,9 @@ class ToolError(BrokenEnvironmentError):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The programs of a build. versions: a line each, part of what an image is found by.
+    """The programs of a build. versions: a line each, part of the key of an image.
 
-    path: directories that go before PATH. host: variables for compiling and running edk2's own tools.
+    path: directories in front of PATH. host: variables for compiling and running edk2's own tools.
     """
 
     versions: tuple[str, ...]
@@ -48,21 +48,21 @@ class Tools:
     host: tuple[tuple[str, str], ...] = ()
 
     def environment(self) -> dict[str, str]:
-        """The whole environment of a build: nothing else of the caller's may change what it gives."""
+        """The complete environment of a build, so that the caller's variables cannot change its result."""
         kept = {name: os.environ[name] for name in ("HOME", "TMPDIR") if name in os.environ}
         search = os.pathsep.join([*map(str, self.path), os.environ.get("PATH", os.defpath)])
         return {**kept, "PATH": search, "LC_ALL": "C.UTF-8", "LANGUAGE": "C", **dict(self.host)}
 
 
 def find_tools(progress: Progress = silent, *, mirror: Mirror | None = None) -> Tools:
-    """The machine's tools, and Debian's packages of those that it lacks; raises ToolError, FetchError."""
+    """Return the machine's tools, and Debian's packages of those it lacks; raises ToolError, FetchError."""
     missing = sorted({package for name, package in _INSTALLED.items() if shutil.which(name) is None})
     if missing:
         raise ToolError(
             f"not installed: {' '.join(missing)}", f"building needs them: apt-get install {' '.join(missing)}"
         )
     if not _compiles("int main(void) { return 0; }\n"):
-        raise ToolError("gcc cannot make a program here", "edk2's own tools are some: apt-get install libc6-dev")
+        raise ToolError("gcc cannot make a program here", "edk2's own tools need it: apt-get install libc6-dev")
     lacking = [package for name, package in _FETCHED.items() if shutil.which(name) is None]
     if not _has_uuid({}):
         lacking.append(_UUID)
@@ -71,7 +71,7 @@ def find_tools(progress: Progress = silent, *, mirror: Mirror | None = None) -> 
     directory = _fetch(tuple(lacking), progress, mirror)
     host = _host_variables(directory) if _UUID in lacking else {}
     if _UUID in lacking and not _has_uuid(host):
-        raise ToolError(f"the fetched {_UUID} cannot be compiled with", f"apt-get install {_UUID}")
+        raise ToolError(f"a program cannot be compiled with the fetched {_UUID}", f"apt-get install {_UUID}")
     path = (directory / _BIN,)
     versions = _versions(os.pathsep.join([str(path[0]), os.environ.get("PATH", os.defpath)]))
     return Tools(versions, path, tuple(sorted(host.items())))
@@ -92,12 +92,12 @@ def _versions(path: str) -> tuple[str, ...]:
 
 
 def _has_uuid(variables: Mapping[str, str]) -> bool:
-    """Whether libuuid can be compiled and linked with, which edk2's GenFv is."""
+    """Return whether a program can be compiled and linked with libuuid, as edk2's GenFv is."""
     return _compiles(_UUID_TEST, ("-luuid",), variables)
 
 
 def _compiles(code: str, options: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> bool:
-    """Whether gcc makes a program of this machine out of C."""
+    """Return whether gcc can make a program of this machine."""
     import subprocess
 
     try:
@@ -115,7 +115,7 @@ def _compiles(code: str, options: Sequence[str] = (), variables: Mapping[str, st
 
 
 def _host_variables(directory: Path) -> dict[str, str]:
-    """How gcc is told of a header and a library that are not the system's."""
+    """The variables by which gcc finds a header and a library that are not the system's."""
     return {"CPATH": str(directory / "usr" / "include"), "LIBRARY_PATH": str(directory / _STATIC)}
 
 
@@ -144,7 +144,7 @@ def _fetch(packages: tuple[str, ...], progress: Progress, mirror: Mirror | None)
 
 
 def _suite(packages: tuple[str, ...]) -> str:
-    """The machine's own suite of Debian: what is fetched runs with its C library."""
+    """Return the machine's own suite of Debian: fetched programs run with its C library."""
     import platform
 
     try:
@@ -154,25 +154,27 @@ def _suite(packages: tuple[str, ...]) -> str:
     suite = release.get("VERSION_CODENAME", "")
     if release.get("ID") != "debian" or not suite or platform.machine() != "x86_64":
         what = " ".join(packages)
-        raise ToolError(f"not installed: {what}", "this is no Debian on x86-64: install them by its own means")
+        raise ToolError(
+            f"not installed: {what}", "this is not Debian on x86-64: install them with its own package manager"
+        )
     return suite
 
 
 def _finish(directory: Path, final: Path) -> None:
-    """Make the unpacked programs ones that can be called from final, where the directory will be."""
+    """Make wrappers that run the unpacked programs from final, the later path of the directory."""
     with writing(directory):
         (directory / _BIN).mkdir()
         (directory / _STATIC).mkdir()
         static = directory / _LIBRARIES / "libuuid.a"
         if static.exists():
-            # Beside it lies a shared one, which would have to be found again when the tools run.
+            # The shared library beside it would have to be found when the tools run.
             (directory / _STATIC / "libuuid.a").symlink_to(Path("..", _LIBRARIES, "libuuid.a"))
         for name in _FETCHED:
             program = directory / "usr" / "bin" / name
             if not program.is_symlink() and not program.exists():
                 continue
             wrapper = directory / _BIN / name
-            # A compiler's parts need libraries that only it brings; their own dependencies are the system's.
+            # A compiler's parts need libraries of its packages; their dependencies are the system's.
             libraries = f'LD_LIBRARY_PATH="{final}/{_LIBRARIES}" '
             options = f' --sysroot="{final}" -static-libstdc++' if name == "g++" else ""
             wrapper.write_text(f'#!/bin/sh\n{libraries}exec "{final}/usr/bin/{name}"{options} "$@"\n', encoding="utf-8")
@@ -182,5 +184,5 @@ def _finish(directory: Path, final: Path) -> None:
 
 
 def re_quotes(path: Path) -> bool:
-    """Whether a path cannot be written between double quotes in a shell script."""
+    """Return whether a path cannot be written between double quotes in a shell script."""
     return any(character in str(path) for character in '"$`\\')

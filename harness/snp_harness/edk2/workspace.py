@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A workspace: a work tree of ours in which edk2 is built, again and again, only what changed.
+"""A workspace: a work tree of the cache in which edk2 is built repeatedly, compiling only changed files.
 
-Its files are those of a tree; changing to another tree, of whichever repository, rewrites only what differs, so that
-the next build compiles only that. Which workspaces there are, and whose they are, edk2.workspaces says.
+Its files are those of a git tree. A change to another tree, of any repository, writes only the files that differ, so
+that the next build compiles only those. edk2.workspaces finds workspaces and locks them.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from snp_harness.edk2.source_errors import CompileError
 from snp_harness.edk2.standin import GRUB, stand_in
 from snp_harness.edk2.tools import Tools
 
-#: More files than that are another version of edk2, which is not worth building on an older one.
+#: With more changed files it is another version of edk2, which is built completely.
 MOST_CHANGED = 1000
-#: The date of whatever edk2 dates.
+#: The date that edk2 writes into files.
 _EPOCH = "1735689600"
 _COOKIES = 100
 _BASETOOLS = "BaseTools/Source/C"
 
 
 class Since(enum.Enum):
-    """What a tree is compared with: the files as they are, the last complete build, the last of SEC at least."""
+    """What a tree is compared with: the present files, the last complete build, the last build of at least SEC."""
 
     NOW = "index"
     COMPLETE = "index.complete"
@@ -44,10 +44,10 @@ class Since(enum.Enum):
 
 @dataclass(slots=True)
 class State:
-    """What lies in a workspace. tree: of its files. full: of the last complete build, on which SEC can be built.
+    """The contents of a workspace. tree: of its files. full: of the last complete build, on which SEC can be built.
 
-    Empty for what is not known, as in the middle of a build. tools: their versions. cut: a compilation has begun and
-    not ended by itself; a compiler that is killed leaves half files, which makefiles take for whole.
+    Fields are empty if unknown, as during a build. tools: their versions. cut: a compilation has begun and did not end
+    by itself; a compiler that is killed leaves partial files, which makefiles treat as complete.
     """
 
     tree: str = ""
@@ -71,40 +71,40 @@ class Workspace:
 
     @property
     def output(self) -> Path:
-        """Where `build` puts everything of this recipe."""
+        """The directory of `build`'s output for this recipe."""
         return self.source / self.recipe.platform.output / f"{self.recipe.target}_{self.tool_chain}"
 
     @property
     def volumes(self) -> Path:
-        """Where the images and volumes are."""
+        """The directory of the images and volumes."""
         return self.output / "FV"
 
     @property
     def bin(self) -> Path:
-        """Where edk2's own compiled tools are."""
+        """The directory of edk2's own compiled tools."""
         return self.source / _BASETOOLS / "bin"
 
     def state(self) -> State:
-        """What is built here; nothing if that cannot be told."""
+        """Read the state of the workspace; empty if it is unknown."""
         try:
             return State(**json.loads(self._state.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return State()
 
     def save(self, state: State) -> None:
-        """Write down what is built here."""
+        """Write the state of the workspace."""
         temporary = self._state.with_suffix(".new")
         with writing(self.directory):
             temporary.write_text(json.dumps({name: getattr(state, name) for name in State.__slots__}), encoding="utf-8")
             temporary.replace(self._state)
 
     def check_out(self, tree: str) -> None:
-        """Make the files those of a tree; files that differ, also by somebody's hand, are written, all others kept."""
+        """Check out a tree: files that differ, also by a user's edit, are written, all others are kept."""
         make_directory(self.source)
         self.store.ask("update-index", "-q", "--refresh", index=self._index, work_tree=self.source)
         done = self.store.ask("read-tree", "--reset", "-u", tree, index=self._index, work_tree=self.source)
         if done.status:
-            # An interrupt left the index locked or torn: the files are written anew.
+            # An interrupt left the index locked or incomplete: all files are written again.
             remove(self._index.with_name("index.lock"))
             remove(self._index)
             done = self.store.ask("read-tree", "--reset", "-u", tree, index=self._index, work_tree=self.source)
@@ -112,11 +112,11 @@ class Workspace:
             raise GitError(f"cannot write the source to {self.source}: {done.said}", "remove that directory")
 
     def build(self, tree: str, tools: Tools, jobs: int, module: ModuleProgress, progress: Progress) -> None:
-        """Build a tree completely, what is there already aside; raises CompileError, ToolError."""
+        """Build a tree completely, except for what is up to date; raises CompileError, ToolError."""
         state = self.state()
         reason = self._stale(state, tree, tools)
         if reason:
-            progress(f"{reason}: building everything anew")
+            progress(f"{reason}: building everything again")
             remove(self.source)
             remove(self._index)
             state = State()
@@ -128,7 +128,7 @@ class Workspace:
         if not (self.bin / "GenFv").is_file():
             progress("compiling edk2's own tools")
             self._compile_basetools(tools, jobs)
-        # From here on an interrupt leaves what makefiles can go on from, half-written files aside.
+        # From here on the makefiles can continue after an interrupt, except for partial files.
         self.save(State(tree, tools=versions, cut=True))
         self._configure()
         self._make_repeatable()
@@ -145,7 +145,7 @@ class Workspace:
             except CompileError:
                 if not state.cut:
                     raise
-                progress("what an interrupted build has left does not build: building everything anew")
+                progress("the files of an interrupted build do not build: building everything again")
                 remove(self.output)
                 self._make_repeatable()
                 self._run(argv, tools, module)
@@ -158,9 +158,9 @@ class Workspace:
         self.save(State(tree, full=tree, tools=versions))
 
     def changed(self, tree: str, since: Since = Since.NOW) -> tuple[str, ...] | None:
-        """The files that differ between a tree and what lies here, or was built last; None if that is not known.
+        """Return the files that differ between a tree and the workspace, or its last build; None if unknown.
 
-        The index of the one and the names in the other say it, so that they may be of different repositories.
+        The index is compared with the tree's names, so that they may be of different repositories.
         """
         index = self._index_of(since)
         if not index.is_file():
@@ -171,7 +171,7 @@ class Workspace:
         return tuple(os.fsdecode(name) for name in done.stdout.split(b"\0") if name)
 
     def keep(self, *since: Since) -> None:
-        """Remember what lies here as what was built last."""
+        """Record the present files as those of the last build."""
         with writing(self.directory):
             for one in since:
                 shutil.copyfile(self._index, self._index_of(one))
@@ -180,9 +180,9 @@ class Workspace:
         return self.directory / since.value
 
     def _stale(self, state: State, tree: str, tools: Tools) -> str:
-        """Why what lies here is of no use for a tree, empty if it is.
+        """Return why the workspace's objects cannot be used for a tree, empty if they can.
 
-        makefiles know what depends on a source, and nothing knows what depends on edk2's tools and their settings.
+        The makefiles have the dependencies on sources, but not those on edk2's tools and their settings.
         """
         if not self.source.is_dir():
             return ""
@@ -200,7 +200,7 @@ class Workspace:
         return ""
 
     def environment(self, tools: Tools) -> dict[str, str]:
-        """The variables that `build` and its makefiles work with."""
+        """The environment of `build` and its makefiles."""
         base = self._environment(tools)
         wrappers = self.source / "BaseTools" / "BinWrappers" / "PosixLike"
         return {
@@ -216,11 +216,11 @@ class Workspace:
         }
 
     def _environment(self, tools: Tools) -> dict[str, str]:
-        """What each process here has in common."""
+        """The environment that all processes here share."""
         return {**tools.environment(), MARK: str(self.directory)}
 
     def _temporary(self) -> Path:
-        """An empty directory for the compiler, which leaves its files when it is killed."""
+        """Return an empty directory for temporary files of the compiler, which it leaves when it is killed."""
         directory = self.directory / "tmp"
         remove(directory)
         return make_directory(directory)
@@ -235,7 +235,7 @@ class Workspace:
         run_logged(argv, log=self.log, cwd=self.source, environment=environment)
 
     def _configure(self) -> None:
-        """Put edk2's own templates where `build` looks for its configuration."""
+        """Copy edk2's own templates to `build`'s configuration directory."""
         configuration = self.source / "Conf"
         with writing(configuration):
             configuration.mkdir(exist_ok=True)
@@ -246,7 +246,7 @@ class Workspace:
                     file.write_bytes(content)
 
     def _make_repeatable(self) -> None:
-        """Fix the stack cookies: `build` draws them at random for a new build directory (BaseTools build.py)."""
+        """Make the stack cookies constant: `build` makes random ones for a new build directory (BaseTools build.py)."""
         with writing(self.output):
             self.output.mkdir(parents=True, exist_ok=True)
             for bits in (32, 64):
@@ -256,11 +256,11 @@ class Workspace:
                     file.write_text(json.dumps([draw.getrandbits(bits) for _ in range(_COOKIES)]))
 
     def _put_stand_in(self) -> None:
-        """Give AmdSevX64 its boot loader, which it would make with grub-mkimage: see edk2.standin."""
+        """Add the boot loader of AmdSevX64, which edk2 would make with grub-mkimage (edk2.standin)."""
         grub = self.source / GRUB
         if self.recipe.platform.name == "AmdSevX64" and grub.parent.is_dir():
             with writing(grub.parent):
                 if not grub.exists():
                     grub.write_bytes(stand_in())
-                # grub.sh keeps one that is newer than itself and its configuration.
+                # grub.sh keeps a loader that is newer than itself and its configuration.
                 os.utime(grub)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The workspaces of the cache: one for each recipe, of which one process at a time has the use."""
+"""The workspaces of the cache: one for each recipe, which one process at a time may use."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from snp_harness.edk2.workspace import Workspace
 #: Workspaces that are kept; each has 0.8 GB.
 KEPT = 6
 _LOCK = "lock"
-#: A path that makefiles, shells and search lists take for one name.
+#: A path without characters that makefiles, shells and search lists treat as separators.
 _PATH = re.compile(r"[A-Za-z0-9_./+~@-]+")
-#: What a workspace that is being removed is called.
+#: Prefix of a workspace that is being removed.
 _OLD = ".old-"
 
 
 def workspace_directory(recipe: Recipe, slot: int = 0) -> Path:
-    """Where the workspace of a recipe is. slot: tells apart those used at the same time."""
+    """Return the directory of a recipe's workspace. slot: distinguishes those that are used at the same time."""
     key = hashlib.sha256(recipe.key.encode()).hexdigest()[:16]
     return cache_root() / "edk2" / "work" / (f"{key}-{slot}" if slot else key)
 
 
 def can_build_in(directory: Path) -> bool:
-    """Whether edk2 can be built below a directory: its makefiles quote nothing."""
+    """Return whether edk2 can be built below a directory: its makefiles do not quote paths."""
     return _PATH.fullmatch(str(directory)) is not None
 
 
 @contextlib.contextmanager
 def held(store: Store, recipe: Recipe, tool_chain: str, progress: Progress, slot: int = 0) -> Iterator[Workspace]:
-    """The workspace of a recipe, for this process and a source's repository; waits until it is free."""
+    """Return the workspace of a recipe, for this process and a source's repository; waits until it is free."""
     directory = workspace_directory(recipe, slot)
     if not can_build_in(directory):
         raise ToolError(
@@ -76,16 +76,16 @@ def _lock(directory: Path, progress: Progress) -> int:
         except BaseException:
             os.close(lock)
             raise
-        # It was removed while we waited.
+        # It was removed during the wait.
         os.close(lock)
 
 
 def _prune(current: Path) -> None:
-    """Remove the workspaces that were used longest ago, but none that is in use."""
+    """Remove the workspaces that were used longest ago and are not in use."""
     for path in current.parent.glob(f"{_OLD}*"):
         shutil.rmtree(path, ignore_errors=True)
     others: list[Path] = []
-    # One that another process removes just now.
+    # Another process is removing it.
     with contextlib.suppress(OSError):
         others = sorted(
             (path for path in current.parent.iterdir() if path != current and not path.name.startswith(_OLD)),
@@ -97,7 +97,7 @@ def _prune(current: Path) -> None:
             lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Who wants it now makes another, and does not meet this one half removed.
+                # A process that needs it now makes another one instead of using this one while it is removed.
                 old = path.rename(path.with_name(f"{_OLD}{os.getpid()}-{path.name}"))
                 shutil.rmtree(old, ignore_errors=True)
             finally:
