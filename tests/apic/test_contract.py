@@ -197,7 +197,7 @@ def test_a_lost_record_may_have_been_the_write() -> None:
             [0, 2],
             VIOLATED,
         ),
-        # Refused, it is no way out.
+        # A refused write does not leave the mode.
         ([base(WRITE, ENABLE, ApicMode.X2APIC, outcome=Outcome.GP), x2apic(READ, 0x802)], [], HOLDS),
         ([base(WRITE, ENABLE, ApicMode.X2APIC, outcome=Outcome.NOT_OBSERVED), x2apic(READ, 0x802)], [], HOLDS),
         # A reset of the vCPU: xAPIC mode again, and nobody left x2APIC mode.
@@ -210,7 +210,7 @@ def test_a_lost_record_may_have_been_the_write() -> None:
             [],
             INCONCLUSIVE,
         ),
-        # Neither the mode before a write nor what came of it was seen.
+        # Neither the mode before a write nor its outcome was seen.
         (
             [
                 base(WRITE, SWITCH, None, outcome=Outcome.NOT_OBSERVED, vcpu=None),

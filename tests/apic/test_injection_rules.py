@@ -252,7 +252,7 @@ def test_vectors(events: list[Event], offences: list[int]) -> None:
 )
 def test_an_interrupt_that_a_vcpu_sent_itself(access: Access, offends: bool) -> None:
     assert bool(check(VECTORS, [access], taken(20, 0x40)).events) == offends
-    # What the hypervisor posts is none of them.
+    # The hypervisor's interrupts do not count as such.
     assert check(VECTORS, [access], posted(20, 0x40)).events
 
 
@@ -309,7 +309,7 @@ def test_calls_are_counted() -> None:
     assert check(PROTOCOL, []).reason == "the APIC protocol was not called"
 
 
-# --- legal-transition, and what is said of the run
+# --- legal-transition, and how the run was observed
 
 
 def switched(time_ns: int, by_policy: int) -> Event:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KVM's events as accesses: path, outcome, vCPU, module and phase, and what is said of what was lost."""
+"""KVM's events as accesses: path, outcome, vCPU, module and phase, and the report of lost events."""
 
 from __future__ import annotations
 
@@ -393,7 +393,7 @@ def test_a_private_access_to_the_apic_page() -> None:
     trace.add("kvm_page_fault: vcpu 0 rip 0xdead address 0x00000000fee000f0 error_code 0x400000004")
     _, private = timeline_of(trace.data, pc=False)
     rule = "sec-apic-page-shared"
-    # That no fault was seen is not taken for a page that is shared.
+    # The absence of a fault does not show that the page is shared.
     assert evaluate(shared).result(rule).status is Status.INCONCLUSIVE
     assert evaluate(private).result(rule).status is Status.VIOLATED
     assert [event.fields["gpa"] for event in private.events] == [0xFEE000F0]
@@ -492,7 +492,7 @@ def test_any_order_of_events(lines: list[tuple[str, int]], pc: bool, svsm: bool)
         trace.add(text, thread)
     _, timeline = timeline_of(trace.data, pc=pc and not svsm, svsm=svsm)
     assert Timeline.from_jsonl(timeline.to_jsonl()) == timeline
-    # No access is told twice: each event of an MSR or of the APIC page is one access at most.
+    # No access is counted twice: each event of an MSR or of the APIC page is at most one access.
     sources = sum("1b =" in text or "msr" in text[:8] or "fee00" in text or "apic_" in text for text, _ in lines)
     assert len(timeline.accesses) <= sources
     evaluate(timeline)

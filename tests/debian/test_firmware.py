@@ -240,7 +240,7 @@ def test_what_a_killed_process_left_is_removed(mirror: Mirror, cache: Path) -> N
 
 
 def test_two_at_once(mirror: Mirror, cache: Path) -> None:
-    """The second waits for the first, and says so."""
+    """The second waits for the first, and reports that."""
     waiting = threading.Event()
     said = Said()
     result: list[Path] = []

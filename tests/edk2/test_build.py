@@ -30,8 +30,8 @@ from tests.vm.processes import is_running, wait_for_end
 TOOLS = Tools(("gcc 1",))
 #: Seconds that anything here may take on any machine.
 MOST_S = 300
-#: Makes an image of the code and its options, names modules as edk2 does, and fails where the code says so. Where it is
-#: killed it leaves half a file.
+#: Makes an image of the code and its options, names modules as edk2 does, and fails if the code contains "error". If it
+#: is killed it leaves half a file.
 BUILD = b"""#!/bin/sh
 echo "Building ... $WORKSPACE/Pkg/Sec.inf [X64]"
 echo "Building ... $WORKSPACE/Pkg/Dxe.inf [X64]"

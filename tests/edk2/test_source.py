@@ -200,7 +200,7 @@ def test_what_is_no_edk2(tmp_path: Path) -> None:
 
 
 def test_what_no_source_has_is_not_taken_in(edk2: Path, tmp_path: Path) -> None:
-    """A disk image that lies in the tree; where git is told to ignore it, it is none of the source."""
+    """A disk image in the tree; it is not part of the source if .gitignore names it."""
     image = edk2 / "disk.img"
     with image.open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)

@@ -108,7 +108,7 @@ def test_phases(debian_image: FirmwareImage) -> None:
 
 
 def test_nothing_is_unreadable(debian_image: FirmwareImage) -> None:
-    """amdsev's boot loader is an empty file in a section for an executable: the one thing that is none."""
+    """amdsev's boot loader is an empty file in a section for an executable: the only one that is not an executable."""
     expected = ("b5ae312c-bc8a-43b1-9c62-ebb826dd5d07: no DOS header",) if "amdsev" in debian_image.path.name else ()
     assert debian_image.defects == expected
 

@@ -116,7 +116,7 @@ def test_pages_that_are_given_twice_are_told() -> None:
     made.page(writer.BLOCK, bytes(4096))
     made.add(0x302, writer.PageData(0, writer.SNP, 0, 1, 0, 0))
     made.add(0x302, writer.PageData(0x1FF000, writer.SNP, 0, 0, 0, 0))
-    # Another platform's page, and a shared one, are no second of these.
+    # A page of another platform, and a shared one, do not count as a second one.
     made.add(0x302, writer.PageData(0x1000, writer.TDP, 0, 0, 0, 0))
     made.add(0x302, writer.PageData(0x2000, writer.SNP, 0, 4, 0, 0))
     twice = [note for note in _notes(made) if "twice" in note]

@@ -57,7 +57,7 @@ class Snapshot:
         return self.directory / _MEMORY
 
     def discard(self) -> None:
-        """It is no good: it is made again when it is wanted next."""
+        """Remove a snapshot that does not work; it is made again at its next use."""
         remove(self.directory)
 
     def load(self, machine: Machine) -> None:
