@@ -92,7 +92,7 @@ def make_history(
 
     No two histories have the same content: an answer is never in the cache.
 
-    broken: the number of a commit that does not compile; the one after it mends that.
+    broken: the number of a commit that does not compile; the one after it compiles again.
     """
     nonce = time.time_ns()
     directory.mkdir(parents=True)

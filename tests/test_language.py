@@ -17,8 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 #: A pattern, and what to write instead.
 PATTERNS = {
-    r"(?<!\bthere )\b(?:is|are|was|were) no (?!longer\b|more\b|other\b|such\b)\w+": 'write "is not a ..."',
-    r"(?<!\bthere )\b(?:is|are|was|were) none\b": "write what it is, or is not",
+    r"(?<!\bthere )\b(?:is|are|was|were) no (?!(?:more|such|less|\w+er)\b)\w+": 'write "is not a ..."',
+    r"(?<!\bthere )\b(?:is|are|was|were) (?-i:none)\b": "write what it is, or is not",
     r"\b(?:is|are|was|were|be|been) told\b(?! apart)": "write which message or value it gets",
     r"\bst(?:ands?|ood|anding) (?:still|in for|behind|before|twice)\b": 'write "wait", "block", "is not updated"',
     r"\bhangs? on\b": 'write "depends on", "is held by"',
@@ -46,7 +46,6 @@ SKIPPED = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
-    "bench/",
     "docs/",
     "guests/",
     "harness/emulator/",
@@ -62,8 +61,6 @@ SKIPPED = (
     "harness/snp_harness/platforms/",
     "harness/snp_harness/testing/",
     "harness/snp_harness/vm/",
-    "ovmf_patches/",
-    "svsm_configs/",
     "tests/agent/",
     "tests/bisect/",
     "tests/cli/",
@@ -140,7 +137,7 @@ def test_what_is_refused(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     "line",
     [
         "# There is no network; None if there is none.",
-        "# It is no longer used.",
+        "# It is no longer used, and is no faster. The result is None.",
         "# Records that are not told apart.",
         '"""Return the host. See docs/hosts.md for keys."""',
         "is_no_comment = is_none",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""snp-harness: boots SEV-SNP firmware under an SVSM and checks when it touches the local APIC.
+"""snp-harness: boots SEV-SNP firmware under an SVSM and checks when it accesses the local APIC.
 
-The names in `__all__` are the public API; nothing else of the package is promised. Each is imported at its first use:
-the command's start is one of the project's aims, and `import snp_harness` alone loads nothing.
+The names in `__all__` are the public API; all others may change. Each is imported at its first use: `import
+snp_harness` alone loads no other module, which keeps the command's start fast.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
     "run_conformance",
 ]
 
-#: Where the names come from.
+#: The modules of the names.
 _HOMES = {
     "Access": "apic.access",
     "BrokenEnvironmentError": "errors",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One thing that was examined on this machine: what a platform's probe and `snp-harness doctor` are lists of."""
+"""The result of checking one requirement on this machine. Platforms' probes and `snp-harness doctor` return lists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 
 class CheckStatus(enum.StrEnum):
-    """OK: there and usable. WARN: usable with a loss that the evidence names. MISSING: what needs it cannot run."""
+    """OK: usable. WARN: usable with a loss, which the evidence names. MISSING: runs that need it cannot start."""
 
     OK = "ok"
     WARN = "warn"
@@ -17,9 +17,9 @@ class CheckStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A requirement and what was found. name: the thing ("QEMU"). evidence: what was seen ("7.2.22, /usr/bin/...").
+    """A requirement and its state. name: the requirement ("QEMU"). evidence: what was found ("7.2.22, /usr/bin/...").
 
-    hint: what to do about it, empty when nothing is to be done.
+    hint: what to do about it, or empty.
     """
 
     name: str
@@ -37,5 +37,5 @@ class Check:
 
 
 def first_missing(checks: list[Check]) -> Check | None:
-    """The first requirement that is not met, or None: what a skip names."""
+    """Return the first requirement that is not met, which is the reason of a skip; None if all are."""
     return next((check for check in checks if check.status is CheckStatus.MISSING), None)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Errors that a user sees: one line, what is wrong and what to do, and the exit status that goes with it."""
+"""Errors that a user sees: one line, what is wrong and what to do, and the command's exit status."""
 
 from __future__ import annotations
 
-#: Exit statuses of the command (docs/exit-status in the README).
+#: Exit statuses of the command (README.md).
 EXIT_HOLDS = 0
 EXIT_VIOLATED = 1
 EXIT_USAGE = 2
@@ -30,7 +30,7 @@ class HarnessError(Exception):
 
 
 class UsageError(HarnessError):
-    """The user asked for something that cannot be: a bad option, file or configuration."""
+    """The user's request is invalid: an option, file or configuration."""
 
     exit_status = EXIT_USAGE
 
@@ -48,4 +48,4 @@ class FetchError(BrokenEnvironmentError):
 
 
 class LackingHostError(BrokenEnvironmentError):
-    """What a run needs turned out to be missing in the middle of it: a test that makes the run is skipped."""
+    """A requirement turned out to be missing during a run: a test that makes the run is skipped."""
