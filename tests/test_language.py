@@ -55,6 +55,7 @@ SKIPPED = (
     "harness/snp_harness/capture/streamed_log.py",
     "harness/snp_harness/cli/",
     "harness/snp_harness/conformance/",
+    "harness/snp_harness/firmware/find.py",
     "harness/snp_harness/firmware_run.py",
     "harness/snp_harness/hosts/",
     "harness/snp_harness/launch/",

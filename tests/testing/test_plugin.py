@@ -155,10 +155,3 @@ def test_a_boot_that_is_refused_raises_and_leaves_nothing(pytester: pytest.Pytes
     result.stdout.fnmatch_lines(["*FirmwareError: *text.fd*"])
     result.stdout.no_fnmatch_line("*snp-harness artefacts*")
     assert not any(tmp_path.rglob("*-tcg*"))
-
-
-def test_a_project_with_a_harness_folder_of_its_own(pytester: pytest.Pytester) -> None:
-    pytester.mkpydir("harness").joinpath("own.py").write_text("ANSWER = 42\n")
-    pytester.makeconftest("import harness.own")
-    pytester.makepyfile("from harness.own import ANSWER\ndef test_it(snp_platform):\n    assert ANSWER == 42")
-    pytester.runpytest_subprocess().assert_outcomes(passed=1)
