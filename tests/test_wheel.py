@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import venv
@@ -89,18 +90,12 @@ def test_the_module_is_the_command(installed: Path, path: Path, tmp_path: Path) 
 
 
 def test_files_beside_the_code(installed: Path, path: Path, tmp_path: Path) -> None:
+    sources = runpy.run_path(str(ROOT / "hatch_build.py"))["SOURCES"]
     names = [
-        *(
-            f"{folder}/{entry.name}"
-            for folder in ("ovmf_patches", "svsm_configs")
-            for entry in (ROOT / folder).iterdir()
-        ),
-        "guests/kvm_host/build/kvm-host-init",
+        *(f"{folder}/{file.name}" for folder in ("ovmf_patches", "svsm_configs") for file in (ROOT / folder).iterdir()),
+        *(f"{source}/build/{image}" for source, images in sources for image in images),
         "guests/kvm_host/recipe.toml",
         "guests/kvm_host/start.py",
-        "guests/svsm_apic_conformance/build/svsm-apic-conformance.fd",
-        "harness/emulator/build/snp-host.bin",
-        "harness/emulator/build/snp-svsm.bin",
     ]
     missing = "[name for name in sys.argv[1:] if not data_file(name).is_file()]"
     program = f"import sys; from snp_harness.data import data_file; print(*{missing})"
