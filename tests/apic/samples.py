@@ -46,7 +46,7 @@ DEFAULTS = Access(
 
 
 def access(operation: Operation, register: Register, value: int | None, **fields: Any) -> Access:
-    """An access in SEC by vCPU 0 at VMPL2; `fields` replace what is not so."""
+    """An access in SEC by vCPU 0 at VMPL2, with other values for `fields`."""
     return dataclasses.replace(DEFAULTS, operation=operation, register=register, value=value, **fields)
 
 
@@ -66,7 +66,7 @@ def base(operation: Operation, value: int | None, mode: ApicMode | None, **field
 
 
 def timeline(accesses: Sequence[Access] = (), **fields: Any) -> Timeline:
-    """A complete run of the emulated host into PEI; `fields` replace what is not so. Indexes are set."""
+    """A complete emulated run into PEI, with other values for `fields`. Indexes are set."""
     values: dict[str, Any] = {
         "phases": (PhaseMark(Phase.SEC, 0, 0, "entry"), PhaseMark(Phase.PEI, len(accesses), 9000, "PeiCore")),
         "events": (),

@@ -139,9 +139,9 @@ def test_an_access_that_cannot_be_judged(access: Access, reason: str) -> None:
             [base(WRITE, SWITCH, ApicMode.XAPIC), base(WRITE, ENABLE, ApicMode.X2APIC, outcome=Outcome.GP)],
             VIOLATED,
         ),
-        # Refused for a reserved bit: the transition is legal; no-refused-access has it.
+        # Refused for a reserved bit: the transition is legal; no-refused-access reports it.
         ([base(WRITE, SWITCH | 1, ApicMode.XAPIC, outcome=Outcome.GP)], HOLDS),
-        # The mode follows from the accesses before, when the witness does not give it.
+        # The mode follows from earlier accesses if the witness does not report it.
         ([base(READ, ENABLE, None), base(WRITE, SWITCH, None), base(WRITE, ENABLE, None)], VIOLATED),
         ([base(READ, ENABLE, None), base(WRITE, SWITCH, None)], HOLDS),
         ([base(WRITE, SWITCH, None)], INCONCLUSIVE),
@@ -188,10 +188,10 @@ def test_a_lost_record_may_have_been_the_write() -> None:
         ([base(WRITE, SWITCH, ApicMode.XAPIC), x2apic(READ, 0x802)], [], HOLDS),
         ([base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, mode=ApicMode.X2APIC)], [1], VIOLATED),
         ([base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, mode=None)], [1], VIOLATED),
-        # An AP that did not follow: its own mode is legal, and nobody would serve it.
+        # An AP that did not follow: its own mode is legal, but the access would not be served.
         ([base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, vcpu=1)], [1], VIOLATED),
         ([base(WRITE, SWITCH, ApicMode.XAPIC), x2apic(READ, 0x802, vcpu=1)], [], HOLDS),
-        # Out of x2APIC mode, then xAPIC again: the way out and everything after.
+        # Out of x2APIC mode, then xAPIC again: the transition and all later accesses.
         (
             [base(WRITE, 0xFEE00100, ApicMode.X2APIC), base(WRITE, ENABLE, ApicMode.DISABLED), xapic(READ, 0x20)],
             [0, 2],
@@ -200,11 +200,11 @@ def test_a_lost_record_may_have_been_the_write() -> None:
         # A refused write does not leave the mode.
         ([base(WRITE, ENABLE, ApicMode.X2APIC, outcome=Outcome.GP), x2apic(READ, 0x802)], [], HOLDS),
         ([base(WRITE, ENABLE, ApicMode.X2APIC, outcome=Outcome.NOT_OBSERVED), x2apic(READ, 0x802)], [], HOLDS),
-        # A reset of the vCPU: xAPIC mode again, and nobody left x2APIC mode.
+        # A reset of the vCPU: xAPIC mode again, without leaving x2APIC mode.
         ([x2apic(READ, 0x802), xapic(READ, 0x20)], [], HOLDS),
         ([x2apic(READ, 0x802, path=AccessPath.UNKNOWN)], [], INCONCLUSIVE),
         ([x2apic(READ, 0x802), xapic(READ, 0x20, mode=None, vcpu=None)], [1], VIOLATED),
-        # Another vCPU's, by whichever path.
+        # Another vCPU's, by either path.
         (
             [base(WRITE, SWITCH, ApicMode.XAPIC), xapic(READ, 0x20, path=AccessPath.UNKNOWN, vcpu=None, mode=None)],
             [],
@@ -299,9 +299,9 @@ def test_a_witness_without_page_state() -> None:
         ({}, HOLDS),
         ({"lost": 1}, INCONCLUSIVE),
         ({"complete": False, "gaps": ("QEMU died",)}, INCONCLUSIVE),
-        # What the witness cannot see at all takes no part ...
+        # A rule that the witness cannot observe at all does not count ...
         ({"not_observed": frozenset({"page-state", "outcome", "apic-base"})}, HOLDS),
-        # ... unless something that it can see is missing, too.
+        # ... unless observable parts are missing, too.
         ({"not_observed": frozenset({"page-state"}), "lost": 1}, INCONCLUSIVE),
     ],
 )

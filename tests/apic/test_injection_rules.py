@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules about Alternate Injection: who serves what, the timer, vectors, and the APIC protocol."""
+"""The rules about Alternate Injection: the server of a register, the timer, vectors, and the APIC protocol."""
 
 from __future__ import annotations
 
@@ -121,16 +121,16 @@ def test_a_full_timeline_is_judged_quickly() -> None:
     ("access", "leaks"),
     [
         (svsm(WRITE, 0x80B), False),
-        (svsm(READ, 0x803, outcome=Outcome.ERROR), False),  # the SVSM said that it is not its register
+        (svsm(READ, 0x803, outcome=Outcome.ERROR), False),  # the SVSM answered that it does not serve the register
         (x2apic(WRITE, 0x80B), True),
-        (x2apic(WRITE, 0x80B, outcome=Outcome.GP), True),  # the hypervisor answered, if by refusing
+        (x2apic(WRITE, 0x80B, outcome=Outcome.GP), True),  # the hypervisor answered, by refusing
         (x2apic(READ, 0x802), True),
         (x2apic(WRITE, 0x830, 0x40), True),
         (x2apic(WRITE, 0x830, 0x500), False),  # INIT is the hypervisor's
         (x2apic(WRITE, 0x83F, 0x40), True),
         (x2apic(READ, 0x803), False),
         (x2apic(WRITE, 0x832), False),
-        (x2apic(WRITE, 0x80B, mode=XAPIC, outcome=Outcome.GP), False),  # reached nobody: other rules have it
+        (x2apic(WRITE, 0x80B, mode=XAPIC, outcome=Outcome.GP), False),  # not served: other rules report it
         (xapic(WRITE, 0x0B0), True),
         (xapic(WRITE, 0x0B0, mode=ApicMode.X2APIC, outcome=Outcome.NOT_CLAIMED, served_by=Server.NOBODY), True),
         (xapic(WRITE, 0x0F0), False),
@@ -223,13 +223,13 @@ def test_who_served_the_timer_is_said() -> None:
         # Another vCPU's permission is its own.
         ([allow(1, 0x20, vcpu=1), posted(15, 0x20)], [1]),
         ([allow(1, 0x20, vcpu=1), posted(15, 0x20, vcpu=1)], []),
-        # What was posted while it was allowed may be taken later; what is posted later may not.
+        # A vector that was posted while allowed may be taken later; it must not be posted later.
         ([allow(1, 0x20), posted(15, 0x20), allow(20, 0x20, on=0), taken(35, 0x20)], []),
         ([allow(1, 0x20), allow(20, 0x20, on=0), posted(35, 0x20)], [2]),
         ([allow(1, 31, 255), allow(20, 31, 255, on=0), allow(40, 0x20), posted(55, 0x20), posted(56, 0x21)], [4]),
         # Between vCPUs no permission is needed, and an NMI has no vector.
         ([posted(5, 0x20, "ipi"), taken(6, 0x21, "ipi"), taken(7, 2)], []),
-        # After its end interrupts are the hypervisor's.
+        # After the end of Alternate Injection interrupts are the hypervisor's.
         ([injection(1, 1), injection(3, 0), posted(5, 0x20)], []),
     ],
 )
@@ -282,12 +282,12 @@ def test_a_witness_without_interrupts() -> None:
         ([svsm(WRITE, 0x80B, time_ns=50)], [query(1)], 0),
         ([svsm(WRITE, 0x80B, time_ns=50)], [query(60)], 1),
         ([svsm(WRITE, 0x80B, time_ns=None)], [query(60)], 0),
-        # Who has not asked may rely on another's answer, unless it got one of its own.
+        # A vCPU that did not call QUERY_PROTOCOL may rely on the answer to another one.
         ([svsm(WRITE, 0x80B, time_ns=50, vcpu=1)], [query(1)], 0),
         ([svsm(WRITE, 0x80B, time_ns=50, vcpu=1)], [query(1), query(2, 0, vcpu=1)], 1),
         ([svsm(WRITE, 0x80B, time_ns=50)], [query(1), query(40, 0)], 1),
         ([x2apic(WRITE, 0x80B, time_ns=50)], [], 0),
-        # The call that ends Alternate Injection is made before the end; what comes after it is too late.
+        # The call that ends Alternate Injection is made before the end; later calls are offences.
         ([], [query(1), injection(2, 1), injection(12, 0), call(8)], 0),
         ([], [query(1), injection(2, 1), injection(12, 0), call(8), call(30)], 1),
     ],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The writing side of the ring, as the host does it, for tests of the reader."""
+"""The writing side of the ring, as in the hypervisor, for tests of the reader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from snp_harness.launch.shared_memory import shared_memory
 
 
 def make_record(seq: int = 1, **fields: int) -> bytes:
-    """A record with the right check word."""
+    """A record with the correct check word."""
     values = dict.fromkeys(HostRecord._fields, 0) | {"seq": seq, "time_ns": seq * 1000} | fields
     record = HostRecord(**values)
     return RECORD.pack(*record._replace(check=record_check(RECORD.pack(*record))))
@@ -40,7 +40,7 @@ class RingWriter:
         self.head = 0
 
     def start(self, magic: int = MAGIC) -> None:
-        """The host has set up the ring."""
+        """Set up the ring as the hypervisor does."""
         self.set("magic", magic)
 
     def set(self, name: str, value: int, form: str = "<Q") -> None:
@@ -53,7 +53,7 @@ class RingWriter:
         return value
 
     def write(self, record: bytes) -> None:
-        """Write a record as it is; a full ring drops it."""
+        """Write a record unchanged; a full ring drops it."""
         if self.head - self.get("tail") >= self.capacity:
             self.set("lost", self.get("lost") + 1)
             return

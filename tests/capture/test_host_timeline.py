@@ -112,7 +112,7 @@ def test_msr_and_svsm_accesses(run: Run) -> None:
     accesses = run.timeline().accesses
     assert [a.register.name for a in accesses] == ["Timer LVT", "EOI", "Timer LVT", "APIC ID"]
     assert [a.path for a in accesses] == [Path.MSR, Path.SVSM, Path.MSR, Path.MMIO]
-    # Who refuses has answered.
+    # A refusal is an answer.
     assert [a.served_by for a in accesses] == [Server.HYPERVISOR, Server.SVSM, Server.HYPERVISOR, Server.NOBODY]
     assert [a.outcome for a in accesses] == [Outcome.OK, Outcome.OK, Outcome.GP, Outcome.NOT_CLAIMED]
 

@@ -31,7 +31,7 @@ def apic_call(call: ApicCall) -> int:
 
 
 class Calls(Run):
-    """Calls of the SVSM with their answers, as the host writes them."""
+    """Calls of the SVSM with their answers, as the hypervisor records them."""
 
     def call(self, rax: int, rcx: int, result: int | None = 0, rcx_out: int = 0, **fields: int) -> None:
         self.add(RecordKind.SVSM_CALL, address=rax, value=rcx, **fields)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What firmware prints by port I/O: lines, the phases they show, and any bytes."""
+"""The firmware's output by port I/O: lines, the phases they show, and arbitrary bytes."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def test_mmio_that_no_apic_claims() -> None:
     trace = Trace()
     trace.msr("write", 0x1B, 0xFEE00D00)
     trace.exit("npf")
-    # KVM's quirk LAPIC_MMIO_HOLE: all ones; without it QEMU is asked, and answers later.
+    # KVM's quirk LAPIC_MMIO_HOLE: all ones; without it QEMU serves the access, later.
     trace.add("kvm_mmio: mmio read len 4 gpa 0xfee00020 val 0xffffffff")
     trace.exit("npf")
     trace.add("kvm_mmio: mmio unsatisfied-read len 4 gpa 0xfee00030 val 0x0")
@@ -279,7 +279,7 @@ def test_an_exit_explains_one_access() -> None:
     # Another fast path, whose own exit follows.
     trace.add("kvm_msr: msr_write 830 = 0xfd")
     trace.exit("npf", 0xFFFCC300)
-    # One instruction that reads and writes, and then an event of another.
+    # One instruction that reads and writes, and then an event of another instruction.
     for offset in (0x320, 0x380):
         trace.add(f"kvm_apic: apic_read {offset:#x} = 0x10000")
         trace.add(f"kvm_mmio: mmio read len 4 gpa {0xFEE00000 + offset:#x} val 0x10000")

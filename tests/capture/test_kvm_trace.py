@@ -24,7 +24,7 @@ def at(kind: KvmEventKind, **fields: Any) -> KvmEvent:
     return KvmEvent(kind, 93, 9468485000, **fields)
 
 
-#: The event's text, and what it says. Those of SEV guests, VMX and older kernels follow the kernels' printk formats.
+#: An event's text, and its fields. Those of SEV guests, VMX and older kernels follow the kernels' printk formats.
 TEXTS = {
     # 6.1 and 6.12, SVM.
     b"kvm_exit: vcpu 1 reason npf rip 0xfffcfbe6 info1 0x0000000100000004 info2 0x00000000fee000f0"
@@ -98,7 +98,7 @@ def test_texts(text: bytes, event: KvmEvent) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        # 5.10 has four flags, newer kernels five; a task may be anything.
+        # 5.10 has four flags, newer kernels five; a task's name may have any characters.
         b"       CPU 0/KVM-93      [007] d... 9.468485: ",
         b"           <...>-93      [007] .N.1.     9.468485: ",
         b" a-b [000] c: d-93    (    88) [007] .....     9.468485: ",
@@ -132,7 +132,7 @@ def test_lines_of_no_interest(line: bytes) -> None:
         _HEAD + b"kvm_exit: ",
         _HEAD + b"kvm_mmio: mmio read len 4 gpa 0xfee000f0 val 0x" + b"f" * 17,
         b"x" * (LINE_LIMIT + 1),
-        # Heads that no kernel read so far writes: a clock that counts ticks, and more flags than there were.
+        # Beginnings that no known kernel writes: a clock that counts ticks, and more flags.
         b" qemu-93 [000] d..1. 9468485: kvm_apic: apic_read APIC_SPIV = 0xff",
         b" qemu-93 [000] d..1. 9.468485123: kvm_apic: apic_read APIC_SPIV = 0xff",
         b" qemu-93 [000] d..1. ...N 9.468485: kvm_apic: apic_read APIC_SPIV = 0xff",

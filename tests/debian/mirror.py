@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A small Debian mirror of our own: signed indices, packages, and an HTTP server."""
+"""A small Debian mirror for tests: signed indices, packages, and an HTTP server."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Repository:
         control += f"Depends: {depends}\n" if depends else ""
         control += "Description: for a test\n"
         (tree / "DEBIAN").mkdir(parents=True)
-        # dpkg-deb takes no other mode, whatever the umask.
+        # dpkg-deb requires this mode, with any umask.
         (tree / "DEBIAN").chmod(0o755)
         (tree / "DEBIAN" / "control").write_text(control)
         deb = self.directory / "pool" / f"{name}_{version}_all.deb"
@@ -94,7 +94,7 @@ class Repository:
         return deb
 
     def add_source(self, name: str, version: str, tarballs: dict[str, bytes]) -> None:
-        """Put a source package's tarballs into the mirror; its .dsc is named in the index and is not there."""
+        """Add a source package's tarballs to the mirror; its .dsc is in the index but missing."""
         lines = []
         for file, content in {f"{name}_{version}.dsc": b"", **tarballs}.items():
             if content:
@@ -133,7 +133,7 @@ class Repository:
 
 @contextlib.contextmanager
 def serving(directory: Path) -> Iterator[str]:
-    """Serve a directory over HTTP on this machine; gives the URL."""
+    """Serve a directory over HTTP on this machine; yields the URL."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:

@@ -108,7 +108,7 @@ def test_what_is_cached_is_not_downloaded_again(mirror: Mirror, repository: Repo
 
 
 def test_new_version(mirror: Mirror, repository: Repository, cache: Path) -> None:
-    """The current version is the suite's; the one before stays for runs that use it, older ones go."""
+    """The current version is the suite's; the one before is kept for runs that use it, older ones are removed."""
     paths = [fetch_firmware(SUITE, mirror=mirror)]
     for number in (2, 3):
         repository.add("ovmf", f"{number}:1", {IMAGE: b"content %d" % number})
@@ -280,7 +280,7 @@ def test_machine_without_keyring(mirror: Mirror, tmp_path: Path) -> None:
 
 
 def test_closure(mirror: Mirror, repository: Repository, cache: Path) -> None:
-    """All that a package needs, in one directory each of its own, whatever this machine has installed."""
+    """All dependencies of a package, independent of the packages on this machine."""
     repository.add("libc6", "2.99", {"usr/lib/libc": b"libc"})
     repository.add("qemu", "12:1", {"usr/bin/qemu": b"qemu"}, depends="libc6 (>= 2.9), dash")
     repository.add("dash", "3", {"usr/bin/dash": b"dash"})
@@ -296,7 +296,7 @@ def test_closure(mirror: Mirror, repository: Repository, cache: Path) -> None:
 
 
 def test_a_damaged_file_in_the_way_is_not_taken(mirror: Mirror, repository: Repository, cache: Path) -> None:
-    """apt takes a file of the right size for the package; its hash tells that it is not."""
+    """apt accepts a file of the right size as the package; its hash shows that it is another one."""
     (deb,) = (repository.directory / "pool").iterdir()
     apt = AptRoot(cache / "apt" / SUITE, SUITE, mirror, silent)
     apt.update()

@@ -37,7 +37,7 @@ def test_program_that_is_missing() -> None:
 
 
 def test_timeout_ends_the_children_too() -> None:
-    """The error names the program and the last line it wrote; a child of it does not live on."""
+    """The error names the program and its last line of output; its children are ended."""
     for timeout_s in (0.5, 60):
         with pytest.raises(FetchError, match=f"sh -c did not end within {timeout_s:g} s; last seen: ") as caught:
             run(("sh", "-c", "sleep 3600 & echo $!; wait"), timeout_s=timeout_s, env={})

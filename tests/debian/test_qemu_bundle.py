@@ -29,7 +29,7 @@ def test_machine_of_another_architecture(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_no_loader_among_the_files(tmp_path: Path) -> None:
-    """A link to the machine's own loader is not one of the bundle's."""
+    """A link to the machine's own loader does not count as the bundle's."""
     (tmp_path / "lib64").mkdir()
     (tmp_path / "lib64" / "ld-linux-x86-64.so.2").symlink_to("/lib64/ld-linux-x86-64.so.2")
     with pytest.raises(FetchError, match=r"no ld-linux-x86-64\.so\.2"):
@@ -46,7 +46,7 @@ def require(suite: str) -> QemuBundle:
 @pytest.mark.slow
 @pytest.mark.parametrize(("suite", "at_least"), [("trixie", 10), ("sid", 11)])
 def test_qemu_of_another_suite_runs(suite: str, at_least: int) -> None:
-    """With its own libraries, its BIOS and option ROM files, and all that it loads late."""
+    """QEMU runs with its own libraries, BIOS and option ROM files, and the modules it loads late."""
     bundle = require(suite)
     assert int(bundle.version.partition(".")[0]) >= at_least
     assert (bundle.data_dir / "kvmvapic.bin").is_file()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The repository that sources are kept in."""
+"""The repository of sources in the cache."""
 
 from __future__ import annotations
 

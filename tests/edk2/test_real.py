@@ -76,7 +76,7 @@ def test_stock_firmware_is_built_and_makes_the_seven_accesses(source: Source, bu
 
 
 def test_sec_alone_is_what_a_complete_build_makes(source: Source, builder: Builder) -> None:
-    """Also where a library of SEC's has an include that the makefiles of the complete build do not know."""
+    """Also if a library of SEC has an include that is not in the makefiles of the complete build."""
     builder.build(source)
     mark = f"{os.getpid()}".encode()
     path = "OvmfPkg/Library/CcExitLib/CcExitVcHandler.c"
@@ -88,7 +88,7 @@ def test_sec_alone_is_what_a_complete_build_makes(source: Source, builder: Build
     )
     sec = builder.build(one, sec_only=True)
     if not sec.manifest["sec_only"]:
-        # Another test, or user, had left the workspace elsewhere; now it is where a complete build has been.
+        # Other tests may have left another tree in the workspace; now it has one with a complete build.
         forget(sec)
         sec = builder.build(one, sec_only=True)
     complete = builder.build(one)
@@ -104,7 +104,7 @@ def test_sec_alone_is_what_a_complete_build_makes(source: Source, builder: Build
 
 
 def test_an_incremental_build_is_what_a_clean_one_is(source: Source, builder: Builder) -> None:
-    """There and back again gives the same image, byte by byte."""
+    """A change and its reversal give the same image, byte by byte."""
     stock = builder.build(source)
     content = stock.path.read_bytes()
     other = edited(source, "UefiCpuPkg/Include/Library/LocalApicLib.h", b"#ifndef", b"// changed\r\n#ifndef")
@@ -121,7 +121,7 @@ def test_the_compilers_error_is_told(source: Source, builder: Builder) -> None:
 
 
 def without_network() -> list[str]:
-    """What a command starts with so that it has no network; a dead mirror alone where that is not allowed."""
+    """The beginning of a command without a network; only an unreachable mirror where that is not permitted."""
     prefix = ["unshare", "--net", "--map-root-user", "--"]
     try:
         done = subprocess.run([*prefix, "true"], capture_output=True, timeout=60, check=False)
@@ -131,7 +131,7 @@ def without_network() -> list[str]:
 
 
 def test_with_a_warm_cache_no_network_is_needed(source: Source, builder: Builder, tmp_path: Path) -> None:
-    """Source, tools and images are there: building, also anew, booting and bisecting."""
+    """With source, tools and images in the cache: building, also again, booting and bisecting."""
     builder.build(source)
     history = make_history(tmp_path / "edk2", source, SEC, count=1, at=1)
     dead = {**os.environ, "SNP_HARNESS_DEBIAN_MIRROR": "http://127.0.0.1:9/debian"}
@@ -180,7 +180,7 @@ def test_a_planted_regression_is_found_in_log2_steps(
     assert all(line.startswith(("+SEC", "-SEC", "+PEI", "-PEI")) for line in changed)
     after = subprocess.run(["git", "status", "--porcelain"], cwd=history.repository, capture_output=True, check=True)
     assert before.stdout == after.stdout == b""
-    # The same command again answers from its log.
+    # The same command again reads its log.
     assert bisected(history, planted, tmp_path / "state") == said
 
 

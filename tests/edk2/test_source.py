@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A user's directory and repository are read as they are, and never changed."""
+"""A user's directory and repository are read unchanged, and never written to."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_a_repository_within_that_has_no_commit_is_named(edk2: Path) -> None:
 
 
 def _check_unreadable(edk2: Path, message: str = "cannot read") -> None:
-    """It is an error of the machine's or the user's, never one for which a bisection leaves out a commit."""
+    """It is an error of the machine or the user, for which a bisection does not skip a commit."""
     with pytest.raises(FirmwareError, match=message) as error:
         directory_source(edk2)
     assert not isinstance(error.value, SourceError)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a build needs is found, or named."""
+"""Programs that a build needs are found, or the error names them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_must_be_installed_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_compiler_without_the_c_library_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bare Debian that got gcc without what apt recommends with it."""
+    """A bare Debian with gcc but without the packages that it recommends."""
     script(tmp_path / "bin", "gcc", "echo 'fatal error: stdio.h: No such file or directory' >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{only(tmp_path / 'more', 'git', 'ld', 'objcopy', 'make')}")
     with pytest.raises(ToolError, match="gcc cannot make a program here") as error:

@@ -18,7 +18,7 @@ from snp_harness.edk2.archive import Member
 from snp_harness.edk2.git import Store
 from snp_harness.edk2.workspaces import can_build_in
 
-#: What a directory needs to be taken for edk2, and for a platform of it.
+#: The files by which a directory is recognised as edk2, with a platform.
 LANDMARKS = {
     "OvmfPkg/OvmfPkg.dec": b"[Defines]\r\n",
     "OvmfPkg/OvmfPkgX64.dsc": b"[Defines]\r\n",
@@ -49,13 +49,13 @@ def write_tree(directory: Path, files: dict[str, bytes]) -> Path:
 
 
 def skip_unless_built_here(directory: Path) -> None:
-    """Skip a test whose files lie where edk2 is not built."""
+    """Skip a test whose path is one in which edk2 cannot be built."""
     if not can_build_in(directory):
         pytest.skip(f"edk2 cannot be built in {str(directory)!a}")
 
 
 def write_buildable(directory: Path) -> Path:
-    """A source whose build is a script: the image is what Pkg/code.c says, unless that has the word error."""
+    """A source whose build is a script: the image is the content of Pkg/code.c, an error if it contains "error"."""
     skip_unless_built_here(directory)
     script = (
         b"#!/bin/sh\ngrep -n error: Pkg/code.c && exit 1\nmkdir -p Build/OvmfX64/DEBUG_GCC5/FV\n"
@@ -99,7 +99,7 @@ def entry(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarIn
 
 
 def tar_xz(path: Path, entries: Iterable[tuple[tarfile.TarInfo, bytes]]) -> Path:
-    """An archive of these members, whatever they are."""
+    """An archive of these members, without checks."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for info, data in entries:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Builds small firmware images, byte by byte, for tests of what real images do not show."""
+"""Builds small firmware images, byte by byte, for tests of cases that real images do not have."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def image(
     files: bytes | None = None,
     variables: bool = True,
 ) -> bytes:
-    """A whole image of SIZE bytes: variables, compressed PEI and DXE, SEC, the GUIDed table and the reset vector.
+    """A complete image of SIZE bytes: variables, compressed PEI and DXE, SEC, the GUIDed table and the reset vector.
 
     metadata: instead of that of `sections`. files: instead of the compressed file. Without variables it is a CODE half.
     """
@@ -164,5 +164,5 @@ def image(
 
 
 def place_table(data: bytearray, content: bytes) -> None:
-    """Put a GUIDed table where it belongs."""
+    """Put a GUIDed table at its offset in an image."""
     data[-0x20 - len(content) : -0x20] = content

@@ -75,7 +75,7 @@ def test_metadata_is_that_of_virt_firmware(debian_image: FirmwareImage, referenc
 
 
 def test_every_module_is_known_by_its_header(debian_image: FirmwareImage) -> None:
-    """SizeOfImage and entry point tell all modules of an image apart: relocated code is attributed by them."""
+    """SizeOfImage and entry point identify each module of an image: relocated code is attributed by them."""
     for module in debian_image.modules:
         assert debian_image.by_identity(module.size_of_image, module.entry_rva) is module
 
@@ -132,7 +132,7 @@ def test_split_image_is_the_combined_one(trixie_path: Path) -> None:
 
 
 def test_secs_modules_are_told_without_decompressing(trixie_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which takes ten times as long as all that a verdict for SEC needs of an image."""
+    """Decompression takes ten times as long as the parts of an image that a verdict for SEC needs."""
     with monkeypatch.context() as broken:
         broken.setattr("snp_harness.firmware.sections.decompress", lambda *_: pytest.fail("was decompressed"))
         image = FirmwareImage.open(trixie_path)

@@ -80,7 +80,7 @@ def test_identity_of_two_modules_is_nobodys(tmp_path: Path) -> None:
 
 
 def test_flash_needs_no_decompression(tmp_path: Path) -> None:
-    """SEC is found though the compressed part is damaged, and nothing has looked at that."""
+    """SEC is found although the compressed part is damaged, which is not read for it."""
     data = bytearray(builder.image())
     at = bytes(data).index(ffs.LZMA_GUID.bytes_le)
     data[at + 20 : at + 60] = b"\xff" * 40
@@ -224,7 +224,7 @@ class TestSplit:
 
 
 def survives(path: Path, patches: list[tuple[int, bytes]]) -> None:
-    """Whatever is damaged, opening and scanning end with modules, defects or FirmwareError."""
+    """With any damage, opening and scanning end with modules, defects or FirmwareError."""
     data = bytearray(builder.image())
     for offset, content in patches:
         data[offset : offset + len(content)] = content[: len(data) - offset]

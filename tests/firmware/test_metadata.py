@@ -118,7 +118,7 @@ def test_entry_longer_than_the_table() -> None:
 
 @given(st.binary(min_size=200, max_size=200), st.integers(0, 0xFFFF))
 def test_any_bytes_as_table_and_metadata(content: bytes, total: int) -> None:
-    """Damage gives FirmwareError or sections that can be, never anything else."""
+    """Damage gives FirmwareError or valid sections."""
     data = bytearray(builder.image())
     data[-0x800 + 4 : -0x800 + 4 + 60] = content[:60]
     data[-0x20 - 18 - len(content) : -0x20 - 18] = content

@@ -44,7 +44,7 @@ def test_unknown_optional_header() -> None:
 
 @given(st.binary(max_size=300), st.integers(0, 2**32 - 1))
 def test_any_bytes(tail: bytes, lfanew: int) -> None:
-    """Nothing but ImageFormatError comes of damaged headers."""
+    """Damaged headers raise ImageFormatError only."""
     dos = b"MZ" + bytes(58) + lfanew.to_bytes(4, "little")
     with contextlib.suppress(ImageFormatError):
         parse_pe(dos + tail)

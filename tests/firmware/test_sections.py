@@ -147,7 +147,7 @@ def test_compression_sections() -> None:
 
 @given(st.binary(max_size=512))
 def test_any_bytes_as_sections(data: bytes) -> None:
-    """Sections never reach past what holds them, whatever the bytes are."""
+    """Sections never end after their container, for any bytes."""
     total = 0
     try:
         for section in ffs.sections(memoryview(data), ffs.Limits()):

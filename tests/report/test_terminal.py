@@ -255,7 +255,7 @@ def on_terminal(shown: Report, monkeypatch: pytest.MonkeyPatch, columns: int = 1
     received: list[bytes] = []
 
     def read() -> None:
-        # EIO is how a pseudo-terminal says that the other side is closed.
+        # A pseudo-terminal whose other side is closed reports EIO.
         with contextlib.suppress(OSError):
             while data := os.read(leader, 65536):
                 received.append(data)

@@ -109,7 +109,7 @@ class IdBlock(Structure):
 
 
 class FirmwareInfo(Structure):
-    """The first fields of GuestFwInfoBlock; what follows is not looked at."""
+    """The first fields of GuestFwInfoBlock; the others are not read."""
 
     _fields_ = [("start", U32), ("size", U32)]
 
@@ -238,7 +238,7 @@ def coconut(
     digest: bytes = bytes(48),
     image: bytes = IMAGE,
 ) -> Writer:
-    """A small file with all that COCONUT's have. signature: of an ID block with `digest`; None for no ID block."""
+    """A small file with all parts of COCONUT's. signature: of an ID block with `digest`; None for no ID block."""
     writer = Writer(version)
     for mask, kind in ((SNP, 2), (TDP, 3), (NATIVE, 0)):
         if masks & mask:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The launch digest, compared with that of the PyPI package sev-snp-measure (IBM), which shares nothing with ours."""
+"""The launch digest, compared with that of the PyPI package sev-snp-measure (IBM), an independent implementation."""
 
 from __future__ import annotations
 

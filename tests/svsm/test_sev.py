@@ -18,7 +18,7 @@ from snp_harness.svsm.sev import C_BITS, gpa_text, sev_features, sev_status
         (1, 2, True, {0, 1, 2}),
         (3, 3, True, {0, 1, 2, 6}),
         (0, 0, False, {0, 1, 2}),  # no SVSM
-        (0, 0, True, {0, 1, 2}),  # VMPL0 has nobody who could inject for it
+        (0, 0, True, {0, 1, 2}),  # no other VMPL could inject for VMPL0
     ],
 )
 def test_sev_status(vmpl: int, guest_vmpl: int, alternate_injection: bool, bits: set[int]) -> None:

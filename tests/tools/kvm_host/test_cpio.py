@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Archives of ours, read by a reader written here after Linux, early-userspace/buffer-format."""
+"""Written archives, read by a reader that follows Linux, early-userspace/buffer-format."""
 
 from __future__ import annotations
 

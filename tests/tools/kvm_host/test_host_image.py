@@ -79,7 +79,7 @@ def test_packages_that_make_no_image_leave_none(repository: Repository, cache: P
     assert not (packages / "usr" / "share" / "doc").exists()
     assert not (packages / "usr" / "share" / "initramfs-tools").exists()
     assert [path.name for path in (cache / "debian" / SUITE / "kvm-host").iterdir()] == []
-    # The packages stay: the second try needs no network.
+    # The packages are kept: the second attempt needs no network.
     with pytest.raises(HarnessError, match="have no Python"):
         image(SUITE)
 
@@ -97,5 +97,5 @@ def test_packages_of_another_recipe_are_not_taken(
     said: list[str] = []
     with pytest.raises(HarnessError, match="have no Python"):
         image(SUITE, said.append)
-    # It was asked for again; without a network there is nothing else than what is there.
+    # It was requested again; without a network the present one is used.
     assert any("using kvm-host-packages" in text for text in said)

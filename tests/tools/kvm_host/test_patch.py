@@ -35,7 +35,7 @@ def signed(data: bytes, signature: bytes) -> bytes:
 
 @pytest.mark.parametrize("start", ["endbr64\ncall __fentry__", "call __fentry__", ""])
 def test_function_returns_at_once(tmp_path: Path, start: str) -> None:
-    """What ftrace finds and rewrites stays."""
+    """The call that ftrace rewrites is kept."""
     before = module(tmp_path, f"{FUNCTION}: {start}\npush %r12\npush %rbp\nret\n.size {FUNCTION}, .-{FUNCTION}")
     after = intercept_cr8(signed(before, b"signature"))
     assert len(after) == len(before)
@@ -57,7 +57,7 @@ def test_signature() -> None:
 
 @pytest.mark.nested
 def test_debian_module(kvm_host_image: Image) -> None:
-    """In the image is what the package has, but for one byte."""
+    """The module in the image differs from the package's in one byte."""
     entries = {entry.name: entry.data for entry in read(kvm_host_image.initramfs.read_bytes())}
     root = kvm_host_image.directory.parents[1] / "kvm-host-packages" / "current"
     (directory,) = [*root.glob("lib/modules/*"), *root.glob("usr/lib/modules/*")]

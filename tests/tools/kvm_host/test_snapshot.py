@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What needs no machine; snapshots themselves are tests/hosts/test_nested.py's."""
+"""The parts that need no machine; tests/hosts/test_nested.py tests snapshots themselves."""
 
 from __future__ import annotations
 
