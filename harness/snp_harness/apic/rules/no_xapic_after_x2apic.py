@@ -57,7 +57,7 @@ class NoXapicAfterX2apic:
 
 
 class _Walk:
-    """The state at one access: modes of the vCPUs as far as known, the vCPUs in x2APIC mode, and how often it was left.
+    """The state at one access: modes of the vCPUs as far as known, the vCPUs in x2APIC mode, and those that left it.
 
     Accesses whose vCPU was not observed may be of several vCPUs: for them only the mode that each carries counts.
     """
