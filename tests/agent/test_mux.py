@@ -16,24 +16,24 @@ from hypothesis import strategies as st
 
 from snp_harness.agent import frames
 from snp_harness.agent.mux import DescriptorPort, Mux
-from snp_harness.launch.reactor import Reactor
+from snp_harness.launch.loop import Loop
 
 
 class Side:
     """One side, turned by the test."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self.reactor = Reactor()
+        self.loop = Loop()
         self.control: list[dict[str, Any]] = []
         self.blobs: list[bytes] = []
         self.lost: list[str] = []
         self.socket = connection
         port = DescriptorPort(connection.fileno(), connection.fileno())
-        self.mux = Mux(port, self.reactor, self.control.append, self.blobs.append, self.lost.append)
+        self.mux = Mux(port, self.loop, self.control.append, self.blobs.append, self.lost.append)
 
     def close(self) -> None:
         self.mux.close()
-        self.reactor.close()
+        self.loop.close()
         self.socket.close()
 
 
@@ -59,8 +59,8 @@ class Pair:
     def turn_until(self, done: Callable[[], bool]) -> bool:
         """Turn both; False if it has not come after many turns."""
         for _ in range(2000):
-            self.left.reactor.turn(0)
-            self.right.reactor.turn(0)
+            self.left.loop.turn(0)
+            self.right.loop.turn(0)
             if done():
                 return True
         return False
@@ -209,7 +209,7 @@ def test_a_side_that_makes_no_sense(pair: Pair, data: bytes) -> None:
         sender.start()
 
         def step() -> bool:
-            pair.right.reactor.turn(0.05)
+            pair.right.loop.turn(0.05)
             return bool(pair.right.lost)
 
         assert any(step() for _ in range(2000))
@@ -217,18 +217,3 @@ def test_a_side_that_makes_no_sense(pair: Pair, data: bytes) -> None:
         pair.right.socket.shutdown(socket.SHUT_RDWR)
         sender.join(60)
     assert len(pair.right.lost) == 1
-
-
-def test_a_timer_and_a_call_from_another_thread() -> None:
-    reactor = Reactor()
-    seen: list[str] = []
-    reactor.later(0.01, lambda: seen.append("timer"))
-    cancelled = reactor.later(0.0, lambda: seen.append("cancelled"))
-    cancelled.cancel()
-    thread = threading.Thread(target=reactor.soon, args=(lambda: seen.append("call"),))
-    thread.start()
-    while len(seen) < 2:
-        reactor.turn(1)
-    thread.join()
-    reactor.close()
-    assert sorted(seen) == ["call", "timer"]

@@ -16,7 +16,7 @@ from snp_harness.agent.ring import Layout, RingForwarder
 from snp_harness.capture.host_log import HostLogError
 from snp_harness.capture.record import RECORD
 from snp_harness.capture.streamed_log import LAYOUT, StreamedLog
-from snp_harness.launch.reactor import Reactor
+from snp_harness.launch.loop import Loop
 from tests.capture.ring import RingWriter, make_record
 
 
@@ -26,16 +26,16 @@ class Wire:
     def __init__(self, capacity: int = 16, *, arm: bool = True, version: int | None = None) -> None:
         self.ring = RingWriter(capacity) if version is None else RingWriter(capacity, version=version)
         self.sockets = socket.socketpair()
-        self.reactors = Reactor(), Reactor()
+        self.loops = Loop(), Loop()
         self.muxes = [
-            Mux(DescriptorPort(end.fileno(), end.fileno()), reactor, lambda _: None, lambda _: None, lambda _: None)
-            for end, reactor in zip(self.sockets, self.reactors, strict=True)
+            Mux(DescriptorPort(end.fileno(), end.fileno()), loop, lambda _: None, lambda _: None, lambda _: None)
+            for end, loop in zip(self.sockets, self.loops, strict=True)
         ]
         self.ours, theirs = socket.socketpair()
         self.muxes[0].open(1, theirs, reads=False)
         self.before = 0
         self.forwarder = RingForwarder(
-            self.reactors[1],
+            self.loops[1],
             self.muxes[1].open(1, None, writes=False),
             self.ring.fd,
             self.ring.size,
@@ -54,8 +54,8 @@ class Wire:
 
     def turn(self) -> None:
         for _ in range(6):
-            for reactor in self.reactors:
-                reactor.turn(0)
+            for loop in self.loops:
+                loop.turn(0)
 
     def look(self) -> int:
         self.forwarder.look()
@@ -66,8 +66,8 @@ class Wire:
         self.forwarder.close()
         for mux in self.muxes:
             mux.close()
-        for reactor in self.reactors:
-            reactor.close()
+        for loop in self.loops:
+            loop.close()
         for end in (*self.sockets, self.ours):
             end.close()
         self.ring.close()

@@ -12,11 +12,11 @@ import pytest
 
 from snp_harness.apic.access import Phase
 from snp_harness.capture.collect import Collector
+from snp_harness.launch.loop import Loop
 from snp_harness.platforms import session
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.session import Ending, Session
 from snp_harness.vm.console import BoundedLog, Console
-from snp_harness.vm.loop import EventLoop
 
 BOOT = b'BdsDxe: loading Boot0001 "EFI Internal Shell"\r\n'
 
@@ -27,7 +27,7 @@ class Guest:
     ended = False
 
     def __init__(self, directory: Path) -> None:
-        self.loop = EventLoop()
+        self.loop = Loop()
         ours, self.serial = socket.socketpair()
         self.consoles = {"serial": Console("serial", ours, self.loop, BoundedLog(directory / "serial.log"))}
 

@@ -13,13 +13,13 @@ from snp_harness.check import Check, CheckStatus
 from snp_harness.debian.qemu_bundle import cached_qemu
 from snp_harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError, LackingHostError
 from snp_harness.firmware_run import RunSpec, run
+from snp_harness.launch.loop import Loop
 from snp_harness.platforms import snp
 from snp_harness.platforms.host_facts import host_facts
 from snp_harness.platforms.svsm_console import NoAlternateInjectionError, SvsmPanicError, SvsmWatch
 from snp_harness.svsm.config import load_config
 from snp_harness.vm import rundir
 from snp_harness.vm.console import BoundedLog, Console
-from snp_harness.vm.loop import EventLoop
 from snp_harness.vm.qemu_errors import QemuLaunchError
 from tests.platforms.snp_hosts import host
 
@@ -43,7 +43,7 @@ class Wire:
     """A console and the guest's end of it."""
 
     def __init__(self, path: Path) -> None:
-        self.loop = EventLoop()
+        self.loop = Loop()
         ours, self.guest = socket.socketpair()
         self.console = Console("serial", ours, self.loop, BoundedLog(path))
         self.watch = SvsmWatch("use another kernel")

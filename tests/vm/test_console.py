@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snp_harness.launch.loop import Loop
 from snp_harness.vm.console import LINE, BoundedLog, Console
-from snp_harness.vm.loop import EventLoop
 from snp_harness.vm.qemu_errors import CannotWriteError, ConsoleError, ConsoleTimeoutError, GuestCrashError
 
 CRASH = "!!!! X64 Exception Type - 0D(#GP - General Protection)  CPU Apic ID - 00000000 !!!!\r\n"
@@ -30,7 +30,7 @@ class Wire:
             # As much as Linux gives by default; a machine may have more, or less.
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 106496)
         self.log = path / "serial.log"
-        self.loop = EventLoop()
+        self.loop = Loop()
         self.console = Console("serial", ours, self.loop, BoundedLog(self.log))
 
     def prints(self, text: str) -> None:

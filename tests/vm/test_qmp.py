@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from snp_harness.vm.loop import EventLoop
+from snp_harness.launch.loop import Loop
 from snp_harness.vm.qemu_errors import QemuError, QemuTimeoutError, QmpCommandError
 from snp_harness.vm.qmp import Qmp
 
@@ -47,7 +47,7 @@ def monitor() -> Iterator[Monitor]:
 
 
 def test_a_monitor_that_is_one(monitor: Monitor) -> None:
-    qmp = Qmp(monitor(**{"return": {"status": "running"}}), EventLoop())
+    qmp = Qmp(monitor(**{"return": {"status": "running"}}), Loop())
     assert qmp.version == (9, 2, 1)
     assert qmp.execute("query-status") == {"status": "running"}
     qmp.close()
@@ -55,7 +55,7 @@ def test_a_monitor_that_is_one(monitor: Monitor) -> None:
 
 @pytest.mark.parametrize("version", [{}, {"qemu": {}}, {"qemu": {"major": "x", "minor": 2, "micro": 1}}, {"qemu": [1]}])
 def test_a_version_that_is_none(version: object, monitor: Monitor) -> None:
-    qmp = Qmp(monitor(version), EventLoop())
+    qmp = Qmp(monitor(version), Loop())
     with pytest.raises(QemuError, match="greeting"):
         _ = qmp.version
     qmp.close()
@@ -63,7 +63,7 @@ def test_a_version_that_is_none(version: object, monitor: Monitor) -> None:
 
 def test_what_it_says_does_not_drive_the_terminal(monitor: Monitor) -> None:
     evil = "\x1b[2J\n" + "A" * 5000
-    qmp = Qmp(monitor(error={"class": "GenericError", "desc": evil}), EventLoop())
+    qmp = Qmp(monitor(error={"class": "GenericError", "desc": evil}), Loop())
     with pytest.raises(QmpCommandError) as caught:
         qmp.execute("query-status")
     assert str(caught.value).isprintable()
@@ -74,13 +74,13 @@ def test_what_it_says_does_not_drive_the_terminal(monitor: Monitor) -> None:
 def test_one_that_never_answers_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
     near, far = socket.socketpair()
     with near, far, pytest.raises(QemuTimeoutError, match=r"the greeting in 0\.01 s"):
-        Qmp(near, EventLoop(), timeout_s=0.01)
+        Qmp(near, Loop(), timeout_s=0.01)
     gc.collect()
     assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_one_that_falls_silent_leaves_nothing_behind(monitor: Monitor, caplog: pytest.LogCaptureFixture) -> None:
-    qmp = Qmp(monitor(event="STOP", timestamp={"seconds": 0, "microseconds": 0}), EventLoop())
+    qmp = Qmp(monitor(event="STOP", timestamp={"seconds": 0, "microseconds": 0}), Loop())
     with pytest.raises(QemuTimeoutError, match=r"query-status in 0\.01 s"):
         qmp.execute("query-status", timeout_s=0.01)
     qmp.close()

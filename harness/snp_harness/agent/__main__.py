@@ -23,8 +23,8 @@ from snp_harness.agent.lock import HostLock
 from snp_harness.agent.mux import DescriptorPort, Mux
 from snp_harness.agent.qemu_process import Runs
 from snp_harness.agent.trace import Traces
+from snp_harness.launch.loop import Loop
 from snp_harness.launch.patience import Silence
-from snp_harness.launch.reactor import Reactor
 
 #: Seconds without a frame after which the near side counts as gone, until `hello` says another number.
 PATIENCE_S = 60.0
@@ -44,7 +44,7 @@ class Agent:
     LATER = object()
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
-        self.reactor = Reactor()
+        self.loop = Loop()
         self.ops: dict[str, Callable[[dict[str, Any]], object]] = {
             "hello": self._hello,
             "find": _find,
@@ -53,7 +53,7 @@ class Agent:
         }
         self.on_end: list[Callable[[], None]] = []
         self.on_blob: Callable[[bytes], None] = _drop
-        self.mux = Mux(DescriptorPort(read_fd, write_fd), self.reactor, self._request, self._blob, self._lost)
+        self.mux = Mux(DescriptorPort(read_fd, write_fd), self.loop, self._request, self._blob, self._lost)
         self._patience_s = PATIENCE_S
         self._silence = Silence()
         self._ending = False
@@ -61,7 +61,7 @@ class Agent:
         self.runs = Runs(self)
         Traces(self)
         images.serve(self)
-        self._timer = self.reactor.later(self._patience_s / _LOOKS, self._check)
+        self._timer = self.loop.later(self._patience_s / _LOOKS, self._check)
 
     def run(self) -> None:
         """Serve until the byte stream ends or the near side is silent for too long; then clean up."""
@@ -69,7 +69,7 @@ class Agent:
             self.mux.send(frames.GREETING)
             self.mux.flush()
             while not self._ending:
-                self.reactor.turn()
+                self.loop.turn()
         finally:
             for call in reversed(self.on_end):
                 with contextlib.suppress(Exception):
@@ -138,7 +138,7 @@ class Agent:
         if self._silence.seconds(self.mux.heard, interval_s) >= self._patience_s:
             self._ending = True
         else:
-            self._timer = self.reactor.later(interval_s, self._check)
+            self._timer = self.loop.later(interval_s, self._check)
 
 
 def _find(request: dict[str, Any]) -> object:

@@ -72,7 +72,7 @@ class HostLock:
 
             self._agent.answer(number, fail)
 
-        timer = self._agent.reactor.later(wait_s, late)
+        timer = self._agent.loop.later(wait_s, late)
 
         def had() -> None:
             if over:
@@ -83,7 +83,7 @@ class HostLock:
 
         def block() -> None:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            self._agent.reactor.soon(had)
+            self._agent.loop.soon(had)
 
         threading.Thread(target=block, name="lock", daemon=True).start()
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol, Union
 from snp_harness.agent import frames
 from snp_harness.agent.frames import FrameError
 from snp_harness.launch.fifo import ConsoleFifo
-from snp_harness.launch.reactor import Reactor
+from snp_harness.launch.loop import Loop
 
 #: What a stream carries home: a socket, the descriptor of a pipe, a console.
 LocalFile = Union[socket.socket, int, ConsoleFifo]
@@ -47,7 +47,7 @@ class Port(Protocol):
         """How much it took; 0: `watch_writable` says when it takes more. Raises OSError."""
         ...
 
-    def watch_writable(self, reactor: Reactor, readable: Callable[[], None], writable: Callable[[], None]) -> None:
+    def watch_writable(self, loop: Loop, readable: Callable[[], None], writable: Callable[[], None]) -> None:
         """Watch for reading, and call `writable` when it can be written."""
         ...
 
@@ -78,17 +78,17 @@ class DescriptorPort:
         except BlockingIOError:
             return 0
 
-    def watch_writable(self, reactor: Reactor, readable: Callable[[], None], writable: Callable[[], None]) -> None:
+    def watch_writable(self, loop: Loop, readable: Callable[[], None], writable: Callable[[], None]) -> None:
         """See Port."""
         if self._read_fd == self._write_fd:
-            reactor.watch(self._read_fd, readable, writable)
+            loop.watch(self._read_fd, readable, writable)
             return
 
         def once() -> None:
-            reactor.watch(self._write_fd)
+            loop.forget(self._write_fd)
             writable()
 
-        reactor.watch(self._write_fd, None, once)
+        loop.watch(self._write_fd, None, once)
 
 
 class Stream:
@@ -185,7 +185,7 @@ class Stream:
         """Give up the local file, whatever is under way."""
         if self._fd >= 0:
             for fd in {self._fd, self._sink}:
-                self._mux.reactor.watch(fd)
+                self._mux.loop.forget(fd)
             if isinstance(self._file, int):
                 os.close(self._file)
             elif self._file is not None:
@@ -200,7 +200,7 @@ class Stream:
         if self._pace_s and not self._resting:
             self._resting = True
             self._rewatch()
-            self._mux.reactor.later(self._pace_s, self._rested)
+            self._mux.loop.later(self._pace_s, self._rested)
 
     def _rested(self) -> None:
         self._resting = False
@@ -258,14 +258,14 @@ class Stream:
         writing = bool(self._pending) and not self._discarding
         pump, flush = self.pump if reading else None, self._flush if writing else None
         if self._sink == self._fd:
-            self._mux.reactor.watch(self._fd, pump, flush)
+            self._mux.loop.watch(self._fd, pump, flush)
         else:
-            self._mux.reactor.watch(self._fd, pump)
-            self._mux.reactor.watch(self._sink, None, flush)
+            self._mux.loop.watch(self._fd, pump)
+            self._mux.loop.watch(self._sink, None, flush)
 
 
 class Mux:
-    """The streams of one byte stream, in a reactor.
+    """The streams of one byte stream, in a loop.
 
     on_control: given each control message. on_blob: given each blob. on_lost: called once, with a line that says why,
     when the byte stream ends or makes no sense. heard: when something came last (time.monotonic).
@@ -274,13 +274,13 @@ class Mux:
     def __init__(
         self,
         port: Port,
-        reactor: Reactor,
+        loop: Loop,
         on_control: Callable[[dict[str, Any]], None],
         on_blob: Callable[[bytes], None],
         on_lost: Callable[[str], None],
         greeting: frames.GreetingFinder | None = None,
     ) -> None:
-        self.reactor = reactor
+        self.loop = loop
         self.heard = time.monotonic()
         self.streams: dict[int, Stream] = {}
         self._port = port
@@ -293,8 +293,8 @@ class Mux:
         self._waiting = False
         self._lost = False
         self._answering = False
-        reactor.watch(port.fileno(), self._readable)
-        reactor.after_turn = self.flush
+        loop.watch(port.fileno(), self._readable)
+        loop.after_turn = self.flush
 
     def open(
         self,
@@ -339,7 +339,7 @@ class Mux:
             if taken < len(data):
                 self._out.appendleft(data[taken:])
                 self._waiting = True
-                self._port.watch_writable(self.reactor, self._readable, self._writable)
+                self._port.watch_writable(self.loop, self._readable, self._writable)
         self._answering = self._answering and bool(self._out)
 
     def forget(self, number: int) -> None:
@@ -360,7 +360,7 @@ class Mux:
 
     def _writable(self) -> None:
         self._waiting = False
-        self.reactor.watch(self._port.fileno(), self._readable)
+        self.loop.watch(self._port.fileno(), self._readable)
         self.flush()
 
     def _readable(self) -> None:
@@ -404,7 +404,7 @@ class Mux:
         if not self._lost:
             self._lost = True
             self._out.clear()
-            self.reactor.watch(self._port.fileno())
+            self.loop.forget(self._port.fileno())
             self._on_lost(why)
 
 

@@ -81,7 +81,7 @@ class Run:
             except OSError as error:
                 raise AgentError("missing", f"{argv[0]} cannot be started: {error.strerror}", "see the host") from None
         self._pidfd = os.pidfd_open(self._process.pid)
-        self._agent.reactor.watch(self._pidfd, self._exited)
+        self._agent.loop.watch(self._pidfd, self._exited)
         if request.get("ring"):
             self._start_ring(request["ring"])
         return {"pid": self._process.pid, "argv": argv}
@@ -98,7 +98,7 @@ class Run:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_KILL_S)
         if self._pidfd >= 0:
-            self._agent.reactor.watch(self._pidfd)
+            self._agent.loop.forget(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
         if self._ring is not None:
@@ -107,7 +107,7 @@ class Run:
         for stream in self._streams:
             stream.close()
         for ours in self._sockets.values():
-            self._agent.reactor.watch(ours.fileno())
+            self._agent.loop.forget(ours.fileno())
             ours.close()
         for fd in self._memory.values():
             os.close(fd)
@@ -161,7 +161,7 @@ class Run:
         stream = self._agent.mux.open(int(given["stream"]), None, writes=False)
         self._streams.append(stream)
         self._ring = RingForwarder(
-            self._agent.reactor,
+            self._agent.loop,
             stream,
             fd,
             os.fstat(fd).st_size,
@@ -171,7 +171,7 @@ class Run:
         )
         doorbell = self._sockets[given["doorbell"]]
         doorbell.setblocking(False)
-        self._agent.reactor.watch(doorbell.fileno(), lambda: self._rung(doorbell))
+        self._agent.loop.watch(doorbell.fileno(), lambda: self._rung(doorbell))
 
     def _rung(self, doorbell: socket.socket) -> None:
         try:
@@ -181,7 +181,7 @@ class Run:
         except OSError:
             data = b""
         if not data:
-            self._agent.reactor.watch(doorbell.fileno())
+            self._agent.loop.forget(doorbell.fileno())
         if self._ring is not None:
             self._ring.look()
 
@@ -195,7 +195,7 @@ class Run:
         status = self._process.poll()
         if status is None:
             return
-        self._agent.reactor.watch(self._pidfd)
+        self._agent.loop.forget(self._pidfd)
         self._pump()
         if self._ring is not None:
             self._ring.finish()

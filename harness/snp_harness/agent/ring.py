@@ -15,7 +15,7 @@ from typing import Any
 from snp_harness.agent import frames
 from snp_harness.agent.agent_errors import AgentError
 from snp_harness.agent.mux import Stream
-from snp_harness.launch.reactor import Reactor, Timer
+from snp_harness.launch.loop import Loop, Timer
 
 #: Seconds between two looks while records come, and while none come; the doorbell rings earlier.
 BUSY_S = 0.02
@@ -53,7 +53,7 @@ class RingForwarder:
 
     def __init__(
         self,
-        reactor: Reactor,
+        loop: Loop,
         stream: Stream,
         fd: int,
         size: int,
@@ -64,7 +64,7 @@ class RingForwarder:
     ) -> None:
         if not layout.header_size < size <= _SIZE_MAX:
             raise AgentError("usage", f"a log of {size} bytes cannot be", "")
-        self._reactor = reactor
+        self._loop = loop
         self._stream = stream
         self._layout = layout
         self._before = before
@@ -102,7 +102,7 @@ class RingForwarder:
             if self._left() == 0 or self._broken:
                 self._stream.end()
             return
-        self._timer = self._reactor.later(BUSY_S if busy or not self._arm else IDLE_S, self.look)
+        self._timer = self._loop.later(BUSY_S if busy or not self._arm else IDLE_S, self.look)
 
     def finish(self) -> None:
         """QEMU has ended: send the rest, then the stream's end."""

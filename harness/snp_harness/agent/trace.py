@@ -23,7 +23,7 @@ from snp_harness.agent.agent_errors import AgentError
 from snp_harness.agent.kvm_probe import kvm_facts
 from snp_harness.agent.mux import Stream
 from snp_harness.agent.tracefs import TraceInstance, survey
-from snp_harness.launch.reactor import Reactor, Timer
+from snp_harness.launch.loop import Loop, Timer
 
 if TYPE_CHECKING:
     from snp_harness.agent.__main__ import Agent
@@ -35,8 +35,8 @@ BATCH = 128 << 10
 class TraceForwarder:
     """Sends what one instance records."""
 
-    def __init__(self, reactor: Reactor, stream: Stream, instance: TraceInstance, interval_s: float) -> None:
-        self._reactor = reactor
+    def __init__(self, loop: Loop, stream: Stream, instance: TraceInstance, interval_s: float) -> None:
+        self._loop = loop
         self._interval_s = interval_s
         self._stream = stream
         self._instance = instance
@@ -75,7 +75,7 @@ class TraceForwarder:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._reactor.watch(self._instance.fileno(), self._look if on else None)
+        self._loop.watch(self._instance.fileno(), self._look if on else None)
 
     def _look(self) -> None:
         """Send what there is, as far as there is credit, and look again a little later."""
@@ -98,7 +98,7 @@ class TraceForwarder:
                 self._done()
                 return
             else:
-                self._timer = self._reactor.later(self._interval_s, lambda: self._watch(True))
+                self._timer = self._loop.later(self._interval_s, lambda: self._watch(True))
                 return
 
 
@@ -133,7 +133,7 @@ class Traces:
             instance.start()
             stream = self._agent.mux.open(int(request["stream"]), None, writes=False)
             interval_s = float(request["interval_s"])
-            self._traces[run] = TraceForwarder(self._agent.reactor, stream, instance, interval_s)
+            self._traces[run] = TraceForwarder(self._agent.loop, stream, instance, interval_s)
         except BaseException:
             instance.close()
             raise

@@ -23,8 +23,8 @@ from snp_harness.agent.mux import CLOSED, Mux, Port
 from snp_harness.errors import HarnessError
 from snp_harness.hosts.answers import checked
 from snp_harness.hosts.host_errors import HostLostError, HostTimeoutError, from_agent
+from snp_harness.launch.loop import Loop
 from snp_harness.launch.patience import Patience, Silence
-from snp_harness.launch.reactor import Reactor
 
 #: Seconds that an agent may take to answer where nothing else is said. One that is gone is lost before.
 ANSWER_S = 120.0
@@ -63,11 +63,11 @@ class Link:
         self._closing = False
         self._over = threading.Event()
         self._greeting = frames.GreetingFinder()
-        self._reactor = Reactor()
-        self._mux = Mux(port, self._reactor, self._control, lambda _: None, self._lost, self._greeting)
+        self._loop = Loop()
+        self._mux = Mux(port, self._loop, self._control, lambda _: None, self._lost, self._greeting)
         self._silence = Silence()
         self._mux.send(first)
-        self._reactor.later(PING_S, self._ping)
+        self._loop.later(PING_S, self._ping)
         self._thread = threading.Thread(target=self._serve, name=f"link-{name}", daemon=True)
         self._thread.start()
 
@@ -121,7 +121,7 @@ class Link:
         ours, theirs = socket.socketpair()
         with self._lock:
             number = next(number for number in self._streams if number not in self._mux.streams)
-        self._reactor.soon(lambda: self._open(number, theirs, reads, finished))
+        self._loop.soon(lambda: self._open(number, theirs, reads, finished))
         return number, ours
 
     def drop(self, numbers: list[int]) -> None:
@@ -147,14 +147,14 @@ class Link:
             while (step_s := patience.step()) > 0 and not self._over.wait(step_s):
                 continue
         self._closing = True
-        self._reactor.soon(lambda: None)
+        self._loop.wake()
         self._thread.join(_THREAD_S)
         if not self._thread.is_alive():
-            self._reactor.close()
+            self._loop.close()
 
     def _soon(self, call: Callable[[], None]) -> None:
         if self._thread.is_alive():
-            self._reactor.soon(call)
+            self._loop.soon(call)
         else:
             call()
 
@@ -186,10 +186,10 @@ class Link:
         try:
             self._mux.flush()
             while not self._closing and self.error is None:
-                self._reactor.turn()
+                self._loop.turn()
             # Those that use its streams close them, when they know that it is lost.
             while not self._closing:
-                self._reactor.turn()
+                self._loop.turn()
         except Exception as error:
             _log.exception("the link to %s failed", self.name)
             self._lost(f"the harness failed, {type(error).__name__}: {error}")
@@ -234,7 +234,7 @@ class Link:
             self._lost(f"nothing came for {silent_s:.0f} s")
             return
         self._mux.send(frames.encode(frames.PING, 0))
-        self._reactor.later(PING_S, self._ping)
+        self._loop.later(PING_S, self._ping)
 
     def _lost(self, why: str) -> None:
         with self._lock:

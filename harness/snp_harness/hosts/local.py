@@ -40,7 +40,7 @@ class LocalHost:
         ring = machine.devices.ring
         assert ring is not None
         doorbell = machine.channel(ring.doorbell)
-        machine.loop.add(doorbell, lambda: _answer(doorbell, machine))
+        machine.loop.watch(doorbell, lambda: _answer(doorbell, machine))
         return HostLog(machine.memory(ring.memory), machine.devices.memory[ring.memory], take)
 
     def probe(self, qemu: Path | None) -> object:
@@ -57,7 +57,7 @@ class LocalHost:
 def _answer(doorbell: socket.socket, machine: MachineBase) -> None:
     """Take the doorbell's bytes; the session's next step takes the records."""
     if not doorbell.recv(4096):
-        machine.loop.remove(doorbell)
+        machine.loop.forget(doorbell)
 
 
 LOCAL = LocalHost()

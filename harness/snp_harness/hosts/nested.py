@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from pathlib import Path
@@ -13,6 +12,7 @@ from snp_harness.debian.cache import Progress
 from snp_harness.errors import HarnessError
 from snp_harness.hosts.host_errors import HostLostError, HostTimeoutError
 from snp_harness.hosts.remote import Connection, RemoteHost
+from snp_harness.launch.loop import Loop
 from snp_harness.tools.kvm_host.outer import BAD_PATTERNS, CONSOLE, PORT, READY, Outer
 from snp_harness.tools.kvm_host.snapshot import BOOT_S, Snapshot, snapshot_of
 from snp_harness.vm import rundir
@@ -97,7 +97,7 @@ class OuterConnection(Connection):
         self._there = threading.Event()
         self._over = threading.Event()
         self._closing = False
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._loop: Loop | None = None
         # It starts QEMU, which ends with it.
         self._thread = threading.Thread(target=self._serve, name="nested-host", daemon=True)
         self._thread.start()
@@ -113,13 +113,11 @@ class OuterConnection(Connection):
     def close(self) -> None:
         """See Connection."""
         self._closing = True
-        os.eventfd_write(self._wake, 1)
+        if self._loop is not None:
+            self._loop.wake()
         self._thread.join(_END_S)
         if self._socket is not None:
             self._socket.close()
-        if not self._thread.is_alive() and self._wake >= 0:
-            os.close(self._wake)
-            self._wake = -1
 
     def _wait_for_it(self) -> socket.socket:
         try:
@@ -153,7 +151,7 @@ class OuterConnection(Connection):
             # The link closes its own.
             self._socket = machine.channel(PORT).dup()
             self._there.set()
-            machine.loop.add(self._wake, lambda: None)
+            self._loop = machine.loop
             console = machine.console(CONSOLE)
             while not self._closing and not machine.ended and console.crash is None:
                 machine.loop.turn(_END_S)

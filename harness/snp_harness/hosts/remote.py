@@ -179,9 +179,9 @@ class RemoteHost(ABC):
         def receive() -> None:
             log.receive()
             if log.ended:
-                machine.loop.remove(connection)
+                machine.loop.forget(connection)
 
-        machine.loop.add(connection, receive)
+        machine.loop.watch(connection, receive)
         return log
 
     def probe(self, qemu: Path | None) -> object:

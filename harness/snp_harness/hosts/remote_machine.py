@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import collections
-import contextlib
-import os
 import signal
 import socket
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -48,8 +45,6 @@ class RemoteMachine(MachineBase):
         self.run = ""
         self._layout = layout
         self._events: collections.deque[dict[str, Any]] = collections.deque()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._wake_lock = threading.Lock()
         self._numbers: list[int] = []
         self._open: set[int] = set()
         self._pid: int | None = None
@@ -115,7 +110,6 @@ class RemoteMachine(MachineBase):
         return self._status
 
     def _start(self) -> None:
-        self.loop.add(self._wake, self._woken)
         self.run = self.link.new_run(self._event)
         opened = self.link.ask("open", run=self.run)
         ship(self.link, self.run, {name: self.directory.file(name) for name in self.devices.files}, opened)
@@ -137,7 +131,7 @@ class RemoteMachine(MachineBase):
             self._pipes[name] = ours.detach()
         stderr, self._stderr = self.stream(reads=False)
         self._stderr_log = BoundedLog(self.directory.file(self.stderr_file), _STDERR_LIMIT)
-        self.loop.add(self._stderr, self._take_stderr)
+        self.loop.watch(self._stderr, self._take_stderr)
         told_ring: dict[str, object] | None = None
         if ring is not None:
             number, self._ring = self.stream(reads=False)
@@ -172,7 +166,7 @@ class RemoteMachine(MachineBase):
 
     def wait(self, future: Future[Any], timeout_s: float) -> bool:
         """Serve all descriptors until the link has answered; False if it has not in time."""
-        future.add_done_callback(lambda _: self._wake_up())
+        future.add_done_callback(lambda _: self.loop.wake())
         return self.loop.run_until(future.done, timeout_s)
 
     def drop_stream(self, number: int) -> None:
@@ -188,17 +182,9 @@ class RemoteMachine(MachineBase):
     def _event(self, event: dict[str, Any]) -> None:
         """In the link's thread."""
         self._events.append(event)
-        self._wake_up()
-
-    def _wake_up(self) -> None:
-        """From any thread: the loop turns."""
-        with self._wake_lock, contextlib.suppress(OSError):
-            if self._wake >= 0:
-                os.eventfd_write(self._wake, 1)
+        self.loop.soon(self._woken)
 
     def _woken(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
         self._take_events()
         if self.link.error is not None and not self._told:
             # Once: what comes after it winds up.
@@ -220,7 +206,7 @@ class RemoteMachine(MachineBase):
         if data:
             self._stderr_log.write(data)
         else:
-            self.loop.remove(self._stderr)
+            self.loop.forget(self._stderr)
             self._stderr.close()
             self._stderr = None
 
@@ -241,6 +227,3 @@ class RemoteMachine(MachineBase):
                 file.close()
         if self._stderr_log is not None:
             self._stderr_log.close()
-        with self._wake_lock:
-            os.close(self._wake)
-            self._wake = -1

@@ -35,7 +35,7 @@ from snp_harness.hosts.remote import Connection, LockRequest, RemoteHost
 from snp_harness.hosts.ssh_config import JUMPS_MAX, SshTarget, parse_url, resolve
 from snp_harness.hosts.ssh_keys import log_in
 from snp_harness.hosts.ssh_proxy import ProxyProcess
-from snp_harness.launch.reactor import Reactor
+from snp_harness.launch.loop import Loop
 
 #: Seconds that each step of SSH's own exchange may take.
 _STEP_S = 60.0
@@ -92,9 +92,9 @@ class ChannelPort:
             raise ConnectionResetError("the channel is closed")
         return taken
 
-    def watch_writable(self, reactor: Reactor, readable: Callable[[], None], writable: Callable[[], None]) -> None:
+    def watch_writable(self, loop: Loop, readable: Callable[[], None], writable: Callable[[], None]) -> None:
         """See Port. The library does not tell; the window is seldom empty."""
-        reactor.later(_RETRY_S, writable)
+        loop.later(_RETRY_S, writable)
 
     def said(self) -> str:
         """The end of what the host wrote to stderr."""

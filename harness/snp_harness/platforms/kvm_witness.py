@@ -104,7 +104,7 @@ class KvmWitness:
         _require_kernel_apic(machine, cpus[0].qom_path)
         self._number, self._stream = machine.stream(reads=False)
         self._stream.setblocking(False)
-        machine.loop.add(self._stream, self._readable)
+        machine.loop.watch(self._stream, self._readable)
         events = dict(ENCRYPTED_EVENTS if self._encrypted else PLAIN_EVENTS)
         required = [name for name in events if name in REQUIRED_EVENTS or "vmgexit" in name]
         told = machine.link.take(
@@ -179,7 +179,7 @@ class KvmWitness:
         """Close stream and log."""
         if self._stream is not None:
             if self._machine is not None:
-                self._machine.loop.remove(self._stream)
+                self._machine.loop.forget(self._stream)
             self._stream.close()
             self._stream = None
         self._log.close()
@@ -247,7 +247,7 @@ class KvmWitness:
             return
         if not self._ending and self._machine.link.error is None:
             self._gaps.append("KVM's trace ended before the run did")
-        self._machine.loop.remove(self._stream)
+        self._machine.loop.forget(self._stream)
         self._stream.close()
         self._stream = None
 

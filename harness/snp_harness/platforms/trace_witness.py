@@ -51,7 +51,7 @@ class TraceWitness:
         """Enable the events, so that none is missed, and let the guest run."""
         self._machine = machine
         self._read_fd = machine.take_pipe(_PIPE)
-        machine.loop.add(self._read_fd, self._readable)
+        machine.loop.watch(self._read_fd, self._readable)
         self._enable((*APIC_EVENTS, *BASE_EVENTS, FW_CFG_EVENT, *REGION_EVENTS), True)
         self._regions_on = True
         machine.qmp.execute("cont")
@@ -99,7 +99,7 @@ class TraceWitness:
 
     def _readable(self) -> None:
         if not self._take() and self._machine is not None:
-            self._machine.loop.remove(self._read_fd)
+            self._machine.loop.forget(self._read_fd)
 
     def _take(self) -> bool:
         """Take what the pipe has; False at its end."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from snp_harness.launch.loop import Loop
 from snp_harness.launch.patience import Patience
-from snp_harness.vm.loop import EventLoop
 from snp_harness.vm.qemu_errors import CannotWriteError, ConsoleError, ConsoleTimeoutError, GuestCrashError, printable
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Console:
     """
 
     def __init__(
-        self, name: str, connection: Connection, loop: EventLoop, log: BoundedLog, bad: Sequence[str] = BAD_PATTERNS
+        self, name: str, connection: Connection, loop: Loop, log: BoundedLog, bad: Sequence[str] = BAD_PATTERNS
     ) -> None:
         self.name = name
         self.crash: str | None = None
@@ -132,7 +132,7 @@ class Console:
         self._watches: list[tuple[re.Pattern[str], Callable[[str], None]]] = []
         self._bad = [re.compile(pattern) for pattern in bad]
         self._crash_whole = False
-        loop.add(connection, self._readable)
+        loop.watch(connection, self._readable)
 
     def watch(self, pattern: str, seen: Callable[[str], None]) -> None:
         """Call `seen` with the text that matches, once, when the console first prints it."""
@@ -235,4 +235,4 @@ class Console:
     def _end(self) -> None:
         if not self.closed:
             self.closed = True
-            self._loop.remove(self._connection)
+            self._loop.forget(self._connection)

@@ -93,7 +93,7 @@ class Machine(MachineBase):
             with self.directory.open_binary(self.stderr_file) as stderr:
                 self._process = self._spawn(stderr, inherited)
         self._pidfd = os.pidfd_open(self._process.pid)
-        self.loop.add(self._pidfd, self._exited)
+        self.loop.watch(self._pidfd, self._exited)
 
     def _open_directory(self) -> int:
         """QEMU finds its consoles' FIFOs by it: a path may have characters that QEMU's options take for their own."""
@@ -119,7 +119,7 @@ class Machine(MachineBase):
 
     def _exited(self) -> None:
         self._running.poll()
-        self.loop.remove(self._pidfd)
+        self.loop.forget(self._pidfd)
 
     def _close(self) -> None:
         super()._close()

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from snp_harness.errors import HarnessError
 from snp_harness.launch import tokens
+from snp_harness.launch.loop import Loop
 from snp_harness.vm import rundir
 from snp_harness.vm.console import BAD_PATTERNS, BoundedLog, Connection, Console
-from snp_harness.vm.loop import EventLoop
 from snp_harness.vm.qemu_binary import QemuBinary, check_version
 from snp_harness.vm.qemu_errors import (
     QemuDiedError,
@@ -92,7 +92,7 @@ class MachineBase(ABC):
     ) -> None:
         self.binary = binary
         self.directory = directory
-        self.loop = EventLoop()
+        self.loop = Loop()
         self.consoles: dict[str, Console] = {}
         self.command: tuple[str, ...] = ()
         self._arguments = tuple(arguments)

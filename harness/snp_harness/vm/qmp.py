@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import threading
 from collections.abc import Coroutine, Sequence
@@ -15,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
-from snp_harness.vm.loop import EventLoop
+from snp_harness.launch.loop import Loop
 from snp_harness.vm.qemu_errors import QemuError, QemuTimeoutError, QmpCommandError, QmpEndedError, printable
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -33,10 +32,8 @@ class Qmp:
     `loop` turns while a command waits for its answer: a QEMU that is blocked on a full pipe would never answer.
     """
 
-    def __init__(self, connection: socket.socket, loop: EventLoop, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(self, connection: socket.socket, loop: Loop, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         self._loop = loop
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        loop.add(self._wake, self._woken)
         self._events = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._events.run_forever, name="qmp", daemon=True)
         self._thread.start()
@@ -98,7 +95,7 @@ class Qmp:
 
     def _call(self, coroutine: Coroutine[Any, Any, _T], what: str, timeout_s: float) -> _T:
         future: Future[_T] = asyncio.run_coroutine_threadsafe(coroutine, self._events)
-        future.add_done_callback(lambda _: os.eventfd_write(self._wake, 1))
+        future.add_done_callback(lambda _: self._loop.wake())
         if not self._loop.run_until(future.done, timeout_s):
             future.cancel()
             raise QemuTimeoutError(f"QEMU's monitor did not answer {what} in {timeout_s:g} s", "see qemu-stderr.log")
@@ -113,9 +110,6 @@ class Qmp:
                 f"the QMP session ended during {what}: {_words(error)}", "see qemu-stderr.log"
             ) from error
 
-    def _woken(self) -> None:
-        os.eventfd_read(self._wake)
-
     def _stop(self) -> None:
         # What still waits for an answer would complain of its loop's end on stderr.
         with contextlib.suppress(TimeoutError):
@@ -123,8 +117,6 @@ class Qmp:
         self._events.call_soon_threadsafe(self._events.stop)
         self._thread.join(DEFAULT_TIMEOUT_S)
         self._events.close()
-        self._loop.remove(self._wake)
-        os.close(self._wake)
 
 
 async def _end_tasks() -> None:

@@ -185,9 +185,9 @@ def _save(machine: Machine) -> bytes:
         state.extend(data)
         if not data or len(state) > _STATE_MAX:
             ended = True
-            machine.loop.remove(read_fd)
+            machine.loop.forget(read_fd)
 
-    machine.loop.add(read_fd, take)
+    machine.loop.watch(read_fd, take)
     try:
         try:
             machine.qmp.give(_DESCRIPTOR, write_fd)
@@ -198,7 +198,7 @@ def _save(machine: Machine) -> bytes:
         if not machine.loop.run_until(lambda: ended, _STATE_S) or len(state) > _STATE_MAX:
             raise QemuTimeoutError(f"the machine's state has no end after {len(state)} bytes", "use another QEMU")
     finally:
-        machine.loop.remove(read_fd)
+        machine.loop.forget(read_fd)
         os.close(read_fd)
     return bytes(state)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A loop over descriptors, timers and calls from other threads: what the agent and the near end of a link turn on."""
+"""The loop over descriptors, timers and calls from other threads: of a run, of the agent, of the near end of a link."""
 
 from __future__ import annotations
 
@@ -12,10 +12,23 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
-from typing import Optional
+from typing import Optional, Protocol, Union
+
+from snp_harness.launch.patience import Patience
 
 #: Calls a descriptor's readable and writable function; None: of no interest.
 _Watch = tuple[Optional[Callable[[], None]], Optional[Callable[[], None]]]
+
+
+class HasFileno(Protocol):
+    """A file, a socket."""
+
+    def fileno(self) -> int:
+        """The descriptor's number."""
+        ...
+
+
+File = Union[int, HasFileno]
 
 
 class Timer:
@@ -30,8 +43,11 @@ class Timer:
         self.cancelled = True
 
 
-class Reactor:
-    """One thread turns it; all functions are called there. after_turn: called when a turn's functions have been."""
+class Loop:
+    """One thread turns it; all functions are called there, and what they raise comes out of `turn`.
+
+    after_turn: called when a turn's functions have been.
+    """
 
     def __init__(self) -> None:
         self.after_turn: Callable[[], None] = _nothing
@@ -47,11 +63,12 @@ class Reactor:
         self.watch(self._wake_read, self._woken)
 
     def watch(
-        self, fd: int, readable: Callable[[], None] | None = None, writable: Callable[[], None] | None = None
+        self, file: File, readable: Callable[[], None] | None = None, writable: Callable[[], None] | None = None
     ) -> None:
-        """Call `readable` when fd can be read or has ended, `writable` when it can be written; neither: stop."""
+        """Call `readable` when file can be read or has ended, `writable` when it can be written; neither: `forget`."""
         if self._closed:
             return
+        fd = file if isinstance(file, int) else file.fileno()
         events = (selectors.EVENT_READ if readable else 0) | (selectors.EVENT_WRITE if writable else 0)
         known = fd in self._selector.get_map()
         data: _Watch = (readable, writable)
@@ -62,6 +79,10 @@ class Reactor:
             self._selector.modify(fd, events, data)
         else:
             self._selector.register(fd, events, data)
+
+    def forget(self, file: File) -> None:
+        """Stop watching, before the file is closed; nothing happens if it is not watched."""
+        self.watch(file)
 
     def later(self, delay_s: float, call: Callable[[], None]) -> Timer:
         """Call once, after so many seconds."""
@@ -77,13 +98,21 @@ class Reactor:
             if not self._closed:
                 os.write(self._wake_write, b"\0")
 
-    def turn(self, timeout_s: float | None = None) -> None:
-        """Wait until there is something to call, at most so long, and call it."""
-        wait = timeout_s
+    def wake(self) -> None:
+        """End the wait of the turn that another thread is in."""
+        self.soon(_nothing)
+
+    def turn(self, timeout_s: float | None = None) -> bool:
+        """Wait until there is something to call, at most so long, and call it. False if no descriptor was ready."""
+        wait = None if timeout_s is None else max(0.0, timeout_s)
         if self._timers:
             next_s = max(0.0, self._timers[0][0] - time.monotonic())
             wait = next_s if wait is None else min(wait, next_s)
-        for key, events in self._selector.select(wait):
+        if self._calls:
+            # A call before them raised something.
+            wait = 0.0
+        ready = self._selector.select(wait)
+        for key, events in ready:
             self._dispatch(key.fd, events)
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
@@ -93,6 +122,17 @@ class Reactor:
         for _ in range(len(self._calls)):
             self._calls.popleft()()
         self.after_turn()
+        return bool(ready)
+
+    def run_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Turn until done() is true; False if it is not in `timeout_s` seconds."""
+        patience = Patience(timeout_s)
+        while not done():
+            step_s = patience.step()
+            if step_s <= 0:
+                return False
+            self.turn(step_s)
+        return True
 
     def close(self) -> None:
         """Forget all descriptors; those that were not its own stay open. It is not turned any more."""
