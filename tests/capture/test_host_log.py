@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The reader of the ring: order, wrapping, loss and damage."""
+"""The log's records: which are whole, and what is counted of those that are not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snp_harness.capture.host_log import HostLog, HostLogError
-from snp_harness.capture.record import RECORD, RECORD_SIZE, checks_fit, record_check
-from tests.capture.ring import RingWriter, make_record
+from snp_harness.capture.record import RECORD, checks_fit, record_check
+from snp_harness.launch.ring import RECORD_SIZE, RingReader
+from tests.launch.ring import RingWriter, make_record
 
 
 class Reader:
@@ -21,7 +22,7 @@ class Reader:
     def __init__(self, capacity: int = 16) -> None:
         self.ring = RingWriter(capacity)
         self.seen: list[int] = []
-        self.log = HostLog(self.ring.fd, self.ring.size, self._take)
+        self.log = HostLog(RingReader(self.ring.fd, self.ring.size), self._take)
 
     def _take(self, batch: bytes) -> None:
         self.seen += [fields[0] for fields in RECORD.iter_unpack(batch)]
@@ -36,38 +37,6 @@ def reader() -> Iterator[Reader]:
     found = Reader()
     yield found
     found.close()
-
-
-def test_nothing_before_the_host_has_started(reader: Reader) -> None:
-    reader.ring.add()
-    assert reader.log.drain() == 0
-    reader.ring.start()
-    assert reader.log.drain() == 1
-    assert reader.seen == [1]
-    assert reader.ring.get("tail") == 1
-
-
-def test_records_come_once_in_order_while_the_ring_wraps(reader: Reader) -> None:
-    reader.ring.start()
-    for count in (5, 16, 0, 11, 16, 1):
-        for _ in range(count):
-            reader.ring.add()
-        assert reader.log.drain() == count
-    assert reader.seen == list(range(1, 50))
-    assert reader.log.health.lost == 0
-    assert reader.log.health.gaps() == []
-
-
-def test_a_full_ring_is_reported(reader: Reader) -> None:
-    reader.ring.start()
-    for _ in range(20):
-        reader.ring.add()
-    reader.log.drain()
-    reader.ring.add()
-    reader.log.drain()
-    assert reader.seen == list(range(1, 18))
-    assert reader.log.health.lost == 4
-    assert reader.log.health.gaps() == ["the host dropped 4 records: the log was full"]
 
 
 def test_a_torn_record_is_left_out_and_reported(reader: Reader) -> None:
@@ -104,40 +73,11 @@ def test_an_old_record_is_torn(reader: Reader) -> None:
     assert reader.log.health.torn == 1
 
 
-def test_armed_and_exits(reader: Reader) -> None:
-    reader.ring.set("exits", 4711)
-    reader.log.arm()
-    assert reader.ring.get("armed", "<I") == 1
-    assert reader.log.exits == 4711
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "form"),
-    [("version", 2, "<I"), ("capacity", 0, "<I"), ("capacity", 12, "<I"), ("capacity", 1 << 20, "<I")],
-)
-def test_another_ring_is_refused(reader: Reader, field: str, value: int, form: str) -> None:
-    reader.ring.set(field, value, form)
-    reader.ring.start()
+def test_a_damaged_ring_is_an_error_of_the_environment(reader: Reader) -> None:
+    reader.ring.start(7)
     with pytest.raises(HostLogError, match="make -C harness/emulator") as caught:
         reader.log.drain()
     assert caught.value.exit_status == 128
-
-
-@pytest.mark.parametrize("head", [17, 1 << 63])
-def test_an_impossible_head_is_refused(reader: Reader, head: int) -> None:
-    reader.ring.start()
-    reader.ring.set("head", head)
-    with pytest.raises(HostLogError, match="damaged"):
-        reader.log.drain()
-
-
-def test_a_head_that_goes_back_is_refused(reader: Reader) -> None:
-    reader.ring.start()
-    reader.ring.add()
-    reader.log.drain()
-    reader.ring.set("head", 0)
-    with pytest.raises(HostLogError, match="damaged"):
-        reader.log.drain()
 
 
 @given(st.lists(st.binary(min_size=RECORD_SIZE, max_size=RECORD_SIZE), min_size=1, max_size=20), st.data())

@@ -18,7 +18,6 @@ from snp_harness.capture.collect import Collector
 from snp_harness.capture.host_timeline import WITNESS, HostTimeline
 from snp_harness.capture.record import (
     FLAG_WRITE,
-    RECORD_SIZE,
     RecordEnd,
     RecordKind,
     RecordOutcome,
@@ -26,8 +25,9 @@ from snp_harness.capture.record import (
     RecordViolation,
 )
 from snp_harness.firmware.firmware_modules import FileType, Module, ModuleAddress
+from snp_harness.launch.ring import RECORD_SIZE
 from snp_harness.svsm.sev import C_BITS
-from tests.capture.ring import make_record
+from tests.launch.ring import make_record
 
 SEC_BASE = 0xFFFD0000
 PEI_BASE = 0x820000

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from snp_harness.capture import record
+from snp_harness.launch import ring
 from tests.helpers.c_headers import INCLUDE, assert_same, constants, layout, members, values
 
 HEADER = f"{INCLUDE}/record.h"
@@ -20,8 +21,8 @@ NUMBERS = {
     "RECORD_CR0_PG": record.FLAG_CR0_PG,
     "RECORD_EFER_LMA": record.FLAG_EFER_LMA,
     "RECORD_CPL_SHIFT": record.FLAG_CPL_SHIFT,
-    "RECORD_MAGIC": record.MAGIC,
-    "RECORD_VERSION": record.VERSION,
+    "RECORD_MAGIC": ring.MAGIC,
+    "RECORD_VERSION": ring.VERSION,
 }
 #: How long the writer waits for the reader: only the writer knows it.
 ONLY_IN_C = {"RECORD_WAIT_NS"}
@@ -33,17 +34,17 @@ def test_the_header_has_these_numbers_and_no_others() -> None:
 
 
 def test_the_structures_have_the_same_layout() -> None:
-    ring = layout([HEADER], "struct record_ring", record.RING_OFFSETS)
-    assert {name: offset for name, (offset, _) in ring.items()} == record.RING_OFFSETS
+    header = layout([HEADER], "struct record_ring", ring.RING_OFFSETS)
+    assert {name: offset for name, (offset, _) in header.items()} == ring.RING_OFFSETS
     fields = layout([HEADER], "struct record", record.RECORD_OFFSETS)
     assert {name: offset for name, (offset, _) in fields.items()} == record.RECORD_OFFSETS
-    sizes = {"sizeof(struct record)": record.RECORD_SIZE, "sizeof(struct record_ring)": record.HEADER_SIZE}
+    sizes = {"sizeof(struct record)": ring.RECORD_SIZE, "sizeof(struct record_ring)": ring.HEADER_SIZE}
     assert_same([HEADER], sizes)
 
 
 def test_struct_format_has_the_fields_of_the_header() -> None:
     assert tuple(record.RECORD_OFFSETS) == record.HostRecord._fields
-    assert record.RECORD.size == record.RECORD_SIZE
+    assert record.RECORD.size == ring.RECORD_SIZE
     sizes = {"Q": 8, "I": 4, "H": 2, "B": 1}
     expected, offset = [], 0
     for code in record.RECORD.format.removeprefix("<"):

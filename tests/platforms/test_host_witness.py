@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.capture.host_log import HostLog
 from snp_harness.capture.record import RecordEnd, RecordKind
 from snp_harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError
+from snp_harness.launch.ring import RingReader
 from snp_harness.platforms.host_witness import FEATURE_OF_BIT, EmulatedHostError, HostWitness
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.svsm_console import NoAlternateInjectionError
 from snp_harness.svsm.config import parse_config
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet
 from snp_harness.vm.rundir import RunDirectory
-from tests.capture.ring import RingWriter
 from tests.capture.test_host_timeline import Firmware
+from tests.launch.ring import RingWriter
 
 GUEST = 2
 
@@ -32,7 +32,7 @@ class Run:
         self.ring.start()
         self.ring.add(kind=RecordKind.START)
         self.witness = HostWitness(
-            lambda take: HostLog(self.ring.fd, self.ring.size, take),
+            RingReader(self.ring.fd, self.ring.size),
             Firmware(),  # type: ignore[arg-type]
             spec,
             RunDirectory.create(directory / "out", "emulated"),

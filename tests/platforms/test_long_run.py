@@ -14,7 +14,8 @@ import pytest
 from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.collect import ACCESS_LIMIT, CONDENSED
-from snp_harness.capture.record import RECORD, RECORD_SIZE
+from snp_harness.capture.record import RECORD
+from snp_harness.launch.ring import RECORD_SIZE
 from snp_harness.platforms.memory_map import RING_RECORDS
 from snp_harness.vm import rundir
 from tests.platforms.boots import check_seven

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The log of the emulated SNP host: the C side writes it,
- * harness/snp_harness/capture/host_log.py reads it.
+ * harness/snp_harness/launch/ring.py reads it.
  *
  * The log is a ring in memory that QEMU shares with the harness
  * (memory-backend-file, share=on). It starts with one 4 KiB header page;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU on the agent's host: in a clean run directory, with its character devices, pipes and shared memory.
+"""QEMU on the agent's host: snp_harness/launch starts it, in a clean run directory; its ends are joined with streams.
 
 open     run                   a name the near side chose
 start    run
@@ -8,29 +8,24 @@ start    run
          pipes                 {name: stream}: what QEMU writes there, `path:name` in argv
          memory                {name: bytes}: shared memory, `path:name` in argv
          stderr                stream
-         ring                  null, or {"memory": name, "doorbell": name of a chardev, "stream", "arm", "layout"}
+         ring                  null, or {"memory": name, "doorbell": name of a chardev, "stream", "arm"}
 kill     run, signal
 release  run
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import socket
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snp_harness.agent.agent_errors import AgentError
 from snp_harness.agent.files import RunDirectories, Store, base_directory, file_name, from_os_error
 from snp_harness.agent.mux import Stream
-from snp_harness.agent.ring import Layout, RingForwarder
-from snp_harness.launch import tokens
-from snp_harness.launch.fifo import ConsoleFifo, enlarge, fifo_name
-from snp_harness.launch.shared_memory import shared_memory
-from snp_harness.launch.spawn import spawn
+from snp_harness.agent.ring import RingForwarder
+from snp_harness.launch.qemu_launch import DirectoryError, LaunchError, ProgramError, QemuLaunch
+from snp_harness.launch.ring import RingReader
 
 if TYPE_CHECKING:
     from snp_harness.agent.__main__ import Agent
@@ -39,8 +34,6 @@ if TYPE_CHECKING:
 _MEMORY_MAX = 1 << 30
 #: Seconds for which what a console or a trace says is gathered: a serial port writes byte by byte.
 _PACE_S = 0.005
-#: Seconds that a process that was killed may take to end.
-_KILL_S = 30.0
 
 
 class Run:
@@ -50,156 +43,109 @@ class Run:
         self.name = name
         self.path = path
         self._agent = agent
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pidfd = -1
-        self._memory: dict[str, int] = {}
-        self._sockets: dict[str, socket.socket] = {}
+        self._launch: QemuLaunch | None = None
         self._streams: list[Stream] = []
         self._ring: RingForwarder | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """QEMU's process id, None before the start."""
+        return None if self._launch is None else self._launch.pid
+
     def start(self, request: dict[str, Any]) -> dict[str, Any]:
         """The operation `start`."""
-        if self._process is not None:
+        if self._launch is not None:
             raise AgentError("usage", f"the run {self.name} was started before", "")
-        values: dict[tuple[str, str], str] = {}
-        with contextlib.ExitStack() as theirs:
-            inherited = self._make_descriptors(request, values, theirs)
-
-            def value(kind: str, name: str) -> str:
-                if kind == tokens.FILE:
-                    return str(self.path / file_name(name))
-                if (kind, name) not in values:
-                    raise AgentError("usage", f"nothing is named {name}", "")
-                return values[kind, name]
-
-            argv = [tokens.substitute(str(argument), value) for argument in request["argv"]]
-            error_read, error_write = os.pipe()
-            theirs.callback(os.close, error_write)
-            self._streams.append(self._agent.mux.open(int(request["stderr"]), error_read, writes=False))
-            try:
-                self._process = spawn(argv, stderr=error_write, pass_fds=inherited, cwd=self.path)
-            except OSError as error:
-                raise AgentError("missing", f"{argv[0]} cannot be started: {error.strerror}", "see the host") from None
-        self._pidfd = os.pidfd_open(self._process.pid)
-        self._agent.loop.watch(self._pidfd, self._exited)
-        if request.get("ring"):
-            self._start_ring(request["ring"])
-        return {"pid": self._process.pid, "argv": argv}
+        try:
+            self._launch = launch = self._make_launch(request)
+            self._join(launch, request)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, LaunchError):
+                raise _wire_error(error) from None
+            raise
+        return {"pid": launch.pid, "argv": list(launch.command)}
 
     def kill(self, number: int) -> None:
         """The operation `kill`."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.Signals(number))
+        if self._launch is not None:
+            self._launch.kill(signal.Signals(number))
 
     def close(self) -> None:
         """Kill what runs, and give all back but the directory."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_KILL_S)
-        if self._pidfd >= 0:
-            self._agent.loop.forget(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = -1
         if self._ring is not None:
             self._ring.close()
             self._ring = None
+        if self._launch is not None:
+            self._launch.close()
+            self._launch = None
         for stream in self._streams:
             stream.close()
-        for ours in self._sockets.values():
-            self._agent.loop.forget(ours.fileno())
-            ours.close()
-        for fd in self._memory.values():
-            os.close(fd)
-        self._streams, self._sockets, self._memory = [], {}, {}
+        self._streams = []
 
-    def _make_descriptors(
-        self, request: dict[str, Any], values: dict[tuple[str, str], str], theirs: contextlib.ExitStack
-    ) -> list[int]:
-        """Make what QEMU inherits; `theirs` closes it here. Fills values: what stands for the tokens."""
-        inherited = []
-        for name, number in request["consoles"].items():
-            fifo = self._fifo(fifo_name(file_name(name)))
-            # QEMU's current directory is the run's.
-            values[tokens.PATH, name] = fifo_name(name)
-            self._streams.append(self._agent.mux.open(int(number), fifo, pace_s=_PACE_S))
-        for name, number in request["chardevs"].items():
-            ours, other = socket.socketpair()
-            theirs.callback(other.close)
-            inherited.append(other.fileno())
-            values[tokens.NUMBER, name] = str(other.fileno())
-            if number is None:
-                self._sockets[name] = ours
-            else:
-                self._streams.append(self._agent.mux.open(int(number), ours))
-        for name, number in request["pipes"].items():
-            read_fd, write_fd = os.pipe()
-            theirs.callback(os.close, write_fd)
-            enlarge(write_fd)
-            inherited.append(write_fd)
-            values[tokens.PATH, name] = tokens.descriptor_path(write_fd)
-            self._streams.append(self._agent.mux.open(int(number), read_fd, writes=False, pace_s=_PACE_S))
-        for name, size in request["memory"].items():
+    def _make_launch(self, request: dict[str, Any]) -> QemuLaunch:
+        for size in request["memory"].values():
             if not 0 < size <= _MEMORY_MAX:
                 raise AgentError("usage", f"a shared memory of {size} bytes cannot be", "")
-            try:
-                self._memory[name] = shared_memory(name, size)
-            except OSError as error:
-                raise from_os_error(error, f"{size >> 10} KiB of shared memory cannot be had") from None
-            inherited.append(self._memory[name])
-            values[tokens.PATH, name] = tokens.descriptor_path(self._memory[name])
-        return inherited
+        return QemuLaunch(
+            self.path,
+            [str(argument) for argument in request["argv"]],
+            consoles=[file_name(name) for name in request["consoles"]],
+            sockets=list(request["chardevs"]),
+            pipes=list(request["pipes"]),
+            memory=request["memory"],
+        )
 
-    def _fifo(self, name: str) -> ConsoleFifo:
+    def _join(self, launch: QemuLaunch, request: dict[str, Any]) -> None:
+        """Join each end with its stream, and start QEMU."""
+        for name, number in request["consoles"].items():
+            self._open(number, launch.consoles, name, pace_s=_PACE_S)
+        for name, number in request["chardevs"].items():
+            if number is not None:
+                self._open(number, launch.sockets, name)
+        for name, number in request["pipes"].items():
+            self._open(number, launch.pipes, name, writes=False, pace_s=_PACE_S)
+        # No token has an empty name.
+        launch.pipes[""], stderr = os.pipe()
         try:
-            return ConsoleFifo(self.path, name)
-        except OSError as error:
-            raise from_os_error(error, f"the FIFOs of the console {name} cannot be made") from None
+            self._open(request["stderr"], launch.pipes, "", writes=False)
+            launch.start(stderr, self._agent.loop, self._ended, self.path)
+        finally:
+            os.close(stderr)
+        if request.get("ring"):
+            self._start_ring(launch, request["ring"])
 
-    def _start_ring(self, given: dict[str, Any]) -> None:
-        fd = self._memory[given["memory"]]
+    def _open(self, number: Any, ends: dict[str, Any], name: str, **more: Any) -> None:
+        """Join one of the launch's ends with a stream, which closes it."""
+        self._streams.append(self._agent.mux.open(int(number), ends[name], **more))
+        del ends[name]
+
+    def _start_ring(self, launch: QemuLaunch, given: dict[str, Any]) -> None:
+        fd, doorbell = launch.memory[given["memory"]], launch.sockets[given["doorbell"]]
         stream = self._agent.mux.open(int(given["stream"]), None, writes=False)
         self._streams.append(stream)
-        self._ring = RingForwarder(
-            self._agent.loop,
-            stream,
-            fd,
-            os.fstat(fd).st_size,
-            Layout(given["layout"]),
-            self._pump,
-            arm=bool(given["arm"]),
-        )
-        doorbell = self._sockets[given["doorbell"]]
-        doorbell.setblocking(False)
-        self._agent.loop.watch(doorbell.fileno(), lambda: self._rung(doorbell))
-
-    def _rung(self, doorbell: socket.socket) -> None:
-        try:
-            data = doorbell.recv(4096)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._agent.loop.forget(doorbell.fileno())
-        if self._ring is not None:
-            self._ring.look()
+        ring = RingReader(fd, os.fstat(fd).st_size)
+        self._ring = RingForwarder(self._agent.loop, stream, ring, self._pump, arm=bool(given["arm"]))
+        ring.listen(doorbell, self._agent.loop, self._ring.look)
 
     def _pump(self) -> None:
         """Send what QEMU has written so far."""
         for stream in self._streams:
             stream.pump()
 
-    def _exited(self) -> None:
-        assert self._process is not None
-        status = self._process.poll()
-        if status is None:
-            return
-        self._agent.loop.forget(self._pidfd)
+    def _ended(self, status: int) -> None:
         self._pump()
         if self._ring is not None:
             self._ring.finish()
         self._agent.tell({"event": "exit", "run": self.name, "status": status})
+
+
+def _wire_error(error: LaunchError) -> AgentError:
+    if isinstance(error, ProgramError):
+        return AgentError("missing", str(error), "see the host")
+    if isinstance(error, DirectoryError):
+        return from_os_error(error.cause, f"the FIFOs of the console {error.path.name} cannot be made")
+    return from_os_error(error.cause, error.what)
 
 
 class Runs:
@@ -232,7 +178,7 @@ class Runs:
     def pid(self, name: str) -> int | None:
         """The process of a run, None if it has none."""
         run = self._runs.get(name)
-        return run._process.pid if run is not None and run._process is not None else None
+        return None if run is None else run.pid
 
     def _disk(self) -> tuple[Store, RunDirectories]:
         if self._made is None:

@@ -10,23 +10,8 @@ import enum
 import struct
 from typing import NamedTuple
 
-MAGIC = 0x31474F4C504E53
-VERSION = 1
-#: Bytes of the ring's header, which is followed by the records.
-HEADER_SIZE = 4096
-#: Bytes of a record.
-RECORD_SIZE = 64
-#: Offsets in struct record_ring, bytes.
-RING_OFFSETS = {
-    "magic": 0,
-    "version": 8,
-    "capacity": 12,
-    "head": 16,
-    "tail": 24,
-    "lost": 32,
-    "armed": 40,
-    "exits": 48,
-}
+from snp_harness.launch.ring import RECORD_SIZE
+
 #: struct record, in the order of HostRecord's fields.
 RECORD = struct.Struct("<QQQQQQIHBBBBBBI")
 #: Offsets in struct record, bytes.

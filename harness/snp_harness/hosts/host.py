@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from snp_harness.capture.host_log import RecordLog
     from snp_harness.vm.machine_base import Devices, MachineBase
     from snp_harness.vm.qemu_binary import QemuBinary
     from snp_harness.vm.rundir import RunDirectory
@@ -30,10 +29,6 @@ class Host(Protocol):
         self, binary: QemuBinary, arguments: Sequence[str], directory: RunDirectory, devices: Devices
     ) -> MachineBase:
         """A QEMU that is started when the machine is entered. directory: the run's, on this machine."""
-        ...
-
-    def record_log(self, machine: MachineBase, take: Callable[[bytes], None]) -> RecordLog:
-        """The reader of the ring of records that the machine's devices name; the machine has been started."""
         ...
 
     def probe(self, qemu: Path | None) -> object:

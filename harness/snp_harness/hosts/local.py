@@ -3,18 +3,13 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from snp_harness.vm.machine import Machine
 from snp_harness.vm.machine_base import Devices, MachineBase
 from snp_harness.vm.qemu_binary import QemuBinary
 from snp_harness.vm.rundir import RunDirectory
-
-if TYPE_CHECKING:
-    from snp_harness.capture.host_log import RecordLog
 
 
 class LocalHost:
@@ -32,17 +27,6 @@ class LocalHost:
         """See Host."""
         return Machine(binary, arguments, directory, devices)
 
-    def record_log(self, machine: MachineBase, take: Callable[[bytes], None]) -> RecordLog:
-        """See Host."""
-        from snp_harness.capture.host_log import HostLog
-
-        assert isinstance(machine, Machine)
-        ring = machine.devices.ring
-        assert ring is not None
-        doorbell = machine.channel(ring.doorbell)
-        machine.loop.watch(doorbell, lambda: _answer(doorbell, machine))
-        return HostLog(machine.memory(ring.memory), machine.devices.memory[ring.memory], take)
-
     def probe(self, qemu: Path | None) -> object:
         """See Host."""
         from snp_harness.agent.probe import probe
@@ -52,12 +36,6 @@ class LocalHost:
     def facts(self) -> dict[str, object]:
         """See Host."""
         return {}
-
-
-def _answer(doorbell: socket.socket, machine: MachineBase) -> None:
-    """Take the doorbell's bytes; the session's next step takes the records."""
-    if not doorbell.recv(4096):
-        machine.loop.forget(doorbell)
 
 
 LOCAL = LocalHost()

@@ -26,7 +26,6 @@ from snp_harness.vm.qemu_errors import printable
 
 if TYPE_CHECKING:
     from snp_harness.agent.mux import Port
-    from snp_harness.capture.host_log import RecordLog
     from snp_harness.errors import HarnessError
     from snp_harness.vm.machine_base import Devices, MachineBase
     from snp_harness.vm.rundir import RunDirectory
@@ -159,30 +158,7 @@ class RemoteHost(ABC):
         self, binary: QemuBinary, arguments: Sequence[str], directory: RunDirectory, devices: Devices
     ) -> MachineBase:
         """See Host."""
-        layout = None
-        if devices.ring is not None:
-            from snp_harness.capture.streamed_log import LAYOUT
-
-            layout = LAYOUT
-        return RemoteMachine(self.link(), binary, arguments, directory, devices, layout=layout)
-
-    def record_log(self, machine: MachineBase, take: Callable[[bytes], None]) -> RecordLog:
-        """See Host."""
-        from snp_harness.capture.streamed_log import StreamedLog
-
-        assert isinstance(machine, RemoteMachine)
-        ring = machine.devices.ring
-        assert ring is not None
-        connection = machine.take_ring()
-        log = StreamedLog(connection, machine.devices.memory[ring.memory], take)
-
-        def receive() -> None:
-            log.receive()
-            if log.ended:
-                machine.loop.forget(connection)
-
-        machine.loop.watch(connection, receive)
-        return log
+        return RemoteMachine(self.link(), binary, arguments, directory, devices)
 
     def probe(self, qemu: Path | None) -> object:
         """See Host."""

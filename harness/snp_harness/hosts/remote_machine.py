@@ -6,7 +6,7 @@ from __future__ import annotations
 import collections
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -14,6 +14,7 @@ from snp_harness.errors import HarnessError
 from snp_harness.hosts.answers import Started
 from snp_harness.hosts.link import PATIENCE_S, PING_S, Link
 from snp_harness.hosts.ship import ship
+from snp_harness.hosts.streamed_ring import StreamedRing
 from snp_harness.vm.console import BAD_PATTERNS, BoundedLog
 from snp_harness.vm.machine_base import STOP_TIMEOUT_S, Devices, MachineBase
 from snp_harness.vm.qemu_binary import QemuBinary
@@ -27,7 +28,7 @@ _RECEIVE = 1 << 16
 
 
 class RemoteMachine(MachineBase):
-    """A QEMU process of an agent's host. layout: of the devices' ring, as snp_harness/agent/ring.py wants it."""
+    """A QEMU process of an agent's host."""
 
     def __init__(
         self,
@@ -37,20 +38,18 @@ class RemoteMachine(MachineBase):
         directory: RunDirectory,
         devices: Devices,
         bad_patterns: Sequence[str] = BAD_PATTERNS,
-        layout: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(binary, arguments, directory, devices, bad_patterns)
         self.link = link
         #: The run's name, for operations of the agent that concern it.
         self.run = ""
-        self._layout = layout
         self._events: collections.deque[dict[str, Any]] = collections.deque()
         self._numbers: list[int] = []
         self._open: set[int] = set()
         self._pid: int | None = None
         self._status: int | None = None
         self._told = False
-        self._ring: socket.socket | None = None
+        self._ring: StreamedRing | None = None
         self._stderr: socket.socket | None = None
         self._stderr_log: BoundedLog | None = None
 
@@ -68,8 +67,8 @@ class RemoteMachine(MachineBase):
         self._take_events()
         return self._status
 
-    def take_ring(self) -> socket.socket:
-        """The stream of the devices' ring; it is closed with the machine."""
+    def ring(self) -> StreamedRing:
+        """See MachineBase."""
         assert self._ring is not None
         return self._ring
 
@@ -134,10 +133,9 @@ class RemoteMachine(MachineBase):
         self.loop.watch(self._stderr, self._take_stderr)
         told_ring: dict[str, object] | None = None
         if ring is not None:
-            number, self._ring = self.stream(reads=False)
-            layout = dict(self._layout or {})
+            number, ours = self.stream(reads=False)
+            self._ring = StreamedRing(ours, self.loop)
             told_ring = {"memory": ring.memory, "doorbell": ring.doorbell, "stream": number, "arm": ring.arm}
-            told_ring["layout"] = layout
         started = self.link.take(
             "start",
             Started,

@@ -90,7 +90,7 @@ class EmulatedPlatform:
             threading.Thread(target=lambda: firmware.modules, name="modules", daemon=True).start()
             from snp_harness.platforms.host_witness import HostWitness
 
-            witness = HostWitness(lambda take: host.record_log(machine, take), firmware, spec, directory)
+            witness = HostWitness(machine.ring(), firmware, spec, directory)
             stack.callback(witness.close)
             return _observe(machine, spec, witness, second, progress)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
 
 from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.agree import disagreement
 from snp_harness.capture.collect import Collector
-from snp_harness.capture.host_log import RecordLog
+from snp_harness.capture.host_log import HostLog
 from snp_harness.capture.host_timeline import WITNESS, HostTimeline
 from snp_harness.errors import BrokenEnvironmentError, HarnessError
 from snp_harness.firmware.image import FirmwareImage
+from snp_harness.launch.ring import RecordSource
 from snp_harness.platforms.platform import RunOutcome, RunSpec
 from snp_harness.platforms.session import Ending
 from snp_harness.platforms.svsm_console import NoAlternateInjectionError
@@ -41,13 +41,13 @@ class EmulatedHostError(BrokenEnvironmentError):
 class HostWitness:
     """Reads the ring, keeps the raw records, and makes the timeline.
 
-    open_log: given what takes the records, makes their reader.
+    ring: the reader of the host's ring; it is closed with the witness.
     alternate_injection_refused: to be set when the SVSM's console says that the hypervisor does not offer it.
     """
 
     def __init__(
         self,
-        open_log: Callable[[Callable[[bytes], None]], RecordLog],
+        ring: RecordSource,
         firmware: FirmwareImage,
         spec: RunSpec,
         directory: RunDirectory,
@@ -57,7 +57,7 @@ class HostWitness:
         self._spec = spec
         self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector)
         self._raw = BoundedLog(directory.file(rundir.HOST_LOG), HOST_LOG_LIMIT, note=b"")
-        self._log = open_log(self._take)
+        self._log = HostLog(ring, self._take)
         self._closed = False
 
     def step(self) -> float:

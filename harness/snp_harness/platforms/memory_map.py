@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snp_harness.capture.record import HEADER_SIZE, RECORD_SIZE
 from snp_harness.errors import UsageError
 from snp_harness.firmware.metadata import FOUR_GIB
+from snp_harness.launch.ring import HEADER_SIZE, RECORD_SIZE
 
 _GIB = 1 << 30
 _ALIGN = 2 << 20

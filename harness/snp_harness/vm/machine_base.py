@@ -31,6 +31,7 @@ from snp_harness.vm.qemu_errors import (
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from snp_harness.launch.ring import RecordSource
     from snp_harness.vm.qmp import Qmp
 
 #: Seconds that QEMU may take to end, after QMP's quit or SIGTERM; and after SIGKILL, when only the kernel can hold it.
@@ -100,8 +101,6 @@ class MachineBase(ABC):
         self._bad_patterns = tuple(bad_patterns)
         self._channels: dict[str, socket.socket] = {}
         self._pipes: dict[str, int] = {}
-        #: Descriptors of the shared memories, where QEMU runs here.
-        self._memory: dict[str, int] = {}
         self._qmp: Qmp | None = None
         self._stopping = False
 
@@ -146,6 +145,10 @@ class MachineBase(ABC):
     def take_pipe(self, name: str) -> int:
         """A descriptor that gives what QEMU writes to that pipe. The caller closes it."""
         return self._pipes.pop(name)
+
+    @abstractmethod
+    def ring(self) -> RecordSource:
+        """The reader of the devices' ring, once. The caller closes it. Raises RuntimeError before the start."""
 
     @property
     def qmp(self) -> Qmp:

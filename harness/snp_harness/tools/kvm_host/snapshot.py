@@ -25,7 +25,8 @@ from snp_harness.debian.cache import Progress, locked, remove, writing
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.hosts import bundle
 from snp_harness.tools.kvm_host.outer import BAD_PATTERNS, CONSOLE, EARLY, LOADED, PORT, Outer
-from snp_harness.vm.machine import Devices, Machine
+from snp_harness.vm.machine import Machine
+from snp_harness.vm.machine_base import Devices
 from snp_harness.vm.qemu_errors import QemuDiedError, QemuTimeoutError
 from snp_harness.vm.rundir import RunDirectory
 

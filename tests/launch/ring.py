@@ -7,16 +7,8 @@ import mmap
 import os
 import struct
 
-from snp_harness.capture.record import (
-    HEADER_SIZE,
-    MAGIC,
-    RECORD,
-    RECORD_SIZE,
-    RING_OFFSETS,
-    VERSION,
-    HostRecord,
-    record_check,
-)
+from snp_harness.capture.record import RECORD, HostRecord, record_check
+from snp_harness.launch.ring import HEADER_SIZE, MAGIC, RECORD_SIZE, RING_OFFSETS, VERSION
 from snp_harness.launch.shared_memory import shared_memory
 
 

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reader of the emulated host's log: a ring of records in memory that QEMU shares (harness/emulator/include/record.h).
+
+The host writes a record and then moves `head`; the reader copies what lies between `tail` and `head`, and moves `tail`.
+Nothing is polled fast: when the ring is empty the reader sets `armed`, and the host then rings the doorbell port once.
+Both sides store before they look (`armed` here, `head` there), and a missed bell costs no more than the caller's next
+look. What a record is, and whether it is whole, capture/host_log.py checks.
+"""
+
+from __future__ import annotations
+
+import mmap
+import socket
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from snp_harness.launch.loop import Loop
+
+MAGIC = 0x31474F4C504E53
+VERSION = 1
+#: Bytes of the ring's header, which is followed by the records.
+HEADER_SIZE = 4096
+#: Bytes of a record.
+RECORD_SIZE = 64
+#: Offsets in struct record_ring, bytes.
+RING_OFFSETS = {
+    "magic": 0,
+    "version": 8,
+    "capacity": 12,
+    "head": 16,
+    "tail": 24,
+    "lost": 32,
+    "armed": 40,
+    "exits": 48,
+}
+#: Records copied at once; bounds the memory of a `read`.
+BATCH = 8192
+# The same as indices of 64 and 32-bit words.
+_HEAD, _TAIL, _LOST, _EXITS, _MAGIC = (RING_OFFSETS[name] // 8 for name in ("head", "tail", "lost", "exits", "magic"))
+_VERSION, _CAPACITY, _ARMED = (RING_OFFSETS[name] // 4 for name in ("version", "capacity", "armed"))
+_RECEIVE = 4096
+
+
+class RingError(Exception):
+    """The ring is of another version than this reader, or its header is damaged."""
+
+
+class RecordSource(Protocol):
+    """Reads one ring, on this machine or another."""
+
+    @property
+    def exits(self) -> int:
+        """#VMEXITs so far, as far as they are known."""
+        ...
+
+    @property
+    def lost(self) -> int:
+        """Records that the host dropped because the ring was full."""
+        ...
+
+    def read(self) -> Iterator[bytes]:
+        """The records there are, in batches. Raises RingError."""
+        ...
+
+    def arm(self) -> None:
+        """Ask for the doorbell at the next record. Read once more after it: a record may have come before."""
+        ...
+
+    def close(self) -> None:
+        """Release what it reads from."""
+        ...
+
+
+class RingReader:
+    """The reader of a ring in shared memory. fd: of the memory, size: its bytes."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        if size <= HEADER_SIZE:
+            raise ValueError(f"a ring of {size} bytes has no records")
+        self._map = mmap.mmap(fd, size)
+        view = memoryview(self._map)
+        # An item of a cast view is read and written by one aligned access: the other side never sees halves.
+        self._u64 = view[:HEADER_SIZE].cast("Q")
+        self._u32 = view[:HEADER_SIZE].cast("I")
+        self._records = view[HEADER_SIZE:]
+        view.release()
+        self._capacity = 0
+        self._taken = 0
+        self._stop_listening: Callable[[], None] | None = None
+
+    @property
+    def exits(self) -> int:
+        """See RecordSource."""
+        return self._u64[_EXITS]
+
+    @property
+    def lost(self) -> int:
+        """See RecordSource."""
+        return self._u64[_LOST]
+
+    def waiting(self) -> int:
+        """How many records there are; 0 before the host has set up the ring. Raises RingError."""
+        if not self._capacity and not self._set_up():
+            return 0
+        head = self._u64[_HEAD]
+        count = head - self._taken
+        if not 0 <= count <= self._capacity:
+            raise RingError(f"the emulated host's log is damaged: {head} records written, {self._taken} taken")
+        return count
+
+    def take(self, most: int) -> bytes:
+        """A copy of the next records, `most` at most, fewer at the end of the ring; `waiting` says how many there are.
+
+        Their slots are the host's again.
+        """
+        start = self._taken % self._capacity
+        number = min(most, self._capacity - start)
+        batch = bytes(self._records[start * RECORD_SIZE : (start + number) * RECORD_SIZE])
+        self._taken += number
+        self._u64[_TAIL] = self._taken
+        return batch
+
+    def read(self) -> Iterator[bytes]:
+        """See RecordSource."""
+        left = self.waiting()
+        while left:
+            batch = self.take(min(left, BATCH))
+            left -= len(batch) // RECORD_SIZE
+            yield batch
+
+    def arm(self) -> None:
+        """See RecordSource."""
+        self._u32[_ARMED] = 1
+
+    def listen(self, doorbell: socket.socket, loop: Loop, rung: Callable[[], None]) -> None:
+        """Call `rung` when the host rings, until `close` or the doorbell's end."""
+        doorbell.setblocking(False)
+
+        def ring() -> None:
+            try:
+                data = doorbell.recv(_RECEIVE)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                loop.forget(doorbell)
+            rung()
+
+        loop.watch(doorbell, ring)
+        self._stop_listening = lambda: loop.forget(doorbell)
+
+    def close(self) -> None:
+        """Unmap the ring, and listen no more."""
+        if self._stop_listening is not None:
+            self._stop_listening()
+            self._stop_listening = None
+        self._u64.release()
+        self._u32.release()
+        self._records.release()
+        self._map.close()
+
+    def _set_up(self) -> bool:
+        """The host has set up the ring."""
+        if self._u64[_MAGIC] == 0:
+            return False
+        version, capacity = self._u32[_VERSION], self._u32[_CAPACITY]
+        if self._u64[_MAGIC] != MAGIC or version != VERSION:
+            raise RingError(f"the emulated host's log has version {version}, {VERSION} is known")
+        if capacity == 0 or capacity & (capacity - 1) or capacity * RECORD_SIZE > len(self._records):
+            raise RingError(f"the emulated host's log says that it holds {capacity} records")
+        self._capacity = capacity
+        return True
