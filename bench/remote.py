@@ -23,29 +23,31 @@ from snp_harness.conformance.guest_run import run_conformance
 from snp_harness.errors import HarnessError
 from snp_harness.firmware.find import find_firmware
 from snp_harness.firmware_run import RunSpec, run
+from snp_harness.hosts.host import Host
 from snp_harness.hosts.inventory import find_host
+from snp_harness.hosts.local import LOCAL
 from snp_harness.hosts.remote import RemoteHost
 from snp_harness.svsm.config import load_config
 
 #: A run on a host may take so many times what one here takes.
 AIM = 1.15
-LOCAL, REMOTE = "here", "host"
+HERE, REMOTE = "here", "host"
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Something to be timed. do: given the host (None: here) and a new directory. in_aim: it counts for AIM."""
+    """Something to be timed. do: given the host and a new directory. in_aim: it counts for AIM."""
 
     name: str
-    do: Callable[[RemoteHost | None, Path], None]
+    do: Callable[[Host, Path], None]
     in_aim: bool = True
 
 
 def works(firmware: Path, inventory: Path | None, name: str) -> list[Work]:
     """What is timed."""
 
-    def boot(platform: str, config: str, until: str) -> Callable[[RemoteHost | None, Path], None]:
-        def do(host: RemoteHost | None, out: Path) -> None:
+    def boot(platform: str, config: str, until: str) -> Callable[[Host, Path], None]:
+        def do(host: Host, out: Path) -> None:
             spec = RunSpec(firmware, svsm=load_config(config), until=until, host=host)
             result = run(spec, platform, out)
             if result.error is not None:
@@ -53,13 +55,13 @@ def works(firmware: Path, inventory: Path | None, name: str) -> list[Work]:
 
         return do
 
-    def conformance(host: RemoteHost | None, out: Path) -> None:
+    def conformance(host: Host, out: Path) -> None:
         run_conformance(load_config("alternate-injection"), host=host, out=out)
 
-    def command(host: RemoteHost | None, out: Path) -> None:
+    def command(host: Host, out: Path) -> None:
         argv = [sys.executable, "-m", "snp_harness", "run", "--quiet", "--json", "--firmware", str(firmware)]
         argv += ["--out", str(out)]
-        if host is not None:
+        if not host.here:
             # It takes the host's lock itself.
             host.close()
             argv += ["--host", name, *(["--hosts", str(inventory)] if inventory else [])]
@@ -80,12 +82,12 @@ def works(firmware: Path, inventory: Path | None, name: str) -> list[Work]:
 
 def measure(host: RemoteHost, compared: Sequence[Work], rounds: int) -> dict[str, dict[str, list[float]]]:
     """Seconds of each round, by work and place; in turns, so that what else the machine does meets both."""
-    times: dict[str, dict[str, list[float]]] = {work.name: {LOCAL: [], REMOTE: []} for work in compared}
+    times: dict[str, dict[str, list[float]]] = {work.name: {HERE: [], REMOTE: []} for work in compared}
     for number in range(rounds + 1):
         for work in compared:
-            for place, where in ((LOCAL, None), (REMOTE, host)):
-                if where is not None:
-                    where.link()
+            for place, where in ((HERE, LOCAL), (REMOTE, host)):
+                # The connection is not what is measured.
+                host.link()
                 with tempfile.TemporaryDirectory(prefix="snp-bench-") as directory:
                     started = time.monotonic()
                     work.do(where, Path(directory) / "out")
@@ -99,19 +101,19 @@ def measure(host: RemoteHost, compared: Sequence[Work], rounds: int) -> dict[str
 
 def table(compared: Sequence[Work], times: dict[str, dict[str, list[float]]]) -> str:
     """The medians as text, and whether the aim is met."""
-    lines = [f"{'':<34}{LOCAL:>10}{REMOTE:>10}{'ratio':>8}"]
-    sums = {LOCAL: 0.0, REMOTE: 0.0}
+    lines = [f"{'':<34}{HERE:>10}{REMOTE:>10}{'ratio':>8}"]
+    sums = {HERE: 0.0, REMOTE: 0.0}
     for work in compared:
-        here, there = (statistics.median(times[work.name][place]) for place in (LOCAL, REMOTE))
+        here, there = (statistics.median(times[work.name][place]) for place in (HERE, REMOTE))
         lines.append(f"{work.name:<34}{here:>8.2f} s{there:>8.2f} s{there / here:>8.2f}")
         if work.in_aim:
-            sums[LOCAL] += here
+            sums[HERE] += here
             sums[REMOTE] += there
-    ratio = sums[REMOTE] / sums[LOCAL]
+    ratio = sums[REMOTE] / sums[HERE]
     met = "met" if ratio <= AIM else "not met"
     lines += [
         "",
-        f"all but the command: {sums[LOCAL]:.2f} s, {sums[REMOTE]:.2f} s: {ratio:.2f}x, aim {AIM:.2f}x: {met}",
+        f"all but the command: {sums[HERE]:.2f} s, {sums[REMOTE]:.2f} s: {ratio:.2f}x, aim {AIM:.2f}x: {met}",
     ]
     return "\n".join(lines)
 

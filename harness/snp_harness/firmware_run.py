@@ -64,7 +64,7 @@ class RunResult:
 
 
 class BootOptions(TypedDict, total=False):
-    """The fields of RunSpec, without firmware and configuration. host: None for this machine."""
+    """The fields of RunSpec, without firmware and configuration."""
 
     vcpus: int
     memory_mib: int | None
@@ -73,7 +73,7 @@ class BootOptions(TypedDict, total=False):
     qemu: Path | None
     extra_args: tuple[str, ...]
     icount: bool
-    host: Host | None
+    host: Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,7 @@ class PreparedBoot:
         if outcome.second is not None:
             directory.write_lines(rundir.SECOND_TIMELINE, outcome.second.lines())
         directory.write_json(rundir.VERDICT, verdict.to_json())
-        host = self.spec.host
-        where = {**(host.facts() if host is not None else {}), **outcome.facts}
+        where = {**self.spec.host.facts(), **outcome.facts}
         directory.write_environment(platform=self.platform.name, qemu=outcome.qemu, seconds=round(seconds, 3), **where)
         if outcome.interrupt is not None:
             raise outcome.interrupt

@@ -11,6 +11,7 @@ from snp_harness.check import Check, CheckStatus
 from snp_harness.cli import doctor
 from snp_harness.cli.doctor import Section, render_json, render_text
 from snp_harness.hosts.agent_process import ProcessHost
+from snp_harness.hosts.local import LOCAL
 from snp_harness.platforms import platform_names
 
 
@@ -48,7 +49,7 @@ def test_renderings_hold_every_check() -> None:
 
 
 def test_examine_covers_this_machine_and_every_platform() -> None:
-    sections = doctor.examine()
+    sections = doctor.examine(None, LOCAL)
     assert [section.title for section in sections] == [
         "this machine",
         *(f"platform {name}" for name in platform_names()),
@@ -65,7 +66,7 @@ def test_qemu_that_is_named_but_missing(tmp_path: Path) -> None:
 
 
 def test_every_check_that_is_not_met_says_what_to_do() -> None:
-    for section in doctor.examine():
+    for section in doctor.examine(None, LOCAL):
         for check in section.checks:
             assert check.hint or check.status is CheckStatus.OK, check
 
@@ -78,7 +79,7 @@ def test_another_host_is_examined_through_its_agent() -> None:
         host.close()
     assert sections[0].checks[-1].evidence.startswith("local: Linux ")
     assert [section.title for section in sections[1:]] == [f"platform {name} on local" for name in platform_names()]
-    here = {section.title: section.checks for section in doctor.examine()}
+    here = {section.title: section.checks for section in doctor.examine(None, LOCAL)}
     there = {section.title: section.checks for section in sections}
     for check, other in zip(here["platform snp"], there["platform snp on local"], strict=True):
         assert (check.name, check.status) == (other.name, other.status)
@@ -87,7 +88,7 @@ def test_another_host_is_examined_through_its_agent() -> None:
 
 
 def test_a_qemu_that_is_named_is_what_the_platforms_look_at(tmp_path: Path) -> None:
-    sections = doctor.examine(tmp_path / "qemu")
+    sections = doctor.examine(tmp_path / "qemu", LOCAL)
     checks = [check for section in sections[1:] for check in section.checks if check.name == "QEMU"]
     assert len(checks) == len(platform_names())
     assert all(check.status is CheckStatus.MISSING and str(tmp_path / "qemu") in check.evidence for check in checks)

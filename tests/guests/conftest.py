@@ -10,7 +10,7 @@ import pytest
 
 from snp_harness.conformance.guest_run import ConformanceResult, run_conformance
 from snp_harness.conformance.image import Mode
-from snp_harness.hosts.remote import RemoteHost
+from snp_harness.hosts.host import Host
 from snp_harness.svsm.config import load_config
 
 Run = Callable[..., ConformanceResult]
@@ -18,9 +18,7 @@ TIMEOUT_S = 900.0
 
 
 @pytest.fixture(scope="session")
-def conformance(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, snp_host: RemoteHost | None
-) -> Run:
+def conformance(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, snp_host: Host) -> Run:
     """conformance(configuration, mode=None, icount=False): the result; the run is made at the first call."""
     parent = tmp_path_factory.mktemp("conformance")
     given = pytestconfig.getoption("snp_qemu") or pytestconfig.getini("snp_qemu")

@@ -7,7 +7,7 @@ import pytest
 
 from snp_harness.conformance.guest_run import ConformanceResult, run_conformance
 from snp_harness.conformance.tap import PointStatus
-from snp_harness.hosts.remote import RemoteHost
+from snp_harness.hosts.host import Host
 from snp_harness.svsm.config import parse_config
 from tests.guests.points import points_of
 
@@ -130,7 +130,7 @@ FAULTS = [
 ]
 
 
-def run_with(fault: str, tmp_path_factory: pytest.TempPathFactory, host: RemoteHost | None) -> ConformanceResult:
+def run_with(fault: str, tmp_path_factory: pytest.TempPathFactory, host: Host) -> ConformanceResult:
     # The delay is longer than the whole run. Instructions are counted, as in test_conformance.
     config = parse_config(f'[faults]\ninject = ["{fault}"]\ndelay_us = 600000000\n'.encode(), fault)
     out = tmp_path_factory.mktemp(fault) / "out"
@@ -139,7 +139,7 @@ def run_with(fault: str, tmp_path_factory: pytest.TempPathFactory, host: RemoteH
 
 @pytest.mark.parametrize(("fault", "noticed"), FAULTS)
 def test_exactly_what_should_notice_a_fault_does(
-    fault: str, noticed: frozenset[str], tmp_path_factory: pytest.TempPathFactory, snp_host: RemoteHost | None
+    fault: str, noticed: frozenset[str], tmp_path_factory: pytest.TempPathFactory, snp_host: Host
 ) -> None:
     result = run_with(fault, tmp_path_factory, snp_host)
     assert result.tap.complete, result.tap.defects

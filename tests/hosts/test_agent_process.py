@@ -17,8 +17,9 @@ from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import Timeline
 from snp_harness.firmware_run import RunResult, RunSpec, run
 from snp_harness.hosts.agent_process import ProcessHost
+from snp_harness.hosts.host import Host
 from snp_harness.hosts.host_errors import HostLostError
-from snp_harness.hosts.remote import RemoteHost
+from snp_harness.hosts.local import LOCAL
 from snp_harness.svsm.config import load_config
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import QemuDiedError, QemuLaunchError, QemuMissingError, QemuTooOldError
@@ -46,7 +47,7 @@ def host(cache: Path) -> Iterator[ProcessHost]:
     assert list(cache.glob("runs/*")) == []
 
 
-def boot(host: RemoteHost | None, firmware: Path, out: Path, platform: str = "emulated", **more: object) -> RunResult:
+def boot(host: Host, firmware: Path, out: Path, platform: str = "emulated", **more: object) -> RunResult:
     return run(RunSpec(firmware, host=host, **more), platform, out)  # type: ignore[arg-type]
 
 
@@ -57,7 +58,7 @@ def untimed(timeline: Timeline, until: Phase = Phase.SEC) -> list[dict[str, obje
 
 @pytest.mark.parametrize("platform", ["emulated", "tcg"])
 def test_the_same_as_without_an_agent(platform: str, host: ProcessHost, trixie_path: Path, tmp_path: Path) -> None:
-    near = boot(None, trixie_path, tmp_path / "near", platform)
+    near = boot(LOCAL, trixie_path, tmp_path / "near", platform)
     for name in ("far", "again"):
         far = boot(host, trixie_path, tmp_path / name, platform)
         assert far.error is None

@@ -22,6 +22,7 @@ from snp_harness.cli import main as cli
 from snp_harness.firmware_run import RunSpec, run
 from snp_harness.hosts import link, remote
 from snp_harness.hosts.host_errors import HostDiskError, HostLockedError, HostLostError
+from snp_harness.hosts.local import LOCAL
 from snp_harness.hosts.remote import RemoteHost
 from snp_harness.vm.qemu_errors import QemuMissingError
 from tests.hosts.sshd import Sshd, closed_port
@@ -43,7 +44,7 @@ def agent_pid(host: RemoteHost) -> int:
 @pytest.mark.parametrize("platform", ["emulated", "tcg"])
 def test_the_same_as_here(platform: str, sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path) -> None:
     host = hosts(sshd.url)
-    near = boot(None, trixie_path, tmp_path / "near", platform)
+    near = boot(LOCAL, trixie_path, tmp_path / "near", platform)
     for name in ("far", "again"):
         far = run(RunSpec(trixie_path, host=host), platform, tmp_path / name)
         assert far.error is None

@@ -17,7 +17,8 @@ from snp_harness.apic.access import Path as AccessPath
 from snp_harness.apic.timeline import Timeline
 from snp_harness.firmware.image import FirmwareImage
 from snp_harness.firmware_run import RunResult, RunSpec
-from snp_harness.hosts.remote import RemoteHost
+from snp_harness.hosts.host import Host
+from snp_harness.hosts.local import LOCAL
 from snp_harness.platforms import session
 from snp_harness.platforms.platform import Progress
 from snp_harness.svsm.config import SvsmConfig, load_config
@@ -27,7 +28,7 @@ from tests.vm.processes import children
 #: Seconds that a boot may take whose end is not its time: a machine may be ten times slower than another.
 PATIENCE_S = 900.0
 #: The host of all boots: --snp-host (tests/platforms/conftest.py).
-_host: list[RemoteHost | None] = [None]
+_host: list[Host] = [LOCAL]
 
 
 def boot(firmware: Path, out: Path, config: str | SvsmConfig = "alternate-injection", **more: object) -> RunResult:
@@ -43,15 +44,15 @@ def run(spec: RunSpec, platform: str, out: Path, progress: Progress | None = Non
     return snp_harness.firmware_run.run(dataclasses.replace(spec, host=_host[0]), platform, out, progress)
 
 
-def use_host(host: RemoteHost | None) -> None:
-    """What runs from now on runs there; None: on this machine."""
+def use_host(host: Host) -> None:
+    """What runs from now on runs there."""
     _host[0] = host
 
 
 def qemus() -> set[int]:
     """The QEMUs that run now, as this machine's processes: of a host, only one of loopback has them here."""
     host = _host[0]
-    if host is None:
+    if host.here:
         return set(children())
     facts = host.facts()["host_facts"]
     assert isinstance(facts, dict)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.debian.qemu_bundle import cached_qemu
-from snp_harness.hosts.remote import RemoteHost
+from snp_harness.hosts.host import Host
 from tests.firmware.conftest import amdsev_path, bookworm_path, trixie_path
 from tests.platforms.boots import use_host
 
@@ -30,6 +30,6 @@ def qemu(request: pytest.FixtureRequest) -> Path | None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def boot_host(snp_host: RemoteHost | None) -> None:
+def boot_host(snp_host: Host) -> None:
     """The boots of these tests run on the host of --snp-host."""
     use_host(snp_host)

@@ -14,7 +14,7 @@ from snp_harness.apic.access import Phase
 from snp_harness.apic.verdict import Status
 from snp_harness.errors import EXIT_ENVIRONMENT, UsageError
 from snp_harness.firmware_run import RunSpec
-from snp_harness.hosts.remote import RemoteHost
+from snp_harness.hosts.host import Host
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import QemuDiedError, QemuLaunchError, QemuTooOldError
 from tests.platforms.boots import Clock, boot, check_seven, qemus, run, signal_qemu
@@ -91,9 +91,9 @@ def _sec(firmware: Path, out: Path) -> list[dict[str, object]]:
     return [access.to_json() | {"time_ns": 0} for access in timeline.accesses if access.phase is Phase.SEC]
 
 
-def test_two_at_once_give_the_same_timeline(trixie_path: Path, tmp_path: Path, snp_host: RemoteHost | None) -> None:
+def test_two_at_once_give_the_same_timeline(trixie_path: Path, tmp_path: Path, snp_host: Host) -> None:
     # A connection to a host is its process's, and serves several threads.
-    executor: type[Executor] = ProcessPoolExecutor if snp_host is None else ThreadPoolExecutor
+    executor: type[Executor] = ProcessPoolExecutor if snp_host.here else ThreadPoolExecutor
     with executor(2) as pool:  # type: ignore[call-arg]
         first, second = pool.map(_sec, [trixie_path] * 2, [tmp_path / "a", tmp_path / "b"])
     assert len(first) >= 7

@@ -17,8 +17,9 @@ from snp_harness.check import CheckStatus, first_missing
 from snp_harness.errors import BrokenEnvironmentError, UsageError
 from snp_harness.firmware_run import RunSpec, run
 from snp_harness.hosts.agent_process import ProcessHost
+from snp_harness.hosts.local import LOCAL, SUDO_VARIABLE
 from snp_harness.platforms import find_platform
-from snp_harness.platforms.kvm import PLATFORM, SUDO_VARIABLE, kvm_checks, local_host
+from snp_harness.platforms.kvm import PLATFORM, kvm_checks
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
 
@@ -34,7 +35,7 @@ def test_probe_names_what_is_looked_at() -> None:
 def test_an_agent_finds_the_same() -> None:
     host = ProcessHost()
     try:
-        assert kvm_checks(host.link()) == kvm_checks()
+        assert kvm_checks(host) == kvm_checks(LOCAL)
     finally:
         host.close()
 
@@ -42,26 +43,19 @@ def test_an_agent_finds_the_same() -> None:
 def test_sudo_that_does_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv(SUDO_VARIABLE, "1")
-    local_host.cache_clear()
-    try:
-        [check] = PLATFORM.probe()
-        assert (check.status, check.evidence) == (
-            CheckStatus.MISSING,
-            "sudo cannot be started: No such file or directory",
-        )
-    finally:
-        local_host.cache_clear()
+    for name in ("kvm", "snp"):
+        [check] = find_platform(name).probe(LOCAL)
+        assert (check.name, check.status) == ("agent", CheckStatus.MISSING)
+        assert check.evidence == "sudo cannot be started: No such file or directory"
 
 
 @pytest.mark.skipif(shutil.which("sudo") is None or os.getuid() != 0, reason="sudo without a password")
 def test_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SUDO_VARIABLE, "1")
-    local_host.cache_clear()
     try:
         assert [check.name for check in PLATFORM.probe()] == ["QEMU", "KVM", "trace events"]
     finally:
-        local_host().close()
-        local_host.cache_clear()
+        LOCAL.close()
 
 
 def test_icount_is_refused(trixie_path: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from snp_harness.conformance.guest_run import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.errors import UsageError
 from snp_harness.firmware_run import RunResult, RunSpec, run
+from snp_harness.hosts.agent_process import ProcessHost
 from snp_harness.platforms.nested import PLATFORM, SUITE_VARIABLE
 from snp_harness.svsm.config import load_config
 from snp_harness.tools.kvm_host.pack import Image
@@ -109,11 +110,10 @@ def test_shell(trixie_path: Path, tmp_path: Path, kvm_host_image: Image) -> None
 
 
 def test_no_other_host(trixie_path: Path, tmp_path: Path) -> None:
-    from snp_harness.hosts.local import LOCAL
-
+    host = ProcessHost()
     with pytest.raises(UsageError, match="on this machine only"):
-        _nested(trixie_path, tmp_path / "out", host=LOCAL)
-    (check,) = PLATFORM.probe(LOCAL)
+        _nested(trixie_path, tmp_path / "out", host=host)
+    (check,) = PLATFORM.probe(host)
     assert check.status is CheckStatus.MISSING
 
 

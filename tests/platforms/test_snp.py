@@ -18,7 +18,7 @@ from snp_harness.apic.verdict import Status
 from snp_harness.conformance.guest_run import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.errors import LackingHostError
-from snp_harness.hosts.remote import RemoteHost
+from snp_harness.hosts.host import Host
 from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_firmware import contained_firmware
@@ -98,7 +98,7 @@ def test_stock_firmware_without_an_svsm_makes_the_seven_accesses(snp_boot: SnpBo
     check_what_cannot_be_seen(result.timeline)
 
 
-def test_the_svsm_conforms(snp_igvm: Path, configured: Configured, tmp_path: Path, snp_host: RemoteHost | None) -> None:
+def test_the_svsm_conforms(snp_igvm: Path, configured: Configured, tmp_path: Path, snp_host: Host) -> None:
     """With an IGVM file that holds the conformance guest instead of OVMF."""
     from snp_harness.conformance.image import read_image
 

@@ -122,19 +122,19 @@ def host_check(host: Host) -> Check:
     return Check("host", CheckStatus.OK, found)
 
 
-def examine(qemu: Path | None = None, host: Host | None = None) -> tuple[Section, ...]:
-    """Make every check: of this machine, then of each platform, on the host if one is named.
+def examine(qemu: Path | None, host: Host) -> tuple[Section, ...]:
+    """Make every check: of this machine, then of each platform, on the host.
 
-    Raises HarnessError if that host cannot be reached.
+    Raises HarnessError if the host cannot be reached.
     """
     from snp_harness.platforms import find_platform, platform_names
 
     first: tuple[Check, ...]
-    if host is None:
+    if host.here:
         first = (python_check(), qemu_check(qemu), firmware_check(), build_tools_check(), apt_check(), ssh_check())
     else:
         first = (python_check(), firmware_check(), build_tools_check(), apt_check(), ssh_check(), host_check(host))
-    where = "" if host is None else f" on {host.name}"
+    where = "" if host.here else f" on {host.name}"
     platforms = tuple(
         Section(f"platform {name}{where}", tuple(find_platform(name).probe(host, qemu))) for name in platform_names()
     )

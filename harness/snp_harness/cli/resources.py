@@ -49,13 +49,15 @@ def find_qemu(options: argparse.Namespace) -> Path | None:
     return qemu_bundle(spec.removeprefix(DEBIAN), notify).directory
 
 
-def find_host(options: argparse.Namespace, *, lock: bool = True) -> Host | None:
-    """Return the host that --host names, None for this machine. It is connected when it is first used.
+def find_host(options: argparse.Namespace, *, lock: bool = True) -> Host:
+    """Return the host that --host names, else this machine. It is connected when it is first used.
 
     lock: while it is connected, nobody else can use it. Raises UsageError.
     """
     if options.host is None:
-        return None
+        from snp_harness.hosts.local import LOCAL
+
+        return LOCAL
     from snp_harness.hosts import inventory
 
     host = inventory.find_host(options.host, inventory=options.hosts, wait_s=options.host_wait, lock=lock)

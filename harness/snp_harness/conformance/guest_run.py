@@ -13,6 +13,7 @@ from snp_harness.conformance.tap import TEXT_MAX, Point, PointStatus, TapReport,
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED
 from snp_harness.firmware_run import BootOptions, PreparedBoot, prepare
+from snp_harness.hosts.local import LOCAL
 from snp_harness.vm import rundir
 from snp_harness.vm.rundir import RunDirectory
 
@@ -64,7 +65,7 @@ def run_conformance(
     *,
     platform: str = DEFAULT_PLATFORM,
     qemu: Path | None = None,
-    host: Host | None = None,
+    host: Host = LOCAL,
     out: Path | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     icount: bool = False,

@@ -3,19 +3,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from snp_harness.hosts.host import Host
 from snp_harness.vm.machine import Machine
-from snp_harness.vm.machine_base import Devices, MachineBase
+from snp_harness.vm.machine_base import Devices
 from snp_harness.vm.qemu_binary import QemuBinary
 from snp_harness.vm.rundir import RunDirectory
 
+if TYPE_CHECKING:
+    from snp_harness.hosts.agent_process import ProcessHost
+    from snp_harness.hosts.answers import KvmAnswer, Tracing
 
-class LocalHost:
-    """See snp_harness.hosts.host.Host."""
+#: Set to anything, the harness's part on this machine is started by sudo: tracefs and /dev/sev are root's.
+SUDO_VARIABLE = "SNP_HARNESS_SUDO"
+_HERE = "this machine"
+
+
+class LocalHost(Host):
+    """See Host. There is one: LOCAL."""
 
     name = "local"
+    here = True
+
+    def __init__(self) -> None:
+        #: This machine through an agent, by whether it runs as root; made when first asked for.
+        self._agents: dict[bool, ProcessHost] = {}
+
+    def __reduce__(self) -> str:
+        return "LOCAL"
 
     def qemu(self, path: Path | None) -> QemuBinary:
         """See Host."""
@@ -23,7 +42,7 @@ class LocalHost:
 
     def machine(
         self, binary: QemuBinary, arguments: Sequence[str], directory: RunDirectory, devices: Devices
-    ) -> MachineBase:
+    ) -> Machine:
         """See Host."""
         return Machine(binary, arguments, directory, devices)
 
@@ -33,9 +52,46 @@ class LocalHost:
 
         return probe(str(qemu) if qemu else None)
 
+    def kvm(self) -> KvmAnswer:
+        """See Host."""
+        from snp_harness.agent.kvm_probe import kvm_facts
+        from snp_harness.hosts.answers import KvmAnswer, checked
+
+        return checked(_HERE, "kvm", kvm_facts(), KvmAnswer)
+
+    def tracing(self, events: Sequence[str]) -> Tracing:
+        """See Host."""
+        from snp_harness.agent.tracefs import survey
+        from snp_harness.hosts.answers import Tracing, checked
+
+        return checked(_HERE, "tracing", survey(events), Tracing)
+
     def facts(self) -> dict[str, object]:
         """See Host."""
         return {}
+
+    def as_root(self) -> Host:
+        """See Host: where SUDO_VARIABLE is set, through an agent that sudo has started."""
+        if not os.environ.get(SUDO_VARIABLE):
+            return self
+        host = self.traced()
+        host.link()
+        return host
+
+    def traced(self) -> ProcessHost:
+        """See Host. The agent runs as root where SUDO_VARIABLE is set."""
+        from snp_harness.hosts.agent_process import ProcessHost
+
+        sudo = bool(os.environ.get(SUDO_VARIABLE))
+        if sudo not in self._agents:
+            self._agents[sudo] = ProcessHost(sudo=sudo)
+        return self._agents[sudo]
+
+    def close(self) -> None:
+        """See Host."""
+        for host in self._agents.values():
+            host.close()
+        self._agents.clear()
 
 
 LOCAL = LocalHost()

@@ -18,7 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from snp_harness.hosts import bundle
-from snp_harness.hosts.answers import Found
+from snp_harness.hosts.answers import Found, KvmAnswer, Tracing
+from snp_harness.hosts.host import Host
 from snp_harness.hosts.link import PATIENCE_S, Link
 from snp_harness.hosts.remote_machine import RemoteMachine
 from snp_harness.vm.qemu_binary import QemuBinary, version_line
@@ -27,7 +28,7 @@ from snp_harness.vm.qemu_errors import printable
 if TYPE_CHECKING:
     from snp_harness.agent.mux import Port
     from snp_harness.errors import HarnessError
-    from snp_harness.vm.machine_base import Devices, MachineBase
+    from snp_harness.vm.machine_base import Devices
     from snp_harness.vm.rundir import RunDirectory
 
 #: Seconds from the connection to the agent's first answer.
@@ -83,16 +84,15 @@ class LockRequest:
     wait_s: float = 0.0
 
 
-class RemoteHost(ABC):
-    """See snp_harness.hosts.host.Host. One connection and one agent, which all runs of this process use.
+class RemoteHost(Host):
+    """See Host. One connection and one agent, which all runs of this process use.
 
     name: as the user gave it. qemu_path: the QEMU there that is used where no other is named.
-    lock: None: the host is not locked. igvm: the IGVM file that the inventory names for it.
+    lock: None: the host is not locked.
     """
 
     def __init__(self, name: str, qemu_path: Path | None = None, lock: LockRequest | None = None) -> None:
         self.name = name
-        self.igvm: Path | None = None
         self._qemu_path = qemu_path
         self._lock = lock
         self._link: Link | None = None
@@ -156,7 +156,7 @@ class RemoteHost(ABC):
 
     def machine(
         self, binary: QemuBinary, arguments: Sequence[str], directory: RunDirectory, devices: Devices
-    ) -> MachineBase:
+    ) -> RemoteMachine:
         """See Host."""
         return RemoteMachine(self.link(), binary, arguments, directory, devices)
 
@@ -164,6 +164,18 @@ class RemoteHost(ABC):
         """See Host."""
         path = qemu or self._qemu_path
         return self.link().call("probe", PROBE_S, qemu=str(path) if path else None)
+
+    def kvm(self) -> KvmAnswer:
+        """See Host."""
+        return self.link().take("kvm", KvmAnswer)
+
+    def tracing(self, events: Sequence[str]) -> Tracing:
+        """See Host."""
+        return self.link().take("tracing", Tracing, events=list(events))
+
+    def traced(self) -> RemoteHost:
+        """See Host."""
+        return self
 
     def facts(self) -> dict[str, object]:
         """See Host."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from snp_harness.check import Check, CheckStatus
 from snp_harness.platforms.platform import RunSpec
-from snp_harness.vm.qemu_binary import QemuBinary
 from snp_harness.vm.qemu_errors import QemuError
 
 if TYPE_CHECKING:
@@ -27,10 +26,10 @@ def machine_arguments(spec: RunSpec, cpu: str, accelerator: str = "tcg") -> list
     return arguments
 
 
-def qemu_check(host: Host | None = None, qemu: Path | None = None) -> Check:
+def qemu_check(host: Host, qemu: Path | None) -> Check:
     """The QEMU that a run on the host would use; host and qemu as in Platform.probe."""
     try:
-        binary = QemuBinary.locate(qemu) if host is None else host.qemu(qemu)
+        binary = host.qemu(qemu)
         binary.check()
         return Check("QEMU", CheckStatus.OK, str(binary))
     except QemuError as error:

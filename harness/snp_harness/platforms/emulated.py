@@ -59,7 +59,7 @@ class EmulatedPlatform:
     name = "emulated"
     configurable = True
 
-    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+    def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
         """A QEMU, and the built images of host and SVSM."""
         checks = [qemu_check(host, qemu)]
         for name, read in (("emulated SNP host", rom.read_host), ("reference SVSM", rom.read_svsm)):
@@ -71,8 +71,7 @@ class EmulatedPlatform:
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
-        host = spec.host or LOCAL
-        binary = host.qemu(spec.qemu)
+        binary = spec.host.qemu(spec.qemu)
         finish_check = binary.start_check()
         firmware = spec.image
         check_fits(spec, firmware)
@@ -84,7 +83,8 @@ class EmulatedPlatform:
                 stack.callback(second.close)
             finish_check()
             arguments = [*_arguments(spec, memory), *(second.arguments if second else ()), *spec.extra_args]
-            machine = stack.enter_context(host.machine(binary, arguments, directory, _devices(spec, memory, second)))
+            devices = _devices(spec, memory, second)
+            machine = stack.enter_context(spec.host.machine(binary, arguments, directory, devices))
             # QEMU boots from here on: what is only needed now is imported now, and the image is decompressed while the
             # guest does the same, so that the first pc of PEI finds its module without waiting.
             threading.Thread(target=lambda: firmware.modules, name="modules", daemon=True).start()

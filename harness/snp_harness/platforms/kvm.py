@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +11,7 @@ from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
 from snp_harness.check import Check, CheckStatus, first_missing
 from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
-from snp_harness.hosts.agent_process import ProcessHost
-from snp_harness.hosts.answers import KvmAnswer, Tracing, checked
-from snp_harness.hosts.remote import RemoteHost
-from snp_harness.hosts.remote_machine import RemoteMachine
+from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.kvm_witness import KvmWitness
@@ -27,14 +22,12 @@ from snp_harness.vm.machine_base import Devices
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from snp_harness.hosts.answers import KvmAnswer, Tracing
     from snp_harness.hosts.host import Host
-    from snp_harness.hosts.link import Link
+    from snp_harness.hosts.remote import RemoteHost
 
-#: Set to anything, the harness's part on this machine is started by sudo: tracefs is root's.
-SUDO_VARIABLE = "SNP_HARNESS_SUDO"
 #: The host's own model: OVMF runs on any.
 CPU = "host"
-_HERE = "this machine"
 #: Characters of a module's parameter.
 _NAME_MAX = 80
 
@@ -45,27 +38,17 @@ class KvmPlatform:
     name = "kvm"
     configurable = False
 
-    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+    def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
         """A QEMU, a KVM that runs something, and the kernel's trace events."""
-        if isinstance(host, RemoteHost):
-            return [qemu_check(host, qemu), *kvm_checks(host.link())]
-        if not os.environ.get(SUDO_VARIABLE):
-            return [qemu_check(None, qemu), *kvm_checks()]
         try:
-            return [qemu_check(None, qemu), *kvm_checks(local_host().link())]
+            root = host.as_root()
         except HarnessError as error:
             return [Check("agent", CheckStatus.MISSING, error.message, error.hint)]
+        return [qemu_check(host, qemu), *kvm_checks(root)]
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
-        host = spec.host if isinstance(spec.host, RemoteHost) else local_host()
-        return run_on(host, self.name, spec, directory, progress)
-
-
-@functools.cache
-def local_host() -> ProcessHost:
-    """This machine through an agent of its own, which alone needs the privilege to trace."""
-    return ProcessHost(sudo=bool(os.environ.get(SUDO_VARIABLE)))
+        return run_on(spec.host.traced(), self.name, spec, directory, progress)
 
 
 def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
@@ -73,8 +56,8 @@ def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirecto
     if spec.icount:
         raise UsageError("KVM cannot count instructions", "leave out --icount, or use the tcg or emulated platform")
     firmware = spec.image
-    facts = host.link().take("kvm", KvmAnswer)
-    missing = first_missing([_kvm_check(facts), trace_check(host.link())])
+    facts = host.kvm()
+    missing = first_missing([_kvm_check(facts), trace_check(host)])
     if missing is not None:
         raise BrokenEnvironmentError(f"{host.name} cannot run this: {missing.name}: {missing.evidence}", missing.hint)
     binary = host.qemu(spec.qemu)
@@ -93,7 +76,6 @@ def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirecto
         ]
         devices = Devices(consoles={"serial": rundir.SERIAL}, files=[image])
         machine = host.machine(binary, arguments, directory, devices)
-        assert isinstance(machine, RemoteMachine)
         with machine:
             try:
                 witness.start(machine)
@@ -106,25 +88,17 @@ def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirecto
     return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")
 
 
-def kvm_checks(link: Link | None = None) -> list[Check]:
-    """What the host's kernel has of KVM and of its trace events. link: to the host's agent, None for this machine."""
-    if link is None:
-        from snp_harness.agent.kvm_probe import kvm_facts
-
-        return [_kvm_check(checked(_HERE, "kvm", kvm_facts(), KvmAnswer)), trace_check()]
+def kvm_checks(host: Host) -> list[Check]:
+    """What the host's kernel has of KVM and of its trace events."""
     try:
-        return [_kvm_check(link.take("kvm", KvmAnswer)), trace_check(link)]
+        return [_kvm_check(host.kvm()), trace_check(host)]
     except HarnessError as error:
         return [Check("KVM", CheckStatus.MISSING, error.message, error.hint)]
 
 
-def trace_check(link: Link | None = None) -> Check:
-    """What the host's kernel has of trace events; link as for kvm_checks. Raises HarnessError if the link is lost."""
-    if link is not None:
-        return _trace_check(link.take("tracing", Tracing, events=list(EVENTS)))
-    from snp_harness.agent.tracefs import survey
-
-    return _trace_check(checked(_HERE, "tracing", survey(EVENTS), Tracing))
+def trace_check(host: Host) -> Check:
+    """What the host's kernel has of trace events. Raises HarnessError if the host cannot be reached."""
+    return _trace_check(host.tracing(list(EVENTS)))
 
 
 def _kvm_check(facts: KvmAnswer) -> Check:

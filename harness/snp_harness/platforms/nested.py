@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from snp_harness.check import Check, CheckStatus
 from snp_harness.errors import UsageError
+from snp_harness.hosts.local import LOCAL
 from snp_harness.platforms.common import qemu_check
 from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
 from snp_harness.vm.qemu_binary import QemuBinary
@@ -30,11 +31,11 @@ class NestedPlatform:
     name = "nested"
     configurable = False
 
-    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+    def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
         """A QEMU, and an image that is there or can be made."""
-        if host is not None:
+        if not host.here:
             return [Check("host", CheckStatus.MISSING, *ELSEWHERE)]
-        return [qemu_check(None, qemu), _image_check()]
+        return [qemu_check(host, qemu), _image_check()]
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run. spec.qemu: the outer one; the one inside is the image's."""
@@ -43,7 +44,7 @@ class NestedPlatform:
         from snp_harness.tools.kvm_host.host_image import image
         from snp_harness.tools.kvm_host.outer import Outer
 
-        if spec.host is not None:
+        if not spec.host.here:
             raise UsageError(*ELSEWHERE)
         binary = QemuBinary.find(spec.qemu)
         outer = Outer(image(suite(), _say), binary, spec.memory >> 20)

@@ -42,12 +42,19 @@ def _default_config() -> SvsmConfig:
     return SvsmConfig()
 
 
+def _this_machine() -> Host:
+    from snp_harness.hosts.local import LOCAL
+
+    return LOCAL
+
+
 @dataclass(frozen=True, slots=True)
 class RunSpec:
     """What to run. firmware: the image, or its path. until: a phase, "shell", or a phase's name in small letters.
 
     memory_mib: guest RAM, None for the default. timeout_s: seconds of wall time. qemu: the QEMU's path, None to look
     for one. extra_args: appended to QEMU's arguments. icount: TCG counts instructions, so that a boot repeats exactly.
+    host: where QEMU runs, this machine where none is named.
     Raises UsageError for values that cannot be.
     """
 
@@ -60,7 +67,7 @@ class RunSpec:
     qemu: Path | None = None
     extra_args: tuple[str, ...] = ()
     icount: bool = False
-    host: Host | None = None
+    host: Host = field(default_factory=_this_machine)
 
     def __post_init__(self) -> None:
         if not 1 <= self.vcpus <= MAX_VCPUS:
@@ -115,10 +122,10 @@ class Platform(Protocol):
     name: str
     configurable: bool
 
-    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
-        """What it needs, and whether that is there. host: where it would run, None for this machine.
+    def probe(self, host: Host = ..., qemu: Path | None = None) -> list[Check]:
+        """What it needs, and whether that is there. host, qemu: as in RunSpec.
 
-        qemu: as in RunSpec. Starts no guest of ours. Raises HarnessError if the host cannot be reached.
+        Starts no guest of ours. Raises HarnessError if the host cannot be reached.
         """
         ...
 

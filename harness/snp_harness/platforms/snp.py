@@ -13,10 +13,8 @@ from msgspec import structs
 
 from snp_harness.apic.timeline import GUEST_IMAGE
 from snp_harness.check import Check, CheckStatus, first_missing
-from snp_harness.errors import BrokenEnvironmentError, LackingHostError, UsageError
-from snp_harness.hosts.host_errors import HostError
-from snp_harness.hosts.remote import RemoteHost
-from snp_harness.hosts.remote_machine import RemoteMachine
+from snp_harness.errors import BrokenEnvironmentError, HarnessError, LackingHostError, UsageError
+from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
 from snp_harness.platforms.snp_preflight import MEMORY_MIB
@@ -28,6 +26,8 @@ from snp_harness.vm.machine_base import Devices
 if TYPE_CHECKING:
     from snp_harness.capture.collect import Collector
     from snp_harness.hosts.host import Host
+    from snp_harness.hosts.remote import RemoteHost
+    from snp_harness.hosts.remote_machine import RemoteMachine
     from snp_harness.platforms.host_facts import HostFacts
     from snp_harness.platforms.kvm_witness import KvmWitness
     from snp_harness.platforms.session import Ending
@@ -63,24 +63,17 @@ class SnpPlatform:
     name = "snp"
     configurable = True
 
-    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+    def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
         """Processor, KVM, security processor, QEMU (snp_harness/platforms/snp_preflight.py), and KVM's trace events."""
-        from snp_harness.platforms.kvm import SUDO_VARIABLE, local_host
-
-        if not isinstance(host, RemoteHost) and os.environ.get(SUDO_VARIABLE):
-            host = local_host()
         try:
-            return probe_checks(host, facts_of(host, qemu))
-        except HostError as error:
-            if host is None or host.name != local_host().name:
-                raise
+            root = host.as_root()
+        except HarnessError as error:
             return [Check("agent", CheckStatus.MISSING, error.message, error.hint)]
+        return probe_checks(root, facts_of(root, qemu))
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
-        from snp_harness.platforms.kvm import local_host
-
-        host = spec.host if isinstance(spec.host, RemoteHost) else local_host()
+        host = spec.host.traced()
         spec = with_igvm(spec, host.igvm)
         check_fits(spec)
         facts = facts_of(host, spec.qemu)
@@ -91,12 +84,12 @@ class SnpPlatform:
         return _run(host, facts, spec, directory, progress)
 
 
-def probe_checks(host: Host | None, facts: HostFacts) -> list[Check]:
+def probe_checks(host: Host, facts: HostFacts) -> list[Check]:
     """What is judged of a host with these facts, and of its tracefs."""
     from snp_harness.platforms.kvm import trace_check
     from snp_harness.platforms.snp_preflight import checks
 
-    return [*checks(facts), trace_check(host.link() if isinstance(host, RemoteHost) else None)]
+    return [*checks(facts), trace_check(host)]
 
 
 def _run(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
@@ -127,7 +120,6 @@ def _run(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirect
         )
         devices = Devices(consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM}, files=[name])
         machine = host.machine(binary, [*arguments, *witness.arguments], directory, devices)
-        assert isinstance(machine, RemoteMachine)
         with machine:
             if image.notes:
                 text = f"a copy of {config.svsm.igvm} was launched: {'; '.join(image.notes)}"
@@ -163,12 +155,11 @@ def _observe(
         witness.end()
 
 
-def facts_of(host: Host | None, qemu: Path | None) -> HostFacts:
-    """Of a host, or of this machine. Raises HarnessError."""
-    from snp_harness.hosts.local import LOCAL
+def facts_of(host: Host, qemu: Path | None) -> HostFacts:
+    """What the host and a QEMU of it have. Raises HarnessError."""
     from snp_harness.platforms.host_facts import host_facts
 
-    return host_facts((host or LOCAL).probe(qemu))
+    return host_facts(host.probe(qemu))
 
 
 def with_igvm(spec: RunSpec, of_host: Path | None) -> RunSpec:

@@ -32,14 +32,13 @@ class TcgPlatform:
     name = "tcg"
     configurable = False
 
-    def probe(self, host: Host | None = None, qemu: Path | None = None) -> list[Check]:
+    def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
         """A QEMU is all it needs."""
         return [qemu_check(host, qemu)]
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """See Platform.run."""
-        host = spec.host or LOCAL
-        binary = host.qemu(spec.qemu)
+        binary = spec.host.qemu(spec.qemu)
         firmware = spec.image
         image = rundir.ROM
         directory.write_bytes(image, firmware.flat())
@@ -56,7 +55,7 @@ class TcgPlatform:
             devices = Devices(
                 consoles={"serial": rundir.SERIAL}, pipes=witness.pipes, files=[image], stand_ins=witness.stand_ins
             )
-            machine = host.machine(binary, arguments, directory, devices)
+            machine = spec.host.machine(binary, arguments, directory, devices)
             with machine:
                 witness.start(machine)
                 ending = Session(machine, spec, collector, progress, witness.step).run()

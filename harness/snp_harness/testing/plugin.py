@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
     from snp_harness.check import Check
     from snp_harness.firmware_run import RunResult
-    from snp_harness.hosts.remote import RemoteHost
+    from snp_harness.hosts.host import Host
     from snp_harness.svsm.config import SvsmConfig
 
 #: Markers that name a platform: a test with one is skipped where that platform cannot run.
@@ -61,7 +61,7 @@ NAME_MAX = 120
 
 _directories = pytest.StashKey[list[Path]]()
 _probes = pytest.StashKey[dict[str, "list[Check]"]]()
-_host = pytest.StashKey["RemoteHost | None"]()
+_host = pytest.StashKey["Host"]()
 
 
 class SnpBoot:
@@ -180,12 +180,14 @@ def _hosts(config: pytest.Config) -> list[str]:
     return names(given)
 
 
-def session_host(config: pytest.Config) -> RemoteHost | None:
-    """Return the host of this process, None for this machine. The first call connects to it. Raises HarnessError."""
+def session_host(config: pytest.Config) -> Host:
+    """Return the host of this process. The first call connects to it. Raises HarnessError."""
     if _host not in config.stash:
         hosts = _hosts(config)
         if not hosts:
-            config.stash[_host] = None
+            from snp_harness.hosts.local import LOCAL
+
+            config.stash[_host] = LOCAL
         else:
             from snp_harness.testing.hosts import connect, worker
 
@@ -272,8 +274,8 @@ def require_platform(config: pytest.Config, name: str) -> None:
 
 def _lacking(config: pytest.Config, name: str, reason: str) -> NoReturn:
     """Skip the current test, or fail it if the platform is required."""
-    host = config.stash.get(_host, None)
-    where = "here" if host is None else f"on {host.name}"
+    host = config.stash[_host]
+    where = "here" if host.here else f"on {host.name}"
     message = f"platform {name} cannot run {where}: {reason}"
     if name in _required(config):
         pytest.fail(message, pytrace=False)
@@ -287,8 +289,8 @@ def snp_platform(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
-def snp_host(pytestconfig: pytest.Config) -> RemoteHost | None:
-    """The host of --snp-host that this process uses and is connected to; None for this machine."""
+def snp_host(pytestconfig: pytest.Config) -> Host:
+    """The host of --snp-host that this process uses and is connected to, else this machine."""
     return session_host(pytestconfig)
 
 
@@ -308,10 +310,9 @@ def snp_firmware(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture(scope="session")
-def snp_igvm(pytestconfig: pytest.Config, snp_host: RemoteHost | None) -> Path:
+def snp_igvm(pytestconfig: pytest.Config, snp_host: Host) -> Path:
     """The path of the SVSM's IGVM file: --snp-igvm, else the host's, else SNP_HARNESS_IGVM. Skips if there is none."""
-    of_host = snp_host.igvm if snp_host is not None else None
-    given = _option(pytestconfig, "igvm") or of_host or os.environ.get("SNP_HARNESS_IGVM")
+    given = _option(pytestconfig, "igvm") or snp_host.igvm or os.environ.get("SNP_HARNESS_IGVM")
     if not given:
         missing = "no IGVM file with an SVSM is named: use --snp-igvm F (docs/snp.md describes how to build one)"
         if "snp" in _required(pytestconfig):
