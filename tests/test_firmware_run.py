@@ -24,6 +24,7 @@ class Recorder:
     """A platform that only notes what it is to run. Its module is this object."""
 
     name = "recorder"
+    observed_on = "nothing that runs"
     configurable = True
 
     def __init__(self) -> None:

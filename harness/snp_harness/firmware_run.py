@@ -95,7 +95,7 @@ class PreparedBoot:
         # Imported here, not before QEMU is started, to start it early. By now the command has loaded it.
         from snp_harness.apic.contract import evaluate
 
-        verdict = evaluate(outcome.timeline)
+        verdict = evaluate(outcome.timeline, observed_on=self.platform.observed_on)
         try:
             directory.write_lines(rundir.TIMELINE, outcome.timeline.lines())
         except CannotWriteError:

@@ -51,9 +51,9 @@ def test_fixed_firmware_holds() -> None:
 
 
 def test_without_alternate_injection_the_rule_is_the_same() -> None:
-    verdict = evaluate(timeline(samples.stock_sec(), alternate_injection=False, svsm=False))
+    verdict = evaluate(timeline(samples.stock_sec(), alternate_injection=False, svsm=False), observed_on="KVM, no SEV")
     assert len(verdict.result("x2apic-before-sec").offences) == 7
-    assert verdict.observed == "emulated SNP host, not hardware, Alternate Injection not active"
+    assert verdict.observed == "KVM, no SEV, Alternate Injection not active"
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_a_required_rule_that_cannot_be_observed_keeps_the_verdict_open() -> Non
     assert evaluate(timeline(), rules=()).status is INCONCLUSIVE
 
 
-def test_an_unknown_platform_is_named_as_it_is() -> None:
+def test_a_platform_that_says_nothing_else_is_named_as_it_is() -> None:
     assert evaluate(timeline(platform="other")).observed == "other"
 
 

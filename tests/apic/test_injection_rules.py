@@ -331,6 +331,6 @@ def test_a_hypervisor_that_switches_by_itself_breaks_the_state_diagram() -> None
 
 def test_injected_faults_are_part_of_how_it_was_observed() -> None:
     judged = timeline([], faults=("busy (1 of 3)", "wrong-nae"))
-    how = "emulated SNP host, not hardware, faults injected: busy (1 of 3), wrong-nae"
+    how = "emulated, faults injected: busy (1 of 3), wrong-nae"
     assert evaluate(judged).observed == how
     assert "faults" not in evaluate(dataclasses.replace(judged, faults=())).observed

@@ -73,7 +73,7 @@ def test_an_svsm_that_cannot_have_alternate_injection(run: Run) -> None:
     assert isinstance(ending.error, NoAlternateInjectionError)
     assert ending.gap == ending.error.message == "Alternate injection required but not available"
     assert ending.error.exit_status == EXIT_ENVIRONMENT
-    outcome = run.witness.outcome(ending, "QEMU")
+    outcome = run.witness.outcome("emulated", ending, "QEMU")
     assert outcome.timeline.gaps == (ending.gap,)
     assert [event.kind for event in outcome.timeline.events] == ["guest-termination"]
 
@@ -118,7 +118,7 @@ def test_what_the_configuration_does_on_purpose_is_in_the_timeline(tmp_path: Pat
     run.end(GUEST, RecordEnd.SHUTDOWN)
     ending = run.witness.ended()
     assert ending is not None
-    timeline = run.witness.outcome(ending, "QEMU").timeline
+    timeline = run.witness.outcome("emulated", ending, "QEMU").timeline
     run.close()
     assert timeline.faults == ("busy (1 of 3)",)
     assert timeline.apic_protocol

@@ -12,6 +12,7 @@ from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import Status
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, WITNESS, KvmTimeline
+from snp_harness.platforms.snp import PLATFORM
 from tests.capture.test_kvm_timeline import Trace
 from tests.platforms.sec import SEVEN, sec_accesses, told
 
@@ -80,7 +81,7 @@ def test_stock_firmware() -> None:
     assert told(sec_accesses(timeline)) == SEVEN
     assert {access.vmpl for access in timeline.accesses} == {GUEST}
     assert all(access.pc is None for access in timeline.accesses)
-    verdict = evaluate(timeline)
+    verdict = evaluate(timeline, observed_on=PLATFORM.observed_on)
     assert verdict.status is Status.VIOLATED
     assert len(verdict.result("x2apic-before-sec").offences) == 7
     assert verdict.observed.startswith("SEV-SNP hardware")

@@ -40,7 +40,7 @@ RUN = RunInfo(
 
 def report(accesses: list[Access], run: RunInfo = RUN, **fields: Any) -> Report:
     timeline = samples.timeline(accesses, **fields)
-    return Report(evaluate(timeline), timeline, run)
+    return Report(evaluate(timeline, observed_on="emulated SNP host, not hardware"), timeline, run)
 
 
 def section(text: str, title: str) -> list[str]:

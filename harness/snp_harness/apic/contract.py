@@ -45,19 +45,11 @@ RULES: tuple[Rule, ...] = (
 #: Rules that "holds" requires, even where the witness cannot observe what they need.
 REQUIRED: frozenset[str] = frozenset({X2ApicBeforeSec.name})
 
-#: How a platform's result was obtained, in words. A platform that is not listed is shown by its name.
-OBSERVED_ON: dict[str, str] = {
-    "emulated": "emulated SNP host, not hardware",
-    "tcg": "QEMU TCG, no SEV",
-    "kvm": "KVM, no SEV",
-    "snp": "SEV-SNP hardware",
-    "nested": "KVM inside QEMU TCG, no SEV, not hardware",
-}
 
-
-def evaluate(timeline: Timeline, rules: Sequence[Rule] = RULES) -> Verdict:
+def evaluate(timeline: Timeline, rules: Sequence[Rule] = RULES, *, observed_on: str = "") -> Verdict:
     """Check every rule and return the verdict.
 
+    observed_on: how the platform obtains its results, in words; without it the verdict has the platform's name.
     Violated if any rule is. Otherwise inconclusive if a rule is, except for a rule outside REQUIRED that the witness
     cannot observe at all: such a rule is listed and does not count. Otherwise holds.
     """
@@ -67,7 +59,7 @@ def evaluate(timeline: Timeline, rules: Sequence[Rule] = RULES) -> Verdict:
         results=results,
         platform=timeline.platform,
         witness=timeline.witness,
-        observed=_observed(timeline),
+        observed=_observed(timeline, observed_on or timeline.platform),
         not_observed=timeline.not_observed,
     )
 
@@ -81,8 +73,8 @@ def _overall(results: Sequence[RuleResult]) -> Status:
     return Status.HOLDS
 
 
-def _observed(timeline: Timeline) -> str:
-    parts = [OBSERVED_ON.get(timeline.platform, timeline.platform)]
+def _observed(timeline: Timeline, observed_on: str) -> str:
+    parts = [observed_on]
     if not timeline.alternate_injection:
         parts.append("Alternate Injection not active")
     if timeline.faults:

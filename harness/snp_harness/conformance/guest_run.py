@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from snp_harness.apic.contract import OBSERVED_ON
 from snp_harness.conformance.image import Mode, open_guest
 from snp_harness.conformance.tap import TEXT_MAX, Point, PointStatus, TapReport, parse
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S
@@ -98,4 +97,4 @@ def run_guest(boot: PreparedBoot, directory: RunDirectory, progress: Progress | 
     with directory.file(rundir.SERIAL).open(encoding="ascii", errors="replace", newline="") as console:
         text = console.read(TEXT_MAX + 1)
     directory.write_text(rundir.TAP, text)
-    return ConformanceResult(parse(text), result, OBSERVED_ON.get(boot.platform.name, boot.platform.name))
+    return ConformanceResult(parse(text), result, boot.platform.observed_on)

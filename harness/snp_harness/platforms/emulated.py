@@ -57,6 +57,7 @@ class EmulatedPlatform:
     """See harness/emulator: the hardware's and the hypervisor's part of SEV-SNP, as firmware of a stock QEMU."""
 
     name = "emulated"
+    observed_on = "emulated SNP host, not hardware"
     configurable = True
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
@@ -254,8 +255,10 @@ def _observe(
     seen = None
     if second is not None:
         config = spec.svsm
-        seen = second.finish("emulated", ending, alternate_injection=config.alternate_injection, svsm=config.present)
-    return witness.outcome(ending, str(machine.binary), seen)
+        seen = second.finish(
+            EmulatedPlatform.name, ending, alternate_injection=config.alternate_injection, svsm=config.present
+        )
+    return witness.outcome(EmulatedPlatform.name, ending, str(machine.binary), seen)
 
 
 PLATFORM = EmulatedPlatform()

@@ -100,7 +100,7 @@ class HostWitness:
         with contextlib.suppress(HarnessError):
             self._log.drain()
 
-    def outcome(self, ending: Ending, qemu: str, second: Timeline | None = None) -> RunOutcome:
+    def outcome(self, platform: str, ending: Ending, qemu: str, second: Timeline | None = None) -> RunOutcome:
         """The run's outcome. second: what another witness saw; where it disagrees, neither can be trusted."""
         gaps = [ending.gap] if ending.gap else []
         gaps += self._log.health.gaps()
@@ -108,7 +108,7 @@ class HostWitness:
             gaps.append(f"{self._timeline.unknown} records of kinds that are not known")
         timeline = self.collector.finish(
             witness=WITNESS,
-            platform="emulated",
+            platform=platform,
             gaps=gaps,
             lost=self._log.health.lost,
             not_observed=frozenset(),

@@ -36,6 +36,7 @@ class KvmPlatform:
     """The firmware as a plain guest of KVM: what it does without SEV, on the APIC that SNP hosts have."""
 
     name = "kvm"
+    observed_on = "KVM, no SEV"
     configurable = False
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:

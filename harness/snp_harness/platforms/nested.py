@@ -29,6 +29,7 @@ class NestedPlatform:
     """The firmware as a plain guest of a real KVM, in a machine that QEMU TCG runs."""
 
     name = "nested"
+    observed_on = "KVM inside QEMU TCG, no SEV, not hardware"
     configurable = False
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:

@@ -117,9 +117,14 @@ class RunOutcome:
 
 
 class Platform(Protocol):
-    """A way of running a guest. name: as in --platform. configurable: what runs below it is as RunSpec.svsm says."""
+    """A way of running a guest.
+
+    name: as in --platform, and the pytest marker of tests that need it. observed_on: how its results are obtained, in
+    words. configurable: what runs below the guest is as RunSpec.svsm says.
+    """
 
     name: str
+    observed_on: str
     configurable: bool
 
     def probe(self, host: Host = ..., qemu: Path | None = None) -> list[Check]:

@@ -61,6 +61,7 @@ class SnpPlatform:
     """Real hardware: what it shows is a result about SEV-SNP. See docs/snp.md for what cannot be seen."""
 
     name = "snp"
+    observed_on = "SEV-SNP hardware"
     configurable = True
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:

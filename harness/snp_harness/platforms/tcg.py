@@ -30,6 +30,7 @@ class TcgPlatform:
     """The firmware as a plain guest: what it does without SEV, on an APIC that is not the harness's."""
 
     name = "tcg"
+    observed_on = "QEMU TCG, no SEV"
     configurable = False
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:

@@ -29,14 +29,6 @@ if TYPE_CHECKING:
     from snp_harness.hosts.host import Host
     from snp_harness.svsm.config import SvsmConfig
 
-#: Markers that name a platform: a test with one is skipped where that platform cannot run.
-PLATFORM_MARKERS = {
-    "emulated": "boots a guest on the emulated SNP host",
-    "tcg": "boots a guest on plain TCG",
-    "kvm": "boots a guest on KVM",
-    "nested": "boots a guest on a KVM inside TCG",
-    "snp": "boots a guest on SEV-SNP hardware",
-}
 OTHER_MARKERS = {"slow": "takes long, or repeats a test on another QEMU"}
 
 OPTIONS = {
@@ -136,7 +128,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers for --strict-markers, and check the hosts."""
-    for name, text in {**PLATFORM_MARKERS, **OTHER_MARKERS}.items():
+    from snp_harness.platforms import platform_names
+
+    platforms = {name: f"boots a guest on platform {name}, skipped where that cannot run" for name in platform_names()}
+    for name, text in {**platforms, **OTHER_MARKERS}.items():
         config.addinivalue_line("markers", f"{name}: {text}")
     config.stash[_probes] = {}
     hosts = _hosts(config)
@@ -249,7 +244,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose platform cannot run here, with what is missing as the reason."""
-    for name in PLATFORM_MARKERS:
+    from snp_harness.platforms import platform_names
+
+    for name in platform_names():
         if item.get_closest_marker(name) is not None:
             require_platform(item.config, name)
 
