@@ -13,7 +13,7 @@ import pytest
 
 from snp_harness.launch import qemu_launch
 from snp_harness.launch.loop import Loop
-from snp_harness.launch.qemu_launch import DirectoryError, ProgramError, QemuLaunch, SharedMemoryError
+from snp_harness.launch.qemu_launch import LaunchError, ProgramError, QemuLaunch
 from snp_harness.launch.tokens import FILE, NUMBER, PATH, token
 from tests.vm.processes import is_running
 
@@ -72,7 +72,7 @@ sys.exit(7)
     assert run(launch, loop) == 7
     assert (launch.started, launch.status) == (True, 7)
     assert launch.sockets["s"].recv(100) == b"to the socket"
-    assert os.read(launch.pipes["p"], 100) == b"to the pipe"
+    assert launch.pipes["p"].read(100) == b"to the pipe"
     assert os.pread(launch.memory["m"], 6, 0) == b"shared"
     assert launch.consoles["c"].recv(100) == b"from the file"
     assert launch.command[-2] == str(tmp_path / "file")
@@ -84,17 +84,16 @@ sys.exit(7)
 def test_where_it_works(tmp_path: Path, loop: Loop) -> None:
     launch = QemuLaunch(tmp_path, shell("pwd -P >$1", token(PATH, "p")), pipes=["p"])
     assert run(launch, loop, tmp_path) == 0
-    assert os.read(launch.pipes["p"], 4096).decode() == f"{tmp_path.resolve()}\n"
+    assert launch.pipes["p"].read(4096).decode() == f"{tmp_path.resolve()}\n"
     launch.close()
 
 
-def test_what_was_taken_out_stays_open(tmp_path: Path, loop: Loop) -> None:
-    launch = QemuLaunch(tmp_path, shell("echo x >$1", token(PATH, "p")), pipes=["p"])
+def test_ends_may_be_closed_before(tmp_path: Path, loop: Loop) -> None:
+    launch = QemuLaunch(tmp_path, shell("exit 0"), consoles=["c"], sockets=["s"], pipes=["p"])
     assert run(launch, loop) == 0
-    pipe = launch.pipes.pop("p")
+    for end in (launch.consoles["c"], launch.sockets["s"], launch.pipes["p"]):
+        end.close()
     launch.close()
-    assert os.read(pipe, 100) == b"x\n"
-    os.close(pipe)
 
 
 def test_a_signal_ends_it(tmp_path: Path, loop: Loop) -> None:
@@ -126,10 +125,10 @@ def test_a_token_of_nothing(argument: str, tmp_path: Path) -> None:
 
 def test_a_directory_that_takes_no_fifo(tmp_path: Path) -> None:
     for directory, path in ((tmp_path / "no", tmp_path / "no"), (Path("/proc/self"), Path("/proc/self/.c"))):
-        with pytest.raises(DirectoryError) as caught:
+        with pytest.raises(LaunchError) as caught:
             QemuLaunch(directory, ["sleep"], consoles=["c"])
         assert caught.value.path == path
-        assert str(caught.value) == f"cannot write {path}: {caught.value.cause.strerror}"
+        assert str(caught.value).endswith(f": {caught.value.cause.strerror}")
 
 
 def test_memory_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +136,7 @@ def test_memory_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(27, "File too large")
 
     monkeypatch.setattr(qemu_launch, "shared_memory", refuse)
-    with pytest.raises(SharedMemoryError, match=r"^4 KiB of shared memory cannot be had: File too large$"):
+    with pytest.raises(LaunchError, match=r"^4 KiB of shared memory cannot be had: File too large$"):
         QemuLaunch(tmp_path, ["sleep"], pipes=["p"], memory={"m": 4096})
 
 

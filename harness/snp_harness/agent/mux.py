@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from io import FileIO
 from typing import Any, Protocol, Union
 
 from snp_harness.agent import frames
@@ -20,8 +21,8 @@ from snp_harness.agent.frames import FrameError
 from snp_harness.launch.fifo import ConsoleFifo
 from snp_harness.launch.loop import Loop
 
-#: What a stream carries home: a socket, the descriptor of a pipe, a console.
-LocalFile = Union[socket.socket, int, ConsoleFifo]
+#: What a stream carries home: a socket, a pipe, a console.
+LocalFile = Union[socket.socket, FileIO, ConsoleFifo]
 
 #: Why a byte stream is lost that the other side has closed.
 CLOSED = "it was closed"
@@ -108,7 +109,7 @@ class Stream:
         self.on_finished: Callable[[], None] | None = None
         self._mux = mux
         self._file = file
-        self._fd = -1 if file is None else file if isinstance(file, int) else file.fileno()
+        self._fd = -1 if file is None else file.fileno()
         self._sink = file.sink if isinstance(file, ConsoleFifo) else self._fd
         self._pending: collections.deque[bytes] = collections.deque()
         self._pending_size = 0
@@ -186,9 +187,7 @@ class Stream:
         if self._fd >= 0:
             for fd in {self._fd, self._sink}:
                 self._mux.loop.forget(fd)
-            if isinstance(self._file, int):
-                os.close(self._file)
-            elif self._file is not None:
+            if self._file is not None:
                 self._file.close()
             self._fd = self._sink = -1
         self._mux.forget(self.number)

@@ -17,14 +17,15 @@ from __future__ import annotations
 
 import os
 import signal
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snp_harness.agent.agent_errors import AgentError
 from snp_harness.agent.files import RunDirectories, Store, base_directory, file_name, from_os_error
-from snp_harness.agent.mux import Stream
+from snp_harness.agent.mux import LocalFile, Stream
 from snp_harness.agent.ring import RingForwarder
-from snp_harness.launch.qemu_launch import DirectoryError, LaunchError, ProgramError, QemuLaunch
+from snp_harness.launch.qemu_launch import LaunchError, ProgramError, QemuLaunch
 from snp_harness.launch.ring import RingReader
 
 if TYPE_CHECKING:
@@ -76,12 +77,12 @@ class Run:
         if self._ring is not None:
             self._ring.close()
             self._ring = None
-        if self._launch is not None:
-            self._launch.close()
-            self._launch = None
         for stream in self._streams:
             stream.close()
         self._streams = []
+        if self._launch is not None:
+            self._launch.close()
+            self._launch = None
 
     def _make_launch(self, request: dict[str, Any]) -> QemuLaunch:
         for size in request["memory"].values():
@@ -99,31 +100,30 @@ class Run:
     def _join(self, launch: QemuLaunch, request: dict[str, Any]) -> None:
         """Join each end with its stream, and start QEMU."""
         for name, number in request["consoles"].items():
-            self._open(number, launch.consoles, name, pace_s=_PACE_S)
+            self._open(number, launch.consoles[name], pace_s=_PACE_S)
         for name, number in request["chardevs"].items():
             if number is not None:
-                self._open(number, launch.sockets, name)
+                self._open(number, launch.sockets[name])
         for name, number in request["pipes"].items():
-            self._open(number, launch.pipes, name, writes=False, pace_s=_PACE_S)
-        # No token has an empty name.
-        launch.pipes[""], stderr = os.pipe()
+            self._open(number, launch.pipes[name], writes=False, pace_s=_PACE_S)
+        read_fd, stderr = os.pipe()
         try:
-            self._open(request["stderr"], launch.pipes, "", writes=False)
+            self._open(request["stderr"], FileIO(read_fd), writes=False)
             launch.start(stderr, self._agent.loop, self._ended, self.path)
         finally:
             os.close(stderr)
         if request.get("ring"):
             self._start_ring(launch, request["ring"])
 
-    def _open(self, number: Any, ends: dict[str, Any], name: str, **more: Any) -> None:
-        """Join one of the launch's ends with a stream, which closes it."""
-        self._streams.append(self._agent.mux.open(int(number), ends[name], **more))
-        del ends[name]
+    def _open(self, number: Any, file: LocalFile | None, **more: Any) -> Stream:
+        """Join one of QEMU's ends with a stream."""
+        stream = self._agent.mux.open(int(number), file, **more)
+        self._streams.append(stream)
+        return stream
 
     def _start_ring(self, launch: QemuLaunch, given: dict[str, Any]) -> None:
         fd, doorbell = launch.memory[given["memory"]], launch.sockets[given["doorbell"]]
-        stream = self._agent.mux.open(int(given["stream"]), None, writes=False)
-        self._streams.append(stream)
+        stream = self._open(given["stream"], None, writes=False)
         ring = RingReader(fd, os.fstat(fd).st_size)
         self._ring = RingForwarder(self._agent.loop, stream, ring, self._pump, arm=bool(given["arm"]))
         ring.listen(doorbell, self._agent.loop, self._ring.look)
@@ -143,8 +143,6 @@ class Run:
 def _wire_error(error: LaunchError) -> AgentError:
     if isinstance(error, ProgramError):
         return AgentError("missing", str(error), "see the host")
-    if isinstance(error, DirectoryError):
-        return from_os_error(error.cause, f"the FIFOs of the console {error.path.name} cannot be made")
     return from_os_error(error.cause, error.what)
 
 

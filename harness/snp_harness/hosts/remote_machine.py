@@ -6,7 +6,7 @@ from __future__ import annotations
 import collections
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -44,7 +44,8 @@ class RemoteMachine(MachineBase):
         #: The run's name, for operations of the agent that concern it.
         self.run = ""
         self._events: collections.deque[dict[str, Any]] = collections.deque()
-        self._numbers: list[int] = []
+        #: Local ends of this run's streams, and the numbers of those that have not ended.
+        self._streams: dict[int, socket.socket] = {}
         self._open: set[int] = set()
         self._pid: int | None = None
         self._status: int | None = None
@@ -112,22 +113,12 @@ class RemoteMachine(MachineBase):
         self.run = self.link.new_run(self._event)
         opened = self.link.ask("open", run=self.run)
         ship(self.link, self.run, {name: self.directory.file(name) for name in self.devices.files}, opened)
-        chardevs: dict[str, int | None] = {}
         ring = self.devices.ring
-        consoles = {}
-        for name in self.devices.consoles:
-            consoles[name], ours = self.stream()
-            self._adopt_console(name, ours)
-        for name in self._sockets():
-            if ring is not None and name == ring.doorbell:
-                chardevs[name] = None
-                continue
-            chardevs[name], ours = self.stream()
-            self._adopt(name, ours)
-        pipes = {}
-        for name in self.devices.pipes:
-            pipes[name], ours = self.stream(reads=False)
-            self._pipes[name] = ours.detach()
+        bell = [] if ring is None else [ring.doorbell]
+        consoles = {name: self.stream() for name in self.devices.consoles}
+        channels = {name: self.stream() for name in self._sockets() if name not in bell}
+        pipes = {name: self.stream(reads=False) for name in self.devices.pipes}
+        self._adopt(_ends(consoles), _ends(channels), _ends(pipes))
         stderr, self._stderr = self.stream(reads=False)
         self._stderr_log = BoundedLog(self.directory.file(self.stderr_file), _STDERR_LIMIT)
         self.loop.watch(self._stderr, self._take_stderr)
@@ -141,9 +132,9 @@ class RemoteMachine(MachineBase):
             Started,
             run=self.run,
             argv=self._command(),
-            consoles=consoles,
-            chardevs=chardevs,
-            pipes=pipes,
+            consoles=_numbers(consoles),
+            chardevs=_numbers(channels) | dict.fromkeys(bell),
+            pipes=_numbers(pipes),
             memory=dict(self.devices.memory),
             stderr=stderr,
             ring=told_ring,
@@ -158,7 +149,7 @@ class RemoteMachine(MachineBase):
         reads: what is written to the local end goes there. The stream is closed with the machine.
         """
         number, ours = self.link.stream(self._finished, reads=reads)
-        self._numbers.append(number)
+        self._streams[number] = ours
         self._open.add(number)
         return number, ours
 
@@ -169,7 +160,7 @@ class RemoteMachine(MachineBase):
 
     def drop_stream(self, number: int) -> None:
         """Close a stream that was made for an operation which failed: nothing comes by it."""
-        self._numbers.remove(number)
+        self._streams.pop(number).close()
         self._open.discard(number)
         self.link.drop([number])
 
@@ -205,7 +196,6 @@ class RemoteMachine(MachineBase):
             self._stderr_log.write(data)
         else:
             self.loop.forget(self._stderr)
-            self._stderr.close()
             self._stderr = None
 
     def _drain(self) -> None:
@@ -217,11 +207,18 @@ class RemoteMachine(MachineBase):
 
     def _close(self) -> None:
         self.link.end_run(self.run)
-        self.link.drop(self._numbers)
+        self.link.drop(list(self._streams))
         super()._close()
         self.link.ask("release", run=self.run)
-        for file in (self._ring, self._stderr):
-            if file is not None:
-                file.close()
+        for ours in self._streams.values():
+            ours.close()
         if self._stderr_log is not None:
             self._stderr_log.close()
+
+
+def _ends(streams: Mapping[str, tuple[int, socket.socket]]) -> dict[str, socket.socket]:
+    return {name: ours for name, (_, ours) in streams.items()}
+
+
+def _numbers(streams: Mapping[str, tuple[int, socket.socket]]) -> dict[str, int | None]:
+    return {name: number for name, (number, _) in streams.items()}

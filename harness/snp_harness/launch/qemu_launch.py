@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,34 +27,17 @@ _KILL_S = 30.0
 
 
 class LaunchError(Exception):
-    """QEMU could not be started. what: what failed. cause: the kernel's error."""
+    """QEMU could not be started. what: what failed. cause: the kernel's error. path: what cannot be written."""
 
-    def __init__(self, what: str, cause: OSError) -> None:
+    def __init__(self, what: str, cause: OSError, path: Path | None = None) -> None:
         super().__init__(f"{what}: {cause.strerror}")
         self.what = what
         self.cause = cause
-
-
-class DirectoryError(LaunchError):
-    """The run directory, or a FIFO in it. path: which."""
-
-    def __init__(self, path: Path, cause: OSError) -> None:
-        super().__init__(f"cannot write {path}", cause)
         self.path = path
-
-
-class SharedMemoryError(LaunchError):
-    """A shared memory."""
-
-    def __init__(self, size: int, cause: OSError) -> None:
-        super().__init__(f"{size >> 10} KiB of shared memory cannot be had", cause)
 
 
 class ProgramError(LaunchError):
     """The program cannot be executed."""
-
-    def __init__(self, program: str, cause: OSError) -> None:
-        super().__init__(f"{program} cannot be started", cause)
 
 
 class QemuLaunch:
@@ -61,10 +45,10 @@ class QemuLaunch:
 
     directory: of the run, absolute. argv: with tokens (snp_harness.launch.tokens) for what follows, and for files of
     the directory. consoles: IDs of character devices of the kind `pipe`. sockets: of the kind `socket`. pipes: names
-    of what QEMU writes to. memory: name and bytes of shared memories. command: argv with the tokens replaced.
+    of what QEMU writes to. memory: name and bytes of shared memories.
 
-    The attributes of these names are the ends on this side. Whoever uses one takes it out and closes it; `close` closes
-    those that are left. Raises DirectoryError, SharedMemoryError, OSError; ValueError for a token of nothing.
+    The attributes of these names are the ends on this side, which `close` closes; one that is closed before stays so.
+    command: argv with the tokens replaced. Raises LaunchError, OSError; ValueError for a token of nothing.
     """
 
     def __init__(
@@ -79,25 +63,26 @@ class QemuLaunch:
     ) -> None:
         self.consoles: dict[str, ConsoleFifo] = {}
         self.sockets: dict[str, socket.socket] = {}
-        self.pipes: dict[str, int] = {}
+        self.pipes: dict[str, FileIO] = {}
         self.memory: dict[str, int] = {}
         self._directory = directory
         self._values: dict[tuple[str, str], str] = {}
         self._inherited: list[int] = []
-        # What QEMU inherits, and is closed here once it has it.
-        self._theirs = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
-        self._pidfd = -1
-        self._stop_watching: Callable[[], None] = _nothing
-        try:
+        # What is closed at the end, and what QEMU inherits, which is closed here as soon as QEMU has it.
+        self._ours, self._theirs = contextlib.ExitStack(), contextlib.ExitStack()
+        with contextlib.ExitStack() as unless_made:
+            unless_made.callback(self.close)
             if consoles:
                 self._make_consoles(consoles)
             for name in sockets:
                 self.sockets[name], other = socket.socketpair()
+                self._ours.callback(self.sockets[name].close)
                 self._theirs.callback(other.close)
                 self._pass_on(tokens.NUMBER, name, other.fileno())
             for name in pipes:
-                self.pipes[name], write_fd = os.pipe()
+                read_fd, write_fd = os.pipe()
+                self.pipes[name] = self._ours.enter_context(FileIO(read_fd))
                 self._theirs.callback(os.close, write_fd)
                 enlarge(write_fd)
                 self._pass_on(tokens.PATH, name, write_fd)
@@ -105,12 +90,11 @@ class QemuLaunch:
                 try:
                     self.memory[name] = shared_memory(name, size)
                 except OSError as error:
-                    raise SharedMemoryError(size, error) from None
+                    raise LaunchError(f"{size >> 10} KiB of shared memory cannot be had", error) from None
+                self._ours.callback(os.close, self.memory[name])
                 self._pass_on(tokens.PATH, name, self.memory[name])
             self.command = tuple(tokens.substitute(argument, self._value) for argument in argv)
-        except BaseException:
-            self.close()
-            raise
+            unless_made.pop_all()
 
     @property
     def started(self) -> bool:
@@ -136,41 +120,31 @@ class QemuLaunch:
             try:
                 self._process = spawn(self.command, stderr=stderr, pass_fds=self._inherited, cwd=cwd)
             except OSError as error:
-                raise ProgramError(self.command[0], error) from None
-        self._pidfd = os.pidfd_open(self._process.pid)
+                raise ProgramError(f"{self.command[0]} cannot be started", error) from None
+        pidfd = os.pidfd_open(self._process.pid)
+        self._ours.callback(os.close, pidfd)
+        self._ours.callback(loop.forget, pidfd)
 
         def readable() -> None:
             status = self.status
             if status is not None:
-                loop.forget(self._pidfd)
+                loop.forget(pidfd)
                 ended(status)
 
-        loop.watch(self._pidfd, readable)
-        self._stop_watching = lambda: loop.forget(self._pidfd)
+        loop.watch(pidfd, readable)
 
     def kill(self, number: signal.Signals) -> None:
         """Send it a signal; nothing happens if it has ended. Raises RuntimeError before the start."""
         self._running.send_signal(number)
 
     def close(self) -> None:
-        """Kill it if it runs, and close all that nobody took."""
+        """Kill it if it runs, and close everything."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_KILL_S)
         self._theirs.close()
-        self._stop_watching()
-        self._stop_watching = _nothing
-        fds = [*self.pipes.values(), *self.memory.values()]
-        for fd in (*fds, self._pidfd) if self._pidfd >= 0 else fds:
-            os.close(fd)
-        self._pidfd = -1
-        for fifo in self.consoles.values():
-            fifo.close()
-        for ours in self.sockets.values():
-            ours.close()
-        for ends in (self.consoles, self.sockets, self.pipes, self.memory):
-            ends.clear()
+        self._ours.close()
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:
@@ -183,15 +157,18 @@ class QemuLaunch:
         try:
             directory_fd = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise DirectoryError(self._directory, error) from None
+            raise LaunchError(f"cannot open {self._directory}", error, self._directory) from None
         self._theirs.callback(os.close, directory_fd)
         self._inherited.append(directory_fd)
         for name in names:
+            file = fifo_name(name)
             try:
-                self.consoles[name] = ConsoleFifo(self._directory, fifo_name(name))
+                self.consoles[name] = ConsoleFifo(self._directory, file)
             except OSError as error:
-                raise DirectoryError(self._directory / fifo_name(name), error) from None
-            self._values[tokens.PATH, name] = f"{tokens.descriptor_path(directory_fd)}/{fifo_name(name)}"
+                what = f"the FIFOs of the console {file} cannot be made"
+                raise LaunchError(what, error, self._directory / file) from None
+            self._ours.callback(self.consoles[name].close)
+            self._values[tokens.PATH, name] = f"{tokens.descriptor_path(directory_fd)}/{file}"
 
     def _pass_on(self, kind: str, name: str, fd: int) -> None:
         self._inherited.append(fd)
@@ -204,7 +181,3 @@ class QemuLaunch:
         if (kind, name) not in self._values:
             raise ValueError(f"nothing is named {name}")
         return self._values[kind, name]
-
-
-def _nothing() -> None:
-    """Nothing is watched."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 
 from snp_harness.errors import BrokenEnvironmentError
-from snp_harness.launch.qemu_launch import DirectoryError, ProgramError, QemuLaunch, SharedMemoryError
+from snp_harness.launch.qemu_launch import LaunchError, ProgramError, QemuLaunch
 from snp_harness.launch.ring import RingReader
 from snp_harness.vm.machine_base import MachineBase
 from snp_harness.vm.qemu_errors import CannotWriteError, QemuMissingError
@@ -58,26 +58,19 @@ class Machine(MachineBase):
 
     def _start(self) -> None:
         try:
-            self._launch = self._make_launch()
-            for name, fifo in self._launch.consoles.items():
-                self._adopt_console(name, fifo)
-            self._launch.consoles.clear()
-            for name, ours in self._launch.sockets.items():
-                self._adopt(name, ours)
-            self._launch.sockets.clear()
-            self._pipes.update(self._launch.pipes)
-            self._launch.pipes.clear()
-            self.command = self._launch.command
+            launch = self._launch = self._make_launch()
+            self._adopt(launch.consoles, launch.sockets, launch.pipes)
+            self.command = launch.command
             self._record()
             with self.directory.open_binary(self.stderr_file) as stderr:
-                self._launch.start(stderr, self.loop, lambda _: None)
-        except DirectoryError as error:
-            raise CannotWriteError(error.path, error.cause) from None
-        except SharedMemoryError as error:
-            raise BrokenEnvironmentError(str(error), "see ulimit -f and ulimit -v") from None
+                launch.start(stderr, self.loop, lambda _: None)
         except ProgramError as error:
             what = f"QEMU {self.binary.path} cannot be started: {error.cause.strerror}"
             raise QemuMissingError(what, "name another with --qemu") from None
+        except LaunchError as error:
+            if error.path is not None:
+                raise CannotWriteError(error.path, error.cause) from None
+            raise BrokenEnvironmentError(str(error), "see ulimit -f and ulimit -v") from None
 
     def _make_launch(self) -> QemuLaunch:
         devices = self.devices

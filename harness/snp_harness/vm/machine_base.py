@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from snp_harness.errors import HarnessError
 from snp_harness.launch import tokens
-from snp_harness.launch.loop import Loop
+from snp_harness.launch.loop import HasFileno, Loop
 from snp_harness.vm import rundir
 from snp_harness.vm.console import BAD_PATTERNS, BoundedLog, Connection, Console
 from snp_harness.vm.qemu_binary import QemuBinary, check_version
@@ -99,8 +99,8 @@ class MachineBase(ABC):
         self._arguments = tuple(arguments)
         self.devices = devices
         self._bad_patterns = tuple(bad_patterns)
-        self._channels: dict[str, socket.socket] = {}
-        self._pipes: dict[str, int] = {}
+        self._channels: Mapping[str, socket.socket] = {}
+        self._pipes: Mapping[str, HasFileno] = {}
         self._qmp: Qmp | None = None
         self._stopping = False
 
@@ -144,7 +144,7 @@ class MachineBase(ABC):
 
     def take_pipe(self, name: str) -> int:
         """A descriptor that gives what QEMU writes to that pipe. The caller closes it."""
-        return self._pipes.pop(name)
+        return os.dup(self._pipes[name].fileno())
 
     @abstractmethod
     def ring(self) -> RecordSource:
@@ -273,16 +273,19 @@ class MachineBase(ABC):
             f"# As it was run, with descriptors of the harness:\n# {shlex.join(self.command)}\n",
         )
 
-    def _adopt(self, name: str, ours: socket.socket) -> None:
-        """The harness's end of a character device that is a socket."""
-        self._channels[name] = ours
-        if name != QMP:
-            ours.setblocking(False)
-
-    def _adopt_console(self, name: str, ours: Connection) -> None:
-        """The harness's end of a console."""
-        log = BoundedLog(self.directory.file(self.devices.consoles[name]))
-        self.consoles[name] = Console(name, ours, self.loop, log, self._bad_patterns)
+    def _adopt(
+        self,
+        consoles: Mapping[str, Connection],
+        channels: Mapping[str, socket.socket],
+        pipes: Mapping[str, HasFileno],
+    ) -> None:
+        """Use the harness's ends of what QEMU's arguments name, by name; whoever made them closes them."""
+        self._channels, self._pipes = channels, pipes
+        for name, ours in channels.items():
+            ours.setblocking(name == QMP)
+        for name, connection in consoles.items():
+            log = BoundedLog(self.directory.file(self.devices.consoles[name]))
+            self.consoles[name] = Console(name, connection, self.loop, log, self._bad_patterns)
 
     def _stand_in(self, argument: str) -> str:
         for found, replacement in self.devices.stand_ins.items():
@@ -296,9 +299,4 @@ class MachineBase(ABC):
             self._qmp = None
         for console in self.consoles.values():
             console.close()
-        for channel in self._channels.values():
-            channel.close()
-        for fd in self._pipes.values():
-            os.close(fd)
-        self._pipes.clear()
         self.loop.close()
