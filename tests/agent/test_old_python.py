@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,18 +63,3 @@ def test_nothing_newer_is_used(path: Path) -> None:
     assert not used & NAMES
     if any(isinstance(node, ast.AnnAssign | ast.FunctionDef) for node in nodes):
         assert "from __future__ import annotations" in source
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_nothing_is_imported_that_is_not_sent(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        for name in names:
-            assert name.split(".")[0] in sys.stdlib_module_names or name.startswith(
-                ("snp_harness.agent", "snp_harness.launch")
-            )
