@@ -37,7 +37,7 @@ class RingForwarder:
         self._ring = ring
         self._before = before
         self._arm = arm
-        self._told = (0, 0)
+        self._sent_counts = (0, 0)
         self._ending = False
         self._over = False
         self._timer: Timer | None = None
@@ -93,7 +93,7 @@ class RingForwarder:
             batch = self._ring.take(number)
             left -= len(batch) // RECORD_SIZE
             sent = self._send(batch)
-        if not sent and self._told != (self._ring.lost, self._ring.exits):
+        if not sent and self._sent_counts != (self._ring.lost, self._ring.exits):
             self._send(b"")
         return sent
 
@@ -103,7 +103,7 @@ class RingForwarder:
         message = MESSAGE.pack(*counts, len(records), len(text)) + records + text
         if len(message) > self._stream.credit:
             return False
-        self._told = counts
+        self._sent_counts = counts
         self._stream.send(message)
         return True
 

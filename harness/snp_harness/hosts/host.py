@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a host is to whoever runs something there."""
+"""The interface of a host: where QEMU runs."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ class Host(ABC):
         """For environment.json: what is known of another machine than this one."""
 
     def as_root(self) -> Host:
-        """The host as `probe`, `kvm` and `tracing` should be asked of it: with the privileges that a run has there.
+        """The host with the privileges of a run, for `probe`, `kvm` and `tracing`.
 
-        Raises HarnessError if this machine's sudo refuses them.
+        Raises HarnessError if sudo refuses them on this machine.
         """
         return self
 
     @abstractmethod
     def traced(self) -> RemoteHost:
-        """The host through an agent, which can record KVM's trace events."""
+        """The host through an agent, which records KVM's trace events."""
 
     @abstractmethod
     def close(self) -> None:

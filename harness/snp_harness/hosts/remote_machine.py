@@ -122,11 +122,11 @@ class RemoteMachine(MachineBase):
         stderr, self._stderr = self.stream(reads=False)
         self._stderr_log = BoundedLog(self.directory.file(self.stderr_file), _STDERR_LIMIT)
         self.loop.watch(self._stderr, self._take_stderr)
-        told_ring: dict[str, object] | None = None
+        sent_ring: dict[str, object] | None = None
         if ring is not None:
             number, ours = self.stream(reads=False)
             self._ring = StreamedRing(ours, self.loop)
-            told_ring = {"memory": ring.memory, "doorbell": ring.doorbell, "stream": number, "arm": ring.arm}
+            sent_ring = {"memory": ring.memory, "doorbell": ring.doorbell, "stream": number, "arm": ring.arm}
         started = self.link.take(
             "start",
             Started,
@@ -137,7 +137,7 @@ class RemoteMachine(MachineBase):
             pipes=_numbers(pipes),
             memory=dict(self.devices.memory),
             stderr=stderr,
-            ring=told_ring,
+            ring=sent_ring,
         )
         self._pid = started.pid
         self.command = tuple(started.argv)

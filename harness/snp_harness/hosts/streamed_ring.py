@@ -32,7 +32,7 @@ class StreamedRing:
         loop.watch(connection, self._receive)
 
     def read(self) -> Iterator[bytes]:
-        """See RecordSource. Raises HostError as well: the messages are not of this version's agent."""
+        """See RecordSource. Raises HostError too: the agent's messages are not of this version."""
         self._receive()
         while self._batches:
             yield self._batches.popleft()
@@ -41,10 +41,10 @@ class StreamedRing:
             raise error
 
     def arm(self) -> None:
-        """Its agent does that."""
+        """Does nothing: the agent arms the ring."""
 
     def close(self) -> None:
-        """Receive no more, and close the stream."""
+        """Stop receiving, and close the stream."""
         self._end()
         self._socket.close()
 

@@ -44,7 +44,7 @@ class Timer:
 
 
 class Loop:
-    """One thread turns it; all functions are called there, and what they raise comes out of `turn`.
+    """One thread turns it. All functions are called there, and `turn` raises what they raise.
 
     after_turn: called when a turn's functions have been.
     """

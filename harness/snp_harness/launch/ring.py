@@ -46,7 +46,7 @@ class RingError(Exception):
 
 
 class RecordSource(Protocol):
-    """Reads one ring, on this machine or another."""
+    """A reader of one ring, on this machine or another."""
 
     @property
     def exits(self) -> int:
@@ -133,7 +133,7 @@ class RingReader:
         self._u32[_ARMED] = 1
 
     def listen(self, doorbell: socket.socket, loop: Loop, rung: Callable[[], None]) -> None:
-        """Call `rung` when the host rings, until `close` or the doorbell's end."""
+        """Call `rung` when the host rings, until `close` or the end of the doorbell's stream."""
         doorbell.setblocking(False)
 
         def ring() -> None:
@@ -151,7 +151,7 @@ class RingReader:
         self._stop_listening = lambda: loop.forget(doorbell)
 
     def close(self) -> None:
-        """Unmap the ring, and listen no more."""
+        """Unmap the ring, and forget the doorbell."""
         if self._stop_listening is not None:
             self._stop_listening()
             self._stop_listening = None
