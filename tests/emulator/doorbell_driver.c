@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Test driver of the #HV doorbell page (harness/emulator/host/doorbell.c): one command a line, numbers in hexadecimal,
+ * Test driver of the #HV doorbell page (harness/emulator/hypervisor/doorbell.c): one command a line, numbers in hexadecimal,
  * one line of numbers as the answer. See tests/emulator/test_doorbell.py for the commands.
  */
 #include <stdio.h>
@@ -8,52 +8,52 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ghcb.h"
-#include "host.h"
+#include "doorbell.h"
+#include "ipi.h"
+#include "memory.h"
+#include "startup.h"
 #include "vectors.h"
 
 #define COMMAND_SECONDS 120
 #define ARGUMENTS       4
 #define PAGE_GPA        0x10000ull
 
-static struct host host;
-static struct vcpu *const first = &host.vcpu[0];
-static struct vmcb vmcb_page;
+static struct hypervisor hv;
+static struct vcpu *const first = &hv.vcpu[0];
+static u64 event; /* EVENTINJ of VMPL0's next entry */
 static u8 page[PAGE_SIZE];
 static bool shared = true;
 
 /* Guest memory is one page. */
-u8 *memory_shared(struct host *of, u64 gpa, u64 size)
+u8 *memory_shared(struct hypervisor *of, u64 gpa, u64 size)
 {
-	return of == &host && shared && gpa == PAGE_GPA && size == PAGE_SIZE ? page : NULL;
+	return of == &hv && shared && gpa == PAGE_GPA && size == PAGE_SIZE ? page : NULL;
 }
+
+/* The door. */
+bool hw_event_pending(const struct hw_cpu *cpu) { (void)cpu; return event & SVM_EVENT_VALID; }
+void hw_inject(struct hw_cpu *cpu, u64 value) { (void)cpu; event = value; }
 
 /* ipi.c's other ways to reach a vCPU: none of them is used here. */
 void startup_init(struct vcpu *of) { (void)of; abort(); }
 void startup_sipi(struct vcpu *of, u8 vector) { (void)of; (void)vector; abort(); }
-void apic_post(struct vcpu *of, struct vapic *apic, u8 vector, bool level, enum record_irq_source source)
-{
-	(void)of; (void)apic; (void)vector; (void)level; (void)source;
-	abort();
-}
 
 static void reset(void)
 {
-	memset(host.vcpu, 0, sizeof(host.vcpu));
-	memset(&vmcb_page, 0, sizeof(vmcb_page));
+	memset(hv.vcpu, 0, sizeof(hv.vcpu));
+	event = 0;
 	memset(page, 0, sizeof(page));
 	shared = true;
-	host.vcpus = HOST_MAX_VCPUS;
-	for (u32 i = 0; i < HOST_MAX_VCPUS; i++) {
+	hv.vcpus = HW_CPUS;
+	for (u32 i = 0; i < HW_CPUS; i++) {
 		const struct vapic_config config = { .apic_id = i, .bsp = !i, .x2apic = true, .phys_bits = 48 };
 
-		host.vcpu[i].host = &host;
-		host.vcpu[i].index = i;
-		host.vcpu[i].guest_vmpl = 2;
-		host.vcpu[i].doorbell.gpa = NO_GPA;
-		vapic_reset(&host.vcpu[i].apic[0], &config);
+		hv.vcpu[i].hv = &hv;
+		hv.vcpu[i].index = i;
+		hv.vcpu[i].guest_vmpl = 2;
+		hv.vcpu[i].doorbell.gpa = NO_GPA;
+		vapic_reset(&hv.vcpu[i].apic[0], &config);
 	}
-	first->state[0].vmcb = &vmcb_page;
 }
 
 /* A bit for each vCPU that `vector` waits for. */
@@ -61,8 +61,8 @@ static u64 waiting(u8 vector)
 {
 	u64 found = 0;
 
-	for (u32 i = 0; i < HOST_MAX_VCPUS; i++) {
-		if (vector_test(host.vcpu[i].doorbell.own, vector))
+	for (u32 i = 0; i < HW_CPUS; i++) {
+		if (vector_test(hv.vcpu[i].doorbell.own, vector))
 			found |= BIT(i);
 	}
 	return found;
@@ -83,15 +83,15 @@ static u64 command(const char *name, const u64 *a)
 	if (!strcmp(name, "flush"))
 		return (doorbell_flush(first), 0);
 	if (!strcmp(name, "entry")) { /* the vector that VMPL0 is entered with, and its kind */
-		vmcb_page.control.event_inj = a[0];
+		event = a[0];
 		doorbell_before_entry(first);
-		return vmcb_page.control.event_inj;
+		return event;
 	}
 	if (!strcmp(name, "injection"))
 		return first->doorbell.injection_vector = (u8)a[0];
 	if (!strcmp(name, "unshare")) {
 		shared = false;
-		return ++host.rmp_generation;
+		return ++hv.generation;
 	}
 	if (!strcmp(name, "get"))
 		return *(u32 *)(page + (a[0] & (PAGE_SIZE - 4)));

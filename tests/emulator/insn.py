@@ -15,7 +15,7 @@ import pytest
 
 from tests.emulator.native import Driver
 
-SOURCES = ("host/insn.c", "host/insn_prefix.c", "host/insn_system.c", "host/insn_execute.c")
+SOURCES = ("common/insn.c", "common/insn_prefix.c", "common/insn_system.c", "common/insn_execute.c")
 _TOOL_TIMEOUT_S = 300
 _SLOT = 32  # bytes an instruction is given, with the padding
 
@@ -117,7 +117,7 @@ class Values:
 
 
 class Decoder(Driver):
-    """The decoder: one method for each function of harness/emulator/host/insn.h."""
+    """The decoder: one method for each function of harness/emulator/common/insn.h."""
 
     def decode(self, code: bytes, mode: int = 64) -> Insn | None:
         known, kind, form, *numbers, high, lock, repeat, segment, immediate = self.ask("decode", mode, code.hex())

@@ -65,7 +65,13 @@ class Doorbell(Driver):
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sources = ("host/doorbell.c", "host/ipi.c", "host/vapic.c", "host/vapic_irq.c", "host/vapic_timer.c")
+    sources = (
+        "hypervisor/doorbell.c",
+        "hypervisor/ipi.c",
+        "hypervisor/vapic.c",
+        "hypervisor/vapic_irq.c",
+        "hypervisor/vapic_timer.c",
+    )
     return compile_driver(tmp_path_factory.mktemp("doorbell"), "doorbell_driver.c", *sources)
 
 

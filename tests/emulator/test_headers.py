@@ -10,7 +10,7 @@ from tests.emulator.guest import build
 from tests.helpers import guest_image
 from tests.helpers.c_headers import INCLUDE, assert_same, constants, layout, members
 
-HOST = "harness/emulator/host"
+EMULATOR = "harness/emulator"
 GUEST = "tests/emulator/guest/guest.h"
 OPERATIONS = "tests/emulator/differential/guest/operations.h"
 GHCB, SEV, SVM, SVSM, VMSA = (f"{INCLUDE}/{name}.h" for name in ("ghcb", "sev", "svm", "svsm", "vmsa"))
@@ -18,11 +18,11 @@ APIC, BOOT = f"{INCLUDE}/apic.h", f"{INCLUDE}/svsm_boot.h"
 
 
 def test_virtual_apic() -> None:
-    assert_same([f"{HOST}/vapic.h"], members(vapic.Result, "VAPIC_{}"))
+    assert_same([f"{EMULATOR}/hypervisor/vapic.h"], members(vapic.Result, "VAPIC_{}"))
 
 
 def test_instructions() -> None:
-    header = f"{HOST}/insn.h"
+    header = f"{EMULATOR}/common/insn.h"
     assert_same([header], members(insn.Kind, "INSN_{}"))
     assert constants(header, "INSN_FORM_") == members(insn.Form, "INSN_FORM_{}")
     simple = {f"INSN_SIMPLE_{(name or 'unknown').upper()}": number for number, name in enumerate(insn.SIMPLE)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The virtual local APIC's test driver as an object: one method for each function of harness/emulator/host/vapic.h."""
+"""The virtual local APIC's test driver as an object: one method for each function of hypervisor/vapic.h."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.emulator.native import Driver
 
-SOURCES = ("host/vapic.c", "host/vapic_irq.c", "host/vapic_timer.c")
+SOURCES = ("hypervisor/vapic.c", "hypervisor/vapic_irq.c", "hypervisor/vapic_timer.c")
 NEVER = (1 << 64) - 1
 
 

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 #: The headers that several programs share.
 INCLUDE = "harness/emulator/include"
 #: Where headers look for others that are not beside them.
-_DIRECTORIES = (ROOT, ROOT / INCLUDE, ROOT / "guests" / "lib")
+_EMULATOR = ROOT / "harness" / "emulator"
+_DIRECTORIES = (ROOT, ROOT / INCLUDE, ROOT / "guests" / "lib", _EMULATOR, _EMULATOR / "common")
 _FLAGS = ("-std=gnu11", *(f"-I{directory}" for directory in _DIRECTORIES))
 _TIMEOUT_S = 60
 

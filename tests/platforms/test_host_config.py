@@ -40,7 +40,7 @@ from tests.helpers.c_headers import INCLUDE, assert_same, constants, layout, mem
 
 CONFIG = f"{INCLUDE}/config.h"
 BOOT = f"{INCLUDE}/svsm_boot.h"
-HOST = "harness/emulator/host"
+EMULATOR = "harness/emulator"
 SECTIONS = (
     SevSection(0x800000, 0x9000, SevSectionType.SEC_MEMORY),
     SevSection(0x80D000, 0x1000, SevSectionType.SVSM_CAA),
@@ -140,19 +140,19 @@ def test_exits_become_bits() -> None:
 
 def test_sizes_and_addresses_of_the_host() -> None:
     assert_same(
-        [f"{HOST}/layout.h", f"{HOST}/host.h"],
+        [f"{EMULATOR}/common/layout.h", f"{EMULATOR}/hardware/hw.h"],
         {
             "HOST_ROM_SIZE": HOST_ROM_SIZE,
             "CONFIG_ROM": FOUR_GIB - HOST_ROM_SIZE - host_config.PAGE,
             "PHYSICAL_WINDOW": HOST_REACH,
-            "HOST_MAX_VCPUS": MAX_VCPUS,
+            "HW_CPUS": MAX_VCPUS,
         },
     )
 
 
 def test_both_sides_search_for_pe_images_in_the_same_way() -> None:
     assert_same(
-        [f"{HOST}/image.c"],
+        [f"{EMULATOR}/hardware/image.c"],
         {
             "MAX_IMAGE": images.IMAGE_MAX,
             "MAX_UNFOUND": images.SEARCH_PAGES,

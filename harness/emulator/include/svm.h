@@ -34,6 +34,7 @@
 #define SVM_INTERCEPT_STGI      BIT(4)
 #define SVM_INTERCEPT_CLGI      BIT(5)
 #define SVM_INTERCEPT_SKINIT    BIT(6)
+#define SVM_INTERCEPT_RDTSCP    BIT(7)
 #define SVM_INTERCEPT_WBINVD    BIT(9)
 #define SVM_INTERCEPT_MONITOR   BIT(10)
 #define SVM_INTERCEPT_MWAIT     BIT(11)
@@ -65,16 +66,24 @@ enum svm_exit {
 	SVM_EXIT_MONITOR = 0x8A,
 	SVM_EXIT_MWAIT = 0x8B,
 	SVM_EXIT_NPF = 0x400,
+	SVM_EXIT_VMGEXIT = 0x403,
 	SVM_EXIT_NOT_VALIDATED = 0x404, /* #VC error code only: PAGE_NOT_VALIDATED (APM 15.36.9) */
 };
 
 #define SVM_EXIT_INVALID (~0ull)
 
 /* EXITINFO1 of SVM_EXIT_NPF (APM 15.25.6, 15.36.10) */
+#define SVM_NPF_PRESENT    BIT(0)
 #define SVM_NPF_WRITE      BIT(1)
 #define SVM_NPF_USER       BIT(2)
 #define SVM_NPF_FETCH      BIT(4)
+#define SVM_NPF_RMP        BIT(31) /* the RMP forbids it */
+#define SVM_NPF_FINAL      BIT(32) /* while translating the guest's final address */
 #define SVM_NPF_TABLE_WALK BIT(33) /* while walking the guest's page tables */
+#define SVM_NPF_ENC        BIT(34) /* a private access */
+#define SVM_NPF_SIZEM      BIT(35) /* PVALIDATE or RMPADJUST of 4 KiB on a 2 MiB entry */
+#define SVM_NPF_VMPL       BIT(36) /* the permissions of the VMPL forbid it */
+#define SVM_NPF_SNP        (SVM_NPF_RMP | SVM_NPF_ENC | SVM_NPF_SIZEM | SVM_NPF_VMPL)
 
 /* EXITINFO1 of SVM_EXIT_IOIO (APM 15.10.2) */
 #define SVM_IOIO_IN           BIT(0)
@@ -95,6 +104,7 @@ enum svm_exit {
 /* EVENTINJ and EXITINTINFO (APM 15.20) */
 #define SVM_EVENT_VALID      BIT(31)
 #define SVM_EVENT_ERROR      BIT(11)
+#define SVM_EVENT_ERROR_SHIFT 32
 #define SVM_EVENT_TYPE_MASK  0x700ull
 #define SVM_EVENT_INTR       0x000ull
 #define SVM_EVENT_NMI        0x200ull
@@ -127,6 +137,8 @@ enum svm_exit {
 #define CR4_SMAP    BIT(21)
 
 #define DR7_RESET 0x400ull /* APM vol. 2, table 14-1 */
+
+enum x86_vector { VECTOR_UD = 6, VECTOR_GP = 13, VECTOR_PF = 14 };
 
 #define RFLAGS_CF BIT(0)
 #define RFLAGS_TF BIT(8)

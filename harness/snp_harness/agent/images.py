@@ -21,7 +21,7 @@ from snp_harness.agent.agent_errors import AgentError
 if TYPE_CHECKING:
     from snp_harness.agent.__main__ import Agent
 
-#: As the emulated host looks for them (harness/emulator/host/image.c): how far back, and how large an image may be.
+#: As the emulated host looks for them (harness/emulator/hardware/image.c): how far back, and how large an image may be.
 SEARCH_PAGES = 0x200
 IMAGE_MAX = 16 << 20
 #: Addresses of one request.

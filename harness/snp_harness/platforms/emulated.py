@@ -49,7 +49,7 @@ SVSM_CONSOLE_PORT = 0x3E8
 SVSM_CONSOLE_IRQ = 4
 #: QEMU's physical address bits: the C-bit must lie below. EPYC-v3 is the newest AMD model that QEMU 7.2 has.
 CPU = "EPYC-v3,phys-bits=52,+la57"
-#: The host's own limit (harness/emulator/host/host.h, HOST_MAX_VCPUS).
+#: The host's own limit (harness/emulator/hardware/hw.h, HW_CPUS).
 MAX_VCPUS = 16
 
 

@@ -17,7 +17,7 @@ ROM_MULTIPLE = 64 << 10
 #: Built by harness/emulator/Makefile.
 HOST_IMAGE = data_file("harness/emulator/build/snp-host.bin")
 SVSM_IMAGE = data_file("harness/emulator/build/snp-svsm.bin")
-#: HOST_ROM_SIZE of harness/emulator/host/layout.h: host, ROM page tables and reset page.
+#: HOST_ROM_SIZE of harness/emulator/common/layout.h: host, ROM page tables and reset page.
 HOST_ROM_SIZE = 0x20000
 #: QEMU maps no more below 4 GiB without covering the I/O APIC (FEC00000).
 MAX_SIZE = 0x1000000

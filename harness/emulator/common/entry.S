@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* 64-bit entry of the emulator, and its interrupt stubs. */
+#include "layout.h"
+
+	.section .note.GNU-stack, "", @progbits
+	.section .text.start, "ax"
+	.code64
+	.globl host_entry
+host_entry:
+	leaq host_stacks + STACK_SIZE - 64(%rip), %rsp
+	lgdt host_gdtr(%rip)
+	pushq $0x08
+	leaq 1f(%rip), %rax
+	pushq %rax
+	lretq
+1:	movl $0x10, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	call host_main
+2:	cli
+	hlt
+	jmp 2b
+
+	.text
+/* bool msr_read_safe(u32 msr, u64 *value) */
+	.globl msr_read_safe, msr_read_safe_insn
+msr_read_safe:
+	movl %edi, %ecx
+msr_read_safe_insn:
+	rdmsr
+	shlq $32, %rdx
+	orq %rdx, %rax
+	movq %rax, (%rsi)
+	movl $1, %eax
+	ret
+
+/* bool msr_write_safe(u32 msr, u64 value) */
+	.globl msr_write_safe, msr_write_safe_insn
+msr_write_safe:
+	movl %edi, %ecx
+	movl %esi, %eax
+	movq %rsi, %rdx
+	shrq $32, %rdx
+msr_write_safe_insn:
+	wrmsr
+	movl $1, %eax
+	ret
+
+/* Where an exception in one of the two continues. */
+	.globl msr_safe_failed
+msr_safe_failed:
+	xorl %eax, %eax
+	ret
+
+/* Exceptions: vector and error code on the stack, then host_exception(frame). */
+	.macro EXCEPTION vector
+exception_\vector:
+	.if (\vector == 8) || ((\vector >= 10) && (\vector <= 14)) || (\vector == 17)
+	.else
+	pushq $0
+	.endif
+	pushq $\vector
+	jmp exception_common
+	.endm
+
+	.irp vector, 0,1,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+	EXCEPTION \vector
+	.endr
+
+exception_2: /* NMI: held back by GIF but where interrupts.c lets it in, with other stubs */
+	iretq
+
+exception_common:
+	pushq %rax
+	pushq %rcx
+	pushq %rdx
+	pushq %rsi
+	pushq %rdi
+	pushq %r8
+	pushq %r9
+	pushq %r10
+	pushq %r11
+	leaq 72(%rsp), %rdi
+	call host_exception /* returns when the frame's RIP was changed */
+	popq %r11
+	popq %r10
+	popq %r9
+	popq %r8
+	popq %rdi
+	popq %rsi
+	popq %rdx
+	popq %rcx
+	popq %rax
+	addq $16, %rsp
+	iretq
+
+/* Physical interrupts, any vector. Each stub is 8 bytes. */
+	.balign 8
+	.globl interrupt_stubs
+interrupt_stubs:
+	.set vector, 0
+	.rept 256
+	.balign 8
+	pushq $((vector ^ 0x80) - 0x80) /* sign-extended imm8; the stub below takes the low byte */
+	.byte 0xE9
+	.long interrupt_common - . - 4
+	.set vector, vector + 1
+	.endr
+
+interrupt_common:
+	pushq %rax
+	pushq %rcx
+	pushq %rdx
+	pushq %rsi
+	pushq %rdi
+	pushq %r8
+	pushq %r9
+	pushq %r10
+	pushq %r11
+	movzbl 72(%rsp), %esi
+	movq %rsp, %rdi
+	orq $(STACK_SIZE - 1), %rdi
+	movq -7(%rdi), %rdi /* the vCPU, at the stack's top */
+	call device_interrupt
+	popq %r11
+	popq %r10
+	popq %r9
+	popq %r8
+	popq %rdi
+	popq %rsi
+	popq %rdx
+	popq %rcx
+	popq %rax
+	addq $8, %rsp
+	iretq
+
+	.section .rodata
+	.balign 8
+	.globl exception_table
+exception_table:
+	.irp vector, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+	.quad exception_\vector
+	.endr
+	.balign 16
+host_gdt:
+	.quad 0
+	.quad 0x00AF9B000000FFFF /* 08: 64-bit code */
+	.quad 0x00CF93000000FFFF /* 10: data */
+host_gdtr:
+	.word 23
+	.quad host_gdt
+
+	.section .bss.page, "aw", @nobits
+	.balign 4096
+	.globl host_pml5, host_pml4, host_pdpt_low, host_pdpt_high
+host_pml5:	.skip 4096
+host_pml4:	.skip 4096
+host_pdpt_low:	.skip 4096
+host_pdpt_high:	.skip 4096
+	.balign STACK_SIZE
+	.globl host_stacks
+host_stacks:	.skip STACK_SIZE

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What both halves stand on: QEMU's machine with its clock and RAM, the run's configuration, and the log ring.
+ */
+#ifndef SNP_MACHINE_H
+#define SNP_MACHINE_H
+
+#include "config.h"
+#include "record.h"
+#include "types.h"
+
+#define NO_GPA (~0ull) /* no guest-physical address */
+
+/* Every exit touches this: it is kept small. */
+struct machine {
+	const struct host_config *config;
+	struct record_ring *ring;
+	struct record *records;
+	u64 ring_tail; /* the reader's position when last read */
+	u64 tsc_start;
+	u64 tsc_to_ns; /* 32.32 fixed point */
+	u64 ns_to_tsc; /* 32.32 fixed point */
+	u64 tsc_khz;
+	u64 allocated; /* next free physical address of the emulator's RAM */
+};
+
+/* Zeroed memory; its address is physical. NULL: the emulator's RAM is used up. */
+void *machine_take(struct machine *machine, u64 size, u64 alignment);
+_Noreturn void machine_halt(void);
+
+/* clock.c */
+void clock_calibrate(struct machine *machine);
+u64 clock_ns(const struct machine *machine); /* since the start of the emulator */
+
+/* ring.c: see record.h for the protocol with the reader. */
+bool ring_open(struct machine *machine); /* false when it was open before this start of the emulator */
+/* Fills seq, time and check. */
+void ring_write(struct machine *machine, struct record *record);
+
+#endif

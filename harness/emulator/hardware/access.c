@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "access.h"
+#include "event.h"
+#include "npt.h"
+#include "sev.h"
+#include "slot.h"
+
+#define PAGE_OF(gpa) ((gpa) & ~(PAGE_SIZE - 1))
+
+void access_violation(struct hw_cpu *cpu, u64 gpa, u32 entry, u64 info, enum record_violation what)
+{
+	hw_log(cpu, (struct record){ .kind = RECORD_RMP_VIOLATION, .rip = hw_observe_pc(cpu), .address = gpa, .value = info,
+				     .extra = entry, .aux = what });
+}
+
+static u64 permission_bits(u32 allowed)
+{
+	u64 bits = NPT_PRESENT | NPT_USER | NPT_ACCESSED_DIRTY;
+
+	if (allowed & SEV_PERM_WRITE)
+		bits |= NPT_WRITE;
+	if (!(allowed & (SEV_PERM_EXECUTE_USER | SEV_PERM_EXECUTE_SUPERVISOR)))
+		bits |= NPT_NX;
+	return bits;
+}
+
+/* As large as nested table and RMP allow. */
+static void map(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, bool shared, u64 bits)
+{
+	bool large = slot_large_possible(slot, gpa) && slot_uniform(cpu->hw, slot, gpa);
+	u64 page = gpa & ~((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1);
+
+	npt_map(cpu->hw, cpu->vmpl, !shared, page, slot_spa(slot, page, shared), large, bits);
+}
+
+static void map_page(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, bool private_view, u64 bits)
+{
+	npt_map(cpu->hw, cpu->vmpl, private_view, PAGE_OF(gpa), slot_spa(slot, PAGE_OF(gpa), false), false, bits);
+}
+
+static void to_hypervisor(struct hw_exit *exit, u64 gpa, u64 info)
+{
+	exit->code = SVM_EXIT_NPF;
+	exit->info1 = info;
+	exit->info2 = gpa;
+}
+
+static void private_access(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, u64 info, struct hw_exit *exit)
+{
+	const struct hw *hw = cpu->hw;
+	struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
+	u64 spa = slot_spa(slot, gpa, false);
+	enum rmp_fault fault = rmp_check(&hw->rmp, spa, owner, cpu->vmpl, info);
+	u32 entry = slot_bits(hw, slot, gpa);
+	u32 allowed = rmp_permissions(entry, cpu->vmpl);
+
+	switch (fault) {
+	case RMP_NOT_VALIDATED:
+		access_violation(cpu, gpa | hw->c_bit, entry, info, RECORD_VIOLATION_NOT_VALIDATED);
+		if (hw->strict)
+			event_vc(cpu, SVM_EXIT_NOT_VALIDATED);
+		else /* let through, not validated: a later PVALIDATE shall find it as it was */
+			map_page(cpu, slot, gpa, true, NPT_RWX);
+		return;
+	case RMP_VMPL:
+		access_violation(cpu, gpa | hw->c_bit, entry, info, RECORD_VIOLATION_VMPL);
+		if (hw->strict) {
+			to_hypervisor(exit, gpa, info | SVM_NPF_ENC | SVM_NPF_RMP | SVM_NPF_VMPL);
+			return;
+		}
+		allowed = SEV_PERM_ALL;
+		break;
+	case RMP_OK:
+		break;
+	default:
+		to_hypervisor(exit, gpa, info | SVM_NPF_ENC | SVM_NPF_RMP);
+		return;
+	}
+	map(cpu, slot, gpa, false, permission_bits(allowed));
+}
+
+static void shared_access(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, u64 info, struct hw_exit *exit)
+{
+	u32 entry;
+
+	if (slot_nested(slot, gpa) == HW_SHARED) {
+		map(cpu, slot, gpa, true, NPT_RWX);
+		return;
+	}
+	entry = slot_bits(cpu->hw, slot, gpa);
+	/* Page-table walks are private whatever the C-bit says (APM vol. 2, 15.34.5); TCG's nested walk does not know. */
+	if ((info & SVM_NPF_TABLE_WALK) && (entry & RMP_VALIDATED)) {
+		map_page(cpu, slot, gpa, false, NPT_RWX);
+		return;
+	}
+	/* So are instruction fetches; a write to the page is an access of its own. */
+	if ((info & SVM_NPF_FETCH) && (entry & RMP_VALIDATED) && rmp_allows(rmp_permissions(entry, cpu->vmpl), info)) {
+		map_page(cpu, slot, gpa, false, NPT_RWX & ~NPT_WRITE);
+		return;
+	}
+	if (entry & RMP_VALIDATED)
+		access_violation(cpu, gpa, entry, info, RECORD_VIOLATION_PRIVATE);
+	to_hypervisor(exit, gpa, info | (entry & RMP_ASSIGNED ? SVM_NPF_RMP : 0));
+}
+
+static void access(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	const struct vmcb_control *control = &vmcb(cpu)->control;
+	struct hw *hw = cpu->hw;
+	u64 gpa = control->exit_info2 & ~hw->c_bit;
+	u64 info = control->exit_info1;
+	bool private = (control->exit_info2 & hw->c_bit) || npt_is_unpaged(cpu);
+	const struct slot *slot = slot_of(hw, gpa);
+
+	if (!slot)
+		to_hypervisor(exit, gpa, info | (private ? SVM_NPF_ENC : 0));
+	else if (private)
+		private_access(cpu, slot, gpa, info, exit);
+	else
+		shared_access(cpu, slot, gpa, info, exit);
+}
+
+void access_fault(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	struct vmcb *page = vmcb(cpu);
+
+	exit->code = HW_EXIT_NONE;
+	/* The guest has turned paging on or off since the last #NPF. */
+	if (page->control.nested_cr3 != npt_root(cpu)) {
+		page->control.nested_cr3 = npt_root(cpu);
+		return;
+	}
+	access(cpu, exit);
+	cpu->retry = exit->code == HW_EXIT_NONE ? RETRY_NOTHING : RETRY_ACCESS;
+}
+
+void hw_nested_reserved(struct hw_cpu *cpu)
+{
+	const struct vmcb_control *control = &vmcb(cpu)->control;
+
+	/* KVM cannot emulate it, and no #VC handler is there yet: the run ends there on a real host as well. */
+	if (npt_is_unpaged(cpu))
+		hw_stop(cpu, RECORD_END_PRIVATE_MMIO, control->exit_info2 & ~cpu->hw->c_bit, control->exit_info1);
+	if (control->exit_info2 & cpu->hw->c_bit)
+		access_violation(cpu, control->exit_info2, 0, control->exit_info1, RECORD_VIOLATION_MMIO);
+	event_vc(cpu, SVM_EXIT_NPF);
+}
+
+void hw_nested_device(struct hw_cpu *cpu, u64 gpa, u64 spa, bool writable)
+{
+	npt_map(cpu->hw, cpu->vmpl, false, PAGE_OF(gpa), PAGE_OF(spa), false, writable ? NPT_RWX : NPT_RWX & ~NPT_WRITE);
+}
+
+void hw_invalidate(struct hw *hw, u64 gpa, bool large) { npt_unmap(hw, gpa, large); }

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Accesses of the guest to memory: nested table, RMP and C-bit. */
+#ifndef SNP_HW_ACCESS_H
+#define SNP_HW_ACCESS_H
+
+#include "cpu.h"
+
+/* An #NPF of QEMU's: the access is let through, ends in a #VC, or is the hypervisor's to resolve. */
+void access_fault(struct hw_cpu *cpu, struct hw_exit *exit);
+void access_violation(struct hw_cpu *cpu, u64 gpa_with_c, u32 entry, u64 info, enum record_violation what);
+
+#endif

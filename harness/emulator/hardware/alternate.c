@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "alternate.h"
+#include "vectors.h"
+
+#define NMI_VECTOR 2
+
+/* What VMCB and VMSA have in common (vintr_ctrl 3B8, VMCB 060). */
+#define VINTR_OFFER (VMSA_VINTR_IRQ | VMSA_VINTR_IGN_TPR | VMSA_VINTR_PRIO_MASK << VMSA_VINTR_PRIO_SHIFT | \
+		     VMSA_VINTR_VECTOR_MASK << VMSA_VINTR_VECTOR_SHIFT)
+
+static bool first_time(u32 *seen, u8 vector)
+{
+	bool first = !vector_test(seen, vector);
+
+	vector_set(seen, vector);
+	return first;
+}
+
+/*
+ * V_IRQ for VMRUN. QEMU takes a virtual interrupt whose priority equals V_TPR (ctl_has_irq), hardware only a higher one
+ * (APM vol. 2, 15.21.4): it is held back here, and every CR8 write is looked at meanwhile; see also injection.c.
+ */
+static void offer(struct hw_cpu *cpu, struct vmcb_control *control, u64 tpr)
+{
+	u64 priority = (cpu->offer >> SVM_V_PRIO_SHIFT) & VMSA_VINTR_PRIO_MASK;
+	bool now = cpu->offer && ((cpu->offer & SVM_V_IGN_TPR) || priority > tpr);
+
+	control->intercept_cr = cpu->offer ? (u32)SVM_INTERCEPT_CR8_WRITE : 0;
+	control->vintr = SVM_V_INTR_MASKING | tpr | (now ? cpu->offer : 0);
+	cpu->posted = now ? (int)((cpu->offer >> SVM_V_VECTOR_SHIFT) & VMSA_VINTR_VECTOR_MASK) : -1;
+}
+
+void alternate_load(struct hw_cpu *cpu, struct hw_vmpl *state, const struct vmsa *vmsa)
+{
+	struct vmcb_control *control = &state->vmcb->control;
+	u64 vintr = vmsa->vintr_ctrl;
+	u64 type = control->event_inj & SVM_EVENT_TYPE_MASK;
+
+	cpu->offer = (vintr & VMSA_VINTR_IRQ) && (vintr & VMSA_VINTR_GIF) ? vintr & VINTR_OFFER : 0;
+	cpu->injected = -1;
+	if ((control->event_inj & SVM_EVENT_VALID) && type == SVM_EVENT_NMI) /* the vector does not count (APM vol. 2, 15.20) */
+		control->event_inj = (control->event_inj & ~SVM_EVENT_VECTOR) | NMI_VECTOR;
+	else if ((control->event_inj & SVM_EVENT_VALID) && type == SVM_EVENT_INTR)
+		cpu->injected = (int)(control->event_inj & SVM_EVENT_VECTOR);
+	offer(cpu, control, vintr & SVM_V_CR8);
+}
+
+void alternate_save(struct hw_cpu *cpu, struct hw_vmpl *state, struct vmsa *vmsa)
+{
+	vmsa->vintr_ctrl = (vmsa->vintr_ctrl & ~VMSA_VINTR_TPR_MASK) | (state->vmcb->control.vintr & SVM_V_CR8);
+	if ((vmsa->vintr_ctrl & VMSA_VINTR_GIF) && !cpu->offer)
+		vmsa->vintr_ctrl &= ~VMSA_VINTR_IRQ;
+	cpu->posted = -1;
+	cpu->injected = -1;
+}
+
+void alternate_set_tpr(struct hw_cpu *cpu, u8 cr8) { offer(cpu, &vmcb(cpu)->control, cr8); }
+
+bool hw_alternate_can_take(const struct hw_cpu *cpu)
+{
+	const struct vmcb *page = vmcb(cpu);
+
+	if (!cpu->state[cpu->vmpl].alternate)
+		return false;
+	if (page->control.event_inj & SVM_EVENT_VALID)
+		return true;
+	return (page->save.rflags & RFLAGS_IF) && (page->control.vintr & SVM_V_IRQ);
+}
+
+static void log_taken(struct hw_cpu *cpu, u8 vector)
+{
+	if (first_time(cpu->taken_seen, vector) || log_at(cpu, 2))
+		hw_log(cpu, (struct record){ .kind = RECORD_INTERRUPT, .rip = hw_observe_pc(cpu), .address = vector,
+						 .value = RECORD_IRQ_SVSM });
+}
+
+/* The guest has taken what the VMSA injected or offered, unless its delivery was cut short (event_after_exit()). */
+void alternate_after_exit(struct hw_cpu *cpu)
+{
+	struct hw_vmpl *state = current(cpu);
+	u64 cut_short = state->vmcb->control.exit_int_info & SVM_EVENT_VALID;
+
+	if (cpu->injected >= 0 && !cut_short) {
+		log_taken(cpu, (u8)cpu->injected);
+		cpu->injected = -1;
+	}
+	if (cpu->posted >= 0 && !(state->vmcb->control.vintr & SVM_V_IRQ)) {
+		log_taken(cpu, (u8)cpu->posted);
+		cpu->offer = 0;
+		offer(cpu, &state->vmcb->control, state->vmcb->control.vintr & SVM_V_CR8);
+	}
+}
+
+void hw_observe_vectors_anew(struct hw_cpu *cpu)
+{
+	for (u32 i = 0; i < APIC_VECTOR_WORDS; i++)
+		cpu->taken_seen[i] = 0;
+}

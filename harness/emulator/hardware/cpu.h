@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The state of the emulated hardware: everything of a vCPU is in struct hw_cpu, everything shared in struct hw.
+ */
+#ifndef SNP_HW_CPU_H
+#define SNP_HW_CPU_H
+
+#include "hw.h"
+#include "rmp.h"
+#include "vectors.h"
+
+/* A range of guest memory. */
+struct slot {
+	u64 gpa;
+	u64 size;
+	u64 spa;
+	u64 shared_spa;
+	const u8 *nested; /* the hypervisor's table: enum hw_nested */
+};
+
+/* The composed nested page tables of a VMPL: see npt.c. */
+struct npt {
+	u64 *paged;   /* root while the guest pages: shared view low, private view at the C-bit */
+	u64 *unpaged; /* root while it does not: every access is private (APM vol. 2, 15.34.5) */
+};
+
+/* Kinds of #VC whose address is kept apart. */
+enum vc_kind { VC_CPUID, VC_MSR, VC_IOIO, VC_NPF, VC_OTHER, VC_KINDS };
+
+/* One VMPL of one vCPU. */
+struct hw_vmpl {
+	struct vmcb *vmcb;
+	u64 gpr[16];       /* RAX and RSP are in the VMCB */
+	u64 ghcb_msr;      /* MSR C0010130 */
+	u64 vmsa_gpa;      /* registered, or NO_GPA */
+	u64 vmsa_spa;
+	u64 sev_features;  /* of that VMSA */
+	bool fresh;        /* that VMSA has not run yet */
+	bool alternate;    /* Alternate Injection: the VMSA rules interrupts */
+	bool hidden_current; /* FS, GS, TR ... are in the CPU, not yet in the VMCB */
+	bool vc_msr_open;  /* see hw_observe_vc_msr() */
+	u32 vc_msr;
+	u8 source;         /* of the vector offered, enum record_irq_source */
+	int offered;       /* the vector in V_IRQ, by the hypervisor, or -1 */
+	u64 dr[4];
+	u64 xcr0;
+	u8 *xsave;         /* FPU, SSE and AVX state while another VMPL runs */
+	u64 vc_rip[VC_KINDS]; /* linear address of the last #VC of each kind: handlers nest, an NAE event is about its own */
+	u64 vc_code;          /* of the last one */
+};
+
+/* A translation the guest has used, good as long as CR3 and its last entry stay: for the tables and stacks of event delivery. */
+struct translation {
+	u64 cr3;
+	u64 page;
+	u8 *memory;
+	const volatile a64 *leaf;
+	u64 entry;
+};
+
+/* An instruction that exited: TCG reports neither its length nor its bytes. */
+struct known_instruction {
+	u64 pc;
+	u32 exit_code;
+	u8 which; /* enum insn_simple */
+	u8 length;
+};
+
+/* What hw_retry() tries again. */
+enum retry { RETRY_NOTHING, RETRY_ACCESS, RETRY_INSTRUCTION };
+
+#define TRANSLATIONS       16
+#define KNOWN_INSTRUCTIONS 32
+#define CODE_PAGES         64
+#define EXIT_CODES         256
+#define MAX_IMAGES         256
+
+/*
+ * Every TLB entry of the emulator is gone after each exit, so what each exit touches is kept together, at the start of
+ * this structure and of struct hw.
+ */
+struct hw_cpu {
+	struct hw *hw;
+	struct machine *machine;
+	u32 index;
+	u8 vmpl; /* the one that runs */
+	u32 log_level;
+	u32 exits;       /* since the counters were last published */
+	u8 retry;        /* enum retry */
+	u8 which;        /* RETRY_INSTRUCTION: enum insn_simple and the length of PVALIDATE or RMPADJUST, */
+	u8 length;
+	u32 before;      /* and the RMP entry before the first try */
+	u64 offer;       /* with Alternate Injection: the VMSA's V_IRQ and what belongs to it, until it is taken; or 0 */
+	int posted;      /* and its vector while it is in V_IRQ, or -1 */
+	int injected;    /* vector of the VMSA's event_inj that is not taken yet, or -1 */
+	struct hw_vmpl state[CONFIG_VMPLS];
+	struct translation translation[TRANSLATIONS];
+	struct known_instruction known[KNOWN_INSTRUCTIONS];
+	u64 code_page[CODE_PAGES]; /* code pages seen: see image.c */
+	u16 exit_count[EXIT_CODES]; /* since last published */
+
+	/* From here on, what few exits touch. */
+	u64 tsc_aux;         /* while another vCPU has the processor */
+	u32 taken_seen[APIC_VECTOR_WORDS]; /* vectors logged since the last CONFIGURE_VECTOR */
+	u64 image_base[MAX_IMAGES];
+	u64 image_size[MAX_IMAGES];
+	u32 images;
+};
+
+struct hw {
+	struct machine *machine;
+	bool sev;          /* SNP on */
+	bool strict;       /* violations are delivered, not only recorded */
+	bool vc_rdtsc;     /* the hypervisor intercepts RDTSC and RDTSCP: TCG takes them for one */
+	bool vc_rdtscp;
+	u64 c_bit;         /* mask */
+	u64 cr0, cr4;      /* the emulator's own */
+	u64 xcr0_all;      /* every feature that XSAVE can move here */
+	struct npt npt[CONFIG_VMPLS];
+	u32 slots;
+	struct slot slot[HW_SLOTS];
+	struct rmp rmp;
+	struct hw_cpu cpu[HW_CPUS];
+};
+
+static inline struct hw_vmpl *current(struct hw_cpu *cpu) { return &cpu->state[cpu->vmpl]; }
+static inline struct vmcb *vmcb(const struct hw_cpu *cpu) { return cpu->state[cpu->vmpl].vmcb; }
+static inline bool log_at(const struct hw_cpu *cpu, u32 level) { return cpu->log_level >= level; }
+
+/* A piece of the emulator's RAM; the run ends where there is none left. */
+void *take(struct hw *hw, u64 size, u64 alignment);
+
+#endif

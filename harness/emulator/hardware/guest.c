@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "guest.h"
+#include "bytes.h"
+#include "insn.h"
+#include "layout.h"
+#include "slot.h"
+
+#define PTE_PRESENT BIT(0)
+#define PTE_LARGE   BIT(7)
+#define PTE_ADDRESS 0x000FFFFFFFFFF000ull
+#define PTE_ACCESSED_DIRTY 0x60ull
+
+#define CS_ATTRIBUTE_LONG 0x200 /* VMCB segment attribute bit 9: L */
+#define CS_ATTRIBUTE_32   0x400 /* bit 10: D */
+
+u32 guest_mode_bits(const struct hw_cpu *cpu)
+{
+	const struct vmcb_save *save = &vmcb(cpu)->save;
+
+	if ((save->efer & EFER_LMA) && (save->cs.attributes & CS_ATTRIBUTE_LONG))
+		return 64;
+	if ((save->cr0 & CR0_PE) && (save->cs.attributes & CS_ATTRIBUTE_32))
+		return 32;
+	return 16;
+}
+
+u64 hw_observe_pc(const struct hw_cpu *cpu)
+{
+	const struct vmcb_save *save = &vmcb(cpu)->save;
+
+	if (guest_mode_bits(cpu) == 64)
+		return save->rip;
+	return (u32)(save->cs.base + save->rip);
+}
+
+static u64 read_entry(struct hw *hw, u64 gpa, u32 size)
+{
+	u8 *entry = slot_private(hw, gpa & ~hw->c_bit, size);
+
+	if (!entry)
+		return 0;
+	return size == 8 ? *(a64 *)entry : *(a32 *)entry;
+}
+
+/* 32-bit paging without PAE: two levels, no C-bit (APM vol. 2, 5.2). */
+static u64 walk_legacy(struct hw *hw, u64 cr3, u64 linear)
+{
+	u64 entry = read_entry(hw, (cr3 & 0xFFFFF000) + ((linear >> 22) & 1023) * 4, 4);
+
+	if (!(entry & PTE_PRESENT))
+		return NO_GPA;
+	if (entry & PTE_LARGE)
+		return (entry & 0xFFC00000) | (linear & 0x3FFFFF);
+	entry = read_entry(hw, (entry & 0xFFFFF000) + ((linear >> 12) & 1023) * 4, 4);
+	return entry & PTE_PRESENT ? (entry & 0xFFFFF000) | (linear & 0xFFF) : NO_GPA;
+}
+
+/* GPA with C-bit behind a linear address; NO_GPA when it is not mapped. `leaf`: GPA of the last entry, if it has 8 bytes. */
+static u64 walk(struct hw_cpu *cpu, u64 linear, u64 *leaf)
+{
+	struct hw *hw = cpu->hw;
+	const struct vmcb_save *save = &vmcb(cpu)->save;
+	u32 level = 3;
+	u64 table;
+
+	*leaf = NO_GPA;
+	if (!(save->cr0 & CR0_PG))
+		return (u32)linear | hw->c_bit;
+	if (!(save->cr4 & CR4_PAE))
+		return walk_legacy(hw, save->cr3, (u32)linear);
+	table = save->cr3 & 0xFFFFFFE0;
+	if (save->efer & EFER_LMA) {
+		level = save->cr4 & CR4_LA57 ? 5 : 4;
+		table = save->cr3 & PTE_ADDRESS;
+	} else {
+		linear = (u32)linear;
+	}
+	for (; level; level--) {
+		u32 shift = 12 + 9 * (level - 1);
+		u64 entry;
+
+		*leaf = table + ((linear >> shift) & 511) * 8;
+		entry = read_entry(hw, *leaf, 8);
+		if (!(entry & PTE_PRESENT))
+			return NO_GPA;
+		table = entry & PTE_ADDRESS;
+		if (level == 1 || (level <= 3 && (entry & PTE_LARGE)))
+			return (table & ~(BIT(shift) - 1)) | (linear & (BIT(shift) - 1));
+	}
+	return NO_GPA;
+}
+
+static u8 *pointer_of(struct hw *hw, u64 gpa)
+{
+	struct slot *slot;
+
+	if (gpa == NO_GPA)
+		return NULL;
+	slot = slot_of(hw, gpa & ~hw->c_bit);
+	if (!slot)
+		return NULL;
+	return (u8 *)(PHYSICAL_WINDOW + slot_spa(slot, gpa & ~hw->c_bit, !(gpa & hw->c_bit)));
+}
+
+u64 guest_physical(struct hw_cpu *cpu, u64 linear)
+{
+	u64 leaf;
+
+	return walk(cpu, linear, &leaf);
+}
+
+/* The page of a linear address, remembered as a TLB would, which the guest need not flush here. */
+static u8 *page_pointer(struct hw_cpu *cpu, u64 linear)
+{
+	const struct vmcb_save *save = &vmcb(cpu)->save;
+	u64 leaf, page = linear & ~(PAGE_SIZE - 1);
+	struct translation *slot = &cpu->translation[(linear / PAGE_SIZE) % TRANSLATIONS];
+
+	if (slot->memory && slot->page == page && slot->cr3 == save->cr3 && (save->cr0 & CR0_PG) &&
+	    !((*slot->leaf ^ slot->entry) & ~PTE_ACCESSED_DIRTY))
+		return slot->memory;
+	slot->memory = pointer_of(cpu->hw, walk(cpu, page, &leaf));
+	if (!slot->memory || leaf == NO_GPA) {
+		u8 *memory = slot->memory;
+
+		slot->memory = NULL;
+		return memory;
+	}
+	slot->page = page;
+	slot->cr3 = save->cr3;
+	slot->leaf = (const volatile a64 *)slot_private(cpu->hw, leaf & ~cpu->hw->c_bit, sizeof(u64));
+	slot->entry = *slot->leaf;
+	return slot->memory;
+}
+
+static bool guest_copy(struct hw_cpu *cpu, u64 linear, u8 *local, u64 size, bool write)
+{
+	while (size) {
+		u64 room = PAGE_SIZE - (linear & (PAGE_SIZE - 1));
+		u64 part = size < room ? size : room;
+		u8 *memory = page_pointer(cpu, linear);
+
+		if (!memory)
+			return false;
+		memory += linear & (PAGE_SIZE - 1);
+		if (write)
+			memcpy(memory, local, part);
+		else
+			memcpy(local, memory, part);
+		linear += part;
+		local += part;
+		size -= part;
+	}
+	return true;
+}
+
+bool guest_read(struct hw_cpu *cpu, u64 linear, void *to, u64 size)
+{
+	return guest_copy(cpu, linear, to, size, false);
+}
+
+bool guest_write(struct hw_cpu *cpu, u64 linear, const void *from, u64 size)
+{
+	return guest_copy(cpu, linear, (u8 *)from, size, true);
+}
+
+u32 guest_code(struct hw_cpu *cpu, u8 *bytes, u32 size)
+{
+	u64 pc = hw_observe_pc(cpu);
+	u32 room = (u32)(PAGE_SIZE - (pc & (PAGE_SIZE - 1)));
+	u32 first = size < room ? size : room;
+
+	if (!guest_read(cpu, pc, bytes, first))
+		return 0;
+	if (first < size && guest_read(cpu, pc + first, bytes + first, size - first))
+		return size;
+	return first;
+}
+
+/*
+ * What exited at this pc with this code before is the same instruction with the same length: the
+ * guest would have to rewrite its code with another encoding of it.
+ */
+struct known_instruction *guest_instruction(struct hw_cpu *cpu)
+{
+	u64 pc = hw_observe_pc(cpu);
+	u32 exit_code = (u32)vmcb(cpu)->control.exit_code;
+	struct known_instruction *known = &cpu->known[(pc ^ pc >> 5) % KNOWN_INSTRUCTIONS];
+	u8 code[INSN_MAX_LENGTH] = { 0 };
+	u32 available;
+
+	if (known->pc == pc && known->exit_code == exit_code && known->length)
+		return known;
+	available = guest_code(cpu, code, sizeof(code));
+	known->pc = pc;
+	known->exit_code = exit_code;
+	known->which = (u8)insn_decode_simple(code, available, guest_mode_bits(cpu), &known->length);
+	if (known->which == INSN_SIMPLE_UNKNOWN)
+		hw_stop(cpu, RECORD_END_INSTRUCTION, *(a64 *)code, exit_code);
+	return known;
+}
+
+void guest_skip(struct hw_cpu *cpu, u32 length)
+{
+	vmcb(cpu)->save.rip += length;
+	vmcb(cpu)->control.interrupt_shadow = 0;
+}
+
+u64 guest_gpr(const struct hw_cpu *cpu, u32 reg)
+{
+	if (reg == HW_RAX)
+		return vmcb(cpu)->save.rax;
+	if (reg == HW_RSP)
+		return vmcb(cpu)->save.rsp;
+	return cpu->state[cpu->vmpl].gpr[reg & 15];
+}

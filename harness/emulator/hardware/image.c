@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which image the guest runs: the first exit from each code page is logged with the PE image around it,
+ * so that the harness can name modules that the firmware has relocated. What runs in place in the
+ * firmware's flash is known to the harness by its address.
+ */
+#include "guest.h"
+
+#define MAX_IMAGE   (16ull << 20) /* how far back a header may be */
+#define MAX_UNFOUND 0x200         /* pages searched when nothing is found: bounds the cost in an OS */
+#define DOS_MAGIC   0x5A4Du       /* "MZ" */
+#define PE_MAGIC    0x00004550u   /* "PE" */
+#define PE_OFFSET   0x3C
+#define PE_ENTRY    0x28          /* from the PE header: AddressOfEntryPoint, SizeOfImage (PE32 and PE32+ alike) */
+#define PE_SIZE     0x50
+#define PE_HEADER_LIMIT 0x1000
+
+struct pe_identity {
+	u32 size;
+	u32 entry;
+};
+
+static bool read_identity(struct hw_cpu *cpu, u64 base, struct pe_identity *identity)
+{
+	u16 dos;
+	u32 offset, signature;
+
+	if (!guest_read(cpu, base, &dos, sizeof(dos)) || dos != DOS_MAGIC)
+		return false;
+	if (!guest_read(cpu, base + PE_OFFSET, &offset, sizeof(offset)) || offset > PE_HEADER_LIMIT - PE_SIZE)
+		return false;
+	if (!guest_read(cpu, base + offset, &signature, sizeof(signature)) || signature != PE_MAGIC)
+		return false;
+	return guest_read(cpu, base + offset + PE_ENTRY, &identity->entry, sizeof(identity->entry)) &&
+	       guest_read(cpu, base + offset + PE_SIZE, &identity->size, sizeof(identity->size));
+}
+
+static bool is_known(struct hw_cpu *cpu, u64 pc)
+{
+	for (u32 i = 0; i < cpu->images; i++) {
+		if (pc - cpu->image_base[i] < cpu->image_size[i])
+			return true;
+	}
+	return false;
+}
+
+static bool find(struct hw_cpu *cpu, u64 pc)
+{
+	u64 page = pc & ~(PAGE_SIZE - 1);
+
+	for (u64 back = 0; back < MAX_UNFOUND * PAGE_SIZE && back <= page; back += PAGE_SIZE) {
+		struct pe_identity identity;
+
+		if (!read_identity(cpu, page - back, &identity) || pc - (page - back) >= identity.size || identity.size > MAX_IMAGE)
+			continue;
+		if (cpu->images < MAX_IMAGES) {
+			cpu->image_base[cpu->images] = page - back;
+			cpu->image_size[cpu->images++] = identity.size;
+		}
+		hw_log(cpu, (struct record){ .kind = RECORD_MODULE, .rip = pc, .address = page - back,
+						 .value = identity.size | (u64)identity.entry << 32 });
+		return true;
+	}
+	return false;
+}
+
+static void look_up(struct hw_cpu *cpu, u64 pc)
+{
+	const struct host_config *config = cpu->machine->config;
+
+	if (is_known(cpu, pc))
+		return;
+	if (pc - (0x100000000ull - config->fw_size) < config->fw_size || !find(cpu, pc))
+		hw_log(cpu, (struct record){ .kind = RECORD_CODE, .rip = pc, .address = pc & ~(PAGE_SIZE - 1) });
+}
+
+/* At every exit of the guest: a direct-mapped memory of pages keeps it cheap. */
+void hw_observe_image(struct hw_cpu *cpu)
+{
+	u64 pc = hw_observe_pc(cpu);
+	u64 page = pc / PAGE_SIZE;
+	u64 *slot = &cpu->code_page[page % (sizeof(cpu->code_page) / sizeof(cpu->code_page[0]))];
+
+	if (*slot == page + 1)
+		return;
+	*slot = page + 1;
+	look_up(cpu, pc);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "rmp_instruction.h"
+#include "access.h"
+#include "event.h"
+#include "guest.h"
+#include "npt.h"
+#include "sev.h"
+#include "slot.h"
+
+#define FIRST_TRY ~0u /* in hw_cpu.before: no entry */
+
+static void log_change(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, enum record_rmp_op op, bool large, u32 result)
+{
+	if (log_at(cpu, 1))
+		hw_log(cpu, (struct record){ .kind = RECORD_RMP_CHANGE, .rip = hw_observe_pc(cpu), .address = gpa,
+					     .value = slot_bits(cpu->hw, slot, gpa), .extra = cpu->before, .aux = op, .size = large,
+					     .outcome = result ? RECORD_ERROR : RECORD_OK });
+}
+
+static bool is_addressable(const struct slot *slot, u64 gpa, bool large)
+{
+	if (!slot || (gpa & ((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1)))
+		return false;
+	return !large || slot_large_possible(slot, gpa);
+}
+
+static enum rmp_fault pvalidate(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, bool large, u32 *result, bool *unchanged)
+{
+	struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
+	bool validate = current(cpu)->gpr[HW_RDX] & 1;
+	enum rmp_fault fault;
+	u32 bits;
+
+	*unchanged = true;
+	*result = SEV_FAIL_PERMISSION;
+	if (cpu->vmpl)
+		return RMP_OK;
+	*result = SEV_FAIL_INPUT;
+	if (!is_addressable(slot, gpa, large))
+		return RMP_OK;
+	bits = slot_bits(cpu->hw, slot, gpa);
+	if (cpu->before == FIRST_TRY)
+		cpu->before = bits;
+	*result = SEV_FAIL_SIZEMISMATCH;
+	if (large && !(bits & RMP_LARGE) && (bits || !slot_uniform(cpu->hw, slot, gpa)))
+		return RMP_OK; /* there are 4 KiB pages in it */
+	fault = rmp_validate(&cpu->hw->rmp, slot_spa(slot, gpa, false), owner, large, validate, result, unchanged);
+	if (fault)
+		return fault;
+	if (!*unchanged)
+		npt_unmap(cpu->hw, gpa, large);
+	log_change(cpu, slot, gpa, validate ? RECORD_RMP_PVALIDATE : RECORD_RMP_RESCIND, large, *result);
+	return RMP_OK;
+}
+
+static enum rmp_fault rmpadjust(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, bool large, u32 *result)
+{
+	struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
+	u64 attributes = current(cpu)->gpr[HW_RDX];
+	u32 target = attributes & SEV_RMPADJUST_VMPL_MASK;
+	enum rmp_fault fault;
+	u32 bits;
+
+	*result = SEV_FAIL_INPUT;
+	if (target >= CONFIG_VMPLS || !is_addressable(slot, gpa, false) || (large && (gpa & (PAGE_SIZE_2M - 1))) ||
+	    ((attributes & SEV_RMPADJUST_VMSA) && large))
+		return RMP_OK;
+	*result = SEV_FAIL_PERMISSION;
+	if (target <= cpu->vmpl)
+		return RMP_OK;
+	bits = slot_bits(cpu->hw, slot, gpa);
+	if (cpu->before == FIRST_TRY)
+		cpu->before = bits;
+	fault = rmp_adjust(&cpu->hw->rmp, slot_spa(slot, gpa, false), owner, cpu->vmpl, large, attributes, result);
+	if (fault == RMP_NOT_VALIDATED) {
+		access_violation(cpu, gpa | cpu->hw->c_bit, bits, 0, RECORD_VIOLATION_NOT_VALIDATED);
+		return RMP_OK;
+	}
+	if (fault || *result == SEV_FAIL_PERMISSION)
+		return fault;
+	if (*result == SEV_SUCCESS)
+		npt_unmap(cpu->hw, gpa, large);
+	log_change(cpu, slot, gpa, RECORD_RMP_RMPADJUST, large, *result);
+	return RMP_OK;
+}
+
+static void set_result(struct hw_cpu *cpu, u32 result, bool carry)
+{
+	struct vmcb_save *save = &vmcb(cpu)->save;
+
+	save->rax = result;
+	save->rflags = (save->rflags & ~RFLAGS_CF) | (carry ? RFLAGS_CF : 0);
+}
+
+/* The page behind the linear address in RAX. */
+void rmp_instruction_retry(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	struct vmcb_save *save = &vmcb(cpu)->save;
+	bool large = current(cpu)->gpr[HW_RCX] & 1, unchanged = false;
+	u64 gpa = guest_physical(cpu, save->rax);
+	const struct slot *slot;
+	enum rmp_fault fault;
+	u32 result;
+
+	exit->code = HW_EXIT_NONE;
+	if (gpa == NO_GPA) {
+		save->cr2 = save->rax;
+		event_exception(cpu, VECTOR_PF, true, 0);
+		return;
+	}
+	gpa &= ~cpu->hw->c_bit & ~((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1);
+	slot = slot_of(cpu->hw, gpa);
+	if (cpu->which == INSN_SIMPLE_PVALIDATE)
+		fault = pvalidate(cpu, slot, gpa, large, &result, &unchanged);
+	else
+		fault = rmpadjust(cpu, slot, gpa, large, &result);
+	if (fault) {
+		exit->code = SVM_EXIT_NPF;
+		exit->info1 = SVM_NPF_RMP | SVM_NPF_ENC | (fault == RMP_SIZE ? SVM_NPF_SIZEM : 0);
+		exit->info2 = gpa;
+		cpu->retry = RETRY_INSTRUCTION;
+		return;
+	}
+	set_result(cpu, result, result == SEV_SUCCESS && unchanged);
+	guest_skip(cpu, cpu->length);
+}
+
+void rmp_instruction(struct hw_cpu *cpu, enum insn_simple which, u8 length, struct hw_exit *exit)
+{
+	if (vmcb(cpu)->save.cpl) {
+		event_exception(cpu, VECTOR_GP, true, 0);
+		return;
+	}
+	cpu->which = (u8)which;
+	cpu->length = length;
+	cpu->before = FIRST_TRY;
+	rmp_instruction_retry(cpu, exit);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* VMRUN, and what of each #VMEXIT is the hardware's own. */
+#include "access.h"
+#include "alternate.h"
+#include "event.h"
+#include "guest.h"
+#include "insn.h"
+#include "log.h"
+#include "rmp_instruction.h"
+#include "sev.h"
+#include "x86.h"
+
+/* vm_enter.S */
+void vm_enter(u64 *gpr, u64 vmcb_pa);
+
+/*
+ * Bits of CR0 and CR4 that make TCG flush its TLB when VMRUN or #VMEXIT changes them. The emulator's follow the
+ * guest's, as none of them matters to it; what stays different is LA57.
+ */
+#define FLUSHING_CR0 CR0_WP
+#define FLUSHING_CR4 (CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP)
+
+static void follow_control_registers(struct hw *hw, const struct vmcb_save *save)
+{
+	if ((save->cr0 ^ hw->cr0) & FLUSHING_CR0) {
+		hw->cr0 ^= (save->cr0 ^ hw->cr0) & FLUSHING_CR0;
+		set_cr0(hw->cr0);
+	}
+	if ((save->cr4 ^ hw->cr4) & FLUSHING_CR4) {
+		hw->cr4 ^= (save->cr4 ^ hw->cr4) & FLUSHING_CR4;
+		set_cr4(hw->cr4);
+	}
+}
+
+/* The guest reads or writes the MSRs of SEV. Others are NAE events. */
+static void msr_exit(struct hw_cpu *cpu)
+{
+	struct hw_vmpl *state = current(cpu);
+	struct vmcb *page = state->vmcb;
+	u32 msr = (u32)state->gpr[HW_RCX];
+	bool write = page->control.exit_info1 & 1;
+
+	if (msr != SEV_MSR_GHCB && msr != SEV_MSR_STATUS) {
+		event_vc(cpu, SVM_EXIT_MSR);
+		return;
+	}
+	if (write && msr == SEV_MSR_STATUS) {
+		event_exception(cpu, VECTOR_GP, true, 0);
+		return;
+	}
+	if (write) {
+		state->ghcb_msr = (u32)page->save.rax | state->gpr[HW_RDX] << 32;
+	} else {
+		u64 value = hw_msr(cpu, msr);
+
+		page->save.rax = (u32)value;
+		state->gpr[HW_RDX] = value >> 32;
+	}
+	guest_skip(cpu, guest_instruction(cpu)->length);
+}
+
+/* VMMCALL and VMGEXIT share an opcode; F3 or F2 makes it VMGEXIT. RIP is advanced first: the request may change the VMPL. */
+static u64 vmmcall_exit(struct hw_cpu *cpu)
+{
+	const struct known_instruction *instruction = guest_instruction(cpu);
+
+	if (instruction->which != INSN_SIMPLE_VMGEXIT) {
+		event_vc(cpu, SVM_EXIT_VMMCALL);
+		return HW_EXIT_NONE;
+	}
+	guest_skip(cpu, instruction->length);
+	return SVM_EXIT_VMGEXIT;
+}
+
+/* Of a guest with SEV: PVALIDATE or RMPADJUST perhaps. */
+static void undefined_exit(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	u8 code[INSN_MAX_LENGTH] = { 0 };
+	u32 available = guest_code(cpu, code, sizeof(code));
+	u8 length = 0;
+	enum insn_simple which = insn_decode_simple(code, available, guest_mode_bits(cpu), &length);
+
+	if (which == INSN_SIMPLE_PVALIDATE || which == INSN_SIMPLE_RMPADJUST)
+		rmp_instruction(cpu, which, length, exit);
+	else
+		event_exception(cpu, VECTOR_UD, false, 0);
+}
+
+/* The value goes to the hypervisor, as with decode assists. */
+static void cr8_exit(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	u8 code[INSN_MAX_LENGTH] = { 0 };
+	u32 available = guest_code(cpu, code, sizeof(code));
+	u8 cr, gpr, length;
+	u64 value;
+
+	if (!insn_decode_cr_write(code, available, guest_mode_bits(cpu), &cr, &gpr, &length) || cr != 8)
+		hw_stop(cpu, RECORD_END_INSTRUCTION, *(a64 *)code, vmcb(cpu)->control.exit_code);
+	value = guest_gpr(cpu, gpr);
+	if (value & ~15ull) {
+		event_exception(cpu, VECTOR_GP, true, 0);
+		return;
+	}
+	if (current(cpu)->alternate)
+		alternate_set_tpr(cpu, (u8)value);
+	exit->code = SVM_EXIT_CR8_WRITE;
+	exit->info1 = value;
+	guest_skip(cpu, length);
+}
+
+/* TCG reports INVD as WBINVD (7.2): only the instruction's bytes tell them apart. */
+static void wbinvd_exit(struct hw_cpu *cpu)
+{
+	event_vc(cpu, guest_instruction(cpu)->which == INSN_SIMPLE_INVD ? SVM_EXIT_INVD : SVM_EXIT_WBINVD);
+}
+
+/* And RDTSCP as RDTSC. */
+static void rdtsc_exit(struct hw_cpu *cpu)
+{
+	const struct known_instruction *instruction = guest_instruction(cpu);
+	bool with_aux = instruction->which == INSN_SIMPLE_RDTSCP;
+	u32 aux;
+	u64 tsc;
+
+	if (with_aux ? cpu->hw->vc_rdtscp : cpu->hw->vc_rdtsc) {
+		event_vc(cpu, with_aux ? SVM_EXIT_RDTSCP : SVM_EXIT_RDTSC);
+		return;
+	}
+	tsc = rdtscp(&aux);
+	vmcb(cpu)->save.rax = (u32)tsc;
+	current(cpu)->gpr[HW_RDX] = tsc >> 32;
+	if (with_aux)
+		current(cpu)->gpr[HW_RCX] = aux;
+	guest_skip(cpu, instruction->length);
+}
+
+/* A guest with SEV: most exits become #VC, few are automatic exits to the hypervisor (APM vol. 2, table 15-31). */
+static void sev_exit(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
+{
+	switch (code) {
+	case SVM_EXIT_MSR:
+		msr_exit(cpu);
+		break;
+	case SVM_EXIT_VMMCALL:
+		exit->code = vmmcall_exit(cpu);
+		exit->ghcb = current(cpu)->ghcb_msr;
+		break;
+	case SVM_EXIT_EXC_UD:
+		undefined_exit(cpu, exit);
+		break;
+	case SVM_EXIT_RDTSC:
+	case SVM_EXIT_RDTSCP:
+		rdtsc_exit(cpu);
+		break;
+	case SVM_EXIT_WBINVD:
+	case SVM_EXIT_INVD:
+		wbinvd_exit(cpu);
+		break;
+	case SVM_EXIT_IOIO:
+	case SVM_EXIT_CPUID:
+	case SVM_EXIT_RDPMC:
+	case SVM_EXIT_MONITOR:
+	case SVM_EXIT_MWAIT:
+	case SVM_EXIT_DR7_READ:
+	case SVM_EXIT_DR7_WRITE:
+		event_vc(cpu, code);
+		break;
+	default:
+		exit->code = code;
+	}
+}
+
+static void serve(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
+{
+	exit->code = HW_EXIT_NONE;
+	switch (code) {
+	case SVM_EXIT_NPF:
+		access_fault(cpu, exit);
+		break;
+	case SVM_EXIT_CR8_WRITE:
+		cr8_exit(cpu, exit);
+		break;
+	case SVM_EXIT_PAUSE:
+	case SVM_EXIT_HLT:
+		guest_skip(cpu, guest_instruction(cpu)->length);
+		exit->code = code;
+		break;
+	case SVM_EXIT_VMRUN:
+	case SVM_EXIT_VMLOAD ... SVM_EXIT_SKINIT:
+		event_exception(cpu, VECTOR_UD, false, 0); /* the guest has no SVM */
+		break;
+	case SVM_EXIT_INVALID:
+		exit->code = code;
+		exit->info1 = vmcb(cpu)->save.efer;
+		exit->info2 = vmcb(cpu)->save.cr0;
+		break;
+	default:
+		if (cpu->hw->sev)
+			sev_exit(cpu, code, exit);
+		else
+			exit->code = code;
+	}
+}
+
+/* Interrupts of a VMPL without Alternate Injection: V_IRQ is clear again when the guest has taken what it offered. */
+static void log_taken(struct hw_cpu *cpu, struct hw_vmpl *state)
+{
+	u64 vector = (u64)state->offered;
+
+	state->offered = -1;
+	if (log_at(cpu, 2))
+		hw_log(cpu, (struct record){ .kind = RECORD_INTERRUPT, .rip = hw_observe_pc(cpu), .address = vector,
+					     .value = state->source });
+}
+
+static void apply(struct hw_vmpl *state, const struct hw_request *request)
+{
+	struct vmcb_control *control = &state->vmcb->control;
+
+	control->vintr = request->vintr;
+	control->intercept_cr = request->cr8_writes ? (u32)SVM_INTERCEPT_CR8_WRITE : 0;
+	state->offered = request->vintr & SVM_V_IRQ ? (u8)(request->vintr >> SVM_V_VECTOR_SHIFT) : -1;
+	state->source = request->source;
+}
+
+void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_exit *exit)
+{
+	struct hw_vmpl *state = current(cpu);
+	struct vmcb *page = state->vmcb;
+	u64 code;
+
+	if (request->vintr && !state->alternate)
+		apply(state, request);
+	page->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
+	follow_control_registers(cpu->hw, &page->save);
+	vm_enter(state->gpr, (u64)page);
+	code = page->control.exit_code;
+	log_exit(cpu, code);
+	if (state->alternate)
+		alternate_after_exit(cpu);
+	else if (state->offered >= 0 && !(page->control.vintr & SVM_V_IRQ))
+		log_taken(cpu, state);
+	event_after_exit(cpu);
+	exit->info1 = page->control.exit_info1;
+	exit->info2 = page->control.exit_info2;
+	exit->vintr = page->control.vintr;
+	serve(cpu, code, exit);
+}
+
+void hw_retry(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	u8 retry = cpu->retry;
+
+	cpu->retry = RETRY_NOTHING;
+	exit->code = HW_EXIT_NONE;
+	if (retry == RETRY_INSTRUCTION)
+		rmp_instruction_retry(cpu, exit);
+	else if (retry == RETRY_ACCESS)
+		access_fault(cpu, exit);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Start of the hardware: its one processor, and the VMCBs of each vCPU. */
+#include "bytes.h"
+#include "cpu.h"
+#include "npt.h"
+#include "sev.h"
+#include "vmsa_switch.h"
+#include "x86.h"
+
+static struct hw the_hw __attribute__((section(".bss.hot.hardware"), aligned(4096)));
+
+/* What the hardware serves itself, or has to see to be what it is. */
+#define OWN_MISC1 (SVM_INTERCEPT_CPUID | SVM_INTERCEPT_IOIO | SVM_INTERCEPT_MSR | SVM_INTERCEPT_SHUTDOWN | \
+		   SVM_INTERCEPT_SMI) /* by an I/O APIC entry: it would be the emulator's */
+#define OWN_MISC2 (SVM_INTERCEPT_VMRUN | SVM_INTERCEPT_VMMCALL | SVM_INTERCEPT_VMLOAD | SVM_INTERCEPT_VMSAVE | SVM_INTERCEPT_STGI | \
+		   SVM_INTERCEPT_CLGI | SVM_INTERCEPT_SKINIT)
+
+void *take(struct hw *hw, u64 size, u64 alignment)
+{
+	void *memory = machine_take(hw->machine, size, alignment);
+
+	if (!memory)
+		hw_fail(&hw->cpu[0], "host RAM is too small", __LINE__);
+	return memory;
+}
+
+/* The one processor that runs the emulator, and every vCPU. */
+static void setup_processor(struct hw *hw)
+{
+	struct cpuid_result features;
+
+	set_cr4(get_cr4() | CR4_OSFXSR | CR4_OSXSAVE); /* vmsa_switch.c moves the FPU's state */
+	features = cpuid(CPUID_XSAVE, 0); /* EDX:EAX of subleaf 0: what XCR0 may have */
+	hw->xcr0_all = features.eax | (u64)features.edx << 32;
+	hw->cr0 = get_cr0();
+	hw->cr4 = get_cr4();
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+	wrmsr(MSR_VM_HSAVE_PA, (u64)take(hw, PAGE_SIZE, PAGE_SIZE));
+	__asm__ volatile("clgi; sti");
+}
+
+static void name_cpu(struct hw *hw, u32 index)
+{
+	hw->cpu[index].hw = hw;
+	hw->cpu[index].machine = hw->machine;
+	hw->cpu[index].index = index;
+	hw->cpu[index].log_level = hw->machine->config->log_level;
+}
+
+struct hw_cpu *hw_first_cpu(struct machine *machine)
+{
+	the_hw.machine = machine;
+	name_cpu(&the_hw, 0);
+	return &the_hw.cpu[0];
+}
+
+struct hw *hw_setup(struct machine *machine)
+{
+	const struct host_config *config = machine->config;
+	struct hw *hw = &the_hw;
+
+	hw->sev = (config->sev_status[config->guest_vmpl] & SEV_STATUS_SNP) != 0;
+	hw->c_bit = hw->sev ? BIT(config->cbit) : 0;
+	hw->strict = config->strict;
+	npt_setup(hw);
+	setup_processor(hw);
+	return hw;
+}
+
+/* MSR permission map: three ranges of 2000h, two bits an MSR: read, write (APM vol. 2, 15.11). These are in the third. */
+static void intercept_own_msrs(u8 *permissions)
+{
+	static const u32 own[] = { SEV_MSR_GHCB, SEV_MSR_STATUS, MSR_VM_CR, MSR_VM_HSAVE_PA };
+
+	for (u32 i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		u32 bit = (2 * 0x2000 + (own[i] & 0x1FFF)) * 2;
+
+		permissions[bit / 8] |= (u8)(3 << bit % 8);
+	}
+}
+
+static void setup_vmpl(struct hw_cpu *cpu, u32 vmpl, const struct hw_controls *controls)
+{
+	struct hw_vmpl *state = &cpu->state[vmpl];
+	struct vmcb_control *control;
+	u32 misc2 = controls->intercept_misc2;
+
+	state->vmcb = take(cpu->hw, PAGE_SIZE, PAGE_SIZE);
+	state->xsave = take(cpu->hw, PAGE_SIZE, PAGE_SIZE);
+	*(a16 *)state->xsave = 0x37F;          /* FCW */
+	*(a32 *)(state->xsave + 24) = 0x1F80;  /* MXCSR */
+	*(a64 *)(state->xsave + 512) = 3;      /* XSTATE_BV: x87 and SSE are in the area */
+	state->xcr0 = 1;
+	state->vmsa_gpa = NO_GPA;
+	state->offered = -1;
+
+	control = &state->vmcb->control;
+	control->intercept_exception = cpu->hw->sev ? SVM_INTERCEPT_EXC_UD : 0;
+	control->intercept_misc1 = controls->intercept_misc1 | (u32)OWN_MISC1;
+	if (misc2 & SVM_INTERCEPT_RDTSCP) /* TCG has one intercept for both */
+		control->intercept_misc1 |= (u32)SVM_INTERCEPT_RDTSC;
+	control->intercept_misc2 = (misc2 & ~(u32)SVM_INTERCEPT_RDTSCP) | (u32)OWN_MISC2;
+	control->intercept_dr = controls->intercept_dr;
+	control->vintr = controls->vintr;
+	control->iopm_base = (u64)controls->io_permissions;
+	control->msrpm_base = (u64)controls->msr_permissions;
+	control->asid = cpu->index * CONFIG_VMPLS + vmpl + 1;
+	control->nested_control = SVM_NESTED_PAGING;
+}
+
+struct hw_cpu *hw_cpu_setup(struct hw *hw, u32 index, const struct hw_controls *controls)
+{
+	struct hw_cpu *cpu = &hw->cpu[index];
+
+	name_cpu(hw, index);
+	cpu->posted = -1;
+	cpu->injected = -1;
+	hw->vc_rdtsc = hw->sev && (controls->intercept_misc1 & SVM_INTERCEPT_RDTSC);
+	hw->vc_rdtscp = hw->sev && (controls->intercept_misc2 & SVM_INTERCEPT_RDTSCP);
+	intercept_own_msrs(controls->msr_permissions);
+	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
+		setup_vmpl(cpu, vmpl, controls);
+	return cpu;
+}
+
+void hw_cpu_start(struct hw_cpu *cpu) { switch_start(cpu); }

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What SEV adds to a processor: MSRs, CPUID 8000001F, and the security processor's launch. */
+#include "sev.h"
+#include "bytes.h"
+#include "cpu.h"
+#include "slot.h"
+#include "x86.h"
+
+#define ENCRYPTED_GUESTS 100 /* 8000001F ECX */
+
+/* SEV_STATUS follows the SEV_FEATURES of the VMSA that runs (APM vol. 2, 15.34.10); VMPL0's was launched without one here. */
+static u64 sev_status(const struct hw_cpu *cpu)
+{
+	const struct hw_vmpl *state = &cpu->state[cpu->vmpl];
+	u64 configured = cpu->machine->config->sev_status[cpu->vmpl];
+
+	if (state->vmsa_gpa == NO_GPA)
+		return configured;
+	return (configured & (SEV_STATUS_SEV | SEV_STATUS_SEV_ES)) | state->sev_features << SEV_FEATURES_STATUS_SHIFT;
+}
+
+u64 hw_msr(const struct hw_cpu *cpu, u32 msr)
+{
+	return msr == SEV_MSR_GHCB ? cpu->state[cpu->vmpl].ghcb_msr : sev_status(cpu);
+}
+
+void hw_set_ghcb(struct hw_cpu *cpu, u64 value) { current(cpu)->ghcb_msr = value; }
+
+/* LMA follows LME and CR0.PG: it is the CPU's to change, and LME cannot change while the guest pages. */
+bool hw_efer(struct hw_cpu *cpu, bool write, u64 *value)
+{
+	struct vmcb_save *save = &vmcb(cpu)->save;
+
+	if (!write) {
+		*value = save->efer;
+		return true;
+	}
+	if ((*value & EFER_RESERVED) || ((save->cr0 & CR0_PG) && ((*value ^ save->efer) & EFER_LME)))
+		return false;
+	save->efer = (*value & ~EFER_LMA) | (save->efer & EFER_LMA) | EFER_SVME;
+	return true;
+}
+
+void hw_cpuid(const struct hw *hw, u32 leaf, u32 subleaf, struct cpuid_result *result)
+{
+	*result = cpuid(leaf, subleaf);
+	if (leaf != SEV_CPUID_LEAF)
+		return;
+	*result = (struct cpuid_result){ 0 };
+	if (!hw->sev)
+		return;
+	result->eax = SEV_CPUID_EAX_SEV | SEV_CPUID_EAX_SEV_ES | SEV_CPUID_EAX_SNP;
+	result->ebx = hw->machine->config->cbit;
+	result->ecx = ENCRYPTED_GUESTS;
+	result->edx = 1;
+}
+
+/* The pages are assigned and validated, without permissions for VMPL1-3. */
+static void launch_pages(struct hw *hw, u64 gpa, u64 size)
+{
+	for (u64 page = gpa; page < gpa + size; page += PAGE_SIZE) {
+		const struct slot *slot = slot_of(hw, page);
+		struct rmp_entry *entry = slot ? rmp_entry(&hw->rmp, slot_spa(slot, page, false)) : NULL;
+
+		if (entry && (entry->bits & RMP_ASSIGNED))
+			entry->bits |= RMP_VALIDATED;
+	}
+}
+
+static void launch_vmsa(const struct hw_psp_command *command)
+{
+	struct hw_vmpl *state = &command->cpu->state[command->vmpl];
+
+	state->vmcb->save = *command->save;
+	memcpy(state->gpr, command->gpr, sizeof(state->gpr));
+}
+
+void hw_psp(struct hw *hw, const struct hw_psp_command *command)
+{
+	if (command->code == HW_PSP_LAUNCH_PAGES)
+		launch_pages(hw, command->gpa, command->size);
+	else
+		launch_vmsa(command);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The guest's accesses to its local APIC: every one is logged.
+ *
+ * Normally the virtual APIC (vapic.c) answers. With CONFIG_APIC_QEMU it is QEMU's APIC, and
+ * interrupts reach the guest without the hypervisor: QEMU's trace events then see the same accesses.
+ */
+#include "apic_access.h"
+#include "apic.h"
+#include "ipi.h"
+#include "physical_apic.h"
+#include "x86.h"
+
+bool apic_is_enabled(struct vcpu *vcpu)
+{
+	return !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) & APIC_BASE_EN : vapic_is_enabled(own_apic(vcpu));
+}
+
+/* Of an access by the VMPL that runs, to its own APIC. */
+static void carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
+{
+	struct vapic *apic = own_apic(vcpu);
+
+	vcpu->apic_dirty = true;
+	if (effect->base_changed) /* what the page showed as a device's is the APIC's now */
+		hw_invalidate(vcpu->hv->hw, vapic_base(apic) & APIC_BASE_ADDRESS, false);
+	if (effect->ipi)
+		ipi_send(vcpu, effect->icr);
+	if (!is_guest(vcpu)) /* devices know the guest's APIC only */
+		return;
+	if (effect->eoi && effect->eoi_level)
+		physical_end_level(vcpu, effect->eoi_vector);
+	if (vcpu != boot_vcpu(vcpu)) /* what follows makes the processor's APIC like that of the boot vCPU */
+		return;
+	if (effect->destination_changed || effect->base_changed) {
+		physical_mirror_destination(vcpu);
+		if (vapic_is_enabled(apic) && vapic_is_software_enabled(apic) && !has_alternate_guest(vcpu))
+			physical_retry_dropped(vcpu);
+	}
+	if (effect->lint_changed || effect->base_changed)
+		physical_mirror_pic(vcpu);
+}
+
+static void record_access(struct vcpu *vcpu, u16 kind, u8 path, u64 address, u32 size, bool write, u64 value, u64 base,
+			  enum vapic_result result, u64 pc)
+{
+	static const u8 outcome[] = { RECORD_OK, RECORD_GP, RECORD_NOT_CLAIMED };
+
+	/* With SEV on, the #VC before it has done this. */
+	if (!vcpu->hv->sev)
+		hw_observe_image(vcpu->cpu);
+	hw_log(vcpu->cpu, (struct record){ .kind = kind, .rip = pc, .address = address, .value = value, .path = path,
+					 .size = (u8)size, .outcome = outcome[result], .flags = write ? RECORD_WRITE : 0,
+					 .extra = kind == RECORD_APIC_BASE ? base : 0, .aux = (u32)(base >> 10) & 3 });
+}
+
+static enum vapic_result qemu_mmio(u64 gpa, u32 size, bool write, u64 *value)
+{
+	if (size == 4 && write)
+		mmio_write32(gpa, (u32)*value);
+	else if (size == 4)
+		*value = mmio_read32(gpa);
+	else if (!write)
+		*value = 0;
+	return VAPIC_OK;
+}
+
+/* The guest accesses the APIC page by MMIO. */
+enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc)
+{
+	struct vapic_effect effect = { 0 };
+	u64 base = !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) : vapic_base(own_apic(vcpu));
+	u32 offset = gpa & (PAGE_SIZE - 1);
+	enum vapic_result result;
+
+	if (!vcpu->apic_virtual)
+		result = qemu_mmio(gpa, size, write, value);
+	else if (write)
+		result = vapic_mmio_write(own_apic(vcpu), offset, size, *value, now_ns(vcpu->hv), &effect);
+	else
+		result = vapic_mmio_read(own_apic(vcpu), offset, size, now_ns(vcpu->hv), value);
+	if (!write && result == VAPIC_NOT_CLAIMED)
+		*value = size < 8 ? BIT(8 * size) - 1 : ~0ull;
+	carry_out(vcpu, &effect);
+	record_access(vcpu, RECORD_APIC, RECORD_PATH_MMIO, gpa, size, write, *value, base, result, pc);
+	return result;
+}
+
+bool apic_owns_msr(u32 msr)
+{
+	return msr == MSR_APIC_BASE || msr == MSR_TSC_DEADLINE || (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST);
+}
+
+static enum vapic_result qemu_msr(u32 msr, bool write, u64 *value)
+{
+	bool ok = write ? msr_write_safe(msr, *value) : msr_read_safe(msr, value);
+
+	return ok ? VAPIC_OK : VAPIC_GP;
+}
+
+static enum vapic_result virtual_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, struct vapic_effect *effect)
+{
+	struct vapic *apic = own_apic(vcpu);
+	u64 now = now_ns(vcpu->hv);
+
+	if (msr == MSR_APIC_BASE && write)
+		return vapic_write_base(apic, *value, effect);
+	if (msr == MSR_APIC_BASE)
+		*value = vapic_base(apic);
+	else if (msr == MSR_TSC_DEADLINE && write) {
+		u64 tsc = rdtsc();
+		u64 wait = *value > tsc ? (u64)(((unsigned __int128)(*value - tsc) * vcpu->hv->machine->tsc_to_ns) >> 32) : 0;
+
+		vapic_set_tsc_deadline(apic, *value, now + wait);
+	} else if (msr == MSR_TSC_DEADLINE)
+		*value = vapic_tsc_deadline(apic);
+	else if (write)
+		return vapic_msr_write(apic, msr, *value, now, effect);
+	else
+		return vapic_msr_read(apic, msr, now, value);
+	return VAPIC_OK;
+}
+
+bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
+{
+	struct vapic_effect effect = { 0 };
+	u64 base = !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) : vapic_base(own_apic(vcpu));
+	u16 kind = msr == MSR_APIC_BASE ? RECORD_APIC_BASE : RECORD_APIC;
+	enum vapic_result result;
+
+	result = !vcpu->apic_virtual ? qemu_msr(msr, write, value) : virtual_msr(vcpu, msr, write, value, &effect);
+	if (!write && result == VAPIC_GP)
+		*value = 0;
+	carry_out(vcpu, &effect);
+	record_access(vcpu, kind, RECORD_PATH_MSR, msr, 8, write, *value, base, result, pc);
+	return result == VAPIC_OK;
+}
+
+void apic_svsm_access(struct vcpu *vcpu, bool write, u64 value, u64 result)
+{
+	struct vmpl_state *state = current(vcpu);
+
+	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_APIC, .rip = state->svsm_pc, .address = state->svsm_call.rcx,
+					 .value = write || !result ? value : 0, .extra = result, .path = RECORD_PATH_SVSM, .size = 8,
+					 .outcome = result ? RECORD_ERROR : RECORD_OK, .flags = write ? RECORD_WRITE : 0,
+					 .aux = (u32)(vapic_base(own_apic(vcpu)) >> 10) & 3 });
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* CPUID as the guest sees it: QEMU's, corrected for SEV-SNP, the virtual APIC and what the emulator uses itself. */
+#include "cpuid.h"
+#include "apic_access.h"
+#include "bytes.h"
+#include "x86.h"
+
+#define LEAF1_EBX_APIC_ID       0xFF000000u
+#define LEAF1_EBX_APIC_ID_SHIFT 24
+#define LEAF1_ECX_MONITOR       BIT(3)
+#define LEAF1_ECX_FMA           BIT(12)
+#define LEAF1_ECX_X2APIC        BIT(21)
+#define LEAF1_ECX_TSC_DEADLINE  BIT(24)
+#define LEAF1_ECX_XSAVE         BIT(26)
+#define LEAF1_ECX_OSXSAVE       BIT(27)
+#define LEAF1_ECX_AVX           BIT(28)
+#define LEAF1_ECX_F16C          BIT(29)
+#define LEAF1_EDX_APIC          BIT(9)
+#define LEAF7_EBX_AVX2          BIT(5)
+#define LEAF7_ECX_PKU           BIT(3)
+#define LEAF7_ECX_VAES          BIT(9)
+#define LEAF7_ECX_VPCLMULQDQ    BIT(10)
+#define LEAF7_ECX_LA57          BIT(16)
+#define EXT1_ECX_SVM            BIT(2)
+#define EXT1_ECX_EXTAPIC        BIT(3)
+#define EXT1_EDX_APIC           BIT(9)
+#define LINEAR_BITS             48u /* 80000008 EAX 15:8: five-level paging is the emulator's own */
+#define EXT_MAX_LEAF            SEV_CPUID_LEAF
+
+/* CPUID page of the launch (SNP firmware ABI, publication 56860, section 8.17.2.6). */
+struct cpuid_entry {
+	u32 leaf, subleaf;
+	u64 xcr0, xss;
+	u32 eax, ebx, ecx, edx;
+	u64 reserved;
+};
+#define CPUID_PAGE_HEADER  16
+#define CPUID_PAGE_ENTRIES 64
+
+/*
+ * Every SNP processor has XSAVEC and XSAVES, TCG has neither, and a Linux that is an SNP guest ends if XSAVE comes without
+ * them (snp_cpuid_postprocess). So a guest with SEV is offered no XSAVE, nor what needs it.
+ */
+#define LEAF1_ECX_OF_XSAVE (LEAF1_ECX_FMA | LEAF1_ECX_XSAVE | LEAF1_ECX_OSXSAVE | LEAF1_ECX_AVX | LEAF1_ECX_F16C)
+#define LEAF7_EBX_OF_XSAVE LEAF7_EBX_AVX2
+#define LEAF7_ECX_OF_XSAVE (LEAF7_ECX_PKU | LEAF7_ECX_VAES | LEAF7_ECX_VPCLMULQDQ)
+
+static void without_apic(struct vcpu *vcpu, u32 *edx)
+{
+	if (!apic_is_enabled(vcpu))
+		*edx &= ~(u32)LEAF1_EDX_APIC;
+}
+
+static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
+{
+	const struct vmcb_save *save = hw_plain_registers(vcpu->cpu);
+
+	r->ebx = (r->ebx & ~LEAF1_EBX_APIC_ID) | vcpu->index << LEAF1_EBX_APIC_ID_SHIFT;
+	if (vcpu->hv->config->apic == CONFIG_APIC_VIRTUAL)
+		r->ecx |= LEAF1_ECX_X2APIC | LEAF1_ECX_TSC_DEADLINE;
+	r->ecx &= ~(u32)(LEAF1_ECX_OSXSAVE | LEAF1_ECX_MONITOR); /* KVM does not offer MONITOR */
+	if (save && (save->cr4 & CR4_OSXSAVE))
+		r->ecx |= LEAF1_ECX_OSXSAVE;
+	if (vcpu->hv->sev)
+		r->ecx &= ~(u32)LEAF1_ECX_OF_XSAVE;
+	without_apic(vcpu, &r->edx);
+}
+
+static void leaf_7(struct vcpu *vcpu, struct cpuid_result *r)
+{
+	r->ecx &= ~(u32)LEAF7_ECX_LA57;
+	if (vcpu->hv->sev) {
+		r->ebx &= ~(u32)LEAF7_EBX_OF_XSAVE;
+		r->ecx &= ~(u32)LEAF7_ECX_OF_XSAVE;
+	}
+}
+
+void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *r)
+{
+	const struct host_config *config = vcpu->hv->config;
+
+	hw_cpuid(vcpu->hv->hw, leaf, subleaf, r);
+	switch (leaf) {
+	case 0:
+		if (vcpu->hv->sev && r->eax >= CPUID_XSAVE)
+			r->eax = CPUID_XSAVE - 1;
+		break;
+	case 1:
+		leaf_1(vcpu, r);
+		break;
+	case 5: /* MONITOR */
+		*r = (struct cpuid_result){ 0 };
+		break;
+	case 7:
+		if (!subleaf)
+			leaf_7(vcpu, r);
+		break;
+	case 0xB: /* extended topology: EDX is the x2APIC ID */
+	case 0x1F:
+	case 0x80000026:
+		r->edx = vcpu->index;
+		break;
+	case CPUID_XSAVE:
+		if (vcpu->hv->sev)
+			*r = (struct cpuid_result){ 0 };
+		break;
+	case 0x80000000:
+		if (vcpu->hv->sev && r->eax < EXT_MAX_LEAF)
+			r->eax = EXT_MAX_LEAF;
+		break;
+	case 0x80000001:
+		r->ecx &= ~(u32)(EXT1_ECX_SVM | EXT1_ECX_EXTAPIC);
+		without_apic(vcpu, &r->edx);
+		break;
+	case 0x80000008:
+		r->eax = (r->eax & ~0xFFFFu) | LINEAR_BITS << 8 | config->phys_bits;
+		break;
+	case 0x8000000A: /* SVM */
+		*r = (struct cpuid_result){ 0 };
+		break;
+	case 0x8000001E: /* APIC ID; EBX 7:0: the core, of one thread */
+		r->eax = vcpu->index;
+		r->ebx = (r->ebx & ~0xFFu) | vcpu->index;
+		break;
+	case SEV_CPUID_LEAF:
+		if (vcpu->hv->sev && config->svsm_size)
+			r->eax |= (u32)SEV_CPUID_EAX_SVSM_MSR;
+		break;
+	}
+}
+
+struct leaf_range {
+	u32 leaf;
+	u32 subleaves;
+};
+
+void cpuid_fill_page(struct vcpu *vcpu, u8 *page)
+{
+	static const struct leaf_range leaves[] = {
+		{ 0, 1 }, { 1, 1 }, { 2, 1 }, { 5, 1 }, { 6, 1 }, { 7, 2 }, { 0xB, 2 },
+		{ 0x40000000, 1 }, { 0x40000001, 1 },
+		{ 0x80000000, 1 }, { 0x80000001, 1 }, { 0x80000002, 1 }, { 0x80000003, 1 }, { 0x80000004, 1 },
+		{ 0x80000005, 1 }, { 0x80000006, 1 }, { 0x80000007, 1 }, { 0x80000008, 1 }, { 0x8000000A, 1 },
+		{ 0x80000019, 1 }, { 0x8000001A, 1 }, { 0x8000001D, 4 }, { 0x8000001E, 1 }, { SEV_CPUID_LEAF, 1 },
+		{ 0x80000021, 1 },
+	};
+	struct cpuid_entry *entry = (struct cpuid_entry *)(page + CPUID_PAGE_HEADER);
+	u32 count = 0;
+
+	memset(page, 0, PAGE_SIZE);
+	for (u32 i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
+		for (u32 sub = 0; sub < leaves[i].subleaves && count < CPUID_PAGE_ENTRIES; sub++) {
+			struct cpuid_result r;
+
+			cpuid_guest(vcpu, leaves[i].leaf, sub, &r);
+			if (sub && !(r.eax | r.ebx | r.ecx | r.edx))
+				continue;
+			*entry = (struct cpuid_entry){ .leaf = leaves[i].leaf, .subleaf = sub, .eax = r.eax, .ebx = r.ebx,
+						       .ecx = r.ecx, .edx = r.edx };
+			entry++;
+			count++;
+		}
+	}
+	*(u32 *)page = count;
+}
+
+void cpuid_exit(struct vcpu *vcpu)
+{
+	struct vmcb_save *save = hw_plain_registers(vcpu->cpu);
+	u64 *gpr = hw_plain_gprs(vcpu->cpu);
+	struct cpuid_result r;
+
+	cpuid_guest(vcpu, (u32)save->rax, (u32)gpr[HW_RCX], &r);
+	save->rax = r.eax;
+	gpr[HW_RBX] = r.ebx;
+	gpr[HW_RCX] = r.ecx;
+	gpr[HW_RDX] = r.edx;
+	hw_plain_step_over(vcpu->cpu);
+}

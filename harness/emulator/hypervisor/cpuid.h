@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* CPUID as the guest sees it. */
+#ifndef SNP_CPUID_H
+#define SNP_CPUID_H
+
+#include "vcpu.h"
+
+struct cpuid_result;
+void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *result);
+void cpuid_fill_page(struct vcpu *vcpu, u8 *page); /* of the launch */
+void cpuid_exit(struct vcpu *vcpu); /* a plain guest's */
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "exit.h"
+#include "cpuid.h"
+#include "devices.h"
+#include "io.h"
+#include "mmio.h"
+#include "msr.h"
+#include "pages.h"
+#include "vmgexit.h"
+
+#define NO_HYPERCALLS ((u64)-1000) /* KVM's answer for an unknown one */
+
+static void vmmcall(struct vcpu *vcpu)
+{
+	hw_plain_registers(vcpu->cpu)->rax = NO_HYPERCALLS;
+	hw_plain_step_over(vcpu->cpu);
+}
+
+static void cr8_written(struct vcpu *vcpu, u64 value)
+{
+	if (!current(vcpu)->alternate)
+		vapic_set_tpr(own_apic(vcpu), (u8)(value << 4));
+	vcpu->apic_dirty = true;
+}
+
+static void halted(struct vcpu *vcpu)
+{
+	if (!vcpu->apic_virtual)
+		return;
+	vcpu->apic_dirty = true;
+	vcpu->wait = WAIT_INTERRUPT;
+	vcpu->yield = true;
+}
+
+/* Each try may need something else: a page is assigned, then split. */
+static void nested_page_fault(struct vcpu *vcpu, struct hw_exit *exit)
+{
+	while (exit->code == SVM_EXIT_NPF) {
+		if (!pages_fault(vcpu, exit)) {
+			mmio_exit(vcpu, exit);
+			return;
+		}
+	}
+}
+
+void exit_handle(struct vcpu *vcpu, struct hw_exit *exit)
+{
+	switch (exit->code) {
+	case HW_EXIT_NONE:
+		break;
+	case SVM_EXIT_VMGEXIT:
+		vmgexit(vcpu, exit->ghcb);
+		break;
+	case SVM_EXIT_INTR:
+	case SVM_EXIT_NMI:
+		devices_interrupt(vcpu);
+		break;
+	case SVM_EXIT_NPF:
+		nested_page_fault(vcpu, exit);
+		break;
+	case SVM_EXIT_CR8_WRITE:
+		cr8_written(vcpu, exit->info1);
+		break;
+	case SVM_EXIT_PAUSE: /* intercepted where there are several vCPUs */
+		vcpu->yield = true;
+		break;
+	case SVM_EXIT_HLT:
+		halted(vcpu);
+		break;
+	case SVM_EXIT_IOIO: /* the rest is a plain guest's */
+		io_exit(vcpu, exit);
+		break;
+	case SVM_EXIT_MSR:
+		msr_exit(vcpu, exit);
+		break;
+	case SVM_EXIT_CPUID:
+		cpuid_exit(vcpu);
+		break;
+	case SVM_EXIT_VMMCALL:
+		vmmcall(vcpu);
+		break;
+	case SVM_EXIT_SHUTDOWN:
+		hw_stop(vcpu->cpu, RECORD_END_SHUTDOWN, 0, 0);
+	case SVM_EXIT_INVALID:
+		hw_stop(vcpu->cpu, RECORD_END_VMRUN, exit->info1, exit->info2);
+	default:
+		hw_stop(vcpu->cpu, RECORD_END_UNKNOWN_EXIT, exit->info1, exit->info2);
+	}
+}

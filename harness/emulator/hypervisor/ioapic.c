@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QEMU's I/O APIC, where there are several vCPUs: it shall interrupt the one processor that runs the emulator, and the
+ * hypervisor the vCPU that the guest has chosen. So the guest's destinations stay here, and the device's are APIC ID 0
+ * (82093AA data sheet, section 3.2: redirection table entries of 64 bits, by index and window).
+ */
+#include "ioapic.h"
+#include "apic.h"
+#include "x86.h"
+
+#define IOAPIC_BASE   0xFEC00000ull
+#define IOAPIC_INDEX  0x00
+#define IOAPIC_WINDOW 0x10
+#define FIRST_ENTRY   0x10 /* index of the first entry's low half; the high one follows */
+
+/* Low half of an entry. */
+#define ENTRY_VECTOR      0xFFu
+#define ENTRY_DESTINATION 0xF00u /* delivery mode 10:8, destination mode 11 */
+#define ENTRY_MASKED      0x10000u
+
+bool ioapic_owns(struct vcpu *vcpu, u64 gpa)
+{
+	return vcpu->hv->vcpus > 1 && (gpa & ~(PAGE_SIZE - 1)) == IOAPIC_BASE;
+}
+
+/* The half of an entry that the index names; NULL: another register. */
+static u32 *named(struct hypervisor *hv)
+{
+	u32 half = hv->ioapic_index - FIRST_ENTRY;
+
+	return hv->ioapic_index >= FIRST_ENTRY && half < IOAPIC_HALVES ? &hv->ioapic[half] : NULL;
+}
+
+static bool is_high(struct hypervisor *hv) { return hv->ioapic_index & 1; }
+
+/* INIT, SMI and so on keep their mode: the run ends there (main.c). */
+static u32 for_device(struct hypervisor *hv, u32 value)
+{
+	if (is_high(hv))
+		return 0;
+	if ((value & APIC_LVT_DELIVERY) >> APIC_LVT_DELIVERY_SHIFT <= APIC_DELIVER_LOWEST)
+		return value & ~ENTRY_DESTINATION;
+	return value & ~(u32)APIC_ICR_LOGICAL;
+}
+
+void ioapic_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value)
+{
+	struct hypervisor *hv = vcpu->hv;
+	u32 offset = gpa & (PAGE_SIZE - 1);
+	u32 *entry = offset == IOAPIC_WINDOW && size == 4 ? named(hv) : NULL;
+
+	if (!write) {
+		*value = mmio_read32(gpa & ~3ull) >> 8 * (gpa & 3);
+		if (entry)
+			*value = is_high(hv) ? *entry : (*value & ~(u64)ENTRY_DESTINATION) | (*entry & ENTRY_DESTINATION);
+		return;
+	}
+	if (offset == IOAPIC_INDEX)
+		hv->ioapic_index = (u8)*value;
+	if (entry)
+		*entry = (u32)*value;
+	mmio_write32(gpa & ~3ull, entry ? for_device(hv, (u32)*value) : (u32)*value);
+}
+
+bool ioapic_route(struct hypervisor *hv, u8 vector, u64 *icr)
+{
+	for (u32 i = 0; i < IOAPIC_HALVES && hv->vcpus > 1; i += 2) {
+		u32 low = hv->ioapic[i];
+		u64 destination = hv->ioapic[i + 1] >> APIC_ID_SHIFT;
+
+		if ((low & (ENTRY_VECTOR | ENTRY_MASKED)) != vector || !low)
+			continue;
+		if (destination == APIC_BROADCAST_XAPIC)
+			destination = APIC_BROADCAST;
+		*icr = destination << APIC_ICR_DESTINATION_SHIFT | (low & ENTRY_DESTINATION) | vector;
+		return true;
+	}
+	return false;
+}

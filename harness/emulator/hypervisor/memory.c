@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "memory.h"
+#include "bytes.h"
+#include "layout.h"
+
+#define LEGACY_HOLE 0xA0000ull  /* VGA: MMIO */
+#define LEGACY_ROMS 0xC0000ull  /* option ROMs and the firmware's alias: RAM of our own, so that the emulator's image stays hidden */
+#define ONE_MIB     0x100000ull
+#define FOUR_GIB    0x100000000ull
+#define ROM_ALIAS   0x20000ull  /* the last 128 KiB of the firmware appear below 1 MiB */
+
+void *memory_take(struct hypervisor *hv, u64 size, u64 alignment)
+{
+	void *memory = machine_take(hv->machine, size, alignment);
+
+	if (!memory)
+		hw_fail(hv->vcpu[0].cpu, "host RAM is too small", __LINE__);
+	return memory;
+}
+
+static void add_region(struct hypervisor *hv, u64 gpa, u64 size, u64 spa, u64 shared_spa)
+{
+	struct region *region = &hv->region[hv->regions];
+
+	if (!size)
+		return;
+	if (hv->regions++ == HW_SLOTS)
+		hw_fail(hv->vcpu[0].cpu, "too many memory regions", __LINE__);
+	*region = (struct region){ .gpa = gpa, .size = size, .spa = spa, .shared_spa = shared_spa };
+	region->pages = memory_take(hv, size / PAGE_SIZE, PAGE_SIZE);
+	hw_slot_add(hv->hw, &(struct hw_slot){ .gpa = gpa, .size = size, .spa = spa, .shared_spa = shared_spa, .nested = region->pages });
+}
+
+static u64 copy_of_firmware(struct hypervisor *hv)
+{
+	const struct host_config *config = hv->config;
+	void *copy = memory_take(hv, config->fw_size, PAGE_SIZE_2M);
+
+	/* Equal offsets in the 2 MiB page let the firmware be mapped with large pages. */
+	memcpy(copy, (const void *)config->fw_rom, config->fw_size);
+	return (u64)copy;
+}
+
+void memory_setup(struct hypervisor *hv)
+{
+	const struct host_config *config = hv->config;
+	u64 firmware = copy_of_firmware(hv);
+	u64 legacy = (u64)memory_take(hv, ONE_MIB - LEGACY_ROMS, PAGE_SIZE);
+	u64 alias = config->fw_size < ROM_ALIAS ? config->fw_size : ROM_ALIAS;
+
+	memcpy((void *)(legacy + ONE_MIB - LEGACY_ROMS - alias),
+	       (const void *)(firmware + config->fw_size - alias), alias);
+	add_region(hv, 0, LEGACY_HOLE, 0, 0);
+	add_region(hv, LEGACY_ROMS, ONE_MIB - LEGACY_ROMS, legacy, legacy);
+	add_region(hv, ONE_MIB, config->ram_low - ONE_MIB, ONE_MIB, ONE_MIB);
+	add_region(hv, FOUR_GIB, config->ram_high, FOUR_GIB, FOUR_GIB);
+	/*
+	 * A private page of the firmware that is accessed with C=0 shows the image as QEMU loaded it:
+	 * on a real host the shared backing of the ROM's memory still has it.
+	 */
+	add_region(hv, FOUR_GIB - config->fw_size, config->fw_size, firmware,
+		   hv->sev ? copy_of_firmware(hv) : firmware);
+	if (config->svsm_size) {
+		u64 memory = (u64)memory_take(hv, config->svsm_memory, PAGE_SIZE_2M);
+
+		memcpy((void *)memory, (const void *)config->svsm_rom, config->svsm_size);
+		add_region(hv, config->svsm_gpa, config->svsm_memory, memory, memory);
+	}
+	hv->scratch_page = (u64)memory_take(hv, PAGE_SIZE, PAGE_SIZE);
+	memset((void *)hv->scratch_page, 0xFF, PAGE_SIZE);
+}
+
+struct region *memory_region(struct hypervisor *hv, u64 gpa)
+{
+	for (u32 i = 0; i < hv->regions; i++) {
+		struct region *region = &hv->region[i];
+
+		if (gpa - region->gpa < region->size)
+			return region;
+	}
+	return NULL;
+}
+
+static struct region *region_with(struct hypervisor *hv, u64 gpa, u64 size)
+{
+	struct region *region = memory_region(hv, gpa);
+
+	if (!region || size > region->size || gpa - region->gpa > region->size - size)
+		return NULL;
+	return region;
+}
+
+u64 memory_spa(const struct region *region, u64 gpa, bool shared)
+{
+	return (shared ? region->shared_spa : region->spa) + (gpa - region->gpa);
+}
+
+u8 *memory_launch(struct hypervisor *hv, u64 gpa, u64 size)
+{
+	struct region *region = region_with(hv, gpa, size);
+
+	return region ? (u8 *)(PHYSICAL_WINDOW + memory_spa(region, gpa, false)) : NULL;
+}
+
+u8 *memory_shared(struct hypervisor *hv, u64 gpa, u64 size)
+{
+	struct region *region = region_with(hv, gpa, size);
+
+	if (!region || !size)
+		return NULL;
+	for (u64 page = gpa & ~(PAGE_SIZE - 1); page < gpa + size; page += PAGE_SIZE) {
+		if (region->pages[(page - region->gpa) / PAGE_SIZE] != HW_SHARED)
+			return NULL;
+	}
+	return (u8 *)(PHYSICAL_WINDOW + memory_spa(region, gpa, true));
+}

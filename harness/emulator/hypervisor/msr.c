@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "msr.h"
+#include "apic.h"
+#include "apic_access.h"
+#include "bytes.h"
+#include "x86.h"
+
+/* MSR permission map: three ranges, two bits an MSR: read, write (APM vol. 2, 15.11). */
+#define PERMISSION_RANGE 0x2000u
+
+static const u32 always_intercepted[] = { MSR_APIC_BASE, MSR_TSC_DEADLINE };
+
+/* What KVM lets an SEV-ES guest access without an exit (arch/x86/kvm/svm: direct_access_msrs and sev_es_init_vmcb). */
+static const u32 passed_through[] = {
+	MSR_EFER,   0x277 /* PAT */,	   0xC0000081 /* STAR */,	  0xC0000082 /* LSTAR */,
+	0xC0000083 /* CSTAR */,		   0xC0000084 /* SYSCALL_MASK */, 0xC0000100 /* FS_BASE */,
+	0xC0000101 /* GS_BASE */,	   0xC0000102 /* KERNEL_GS_BASE */, 0xC0000103 /* TSC_AUX */,
+	0x174 /* SYSENTER_CS */,	   0x175 /* SYSENTER_ESP */,	  0x176 /* SYSENTER_EIP */,
+	0x10 /* TSC */,			   0x48 /* SPEC_CTRL */,	  0x49 /* PRED_CMD */,
+	0xDA0 /* XSS */,
+};
+
+static u32 permission_bit(u32 msr)
+{
+	u32 index = msr & (PERMISSION_RANGE - 1);
+
+	if (msr >= 0xC0010000)
+		index += 2 * PERMISSION_RANGE;
+	else if (msr >= 0xC0000000)
+		index += PERMISSION_RANGE;
+	return index * 2;
+}
+
+static void intercept(u8 *permissions, u32 msr) { permissions[permission_bit(msr) / 8] |= (u8)(3 << permission_bit(msr) % 8); }
+static void pass(u8 *permissions, u32 msr) { permissions[permission_bit(msr) / 8] &= (u8)~(3 << permission_bit(msr) % 8); }
+
+void msr_setup(struct hypervisor *hv, u8 *permissions)
+{
+	if (hv->sev && (hv->config->vc_exits & CONFIG_VC_MSR)) {
+		memset(permissions, 0xFF, 2 * PAGE_SIZE);
+		for (u32 i = 0; i < sizeof(passed_through) / sizeof(passed_through[0]); i++)
+			pass(permissions, passed_through[i]);
+	}
+	for (u32 i = 0; i < sizeof(always_intercepted) / sizeof(always_intercepted[0]); i++)
+		intercept(permissions, always_intercepted[i]);
+	for (u32 msr = MSR_X2APIC_FIRST; msr <= MSR_X2APIC_LAST; msr++)
+		intercept(permissions, msr);
+}
+
+static bool is_hidden(u32 msr)
+{
+	return msr == MSR_VM_CR || msr == MSR_VM_HSAVE_PA || msr == SEV_MSR_GHCB || msr == SEV_MSR_STATUS || msr == SEV_MSR_SVSM_CAA;
+}
+
+/* An access the hypervisor makes for the guest. */
+bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
+{
+	bool ok;
+
+	if (apic_owns_msr(msr))
+		return apic_msr(vcpu, msr, write, value, pc);
+	if (is_hidden(msr)) {
+		ok = false;
+	} else if (msr == MSR_EFER) {
+		ok = hw_efer(vcpu->cpu, write, value);
+	} else {
+		ok = write ? msr_write_safe(msr, *value) : msr_read_safe(msr, value);
+	}
+	if (log_at(vcpu, 1))
+		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_MSR, .rip = pc, .address = msr, .value = ok || write ? *value : 0,
+						 .size = 8, .path = RECORD_PATH_MSR, .outcome = ok ? RECORD_OK : RECORD_GP,
+						 .flags = write ? RECORD_WRITE : 0 });
+	return ok;
+}
+
+void msr_exit(struct vcpu *vcpu, const struct hw_exit *exit)
+{
+	struct vmcb_save *save = hw_plain_registers(vcpu->cpu);
+	u64 *gpr = hw_plain_gprs(vcpu->cpu);
+	bool write = exit->info1 & 1;
+	u64 value = write ? (u32)save->rax | gpr[HW_RDX] << 32 : 0;
+
+	if (!msr_access(vcpu, (u32)gpr[HW_RCX], write, &value, hw_observe_pc(vcpu->cpu))) {
+		hw_inject(vcpu->cpu, SVM_EVENT_VALID | SVM_EVENT_EXCEPTION | SVM_EVENT_ERROR | VECTOR_GP);
+		return;
+	}
+	if (!write) {
+		save->rax = (u32)value;
+		gpr[HW_RDX] = value >> 32;
+	}
+	hw_plain_step_over(vcpu->cpu);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The model is KVM: memory is private by default, assigned at the first access or page state change, in 2 MiB pages where
+ * it can be; an access of the other kind converts the page.
+ */
+#include "pages.h"
+#include "bytes.h"
+#include "ghcb.h"
+#include "layout.h"
+#include "memory.h"
+#include "page_table.h"
+
+#define SCRAMBLED 0xA5 /* what changes hands does not keep its content */
+
+static u8 *page_state(struct region *region, u64 gpa) { return &region->pages[(gpa - region->gpa) / PAGE_SIZE]; }
+static u64 start_of_2m(u64 gpa) { return gpa & ~(PAGE_SIZE_2M - 1); }
+
+/* The 2 MiB page around `gpa` is all in one region, and aligned. */
+static bool large_possible(struct region *region, u64 gpa)
+{
+	u64 start = start_of_2m(gpa);
+
+	return start >= region->gpa && start + PAGE_SIZE_2M <= region->gpa + region->size &&
+	       !(memory_spa(region, start, false) & (PAGE_SIZE_2M - 1));
+}
+
+/* All 512 pages are in the same state. */
+static bool uniform(struct region *region, u64 gpa) { return pages_alike(page_state(region, start_of_2m(gpa))); }
+
+static void log_change(struct vcpu *vcpu, u64 gpa, u32 before, enum record_rmp_op op, bool large)
+{
+	if (log_at(vcpu, 1))
+		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_RMP_CHANGE, .rip = hw_observe_pc(vcpu->cpu), .address = gpa,
+						   .value = hw_observe_rmp(vcpu->hv->hw, gpa), .extra = before, .aux = op,
+						   .size = large });
+}
+
+/* The RMP refuses nothing that the page states allow. */
+static void rmpupdate(struct hypervisor *hv, struct region *region, u64 gpa, bool assigned, bool large)
+{
+	const struct hw_rmp_entry entry = { .gpa = gpa, .asid = HW_ASID, .assigned = assigned, .large = large };
+
+	if (hw_rmpupdate(hv->hw, memory_spa(region, gpa, false), &entry) != HW_RMP_OK)
+		hw_fail(hv->vcpu[0].cpu, "RMPUPDATE was refused", __LINE__);
+}
+
+static void psmash(struct hypervisor *hv, struct region *region, u64 gpa)
+{
+	hw_psmash(hv->hw, memory_spa(region, start_of_2m(gpa), false));
+}
+
+void pages_launch(struct hypervisor *hv, u64 gpa, u64 size)
+{
+	u64 step;
+
+	for (u64 page = gpa; page < gpa + size; page += step) {
+		struct region *region = memory_region(hv, page);
+		bool large = region && page == start_of_2m(page) && page + PAGE_SIZE_2M <= gpa + size && large_possible(region, page);
+
+		step = large ? PAGE_SIZE_2M : PAGE_SIZE;
+		if (!region || *page_state(region, page) == HW_PRIVATE)
+			continue;
+		rmpupdate(hv, region, page, true, large);
+		memset(page_state(region, page), HW_PRIVATE, step / PAGE_SIZE);
+	}
+	hw_psp(hv->hw, &(struct hw_psp_command){ .code = HW_PSP_LAUNCH_PAGES, .gpa = gpa, .size = size });
+}
+
+void pages_all_shared(struct hypervisor *hv)
+{
+	for (u32 i = 0; i < hv->regions; i++)
+		memset(hv->region[i].pages, HW_SHARED, hv->region[i].size / PAGE_SIZE);
+}
+
+static void changed(struct hypervisor *hv, u64 gpa, bool large)
+{
+	hv->generation++;
+	hw_invalidate(hv->hw, gpa, large);
+}
+
+static void scramble(struct region *region, u64 gpa)
+{
+	memset((void *)(PHYSICAL_WINDOW + memory_spa(region, gpa, false)), SCRAMBLED, PAGE_SIZE);
+}
+
+/* The pages become the guest's, not validated, without permissions. */
+static void assign(struct hypervisor *hv, struct region *region, u64 gpa, bool large)
+{
+	u64 first = large ? start_of_2m(gpa) : gpa & ~(PAGE_SIZE - 1);
+	u64 pages = large ? PAGES_IN_2M : 1;
+	u8 *states = page_state(region, first);
+
+	for (u64 i = 0; i < pages && states[0] == HW_SHARED; i++) /* they are all alike */
+		scramble(region, first + i * PAGE_SIZE);
+	memset(states, HW_PRIVATE, pages);
+	rmpupdate(hv, region, first, true, large);
+	changed(hv, first, large);
+}
+
+/* An access to a page that is not assigned yet: as large as it can be. */
+static void assign_on_demand(struct hypervisor *hv, struct region *region, u64 gpa)
+{
+	bool large = *page_state(region, gpa) == HW_NOT_PRESENT && large_possible(region, gpa) && uniform(region, gpa);
+
+	assign(hv, region, gpa, large);
+}
+
+static bool is_large(struct hypervisor *hv, struct region *region, u64 gpa)
+{
+	struct hw_rmp_entry entry;
+
+	return hw_rmpread(hv->hw, memory_spa(region, gpa, false), &entry) && entry.large;
+}
+
+static void make_shared(struct hypervisor *hv, struct region *region, u64 gpa)
+{
+	u8 *state = page_state(region, gpa);
+
+	if (*state == HW_SHARED)
+		return;
+	if (is_large(hv, region, gpa))
+		psmash(hv, region, gpa);
+	rmpupdate(hv, region, gpa, false, false);
+	*state = HW_SHARED;
+	changed(hv, gpa, false);
+}
+
+/* What a private access needs: the page assigned, or in 4 KiB. */
+static void resolve_private(struct vcpu *vcpu, struct region *region, u64 gpa, u64 info)
+{
+	struct hypervisor *hv = vcpu->hv;
+	bool instruction = !(info & (SVM_NPF_FINAL | SVM_NPF_TABLE_WALK)); /* PVALIDATE or RMPADJUST */
+
+	if (info & SVM_NPF_VMPL) /* nothing that a hypervisor could do */
+		hw_stop(vcpu->cpu, RECORD_END_VMPL, gpa, hw_observe_rmp(hv->hw, gpa));
+	if (info & SVM_NPF_SIZEM) {
+		psmash(hv, region, gpa);
+		return;
+	}
+	if (*page_state(region, gpa) == HW_PRIVATE)
+		hw_fail(vcpu->cpu, "an #NPF cannot be resolved", __LINE__);
+	if (*page_state(region, gpa) == HW_SHARED)
+		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_RMP_VIOLATION, .rip = hw_observe_pc(vcpu->cpu),
+						   .address = gpa | BIT(hv->config->cbit), .value = info & ~SVM_NPF_SNP,
+						   .extra = hw_observe_rmp(hv->hw, gpa),
+						   .aux = instruction ? RECORD_VIOLATION_PVALIDATE : RECORD_VIOLATION_SHARED });
+	assign_on_demand(hv, region, gpa);
+}
+
+bool pages_fault(struct vcpu *vcpu, struct hw_exit *exit)
+{
+	u64 gpa = exit->info2;
+	struct region *region = memory_region(vcpu->hv, gpa);
+	u32 before;
+
+	if (!region)
+		return false;
+	if (exit->info1 & SVM_NPF_ENC) {
+		resolve_private(vcpu, region, gpa, exit->info1);
+	} else {
+		before = hw_observe_rmp(vcpu->hv->hw, gpa);
+		make_shared(vcpu->hv, region, gpa & ~(PAGE_SIZE - 1));
+		log_change(vcpu, gpa, before, RECORD_RMP_IMPLICIT, false);
+	}
+	hw_retry(vcpu->cpu, exit);
+	return true;
+}
+
+static void change_page(struct hypervisor *hv, struct region *region, u64 gpa, u32 operation)
+{
+	if (operation == NAE_PSC_SHARED)
+		make_shared(hv, region, gpa);
+	else if (*page_state(region, gpa) != HW_PRIVATE)
+		assign(hv, region, gpa, false);
+}
+
+bool pages_change(struct vcpu *vcpu, u64 gpa, u32 operation, bool large)
+{
+	struct hypervisor *hv = vcpu->hv;
+	struct region *region = memory_region(hv, gpa);
+	u32 before;
+
+	if (!region || (gpa & ((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1)))
+		return false;
+	if (large && gpa + PAGE_SIZE_2M > region->gpa + region->size)
+		return false;
+	before = hw_observe_rmp(hv->hw, gpa);
+	switch (operation) {
+	case NAE_PSC_PRIVATE:
+	case NAE_PSC_SHARED:
+		if (operation == NAE_PSC_PRIVATE && large && large_possible(region, gpa) && uniform(region, gpa) &&
+		    *page_state(region, gpa) != HW_PRIVATE) {
+			assign(hv, region, gpa, true);
+			break;
+		}
+		for (u32 i = 0; i < (large ? PAGES_IN_2M : 1); i++)
+			change_page(hv, region, gpa + i * PAGE_SIZE, operation);
+		break;
+	case NAE_PSC_PSMASH:
+		if (!large || !large_possible(region, gpa))
+			return false;
+		psmash(hv, region, gpa);
+		break;
+	case NAE_PSC_UNSMASH: /* a hint: the hypervisor may leave it */
+		break;
+	default:
+		return false;
+	}
+	log_change(vcpu, gpa, before, operation == NAE_PSC_SHARED ? RECORD_RMP_PSC_SHARED : RECORD_RMP_PSC_PRIVATE, large);
+	return true;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* QEMU's APIC and PIC, which are the hypervisor's own: they take the interrupts of QEMU's devices, and have the timer. */
+#ifndef SNP_PHYSICAL_APIC_H
+#define SNP_PHYSICAL_APIC_H
+
+#include "vcpu.h"
+
+#define PHYSICAL_TIMER_VECTOR 0xFE /* a local vector, which guests do not use for devices */
+
+void physical_setup(struct vcpu *boot);
+void physical_mirror_destination(struct vcpu *boot); /* QEMU's APIC accepts what that of the boot vCPU would */
+void physical_mirror_pic(struct vcpu *vcpu); /* the PIC reaches the guest or not: look again */
+void physical_close_pic(void);               /* it does not, until physical_mirror_pic() */
+bool physical_pic_is_masked(void);           /* the guest has masked all of the PIC: it requests nothing any more */
+void physical_arm_timer(struct hypervisor *hv, u64 deadline_ns); /* NO_DEADLINE: not at all */
+bool physical_in_service(u32 vector, bool *level);
+void physical_eoi(void);
+void physical_end_level(struct vcpu *of, u8 vector); /* specific EOI: the device may ask again */
+void physical_retry_dropped(struct vcpu *vcpu);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "readiness.h"
+#include "alternate.h"
+#include "doorbell.h"
+#include "timer.h"
+#include "vmpl.h"
+
+#define SLICE_NS 1000000ull
+
+bool readiness_signalled(struct vcpu *vcpu)
+{
+	if (!has_doorbell(vcpu))
+		return false;
+	if (has_alternate_guest(vcpu))
+		alternate_post(vcpu);
+	doorbell_flush(vcpu);
+	return vcpu->doorbell.signal;
+}
+
+/* A vCPU in HLT has something to go on for. */
+static bool wakes(struct vcpu *vcpu)
+{
+	bool enabled = hw_interrupts_enabled(vcpu->cpu);
+
+	timer_run(vcpu);
+	if (current(vcpu)->alternate && hw_alternate_can_take(vcpu->cpu))
+		return true;
+	if (readiness_signalled(vcpu))
+		return true;
+	if (!is_guest(vcpu))
+		return vcpu->vmsa_came;
+	if (current(vcpu)->alternate)
+		return false;
+	return vcpu->nmi_pending ||
+	       (enabled && (vapic_pending(guest_apic(vcpu)) >= 0 || vcpu->extint >= 0 || vcpu->pic_waiting));
+}
+
+/* Who ends another kind of waiting sets WAIT_NOTHING. */
+bool readiness_of(struct vcpu *vcpu)
+{
+	if (vcpu->wait != WAIT_NOTHING && vcpu->wait != WAIT_INTERRUPT)
+		return false;
+	if (!vmpl_is_runnable(vcpu)) { /* VMRUN would fail */
+		vcpu->wait = WAIT_VMSA;
+		return false;
+	}
+	return vcpu->wait == WAIT_NOTHING || wakes(vcpu);
+}
+
+static bool others_ready(struct vcpu *vcpu)
+{
+	for (u32 i = 0; i < vcpu->hv->vcpus; i++) {
+		if (i != vcpu->index && readiness_of(&vcpu->hv->vcpu[i]))
+			return true;
+	}
+	return false;
+}
+
+/* A slice begins when somebody waits for its end. */
+u64 readiness_slice_end(struct vcpu *vcpu)
+{
+	struct hypervisor *hv = vcpu->hv;
+
+	if (hv->vcpus == 1)
+		return NO_DEADLINE;
+	if (!others_ready(vcpu))
+		hv->slice_end_ns = NO_DEADLINE;
+	else if (hv->slice_end_ns == NO_DEADLINE)
+		hv->slice_end_ns = now_ns(hv) + SLICE_NS;
+	return hv->slice_end_ns;
+}
+
+void readiness_tick(struct vcpu *vcpu)
+{
+	if (vcpu->hv->vcpus == 1)
+		return;
+	vcpu->deadline_tsc = 0;
+	if (vcpu->hv->slice_end_ns != NO_DEADLINE && now_ns(vcpu->hv) >= vcpu->hv->slice_end_ns)
+		vcpu->yield = true;
+}

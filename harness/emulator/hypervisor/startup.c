@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "startup.h"
+#include "alternate.h"
+#include "ghcb.h"
+#include "memory.h"
+#include "vmpl.h"
+
+#define SIPI_WOKEN 1ull /* the answer to AP reset hold: not 0 */
+
+void startup_reset(struct vcpu *vcpu)
+{
+	hw_reset(vcpu->cpu, vcpu->guest_vmpl);
+	vcpu->wait = vcpu->hv->sev ? WAIT_VMSA : WAIT_SIPI;
+}
+
+/* With SEV the registers are the guest's own: it stops, and SIPI lets it go on, unless a VMSA waits for INIT. */
+void startup_init(struct vcpu *vcpu)
+{
+	struct vmpl_state *state = &vcpu->state[vcpu->guest_vmpl];
+	u64 gpa = state->init_vmsa_gpa;
+
+	vapic_init(guest_apic(vcpu));
+	vcpu->nmi_pending = false;
+	vcpu->apic_dirty = true;
+	if (gpa != NO_GPA) {
+		state->init_vmsa_gpa = NO_GPA;
+		startup_vmsa(vcpu, vcpu->guest_vmpl, gpa, state->init_features);
+		return;
+	}
+	if (!vcpu->hv->sev) {
+		hw_init(vcpu->cpu);
+		vcpu->extint = -1;
+		vcpu->posted = -1;
+		vcpu->wait = vcpu == boot_vcpu(vcpu) ? WAIT_NOTHING : WAIT_SIPI;
+	} else if (is_guest(vcpu) && vcpu->wait <= WAIT_INTERRUPT) {
+		vcpu->wait = WAIT_SIPI;
+	}
+}
+
+static void end_hold(struct vcpu *vcpu)
+{
+	u8 *ghcb;
+
+	if (vcpu->hold_ghcb == NO_GPA) {
+		hw_set_ghcb(vcpu->cpu, SIPI_WOKEN << GHCB_MSR_DATA_SHIFT | GHCB_MSR_AP_RESET_HOLD_RESP);
+		return;
+	}
+	ghcb = memory_shared(vcpu->hv, vcpu->hold_ghcb, PAGE_SIZE);
+	if (ghcb) /* else another vCPU took it away: its guest's own loss */
+		*(volatile a64 *)(ghcb + GHCB_SW_EXITINFO2) = SIPI_WOKEN;
+}
+
+void startup_sipi(struct vcpu *vcpu, u8 vector)
+{
+	if (vcpu->wait == WAIT_HOLD)
+		end_hold(vcpu);
+	else if (vcpu->wait != WAIT_SIPI)
+		return;
+	if (!vcpu->hv->sev)
+		hw_sipi(vcpu->cpu, vector);
+	vcpu->wait = WAIT_NOTHING;
+}
+
+void startup_hold(struct vcpu *vcpu, u64 ghcb_gpa)
+{
+	vcpu->hold_ghcb = ghcb_gpa;
+	vcpu->wait = WAIT_HOLD;
+	vcpu->yield = true;
+}
+
+/*
+ * AP creation for a VMPL. One that VMPL0 has to run is left to it: it comes out of RUN_VMPL or HLT, and finds what its
+ * guest has asked it for. On hardware it is the hypervisor's choice.
+ */
+void startup_vmsa(struct vcpu *vcpu, u32 vmpl, u64 gpa, u64 features)
+{
+	struct vmpl_state *state = &vcpu->state[vmpl];
+	const struct region *region = gpa == NO_GPA ? NULL : memory_region(vcpu->hv, gpa);
+
+	if (!region)
+		features = 0;
+	state->vmsa_gpa = gpa;
+	state->sev_features = features;
+	hw_vmsa_register(vcpu->cpu, vmpl, gpa, region ? memory_spa(region, gpa, false) : NO_GPA, features);
+	alternate_begin(vcpu, vmpl, features);
+	vcpu->apic_dirty = true;
+	if (vmpl > vcpu->vmpl) {
+		vcpu->vmsa_came |= gpa != NO_GPA;
+		return;
+	}
+	vmpl_abandon(vcpu);
+	vcpu->wait = WAIT_VMSA;
+	if (gpa == NO_GPA)
+		return;
+	if (vmpl) {
+		vcpu->vmpl = 0;
+		hw_vmpl_select(vcpu->cpu, 0);
+	} else if (!hw_vmpl_begin(vcpu->cpu, 0)) { /* VMRUN would fail */
+		hw_stop(vcpu->cpu, RECORD_END_NO_VMSA, gpa, features);
+	}
+	vcpu->wait = WAIT_NOTHING;
+}

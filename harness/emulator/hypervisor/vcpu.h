@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The hypervisor's state: everything of a vCPU is in struct vcpu, everything shared in struct hypervisor; functions get
+ * the one or the other. GPAs carry no C-bit here.
+ */
+#ifndef SNP_VCPU_H
+#define SNP_VCPU_H
+
+#include "hardware/hw.h"
+#include "sev.h"
+#include "vapic.h"
+
+#define NO_DEADLINE (~0ull)
+#define IOAPIC_HALVES 48 /* of QEMU's 24 redirection entries */
+
+/* Guest memory: a range of GPAs with RAM behind it. */
+struct region {
+	u64 gpa;
+	u64 size;
+	u64 spa;        /* what private accesses see */
+	u64 shared_spa; /* what shared accesses see: differs for the firmware only, see memory.c */
+	u8 *pages;      /* enum hw_nested of each */
+};
+
+/* One VMPL of one vCPU, as the hypervisor knows it. */
+struct vmpl_state {
+	u64 ghcb_gpa;     /* registered (MSR protocol 012), or NO_GPA */
+	u8 *ghcb;         /* the GHCB page at `ghcb_page`, while `ghcb_generation` is that of the page states */
+	u64 ghcb_page;
+	u64 ghcb_generation;
+	u64 vmsa_gpa;     /* from AP creation, or NO_GPA */
+	u64 sev_features; /* of that VMSA */
+	u64 init_vmsa_gpa; /* by AP creation "on INIT": comes in its place then; or NO_GPA */
+	u64 init_features;
+	u64 dr7;          /* as written by NAE event; the CPU's is in the VMSA */
+	struct hw_call svsm_call; /* the SVSM call that VMPL0 has not answered yet */
+	u64 svsm_pc;      /* of the instruction it was made for */
+	bool svsm_called;
+	bool alternate;   /* Alternate Injection: the VMSA rules interrupts */
+};
+
+/* VMPL0's #HV doorbell page, and what waits for it: see doorbell.c. */
+struct doorbell {
+	u64 gpa;               /* NO_GPA: none set */
+	u8 *page;              /* while `generation` is that of the page states; NULL: not a shared page */
+	u64 generation;
+	bool signal;           /* #HV is to be injected at VMPL0's next entry */
+	u8 injection_vector;   /* given to VMPL0 with events of lower VMPLs; 0: none */
+	u32 own[APIC_VECTOR_WORDS]; /* vectors for VMPL0 itself */
+};
+
+/* What a vCPU does not run for: see readiness.c. */
+enum wait {
+	WAIT_NOTHING,
+	WAIT_INTERRUPT, /* HLT */
+	WAIT_SIPI,      /* after INIT; without SEV after reset as well */
+	WAIT_HOLD,      /* AP reset hold: until SIPI */
+	WAIT_VMSA,      /* the VMPL that shall run has none */
+};
+
+/* Every TLB entry of the emulator is gone after each exit, so what each exit touches is kept together, at the start. */
+struct vcpu {
+	struct hypervisor *hv;
+	struct hw_cpu *cpu;
+	u32 index; /* and its APIC ID */
+	u8 vmpl;   /* the one that runs */
+	u8 guest_vmpl;
+	bool apic_virtual;   /* not QEMU's */
+	bool apic_dirty;     /* something changed that decides about interrupts */
+	bool yield;          /* another vCPU may have the processor before this one runs on */
+	u8 wait;             /* enum wait */
+	bool pic_waiting;    /* the PIC has an interrupt that the guest cannot take yet */
+	bool nmi_pending;
+	bool posted_extint;
+	u32 log_level;
+	int posted;          /* vector in V_IRQ, or -1 */
+	int extint;          /* vector the PIC gave, or -1 */
+	u64 deadline_tsc;    /* the virtual timer is due: look again */
+	u64 vintr;           /* as given to the last VMRUN that changed it */
+	struct hw_request request; /* of the next VMRUN */
+	struct vmpl_state state[CONFIG_VMPLS];
+	struct doorbell doorbell;
+
+	/* From here on, what few exits touch. */
+	struct vapic apic[CONFIG_VMPLS]; /* the hypervisor's, one a VMPL */
+	bool vmsa_came;      /* by AP creation, for a VMPL below the one that runs: ends VMPL0's HLT, a later one too */
+	u64 hold_ghcb;       /* GHCB whose AP reset hold waits for its answer, or NO_GPA: that of the MSR protocol */
+	u32 level[8];        /* level-triggered vectors whose physical EOI waits for the guest's */
+	u32 eoi_owed[8];     /* ended by the guest, but not the highest in the physical ISR yet */
+	u8 irq_source[256];  /* enum record_irq_source of a vector that was posted */
+	u32 posted_seen[APIC_VECTOR_WORDS]; /* vectors logged since the last CONFIGURE_VECTOR */
+	u32 fault_count[CONFIG_FAULTS]; /* occasions of each fault so far */
+	u64 delayed_until_ns; /* CONFIG_FAULT_DELAYED_INTERRUPT: nothing is posted before */
+};
+
+struct hypervisor {
+	struct machine *machine;
+	const struct host_config *config;
+	struct hw *hw;
+	bool sev;               /* SNP on */
+	u32 vcpus;
+	u64 generation;         /* of the page states: pointers to shared pages are good as long as it stays */
+	u64 interrupts;         /* physical interrupts taken */
+	u64 timer_armed_ns;     /* deadline in the physical timer, or NO_DEADLINE */
+	u64 slice_end_ns;       /* another vCPU's turn, or NO_DEADLINE: nobody waits for one */
+	u32 regions;
+	struct region region[HW_SLOTS];
+	struct vcpu vcpu[HW_CPUS];
+	u64 scratch_page;       /* all ones: what the guest sees where there is nothing */
+	u64 ap_jump_table;
+	u32 ioapic[IOAPIC_HALVES]; /* as the guest wrote them */
+	u8 ioapic_index;
+};
+
+static inline struct vmpl_state *current(struct vcpu *vcpu) { return &vcpu->state[vcpu->vmpl]; }
+static inline struct vapic *own_apic(struct vcpu *vcpu) { return &vcpu->apic[vcpu->vmpl]; }
+static inline struct vapic *guest_apic(struct vcpu *vcpu) { return &vcpu->apic[vcpu->guest_vmpl]; }
+static inline bool has_doorbell(const struct vcpu *vcpu) { return vcpu->doorbell.gpa != NO_GPA; }
+static inline bool has_alternate_guest(const struct vcpu *vcpu) { return vcpu->state[vcpu->guest_vmpl].alternate; }
+static inline struct vcpu *boot_vcpu(struct vcpu *vcpu) { return &vcpu->hv->vcpu[0]; } /* devices interrupt it */
+static inline bool is_guest(const struct vcpu *vcpu) { return vcpu->vmpl == vcpu->guest_vmpl; }
+static inline bool log_at(const struct vcpu *vcpu, u32 level) { return vcpu->log_level >= level; }
+static inline u64 now_ns(const struct hypervisor *hv) { return clock_ns(hv->machine); }
+
+#endif

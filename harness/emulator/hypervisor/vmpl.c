@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmpl.h"
+#include "alternate.h"
+#include "apic_access.h"
+#include "faults.h"
+#include "svsm.h"
+
+/* What the vCPU was launched with is in no VMSA here. */
+bool vmpl_is_runnable(struct vcpu *vcpu)
+{
+	if (!vcpu->hv->sev)
+		return true;
+	return current(vcpu)->vmsa_gpa == NO_GPA ? vcpu == boot_vcpu(vcpu) : hw_vmsa_runnable(vcpu->cpu, vcpu->vmpl);
+}
+
+void vmpl_abandon(struct vcpu *vcpu)
+{
+	current(vcpu)->svsm_called = false;
+	vcpu->posted = -1;
+	hw_vmpl_abandon(vcpu->cpu);
+}
+
+static bool is_register_call(u64 call)
+{
+	return call == SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_READ_REGISTER) ||
+	       call == SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER);
+}
+
+/* What the contract's rules need is logged at every level. The register calls have records of their own. */
+static u32 level_of_call(u64 call)
+{
+	bool apic = call >> 32 == SVSM_PROTOCOL_APIC && !is_register_call(call);
+
+	return apic || call == SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_QUERY_PROTOCOL) ? 0 : 1;
+}
+
+/* The instruction a call is made for: the access of that MSR whose #VC is being handled, else the VMGEXIT. */
+static u64 pc_of_call(struct vcpu *vcpu, const struct hw_call *call)
+{
+	u32 msr;
+	bool open = hw_observe_vc_msr(vcpu->cpu, &msr);
+
+	if (open && is_register_call(call->rax) && call->rcx == msr)
+		return hw_observe_vc_pc(vcpu->cpu, SVM_EXIT_MSR);
+	return hw_observe_pc(vcpu->cpu);
+}
+
+/* The registers of an SVSM call, at the call and when its answer is taken (AMD publication 58019, section 4). */
+static void log_call(struct vcpu *vcpu)
+{
+	struct vmpl_state *state = current(vcpu);
+
+	state->svsm_call = hw_observe_call(vcpu->cpu);
+	state->svsm_pc = pc_of_call(vcpu, &state->svsm_call);
+	state->svsm_called = true;
+	if (state->svsm_call.rax == SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_CONFIGURE_VECTOR))
+		alternate_log_anew(vcpu);
+	if (log_at(vcpu, level_of_call(state->svsm_call.rax)))
+		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_SVSM_CALL, .rip = state->svsm_pc, .address = state->svsm_call.rax,
+						   .value = state->svsm_call.rcx, .extra = state->svsm_call.rdx });
+}
+
+static void log_result(struct vcpu *vcpu)
+{
+	struct vmpl_state *state = current(vcpu);
+	struct hw_call answer = hw_observe_call(vcpu->cpu);
+	u64 call = state->svsm_call.rax;
+
+	if (!state->svsm_called)
+		return;
+	state->svsm_called = false;
+	if (is_register_call(call)) {
+		bool write = (u32)call == SVSM_APIC_WRITE_REGISTER;
+
+		apic_svsm_access(vcpu, write, write ? state->svsm_call.rdx : answer.rdx, answer.rax);
+	}
+	if (log_at(vcpu, level_of_call(call)))
+		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_SVSM_RESULT, .rip = state->svsm_pc, .address = call,
+						   .value = answer.rax, .extra = answer.rcx, .aux = (u32)state->svsm_call.rcx,
+						   .outcome = answer.rax ? RECORD_ERROR : RECORD_OK });
+}
+
+static void log_switch(struct vcpu *vcpu, u64 vmsa_gpa, u64 code)
+{
+	if (log_at(vcpu, 2))
+		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_VMPL_SWITCH, .address = vmsa_gpa, .value = code });
+}
+
+static void set_vmpl(struct vcpu *vcpu, u32 vmpl)
+{
+	vcpu->vmpl = (u8)vmpl;
+	vcpu->apic_dirty = true;
+}
+
+bool vmpl_run(struct vcpu *vcpu, u32 vmpl)
+{
+	if (vmpl <= vcpu->vmpl || vmpl >= CONFIG_VMPLS || !hw_vmpl_run(vcpu->cpu, vmpl))
+		return false;
+	set_vmpl(vcpu, vmpl);
+	log_result(vcpu);
+	log_switch(vcpu, current(vcpu)->vmsa_gpa, 0);
+	return true;
+}
+
+void vmpl_return(struct vcpu *vcpu, u64 code)
+{
+	u64 vmsa_gpa = current(vcpu)->vmsa_gpa;
+
+	if (code == SEV_VC_VMGEXIT)
+		log_call(vcpu);
+	log_switch(vcpu, vmsa_gpa, code);
+	if (!hw_vmpl_return(vcpu->cpu, code))
+		hw_stop(vcpu->cpu, RECORD_END_NO_VMSA, vmsa_gpa, 0);
+	set_vmpl(vcpu, 0);
+	if (has_doorbell(vcpu) && fault_now(vcpu, CONFIG_FAULT_DOORBELL_STORM))
+		vcpu->doorbell.signal = true;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which VMPL of a vCPU runs, and the SVSM calls that a switch carries. */
+#ifndef SNP_VMPL_H
+#define SNP_VMPL_H
+
+#include "vcpu.h"
+
+bool vmpl_is_runnable(struct vcpu *vcpu);     /* the VMSA of the VMPL that runs is one still */
+void vmpl_abandon(struct vcpu *vcpu);         /* the VMPL that runs: its VMSA is gone, and nothing is kept */
+bool vmpl_run(struct vcpu *vcpu, u32 vmpl);   /* VMPL0 runs a lower one: false when it cannot be run */
+void vmpl_return(struct vcpu *vcpu, u64 code); /* back to VMPL0, `code` for it in the VMSA */
+
+#endif
