@@ -53,14 +53,26 @@ def reachable(includes: dict[str, set[str]], start: str) -> set[str]:
     return seen
 
 
+def subjects(includes: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The same for the emulator itself with each source and its header as one; the files of the others as they are."""
+    found: dict[str, set[str]] = {}
+    for source, names in includes.items():
+        found.setdefault(_subject(source), set()).update(_subject(name) for name in names)
+    return {subject: names - {subject} for subject, names in found.items()}
+
+
+def _subject(path: str) -> str:
+    return path.rsplit(".", 1)[0] if path.split("/")[0] in ("common", "hardware", "hypervisor") else path
+
+
 def problems(root: Path) -> list[str]:
-    """What breaks the rules, a line each: cycles, includes across directories, vmsa.h in the hypervisor."""
+    """What breaks the rules, a line each: circles, includes across directories, vmsa.h in the hypervisor."""
     includes = graph(root)
     found = []
     try:
-        TopologicalSorter(includes).prepare()
+        TopologicalSorter(subjects(includes)).prepare()
     except CycleError as error:
-        found.append("a cycle: " + " -> ".join(error.args[1]))
+        found.append("a circle: " + " -> ".join(error.args[1]))
     for source, names in includes.items():
         home = source.split("/")[0]
         for name in sorted(names):

@@ -15,7 +15,7 @@ import pytest
 
 from tests.emulator.native import Driver
 
-SOURCES = ("common/insn.c", "common/insn_prefix.c", "common/insn_system.c", "common/insn_execute.c")
+SOURCES = ("common/insn_memory.c", "common/insn_prefix.c", "common/insn_system.c", "common/insn_execute.c")
 _TOOL_TIMEOUT_S = 300
 _SLOT = 32  # bytes an instruction is given, with the padding
 

@@ -68,7 +68,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = (
         "hypervisor/doorbell.c",
         "hypervisor/ipi.c",
-        "hypervisor/vapic.c",
+        "hypervisor/vapic_registers.c",
         "hypervisor/vapic_irq.c",
         "hypervisor/vapic_timer.c",
     )

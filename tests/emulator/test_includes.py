@@ -56,8 +56,15 @@ def test_a_forbidden_include_is_found(tree: Path, path: str, line: str, problem:
     assert problem in problems(tree)
 
 
-def test_a_circle_is_found(tree: Path) -> None:
-    (tree / "hypervisor" / "a.h").write_text('#include "b.h"\n')
-    (tree / "hypervisor" / "b.h").write_text('#include "a.h"\n')
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param({"a.h": "b.h"}, {"b.h": "a.h"}, id="headers"),
+        pytest.param({"a.h": "", "a.c": "b.h"}, {"b.h": "", "b.c": "a.h"}, id="sources"),
+    ],
+)
+def test_a_circle_is_found(tree: Path, first: dict[str, str], second: dict[str, str]) -> None:
+    for name, included in (first | second).items():
+        (tree / "hypervisor" / name).write_text(f'#include "{included}"\n' if included else "")
     (problem,) = problems(tree)
-    assert problem.startswith("a cycle: ")
+    assert problem.startswith("a circle: ")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.emulator.native import Driver
 
-SOURCES = ("hypervisor/vapic.c", "hypervisor/vapic_irq.c", "hypervisor/vapic_timer.c")
+SOURCES = ("hypervisor/vapic_registers.c", "hypervisor/vapic_irq.c", "hypervisor/vapic_timer.c")
 NEVER = (1 << 64) - 1
 
 

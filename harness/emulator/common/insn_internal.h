@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared by insn.c, insn_prefix.c and insn_system.c: reading an instruction's bytes. */
+/* Shared by insn_memory.c, insn_prefix.c and insn_system.c: reading an instruction's bytes. */
 #ifndef SNP_INSN_INTERNAL_H
 #define SNP_INSN_INTERNAL_H
 

@@ -15,15 +15,6 @@ static struct hw the_hw __attribute__((section(".bss.hot.hardware"), aligned(409
 #define OWN_MISC2 (SVM_INTERCEPT_VMRUN | SVM_INTERCEPT_VMMCALL | SVM_INTERCEPT_VMLOAD | SVM_INTERCEPT_VMSAVE | SVM_INTERCEPT_STGI | \
 		   SVM_INTERCEPT_CLGI | SVM_INTERCEPT_SKINIT)
 
-void *take(struct hw *hw, u64 size, u64 alignment)
-{
-	void *memory = machine_take(hw->machine, size, alignment);
-
-	if (!memory)
-		hw_fail(&hw->cpu[0], "host RAM is too small", __LINE__);
-	return memory;
-}
-
 /* The one processor that runs the emulator, and every vCPU. */
 static void setup_processor(struct hw *hw)
 {

@@ -2,7 +2,7 @@
 /*
  * The guest's accesses to its local APIC: every one is logged.
  *
- * Normally the virtual APIC (vapic.c) answers. With CONFIG_APIC_QEMU it is QEMU's APIC, and
+ * Normally the virtual APIC (vapic_registers.c) answers. With CONFIG_APIC_QEMU it is QEMU's APIC, and
  * interrupts reach the guest without the hypervisor: QEMU's trace events then see the same accesses.
  */
 #include "apic_access.h"
@@ -134,14 +134,4 @@ bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 	carry_out(vcpu, &effect);
 	record_access(vcpu, kind, RECORD_PATH_MSR, msr, 8, write, *value, base, result, pc);
 	return result == VAPIC_OK;
-}
-
-void apic_svsm_access(struct vcpu *vcpu, bool write, u64 value, u64 result)
-{
-	struct vmpl_state *state = current(vcpu);
-
-	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_APIC, .rip = state->svsm_pc, .address = state->svsm_call.rcx,
-					 .value = write || !result ? value : 0, .extra = result, .path = RECORD_PATH_SVSM, .size = 8,
-					 .outcome = result ? RECORD_ERROR : RECORD_OK, .flags = write ? RECORD_WRITE : 0,
-					 .aux = (u32)(vapic_base(own_apic(vcpu)) >> 10) & 3 });
 }

@@ -9,6 +9,5 @@ enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u6
 bool apic_owns_msr(u32 msr);
 bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc); /* false: #GP */
 bool apic_is_enabled(struct vcpu *vcpu);
-void apic_svsm_access(struct vcpu *vcpu, bool write, u64 value, u64 result); /* the SVSM answered a register call */
 
 #endif

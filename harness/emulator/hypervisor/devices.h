@@ -6,6 +6,6 @@
 #include "vcpu.h"
 
 void devices_interrupt(struct vcpu *vcpu); /* INTR and NMI exits */
-void device_interrupt(struct vcpu *vcpu, u32 vector); /* QEMU's APIC has delivered `vector` (entry.S) */
+void device_interrupt(struct vcpu *vcpu, u32 vector); /* QEMU's APIC has delivered `vector` (stubs.S) */
 
 #endif

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Exceptions of the emulator, and physical interrupts.
- *
  * Interrupts are taken at two places only, with an IDT of their own: the PIC may deliver any
  * vector, those of exceptions included, and an interrupt pushes no error code.
  */
@@ -22,17 +20,6 @@ struct __attribute__((packed)) idt_pointer {
 	u64 base;
 };
 
-struct exception_frame {
-	u64 vector, error, rip, cs, rflags, rsp, ss;
-};
-
-/* entry.S */
-extern const u64 exception_table[32];
-extern const u8 interrupt_stubs[];
-extern const u8 msr_read_safe_insn[], msr_write_safe_insn[], msr_safe_failed[];
-
-void host_exception(struct exception_frame *frame);
-
 static struct gate exceptions[256] __attribute__((aligned(16)));
 static struct gate interrupts[256] __attribute__((aligned(16)));
 static const struct idt_pointer exceptions_pointer = { sizeof(exceptions) - 1, (u64)exceptions };
@@ -46,7 +33,7 @@ static void set_gate(struct gate *gate, u64 handler)
 			       .offset_middle = (u16)(handler >> 16), .offset_high = (u32)(handler >> 32) };
 }
 
-void interrupts_setup(void)
+void interrupts_setup(const u64 *exception_table, const u8 *interrupt_stubs)
 {
 	for (u32 i = 0; i < 32; i++)
 		set_gate(&exceptions[i], exception_table[i]);
@@ -69,20 +56,4 @@ void interrupts_wait(void)
 	load(&interrupts_pointer);
 	__asm__ volatile("cli; stgi; sti; hlt; clgi" : : : "memory");
 	load(&exceptions_pointer);
-}
-
-/* A fault in the emulator: of an MSR access for the guest it is expected, else it is the end. */
-void host_exception(struct exception_frame *frame)
-{
-	struct vcpu *vcpu = *(struct vcpu **)(((u64)frame | (STACK_SIZE - 1)) - 7);
-	u64 cr2;
-
-	if (frame->rip == (u64)msr_read_safe_insn || frame->rip == (u64)msr_write_safe_insn) {
-		frame->rip = (u64)msr_safe_failed;
-		return;
-	}
-	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
-	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_END, .rip = frame->rip, .address = RECORD_END_HOST_FAULT,
-					 .value = frame->vector, .extra = cr2, .aux = (u32)frame->error });
-	machine_halt();
 }

@@ -14,7 +14,11 @@
 
 extern u8 host_stacks[], host_bss_end[];
 
-void host_main(void);
+/* stubs.S */
+extern const u64 exception_table[32];
+extern const u8 interrupt_stubs[];
+
+void host_main(void); /* from start.S */
 
 _Static_assert(offsetof(struct host_config, host_base) == CONFIG_OFFSET_HOST_BASE, "layout.h");
 _Static_assert(offsetof(struct host_config, cbit) == CONFIG_OFFSET_CBIT, "layout.h");
@@ -165,7 +169,7 @@ void host_main(void)
 	hv->config = &the_config;
 	vcpu->cpu = hw_first_cpu(&the_machine);
 	*(struct vcpu **)(host_stacks + STACK_SIZE - 8) = vcpu;
-	interrupts_setup();
+	interrupts_setup(exception_table, interrupt_stubs);
 	start_machine(&the_machine, vcpu->cpu);
 	check_config(hv);
 	hv->vcpus = hv->config->vcpus;

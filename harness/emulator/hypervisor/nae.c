@@ -19,35 +19,10 @@
 #define EXIT_FIELDS_BYTE (GHCB_VALID_BIT(GHCB_SW_EXITCODE) / 8)
 #define EXIT_FIELDS      (7u << GHCB_VALID_BIT(GHCB_SW_EXITCODE) % 8)
 
-u64 nae_get(const struct nae *nae, u32 offset) { return *(volatile a64 *)(nae->ghcb + offset); }
-
-void nae_set(struct nae *nae, u32 offset, u64 value)
-{
-	u32 bit = GHCB_VALID_BIT(offset);
-
-	*(volatile a64 *)(nae->ghcb + offset) = value;
-	nae->ghcb[GHCB_VALID_BITMAP + bit / 8] |= (u8)(1 << bit % 8);
-}
-
-static bool supplied(const struct nae *nae, u32 offset)
-{
-	u32 bit = GHCB_VALID_BIT(offset);
-
-	return nae->valid[bit / 8] & (1 << bit % 8);
-}
-
 static void exception(struct nae *nae, u64 event)
 {
 	nae->result1 = NAE_RESULT_EXCEPTION;
 	nae->result2 = event;
-}
-
-bool nae_need(struct nae *nae, u32 a, u32 b)
-{
-	if (supplied(nae, a) && supplied(nae, b))
-		return true;
-	nae_refuse(nae, NAE_ERR_MISSING_INPUT);
-	return false;
 }
 
 /* The guest's buffer for strings, MMIO and page state changes: from version 2 on inside the GHCB's shared buffer. */

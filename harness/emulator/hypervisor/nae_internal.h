@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared by nae.c, nae_ap.c and nae_interrupts.c; nobody else's. */
+/* Shared by nae.c, nae_page.c, nae_ap.c and nae_interrupts.c; nobody else's. */
 #ifndef SNP_NAE_INTERNAL_H
 #define SNP_NAE_INTERNAL_H
 
@@ -25,7 +25,7 @@ static inline void nae_refuse(struct nae *nae, enum nae_malformed why)
 	nae->result2 = why;
 }
 
-/* nae.c: registers in the GHCB */
+/* nae_page.c: registers in the GHCB */
 u64 nae_get(const struct nae *nae, u32 offset);
 void nae_set(struct nae *nae, u32 offset, u64 value);
 bool nae_need(struct nae *nae, u32 a, u32 b); /* false, and the answer set, when the guest has not supplied both */

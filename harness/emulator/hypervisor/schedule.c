@@ -42,7 +42,7 @@ static void switch_to(struct vcpu *from, struct vcpu *to)
 {
 	hw_cpu_switch(from->cpu, to->cpu);
 	to->apic_dirty = true;
-	*(struct vcpu **)(host_stacks + STACK_SIZE - 8) = to; /* for entry.S */
+	*(struct vcpu **)(host_stacks + STACK_SIZE - 8) = to; /* for stubs.S */
 	to->deadline_tsc = 0; /* look for interrupts, and arm the timer */
 }
 

@@ -3,6 +3,16 @@
 #include "vapic_internal.h"
 #include "vectors.h"
 
+bool vapic_is_enabled(const struct vapic *apic)
+{
+	return apic->base & APIC_BASE_EN;
+}
+
+bool vapic_is_x2apic(const struct vapic *apic)
+{
+	return vapic_is_enabled(apic) && (apic->base & APIC_BASE_EXTD);
+}
+
 void vapic_request(struct vapic *apic, u8 vector, bool level)
 {
 	if (level)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmpl.h"
 #include "alternate.h"
-#include "apic_access.h"
 #include "faults.h"
 #include "svsm.h"
 
@@ -60,6 +59,19 @@ static void log_call(struct vcpu *vcpu)
 						   .value = state->svsm_call.rcx, .extra = state->svsm_call.rdx });
 }
 
+/* A register of the guest's APIC that the SVSM has read or written. */
+static void log_register_call(struct vcpu *vcpu, const struct hw_call *answer)
+{
+	const struct vmpl_state *state = current(vcpu);
+	bool write = (u32)state->svsm_call.rax == SVSM_APIC_WRITE_REGISTER;
+	u64 value = write ? state->svsm_call.rdx : answer->rdx;
+
+	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_APIC, .rip = state->svsm_pc, .address = state->svsm_call.rcx,
+					   .value = write || !answer->rax ? value : 0, .extra = answer->rax,
+					   .path = RECORD_PATH_SVSM, .size = 8, .outcome = answer->rax ? RECORD_ERROR : RECORD_OK,
+					   .flags = write ? RECORD_WRITE : 0, .aux = (u32)(vapic_base(own_apic(vcpu)) >> 10) & 3 });
+}
+
 static void log_result(struct vcpu *vcpu)
 {
 	struct vmpl_state *state = current(vcpu);
@@ -69,11 +81,8 @@ static void log_result(struct vcpu *vcpu)
 	if (!state->svsm_called)
 		return;
 	state->svsm_called = false;
-	if (is_register_call(call)) {
-		bool write = (u32)call == SVSM_APIC_WRITE_REGISTER;
-
-		apic_svsm_access(vcpu, write, write ? state->svsm_call.rdx : answer.rdx, answer.rax);
-	}
+	if (is_register_call(call))
+		log_register_call(vcpu, &answer);
 	if (log_at(vcpu, level_of_call(call)))
 		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_SVSM_RESULT, .rip = state->svsm_pc, .address = call,
 						   .value = answer.rax, .extra = answer.rcx, .aux = (u32)state->svsm_call.rcx,

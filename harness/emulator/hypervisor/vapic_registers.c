@@ -375,16 +375,6 @@ u64 vapic_base(const struct vapic *apic)
 	return apic->base;
 }
 
-bool vapic_is_x2apic(const struct vapic *apic)
-{
-	return mode_of(apic->base) == MODE_X2APIC;
-}
-
-bool vapic_is_enabled(const struct vapic *apic)
-{
-	return apic->base & APIC_BASE_EN;
-}
-
 bool vapic_is_software_enabled(const struct vapic *apic)
 {
 	return software_enabled(apic);

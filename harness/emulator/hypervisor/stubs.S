@@ -1,58 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* 64-bit entry of the emulator, and its interrupt stubs. */
+/* Where exceptions and physical interrupts of the emulator come in. */
 #include "layout.h"
 
 	.section .note.GNU-stack, "", @progbits
-	.section .text.start, "ax"
-	.code64
-	.globl host_entry
-host_entry:
-	leaq host_stacks + STACK_SIZE - 64(%rip), %rsp
-	lgdt host_gdtr(%rip)
-	pushq $0x08
-	leaq 1f(%rip), %rax
-	pushq %rax
-	lretq
-1:	movl $0x10, %eax
-	movl %eax, %ds
-	movl %eax, %es
-	movl %eax, %ss
-	call host_main
-2:	cli
-	hlt
-	jmp 2b
-
 	.text
-/* bool msr_read_safe(u32 msr, u64 *value) */
-	.globl msr_read_safe, msr_read_safe_insn
-msr_read_safe:
-	movl %edi, %ecx
-msr_read_safe_insn:
-	rdmsr
-	shlq $32, %rdx
-	orq %rdx, %rax
-	movq %rax, (%rsi)
-	movl $1, %eax
-	ret
-
-/* bool msr_write_safe(u32 msr, u64 value) */
-	.globl msr_write_safe, msr_write_safe_insn
-msr_write_safe:
-	movl %edi, %ecx
-	movl %esi, %eax
-	movq %rsi, %rdx
-	shrq $32, %rdx
-msr_write_safe_insn:
-	wrmsr
-	movl $1, %eax
-	ret
-
-/* Where an exception in one of the two continues. */
-	.globl msr_safe_failed
-msr_safe_failed:
-	xorl %eax, %eax
-	ret
-
 /* Exceptions: vector and error code on the stack, then host_exception(frame). */
 	.macro EXCEPTION vector
 exception_\vector:
@@ -142,22 +93,3 @@ exception_table:
 	.irp vector, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
 	.quad exception_\vector
 	.endr
-	.balign 16
-host_gdt:
-	.quad 0
-	.quad 0x00AF9B000000FFFF /* 08: 64-bit code */
-	.quad 0x00CF93000000FFFF /* 10: data */
-host_gdtr:
-	.word 23
-	.quad host_gdt
-
-	.section .bss.page, "aw", @nobits
-	.balign 4096
-	.globl host_pml5, host_pml4, host_pdpt_low, host_pdpt_high
-host_pml5:	.skip 4096
-host_pml4:	.skip 4096
-host_pdpt_low:	.skip 4096
-host_pdpt_high:	.skip 4096
-	.balign STACK_SIZE
-	.globl host_stacks
-host_stacks:	.skip STACK_SIZE

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The registers in a GHCB page. */
+#include "nae_internal.h"
+
+u64 nae_get(const struct nae *nae, u32 offset) { return *(volatile a64 *)(nae->ghcb + offset); }
+
+void nae_set(struct nae *nae, u32 offset, u64 value)
+{
+	u32 bit = GHCB_VALID_BIT(offset);
+
+	*(volatile a64 *)(nae->ghcb + offset) = value;
+	nae->ghcb[GHCB_VALID_BITMAP + bit / 8] |= (u8)(1 << bit % 8);
+}
+
+static bool supplied(const struct nae *nae, u32 offset)
+{
+	u32 bit = GHCB_VALID_BIT(offset);
+
+	return nae->valid[bit / 8] & (1 << bit % 8);
+}
+
+bool nae_need(struct nae *nae, u32 a, u32 b)
+{
+	if (supplied(nae, a) && supplied(nae, b))
+		return true;
+	nae_refuse(nae, NAE_ERR_MISSING_INPUT);
+	return false;
+}
