@@ -45,13 +45,13 @@ def test_doorbell_page() -> None:
 
 
 def test_events_and_vmsa() -> None:
-    event = "VMSA_EVENT_VALID | VMSA_EVENT_{} << VMSA_EVENT_TYPE_SHIFT"
+    event = "SVM_EVENT_VALID | SVM_EVENT_{}"
     assert_same(
         [VMSA, SVM, SEV],
         {
-            "VMSA_EVENT_VALID": numbers.EVENT_VALID,
+            "SVM_EVENT_VALID": numbers.EVENT_VALID,
             "SVM_EVENT_VALID | SVM_EVENT_TYPE_MASK": numbers.EVENT_KIND,
-            event.format("INTERRUPT"): numbers.EVENT_INTERRUPT,
+            event.format("INTR"): numbers.EVENT_INTERRUPT,
             event.format("NMI"): numbers.EVENT_NMI,
             "SVM_EVENT_VALID | SVM_EVENT_EXCEPTION | SEV_VECTOR_HV": numbers.EVENT_HV,
             "offsetof(struct vmsa, vintr_ctrl)": numbers.VMSA_VINTR_CTRL,

@@ -1,18 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the decoded instructions do to values and flags. See insn.h. */
 #include "insn.h"
+#include "rflags.h"
 
-/* RFLAGS (APM vol. 1, 3.1.4). */
-enum flag {
-	FLAG_CF = 0x001,
-	FLAG_PF = 0x004,
-	FLAG_AF = 0x010,
-	FLAG_ZF = 0x040,
-	FLAG_SF = 0x080,
-	FLAG_OF = 0x800,
-};
-
-#define FLAGS_ARITHMETIC (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
+#define RFLAGS_ARITHMETIC (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 
 static u64 mask_of(u32 size)
 {
@@ -37,11 +28,11 @@ static u64 result_flags(u64 result, u32 size)
 	u64 flags = 0;
 
 	if (!(result & mask_of(size)))
-		flags |= FLAG_ZF;
+		flags |= RFLAGS_ZF;
 	if (result & sign_of(size))
-		flags |= FLAG_SF;
+		flags |= RFLAGS_SF;
 	if (!__builtin_parity((u8)result))
-		flags |= FLAG_PF;
+		flags |= RFLAGS_PF;
 	return flags;
 }
 
@@ -58,11 +49,11 @@ static u64 add(u64 a, u64 b, u64 carry, u32 size, u64 *flags)
 
 	*flags = result_flags(result, size);
 	if (carries & sign_of(size))
-		*flags |= FLAG_CF;
+		*flags |= RFLAGS_CF;
 	if (carries & 8)
-		*flags |= FLAG_AF;
+		*flags |= RFLAGS_AF;
 	if ((a ^ result) & (b ^ result) & sign_of(size))
-		*flags |= FLAG_OF;
+		*flags |= RFLAGS_OF;
 	return result;
 }
 
@@ -74,11 +65,11 @@ static u64 subtract(u64 a, u64 b, u64 borrow, u32 size, u64 *flags)
 
 	*flags = result_flags(result, size);
 	if (borrows & sign_of(size))
-		*flags |= FLAG_CF;
+		*flags |= RFLAGS_CF;
 	if (borrows & 8)
-		*flags |= FLAG_AF;
+		*flags |= RFLAGS_AF;
 	if ((a ^ b) & (a ^ result) & sign_of(size))
-		*flags |= FLAG_OF;
+		*flags |= RFLAGS_OF;
 	return result;
 }
 
@@ -92,7 +83,7 @@ static u64 logic(u64 result, u32 size, u64 *flags)
 
 static u64 alu(enum insn_alu operation, u64 a, u64 b, u32 size, u64 *rflags)
 {
-	u64 carry = *rflags & FLAG_CF;
+	u64 carry = *rflags & RFLAGS_CF;
 	u64 result = a;
 	u64 flags = 0;
 
@@ -120,7 +111,7 @@ static u64 alu(enum insn_alu operation, u64 a, u64 b, u32 size, u64 *rflags)
 		result = logic(a ^ b, size, &flags);
 		break;
 	}
-	set_flags(rflags, FLAGS_ARITHMETIC, flags);
+	set_flags(rflags, RFLAGS_ARITHMETIC, flags);
 	return result;
 }
 
@@ -157,7 +148,7 @@ static u32 execute_bit(const struct insn *insn, struct insn_values *values)
 	u64 source = insn->form == INSN_FORM_MEM_IMM ? insn->immediate : values->reg;
 	u64 bit = BIT(source & (8u * insn->operand_size - 1));
 
-	set_flags(&values->rflags, FLAG_CF, values->memory & bit ? FLAG_CF : 0);
+	set_flags(&values->rflags, RFLAGS_CF, values->memory & bit ? RFLAGS_CF : 0);
 	switch (insn->operation) {
 	case INSN_BIT_SET:
 		values->memory |= bit;
@@ -182,7 +173,7 @@ static u32 execute_step(const struct insn *insn, struct insn_values *values)
 		values->memory = add(values->memory, 1, 0, insn->operand_size, &flags);
 	else
 		values->memory = subtract(values->memory, 1, 0, insn->operand_size, &flags);
-	set_flags(&values->rflags, FLAGS_ARITHMETIC & ~FLAG_CF, flags);
+	set_flags(&values->rflags, RFLAGS_ARITHMETIC & ~RFLAGS_CF, flags);
 	return INSN_WRITES_MEMORY;
 }
 
@@ -201,7 +192,7 @@ static u32 execute_cmpxchg(const struct insn *insn, struct insn_values *values)
 	u64 mask = mask_of(insn->operand_size);
 
 	alu(INSN_ALU_CMP, values->accumulator & mask, values->memory, insn->operand_size, &values->rflags);
-	if (!(values->rflags & FLAG_ZF)) {
+	if (!(values->rflags & RFLAGS_ZF)) {
 		values->accumulator = values->memory;
 		return INSN_WRITES_MEMORY | INSN_WRITES_ACCUMULATOR;
 	}

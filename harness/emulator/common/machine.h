@@ -9,7 +9,8 @@
 #include "record.h"
 #include "types.h"
 
-#define NO_GPA (~0ull) /* no guest-physical address */
+#define NO_GPA   (~0ull) /* no guest-physical address */
+#define FOUR_GIB 0x100000000ull
 
 /* Every exit touches this: it is kept small. */
 struct machine {

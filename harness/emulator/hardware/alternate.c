@@ -2,8 +2,6 @@
 #include "alternate.h"
 #include "vectors.h"
 
-#define NMI_VECTOR 2
-
 /* What VMCB and VMSA have in common (vintr_ctrl 3B8, VMCB 060). */
 #define VINTR_OFFER (VMSA_VINTR_IRQ | VMSA_VINTR_IGN_TPR | VMSA_VINTR_PRIO_MASK << VMSA_VINTR_PRIO_SHIFT | \
 		     VMSA_VINTR_VECTOR_MASK << VMSA_VINTR_VECTOR_SHIFT)
@@ -39,7 +37,7 @@ void alternate_load(struct hw_cpu *cpu, struct hw_vmpl *state, const struct vmsa
 	cpu->offer = (vintr & VMSA_VINTR_IRQ) && (vintr & VMSA_VINTR_GIF) ? vintr & VINTR_OFFER : 0;
 	cpu->injected = -1;
 	if ((control->event_inj & SVM_EVENT_VALID) && type == SVM_EVENT_NMI) /* the vector does not count (APM vol. 2, 15.20) */
-		control->event_inj = (control->event_inj & ~SVM_EVENT_VECTOR) | NMI_VECTOR;
+		control->event_inj = (control->event_inj & ~SVM_EVENT_VECTOR) | X86_NMI;
 	else if ((control->event_inj & SVM_EVENT_VALID) && type == SVM_EVENT_INTR)
 		cpu->injected = (int)(control->event_inj & SVM_EVENT_VECTOR);
 	offer(cpu, control, vintr & SVM_V_CR8);

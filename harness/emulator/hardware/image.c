@@ -70,7 +70,7 @@ static void look_up(struct hw_cpu *cpu, u64 pc)
 
 	if (is_known(cpu, pc))
 		return;
-	if (pc - (0x100000000ull - config->fw_size) < config->fw_size || !find(cpu, pc))
+	if (pc - (FOUR_GIB - config->fw_size) < config->fw_size || !find(cpu, pc))
 		hw_log(cpu, (struct record){ .kind = RECORD_CODE, .rip = pc, .address = pc & ~(PAGE_SIZE - 1) });
 }
 

@@ -4,9 +4,7 @@
 #include "cpu.h"
 #include "layout.h"
 
-/* Without encryption the hypervisor would read what the guest has written: what it takes away does not keep its content. */
-#define SCRAMBLED 0xA5
-
+/* Without encryption the hypervisor would read what the guest has written. */
 enum hw_rmp_result hw_rmpupdate(struct hw *hw, u64 spa, const struct hw_rmp_entry *entry)
 {
 	const struct rmp_entry *at = rmp_entry(&hw->rmp, spa);

@@ -45,7 +45,7 @@ static void msr_exit(struct hw_cpu *cpu)
 		return;
 	}
 	if (write && msr == SEV_MSR_STATUS) {
-		event_exception(cpu, VECTOR_GP, true, 0);
+		event_exception(cpu, X86_GP, true, 0);
 		return;
 	}
 	if (write) {
@@ -83,7 +83,7 @@ static void undefined_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 	if (which == INSN_SIMPLE_PVALIDATE || which == INSN_SIMPLE_RMPADJUST)
 		rmp_instruction(cpu, which, length, exit);
 	else
-		event_exception(cpu, VECTOR_UD, false, 0);
+		event_exception(cpu, X86_UD, false, 0);
 }
 
 /* The value goes to the hypervisor, as with decode assists. */
@@ -98,7 +98,7 @@ static void cr8_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 		hw_stop(cpu, RECORD_END_INSTRUCTION, *(a64 *)code, vmcb(cpu)->control.exit_code);
 	value = guest_gpr(cpu, gpr);
 	if (value & ~15ull) {
-		event_exception(cpu, VECTOR_GP, true, 0);
+		event_exception(cpu, X86_GP, true, 0);
 		return;
 	}
 	if (current(cpu)->alternate)
@@ -187,7 +187,7 @@ static void serve(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 		break;
 	case SVM_EXIT_VMRUN:
 	case SVM_EXIT_VMLOAD ... SVM_EXIT_SKINIT:
-		event_exception(cpu, VECTOR_UD, false, 0); /* the guest has no SVM */
+		event_exception(cpu, X86_UD, false, 0); /* the guest has no SVM */
 		break;
 	case SVM_EXIT_INVALID:
 		exit->code = code;

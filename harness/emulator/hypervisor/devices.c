@@ -9,8 +9,6 @@
 #include "readiness.h"
 #include "vectors.h"
 
-#define NMI_VECTOR 2
-
 void devices_interrupt(struct vcpu *vcpu)
 {
 	struct vcpu *boot = boot_vcpu(vcpu);
@@ -36,7 +34,7 @@ void device_interrupt(struct vcpu *running, u32 vector)
 
 	vcpu->hv->interrupts++;
 	vcpu->apic_dirty = true;
-	if (vector == NMI_VECTOR) { /* of a device: an I/O APIC entry or an MSI in NMI mode */
+	if (vector == X86_NMI) { /* of a device: an I/O APIC entry or an MSI in NMI mode */
 		vcpu->nmi_pending = true;
 		return;
 	}

@@ -8,7 +8,6 @@
 #include "vmpl.h"
 #include "x86.h"
 
-#define NMI_VECTOR  2
 #define PIC_POLL_NS 4000000ull
 
 void injection_setup(struct vcpu *vcpu)
@@ -112,7 +111,7 @@ static void update(struct vcpu *vcpu)
 	if (!is_guest(vcpu) || current(vcpu)->alternate)
 		return; /* a switch of VMPLs makes it dirty again */
 	if (vcpu->nmi_pending && !hw_event_pending(vcpu->cpu)) {
-		hw_inject(vcpu->cpu, SVM_EVENT_NMI | SVM_EVENT_VALID | NMI_VECTOR);
+		hw_inject(vcpu->cpu, SVM_EVENT_NMI | SVM_EVENT_VALID | X86_NMI);
 		vcpu->nmi_pending = false;
 	}
 	offer_interrupt(vcpu);

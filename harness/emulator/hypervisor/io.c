@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "io.h"
 #include "bytes.h"
+#include "ghcb.h"
 #include "x86.h"
 
 #define PERMISSION_BYTES 0x3000u
@@ -97,13 +98,13 @@ void io_string(struct vcpu *vcpu, u16 port, u32 size, bool in, u8 *buffer, u64 c
 void io_exit(struct vcpu *vcpu, const struct hw_exit *exit)
 {
 	u64 info = exit->info1;
-	u32 size = (info >> SVM_IOIO_SIZE_SHIFT) & 7;
-	u16 port = (u16)(info >> SVM_IOIO_PORT_SHIFT);
+	u32 size = (info >> NAE_IOIO_SIZE_SHIFT) & 7;
+	u16 port = (u16)(info >> NAE_IOIO_PORT_SHIFT);
 	struct vmcb_save *save = hw_plain_registers(vcpu->cpu);
 
-	if (info & SVM_IOIO_STRING)
+	if (info & NAE_IOIO_STRING)
 		hw_stop(vcpu->cpu, RECORD_END_UNKNOWN_EXIT, info, exit->info2);
-	if (info & SVM_IOIO_IN) {
+	if (info & NAE_IOIO_IN) {
 		u32 value = io_read(vcpu, port, size);
 
 		save->rax = size == 4 ? value : (save->rax & ~(u64)ones(size)) | value;

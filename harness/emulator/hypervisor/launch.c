@@ -108,7 +108,7 @@ static void svsm_boot_block(struct vcpu *vcpu, struct svsm_boot *boot)
 		.fault_register = config->svsm_fault_register,
 		.fault_result = config->svsm_fault_result,
 	};
-	boot->region[boot->regions++] = (struct svsm_region){ .gpa = 0x100000000ull - config->fw_size, .size = config->fw_size };
+	boot->region[boot->regions++] = (struct svsm_region){ .gpa = FOUR_GIB - config->fw_size, .size = config->fw_size };
 	for (u32 i = 0; i < config->sections && boot->regions < SVSM_BOOT_REGIONS; i++)
 		boot->region[boot->regions++] =
 			(struct svsm_region){ .gpa = config->section[i].gpa, .size = config->section[i].size };
@@ -155,7 +155,7 @@ void launch(struct vcpu *vcpu)
 	if (!hv->sev) {
 		pages_all_shared(hv);
 	} else {
-		pages_launch(hv, 0x100000000ull - config->fw_size, config->fw_size);
+		pages_launch(hv, FOUR_GIB - config->fw_size, config->fw_size);
 		launch_sections(vcpu);
 	}
 	if (hv->sev && config->svsm_size)

@@ -6,7 +6,6 @@
 #define LEGACY_HOLE 0xA0000ull  /* VGA: MMIO */
 #define LEGACY_ROMS 0xC0000ull  /* option ROMs and the firmware's alias: RAM of our own, so that the emulator's image stays hidden */
 #define ONE_MIB     0x100000ull
-#define FOUR_GIB    0x100000000ull
 #define ROM_ALIAS   0x20000ull  /* the last 128 KiB of the firmware appear below 1 MiB */
 
 void *memory_take(struct hypervisor *hv, u64 size, u64 alignment)

@@ -6,7 +6,6 @@
 #include "memory.h"
 #include "mmio_emulate.h"
 
-#define FOUR_GIB       0x100000000ull
 #define ROM_WINDOW     0x1000000ull    /* below 4 GiB: the ROM has more in it than the firmware */
 #define PHYSICAL_LIMIT 0x8000000000ull /* what the emulator maps */
 

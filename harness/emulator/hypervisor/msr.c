@@ -81,7 +81,7 @@ void msr_exit(struct vcpu *vcpu, const struct hw_exit *exit)
 	u64 value = write ? (u32)save->rax | gpr[HW_RDX] << 32 : 0;
 
 	if (!msr_access(vcpu, (u32)gpr[HW_RCX], write, &value, hw_observe_pc(vcpu->cpu))) {
-		hw_inject(vcpu->cpu, SVM_EVENT_VALID | SVM_EVENT_EXCEPTION | SVM_EVENT_ERROR | VECTOR_GP);
+		hw_inject(vcpu->cpu, SVM_EVENT_VALID | SVM_EVENT_EXCEPTION | SVM_EVENT_ERROR | X86_GP);
 		return;
 	}
 	if (!write) {

@@ -102,19 +102,19 @@ static void nae_ioio_string(struct vcpu *vcpu, struct nae *nae, u16 port, u32 si
 	}
 	buffer = scratch(nae, count * size);
 	if (buffer)
-		io_string(vcpu, port, size, nae->info1 & SVM_IOIO_IN, buffer, count);
+		io_string(vcpu, port, size, nae->info1 & NAE_IOIO_IN, buffer, count);
 }
 
 static void nae_ioio(struct vcpu *vcpu, struct nae *nae)
 {
-	u32 size = (nae->info1 >> SVM_IOIO_SIZE_SHIFT) & 7;
-	u16 port = (u16)(nae->info1 >> SVM_IOIO_PORT_SHIFT);
+	u32 size = (nae->info1 >> NAE_IOIO_SIZE_SHIFT) & 7;
+	u16 port = (u16)(nae->info1 >> NAE_IOIO_PORT_SHIFT);
 
 	if (size != 1 && size != 2 && size != 4)
 		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
-	else if (nae->info1 & SVM_IOIO_STRING)
+	else if (nae->info1 & NAE_IOIO_STRING)
 		nae_ioio_string(vcpu, nae, port, size);
-	else if (nae->info1 & SVM_IOIO_IN)
+	else if (nae->info1 & NAE_IOIO_IN)
 		nae_set(nae, GHCB_RAX, io_read(vcpu, port, size));
 	else if (nae_need(nae, GHCB_RAX, GHCB_RAX))
 		io_write(vcpu, port, size, (u32)nae_get(nae, GHCB_RAX));
@@ -191,7 +191,7 @@ static void nae_run_vmpl(struct vcpu *vcpu, struct nae *nae)
 	u32 vmpl = (u32)nae->info1;
 
 	if (vmpl == 0 && vcpu->vmpl != 0 && vcpu->hv->config->svsm_size) {
-		vmpl_return(vcpu, SEV_VC_VMGEXIT);
+		vmpl_return(vcpu, SVM_EXIT_VMGEXIT);
 		return;
 	}
 	if (vcpu->vmpl != 0 || !vmpl_run(vcpu, vmpl))

@@ -10,8 +10,6 @@
 #include "memory.h"
 #include "page_table.h"
 
-#define SCRAMBLED 0xA5 /* what changes hands does not keep its content */
-
 static u8 *page_state(struct region *region, u64 gpa) { return &region->pages[(gpa - region->gpa) / PAGE_SIZE]; }
 static u64 start_of_2m(u64 gpa) { return gpa & ~(PAGE_SIZE_2M - 1); }
 

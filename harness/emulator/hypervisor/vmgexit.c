@@ -57,7 +57,7 @@ static void run_vmpl(struct vcpu *vcpu, u64 request)
 
 	hw_set_ghcb(vcpu->cpu, GHCB_MSR_RUN_VMPL_RESP); /* of the caller: another VMPL is current after the switch */
 	if (vmpl == 0 && vcpu->vmpl != 0 && vcpu->hv->config->svsm_size) {
-		vmpl_return(vcpu, SEV_VC_VMGEXIT);
+		vmpl_return(vcpu, SVM_EXIT_VMGEXIT);
 		return;
 	}
 	if (vcpu->vmpl != 0 || !vmpl_run(vcpu, vmpl))

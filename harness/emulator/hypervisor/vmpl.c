@@ -115,7 +115,7 @@ void vmpl_return(struct vcpu *vcpu, u64 code)
 {
 	u64 vmsa_gpa = current(vcpu)->vmsa_gpa;
 
-	if (code == SEV_VC_VMGEXIT)
+	if (code == SVM_EXIT_VMGEXIT)
 		log_call(vcpu);
 	log_switch(vcpu, vmsa_gpa, code);
 	if (!hw_vmpl_return(vcpu->cpu, code))

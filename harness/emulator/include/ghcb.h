@@ -8,6 +8,8 @@
 #ifndef SNP_GHCB_H
 #define SNP_GHCB_H
 
+#include "svm_event.h"
+#include "svm_exit.h"
 #include "types.h"
 
 /* GHCB MSR protocol (section 2.3.1): bits 11:0 of MSR C0010130 with the GHCB information. */
@@ -115,22 +117,22 @@ enum ghcb_term_reason { /* set 0 (table 4) */
 
 /* NAE events: SW_EXITCODE (tables 5 and 7). Up to 403 they are SVM exit codes. */
 enum nae_code {
-	NAE_DR7_READ = 0x027,
-	NAE_DR7_WRITE = 0x037,
-	NAE_EXCEPTION_AC = 0x051,
-	NAE_RDTSC = 0x06E,
-	NAE_RDPMC = 0x06F,
-	NAE_CPUID = 0x072,
-	NAE_INVD = 0x076,
-	NAE_IOIO = 0x07B,
-	NAE_MSR = 0x07C,
-	NAE_SHUTDOWN = 0x07F,
-	NAE_VMMCALL = 0x081,
-	NAE_RDTSCP = 0x087,
-	NAE_WBINVD = 0x089,
-	NAE_MONITOR = 0x08A,
-	NAE_MWAIT = 0x08B,
-	NAE_NPF = 0x400,
+	NAE_DR7_READ = SVM_EXIT_DR7_READ,
+	NAE_DR7_WRITE = SVM_EXIT_DR7_WRITE,
+	NAE_EXCEPTION_AC = SVM_EXIT_EXC_AC,
+	NAE_RDTSC = SVM_EXIT_RDTSC,
+	NAE_RDPMC = SVM_EXIT_RDPMC,
+	NAE_CPUID = SVM_EXIT_CPUID,
+	NAE_INVD = SVM_EXIT_INVD,
+	NAE_IOIO = SVM_EXIT_IOIO,
+	NAE_MSR = SVM_EXIT_MSR,
+	NAE_SHUTDOWN = SVM_EXIT_SHUTDOWN,
+	NAE_VMMCALL = SVM_EXIT_VMMCALL,
+	NAE_RDTSCP = SVM_EXIT_RDTSCP,
+	NAE_WBINVD = SVM_EXIT_WBINVD,
+	NAE_MONITOR = SVM_EXIT_MONITOR,
+	NAE_MWAIT = SVM_EXIT_MWAIT,
+	NAE_NPF = SVM_EXIT_NPF,
 	NAE_MMIO_READ = 0x80000001,
 	NAE_MMIO_WRITE = 0x80000002,
 	NAE_NMI_COMPLETE = 0x80000003,
@@ -168,13 +170,13 @@ enum nae_malformed {
 	NAE_ERR_INVALID_INPUT = 5,
 	NAE_ERR_INVALID_EVENT = 6,
 };
-#define NAE_EVENTINJ_GP 0x80000B0Dull /* valid, error code valid, exception, vector 13 */
-#define NAE_EVENTINJ_UD 0x80000306ull /* valid, exception, vector 6 */
+#define NAE_EVENTINJ_GP (SVM_EVENT_VALID | SVM_EVENT_ERROR | SVM_EVENT_EXCEPTION | X86_GP)
 
-/* IOIO: SW_EXITINFO1 as SVM's EXITINFO1 (APM vol. 2, 15.10.2). */
+/* IOIO: SW_EXITINFO1, which is SVM's EXITINFO1 (APM vol. 2, 15.10.2). */
 #define NAE_IOIO_IN         BIT(0)
 #define NAE_IOIO_STRING     BIT(2)
 #define NAE_IOIO_REP        BIT(3)
+#define NAE_IOIO_SIZE_SHIFT 4 /* 6:4: 1, 2 or 4 bytes */
 #define NAE_IOIO_SIZE_8     BIT(4)
 #define NAE_IOIO_SIZE_16    BIT(5)
 #define NAE_IOIO_SIZE_32    BIT(6)

@@ -104,11 +104,4 @@ enum sev_result {
 #define SEV_VECTOR_HV 28u
 #define SEV_VECTOR_VC 29u
 
-/* #VC error codes that are not SVM exit codes (APM vol. 2, 15.36.10, appendix C). */
-#define SEV_VC_NPF                0x400u
-#define SEV_VC_AVIC_INCOMPLETE_IPI 0x401u
-#define SEV_VC_AVIC_NOACCEL       0x402u
-#define SEV_VC_VMGEXIT            0x403u
-#define SEV_VC_PAGE_NOT_VALIDATED 0x404u
-
 #endif

@@ -3,6 +3,9 @@
 #ifndef SNP_SVM_H
 #define SNP_SVM_H
 
+#include "rflags.h"
+#include "svm_event.h"
+#include "svm_exit.h"
 #include "types.h"
 
 /* Appendix B, table B-1: intercept vectors at 000h. */
@@ -39,39 +42,6 @@
 #define SVM_INTERCEPT_MONITOR   BIT(10)
 #define SVM_INTERCEPT_MWAIT     BIT(11)
 
-/* Appendix C: exit codes. */
-enum svm_exit {
-	SVM_EXIT_CR8_WRITE = 0x18,
-	SVM_EXIT_DR7_READ = 0x27,
-	SVM_EXIT_DR7_WRITE = 0x37,
-	SVM_EXIT_EXC_UD = 0x46,
-	SVM_EXIT_INTR = 0x60,
-	SVM_EXIT_NMI = 0x61,
-	SVM_EXIT_VINTR = 0x64,
-	SVM_EXIT_RDTSC = 0x6E,
-	SVM_EXIT_RDPMC = 0x6F,
-	SVM_EXIT_CPUID = 0x72,
-	SVM_EXIT_INVD = 0x76,
-	SVM_EXIT_PAUSE = 0x77,
-	SVM_EXIT_HLT = 0x78,
-	SVM_EXIT_IOIO = 0x7B,
-	SVM_EXIT_MSR = 0x7C,
-	SVM_EXIT_SHUTDOWN = 0x7F,
-	SVM_EXIT_VMRUN = 0x80,
-	SVM_EXIT_VMMCALL = 0x81,
-	SVM_EXIT_VMLOAD = 0x82, /* then VMSAVE, STGI, CLGI */
-	SVM_EXIT_SKINIT = 0x86,
-	SVM_EXIT_RDTSCP = 0x87,
-	SVM_EXIT_WBINVD = 0x89,
-	SVM_EXIT_MONITOR = 0x8A,
-	SVM_EXIT_MWAIT = 0x8B,
-	SVM_EXIT_NPF = 0x400,
-	SVM_EXIT_VMGEXIT = 0x403,
-	SVM_EXIT_NOT_VALIDATED = 0x404, /* #VC error code only: PAGE_NOT_VALIDATED (APM 15.36.9) */
-};
-
-#define SVM_EXIT_INVALID (~0ull)
-
 /* EXITINFO1 of SVM_EXIT_NPF (APM 15.25.6, 15.36.10) */
 #define SVM_NPF_PRESENT    BIT(0)
 #define SVM_NPF_WRITE      BIT(1)
@@ -85,13 +55,6 @@ enum svm_exit {
 #define SVM_NPF_VMPL       BIT(36) /* the permissions of the VMPL forbid it */
 #define SVM_NPF_SNP        (SVM_NPF_RMP | SVM_NPF_ENC | SVM_NPF_SIZEM | SVM_NPF_VMPL)
 
-/* EXITINFO1 of SVM_EXIT_IOIO (APM 15.10.2) */
-#define SVM_IOIO_IN           BIT(0)
-#define SVM_IOIO_STRING       BIT(2)
-#define SVM_IOIO_REP          BIT(3)
-#define SVM_IOIO_SIZE_SHIFT   4 /* bits 6:4: 1, 2 or 4 bytes */
-#define SVM_IOIO_PORT_SHIFT   16
-
 /* Virtual interrupt control at 060h (APM appendix B; the VMSA's vintr_ctrl has the same low bits) */
 #define SVM_V_TPR_MASK      0xFFull
 #define SVM_V_CR8           0x0Full
@@ -100,17 +63,6 @@ enum svm_exit {
 #define SVM_V_IGN_TPR       BIT(20)
 #define SVM_V_INTR_MASKING  BIT(24)
 #define SVM_V_VECTOR_SHIFT  32
-
-/* EVENTINJ and EXITINTINFO (APM 15.20) */
-#define SVM_EVENT_VALID      BIT(31)
-#define SVM_EVENT_ERROR      BIT(11)
-#define SVM_EVENT_ERROR_SHIFT 32
-#define SVM_EVENT_TYPE_MASK  0x700ull
-#define SVM_EVENT_INTR       0x000ull
-#define SVM_EVENT_NMI        0x200ull
-#define SVM_EVENT_EXCEPTION  0x300ull
-#define SVM_EVENT_SOFTWARE   0x400ull
-#define SVM_EVENT_VECTOR     0xFFull
 
 #define SVM_NESTED_PAGING BIT(0) /* nested_control (090h) */
 
@@ -137,15 +89,6 @@ enum svm_exit {
 #define CR4_SMAP    BIT(21)
 
 #define DR7_RESET 0x400ull /* APM vol. 2, table 14-1 */
-
-enum x86_vector { VECTOR_UD = 6, VECTOR_GP = 13, VECTOR_PF = 14 };
-
-#define RFLAGS_CF BIT(0)
-#define RFLAGS_TF BIT(8)
-#define RFLAGS_IF BIT(9)
-#define RFLAGS_NT BIT(14)
-#define RFLAGS_RF BIT(16)
-#define RFLAGS_VM BIT(17)
 
 struct vmcb_segment {
 	u16 selector;

@@ -25,17 +25,6 @@ struct vmsa_segment {
 #define VMSA_SEG_DB        0x400
 #define VMSA_SEG_G         0x800
 
-/* The field at 3E0 and 3A0 (APM vol. 2, 15.20). */
-#define VMSA_EVENT_VECTOR_MASK  0xFFull
-#define VMSA_EVENT_TYPE_SHIFT   8 /* 10:8 */
-#define VMSA_EVENT_INTERRUPT    0ull
-#define VMSA_EVENT_NMI          2ull
-#define VMSA_EVENT_EXCEPTION    3ull
-#define VMSA_EVENT_SOFTWARE     4ull
-#define VMSA_EVENT_ERROR_VALID  BIT(11)
-#define VMSA_EVENT_VALID        BIT(31)
-#define VMSA_EVENT_ERROR_SHIFT  32
-
 /* vintr_ctrl, 3B8 (table B-4; COCONUT cpuarch/src/vmsa.rs VIntrCtrl). */
 #define VMSA_VINTR_TPR_MASK     0xFFull
 #define VMSA_VINTR_IRQ          BIT(8)
@@ -50,15 +39,6 @@ struct vmsa_segment {
 #define VMSA_VINTR_VECTOR_SHIFT 32 /* 39:32 */
 #define VMSA_VINTR_VECTOR_MASK  0xFFull
 #define VMSA_VINTR_BUSY         BIT(63)
-
-/* guest_exit_code, 3C0. */
-#define VMSA_EXIT_VINTR    0x064ull
-#define VMSA_EXIT_HLT      0x078ull
-#define VMSA_EXIT_SHUTDOWN 0x07Full
-#define VMSA_EXIT_NPF      0x400ull
-#define VMSA_EXIT_VMGEXIT  0x403ull
-#define VMSA_EXIT_INVALID  0xFFFFFFFFFFFFFFFFull
-#define VMSA_EXIT_BUSY     0xFFFFFFFFFFFFFFFEull
 
 #define VMSA_EFER_SVME BIT(12) /* clear: the VMSA cannot be run (APM vol. 2, 15.36.12) */
 
@@ -146,15 +126,15 @@ struct vmsa {
 	u8 reserved_380[16];
 	u64 guest_exit_info_1;    /* 390 */
 	u64 guest_exit_info_2;    /* 398 */
-	u64 guest_exit_int_info;  /* 3A0: VMSA_EVENT_* */
+	u64 guest_exit_int_info;  /* 3A0: SVM_EVENT_* */
 	u64 guest_nrip;           /* 3A8 */
 	u64 sev_features;         /* 3B0: SEV_FEATURES_* */
 	u64 vintr_ctrl;           /* 3B8: VMSA_VINTR_* */
-	u64 guest_exit_code;      /* 3C0: VMSA_EXIT_* */
+	u64 guest_exit_code;      /* 3C0: SVM_EXIT_* */
 	u64 virtual_tom;          /* 3C8 */
 	u64 tlb_id;               /* 3D0 */
 	u64 pcpu_id;              /* 3D8 */
-	u64 event_inj;            /* 3E0: VMSA_EVENT_* */
+	u64 event_inj;            /* 3E0: SVM_EVENT_* */
 	u64 xcr0;                 /* 3E8 */
 	u8 reserved_3f0[16];
 	u64 x87_dp;               /* 400 */

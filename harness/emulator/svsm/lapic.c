@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "lapic.h"
 #include "ipi_destination.h"
+#include "rflags.h"
+#include "svm_event.h"
 #include "vectors.h"
 
-#define RFLAGS_IF     BIT(9)
 #define CLASS_OF(vector) ((vector) >> 4)
 
 /* The vector in service with the highest class, or 0: class 0 is never in service. */
@@ -140,14 +141,12 @@ static u8 ppr(const struct lapic *lapic, const struct vmsa *vmsa)
 
 static u64 event(u64 type, u8 vector)
 {
-	return VMSA_EVENT_VALID | type << VMSA_EVENT_TYPE_SHIFT | vector;
+	return SVM_EVENT_VALID | type | vector;
 }
-
-#define EVENT_TYPE_MASK (7ull << VMSA_EVENT_TYPE_SHIFT)
 
 static bool event_is(const struct vmsa *vmsa, u64 type)
 {
-	return (vmsa->event_inj & (VMSA_EVENT_VALID | EVENT_TYPE_MASK)) == event(type, 0);
+	return (vmsa->event_inj & (SVM_EVENT_VALID | SVM_EVENT_TYPE_MASK)) == event(type, 0);
 }
 
 static void end_of_interrupt(struct lapic *lapic)
@@ -183,8 +182,8 @@ void lapic_rewind(struct lapic *lapic, struct lapic_guest *guest)
 	struct vmsa *vmsa = guest->vmsa;
 	u8 vector = in_service(lapic);
 
-	if (lapic->injected && event_is(vmsa, VMSA_EVENT_INTERRUPT) &&
-	    (vmsa->event_inj & VMSA_EVENT_VECTOR_MASK) == vector) {
+	if (lapic->injected && event_is(vmsa, SVM_EVENT_INTR) &&
+	    (vmsa->event_inj & SVM_EVENT_VECTOR) == vector) {
 		vmsa->event_inj = 0;
 		take_back(lapic);
 	}
@@ -203,9 +202,9 @@ void lapic_rewind(struct lapic *lapic, struct lapic_guest *guest)
 static bool inject(const struct lapic *lapic, struct vmsa *vmsa, u8 vector)
 {
 	if (!lapic_interrupts_enabled(vmsa) || lapic_in_shadow(vmsa) || CLASS_OF(vector) <= CLASS_OF(ppr(lapic, vmsa)) ||
-	    (vmsa->event_inj & VMSA_EVENT_VALID))
+	    (vmsa->event_inj & SVM_EVENT_VALID))
 		return false;
-	vmsa->event_inj = event(VMSA_EVENT_INTERRUPT, vector);
+	vmsa->event_inj = event(SVM_EVENT_INTR, vector);
 	return true;
 }
 
@@ -222,11 +221,11 @@ static void present_nmi(struct lapic *lapic, struct vmsa *vmsa)
 {
 	if (!lapic->nmi)
 		return;
-	if ((vmsa->event_inj & VMSA_EVENT_VALID) && !event_is(vmsa, VMSA_EVENT_NMI)) {
+	if ((vmsa->event_inj & SVM_EVENT_VALID) && !event_is(vmsa, SVM_EVENT_NMI)) {
 		lapic->update = true; /* an exception of the guest is delivered first */
 		return;
 	}
-	vmsa->event_inj = event(VMSA_EVENT_NMI, 0);
+	vmsa->event_inj = event(SVM_EVENT_NMI, 0);
 	lapic->nmi = false;
 }
 
@@ -388,7 +387,7 @@ void lapic_hand_over(struct lapic *lapic, struct lapic_guest *guest, struct ghcb
 	u32 status;
 
 	lapic_rewind(lapic, guest);
-	if (event_is(guest->vmsa, VMSA_EVENT_NMI)) {
+	if (event_is(guest->vmsa, SVM_EVENT_NMI)) {
 		guest->vmsa->event_inj = 0;
 		lapic->nmi = true;
 	}

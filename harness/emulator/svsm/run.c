@@ -11,6 +11,7 @@
 #include "hardware.h"
 #include "protocol.h"
 #include "run_vmpl.h"
+#include "svm.h"
 #include "x86.h"
 
 #define REFUSALS_SHOWN 32 /* a guest may probe; the console is slow */
@@ -70,7 +71,7 @@ _Noreturn void run_guest(struct vcpu *vcpu)
 		u32 error;
 
 		/* An old exit code would look like a new VMGEXIT. */
-		vmsa->guest_exit_code = VMSA_EXIT_INVALID;
+		vmsa->guest_exit_code = SVM_EXIT_INVALID;
 		alternate_present(vcpu, vmsa);
 		vmsa_enable(vmsa);
 		error = run_vmpl(vcpu, vcpu->svsm->boot.guest_vmpl);
@@ -87,7 +88,7 @@ _Noreturn void run_guest(struct vcpu *vcpu)
 		}
 		/* The VMSA cannot be entered while it changes. */
 		vmsa_disable(vmsa);
-		if (*(volatile u64 *)&vmsa->guest_exit_code == VMSA_EXIT_VMGEXIT && take_call(vcpu))
+		if (*(volatile u64 *)&vmsa->guest_exit_code == SVM_EXIT_VMGEXIT && take_call(vcpu))
 			serve_call(vcpu, vmsa);
 	}
 }

@@ -2,6 +2,7 @@
 #include "vmsa_reset.h"
 
 #include "sev.h"
+#include "svm.h"
 
 /* Segment types (APM vol. 2, tables 4-3 to 4-6), accessed and present. */
 #define ATTRIBUTES_CODE (VMSA_SEG_P | VMSA_SEG_S | 0xB) /* execute, read */
@@ -43,7 +44,7 @@ void vmsa_reset(struct vmsa *vmsa, u8 vmpl, u64 sev_features, u32 signature)
 		.rdx = signature,
 		.g_pat = RESET_PAT,
 		.sev_features = sev_features,
-		.guest_exit_code = VMSA_EXIT_INVALID,
+		.guest_exit_code = SVM_EXIT_INVALID,
 		.xcr0 = 1,
 		.mxcsr = RESET_MXCSR,
 		.x87_fcw = RESET_FCW,

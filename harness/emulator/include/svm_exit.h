@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Exit codes of SVM (APM vol. 2, appendix C). They are #VC error codes and the first NAE event codes as well. */
+#ifndef SNP_SVM_EXIT_H
+#define SNP_SVM_EXIT_H
+
+#include "types.h"
+
+enum svm_exit {
+	SVM_EXIT_CR8_WRITE = 0x18,
+	SVM_EXIT_DR7_READ = 0x27,
+	SVM_EXIT_DR7_WRITE = 0x37,
+	SVM_EXIT_EXC_UD = 0x46,
+	SVM_EXIT_EXC_AC = 0x51,
+	SVM_EXIT_INTR = 0x60,
+	SVM_EXIT_NMI = 0x61,
+	SVM_EXIT_VINTR = 0x64,
+	SVM_EXIT_RDTSC = 0x6E,
+	SVM_EXIT_RDPMC = 0x6F,
+	SVM_EXIT_CPUID = 0x72,
+	SVM_EXIT_INVD = 0x76,
+	SVM_EXIT_PAUSE = 0x77,
+	SVM_EXIT_HLT = 0x78,
+	SVM_EXIT_IOIO = 0x7B,
+	SVM_EXIT_MSR = 0x7C,
+	SVM_EXIT_SHUTDOWN = 0x7F,
+	SVM_EXIT_VMRUN = 0x80,
+	SVM_EXIT_VMMCALL = 0x81,
+	SVM_EXIT_VMLOAD = 0x82, /* then VMSAVE, STGI, CLGI */
+	SVM_EXIT_SKINIT = 0x86,
+	SVM_EXIT_RDTSCP = 0x87,
+	SVM_EXIT_WBINVD = 0x89,
+	SVM_EXIT_MONITOR = 0x8A,
+	SVM_EXIT_MWAIT = 0x8B,
+	SVM_EXIT_NPF = 0x400,
+	SVM_EXIT_VMGEXIT = 0x403,
+	SVM_EXIT_NOT_VALIDATED = 0x404, /* #VC error code only: PAGE_NOT_VALIDATED (APM 15.36.9) */
+};
+
+#define SVM_EXIT_INVALID (~0ull)
+
+#endif
