@@ -157,7 +157,6 @@ void hw_vmsa_register(struct hw_cpu *cpu, u32 vmpl, u64 gpa, u64 spa, u64 featur
 void hw_vmsa_features(struct hw_cpu *cpu, u32 vmpl, u64 features); /* they change while it is registered */
 /* VMRUN would run it: a VMSA page in the RMP, of that VMPL, with EFER.SVME and those features (APM vol. 2, 15.36.12). */
 bool hw_vmsa_runnable(struct hw_cpu *cpu, u32 vmpl);
-bool hw_vmsa_registered(const struct hw_cpu *cpu, u32 vmpl);
 /* Run that VMPL from now on; false when its VMSA cannot be run. The one that ran stays as it is. */
 bool hw_vmpl_run(struct hw_cpu *cpu, u32 vmpl);
 /* Back to VMPL0: the VMSA of the one that ran gets its state and `code`. False when its VMSA is not in memory. */

@@ -126,8 +126,9 @@ bool rmp_read(const struct rmp *rmp, u64 spa, struct hw_rmp_entry *entry)
 
 	if (!at)
 		return false;
-	*entry = (struct hw_rmp_entry){ .gpa = (u64)(at->owner >> RMP_ASID_BITS) * PAGE_SIZE, .asid = at->owner % RMP_NEXT_PAGE, .assigned = at->bits & RMP_ASSIGNED,
-					.large = at->bits & RMP_LARGE, .vmsa = at->bits & RMP_VMSA };
+	*entry = (struct hw_rmp_entry){ .gpa = (u64)(at->owner >> RMP_ASID_BITS) * PAGE_SIZE, .asid = at->owner % RMP_NEXT_PAGE,
+					.assigned = at->bits & RMP_ASSIGNED, .large = at->bits & RMP_LARGE,
+					.vmsa = at->bits & RMP_VMSA };
 	return true;
 }
 

@@ -173,7 +173,6 @@ void hw_vmsa_features(struct hw_cpu *cpu, u32 vmpl, u64 features)
 }
 
 bool hw_vmsa_runnable(struct hw_cpu *cpu, u32 vmpl) { return runnable(cpu, vmpl) != NULL; }
-bool hw_vmsa_registered(const struct hw_cpu *cpu, u32 vmpl) { return cpu->state[vmpl].vmsa_gpa != NO_GPA; }
 
 bool hw_vmpl_begin(struct hw_cpu *cpu, u32 vmpl)
 {

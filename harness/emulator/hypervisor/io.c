@@ -49,6 +49,12 @@ static u32 hidden_value(u16 port, u32 size)
 	return in_range(port, size, MEMORY_HOTPLUG, MEMORY_HOTPLUG_SIZE) ? 0 : ones(size);
 }
 
+static void log_io(struct vcpu *vcpu, u16 port, u32 size, u32 value, u8 flags)
+{
+	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_IO, .rip = hw_observe_vc_pc(vcpu->cpu, SVM_EXIT_IOIO), .address = port,
+					   .value = value, .size = (u8)size, .flags = flags });
+}
+
 u32 io_read(struct vcpu *vcpu, u16 port, u32 size)
 {
 	u32 value;
@@ -58,16 +64,14 @@ u32 io_read(struct vcpu *vcpu, u16 port, u32 size)
 	else
 		value = size == 1 ? inb(port) : size == 2 ? inw(port) : inl(port);
 	if (log_at(vcpu, 2))
-		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_IO, .rip = hw_observe_vc_pc(vcpu->cpu, SVM_EXIT_IOIO), .address = port, .value = value,
-						 .size = (u8)size });
+		log_io(vcpu, port, size, value, 0);
 	return value;
 }
 
 void io_write(struct vcpu *vcpu, u16 port, u32 size, u32 value)
 {
 	if (log_at(vcpu, 2))
-		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_IO, .rip = hw_observe_vc_pc(vcpu->cpu, SVM_EXIT_IOIO), .address = port, .value = value,
-						 .size = (u8)size, .flags = RECORD_WRITE });
+		log_io(vcpu, port, size, value, RECORD_WRITE);
 	if (is_hidden(vcpu, port, size))
 		return;
 	if (size == 1)

@@ -44,7 +44,8 @@ static void check_config(struct hypervisor *hv)
 		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, cbit), config->cbit);
 	if (config->guest_vmpl >= CONFIG_VMPLS || (config->svsm_size != 0) != (config->guest_vmpl != 0))
 		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, guest_vmpl), config->guest_vmpl);
-	if (config->apic > CONFIG_APIC_QEMU || (config->apic == CONFIG_APIC_QEMU && (config->vmsa_features & SEV_FEATURES_ALTERNATE_INJECTION)))
+	if (config->apic > CONFIG_APIC_QEMU ||
+	    (config->apic == CONFIG_APIC_QEMU && (config->vmsa_features & SEV_FEATURES_ALTERNATE_INJECTION)))
 		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, apic), config->apic);
 	if (config->policy > CONFIG_POLICY_X2APIC_AT_RESET)
 		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, policy), config->policy);

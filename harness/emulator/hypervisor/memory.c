@@ -4,7 +4,7 @@
 #include "layout.h"
 
 #define LEGACY_HOLE 0xA0000ull  /* VGA: MMIO */
-#define LEGACY_ROMS 0xC0000ull  /* option ROMs and the firmware's alias: RAM of our own, so that the emulator's image stays hidden */
+#define LEGACY_ROMS 0xC0000ull  /* option ROMs and the firmware's alias: RAM of its own, so that the emulator's image is hidden */
 #define ONE_MIB     0x100000ull
 #define ROM_ALIAS   0x20000ull  /* the last 128 KiB of the firmware appear below 1 MiB */
 

@@ -61,7 +61,7 @@ struct vapic {
 struct vapic_effect {
 	bool eoi;                 /* an interrupt in service ended */
 	u8 eoi_vector;            /* which */
-	bool eoi_level;           /* its TMR bit was set: tell the I/O APIC */
+	bool eoi_level;           /* its TMR bit was set: the I/O APIC waits for it */
 	bool ipi;                 /* send `icr`: not set for fixed IPIs with the self shorthand, which are posted here */
 	u64 icr;                  /* as written, destination in x2APIC form: 63:32; delivery status clear */
 	bool base_changed;        /* APIC_BASE has another value */
