@@ -38,36 +38,44 @@ enum access {
 struct rule {
 	u32 access;      /* enum access; 0: there is no such register */
 	u32 x2apic_zero; /* bits of an x2APIC write that have to be 0, else #GP */
+	u32 field;       /* of struct vapic, which a read gives; 0: read_register() has it */
+	u32 first;       /* number of the first register of an array, of which `field` is the first word */
 };
 
 #define ALL_BITS 0xffffffffu
+#define FIELD(name) offsetof(struct vapic, name)
+#define WORDS(offset, name) [(offset) >> 4 ... ((offset) >> 4) + APIC_VECTOR_WORDS - 1] = { READ_ONLY, 0, FIELD(name), (offset) >> 4 }
 
 /* By register number: offset >> 4, MSR - 800. */
 static const struct rule rules[] = {
-	[APIC_ID >> 4] = { XAPIC_RW | X2APIC_R, 0 },
-	[APIC_VERSION >> 4] = { READ_ONLY, 0 },
-	[APIC_TPR >> 4] = { READ_WRITE, 0 },
-	[APIC_APR >> 4] = { XAPIC_R, 0 },
-	[APIC_PPR >> 4] = { READ_ONLY, 0 },
-	[APIC_EOI >> 4] = { WRITE_ONLY, ALL_BITS },
-	[APIC_REMOTE_READ >> 4] = { XAPIC_R, 0 },
-	[APIC_LDR >> 4] = { XAPIC_RW | X2APIC_R, 0 },
-	[APIC_DFR >> 4] = { XAPIC_RW, 0 },
-	[APIC_SPIV >> 4] = { READ_WRITE, 0 },
-	[APIC_ISR >> 4 ... (APIC_IRR >> 4) + APIC_VECTOR_WORDS - 1] = { READ_ONLY, 0 },
-	[APIC_ESR >> 4] = { READ_WRITE, ALL_BITS },
-	[APIC_ICR >> 4] = { READ_WRITE, 0 }, /* x2APIC: 64 bits, checked on its own */
-	[APIC_ICR2 >> 4] = { XAPIC_RW, 0 },
-	[APIC_LVT_TIMER >> 4 ... APIC_TIMER_INITIAL >> 4] = { READ_WRITE, 0 },
-	[APIC_TIMER_CURRENT >> 4] = { READ_ONLY, 0 },
-	[APIC_TIMER_DIVIDE >> 4] = { READ_WRITE, 0 },
-	[APIC_SELF_IPI >> 4] = { X2APIC_W, ALL_BITS & ~(u32)APIC_ICR_VECTOR },
+	[APIC_ID >> 4] = { XAPIC_RW | X2APIC_R, 0, FIELD(id), APIC_ID >> 4 },
+	[APIC_VERSION >> 4] = { READ_ONLY, 0, 0, 0 },
+	[APIC_TPR >> 4] = { READ_WRITE, 0, FIELD(tpr), APIC_TPR >> 4 },
+	[APIC_APR >> 4] = { XAPIC_R, 0, 0, 0 },
+	[APIC_PPR >> 4] = { READ_ONLY, 0, 0, 0 },
+	[APIC_EOI >> 4] = { WRITE_ONLY, ALL_BITS, 0, 0 },
+	[APIC_REMOTE_READ >> 4] = { XAPIC_R, 0, 0, 0 },
+	[APIC_LDR >> 4] = { XAPIC_RW | X2APIC_R, 0, FIELD(ldr), APIC_LDR >> 4 },
+	[APIC_DFR >> 4] = { XAPIC_RW, 0, FIELD(dfr), APIC_DFR >> 4 },
+	[APIC_SPIV >> 4] = { READ_WRITE, 0, FIELD(spiv), APIC_SPIV >> 4 },
+	WORDS(APIC_ISR, isr),
+	WORDS(APIC_TMR, tmr),
+	WORDS(APIC_IRR, irr),
+	[APIC_ESR >> 4] = { READ_WRITE, ALL_BITS, FIELD(esr), APIC_ESR >> 4 },
+	/* ICR: its low half here; x2APIC: 64 bits, checked on its own */
+	[APIC_ICR >> 4] = { READ_WRITE, 0, FIELD(icr), APIC_ICR >> 4 },
+	[APIC_ICR2 >> 4] = { XAPIC_RW, 0, FIELD(icr), APIC_ICR >> 4 },
+	[APIC_LVT_TIMER >> 4 ... APIC_LVT_ERROR >> 4] = { READ_WRITE, 0, FIELD(lvt), APIC_LVT_TIMER >> 4 },
+	[APIC_TIMER_INITIAL >> 4] = { READ_WRITE, 0, FIELD(timer_initial), APIC_TIMER_INITIAL >> 4 },
+	[APIC_TIMER_CURRENT >> 4] = { READ_ONLY, 0, 0, 0 },
+	[APIC_TIMER_DIVIDE >> 4] = { READ_WRITE, 0, FIELD(timer_divide), APIC_TIMER_DIVIDE >> 4 },
+	[APIC_SELF_IPI >> 4] = { X2APIC_W, ALL_BITS & ~(u32)APIC_ICR_VECTOR, 0, 0 },
 };
 
 static struct rule rule_of(u32 number)
 {
 	if (number >= sizeof(rules) / sizeof(rules[0]))
-		return (struct rule){ 0, 0 };
+		return (struct rule){ 0, 0, 0, 0 };
 	return rules[number];
 }
 
@@ -84,45 +92,21 @@ static const u32 lvt_writable[APIC_LVT_ENTRIES] = {
 	[LVT_ERROR] = LVT_PLAIN,
 };
 
-/* Reads, of registers that the rules let read. */
-static u32 read_register(const struct vapic *apic, u32 reg, u64 now_ns)
+/* Reads, of registers that the rules let read. Arbitration priority and remote read are 0. */
+static u32 read_register(const struct vapic *apic, u32 number, u64 now_ns)
 {
-	switch (reg) {
-	case APIC_ID:
-		return apic->id;
+	struct rule rule = rule_of(number);
+
+	if (rule.field)
+		return *(const a32 *)((const u8 *)apic + rule.field + (number - rule.first) * sizeof(u32));
+	switch (number << 4) {
 	case APIC_VERSION:
 		return APIC_VERSION_NUMBER | (APIC_LVT_ENTRIES - 1) << APIC_VERSION_MAX_LVT_SHIFT;
-	case APIC_TPR:
-		return apic->tpr;
 	case APIC_PPR:
 		return vapic_processor_priority(apic);
-	case APIC_LDR:
-		return apic->ldr;
-	case APIC_DFR:
-		return apic->dfr;
-	case APIC_SPIV:
-		return apic->spiv;
-	case APIC_ISR ... APIC_TMR - 1:
-		return apic->isr[(reg - APIC_ISR) >> 4];
-	case APIC_TMR ... APIC_IRR - 1:
-		return apic->tmr[(reg - APIC_TMR) >> 4];
-	case APIC_IRR ... APIC_ESR - 1:
-		return apic->irr[(reg - APIC_IRR) >> 4];
-	case APIC_ESR:
-		return apic->esr;
-	case APIC_ICR:
-		return (u32)apic->icr;
-	case APIC_ICR2:
-		return (u32)(apic->icr >> APIC_ICR_DESTINATION_SHIFT);
-	case APIC_LVT_TIMER ... APIC_LVT_ERROR:
-		return apic->lvt[(reg - APIC_LVT_TIMER) >> 4];
-	case APIC_TIMER_INITIAL:
-		return apic->timer_initial;
 	case APIC_TIMER_CURRENT:
 		return vapic_timer_current(apic, now_ns);
-	case APIC_TIMER_DIVIDE:
-		return apic->timer_divide;
-	default: /* arbitration priority, remote read */
+	default:
 		return 0;
 	}
 }
@@ -247,7 +231,7 @@ enum vapic_result vapic_mmio_read(struct vapic *apic, u32 offset, u32 size, u64 
 		vapic_record_error(apic, APIC_ESR_ILLEGAL_REGISTER);
 	if (!(rule.access & XAPIC_R) || (size != 1 && size != 2 && size != 4) || first + size > 4)
 		return VAPIC_OK;
-	*value = (read_register(apic, offset & ~0xfu, now_ns) >> (8 * first)) & (BIT(8 * size) - 1);
+	*value = (read_register(apic, offset >> 4, now_ns) >> (8 * first)) & (BIT(8 * size) - 1);
 	return VAPIC_OK;
 }
 
@@ -273,7 +257,7 @@ enum vapic_result vapic_msr_read(struct vapic *apic, u32 msr, u64 now_ns, u64 *v
 	*value = 0;
 	if (mode_of(apic->base) != MODE_X2APIC || !(rule_of(number).access & X2APIC_R))
 		return VAPIC_GP;
-	*value = number << 4 == APIC_ICR ? apic->icr : read_register(apic, number << 4, now_ns);
+	*value = number << 4 == APIC_ICR ? apic->icr : read_register(apic, number, now_ns);
 	return VAPIC_OK;
 }
 

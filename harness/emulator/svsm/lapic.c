@@ -279,53 +279,72 @@ static u32 isr_word(const struct lapic *lapic, u32 word)
 	return value;
 }
 
-/* The offset of the register with this x2APIC MSR number; for other numbers an offset without a register. */
-static u32 register_offset(u64 msr)
+enum access { READ = 1, WRITE = 2 };
+
+struct rule {
+	u8 access; /* enum access; 0: no such register */
+	u64 limit; /* a write of more is refused */
+};
+
+#define VECTOR_REGISTERS(first) (first) >> 4 ... ((first) >> 4) + APIC_VECTOR_WORDS - 1
+
+/* By register number: offset >> 4, MSR - 800. */
+static const struct rule rules[] = {
+	[APIC_ID >> 4] = { READ, 0 },
+	[APIC_TPR >> 4] = { READ | WRITE, UINT8_MAX },
+	[APIC_PPR >> 4] = { READ, 0 },
+	[APIC_EOI >> 4] = { WRITE, 0 },
+	[APIC_LDR >> 4] = { READ, 0 },
+	[VECTOR_REGISTERS(APIC_ISR)] = { READ, 0 },
+	[VECTOR_REGISTERS(APIC_TMR)] = { READ, 0 },
+	[VECTOR_REGISTERS(APIC_IRR)] = { READ, 0 },
+	[APIC_ICR >> 4] = { READ | WRITE, UINT64_MAX },
+	[APIC_SELF_IPI >> 4] = { WRITE, UINT8_MAX },
+};
+
+static u64 check(u64 msr, enum access access, u64 value)
 {
-	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST)
-		return UINT32_MAX;
-	return (u32)(msr - MSR_X2APIC_FIRST) * 16;
+	u64 number = msr - MSR_X2APIC_FIRST;
+	struct rule rule = number < sizeof(rules) / sizeof(rules[0]) ? rules[number] : (struct rule){ 0, 0 };
+
+	if (!rule.access)
+		return SVSM_ERR_INVALID_ADDRESS;
+	return (rule.access & access) && value <= rule.limit ? SVSM_SUCCESS : SVSM_ERR_INVALID_PARAMETER;
 }
 
-#define VECTOR_REGISTERS(first) first ... (first) + (APIC_VECTOR_WORDS - 1) * 16
+/* Of registers that the rules let read. */
+static u64 register_value(const struct lapic *lapic, const struct vmsa *vmsa, u32 offset)
+{
+	u32 word = (offset & (APIC_VECTOR_WORDS * 16 - 1)) / 16;
+
+	switch (offset) {
+	case APIC_ID:
+		return lapic->id;
+	case APIC_TPR:
+		return lapic_tpr(vmsa);
+	case APIC_PPR:
+		return ppr(lapic, vmsa);
+	case APIC_LDR:
+		return x2apic_ldr(lapic->id);
+	case APIC_ISR ... APIC_TMR - 1:
+		return isr_word(lapic, word);
+	case APIC_TMR ... APIC_IRR - 1:
+		return lapic->tmr[word];
+	case APIC_IRR ... APIC_ESR - 1:
+		return lapic->irr[word];
+	default:
+		return lapic->icr;
+	}
+}
 
 u64 lapic_read(struct lapic *lapic, struct lapic_guest *guest, u64 msr, u64 *value)
 {
-	u32 offset = register_offset(msr);
-	u32 word = (offset & (APIC_VECTOR_WORDS * 16 - 1)) / 16;
+	u64 result = check(msr, READ, 0);
 
 	lapic_rewind(lapic, guest);
-	switch (offset) {
-	case APIC_ID:
-		*value = lapic->id;
-		return SVSM_SUCCESS;
-	case APIC_TPR:
-		*value = lapic_tpr(guest->vmsa);
-		return SVSM_SUCCESS;
-	case APIC_PPR:
-		*value = ppr(lapic, guest->vmsa);
-		return SVSM_SUCCESS;
-	case APIC_LDR:
-		*value = x2apic_ldr(lapic->id);
-		return SVSM_SUCCESS;
-	case VECTOR_REGISTERS(APIC_ISR):
-		*value = isr_word(lapic, word);
-		return SVSM_SUCCESS;
-	case VECTOR_REGISTERS(APIC_TMR):
-		*value = lapic->tmr[word];
-		return SVSM_SUCCESS;
-	case VECTOR_REGISTERS(APIC_IRR):
-		*value = lapic->irr[word];
-		return SVSM_SUCCESS;
-	case APIC_ICR:
-		*value = lapic->icr;
-		return SVSM_SUCCESS;
-	case APIC_EOI:
-	case APIC_SELF_IPI:
-		return SVSM_ERR_INVALID_PARAMETER;
-	default:
-		return SVSM_ERR_INVALID_ADDRESS;
-	}
+	if (result == SVSM_SUCCESS)
+		*value = register_value(lapic, guest->vmsa, (u32)(msr - MSR_X2APIC_FIRST) << 4);
+	return result;
 }
 
 static u64 write_icr(struct lapic *lapic, u64 icr)
@@ -349,37 +368,26 @@ static u64 write_icr(struct lapic *lapic, u64 icr)
 
 u64 lapic_write(struct lapic *lapic, struct lapic_guest *guest, u64 msr, u64 value)
 {
+	u64 result = check(msr, WRITE, value);
 	struct vmsa *vmsa = guest->vmsa;
 
 	lapic_rewind(lapic, guest);
-	switch (register_offset(msr)) {
+	if (result != SVSM_SUCCESS)
+		return result;
+	switch ((msr - MSR_X2APIC_FIRST) << 4) {
 	case APIC_TPR:
-		if (value > UINT8_MAX)
-			return SVSM_ERR_INVALID_PARAMETER;
 		vmsa->vintr_ctrl = (vmsa->vintr_ctrl & ~VMSA_VINTR_TPR_MASK) | CLASS_OF(value);
-		return SVSM_SUCCESS;
+		break;
 	case APIC_EOI:
-		if (value != 0)
-			return SVSM_ERR_INVALID_PARAMETER;
 		end_of_interrupt(lapic);
-		return SVSM_SUCCESS;
+		break;
 	case APIC_ICR:
 		return write_icr(lapic, value);
 	case APIC_SELF_IPI:
-		if (value > UINT8_MAX)
-			return SVSM_ERR_INVALID_PARAMETER;
 		lapic_post(lapic, (u8)value);
-		return SVSM_SUCCESS;
-	case APIC_ID:
-	case APIC_PPR:
-	case APIC_LDR:
-	case VECTOR_REGISTERS(APIC_ISR):
-	case VECTOR_REGISTERS(APIC_TMR):
-	case VECTOR_REGISTERS(APIC_IRR):
-		return SVSM_ERR_INVALID_PARAMETER;
-	default:
-		return SVSM_ERR_INVALID_ADDRESS;
+		break;
 	}
+	return SVSM_SUCCESS;
 }
 
 void lapic_hand_over(struct lapic *lapic, struct lapic_guest *guest, struct ghcb_doorbell_vmpl *entry)
