@@ -64,7 +64,8 @@ static bool find(struct hw_cpu *cpu, u64 pc)
 	return false;
 }
 
-static void look_up(struct hw_cpu *cpu, u64 pc)
+/* Rare, so kept off the pages of code that every exit runs. */
+static __attribute__((noinline)) void look_up(struct hw_cpu *cpu, u64 pc)
 {
 	const struct host_config *config = cpu->machine->config;
 
