@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What both halves stand on: QEMU's machine with its clock and RAM, the run's configuration, and the log ring.
+ * What both halves use: QEMU's machine with its clock and RAM, the run's configuration, and the log ring.
  */
 #ifndef SNP_MACHINE_H
 #define SNP_MACHINE_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Instructions that C has no words for. */
+/* Instructions that C has no expressions for. */
 #ifndef SNP_X86_H
 #define SNP_X86_H
 

@@ -59,7 +59,7 @@ static void private_access(struct hw_cpu *cpu, const struct slot *slot, u64 gpa,
 		access_violation(cpu, gpa | hw->c_bit, entry, info, RECORD_VIOLATION_NOT_VALIDATED);
 		if (hw->strict)
 			event_vc(cpu, SVM_EXIT_NOT_VALIDATED);
-		else /* let through, not validated: a later PVALIDATE shall find it as it was */
+		else /* let through, not validated: a later PVALIDATE finds it as it was */
 			map_page(cpu, slot, gpa, true, NPT_RWX);
 		return;
 	case RMP_VMPL:

@@ -16,7 +16,7 @@ static bool first_time(u32 *seen, u8 vector)
 
 /*
  * V_IRQ for VMRUN. QEMU takes a virtual interrupt whose priority equals V_TPR (ctl_has_irq), hardware only a higher one
- * (APM vol. 2, 15.21.4): it is held back here, and every CR8 write is looked at meanwhile; see also injection.c.
+ * (APM vol. 2, 15.21.4): it is held back here, and CR8 writes are intercepted meanwhile; see also injection.c.
  */
 static void offer(struct hw_cpu *cpu, struct vmcb_control *control, u64 tpr)
 {

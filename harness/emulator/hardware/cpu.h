@@ -99,7 +99,7 @@ struct hw_cpu {
 	u64 code_page[CODE_PAGES]; /* code pages seen: see image.c */
 	u16 exit_count[EXIT_CODES]; /* since last published */
 
-	/* From here on, what few exits touch. */
+	/* Few exits touch the rest. */
 	u64 tsc_aux;         /* while another vCPU has the processor */
 	u32 taken_seen[APIC_VECTOR_WORDS]; /* vectors logged since the last CONFIGURE_VECTOR */
 	u64 image_base[MAX_IMAGES];

@@ -175,7 +175,7 @@ void event_after_exit(struct hw_cpu *cpu)
 	if (!(info & SVM_EVENT_VALID))
 		return;
 	if ((control->vintr & SVM_V_IRQ) && (u8)(control->vintr >> SVM_V_VECTOR_SHIFT) == vector)
-		return; /* still pending: it comes again by itself */
+		return; /* still pending: the CPU delivers it again */
 	if ((info & SVM_EVENT_TYPE_MASK) == SVM_EVENT_EXCEPTION && vector >= 32)
 		info &= ~SVM_EVENT_TYPE_MASK;
 	control->event_inj = info;

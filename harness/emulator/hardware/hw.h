@@ -42,7 +42,7 @@ struct hw_controls {
 struct hw_cpu *hw_first_cpu(struct machine *machine); /* before anything else: for records */
 struct hw *hw_setup(struct machine *machine);
 struct hw_cpu *hw_cpu_setup(struct hw *hw, u32 index, const struct hw_controls *controls);
-void hw_cpu_start(struct hw_cpu *cpu); /* its VMPL comes into the processor, the first one of all */
+void hw_cpu_start(struct hw_cpu *cpu); /* load its VMPL into the processor: the first one */
 
 /* Nested paging: the hypervisor's table is flat, an entry a 4 KiB page of each range. */
 enum hw_nested {
@@ -113,7 +113,7 @@ void hw_set_ghcb(struct hw_cpu *cpu, u64 value); /* the answer of the GHCB MSR p
 bool hw_efer(struct hw_cpu *cpu, bool write, u64 *value);
 
 /* Running. */
-#define HW_EXIT_NONE (~1ull) /* the guest goes on: the hardware has served the exit itself, with a #VC for example */
+#define HW_EXIT_NONE (~1ull) /* the guest continues: the hardware has served the exit itself, with a #VC for example */
 
 struct hw_exit {
 	u64 code;  /* enum svm_exit, SVM_EXIT_INVALID or HW_EXIT_NONE */
@@ -133,7 +133,7 @@ struct hw_request {
 void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_exit *exit);
 /*
  * The hypervisor has resolved an #NPF: what faulted is tried again. On hardware the next VMRUN does it; here it costs no
- * #VMEXIT of its own. `exit` is what comes of it, HW_EXIT_NONE if the guest goes on.
+ * #VMEXIT of its own. `exit` is the result, HW_EXIT_NONE if the guest continues.
  */
 void hw_retry(struct hw_cpu *cpu, struct hw_exit *exit);
 
@@ -161,7 +161,7 @@ bool hw_vmsa_runnable(struct hw_cpu *cpu, u32 vmpl);
 bool hw_vmpl_run(struct hw_cpu *cpu, u32 vmpl);
 /* Back to VMPL0: the VMSA of the one that ran gets its state and `code`. False when its VMSA is not in memory. */
 bool hw_vmpl_return(struct hw_cpu *cpu, u64 code);
-/* While the vCPU is not in the processor: what ran is dropped; VMPL0 shall run, from its VMSA or as it was. */
+/* While the vCPU is not in the processor: drop the state of the VMPL that ran; select one, from its VMSA or as it was. */
 void hw_vmpl_abandon(struct hw_cpu *cpu);
 bool hw_vmpl_begin(struct hw_cpu *cpu, u32 vmpl);
 void hw_vmpl_select(struct hw_cpu *cpu, u32 vmpl);
@@ -190,7 +190,7 @@ _Noreturn void hw_fail(struct hw_cpu *cpu, const char *text, u32 line); /* an as
 
 u64 hw_observe_pc(const struct hw_cpu *cpu);              /* linear address of the guest's instruction */
 u64 hw_observe_vc_pc(const struct hw_cpu *cpu, u64 code); /* of the one that raised the last #VC of such a code */
-bool hw_observe_vc_msr(struct hw_cpu *cpu, u32 *msr);     /* the last #VC was for this MSR, and nobody has asked since */
+bool hw_observe_vc_msr(struct hw_cpu *cpu, u32 *msr);     /* the last #VC was for this MSR, and this is the first query since */
 u32 hw_observe_rmp(struct hw *hw, u64 gpa);               /* an RMP entry as records have it */
 void hw_observe_image(struct hw_cpu *cpu);                /* the image that the guest runs */
 void hw_observe_vectors_anew(struct hw_cpu *cpu);         /* log each vector that is taken once more */

@@ -10,7 +10,7 @@
 #include "page_table.h"
 
 /* Bits of an entry, as records have them. */
-#define RMP_ASSIGNED  0x01u /* RMPUPDATE has given it to a guest */
+#define RMP_ASSIGNED  0x01u /* by RMPUPDATE, to a guest */
 #define RMP_VALIDATED 0x02u
 #define RMP_LARGE     0x04u /* part of a 2 MiB entry */
 #define RMP_VMSA      0x08u

@@ -6,7 +6,7 @@
 #include "cpu.h"
 #include "insn.h"
 
-/* Carried out, or an #NPF for the hypervisor: then rmp_instruction_retry() goes on. */
+/* Carried out, or an #NPF for the hypervisor: then rmp_instruction_retry() continues. */
 void rmp_instruction(struct hw_cpu *cpu, enum insn_simple which, u8 length, struct hw_exit *exit);
 void rmp_instruction_retry(struct hw_cpu *cpu, struct hw_exit *exit);
 

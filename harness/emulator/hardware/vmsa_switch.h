@@ -4,7 +4,7 @@
 
 #include "cpu.h"
 
-void switch_start(struct hw_cpu *cpu);       /* the first VMPL comes into the processor */
+void switch_start(struct hw_cpu *cpu);       /* load the first VMPL into the processor */
 void switch_save_hidden(struct hw_cpu *cpu); /* FS, GS, TR ... into the VMCB */
 
 #endif

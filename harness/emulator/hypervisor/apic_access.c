@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The guest's accesses to its local APIC: every one is logged.
- *
  * Normally the virtual APIC (vapic_registers.c) answers. With CONFIG_APIC_QEMU it is QEMU's APIC, and
  * interrupts reach the guest without the hypervisor: QEMU's trace events then see the same accesses.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The guest's accesses to its local APIC. */
+/* The guest's accesses to its local APIC: each one is logged. */
 #ifndef SNP_APIC_ACCESS_H
 #define SNP_APIC_ACCESS_H
 

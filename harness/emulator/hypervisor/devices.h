@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Interrupts of QEMU's devices: taken from QEMU's APIC and PIC, given to vCPUs. */
+/* Interrupts of QEMU's devices: received from QEMU's APIC and PIC, delivered to vCPUs. */
 #ifndef SNP_DEVICES_H
 #define SNP_DEVICES_H
 

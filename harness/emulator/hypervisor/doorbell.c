@@ -29,7 +29,7 @@ bool doorbell_set(struct vcpu *vcpu, u64 gpa)
 	if (gpa != NO_GPA && ((gpa & (PAGE_SIZE - 1)) || !memory_shared(vcpu->hv, gpa, PAGE_SIZE)))
 		return false;
 	vcpu->doorbell.gpa = gpa;
-	vcpu->doorbell.generation = vcpu->hv->generation - 1; /* look it up at the next use */
+	vcpu->doorbell.generation = vcpu->hv->generation - 1; /* invalid until the next use */
 	vcpu->doorbell.signal = false;
 	vcpu->apic_dirty = true;
 	return true;

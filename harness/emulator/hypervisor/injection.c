@@ -42,7 +42,7 @@ void injection_arm_timer(struct vcpu *vcpu)
 
 	for (u32 i = 0; i < hv->vcpus; i++)
 		deadline = earlier(deadline, timer_deadline(&hv->vcpu[i]));
-	/* The guest may become ready without an exit: look again for the PIC. */
+	/* The guest may become ready without an exit: poll for the PIC. */
 	if (vcpu->pic_waiting && deadline > now_ns(hv) + PIC_POLL_NS)
 		deadline = hv->timer_armed_ns != NO_DEADLINE ? hv->timer_armed_ns : now_ns(hv) + PIC_POLL_NS;
 	if (deadline != hv->timer_armed_ns)
@@ -60,8 +60,8 @@ static void offer_interrupt(struct vcpu *vcpu)
 		vector = vcpu->extint;
 	vcpu->posted = vector;
 	/*
-	 * QEMU cannot bear a CR8 write while V_IRQ is pending (an assertion), and a lower CR8 may let in what is held
-	 * back. Otherwise V_TPR has the value at the exit.
+	 * QEMU fails an assertion at a CR8 write while V_IRQ is pending, and a lower CR8 may allow what was held back.
+	 * Otherwise V_TPR has the value at the exit.
 	 */
 	vcpu->request.cr8_writes = vector >= 0 || vapic_requested(guest_apic(vcpu));
 	if (vector >= 0)

@@ -8,7 +8,7 @@
 void injection_setup(struct vcpu *vcpu);
 void injection_before_entry(struct vcpu *vcpu); /* may switch to VMPL0 */
 void injection_after_exit(struct vcpu *vcpu, const struct hw_exit *exit);
-void injection_arm_timer(struct vcpu *vcpu); /* QEMU's timer for what comes first: a virtual timer, or the end of the slice */
+void injection_arm_timer(struct vcpu *vcpu); /* QEMU's timer, for the next virtual timer or the end of the slice */
 bool injection_guest_is_ready(struct vcpu *vcpu); /* it can take an interrupt at its next instruction */
 
 #endif

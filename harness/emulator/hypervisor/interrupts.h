@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Physical interrupts: when they are let in. */
+/* When physical interrupts are taken. */
 #ifndef SNP_INTERRUPTS_H
 #define SNP_INTERRUPTS_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Port I/O: QEMU's devices, without those the emulator keeps for itself. */
+/* Port I/O: QEMU's devices, except those that the emulator uses itself. */
 #ifndef SNP_IO_H
 #define SNP_IO_H
 

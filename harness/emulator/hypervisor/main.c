@@ -55,7 +55,7 @@ static void check_config(struct hypervisor *hv)
 		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, sections), config->sections);
 }
 
-/* Which exits of an SEV guest shall become #VC. */
+/* Whether an exit of an SEV guest becomes #VC. */
 static bool vc_on(const struct hypervisor *hv, u64 exit) { return hv->sev && (hv->config->vc_exits & exit); }
 
 static u32 misc1_intercepts(const struct hypervisor *hv)

@@ -6,6 +6,6 @@
 #include "vcpu.h"
 
 void mmio_exit(struct vcpu *vcpu, const struct hw_exit *exit); /* an #NPF on a GPA without memory */
-bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc); /* false: nobody answers */
+bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc); /* false: no device answers */
 
 #endif

@@ -252,7 +252,7 @@ static void dispatch(struct vcpu *vcpu, struct nae *nae)
 
 static bool is_frequent(u64 code) { return code == NAE_IOIO || code == NAE_MMIO_READ || code == NAE_MMIO_WRITE; }
 
-/* The GHCB page; looked up again only after the RMP has changed. */
+/* The GHCB page; its address is valid until a page state changes. */
 static u8 *ghcb_page(struct vcpu *vcpu, u64 gpa)
 {
 	struct vmpl_state *state = current(vcpu);

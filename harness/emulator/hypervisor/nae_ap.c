@@ -46,7 +46,7 @@ void nae_ap_creation(struct vcpu *vcpu, struct nae *nae)
 		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
 		return;
 	}
-	vcpu->apic_dirty = true; /* somebody else may be ready now */
+	vcpu->apic_dirty = true; /* another vCPU may be ready now */
 	if (operation == NAE_AP_CREATE_ON_INIT) {
 		state = &vcpu->hv->vcpu[apic_id].state[vmpl];
 		state->init_vmsa_gpa = nae->info2;

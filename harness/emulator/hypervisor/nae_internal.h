@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared by nae.c, nae_page.c, nae_ap.c and nae_interrupts.c; nobody else's. */
+/* Shared by nae.c, nae_page.c, nae_ap.c and nae_interrupts.c only. */
 #ifndef SNP_NAE_INTERNAL_H
 #define SNP_NAE_INTERNAL_H
 

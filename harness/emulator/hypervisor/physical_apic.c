@@ -101,7 +101,7 @@ static bool has_somewhere(struct hypervisor *hv, u32 vector)
 	return false;
 }
 
-/* Level-triggered interrupts that came while the guest's APIC was disabled: the device shall try again. */
+/* Level-triggered interrupts that came while the guest's APIC was disabled: let the device request them again. */
 void physical_retry_dropped(struct vcpu *vcpu)
 {
 	for (u32 vector = 0; vector < VECTOR_END; vector++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* QEMU's APIC and PIC, which are the hypervisor's own: they take the interrupts of QEMU's devices, and have the timer. */
+/* QEMU's APIC and PIC, which belong to the hypervisor: they receive the interrupts of QEMU's devices, and have the timer. */
 #ifndef SNP_PHYSICAL_APIC_H
 #define SNP_PHYSICAL_APIC_H
 
@@ -9,8 +9,8 @@
 
 void physical_setup(struct vcpu *boot);
 void physical_mirror_destination(struct vcpu *boot); /* QEMU's APIC accepts what that of the boot vCPU would */
-void physical_mirror_pic(struct vcpu *vcpu); /* the PIC reaches the guest or not: look again */
-void physical_close_pic(void);               /* it does not, until physical_mirror_pic() */
+void physical_mirror_pic(struct vcpu *vcpu); /* connect the PIC to the guest, or disconnect it */
+void physical_close_pic(void);               /* disconnect it until physical_mirror_pic() */
 bool physical_pic_is_masked(void);           /* the guest has masked all of the PIC: it requests nothing any more */
 void physical_arm_timer(struct hypervisor *hv, u64 deadline_ns); /* NO_DEADLINE: not at all */
 bool physical_in_service(u32 vector, bool *level);

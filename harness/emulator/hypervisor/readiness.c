@@ -35,7 +35,7 @@ static bool wakes(struct vcpu *vcpu)
 	       (enabled && (vapic_pending(guest_apic(vcpu)) >= 0 || vcpu->extint >= 0 || vcpu->pic_waiting));
 }
 
-/* Who ends another kind of waiting sets WAIT_NOTHING. */
+/* Another kind of waiting ends when its event sets WAIT_NOTHING. */
 bool readiness_of(struct vcpu *vcpu)
 {
 	if (vcpu->wait != WAIT_NOTHING && vcpu->wait != WAIT_INTERRUPT)
@@ -56,7 +56,7 @@ static bool others_ready(struct vcpu *vcpu)
 	return false;
 }
 
-/* A slice begins when somebody waits for its end. */
+/* A slice begins when another vCPU waits for its end. */
 u64 readiness_slice_end(struct vcpu *vcpu)
 {
 	struct hypervisor *hv = vcpu->hv;

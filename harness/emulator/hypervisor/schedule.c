@@ -2,8 +2,8 @@
 /*
  * Several vCPUs on the one processor that runs the emulator: one after the other, always in the same order.
  *
- * A vCPU gives the processor up when it has to wait, at PAUSE (what it spins for is another's to do), and at the end
- * of its slice where others could run. With one vCPU there are no slices and no exits at PAUSE.
+ * A vCPU leaves the processor when it has to wait, at PAUSE (it spins for what another has to do), and at the end of
+ * its slice where others could run. With one vCPU there are no slices and no exits at PAUSE.
  */
 #include "schedule.h"
 #include "injection.h"
@@ -28,7 +28,7 @@ static struct vcpu *next_ready(struct vcpu *vcpu)
 	return NULL;
 }
 
-/* Only an interrupt comes by itself: without a vCPU that waits for one, nothing ever happens again. */
+/* Only an interrupt needs no vCPU that runs: if no vCPU waits for one, nothing can happen any more. */
 static bool is_over(struct hypervisor *hv)
 {
 	for (u32 i = 0; i < hv->vcpus; i++) {
@@ -43,7 +43,7 @@ static void switch_to(struct vcpu *from, struct vcpu *to)
 	hw_cpu_switch(from->cpu, to->cpu);
 	to->apic_dirty = true;
 	*(struct vcpu **)(host_stacks + STACK_SIZE - 8) = to; /* for stubs.S */
-	to->deadline_tsc = 0; /* look for interrupts, and arm the timer */
+	to->deadline_tsc = 0; /* check for interrupts, and arm the timer */
 }
 
 /* None can run: until a physical interrupt. The PIC is acknowledged only for a vCPU that takes its interrupt. */

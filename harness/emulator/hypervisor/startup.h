@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * How vCPUs begin and end to run: reset, INIT and SIPI, AP reset hold, and AP creation.
- * None of these is done to the vCPU that is in the processor, but for the hold, which it asks for itself.
+ * None of these happens to the vCPU that is in the processor, except the hold, which it requests itself.
  */
 #ifndef SNP_STARTUP_H
 #define SNP_STARTUP_H

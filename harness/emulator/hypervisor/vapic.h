@@ -146,7 +146,7 @@ bool vapic_is_level(const struct vapic *apic, u8 vector);
 /* `vector` is requested or in service. */
 bool vapic_has(const struct vapic *apic, u8 vector);
 
-/* `vector` leaves IRR without being taken: somebody else delivers it. */
+/* `vector` leaves IRR without being taken: it is delivered in another way. */
 void vapic_withdraw(struct vapic *apic, u8 vector);
 
 /* Another APIC hands its state over: requests, what is in service, task priority. */

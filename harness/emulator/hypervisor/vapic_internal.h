@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared by vapic_registers.c (registers and modes), vapic_irq.c (interrupts) and vapic_timer.c; nobody else's. */
+/* Shared by vapic_registers.c (registers and modes), vapic_irq.c (interrupts) and vapic_timer.c only. */
 #ifndef SNP_VAPIC_INTERNAL_H
 #define SNP_VAPIC_INTERNAL_H
 

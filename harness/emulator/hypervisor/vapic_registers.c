@@ -44,7 +44,8 @@ struct rule {
 
 #define ALL_BITS 0xffffffffu
 #define FIELD(name) offsetof(struct vapic, name)
-#define WORDS(offset, name) [(offset) >> 4 ... ((offset) >> 4) + APIC_VECTOR_WORDS - 1] = { READ_ONLY, 0, FIELD(name), (offset) >> 4 }
+#define WORDS(offset, name) \
+	[(offset) >> 4 ... ((offset) >> 4) + APIC_VECTOR_WORDS - 1] = { READ_ONLY, 0, FIELD(name), (offset) >> 4 }
 
 /* By register number: offset >> 4, MSR - 800. */
 static const struct rule rules[] = {

@@ -45,7 +45,7 @@ struct doorbell {
 	u8 *page;              /* while `generation` is that of the page states; NULL: not a shared page */
 	u64 generation;
 	bool signal;           /* #HV is to be injected at VMPL0's next entry */
-	u8 injection_vector;   /* given to VMPL0 with events of lower VMPLs; 0: none */
+	u8 injection_vector;   /* raised at VMPL0 with events of lower VMPLs; 0: none */
 	u32 own[APIC_VECTOR_WORDS]; /* vectors for VMPL0 itself */
 };
 
@@ -75,13 +75,13 @@ struct vcpu {
 	u32 log_level;
 	int posted;          /* vector in V_IRQ, or -1 */
 	int extint;          /* vector the PIC gave, or -1 */
-	u64 deadline_tsc;    /* the virtual timer is due: look again */
-	u64 vintr;           /* as given to the last VMRUN that changed it */
+	u64 deadline_tsc;    /* when to check the virtual timers again */
+	u64 vintr;           /* of the last VMRUN that changed it */
 	struct hw_request request; /* of the next VMRUN */
 	struct vmpl_state state[CONFIG_VMPLS];
 	struct doorbell doorbell;
 
-	/* From here on, what few exits touch. */
+	/* Few exits touch the rest. */
 	struct vapic apic[CONFIG_VMPLS]; /* the hypervisor's, one a VMPL */
 	bool vmsa_came;      /* by AP creation, for a VMPL below the one that runs: ends VMPL0's HLT, a later one too */
 	u64 hold_ghcb;       /* GHCB whose AP reset hold waits for its answer, or NO_GPA: that of the MSR protocol */
@@ -102,7 +102,7 @@ struct hypervisor {
 	u64 generation;         /* of the page states: pointers to shared pages are good as long as it stays */
 	u64 interrupts;         /* physical interrupts taken */
 	u64 timer_armed_ns;     /* deadline in the physical timer, or NO_DEADLINE */
-	u64 slice_end_ns;       /* another vCPU's turn, or NO_DEADLINE: nobody waits for one */
+	u64 slice_end_ns;       /* another vCPU's turn, or NO_DEADLINE: no other vCPU is ready */
 	u32 regions;
 	struct region region[HW_SLOTS];
 	struct vcpu vcpu[HW_CPUS];

@@ -50,7 +50,7 @@ static u64 page_state_change(struct vcpu *vcpu, u64 request)
 	return (ok ? 0 : 1ull << GHCB_MSR_ERROR_SHIFT) | GHCB_MSR_PSC_RESP;
 }
 
-/* From VMPL0: run the guest. From the guest: give the CPU back to VMPL0, which finds the call in the CAA. */
+/* From VMPL0: run the guest. From the guest: return to VMPL0, which finds the call in the CAA. */
 static void run_vmpl(struct vcpu *vcpu, u64 request)
 {
 	u32 vmpl = (u32)(request >> GHCB_MSR_RUN_VMPL_SHIFT) & 0xFF;
