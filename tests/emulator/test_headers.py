@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from snp_harness.platforms.emulated import DOORBELL_PORT, SVSM_CONSOLE_PORT
-from tests.emulator import insn, numbers, vapic
+from tests.emulator import insn, numbers, rmp, vapic
 from tests.emulator.differential import operations
 from tests.emulator.guest import build
 from tests.helpers import guest_image
@@ -19,6 +19,30 @@ APIC, BOOT = f"{INCLUDE}/apic.h", f"{INCLUDE}/svsm_boot.h"
 
 def test_virtual_apic() -> None:
     assert_same([f"{EMULATOR}/hypervisor/vapic.h"], members(vapic.Result, "VAPIC_{}"))
+
+
+def test_rmp() -> None:
+    assert_same(
+        [f"{EMULATOR}/hardware/rmp.h", SEV],
+        {
+            **members(rmp.Update, "HW_RMP_{}"),
+            **members(rmp.Fault, "RMP_{}"),
+            **members(rmp.Result, "SEV_{}"),
+            "RMP_ASSIGNED": rmp.ASSIGNED,
+            "RMP_VALIDATED": rmp.VALIDATED,
+            "RMP_LARGE": rmp.IS_LARGE,
+            "RMP_VMSA": rmp.VMSA,
+            "SVM_NPF_WRITE": rmp.WRITE,
+            "SVM_NPF_FETCH": rmp.FETCH,
+            "SEV_PERM_READ": rmp.READ_P,
+            "SEV_PERM_WRITE": rmp.WRITE_P,
+            "SEV_PERM_EXECUTE_USER": rmp.USER_P,
+            "SEV_PERM_EXECUTE_SUPERVISOR": rmp.SUPERVISOR_P,
+            "SEV_PERM_SUPERVISOR_SSS": rmp.SSS_P,
+            "SEV_PERM_ALL": rmp.ALL_P,
+            "SEV_RMPADJUST_VMSA": rmp.VMSA_ATTRIBUTE,
+        },
+    )
 
 
 def test_instructions() -> None:

@@ -3,14 +3,34 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.emulator.native import Driver, compile_driver
+from tests.emulator.native import compile_driver
+from tests.emulator.rmp import (
+    ALL_P,
+    ASID,
+    ASSIGNED,
+    FETCH,
+    GPA,
+    IS_LARGE,
+    READ_P,
+    SOURCES,
+    SSS_P,
+    SUPERVISOR_P,
+    USER_P,
+    VALIDATED,
+    VMSA_ATTRIBUTE,
+    WRITE,
+    WRITE_P,
+    Fault,
+    Result,
+    Rmp,
+    Update,
+)
 
 MIB = 1 << 20
 PAGE = 0x1000
@@ -21,84 +41,11 @@ B = 4 * MIB
 PARTLY = 1 * MIB
 SMALL = 0x40000000
 NOWHERE = 0x50000000
-GPA = 0x7FE00000
-ASID = 1
-
-ASSIGNED = 0x01
-VALIDATED = 0x02
-IS_LARGE = 0x04
-VMSA = 0x08
-
-WRITE = 1 << 1
-FETCH = 1 << 4
-READ_P, WRITE_P, USER_P, SUPERVISOR_P, SSS_P = 1, 2, 4, 8, 16
-ALL_P = 15
-VMSA_ATTRIBUTE = 1 << 16
-
-
-class Update(enum.IntEnum):
-    """enum hw_rmp_result."""
-
-    OK = 0
-    INPUT = 1
-    OVERLAP = 4
-
-
-class Fault(enum.IntEnum):
-    """enum rmp_fault."""
-
-    OK = 0
-    NOT_ASSIGNED = 1
-    SIZE = 2
-    NOT_VALIDATED = 3
-    VMPL = 4
-
-
-class Result(enum.IntEnum):
-    """enum sev_result."""
-
-    SUCCESS = 0
-    INPUT = 1
-    PERMISSION = 2
-    SIZEMISMATCH = 6
-
-
-class Rmp(Driver):
-    """The table; one method for each function of harness/emulator/hardware/rmp.h."""
-
-    def update(
-        self, spa: int, gpa: int = GPA, *, asid: int = ASID, assigned: bool = True, large: bool = False
-    ) -> Update:
-        return Update(self.ask("update", spa, gpa, asid, int(assigned), int(large))[0])
-
-    def unassign(self, spa: int, *, large: bool = False) -> Update:
-        return self.update(spa, 0, asid=0, assigned=False, large=large)
-
-    def psmash(self, spa: int) -> Update:
-        return Update(self.ask("psmash", spa)[0])
-
-    def bits(self, spa: int) -> int:
-        return self.ask("bits", spa)[0]
-
-    def check(self, spa: int, gpa: int = GPA, vmpl: int = 0, info: int = 0, asid: int = ASID) -> Fault:
-        return Fault(self.ask("check", spa, gpa, asid, vmpl, info)[0])
-
-    def validate(
-        self, spa: int, gpa: int = GPA, *, large: bool = False, validate: bool = True, asid: int = ASID
-    ) -> tuple[Fault, Result, bool]:
-        answer = self.ask("validate", spa, gpa, asid, int(large), int(validate))[0]
-        return Fault(answer >> 16), Result(answer & 0xFF), bool(answer >> 8 & 1)
-
-    def adjust(
-        self, spa: int, attributes: int, gpa: int = GPA, *, vmpl: int = 0, large: bool = False
-    ) -> tuple[Fault, Result]:
-        answer = self.ask("adjust", spa, gpa, ASID, vmpl, int(large), attributes)[0]
-        return Fault(answer >> 16), Result(answer & 0xFFFF)
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rmp]:
-    with Rmp(compile_driver(tmp_path_factory.mktemp("rmp"), "rmp_driver.c", "hardware/rmp.c")) as rmp:
+    with Rmp(compile_driver(tmp_path_factory.mktemp("rmp"), "rmp_driver.c", *SOURCES)) as rmp:
         yield rmp
 
 
@@ -187,7 +134,7 @@ def test_pvalidate_says_whether_anything_changed(rmp: Rmp, large: bool) -> None:
 
 def test_pvalidate_of_another_size(rmp: Rmp) -> None:
     rmp.update(A)
-    assert rmp.validate(A, large=True)[:2] == (Fault.OK, Result.SIZEMISMATCH)
+    assert rmp.validate(A, large=True)[:2] == (Fault.OK, Result.FAIL_SIZEMISMATCH)
     rmp.update(B, large=True)
     assert rmp.validate(B + PAGE, GPA + PAGE)[0] is Fault.SIZE
     assert rmp.bits(B + PAGE) == ASSIGNED | IS_LARGE
@@ -215,7 +162,7 @@ def test_an_access_needs_an_assigned_and_a_validated_page(rmp: Rmp) -> None:
     assert rmp.adjust(A, 1)[0] is Fault.NOT_VALIDATED
     rmp.update(A)
     assert rmp.check(A) is Fault.NOT_VALIDATED
-    assert rmp.adjust(A, 1) == (Fault.NOT_VALIDATED, Result.INPUT)
+    assert rmp.adjust(A, 1) == (Fault.NOT_VALIDATED, Result.FAIL_INPUT)
     rmp.validate(A)
     assert rmp.check(A, info=WRITE) is Fault.OK
 
@@ -249,9 +196,9 @@ def test_permissions_of_a_vmpl(rmp: Rmp, vmpl: int, permissions: int, read: bool
     [
         pytest.param(ALL_P, 3 | ALL_P << 8, Result.SUCCESS, id="its-own"),
         pytest.param(READ_P, 3 | READ_P << 8, Result.SUCCESS, id="less"),
-        pytest.param(READ_P, 3 | (READ_P | WRITE_P) << 8, Result.PERMISSION, id="more-than-it-has"),
-        pytest.param(ALL_P, 3 | SSS_P << 8, Result.PERMISSION, id="shadow-stack"),
-        pytest.param(ALL_P, 3 | VMSA_ATTRIBUTE, Result.PERMISSION, id="vmsa"),
+        pytest.param(READ_P, 3 | (READ_P | WRITE_P) << 8, Result.FAIL_PERMISSION, id="more-than-it-has"),
+        pytest.param(ALL_P, 3 | SSS_P << 8, Result.FAIL_PERMISSION, id="shadow-stack"),
+        pytest.param(ALL_P, 3 | VMSA_ATTRIBUTE, Result.FAIL_PERMISSION, id="vmsa"),
     ],
 )
 def test_rmpadjust_below_vmpl0(rmp: Rmp, own: int, attributes: int, result: Result) -> None:
@@ -264,7 +211,7 @@ def test_rmpadjust_below_vmpl0(rmp: Rmp, own: int, attributes: int, result: Resu
 def test_rmpadjust_of_another_size(rmp: Rmp) -> None:
     rmp.update(A)
     rmp.validate(A)
-    assert rmp.adjust(A, 1, large=True) == (Fault.OK, Result.SIZEMISMATCH)
+    assert rmp.adjust(A, 1, large=True) == (Fault.OK, Result.FAIL_SIZEMISMATCH)
     rmp.update(B, large=True)
     rmp.validate(B, large=True)
     assert rmp.adjust(B, 1 | ALL_P << 8)[0] is Fault.SIZE
