@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from snp_harness.platforms.emulated import DOORBELL_PORT, SVSM_CONSOLE_PORT
-from tests.emulator import insn, numbers, rmp, vapic
+from tests.emulator import insn, numbers, pages, rmp, vapic
 from tests.emulator.differential import operations
 from tests.emulator.guest import build
 from tests.helpers import guest_image
@@ -41,6 +41,17 @@ def test_rmp() -> None:
             "SEV_PERM_SUPERVISOR_SSS": rmp.SSS_P,
             "SEV_PERM_ALL": rmp.ALL_P,
             "SEV_RMPADJUST_VMSA": rmp.VMSA_ATTRIBUTE,
+        },
+    )
+
+
+def test_page_states() -> None:
+    assert_same(
+        [f"{EMULATOR}/hardware/hw.h", GHCB],
+        {
+            **members(pages.State, "HW_{}"),
+            **members(pages.Operation, "NAE_PSC_{}"),
+            **members(pages.Violation, "RECORD_VIOLATION_{}"),
         },
     )
 

@@ -94,11 +94,13 @@ u64 memory_spa(const struct region *region, u64 gpa, bool shared)
 	return (shared ? region->shared_spa : region->spa) + (gpa - region->gpa);
 }
 
+u8 *memory_page(const struct region *region, u64 gpa) { return (u8 *)(PHYSICAL_WINDOW + memory_spa(region, gpa, false)); }
+
 u8 *memory_launch(struct hypervisor *hv, u64 gpa, u64 size)
 {
 	struct region *region = region_with(hv, gpa, size);
 
-	return region ? (u8 *)(PHYSICAL_WINDOW + memory_spa(region, gpa, false)) : NULL;
+	return region ? memory_page(region, gpa) : NULL;
 }
 
 u8 *memory_shared(struct hypervisor *hv, u64 gpa, u64 size)

@@ -6,7 +6,6 @@
 #include "pages.h"
 #include "bytes.h"
 #include "ghcb.h"
-#include "layout.h"
 #include "memory.h"
 #include "page_table.h"
 
@@ -76,11 +75,6 @@ static void changed(struct hypervisor *hv, u64 gpa, bool large)
 	hw_invalidate(hv->hw, gpa, large);
 }
 
-static void scramble(struct region *region, u64 gpa)
-{
-	memset((void *)(PHYSICAL_WINDOW + memory_spa(region, gpa, false)), SCRAMBLED, PAGE_SIZE);
-}
-
 /* The pages become the guest's, not validated, without permissions. */
 static void assign(struct hypervisor *hv, struct region *region, u64 gpa, bool large)
 {
@@ -89,7 +83,7 @@ static void assign(struct hypervisor *hv, struct region *region, u64 gpa, bool l
 	u8 *states = page_state(region, first);
 
 	for (u64 i = 0; i < pages && states[0] == HW_SHARED; i++) /* they are all alike */
-		scramble(region, first + i * PAGE_SIZE);
+		memset(memory_page(region, first + i * PAGE_SIZE), SCRAMBLED, PAGE_SIZE);
 	memset(states, HW_PRIVATE, pages);
 	rmpupdate(hv, region, first, true, large);
 	changed(hv, first, large);
