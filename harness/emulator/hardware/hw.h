@@ -181,13 +181,13 @@ void hw_reset_registers(struct vmcb_save *save);            /* the same, for a l
 void hw_init(struct hw_cpu *cpu);                           /* as after INIT */
 void hw_sipi(struct hw_cpu *cpu, u8 vector);
 
-/* The log: fills vCPU, VMPL and mode of the processor. */
+/* The log: hw_log() fills vCPU, VMPL and mode of the processor. */
 void hw_log(struct hw_cpu *cpu, struct record record);
-void hw_log_text(struct hw_cpu *cpu, const char *text, u32 line);
 /* Log the end of the run, and halt. */
 _Noreturn void hw_stop(struct hw_cpu *cpu, enum record_end reason, u64 value, u64 extra);
 _Noreturn void hw_fail(struct hw_cpu *cpu, const char *text, u32 line); /* an assertion */
 
+/* For records only: what no hypervisor sees on hardware. */
 u64 hw_observe_pc(const struct hw_cpu *cpu);              /* linear address of the guest's instruction */
 u64 hw_observe_vc_pc(const struct hw_cpu *cpu, u64 code); /* of the one that raised the last #VC of such a code */
 bool hw_observe_vc_msr(struct hw_cpu *cpu, u32 *msr);     /* the last #VC was for this MSR, and this is the first query since */

@@ -28,7 +28,7 @@ void hw_log(struct hw_cpu *cpu, struct record record)
 	ring_write(cpu->machine, &record);
 }
 
-void hw_log_text(struct hw_cpu *cpu, const char *text, u32 line)
+static void log_text(struct hw_cpu *cpu, const char *text, u32 line)
 {
 	struct record record = { .kind = RECORD_TEXT, .aux = line };
 	u8 *to = (u8 *)&record.rip;
@@ -80,7 +80,7 @@ void hw_stop(struct hw_cpu *cpu, enum record_end reason, u64 value, u64 extra)
 
 void hw_fail(struct hw_cpu *cpu, const char *text, u32 line)
 {
-	hw_log_text(cpu, text, line);
+	log_text(cpu, text, line);
 	hw_log(cpu, (struct record){ .kind = RECORD_END, .address = RECORD_END_ASSERT, .value = line });
 	machine_halt();
 }
