@@ -17,7 +17,7 @@ from snp_harness.platforms import platform_names
 from snp_harness.platforms.platform import UNTIL_NAMES, RunSpec
 
 #: Modules that the command must not load before QEMU runs: each costs tens of milliseconds of the second it has.
-HEAVY = ("asyncio", "rich", "pexpect", "qemu", "cryptography")
+HEAVY = ("asyncio", "rich", "pexpect", "qemu")
 
 
 def exit_status(*arguments: str) -> int:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,17 +12,20 @@ import pytest
 
 from snp_harness.hosts.inventory import find_host
 from snp_harness.hosts.remote import RemoteHost
-from tests.hosts.sshd import Sshd, start_sshd
+from tests.hosts.sshd import Sshd, near_programs, start_sshd
 from tests.platforms.conftest import trixie_path
 
 __all__ = ["trixie_path"]
 
 
 @pytest.fixture
-def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Sshd]]:
+def servers(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Sshd]]:
     """Starts a server, as `start_sshd`, and makes its home the near side's."""
     started: list[Sshd] = []
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setenv("PATH", f"{near_programs(tmp_path_factory.getbasetemp())}:{os.environ['PATH']}")
 
     def start(**more: object) -> Sshd:
         made = start_sshd(tmp_path / f"sshd{len(started)}", **more)  # type: ignore[arg-type]
@@ -52,3 +57,10 @@ def hosts() -> Iterator[Callable[..., RemoteHost]]:
     yield make
     for host in made:
         host.close()
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory with a short name: a socket's path has at most 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="snp-", dir="/tmp") as name:
+        yield Path(name)

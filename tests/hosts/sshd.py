@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pwd
 import re
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -46,6 +48,32 @@ def make_key(path: Path, passphrase: str = "", kind: str = "ed25519") -> Path:
         stdin=subprocess.DEVNULL,
     )
     return path
+
+
+def certify(authority: Path, key: Path, *options: str, host: bool = True) -> Path:
+    """A certificate of a key, beside it; the one that was there is gone."""
+    command = ["ssh-keygen", "-q", "-s", str(authority), "-I", "id", *(["-h"] if host else []), *options, f"{key}.pub"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return key.with_name(f"{key.name}-cert.pub")
+
+
+@functools.cache
+def near_programs(base: Path) -> Path:
+    """A directory, made in `base`, with an `ssh` to which $HOME is the account's home."""
+    ssh = shutil.which("ssh")
+    compiler = shutil.which("gcc")
+    if ssh is None or compiler is None:
+        pytest.skip("no ssh or no gcc: apt-get install openssh-client gcc")
+    directory = base / "near"
+    directory.mkdir()
+    library = directory / "home.so"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", str(library), str(Path(__file__).with_name("home.c"))], check=True
+    )
+    program = directory / "ssh"
+    program.write_text(f'#!/bin/sh\nLD_PRELOAD={shlex.quote(str(library))} exec {shlex.quote(ssh)} "$@"\n')
+    program.chmod(0o755)
+    return directory
 
 
 def penalties() -> str:
@@ -118,10 +146,16 @@ class Sshd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def trust(self, key: Path | None = None) -> None:
-        """Write a host key into the near side's known_hosts."""
+    def trust(self, key: Path | None = None, port: int | None = None) -> None:
+        """Write a host key, and no other, into the near side's known_hosts. port: by which the server is reached."""
         kind, content, *_ = Path(f"{key or self.host_key}.pub").read_text().split()
-        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {kind} {content}\n")
+        self.known_hosts.write_text(f"[127.0.0.1]:{port or self.port} {kind} {content}\n")
+
+    def configure(self, text: str) -> None:
+        """Write the near side's ssh configuration. ssh reads none that others may write to."""
+        path = self.home / ".ssh" / "config"
+        path.write_text(text)
+        path.chmod(0o600)
 
     def stop(self) -> None:
         """End the server and its sessions."""

@@ -14,7 +14,7 @@ from snp_harness.errors import UsageError
 from snp_harness.hosts.agent_process import ProcessHost
 from snp_harness.hosts.inventory import HostEntry, default_path, find_host, parse_inventory, read_inventory
 from snp_harness.hosts.ssh import SshHost
-from snp_harness.hosts.ssh_config import SshAddress, parse_url
+from snp_harness.hosts.ssh_url import SshAddress, parse_url
 
 FULL = b"""
 [hosts.genoa]
@@ -63,7 +63,7 @@ def test_every_key() -> None:
         ("[hosts.a]\nurl = 'ssh://a'\nnotes = 'a\\n'", None),
         ('[hosts.a]\nurl = "ssh://a"\nnotes = "a\\n"', "hosts.a.notes is no text"),
         ("[hosts.a]\nurl = 'ssh://a'\nqemo = 'x'", "no key is named 'qemo'"),
-        ("[hosts.a]\nurl = 'http://a'", "hosts.a: 'http://a' is no host"),
+        ("[hosts.a]\nurl = 'http://a'", "hosts.a: 'http://a' is not a host"),
         ("[hosts.a]\nurl = 'ssh://a:b@c'", "holds a password"),
         ("[hosts.a", "hosts.toml: "),
         ("\xff", None),

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from snp_harness.hosts.host_errors import HostDiskError, HostLockedError, HostLo
 from snp_harness.hosts.local import LOCAL
 from snp_harness.hosts.remote import RemoteHost
 from snp_harness.vm.qemu_errors import QemuMissingError
+from tests.hosts.relay import Relay
 from tests.hosts.sshd import Sshd, closed_port
 from tests.hosts.test_agent_process import boot, end_the_harness, far_qemu, untimed
 from tests.platforms.boots import Clock
@@ -106,7 +106,7 @@ def test_exit_statuses_of_the_command(
     assert status(sshd.url, "--qemu", "/no/qemu")[0] == 128
     sshd.known_hosts.unlink()
     ended, said = status(sshd.url)
-    assert (ended, "is not known" in said) == (128, True)
+    assert (ended, "host key is known for" in said) == (128, True)
 
 
 def test_a_host_that_is_in_use(
@@ -177,43 +177,6 @@ def test_a_full_disk_there(
     assert list(small_disk.glob("snp-harness/runs/*")) == []
 
 
-class Proxy:
-    """A way to a server that can be cut: `stall` passes on nothing more, as a network that is gone."""
-
-    def __init__(self, port: int) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._server.getsockname()[1]
-        self._target = port
-        self._stalled = threading.Event()
-        self._sockets: list[socket.socket] = []
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def stall(self) -> None:
-        self._stalled.set()
-
-    def close(self) -> None:
-        for connection in (self._server, *self._sockets):
-            connection.close()
-
-    def _serve(self) -> None:
-        near, _ = self._server.accept()
-        far = socket.create_connection(("127.0.0.1", self._target))
-        self._sockets += [near, far]
-        for source, target in ((near, far), (far, near)):
-            threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
-
-    def _copy(self, source: socket.socket, target: socket.socket) -> None:
-        while True:
-            try:
-                data = source.recv(1 << 16)
-                if not data:
-                    return
-                if not self._stalled.is_set():
-                    target.sendall(data)
-            except OSError:
-                return
-
-
 def interrupted(
     host: RemoteHost, platform: str, firmware: Path, out: Path, cut: Callable[[int], None]
 ) -> tuple[int, int]:
@@ -267,10 +230,9 @@ def test_a_network_that_is_gone(
     monkeypatch.setattr(link, "PING_S", 0.3)
     # The agent's; a machine that is busy is no network that is gone.
     monkeypatch.setattr(remote, "PATIENCE_S", 6.0)
-    proxy = Proxy(sshd.port)
-    kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
-    sshd.known_hosts.write_text(f"[127.0.0.1]:{proxy.port} {kind} {content}\n")
-    host = hosts(f"ssh://{sshd.user}@127.0.0.1:{proxy.port}")
+    relay = Relay(sshd)
+    relay.trust()
+    host = hosts(relay.url)
     host.link()
     seen: list[int] = []
     facts = host.facts()["host_facts"]
@@ -280,7 +242,7 @@ def test_a_network_that_is_gone(
     def progress(phase: Phase, _accesses: int, _exits: int | None) -> None:
         if phase >= Phase.PEI and not seen:
             seen.append(far_qemu(agent))
-            proxy.stall()
+            relay.stall()
             monkeypatch.setattr(link, "PATIENCE_S", 1.0)
 
     result = run(RunSpec(trixie_path, until="shell", host=host), platform, tmp_path / "out", progress)
@@ -291,7 +253,7 @@ def test_a_network_that_is_gone(
     assert wait_for_end(seen[0], 60)
     assert wait_for_end(agent, 60)
     assert list((sshd.cache / "snp-harness" / "runs").iterdir()) == []
-    proxy.close()
+    relay.close()
 
 
 @pytest.mark.slow
@@ -301,14 +263,13 @@ def test_a_network_that_is_gone_when_the_time_is_over(
     monkeypatch.setattr("snp_harness.vm.machine_base.STOP_TIMEOUT_S", 0.2)
     monkeypatch.setattr(link, "PING_S", 0.3)
     clock = Clock(monkeypatch)
-    proxy = Proxy(sshd.port)
-    kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
-    sshd.known_hosts.write_text(f"[127.0.0.1]:{proxy.port} {kind} {content}\n")
-    host = hosts(f"ssh://{sshd.user}@127.0.0.1:{proxy.port}")
+    relay = Relay(sshd)
+    relay.trust()
+    host = hosts(relay.url)
 
     def progress(phase: Phase, _accesses: int, _exits: int | None) -> None:
         if phase >= Phase.PEI:
-            proxy.stall()
+            relay.stall()
             monkeypatch.setattr(link, "PATIENCE_S", 1.0)
             clock.end()
 
@@ -318,7 +279,7 @@ def test_a_network_that_is_gone_when_the_time_is_over(
     assert result.timeline.gaps[0].startswith("the firmware's prompt was not reached in 120 s")
     assert len([access for access in result.timeline.accesses if access.phase is Phase.SEC]) >= 7
     assert result.verdict.result("no-refused-access").status is Status.INCONCLUSIVE
-    proxy.close()
+    relay.close()
 
 
 RUN = """

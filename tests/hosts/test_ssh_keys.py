@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.hosts import ssh_keys
-from snp_harness.hosts.host_errors import HostKeyError, LoginError
+from snp_harness.hosts import ssh
+from snp_harness.hosts.host_errors import HostKeyError, HostUnreachableError, LoginError
 from snp_harness.hosts.remote import RemoteHost
-from tests.hosts.sshd import Sshd, make_key
-from tests.hosts.test_certificates import certify
+from tests.hosts.sshd import Sshd, certify, make_key
 
 Hosts = Callable[..., RemoteHost]
 Servers = Callable[..., Sshd]
@@ -52,7 +50,7 @@ def _wait_until_it_listens(path: Path, process: subprocess.Popen[bytes]) -> None
 
 
 def configure(sshd: Sshd, text: str) -> None:
-    (sshd.home / ".ssh" / "config").write_text(f"Host *\n {text}\n")
+    sshd.configure(f"Host *\n {text}\n")
 
 
 def refused(host: RemoteHost) -> LoginError:
@@ -60,13 +58,6 @@ def refused(host: RemoteHost) -> LoginError:
         host.link()
     assert "\n" not in str(caught.value)
     return caught.value
-
-
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A directory with a short name: a socket's path has at most 107 characters."""
-    with tempfile.TemporaryDirectory(prefix="snp-", dir="/tmp") as name:
-        yield Path(name)
 
 
 def test_a_key_of_the_ssh_agent(sshd: Sshd, hosts: Hosts, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,9 +89,9 @@ def test_the_agent_that_the_configuration_names(
         configure(sshd, f"IdentityAgent {short}/a")
         hosts(sshd.url, lock=False).link()
         configure(sshd, "IdentityAgent none")
-        assert "there is no key to offer" in str(refused(hosts(sshd.url)))
+        refused(hosts(sshd.url))
     configure(sshd, f"IdentityAgent {short}/none")
-    assert f"the ssh-agent at {short}/none (does not answer: No such file" in str(refused(hosts(sshd.url)))
+    refused(hosts(sshd.url))
 
 
 def test_a_public_key_names_the_agent_s_key(
@@ -116,17 +107,18 @@ def test_a_public_key_names_the_agent_s_key(
         configure(server, f'IdentityAgent {short}/a\n IdentityFile "{named}"\n IdentitiesOnly yes')
         hosts(server.url, lock=False).link()
     configure(server, f'IdentityAgent none\n IdentityFile "{named}"')
-    assert f"{named} (a public key, which the ssh-agent does not have)" in str(refused(hosts(server.url)))
+    refused(hosts(server.url))
 
 
 def test_an_agent_that_hangs(sshd: Sshd, hosts: Hosts, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh_keys, "AGENT_S", 0.3)
+    monkeypatch.setattr(ssh, "LOGIN_S", 2.0)
     (sshd.home / ".ssh" / "id_ed25519").unlink()
     configure(sshd, f"IdentityAgent {short}/a")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(short / "a"))
         server.listen()
-        assert "does not answer: timed out" in str(refused(hosts(sshd.url)))
+        with pytest.raises(HostUnreachableError, match="no shell there in 2 s"):
+            hosts(sshd.url).link()
 
 
 def test_an_agent_with_more_keys_than_the_host_lets_try(
@@ -140,7 +132,7 @@ def test_an_agent_with_more_keys_than_the_host_lets_try(
         add(*(make_key(tmp_path / f"key{number}") for number in range(4)), server.home / "right")
         monkeypatch.setenv("SSH_AUTH_SOCK", str(short / "a"))
         error = refused(hosts(server.url))
-        assert "ssh-agent SHA256:" in error.message
+        assert "Too many authentication failures" in error.message
         assert "IdentitiesOnly" in error.hint
         # A key that is named is the first, whether its file is there or the agent has it.
         configure(server, f'IdentityFile "{server.home}/right"')
@@ -185,13 +177,6 @@ def test_a_user_s_certificate(
     assert "Accepted certificate" in server.log.read_text() or "CERT" in server.log.read_text()
 
 
-def test_keys_that_only_ssh_can_use(sshd: Sshd, hosts: Hosts) -> None:
-    configure(sshd, "PKCS11Provider /usr/lib/none.so\n IdentityFile none")
-    assert "PKCS11Provider (not supported" in str(refused(hosts(sshd.url)))
-    configure(sshd, "PKCS11Provider /usr/lib/none.so")
-    hosts(sshd.url).link()
-
-
 @pytest.mark.parametrize("known", ["rsa", "ecdsa", "ed25519"])
 def test_a_host_with_keys_of_several_types(known: str, servers: Servers, hosts: Hosts, tmp_path: Path) -> None:
     """Known by one, it is asked for that one, whichever it would offer first."""
@@ -201,7 +186,7 @@ def test_a_host_with_keys_of_several_types(known: str, servers: Servers, hosts: 
     hosts(server.url).link()
     # A configuration that does not allow that type shows another key.
     configure(server, f"HostKeyAlgorithms {'ssh-ed25519' if known != 'ed25519' else 'rsa-sha2-256'}")
-    with pytest.raises(HostKeyError, match="has CHANGED"):
+    with pytest.raises(HostKeyError, match="has changed"):
         hosts(server.url).link()
 
 
@@ -217,49 +202,47 @@ def test_a_host_s_certificate(servers: Servers, hosts: Hosts, tmp_path: Path) ->
     other = " ".join(Path(f"{make_key(tmp_path / 'other')}.pub").read_text().split()[:2])
     server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {other}\n@cert-authority * {content}\n")
     hosts(server.url, lock=False).link()
-    # Another authority, none, and a certificate that is another host's.
+    # Another authority, and one that is revoked.
     server.known_hosts.write_text(f"@cert-authority * {other}\n")
-    with pytest.raises(HostKeyError, match="is not known"):
+    with pytest.raises(HostKeyError, match="host key is known for"):
         hosts(server.url).link()
     server.known_hosts.write_text(f"@cert-authority * {content}\n@revoked * {content}\n")
-    with pytest.raises(HostKeyError, match="is not known"):
-        hosts(server.url).link()
-    server.known_hosts.write_text(f"@cert-authority * {content}\n")
-    configure(server, "HostKeyAlias elsewhere")
-    with pytest.raises(HostKeyError, match=r"known_hosts:1 is refused: it is for 127\.0\.0\.1"):
+    with pytest.raises(HostKeyError, match="revoked"):
         hosts(server.url).link()
     # A key that is revoked is, whoever signed it.
-    configure(server, "")
     revoked = " ".join(Path(f"{host_key}.pub").read_text().split()[:2])
     server.known_hosts.write_text(f"@cert-authority * {content}\n@revoked * {revoked}\n")
-    with pytest.raises(HostKeyError, match="is revoked"):
+    with pytest.raises(HostKeyError, match="revoked"):
         hosts(server.url).link()
+    assert server.logins() == 2
 
 
-def test_keys_of_hosts_that_only_a_command_knows(sshd: Sshd, hosts: Hosts) -> None:
-    """A domain's configuration may name one for all hosts: what the files say counts, and the command is not run."""
-    configure(sshd, f'KnownHostsCommand "/usr/bin/touch" "{sshd.home}/touched"')
-    hosts(sshd.url, lock=False).link()
-    sshd.known_hosts.unlink()
-    with pytest.raises(HostKeyError, match="is not known") as caught:
-        hosts(sshd.url).link()
-    assert "KnownHostsCommand is not run" in caught.value.hint
-    assert not (sshd.home / "touched").exists()
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-n", "elsewhere"), "Certificate invalid: name is not a listed principal"),
+        (("-n", "127.0.0.1", "-V", "-2h:-1h"), "Certificate invalid: expired"),
+        (("-n", "127.0.0.1", "-V", "+1h:+2h"), "Certificate invalid: not yet valid"),
+        (("-n", "127.0.0.1", "-O", "critical:x@y=z"), "Certificate"),
+        (("-n", "127.0.0.1", "-t", "ssh-rsa"), "host key"),
+    ],
+)
+def test_a_host_s_certificate_that_is_refused(
+    options: tuple[str, ...], said: str, servers: Servers, hosts: Hosts, tmp_path: Path
+) -> None:
+    kind = "rsa" if "ssh-rsa" in options else "ed25519"
+    authority, host_key = make_key(tmp_path / "ca", kind=kind), make_key(tmp_path / "host")
+    certify(authority, host_key, *options)
+    server = servers(options=f'HostKey "{host_key}"\nHostCertificate "{host_key}-cert.pub"')
+    content = " ".join(Path(f"{authority}.pub").read_text().split()[:2])
+    server.known_hosts.write_text(f"@cert-authority * {content}\n")
+    with pytest.raises(HostKeyError) as caught:
+        hosts(server.url).link()
+    assert said in caught.value.message
+    assert server.logins() == 0
 
 
-@pytest.mark.parametrize("checking", ["no", "off", "accept-new", "ask", "yes"])
-def test_no_key_is_accepted_silently(checking: str, sshd: Sshd, hosts: Hosts) -> None:
-    configure(sshd, f"StrictHostKeyChecking {checking}\n NoHostAuthenticationForLocalhost yes\n VerifyHostKeyDNS yes")
-    sshd.known_hosts.unlink()
-    with pytest.raises(HostKeyError, match="is not known"):
-        hosts(sshd.url).link()
-    assert not sshd.known_hosts.exists()
-
-
-def test_what_no_side_can_do(sshd: Sshd, hosts: Hosts) -> None:
-    configure(sshd, "Ciphers chacha20-poly1305@openssh.com")
-    with pytest.raises(Exception, match="allows no ciphers that can be had") as caught:
-        hosts(sshd.url).link()
-    assert "aes128-gcm@openssh.com" in str(caught.value)
-    configure(sshd, "Ciphers aes256-ctr\n KexAlgorithms ecdh-sha2-nistp256\n MACs hmac-sha2-512")
+def test_keys_of_hosts_that_a_command_knows(sshd: Sshd, hosts: Hosts) -> None:
+    known = sshd.known_hosts.rename(sshd.home / "known")
+    configure(sshd, f"KnownHostsCommand /bin/cat {known}")
     hosts(sshd.url).link()

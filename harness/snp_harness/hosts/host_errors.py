@@ -47,12 +47,6 @@ class HostLockedError(HostError):
     """Somebody else uses the host."""
 
 
-def words_of(error: BaseException) -> str:
-    """What an error of the kernel's or a library's says, in a line."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return printable(text or type(error).__name__, 200)
-
-
 def last_words(said: str, most: int) -> str:
     """What follows how a program ended: `most` characters of the last line that it wrote to stderr; "" without one."""
     lines = said.strip().splitlines()

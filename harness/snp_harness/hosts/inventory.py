@@ -6,8 +6,8 @@ url = "ssh://me@genoa.example:2222"
 qemu = "/opt/qemu/bin/qemu-system-x86_64"   # there; default: the one in PATH
 igvm = "~/igvm/coconut-qemu.igvm"           # here; what the platform snp boots where no other is named
 python = "python3.11"                       # there
-known_hosts = "~/.ssh/known_hosts_lab"      # here; instead of ssh's own
-identity = "~/.ssh/id_lab"                  # here; instead of ssh's own
+known_hosts = "~/.ssh/known_hosts_lab"      # here; instead of ssh's own files
+identity = "~/.ssh/id_lab"                  # here; offered first
 lock = "/run/lock/snp-harness.lock"         # there
 notes = "EPYC 9124, Linux 6.18"
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snp_harness.errors import UsageError
-from snp_harness.hosts.ssh_config import SCHEME, parse_url
+from snp_harness.hosts.ssh_url import SCHEME, parse_url
 
 if TYPE_CHECKING:
     from snp_harness.hosts.remote import RemoteHost

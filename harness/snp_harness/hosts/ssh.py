@@ -1,154 +1,153 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A host over SSH: the agent's byte stream is an exec channel of one connection; no port is opened on either side.
+"""A host over SSH: OpenSSH's `ssh` runs there the command that reads the agent; no port is opened on either side.
 
-The host's key must be known. ssh_config.py says where a host is, ssh_keys.py logs in; nothing asks a question.
+`ssh` reads the user's configuration, keys, agents and known_hosts. Only what must not depend on them is set here: the
+host's key is verified, nobody is asked, and nothing but the byte stream is carried.
 """
 
 from __future__ import annotations
 
-import collections
-import contextlib
-import logging
+import os
 import re
+import select
+import shutil
 import socket
-import threading
-from collections.abc import Callable, Iterable, Iterator
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-import paramiko
-
 from snp_harness.agent.mux import CLOSED
-from snp_harness.errors import HarnessError, UsageError
-from snp_harness.hosts import bundle, certificates, known_hosts
+from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
+from snp_harness.hosts import bundle
 from snp_harness.hosts.host_errors import (
-    HostError,
     HostKeyError,
     HostLostError,
     HostUnreachableError,
+    LoginError,
     NoPythonError,
-    last_words,
-    words_of,
 )
-from snp_harness.hosts.known_hosts import KnownKey, Standing
-from snp_harness.hosts.link import PATIENCE_S
-from snp_harness.hosts.remote import Connection, LockRequest, RemoteHost
-from snp_harness.hosts.ssh_config import JUMPS_MAX, SshTarget, parse_url, resolve
-from snp_harness.hosts.ssh_keys import log_in
-from snp_harness.hosts.ssh_proxy import ProxyProcess
-from snp_harness.launch.loop import Loop
+from snp_harness.hosts.process_connection import LINE_MAX, ProcessConnection
+from snp_harness.hosts.remote import LockRequest, RemoteHost
+from snp_harness.hosts.ssh_url import SshAddress, parse_url
+from snp_harness.launch.patience import Patience
+from snp_harness.vm.qemu_errors import describe_status, printable
 
-#: Seconds that each step of SSH's own exchange may take.
-_STEP_S = 60.0
-#: Bytes that may be under way: more than a fast line holds.
-_WINDOW = 16 << 20
-_PACKET = 1 << 17
-_RECEIVE = 1 << 18
-#: Fast with the processor's AES; what a host may lack of these, it has of the others.
-_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
-#: Seconds until a channel that takes nothing is asked again.
-_RETRY_S = 0.005
-_SAID_MAX = 64 << 10
-#: Seconds that the exit status may take to come after the end of the stream.
-_STATUS_S = 30.0
-#: Characters of its last line that are shown.
-_LAST_MAX = 400
+PROGRAM = "ssh"
+#: Seconds from the start of ssh to a shell on the host. A key may wait for its user's touch on the way.
+LOGIN_S = 120.0
+#: What does not depend on the user's configuration: ssh uses the first value that it reads of a keyword.
+_OPTIONS = {
+    # An unknown or changed key is an error, whatever the configuration says, and known_hosts is only read.
+    "StrictHostKeyChecking": "yes",
+    "NoHostAuthenticationForLocalhost": "no",
+    "VerifyHostKeyDNS": "no",
+    "UpdateHostKeys": "no",
+    # No question is asked.
+    "BatchMode": "yes",
+    # A connection that its user shares is used; this one would stay behind as the one that others use.
+    "ControlMaster": "no",
+    # The agent's command and the byte stream are all that there is.
+    "RemoteCommand": "none",
+    "ClearAllForwardings": "yes",
+    "LogLevel": "INFO",
+    # Seconds to connect, and seconds and times of silence after which ssh ends by itself.
+    "ConnectTimeout": "30",
+    "ServerAliveInterval": "15",
+    "ServerAliveCountMax": "4",
+}
+#: No terminal, no ssh-agent and no display for the host.
+_FLAGS = ("-T", "-a", "-x")
+#: Seconds that ssh may take to end when its byte stream was closed.
+_END_S = 1.0
+#: Seconds that ssh may take to read its configuration: a Match line may run a program.
+_CONFIGURATION_S = 60.0
+#: What ssh ends with when it has failed, and when the program there was killed.
+_SSH_FAILED = 255
 #: What a login shell ends with that does not find the program.
 _NOT_FOUND = 127
 _PYTHON = re.compile(r"[A-Za-z0-9_./+-]{1,200}\Z")
-# The library logs what it also raises: without a handler of the application's that would go to stderr.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
+#: Characters of a path that ssh_config(5) gives no way to write.
+_UNWRITABLE = re.compile(r'["\\\n\r]|\$\{')
+
+_LET_SSH_ADD = "compare its key with the host's own, then let ssh add it to known_hosts: ssh {address}"
+_SEE_SSHD = "see the port, and sshd there"
+#: What ssh writes when it does not get as far as a shell, the error that it is, and what to do. The first that fits.
+_FAILURES: Sequence[tuple[str, type[HarnessError], str]] = (
+    (
+        r"key for .* has changed",
+        HostKeyError,
+        "somebody may be in between; if the host was set up anew, remove that line",
+    ),
+    (r"was revoked|is marked as revoked", HostKeyError, "do not use the host"),
+    (r"host key is known for", HostKeyError, _LET_SSH_ADD),
+    (r"Host key verification failed", HostKeyError, _LET_SSH_ADD),
+    (
+        r"Too many authentication failures",
+        LoginError,
+        "IdentityFile and IdentitiesOnly in ssh's configuration name the right key",
+    ),
+    (
+        r"Permission denied \(",
+        LoginError,
+        "see ssh -v {address}; a key must be authorized there (ssh-copy-id), one with a passphrase in an ssh-agent",
+    ),
+    (r"Could not resolve hostname", HostUnreachableError, "see its name, and HostName in ssh's configuration"),
+    (r"administratively prohibited", HostUnreachableError, "see AllowTcpForwarding on the host before it"),
+    (r"Connection refused", HostUnreachableError, _SEE_SSHD),
+    (r"timed out|No route to host|Network is unreachable", HostUnreachableError, "see the network"),
+    (r"no matching .* found", HostUnreachableError, "see the algorithms in ssh's configuration, and in sshd's there"),
+    (
+        r"kex_exchange_identification|banner|Connection (?:closed|reset)|Received disconnect",
+        HostUnreachableError,
+        _SEE_SSHD,
+    ),
+)
+#: Lines that say more of a failure.
+_DETAIL = re.compile(r"Offending |Certificate |Load key |sign_and_send_pubkey: |no such identity: ")
+#: Lines that ssh also writes when nothing fails.
+_WARNING = re.compile(r"\*\* |.* (?:Unsupported|Deprecated) option ")
+#: What ssh writes when a connection breaks that was in use.
+_BROKEN = re.compile(
+    r"Connection (?:to|closed|reset)|client_loop: |Timeout, server|Received disconnect|Disconnected from"
+    r"|ssh_|mux_client|Control master|.*Broken pipe"
+)
 
 
-class ChannelPort:
-    """An exec channel as a byte stream (snp_harness.agent.mux.Port). said: the end of what came on stderr."""
+class SshConnection(ProcessConnection):
+    """A running `ssh`. name: of the host. argv: the command; the host writes something when its shell runs."""
 
-    def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel = channel
-        self._channel.setblocking(False)
-        self._said: collections.deque[bytes] = collections.deque()
-        self._fd = channel.fileno()
-
-    def fileno(self) -> int:
-        """See Port."""
-        return self._fd
-
-    def read(self) -> bytes | None:
-        """See Port."""
-        self._read_stderr()
-        try:
-            return self._channel.recv(_RECEIVE)
-        except TimeoutError:
-            return None
-
-    def write(self, data: memoryview) -> int:
-        """See Port. The channel takes a packet at once; this is the only one that writes to it."""
-        taken = 0
-        while taken < len(data) and self._channel.send_ready():
-            sent = self._channel.send(bytes(data[taken : taken + _PACKET]))
-            if not sent:
-                raise ConnectionResetError("the channel is closed")
-            taken += sent
-        if self._channel.closed:
-            raise ConnectionResetError("the channel is closed")
-        return taken
-
-    def watch_writable(self, loop: Loop, readable: Callable[[], None], writable: Callable[[], None]) -> None:
-        """See Port. The library does not tell; the window is seldom empty."""
-        loop.later(_RETRY_S, writable)
-
-    def said(self) -> str:
-        """The end of what the host wrote to stderr."""
-        self._read_stderr()
-        return b"".join(self._said).decode(errors="replace").strip()
-
-    def _read_stderr(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            while self._channel.recv_stderr_ready():
-                self._said.append(self._channel.recv_stderr(_RECEIVE))
-                while sum(map(len, self._said)) > _SAID_MAX and len(self._said) > 1:
-                    self._said.popleft()
-
-
-class SshConnection(Connection):
-    """A connection that is logged in, with the agent about to start on it.
-
-    transport: to the host. way: what is closed with it, the last one first.
-    """
-
-    def __init__(
-        self, name: str, transport: paramiko.Transport, way: contextlib.ExitStack, python: str, *, sudo: bool = False
-    ) -> None:
+    def __init__(self, name: str, address: SshAddress, argv: Sequence[str], python: str) -> None:
         self._name = name
+        self._address = address
         self._python = python
-        self._way = way
-        self.transport = transport
-        late = threading.Event()
+        self._logged_in = False
+        # The ssh of a host on the way does not know of BatchMode.
+        environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never"}
+        super().__init__(argv, end_s=_END_S, dies=True, environment=environment)
 
-        def give_up() -> None:
-            late.set()
-            transport.close()
+    def wait_for_shell(self, timeout_s: float) -> None:
+        """Wait until something comes from the host. Raises what `explain` returns, HostUnreachableError."""
+        patience = Patience(timeout_s)
+        poll = select.poll()
+        poll.register(self.port.fileno(), select.POLLIN)
+        while (step_s := patience.step()) > 0:
+            if poll.poll(step_s * 1000):
+                if self._socket.recv(1, socket.MSG_PEEK):
+                    self._logged_in = True
+                    return
+                raise self.explain(CLOSED)
+        raise HostUnreachableError(
+            f"{self._name}: no shell there in {timeout_s:g} s{self.last_words()}",
+            f"see where it stops: ssh -v {self._address}",
+        )
 
-        # The library waits without end for the answer to a command.
-        timer = threading.Timer(_STEP_S, give_up)
-        timer.daemon = True
-        try:
-            self._channel = transport.open_session(window_size=_WINDOW, max_packet_size=_PACKET, timeout=_STEP_S)
-            timer.start()
-            self._channel.exec_command(bundle.command(python, sudo=sudo))
-            self._stream = ChannelPort(self._channel)
-            self.port = self._stream
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            why = f"it did not answer in {_STEP_S:g} s" if late.is_set() else words_of(error)
-            raise HostError(f"{name} lets nothing be run there: {why}", "see the host's sshd_config") from None
-        finally:
-            timer.cancel()
+    def stderr(self) -> list[str]:
+        """See ProcessConnection. Without warnings that do not concern a failure."""
+        return [line.rstrip(".") for line in super().stderr() if not _WARNING.match(line)]
 
     def explain(self, why: str) -> HarnessError:
         """See Connection."""
-        # The exit status comes after the end of the stream, if the host still speaks.
-        ended = why.startswith(CLOSED) and self._channel.status_event.wait(_STATUS_S)
-        status = self._channel.exit_status if ended else -1
-        said = last_words(self._stream.said(), _LAST_MAX)
+        status = self.status(why)
         if status == _NOT_FOUND:
             return NoPythonError(
                 f"{self._name} has no {self._python}",
@@ -158,20 +157,40 @@ class SshConnection(Connection):
             return NoPythonError(
                 f"{self._python} on {self._name} is too old", "install Python 3.9 or newer there, or name another"
             )
-        if ended and self.transport.is_active():
-            how = f"ended with status {status}" if status >= 0 else "was killed"
-            return HostLostError(f"the harness's agent on {self._name} {how}{said}", "see the host's log")
-        cause = self.transport.get_exception()
-        detail = f" ({words_of(cause)})" if cause is not None and str(cause) else f" ({why})"
-        return HostLostError(f"the connection to {self._name} was lost{detail}", "see the network and the host's sshd")
+        if status == _SSH_FAILED and not self._logged_in:
+            return self._failure()
+        said = (self.stderr() or [""])[-1]
+        if status is None or status < 0 or (status == _SSH_FAILED and _BROKEN.match(said)):
+            how = why if status is None else f"ssh ended with {describe_status(status)}" if status < 0 else said
+            return HostLostError(
+                f"the connection to {self._name} was lost ({printable(how, LINE_MAX)})",
+                "see the network and the host's sshd",
+            )
+        how = "was killed" if status == _SSH_FAILED else f"ended with status {status}"
+        hint = "sudo must work without a password there" if "sudo:" in said else "see the host's log"
+        return HostLostError(f"the harness's agent on {self._name} {how}{self.last_words()}", hint)
 
-    def close(self) -> None:
-        """See Connection."""
-        self._way.close()
+    def _failure(self) -> HarnessError:
+        """Why there is no shell, from what ssh has written."""
+        lines = self.stderr()
+        for pattern, kind, hint in _FAILURES:
+            at = next((at for at, line in enumerate(lines) if re.search(pattern, line)), None)
+            if at is not None:
+                # A program on the way has written why just before.
+                causes = lines[at - 1 : at] if kind is HostUnreachableError else []
+                more = next(iter([*filter(_DETAIL.match, lines[:at]), *causes]), "")
+                message = printable(f"{lines[at]} ({more})" if more else lines[at], 2 * LINE_MAX)
+                return kind(f"{self._name}: {message}", hint.format(address=self._address))
+        return _configuration_error(self._address) or HostUnreachableError(
+            f"{self._name}: ssh failed{self.last_words()}", f"see ssh -v {self._address}"
+        )
 
 
 class SshHost(RemoteHost):
-    """A host of an ssh:// URL. python: the interpreter there. sudo: the agent runs as root. See RemoteHost."""
+    """A host of an ssh:// URL. python: the interpreter there. sudo: the agent runs as root. See RemoteHost.
+
+    known_hosts_file: instead of ssh's own files. identity: a key file, offered before those that ssh would offer.
+    """
 
     def __init__(
         self,
@@ -188,197 +207,66 @@ class SshHost(RemoteHost):
         super().__init__(name, qemu_path, lock)
         self._address = parse_url(url)
         if not _PYTHON.match(python) or python.startswith("-"):
-            raise UsageError(f"{python!a} is no name of a Python", "give a name, or a path without blanks")
+            raise UsageError(f"{python!a} is not a name of a Python", "give a name, or a path without blanks")
         self._python = python
         self._sudo = sudo
-        self._known_hosts_file = known_hosts_file
-        self._identity = identity
+        self._options = dict(_OPTIONS)
+        if known_hosts_file is not None:
+            self._options |= {"UserKnownHostsFile": _value(known_hosts_file), "GlobalKnownHostsFile": os.devnull}
+        if identity is not None:
+            self._options |= {"IdentityFile": _value(identity), "IdentitiesOnly": "yes"}
+
+    def command(self) -> list[str]:
+        """The command that reaches the host. Raises BrokenEnvironmentError if there is no ssh."""
+        options = [part for keyword, value in self._options.items() for part in ("-o", f"{keyword}={value}")]
+        # What the shell writes first shows that the login is over.
+        far = f"echo; {bundle.command(self._python, sudo=self._sudo)}"
+        return [_program(), *_FLAGS, *options, *self._address.arguments(), far]
 
     def connect(self) -> SshConnection:
-        """See RemoteHost. Raises HostUnreachableError, HostKeyError, LoginError, HostError, UsageError."""
-        target = resolve(self._address, known_hosts=self._known_hosts_file, identity=self._identity)
-        with contextlib.ExitStack() as way:
-            transport: paramiko.Transport | None = None
-            for step in (*_way(target), target):
-                name = self.name if step is target else f"{self.name}, by way of {step.host}"
-                transport = _start(name, step, transport, way)
-                log_in(name, step, transport)
-            assert transport is not None
-            return SshConnection(self.name, transport, way.pop_all(), self._python, sudo=self._sudo)
+        """See RemoteHost.
 
-
-def _way(target: SshTarget, depth: int = 0) -> Iterator[SshTarget]:
-    """The hosts on the way to one. As ssh does, the first one's own way is gone before it, the others' is not."""
-    if depth > JUMPS_MAX:
-        raise UsageError("ssh's configuration has jumps that go in a circle", "see ProxyJump there")
-    for number, jump in enumerate(target.jumps):
-        step = resolve(jump)
-        if number == 0:
-            yield from _way(step, depth + 1)
-        yield step
-
-
-def _close(transport: paramiko.Transport) -> None:
-    with contextlib.suppress(Exception):
-        transport.close()
-
-
-def _start(
-    name: str, target: SshTarget, before: paramiko.Transport | None, way: contextlib.ExitStack
-) -> paramiko.Transport:
-    """A connection on which keys were exchanged, with the host that is meant. before: to the host to go through.
-
-    way: closes what was opened.
-    """
-    describe: Callable[[], str] = str
-    connection: socket.socket | paramiko.Channel
-    if before is not None:
-        connection = _connect_by(name, target, before)
-    elif target.proxy:
-        proxy = ProxyProcess(name, target.proxy)
-        way.callback(proxy.close)
-        connection, describe = proxy.connection, proxy.describe
-    else:
-        connection = _connect(name, target)
-    # A transport that has not been started leaves it open.
-    way.callback(connection.close)
-    transport = paramiko.Transport(connection, default_window_size=_WINDOW, default_max_packet_size=_PACKET)
-    way.callback(_close, transport)
-    transport.banner_timeout = transport.auth_timeout = transport.channel_timeout = _STEP_S
-    try:
-        keys = known_hosts.read(target.known_hosts)
-        key_name = target.key_name or known_hosts.host_name(target.host, target.port)
-        _choose_algorithms(transport, target, keys, key_name)
-        transport.start_client(timeout=_STEP_S)
-        key = transport.get_remote_server_key()
-    except (paramiko.SSHException, OSError, EOFError) as error:
-        detail = "; ".join(filter(None, (words_of(error), describe())))
-        raise HostUnreachableError(
-            f"{name}: no SSH on {target.host} port {target.port}: {detail}", "see the port, and sshd there"
-        ) from None
-    _verify(name, target, keys, key_name, key)
-    return transport
-
-
-def _connect_by(name: str, target: SshTarget, way: paramiko.Transport) -> paramiko.Channel:
-    """A connection that another host makes."""
-    where = f"{target.host} port {target.port}"
-    try:
-        return way.open_channel(
-            "direct-tcpip",
-            (target.host, target.port),
-            ("127.0.0.1", 0),
-            window_size=_WINDOW,
-            max_packet_size=_PACKET,
-            timeout=_STEP_S,
-        )
-    except (paramiko.SSHException, OSError, EOFError) as error:
-        raise HostUnreachableError(
-            f"{name}: {where} cannot be reached from the host before it: {words_of(error)}",
-            "see the port, sshd there, and AllowTcpForwarding on the host before it",
-        ) from None
-
-
-def _connect(name: str, target: SshTarget) -> socket.socket:
-    """A TCP connection."""
-    where = f"{target.host} port {target.port}"
-    try:
-        connection = _open(target)
-    except socket.gaierror as error:
-        raise HostUnreachableError(f"{name}: no address for {target.host}: {error.strerror}", "see its name") from None
-    except UnicodeError:
-        # A label of no bytes, or of more than 63.
-        raise HostUnreachableError(f"{name}: no address for {target.host}: no name is like that", "see it") from None
-    except ConnectionRefusedError:
-        raise HostUnreachableError(f"{name}: {where} refuses connections", "see the port, and sshd there") from None
-    except TimeoutError:
-        raise HostUnreachableError(
-            f"{name}: {where} did not answer in {target.connect_s:g} s", "see the network"
-        ) from None
-    except OSError as error:
-        raise HostUnreachableError(f"{name}: {where} cannot be reached: {error.strerror}", "see the network") from None
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # What the other side does not acknowledge for so long breaks the connection, whatever waits for it.
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(PATIENCE_S * 1000))
-    return connection
-
-
-def _open(target: SshTarget) -> socket.socket:
-    """The first address that answers. Raises OSError, of the last one."""
-    failure = OSError(0, "it has no address")
-    for family, kind, _, _, address in socket.getaddrinfo(target.host, target.port, target.family, socket.SOCK_STREAM):
-        connection = socket.socket(family, kind)
+        Raises HostUnreachableError, HostKeyError, LoginError, NoPythonError, HostLostError, UsageError,
+        BrokenEnvironmentError.
+        """
+        connection = SshConnection(self.name, self._address, self.command(), self._python)
         try:
-            connection.settimeout(target.connect_s)
-            if target.bind is not None:
-                connection.bind((target.bind, 0))
-            connection.connect(address)
-        except OSError as error:
+            connection.wait_for_shell(LOGIN_S)
+        except BaseException:
             connection.close()
-            failure = error
-        else:
-            return connection
-    raise failure
+            raise
+        return connection
 
 
-def _choose_algorithms(transport: paramiko.Transport, target: SshTarget, keys: list[KnownKey], key_name: str) -> None:
-    """Ask for what is fast, for the types of key that are known of the host, and for nothing that ssh would not."""
-    options = transport.get_security_options()
-
-    def allowed(keyword: str, names: Iterable[str]) -> list[str]:
-        wanted = target.algorithms.get(keyword)
-        chosen = [name for name in names if wanted is None or name in wanted]
-        if not chosen:
-            raise UsageError(
-                f"ssh's configuration of {target.host} allows no {keyword} that can be had",
-                f"there are {', '.join(names)}",
-            )
-        return chosen
-
-    options.ciphers = allowed("ciphers", [cipher for cipher in _CIPHERS if cipher in options.ciphers])
-    options.digests = allowed("macs", options.digests)
-    options.kex = allowed("kexalgorithms", options.kex)
-    # Asked for another type of key than the one that is known, the host would look like another.
-    known = [kind for known in known_hosts.kinds(keys, key_name) for kind in _algorithms(known)]
-    types = sorted(options.key_types, key=lambda kind: known.index(kind) if kind in known else len(known))
-    if known_hosts.has_authority(keys, key_name):
-        types = [*(kind + certificates.SUFFIX for kind in types), *types]
-    options.key_types = allowed("hostkeyalgorithms", types)
+def _program() -> str:
+    found = shutil.which(PROGRAM)
+    if found is None:
+        raise BrokenEnvironmentError("ssh is not installed, which reaches hosts", "apt-get install openssh-client")
+    return found
 
 
-def _verify(name: str, target: SshTarget, keys: list[KnownKey], key_name: str, key: paramiko.PKey) -> None:
-    """The key is the one that the host is known to have, or an authority vouches for it. Raises HostKeyError."""
-    standing, place = known_hosts.judge(keys, key_name, key.asbytes())
-    shown = f"{key.get_name()} {known_hosts.fingerprint(key.asbytes())}"
-    certificate = key.public_blob.key_blob if key.public_blob is not None else None
-    if certificate is not None and standing in (Standing.UNKNOWN, Standing.CHANGED):
-        authority = certificates.authority_of(keys, key_name, certificate)
-        if authority is not None:
-            why = certificates.fault(certificate, key.asbytes(), target.key_name or target.host)
-            if not why:
-                return
-            raise HostKeyError(
-                f"{name}: the certificate of {key_name} by the authority of {authority.place} is refused: {why}",
-                "see it on the host with ssh-keygen -L -f",
-            )
-    if standing is Standing.KNOWN:
-        return
-    if standing is Standing.UNKNOWN:
-        files = ", ".join(str(path) for path in target.known_hosts[:2])
-        command = "; KnownHostsCommand is not run" if target.keys_by_command else ""
-        raise HostKeyError(
-            f"{name}: the key of {key_name} is not known: {shown}",
-            f"compare it with the host's, then let ssh write it to {files}{command}",
+def _value(path: Path) -> str:
+    """A path as ssh_config(5) writes it. Raises UsageError."""
+    if _UNWRITABLE.search(str(path)):
+        raise UsageError(f"ssh cannot be given the path {str(path)!a}", "name one without quotes and backslashes")
+    return f'"{str(path).replace("%", "%%")}"'
+
+
+def _configuration_error(address: SshAddress) -> UsageError | None:
+    """What is wrong with ssh's configuration of that address, if ssh cannot read it.
+
+    Asked of ssh again: lines that a host has written are not proof.
+    """
+    argv = [_program(), "-G", "-T", *address.arguments()]
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CONFIGURATION_S, check=False
         )
-    if standing is Standing.CHANGED:
-        raise HostKeyError(
-            f"{name}: the key of {key_name} has CHANGED: it shows {shown}, and {place} has another",
-            "somebody may be in between; if the host was set up anew, remove that line",
-        )
-    # Whatever else it is, it is not known.
-    raise HostKeyError(f"{name}: the key of {key_name} is revoked: {shown}, by {place}", "do not use the host")
-
-
-def _algorithms(kind: str) -> tuple[str, ...]:
-    """What to ask for to be shown a key of that type."""
-    return ("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode == 0:
+        return None
+    said = done.stderr.decode(errors="replace").strip().splitlines()[:1] or ["it does not say why"]
+    return UsageError(
+        f"ssh cannot apply its configuration to {address.host}: {printable(said[0], LINE_MAX)}", "see ssh_config(5)"
+    )
