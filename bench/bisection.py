@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m bench.bisection`: what a step of a bisection costs, on a real history with a planted regression.
 
-The first step of a repository builds everything, so both ends are asked before; what counts are the steps between.
+The first step of a repository builds everything; both ends are judged first, so what counts are the steps between them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A history of edk2 made from the real source, with a regression planted: what bisecting is tested and measured on.
+"""A history of edk2 made from the real source, with a planted regression, to test and measure bisecting.
 
 Its first commit keeps the contract in SEC: a few lines go to x2APIC mode before the first access. The others change
 code all over the firmware and nothing that a run shows, except for the one that is planted.

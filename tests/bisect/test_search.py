@@ -1,112 +1,103 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The search, on histories of a real git, with answers that are made up."""
+"""The search, by git's own bisection in real repositories, with answers from a table."""
 
 from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from snp_harness.bisect.bisection import Ask, Found, bisect
-from snp_harness.bisect.log import LOG, BisectLog
-from snp_harness.bisect.search import Search, check_ends
-from snp_harness.bisect.step import Judgement, Step
-from snp_harness.errors import BrokenEnvironmentError, UsageError
+from snp_harness.bisect.bisection import Bisection, Found
+from snp_harness.bisect.log import LOG, OWNER, BisectLog
+from snp_harness.bisect.processes import StepFailedError
+from snp_harness.bisect.search import BREAK, GIT_LOG, WORKTREE, Search, check_git, order_ends
+from snp_harness.bisect.step import Judgement
+from snp_harness.edk2.git import GitError
+from snp_harness.edk2.source import Repository
+from snp_harness.errors import UsageError
+from tests.bisect.histories import COUNT, History, Oracle
 
-COUNT = 20
-
-
-class History:
-    """A repository of empty commits. commits: the main line, oldest first."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        directory.mkdir()
-        self("init", "-q")
-        self.tree = self("hash-object", "-t", "tree", "-w", os.devnull)
-        self.commits = [self.commit("first")]
-        for number in range(1, COUNT + 1):
-            self.commits.append(self.commit(f"change {number}", self.commits[-1]))
-
-    def __call__(self, *arguments: str) -> str:
-        names = {f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        environment = {**os.environ, **names, "GIT_CONFIG_GLOBAL": os.devnull}
-        done = subprocess.run(
-            ["git", *arguments], cwd=self.directory, env=environment, capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    def commit(self, message: str, *parents: str) -> str:
-        arguments = [argument for parent in parents for argument in ("-p", parent)]
-        return self("commit-tree", self.tree, *arguments, "-m", message)
+#: Whatever a path can have that a shell would see.
+NAME = 'it\'s a "$HOME" `id`; & *'
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> History:
-    return History(tmp_path_factory.mktemp("history") / "repository")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
+    directory = tmp_path_factory.mktemp("history")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(directory / "cache"))
+        yield History(directory / NAME)
 
 
-def step(commit: str, judgement: Judgement) -> Step:
-    return Step(commit, "subject", judgement, "reason", 1.0, 0.5, "complete")
+@pytest.fixture
+def oracle(tmp_path: Path) -> Oracle:
+    return Oracle(tmp_path / NAME)
 
 
-class Oracle:
-    """Answers by the number of the culprit. skipped: numbers without an answer. asked: what it was asked."""
-
-    def __init__(self, history: History, culprit: int, skipped: Sequence[int] = (), *, mended: bool = False) -> None:
-        self.numbers = {commit: number for number, commit in enumerate(history.commits)}
-        self.culprit = culprit
-        self.skipped = skipped
-        self.names = [Judgement.GOOD, Judgement.BAD][:: -1 if mended else 1]
-        self.asked: list[list[int]] = []
-
-    def __call__(self, commits: Sequence[str]) -> list[Step]:
-        numbers = [self.numbers[commit] for commit in commits]
-        self.asked.append(numbers)
-        return [
-            step(commit, Judgement.SKIP if number in self.skipped else self.names[number >= self.culprit])
-            for commit, number in zip(commits, numbers, strict=True)
-        ]
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / f"state of {NAME}"
 
 
-def search(history: History, ask: Ask, directory: Path, jobs: int = 1) -> Found:
-    with BisectLog(directory, {"question": 1}) as log:
-        return bisect(history, history.commits[0], history.commits[-1], ask, log, jobs, lambda _text: None)
+def answers(history: History, culprit: int, skipped: Collection[int] = (), *, fix: bool = False) -> dict[str, str]:
+    """The answers where the commit of this number is the culprit."""
+    names = ("bad", "good") if fix else ("good", "bad")
+    return {
+        commit: "skip" if number in skipped else names[number >= culprit]
+        for number, commit in enumerate(history.commits)
+    }
 
 
-@pytest.mark.parametrize("culprit", range(1, COUNT + 1))
-def test_each_commit_is_found_in_log2_steps(history: History, tmp_path: Path, culprit: int) -> None:
-    oracle = Oracle(history, culprit)
-    found = search(history, oracle, tmp_path)
+def search(
+    history: History,
+    oracle: Oracle,
+    state: Path,
+    ends: Sequence[str] = (),
+    *,
+    retry_skipped: bool = False,
+) -> Found:
+    old, new = ends or (history.commits[0], history.commits[-1])
+    with BisectLog(state, {"question": 1}) as log:
+        bisection = Bisection(history.repository, oracle.command, log, lambda _text: None)
+        return bisection.run(old, new, retry_skipped=retry_skipped)
+
+
+@pytest.mark.parametrize("culprit", [1, 2, 7, 10, 13, 19, COUNT])
+def test_the_commit_is_found_in_log2_steps(history: History, oracle: Oracle, state: Path, culprit: int) -> None:
+    before = history.state()
+    oracle.answer(answers(history, culprit))
+    found = search(history, oracle, state)
     assert found.suspects == (history.commits[culprit],)
-    assert found.steps <= math.ceil(math.log2(COUNT))
-    assert (found.before.commit, found.mended) == (history.commits[culprit - 1], False)
-    assert oracle.asked[:2] == [[0], [COUNT]]
+    assert found.steps == len(oracle.asked) - 2 <= math.ceil(math.log2(COUNT))
+    assert (found.first.commit, found.before.commit) == (history.commits[culprit], history.commits[culprit - 1])
+    assert (found.fix, found.skipped) == (False, ())
+    assert oracle.asked[:2] == [history.commits[0], history.commits[COUNT]]
+    assert history.state() == before
+    assert not (state / WORKTREE).exists()
 
 
-@pytest.mark.parametrize("jobs", [2, 3, 7])
-def test_steps_at_the_same_time_are_all_of_use(history: History, tmp_path: Path, jobs: int) -> None:
-    rounds = []
-    for culprit in range(1, COUNT + 1):
-        oracle = Oracle(history, culprit)
-        assert search(history, oracle, tmp_path / str(culprit), jobs).suspects == (history.commits[culprit],)
-        assert all(len(commits) <= max(jobs, 2) and len(set(commits)) == len(commits) for commits in oracle.asked)
-        rounds.append(len(oracle.asked) - 1)
-    assert max(rounds) <= math.ceil(math.log(COUNT, 2) / math.floor(math.log2(jobs + 1))) + 1
+def test_neighbours_need_no_step(history: History, oracle: Oracle, state: Path) -> None:
+    oracle.answer(answers(history, 8))
+    found = search(history, oracle, state, history.commits[7:9])
+    assert (found.suspects, found.steps) == ((history.commits[8],), 0)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(culprit=st.integers(1, COUNT), skipped=st.sets(st.integers(1, COUNT - 1), max_size=12), jobs=st.integers(1, 3))
-def test_what_gives_no_answer_is_never_blamed_alone(
-    history: History, tmp_path_factory: pytest.TempPathFactory, culprit: int, skipped: set[int], jobs: int
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(culprit=st.integers(1, COUNT), skipped=st.sets(st.integers(1, COUNT - 1), max_size=8))
+def test_a_commit_without_an_answer_is_never_blamed_alone(
+    history: History, tmp_path_factory: pytest.TempPathFactory, culprit: int, skipped: set[int]
 ) -> None:
-    found = search(history, Oracle(history, culprit, sorted(skipped)), tmp_path_factory.mktemp("log"), jobs)
+    directory = tmp_path_factory.mktemp("log")
+    oracle = Oracle(directory / "oracle")
+    oracle.answer(answers(history, culprit, skipped))
+    found = search(history, oracle, directory / "state")
     suspects = {history.commits.index(commit) for commit in found.suspects}
     assert culprit in suspects
     assert suspects - skipped == {max(suspects)}
@@ -118,117 +109,207 @@ def test_what_gives_no_answer_is_never_blamed_alone(
         before -= 1
     assert suspects == set(range(before + 1, first + 1))
     assert sorted(found.suspects, key=history.commits.index) == list(found.suspects)
+    assert found.before.commit == history.commits[before]
+    assert {step.commit for step in found.skipped} == {c for c in oracle.asked if history.commits.index(c) in skipped}
 
 
-def test_the_commit_that_mended_it(history: History, tmp_path: Path) -> None:
-    found = search(history, Oracle(history, 7, mended=True), tmp_path)
-    assert (found.suspects, found.mended) == ((history.commits[7],), True)
+@pytest.mark.parametrize("skipped", [(), (6, 8)])
+def test_the_commit_that_fixed_it(history: History, oracle: Oracle, state: Path, skipped: Sequence[int]) -> None:
+    oracle.answer(answers(history, 7, skipped, fix=True))
+    found = search(history, oracle, state)
+    assert found.fix
+    assert found.suspects == tuple(history.commits[number] for number in ((6, 7) if skipped else (7,)))
+    assert found.first.judgement is Judgement.GOOD
+    assert found.before.judgement is Judgement.BAD
+    assert "git bisect holds" in (state / GIT_LOG).read_text()
+    # It is continued in the same terms.
+    asked = oracle.asked
+    assert search(history, oracle, state) == found
+    assert oracle.asked == asked
 
 
-def test_a_merge_is_bisected_as_git_does(history: History, tmp_path: Path) -> None:
+def test_a_merge_is_bisected(history: History, oracle: Oracle, state: Path) -> None:
     side = [history.commit("side 0", history.commits[5])]
     for number in range(1, 4):
         side.append(history.commit(f"side {number}", side[-1]))
     merge = history.commit("merge", history.commits[10], side[-1])
-    bad = {side[2], side[3], merge}
-
-    def ask(commits: Sequence[str]) -> list[Step]:
-        return [step(commit, Judgement.BAD if commit in bad else Judgement.GOOD) for commit in commits]
-
-    with BisectLog(tmp_path, {}) as log:
-        found = bisect(history, history.commits[3], merge, ask, log, 1, lambda _text: None)
+    oracle.answer(dict.fromkeys(history.commits + side, "good") | dict.fromkeys((side[2], side[3], merge), "bad"))
+    found = search(history, oracle, state, (history.commits[3], merge))
     assert (found.suspects, found.before.commit) == ((side[2],), side[1])
 
 
 @pytest.mark.parametrize(
     ("culprit", "skipped", "message"),
     [
-        (COUNT + 1, (), "both ends are good"),
-        (0, (), "both ends are bad"),
-        (3, (0,), "the good end"),
-        (3, (COUNT,), "the bad"),
+        (COUNT + 1, (), "both ends are good: reason"),
+        (0, (), "both ends are bad: reason"),
+        (3, (0,), "has no answer: reason"),
+        (3, (COUNT,), "has no answer: reason"),
     ],
 )
-def test_ends_that_are_not_what_they_were_taken_for(
-    history: History, tmp_path: Path, culprit: int, skipped: Sequence[int], message: str
+def test_ends_that_are_not_what_they_are_believed_to_be(
+    history: History, oracle: Oracle, state: Path, culprit: int, skipped: Sequence[int], message: str
 ) -> None:
+    oracle.answer(answers(history, culprit, skipped))
     with pytest.raises(UsageError, match=message):
-        search(history, Oracle(history, culprit, skipped), tmp_path)
+        search(history, oracle, state)
 
 
-def test_ends_that_do_not_follow_each_other(history: History) -> None:
+def test_an_end_without_an_answer_is_judged_again(history: History, oracle: Oracle, state: Path) -> None:
+    oracle.answer(answers(history, 3, (0,)))
+    with pytest.raises(UsageError):
+        search(history, oracle, state)
+    oracle.answer(answers(history, 3))
+    assert search(history, oracle, state).suspects == (history.commits[3],)
+    assert oracle.asked.count(history.commits[0]) == 2
+
+
+def test_ends_that_are_not_on_one_line(history: History) -> None:
     """The commits between would be judged all the same, and one of them blamed."""
+    repository = history.repository
     good, bad = history.commits[9], history.commits[12]
-    check_ends(history, good, bad)
+    assert order_ends(repository, good, bad) == (good, bad)
+    assert order_ends(repository, bad, good) == (good, bad)
     with pytest.raises(UsageError, match="are the same commit"):
-        check_ends(history, good, good)
-    with pytest.raises(UsageError, match=f"comes before --good {bad[:12]}: exchange them"):
-        check_ends(history, bad, good)
-    side = history.commit("mended beside it", good)
-    with pytest.raises(UsageError, match=f"does not come after --good {side[:12]}: they part at {good[:12]}"):
-        check_ends(history, side, bad)
-    with pytest.raises(UsageError, match="if they are related at all"):
-        check_ends(history, history.commit("another first one"), bad)
+        order_ends(repository, good, good)
+    side = history.commit("fixed beside it", good)
+    with pytest.raises(UsageError, match=f"an ancestor of the other: they part at {good[:12]}"):
+        order_ends(repository, side, bad)
+    with pytest.raises(UsageError, match="they are not related"):
+        order_ends(repository, history.commit("another first one"), bad)
     merge = history.commit("merge", bad, side)
-    check_ends(history, side, merge)
+    assert order_ends(repository, side, merge) == (side, merge)
 
 
-def test_it_goes_on_where_a_broken_environment_ended_it(history: History, tmp_path: Path) -> None:
-    oracle = Oracle(history, 13)
-    calls = 0
-
-    def breaks(commits: Sequence[str]) -> Sequence[Step]:
-        nonlocal calls
-        calls += 1
-        if calls == 4:
-            raise BrokenEnvironmentError("QEMU is gone")
-        return oracle(commits)
-
-    with pytest.raises(BrokenEnvironmentError):
-        search(history, breaks, tmp_path)
-    asked = list(oracle.asked)
-    assert len(asked) == 3
-    assert search(history, oracle, tmp_path).suspects == (history.commits[13],)
-    assert all(commits not in asked for commits in oracle.asked[3:])
+def test_a_broken_environment_ends_it_and_it_continues_there(history: History, oracle: Oracle, state: Path) -> None:
+    table = answers(history, 13)
+    oracle.answer(table | {history.commits[15]: "broken"})
+    with pytest.raises(StepFailedError, match="QEMU is gone: install it, then repeat the command") as raised:
+        search(history, oracle, state)
+    assert raised.value.exit_status == 130
+    assert not (state / WORKTREE).exists()
+    asked = oracle.asked
+    assert asked[-1] == history.commits[15]
+    assert len(asked) == 4
+    oracle.answer(table)
+    assert search(history, oracle, state).suspects == (history.commits[13],)
+    assert not set(asked[:3]) & set(oracle.asked[4:])
 
 
-def test_a_torn_line_of_the_log_is_asked_again(history: History, tmp_path: Path) -> None:
-    search(history, Oracle(history, 5), tmp_path)
-    log = tmp_path / LOG
+def test_a_killed_search_continues_from_what_git_knows(history: History, oracle: Oracle, state: Path) -> None:
+    """Its worktree is still there, and has answers that the saved log lacks."""
+    table = answers(history, 13)
+    oracle.answer(table | {history.commits[15]: "broken"})
+    with pytest.raises(StepFailedError):
+        search(history, oracle, state)
+    repository = history.repository
+    killed = Search(repository.store, state, history.commits[0], history.commits[-1], BREAK)
+    killed.__enter__()
+    subprocess.run(["git", "bisect", "bad", history.commits[15]], cwd=killed.worktree, check=True, capture_output=True)
+    # The log is cut off where the machine stopped.
+    with (killed.worktree.parent / GIT_LOG).open("a") as log:
+        log.write(f"git bisect good {history.commits[11]}"[:-7])
+    oracle.answer(table)
+    asked = len(oracle.asked)
+    found = search(history, oracle, state)
+    assert found.suspects == (history.commits[13],)
+    assert history.commits[15] not in oracle.asked[asked:]
+    assert oracle.asked[asked:]
+
+
+def test_a_search_that_is_over_answers_from_its_log(history: History, oracle: Oracle, state: Path) -> None:
+    oracle.answer(answers(history, 5, (4,)))
+    found = search(history, oracle, state)
+    asked = oracle.asked
+    assert search(history, oracle, state) == found
+    # A torn line of the harness's log: git has the answer, the rest of the step is not known.
+    log = state / LOG
     log.write_bytes(log.read_bytes()[:-20])
-    oracle = Oracle(history, 5)
-    assert search(history, oracle, tmp_path).suspects == (history.commits[5],)
-    assert len(oracle.asked) == 1
+    assert search(history, oracle, state).suspects == found.suspects
+    assert oracle.asked == asked
     assert log.read_bytes().endswith(b"\n")
+    # The same without git's log: all but the ends is judged again.
+    (state / GIT_LOG).unlink()
+    assert search(history, oracle, state).suspects == found.suspects
+    assert len(oracle.asked) == 2 * len(asked) - 2
 
 
-def test_a_log_of_another_question_is_refused(history: History, tmp_path: Path) -> None:
-    search(history, Oracle(history, 5), tmp_path)
-    with pytest.raises(UsageError, match="of another bisection"), BisectLog(tmp_path, {"question": 2}):
+def test_skipped_commits_are_in_gits_log_and_can_be_retried(history: History, oracle: Oracle, state: Path) -> None:
+    oracle.answer(answers(history, 5, (4, 5)))
+    found = search(history, oracle, state)
+    assert found.suspects == tuple(history.commits[4:7])
+    assert [step.reason for step in found.skipped] == ["reason"] * 2
+    for step in found.skipped:
+        assert f"git bisect skip {step.commit}" in (state / GIT_LOG).read_text()
+    asked = len(oracle.asked)
+    oracle.answer(answers(history, 5))
+    assert search(history, oracle, state).suspects == found.suspects
+    assert len(oracle.asked) == asked
+    retried = search(history, oracle, state, retry_skipped=True)
+    assert (retried.suspects, retried.skipped) == ((history.commits[5],), ())
+    assert set(oracle.asked[asked:]) == set(history.commits[4:6])
+
+
+def test_a_users_own_answers_are_gits_too(history: History, oracle: Oracle, state: Path) -> None:
+    oracle.answer(answers(history, 13) | {history.commits[10]: "broken"})
+    with pytest.raises(StepFailedError):
+        search(history, oracle, state)
+    with (state / GIT_LOG).open("a") as log:
+        log.write(f"git bisect skip {history.commits[10]}\n")
+    found = search(history, oracle, state)
+    assert found.suspects == (history.commits[13],)
+    assert [(step.commit, step.reason) for step in found.skipped] == [(history.commits[10], "not recorded here")]
+
+
+def test_a_shallow_clone_is_bisected(history: History, oracle: Oracle, state: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    argv = ["git", "clone", "-q", "--depth=12", f"file://{history.directory.as_uri()[7:]}", str(clone)]
+    subprocess.run(argv, check=True)
+    shutil.copytree(history.directory / "OvmfPkg", clone / "OvmfPkg")
+    oracle.answer(answers(history, 15))
+    with BisectLog(state, {}) as log:
+        bisection = Bisection(Repository(clone), oracle.command, log, lambda _text: None)
+        assert bisection.run(history.commits[9], history.commits[20]).suspects == (history.commits[15],)
+
+
+def test_a_log_of_another_question_is_refused(history: History, oracle: Oracle, state: Path) -> None:
+    oracle.answer(answers(history, 5))
+    search(history, oracle, state)
+    with pytest.raises(UsageError, match="of another bisection"), BisectLog(state, {"question": 2}):
         pass
-    (tmp_path / LOG).write_text("something else\n")
-    with pytest.raises(UsageError, match="is no log"), BisectLog(tmp_path, {"question": 1}):
+    (state / LOG).write_text("something else\n")
+    with pytest.raises(UsageError, match="is not the log"), BisectLog(state, {"question": 1}):
         pass
 
 
-def test_a_directory_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
-    theirs = tmp_path / "file"
-    theirs.write_text("theirs")
+def test_a_directory_of_other_files_is_not_used(tmp_path: Path) -> None:
+    other = tmp_path / "file"
+    other.write_text("other")
     with pytest.raises(UsageError, match="holds other files"), BisectLog(tmp_path, {}):
         pass
-    with pytest.raises(UsageError, match="is no directory"), BisectLog(theirs, {}):
+    with pytest.raises(UsageError, match="is not a directory"), BisectLog(other, {}):
         pass
-    assert list(tmp_path.iterdir()) == [theirs]
+    assert list(tmp_path.iterdir()) == [other]
 
 
-def test_two_bisections_do_not_share_a_log(tmp_path: Path) -> None:
-    with BisectLog(tmp_path, {}), pytest.raises(UsageError, match="another bisection works"), BisectLog(tmp_path, {}):
-        pass
+def test_two_bisections_do_not_share_a_directory(tmp_path: Path) -> None:
+    with BisectLog(tmp_path, {}):
+        with (
+            pytest.raises(UsageError, match=f"is in use by process {os.getpid()} on .* since"),
+            BisectLog(tmp_path, {}),
+        ):
+            pass
+        (tmp_path / OWNER).unlink()
+        with pytest.raises(UsageError, match="is in use by another bisection"), BisectLog(tmp_path, {}):
+            pass
 
 
-def test_answers_about_what_no_longer_matters_are_let_go(history: History) -> None:
-    search = Search(history, history.commits[10], {history.commits[0]})
-    search.learn(history.commits[4], True)
-    search.learn(history.commits[7], False)
-    search.learn(history.commits[6], True)
-    assert (search.bad, search.good) == (history.commits[4], {history.commits[0]})
+@pytest.mark.parametrize("version", ["2.30.2", "1.9", "?"])
+def test_an_old_git_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    check_git()
+    git = tmp_path / "git"
+    git.write_text(f"#!/bin/sh\necho git version {version}\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(GitError, match=r"is too old: install git 2\.39 or newer"):
+        check_git()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`snp-harness bisect`: finds the commit that broke, or mended, the contract.
+"""`snp-harness bisect`: finds the commit that broke the contract, or the one that fixed it.
 
-Both ends are asked first, as an end that is not what it was taken for makes every later answer worthless. A step that
-gives no answer is left out; a broken environment ends the search, and the same command goes on from there.
+Both ends are judged first: if one is not what it is believed to be, every later answer is worthless. Between them
+`git bisect run` searches. A step without an answer is skipped; a broken environment ends the search without blaming a
+commit, and the same command continues it.
 """
 
 from __future__ import annotations
@@ -12,79 +13,102 @@ from dataclasses import dataclass
 
 from snp_harness.apic.rules.observation import plural
 from snp_harness.bisect.log import BisectLog
-from snp_harness.bisect.search import Git, Search, commits_between
+from snp_harness.bisect.processes import StepFailedError, run_steps
+from snp_harness.bisect.search import BREAK, FIX, WORKTREE, Search
 from snp_harness.bisect.step import Judgement, Step
+from snp_harness.edk2.source import Repository
 from snp_harness.errors import UsageError
-
-#: Asks commits, at the same time if there are several; raises HarnessError if the environment is broken.
-Ask = Callable[[Sequence[str]], Sequence[Step]]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found. suspects: the commit, or several where the others gave no answer, the last one certain to differ.
+    """What was found.
 
-    before: the latest asked commit that is as the good end. steps: answers used, without the two ends'.
-    mended: the ends are the other way round, so the commit is the one that made it hold.
+    suspects: the commit, or several where the others gave no answer, oldest first; the last one certainly differs.
+    first: its answer. before: that of the latest commit that is as the older end. steps: how many commits were
+    tested, without the two ends. skipped: the commits without an answer. fix: the commit is the one from which on the
+    contract holds.
     """
 
     suspects: tuple[str, ...]
     first: Step
     before: Step
     steps: int
-    mended: bool
+    skipped: tuple[Step, ...]
+    fix: bool
 
 
-def bisect(git: Git, good: str, bad: str, ask: Ask, log: BisectLog, jobs: int, say: Callable[[str], None]) -> Found:
-    """Find the first commit after good that is as bad is; raises UsageError if the ends are alike.
-
-    check_ends(git, good, bad) has passed.
+@dataclass(frozen=True, slots=True)
+class Bisection:
+    """A search in a user's repository. step: the command that judges a commit, as a list of words; it gets --commit=C,
+    or --worktree=W for the commit that BISECT_HEAD of a worktree names. log: entered. say: gets lines for the user.
     """
-    history = commits_between(git, good, bad)
-    answers = _Answers(ask, log, say)
-    steps = plural((len(history) - 1).bit_length(), "step")
-    say(f"{plural(len(history), 'commit')}, about {steps} and the two ends")
-    ends = answers.get((good, bad)) if jobs > 1 else [*answers.get((good,)), *answers.get((bad,))]
-    for step, name in zip(ends, ("good", "bad"), strict=True):
+
+    repository: Repository
+    step: Sequence[str]
+    log: BisectLog
+    say: Callable[[str], None]
+
+    def run(self, old: str, new: str, *, retry_skipped: bool = False) -> Found:
+        """Find the first commit after old that is judged as new is. old is an ancestor of new.
+
+        Raises UsageError if the ends are alike or one has no answer, StepFailedError if the environment is broken.
+        """
+        count = len(self.repository.git("rev-list", new, "--not", old).split())
+        steps = plural((count - 1).bit_length(), "step")
+        self.say(f"{plural(count, 'commit')}, about {steps} and the two ends")
+        first, last = self._judge_end(old), self._judge_end(new)
+        if first.judgement is last.judgement:
+            raise UsageError(f"both ends are {first.judgement}: {first.reason}", "name ends that differ")
+        fix = first.judgement is Judgement.BAD
+        if fix:
+            self.say(f"{old[:12]} is bad and {new[:12]} good: searching for the commit that fixed it")
+        with Search(
+            self.repository.store, self.log.directory, old, new, FIX if fix else BREAK, retry_skipped=retry_skipped
+        ) as search:
+            if search.answers():
+                self.say(f"continuing after {plural(search.answers(), 'step')}")
+            if not search.finished():
+                argv = ["git", "bisect", "run", *self.step, f"--worktree={self.log.directory / WORKTREE}"]
+                last_line = run_steps([*argv, *(["--find-fix"] if fix else [])], search.worktree, self._answer)
+                if not search.finished():
+                    raise StepFailedError(f"git bisect run ended without a result: {last_line}")
+            return self._found(search, fix)
+
+    def _judge_end(self, commit: str) -> Step:
+        step = self.log.steps.get(commit)
+        if step is None or step.judgement is Judgement.SKIP:
+            self.log.steps.pop(commit, None)
+            last_line = run_steps([*self.step, f"--commit={commit}"], self.log.directory, self._answer)
+            step = self.log.steps.get(commit)
+            if step is None:
+                raise StepFailedError(f"the step of {commit[:12]} ended without an answer: {last_line}")
         if step.judgement is Judgement.SKIP:
-            raise UsageError(f"the {name} end {step.commit[:12]} gives no answer: {step.reason}", "give another")
-    if ends[0].judgement is ends[1].judgement:
-        raise UsageError(f"both ends are {ends[0].judgement}: {ends[0].reason}", "give ends that differ")
-    mended = ends[0].judgement is Judgement.BAD
-    different = ends[1].judgement
-    search = Search(git, bad, {good})
-    count = 0
-    while commits := search.next(jobs):
-        for step in answers.get(commits):
-            count += 1
-            skip = step.judgement is Judgement.SKIP
-            search.learn(step.commit, None if skip else step.judgement is different)
-    before = _before(git, search, log)
-    return Found(search.suspects(), log.steps[search.bad], before, count, mended)
+            raise UsageError(f"the end {commit[:12]} has no answer: {step.reason}", "name another commit")
+        return step
 
+    def _answer(self, step: Step) -> None:
+        self.log.add(step)
+        self.say(step.line())
 
-def _before(git: Git, search: Search, log: BisectLog) -> Step:
-    """The good commit that is nearest to the first bad one."""
-    (nearest, *_) = git("rev-list", "--no-walk", "--date-order", *sorted(search.good)).split()
-    parents = git("rev-list", "--parents", "--max-count=1", search.bad).split()[1:]
-    tested = [parent for parent in parents if parent in search.good]
-    return log.steps[tested[0] if tested else nearest]
+    def _found(self, search: Search, fix: bool) -> Found:
+        new, good = search.bad(), search.good()
+        edge = self.repository.git("rev-list", "--boundary", "--topo-order", new, "--not", *sorted(good)).splitlines()
+        (nearest, *_) = self.repository.git("rev-list", "--no-walk", "--date-order", *sorted(good)).split()
+        before = next((line[1:] for line in edge if line[1:] in good), nearest)
+        judgements = (Judgement.GOOD, Judgement.BAD) if fix else (Judgement.BAD, Judgement.GOOD)
+        return Found(
+            search.suspects(),
+            self._step(new, judgements[0]),
+            self._step(before, judgements[1]),
+            search.answers(),
+            tuple(self._step(commit, Judgement.SKIP) for commit in sorted(search.skipped())),
+            fix,
+        )
 
-
-class _Answers:
-    """The steps: from the log if they are in it, else taken."""
-
-    def __init__(self, ask: Ask, log: BisectLog, say: Callable[[str], None]) -> None:
-        self._ask = ask
-        self._log = log
-        self._say = say
-
-    def get(self, commits: Sequence[str]) -> list[Step]:
-        missing = [commit for commit in commits if commit not in self._log.steps]
-        for commit in commits:
-            if commit not in missing:
-                self._say(f"from the log: {self._log.steps[commit].line()}")
-        for step in self._ask(missing) if missing else ():
-            self._log.add(step)
-            self._say(step.line())
-        return [self._log.steps[commit] for commit in commits]
+    def _step(self, commit: str, judgement: Judgement) -> Step:
+        """The step of a commit that git has an answer about, which may be a user's own, by `git bisect` itself."""
+        step = self.log.steps.get(commit)
+        if step is not None and step.judgement is judgement:
+            return step
+        return Step(commit, self.repository.subject(commit), judgement, "not recorded here")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a bisection found: the commit, and what it changed in the timeline."""
+"""The report of a bisection: the commit, and what it changed in the timeline."""
 
 from __future__ import annotations
 
@@ -10,12 +10,40 @@ from pathlib import Path
 from snp_harness.apic.access import Access, Operation
 from snp_harness.apic.registers import EOI
 from snp_harness.apic.timeline import Timeline, TimelineError, bounded_lines
+from snp_harness.bisect.bisection import Found
+from snp_harness.edk2.source import Repository
 from snp_harness.report.text import cpu, escape, number, phase, register
 from snp_harness.vm.rundir import TIMELINE
 
 _CONTEXT = 2
 #: Lines shown; both timelines are in the run directories.
 _SHOWN = 60
+
+
+def report_lines(found: Found, repository: Repository) -> Iterator[str]:
+    """The report, a line each."""
+    if len(found.suspects) == 1:
+        what = "the contract holds from" if found.fix else "first bad commit:"
+        yield f"{what} {found.first.commit} {escape(found.first.subject)}"
+    else:
+        what = "the contract holds from one of these on" if found.fix else "the first bad commit is one of these"
+        yield f"{what}; the others gave no answer:"
+        for commit in found.suspects:
+            yield f"  {commit[:12]} {escape(repository.subject(commit))}"
+    yield f"  before  {found.before.line()}"
+    yield f"  after   {found.first.line()}"
+    yield f"  steps   {found.steps}, and the two ends"
+    for step in found.skipped:
+        yield f"  skipped {step.line()}"
+    if found.skipped:
+        yield "  to test what was skipped again, repeat the command with --retry-skipped"
+    before, after = load_timeline(found.before.directory), load_timeline(found.first.directory)
+    if before is None or after is None:
+        yield "  the timelines are no longer there"
+        return
+    yield "Difference of the timelines"
+    for line in difference(before, after) or ["none: the accesses are the same"]:
+        yield f"  {line}"
 
 
 def load_timeline(directory: str) -> Timeline | None:

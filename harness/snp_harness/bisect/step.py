@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One step of a bisection: build a source, boot it, judge it. What cannot be judged is never called good or bad."""
+"""One step of a bisection: build a source, boot it, judge it. What cannot be judged is neither good nor bad."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from snp_harness.apic.verdict import RuleResult, Status, Verdict
+from snp_harness.check import first_missing
 from snp_harness.edk2.build import Builder
 from snp_harness.edk2.source import Source
 from snp_harness.edk2.source_errors import SourceError
-from snp_harness.errors import EXIT_ENVIRONMENT, FirmwareError, HarnessError, UsageError
+from snp_harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError, FirmwareError, HarnessError, UsageError
 from snp_harness.firmware_run import prepare
+from snp_harness.platforms import find_platform
+from snp_harness.platforms.platform import RunSpec
 from snp_harness.report.text import access_line, escape
 from snp_harness.svsm.config import SvsmConfig
 from snp_harness.vm.rundir import RunDirectory
@@ -27,23 +30,25 @@ EXIT_SKIP = 125
 
 
 class Judgement(enum.StrEnum):
-    """What is said of a commit."""
+    """The answer about a commit."""
 
     GOOD = "good"
     BAD = "bad"
     SKIP = "skip"
 
-    @property
-    def exit_status(self) -> int:
-        """For `git bisect run`."""
-        return {Judgement.GOOD: EXIT_GOOD, Judgement.BAD: EXIT_BAD, Judgement.SKIP: EXIT_SKIP}[self]
+    def exit_status(self, *, find_fix: bool = False) -> int:
+        """For `git bisect run`. find_fix: the commit is searched that fixed the contract, so the older ones are bad."""
+        if self is Judgement.SKIP:
+            return EXIT_SKIP
+        return EXIT_GOOD if (self is Judgement.BAD) is find_fix else EXIT_BAD
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What came of a commit. build_s, boot_s: seconds, 0 where it was not done. offence: the first, in words.
+    """What a commit gave. build_s, boot_s: seconds, 0 where it was not built or not booted.
 
-    built: "complete", "SEC" or "cached"; empty where it did not build. directory: of the run, empty if there was none.
+    reason: why it has this judgement. built: "complete", "SEC" or "cached", empty where it was not built. offence: the
+    first one, in words. directory: of the run, empty if there was none.
     """
 
     commit: str
@@ -66,15 +71,20 @@ class Step:
         return cls(**{**data, "judgement": Judgement(data["judgement"])})
 
     def line(self) -> str:
-        """In a line, for people."""
-        times = f"build {self.build_s:.1f} s ({self.built or 'failed'}), boot {self.boot_s:.1f} s"
+        """One line for the user."""
+        times = ""
+        if self.build_s or self.boot_s:
+            times = f"build {self.build_s:.1f} s ({self.built or 'failed'}), boot {self.boot_s:.1f} s"
         parts = [f"{self.commit[:12]} {self.judgement}", times, self.reason, self.offence]
         return escape(", ".join(part for part in parts if part) + f": {self.subject}")
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of each commit. rule: None for the whole contract. until: the stage that a run goes to."""
+    """How each commit is judged. rule: None for the whole contract. until: the stage up to which a run goes.
+
+    Raises UsageError for an unknown rule, and for values that cannot be run.
+    """
 
     platform: str
     svsm: SvsmConfig
@@ -87,12 +97,13 @@ class Question:
     def __post_init__(self) -> None:
         from snp_harness.apic.contract import RULES
 
+        RunSpec(Path(), vcpus=self.vcpus, until=self.until, timeout_s=self.timeout_s)
         names = [rule.name for rule in RULES]
         if self.rule is not None and self.rule not in names:
-            raise UsageError(f"{self.rule!a} is no rule", f"give one of {', '.join(names)}")
+            raise UsageError(f"{self.rule!a} is not a rule", f"name one of {', '.join(names)}")
 
     def judge(self, verdict: Verdict) -> tuple[Judgement, str, str]:
-        """What a verdict says of a commit, why, and the first offence."""
+        """The judgement by a verdict, why, and the first offence."""
         results = verdict.results if self.rule is None else (verdict.result(self.rule),)
         status = verdict.status if self.rule is None else results[0].status
         telling = next((result for result in results if result.status is status), results[0])
@@ -101,6 +112,15 @@ class Question:
         if judgement is not Judgement.GOOD:
             reason += f" ({telling.rule}: {telling.reason})" if self.rule is None else f" ({telling.reason})"
         return judgement, reason, _first_offence(telling) if judgement is Judgement.BAD else ""
+
+
+def check_platform(question: Question) -> None:
+    """Raises BrokenEnvironmentError if the platform or its QEMU cannot run here: known before anything is built."""
+    missing = first_missing(find_platform(question.platform).probe(qemu=question.qemu))
+    if missing is not None:
+        raise BrokenEnvironmentError(
+            f"platform {question.platform} cannot run: {missing.name}: {missing.evidence}", missing.hint
+        )
 
 
 def take_step(
@@ -142,7 +162,7 @@ def take_step(
 
 
 def as_environment(error: HarnessError) -> HarnessError:
-    """An error as `git bisect run` must see it: whatever is no answer about the commit ends the bisection."""
+    """An error with a status that stops `git bisect run`: it is not an answer about the commit."""
     if error.exit_status < EXIT_ENVIRONMENT:
         error.exit_status = EXIT_ENVIRONMENT
     return error

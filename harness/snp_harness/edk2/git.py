@@ -78,7 +78,7 @@ def git(
             capture_output=True,
             timeout=_TIMEOUT_S,
             cwd=directory,
-            env=_environment(**(environment or {})),
+            env=git_environment(**(environment or {})),
             check=False,
         )
     except FileNotFoundError:
@@ -95,8 +95,8 @@ def git(
     return GitResult(done.returncode, done.stdout, said)
 
 
-def _environment(**more: str) -> dict[str, str]:
-    """The caller's environment without git's variables."""
+def git_environment(**more: str) -> dict[str, str]:
+    """The environment of every git that the harness starts: the caller's without git's own variables. more: added."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return {**inherited, **_ENVIRONMENT, **more}
 
@@ -136,6 +136,12 @@ class Store:
             (self.directory / "objects" / "info").mkdir(exist_ok=True)
             text = "".join(f"{path}\n" for path in objects)
             (self.directory / "objects" / "info" / "alternates").write_text(text)
+
+    def end_history_at(self, shallow: Path) -> None:
+        """End the history where that of another repository ends. shallow: that repository's file of this name."""
+        own = self.directory / "shallow"
+        with writing(self.directory), contextlib.suppress(FileExistsError):
+            own.symlink_to(shallow)
 
     def git(self, *arguments: str | Path, input: bytes | None = None, index: Path | None = None) -> GitResult:
         """Run git on the store; raises GitError if it fails."""
@@ -194,7 +200,7 @@ class Store:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=self.directory,
-            env=_environment(GIT_DIR=str(self.directory)),
+            env=git_environment(GIT_DIR=str(self.directory)),
         )
         assert process.stdin is not None
         assert process.stderr is not None

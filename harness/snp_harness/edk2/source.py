@@ -119,6 +119,7 @@ class Repository:
             path.parent for path in (self._common / "modules").rglob("HEAD") if (path.parent / "objects").is_dir()
         )
         self.store.borrow([self._common / "objects", *(module / "objects" for module in modules)])
+        self.store.end_history_at(self._common / "shallow")
 
     def commit(self, revision: str) -> str:
         """Return the commit of the user's name for it; raises FirmwareError."""
@@ -130,6 +131,10 @@ class Repository:
     def subject(self, commit: str) -> str:
         """The first line of a commit's message."""
         return self.git("show", "--no-patch", "--format=%s", commit)
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The best common ancestor of two commits; None if they have none."""
+        return self._ask("merge-base", one, other).line or None
 
     def git(self, *arguments: str) -> str:
         """Return the output of a git command that only reads; raises GitError."""

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Running what judges commits, `bisect-step` itself or under `git bisect run`, and reading the steps that it prints."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from snp_harness.bisect.step import Step
+from snp_harness.edk2.git import git_environment
+from snp_harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError
+
+#: A complete build, and a boot.
+STEP_TIMEOUT_S = 2 * 3600.0
+#: For what a step has started to end after SIGTERM.
+_END_TIMEOUT_S = 30.0
+_CHUNK = 1 << 16
+
+
+class StepFailedError(BrokenEnvironmentError):
+    """A step ended without an answer about its commit."""
+
+    def __init__(self, message: str, hint: str = "", exit_status: int = EXIT_ENVIRONMENT) -> None:
+        continues = "then repeat the command: it continues from here"
+        super().__init__(message, f"{hint}, {continues}" if hint else f"repair that, {continues}")
+        self.exit_status = max(exit_status, EXIT_ENVIRONMENT)
+
+
+def run_steps(argv: Sequence[str], directory: Path, answer: Callable[[Step], None]) -> str:
+    """Run a command of which each step is a line of JSON on stdout; answer gets each as soon as it is there.
+
+    Returns the command's last other line; its exit status is not looked at. Raises StepFailedError if a step reports an
+    error. When this function ends, however it does, nothing of the command is running. argv is extended for `join`.
+    """
+    messages = os.dup(2)
+    try:
+        process = subprocess.Popen(
+            [*argv, f"--parent={os.getpid()}", f"--messages={messages}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            # git's own messages; those of a step go where ours go.
+            stderr=subprocess.STDOUT,
+            pass_fds=[messages],
+            cwd=directory,
+            env=git_environment(),
+            # Ctrl-C on the terminal reaches this process alone, which passes it on.
+            process_group=0,
+        )
+    except OSError as error:
+        raise StepFailedError(f"cannot run {argv[0]}: {error.strerror}") from None
+    finally:
+        os.close(messages)
+    assert process.stdout is not None
+    with process.stdout as stdout:
+        try:
+            last = _read(stdout.fileno(), answer)
+            process.wait(_END_TIMEOUT_S)
+        except BaseException:
+            _end(process, stdout.fileno())
+            raise
+    return last
+
+
+def join(parent: int, messages: int) -> None:
+    """Make a step part of its bisection: with its stderr and its directory, and ended by SIGTERM when it has ended.
+
+    parent: the bisection's process. messages: the descriptor of its stderr.
+    """
+    os.dup2(messages, 2)
+    os.close(messages)
+    try:
+        process = os.pidfd_open(parent)
+        os.chdir(f"/proc/{parent}/cwd")
+    except (ProcessLookupError, FileNotFoundError):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
+
+    def watch() -> None:
+        select.select([process], [], [])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _read(descriptor: int, answer: Callable[[Step], None]) -> str:
+    """Read what the command prints until its last process has ended; returns the last line that is not a step."""
+    last, failed = "", None
+    for line in _lines(descriptor, STEP_TIMEOUT_S):
+        step = None
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            data = json.loads(line)
+            if "error" in data:
+                failed = StepFailedError(data["error"], data["hint"], data["exit_status"])
+            else:
+                step = Step.from_json(data)
+        if step is not None:
+            answer(step)
+        elif line.strip():
+            last = line.strip()
+    if failed is not None:
+        raise failed
+    return last
+
+
+def _lines(descriptor: int, timeout_s: float) -> Iterator[str]:
+    """The lines of a pipe until it is closed; raises StepFailedError if there is none for timeout_s."""
+    rest = b""
+    while True:
+        if not select.select([descriptor], [], [], timeout_s)[0]:
+            raise StepFailedError(f"a step did not end within {timeout_s:g} s")
+        data = os.read(descriptor, _CHUNK)
+        *lines, rest = (rest + data).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
+        if not data:
+            yield rest.decode(errors="replace")
+            return
+
+
+def _end(process: subprocess.Popen[bytes], output: int) -> None:
+    """End a command and what it has started, as Ctrl-C would; returns when all of it has ended."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        # The pipe is closed when the last process of the command has ended.
+        with contextlib.suppress(StepFailedError):
+            for _ in _lines(output, _END_TIMEOUT_S):
+                pass
+            break
+    process.wait()
