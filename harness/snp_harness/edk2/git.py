@@ -132,10 +132,15 @@ class Store:
 
     def borrow(self, objects: Sequence[Path]) -> None:
         """Make the objects of other repositories readable through the store."""
+        alternates = self.directory / "objects" / "info" / "alternates"
+        text = "".join(f"{path}\n" for path in objects)
         with writing(self.directory):
-            (self.directory / "objects" / "info").mkdir(exist_ok=True)
-            text = "".join(f"{path}\n" for path in objects)
-            (self.directory / "objects" / "info" / "alternates").write_text(text)
+            alternates.parent.mkdir(exist_ok=True)
+            if not alternates.is_file() or alternates.read_text() != text:
+                # At once: another process may be reading objects.
+                temporary = alternates.with_name(f"{_TEMPORARY}{os.getpid()}")
+                temporary.write_text(text)
+                temporary.replace(alternates)
 
     def end_history_at(self, shallow: Path) -> None:
         """End the history where that of another repository ends. shallow: that repository's file of this name."""
