@@ -64,7 +64,7 @@ def search(
     retry_skipped: bool = False,
 ) -> Found:
     old, new = ends or (history.commits[0], history.commits[-1])
-    with BisectLog(state, {"question": 1}) as log:
+    with BisectLog.open(state, {"question": 1}) as log:
         bisection = Bisection(history.repository, oracle.command, log, lambda _text: None)
         return bisection.run(old, new, retry_skipped=retry_skipped)
 
@@ -202,12 +202,14 @@ def test_a_killed_search_continues_from_what_git_knows(history: History, oracle:
     oracle.answer(table | {history.commits[15]: "broken"})
     with pytest.raises(StepFailedError):
         search(history, oracle, state)
-    repository = history.repository
-    killed = Search(repository.store, state, history.commits[0], history.commits[-1], BREAK)
-    killed.__enter__()
-    subprocess.run(["git", "bisect", "bad", history.commits[15]], cwd=killed.worktree, check=True, capture_output=True)
-    # The log is cut off where the machine stopped.
-    with (killed.worktree.parent / GIT_LOG).open("a") as log:
+    ends = (history.commits[0], history.commits[-1])
+    killed = Search.open(history.repository.store, state, ends, BREAK, retry_skipped=False)
+    worktree = killed.__enter__().worktree
+    subprocess.run(["git", "bisect", "bad", history.commits[15]], cwd=worktree, check=True, capture_output=True)
+    # Where the machine stopped, git's log is cut off.
+    argv = ["git", "rev-parse", "--absolute-git-dir"]
+    directory = subprocess.run(argv, cwd=worktree, check=True, capture_output=True, text=True).stdout.strip()
+    with Path(directory, "BISECT_LOG").open("a") as log:
         log.write(f"git bisect good {history.commits[11]}"[:-7])
     oracle.answer(table)
     asked = len(oracle.asked)
@@ -215,6 +217,18 @@ def test_a_killed_search_continues_from_what_git_knows(history: History, oracle:
     assert found.suspects == (history.commits[13],)
     assert history.commits[15] not in oracle.asked[asked:]
     assert oracle.asked[asked:]
+
+
+def test_a_search_killed_at_its_start_keeps_its_log(history: History, oracle: Oracle, state: Path) -> None:
+    """The answers that were not yet replayed are in the saved log alone."""
+    oracle.answer(answers(history, 5))
+    ends = (history.commits[0], history.commits[-1])
+    killed = Search.open(history.repository.store, state, ends, BREAK, retry_skipped=False)
+    state.mkdir()
+    killed.__enter__()
+    (state / GIT_LOG).write_text(f"git bisect good {history.commits[4]}\ngit bisect bad {history.commits[6]}\n")
+    with Search.open(history.repository.store, state, ends, BREAK, retry_skipped=False) as search_again:
+        assert search_again.suspects() == tuple(history.commits[5:7])
 
 
 def test_a_search_that_is_over_answers_from_its_log(history: History, oracle: Oracle, state: Path) -> None:
@@ -267,7 +281,7 @@ def test_a_shallow_clone_is_bisected(history: History, oracle: Oracle, state: Pa
     subprocess.run(argv, check=True)
     shutil.copytree(history.directory / "OvmfPkg", clone / "OvmfPkg")
     oracle.answer(answers(history, 15))
-    with BisectLog(state, {}) as log:
+    with BisectLog.open(state, {}) as log:
         bisection = Bisection(Repository(clone), oracle.command, log, lambda _text: None)
         assert bisection.run(history.commits[9], history.commits[20]).suspects == (history.commits[15],)
 
@@ -275,32 +289,32 @@ def test_a_shallow_clone_is_bisected(history: History, oracle: Oracle, state: Pa
 def test_a_log_of_another_question_is_refused(history: History, oracle: Oracle, state: Path) -> None:
     oracle.answer(answers(history, 5))
     search(history, oracle, state)
-    with pytest.raises(UsageError, match="of another bisection"), BisectLog(state, {"question": 2}):
+    with pytest.raises(UsageError, match="is not the log of this"), BisectLog.open(state, {"question": 2}):
         pass
     (state / LOG).write_text("something else\n")
-    with pytest.raises(UsageError, match="is not the log"), BisectLog(state, {"question": 1}):
+    with pytest.raises(UsageError, match="is not the log of this"), BisectLog.open(state, {"question": 1}):
         pass
 
 
 def test_a_directory_of_other_files_is_not_used(tmp_path: Path) -> None:
     other = tmp_path / "file"
     other.write_text("other")
-    with pytest.raises(UsageError, match="holds other files"), BisectLog(tmp_path, {}):
+    with pytest.raises(UsageError, match="holds other files"), BisectLog.open(tmp_path, {}):
         pass
-    with pytest.raises(UsageError, match="is not a directory"), BisectLog(other, {}):
+    with pytest.raises(UsageError, match="is not a directory"), BisectLog.open(other, {}):
         pass
     assert list(tmp_path.iterdir()) == [other]
 
 
 def test_two_bisections_do_not_share_a_directory(tmp_path: Path) -> None:
-    with BisectLog(tmp_path, {}):
+    with BisectLog.open(tmp_path, {}):
         with (
             pytest.raises(UsageError, match=f"is in use by process {os.getpid()} on .* since"),
-            BisectLog(tmp_path, {}),
+            BisectLog.open(tmp_path, {}),
         ):
             pass
         (tmp_path / OWNER).unlink()
-        with pytest.raises(UsageError, match="is in use by another bisection"), BisectLog(tmp_path, {}):
+        with pytest.raises(UsageError, match="is in use by another bisection"), BisectLog.open(tmp_path, {}):
             pass
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from snp_harness.apic.rules.observation import plural
 from snp_harness.bisect.log import BisectLog
 from snp_harness.bisect.processes import StepFailedError, run_steps
-from snp_harness.bisect.search import BREAK, FIX, WORKTREE, Search
+from snp_harness.bisect.search import BREAK, FIX, Search
 from snp_harness.bisect.step import Judgement, Step
 from snp_harness.edk2.source import Repository
 from snp_harness.errors import UsageError
@@ -63,13 +63,12 @@ class Bisection:
         fix = first.judgement is Judgement.BAD
         if fix:
             self.say(f"{old[:12]} is bad and {new[:12]} good: searching for the commit that fixed it")
-        with Search(
-            self.repository.store, self.log.directory, old, new, FIX if fix else BREAK, retry_skipped=retry_skipped
-        ) as search:
+        store, state, terms = self.repository.store, self.log.directory, FIX if fix else BREAK
+        with Search.open(store, state, (old, new), terms, retry_skipped=retry_skipped) as search:
             if search.answers():
                 self.say(f"continuing after {plural(search.answers(), 'step')}")
             if not search.finished():
-                argv = ["git", "bisect", "run", *self.step, f"--worktree={self.log.directory / WORKTREE}"]
+                argv = ["git", "bisect", "run", *self.step, f"--worktree={search.worktree}"]
                 last_line = run_steps([*argv, *(["--find-fix"] if fix else [])], search.worktree, self._answer)
                 if not search.finished():
                     raise StepFailedError(f"git bisect run ended without a result: {last_line}")

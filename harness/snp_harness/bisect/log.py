@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from snp_harness.bisect.step import Step
@@ -20,129 +20,89 @@ from snp_harness.vm.rundir import IGNORE, make_parent
 LOG = "bisect.jsonl"
 #: Which process has the directory.
 OWNER = "owner"
-_FORMAT = "snp-harness-bisect"
-_VERSION = 1
-#: A step is a few hundred bytes; a bisection of all of edk2's history has 15 to 20.
-_MAX_BYTES = 16 << 20
-_OWNER_MAX = 200
 
 
 class BisectLog:
-    """The log in a state directory; a context manager, which keeps other bisections out of the directory.
+    """The log in a state directory. steps: the latest answer about each commit."""
 
-    question: all that an answer depends on. The log of another question is refused, one of the same is continued.
-    steps: the latest answer about each commit. Raises UsageError or BrokenEnvironmentError on entering.
-    """
-
-    def __init__(self, directory: Path, question: Mapping[str, Any]) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.path = directory / LOG
         self.steps: dict[str, Step] = {}
-        self._question = dict(question)
-        self._lock = -1
 
-    def __enter__(self) -> BisectLog:
-        try:
-            make_parent(self.directory)
-            self._lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._release()
-            raise UsageError(
-                f"{self.directory} is in use by {self._owner()}", "wait for its end, or name another --state"
-            ) from None
-        except (FileExistsError, NotADirectoryError):
-            self._release()
-            raise UsageError(f"{self.directory} is not a directory", "name another --state") from None
-        except OSError as error:
-            self._release()
-            raise _cannot(self.path, error) from None
-        try:
-            self._refuse_others()
-            self._read()
-            self._sign()
-        except BaseException:
-            self._release()
-            raise
-        return self
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, directory: Path, question: Mapping[str, Any]) -> Iterator[BisectLog]:
+        """Open the log, and keep other bisections out of its directory meanwhile.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._release()
+        question: all that an answer depends on. The log of another question is refused, one of the same is continued.
+        Raises UsageError or BrokenEnvironmentError.
+        """
+        log = cls(directory)
+        with contextlib.ExitStack() as stack:
+            with log._writing():
+                try:
+                    make_parent(directory)
+                except (FileExistsError, NotADirectoryError):
+                    raise UsageError(f"{directory} is not a directory", "name another --state") from None
+                descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, descriptor)
+                log._lock(descriptor)
+                log._read({"format": "snp-harness-bisect", "version": 1, "question": question})
+            yield log
 
     def add(self, step: Step) -> None:
         """Record an answer, at once and durably."""
         self.steps[step.commit] = step
         self._append({"step": step.to_json()})
 
-    def _release(self) -> None:
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-    def _sign(self) -> None:
+    def _lock(self, directory: int) -> None:
+        """Lock the directory, unless it has other files, and record which process has it."""
+        owner = self.directory / OWNER
         try:
-            since = time.strftime("%Y-%m-%d %H:%M:%S")
-            text = f"process {os.getpid()} on {socket.gethostname()} since {since}\n"
-            (self.directory / OWNER).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise _cannot(self.directory / OWNER, error) from None
-
-    def _owner(self) -> str:
-        try:
-            with (self.directory / OWNER).open(encoding="utf-8", errors="replace") as file:
-                return " ".join(file.read(_OWNER_MAX).split()) or "another bisection"
-        except OSError:
-            return "another bisection"
-
-    def _refuse_others(self) -> None:
-        """Refuse a directory of other files."""
-        try:
-            names = {path.name for path in self.directory.iterdir()}
-        except OSError as error:
-            raise _cannot(self.path, error) from None
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = "another bisection"
+            with contextlib.suppress(OSError):
+                who = owner.read_text(encoding="utf-8", errors="replace").strip() or who
+            raise UsageError(
+                f"{self.directory} is in use by {who}", "wait for its end, or name another --state"
+            ) from None
+        names = {path.name for path in self.directory.iterdir()}
         if names and LOG not in names and names != {IGNORE}:
             raise UsageError(f"{self.directory} holds other files", "name a new or empty directory with --state")
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        owner.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}\n", encoding="utf-8")
 
-    def _read(self) -> None:
-        try:
-            with self.path.open("rb") as file:
-                content = file.read(_MAX_BYTES + 1)
-        except FileNotFoundError:
-            content = b""
-        except OSError as error:
-            raise _cannot(self.path, error) from None
+    def _read(self, header: dict[str, Any]) -> None:
+        content = self.path.read_bytes() if self.path.exists() else b""
         if not content:
-            self._append({"format": _FORMAT, "version": _VERSION, "question": self._question})
+            self._append(header)
             return
         whole, _, torn = content.rpartition(b"\n")
         try:
-            header, *entries = [json.loads(line) for line in whole.split(b"\n")]
-            if len(content) > _MAX_BYTES or (header["format"], header["version"]) != (_FORMAT, _VERSION):
-                raise ValueError
+            first, *entries = [json.loads(line) for line in whole.split(b"\n")]
             steps = [Step.from_json(entry["step"]) for entry in entries]
         except (ValueError, KeyError, TypeError):
-            raise UsageError(
-                f"{self.path} is not the log of a bisection", "name another --state, or remove it"
-            ) from None
-        if header["question"] != self._question:
-            raise UsageError(f"{self.path} is of another bisection", "name another --state, or remove it")
+            first = None
+        if first != header:
+            raise UsageError(f"{self.path} is not the log of this bisection", "name another --state, or remove it")
         self.steps = {step.commit: step for step in steps}
         if torn:
             # The machine stopped while the line was written.
-            with self.path.open("r+b") as file:
-                file.truncate(len(whole) + 1)
+            os.truncate(self.path, len(whole) + 1)
 
     def _append(self, entry: dict[str, Any]) -> None:
+        with self._writing(), self.path.open("ab") as file:
+            file.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            with self.path.open("ab") as file:
-                file.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            yield
         except OSError as error:
-            raise _cannot(self.path, error) from None
-
-
-def _cannot(path: Path, error: OSError) -> BrokenEnvironmentError:
-    return BrokenEnvironmentError(f"cannot write {path}: {error.strerror}", "free some space, or name another --state")
+            raise BrokenEnvironmentError(
+                f"cannot write {self.path}: {error.strerror}", "free some space, or name another --state"
+            ) from None

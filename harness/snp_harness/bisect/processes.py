@@ -10,8 +10,9 @@ import select
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 from snp_harness.bisect.step import Step
 from snp_harness.edk2.git import git_environment
@@ -21,7 +22,6 @@ from snp_harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError
 STEP_TIMEOUT_S = 2 * 3600.0
 #: For what a step has started to end after SIGTERM.
 _END_TIMEOUT_S = 30.0
-_CHUNK = 1 << 16
 
 
 class StepFailedError(BrokenEnvironmentError):
@@ -43,6 +43,7 @@ def run_steps(argv: Sequence[str], directory: Path, answer: Callable[[Step], Non
     try:
         process = subprocess.Popen(
             [*argv, f"--parent={os.getpid()}", f"--messages={messages}"],
+            bufsize=0,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             # git's own messages; those of a step go where ours go.
@@ -57,15 +58,11 @@ def run_steps(argv: Sequence[str], directory: Path, answer: Callable[[Step], Non
         raise StepFailedError(f"cannot run {argv[0]}: {error.strerror}") from None
     finally:
         os.close(messages)
-    assert process.stdout is not None
-    with process.stdout as stdout:
+    with process:
         try:
-            last = _read(stdout.fileno(), answer)
-            process.wait(_END_TIMEOUT_S)
-        except BaseException:
-            _end(process, stdout.fileno())
-            raise
-    return last
+            return _read(process.stdout, answer)
+        finally:
+            _end(process)
 
 
 def join(parent: int, messages: int) -> None:
@@ -89,10 +86,13 @@ def join(parent: int, messages: int) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def _read(descriptor: int, answer: Callable[[Step], None]) -> str:
+def _read(stdout: IO[bytes] | None, answer: Callable[[Step], None]) -> str:
     """Read what the command prints until its last process has ended; returns the last line that is not a step."""
+    assert stdout is not None
     last, failed = "", None
-    for line in _lines(descriptor, STEP_TIMEOUT_S):
+    while select.select([stdout], [], [], STEP_TIMEOUT_S)[0]:
+        # It is not buffered: what select does not see has not been read.
+        line = stdout.readline()
         step = None
         with contextlib.suppress(ValueError, TypeError, KeyError):
             data = json.loads(line)
@@ -103,34 +103,20 @@ def _read(descriptor: int, answer: Callable[[Step], None]) -> str:
         if step is not None:
             answer(step)
         elif line.strip():
-            last = line.strip()
-    if failed is not None:
-        raise failed
-    return last
+            last = line.decode(errors="replace").strip()
+        elif not line:
+            if failed is not None:
+                raise failed
+            return last
+    raise StepFailedError(f"a step did not end within {STEP_TIMEOUT_S:g} s")
 
 
-def _lines(descriptor: int, timeout_s: float) -> Iterator[str]:
-    """The lines of a pipe until it is closed; raises StepFailedError if there is none for timeout_s."""
-    rest = b""
-    while True:
-        if not select.select([descriptor], [], [], timeout_s)[0]:
-            raise StepFailedError(f"a step did not end within {timeout_s:g} s")
-        data = os.read(descriptor, _CHUNK)
-        *lines, rest = (rest + data).split(b"\n")
-        yield from (line.decode(errors="replace") for line in lines)
-        if not data:
-            yield rest.decode(errors="replace")
-            return
-
-
-def _end(process: subprocess.Popen[bytes], output: int) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End a command and what it has started, as Ctrl-C would; returns when all of it has ended."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        # The pipe is closed when the last process of the command has ended.
-        with contextlib.suppress(StepFailedError):
-            for _ in _lines(output, _END_TIMEOUT_S):
-                pass
-            break
-    process.wait()
+        # The last process to end closes the pipe.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_END_TIMEOUT_S)
+            return

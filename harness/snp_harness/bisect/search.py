@@ -7,11 +7,11 @@ read. Nothing is checked out, `git bisect` names the commit to test in BISECT_HE
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from snp_harness.debian.cache import remove, writing
 from snp_harness.edk2.git import GitError, GitResult, Store, git
@@ -23,66 +23,57 @@ GIT_LOG = "git-bisect.log"
 WORKTREE = "worktree"
 #: Debian 12's; what this module asks of git is tested with it.
 MINIMUM = (2, 39)
-_ANSWER = re.compile(r"git bisect (\S+) ([0-9a-f]{40})")
+#: A line that is cut off does not match.
+_ANSWER = re.compile(r"^git bisect (\S+) [0-9a-f]{40}$", re.MULTILINE)
 _SKIP = "skip"
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What git calls the commits before and after the change that is searched for."""
-
-    old: str
-    new: str
-
-
-#: The search for the commit that broke the contract, in git's own terms.
-BREAK = Terms("good", "bad")
-#: The search for the commit that fixed it.
-FIX = Terms("violated", "holds")
+#: git's words for the commits before and after the change: for the one that broke the contract, as always;
+BREAK = ("good", "bad")
+#: and for the one that fixed it.
+FIX = ("violated", "holds")
 
 
 class Search:
-    """A search between two commits; a context manager, whose worktree is removed when it ends, however it ends.
+    """A search between two commits. worktree: where `git bisect` works on it."""
 
-    directory: has the log, by which the search continues an earlier one, and the worktree. retry_skipped: test the
-    commits again that the earlier one skipped.
-    """
-
-    def __init__(
-        self, store: Store, directory: Path, old: str, new: str, terms: Terms, *, retry_skipped: bool = False
-    ) -> None:
+    def __init__(self, directory: Path, terms: tuple[str, str]) -> None:
         self.worktree = directory / WORKTREE
-        self._store = store
         self._log = directory / GIT_LOG
-        self._ends = (old, new)
-        self._terms = terms
-        self._retry_skipped = retry_skipped
+        self._old, self._new = terms
 
-    def __enter__(self) -> Search:
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, store: Store, directory: Path, ends: tuple[str, str], terms: tuple[str, str], *, retry_skipped: bool
+    ) -> Iterator[Search]:
+        """Start a search, or continue that of the log in a directory; its worktree is there until this ends.
+
+        ends: the older and the newer commit. retry_skipped: the commits that were skipped are to be tested again.
+        """
+        search = cls(directory, terms)
+
+        def close() -> None:
+            search._save()
+            remove(search.worktree)
+            store.git("worktree", "prune", "--expire=now")
+
         # A harness that was killed has left its worktree.
-        self._save()
-        self._remove()
-        self._store.git("worktree", "add", "--force", "--detach", "--no-checkout", self.worktree, self._ends[1])
+        close()
         try:
-            self._replay()
-        except BaseException:
-            self._remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._save()
-        self._remove()
+            store.git("worktree", "add", "--detach", "--no-checkout", search.worktree, ends[1])
+            search._replay(ends, retry_skipped=retry_skipped)
+            yield search
+        finally:
+            close()
 
     def bad(self) -> str:
         """The earliest commit known to be after the change."""
-        return self._git("rev-parse", f"refs/bisect/{self._terms.new}").line
+        return self._git("rev-parse", f"refs/bisect/{self._new}").line
 
     def good(self) -> set[str]:
         """The commits known to be before the change."""
-        return self._named(self._terms.old)
+        return self._named(self._old)
 
     def skipped(self) -> set[str]:
         """The commits without an answer."""
@@ -94,50 +85,43 @@ class Search:
 
     def suspects(self) -> tuple[str, ...]:
         """The commits that may have made the change, oldest first; the last one is `bad`."""
-        return tuple(
-            self._git("rev-list", "--reverse", "--topo-order", self.bad(), "--not", *sorted(self.good())).line.split()
-        )
+        order = ("--reverse", "--topo-order")
+        return tuple(self._git("rev-list", *order, self.bad(), "--not", *sorted(self.good())).line.split())
 
     def finished(self) -> bool:
         """Whether no commit is left to test."""
         return set(self.suspects()) <= {self.bad(), *self.skipped()}
 
-    def _replay(self) -> None:
+    def _replay(self, ends: tuple[str, str], *, retry_skipped: bool) -> None:
         """Start `git bisect` with the answers of the log."""
-        old, new = self._ends
-        options = ["--no-checkout"]
-        if self._terms != BREAK:
-            options += [f"--term-old={self._terms.old}", f"--term-new={self._terms.new}"]
-        lines = ["git bisect start " + " ".join(f"'{word}'" for word in (*options, new, old))]
-        # A line that is cut off, and one of other terms, is not an answer.
-        kept = {self._terms.old, self._terms.new} | (set() if self._retry_skipped else {_SKIP})
-        text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
-        lines += [line for line in text.splitlines() if (match := _ANSWER.fullmatch(line)) and match[1] in kept]
-        self._write("\n".join(lines) + "\n")
+        options = () if (self._old, self._new) == BREAK else (f"--term-old={self._old}", f"--term-new={self._new}")
+        words = ("--no-checkout", *options, *reversed(ends))
+        kept = {self._old, self._new} | (set() if retry_skipped else {_SKIP})
+        answers = [match[0] for match in _ANSWER.finditer(self._read()) if match[1] in kept]
+        self._write("\n".join(["git bisect start " + " ".join(f"'{word}'" for word in words), *answers, ""]))
         # Its status is not 0 where only skipped commits are left.
         replayed = self._ask("bisect", "replay", self._log)
-        if self._ask("rev-parse", "--verify", "--quiet", f"refs/bisect/{self._terms.new}").status:
+        if self._ask("rev-parse", "--verify", "--quiet", f"refs/bisect/{self._new}").status:
             raise GitError(f"git bisect cannot be started: {replayed.said}", f"remove {self._log}")
 
     def _named(self, term: str) -> set[str]:
         return set(self._git("for-each-ref", "--format=%(objectname)", f"refs/bisect/{term}-*").line.split())
 
     def _save(self) -> None:
-        """Keep git's log where it outlives the worktree."""
+        """Keep git's log where it outlives the worktree, unless it lacks answers: the search ended in the replay."""
         if self.worktree.is_dir():
-            log = self._ask("bisect", "log")
-            if log.status == 0:
-                self._write(log.stdout.decode(errors="replace"))
+            text = self._ask("bisect", "log").stdout.decode(errors="replace")
+            if len(_ANSWER.findall(text)) >= len(_ANSWER.findall(self._read())):
+                self._write(text)
+
+    def _read(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
 
     def _write(self, text: str) -> None:
         temporary = self._log.with_suffix(".new")
         with writing(self._log.parent):
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(self._log)
-
-    def _remove(self) -> None:
-        remove(self.worktree)
-        self._store.git("worktree", "prune", "--expire=now")
 
     def _git(self, *arguments: str | Path) -> GitResult:
         result = self._ask(*arguments)

@@ -179,7 +179,7 @@ def _bisect(options: argparse.Namespace) -> int:
     asked = _asked(options, good, bad)
     check_platform(question)
     directory = (options.state or _default_state(asked)).absolute()
-    with BisectLog(directory, asked) as log:
+    with BisectLog.open(directory, asked) as log:
         _say(f"logs and runs: {directory}")
         find_tools(_say)
         bisection = Bisection(repository, step_command(options, directory), log, _say)
