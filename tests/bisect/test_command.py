@@ -20,7 +20,7 @@ from snp_harness.cli.main import main
 from snp_harness.edk2 import tools
 from snp_harness.platforms import rom
 from tests.bisect.histories import History, Oracle
-from tests.edk2.trees import stand_in_tools, write_buildable
+from tests.edk2.trees import stand_in_tools, write_buildable, write_tree
 
 ROOT = Path(__file__).parents[2]
 
@@ -154,6 +154,23 @@ def test_the_good_commit_may_be_the_newer_one(
     assert capsys.readouterr().out.startswith(
         f"the contract holds from {commits[3]} subject\n  before  {commits[2][:12]} bad"
     )
+
+
+def test_relative_paths_and_an_end_without_an_answer(
+    history: History, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A step works in another directory; the paths of the command line are those of the command."""
+    history("add", "-A")
+    history("commit", "-qm", "a")
+    history("commit", "-qm", "b", "--allow-empty")
+    write_tree(tmp_path, {"series": b"# no patch\n"})
+    arguments = ["bisect", "--repo", "edk2", "--good", "HEAD~1", "--bad", "HEAD", "--state", "state", "--quiet"]
+    assert main([*arguments, "--series", "series", "--qemu", "qemu"]) == 2
+    *_, skip, error = capfd.readouterr().err.splitlines()
+    end = history("rev-parse", "HEAD~1")[:12]
+    assert skip.startswith(f"snp-harness: {end} skip, ")
+    assert "it does not build" in skip
+    assert error.startswith(f"snp-harness: error: the end {end} has no answer: it does not build")
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Bisection:
     """A search in a user's repository. step: the command that judges a commit, as a list of words; it gets --commit=C,
-    or --worktree=W for the commit that BISECT_HEAD of a worktree names. log: entered. say: gets lines for the user.
+    or --worktree=W for the commit that BISECT_HEAD of a worktree names. log: open. say: gets lines for the user.
     """
 
     repository: Repository

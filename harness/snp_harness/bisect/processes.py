@@ -74,10 +74,12 @@ def join(parent: int, messages: int) -> None:
     os.close(messages)
     try:
         process = os.pidfd_open(parent)
-        os.chdir(f"/proc/{parent}/cwd")
-    except (ProcessLookupError, FileNotFoundError):
+    except ProcessLookupError:
         os.kill(os.getpid(), signal.SIGTERM)
         return
+    # git has started the step in the worktree.
+    with contextlib.suppress(OSError):
+        os.chdir(f"/proc/{parent}/cwd")
 
     def watch() -> None:
         select.select([process], [], [])
