@@ -19,7 +19,7 @@ from snp_harness.svsm.config import (
     load_config,
     parse_config,
 )
-from snp_harness.svsm.keys import keys, table
+from snp_harness.svsm.keys import keys, listing
 from snp_harness.svsm.sev import HypervisorFeature as Feature
 
 ROOT = Path(__file__).parents[2]
@@ -268,6 +268,6 @@ def test_installation_without_configurations(tmp_path: Path, monkeypatch: pytest
 def test_every_key_is_documented() -> None:
     assert all(key.description for key in keys(SvsmConfig))
     page = ROOT.joinpath("docs", "svsm-configs.md").read_text(encoding="utf-8")
-    assert table(SvsmConfig) in page
+    assert listing(SvsmConfig) in page
     for name in SHIPPED:
         assert f"`{name}`" in page

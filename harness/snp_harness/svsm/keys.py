@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import json
+import textwrap
 import typing
 from dataclasses import dataclass
 from typing import Any
@@ -42,13 +43,18 @@ def keys(model: type[Struct]) -> tuple[Key, ...]:
     )
 
 
-def table(model: type[Struct]) -> str:
-    """Return the keys as a Markdown table."""
-    lines = ["| key | values | default | meaning |", "|---|---|---|---|"]
-    lines += [
-        f"| `{key.section}.{key.name}` | {key.allowed} | `{key.default}` | {key.description} |" for key in keys(model)
-    ]
-    return "\n".join(lines) + "\n"
+def listing(model: type[Struct]) -> str:
+    """Return the keys as a Markdown list, an item each, in lines of at most 100 columns."""
+    items = (
+        f"`{key.section}.{key.name}`: {key.allowed}; default: `{key.default}`. {key.description}" for key in keys(model)
+    )
+    return "".join(
+        textwrap.fill(
+            item, 100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+        )
+        + "\n"
+        for item in items
+    )
 
 
 def _key(section: str, name: str, annotated: Any, default: object) -> Key:
