@@ -4,6 +4,7 @@
 #   make test      set everything up and run the tests, without the slow ones
 #   make check     run ruff, mypy --strict, import-linter and the unit tests
 #   make lint      the same without the unit tests
+#   make docs      build the documents as HTML into build/docs, with warnings as errors
 #   make test-slow run the tests that take minutes, and repeat some on another QEMU
 #   make test-edk2 run the tests on firmware that is built from edk2's source
 #   make bench     compare emulated runs with plain TCG, and a host over SSH with this machine
@@ -34,8 +35,9 @@ FETCHED   := $(VENV)/.fetched
 MORE      := $(VENV)/.fetched-more
 NEWER     := $(VENV)/.fetched-qemu
 NESTED    := $(VENV)/.fetched-nested
+SPHINX    := $(VENV)/.installed-docs
 
-.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-edk2 check lint bench clean distclean
+.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-edk2 check lint docs bench clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -132,6 +134,15 @@ lint: setup
 
 check: lint $(TESTING)
 	@$(BIN)/pytest -m 'not slow and not emulated and not tcg and not kvm and not nested and not snp' $(PYTEST_FLAGS)
+
+$(SPHINX): $(INSTALLED)
+	@echo "Installing Sphinx into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+docs: $(SPHINX)
+	@$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo build/docs/index.html
 
 bench: setup $(FETCHED) $(TESTING)
 	@$(BIN)/python -m bench $(BENCH_FLAGS)
