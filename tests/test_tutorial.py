@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The tutorial's commands, run as it shows them: it builds edk2 twice, with the user's cache."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.documents import DOCS, ROOT, files, matches, page_text, shown
+
+pytestmark = [pytest.mark.edk2, pytest.mark.slow, pytest.mark.emulated]
+TIMEOUT_S = 3600.0
+
+
+def test_each_command_prints_what_is_shown(tmp_path: Path) -> None:
+    page = page_text(DOCS / "tutorial.md")
+    steps = page.split("\n## 7. ")[0].split("\n## 1. ")[1]
+    (tmp_path / "test_contract.py").write_text(files(page)["test_contract.py"], encoding="utf-8")
+    (tmp_path / "ovmf_patches").symlink_to(ROOT / "ovmf_patches")
+    script = []
+    for command in re.findall(r"^    (.*)$", re.sub(r"^```.*?^```$", "", steps, flags=re.M | re.S), re.MULTILINE):
+        # Each command's output, and its status, behind a line that names it.
+        script += [f"echo '>>> {command}'", command, "echo '<<<' $?"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    ran = dict(re.findall(r"^>>> (.*)\n((?:.*\n)*?<<< \d+)$", done.stdout, re.MULTILINE))
+    runs = {name: f"snp-harness run --firmware build/{name}/OVMF.fd" for name in ("stock", "fixed")}
+    tests = {name: f"pytest --snp-firmware build/{name}/OVMF.fd test_contract.py" for name in ("stock", "fixed")}
+    failing = {runs["stock"], tests["stock"]}
+    for command, output in ran.items():
+        assert output.endswith("<<< 1" if command in failing else "<<< 0"), f"{command}\n{output}"
+    for command in runs.values():
+        assert matches(shown(page, command), ran[command]), ran[command]
+    found = next(output for command, output in ran.items() if command.startswith("addr2line"))
+    assert "(inlined by) ReadLocalApicReg at " in found
+    grepped = next(output for command, output in ran.items() if command.startswith("grep"))
+    assert grepped.removesuffix("<<< 0") in page
+    timeline = ran["snp-harness timeline runs/latest"]
+    assert "read  SVR 0F0 = FF (mmio, ok, served by hypervisor)" in timeline
+    assert "1 passed" in ran[tests["fixed"]]
+    assert "7 local-APIC accesses in SEC before x2APIC mode" in ran[tests["stock"]]
