@@ -226,6 +226,19 @@ def test_what_differs_is_found() -> None:
 
 
 @pytest.mark.emulated
+@pytest.mark.usefixtures("trixie")
+def test_the_program_of_the_api_page_runs(tmp_path: Path) -> None:
+    program = page_text(DOCS / "api.md").split("```python\n")[1].split("```")[0]
+    argv = [sys.executable, "-c", program]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert first == "violated 7 local-APIC accesses in SEC before x2APIC mode"
+    assert "SVR read SecMain SEC" in rest
+    assert (tmp_path / "run" / "verdict.json").is_file()
+
+
+@pytest.mark.emulated
 def test_the_tests_that_the_pages_show_pass(pytester: pytest.Pytester, trixie: Path) -> None:
     """docs/pytest.md's on the fetched firmware, with configurations under which it keeps their rules."""
     for file, text in files(page_text(DOCS / "pytest.md")).items():
