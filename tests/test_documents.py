@@ -28,7 +28,7 @@ INCLUDED = {
     "ovmf-patches.md": "ovmf_patches/README.md",
 }
 #: Pages whose lines are longer still.
-LONG = ("bisect.md", "conformance.md", "emulated-host.md", "hosts.md", "log.md", "nested.md")
+LONG = ("bisect.md", "conformance.md", "emulated-host.md", "hosts.md", "log.md")
 SOURCES = sorted(path for path in (ROOT / "harness" / "snp_harness").rglob("*.py"))
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
