@@ -34,10 +34,14 @@ def page_text(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
+def prose(text: str) -> str:
+    """A page without its blocks of code."""
+    return "\n".join(line for line in _FENCE.sub("", text).splitlines() if not line.startswith("    "))
+
+
 def links(text: str) -> Iterator[str]:
     """The targets of the links in a page, but not of what looks like one in code."""
-    prose = "\n".join(line for line in _FENCE.sub("", text).splitlines() if not line.startswith("    "))
-    yield from _LINK.findall(_CODE.sub("", prose))
+    yield from _LINK.findall(_CODE.sub("", prose(text)))
 
 
 def anchors(text: str) -> set[str]:

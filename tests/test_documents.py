@@ -17,7 +17,7 @@ from snp_harness.debian.firmware_names import cached_firmware
 from snp_harness.platforms import platform_names
 from snp_harness.svsm.config import shipped_configs
 from snp_harness.vm import rundir
-from tests.documents import DOCS, PAGES, ROOT, anchors, files, links, matches, page_text, shown
+from tests.documents import DOCS, PAGES, ROOT, anchors, files, links, matches, page_text, prose, shown
 
 #: Columns of a line of text, and of a table's.
 TEXT_MAX, TABLE_MAX = 100, 120
@@ -156,6 +156,19 @@ def test_the_promises_name_tests_that_exist() -> None:
             assert re.search(rf"^def {named}\(", code, re.MULTILINE), f"{file} lacks {named}"
             count += 1
     assert count > 30
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", *(f"docs/{name}.md" for name in ("tutorial", "overview", "report", "cli", "platforms", "contract"))],
+)
+def test_the_glossary_has_each_abbreviation(page: str) -> None:
+    """Those of the pages that a reader meets first, but for what everybody knows."""
+    common = ["BSD", "CI", "GPL", "HTML", "JSON", "OS", "RAM", "README", "SDM", "SIGHUP", "SIGTERM", "SSH", "TOML"]
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)", "", prose(page_text(ROOT / page)))
+    glossary = page_text(DOCS / "glossary.md")
+    for word in set(re.findall(r"#?\b[A-Z][A-Z_]+\b", text)) - set(common):
+        assert word in glossary, f"{page} has {word}, and the glossary lacks it"
 
 
 def test_the_changelog_is_kept_in_form() -> None:
