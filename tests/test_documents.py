@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -59,6 +60,17 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert target.exists(), f"{name(page)} links to {link}"
         if anchor:
             assert anchor in anchors(page_text(target)), f"{name(page)} links to {link}"
+
+
+def test_every_picture_is_text_and_is_shown() -> None:
+    """Pictures are written by hand: XML with a title for those who do not see it, and colours of its own."""
+    shown_somewhere = {link for page in DOCS.glob("*.md") for link in links(page_text(page))}
+    for picture in (DOCS / "pictures").iterdir():
+        assert f"pictures/{picture.name}" in shown_somewhere
+        root = ElementTree.fromstring(picture.read_text(encoding="utf-8"))
+        tags = [element.tag.rpartition("}")[2] for element in root]
+        assert tags[:2] == ["title", "desc"]
+        assert "rect" in tags, "it has no background: a dark page shows dark text on it"
 
 
 def test_every_page_is_in_the_index_once() -> None:
