@@ -141,7 +141,7 @@ $(SPHINX): $(INSTALLED)
 	@touch $@
 
 docs: $(SPHINX)
-	@$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@$(BIN)/sphinx-build -q -a -W --keep-going -b html -d build/doctrees docs build/docs
 	@echo build/docs/index.html
 
 bench: setup $(FETCHED) $(TESTING)
