@@ -6,12 +6,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import snp_harness
 from snp_harness.errors import HarnessError
+from snp_harness.hosts.local import LOCAL
 from snp_harness.tools.kvm_host.host_image import image
 from snp_harness.tools.kvm_host.pack import Image
 
@@ -44,6 +46,13 @@ def kvm_host_image(request: pytest.FixtureRequest) -> Image:
         if "nested" in (request.config.getoption("snp_require") or ""):
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
+
+
+@pytest.fixture(autouse=True)
+def this_machine() -> Iterator[None]:
+    """An agent that a test has started on this machine ends with the test: others count their children."""
+    yield
+    LOCAL.close()
 
 
 @pytest.fixture(autouse=True)

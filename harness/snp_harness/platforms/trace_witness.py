@@ -87,6 +87,9 @@ class TraceWitness:
     def close(self) -> None:
         """Close the pipe and the log."""
         if self._read_fd >= 0:
+            if self._machine is not None:
+                # Another file may get the number while the loop is still turned.
+                self._machine.loop.forget(self._read_fd)
             os.close(self._read_fd)
         self._read_fd = -1
         self._log.close()
