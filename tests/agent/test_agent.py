@@ -263,8 +263,8 @@ def test_what_it_started_ends_with_it(end: str, tmp_path: Path) -> None:
 
 def test_a_near_side_that_is_silent_counts_as_gone(tmp_path: Path) -> None:
     near = Near(tmp_path)
-    # Long enough for a machine that is busy, and pings often enough. What it sleeps is no silence of this side's:
-    # an agent that stands still with the rest of the machine goes on.
+    # Long enough for a machine that is busy, and pings often enough. The time in which it is stopped does not count as
+    # silence of this side: an agent that is stopped with the rest of the machine goes on.
     patience_s = 3.0
     near.call("hello", patience_s=patience_s)
     pid = start(near, "r", sleep_argv(600))["pid"]
@@ -310,7 +310,7 @@ def test_a_lock_s_file_that_says_nonsense(near: Near, tmp_path: Path) -> None:
     other = Near(tmp_path / "other")
     lock = str(tmp_path / "lock")
     assert other.call("lock", owner="x", wait_s=0, path=lock) is None
-    # As another user of the host may fill it: that is no error of this one's.
+    # As another user of the host may fill it: that is not an error of this user's.
     for text in ("", "nonsense", "[]", "5", '{"owner": 7}', "\xff" * 5000, "[" * 1024, '{"a":' * 200):
         Path(lock).write_text(text, encoding="latin-1")
         assert "the host is in use" in near.call("lock", owner="y", wait_s=0, path=lock)["message"]

@@ -54,9 +54,9 @@ def test_what_is_not_the_announced_content_is_not_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["", "..", "../x", "x" * 64, "A" * 64, "0" * 63, 7, None])
 def test_what_is_no_hash_is_no_path(given: object, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    with pytest.raises(AgentError, match="is no SHA-256"):
+    with pytest.raises(AgentError, match="is not a SHA-256"):
         store.missing([given])  # type: ignore[list-item]
-    with pytest.raises(AgentError, match="is no SHA-256"):
+    with pytest.raises(AgentError, match="is not a SHA-256"):
         store.join([given], tmp_path / "joined")  # type: ignore[list-item]
 
 
@@ -72,7 +72,7 @@ def test_a_file_name_is_in_its_directory(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc/passwd", ".hidden", "a\0b", "a" * 65, None, 3])
 def test_what_is_no_file_name(name: object) -> None:
-    with pytest.raises(AgentError, match="no name of a file"):
+    with pytest.raises(AgentError, match="not the name of a file"):
         file_name(name)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames: what is encoded comes back however it is cut, and what is no frame is refused in bounded memory."""
+"""Frames: what is encoded comes back however it is cut, and other bytes are refused in bounded memory."""
 
 from __future__ import annotations
 

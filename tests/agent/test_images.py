@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""PE images in a guest's memory: found from an address in them, and nothing else taken for one."""
+"""PE images in a guest's memory: found from an address in them, and nothing else is."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is said of a KVM: absent, forbidden, of another kind, one that hangs or makes guests that do not run."""
+"""The facts of a KVM: absent, forbidden, of another kind, one that hangs or makes guests that do not run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is said where the kernel's tracing cannot be had. Tracing itself is tested on a real kernel: tests/platforms."""
+"""The errors where the kernel cannot be traced. Tracing itself is tested on a real kernel: tests/platforms."""
 
 from __future__ import annotations
 

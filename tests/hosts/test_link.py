@@ -89,7 +89,7 @@ def test_an_agent_that_is_silent_for_long_is_lost(host: ProcessHost, monkeypatch
         ("import sys; sys.exit('no way')", "its last words: no way"),
         ("import os; os.write(1, b'x' * 100000)", "the harness's agent on this machine"),
         (f"{GREET} + b'nonsense' * 9); {UNTIL_CLOSED}", "is lost"),
-        (f"{GREET} + b'\\2\\0\\0\\0\\0\\0\\0[]'); {UNTIL_CLOSED}", "no JSON object"),
+        (f"{GREET} + b'\\2\\0\\0\\0\\0\\0\\0[]'); {UNTIL_CLOSED}", "not a JSON object"),
     ],
 )
 def test_something_else_than_an_agent(code: str, said: str) -> None:

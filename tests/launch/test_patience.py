@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Waiting in steps: time runs out while a machine runs, not while it stands still."""
+"""Waiting in steps: time runs out while a machine runs, not while it is stopped."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def test_a_machine_that_stood_still_loses_two_steps(clock: Clock) -> None:
 
 def test_how_long_nothing_came(clock: Clock) -> None:
     silence = Silence()
-    heard = clock.now
+    received_at = clock.now
     told = []
     for passed in (5, 5, 3600, 5):
         clock.now += passed
-        told.append(silence.seconds(heard, 5))
+        told.append(silence.seconds(received_at, 5))
     assert told == [5, 10, 20, 25]
     # Something came: from then on it counts anew.
     clock.now += 4
-    heard = clock.now
+    received_at = clock.now
     clock.now += 1
-    assert silence.seconds(heard, 5) == 1
+    assert silence.seconds(received_at, 5) == 1
     clock.now += 5
-    assert silence.seconds(heard, 5) == 6
+    assert silence.seconds(received_at, 5) == 6
 
 
 def test_a_program_and_what_it_writes() -> None:

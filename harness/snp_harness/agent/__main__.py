@@ -135,7 +135,7 @@ class Agent:
     def _check(self) -> None:
         """End if the near side is silent."""
         interval_s = self._patience_s / _LOOKS
-        if self._silence.seconds(self.mux.heard, interval_s) >= self._patience_s:
+        if self._silence.seconds(self.mux.received_at, interval_s) >= self._patience_s:
             self._ending = True
         else:
             self._timer = self.loop.later(interval_s, self._check)

@@ -193,13 +193,13 @@ class RunDirectories:
 def file_name(name: object) -> str:
     """The name of a file of a run directory. Raises AgentError for anything else."""
     if not isinstance(name, str) or not _NAME.match(name):
-        raise AgentError("usage", f"{str(name)[:80]!a} is no name of a file", "letters, digits, dots, dashes")
+        raise AgentError("usage", f"{str(name)[:80]!a} is not the name of a file", "letters, digits, dots, dashes")
     return name
 
 
 def _checked(digest: object) -> str:
     if not isinstance(digest, str) or not _SHA256.match(digest):
-        raise AgentError("usage", f"{str(digest)[:80]!a} is no SHA-256", "64 hexadecimal digits")
+        raise AgentError("usage", f"{str(digest)[:80]!a} is not a SHA-256", "64 hexadecimal digits")
     return digest
 
 

@@ -11,7 +11,7 @@ BLOB (stream 0): content for the store, after the `put` that announces it.
 DATA (streams from 1): bytes of a console, QMP, a trace or a log; a payload of no bytes is the end of that direction.
 WINDOW (streams from 1): u32, so many bytes more may be sent: the receiver has passed them on. Each direction of a
     stream starts with WINDOW_SIZE. So a reader that is slow holds up its own stream and no other.
-PING, PONG (stream 0): the near side pings while it lives; an agent that hears nothing for long ends, and cleans up.
+PING, PONG (stream 0): the near side pings while it lives; an agent that receives nothing for long ends, and cleans up.
 
 The near side chooses the numbers of streams, one that is not in use. Operations, and the module that serves each:
 
@@ -30,7 +30,7 @@ The near side chooses the numbers of streams, one that is not in use. Operations
     release  run                    process: kill it, remove its directory and all that is tied to it
 
 A module of the agent adds operations of its own to `Agent.ops` (snp_harness/agent/__main__.py); those of the trace
-(trace.py), of images in a guest's memory (images.py) and of facts about the host (probe.py) are told there.
+(trace.py), of images in a guest's memory (images.py) and of facts about the host (probe.py) are described there.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _CREDIT = struct.Struct("<I")
 
 
 class FrameError(Exception):
-    """What came is no frame, or not one that may come."""
+    """The bytes are not a frame, or not one that may be sent."""
 
 
 class Frame(NamedTuple):
@@ -88,9 +88,9 @@ def decode_control(payload: bytes) -> dict[str, Any]:
     try:
         message = json.loads(payload.decode())
     except (ValueError, RecursionError):
-        raise FrameError("a control message is no JSON") from None
+        raise FrameError("a control message is not JSON") from None
     if not isinstance(message, dict):
-        raise FrameError("a control message is no JSON object")
+        raise FrameError("a control message is not a JSON object")
     return message
 
 

@@ -93,7 +93,7 @@ class HostLock:
             os.ftruncate(fd, 0)
             os.pwrite(fd, json.dumps(owner).encode(), 0)
         except OSError:
-            # The lock is had; who has it is said if there is room for it.
+            # The lock is taken; its owner is written if there is room for it.
             return
 
     def _release(self) -> None:
@@ -140,7 +140,7 @@ def _open(path: Path) -> int:
 
 
 def _held(fd: int, path: Path) -> AgentError:
-    """Who has the lock. What the file says is another user's, and is told as such."""
+    """The error that names the lock's owner. Another user wrote the file: its text is bounded and printable."""
     found: dict[str, Any] | None = None
     try:
         found = json.loads(os.pread(fd, _TEXT_MAX, 0).decode())

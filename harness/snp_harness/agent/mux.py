@@ -62,25 +62,25 @@ class DescriptorPort:
         os.set_blocking(write_fd, False)
 
     def fileno(self) -> int:
-        """See Port."""
+        """The descriptor that is read."""
         return self._read_fd
 
     def read(self) -> bytes | None:
-        """See Port."""
+        """Read what there is; None: nothing now; b"": the end. Raises OSError."""
         try:
             return os.read(self._read_fd, _WRITE)
         except BlockingIOError:
             return None
 
     def write(self, data: memoryview) -> int:
-        """See Port."""
+        """Write; returns how much was written. Raises OSError."""
         try:
             return os.write(self._write_fd, data)
         except BlockingIOError:
             return 0
 
     def watch_writable(self, loop: Loop, readable: Callable[[], None], writable: Callable[[], None]) -> None:
-        """See Port."""
+        """Watch for reading, and call `writable` when it can be written."""
         if self._read_fd == self._write_fd:
             loop.watch(self._read_fd, readable, writable)
             return
@@ -267,7 +267,7 @@ class Mux:
     """The streams of one byte stream, in a loop.
 
     on_control: given each control message. on_blob: given each blob. on_lost: called once, with a line that says why,
-    when the byte stream ends or makes no sense. heard: when something came last (time.monotonic).
+    when the byte stream ends or makes no sense. received_at: time.monotonic() of what was received last.
     """
 
     def __init__(
@@ -280,7 +280,7 @@ class Mux:
         greeting: frames.GreetingFinder | None = None,
     ) -> None:
         self.loop = loop
-        self.heard = time.monotonic()
+        self.received_at = time.monotonic()
         self.streams: dict[int, Stream] = {}
         self._port = port
         self._on_control = on_control
@@ -370,7 +370,7 @@ class Mux:
             if not data:
                 self._lose(CLOSED)
                 return
-            self.heard = time.monotonic()
+            self.received_at = time.monotonic()
             if self._greeting is not None:
                 data = self._greeting.feed(data)
             for frame in self._decoder.feed(data):

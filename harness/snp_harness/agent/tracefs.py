@@ -29,7 +29,7 @@ BUFFER_KB = (512, 8192)
 BUFFER_TOTAL_KB = 256 << 10
 #: Bytes taken by one read; the kernel gives a page of text or two.
 _READ_SIZE = 1 << 16
-#: Most bytes that one `read` returns, where nothing else is said.
+#: Most bytes that one `read` returns, where the caller names no limit.
 _TAKE_SIZE = 1 << 19
 #: Longest file of tracefs that is read, bytes.
 _FILE_SIZE = 1 << 16

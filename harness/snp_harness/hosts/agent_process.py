@@ -25,7 +25,7 @@ class AgentProcess(ProcessConnection):
         super().__init__(argv, end_s=_END_S, dies=False)
 
     def explain(self, why: str) -> HarnessError:
-        """See Connection."""
+        """The error of a connection that was lost."""
         status = self.status(why)
         how = f"ended with {describe_status(status)}" if status is not None else f"is lost ({why})"
         return HostLostError(f"the harness's agent on this machine {how}{self.last_words()}", "see the system's log")
@@ -39,6 +39,6 @@ class ProcessHost(RemoteHost):
         self._sudo = sudo
 
     def connect(self) -> AgentProcess:
-        """See RemoteHost."""
+        """Start an agent on this machine. Raises HostError."""
         prefix = ["sudo", "-n"] if self._sudo else []
         return AgentProcess([*prefix, sys.executable, "-I", "-B", "-c", bundle.bootstrap()])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What an agent answers, checked: it comes from another machine, which may run anything.
 
-What it says is bounded and printable, so that it may be shown. What the operations are is said in snp_harness/agent.
+What it says is bounded and printable, so that it may be shown. snp_harness/agent describes the operations.
 """
 
 from __future__ import annotations

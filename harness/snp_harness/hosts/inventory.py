@@ -126,7 +126,7 @@ def find_host(given: str, *, inventory: Path | None = None, wait_s: float = 0.0,
 
 def _entry(name: str, table: object, where: str) -> HostEntry:
     if not isinstance(table, dict):
-        raise UsageError(f"{where} is no table", _HINT)
+        raise UsageError(f"{where} is not a table", _HINT)
     for key, value in table.items():
         if key not in _KEYS:
             raise UsageError(f"{where}: no key is named {key!a}", f"there are {', '.join(_KEYS)}")
@@ -135,7 +135,7 @@ def _entry(name: str, table: object, where: str) -> HostEntry:
                 raise UsageError(f"{where}.{key} is neither true nor false", _HINT)
             continue
         if not isinstance(value, str) or not value or not value.isprintable():
-            raise UsageError(f"{where}.{key} is no text", _HINT)
+            raise UsageError(f"{where}.{key} is not a text", _HINT)
     if "url" not in table:
         raise UsageError(f"{where} has no url", 'add url = "ssh://USER@HOST"')
     try:

@@ -26,7 +26,7 @@ from snp_harness.hosts.host_errors import HostLostError, HostTimeoutError, from_
 from snp_harness.launch.loop import Loop
 from snp_harness.launch.patience import Patience, Silence
 
-#: Seconds that an agent may take to answer where nothing else is said. One that is gone is lost before.
+#: Seconds that an agent may take to answer where the caller names no other time. One that is gone is lost before.
 ANSWER_S = 120.0
 #: Seconds between two pings, and of silence after which the other side counts as gone, on either side.
 PING_S = 5.0
@@ -86,7 +86,7 @@ class Link:
         while (step_s := patience.step()) > 0:
             with contextlib.suppress(FutureTimeoutError):
                 return future.result(step_s)
-        silent = time.monotonic() - self._mux.heard
+        silent = time.monotonic() - self._mux.received_at
         raise HostTimeoutError(
             f"{self.name}: no answer to {what} in {timeout_s:g} s, the last sign of it is {silent:.0f} s old",
             "see the host's load and the network",
@@ -229,7 +229,7 @@ class Link:
     def _ping(self) -> None:
         if self.error is not None:
             return
-        silent_s = self._silence.seconds(self._mux.heard, PING_S)
+        silent_s = self._silence.seconds(self._mux.received_at, PING_S)
         if silent_s > PATIENCE_S:
             self._lost(f"nothing came for {silent_s:.0f} s")
             return

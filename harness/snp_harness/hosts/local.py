@@ -37,37 +37,37 @@ class LocalHost(Host):
         return "LOCAL"
 
     def qemu(self, path: Path | None) -> QemuBinary:
-        """See Host."""
+        """The QEMU at `path`, else the one that a run would use."""
         return QemuBinary.locate(path)
 
     def machine(
         self, binary: QemuBinary, arguments: Sequence[str], directory: RunDirectory, devices: Devices
     ) -> Machine:
-        """See Host."""
+        """A QEMU that is started when the machine is entered."""
         return Machine(binary, arguments, directory, devices)
 
     def probe(self, qemu: Path | None) -> object:
-        """See Host."""
+        """What snp_harness/agent/probe.py finds, unchecked."""
         from snp_harness.agent.probe import probe
 
         return probe(str(qemu) if qemu else None)
 
     def kvm(self) -> KvmAnswer:
-        """See Host."""
+        """Whether KVM runs a guest."""
         from snp_harness.agent.kvm_probe import kvm_facts
         from snp_harness.hosts.answers import KvmAnswer, checked
 
         return checked(_HERE, "kvm", kvm_facts(), KvmAnswer)
 
     def tracing(self, events: Sequence[str]) -> Tracing:
-        """See Host."""
+        """Which of KVM's trace events can be recorded."""
         from snp_harness.agent.tracefs import survey
         from snp_harness.hosts.answers import Tracing, checked
 
         return checked(_HERE, "tracing", survey(events), Tracing)
 
     def facts(self) -> dict[str, object]:
-        """See Host."""
+        """Nothing: environment.json has this machine's own facts."""
         return {}
 
     def as_root(self) -> Host:
@@ -88,7 +88,7 @@ class LocalHost(Host):
         return self._agents[sudo]
 
     def close(self) -> None:
-        """See Host."""
+        """End the agents of this machine."""
         for host in self._agents.values():
             host.close()
         self._agents.clear()

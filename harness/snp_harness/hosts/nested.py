@@ -41,7 +41,7 @@ class NestedHost(RemoteHost):
         self._cold = cold
 
     def connect(self) -> OuterConnection:
-        """See RemoteHost."""
+        """Start the outer machine, from its snapshot if there is one. Raises HarnessError."""
         if not self._cold:
             try:
                 snapshot = snapshot_of(self._outer, self._progress)
@@ -56,7 +56,7 @@ class NestedHost(RemoteHost):
         return OuterConnection(self._outer, self._directory, None)
 
     def facts(self) -> dict[str, object]:
-        """See Host."""
+        """For environment.json: the host, and the outer machine."""
         outer = {"qemu": str(self._outer.binary), "image": self._outer.image.directory.name}
         return {**super().facts(), "outer": outer}
 
@@ -105,13 +105,13 @@ class OuterConnection(Connection):
         self.port = DescriptorPort(there.fileno(), there.fileno())
 
     def explain(self, why: str) -> HarnessError:
-        """See Connection."""
+        """The error of a connection that was lost."""
         if why.startswith(CLOSED):
             self._over.wait(_LAST_WORDS_S)
         return HostLostError(f"the nested host is lost: {self._end or why}", f"see {rundir.OUTER_CONSOLE}")
 
     def close(self) -> None:
-        """See Connection."""
+        """End the outer machine. Never raises."""
         self._closing = True
         if self._loop is not None:
             self._loop.wake()

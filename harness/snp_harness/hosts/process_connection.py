@@ -73,7 +73,7 @@ class ProcessConnection(Connection):
         return [line.strip()[:LINE_MAX] for line in lines if line.strip()]
 
     def last_words(self) -> str:
-        """See host_errors.last_words."""
+        """What follows how the process ended: the last line that it wrote to stderr; "" without one."""
         return last_words("\n".join(self.stderr()), LINE_MAX)
 
     def close(self) -> None:

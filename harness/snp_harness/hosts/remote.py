@@ -49,12 +49,12 @@ class RemoteQemu(QemuBinary):
 
     @cached_property
     def version_text(self) -> str:
-        """See QemuBinary."""
+        """The first line of `-version`, as the agent sent it."""
         return self.line
 
     @property
     def name(self) -> str:
-        """See QemuBinary."""
+        """The path and the host."""
         return f"{self.path} on {self.host}"
 
     def start_check(self) -> Callable[[], None]:
@@ -157,28 +157,28 @@ class RemoteHost(Host):
     def machine(
         self, binary: QemuBinary, arguments: Sequence[str], directory: RunDirectory, devices: Devices
     ) -> RemoteMachine:
-        """See Host."""
+        """A QEMU that is started when the machine is entered."""
         return RemoteMachine(self.link(), binary, arguments, directory, devices)
 
     def probe(self, qemu: Path | None) -> object:
-        """See Host."""
+        """What snp_harness/agent/probe.py finds, unchecked."""
         path = qemu or self._qemu_path
         return self.link().call("probe", PROBE_S, qemu=str(path) if path else None)
 
     def kvm(self) -> KvmAnswer:
-        """See Host."""
+        """Whether KVM runs a guest."""
         return self.link().take("kvm", KvmAnswer)
 
     def tracing(self, events: Sequence[str]) -> Tracing:
-        """See Host."""
+        """Which of KVM's trace events can be recorded."""
         return self.link().take("tracing", Tracing, events=list(events))
 
     def traced(self) -> RemoteHost:
-        """See Host."""
+        """The host itself."""
         return self
 
     def facts(self) -> dict[str, object]:
-        """See Host."""
+        """For environment.json: what is known of another machine than this one."""
         return {"host": self.name, "host_facts": self._facts}
 
 

@@ -69,7 +69,7 @@ class RemoteMachine(MachineBase):
         return self._status
 
     def ring(self) -> StreamedRing:
-        """See MachineBase."""
+        """The reader of the devices' ring. It is closed with the machine."""
         assert self._ring is not None
         return self._ring
 
@@ -87,7 +87,7 @@ class RemoteMachine(MachineBase):
             self._drain()
 
     def explain(self, error: QemuError) -> HarnessError:
-        """See MachineBase."""
+        """The link's error if the connection is lost, else as MachineBase."""
         return self.link.error or super().explain(error)
 
     def raise_if_ended(self, *, launching: bool = False) -> None:

@@ -146,7 +146,7 @@ class SshConnection(ProcessConnection):
         return [line.rstrip(".") for line in super().stderr() if not _WARNING.match(line)]
 
     def explain(self, why: str) -> HarnessError:
-        """See Connection."""
+        """The error of a connection that was lost."""
         status = self.status(why)
         if status == _NOT_FOUND:
             return NoPythonError(
@@ -224,7 +224,7 @@ class SshHost(RemoteHost):
         return [_program(), *_FLAGS, *options, *self._address.arguments(), far]
 
     def connect(self) -> SshConnection:
-        """See RemoteHost.
+        """Run ssh, with the agent as the command there.
 
         Raises HostUnreachableError, HostKeyError, LoginError, NoPythonError, HostLostError, UsageError,
         BrokenEnvironmentError.

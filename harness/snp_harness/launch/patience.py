@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Waiting for so many seconds, without those for which this machine stood still.
+"""Waiting for so many seconds, without those in which this machine did not run.
 
 A virtual machine that its host gives no processor, or that was suspended, goes on with every deadline over; what is
 waited for has not had that time either. So whoever waits does it in steps, and a step that takes longer counts as two.
@@ -54,11 +54,11 @@ class Silence:
         self._seconds = 0.0
         self._seen = time.monotonic()
 
-    def seconds(self, heard: float, interval_s: float) -> float:
-        """heard: when something came last, by time.monotonic."""
+    def seconds(self, received_at: float, interval_s: float) -> float:
+        """received_at: time.monotonic() of what was received last."""
         now = time.monotonic()
-        if heard >= self._seen:
+        if received_at >= self._seen:
             self._seconds = 0.0
-        self._seconds += min(now - max(heard, self._seen), 2 * interval_s)
+        self._seconds += min(now - max(received_at, self._seen), 2 * interval_s)
         self._seen = now
         return self._seconds

@@ -90,12 +90,12 @@ class RingReader:
 
     @property
     def exits(self) -> int:
-        """See RecordSource."""
+        """#VMEXITs so far."""
         return self._u64[_EXITS]
 
     @property
     def lost(self) -> int:
-        """See RecordSource."""
+        """Records that the host dropped because the ring was full."""
         return self._u64[_LOST]
 
     def waiting(self) -> int:
@@ -121,7 +121,7 @@ class RingReader:
         return batch
 
     def read(self) -> Iterator[bytes]:
-        """See RecordSource."""
+        """The records there are, in batches. Raises RingError."""
         left = self.waiting()
         while left:
             batch = self.take(min(left, BATCH))
@@ -129,7 +129,7 @@ class RingReader:
             yield batch
 
     def arm(self) -> None:
-        """See RecordSource."""
+        """Ask for the doorbell at the next record."""
         self._u32[_ARMED] = 1
 
     def listen(self, doorbell: socket.socket, loop: Loop, rung: Callable[[], None]) -> None:

@@ -71,7 +71,7 @@ class EmulatedPlatform:
         return checks
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-        """See Platform.run."""
+        """Run the guest to spec.until. Raises HarnessError if it could not be started."""
         binary = spec.host.qemu(spec.qemu)
         finish_check = binary.start_check()
         firmware = spec.image

@@ -48,7 +48,7 @@ class KvmPlatform:
         return [qemu_check(host, qemu), *kvm_checks(root)]
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-        """See Platform.run."""
+        """Run the guest to spec.until. Raises HarnessError if it could not be started."""
         return run_on(spec.host.traced(), self.name, spec, directory, progress)
 
 

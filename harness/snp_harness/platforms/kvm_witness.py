@@ -206,7 +206,7 @@ class KvmWitness:
             self._asked = self._machine.link.ask("images", run=self._machine.run, memory=self._memory, addresses=pages)
 
     def _quieten(self) -> None:
-        """From DXE on exits show no phase any more, and are many: those that are no access are not recorded."""
+        """From DXE on exits show no phase any more, and are many: only accesses are recorded."""
         if self._machine is not None and not self._quiet and self._collector.phase >= Phase.DXE:
             self._quiet = True
             self._machine.link.ask("filter", run=self._machine.run, event="kvm_exit", filter=EXITS_OF_ACCESSES)

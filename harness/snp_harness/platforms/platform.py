@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Until = Phase | Literal["shell"]
 #: What the names of --until stand for.
 UNTIL_NAMES: dict[str, Until] = {name: "shell" if name == "shell" else Phase[name.upper()] for name in STAGES}
-#: Guest RAM where nothing else is said.
+#: Guest RAM where a run names none.
 DEFAULT_MEMORY_MIB = 512
 #: OVMF's own minimum with its default memory map, and what one run may take of the machine.
 MEMORY_MIB = (128, 1 << 18)
@@ -75,7 +75,7 @@ class RunSpec:
         if self.memory_mib is not None and not MEMORY_MIB[0] <= self.memory_mib <= MEMORY_MIB[1]:
             raise UsageError(f"{self.memory_mib} MiB of memory cannot be run", "give {} to {}".format(*MEMORY_MIB))
         if not 0 < self.timeout_s < float("inf"):
-            raise UsageError(f"a timeout of {self.timeout_s} s is none", "give a positive number of seconds")
+            raise UsageError(f"the timeout of {self.timeout_s} s is not positive", "use a positive number of seconds")
         if not isinstance(self.until, Phase) and self.until not in UNTIL_NAMES:
             raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {', '.join(UNTIL_NAMES)}")
         for argument in _REFUSED_ARGUMENTS.intersection(self.extra_args):
@@ -101,7 +101,7 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """What came of a run: always a timeline, however it ended.
+    """The result of a run: always a timeline, however it ended.
 
     error: what broke the run (QEMU died, the host's log is damaged); None when the run ended by itself or timed out,
     which the timeline's gaps tell. interrupt: the user ended it. qemu: version and path. second: what another witness

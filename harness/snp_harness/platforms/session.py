@@ -22,7 +22,7 @@ PROGRESS_S = 0.25
 PROMPT = r"Shell> |BdsDxe: No bootable option[^\r\n]{0,60}[\r\n]"
 #: BdsDxe announces what it boots.
 BDS_LINE = r"BdsDxe: [^\r\n]{1,200}[\r\n]"
-#: A guest that has crashed goes on to say why (registers, a backtrace). It is heard until it is silent for so many
+#: A guest that has crashed goes on to say why (registers, a backtrace). It is read until it is silent for so many
 #: seconds, and not longer than that.
 _CRASH_SILENCE_S = 2.0
 _CRASH_MAX_S = 10.0
@@ -135,7 +135,7 @@ class Session:
         if self._crash is None:
             self._crash = Silence(), Patience(_CRASH_MAX_S)
         silence, patience = self._crash
-        silent = silence.seconds(console.heard, PROGRESS_S) >= _CRASH_SILENCE_S
+        silent = silence.seconds(console.read_at, PROGRESS_S) >= _CRASH_SILENCE_S
         return patience.step() <= 0 or silent or self._machine.ended
 
     def _end_of_crash(self, console: Console) -> Ending:

@@ -73,7 +73,7 @@ class SnpPlatform:
         return probe_checks(root, facts_of(root, qemu))
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-        """See Platform.run."""
+        """Run the guest to spec.until. Raises HarnessError if it could not be started."""
         host = spec.host.traced()
         spec = with_igvm(spec, host.igvm)
         check_fits(spec)
@@ -145,7 +145,7 @@ def _observe(
 
     def ended() -> Ending | None:
         if machine.ended:
-            # What was said before is there, and perhaps not read yet.
+            # What the guest printed before is there, and perhaps not read yet.
             machine.loop.turn(0)
         return None if watch.error is None else Ending(watch.error.message, watch.error)
 
@@ -177,7 +177,7 @@ def check_fits(spec: RunSpec) -> None:
     """Refuse before anything is started what cannot run. Raises UsageError."""
     config = spec.svsm
     if not config.guest.sev:
-        raise UsageError("a guest without SEV is none of platform snp", "use --platform kvm, or leave guest.sev = true")
+        raise UsageError("the platform snp runs no guest without SEV", "use --platform kvm, or leave guest.sev = true")
     if spec.icount:
         raise UsageError("instructions cannot be counted on hardware", "leave out --icount")
     if config.faults.inject:

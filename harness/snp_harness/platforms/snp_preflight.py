@@ -22,7 +22,7 @@ SVSM_QEMU = (11,)
 CPU_MODEL = "EPYC-v4"
 #: What the run's files and QEMU's own need at least, bytes.
 DISK_MINIMUM = 256 << 20
-#: RAM of a guest where nothing else is said, MiB: OVMF, the SVSM at 512 GiB, and what an operating system needs.
+#: RAM of a guest where a run names none, MiB: OVMF, the SVSM at 512 GiB, and what an operating system needs.
 MEMORY_MIB = 2048
 
 _SETUP = "switch SMEE, SEV-SNP and SNP memory coverage on in the host's firmware setup"
@@ -209,10 +209,10 @@ def _memory(facts: HostFacts) -> Check:
     name = "memory"
     free = facts.memory.available_kb
     if free is None:
-        return _warn(name, "not observed", f"a guest takes {MEMORY_MIB} MiB if nothing else is said")
+        return _warn(name, "not observed", f"a guest takes {MEMORY_MIB} MiB by default")
     evidence = f"{free >> 10} MiB available"
     if free >> 10 < MEMORY_MIB:
-        return _warn(name, evidence, f"a guest takes {MEMORY_MIB} MiB if nothing else is said: give --memory less")
+        return _warn(name, evidence, f"a guest takes {MEMORY_MIB} MiB by default: give --memory less")
     return _ok(name, evidence)
 
 

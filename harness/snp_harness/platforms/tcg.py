@@ -38,7 +38,7 @@ class TcgPlatform:
         return [qemu_check(host, qemu)]
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-        """See Platform.run."""
+        """Run the guest to spec.until. Raises HarnessError if it could not be started."""
         binary = spec.host.qemu(spec.qemu)
         firmware = spec.image
         image = rundir.ROM

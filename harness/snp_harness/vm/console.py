@@ -84,23 +84,23 @@ class Connection(Protocol):
     """A socket, or what has its methods."""
 
     def fileno(self) -> int:
-        """See socket.socket."""
+        """The descriptor to watch."""
         ...
 
     def setblocking(self, flag: bool, /) -> None:
-        """See socket.socket."""
+        """Choose whether the methods below block."""
         ...
 
     def recv(self, size: int, /) -> bytes:
-        """See socket.socket."""
+        """Read up to `size` bytes; b"" at the end."""
         ...
 
     def send(self, data: bytes, /) -> int:
-        """See socket.socket."""
+        """Write; returns how many bytes were written."""
         ...
 
     def close(self) -> None:
-        """See socket.socket."""
+        """Close it."""
         ...
 
 
@@ -108,8 +108,8 @@ class Console:
     """One serial port of the guest.
 
     name: "serial", "svsm". crash: what a bad pattern matched, as `printable` text, None as long as none has; it grows
-    until the line is whole. heard: time.monotonic() of what came last. All methods belong to the thread that turns the
-    loop.
+    until the line is whole. read_at: time.monotonic() of what was read last. All methods belong to the thread that
+    turns the loop.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Console:
     ) -> None:
         self.name = name
         self.crash: str | None = None
-        self.heard = time.monotonic()
+        self.read_at = time.monotonic()
         self.closed = False
         #: pexpect's object, made by the first `expect`.
         self.spawn: object | None = None
@@ -205,7 +205,7 @@ class Console:
         if not data:
             self._end()
             return False
-        self.heard = time.monotonic()
+        self.read_at = time.monotonic()
         self._log.write(data)
         text = self._decoder.decode(data)
         self._pending.append(text)

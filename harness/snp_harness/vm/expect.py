@@ -34,7 +34,7 @@ class _ConsoleSpawn(SpawnBase):  # type: ignore[misc]
         self.wait(0.0)
 
     def wait(self, timeout_s: float) -> None:
-        """What is read from now on is waited for so long. pexpect's own timeout hangs on the time of day."""
+        """Wait so long for what is read from now on. pexpect's own timeout depends on the time of day."""
         self._patience = Patience(timeout_s)
         self._over = False
 
@@ -55,7 +55,7 @@ class _ConsoleSpawn(SpawnBase):  # type: ignore[misc]
 
 
 def expect(console: Console, patterns: list[str], timeout_s: float) -> Expectation:
-    """See Console.expect."""
+    """Wait until one of the patterns is printed; as Console.expect, which is its only caller."""
     spawn = _spawn_of(console)
     spawn.wait(timeout_s)
     try:

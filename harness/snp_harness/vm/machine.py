@@ -27,7 +27,7 @@ class Machine(MachineBase):
 
     @property
     def exit_status(self) -> int | None:
-        """See MachineBase."""
+        """QEMU's exit status once it has ended, negative for a signal; None while it runs."""
         return self._launched.status
 
     def memory(self, name: str) -> int:
@@ -35,7 +35,7 @@ class Machine(MachineBase):
         return self._launched.memory[name]
 
     def ring(self) -> RingReader:
-        """See MachineBase."""
+        """The reader of the devices' ring; the doorbell ends a turn of the loop. The caller closes it."""
         ring = self.devices.ring
         assert ring is not None
         reader = RingReader(self.memory(ring.memory), self.devices.memory[ring.memory])

@@ -20,7 +20,7 @@ class QemuMissingError(QemuError):
 
 
 class NotQemuError(QemuError):
-    """The program runs, but is no QEMU system emulator."""
+    """The program runs, but is not a QEMU system emulator."""
 
 
 class QemuTooOldError(QemuError):
@@ -66,7 +66,7 @@ class QemuTimeoutError(QemuError):
 
 
 class QmpEndedError(QemuError):
-    """The session with QEMU's monitor has ended, or none came about: QEMU is ending."""
+    """The session with QEMU's monitor has ended, or could not be opened: QEMU is ending."""
 
 
 class QmpCommandError(QemuError):
@@ -100,7 +100,7 @@ def printable(text: str, limit: int) -> str:
 
 
 def _telling_line(stderr: str) -> str:
-    """The line that says why: QEMU's last message that is no warning, else the last line."""
+    """The line that says why: QEMU's last message other than a warning, else the last line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     messages = [line for line in lines if line.startswith("qemu-system") and " warning: " not in line]
     return printable((messages or lines or [""])[-1], 400)
