@@ -29,21 +29,21 @@ TEXTS = {
     # 6.1 and 6.12, SVM.
     b"kvm_exit: vcpu 1 reason npf rip 0xfffcfbe6 info1 0x0000000100000004 info2 0x00000000fee000f0"
     b" intr_info 0x00000000 error_code 0x00000000": at(
-        KvmEventKind.EXIT, vcpu=1, reason="npf", rip=0xFFFCFBE6, info1=0x100000004, info2=0xFEE000F0
+        KvmEventKind.EXIT, vcpu=1, reason="npf", rip=0xFFFCFBE6, info1=0x100000004
     ),
     # 7.2.
     b"kvm_exit: vcpu 0 reason msr rip 0xfffff72f info1 0x0000000000000000 info2 0x0000000000000000"
     b" intr_info 0x00000000 error_code 0x00000000 requests 0x0000000000000000": at(
-        KvmEventKind.EXIT, vcpu=0, reason="msr", rip=0xFFFFF72F, info1=0, info2=0
+        KvmEventKind.EXIT, vcpu=0, reason="msr", rip=0xFFFFF72F, info1=0
     ),
     # VMX, with a flag of the reason.
     b"kvm_exit: vcpu 0 reason EPT_MISCONFIG FAILED_VMENTRY rip 0xfff0 info1 0x0000000000000000"
     b" info2 0x0000000000000000 intr_info 0x00000000 error_code 0x00000000": at(
-        KvmEventKind.EXIT, vcpu=0, reason="EPT_MISCONFIG", rip=0xFFF0, info1=0, info2=0
+        KvmEventKind.EXIT, vcpu=0, reason="EPT_MISCONFIG", rip=0xFFF0, info1=0
     ),
     # Before 5.9: no vCPU.
     b"kvm_exit: reason MSR_READ rip 0xfffcc54e info 0 0": at(
-        KvmEventKind.EXIT, reason="MSR_READ", rip=0xFFFCC54E, info1=0, info2=0
+        KvmEventKind.EXIT, reason="MSR_READ", rip=0xFFFCC54E, info1=0
     ),
     b"kvm_apic: apic_read APIC_SPIV = 0xff": at(KvmEventKind.APIC, number=0xF0, value=0xFF),
     b"kvm_apic: apic_write APIC_TMICT = 0xffffffff": at(KvmEventKind.APIC, write=True, number=0x380, value=0xFFFFFFFF),
@@ -76,16 +76,10 @@ TEXTS = {
     ),
     b"kvm_page_fault: address fee000f0 error_code 14": at(KvmEventKind.PAGE_FAULT, number=0xFEE000F0, info1=0x14),
     b"kvm_vmgexit_enter: vcpu 0, exit_reason 80000001, exit_info1 fee000f0, exit_info2 4": at(
-        KvmEventKind.VMGEXIT, vcpu=0, number=0x80000001, info1=0xFEE000F0, info2=4
-    ),
-    b"kvm_vmgexit_exit: vcpu 0, exit_reason 7c, exit_info1 1, exit_info2 80000b0d": at(
-        KvmEventKind.VMGEXIT_DONE, vcpu=0, number=0x7C, info1=1, info2=0x80000B0D
+        KvmEventKind.VMGEXIT, vcpu=0, number=0x80000001, info1=0xFEE000F0
     ),
     b"kvm_vmgexit_msr_protocol_enter: vcpu 0, ghcb_gpa 0000000200000016": at(
         KvmEventKind.GHCB_MSR, vcpu=0, number=0x200000016
-    ),
-    b"kvm_vmgexit_msr_protocol_exit: vcpu 0, ghcb_gpa 0000000000000017, result 1": at(
-        KvmEventKind.GHCB_MSR_DONE, vcpu=0, number=0x17
     ),
 }
 

@@ -175,9 +175,6 @@ class KvmTimeline:
                 thread.nae = None
                 if event.number & _MSR_INFO_MASK == _MSR_RUN_VMPL:
                     self._run_vmpl(thread, event.number >> 32 & 3)
-            case _:
-                # The ends of VMGEXITs contain nothing more.
-                pass
 
     def flush(self) -> None:
         """Add the accesses whose other half is missing."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from snp_harness.apic.apic_base import APIC_PAGE, APIC_PAGE_SIZE
@@ -65,9 +64,7 @@ class KvmEventKind(enum.Enum):
     PAGE_FAULT = "kvm_page_fault"
     AVIC = "kvm_avic_unaccelerated_access"
     VMGEXIT = "kvm_vmgexit_enter"
-    VMGEXIT_DONE = "kvm_vmgexit_exit"
     GHCB_MSR = "kvm_vmgexit_msr_protocol_enter"
-    GHCB_MSR_DONE = "kvm_vmgexit_msr_protocol_exit"
     UNREAD = "unread"
     LOST = "lost events"
 
@@ -81,8 +78,7 @@ class KvmEvent:
     number: offset in the APIC page (APIC), MSR number, physical address (MMIO, PAGE_FAULT), port, the GHCB MSR's value,
     a VMGEXIT's exit code; how many events were lost. value: read or written; None where the event has none.
     size: bytes. refused: the MSR access raised #GP. unanswered: KVM did not serve the MMIO read; QEMU may.
-    reason: of an exit, as the kernel names it. rip: of an exit. info1, info2: of an exit or a VMGEXIT; info1: a fault's
-    error code.
+    reason: of an exit, as the kernel names it. rip: of an exit. info1: of an exit or a VMGEXIT; a fault's error code.
     """
 
     kind: KvmEventKind
@@ -98,7 +94,6 @@ class KvmEvent:
     reason: str = ""
     rip: int | None = None
     info1: int | None = None
-    info2: int | None = None
 
 
 # The task's name has up to 15 characters, any but a newline; flags are absent without `irq-info`, the thread group is
@@ -114,37 +109,37 @@ _LOST = re.compile(rb"CPU:\d{1,6} \[LOST (?:(?P<count>\d{1,20}) )?EVENTS\]\Z")
 _EXIT = re.compile(
     rb"(?:vcpu (?P<vcpu>\d{1,10}) )?reason (?P<reason>[A-Za-z0-9_]{1,40})(?: [A-Z_ ]{0,60})?"
     rb" rip 0x(?P<rip>[0-9a-f]{1,16})"
-    rb" info1? (?:0x)?(?P<info1>[0-9a-f]{1,16}) (?:info2 )?(?:0x)?(?P<info2>[0-9a-f]{1,16})(?:\s.*)?\Z"
+    rb" info1? (?:0x)?(?P<info1>[0-9a-f]{1,16}) (?:info2 )?(?:0x)?[0-9a-f]{1,16}(?:\s.*)?\Z"
 )
 _APIC = re.compile(
-    rb"apic_(?P<direction>read|write) (?:APIC_(?P<name>[A-Z0-9_]{1,16})|0x(?P<offset>[0-9a-f]{1,4}))"
+    rb"apic_(?P<direction>read|write) (?:APIC_(?P<name>[A-Z0-9_]{1,16})|0x(?P<number>[0-9a-f]{1,4}))"
     rb" = 0x(?P<value>[0-9a-f]{1,16})\Z"
 )
 _MSR = re.compile(
-    rb"msr_(?P<direction>read|write) (?P<msr>[0-9a-f]{1,8}) = 0x(?P<value>[0-9a-f]{1,16})(?P<refused> \(#GP\))?\Z"
+    rb"msr_(?P<direction>read|write) (?P<number>[0-9a-f]{1,8}) = 0x(?P<value>[0-9a-f]{1,16})(?P<refused> \(#GP\))?\Z"
 )
 _MMIO = re.compile(
-    rb"mmio (?P<direction>unsatisfied-read|read|write) len (?P<size>\d{1,4}) gpa 0x(?P<gpa>[0-9a-f]{1,16})"
+    rb"mmio (?P<direction>unsatisfied-read|read|write) len (?P<size>\d{1,4}) gpa 0x(?P<number>[0-9a-f]{1,16})"
     rb" val 0x(?P<value>[0-9a-f]{1,16})\Z"
 )
 _PIO = re.compile(
-    rb"pio_(?P<direction>read|write) at 0x(?P<port>[0-9a-f]{1,8}) size (?P<size>\d{1,4}) count \d{1,10}"
+    rb"pio_(?P<direction>read|write) at 0x(?P<number>[0-9a-f]{1,8}) size (?P<size>\d{1,4}) count \d{1,10}"
     rb" val 0x(?P<value>[0-9a-f]{1,8})(?:\s.*)?\Z"
 )
 _PAGE_FAULT = re.compile(
-    rb"(?:vcpu (?P<vcpu>\d{1,10}) rip 0x[0-9a-f]{1,16} )?address (?:0x)?(?P<address>[0-9a-f]{1,16})"
-    rb" error_code (?:0x)?(?P<code>[0-9a-f]{1,16})\Z"
+    rb"(?:vcpu (?P<vcpu>\d{1,10}) rip 0x[0-9a-f]{1,16} )?address (?:0x)?(?P<number>[0-9a-f]{1,16})"
+    rb" error_code (?:0x)?(?P<info1>[0-9a-f]{1,16})\Z"
 )
 _AVIC_TEXT = re.compile(
-    rb"vcpu=(?P<vcpu>\d{1,10}), offset=0x(?P<offset>[0-9a-f]{1,8})\(.*\), (?:trap|fault),"
+    rb"vcpu=(?P<vcpu>\d{1,10}), offset=0x(?P<number>[0-9a-f]{1,8})\(.*\), (?:trap|fault),"
     rb" (?P<direction>read|write),.*\Z"
 )
 _VMGEXIT_TEXT = re.compile(
-    rb"vcpu (?P<vcpu>\d{1,10}), exit_reason (?P<code>[0-9a-f]{1,16}), exit_info1 (?P<info1>[0-9a-f]{1,16}),"
-    rb" exit_info2 (?P<info2>[0-9a-f]{1,16})(?:\D.*)?\Z"
+    rb"vcpu (?P<vcpu>\d{1,10}), exit_reason (?P<number>[0-9a-f]{1,16}), exit_info1 (?P<info1>[0-9a-f]{1,16}),"
+    rb" exit_info2 [0-9a-f]{1,16}(?:\D.*)?\Z"
 )
 _GHCB_MSR = re.compile(
-    rb"vcpu (?P<vcpu>\d{1,10}), ghcb_gpa (?P<gpa>[0-9a-f]{1,16})(?:, result (?P<result>-?\d{1,10}))?(?:\D.*)?\Z"
+    rb"vcpu (?P<vcpu>\d{1,10}), ghcb_gpa (?P<number>[0-9a-f]{1,16})(?:, result -?\d{1,10})?(?:\D.*)?\Z"
 )
 
 #: Linux's names of the APIC's registers (arch/x86/include/asm/apicdef.h); those without a name are printed as offsets.
@@ -179,8 +174,8 @@ _OFFSETS = {
     b"ECTRL": 0x410,
 }
 
-_Groups = dict[str, bytes]
-_Maker = Callable[[KvmEventKind, int, int, _Groups], "KvmEvent | None"]
+#: The groups of the patterns that are numbers, by the field's name, and their bases.
+_BASES = {"vcpu": 10, "size": 10, "number": 16, "value": 16, "rip": 16, "info1": 16}
 
 
 def parse_line(line: bytes) -> KvmEvent | None:
@@ -199,117 +194,50 @@ def parse_line(line: bytes) -> KvmEvent | None:
         return None
     thread = int(head["thread"])
     time_ns = int(head["seconds"]) * 10**9 + int(head["micro"]) * 1000
-    kind, pattern, make = form
+    kind, pattern = form
     found = pattern.match(head["text"])
-    event = None
-    if found is not None:
-        event = make(
-            kind, thread, time_ns, {name: text for name, text in found.groupdict().items() if text is not None}
-        )
+    event = None if found is None else _event(kind, thread, time_ns, found.groupdict())
     return event or KvmEvent(KvmEventKind.UNREAD, thread, time_ns)
 
 
-def _exit(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEvent:
+def _event(kind: KvmEventKind, thread: int, time_ns: int, found: dict[str, bytes | None]) -> KvmEvent | None:
+    """Return the event with these groups of its pattern, None for a register without a known name."""
+    numbers = {name: int(text, _BASES[name]) for name, text in found.items() if text is not None and name in _BASES}
+    direction, reason, name = found.get("direction"), found.get("reason"), found.get("name")
+    write, unanswered = direction == b"write", direction == b"unsatisfied-read"
+    refused = found.get("refused") is not None
+    if name is not None:
+        if name not in _OFFSETS:
+            return None
+        numbers["number"] = _OFFSETS[name]
+    if kind is KvmEventKind.MSR:
+        numbers["size"] = 8
+    if unanswered or (refused and not write):
+        # It has no value; the kernel prints 0.
+        del numbers["value"]
     return KvmEvent(
         kind,
         thread,
         time_ns,
-        vcpu=int(found["vcpu"]) if "vcpu" in found else None,
-        reason=found["reason"].decode("ascii"),
-        rip=int(found["rip"], 16),
-        info1=int(found["info1"], 16),
-        info2=int(found["info2"], 16),
-    )
-
-
-def _apic(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEvent | None:
-    offset = _OFFSETS.get(found["name"]) if "name" in found else int(found["offset"], 16)
-    if offset is None:
-        return None
-    write = found["direction"] == b"write"
-    return KvmEvent(kind, thread, time_ns, write=write, number=offset, value=int(found["value"], 16))
-
-
-def _msr(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEvent:
-    write, refused = found["direction"] == b"write", "refused" in found
-    # A refused read has no value; the kernel prints 0.
-    value = None if refused and not write else int(found["value"], 16)
-    return KvmEvent(
-        kind, thread, time_ns, write=write, number=int(found["msr"], 16), value=value, size=8, refused=refused
-    )
-
-
-def _mmio(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEvent:
-    unanswered = found["direction"] == b"unsatisfied-read"
-    return KvmEvent(
-        kind,
-        thread,
-        time_ns,
-        write=found["direction"] == b"write",
-        number=int(found["gpa"], 16),
-        value=None if unanswered else int(found["value"], 16),
-        size=int(found["size"]),
+        write=write,
+        refused=refused,
         unanswered=unanswered,
+        reason=reason.decode("ascii") if reason else "",
+        **numbers,
     )
 
 
-def _pio(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEvent:
-    return KvmEvent(
-        kind,
-        thread,
-        time_ns,
-        write=found["direction"] == b"write",
-        number=int(found["port"], 16),
-        value=int(found["value"], 16),
-        size=int(found["size"]),
-    )
-
-
-def _page_fault(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEvent:
-    return KvmEvent(
-        kind,
-        thread,
-        time_ns,
-        vcpu=int(found["vcpu"]) if "vcpu" in found else None,
-        number=int(found["address"], 16),
-        info1=int(found["code"], 16),
-    )
-
-
-def _avic(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEvent:
-    write = found["direction"] == b"write"
-    return KvmEvent(kind, thread, time_ns, vcpu=int(found["vcpu"]), write=write, number=int(found["offset"], 16))
-
-
-def _vmgexit(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEvent:
-    return KvmEvent(
-        kind,
-        thread,
-        time_ns,
-        vcpu=int(found["vcpu"]),
-        number=int(found["code"], 16),
-        info1=int(found["info1"], 16),
-        info2=int(found["info2"], 16),
-    )
-
-
-def _ghcb_msr(kind: KvmEventKind, thread: int, time_ns: int, found: _Groups) -> KvmEvent:
-    return KvmEvent(kind, thread, time_ns, vcpu=int(found["vcpu"]), number=int(found["gpa"], 16))
-
-
-_FORMS: dict[bytes, tuple[KvmEventKind, re.Pattern[bytes], _Maker]] = {
-    kind.value.encode("ascii"): (kind, pattern, make)
-    for kind, pattern, make in (
-        (KvmEventKind.EXIT, _EXIT, _exit),
-        (KvmEventKind.APIC, _APIC, _apic),
-        (KvmEventKind.MSR, _MSR, _msr),
-        (KvmEventKind.MMIO, _MMIO, _mmio),
-        (KvmEventKind.PIO, _PIO, _pio),
-        (KvmEventKind.PAGE_FAULT, _PAGE_FAULT, _page_fault),
-        (KvmEventKind.AVIC, _AVIC_TEXT, _avic),
-        (KvmEventKind.VMGEXIT, _VMGEXIT_TEXT, _vmgexit),
-        (KvmEventKind.VMGEXIT_DONE, _VMGEXIT_TEXT, _vmgexit),
-        (KvmEventKind.GHCB_MSR, _GHCB_MSR, _ghcb_msr),
-        (KvmEventKind.GHCB_MSR_DONE, _GHCB_MSR, _ghcb_msr),
+_FORMS = {
+    kind.value.encode("ascii"): (kind, pattern)
+    for kind, pattern in (
+        (KvmEventKind.EXIT, _EXIT),
+        (KvmEventKind.APIC, _APIC),
+        (KvmEventKind.MSR, _MSR),
+        (KvmEventKind.MMIO, _MMIO),
+        (KvmEventKind.PIO, _PIO),
+        (KvmEventKind.PAGE_FAULT, _PAGE_FAULT),
+        (KvmEventKind.AVIC, _AVIC_TEXT),
+        (KvmEventKind.VMGEXIT, _VMGEXIT_TEXT),
+        (KvmEventKind.GHCB_MSR, _GHCB_MSR),
     )
 }
