@@ -89,11 +89,7 @@ def test_numbers_of_the_kvm_witness() -> None:
     assert_same(
         [GHCB, VMSA],
         {
-            "NAE_MSR": kvm_timeline._NAE_MSR,
-            "NAE_RUN_VMPL": kvm_timeline._NAE_RUN_VMPL,
-            "GHCB_MSR_RUN_VMPL_REQ": kvm_timeline._MSR_RUN_VMPL,
             "GHCB_MSR_INFO_MASK": kvm_timeline._MSR_INFO_MASK,
             "SVM_EXIT_VMGEXIT": kvm_trace._VMGEXIT,
         },
     )
-    assert {sev.NaeEvent.MMIO_READ, sev.NaeEvent.MMIO_WRITE} == kvm_timeline._NAE_MMIO

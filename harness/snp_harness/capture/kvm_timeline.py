@@ -33,6 +33,7 @@ from snp_harness.capture.kvm_console import PortConsole
 from snp_harness.capture.kvm_trace import FW_CFG_PORT, KvmEvent, KvmEventKind, parse_line
 from snp_harness.capture.module_names import Firmware, ModuleMap
 from snp_harness.capture.qemu_trace import LineSplitter
+from snp_harness.svsm.sev import GhcbRequest, NaeEvent
 
 WITNESS = "KVM trace events"
 #: KVM's trace events do not show these of any guest,
@@ -52,12 +53,9 @@ _MMIO_REASONS = frozenset({"npf", "EPT_VIOLATION", "EPT_MISCONFIG", "APIC_ACCESS
 _MSR_REASONS = frozenset({"msr", "MSR_READ", "MSR_WRITE"})
 #: Reasons that show that the processor serves a part of the APIC by itself, without events.
 _ACCELERATED_REASONS = frozenset({"APIC_WRITE", "EOI_INDUCED", "avic_incomplete_ipi", "avic_unaccelerated_access"})
-#: The same as VMGEXITs of an SEV-ES or SEV-SNP guest (GHCB specification, AMD publication 56421).
-_NAE_MMIO = frozenset({0x80000001, 0x80000002})
-_NAE_MSR = 0x7C
-_NAE_RUN_VMPL = 0x80000018
-#: GHCB MSR protocol: run VMPL, with the VMPL in bits 39:32.
-_MSR_RUN_VMPL = 0x016
+#: The same as VMGEXITs of an SEV-ES or SEV-SNP guest.
+_NAE_MMIO = frozenset({NaeEvent.MMIO_READ, NaeEvent.MMIO_WRITE})
+#: The request's number in the GHCB MSR protocol. Run VMPL has the VMPL in bits 39:32.
 _MSR_INFO_MASK = 0xFFF
 
 #: An access that KVM's APIC serves shows its mode (lapic.c: apic_mmio_read, kvm_x2apic_msr_read).
@@ -169,11 +167,11 @@ class KvmTimeline:
                 self.exits += 1
                 thread.reason = ""
                 thread.nae = event.number
-                if event.number == _NAE_RUN_VMPL and event.info1 is not None:
+                if event.number == NaeEvent.RUN_VMPL and event.info1 is not None:
                     self._run_vmpl(thread, event.info1 & 3)
             case KvmEventKind.GHCB_MSR:
                 thread.nae = None
-                if event.number & _MSR_INFO_MASK == _MSR_RUN_VMPL:
+                if event.number & _MSR_INFO_MASK == GhcbRequest.RUN_VMPL:
                     self._run_vmpl(thread, event.number >> 32 & 3)
 
     def flush(self) -> None:
@@ -347,7 +345,7 @@ class KvmTimeline:
         """Return the path of an access whose other half is missing, by the exit that it caused."""
         if thread.reason in _MMIO_REASONS or thread.nae in _NAE_MMIO:
             return Path.MMIO
-        if thread.reason in _MSR_REASONS or thread.nae == _NAE_MSR:
+        if thread.reason in _MSR_REASONS or thread.nae == NaeEvent.MSR:
             return Path.MSR
         return Path.UNKNOWN
 
