@@ -118,8 +118,8 @@ def _take(options: argparse.Namespace) -> Step:
     """Judge a commit. What is wrong without a download or a build is reported before either."""
     from snp_harness.bisect.search import bisect_head
     from snp_harness.bisect.step import Judgement, Step, check_platform, take_step
+    from snp_harness.cli.progress import BuildProgress
     from snp_harness.edk2.build import Builder
-    from snp_harness.edk2.build_progress import BuildProgress
     from snp_harness.edk2.recipe import Recipe
     from snp_harness.edk2.series import load_series
     from snp_harness.edk2.source import Repository, directory_source

@@ -70,8 +70,8 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
+    from snp_harness.cli.progress import BuildProgress
     from snp_harness.edk2.build import build_firmware
-    from snp_harness.edk2.build_progress import BuildProgress
     from snp_harness.edk2.images import copy_image
     from snp_harness.edk2.recipe import Recipe
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The progress of a run on stderr: one line that is redrawn on a terminal, or a line every ten seconds elsewhere."""
+"""The progress of a run or a build on stderr: a line that is redrawn on a terminal, or one every ten seconds."""
 
 from __future__ import annotations
 
 import sys
 from time import monotonic
-from typing import TextIO
+from typing import Self, TextIO
 
 from snp_harness.apic.access import Phase
+from snp_harness.defaults import PROGRAM
 
 #: Seconds between two redraws of the line on a terminal.
 REDRAW_S = 0.1
@@ -15,11 +16,11 @@ REDRAW_S = 0.1
 LINE_S = 10.0
 
 
-class ProgressLine:
-    """The progress line of one run. As a context manager, it clears the terminal's line at the end.
+class _Line:
+    """A line that limits how often it is written. As a context manager, it clears the terminal's line at the end."""
 
-    `update` may be called at any rate; it limits how often something is written.
-    """
+    #: Precedes the text where it is not redrawn.
+    prefix = ""
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self._stream = sys.stderr if stream is None else stream
@@ -29,36 +30,74 @@ class ProgressLine:
         self._written = self._started if not self._tty else 0.0
         self._shown = ""
 
-    def __enter__(self) -> ProgressLine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.clear()
 
-    def update(self, phase: Phase, accesses: int, exits: int | None = None) -> None:
-        """Show the phase, the number of APIC accesses and, where the platform counts them, that of exits."""
-        now = monotonic()
-        if self._quiet or now - self._written < (REDRAW_S if self._tty else LINE_S):
-            return
-        self._written = now
-        counted = "" if exits is None else f", {exits} exits"
-        text = f"{phase.name}: {accesses} APIC accesses{counted}, {now - self._started:.1f} s"
-        if self._tty:
-            self._write("\r" + text.ljust(len(self._shown)))
-            self._shown = text
-        else:
-            self._write(text + "\n")
-
     def clear(self) -> None:
-        """Remove the line from the terminal, so that the verdict starts on an empty line."""
+        """Remove the line from the terminal, so that the next text starts on an empty line."""
         if self._shown:
             self._write("\r" + " " * len(self._shown) + "\r")
             self._shown = ""
 
+    def _due(self) -> float | None:
+        """Return the seconds since the start if the line is to be written now, else None."""
+        now = monotonic()
+        if self._quiet or now - self._written < (REDRAW_S if self._tty else LINE_S):
+            return None
+        self._written = now
+        return now - self._started
+
+    def _draw(self, text: str) -> None:
+        if self._tty:
+            self._write("\r" + text.ljust(len(self._shown)))
+            self._shown = text
+        else:
+            self._write(f"{self.prefix}{text}\n")
+
     def _write(self, text: str) -> None:
-        """Write; a terminal that was closed, or a pipe that nobody reads, does not end the run."""
+        """Write; a terminal that was closed, or a pipe that nobody reads, does not end the command."""
         try:
             self._stream.write(text)
             self._stream.flush()
         except OSError:
             self._quiet = True
+
+
+class ProgressLine(_Line):
+    """The progress line of one run. `update` may be called at any rate."""
+
+    def update(self, phase: Phase, accesses: int, exits: int | None = None) -> None:
+        """Show the phase, the number of APIC accesses and, where the platform counts them, that of exits."""
+        seconds = self._due()
+        if seconds is not None:
+            counted = "" if exits is None else f", {exits} exits"
+            self._draw(f"{phase.name}: {accesses} APIC accesses{counted}, {seconds:.1f} s")
+
+
+class BuildProgress(_Line):
+    """The progress of one build: permanent lines, and the modules built so far.
+
+    modules: an estimate of their number. `build` prints each module when it begins, and never their number.
+    """
+
+    prefix = f"{PROGRAM}: "
+
+    def __init__(self, modules: int, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        super().__init__(stream, quiet=quiet)
+        self._modules = modules
+
+    def say(self, text: str) -> None:
+        """Write a permanent line."""
+        self.clear()
+        if not self._quiet or text.startswith("warning: "):
+            self._write(f"{self.prefix}{text}\n")
+
+    def module(self, count: int, name: str) -> None:
+        """Report that a module has begun, so the one before it is done."""
+        seconds = self._due()
+        if seconds is not None:
+            total = max(self._modules, count)
+            self._draw(f"building: {count - 1} of {total} modules, {name}, {seconds:.0f} s")
