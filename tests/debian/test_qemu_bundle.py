@@ -49,11 +49,11 @@ def test_qemu_of_another_suite_runs(suite: str, at_least: int) -> None:
     """QEMU runs with its own libraries, BIOS and option ROM files, and the modules it loads late."""
     bundle = require(suite)
     assert int(bundle.version.partition(".")[0]) >= at_least
-    assert (bundle.data_dir / "kvmvapic.bin").is_file()
+    assert (bundle.directory / "usr/share/qemu/kvmvapic.bin").is_file()
     machine = ("-machine", "q35", "-accel", "tcg", "-display", "none", "-vga", "std", "-nodefaults", "-S")
     devices = ("-nic", "user,model=virtio-net-pci", "-monitor", "stdio")
     done = subprocess.run(
-        (*bundle.argv_prefix, *machine, *devices),
+        (*bundles._argv_prefix(bundle.directory), *machine, *devices),
         input="info version\nquit\n",
         capture_output=True,
         text=True,

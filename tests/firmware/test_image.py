@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from snp_harness.apic.access import Phase
 from snp_harness.errors import EXIT_USAGE
 from snp_harness.firmware import sections as ffs
 from snp_harness.firmware.firmware_modules import FileType
@@ -45,23 +44,22 @@ def test_open(image: FirmwareImage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pc", "where", "phase"),
+    ("pc", "where"),
     [
-        (SEC_BASE, "SecMain+0x0", Phase.SEC),
-        (SEC_BASE + 0x3FFF, "SecMain+0x3fff", Phase.SEC),
-        (SEC_BASE + 0x4000, None, Phase.RESET),
-        (0xFFFFFFF0, None, Phase.RESET),
-        (0x820600, "PeiCore+0x600", Phase.PEI),
-        (0x822000, None, Phase.UNKNOWN),
-        (0x7F000000, None, Phase.UNKNOWN),
-        (1 << 32, None, Phase.UNKNOWN),
-        (builder.BASE - 1, None, Phase.UNKNOWN),
+        (SEC_BASE, "SecMain+0x0"),
+        (SEC_BASE + 0x3FFF, "SecMain+0x3fff"),
+        (SEC_BASE + 0x4000, None),
+        (0xFFFFFFF0, None),
+        (0x820600, "PeiCore+0x600"),
+        (0x822000, None),
+        (0x7F000000, None),
+        (1 << 32, None),
+        (builder.BASE - 1, None),
     ],
 )
-def test_locate(image: FirmwareImage, pc: int, where: str | None, phase: Phase) -> None:
+def test_locate(image: FirmwareImage, pc: int, where: str | None) -> None:
     located = image.locate(pc)
     assert (None if located is None else str(located)) == where
-    assert image.phase_at(pc) is phase
 
 
 def test_by_identity(image: FirmwareImage) -> None:

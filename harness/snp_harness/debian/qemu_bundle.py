@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snp_harness.debian.cache import Entries, Progress, remove, silent, version_of, writing
+from snp_harness.debian.cache import Entries, Progress, remove, silent, writing
 from snp_harness.debian.firmware import with_apt
 from snp_harness.debian.firmware_names import package_directory
 from snp_harness.debian.packages import AptRoot, Archive, Mirror, unpack
@@ -38,15 +38,9 @@ _START_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class QemuBundle:
-    """An unpacked QEMU.
+    """An unpacked QEMU. version: QEMU's own, "11.1.3". directory: the root that it is unpacked in."""
 
-    argv_prefix: loader, library path, program and -L; QEMU's arguments follow it. version: QEMU's own, "11.1.3".
-    data_dir: QEMU's BIOS and keymap files. directory: the root that it is unpacked in.
-    """
-
-    argv_prefix: tuple[str, ...]
     version: str
-    data_dir: Path
     directory: Path
 
     @classmethod
@@ -58,7 +52,7 @@ class QemuBundle:
             raise FetchError(
                 f"{directory} contains no complete QEMU", "remove the directory and fetch it again"
             ) from None
-        return cls(_argv_prefix(directory), version, directory / _DATA_DIRECTORIES[0], directory)
+        return cls(version, directory)
 
 
 def cached_qemu(suite: str) -> QemuBundle | None:
@@ -96,11 +90,6 @@ def fetch_qemu(suite: str, progress: Progress = silent, *, mirror: Mirror | None
         return entries.select(version)
 
     return QemuBundle.load(with_apt(AptRoot, suite, _NAME, fetch, progress, mirror))
-
-
-def bundle_version(bundle: QemuBundle) -> str:
-    """The bundle's version in the cache: that of Debian's package, and a hash over all packages in it."""
-    return version_of(bundle.directory)
 
 
 def _closure_version(archives: Sequence[Archive]) -> str:
@@ -155,6 +144,7 @@ def foreign_program(directory: Path, program: Path, loader: Path | None = None) 
 
 
 def _argv_prefix(directory: Path) -> tuple[str, ...]:
+    """Loader, library path, program and -L; QEMU's arguments follow it."""
     data = [str(directory / name) for name in _DATA_DIRECTORIES if (directory / name).is_dir()]
     return (
         *foreign_program(directory, directory / _PROGRAM, directory / "usr" / "bin" / _LOADER),

@@ -8,7 +8,6 @@ import stat
 import threading
 from pathlib import Path
 
-from snp_harness.apic.access import Phase
 from snp_harness.errors import FirmwareError
 from snp_harness.firmware import sections as ffs
 from snp_harness.firmware.firmware_modules import Module, ModuleAddress, ModuleScan
@@ -118,16 +117,6 @@ class FirmwareImage:
                 if module.contains(pc) and module.base is not None:
                     return ModuleAddress(module, pc - module.base)
         return None
-
-    def phase_at(self, pc: int) -> Phase:
-        """The phase of pc by the image's own layout, with the limits of `locate`.
-
-        Code in flash outside all modules is the reset vector's. Other addresses outside the modules give UNKNOWN.
-        """
-        located = self.locate(pc)
-        if located is not None:
-            return located.module.phase
-        return Phase.RESET if self.base <= pc < FOUR_GIB else Phase.UNKNOWN
 
     def by_identity(self, size_of_image: int, entry_rva: int) -> Module | None:
         """The module whose PE header has these two values; None if none has, or modules of several names have."""

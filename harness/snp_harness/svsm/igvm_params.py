@@ -34,15 +34,14 @@ class Layout:
 
     name: str
     memory_map: int
-    guest_context: int
     port: int
     alternate_injection: int
 
 
 #: The block contains the MADT's location: since 2025, and the present BootParamBlock.
-CURRENT = Layout("with a MADT", 16, 20, 24, 26)
+CURRENT = Layout("with a MADT", 16, 24, 26)
 #: 2024 to 2025: the addresses of the CPUID and the secrets page are between memory map and port.
-EARLIER = Layout("without a MADT", 8, 12, 24, 26)
+EARLIER = Layout("without a MADT", 8, 24, 26)
 _CPUID_PAGE = 16
 _SECRETS_PAGE = 20
 #: From use_alternate_injection to the firmware's part of the block there are flags of one byte each.
