@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from snp_harness.debian.cache import Entries, Progress, cache_root, locked, remove, silent, version_of
+from snp_harness.debian.cache import Entries, Progress, cache_root, locked, silent, version_of
 from snp_harness.debian.firmware_names import DebianFirmware, package_directory
-from snp_harness.debian.packages import AptRoot, Mirror, NoNetworkError, unpack
+from snp_harness.debian.packages import AptRoot, Mirror, NoNetworkError
 from snp_harness.errors import FetchError
 
 Apt = TypeVar("Apt", bound=AptRoot)
@@ -38,15 +38,11 @@ def fetch_package(suite: str, package: str, progress: Progress = silent, *, mirr
 
     def fetch(apt: AptRoot, entries: Entries) -> Path:
         archive = apt.candidate(package)
-        if entries.find(archive.version) is not None:
-            progress(f"{suite}: {package} {archive.version} is in the cache")
-            return entries.select(archive.version)
-        with entries.adding(archive.version) as directory:
-            downloads = directory / ".download"
-            (deb,) = apt.download([archive], downloads)
-            unpack(deb, directory)
-            remove(downloads)
-        progress(f"{suite}: {package} {archive.version} fetched")
+        cached = entries.find(archive.version) is not None
+        if not cached:
+            with entries.adding(archive.version) as directory:
+                apt.unpack([archive], directory)
+        progress(f"{suite}: {package} {archive.version} {'is in the cache' if cached else 'fetched'}")
         return entries.select(archive.version)
 
     return with_apt(AptRoot, suite, package, fetch, progress, mirror)

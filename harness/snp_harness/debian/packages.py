@@ -163,6 +163,13 @@ class AptRoot:
         self._download(("download", *wanted), what, total, into)
         return tuple(verified(into / archive.file_name, archive) for archive in archives)
 
+    def unpack(self, archives: Sequence[Archive], into: Path) -> None:
+        """Download the packages, and unpack them all into a directory; raises FetchError."""
+        downloads = into / ".download"
+        for deb in self.download(archives, downloads):
+            unpack(deb, into)
+        remove(downloads)
+
     def _download(self, command: Sequence[str], what: str, size: int, into: Path) -> None:
         """Run a command of apt-get that downloads into its working directory."""
         self._progress(f"{self.suite}: downloading {unquote(what)}, {size / 1e6:.1f} MB")

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snp_harness.debian.cache import Entries, Progress, remove, silent, writing
+from snp_harness.debian.cache import Entries, Progress, silent, writing
 from snp_harness.debian.firmware import with_apt
 from snp_harness.debian.firmware_names import package_directory
-from snp_harness.debian.packages import AptRoot, Archive, Mirror, unpack
+from snp_harness.debian.packages import AptRoot, Archive, Mirror
 from snp_harness.debian.program import run
 from snp_harness.errors import FetchError
 
@@ -77,16 +77,12 @@ def fetch_qemu(suite: str, progress: Progress = silent, *, mirror: Mirror | None
     def fetch(apt: AptRoot, entries: Entries) -> Path:
         archives = apt.closure(_PACKAGES)
         version = _closure_version(archives)
-        if entries.find(version) is not None:
-            progress(f"{suite}: QEMU {version} is in the cache")
-            return entries.select(version)
-        with entries.adding(version) as directory:
-            downloads = directory / ".download"
-            for deb in apt.download(archives, downloads):
-                unpack(deb, directory)
-            remove(downloads)
-            _finish(directory)
-        progress(f"{suite}: QEMU {version} fetched")
+        cached = entries.find(version) is not None
+        if not cached:
+            with entries.adding(version) as directory:
+                apt.unpack(archives, directory)
+                _finish(directory)
+        progress(f"{suite}: QEMU {version} {'is in the cache' if cached else 'fetched'}")
         return entries.select(version)
 
     return QemuBundle.load(with_apt(AptRoot, suite, _NAME, fetch, progress, mirror))

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snp_harness.debian.cache import Entries, Progress, remove, silent, writing
+from snp_harness.debian.cache import Entries, Progress, silent, writing
 from snp_harness.debian.firmware import with_apt
 from snp_harness.debian.firmware_names import package_directory
-from snp_harness.debian.packages import AptRoot, Mirror, unpack
+from snp_harness.debian.packages import AptRoot, Mirror
 from snp_harness.debian.program import run
 from snp_harness.errors import BrokenEnvironmentError, FetchError
 
@@ -130,14 +130,10 @@ def _fetch(packages: tuple[str, ...], progress: Progress, mirror: Mirror | None)
     def fetch(apt: AptRoot, entries: Entries) -> Path:
         archives = apt.closure(packages)
         version = hashlib.sha256("".join(sorted(archive.digest for archive in archives)).encode()).hexdigest()[:32]
-        if entries.find(version) is not None:
-            return entries.select(version)
-        with entries.adding(version) as directory:
-            downloads = directory / ".download"
-            for deb in apt.download(archives, downloads):
-                unpack(deb, directory)
-            remove(downloads)
-            _finish(directory, entries.directory / version)
+        if entries.find(version) is None:
+            with entries.adding(version) as directory:
+                apt.unpack(archives, directory)
+                _finish(directory, entries.directory / version)
         return entries.select(version)
 
     return with_apt(AptRoot, suite, name, fetch, progress, mirror)

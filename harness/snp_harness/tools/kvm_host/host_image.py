@@ -16,7 +16,7 @@ from pathlib import Path
 from snp_harness.debian.cache import Entries, Progress, locked, remove, silent, version_of
 from snp_harness.debian.firmware import with_apt
 from snp_harness.debian.firmware_names import package_directory
-from snp_harness.debian.packages import AptRoot, Archive, Mirror, unpack
+from snp_harness.debian.packages import AptRoot, Archive, Mirror
 from snp_harness.errors import BrokenEnvironmentError, FetchError, HarnessError
 from snp_harness.tools.kvm_host.pack import MANIFEST, Image, pack
 from snp_harness.tools.kvm_host.recipe import Recipe
@@ -101,10 +101,7 @@ def _fetch_packages(suite: str, progress: Progress, mirror: Mirror | None) -> Pa
             progress(f"{suite}: the packages of the nested host are in the cache")
             return entries.select(version)
         with entries.adding(version) as directory:
-            downloads = directory / ".download"
-            for deb in apt.download(list(archives.values()), downloads):
-                unpack(deb, directory)
-            remove(downloads)
+            apt.unpack(list(archives.values()), directory)
             for name in _DROPPED:
                 remove(directory / name)
             lines = (f"{archive.name} {archive.version}\n" for archive in archives.values())
