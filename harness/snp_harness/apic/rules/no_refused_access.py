@@ -7,7 +7,6 @@ from collections import Counter
 
 from snp_harness.apic.access import Outcome
 from snp_harness.apic.rules import observation
-from snp_harness.apic.rules.observation import Doubt
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import RuleResult
 
@@ -36,9 +35,7 @@ class NoRefusedAccess:
             offences=offences,
             doubts=(
                 observation.blind(timeline, "outcome", "whether an access was refused"),
-                Doubt(f"the outcome of {observation.accesses(unseen)} was not observed", observable=False)
-                if unseen
-                else None,
+                observation.unobserved(unseen, f"the outcome of {observation.accesses(unseen)} was not observed"),
                 observation.run_not_seen(timeline),
             ),
             holds=f"{observation.plural(len(timeline.accesses), 'access', 'accesses')}, none refused",

@@ -6,7 +6,6 @@ from __future__ import annotations
 from snp_harness.apic.access import Access, Operation, Outcome, Path
 from snp_harness.apic.apic_base import ApicMode, is_legal, mode_of
 from snp_harness.apic.rules import observation
-from snp_harness.apic.rules.observation import Doubt
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import RuleResult
 
@@ -39,18 +38,14 @@ class NoXapicAfterX2apic:
             offences=walk.offences,
             doubts=(
                 observation.run_not_seen(timeline),
-                Doubt(
+                observation.unobserved(
+                    walk.path_unknown,
                     f"MMIO or MSR: not observed for {observation.accesses(walk.path_unknown)} after x2APIC mode",
-                    observable=False,
-                )
-                if walk.path_unknown
-                else None,
-                Doubt(
+                ),
+                observation.unobserved(
+                    walk.mode_unknown,
                     f"order of {observation.accesses(walk.mode_unknown)} by MMIO and x2APIC mode was not observed",
-                    observable=False,
-                )
-                if walk.mode_unknown
-                else None,
+                ),
             ),
             holds=f"{entered} in x2APIC mode to the end" if walk.entered else "no vCPU was in x2APIC mode",
         )

@@ -56,6 +56,11 @@ def run_not_seen(timeline: Timeline) -> Doubt | None:
     return Doubt(f"the run was not seen whole: {timeline.gaps[0] if timeline.gaps else 'no reason was recorded'}")
 
 
+def unobserved(count: int, reason: str) -> Doubt | None:
+    """Doubt of a rule that could not judge `count` accesses, because the witness did not see what it needs."""
+    return Doubt(reason, observable=False) if count else None
+
+
 def blind(timeline: Timeline, what: str, needed_for: str) -> Doubt | None:
     """Doubt of a rule that needs something which the witness cannot see."""
     if what not in timeline.not_observed:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from snp_harness.apic import ipi
 from snp_harness.apic.access import Access, Path, Server
 from snp_harness.apic.rules import injection, observation
-from snp_harness.apic.rules.observation import Doubt
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import RuleResult
 
@@ -44,9 +43,7 @@ class SvsmHandlesItsRegisters:
             doubts=(
                 injection.calls_not_seen(timeline),
                 observation.run_not_seen(timeline),
-                Doubt(f"who served {observation.accesses(undecided)} was not observed", observable=False)
-                if undecided
-                else None,
+                observation.unobserved(undecided, f"who served {observation.accesses(undecided)} was not observed"),
             ),
             holds=_holds(timeline, served),
         )

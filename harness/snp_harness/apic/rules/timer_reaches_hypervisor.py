@@ -6,7 +6,6 @@ from __future__ import annotations
 from snp_harness.apic.access import Access, Outcome, Path, Server
 from snp_harness.apic.registers import by_msr
 from snp_harness.apic.rules import injection, observation
-from snp_harness.apic.rules.observation import Doubt
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import RuleResult
 
@@ -47,9 +46,7 @@ class TimerReachesHypervisorInX2Apic:
             doubts=(
                 injection.calls_not_seen(timeline),
                 observation.run_not_seen(timeline),
-                Doubt(f"mode or outcome of {_timer_accesses(unknown)} was not observed", observable=False)
-                if unknown
-                else None,
+                observation.unobserved(unknown, f"mode or outcome of {_timer_accesses(unknown)} was not observed"),
             ),
             holds=_holds(timeline, len(used), by_svsm),
         )
