@@ -236,57 +236,42 @@ class SnpIdBlock(Header):
 ID_BLOCK_DIGEST = 8
 DIGEST_SIZE = 48
 
-_PLATFORM = struct.Struct("<IBBHQ")
-_POLICY = struct.Struct("<QII")
-_AREA = struct.Struct("<QII")
-_PARAMETER = struct.Struct("<II")
-_INSERT = struct.Struct("<QII")
-_PAGE_DATA = struct.Struct("<QIIIHH")
-_VP_CONTEXT = struct.Struct("<QIIHH")
-_REQUIRED = struct.Struct("<QIIII")
-_ERROR_RANGE = struct.Struct("<QII")
+#: How a header's content is decoded: its class, and the names of the first fields of its structure.
+_FORMS: dict[int, tuple[type[Header], struct.Struct, tuple[str, ...]]] = {
+    kind: (form, struct.Struct(format), tuple(names.split()))
+    for kind, form, format, names in (
+        (
+            HeaderType.SUPPORTED_PLATFORM,
+            SupportedPlatform,
+            "<IBBHQ",
+            "mask highest_vtl platform version shared_gpa_boundary",
+        ),
+        (HeaderType.GUEST_POLICY, GuestPolicy, "<QII", "policy mask"),
+        (HeaderType.PARAMETER_AREA, ParameterArea, "<QII", "size index offset"),
+        *((kind, Parameter, "<II", "index byte_offset") for kind in PARAMETERS),
+        (HeaderType.PARAMETER_INSERT, ParameterInsert, "<QII", "gpa mask index"),
+        (HeaderType.PAGE_DATA, PageData, "<QIIIHH", "gpa mask offset flags data_type"),
+        (HeaderType.VP_CONTEXT, VpContext, "<QIIHH", "gpa mask offset vp"),
+        (HeaderType.REQUIRED_MEMORY, MemoryRange, "<QIIII", "gpa mask size"),
+        (HeaderType.ERROR_RANGE, MemoryRange, "<QII", "gpa mask size"),
+        (HeaderType.RELOCATABLE_REGION, Header, "<I", "mask"),
+        (HeaderType.PAGE_TABLE_RELOCATION_REGION, Header, "<I", "mask"),
+        (HeaderType.VBS_MEASUREMENT, Header, "<I", "mask"),
+    )
+}
 _ID_BLOCK = struct.Struct("<IB3x48s16s16sIIII144s152s144s152s")
-_MASK_ONLY = struct.Struct("<I")
 
 
 def _decode(at: int, kind: int, content: bytes) -> Header:
     """Raises struct.error if the content is shorter than its type's."""
-    match kind & ~OPTIONAL:
-        case HeaderType.SUPPORTED_PLATFORM:
-            mask, vtl, platform, version, boundary = _PLATFORM.unpack_from(content)
-            return SupportedPlatform(at, kind, content, mask, platform, vtl, version, boundary)
-        case HeaderType.GUEST_POLICY:
-            policy, mask, _ = _POLICY.unpack_from(content)
-            return GuestPolicy(at, kind, content, mask, policy)
-        case HeaderType.PARAMETER_AREA:
-            size, index, offset = _AREA.unpack_from(content)
-            return ParameterArea(at, kind, content, None, index, size, offset)
-        case known if known in PARAMETERS:
-            index, byte_offset = _PARAMETER.unpack_from(content)
-            return Parameter(at, kind, content, None, index, byte_offset)
-        case HeaderType.PARAMETER_INSERT:
-            gpa, mask, index = _INSERT.unpack_from(content)
-            return ParameterInsert(at, kind, content, mask, index, gpa)
-        case HeaderType.PAGE_DATA:
-            gpa, mask, offset, flags, data_type, _ = _PAGE_DATA.unpack_from(content)
-            return PageData(at, kind, content, mask, gpa, offset, flags, data_type)
-        case HeaderType.VP_CONTEXT:
-            gpa, mask, offset, vp, _ = _VP_CONTEXT.unpack_from(content)
-            return VpContext(at, kind, content, mask, gpa, offset, vp)
-        case HeaderType.REQUIRED_MEMORY:
-            gpa, mask, size, _, _ = _REQUIRED.unpack_from(content)
-            return MemoryRange(at, kind, content, mask, gpa, size)
-        case HeaderType.ERROR_RANGE:
-            gpa, mask, size = _ERROR_RANGE.unpack_from(content)
-            return MemoryRange(at, kind, content, mask, gpa, size)
-        case HeaderType.SNP_ID_BLOCK:
-            mask, author, digest, family, image, version, svn, _, _, signature, *_ = _ID_BLOCK.unpack_from(content)
-            return SnpIdBlock(
-                at, kind, content, mask, bool(author), digest, family, image, version, svn, any(signature)
-            )
-        case HeaderType.RELOCATABLE_REGION | HeaderType.PAGE_TABLE_RELOCATION_REGION | HeaderType.VBS_MEASUREMENT:
-            return Header(at, kind, content, _MASK_ONLY.unpack_from(content)[0])
-    return Header(at, kind, content)
+    known = kind & ~OPTIONAL
+    if known == HeaderType.SNP_ID_BLOCK:
+        mask, author, digest, family, image, version, svn, _, _, signature, *_ = _ID_BLOCK.unpack_from(content)
+        return SnpIdBlock(at, kind, content, mask, bool(author), digest, family, image, version, svn, any(signature))
+    if known not in _FORMS:
+        return Header(at, kind, content)
+    form, structure, names = _FORMS[known]
+    return form(at, kind, content, **dict(zip(names, structure.unpack_from(content), strict=False)))
 
 
 @dataclass(frozen=True, slots=True)
