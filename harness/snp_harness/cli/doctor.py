@@ -76,20 +76,19 @@ def build_tools_check() -> Check:
 
 def apt_check() -> Check:
     """Check for apt-get, which `snp-harness fetch` uses."""
-    found = shutil.which("apt-get")
-    if found:
-        return Check("apt-get", CheckStatus.OK, found)
-    return Check(
-        "apt-get", CheckStatus.WARN, "not installed", "fetch cannot download without it: name a path with --firmware"
-    )
+    return _program_check("apt-get", "fetch cannot download without it: name a path with --firmware")
 
 
 def ssh_check() -> Check:
     """Check for ssh, which hosts over SSH are reached with."""
-    found = shutil.which("ssh")
+    return _program_check("ssh", "for hosts over SSH: apt-get install openssh-client")
+
+
+def _program_check(name: str, hint: str) -> Check:
+    found = shutil.which(name)
     if found:
-        return Check("ssh", CheckStatus.OK, found)
-    return Check("ssh", CheckStatus.WARN, "not installed", "for hosts over SSH: apt-get install openssh-client")
+        return Check(name, CheckStatus.OK, found)
+    return Check(name, CheckStatus.WARN, "not installed", hint)
 
 
 def qemu_check(qemu: Path | None = None) -> Check:

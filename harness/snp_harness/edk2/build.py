@@ -56,7 +56,7 @@ class Builder:
             if not done:
                 if sec_only:
                     self.progress("a complete build is needed first")
-                workspace.build(source.tree, self.tools, jobs, self.module or _unseen, self.progress)
+                workspace.build(source.tree, self.tools, jobs, self.module, self.progress)
             manifest = {
                 "source": source.name,
                 "tree": source.tree,
@@ -89,7 +89,3 @@ def build_firmware(
     source = find_source(spec, progress).with_series(patches).prepared(recipe)
     builder = Builder(recipe, find_tools(progress), progress, module, jobs=jobs or 0)
     return builder.build(source, sec_only=sec_only)
-
-
-def _unseen(_count: int, _name: str) -> None:
-    """No progress."""

@@ -111,7 +111,7 @@ class Workspace:
         if done.status:
             raise GitError(f"cannot write the source to {self.source}: {done.said}", "remove that directory")
 
-    def build(self, tree: str, tools: Tools, jobs: int, module: ModuleProgress, progress: Progress) -> None:
+    def build(self, tree: str, tools: Tools, jobs: int, module: ModuleProgress | None, progress: Progress) -> None:
         """Build a tree completely, except for what is up to date; raises CompileError, ToolError."""
         state = self.state()
         reason = self._stale(state, tree, tools)
@@ -225,7 +225,7 @@ class Workspace:
         remove(directory)
         return make_directory(directory)
 
-    def _run(self, argv: Sequence[str | Path], tools: Tools, module: ModuleProgress) -> None:
+    def _run(self, argv: Sequence[str | Path], tools: Tools, module: ModuleProgress | None) -> None:
         run_logged(argv, log=self.log, cwd=self.source, environment=self.environment(tools), module=module)
 
     def _compile_basetools(self, tools: Tools, jobs: int) -> None:
