@@ -29,10 +29,10 @@ from snp_harness.svsm.igvm import (
     with_fixed_header,
 )
 from snp_harness.svsm.igvm_measure import Measurement, id_blocks, measure
-from snp_harness.svsm.igvm_params import ParameterBlock, find_parameter_blocks
+from snp_harness.svsm.igvm_params import ALTERNATE_INJECTION, ParameterBlock, find_parameter_blocks
 
-_OFFSET_IN_PAGE_DATA = 12
-_OFFSET_IN_VP_CONTEXT = 12
+#: Where the offset of the contents is in the headers of pages and VP contexts.
+_OFFSET_AT = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,8 @@ class Editor:
             self.data[header.offset : header.offset + len(contents)] = contents
             return
         self.data += bytes(-len(self.data) % 8)
-        at = _OFFSET_IN_PAGE_DATA if isinstance(header, PageData) else _OFFSET_IN_VP_CONTEXT
-        content = header.content
-        self.headers[header.at] = content[:at] + len(self.data).to_bytes(4, "little") + content[at + 4 :]
+        offset = len(self.data).to_bytes(4, "little")
+        self.headers[header.at] = header.content[:_OFFSET_AT] + offset + header.content[_OFFSET_AT + 4 :]
         self.data += contents
 
     def _shared(self, header: PageData | VpContext) -> bool:
@@ -107,7 +106,7 @@ def inject(file: IgvmFile, *, alternate_injection: bool) -> Injection:
     warnings: list[str] = []
     if block.use_alternate_injection != alternate_injection:
         page = bytearray(file.contents(block.page))
-        page[block.layout.alternate_injection] = alternate_injection
+        page[ALTERNATE_INJECTION] = alternate_injection
         editor.replace(block.page, bytes(page))
         changes.append(f"use_alternate_injection = {int(alternate_injection)} in the boot parameter block")
         others = [one for one in file.platforms if one.mask != mask and block.page.applies(one.mask or 0)]

@@ -131,12 +131,12 @@ def id_blocks(file: IgvmFile) -> list[SnpIdBlock]:
 def _page(file: IgvmFile, header: PageData, specified: _Digest, qemu: _Digest) -> None:
     if header.flags & PageFlags.SHARED:
         return
-    kinds = {
+    kinds: dict[int, PageType] = {
         DataType.SECRETS: PageType.SECRETS,
         DataType.CPUID_DATA: PageType.CPUID,
         DataType.CPUID_XF: PageType.CPUID,
     }
-    kind = next((kinds[known] for known in kinds if known == header.data_type), PageType.NORMAL)
+    kind = kinds.get(header.data_type, PageType.NORMAL)
     if kind is PageType.NORMAL and header.flags & PageFlags.UNMEASURED:
         kind = PageType.UNMEASURED
     data = file.contents(header)

@@ -23,25 +23,23 @@ from snp_harness.svsm.igvm import (
 )
 
 _PARAM_PAGE_OFFSET = 4
+#: Offsets of debug_serial_port and use_alternate_injection.
+_PORT = 24
+ALTERNATE_INJECTION = 26
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Offsets of the fields. name: as shown. memory_map: of memory_map_offset. port: of debug_serial_port.
-
-    alternate_injection: of use_alternate_injection.
-    """
+    """What differs between versions of the block. name: as shown. memory_map: offset of memory_map_offset."""
 
     name: str
     memory_map: int
-    port: int
-    alternate_injection: int
 
 
 #: The block contains the MADT's location: since 2025, and the present BootParamBlock.
-CURRENT = Layout("with a MADT", 16, 24, 26)
+CURRENT = Layout("with a MADT", 16)
 #: 2024 to 2025: the addresses of the CPUID and the secrets page are between memory map and port.
-EARLIER = Layout("without a MADT", 8, 24, 26)
+EARLIER = Layout("without a MADT", 8)
 _CPUID_PAGE = 16
 _SECRETS_PAGE = 20
 #: From use_alternate_injection to the firmware's part of the block there are flags of one byte each.
@@ -77,8 +75,8 @@ def find_parameter_blocks(file: IgvmFile, mask: int) -> list[ParameterBlock]:
         layout = places.layout(header.gpa, data)
         if layout is not None:
             firmware = _u32(data, _FIRMWARE), _u32(data, _FIRMWARE + 4)
-            use = bool(data[layout.alternate_injection])
-            found.append(ParameterBlock(header, layout, _u16(data, layout.port), use, firmware))
+            use = bool(data[ALTERNATE_INJECTION])
+            found.append(ParameterBlock(header, layout, _u16(data, _PORT), use, firmware))
     return found
 
 
@@ -113,7 +111,7 @@ class _Places:
         for layout in (CURRENT, EARLIER):
             if gpa + _u32(data, layout.memory_map) not in self.maps:
                 continue
-            if any(flag > 1 for flag in data[layout.alternate_injection : _FLAGS_END]):
+            if any(flag > 1 for flag in data[ALTERNATE_INJECTION:_FLAGS_END]):
                 continue
             if layout is EARLIER and not (
                 _u32(data, _CPUID_PAGE) in self.cpuid and _u32(data, _SECRETS_PAGE) in self.secrets

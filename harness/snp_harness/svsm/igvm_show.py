@@ -127,19 +127,8 @@ def _runs(file: IgvmFile) -> Iterator[tuple[Header, Header]]:
 def _continues(last: Header, header: Header) -> bool:
     if not isinstance(last, PageData) or not isinstance(header, PageData):
         return False
-    return header.gpa == last.gpa + last.size and (
-        last.mask,
-        last.flags,
-        last.data_type,
-        last.type,
-        bool(last.offset),
-    ) == (
-        header.mask,
-        header.flags,
-        header.data_type,
-        header.type,
-        bool(header.offset),
-    )
+    kinds = [(page.mask, page.flags, page.data_type, page.type, bool(page.offset)) for page in (last, header)]
+    return header.gpa == last.gpa + last.size and kinds[0] == kinds[1]
 
 
 def _directive(file: IgvmFile, header: Header, last: Header) -> dict[str, Any]:
