@@ -20,10 +20,9 @@ from snp_harness.apic.verdict import RuleResult, Status, Verdict
 
 
 class Rule(Protocol):
-    """One rule of the contract. name: stable, used in files and options. title: a short description for reports."""
+    """One rule of the contract. name: stable, used in files and options."""
 
     name: str
-    title: str
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Apply the rule to a timeline. Does not raise: what cannot be judged gives an inconclusive result."""

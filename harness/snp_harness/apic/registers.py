@@ -49,16 +49,6 @@ class Register:
     title: str = ""
     reserved: bool = False
 
-    @property
-    def readable(self) -> bool:
-        """The register can be read in at least one mode."""
-        return "r" in self.xapic or "r" in self.x2apic
-
-    @property
-    def writable(self) -> bool:
-        """The register can be written in at least one mode."""
-        return "w" in self.xapic or "w" in self.x2apic
-
 
 def _bank(
     name: str, title: str, offset: int, access: Directions, svsm: Directions, count: int = 8

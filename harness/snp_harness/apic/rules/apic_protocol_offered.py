@@ -18,7 +18,6 @@ class ApicProtocolUsedOnlyWhenOffered:
     """
 
     name = "apic-protocol-used-only-when-offered"
-    title = "the APIC protocol is used only when it is offered"
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Compare the time of each call with the earlier answers to its vCPU, or else to another."""

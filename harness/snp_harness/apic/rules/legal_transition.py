@@ -42,7 +42,6 @@ class LegalTransition:
     """
 
     name = "legal-transition"
-    title = "APIC_BASE follows the x2APIC state diagram"
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check all accesses: each has the mode before it, a write of APIC_BASE also the mode after it."""

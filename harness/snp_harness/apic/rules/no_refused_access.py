@@ -21,7 +21,6 @@ class NoRefusedAccess:
     """
 
     name = "no-refused-access"
-    title = "no local-APIC access is refused"
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the outcome of every access, APIC_BASE included."""

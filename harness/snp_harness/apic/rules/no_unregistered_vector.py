@@ -22,7 +22,6 @@ class NoUnregisteredVector:
     """
 
     name = "no-unregistered-vector"
-    title = "every interrupt vector is registered with the SVSM"
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the events against the set of vectors that each vCPU allows."""

@@ -19,7 +19,6 @@ class NoXapicAfterX2apic:
     """
 
     name = "no-xapic-after-x2apic"
-    title = "no xAPIC access after x2APIC mode"
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check each vCPU's accesses with the mode before each."""

@@ -23,7 +23,6 @@ class SecApicPageShared:
     """
 
     name = "sec-apic-page-shared"
-    title = "the xAPIC page is shared when SEC uses it"
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Look for events that name the page, until SEC's end; the accesses only show whether the page was used."""

@@ -18,7 +18,6 @@ class SvsmHandlesItsRegisters:
     """
 
     name = "svsm-handles-its-registers"
-    title = "the SVSM's registers do not leak to the hypervisor"
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the accesses to these registers while Alternate Injection is active."""

@@ -21,7 +21,6 @@ class TimerReachesHypervisorInX2Apic:
     """
 
     name = "timer-reaches-hypervisor-in-x2apic"
-    title = "the APIC timer is reached in x2APIC mode"
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the accesses to the timer while Alternate Injection is active."""

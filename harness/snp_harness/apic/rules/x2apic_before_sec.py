@@ -19,7 +19,6 @@ class X2ApicBeforeSec:
     """
 
     name = "x2apic-before-sec"
-    title = "x2APIC mode before the first local-APIC access of SEC"
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the register accesses of RESET and SEC."""
