@@ -14,16 +14,16 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from snp_harness.debian.cache import Progress, locked, silent
+from snp_harness.debian.cache import Progress, cache_root, locked, remove, silent, writing
 from snp_harness.edk2.archive import MAX_FILE_BYTES
 from snp_harness.edk2.debian_source import cached_source, debian_commit, debian_store, fetch_source
 from snp_harness.edk2.git import GitError, GitResult, Store, TreeEditor, git
 from snp_harness.edk2.recipe import Recipe, prepare
 from snp_harness.edk2.series import Patch, apply_series
-from snp_harness.edk2.stores import user_store
 from snp_harness.errors import FirmwareError
 
 DEFAULT_SOURCE = "debian:trixie"
@@ -32,6 +32,10 @@ _SUITE = re.compile(r"[a-z][a-z0-9.-]{0,40}")
 _STABLE_TAG = re.compile(r"edk2-stable(20\d{4})")
 #: A file that identifies a directory of edk2.
 _LANDMARK = Path("OvmfPkg", "OvmfPkg.dec")
+#: The file with the path of a store's origin, a directory or repository of the user.
+_ORIGIN = "origin"
+#: Seconds after which a store whose origin is gone cannot be in use by a build.
+_UNUSED_S = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,30 @@ def directory_source(path: Path, progress: Progress = silent) -> Source:
         "describe", "--tags", "--match=edk2-stable*", "--abbrev=0", directory=top, environment=_reading(top)
     )
     return Source(store, commit, str(top), _stable(described.line), missing)
+
+
+def user_store(path: Path) -> Store:
+    """Return the store of a user's directory or repository, made if it is missing; raises GitError, FetchError.
+
+    Stores whose directory is gone, and that have not been used for long, are removed: each has 100 MB.
+    """
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    store = Store.open(cache_root() / "edk2" / "stores" / name)
+    with writing(store.directory):
+        (store.directory / _ORIGIN).write_bytes(os.fsencode(path))
+        os.utime(store.directory)
+    _prune_stores(store.directory)
+    return store
+
+
+def _prune_stores(current: Path) -> None:
+    for path in current.parent.iterdir():
+        with contextlib.suppress(OSError):
+            origin = Path(os.fsdecode((path / _ORIGIN).read_bytes()))
+            unused = time.time() - path.stat().st_mtime > _UNUSED_S
+            if unused and path != current and not origin.exists():
+                remove(path)
+                path.with_suffix(".lock").unlink(missing_ok=True)
 
 
 class Repository:
