@@ -10,12 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snp_harness.cli.arguments import (
-    name_argument,
-    path_argument,
-    positive_int,
-    positive_seconds,
-)
+from snp_harness.cli.arguments import name_argument, path_argument, positive_int, positive_seconds
 from snp_harness.cli.firmware import add_recipe_options
 from snp_harness.cli.resources import create_run_directory
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, DEFAULT_UNTIL, PROGRAM, STAGES
@@ -34,12 +29,7 @@ EPILOG = "exit status: 0 found, 2 usage, 3 not certain, 128 and up: broken envir
 
 def add_parser(commands: Commands) -> None:
     """Add `bisect` and `bisect-step` to the command line."""
-    parser = commands.add_parser(
-        "bisect",
-        help="find the commit of edk2 that broke, or fixed, the contract",
-        epilog=EPILOG,
-        allow_abbrev=False,
-    )
+    parser = commands.add_parser("bisect", epilog=EPILOG, allow_abbrev=False)
     parser.add_argument("--good", metavar="A", required=True, type=name_argument, help="a commit where it holds")
     parser.add_argument("--bad", metavar="B", required=True, type=name_argument, help="a commit where it is violated")
     _add_question(parser)
@@ -51,9 +41,7 @@ def add_parser(commands: Commands) -> None:
         help="the logs and the runs; default: a directory under runs/ that belongs to the question, so that the same "
         "command continues where it ended",
     )
-    step = commands.add_parser(
-        STEP, help="judge one commit of edk2, for `git bisect run`", epilog=STEP_EPILOG, allow_abbrev=False
-    )
+    step = commands.add_parser(STEP, epilog=STEP_EPILOG, allow_abbrev=False)
     step.add_argument("--commit", metavar="C", type=name_argument, help="default: the files as they are in --repo")
     _add_question(step)
     step.add_argument("--out", metavar="DIR", type=path_argument, help="the run directory; default: as for run")

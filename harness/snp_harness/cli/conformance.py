@@ -21,11 +21,7 @@ EPILOG = "exit status: 0 no point failed, 1 a point failed, 2 usage, 3 inconclus
 
 def add_parser(commands: Commands) -> None:
     """Add `conformance` to the command line."""
-    parser = commands.add_parser(
-        "conformance",
-        epilog=EPILOG,
-        allow_abbrev=False,
-    )
+    parser = commands.add_parser("conformance", epilog=EPILOG, allow_abbrev=False)
     add_boot_options(parser, "points")
 
 

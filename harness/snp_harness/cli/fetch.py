@@ -20,10 +20,7 @@ DEFAULT_SUITE = "trixie"
 
 def add_parser(commands: Commands) -> None:
     """Add `fetch` to the command line."""
-    parser = commands.add_parser(
-        "fetch",
-        allow_abbrev=False,
-    )
+    parser = commands.add_parser("fetch", allow_abbrev=False)
     parser.add_argument(
         "kind", choices=("firmware", "qemu", "nested"), nargs="?", default="firmware", help="default: %(default)s"
     )
