@@ -328,18 +328,16 @@ class KvmTimeline:
             self._collector.enter(phase, self._time(event), evidence)
 
     def _flush(self, thread: _Thread) -> None:
-        for name in ("apic_read", "apic_write"):
-            half: KvmEvent | None = getattr(thread, name)
+        halves, pages = (thread.apic_read, thread.apic_write), (thread.mmio_write, thread.unanswered)
+        thread.apic_read = thread.apic_write = thread.mmio_write = thread.unanswered = None
+        for half in halves:
             if half is not None:
-                setattr(thread, name, None)
                 path = self._path(thread)
                 register = by_msr(X2APIC_MSR_FIRST + (half.number >> 4)) if path is Path.MSR else by_offset(half.number)
                 self._add(thread, half, register, path, Outcome.OK)
-        for name in ("mmio_write", "unanswered"):
-            half = getattr(thread, name)
-            if half is not None:
-                setattr(thread, name, None)
-                self._unclaimed(thread, half)
+        for page in pages:
+            if page is not None:
+                self._unclaimed(thread, page)
 
     def _path(self, thread: _Thread) -> Path:
         """Return the path of an access whose other half is missing, by the exit that it caused."""
