@@ -59,7 +59,8 @@ class InjectionEvents:
     def _call(self, record: HostRecord) -> None:
         self._unanswered(record.vcpu)
         asks = record.address == _QUERY and record.value >> CALL_SHIFT == Protocol.APIC
-        if asks or _is_apic_call(record.address):
+        is_apic_call = record.address >> CALL_SHIFT == Protocol.APIC and record.address not in _REGISTER_CALLS
+        if asks or is_apic_call:
             self._calls[record.vcpu] = record
 
     def _result(self, record: HostRecord) -> None:
@@ -139,7 +140,3 @@ class InjectionEvents:
             apic_base=record.extra,
             by_policy=int(bool(record.aux)),
         )
-
-
-def _is_apic_call(rax: int) -> bool:
-    return rax >> CALL_SHIFT == Protocol.APIC and rax not in _REGISTER_CALLS

@@ -175,10 +175,6 @@ def _finish(directory: Path, final: Path) -> None:
             options = f' --sysroot="{final}" -static-libstdc++' if name == "g++" else ""
             wrapper.write_text(f'#!/bin/sh\n{libraries}exec "{final}/usr/bin/{name}"{options} "$@"\n', encoding="utf-8")
             wrapper.chmod(0o755)
-    if re_quotes(final):
+    # The wrappers have the path between double quotes.
+    if any(character in str(final) for character in '"$`\\'):
         raise FetchError(f"the tools cannot be used from {final}", "set XDG_CACHE_HOME to a path without quotes")
-
-
-def re_quotes(path: Path) -> bool:
-    """Return whether a path cannot be written between double quotes in a shell script."""
-    return any(character in str(path) for character in '"$`\\')

@@ -9,7 +9,7 @@ from snp_harness.apic.access import Access, Operation, Outcome
 from snp_harness.apic.apic_base import ApicMode, is_legal, mode_of
 from snp_harness.apic.rules import observation
 from snp_harness.apic.rules.observation import Doubt
-from snp_harness.apic.timeline import Event, Timeline
+from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import RuleResult
 
 #: The rule of the architecture that a hypervisor breaks if it changes the mode itself.
@@ -49,7 +49,9 @@ class LegalTransition:
         gapless = not timeline.lost and "apic-base" not in timeline.not_observed
         for access in timeline.accesses:
             self._take(access, found, gapless)
-        events = [event for event in timeline.events if event.kind == "alternate-injection" and _by_policy(event)]
+        events = [
+            event for event in timeline.events if event.kind == "alternate-injection" and event.fields.get("by_policy")
+        ]
         offences = sorted(found.illegal + found.unexplained, key=lambda access: access.index)
         parts = []
         if found.illegal:
@@ -100,10 +102,6 @@ class LegalTransition:
                 found.modes.pop(access.vcpu, None)
             else:
                 found.modes[access.vcpu] = after
-
-
-def _by_policy(event: Event) -> bool:
-    return bool(event.fields.get("by_policy"))
 
 
 def _unjudged(count: int, observable: bool) -> Doubt | None:
