@@ -30,7 +30,7 @@ static struct rmp rmp;
 static struct hypervisor hv;
 static struct host_config config;
 static struct vcpu vcpu;
-static struct region region = { .gpa = GPA, .size = SIZE, .spa = SPA, .shared_spa = SPA, .pages = states };
+static struct hw_slot region = { .gpa = GPA, .size = SIZE, .spa = SPA, .shared_spa = SPA, .nested = states };
 static jmp_buf end;
 static u32 faults, violation; /* #NPFs of a command, and the last record of one: enum record_violation */
 
@@ -44,9 +44,8 @@ static struct {
 	u64 gpa;
 } action;
 
-struct region *memory_region(struct hypervisor *of, u64 gpa) { return of == &hv && gpa - GPA < SIZE ? &region : NULL; }
-u64 memory_spa(const struct region *of, u64 gpa, bool shared) { return (shared ? of->shared_spa : of->spa) + (gpa - GPA); }
-u8 *memory_page(const struct region *of, u64 gpa) { return memory + (memory_spa(of, gpa, false) - SPA); }
+struct hw_slot *memory_region(struct hypervisor *of, u64 gpa) { return of == &hv && gpa - GPA < SIZE ? &region : NULL; }
+u8 *memory_page(const struct hw_slot *of, u64 gpa) { return memory + (hw_slot_spa(of, gpa, false) - SPA); }
 
 enum hw_rmp_result hw_rmpupdate(struct hw *hw, u64 spa, const struct hw_rmp_entry *entry) { (void)hw; return rmp_update(&rmp, spa, entry); }
 enum hw_rmp_result hw_psmash(struct hw *hw, u64 spa) { (void)hw; return rmp_psmash(&rmp, spa); }

@@ -25,9 +25,11 @@ struct machine {
 	u64 allocated; /* next free physical address of the emulator's RAM */
 };
 
-/* Zeroed memory; its address is physical. NULL: the emulator's RAM is used up. */
-void *machine_take(struct machine *machine, u64 size, u64 alignment);
-_Noreturn void machine_halt(void);
+static inline _Noreturn void machine_halt(void)
+{
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
 
 /* clock.c */
 void clock_calibrate(struct machine *machine);

@@ -25,17 +25,17 @@ static u64 permission_bits(u32 allowed)
 }
 
 /* As large as nested table and RMP allow. */
-static void map(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, bool shared, u64 bits)
+static void map(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, bool shared, u64 bits)
 {
-	bool large = slot_large_possible(slot, gpa) && slot_uniform(cpu->hw, slot, gpa);
+	bool large = hw_slot_large_possible(slot, gpa) && slot_uniform(cpu->hw, slot, gpa);
 	u64 page = gpa & ~((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1);
 
-	npt_map(cpu->hw, cpu->vmpl, !shared, page, slot_spa(slot, page, shared), large, bits);
+	npt_map(cpu->hw, cpu->vmpl, !shared, page, hw_slot_spa(slot, page, shared), large, bits);
 }
 
-static void map_page(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, bool private_view, u64 bits)
+static void map_page(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, bool private_view, u64 bits)
 {
-	npt_map(cpu->hw, cpu->vmpl, private_view, PAGE_OF(gpa), slot_spa(slot, PAGE_OF(gpa), false), false, bits);
+	npt_map(cpu->hw, cpu->vmpl, private_view, PAGE_OF(gpa), hw_slot_spa(slot, PAGE_OF(gpa), false), false, bits);
 }
 
 static void to_hypervisor(struct hw_exit *exit, u64 gpa, u64 info)
@@ -45,11 +45,11 @@ static void to_hypervisor(struct hw_exit *exit, u64 gpa, u64 info)
 	exit->info2 = gpa;
 }
 
-static void private_access(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, u64 info, struct hw_exit *exit)
+static void private_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, u64 info, struct hw_exit *exit)
 {
 	const struct hw *hw = cpu->hw;
 	struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
-	u64 spa = slot_spa(slot, gpa, false);
+	u64 spa = hw_slot_spa(slot, gpa, false);
 	enum rmp_fault fault = rmp_check(&hw->rmp, spa, owner, cpu->vmpl, info);
 	u32 entry = slot_bits(hw, slot, gpa);
 	u32 allowed = rmp_permissions(entry, cpu->vmpl);
@@ -79,7 +79,7 @@ static void private_access(struct hw_cpu *cpu, const struct slot *slot, u64 gpa,
 	map(cpu, slot, gpa, false, permission_bits(allowed));
 }
 
-static void shared_access(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, u64 info, struct hw_exit *exit)
+static void shared_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, u64 info, struct hw_exit *exit)
 {
 	u32 entry;
 
@@ -110,7 +110,7 @@ static void access(struct hw_cpu *cpu, struct hw_exit *exit)
 	u64 gpa = control->exit_info2 & ~hw->c_bit;
 	u64 info = control->exit_info1;
 	bool private = (control->exit_info2 & hw->c_bit) || npt_is_unpaged(cpu);
-	const struct slot *slot = slot_of(hw, gpa);
+	const struct hw_slot *slot = slot_of(hw, gpa);
 
 	if (!slot)
 		to_hypervisor(exit, gpa, info | (private ? SVM_NPF_ENC : 0));
@@ -150,5 +150,3 @@ void hw_nested_device(struct hw_cpu *cpu, u64 gpa, u64 spa, bool writable)
 {
 	npt_map(cpu->hw, cpu->vmpl, false, PAGE_OF(gpa), PAGE_OF(spa), false, writable ? NPT_RWX : NPT_RWX & ~NPT_WRITE);
 }
-
-void hw_invalidate(struct hw *hw, u64 gpa, bool large) { npt_unmap(hw, gpa, large); }

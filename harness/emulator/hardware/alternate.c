@@ -6,14 +6,6 @@
 #define VINTR_OFFER (VMSA_VINTR_IRQ | VMSA_VINTR_IGN_TPR | VMSA_VINTR_PRIO_MASK << VMSA_VINTR_PRIO_SHIFT | \
 		     VMSA_VINTR_VECTOR_MASK << VMSA_VINTR_VECTOR_SHIFT)
 
-static bool first_time(u32 *seen, u8 vector)
-{
-	bool first = !vector_test(seen, vector);
-
-	vector_set(seen, vector);
-	return first;
-}
-
 /*
  * V_IRQ for VMRUN. QEMU takes a virtual interrupt whose priority equals V_TPR (ctl_has_irq), hardware only a higher one
  * (APM vol. 2, 15.21.4): it is held back here, and CR8 writes are intercepted meanwhile; see also injection.c.
@@ -67,7 +59,7 @@ bool hw_alternate_can_take(const struct hw_cpu *cpu)
 
 static void log_taken(struct hw_cpu *cpu, u8 vector)
 {
-	if (first_time(cpu->taken_seen, vector) || log_at(cpu, 2))
+	if (vector_add(cpu->taken_seen, vector) || log_at(cpu, 2))
 		hw_log(cpu, (struct record){ .kind = RECORD_INTERRUPT, .rip = hw_observe_pc(cpu), .address = vector,
 						 .value = RECORD_IRQ_SVSM });
 }

@@ -9,15 +9,6 @@
 #include "rmp.h"
 #include "vectors.h"
 
-/* A range of guest memory. */
-struct slot {
-	u64 gpa;
-	u64 size;
-	u64 spa;
-	u64 shared_spa;
-	const u8 *nested; /* the hypervisor's table: enum hw_nested */
-};
-
 /* The composed nested page tables of a VMPL: see npt.c. */
 struct npt {
 	u64 *paged;   /* root while the guest pages: shared view low, private view at the C-bit */
@@ -118,7 +109,7 @@ struct hw {
 	u64 xcr0_all;      /* every feature that XSAVE can move here */
 	struct npt npt[CONFIG_VMPLS];
 	u32 slots;
-	struct slot slot[HW_SLOTS];
+	struct hw_slot slot[HW_SLOTS];
 	struct rmp rmp;
 	struct hw_cpu cpu[HW_CPUS];
 };
@@ -127,7 +118,7 @@ static inline struct hw_vmpl *current(struct hw_cpu *cpu) { return &cpu->state[c
 static inline struct vmcb *vmcb(const struct hw_cpu *cpu) { return cpu->state[cpu->vmpl].vmcb; }
 static inline bool log_at(const struct hw_cpu *cpu, u32 level) { return cpu->log_level >= level; }
 
-/* A piece of the emulator's RAM; the run ends where there is none left. */
-void *take(struct hw *hw, u64 size, u64 alignment);
+void log_exit(struct hw_cpu *cpu, u64 code); /* count an #VMEXIT */
+void switch_save_hidden(struct hw_cpu *cpu); /* FS, GS, TR ... into the VMCB */
 
 #endif

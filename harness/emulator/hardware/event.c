@@ -3,7 +3,6 @@
 #include "ghcb.h"
 #include "guest.h"
 #include "sev.h"
-#include "vmsa_switch.h"
 
 #define GATE_PRESENT     BIT(47)
 #define GATE_TYPE(gate)  (((gate) >> 40) & 15)

@@ -10,6 +10,29 @@
 #define PTE_ADDRESS 0x000FFFFFFFFFF000ull
 #define PTE_ACCESSED_DIRTY 0x60ull
 
+#define CS_ATTRIBUTE_LONG 0x200 /* VMCB segment attribute bit 9: L */
+#define CS_ATTRIBUTE_32   0x400 /* bit 10: D */
+
+u32 guest_mode_bits(const struct hw_cpu *cpu)
+{
+	const struct vmcb_save *save = &vmcb(cpu)->save;
+
+	if ((save->efer & EFER_LMA) && (save->cs.attributes & CS_ATTRIBUTE_LONG))
+		return 64;
+	if ((save->cr0 & CR0_PE) && (save->cs.attributes & CS_ATTRIBUTE_32))
+		return 32;
+	return 16;
+}
+
+u64 hw_observe_pc(const struct hw_cpu *cpu)
+{
+	const struct vmcb_save *save = &vmcb(cpu)->save;
+
+	if (guest_mode_bits(cpu) == 64)
+		return save->rip;
+	return (u32)(save->cs.base + save->rip);
+}
+
 static u64 read_entry(struct hw *hw, u64 gpa, u32 size)
 {
 	u8 *entry = slot_private(hw, gpa & ~hw->c_bit, size);
@@ -69,14 +92,14 @@ static u64 walk(struct hw_cpu *cpu, u64 linear, u64 *leaf)
 
 static u8 *pointer_of(struct hw *hw, u64 gpa)
 {
-	struct slot *slot;
+	struct hw_slot *slot;
 
 	if (gpa == NO_GPA)
 		return NULL;
 	slot = slot_of(hw, gpa & ~hw->c_bit);
 	if (!slot)
 		return NULL;
-	return (u8 *)(PHYSICAL_WINDOW + slot_spa(slot, gpa & ~hw->c_bit, !(gpa & hw->c_bit)));
+	return (u8 *)(PHYSICAL_WINDOW + hw_slot_spa(slot, gpa & ~hw->c_bit, !(gpa & hw->c_bit)));
 }
 
 u64 guest_physical(struct hw_cpu *cpu, u64 linear)

@@ -3,8 +3,9 @@
 #ifndef SNP_HW_GUEST_H
 #define SNP_HW_GUEST_H
 
-#include "mode.h"
+#include "cpu.h"
 
+u32 guest_mode_bits(const struct hw_cpu *cpu); /* 16, 32 or 64 */
 u64 guest_physical(struct hw_cpu *cpu, u64 linear); /* GPA with C-bit; NO_GPA: not mapped */
 bool guest_read(struct hw_cpu *cpu, u64 linear, void *to, u64 size);
 bool guest_write(struct hw_cpu *cpu, u64 linear, const void *from, u64 size);

@@ -41,6 +41,7 @@ struct hw_controls {
 
 struct hw_cpu *hw_first_cpu(struct machine *machine); /* before anything else: for records */
 struct hw *hw_setup(struct machine *machine);
+void *hw_take(struct hw *hw, u64 size, u64 alignment); /* RAM of the emulator, zeroed; its address is physical */
 struct hw_cpu *hw_cpu_setup(struct hw *hw, u32 index, const struct hw_controls *controls);
 void hw_cpu_start(struct hw_cpu *cpu); /* load its VMPL into the processor: the first one */
 
@@ -58,6 +59,20 @@ struct hw_slot {
 	u64 shared_spa; /* of the shared ones: another range for the firmware only */
 	u8 *nested;     /* the table: enum hw_nested for each page. The hypervisor writes it */
 };
+
+static inline u64 hw_slot_spa(const struct hw_slot *slot, u64 gpa, bool shared)
+{
+	return (shared ? slot->shared_spa : slot->spa) + (gpa - slot->gpa);
+}
+
+/* The 2 MiB page around `gpa` is all in the range, and aligned. */
+static inline bool hw_slot_large_possible(const struct hw_slot *slot, u64 gpa)
+{
+	u64 start = gpa & ~(PAGE_SIZE_2M - 1);
+
+	return start >= slot->gpa && start + PAGE_SIZE_2M <= slot->gpa + slot->size &&
+	       !(hw_slot_spa(slot, start, false) & (PAGE_SIZE_2M - 1));
+}
 
 void hw_slot_add(struct hw *hw, const struct hw_slot *slot);
 /* As a TLB flush: the hypervisor has changed nested entries or the RMP of a page, 4 KiB or 2 MiB. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Records about a vCPU, and how a run ends. */
 #include "cpu.h"
-#include "log.h"
 
 #define PUBLISH_EXITS 256 /* the counters go to the ring's header now and then: it is a page more to touch */
 

@@ -13,7 +13,7 @@
 
 static u32 levels(const struct hw *hw) { return hw->machine->config->cbit == 51 ? 5 : 4; }
 
-static u64 *new_table(struct hw *hw) { return take(hw, PAGE_SIZE, PAGE_SIZE); }
+static u64 *new_table(struct hw *hw) { return hw_take(hw, PAGE_SIZE, PAGE_SIZE); }
 
 static u64 *next_table(struct hw *hw, u64 *entry)
 {
@@ -80,7 +80,8 @@ void npt_map(struct hw *hw, u32 vmpl, bool private_view, u64 gpa, u64 spa, bool 
 	*entry = spa | bits | (large ? NPT_LARGE : 0);
 }
 
-static void unmap_page(struct hw *hw, u64 *root, u64 address)
+/* Of a 2 MiB range the table of its 4 KiB pages stays for later, empty. */
+static void unmap(struct hw *hw, u64 *root, u64 address, bool large)
 {
 	u64 *table = table_at(hw, root, address, 2, false);
 	u64 *entry;
@@ -90,36 +91,16 @@ static void unmap_page(struct hw *hw, u64 *root, u64 address)
 	entry = &table[(address >> 21) & 511];
 	if (*entry & NPT_LARGE)
 		*entry = 0;
+	else if ((*entry & NPT_PRESENT) && large)
+		memset((void *)(*entry & NPT_ADDRESS), 0, PAGE_SIZE);
 	else if (*entry & NPT_PRESENT)
 		((u64 *)(*entry & NPT_ADDRESS))[(address >> 12) & 511] = 0;
 }
 
-/* A 2 MiB range: the table of its 4 KiB pages stays for later, empty. */
-static void unmap_large(struct hw *hw, u64 *root, u64 address)
-{
-	u64 *table = table_at(hw, root, address, 2, false);
-	u64 *entry;
-
-	if (!table)
-		return;
-	entry = &table[(address >> 21) & 511];
-	if (*entry & NPT_LARGE)
-		*entry = 0;
-	else if (*entry & NPT_PRESENT)
-		memset((void *)(*entry & NPT_ADDRESS), 0, PAGE_SIZE);
-}
-
-void npt_unmap(struct hw *hw, u64 gpa, bool large)
+void hw_invalidate(struct hw *hw, u64 gpa, bool large)
 {
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++) {
-		u64 *root = hw->npt[vmpl].paged;
-
-		if (large) {
-			unmap_large(hw, root, gpa);
-			unmap_large(hw, root, gpa | hw->c_bit);
-		} else {
-			unmap_page(hw, root, gpa);
-			unmap_page(hw, root, gpa | hw->c_bit);
-		}
+		unmap(hw, hw->npt[vmpl].paged, gpa, large);
+		unmap(hw, hw->npt[vmpl].paged, gpa | hw->c_bit, large);
 	}
 }

@@ -17,6 +17,5 @@ void npt_setup(struct hw *hw);
 u64 npt_root(const struct hw_cpu *cpu); /* for the paging mode that the guest is in */
 bool npt_is_unpaged(const struct hw_cpu *cpu); /* every access is private */
 void npt_map(struct hw *hw, u32 vmpl, bool private_view, u64 gpa, u64 spa, bool large, u64 bits);
-void npt_unmap(struct hw *hw, u64 gpa, bool large); /* every VMPL, both views */
 
 #endif

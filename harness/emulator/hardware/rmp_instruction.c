@@ -3,13 +3,12 @@
 #include "access.h"
 #include "event.h"
 #include "guest.h"
-#include "npt.h"
 #include "sev.h"
 #include "slot.h"
 
 #define FIRST_TRY ~0u /* in hw_cpu.before: no entry */
 
-static void log_change(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, enum record_rmp_op op, bool large, u32 result)
+static void log_change(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, enum record_rmp_op op, bool large, u32 result)
 {
 	if (log_at(cpu, 1))
 		hw_log(cpu, (struct record){ .kind = RECORD_RMP_CHANGE, .rip = hw_observe_pc(cpu), .address = gpa,
@@ -17,14 +16,14 @@ static void log_change(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, enu
 					     .outcome = result ? RECORD_ERROR : RECORD_OK });
 }
 
-static bool is_addressable(const struct slot *slot, u64 gpa, bool large)
+static bool is_addressable(const struct hw_slot *slot, u64 gpa, bool large)
 {
 	if (!slot || (gpa & ((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1)))
 		return false;
-	return !large || slot_large_possible(slot, gpa);
+	return !large || hw_slot_large_possible(slot, gpa);
 }
 
-static enum rmp_fault pvalidate(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, bool large, u32 *result, bool *unchanged)
+static enum rmp_fault pvalidate(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, bool large, u32 *result, bool *unchanged)
 {
 	struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
 	bool validate = current(cpu)->gpr[HW_RDX] & 1;
@@ -44,16 +43,16 @@ static enum rmp_fault pvalidate(struct hw_cpu *cpu, const struct slot *slot, u64
 	*result = SEV_FAIL_SIZEMISMATCH;
 	if (large && !(bits & RMP_LARGE) && (bits || !slot_uniform(cpu->hw, slot, gpa)))
 		return RMP_OK; /* there are 4 KiB pages in it */
-	fault = rmp_validate(&cpu->hw->rmp, slot_spa(slot, gpa, false), owner, large, validate, result, unchanged);
+	fault = rmp_validate(&cpu->hw->rmp, hw_slot_spa(slot, gpa, false), owner, large, validate, result, unchanged);
 	if (fault)
 		return fault;
 	if (!*unchanged)
-		npt_unmap(cpu->hw, gpa, large);
+		hw_invalidate(cpu->hw, gpa, large);
 	log_change(cpu, slot, gpa, validate ? RECORD_RMP_PVALIDATE : RECORD_RMP_RESCIND, large, *result);
 	return RMP_OK;
 }
 
-static enum rmp_fault rmpadjust(struct hw_cpu *cpu, const struct slot *slot, u64 gpa, bool large, u32 *result)
+static enum rmp_fault rmpadjust(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, bool large, u32 *result)
 {
 	struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
 	u64 attributes = current(cpu)->gpr[HW_RDX];
@@ -71,7 +70,7 @@ static enum rmp_fault rmpadjust(struct hw_cpu *cpu, const struct slot *slot, u64
 	bits = slot_bits(cpu->hw, slot, gpa);
 	if (cpu->before == FIRST_TRY)
 		cpu->before = bits;
-	fault = rmp_adjust(&cpu->hw->rmp, slot_spa(slot, gpa, false), owner, cpu->vmpl, large, attributes, result);
+	fault = rmp_adjust(&cpu->hw->rmp, hw_slot_spa(slot, gpa, false), owner, cpu->vmpl, large, attributes, result);
 	if (fault == RMP_NOT_VALIDATED) {
 		access_violation(cpu, gpa | cpu->hw->c_bit, bits, 0, RECORD_VIOLATION_NOT_VALIDATED);
 		return RMP_OK;
@@ -79,7 +78,7 @@ static enum rmp_fault rmpadjust(struct hw_cpu *cpu, const struct slot *slot, u64
 	if (fault || *result == SEV_FAIL_PERMISSION)
 		return fault;
 	if (*result == SEV_SUCCESS)
-		npt_unmap(cpu->hw, gpa, large);
+		hw_invalidate(cpu->hw, gpa, large);
 	log_change(cpu, slot, gpa, RECORD_RMP_RMPADJUST, large, *result);
 	return RMP_OK;
 }
@@ -98,7 +97,7 @@ void rmp_instruction_retry(struct hw_cpu *cpu, struct hw_exit *exit)
 	struct vmcb_save *save = &vmcb(cpu)->save;
 	bool large = current(cpu)->gpr[HW_RCX] & 1, unchanged = false;
 	u64 gpa = guest_physical(cpu, save->rax);
-	const struct slot *slot;
+	const struct hw_slot *slot;
 	enum rmp_fault fault;
 	u32 result;
 

@@ -5,7 +5,6 @@
 #include "event.h"
 #include "guest.h"
 #include "insn.h"
-#include "log.h"
 #include "rmp_instruction.h"
 #include "sev.h"
 #include "x86.h"

@@ -4,7 +4,6 @@
 #include "cpu.h"
 #include "npt.h"
 #include "sev.h"
-#include "vmsa_switch.h"
 #include "x86.h"
 
 static struct hw the_hw __attribute__((section(".bss.hot.hardware"), aligned(4096)));
@@ -26,7 +25,7 @@ static void setup_processor(struct hw *hw)
 	hw->cr0 = get_cr0();
 	hw->cr4 = get_cr4();
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
-	wrmsr(MSR_VM_HSAVE_PA, (u64)take(hw, PAGE_SIZE, PAGE_SIZE));
+	wrmsr(MSR_VM_HSAVE_PA, (u64)hw_take(hw, PAGE_SIZE, PAGE_SIZE));
 	__asm__ volatile("clgi; sti");
 }
 
@@ -36,6 +35,18 @@ static void name_cpu(struct hw *hw, u32 index)
 	hw->cpu[index].machine = hw->machine;
 	hw->cpu[index].index = index;
 	hw->cpu[index].log_level = hw->machine->config->log_level;
+}
+
+void *hw_take(struct hw *hw, u64 size, u64 alignment)
+{
+	struct machine *machine = hw->machine;
+	u64 start = (machine->allocated + alignment - 1) & ~(alignment - 1);
+
+	/* QEMU's RAM starts as zeros, and a run never restarts: -no-reboot. */
+	if (start + size > machine->config->host_base + machine->config->host_size)
+		hw_fail(&hw->cpu[0], "host RAM is too small", __LINE__);
+	machine->allocated = start + size;
+	return (void *)start;
 }
 
 struct hw_cpu *hw_first_cpu(struct machine *machine)
@@ -76,8 +87,8 @@ static void setup_vmpl(struct hw_cpu *cpu, u32 vmpl, const struct hw_controls *c
 	struct vmcb_control *control;
 	u32 misc2 = controls->intercept_misc2;
 
-	state->vmcb = take(cpu->hw, PAGE_SIZE, PAGE_SIZE);
-	state->xsave = take(cpu->hw, PAGE_SIZE, PAGE_SIZE);
+	state->vmcb = hw_take(cpu->hw, PAGE_SIZE, PAGE_SIZE);
+	state->xsave = hw_take(cpu->hw, PAGE_SIZE, PAGE_SIZE);
 	*(a16 *)state->xsave = 0x37F;          /* FCW */
 	*(a32 *)(state->xsave + 24) = 0x1F80;  /* MXCSR */
 	*(a64 *)(state->xsave + 512) = 3;      /* XSTATE_BV: x87 and SSE are in the area */
@@ -113,5 +124,3 @@ struct hw_cpu *hw_cpu_setup(struct hw *hw, u32 index, const struct hw_controls *
 		setup_vmpl(cpu, vmpl, controls);
 	return cpu;
 }
-
-void hw_cpu_start(struct hw_cpu *cpu) { switch_start(cpu); }

@@ -59,8 +59,8 @@ void hw_cpuid(const struct hw *hw, u32 leaf, u32 subleaf, struct cpuid_result *r
 static void launch_pages(struct hw *hw, u64 gpa, u64 size)
 {
 	for (u64 page = gpa; page < gpa + size; page += PAGE_SIZE) {
-		const struct slot *slot = slot_of(hw, page);
-		struct rmp_entry *entry = slot ? rmp_entry(&hw->rmp, slot_spa(slot, page, false)) : NULL;
+		const struct hw_slot *slot = slot_of(hw, page);
+		struct rmp_entry *entry = slot ? rmp_entry(&hw->rmp, hw_slot_spa(slot, page, false)) : NULL;
 
 		if (entry && (entry->bits & RMP_ASSIGNED))
 			entry->bits |= RMP_VALIDATED;

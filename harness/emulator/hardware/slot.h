@@ -5,14 +5,12 @@
 
 #include "cpu.h"
 
-struct slot *slot_of(struct hw *hw, u64 gpa); /* NULL: no memory there */
-u64 slot_spa(const struct slot *slot, u64 gpa, bool shared);
+struct hw_slot *slot_of(struct hw *hw, u64 gpa); /* NULL: no memory there */
 u8 *slot_private(struct hw *hw, u64 gpa, u64 size); /* what private accesses see; NULL: not all in one range */
-bool slot_large_possible(const struct slot *slot, u64 gpa); /* the 2 MiB page around it is all in the range, and aligned */
-bool slot_uniform(const struct hw *hw, const struct slot *slot, u64 gpa); /* nested entries and RMP of that 2 MiB page are alike */
-u32 slot_bits(const struct hw *hw, const struct slot *slot, u64 gpa); /* the RMP entry as records have it */
+bool slot_uniform(const struct hw *hw, const struct hw_slot *slot, u64 gpa); /* nested entries and RMP of that 2 MiB page are alike */
+u32 slot_bits(const struct hw *hw, const struct hw_slot *slot, u64 gpa); /* the RMP entry as records have it */
 
-static inline enum hw_nested slot_nested(const struct slot *slot, u64 gpa)
+static inline enum hw_nested slot_nested(const struct hw_slot *slot, u64 gpa)
 {
 	return (enum hw_nested)slot->nested[(gpa - slot->gpa) / PAGE_SIZE];
 }

@@ -3,9 +3,9 @@
  * VMSA <-> VMCB, and what VMRUN does not switch. On hardware every VMRUN loads the VMSA and every #VMEXIT saves it; here
  * it happens when another VMPL comes.
  */
-#include "vmsa_switch.h"
 #include "alternate.h"
 #include "bytes.h"
+#include "cpu.h"
 #include "layout.h"
 #include "npt.h"
 #include "sev.h"
@@ -228,7 +228,7 @@ void hw_cpu_switch(struct hw_cpu *from, struct hw_cpu *to)
 	enter(to, to->vmpl);
 }
 
-void switch_start(struct hw_cpu *cpu)
+void hw_cpu_start(struct hw_cpu *cpu)
 {
 	vmload((u64)current(cpu)->vmcb);
 	current(cpu)->hidden_current = true;

@@ -6,14 +6,6 @@
 #include "physical_apic.h"
 #include "vectors.h"
 
-static bool first_time(u32 *seen, u8 vector)
-{
-	bool first = !vector_test(seen, vector);
-
-	vector_set(seen, vector);
-	return first;
-}
-
 void alternate_setup(struct vcpu *vcpu)
 {
 	vcpu->doorbell.gpa = NO_GPA;
@@ -81,7 +73,7 @@ bool alternate_disable(struct vcpu *vcpu, u32 vmpl, u8 tpr)
 
 static void log_posted(struct vcpu *vcpu, u8 vector, bool level, bool lost)
 {
-	if (first_time(vcpu->posted_seen, vector) || lost || log_at(vcpu, 2))
+	if (vector_add(vcpu->posted_seen, vector) || lost || log_at(vcpu, 2))
 		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_DOORBELL, .address = vector, .value = vcpu->irq_source[vector],
 						 .size = level, .aux = vcpu->guest_vmpl,
 						 .outcome = lost ? RECORD_ERROR : RECORD_OK });

@@ -111,8 +111,8 @@ static void setup_vcpus(struct hypervisor *hv)
 		.intercept_misc1 = misc1_intercepts(hv),
 		.intercept_misc2 = misc2_intercepts(hv),
 		.vintr = hv->config->apic == CONFIG_APIC_VIRTUAL ? SVM_V_INTR_MASKING : 0,
-		.io_permissions = memory_take(hv, 3 * PAGE_SIZE, PAGE_SIZE),
-		.msr_permissions = memory_take(hv, 2 * PAGE_SIZE, PAGE_SIZE),
+		.io_permissions = hw_take(hv->hw, 3 * PAGE_SIZE, PAGE_SIZE),
+		.msr_permissions = hw_take(hv->hw, 2 * PAGE_SIZE, PAGE_SIZE),
 	};
 
 	io_setup(hv, controls.io_permissions);

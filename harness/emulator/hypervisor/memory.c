@@ -8,32 +8,23 @@
 #define ONE_MIB     0x100000ull
 #define ROM_ALIAS   0x20000ull  /* the last 128 KiB of the firmware appear below 1 MiB */
 
-void *memory_take(struct hypervisor *hv, u64 size, u64 alignment)
-{
-	void *memory = machine_take(hv->machine, size, alignment);
-
-	if (!memory)
-		hw_fail(hv->vcpu[0].cpu, "host RAM is too small", __LINE__);
-	return memory;
-}
-
 static void add_region(struct hypervisor *hv, u64 gpa, u64 size, u64 spa, u64 shared_spa)
 {
-	struct region *region = &hv->region[hv->regions];
+	struct hw_slot *region = &hv->region[hv->regions];
 
 	if (!size)
 		return;
 	if (hv->regions++ == HW_SLOTS)
 		hw_fail(hv->vcpu[0].cpu, "too many memory regions", __LINE__);
-	*region = (struct region){ .gpa = gpa, .size = size, .spa = spa, .shared_spa = shared_spa };
-	region->pages = memory_take(hv, size / PAGE_SIZE, PAGE_SIZE);
-	hw_slot_add(hv->hw, &(struct hw_slot){ .gpa = gpa, .size = size, .spa = spa, .shared_spa = shared_spa, .nested = region->pages });
+	*region = (struct hw_slot){ .gpa = gpa, .size = size, .spa = spa, .shared_spa = shared_spa,
+				    .nested = hw_take(hv->hw, size / PAGE_SIZE, PAGE_SIZE) };
+	hw_slot_add(hv->hw, region);
 }
 
 static u64 copy_of_firmware(struct hypervisor *hv)
 {
 	const struct host_config *config = hv->config;
-	void *copy = memory_take(hv, config->fw_size, PAGE_SIZE_2M);
+	void *copy = hw_take(hv->hw, config->fw_size, PAGE_SIZE_2M);
 
 	/* Equal offsets in the 2 MiB page let the firmware be mapped with large pages. */
 	memcpy(copy, (const void *)config->fw_rom, config->fw_size);
@@ -44,7 +35,7 @@ void memory_setup(struct hypervisor *hv)
 {
 	const struct host_config *config = hv->config;
 	u64 firmware = copy_of_firmware(hv);
-	u64 legacy = (u64)memory_take(hv, ONE_MIB - LEGACY_ROMS, PAGE_SIZE);
+	u64 legacy = (u64)hw_take(hv->hw, ONE_MIB - LEGACY_ROMS, PAGE_SIZE);
 	u64 alias = config->fw_size < ROM_ALIAS ? config->fw_size : ROM_ALIAS;
 
 	memcpy((void *)(legacy + ONE_MIB - LEGACY_ROMS - alias),
@@ -60,19 +51,19 @@ void memory_setup(struct hypervisor *hv)
 	add_region(hv, FOUR_GIB - config->fw_size, config->fw_size, firmware,
 		   hv->sev ? copy_of_firmware(hv) : firmware);
 	if (config->svsm_size) {
-		u64 memory = (u64)memory_take(hv, config->svsm_memory, PAGE_SIZE_2M);
+		u64 memory = (u64)hw_take(hv->hw, config->svsm_memory, PAGE_SIZE_2M);
 
 		memcpy((void *)memory, (const void *)config->svsm_rom, config->svsm_size);
 		add_region(hv, config->svsm_gpa, config->svsm_memory, memory, memory);
 	}
-	hv->scratch_page = (u64)memory_take(hv, PAGE_SIZE, PAGE_SIZE);
+	hv->scratch_page = (u64)hw_take(hv->hw, PAGE_SIZE, PAGE_SIZE);
 	memset((void *)hv->scratch_page, 0xFF, PAGE_SIZE);
 }
 
-struct region *memory_region(struct hypervisor *hv, u64 gpa)
+struct hw_slot *memory_region(struct hypervisor *hv, u64 gpa)
 {
 	for (u32 i = 0; i < hv->regions; i++) {
-		struct region *region = &hv->region[i];
+		struct hw_slot *region = &hv->region[i];
 
 		if (gpa - region->gpa < region->size)
 			return region;
@@ -80,38 +71,33 @@ struct region *memory_region(struct hypervisor *hv, u64 gpa)
 	return NULL;
 }
 
-static struct region *region_with(struct hypervisor *hv, u64 gpa, u64 size)
+static struct hw_slot *region_with(struct hypervisor *hv, u64 gpa, u64 size)
 {
-	struct region *region = memory_region(hv, gpa);
+	struct hw_slot *region = memory_region(hv, gpa);
 
 	if (!region || size > region->size || gpa - region->gpa > region->size - size)
 		return NULL;
 	return region;
 }
 
-u64 memory_spa(const struct region *region, u64 gpa, bool shared)
-{
-	return (shared ? region->shared_spa : region->spa) + (gpa - region->gpa);
-}
-
-u8 *memory_page(const struct region *region, u64 gpa) { return (u8 *)(PHYSICAL_WINDOW + memory_spa(region, gpa, false)); }
+u8 *memory_page(const struct hw_slot *region, u64 gpa) { return (u8 *)(PHYSICAL_WINDOW + hw_slot_spa(region, gpa, false)); }
 
 u8 *memory_launch(struct hypervisor *hv, u64 gpa, u64 size)
 {
-	struct region *region = region_with(hv, gpa, size);
+	struct hw_slot *region = region_with(hv, gpa, size);
 
 	return region ? memory_page(region, gpa) : NULL;
 }
 
 u8 *memory_shared(struct hypervisor *hv, u64 gpa, u64 size)
 {
-	struct region *region = region_with(hv, gpa, size);
+	struct hw_slot *region = region_with(hv, gpa, size);
 
 	if (!region || !size)
 		return NULL;
 	for (u64 page = gpa & ~(PAGE_SIZE - 1); page < gpa + size; page += PAGE_SIZE) {
-		if (region->pages[(page - region->gpa) / PAGE_SIZE] != HW_SHARED)
+		if (region->nested[(page - region->gpa) / PAGE_SIZE] != HW_SHARED)
 			return NULL;
 	}
-	return (u8 *)(PHYSICAL_WINDOW + memory_spa(region, gpa, true));
+	return (u8 *)(PHYSICAL_WINDOW + hw_slot_spa(region, gpa, true));
 }

@@ -9,20 +9,11 @@
 #include "memory.h"
 #include "page_table.h"
 
-static u8 *page_state(struct region *region, u64 gpa) { return &region->pages[(gpa - region->gpa) / PAGE_SIZE]; }
+static u8 *page_state(struct hw_slot *region, u64 gpa) { return &region->nested[(gpa - region->gpa) / PAGE_SIZE]; }
 static u64 start_of_2m(u64 gpa) { return gpa & ~(PAGE_SIZE_2M - 1); }
 
-/* The 2 MiB page around `gpa` is all in one region, and aligned. */
-static bool large_possible(struct region *region, u64 gpa)
-{
-	u64 start = start_of_2m(gpa);
-
-	return start >= region->gpa && start + PAGE_SIZE_2M <= region->gpa + region->size &&
-	       !(memory_spa(region, start, false) & (PAGE_SIZE_2M - 1));
-}
-
 /* All 512 pages are in the same state. */
-static bool uniform(struct region *region, u64 gpa) { return pages_alike(page_state(region, start_of_2m(gpa))); }
+static bool uniform(struct hw_slot *region, u64 gpa) { return pages_alike(page_state(region, start_of_2m(gpa))); }
 
 static void log_change(struct vcpu *vcpu, u64 gpa, u32 before, enum record_rmp_op op, bool large)
 {
@@ -33,17 +24,17 @@ static void log_change(struct vcpu *vcpu, u64 gpa, u32 before, enum record_rmp_o
 }
 
 /* The RMP refuses nothing that the page states allow. */
-static void rmpupdate(struct hypervisor *hv, struct region *region, u64 gpa, bool assigned, bool large)
+static void rmpupdate(struct hypervisor *hv, struct hw_slot *region, u64 gpa, bool assigned, bool large)
 {
 	const struct hw_rmp_entry entry = { .gpa = gpa, .asid = HW_ASID, .assigned = assigned, .large = large };
 
-	if (hw_rmpupdate(hv->hw, memory_spa(region, gpa, false), &entry) != HW_RMP_OK)
+	if (hw_rmpupdate(hv->hw, hw_slot_spa(region, gpa, false), &entry) != HW_RMP_OK)
 		hw_fail(hv->vcpu[0].cpu, "RMPUPDATE was refused", __LINE__);
 }
 
-static void psmash(struct hypervisor *hv, struct region *region, u64 gpa)
+static void psmash(struct hypervisor *hv, struct hw_slot *region, u64 gpa)
 {
-	hw_psmash(hv->hw, memory_spa(region, start_of_2m(gpa), false));
+	hw_psmash(hv->hw, hw_slot_spa(region, start_of_2m(gpa), false));
 }
 
 void pages_launch(struct hypervisor *hv, u64 gpa, u64 size)
@@ -51,8 +42,8 @@ void pages_launch(struct hypervisor *hv, u64 gpa, u64 size)
 	u64 step;
 
 	for (u64 page = gpa; page < gpa + size; page += step) {
-		struct region *region = memory_region(hv, page);
-		bool large = region && page == start_of_2m(page) && page + PAGE_SIZE_2M <= gpa + size && large_possible(region, page);
+		struct hw_slot *region = memory_region(hv, page);
+		bool large = region && page == start_of_2m(page) && page + PAGE_SIZE_2M <= gpa + size && hw_slot_large_possible(region, page);
 
 		step = large ? PAGE_SIZE_2M : PAGE_SIZE;
 		if (!region || *page_state(region, page) == HW_PRIVATE)
@@ -66,7 +57,7 @@ void pages_launch(struct hypervisor *hv, u64 gpa, u64 size)
 void pages_all_shared(struct hypervisor *hv)
 {
 	for (u32 i = 0; i < hv->regions; i++)
-		memset(hv->region[i].pages, HW_SHARED, hv->region[i].size / PAGE_SIZE);
+		memset(hv->region[i].nested, HW_SHARED, hv->region[i].size / PAGE_SIZE);
 }
 
 static void changed(struct hypervisor *hv, u64 gpa, bool large)
@@ -76,7 +67,7 @@ static void changed(struct hypervisor *hv, u64 gpa, bool large)
 }
 
 /* The pages become the guest's, not validated, without permissions. */
-static void assign(struct hypervisor *hv, struct region *region, u64 gpa, bool large)
+static void assign(struct hypervisor *hv, struct hw_slot *region, u64 gpa, bool large)
 {
 	u64 first = large ? start_of_2m(gpa) : gpa & ~(PAGE_SIZE - 1);
 	u64 pages = large ? PAGES_IN_2M : 1;
@@ -90,21 +81,21 @@ static void assign(struct hypervisor *hv, struct region *region, u64 gpa, bool l
 }
 
 /* An access to a page that is not assigned yet: as large as it can be. */
-static void assign_on_demand(struct hypervisor *hv, struct region *region, u64 gpa)
+static void assign_on_demand(struct hypervisor *hv, struct hw_slot *region, u64 gpa)
 {
-	bool large = *page_state(region, gpa) == HW_NOT_PRESENT && large_possible(region, gpa) && uniform(region, gpa);
+	bool large = *page_state(region, gpa) == HW_NOT_PRESENT && hw_slot_large_possible(region, gpa) && uniform(region, gpa);
 
 	assign(hv, region, gpa, large);
 }
 
-static bool is_large(struct hypervisor *hv, struct region *region, u64 gpa)
+static bool is_large(struct hypervisor *hv, struct hw_slot *region, u64 gpa)
 {
 	struct hw_rmp_entry entry;
 
-	return hw_rmpread(hv->hw, memory_spa(region, gpa, false), &entry) && entry.large;
+	return hw_rmpread(hv->hw, hw_slot_spa(region, gpa, false), &entry) && entry.large;
 }
 
-static void make_shared(struct hypervisor *hv, struct region *region, u64 gpa)
+static void make_shared(struct hypervisor *hv, struct hw_slot *region, u64 gpa)
 {
 	u8 *state = page_state(region, gpa);
 
@@ -118,7 +109,7 @@ static void make_shared(struct hypervisor *hv, struct region *region, u64 gpa)
 }
 
 /* What a private access needs: the page assigned, or in 4 KiB. */
-static void resolve_private(struct vcpu *vcpu, struct region *region, u64 gpa, u64 info)
+static void resolve_private(struct vcpu *vcpu, struct hw_slot *region, u64 gpa, u64 info)
 {
 	struct hypervisor *hv = vcpu->hv;
 	bool instruction = !(info & (SVM_NPF_FINAL | SVM_NPF_TABLE_WALK)); /* PVALIDATE or RMPADJUST */
@@ -142,7 +133,7 @@ static void resolve_private(struct vcpu *vcpu, struct region *region, u64 gpa, u
 bool pages_fault(struct vcpu *vcpu, struct hw_exit *exit)
 {
 	u64 gpa = exit->info2;
-	struct region *region = memory_region(vcpu->hv, gpa);
+	struct hw_slot *region = memory_region(vcpu->hv, gpa);
 	u32 before;
 
 	if (!region)
@@ -158,7 +149,7 @@ bool pages_fault(struct vcpu *vcpu, struct hw_exit *exit)
 	return true;
 }
 
-static void change_page(struct hypervisor *hv, struct region *region, u64 gpa, u32 operation)
+static void change_page(struct hypervisor *hv, struct hw_slot *region, u64 gpa, u32 operation)
 {
 	if (operation == NAE_PSC_SHARED)
 		make_shared(hv, region, gpa);
@@ -169,7 +160,7 @@ static void change_page(struct hypervisor *hv, struct region *region, u64 gpa, u
 bool pages_change(struct vcpu *vcpu, u64 gpa, u32 operation, bool large)
 {
 	struct hypervisor *hv = vcpu->hv;
-	struct region *region = memory_region(hv, gpa);
+	struct hw_slot *region = memory_region(hv, gpa);
 	u32 before;
 
 	if (!region || (gpa & ((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1)))
@@ -180,7 +171,7 @@ bool pages_change(struct vcpu *vcpu, u64 gpa, u32 operation, bool large)
 	switch (operation) {
 	case NAE_PSC_PRIVATE:
 	case NAE_PSC_SHARED:
-		if (operation == NAE_PSC_PRIVATE && large && large_possible(region, gpa) && uniform(region, gpa) &&
+		if (operation == NAE_PSC_PRIVATE && large && hw_slot_large_possible(region, gpa) && uniform(region, gpa) &&
 		    *page_state(region, gpa) != HW_PRIVATE) {
 			assign(hv, region, gpa, true);
 			break;
@@ -189,7 +180,7 @@ bool pages_change(struct vcpu *vcpu, u64 gpa, u32 operation, bool large)
 			change_page(hv, region, gpa + i * PAGE_SIZE, operation);
 		break;
 	case NAE_PSC_PSMASH:
-		if (!large || !large_possible(region, gpa))
+		if (!large || !hw_slot_large_possible(region, gpa))
 			return false;
 		psmash(hv, region, gpa);
 		break;

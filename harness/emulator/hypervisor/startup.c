@@ -75,13 +75,13 @@ void startup_hold(struct vcpu *vcpu, u64 ghcb_gpa)
 void startup_vmsa(struct vcpu *vcpu, u32 vmpl, u64 gpa, u64 features)
 {
 	struct vmpl_state *state = &vcpu->state[vmpl];
-	const struct region *region = gpa == NO_GPA ? NULL : memory_region(vcpu->hv, gpa);
+	const struct hw_slot *region = gpa == NO_GPA ? NULL : memory_region(vcpu->hv, gpa);
 
 	if (!region)
 		features = 0;
 	state->vmsa_gpa = gpa;
 	state->sev_features = features;
-	hw_vmsa_register(vcpu->cpu, vmpl, gpa, region ? memory_spa(region, gpa, false) : NO_GPA, features);
+	hw_vmsa_register(vcpu->cpu, vmpl, gpa, region ? hw_slot_spa(region, gpa, false) : NO_GPA, features);
 	alternate_begin(vcpu, vmpl, features);
 	vcpu->apic_dirty = true;
 	if (vmpl > vcpu->vmpl) {

@@ -13,15 +13,6 @@
 #define NO_DEADLINE (~0ull)
 #define IOAPIC_HALVES 48 /* of QEMU's 24 redirection entries */
 
-/* Guest memory: a range of GPAs with RAM behind it. */
-struct region {
-	u64 gpa;
-	u64 size;
-	u64 spa;        /* what private accesses see */
-	u64 shared_spa; /* what shared accesses see: differs for the firmware only, see memory.c */
-	u8 *pages;      /* enum hw_nested of each */
-};
-
 /* One VMPL of one vCPU, as the hypervisor knows it. */
 struct vmpl_state {
 	u64 ghcb_gpa;     /* registered (MSR protocol 012), or NO_GPA */
@@ -104,7 +95,7 @@ struct hypervisor {
 	u64 timer_armed_ns;     /* deadline in the physical timer, or NO_DEADLINE */
 	u64 slice_end_ns;       /* another vCPU's turn, or NO_DEADLINE: no other vCPU is ready */
 	u32 regions;
-	struct region region[HW_SLOTS];
+	struct hw_slot region[HW_SLOTS]; /* of guest memory */
 	struct vcpu vcpu[HW_CPUS];
 	u64 scratch_page;       /* all ones: what the guest sees where there is nothing */
 	u64 ap_jump_table;

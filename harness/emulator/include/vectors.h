@@ -29,6 +29,15 @@ static inline void vector_set(u32 *words, u32 vector)
 	words[vector_word(vector)] |= vector_mask(vector);
 }
 
+/* Set it, and say whether it was clear before. */
+static inline bool vector_add(u32 *words, u32 vector)
+{
+	bool added = !vector_test(words, vector);
+
+	vector_set(words, vector);
+	return added;
+}
+
 static inline void vector_clear(u32 *words, u32 vector)
 {
 	words[vector_word(vector)] &= ~vector_mask(vector);
