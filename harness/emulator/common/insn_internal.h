@@ -15,7 +15,6 @@ enum prefix {
 
 enum rex {
 	REX_B = 1,
-	REX_X = 2,
 	REX_R = 4,
 	REX_W = 8,
 };

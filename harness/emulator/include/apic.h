@@ -42,7 +42,6 @@ enum apic_register {
 	APIC_TMR = 0x180,
 	APIC_IRR = 0x200,
 	APIC_ESR = 0x280,
-	APIC_LVT_CMCI = 0x2f0, /* SDM 11.5.1: only with MCG_CAP.CMCI_P; not here */
 	APIC_ICR = 0x300,      /* x2APIC MSR 830: 64 bits */
 	APIC_ICR2 = 0x310,     /* xAPIC only: 831 does not exist */
 	APIC_LVT_TIMER = 0x320,
@@ -63,14 +62,11 @@ enum apic_register {
 /* Version register (APM 16.3.3, SDM 11.4.8). */
 #define APIC_VERSION_NUMBER        0x14u /* KVM lapic.c */
 #define APIC_VERSION_MAX_LVT_SHIFT 16    /* 23:16: LVT entries - 1 */
-#define APIC_VERSION_DIRECTED_EOI  BIT(24) /* suppression of EOI broadcasts offered (SDM 11.8.5): not here */
 #define APIC_LVT_ENTRIES           6     /* timer, thermal, performance, LINT0, LINT1, error */
 
 /* Spurious interrupt vector register (APM 16.4.7, SDM 11.9). */
 #define APIC_SPIV_VECTOR  0xffu
 #define APIC_SPIV_ENABLE  0x100u /* bit 8 */
-#define APIC_SPIV_FOCUS   0x200u
-#define APIC_SPIV_NO_EOI_BROADCAST 0x1000u /* exists with APIC_VERSION_DIRECTED_EOI */
 #define APIC_SPIV_WRITABLE 0x3ffu          /* KVM kvm_lapic_reg_write */
 
 /* Local vector table (APM 16.4, SDM 11.5.1). */
@@ -110,7 +106,6 @@ enum apic_delivery {
 #define APIC_ICR_BUSY         0x1000ull /* delivery status */
 #define APIC_ICR_ASSERT       0x4000ull
 #define APIC_ICR_LEVEL        0x8000ull
-#define APIC_ICR_REMOTE_READ  0x30000ull
 #define APIC_ICR_SHORTHAND    0xc0000ull
 #define APIC_ICR_X2_RESERVED  0xfff32000ull /* 31:20, 17:16, 13 (SDM 11.12.9, KVM X2APIC_ICR_RESERVED_BITS) */
 enum apic_shorthand {
@@ -124,8 +119,6 @@ enum apic_shorthand {
 #define APIC_BROADCAST_XAPIC 0xffu
 
 /* Error status register (APM 16.4.6, SDM 11.5.3). */
-#define APIC_ESR_SEND_ACCEPT      0x04u
-#define APIC_ESR_RECEIVE_ACCEPT   0x08u
 #define APIC_ESR_SEND_VECTOR      0x20u
 #define APIC_ESR_RECEIVE_VECTOR   0x40u
 #define APIC_ESR_ILLEGAL_REGISTER 0x80u

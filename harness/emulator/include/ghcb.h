@@ -76,24 +76,10 @@ enum ghcb_term_reason { /* set 0 (table 4) */
 
 /* GHCB page (table 3): offsets in bytes. The save area follows the VMSA. */
 #define GHCB_CPL          0x0CB /* u8 */
-#define GHCB_XSS          0x140
-#define GHCB_DR7          0x160
-#define GHCB_RIP          0x178
-#define GHCB_RSP          0x1D8
 #define GHCB_RAX          0x1F8
 #define GHCB_RCX          0x308
 #define GHCB_RDX          0x310
 #define GHCB_RBX          0x318
-#define GHCB_RBP          0x328
-#define GHCB_RSI          0x330
-#define GHCB_RDI          0x338
-#define GHCB_R8           0x340
-#define GHCB_R9           0x348
-#define GHCB_R10          0x350
-#define GHCB_R11          0x358
-#define GHCB_R12          0x360
-#define GHCB_R13          0x368
-#define GHCB_R14          0x370
 #define GHCB_R15          0x378
 #define GHCB_SW_EXITCODE  0x390
 #define GHCB_SW_EXITINFO1 0x398
@@ -102,7 +88,6 @@ enum ghcb_term_reason { /* set 0 (table 4) */
 #define GHCB_XCR0         0x3E8
 #define GHCB_VALID_BITMAP 0x3F0 /* 16 bytes: bit n is the quadword at 8 * n */
 #define GHCB_VALID_BITMAP_SIZE 16
-#define GHCB_X87_STATE_GPA 0x400
 #define GHCB_SHARED_BUFFER 0x800
 #define GHCB_SHARED_BUFFER_SIZE 0x7F0 /* to FEF */
 #define GHCB_PROTOCOL_VERSION 0xFFA /* u16 */
@@ -178,12 +163,7 @@ enum nae_malformed {
 #define NAE_IOIO_REP        BIT(3)
 #define NAE_IOIO_SIZE_SHIFT 4 /* 6:4: 1, 2 or 4 bytes */
 #define NAE_IOIO_SIZE_8     BIT(4)
-#define NAE_IOIO_SIZE_16    BIT(5)
-#define NAE_IOIO_SIZE_32    BIT(6)
-#define NAE_IOIO_ADDRESS_16 BIT(7)
-#define NAE_IOIO_ADDRESS_32 BIT(8)
 #define NAE_IOIO_ADDRESS_64 BIT(9)
-#define NAE_IOIO_SEG_SHIFT  10 /* 12:10 */
 #define NAE_IOIO_PORT_SHIFT 16 /* 31:16 */
 
 /* MSR: SW_EXITINFO1. */
@@ -201,7 +181,6 @@ struct nae_psc_header {
 	u32 reserved;
 };
 #define NAE_PSC_ENTRIES          253
-#define NAE_PSC_CURRENT_MASK     0xFFFull             /* 11:0: 4 KiB pages of a 2 MiB entry that are done */
 #define NAE_PSC_GFN_MASK         0x000FFFFFFFFFF000ull /* 51:12 */
 #define NAE_PSC_OP_SHIFT         52                   /* 55:52 */
 #define NAE_PSC_2M               BIT(56)
@@ -214,7 +193,6 @@ enum nae_psc_op {
 /* SW_EXITINFO2 after it: 0 success. */
 #define NAE_PSC_ERR_HEADER  0x0000000100000001ull
 #define NAE_PSC_ERR_ENTRY   0x0000000100000002ull
-#define NAE_PSC_ERR_GENERIC 0x0000010000000000ull
 
 /* AP creation (4.1.9): SW_EXITINFO1 15:0 operation, 19:16 VMPL, 63:32 APIC ID; SW_EXITINFO2 VMSA GPA; RAX SEV_FEATURES. */
 enum nae_ap_op {
@@ -257,10 +235,8 @@ struct ghcb_doorbell_vmpl {
 };
 #define GHCB_DOORBELL_STATUS_VECTOR   0xFFu   /* 7:0: the one pending vector, 31-255; level-triggered if LEVEL */
 #define GHCB_DOORBELL_STATUS_NMI      0x100u
-#define GHCB_DOORBELL_STATUS_MC       0x200u
 #define GHCB_DOORBELL_STATUS_LEVEL    0x400u
 #define GHCB_DOORBELL_STATUS_MULTIPLE 0x4000u /* edge-triggered vectors are in irr[] */
-#define GHCB_DOORBELL_STATUS_IPI      0x8000000u
 #define GHCB_DOORBELL_STATUS_VECTOR31 0x80000000u
 #define GHCB_DOORBELL_FIRST_VECTOR    31
 

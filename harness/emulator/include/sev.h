@@ -50,25 +50,11 @@
 
 /* CPUID Fn8000_001F (APM vol. 3, E.4.17). */
 #define SEV_CPUID_LEAF              0x8000001Fu
-#define SEV_CPUID_EAX_SME           BIT(0)
 #define SEV_CPUID_EAX_SEV           BIT(1)
-#define SEV_CPUID_EAX_VM_PAGE_FLUSH BIT(2)
 #define SEV_CPUID_EAX_SEV_ES        BIT(3)
 #define SEV_CPUID_EAX_SNP           BIT(4)
-#define SEV_CPUID_EAX_VMPL          BIT(5)
-#define SEV_CPUID_EAX_RMPQUERY      BIT(6)
-#define SEV_CPUID_EAX_VMPL_SSS      BIT(7)
-#define SEV_CPUID_EAX_SECURE_TSC    BIT(8)
-#define SEV_CPUID_EAX_COHERENT      BIT(10)
-#define SEV_CPUID_EAX_64BIT_HOST    BIT(11)
-#define SEV_CPUID_EAX_RESTRICTED_INJECTION BIT(12)
-#define SEV_CPUID_EAX_ALTERNATE_INJECTION  BIT(13)
-#define SEV_CPUID_EAX_DEBUG_SWAP    BIT(14)
-#define SEV_CPUID_EAX_VTOM          BIT(16)
 #define SEV_CPUID_EAX_SVSM_MSR      BIT(28) /* SVSM communication page MSR (C001F000) */
 #define SEV_CPUID_EBX_CBIT_MASK     0x3Fu   /* 5:0 C-bit position */
-#define SEV_CPUID_EBX_REDUCTION_SHIFT 6     /* 11:6 physical address bits lost */
-#define SEV_CPUID_EBX_VMPLS_SHIFT   12      /* 15:12 number of VMPLs */
 
 /* Results of PVALIDATE and RMPADJUST in EAX (APM vol. 3, PVALIDATE and RMPADJUST). */
 enum sev_result {

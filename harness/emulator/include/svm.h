@@ -18,7 +18,6 @@
 #define SVM_INTERCEPT_INTR      BIT(0)
 #define SVM_INTERCEPT_NMI       BIT(1)
 #define SVM_INTERCEPT_SMI       BIT(2)
-#define SVM_INTERCEPT_VINTR     BIT(4)
 #define SVM_INTERCEPT_RDTSC     BIT(14)
 #define SVM_INTERCEPT_RDPMC     BIT(15)
 #define SVM_INTERCEPT_CPUID     BIT(18)
@@ -43,9 +42,7 @@
 #define SVM_INTERCEPT_MWAIT     BIT(11)
 
 /* EXITINFO1 of SVM_EXIT_NPF (APM 15.25.6, 15.36.10) */
-#define SVM_NPF_PRESENT    BIT(0)
 #define SVM_NPF_WRITE      BIT(1)
-#define SVM_NPF_USER       BIT(2)
 #define SVM_NPF_FETCH      BIT(4)
 #define SVM_NPF_RMP        BIT(31) /* the RMP forbids it */
 #define SVM_NPF_FINAL      BIT(32) /* while translating the guest's final address */
@@ -56,7 +53,6 @@
 #define SVM_NPF_SNP        (SVM_NPF_RMP | SVM_NPF_ENC | SVM_NPF_SIZEM | SVM_NPF_VMPL)
 
 /* Virtual interrupt control at 060h (APM appendix B; the VMSA's vintr_ctrl has the same low bits) */
-#define SVM_V_TPR_MASK      0xFFull
 #define SVM_V_CR8           0x0Full
 #define SVM_V_IRQ           BIT(8)
 #define SVM_V_PRIO_SHIFT    16

@@ -10,7 +10,6 @@
 #define SVM_EVENT_INTR        0x000ull
 #define SVM_EVENT_NMI         0x200ull
 #define SVM_EVENT_EXCEPTION   0x300ull
-#define SVM_EVENT_SOFTWARE    0x400ull
 #define SVM_EVENT_ERROR       BIT(11)
 #define SVM_EVENT_VALID       BIT(31)
 #define SVM_EVENT_ERROR_SHIFT 32

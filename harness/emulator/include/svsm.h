@@ -43,7 +43,6 @@ struct svsm_caa {
 	u8 buffer[4096 - 8];
 };
 #define SVSM_CAA_CALL_PENDING    0
-#define SVSM_CAA_MEM_AVAILABLE   1
 #define SVSM_CAA_NO_EOI_REQUIRED 2
 #define SVSM_CAA_HEADER_SIZE     8
 
@@ -74,7 +73,6 @@ struct svsm_pvalidate_header {
 	u16 next;
 	u32 reserved;
 };
-#define SVSM_PVALIDATE_ENTRIES_MAX 511
 #define SVSM_PVALIDATE_SIZE_MASK   0x3ull /* 1:0: 0 4 KiB, 1 2 MiB */
 #define SVSM_PVALIDATE_VALIDATE    BIT(2)
 #define SVSM_PVALIDATE_IGNORE_CF   BIT(3)

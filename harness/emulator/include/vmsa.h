@@ -16,29 +16,19 @@ struct vmsa_segment {
 };
 
 /* Segment attributes: descriptor bits 55:52 and 47:40 packed (APM vol. 2, 15.5.1). */
-#define VMSA_SEG_TYPE_MASK 0x00F
 #define VMSA_SEG_S         0x010
-#define VMSA_SEG_DPL_SHIFT 5
 #define VMSA_SEG_P         0x080
-#define VMSA_SEG_AVL       0x100
-#define VMSA_SEG_L         0x200
-#define VMSA_SEG_DB        0x400
-#define VMSA_SEG_G         0x800
 
 /* vintr_ctrl, 3B8 (table B-4; COCONUT cpuarch/src/vmsa.rs VIntrCtrl). */
 #define VMSA_VINTR_TPR_MASK     0xFFull
 #define VMSA_VINTR_IRQ          BIT(8)
 #define VMSA_VINTR_GIF          BIT(9)
 #define VMSA_VINTR_SHADOW       BIT(10)
-#define VMSA_VINTR_NMI          BIT(11)
-#define VMSA_VINTR_NMI_MASK     BIT(12)
 #define VMSA_VINTR_PRIO_SHIFT   16 /* 19:16 */
 #define VMSA_VINTR_PRIO_MASK    0xFull
 #define VMSA_VINTR_IGN_TPR      BIT(20)
-#define VMSA_VINTR_NMI_ENABLE   BIT(26)
 #define VMSA_VINTR_VECTOR_SHIFT 32 /* 39:32 */
 #define VMSA_VINTR_VECTOR_MASK  0xFFull
-#define VMSA_VINTR_BUSY         BIT(63)
 
 #define VMSA_EFER_SVME BIT(12) /* clear: the VMSA cannot be run (APM vol. 2, 15.36.12) */
 
