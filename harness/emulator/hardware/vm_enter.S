@@ -21,14 +21,9 @@ vm_enter:
 	movq 3*8(%rdi), %rbx
 	movq 5*8(%rdi), %rbp
 	movq 6*8(%rdi), %rsi
-	movq 8*8(%rdi), %r8
-	movq 9*8(%rdi), %r9
-	movq 10*8(%rdi), %r10
-	movq 11*8(%rdi), %r11
-	movq 12*8(%rdi), %r12
-	movq 13*8(%rdi), %r13
-	movq 14*8(%rdi), %r14
-	movq 15*8(%rdi), %r15
+	.irp n, 8, 9, 10, 11, 12, 13, 14, 15
+	movq \n*8(%rdi), %r\n
+	.endr
 	movq 7*8(%rdi), %rdi
 	vmrun %rax
 	xchgq %rdi, (%rsp)
@@ -37,14 +32,9 @@ vm_enter:
 	movq %rbx, 3*8(%rdi)
 	movq %rbp, 5*8(%rdi)
 	movq %rsi, 6*8(%rdi)
-	movq %r8, 8*8(%rdi)
-	movq %r9, 9*8(%rdi)
-	movq %r10, 10*8(%rdi)
-	movq %r11, 11*8(%rdi)
-	movq %r12, 12*8(%rdi)
-	movq %r13, 13*8(%rdi)
-	movq %r14, 14*8(%rdi)
-	movq %r15, 15*8(%rdi)
+	.irp n, 8, 9, 10, 11, 12, 13, 14, 15
+	movq %r\n, \n*8(%rdi)
+	.endr
 	popq %rax
 	movq %rax, 7*8(%rdi)
 	popq %r15

@@ -4,6 +4,19 @@
 
 	.section .note.GNU-stack, "", @progbits
 	.text
+/* The registers that C may change. */
+	.macro SAVE
+	.irp register, rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+	pushq %\register
+	.endr
+	.endm
+
+	.macro RESTORE
+	.irp register, r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax
+	popq %\register
+	.endr
+	.endm
+
 /* Exceptions: vector and error code on the stack, then host_exception(frame). */
 	.macro EXCEPTION vector
 exception_\vector:
@@ -23,26 +36,10 @@ exception_2: /* NMI: held back by GIF but where interrupts.c lets it in, with ot
 	iretq
 
 exception_common:
-	pushq %rax
-	pushq %rcx
-	pushq %rdx
-	pushq %rsi
-	pushq %rdi
-	pushq %r8
-	pushq %r9
-	pushq %r10
-	pushq %r11
+	SAVE
 	leaq 72(%rsp), %rdi
 	call host_exception /* returns when the frame's RIP was changed */
-	popq %r11
-	popq %r10
-	popq %r9
-	popq %r8
-	popq %rdi
-	popq %rsi
-	popq %rdx
-	popq %rcx
-	popq %rax
+	RESTORE
 	addq $16, %rsp
 	iretq
 
@@ -60,29 +57,13 @@ interrupt_stubs:
 	.endr
 
 interrupt_common:
-	pushq %rax
-	pushq %rcx
-	pushq %rdx
-	pushq %rsi
-	pushq %rdi
-	pushq %r8
-	pushq %r9
-	pushq %r10
-	pushq %r11
+	SAVE
 	movzbl 72(%rsp), %esi
 	movq %rsp, %rdi
 	orq $(STACK_SIZE - 1), %rdi
 	movq -7(%rdi), %rdi /* the vCPU, at the stack's top */
 	call device_interrupt
-	popq %r11
-	popq %r10
-	popq %r9
-	popq %r8
-	popq %rdi
-	popq %rsi
-	popq %rdx
-	popq %rcx
-	popq %rax
+	RESTORE
 	addq $8, %rsp
 	iretq
 
