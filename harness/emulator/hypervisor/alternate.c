@@ -2,7 +2,6 @@
 /* The hypervisor's APIC of that VMPL delivers nothing by itself. */
 #include "alternate.h"
 #include "doorbell.h"
-#include "faults.h"
 #include "physical_apic.h"
 #include "vectors.h"
 

@@ -23,7 +23,6 @@
 #define LEAF7_ECX_LA57          BIT(16)
 #define EXT1_ECX_SVM            BIT(2)
 #define EXT1_ECX_EXTAPIC        BIT(3)
-#define EXT1_EDX_APIC           BIT(9)
 #define LINEAR_BITS             48u /* 80000008 EAX 15:8: five-level paging is the emulator's own */
 #define EXT_MAX_LEAF            SEV_CPUID_LEAF
 

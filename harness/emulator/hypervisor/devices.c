@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "devices.h"
 #include "injection.h"
 #include "interrupts.h"
 #include "ioapic.h"
 #include "ipi.h"
 #include "physical_apic.h"
-#include "post.h"
 #include "readiness.h"
 #include "vectors.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "exit.h"
+#include "loop.h"
 #include "cpuid.h"
-#include "devices.h"
+#include "interrupts.h"
 #include "io.h"
 #include "mmio.h"
 #include "msr.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* When physical interrupts are taken. */
+/* Physical interrupts: when they are taken, and those of QEMU's devices (devices.c). */
 #ifndef SNP_INTERRUPTS_H
 #define SNP_INTERRUPTS_H
 
@@ -9,5 +9,8 @@
 void interrupts_setup(const u64 *exception_table, const u8 *interrupt_stubs);
 void interrupts_take(void); /* those that are pending */
 void interrupts_wait(void); /* sleep until one was taken */
+
+void devices_interrupt(struct vcpu *vcpu); /* INTR and NMI exits */
+void device_interrupt(struct vcpu *vcpu, u32 vector); /* QEMU's APIC has delivered `vector` (stubs.S) */
 
 #endif

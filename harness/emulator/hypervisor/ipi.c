@@ -4,7 +4,6 @@
 #include "apic.h"
 #include "doorbell.h"
 #include "ipi_destination.h"
-#include "post.h"
 #include "startup.h"
 
 /* A shorthand reaches an APIC that is disabled as well: INIT and SIPI start those. */
@@ -44,11 +43,11 @@ static void deliver(struct vcpu *sender, struct vcpu *target, u64 icr)
 static void deliver_to_one(struct vcpu *sender, u64 icr)
 {
 	struct vcpu *found = NULL;
-	u8 lowest = 0;
+	u32 lowest = 0;
 
 	for (u32 i = 0; i < sender->hv->vcpus; i++) {
 		struct vcpu *target = &sender->hv->vcpu[i];
-		u8 priority = vapic_priority(&target->apic[sender->vmpl]);
+		u32 priority = vapic_priority(&target->apic[sender->vmpl]);
 
 		if (!reaches(sender, target, icr) || (found && priority >= lowest))
 			continue;

@@ -3,7 +3,7 @@
  * From the firmware's SEV metadata: memory, secrets page, CPUID page, CAA. With an SVSM, VMPL0 starts it; without, the
  * firmware. Each page is filled while it is the hypervisor's still, then launched.
  */
-#include "launch.h"
+#include "loop.h"
 #include "bytes.h"
 #include "cpuid.h"
 #include "memory.h"

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Start of the emulator, and the loop that runs the guest. */
 #include "bytes.h"
-#include "exit.h"
 #include "injection.h"
 #include "interrupts.h"
 #include "io.h"
-#include "launch.h"
 #include "layout.h"
+#include "loop.h"
 #include "memory.h"
 #include "msr.h"
-#include "schedule.h"
 #include "startup.h"
 
 extern u8 host_stacks[], host_bss_end[];

@@ -4,7 +4,6 @@
 #include "apic_access.h"
 #include "ioapic.h"
 #include "memory.h"
-#include "mmio_emulate.h"
 
 #define ROM_WINDOW     0x1000000ull    /* below 4 GiB: the ROM has more in it than the firmware */
 #define PHYSICAL_LIMIT 0x8000000000ull /* what the emulator maps */
@@ -75,7 +74,7 @@ static void hand_over(struct vcpu *vcpu, u64 gpa)
 	if (vcpu->hv->sev)
 		hw_nested_reserved(vcpu->cpu);
 	else
-		mmio_emulate(vcpu, gpa, mmio_access);
+		mmio_emulate(vcpu, gpa);
 }
 
 /* The guest may use the device by itself: map it where nothing of ours is, else a page of ones to read. */

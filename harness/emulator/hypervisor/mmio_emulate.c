@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "mmio_emulate.h"
 #include "insn.h"
+#include "mmio.h"
 
 static u64 gpr(struct vcpu *vcpu, u32 reg)
 {
@@ -48,7 +48,7 @@ static void set_register(struct vcpu *vcpu, u32 reg, u32 size, bool high_byte, u
 
 static bool is_string(enum insn_kind kind) { return kind == INSN_STOS || kind == INSN_LODS || kind == INSN_MOVS; }
 
-void mmio_emulate(struct vcpu *vcpu, u64 gpa, mmio_function *access)
+void mmio_emulate(struct vcpu *vcpu, u64 gpa)
 {
 	u8 code[INSN_MAX_LENGTH] = { 0 };
 	u32 available = hw_plain_code(vcpu->cpu, code, sizeof(code));
@@ -63,10 +63,10 @@ void mmio_emulate(struct vcpu *vcpu, u64 gpa, mmio_function *access)
 	values = (struct insn_values){ .reg = register_value(vcpu, &insn), .accumulator = gpr(vcpu, HW_RAX),
 				       .rflags = hw_plain_registers(vcpu->cpu)->rflags };
 	if (insn_reads_memory(&insn))
-		access(vcpu, gpa, insn.operand_size, false, &values.memory, pc);
+		mmio_access(vcpu, gpa, insn.operand_size, false, &values.memory, pc);
 	writes = insn_execute(&insn, &values);
 	if (writes & INSN_WRITES_MEMORY)
-		access(vcpu, gpa, insn.operand_size, true, &values.memory, pc);
+		mmio_access(vcpu, gpa, insn.operand_size, true, &values.memory, pc);
 	if (writes & INSN_WRITES_REGISTER)
 		set_register(vcpu, insn.reg, insn.register_size, insn.high_byte, values.reg);
 	if (writes & INSN_WRITES_ACCUMULATOR)

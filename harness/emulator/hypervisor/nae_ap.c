@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* NAE events about the guest's other vCPUs (publication 56421, sections 4.1.7 to 4.1.9 and 4.1.16). */
 #include "memory.h"
-#include "nae_internal.h"
+#include "nae.h"
 #include "startup.h"
 
 /* KVM refuses a VMSA at a 2 MiB boundary, for an erratum of the first SNP processors. */

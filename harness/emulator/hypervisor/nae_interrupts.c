@@ -3,9 +3,8 @@
 #include "alternate.h"
 #include "apic.h"
 #include "doorbell.h"
-#include "faults.h"
 #include "ipi.h"
-#include "nae_internal.h"
+#include "nae.h"
 #include "physical_apic.h"
 
 /* A hypervisor that does not offer the feature does not know the event; nor does it for a VMPL that it is not for. */

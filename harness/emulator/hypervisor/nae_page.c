@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The registers in a GHCB page. */
-#include "nae_internal.h"
+#include "nae.h"
 
 u64 nae_get(const struct nae *nae, u32 offset) { return *(volatile a64 *)(nae->ghcb + offset); }
 

@@ -30,12 +30,13 @@ static void set_lint0(bool open)
 	physical_write(APIC_TPR, 0);
 }
 
-static void mirror_lint0(struct vcpu *boot)
+void physical_mirror_pic(struct vcpu *vcpu)
 {
+	struct vcpu *boot = boot_vcpu(vcpu);
+
 	set_lint0(vapic_accepts_extint(guest_apic(boot)) && !boot->pic_waiting && !has_alternate_guest(boot));
 }
 
-void physical_mirror_pic(struct vcpu *vcpu) { mirror_lint0(boot_vcpu(vcpu)); }
 void physical_close_pic(void) { set_lint0(false); }
 bool physical_pic_is_masked(void) { return inb(PIC_MASTER_IMR) == PIC_ALL_MASKED; }
 void physical_eoi(void) { physical_write(APIC_EOI, 0); }
@@ -47,7 +48,7 @@ void physical_setup(struct vcpu *boot)
 	physical_write(APIC_LVT_TIMER, PHYSICAL_TIMER_VECTOR);
 	physical_write(APIC_TIMER_DIVIDE, DIVIDE_BY_1); /* by 1: a tick is 1 ns */
 	physical_mirror_destination(boot);
-	mirror_lint0(boot);
+	physical_mirror_pic(boot);
 }
 
 void physical_arm_timer(struct hypervisor *hv, u64 deadline)

@@ -5,7 +5,7 @@
  * A vCPU leaves the processor when it has to wait, at PAUSE (it spins for what another has to do), and at the end of
  * its slice where others could run. With one vCPU there are no slices and no exits at PAUSE.
  */
-#include "schedule.h"
+#include "loop.h"
 #include "injection.h"
 #include "interrupts.h"
 #include "layout.h"

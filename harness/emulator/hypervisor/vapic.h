@@ -89,7 +89,7 @@ bool vapic_is_x2apic(const struct vapic *apic);
 
 /* Hardware enabled: APIC_BASE.EN, in either mode; software enabled: SPIV bit 8. */
 bool vapic_is_enabled(const struct vapic *apic);
-bool vapic_is_software_enabled(const struct vapic *apic);
+static inline bool vapic_is_software_enabled(const struct vapic *apic) { return apic->spiv & APIC_SPIV_ENABLE; }
 
 /* The registers LDR and DFR. */
 u32 vapic_ldr(const struct vapic *apic);
@@ -130,8 +130,8 @@ void vapic_set_tpr(struct vapic *apic, u8 tpr);
  */
 bool vapic_post(struct vapic *apic, u8 vector, bool level);
 
-/* The processor priority (APM 16.6.4): lowest-priority delivery looks for the smallest. */
-u8 vapic_priority(const struct vapic *apic);
+/* The processor priority (APM 16.6.4, SDM 11.8.3.1): lowest-priority delivery looks for the smallest. */
+u32 vapic_priority(const struct vapic *apic);
 
 /* The vector to deliver next (the highest in IRR, if its class is above the processor priority's), or -1. */
 int vapic_pending(const struct vapic *apic);

@@ -17,18 +17,10 @@ enum lvt_index {
 	LVT_ERROR,
 };
 
-static inline bool software_enabled(const struct vapic *apic)
-{
-	return apic->spiv & APIC_SPIV_ENABLE;
-}
-
 /* vapic_irq.c */
 
 /* Sets IRR, and TMR to `level`, whatever the APIC's state. */
 void vapic_request(struct vapic *apic, u8 vector, bool level);
-
-/* Processor priority (APM 16.6.4, SDM 11.8.3.1). */
-u32 vapic_processor_priority(const struct vapic *apic);
 
 /* Note an APIC_ESR_* error, and raise LVT error's interrupt if that is unmasked. */
 void vapic_record_error(struct vapic *apic, u32 error);

@@ -22,7 +22,7 @@ void vapic_request(struct vapic *apic, u8 vector, bool level)
 	vector_set(apic->irr, vector);
 }
 
-u32 vapic_processor_priority(const struct vapic *apic)
+u32 vapic_priority(const struct vapic *apic)
 {
 	int vector = vector_highest(apic->isr);
 	u32 in_service = vector < 0 ? 0 : (u32)vector & APIC_PRIORITY_CLASS;
@@ -30,11 +30,6 @@ u32 vapic_processor_priority(const struct vapic *apic)
 	if ((apic->tpr & APIC_PRIORITY_CLASS) >= in_service)
 		return apic->tpr;
 	return in_service;
-}
-
-u8 vapic_priority(const struct vapic *apic)
-{
-	return (u8)vapic_processor_priority(apic);
 }
 
 /* ESR shows an error after the next write of it; the LVT's interrupt comes at once (SDM 11.5.3). */
@@ -50,7 +45,7 @@ void vapic_record_error(struct vapic *apic, u32 error)
 
 bool vapic_post(struct vapic *apic, u8 vector, bool level)
 {
-	if (!vapic_is_enabled(apic) || !software_enabled(apic))
+	if (!vapic_is_enabled(apic) || !vapic_is_software_enabled(apic))
 		return false;
 	if (vector < APIC_FIRST_LEGAL_VECTOR) {
 		vapic_record_error(apic, APIC_ESR_RECEIVE_VECTOR);
@@ -67,7 +62,7 @@ int vapic_pending(const struct vapic *apic)
 
 	if (!vapic_is_enabled(apic) || vector < 0)
 		return -1;
-	if (((u32)vector & APIC_PRIORITY_CLASS) <= (vapic_processor_priority(apic) & APIC_PRIORITY_CLASS))
+	if (((u32)vector & APIC_PRIORITY_CLASS) <= (vapic_priority(apic) & APIC_PRIORITY_CLASS))
 		return -1;
 	return vector;
 }

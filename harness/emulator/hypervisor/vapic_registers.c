@@ -104,7 +104,7 @@ static u32 read_register(const struct vapic *apic, u32 number, u64 now_ns)
 	case APIC_VERSION:
 		return APIC_VERSION_NUMBER | (APIC_LVT_ENTRIES - 1) << APIC_VERSION_MAX_LVT_SHIFT;
 	case APIC_PPR:
-		return vapic_processor_priority(apic);
+		return vapic_priority(apic);
 	case APIC_TIMER_CURRENT:
 		return vapic_timer_current(apic, now_ns);
 	default:
@@ -117,7 +117,7 @@ static void write_spiv(struct vapic *apic, u32 value, struct vapic_effect *effec
 {
 	apic->spiv = value & APIC_SPIV_WRITABLE;
 	effect->destination_changed = true;
-	if (software_enabled(apic))
+	if (vapic_is_software_enabled(apic))
 		return;
 	for (u32 i = 0; i < APIC_LVT_ENTRIES; i++)
 		apic->lvt[i] |= APIC_LVT_MASKED;
@@ -129,7 +129,7 @@ static void write_lvt(struct vapic *apic, u32 reg, u32 value, struct vapic_effec
 	enum lvt_index index = (enum lvt_index)((reg - APIC_LVT_TIMER) >> 4);
 
 	value &= lvt_writable[index];
-	if (!software_enabled(apic))
+	if (!vapic_is_software_enabled(apic))
 		value |= APIC_LVT_MASKED;
 	if (index != LVT_TIMER) {
 		apic->lvt[index] = value;
@@ -358,11 +358,6 @@ void vapic_reset(struct vapic *apic, const struct vapic_config *config)
 u64 vapic_base(const struct vapic *apic)
 {
 	return apic->base;
-}
-
-bool vapic_is_software_enabled(const struct vapic *apic)
-{
-	return software_enabled(apic);
 }
 
 u32 vapic_ldr(const struct vapic *apic)

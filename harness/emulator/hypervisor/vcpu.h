@@ -113,4 +113,22 @@ static inline bool is_guest(const struct vcpu *vcpu) { return vcpu->vmpl == vcpu
 static inline bool log_at(const struct vcpu *vcpu, u32 level) { return vcpu->log_level >= level; }
 static inline u64 now_ns(const struct hypervisor *hv) { return clock_ns(hv->machine); }
 
+/* A fixed interrupt for a virtual APIC, and where it came from. */
+static inline void post_interrupt(struct vcpu *vcpu, struct vapic *apic, u8 vector, bool level, enum record_irq_source source)
+{
+	if (vapic_post(apic, vector, level))
+		vcpu->irq_source[vector] = (u8)source;
+}
+
+/* This CONFIG_FAULT_*, a deliberate fault of the hypervisor, occurs now. */
+static inline bool fault_now(struct vcpu *vcpu, u32 fault)
+{
+	u32 *count = &vcpu->fault_count[__builtin_ctz(fault)];
+
+	if (!(vcpu->hv->config->faults & fault) || ++*count < vcpu->hv->config->fault_every)
+		return false;
+	*count = 0;
+	return true;
+}
+
 #endif

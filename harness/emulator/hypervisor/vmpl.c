@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmpl.h"
 #include "alternate.h"
-#include "faults.h"
 #include "svsm.h"
 
 /* What the vCPU was launched with is in no VMSA here. */
