@@ -128,7 +128,7 @@ u32 insn_execute(const struct insn *insn, struct insn_values *values);
  */
 bool insn_decode_cr_write(const u8 *bytes, u32 available, u32 mode_bits, u8 *cr, u8 *gpr, u8 *length);
 
-/* Instructions that are intercepted and stepped over. */
+/* Instructions that are intercepted and stepped over, or told apart. */
 enum insn_simple {
 	INSN_SIMPLE_UNKNOWN = 0,
 	INSN_SIMPLE_CPUID,   /* 0F A2 */
@@ -140,25 +140,11 @@ enum insn_simple {
 	INSN_SIMPLE_INVD,    /* 0F 08 */
 	INSN_SIMPLE_RDTSC,   /* 0F 31 */
 	INSN_SIMPLE_RDTSCP,  /* 0F 01 F9 */
-	INSN_SIMPLE_RDPMC,   /* 0F 33 */
-	INSN_SIMPLE_MONITOR, /* 0F 01 C8 */
-	INSN_SIMPLE_MWAIT,   /* 0F 01 C9 */
-	INSN_SIMPLE_MONITORX, /* 0F 01 FA */
-	INSN_SIMPLE_MWAITX,  /* 0F 01 FB */
 	INSN_SIMPLE_PAUSE,   /* F3 90 */
-	INSN_SIMPLE_INVLPG,  /* 0F 01 /7 m */
-	INSN_SIMPLE_INVLPGA, /* 0F 01 DF */
-	INSN_SIMPLE_INVLPGB, /* 0F 01 FE */
-	INSN_SIMPLE_TLBSYNC, /* 0F 01 FF */
-	INSN_SIMPLE_XSETBV,  /* 0F 01 D1 */
 	INSN_SIMPLE_VMMCALL, /* 0F 01 D9 */
 	INSN_SIMPLE_VMGEXIT, /* F3 or F2 0F 01 D9 (APM vol. 3 VMGEXIT) */
 	INSN_SIMPLE_PVALIDATE, /* F2 0F 01 FF */
 	INSN_SIMPLE_RMPADJUST, /* F3 0F 01 FE */
-	INSN_SIMPLE_RMPUPDATE, /* F2 0F 01 FE */
-	INSN_SIMPLE_PSMASH,  /* F3 0F 01 FF */
-	INSN_SIMPLE_RMPQUERY, /* F3 0F 01 FD */
-	INSN_SIMPLE_RDPRU,   /* 0F 01 FD */
 };
 
 /* Identify one of these and give its length in bytes, prefixes included; INSN_SIMPLE_UNKNOWN, length 0, otherwise. */

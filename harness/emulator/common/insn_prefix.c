@@ -41,35 +41,23 @@ struct insn_reader insn_start(const u8 *bytes, u32 available, u32 mode_bits)
 	return reader;
 }
 
-static bool segment_prefix(u8 byte, enum insn_segment *segment)
+static enum insn_segment segment_prefix(u8 byte)
 {
-	switch (byte) {
-	case 0x26:
-		*segment = INSN_SEGMENT_ES;
-		return true;
-	case 0x2e:
-		*segment = INSN_SEGMENT_CS;
-		return true;
-	case 0x36:
-		*segment = INSN_SEGMENT_SS;
-		return true;
-	case 0x3e:
-		*segment = INSN_SEGMENT_DS;
-		return true;
-	case 0x64:
-		*segment = INSN_SEGMENT_FS;
-		return true;
-	case 0x65:
-		*segment = INSN_SEGMENT_GS;
-		return true;
-	default:
-		return false;
+	static const u8 prefixes[] = {
+		[INSN_SEGMENT_ES] = 0x26, [INSN_SEGMENT_CS] = 0x2e, [INSN_SEGMENT_SS] = 0x36,
+		[INSN_SEGMENT_DS] = 0x3e, [INSN_SEGMENT_FS] = 0x64, [INSN_SEGMENT_GS] = 0x65,
+	};
+
+	for (u32 i = INSN_SEGMENT_ES; i <= INSN_SEGMENT_GS; i++) {
+		if (prefixes[i] == byte)
+			return (enum insn_segment)i;
 	}
+	return INSN_SEGMENT_DEFAULT;
 }
 
 static bool legacy_prefix(u8 byte, struct insn_reader *reader)
 {
-	enum insn_segment segment;
+	enum insn_segment segment = segment_prefix(byte);
 
 	switch (byte) {
 	case PREFIX_OPERAND_SIZE:
@@ -86,7 +74,7 @@ static bool legacy_prefix(u8 byte, struct insn_reader *reader)
 		reader->repeat = byte;
 		return true;
 	}
-	if (!segment_prefix(byte, &segment))
+	if (segment == INSN_SEGMENT_DEFAULT)
 		return false;
 	if (reader->mode != 64 || segment >= INSN_SEGMENT_FS) /* APM vol. 3, 1.2.4: the others are ignored */
 		reader->segment = segment;

@@ -20,43 +20,20 @@ bool insn_decode_cr_write(const u8 *bytes, u32 available, u32 mode_bits, u8 *cr,
 	return *cr == 0 || *cr == 2 || *cr == 3 || *cr == 4 || *cr == 8;
 }
 
-/* 0F 01 with a register ModRM, by repeat prefix: none, F2, F3. */
-struct simple_group7 {
-	u8 modrm;
-	u8 none;
-	u8 repne;
-	u8 rep;
-};
-
-static const struct simple_group7 group7[] = {
-	{ 0xc8, INSN_SIMPLE_MONITOR, 0, 0 },
-	{ 0xc9, INSN_SIMPLE_MWAIT, 0, 0 },
-	{ 0xd1, INSN_SIMPLE_XSETBV, 0, 0 },
-	{ 0xd9, INSN_SIMPLE_VMMCALL, INSN_SIMPLE_VMGEXIT, INSN_SIMPLE_VMGEXIT },
-	{ 0xdf, INSN_SIMPLE_INVLPGA, 0, 0 },
-	{ 0xf9, INSN_SIMPLE_RDTSCP, 0, 0 },
-	{ 0xfa, INSN_SIMPLE_MONITORX, 0, 0 },
-	{ 0xfb, INSN_SIMPLE_MWAITX, 0, 0 },
-	{ 0xfd, INSN_SIMPLE_RDPRU, 0, INSN_SIMPLE_RMPQUERY },
-	{ 0xfe, INSN_SIMPLE_INVLPGB, INSN_SIMPLE_RMPUPDATE, INSN_SIMPLE_RMPADJUST },
-	{ 0xff, INSN_SIMPLE_TLBSYNC, INSN_SIMPLE_PVALIDATE, INSN_SIMPLE_PSMASH },
-};
-
 static enum insn_simple decode_group7(struct insn_reader *reader)
 {
-	u8 byte = reader->position < reader->limit ? reader->bytes[reader->position] : 0;
-	struct insn_modrm modrm = insn_fetch_modrm(reader);
-
-	if (modrm.mod != 3)
-		return (modrm.reg & 7) == 7 ? INSN_SIMPLE_INVLPG : INSN_SIMPLE_UNKNOWN;
-	for (u32 i = 0; i < sizeof(group7) / sizeof(group7[0]); i++) {
-		if (group7[i].modrm != byte)
-			continue;
-		if (reader->repeat == PREFIX_REPNE)
-			return group7[i].repne;
-		return reader->repeat == PREFIX_REP ? group7[i].rep : group7[i].none;
+	switch (insn_fetch(reader)) {
+	case 0xd9:
+		return reader->repeat ? INSN_SIMPLE_VMGEXIT : INSN_SIMPLE_VMMCALL;
+	case 0xf9:
+		return reader->repeat ? INSN_SIMPLE_UNKNOWN : INSN_SIMPLE_RDTSCP;
+	case 0xfe:
+		return reader->repeat == PREFIX_REP ? INSN_SIMPLE_RMPADJUST : INSN_SIMPLE_UNKNOWN;
+	case 0xff:
+		return reader->repeat == PREFIX_REPNE ? INSN_SIMPLE_PVALIDATE : INSN_SIMPLE_UNKNOWN;
+	default:
+		return INSN_SIMPLE_UNKNOWN;
 	}
-	return INSN_SIMPLE_UNKNOWN;
 }
 
 static enum insn_simple simple_two_byte(struct insn_reader *reader)
@@ -74,8 +51,6 @@ static enum insn_simple simple_two_byte(struct insn_reader *reader)
 		return INSN_SIMPLE_RDTSC;
 	case 0x32:
 		return INSN_SIMPLE_RDMSR;
-	case 0x33:
-		return INSN_SIMPLE_RDPMC;
 	case 0xa2:
 		return INSN_SIMPLE_CPUID;
 	default:
