@@ -6,7 +6,7 @@
 #include "ghcb_call.h"
 #include "nae.h"
 #include "rmp.h"
-#include "run.h"
+#include "run_vmpl.h"
 #include "sev.h"
 #include "trap.h"
 #include "vmsa_reset.h"

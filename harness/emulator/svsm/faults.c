@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "faults.h"
+#include "protocol.h"
 
 /* Whether the fault occurs now: it is configured, and this is each n-th occasion. */
 static bool due(struct svsm *svsm, u32 fault)

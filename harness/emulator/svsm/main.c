@@ -9,7 +9,7 @@
 #include "hardware.h"
 #include "nae.h"
 #include "rmp.h"
-#include "run.h"
+#include "run_vmpl.h"
 #include "sev.h"
 #include "svsm.h"
 #include "trap.h"

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "protocol.h"
 
-#include "faults.h"
-
 /* A switch, not an array: pointers in static data would need relocations (svsm.ld). */
 bool protocol_find(const struct vcpu *vcpu, u32 number, struct protocol *protocol)
 {

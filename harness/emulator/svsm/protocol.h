@@ -37,4 +37,7 @@ u64 protocol_core_request(struct vcpu *vcpu, struct svsm_request *request);
 bool protocol_apic_offered(const struct vcpu *vcpu);
 u64 protocol_apic_request(struct vcpu *vcpu, struct svsm_request *request);
 
+/* faults.c: protocol_apic_request() with the deliberate faults of the boot block (SVSM_FAULT_*). */
+u64 faults_apic_request(struct vcpu *vcpu, struct svsm_request *request);
+
 #endif

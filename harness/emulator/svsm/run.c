@@ -3,14 +3,13 @@
  * The request loop (COCONUT kernel/src/requests.rs): present interrupts and run the guest's VMPL. When the guest has
  * exited by VMGEXIT with a call pending, serve the call from its VMSA. Repeat.
  */
-#include "run.h"
+#include "run_vmpl.h"
 
 #include "alternate.h"
 #include "console.h"
 #include "ghcb_call.h"
 #include "hardware.h"
 #include "protocol.h"
-#include "run_vmpl.h"
 #include "svm.h"
 #include "x86.h"
 

@@ -12,6 +12,9 @@
 #define RUN_VMPL_CANCELLED UINT32_MAX /* the doorbell page has new events: read them and try again */
 #define RUN_VMPL_MALFORMED (UINT32_MAX - 1) /* the value is not an answer to this request */
 
+/* run.c: runs the guest on this vCPU and serves its calls; ends with the guest. */
+_Noreturn void run_guest(struct vcpu *vcpu);
+
 /* Runs the guest's VMPL on this vCPU until the hypervisor returns: RUN_VMPL_*, or the hypervisor's error code. */
 u32 run_vmpl(struct vcpu *vcpu, u32 vmpl);
 
