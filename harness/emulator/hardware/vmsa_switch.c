@@ -32,28 +32,8 @@ void switch_save_hidden(struct hw_cpu *cpu)
 		vmsave((u64)state->vmcb);
 }
 
-static u64 read_dr(u32 n)
-{
-	u64 value;
-
-	switch (n) {
-	case 0: __asm__ volatile("mov %%db0, %0" : "=r"(value)); break;
-	case 1: __asm__ volatile("mov %%db1, %0" : "=r"(value)); break;
-	case 2: __asm__ volatile("mov %%db2, %0" : "=r"(value)); break;
-	default: __asm__ volatile("mov %%db3, %0" : "=r"(value)); break;
-	}
-	return value;
-}
-
-static void write_dr(u32 n, u64 value)
-{
-	switch (n) {
-	case 0: __asm__ volatile("mov %0, %%db0" : : "r"(value)); break;
-	case 1: __asm__ volatile("mov %0, %%db1" : : "r"(value)); break;
-	case 2: __asm__ volatile("mov %0, %%db2" : : "r"(value)); break;
-	default: __asm__ volatile("mov %0, %%db3" : : "r"(value)); break;
-	}
-}
+#define READ_DR(n, value)  __asm__ volatile("mov %%db" #n ", %0" : "=r"(value))
+#define WRITE_DR(n, value) __asm__ volatile("mov %0, %%db" #n : : "r"(value))
 
 /* What VMRUN does not switch and a VMPL can see: FPU, SSE, AVX, XCR0, DR0-3, and what VMLOAD moves. */
 static void leave(struct hw_cpu *cpu)
@@ -65,8 +45,10 @@ static void leave(struct hw_cpu *cpu)
 	state->xcr0 = xgetbv();
 	xsetbv(cpu->hw->xcr0_all); /* what the VMPL has switched off keeps its state as well */
 	__asm__ volatile("xsave64 (%0)" : : "r"(state->xsave), "a"(~0u), "d"(~0u) : "memory");
-	for (u32 i = 0; i < 4; i++)
-		state->dr[i] = read_dr(i);
+	READ_DR(0, state->dr[0]);
+	READ_DR(1, state->dr[1]);
+	READ_DR(2, state->dr[2]);
+	READ_DR(3, state->dr[3]);
 }
 
 static void enter(struct hw_cpu *cpu, u32 vmpl)
@@ -76,8 +58,10 @@ static void enter(struct hw_cpu *cpu, u32 vmpl)
 	cpu->vmpl = (u8)vmpl;
 	__asm__ volatile("xrstor64 (%0)" : : "r"(state->xsave), "a"(~0u), "d"(~0u) : "memory");
 	xsetbv(state->xcr0);
-	for (u32 i = 0; i < 4; i++)
-		write_dr(i, state->dr[i]);
+	WRITE_DR(0, state->dr[0]);
+	WRITE_DR(1, state->dr[1]);
+	WRITE_DR(2, state->dr[2]);
+	WRITE_DR(3, state->dr[3]);
 	vmload((u64)state->vmcb);
 	state->hidden_current = true;
 	state->vmcb->control.nested_cr3 = npt_root(cpu);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Interrupts are taken at two places only, with an IDT of their own: the PIC may deliver any
- * vector, those of exceptions included, and an interrupt pushes no error code.
+ * vector, those of exceptions included, and an interrupt pushes no error code. Exceptions are the emulator's own.
  */
 #include "interrupts.h"
 #include "layout.h"
@@ -9,6 +9,10 @@
 #define GATE_INTERRUPT 0x8E00 /* present, 64-bit interrupt gate */
 #define CODE_SELECTOR  8
 #define STUB_SIZE      8
+
+/* stubs.S */
+extern const u64 exception_table[32];
+extern const u8 interrupt_stubs[];
 
 struct gate {
 	u16 offset_low, selector, attributes, offset_middle;
@@ -33,7 +37,7 @@ static void set_gate(struct gate *gate, u64 handler)
 			       .offset_middle = (u16)(handler >> 16), .offset_high = (u32)(handler >> 32) };
 }
 
-void interrupts_setup(const u64 *exception_table, const u8 *interrupt_stubs)
+void interrupts_setup(void)
 {
 	for (u32 i = 0; i < 32; i++)
 		set_gate(&exceptions[i], exception_table[i]);
@@ -56,4 +60,29 @@ void interrupts_wait(void)
 	load(&interrupts_pointer);
 	__asm__ volatile("cli; stgi; sti; hlt; clgi" : : : "memory");
 	load(&exceptions_pointer);
+}
+
+struct exception_frame {
+	u64 vector, error, rip, cs, rflags, rsp, ss;
+};
+
+/* msr_safe.S */
+extern const u8 msr_read_safe_insn[], msr_write_safe_insn[], msr_safe_failed[];
+
+void host_exception(struct exception_frame *frame); /* from stubs.S */
+
+/* A fault in the emulator: of an MSR access for the guest it is expected, else it is the end. */
+void host_exception(struct exception_frame *frame)
+{
+	struct vcpu *vcpu = *(struct vcpu **)(((u64)frame | (STACK_SIZE - 1)) - 7);
+	u64 cr2;
+
+	if (frame->rip == (u64)msr_read_safe_insn || frame->rip == (u64)msr_write_safe_insn) {
+		frame->rip = (u64)msr_safe_failed;
+		return;
+	}
+	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_END, .rip = frame->rip, .address = RECORD_END_HOST_FAULT,
+					 .value = frame->vector, .extra = cr2, .aux = (u32)frame->error });
+	machine_halt();
 }

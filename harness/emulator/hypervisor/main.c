@@ -12,10 +12,6 @@
 
 extern u8 host_stacks[], host_bss_end[];
 
-/* stubs.S */
-extern const u64 exception_table[32];
-extern const u8 interrupt_stubs[];
-
 void host_main(void); /* from start.S */
 
 _Static_assert(offsetof(struct host_config, host_base) == CONFIG_OFFSET_HOST_BASE, "layout.h");
@@ -25,6 +21,12 @@ static struct machine the_machine __attribute__((section(".bss.hot.machine"), al
 static struct host_config the_config __attribute__((section(".bss.hot.config"), aligned(64)));
 static struct hypervisor the_hypervisor __attribute__((section(".bss.hot.hypervisor"), aligned(64)));
 
+#define CHECK(field, good)                                                                                  \
+	do {                                                                                                \
+		if (!(good))                                                                                \
+			hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, field), config->field); \
+	} while (0)
+
 static void check_config(struct hypervisor *hv)
 {
 	const struct host_config *config = hv->config;
@@ -32,25 +34,16 @@ static void check_config(struct hypervisor *hv)
 
 	if (config->magic != CONFIG_MAGIC || config->version != CONFIG_VERSION || config->size != sizeof(*config))
 		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, magic), config->version);
-	if (!config->vcpus || config->vcpus > HW_CPUS)
-		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, vcpus), config->vcpus);
-	if (config->vcpus > 1 && config->apic == CONFIG_APIC_QEMU) /* it is one processor's */
-		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, vcpus), config->vcpus);
-	if (config->host_base & (BIT(30) - 1)) /* reset.S maps it with a 1 GiB page */
-		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, host_base), config->host_base);
-	if (config->cbit != 51 && config->cbit != 47)
-		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, cbit), config->cbit);
-	if (config->guest_vmpl >= CONFIG_VMPLS || (config->svsm_size != 0) != (config->guest_vmpl != 0))
-		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, guest_vmpl), config->guest_vmpl);
-	if (config->apic > CONFIG_APIC_QEMU ||
-	    (config->apic == CONFIG_APIC_QEMU && (config->vmsa_features & SEV_FEATURES_ALTERNATE_INJECTION)))
-		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, apic), config->apic);
-	if (config->policy > CONFIG_POLICY_X2APIC_AT_RESET)
-		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, policy), config->policy);
-	if (!config->fault_every)
-		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, fault_every), config->fault_every);
-	if (config->sections > CONFIG_SECTIONS)
-		hw_stop(cpu, RECORD_END_CONFIG, offsetof(struct host_config, sections), config->sections);
+	CHECK(vcpus, config->vcpus && config->vcpus <= HW_CPUS);
+	CHECK(vcpus, config->vcpus == 1 || config->apic != CONFIG_APIC_QEMU); /* it is one processor's */
+	CHECK(host_base, !(config->host_base & (BIT(30) - 1))); /* reset.S maps it with a 1 GiB page */
+	CHECK(cbit, config->cbit == 51 || config->cbit == 47);
+	CHECK(guest_vmpl, config->guest_vmpl < CONFIG_VMPLS && (config->svsm_size != 0) == (config->guest_vmpl != 0));
+	CHECK(apic, config->apic <= CONFIG_APIC_QEMU);
+	CHECK(apic, config->apic != CONFIG_APIC_QEMU || !(config->vmsa_features & SEV_FEATURES_ALTERNATE_INJECTION));
+	CHECK(policy, config->policy <= CONFIG_POLICY_X2APIC_AT_RESET);
+	CHECK(fault_every, config->fault_every);
+	CHECK(sections, config->sections <= CONFIG_SECTIONS);
 }
 
 /* Whether an exit of an SEV guest becomes #VC. */
@@ -168,7 +161,7 @@ void host_main(void)
 	hv->config = &the_config;
 	vcpu->cpu = hw_first_cpu(&the_machine);
 	*(struct vcpu **)(host_stacks + STACK_SIZE - 8) = vcpu;
-	interrupts_setup(exception_table, interrupt_stubs);
+	interrupts_setup();
 	start_machine(&the_machine, vcpu->cpu);
 	check_config(hv);
 	hv->vcpus = hv->config->vcpus;

@@ -186,13 +186,7 @@ static void nae_psc(struct vcpu *vcpu, struct nae *nae)
 
 static void nae_run_vmpl(struct vcpu *vcpu, struct nae *nae)
 {
-	u32 vmpl = (u32)nae->info1;
-
-	if (vmpl == 0 && vcpu->vmpl != 0 && vcpu->hv->config->svsm_size) {
-		vmpl_return(vcpu, SVM_EXIT_VMGEXIT);
-		return;
-	}
-	if (vcpu->vmpl != 0 || !vmpl_run(vcpu, vmpl))
+	if (!vmpl_switch(vcpu, (u32)nae->info1))
 		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
 }
 

@@ -79,4 +79,3 @@ struct vcpu *schedule(struct vcpu *vcpu)
 	next->apic_dirty = true;
 	return next;
 }
-

@@ -50,17 +50,12 @@ static u64 page_state_change(struct vcpu *vcpu, u64 request)
 	return (ok ? 0 : 1ull << GHCB_MSR_ERROR_SHIFT) | GHCB_MSR_PSC_RESP;
 }
 
-/* From VMPL0: run the guest. From the guest: return to VMPL0, which finds the call in the CAA. */
 static void run_vmpl(struct vcpu *vcpu, u64 request)
 {
 	u32 vmpl = (u32)(request >> GHCB_MSR_RUN_VMPL_SHIFT) & 0xFF;
 
 	hw_set_ghcb(vcpu->cpu, GHCB_MSR_RUN_VMPL_RESP); /* of the caller: another VMPL is current after the switch */
-	if (vmpl == 0 && vcpu->vmpl != 0 && vcpu->hv->config->svsm_size) {
-		vmpl_return(vcpu, SVM_EXIT_VMGEXIT);
-		return;
-	}
-	if (vcpu->vmpl != 0 || !vmpl_run(vcpu, vmpl))
+	if (!vmpl_switch(vcpu, vmpl))
 		hw_set_ghcb(vcpu->cpu, 1ull << GHCB_MSR_ERROR_SHIFT | GHCB_MSR_RUN_VMPL_RESP);
 }
 

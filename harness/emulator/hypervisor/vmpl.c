@@ -100,7 +100,7 @@ static void set_vmpl(struct vcpu *vcpu, u32 vmpl)
 	vcpu->apic_dirty = true;
 }
 
-bool vmpl_run(struct vcpu *vcpu, u32 vmpl)
+static bool run_lower(struct vcpu *vcpu, u32 vmpl)
 {
 	if (vmpl <= vcpu->vmpl || vmpl >= CONFIG_VMPLS || !hw_vmpl_run(vcpu->cpu, vmpl))
 		return false;
@@ -122,4 +122,13 @@ void vmpl_return(struct vcpu *vcpu, u64 code)
 	set_vmpl(vcpu, 0);
 	if (has_doorbell(vcpu) && fault_now(vcpu, CONFIG_FAULT_DOORBELL_STORM))
 		vcpu->doorbell.signal = true;
+}
+
+bool vmpl_switch(struct vcpu *vcpu, u32 vmpl)
+{
+	if (vmpl == 0 && vcpu->vmpl != 0 && vcpu->hv->config->svsm_size) {
+		vmpl_return(vcpu, SVM_EXIT_VMGEXIT);
+		return true;
+	}
+	return vcpu->vmpl == 0 && run_lower(vcpu, vmpl);
 }

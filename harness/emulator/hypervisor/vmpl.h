@@ -7,7 +7,8 @@
 
 bool vmpl_is_runnable(struct vcpu *vcpu);     /* the VMSA of the VMPL that runs is one still */
 void vmpl_abandon(struct vcpu *vcpu);         /* the VMPL that runs: its VMSA is gone, and nothing is kept */
-bool vmpl_run(struct vcpu *vcpu, u32 vmpl);   /* VMPL0 runs a lower one: false when it cannot be run */
+/* The guest's request to run a VMPL: VMPL0 runs a lower one, which returns to VMPL0 to make a call; false: refused. */
+bool vmpl_switch(struct vcpu *vcpu, u32 vmpl);
 void vmpl_return(struct vcpu *vcpu, u64 code); /* back to VMPL0, `code` for it in the VMSA */
 
 #endif
