@@ -26,14 +26,3 @@ void *memcpy(void *destination, const void *source, size_t count)
 	__asm__ volatile("rep movsb" : "+D"(destination), "+S"(source), "+c"(count) : : "memory");
 	return start;
 }
-
-int memcmp(const void *a, const void *b, size_t count)
-{
-	const u8 *x = a, *y = b;
-
-	for (size_t i = 0; i < count; i++) {
-		if (x[i] != y[i])
-			return x[i] - y[i];
-	}
-	return 0;
-}

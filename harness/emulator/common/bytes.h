@@ -7,6 +7,5 @@
 
 void *memset(void *destination, int byte, size_t count);
 void *memcpy(void *destination, const void *source, size_t count);
-int memcmp(const void *a, const void *b, size_t count);
 
 #endif
