@@ -14,8 +14,9 @@ from snp_harness.apic.timeline import PhaseMark, Timeline
 
 READ, WRITE = Operation.READ, Operation.WRITE
 
-#: Stock OVMF's seven SEC accesses: operation, xAPIC offset, value (the same on 2022.11, 2025.02 and 2026.08).
-SEVEN = (
+#: What SEC of every stock OVMF does to the local APIC (edk2 OvmfPkg/Sec/SecMain.c, InitializeApicTimer; the same on
+#: 2022.11, 2025.02 and 2026.08): operation, xAPIC offset, value.
+SEVEN = [
     (READ, 0x0F0, 0xFF),
     (WRITE, 0x0F0, 0x1FF),
     (READ, 0x320, 0x10000),
@@ -23,7 +24,7 @@ SEVEN = (
     (WRITE, 0x380, 0xFFFFFFFF),
     (READ, 0x320, 0x20005),
     (WRITE, 0x320, 0x30005),
-)
+]
 
 DEFAULTS = Access(
     index=0,

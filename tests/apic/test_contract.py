@@ -17,7 +17,7 @@ from snp_harness.apic.timeline import Event, PhaseMark, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
 from tests.apic import samples
 from tests.apic.samples import READ, WRITE, base, timeline, x2apic, xapic
-from tests.apic.test_timeline import timelines
+from tests.apic.strategies import timelines
 
 HOLDS, VIOLATED, INCONCLUSIVE = Status.HOLDS, Status.VIOLATED, Status.INCONCLUSIVE
 ENABLE, SWITCH = 0xFEE00900, 0xFEE00D00

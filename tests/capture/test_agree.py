@@ -10,7 +10,7 @@ from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.registers import by_offset
 from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.capture.agree import disagreement
-from tests.capture.test_trace_timeline import RECORDED_7_2, timeline_of
+from tests.capture.qemu_lines import RECORDED_7_2, timeline_of
 
 SEEN, _ = timeline_of(RECORDED_7_2)
 

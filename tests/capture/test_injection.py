@@ -20,7 +20,7 @@ from snp_harness.capture.record import (
 )
 from snp_harness.svsm.protocol import ApicCall, CoreCall, Protocol, Result
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet
-from tests.capture.test_host_timeline import GUEST, X2APIC, Run
+from tests.capture.host_records import GUEST, X2APIC, Run
 
 QUERY = Protocol.CORE << 32 | CoreCall.QUERY_PROTOCOL
 ALL, ENABLE = 1 << 9, 1 << 8

@@ -18,8 +18,9 @@ from snp_harness.apic.verdict import Status
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, NOT_OBSERVED_PLAIN, WITNESS, KvmTimeline
 from snp_harness.firmware.firmware_modules import FileType, Module, ModuleAddress
-from tests.capture.test_kvm_trace import KERNELS, TRACES
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.apic.samples import SEVEN
+from tests.capture.kvm_lines import KERNELS, TRACES, Trace
+from tests.platforms.sec import sec_accesses, told
 
 SEC = Module("SecMain", UUID(int=1), FileType.SECURITY_CORE, Phase.SEC, 0xFFFCC094, 0x10000, 0x1000)
 PEI = Module("PlatformPei", UUID(int=2), FileType.PEIM, Phase.PEI, 0x820000, 0x40000, 0x2000)
@@ -39,51 +40,6 @@ class Image:
 
     def by_identity(self, size_of_image: int, entry_rva: int) -> Module | None:
         return MOVED if (size_of_image, entry_rva) == (MOVED.size_of_image, MOVED.entry_rva) else None
-
-
-class Trace:
-    """Builds lines of a trace, a microsecond apart."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def add(self, text: str, thread: int = 7) -> None:
-        micro = len(self.lines)
-        self.lines.append(f" qemu-{thread} [000] d..1.  5.{micro:06}: {text}\n")
-
-    def exit(self, reason: str, rip: int = 0xFFFCFBE6, vcpu: int = 0, thread: int = 7) -> None:
-        self.add(
-            f"kvm_exit: vcpu {vcpu} reason {reason} rip {rip:#x} info1 0x0000000000000000 info2 0x0000000000000000"
-            " intr_info 0x00000000 error_code 0x00000000",
-            thread,
-        )
-
-    def mmio_read(self, offset: int, value: int, **exit_: int) -> None:
-        self.exit("npf", **exit_)
-        thread = exit_.get("thread", 7)
-        self.add(f"kvm_apic: apic_read {offset:#x} = {value:#x}", thread)
-        self.add(f"kvm_mmio: mmio read len 4 gpa {0xFEE00000 + offset:#x} val {value:#x}", thread)
-
-    def mmio_write(self, offset: int, value: int, **exit_: int) -> None:
-        self.exit("npf", **exit_)
-        thread = exit_.get("thread", 7)
-        self.add(f"kvm_mmio: mmio write len 4 gpa {0xFEE00000 + offset:#x} val {value:#x}", thread)
-        self.add(f"kvm_apic: apic_write {offset:#x} = {value:#x}", thread)
-
-    def msr(self, direction: str, number: int, value: int, suffix: str = "", **exit_: int) -> None:
-        self.exit("msr", **exit_)
-        self.add(f"kvm_msr: msr_{direction} {number:x} = {value:#x}{suffix}", exit_.get("thread", 7))
-
-    def pio(self, port: int, value: int) -> None:
-        self.add(f"kvm_pio: pio_write at {port:#x} size 1 count 1 val {value:#x} ")
-
-    def print(self, text: str) -> None:
-        for byte in text.encode():
-            self.pio(0x402, byte)
-
-    @property
-    def data(self) -> bytes:
-        return "".join(self.lines).encode()
 
 
 def finished(

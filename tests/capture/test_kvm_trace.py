@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snp_harness.capture.kvm_trace import EVENTS, LINE_LIMIT, KvmEvent, KvmEventKind, parse_line
-
-#: Recorded inside a Debian cloud kernel of that version, which ran in QEMU TCG (EPYC-v3), and shortened.
-TRACES = Path(__file__).parent / "kvm_traces"
-KERNELS = ("5.10", "6.1", "6.12", "7.2")
+from tests.capture.kvm_lines import KERNELS, TRACES
 
 _HEAD = b" qemu-system-x86-93      [000] .....     9.468485: "
 

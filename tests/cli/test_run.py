@@ -20,7 +20,8 @@ from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import Timeline
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_INCONCLUSIVE, EXIT_USAGE, EXIT_VIOLATED
 from snp_harness.firmware.image import FirmwareImage
-from tests.platforms.sec import SEVEN, told
+from tests.apic.samples import SEVEN
+from tests.platforms.sec import told
 from tests.vm.processes import is_running
 
 PLATFORMS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("emulated", "tcg")]

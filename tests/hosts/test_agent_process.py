@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,18 +13,17 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import Timeline
-from snp_harness.firmware_run import RunResult, RunSpec, run
+from snp_harness.firmware_run import RunSpec, run
 from snp_harness.hosts.agent_process import ProcessHost
-from snp_harness.hosts.host import Host
 from snp_harness.hosts.host_errors import HostLostError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.svsm.config import load_config
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import QemuDiedError, QemuLaunchError, QemuMissingError, QemuTooOldError
+from tests.hosts.agent_runs import boot, end_the_harness, far_qemu, untimed
 from tests.platforms.conftest import trixie_path
-from tests.vm.processes import children, is_running, wait_for_end
-from tests.vm.test_qemu_binary import script
+from tests.vm.processes import wait_for_end
+from tests.vm.qemus import script
 
 __all__ = ["trixie_path"]
 
@@ -45,15 +43,6 @@ def host(cache: Path) -> Iterator[ProcessHost]:
     yield made
     made.close()
     assert list(cache.glob("runs/*")) == []
-
-
-def boot(host: Host, firmware: Path, out: Path, platform: str = "emulated", **more: object) -> RunResult:
-    return run(RunSpec(firmware, host=host, **more), platform, out)  # type: ignore[arg-type]
-
-
-def untimed(timeline: Timeline, until: Phase = Phase.SEC) -> list[dict[str, object]]:
-    """Accesses without their times."""
-    return [access.to_json() | {"time_ns": 0} for access in timeline.accesses if access.phase <= until]
 
 
 @pytest.mark.parametrize("platform", ["emulated", "tcg"])
@@ -95,24 +84,6 @@ def test_a_qemu_that_is_too_old(host: ProcessHost, trixie_path: Path, tmp_path: 
     old = script(tmp_path / "qemu", "QEMU emulator version 6.2.0")
     with pytest.raises(QemuTooOldError, match=r"7\.2 or newer is needed"):
         boot(host, trixie_path, tmp_path / "out", qemu=old)
-
-
-def far_qemu(agent: int) -> int:
-    """The process of the QEMU that an agent has started."""
-    [qemu] = children(agent)
-    return qemu
-
-
-def end_the_harness(command: list[str], number: signal.Signals) -> None:
-    """Send a signal to a harness that has printed its agent's process; agent and QEMU end with it."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as harness:
-        assert harness.stdout is not None
-        agent = int(harness.stdout.readline())
-        qemu = far_qemu(agent)
-        assert is_running(qemu)
-        harness.send_signal(number)
-    assert wait_for_end(qemu, 60)
-    assert wait_for_end(agent, 60)
 
 
 def agent_of(host: ProcessHost) -> int:

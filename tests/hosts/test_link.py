@@ -21,7 +21,7 @@ from snp_harness.hosts.link import Link
 from snp_harness.vm import rundir
 from snp_harness.vm.machine_base import Devices
 from snp_harness.vm.rundir import RunDirectory
-from tests.vm.test_machine import IDLE
+from tests.vm.qemus import IDLE
 
 #: The start of a script that greets as an agent does.
 GREET = f"import os, sys; os.write(1, {frames.GREETING!r}"

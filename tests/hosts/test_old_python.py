@@ -16,7 +16,8 @@ from snp_harness.errors import FetchError
 from snp_harness.firmware_run import RunSpec, run
 from snp_harness.hosts import bundle
 from snp_harness.hosts.agent_process import AgentProcess, ProcessHost
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.apic.samples import SEVEN
+from tests.platforms.sec import sec_accesses, told
 
 pytestmark = pytest.mark.slow
 

@@ -24,9 +24,9 @@ from snp_harness.hosts.host_errors import HostDiskError, HostLockedError, HostLo
 from snp_harness.hosts.local import LOCAL
 from snp_harness.hosts.remote import RemoteHost
 from snp_harness.vm.qemu_errors import QemuMissingError
+from tests.hosts.agent_runs import boot, end_the_harness, far_qemu, untimed
 from tests.hosts.relay import Relay
 from tests.hosts.sshd import Sshd, closed_port
-from tests.hosts.test_agent_process import boot, end_the_harness, far_qemu, untimed
 from tests.platforms.boots import Clock
 from tests.vm.processes import wait_for_end
 

@@ -15,8 +15,8 @@ import pytest
 
 from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import Timeline
+from tests.hosts.agent_runs import untimed
 from tests.hosts.sshd import Sshd
-from tests.hosts.test_agent_process import untimed
 
 pytestmark = [pytest.mark.slow, pytest.mark.emulated, pytest.mark.tcg]
 

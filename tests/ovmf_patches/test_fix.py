@@ -18,10 +18,11 @@ from snp_harness.firmware_run import RunResult, RunSpec, run
 from snp_harness.svsm.config import SvsmConfig, load_config
 from snp_harness.tools.kvm_host.pack import Image
 from snp_harness.vm import rundir
+from tests.apic.samples import SEVEN
 from tests.ovmf_patches.conftest import SERIES, Build, build_image
 from tests.ovmf_patches.efi_app import build_app
 from tests.platforms.boots import boot, toml
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.platforms.sec import sec_accesses, told
 
 pytestmark = [pytest.mark.edk2, pytest.mark.slow, pytest.mark.emulated]
 

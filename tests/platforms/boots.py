@@ -22,7 +22,8 @@ from snp_harness.hosts.local import LOCAL
 from snp_harness.platforms import session
 from snp_harness.platforms.platform import Progress
 from snp_harness.svsm.config import SvsmConfig, load_config
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.apic.samples import SEVEN
+from tests.platforms.sec import sec_accesses, told
 from tests.vm.processes import children
 
 #: Seconds that a boot may take whose end is not its time: a machine may be ten times slower than another.

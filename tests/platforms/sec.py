@@ -6,18 +6,6 @@ from __future__ import annotations
 from snp_harness.apic.access import Access, Operation, Phase
 from snp_harness.apic.timeline import Timeline
 
-READ, WRITE = Operation.READ, Operation.WRITE
-#: Operation, offset in the APIC page, value.
-SEVEN = [
-    (READ, 0x0F0, 0xFF),
-    (WRITE, 0x0F0, 0x1FF),
-    (READ, 0x320, 0x10000),
-    (WRITE, 0x320, 0x20005),
-    (WRITE, 0x380, 0xFFFFFFFF),
-    (READ, 0x320, 0x20005),
-    (WRITE, 0x320, 0x30005),
-]
-
 
 def sec_accesses(timeline: Timeline) -> list[Access]:
     """Register accesses until SEC's end."""

@@ -19,8 +19,9 @@ from snp_harness.report.model import Report
 from snp_harness.report.terminal import render
 from snp_harness.svsm.config import load_config, shipped_configs
 from snp_harness.vm import rundir
+from tests.apic.samples import SEVEN
 from tests.platforms.boots import boot, check_seven, toml
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.platforms.sec import sec_accesses, told
 
 pytestmark = pytest.mark.emulated
 

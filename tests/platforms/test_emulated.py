@@ -18,7 +18,7 @@ from snp_harness.hosts.host import Host
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import QemuDiedError, QemuLaunchError, QemuTooOldError
 from tests.platforms.boots import Clock, boot, check_seven, qemus, run, signal_qemu
-from tests.vm.test_qemu_binary import script
+from tests.vm.qemus import script
 
 pytestmark = pytest.mark.emulated
 

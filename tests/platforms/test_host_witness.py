@@ -17,7 +17,7 @@ from snp_harness.platforms.svsm_console import NoAlternateInjectionError
 from snp_harness.svsm.config import parse_config
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet
 from snp_harness.vm.rundir import RunDirectory
-from tests.capture.test_host_timeline import Firmware
+from tests.capture.host_records import Firmware
 from tests.launch.ring import RingWriter
 
 GUEST = 2

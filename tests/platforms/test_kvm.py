@@ -20,7 +20,8 @@ from snp_harness.hosts.agent_process import ProcessHost
 from snp_harness.hosts.local import LOCAL, SUDO_VARIABLE
 from snp_harness.platforms import find_platform
 from snp_harness.platforms.kvm import PLATFORM, kvm_checks
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.apic.samples import SEVEN
+from tests.platforms.sec import sec_accesses, told
 
 
 def test_probe_names_what_is_looked_at() -> None:

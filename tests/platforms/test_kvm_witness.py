@@ -27,8 +27,9 @@ from snp_harness.svsm.config import load_config
 from snp_harness.tools.kvm_host.outer import READY
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import QemuLaunchError
+from tests.apic.samples import SEVEN
 from tests.platforms.boots import PATIENCE_S, Clock, signal_qemu
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.platforms.sec import sec_accesses, told
 
 #: Rules that need nothing that KVM does not show.
 RULES = ("x2apic-before-sec", "legal-transition", "no-xapic-after-x2apic", "no-refused-access")

@@ -20,7 +20,8 @@ from snp_harness.hosts.agent_process import ProcessHost
 from snp_harness.platforms.nested import PLATFORM, SUITE_VARIABLE
 from snp_harness.svsm.config import load_config
 from snp_harness.tools.kvm_host.pack import Image
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.apic.samples import SEVEN
+from tests.platforms.sec import sec_accesses, told
 
 TIMEOUT_S = 900.0
 RULE = "x2apic-before-sec"

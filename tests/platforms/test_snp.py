@@ -23,7 +23,8 @@ from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_conf
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_firmware import contained_firmware
 from snp_harness.testing.plugin import SnpBoot
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.apic.samples import SEVEN
+from tests.platforms.sec import sec_accesses, told
 
 pytestmark = pytest.mark.snp
 

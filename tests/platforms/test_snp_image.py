@@ -11,27 +11,17 @@ from snp_harness.errors import LackingHostError, UsageError
 from snp_harness.platforms.host_facts import host_facts
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.snp import IGVM_VARIABLE, check_features, check_fits, guest_image, with_igvm
-from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
+from snp_harness.svsm.config import SvsmKind, load_config
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_firmware import contained_firmware
 from snp_harness.svsm.igvm_measure import id_blocks
 from snp_harness.svsm.igvm_params import find_parameter_blocks
 from tests.firmware.builder import image
+from tests.platforms.snp_guests import OLD, spec
 from tests.platforms.snp_hosts import host
 from tests.svsm import igvm_writer as writer
 
-OLD = image()
 NEW = OLD.replace("SecMain".encode("utf-16-le"), "SecMein".encode("utf-16-le"))
-
-
-def spec(tmp_path: Path, firmware: bytes = OLD, *, alternate_injection: bool = True, **given: object) -> RunSpec:
-    path = tmp_path / "OVMF.fd"
-    path.write_bytes(firmware)
-    igvm = tmp_path / "coconut.igvm"
-    if not igvm.exists():
-        igvm.write_bytes(writer.coconut(image=OLD, signature=b"\x01", port=0x2F8).build())
-    section = SvsmSection(kind=SvsmKind.IGVM, igvm=str(igvm), alternate_injection=alternate_injection)
-    return RunSpec(path, svsm=SvsmConfig(svsm=section), **given)  # type: ignore[arg-type]
 
 
 def test_the_copy_asks_for_what_the_configuration_says(tmp_path: Path) -> None:

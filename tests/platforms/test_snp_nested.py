@@ -29,9 +29,10 @@ from snp_harness.tools.kvm_host.outer import Outer
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_binary import QemuBinary
 from snp_harness.vm.rundir import RunDirectory
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.apic.samples import SEVEN
+from tests.platforms.sec import sec_accesses, told
+from tests.platforms.snp_guests import BANNER, LACKS
 from tests.platforms.snp_hosts import host as host_values
-from tests.platforms.test_snp_run import BANNER, LACKS
 
 pytestmark = [pytest.mark.nested, pytest.mark.slow]
 

@@ -21,20 +21,9 @@ from snp_harness.svsm.config import load_config
 from snp_harness.vm import rundir
 from snp_harness.vm.console import BoundedLog, Console
 from snp_harness.vm.qemu_errors import QemuLaunchError
+from tests.platforms.snp_guests import BANNER, LACKS, PANIC, spec
 from tests.platforms.snp_hosts import host
 
-#: What COCONUT prints (kernel/src/svsm.rs and core's PanicInfo), as a serial console has it.
-BANNER = "[Stage2] COCONUT Secure Virtual Machine Service Module (SVSM) Stage 2 Loader\r\n"
-LACKS = (
-    "[SVSM] ERROR: Panic on CPU[0]! COCONUT-SVSM Version: v2026.08\r\n"
-    "[SVSM] ERROR: Info: panicked at kernel/src/svsm.rs:321:10:\r\n"
-    "Alternate injection required but not available: NotSupported\r\n"
-)
-PANIC = (
-    "[SVSM] ERROR: Panic on CPU[0]! COCONUT-SVSM Version: v2026.08\r\n"
-    "[SVSM] ERROR: Info: panicked at kernel/src/svsm.rs:402:9:\r\n"
-    "Failed to launch FW: Firmware\r\n"
-)
 #: What QEMU says where KVM has no SEV-SNP, and where there is no KVM.
 NO_HARDWARE = r"vm-type SEV-SNP not supported by KVM|access KVM kernel module"
 
@@ -119,8 +108,6 @@ def test_the_run_gets_as_far_as_the_hardware(trixie_path: Path, tmp_path: Path) 
 
 @pytest.mark.usefixtures("lookalike_host")
 def test_an_svsm_needs_a_qemu_with_igvm(tmp_path: Path) -> None:
-    from tests.platforms.test_snp_image import spec
-
     with pytest.raises(BrokenEnvironmentError, match="no igvm-cfg"):
         run(spec(tmp_path), "snp", tmp_path / "out")
 

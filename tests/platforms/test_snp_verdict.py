@@ -13,8 +13,9 @@ from snp_harness.apic.verdict import Status
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, WITNESS, KvmTimeline
 from snp_harness.platforms.snp import PLATFORM
-from tests.capture.test_kvm_timeline import Trace
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.apic.samples import SEVEN
+from tests.capture.kvm_lines import Trace
+from tests.platforms.sec import sec_accesses, told
 
 GUEST = 2
 #: What KVM prints for the pc of an encrypted guest means nothing.

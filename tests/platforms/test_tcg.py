@@ -20,8 +20,9 @@ from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_VIOLATED
 from snp_harness.firmware_run import RunSpec
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import QemuDiedError, QemuLaunchError
+from tests.apic.samples import SEVEN
 from tests.platforms.boots import PATIENCE_S, qemus, run, signal_qemu
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.platforms.sec import sec_accesses, told
 from tests.vm.processes import children, wait_for_end
 
 pytestmark = pytest.mark.tcg

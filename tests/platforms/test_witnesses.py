@@ -13,8 +13,9 @@ from snp_harness.capture.agree import disagreement
 from snp_harness.firmware_run import RunSpec
 from snp_harness.svsm.config import load_config
 from snp_harness.vm import rundir
+from tests.apic.samples import SEVEN
 from tests.platforms.boots import PATIENCE_S, boot, check_seven, run
-from tests.platforms.sec import SEVEN, sec_accesses, told
+from tests.platforms.sec import sec_accesses, told
 
 pytestmark = pytest.mark.emulated
 

@@ -26,7 +26,7 @@ from snp_harness.report.terminal import OFFENCES_SHOWN, print_report, render, re
 from snp_harness.report.text import escape
 from tests.apic import samples
 from tests.apic.samples import READ, xapic
-from tests.apic.test_timeline import timelines
+from tests.apic.strategies import timelines
 
 RUN = RunInfo(
     firmware="/usr/share/ovmf/OVMF.fd",

@@ -19,12 +19,9 @@ from snp_harness.vm.qemu_binary import QemuBinary
 from snp_harness.vm.qemu_errors import QemuDiedError, QemuError, QemuLaunchError, QemuMissingError, QmpCommandError
 from snp_harness.vm.rundir import RunDirectory
 from tests.vm.processes import is_running
+from tests.vm.qemus import DISPLAY, IDLE
 
 pytestmark = pytest.mark.tcg
-
-#: A machine that is up in a few milliseconds and runs nothing.
-DISPLAY = ("-display", "none")
-IDLE = ("-machine", "none", "-nodefaults", *DISPLAY)
 
 
 def machine(

@@ -11,19 +11,12 @@ import pytest
 from snp_harness.errors import EXIT_ENVIRONMENT
 from snp_harness.vm.qemu_binary import PROGRAM, VARIABLE, QemuBinary
 from snp_harness.vm.qemu_errors import NotQemuError, QemuError, QemuMissingError, QemuTooOldError
+from tests.vm.qemus import script
 
 
 @pytest.fixture(autouse=True)
 def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-
-
-def script(path: Path, text: str) -> Path:
-    """A program that answers -version with `text`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
-    path.chmod(0o755)
-    return path
 
 
 def check_one_line(error: QemuError) -> None:

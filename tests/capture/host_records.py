@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Records of the emulated host, and the firmware that they are about."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from snp_harness.apic.access import Phase
+from snp_harness.apic.timeline import Timeline
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.host_timeline import WITNESS, HostTimeline
+from snp_harness.capture.record import (
+    FLAG_WRITE,
+    RecordKind,
+    RecordPath,
+)
+from snp_harness.firmware.firmware_modules import FileType, Module, ModuleAddress
+from tests.launch.ring import make_record
+
+SEC_BASE = 0xFFFD0000
+PEI_BASE = 0x820000
+XAPIC, X2APIC = 2, 3
+GUEST = 2
+
+
+def module(name: str, phase: Phase, base: int | None, size: int = 0x8000, entry: int = 0x240) -> Module:
+    return Module(name, UUID(int=hash(name) & 0xFFFF), FileType.DRIVER, phase, base, size, entry)
+
+
+class Firmware:
+    """Three modules: SEC in flash, a PEIM with a run address, and a DXE driver without."""
+
+    base = 0xFFC00000
+    modules = (
+        module("SecMain", Phase.SEC, SEC_BASE),
+        module("CpuMpPei", Phase.PEI, PEI_BASE),
+        module("CpuDxe", Phase.DXE, None, 0x9000, 0x300),
+    )
+
+    def locate(self, pc: int) -> ModuleAddress | None:
+        found = (m for m in self.modules if m.base is not None and m.contains(pc))
+        return next((ModuleAddress(m, pc - (m.base or 0)) for m in found), None)
+
+    def by_identity(self, size_of_image: int, entry_rva: int) -> Module | None:
+        return next((m for m in self.modules if (m.size_of_image, m.entry_rva) == (size_of_image, entry_rva)), None)
+
+
+class Run:
+    """Feeds records, one batch each."""
+
+    def __init__(self) -> None:
+        self.collector = Collector()
+        self.host = HostTimeline(Firmware(), GUEST, self.collector)
+        self.seq = 0
+        self.add(RecordKind.START)
+
+    def add(self, kind: int, **fields: int) -> None:
+        self.seq += 1
+        self.host.take(make_record(self.seq, kind=kind, **{"vmpl": GUEST, **fields}))
+
+    def apic(self, address: int, value: int, *, write: bool = False, **fields: int) -> None:
+        path = RecordPath.MMIO if address >= 0xFEE00000 else RecordPath.MSR
+        given = {"rip": SEC_BASE + 0x3B52, "path": path, "size": 4, "aux": XAPIC, "flags": FLAG_WRITE if write else 0}
+        self.add(RecordKind.APIC, address=address, value=value, **(given | fields))
+
+    def timeline(self) -> Timeline:
+        return self.collector.finish(
+            witness=WITNESS,
+            platform="emulated",
+            gaps=[],
+            lost=0,
+            not_observed=frozenset(),
+            alternate_injection=True,
+            svsm=True,
+            apic_protocol=True,
+        )
