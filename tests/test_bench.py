@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,32 +9,32 @@ import pytest
 
 from bench.__main__ import PLAIN, VERDICT, medians, table
 from bench.measure import MeasureError, Sample, has_text, measure
-from tests.vm.processes import children, is_running
+from tests.vm.processes import children, fifo, is_running
 
 #: The second text comes when the first was seen.
 WRITER = """
 import os, sys, time
-from pathlib import Path
 with open(sys.argv[1], "w") as console:
     print(os.getpid(), "first", file=console, flush=True)
-    while not Path(sys.argv[2]).exists():
-        time.sleep(0.01)
+    open(sys.argv[2], "rb").read(1)
     print("Shell> ", file=console, flush=True)
     time.sleep(3600)
 """
 
 
 def test_marks_are_in_order_and_the_process_is_ended(tmp_path: Path) -> None:
-    console, seen = tmp_path / "serial.log", tmp_path / "seen"
+    console, seen = tmp_path / "serial.log", fifo(tmp_path / "seen")
+    fd = os.open(seen, os.O_RDWR)
 
     def first(text: bytes) -> bool:
         found = has_text("first")(text)
         if found:
-            seen.touch()
+            os.write(fd, b"x")
         return found
 
     wanted = {"first": first, "shell": has_text("Shell> ")}
     sample = measure([sys.executable, "-c", WRITER, str(console), str(seen)], console, wanted, tmp_path / "log", 300)
+    os.close(fd)
     assert 0 < sample.marks["first"] < sample.marks["shell"]
     assert not is_running(int(console.read_text().split()[0]))
 

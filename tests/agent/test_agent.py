@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from snp_harness.agent import frames
+from snp_harness.agent import frames, mux
+from snp_harness.agent.__main__ import Agent
 from snp_harness.agent.frames import Decoder, Frame, GreetingFinder
 from snp_harness.hosts import bundle
+from snp_harness.launch import loop, patience
+from tests.launch.clock import Clock
 from tests.vm.processes import is_running, wait_for_end
 
 
@@ -263,25 +265,43 @@ def test_what_it_started_ends_with_it(end: str, tmp_path: Path) -> None:
 
 def test_a_near_side_that_is_silent_counts_as_gone(tmp_path: Path) -> None:
     near = Near(tmp_path)
-    # Long enough for a machine that is busy, and pings often enough. The time in which it is stopped does not count as
-    # silence of this side: an agent that is stopped with the rest of the machine goes on.
-    patience_s = 3.0
-    near.call("hello", patience_s=patience_s)
     pid = start(near, "r", sleep_argv(600))["pid"]
-    end = time.monotonic() + patience_s * 1.2
-    while time.monotonic() < end:
-        near.socket.sendall(frames.encode(frames.PING, 0))
-        near.next(lambda frame: frame.kind == frames.PONG)
-        time.sleep(0.05)
-    near.process.send_signal(signal.SIGSTOP)
-    time.sleep(patience_s * 1.2)
-    near.process.send_signal(signal.SIGCONT)
-    near.socket.sendall(frames.encode(frames.PING, 0))
-    near.next(lambda frame: frame.kind == frames.PONG)
-    assert is_running(pid)
+    near.call("hello", patience_s=0.2)
     assert near.process.wait(60) == 0
     assert wait_for_end(pid, 60)
     near.close()
+
+
+def test_how_long_a_near_side_may_be_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pings keep the agent, and an hour in which the machine stood still counts as two looks, of a sixth each."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    clock = Clock()
+    for module in (loop, mux, patience):
+        monkeypatch.setattr(module, "time", clock)
+    near, far = socket.socketpair()
+    agent = Agent(far.fileno(), far.fileno())
+    near.sendall(frames.encode_control({"id": 1, "op": "hello", "patience_s": 6}))
+
+    def moments() -> Iterator[float]:
+        """Each turn's time; the ping comes first."""
+        for _ in range(20):
+            near.sendall(frames.encode(frames.PING, 0))
+            yield 1
+        yield 3600
+        yield from itertools.repeat(1)
+
+    turn, times, seen = agent.loop.turn, moments(), []
+
+    def stepped() -> bool:
+        seen.append(next(times))
+        clock.now += seen[-1]
+        return turn(0)
+
+    monkeypatch.setattr(agent.loop, "turn", stepped)
+    agent.run()
+    assert seen == [1] * 20 + [3600] + [1] * 4
+    near.close()
+    far.close()
 
 
 def test_the_lock(tmp_path: Path) -> None:

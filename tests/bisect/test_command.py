@@ -7,8 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from snp_harness.edk2 import tools
 from snp_harness.platforms import rom
 from tests.bisect.histories import History, Oracle
 from tests.edk2.trees import stand_in_tools, write_buildable, write_tree
+from tests.vm.processes import descendants, fifo, line_of, wait_for_end
 
 ROOT = Path(__file__).parents[2]
 
@@ -175,9 +174,9 @@ def test_relative_paths_and_an_end_without_an_answer(
 
 @pytest.fixture
 def hanging(history: History, tmp_path: Path) -> list[str]:
-    """A bisection whose builds do not end, but write their process into tmp_path/pid."""
+    """A bisection whose builds do not end, but write their process to the FIFO tmp_path/pid."""
     build = history.directory / "BaseTools/BinWrappers/PosixLike/build"
-    build.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 3600\n")
+    build.write_text(f"#!/bin/sh\necho $$ > {fifo(tmp_path / 'pid')}\nexec sleep 3600\n")
     history("add", "-A")
     for number in range(3):
         history("commit", "-qm", str(number), "--allow-empty")
@@ -215,7 +214,7 @@ def test_nothing_of_a_bisection_outlives_it(
 
 def test_a_second_bisection_of_the_same_is_refused(hanging: list[str], tmp_path: Path) -> None:
     with subprocess.Popen(hanging, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
-        build_of(tmp_path)
+        line_of(tmp_path / "pid")
         second = subprocess.run(hanging, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
         process.terminate()
         assert process.wait(300) == 128 + signal.SIGTERM
@@ -242,44 +241,12 @@ def judge(state: Path, commit: str, judgement: str) -> None:
 
 def interrupted(argv: list[str], tmp_path: Path, number: signal.Signals) -> Ended:
     """Run a bisection until it builds and send it a signal; returns when nothing of it runs."""
-    (tmp_path / "pid").unlink(missing_ok=True)
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        build = build_of(tmp_path)
+        build = int(line_of(tmp_path / "pid"))
         pids = [process.pid, *descendants(process.pid)]
         assert build in pids
         programs = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
         process.send_signal(number)
         _, messages = process.communicate(timeout=300)
-    until(lambda: not any(running(pid) for pid in pids), f"the end of {pids}")
+    assert all(wait_for_end(pid, 300) for pid in pids)
     return Ended(process.returncode, messages.splitlines(), programs)
-
-
-def build_of(tmp_path: Path) -> int:
-    """The process of the build, once it runs."""
-    path = tmp_path / "pid"
-    until(lambda: path.is_file() and path.read_text().endswith("\n"), "the build")
-    return int(path.read_text())
-
-
-def until(happened: Callable[[], bool], what: str) -> None:
-    """Wait until something is so; fails after five minutes."""
-    end = time.monotonic() + 300
-    while not happened():
-        assert time.monotonic() < end, f"{what} did not come within 300 s"
-        time.sleep(0.02)
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes that a process has started, and those that they have."""
-    found = [
-        int(word) for path in Path(f"/proc/{pid}/task").iterdir() for word in (path / "children").read_text().split()
-    ]
-    return found + [other for child in found for other in descendants(child)]
-
-
-def running(pid: int) -> bool:
-    """Whether a process has not ended; one that nobody has waited for has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -22,7 +22,7 @@ from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_INCONCLUSIVE, EXIT_USAGE, 
 from snp_harness.firmware.image import FirmwareImage
 from tests.apic.samples import SEVEN
 from tests.platforms.sec import told
-from tests.vm.processes import is_running
+from tests.vm.processes import is_running, wait_for_end
 
 PLATFORMS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("emulated", "tcg")]
 DEADLINE_S = 300.0
@@ -68,12 +68,12 @@ def finish(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def wait_for(what: str, condition: Callable[[], object]) -> None:
-    """Looks until the condition holds; fails after DEADLINE_S, naming what was waited for."""
+def wait_for(what: str, process: subprocess.Popen[str], condition: Callable[[], object]) -> None:
+    """Look until the condition holds, and at the latest until the process ends; fails after DEADLINE_S."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
+        assert not wait_for_end(process.pid, 0.02), f"it ended before {what}: {process.communicate()[1]}"
         assert time.monotonic() < deadline, f"waited {DEADLINE_S:g} s for {what}"
-        time.sleep(0.02)
 
 
 def qemu_of(process: subprocess.Popen[str]) -> int | None:
@@ -86,24 +86,20 @@ def qemu_of(process: subprocess.Popen[str]) -> int | None:
     return None
 
 
-def running_with(argument: str) -> list[str]:
+def running_with(argument: str) -> list[int]:
     """Process ids of processes that have an argument with this text in it."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and argument.encode() in (entry / "cmdline").read_bytes():
-                found.append(entry.name)
+                found.append(int(entry.name))
     return found
 
 
 def wait_until_past_sec(process: subprocess.Popen[str], out: Path) -> int:
     """Waits until the witness has written something and the guest's console too; returns QEMU's process id."""
-
-    def past() -> bool:
-        assert process.poll() is None, process.communicate()[1]
-        return (out / "serial.log").exists() and (out / "serial.log").stat().st_size > 0
-
-    wait_for("the guest's first line", past)
+    serial = out / "serial.log"
+    wait_for("the guest's first line", process, lambda: serial.exists() and serial.stat().st_size > 0)
     qemu = qemu_of(process)
     assert qemu is not None
     return qemu
@@ -242,8 +238,7 @@ def test_a_signal_that_was_ignored_stays_ignored(start: Command, snp_firmware: P
     process = subprocess.Popen(["nohup", *run], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
         # By then the command has said what it does with signals.
-        wait_for("QEMU", lambda: qemu_of(process) is not None or process.poll() is not None)
-        assert process.poll() is None
+        wait_for("QEMU", process, lambda: qemu_of(process) is not None)
         process.send_signal(signal.SIGHUP)
         stdout, _ = process.communicate(timeout=DEADLINE_S)
     finally:
@@ -282,12 +277,12 @@ def test_sigkill_leaves_no_qemu(
 ) -> None:
     firmware = request.getfixturevalue("hanging") if moment is in_sec else None
     process = start(platform, firmware)
-    wait_for(f"the moment {moment.__name__}", lambda: moment(process, tmp_path / "out"))
+    wait_for(f"the moment {moment.__name__}", process, lambda: moment(process, tmp_path / "out"))
     qemu = qemu_of(process)
     assert qemu is not None
     process.kill()
     process.wait(DEADLINE_S)
-    wait_for("the end of QEMU", lambda: not is_running(qemu))
+    assert wait_for_end(qemu, DEADLINE_S)
 
 
 @pytest.mark.slow
@@ -296,18 +291,19 @@ def test_sigkill_at_any_moment_leaves_no_process(start: Command, platform: str, 
     seen = 0
     begun = time.monotonic()
     first = start(platform)
-    wait_for("QEMU", lambda: qemu_of(first) is not None)
+    wait_for("QEMU", first, lambda: qemu_of(first) is not None)
     until_qemu_s = min(time.monotonic() - begun, 3)
     finish(first)
-    wait_for("the end of all", lambda: not running_with(str(tmp_path / "out")))
+    assert all(wait_for_end(pid, DEADLINE_S) for pid in running_with(str(tmp_path / "out")))
     for step in range(40):
         process = start(platform)
+        # Not for anything that happens: the moment itself is what is tried.
         time.sleep(3 * until_qemu_s * step / 40)
         seen += qemu_of(process) is not None
         process.kill()
         process.wait(DEADLINE_S)
         # QEMU is started with a path of the run directory, and the command too.
-        wait_for("the end of all", lambda: not running_with(str(tmp_path / "out")))
+        assert all(wait_for_end(pid, DEADLINE_S) for pid in running_with(str(tmp_path / "out")))
     assert seen > 5
 
 

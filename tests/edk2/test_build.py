@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -25,13 +24,13 @@ from snp_harness.edk2.tools import ToolError, Tools
 from snp_harness.errors import BrokenEnvironmentError, FetchError
 from tests.edk2.conftest import Said
 from tests.edk2.trees import LANDMARKS, skip_unless_built_here, write_tree
-from tests.vm.processes import is_running, wait_for_end
+from tests.vm.processes import fifo, is_running, line_of, wait_for_end
 
 TOOLS = Tools(("gcc 1",))
 #: Seconds that anything here may take on any machine.
 MOST_S = 300
-#: Makes an image of the code and its options, names modules as edk2 does, and fails if the code contains "error". If it
-#: is killed it leaves half a file.
+#: Makes an image of the code and its options, names modules as edk2 does, and fails if the code contains "error".
+#: Pkg/slow: it does not end, but writes its process to the FIFO named there. If it is killed it leaves half a file.
 BUILD = b"""#!/bin/sh
 echo "Building ... $WORKSPACE/Pkg/Sec.inf [X64]"
 echo "Building ... $WORKSPACE/Pkg/Dxe.inf [X64]"
@@ -39,7 +38,7 @@ if grep -q error Pkg/code.c; then sed 's/^/Pkg\\/code.c:/' Pkg/code.c; exit 1; f
 half=Build/OvmfX64/DEBUG_GCC5/half.obj
 if [ -e $half ]; then echo "ld: $half: file format not recognized"; exit 1; fi
 mkdir -p Build/OvmfX64/DEBUG_GCC5/FV
-[ ! -e Pkg/slow ] || { touch $half; echo $$ > "$WORKSPACE/pid"; sleep 3600; }
+[ ! -e Pkg/slow ] || { touch $half; echo $$ > "$(cat Pkg/slow)"; sleep 3600; }
 cat Pkg/code.c > Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd
 echo "$@" "$SECRET" >> Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd
 echo x >> "$WORKSPACE/builds"
@@ -59,15 +58,6 @@ def edk2(tmp_path: Path, cache: Path) -> Path:
     directory = write_tree(tmp_path / "edk2", FILES)
     (directory / "BaseTools/BinWrappers/PosixLike/build").chmod(0o755)
     return directory
-
-
-def wait_for(path: Path) -> str:
-    """What is written to a file, once it is."""
-    end = time.monotonic() + MOST_S
-    while not (path.is_file() and path.read_text().endswith("\n")):
-        assert time.monotonic() < end, f"{path} was not written"
-        time.sleep(0.02)
-    return path.read_text().strip()
 
 
 def source(edk2: Path, **files: bytes) -> Source:
@@ -216,18 +206,19 @@ def test_what_a_killed_process_left_half_made_goes(cache: Path, tmp_path: Path) 
     assert (left.exists(), fresh.exists()) == (False, True)
 
 
-def test_an_interrupt_ends_the_build_and_leaves_no_entry(edk2: Path, cache: Path) -> None:
-    pid = workspaces.workspace_directory(Recipe()) / "source" / "pid"
+def test_an_interrupt_ends_the_build_and_leaves_no_entry(edk2: Path, cache: Path, tmp_path: Path) -> None:
+    pipe = fifo(tmp_path / "pid")
+    builds: list[int] = []
 
     def interrupt() -> None:
-        wait_for(pid)
+        builds.append(int(line_of(pipe, MOST_S)))
         os.kill(os.getpid(), signal.SIGINT)
 
-    slow = source(edk2, slow=b"")
+    slow = source(edk2, slow=bytes(pipe))
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         Builder(Recipe(), TOOLS).build(slow)
-    assert wait_for_end(int(pid.read_text()), MOST_S)
+    assert wait_for_end(builds[0], MOST_S)
     assert entries(cache) == []
     (edk2 / "Pkg" / "slow").unlink()
     assert Builder(Recipe(), TOOLS).build(source(edk2)).path.is_file()
@@ -376,11 +367,12 @@ Builder(Recipe(), Tools(("gcc 1",))).build(directory_source(Path(sys.argv[1])).p
 
 def test_what_a_killed_harness_left_running_does_not_meet_the_next_build(edk2: Path, tmp_path: Path) -> None:
     """The build ends with the harness; a compiler that it started would go on, and write into the next one's files."""
-    child = f"(trap '' TERM; exec sh -c 'echo $$ > {tmp_path}/child; exec sleep 3600') & wait"
+    pipe = fifo(tmp_path / "child")
+    child = f"(trap '' TERM; exec sh -c 'echo $$ > {pipe}; exec sleep 3600') & wait"
     script = BUILD.replace(b"sleep 3600", child.encode())
-    write_tree(edk2, {"BaseTools/BinWrappers/PosixLike/build": script, "Pkg/slow": b""})
+    write_tree(edk2, {"BaseTools/BinWrappers/PosixLike/build": script, "Pkg/slow": b"/dev/null"})
     with subprocess.Popen([sys.executable, "-c", KILLED, edk2], cwd=Path(__file__).parents[2]) as killed:
-        pid = int(wait_for(tmp_path / "child"))
+        pid = int(line_of(pipe, MOST_S))
         killed.kill()
     assert is_running(pid)
     (edk2 / "Pkg" / "slow").unlink()
@@ -396,10 +388,7 @@ def test_a_workspace_that_is_removed_while_it_is_waited_for_is_made_again(edk2: 
         stack.enter_context(workspaces.held(one.store, Recipe(), "GCC5", said))
         thread = threading.Thread(target=lambda: said.append(str(Builder(Recipe(), TOOLS, said).build(one).path)))
         thread.start()
-        end = time.monotonic() + MOST_S
-        while not said.has("waiting for another process"):
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        assert said.wait_for("waiting for another process", MOST_S)
         directory.rename(directory.with_name("elsewhere"))
     thread.join(MOST_S)
     assert Path(said[-1]).is_file()

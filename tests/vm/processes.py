@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether a process runs, from /proc."""
+"""Whether a process runs, what it has started, and what it writes to a FIFO."""
 
 from __future__ import annotations
 
@@ -26,6 +26,29 @@ def wait_for_end(pid: int, timeout_s: float) -> bool:
         return True
     try:
         return bool(select.select([fd], [], [], timeout_s)[0])
+    finally:
+        os.close(fd)
+
+
+def descendants(pid: int) -> list[int]:
+    """Its children, and those that they have."""
+    found = children(pid)
+    return found + [other for child in found for other in descendants(child)]
+
+
+def fifo(path: Path) -> Path:
+    """A new FIFO: a process that opens it waits until somebody reads."""
+    os.mkfifo(path)
+    return path
+
+
+def line_of(path: Path, timeout_s: float = 300.0) -> str:
+    """The line that a process writes to a FIFO, once it does. Raises TimeoutError."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        if not select.select([fd], [], [], timeout_s)[0]:
+            raise TimeoutError(f"nothing was written to {path} in {timeout_s:g} s")
+        return os.read(fd, select.PIPE_BUF).decode().strip()
     finally:
         os.close(fd)
 
