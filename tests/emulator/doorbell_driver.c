@@ -3,19 +3,13 @@
  * Test driver of the #HV doorbell page (harness/emulator/hypervisor/doorbell.c): one command a line, numbers in hexadecimal,
  * one line of numbers as the answer. See tests/emulator/test_doorbell.py for the commands.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "doorbell.h"
+#include "driver.h"
 #include "ipi.h"
 #include "memory.h"
 #include "startup.h"
 #include "vectors.h"
 
-#define COMMAND_SECONDS 120
-#define ARGUMENTS       4
 #define PAGE_GPA        0x10000ull
 
 static struct hypervisor hv;
@@ -103,23 +97,12 @@ static u64 command(const char *name, const u64 *a)
 	return 0;
 }
 
+static void answered(const char *name, const u64 *a)
+{
+	driver_answer(command(name, a));
+}
+
 int main(void)
 {
-	char line[256];
-
-	while (fgets(line, sizeof(line), stdin)) {
-		char *word = strtok(line, " \n");
-		u64 arguments[ARGUMENTS] = { 0 };
-		char *argument;
-
-		alarm(COMMAND_SECONDS);
-		if (!word)
-			return 2;
-		for (u32 i = 0; i < ARGUMENTS && (argument = strtok(NULL, " \n")); i++)
-			arguments[i] = strtoull(argument, NULL, 16);
-		printf("%llx\n", (unsigned long long)command(word, arguments));
-		fflush(stdout);
-		alarm(0);
-	}
-	return 0;
+	return driver_serve(answered);
 }

@@ -5,18 +5,13 @@
  * tests/emulator/test_pages.py for the commands.
  */
 #include <setjmp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
+#include "driver.h"
 #include "ghcb.h"
 #include "memory.h"
 #include "pages.h"
 #include "rmp.h"
 
-#define COMMAND_SECONDS 120
-#define ARGUMENTS       4
 #define GPA             0x10000000ull
 #define SIZE            (2 * PAGE_SIZE_2M)
 #define SPA             0x40000000ull
@@ -182,24 +177,13 @@ static u64 command(const char *name, const u64 *a)
 	return 0;
 }
 
+static void answered(const char *name, const u64 *a)
+{
+	driver_answer(command(name, a));
+}
+
 int main(void)
 {
-	char line[256];
-
 	reset();
-	while (fgets(line, sizeof(line), stdin)) {
-		char *word = strtok(line, " \n");
-		u64 arguments[ARGUMENTS] = { 0 };
-		char *argument;
-
-		alarm(COMMAND_SECONDS);
-		if (!word)
-			return 2;
-		for (u32 i = 0; i < ARGUMENTS && (argument = strtok(NULL, " \n")); i++)
-			arguments[i] = strtoull(argument, NULL, 16);
-		printf("%llx\n", (unsigned long long)command(word, arguments));
-		fflush(stdout);
-		alarm(0);
-	}
-	return 0;
+	return driver_serve(answered);
 }

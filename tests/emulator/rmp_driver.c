@@ -3,15 +3,9 @@
  * Test driver of the RMP (harness/emulator/hardware/rmp.c): one command a line, numbers in hexadecimal, one line of
  * numbers as the answer. See tests/emulator/test_rmp.py for the commands.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
+#include "driver.h"
 #include "rmp.h"
 
-#define COMMAND_SECONDS 120
-#define ARGUMENTS       6
 /* Two ranges: 6 MiB, of which the first 2 MiB page is not whole, and 16 KiB. */
 #define FIRST_SPA   0x100000ull
 #define FIRST_SIZE  0x600000ull
@@ -72,24 +66,13 @@ static u64 command(const char *name, const u64 *a)
 	return 0;
 }
 
+static void answered(const char *name, const u64 *a)
+{
+	driver_answer(command(name, a));
+}
+
 int main(void)
 {
-	char line[256];
-
 	reset();
-	while (fgets(line, sizeof(line), stdin)) {
-		char *word = strtok(line, " \n");
-		u64 arguments[ARGUMENTS] = { 0 };
-		char *argument;
-
-		alarm(COMMAND_SECONDS);
-		if (!word)
-			return 2;
-		for (u32 i = 0; i < ARGUMENTS && (argument = strtok(NULL, " \n")); i++)
-			arguments[i] = strtoull(argument, NULL, 16);
-		printf("%llx\n", (unsigned long long)command(word, arguments));
-		fflush(stdout);
-		alarm(0);
-	}
-	return 0;
+	return driver_serve(answered);
 }

@@ -3,15 +3,9 @@
  * Test driver of the virtual local APIC: one command a line, numbers in hexadecimal, one line of
  * numbers as the answer. See tests/emulator/vapic.py for the commands.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
+#include "driver.h"
 #include "vapic.h"
 
-#define COMMAND_SECONDS 120
-#define ARGUMENTS       6
 
 static struct vapic apic;
 
@@ -25,11 +19,6 @@ static void answer_effect(enum vapic_result result, const struct vapic_effect *e
 static void answer_value(enum vapic_result result, u64 value)
 {
 	printf("%x %llx\n", result, (unsigned long long)value);
-}
-
-static void answer(u64 value)
-{
-	printf("%llx\n", (unsigned long long)value);
 }
 
 static void fail(const char *what, u64 step)
@@ -200,14 +189,14 @@ static bool state_command(const char *name, const u64 *a)
 	if (!strcmp(name, "reset")) {
 		memset(&apic, 0xa5, sizeof(apic)); /* reset must not depend on what was there */
 		vapic_reset(&apic, &config);
-		answer(0);
+		driver_answer(0);
 	} else if (!strcmp(name, "init")) {
 		vapic_init(&apic);
-		answer(0);
+		driver_answer(0);
 	} else if (!strcmp(name, "state")) {
 		printf("%llx %x %x\n", (unsigned long long)vapic_base(&apic), vapic_is_enabled(&apic), vapic_is_x2apic(&apic));
 	} else if (!strcmp(name, "fuzz")) {
-		answer(fuzz(a[0], a[1]));
+		driver_answer(fuzz(a[0], a[1]));
 	} else {
 		return false;
 	}
@@ -217,21 +206,21 @@ static bool state_command(const char *name, const u64 *a)
 static bool interrupt_command(const char *name, const u64 *a)
 {
 	if (!strcmp(name, "post")) {
-		answer(vapic_post(&apic, (u8)a[0], a[1]));
+		driver_answer(vapic_post(&apic, (u8)a[0], a[1]));
 	} else if (!strcmp(name, "pending")) {
-		answer((u64)(vapic_pending(&apic) + 1));
+		driver_answer((u64)(vapic_pending(&apic) + 1));
 	} else if (!strcmp(name, "accept")) {
 		vapic_accept(&apic, (u8)a[0]);
-		answer(0);
+		driver_answer(0);
 	} else if (!strcmp(name, "set_tpr")) {
 		vapic_set_tpr(&apic, (u8)a[0]);
-		answer(0);
+		driver_answer(0);
 	} else if (!strcmp(name, "tpr")) {
-		answer(vapic_tpr(&apic));
+		driver_answer(vapic_tpr(&apic));
 	} else if (!strcmp(name, "extint")) {
-		answer(vapic_accepts_extint(&apic));
+		driver_answer(vapic_accepts_extint(&apic));
 	} else if (!strcmp(name, "match")) {
-		answer(vapic_match_destination(&apic, (u32)a[0], a[1]));
+		driver_answer(vapic_match_destination(&apic, (u32)a[0], a[1]));
 	} else {
 		return false;
 	}
@@ -244,22 +233,22 @@ static bool handover_command(const char *name, const u64 *a)
 	u32 irr[APIC_VECTOR_WORDS] = { 0 }, isr[APIC_VECTOR_WORDS] = { 0 };
 
 	if (!strcmp(name, "request_below")) {
-		answer((u64)(vapic_request_below(&apic, (int)a[0]) + 1));
+		driver_answer((u64)(vapic_request_below(&apic, (int)a[0]) + 1));
 	} else if (!strcmp(name, "is_level")) {
-		answer(vapic_is_level(&apic, (u8)a[0]));
+		driver_answer(vapic_is_level(&apic, (u8)a[0]));
 	} else if (!strcmp(name, "withdraw")) {
 		vapic_withdraw(&apic, (u8)a[0]);
-		answer(0);
+		driver_answer(0);
 	} else if (!strcmp(name, "restore")) {
 		irr[a[0] / 32 & 7] = 1u << (a[0] % 32);
 		isr[a[1] / 32 & 7] = 1u << (a[1] % 32);
 		vapic_restore(&apic, irr, isr, (u8)a[2]);
-		answer(0);
+		driver_answer(0);
 	} else if (!strcmp(name, "force_x2apic")) {
 		vapic_force_x2apic(&apic);
-		answer(0);
+		driver_answer(0);
 	} else if (!strcmp(name, "timer_event")) {
-		answer(vapic_timer_set_by_event(&apic, (u32)a[0], (u32)a[1], (u32)a[2], a[3]));
+		driver_answer(vapic_timer_set_by_event(&apic, (u32)a[0], (u32)a[1], (u32)a[2], a[3]));
 	} else {
 		return false;
 	}
@@ -269,39 +258,27 @@ static bool handover_command(const char *name, const u64 *a)
 static bool timer_command(const char *name, const u64 *a)
 {
 	if (!strcmp(name, "timer_run")) {
-		answer(vapic_timer_run(&apic, a[0]));
+		driver_answer(vapic_timer_run(&apic, a[0]));
 	} else if (!strcmp(name, "deadline")) {
-		answer(vapic_timer_deadline(&apic));
+		driver_answer(vapic_timer_deadline(&apic));
 	} else if (!strcmp(name, "tsc_deadline")) {
-		answer(vapic_tsc_deadline(&apic));
+		driver_answer(vapic_tsc_deadline(&apic));
 	} else if (!strcmp(name, "set_tsc_deadline")) {
 		vapic_set_tsc_deadline(&apic, a[0], a[1]);
-		answer(0);
+		driver_answer(0);
 	} else {
 		return false;
 	}
 	return true;
 }
 
+static void command(const char *name, const u64 *a)
+{
+	if (!state_command(name, a) && !interrupt_command(name, a) && !handover_command(name, a) && !timer_command(name, a))
+		access_command(name, a);
+}
+
 int main(void)
 {
-	char line[256];
-
-	while (fgets(line, sizeof(line), stdin)) {
-		char *word = strtok(line, " \n");
-		u64 arguments[ARGUMENTS] = { 0 };
-		char *argument;
-
-		alarm(COMMAND_SECONDS);
-		if (!word)
-			return 2;
-		for (u32 i = 0; i < ARGUMENTS && (argument = strtok(NULL, " \n")); i++)
-			arguments[i] = strtoull(argument, NULL, 16);
-		if (!state_command(word, arguments) && !interrupt_command(word, arguments) &&
-		    !handover_command(word, arguments) && !timer_command(word, arguments))
-			access_command(word, arguments);
-		fflush(stdout);
-		alarm(0);
-	}
-	return 0;
+	return driver_serve(command);
 }
