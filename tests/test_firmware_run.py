@@ -9,7 +9,6 @@ import pytest
 
 import snp_harness.platforms
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import Timeline
 from snp_harness.errors import FirmwareError, UsageError
 from snp_harness.firmware.image import FirmwareImage
 from snp_harness.firmware_run import RunSpec, prepare, run
@@ -17,6 +16,7 @@ from snp_harness.platforms.platform import Progress, RunOutcome
 from snp_harness.svsm.config import SvsmConfig, load_config
 from snp_harness.vm import rundir
 from snp_harness.vm.rundir import RunDirectory
+from tests.apic import samples
 from tests.firmware import builder
 
 
@@ -37,19 +37,7 @@ class Recorder:
             RunDirectory.create(directory.path, self.name)
         progress(Phase.SEC, 0, None)
         return RunOutcome(
-            Timeline(
-                accesses=(),
-                phases=(),
-                events=(),
-                witness="test",
-                platform=self.name,
-                complete=False,
-                gaps=("nothing ran",),
-                not_observed=frozenset({"pc"}),
-                reached=Phase.SEC,
-                alternate_injection=True,
-                svsm=True,
-            )
+            samples.timeline(platform=self.name, complete=False, gaps=("nothing ran",), reached=Phase.SEC)
         )
 
 

@@ -99,36 +99,27 @@ def test_what_is_checked() -> None:
     assert {"Makefile", "harness/snp_harness/apic/rules/observation.py", "tests/apic/test_ipi.py"} <= names
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "# A timeout of zero is none.",
-        "# Who comes second is told who has it.",
-        "# That the image is no firmware.",
-        "# The thread hears nothing.",
-        "# The machine stands still.",
-        "# A file that is taken for the image.",
-        '"""See Host."""',
-        'error = f"{path} is no image"',
-    ],
-)
-def test_what_is_refused(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.test_language.ROOT", tmp_path)
-    (tmp_path / "module.py").write_text(line + "\n")
-    assert len(list(findings(tmp_path / "module.py"))) == 1
+REFUSED = [
+    "# A timeout of zero is none.",
+    "# Who comes second is told who has it.",
+    "# That the image is no firmware.",
+    "# The thread hears nothing.",
+    "# The machine stands still.",
+    "# A file that is taken for the image.",
+    '"""See Host."""',
+    'error = f"{path} is no image"',
+]
+ACCEPTED = [
+    "# There is no network; None if there is none.",
+    "# It is no longer used, and is no faster. The result is None.",
+    "# Records that are not told apart.",
+    '"""Return the host. See docs/hosts.md for keys."""',
+    "is_no_comment = is_none",
+]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "# There is no network; None if there is none.",
-        "# It is no longer used, and is no faster. The result is None.",
-        "# Records that are not told apart.",
-        '"""Return the host. See docs/hosts.md for keys."""',
-        "is_no_comment = is_none",
-    ],
-)
-def test_what_is_accepted(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("line", "count"), [*((line, 1) for line in REFUSED), *((line, 0) for line in ACCEPTED)])
+def test_what_is_refused_and_accepted(line: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.test_language.ROOT", tmp_path)
     (tmp_path / "module.py").write_text(line + "\n")
-    assert list(findings(tmp_path / "module.py")) == []
+    assert len(list(findings(tmp_path / "module.py"))) == count

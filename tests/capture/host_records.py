@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.collect import Collector
@@ -14,7 +12,7 @@ from snp_harness.capture.record import (
     RecordKind,
     RecordPath,
 )
-from snp_harness.firmware.firmware_modules import FileType, Module, ModuleAddress
+from tests.capture.firmware import Firmware, module
 from tests.launch.ring import make_record
 
 SEC_BASE = 0xFFFD0000
@@ -23,26 +21,12 @@ XAPIC, X2APIC = 2, 3
 GUEST = 2
 
 
-def module(name: str, phase: Phase, base: int | None, size: int = 0x8000, entry: int = 0x240) -> Module:
-    return Module(name, UUID(int=hash(name) & 0xFFFF), FileType.DRIVER, phase, base, size, entry)
-
-
-class Firmware:
-    """Three modules: SEC in flash, a PEIM with a run address, and a DXE driver without."""
-
-    base = 0xFFC00000
-    modules = (
-        module("SecMain", Phase.SEC, SEC_BASE),
-        module("CpuMpPei", Phase.PEI, PEI_BASE),
-        module("CpuDxe", Phase.DXE, None, 0x9000, 0x300),
-    )
-
-    def locate(self, pc: int) -> ModuleAddress | None:
-        found = (m for m in self.modules if m.base is not None and m.contains(pc))
-        return next((ModuleAddress(m, pc - (m.base or 0)) for m in found), None)
-
-    def by_identity(self, size_of_image: int, entry_rva: int) -> Module | None:
-        return next((m for m in self.modules if (m.size_of_image, m.entry_rva) == (size_of_image, entry_rva)), None)
+#: SEC in flash, a PEIM with a run address, and a DXE driver without.
+FIRMWARE = Firmware(
+    module("SecMain", Phase.SEC, SEC_BASE, 0x8000, 0x240),
+    module("CpuMpPei", Phase.PEI, PEI_BASE, 0x8000, 0x240),
+    module("CpuDxe", Phase.DXE, None, 0x9000, 0x300),
+)
 
 
 class Run:
@@ -50,7 +34,7 @@ class Run:
 
     def __init__(self) -> None:
         self.collector = Collector()
-        self.host = HostTimeline(Firmware(), GUEST, self.collector)
+        self.host = HostTimeline(FIRMWARE, GUEST, self.collector)
         self.seq = 0
         self.add(RecordKind.START)
 

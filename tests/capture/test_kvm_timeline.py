@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -17,29 +16,17 @@ from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import Status
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_timeline import NOT_OBSERVED_ENCRYPTED, NOT_OBSERVED_PLAIN, WITNESS, KvmTimeline
-from snp_harness.firmware.firmware_modules import FileType, Module, ModuleAddress
 from tests.apic.samples import SEVEN
+from tests.capture.firmware import Firmware, module
 from tests.capture.kvm_lines import KERNELS, TRACES, Trace
 from tests.platforms.sec import sec_accesses, told
 
-SEC = Module("SecMain", UUID(int=1), FileType.SECURITY_CORE, Phase.SEC, 0xFFFCC094, 0x10000, 0x1000)
-PEI = Module("PlatformPei", UUID(int=2), FileType.PEIM, Phase.PEI, 0x820000, 0x40000, 0x2000)
-MOVED = Module("CpuDxe", UUID(int=3), FileType.DRIVER, Phase.DXE, None, 0x6000, 0x1100)
-
-
-class Image:
-    """A firmware of two modules."""
-
-    base = 0xFFC00000
-
-    def locate(self, pc: int) -> ModuleAddress | None:
-        for module in (SEC, PEI):
-            if module.base is not None and module.base <= pc < module.base + module.size_of_image:
-                return ModuleAddress(module, pc - module.base)
-        return None
-
-    def by_identity(self, size_of_image: int, entry_rva: int) -> Module | None:
-        return MOVED if (size_of_image, entry_rva) == (MOVED.size_of_image, MOVED.entry_rva) else None
+MOVED = module("CpuDxe", Phase.DXE, None, 0x6000, 0x1100)
+FIRMWARE = Firmware(
+    module("SecMain", Phase.SEC, 0xFFFCC094, 0x10000, 0x1000),
+    module("PlatformPei", Phase.PEI, 0x820000, 0x40000, 0x2000),
+    MOVED,
+)
 
 
 def finished(
@@ -63,7 +50,7 @@ def finished(
 
 def timeline_of(data: bytes, *, pc: bool = True, svsm: bool = False, step: int = 0) -> tuple[KvmTimeline, Timeline]:
     collector = Collector()
-    reader = KvmTimeline(collector, Image() if pc else None, svsm=svsm)
+    reader = KvmTimeline(collector, FIRMWARE if pc else None, svsm=svsm)
     for at in range(0, len(data), step or len(data) or 1):
         reader.feed(data[at : at + (step or len(data))])
     reader.flush()
@@ -187,7 +174,7 @@ def test_vcpus_are_numbered_as_qemu_does() -> None:
     trace.mmio_read(0x20, 0x4000000, vcpu=4, thread=9)
     trace.mmio_read(0x20, 0x4000000, vcpu=4, thread=10)
     collector = Collector()
-    reader = KvmTimeline(collector, Image())
+    reader = KvmTimeline(collector, FIRMWARE)
     reader.vcpus = {9: 3}
     reader.feed(trace.data)
     timeline = finished(collector)
@@ -303,7 +290,7 @@ def test_modules_that_were_moved_are_named_when_they_are_found() -> None:
     for pc in (0x7E001113, 0x7E001200, 0x7E002000, 0x7F000000, 0xFFFCFBE6):
         trace.mmio_read(0x20, 0, rip=pc)
     collector = Collector()
-    reader = KvmTimeline(collector, Image())
+    reader = KvmTimeline(collector, FIRMWARE)
     reader.feed(trace.data)
     assert reader.unnamed(2) == [0x7E001113, 0x7E002000]
     assert reader.unnamed(9) == [0x7F000000]

@@ -228,30 +228,23 @@ def test_a_run_that_is_refused_leaves_nothing(
         assert (work / "runs" / "latest").resolve() == run.path
 
 
-def test_an_error_of_the_harness_before_anything_is_written_keeps_its_traceback(
-    tmp_path: Path, snp_firmware: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("given", [[], ["--out", "out"]])
+def test_an_error_of_the_harness_is_one_line_and_a_kept_traceback(
+    given: list[str],
+    tmp_path: Path,
+    snp_firmware: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("of the test")
 
     monkeypatch.setattr("snp_harness.firmware_run.PreparedBoot.run", broken)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["run", "--firmware", str(snp_firmware)]) == EXIT_ENVIRONMENT
-    kept = (tmp_path / "runs" / "latest" / "traceback.txt").resolve()
-    assert f"report it with {kept}" in capsys.readouterr().err
-    assert "in broken" in kept.read_text()
-
-
-def test_an_error_of_the_harness_is_one_line_and_a_kept_traceback(
-    tmp_path: Path, snp_firmware: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError("of the test")
-
-    monkeypatch.setattr("snp_harness.firmware_run.PreparedBoot.run", broken)
-    out = tmp_path / "out"
-    assert cli.main(["run", "--firmware", str(snp_firmware), "--out", str(out)]) == EXIT_ENVIRONMENT
+    assert cli.main(["run", "--firmware", str(snp_firmware), *given]) == EXIT_ENVIRONMENT
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert f"ZeroDivisionError: of the test: report it with {out / 'traceback.txt'}" in error
-    assert "in broken" in (out / "traceback.txt").read_text()
+    directory = tmp_path / "out" if given else (tmp_path / "runs" / "latest").resolve()
+    kept = directory / "traceback.txt"
+    assert f"ZeroDivisionError: of the test: report it with {kept}" in error
+    assert "in broken" in kept.read_text()

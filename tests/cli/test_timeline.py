@@ -10,26 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import Timeline
 from snp_harness.cli import main as cli
+from tests.apic import samples
 
 
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
-    timeline = Timeline(
-        accesses=(),
-        phases=(),
-        events=(),
-        witness="test",
-        platform="emulated",
-        complete=False,
-        gaps=("it was stopped",),
-        not_observed=frozenset({"pc"}),
-        reached=Phase.SEC,
-        alternate_injection=True,
-        svsm=True,
-    )
+    timeline = samples.timeline(phases=(), complete=False, gaps=("it was stopped",), not_observed=frozenset({"pc"}))
     (tmp_path / "timeline.jsonl").write_text(timeline.to_jsonl(), encoding="utf-8")
     return tmp_path
 

@@ -17,7 +17,7 @@ from snp_harness.platforms.svsm_console import NoAlternateInjectionError
 from snp_harness.svsm.config import parse_config
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet
 from snp_harness.vm.rundir import RunDirectory
-from tests.capture.host_records import Firmware
+from tests.capture.host_records import FIRMWARE
 from tests.launch.ring import RingWriter
 
 GUEST = 2
@@ -33,7 +33,7 @@ class Run:
         self.ring.add(kind=RecordKind.START)
         self.witness = HostWitness(
             RingReader(self.ring.fd, self.ring.size),
-            Firmware(),  # type: ignore[arg-type]
+            FIRMWARE,  # type: ignore[arg-type]
             spec,
             RunDirectory.create(directory / "out", "emulated"),
         )

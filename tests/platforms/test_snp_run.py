@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,72 +12,61 @@ from snp_harness.check import Check, CheckStatus
 from snp_harness.debian.qemu_bundle import cached_qemu
 from snp_harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError, LackingHostError
 from snp_harness.firmware_run import RunSpec, run
-from snp_harness.launch.loop import Loop
 from snp_harness.platforms import snp
 from snp_harness.platforms.host_facts import host_facts
 from snp_harness.platforms.svsm_console import NoAlternateInjectionError, SvsmPanicError, SvsmWatch
 from snp_harness.svsm.config import load_config
 from snp_harness.vm import rundir
-from snp_harness.vm.console import BoundedLog, Console
 from snp_harness.vm.qemu_errors import QemuLaunchError
 from tests.platforms.snp_guests import BANNER, LACKS, PANIC, spec
 from tests.platforms.snp_hosts import host
+from tests.vm.wire import Wire
 
 #: What QEMU says where KVM has no SEV-SNP, and where there is no KVM.
 NO_HARDWARE = r"vm-type SEV-SNP not supported by KVM|access KVM kernel module"
 
 
-class Wire:
-    """A console and the guest's end of it."""
-
-    def __init__(self, path: Path) -> None:
-        self.loop = Loop()
-        ours, self.guest = socket.socketpair()
-        self.console = Console("serial", ours, self.loop, BoundedLog(path))
-        self.watch = SvsmWatch("use another kernel")
-        self.watch.watch(self.console)
-
-    def say(self, text: str) -> None:
-        self.guest.sendall(text.encode())
-        self.loop.turn(0)
-
-    def close(self) -> None:
-        self.console.close()
-        self.guest.close()
-        self.loop.close()
-
-
 @pytest.fixture
 def wire(tmp_path: Path) -> Iterator[Wire]:
-    made = Wire(tmp_path / "serial.log")
+    made = Wire(tmp_path)
     yield made
     made.close()
 
 
+@pytest.fixture
+def watch(wire: Wire) -> SvsmWatch:
+    """Looks at what the SVSM prints there."""
+    made = SvsmWatch("use another kernel")
+    made.watch(wire.console)
+    return made
+
+
 @pytest.mark.parametrize("pieces", [1, 7, 60])
-def test_an_svsm_without_alternate_injection_is_an_environment_that_lacks_it(wire: Wire, pieces: int) -> None:
+def test_an_svsm_without_alternate_injection_is_an_environment_that_lacks_it(
+    wire: Wire, watch: SvsmWatch, pieces: int
+) -> None:
     text = BANNER + LACKS
     step = -(-len(text) // pieces)
     for at in range(0, len(text), step):
-        wire.say(text[at : at + step])
-    assert isinstance(wire.watch.error, NoAlternateInjectionError)
-    assert isinstance(wire.watch.error, LackingHostError)
-    assert wire.watch.error.exit_status == EXIT_ENVIRONMENT
-    assert wire.watch.error.hint == "use another kernel"
+        wire.prints(text[at : at + step])
+    assert isinstance(watch.error, NoAlternateInjectionError)
+    assert isinstance(watch.error, LackingHostError)
+    assert watch.error.exit_status == EXIT_ENVIRONMENT
+    assert watch.error.hint == "use another kernel"
 
 
-def test_any_other_panic_of_the_svsm_is_told_in_its_words(wire: Wire) -> None:
-    wire.say(BANNER + PANIC)
-    assert isinstance(wire.watch.error, SvsmPanicError)
-    assert not isinstance(wire.watch.error, LackingHostError)
-    assert wire.watch.error.message == (
+def test_any_other_panic_of_the_svsm_is_told_in_its_words(wire: Wire, watch: SvsmWatch) -> None:
+    wire.prints(BANNER + PANIC)
+    assert isinstance(watch.error, SvsmPanicError)
+    assert not isinstance(watch.error, LackingHostError)
+    assert watch.error.message == (
         "the SVSM stopped: panicked at kernel/src/svsm.rs:402:9: Failed to launch FW: Firmware"
     )
 
 
-def test_what_a_guest_prints_is_no_panic_of_the_svsm(wire: Wire) -> None:
-    wire.say("thread 'main' panicked at src/main.rs:2:5:\r\nindex out of bounds\r\n")
-    assert wire.watch.error is None
+def test_what_a_guest_prints_is_no_panic_of_the_svsm(wire: Wire, watch: SvsmWatch) -> None:
+    wire.prints("thread 'main' panicked at src/main.rs:2:5:\r\nindex out of bounds\r\n")
+    assert watch.error is None
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import socket
 import tempfile
 import threading
 import time
@@ -14,34 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snp_harness.launch.loop import Loop
-from snp_harness.vm.console import LINE, BoundedLog, Console
+from snp_harness.vm.console import LINE, BoundedLog
 from snp_harness.vm.qemu_errors import CannotWriteError, ConsoleError, ConsoleTimeoutError, GuestCrashError
+from tests.vm.wire import Wire
 
 CRASH = "!!!! X64 Exception Type - 0D(#GP - General Protection)  CPU Apic ID - 00000000 !!!!\r\n"
-
-
-class Wire:
-    """A console and the guest's end of it."""
-
-    def __init__(self, path: Path) -> None:
-        ours, self.guest = socket.socketpair()
-        for end in (ours, self.guest):
-            # As much as Linux gives by default; a machine may have more, or less.
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 106496)
-        self.log = path / "serial.log"
-        self.loop = Loop()
-        self.console = Console("serial", ours, self.loop, BoundedLog(self.log))
-
-    def prints(self, text: str) -> None:
-        self.guest.sendall(text.encode())
-        while self.loop.turn(0):
-            pass
-
-    def close(self) -> None:
-        self.console.close()
-        self.guest.close()
-        self.loop.close()
 
 
 @pytest.fixture
