@@ -18,29 +18,17 @@ from snp_harness.cli.main import main
 from snp_harness.edk2 import tools
 from snp_harness.platforms import rom
 from tests.bisect.histories import History, Oracle
-from tests.edk2.trees import stand_in_tools, write_buildable, write_tree
+from tests.edk2.trees import write_tree
 from tests.vm.processes import descendants, fifo, line_of, wait_for_end
+from tests.vm.qemus import script
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
+def history(edk2: Path) -> History:
     """A history whose builds are scripts, on a machine that lacks nothing."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name, value in stand_in_tools(tmp_path / "tools").items():
-        monkeypatch.setenv(name, value)
-    qemu(tmp_path / "qemu", "7.2.0")
-    monkeypatch.setenv("SNP_HARNESS_QEMU", str(tmp_path / "qemu"))
-    monkeypatch.chdir(tmp_path)
-    return History(write_buildable(tmp_path / "edk2"))
-
-
-def qemu(path: Path, version: str) -> Path:
-    """A program that has a QEMU's version."""
-    path.write_text(f"#!/bin/sh\necho QEMU emulator version {version}\n")
-    path.chmod(0o755)
-    return path
+    return History(edk2)
 
 
 @pytest.fixture
@@ -73,7 +61,7 @@ def test_what_is_missing_is_reported_before_anything_is_built(
     if lacking == "QEMU":
         monkeypatch.setenv("SNP_HARNESS_QEMU", "/nowhere/qemu")
     elif lacking == "new QEMU":
-        qemu(tmp_path / "qemu", "5.2.0")
+        script(tmp_path / "qemu", "QEMU emulator version 5.2.0")
     elif lacking == "emulated SNP host":
         monkeypatch.setattr(rom, "HOST_IMAGE", tmp_path / "missing")
     elif lacking == "repository":

@@ -15,13 +15,12 @@ from snp_harness.apic.verdict import RuleResult, Status, Verdict
 from snp_harness.bisect.report import difference
 from snp_harness.bisect.step import Judgement, Question, Step, as_environment
 from snp_harness.cli.main import main
-from snp_harness.edk2.git import GitError, PatchError
-from snp_harness.edk2.source_errors import CompileError, SourceError
+from snp_harness.edk2.git import GitError
 from snp_harness.edk2.tools import ToolError
 from snp_harness.errors import BrokenEnvironmentError, UsageError
 from snp_harness.svsm.config import SvsmConfig
 from tests.apic.samples import READ, WRITE, base, timeline, x2apic, xapic
-from tests.edk2.trees import stand_in_tools, write_buildable, write_tree
+from tests.edk2.trees import write_tree
 
 RULE = "x2apic-before-sec"
 
@@ -73,28 +72,10 @@ def test_an_error_that_is_no_answer_ends_the_bisection(error: UsageError) -> Non
     assert as_environment(error).exit_status >= 128
 
 
-def test_what_is_about_the_source() -> None:
-    assert issubclass(CompileError, SourceError)
-    assert issubclass(PatchError, SourceError)
-    assert not any(issubclass(kind, SourceError) for kind in (ToolError, GitError))
-
-
 def test_a_step_survives_the_log() -> None:
     step = Step("c" * 40, "subject", Judgement.BAD, "reason", 1.5, 0.7, "SEC", "offence", "/runs/x")
     assert Step.from_json(json.loads(json.dumps(step.to_json()))) == step
     assert step.line() == f"{'c' * 12} bad, build 1.5 s (SEC), boot 0.7 s, reason, offence: subject"
-
-
-@pytest.fixture
-def edk2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name, value in stand_in_tools(tmp_path / "tools").items():
-        monkeypatch.setenv(name, value)
-    write_tree(tmp_path, {"qemu": b"#!/bin/sh\necho QEMU emulator version 7.2.0\n"})
-    (tmp_path / "qemu").chmod(0o755)
-    monkeypatch.setenv("SNP_HARNESS_QEMU", str(tmp_path / "qemu"))
-    monkeypatch.chdir(tmp_path)
-    return write_buildable(tmp_path / "edk2")
 
 
 def bisect_step(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -185,6 +185,7 @@ def test_an_address_of_ipv6(servers: Servers, hosts: Hosts) -> None:
         f"Host box\n HostName ::1\n AddressFamily inet6\n HostKeyAlias [::1]:{server.port}\n"
     )
     hosts(f"ssh://{server.user}@box:{server.port}", lock=False).link()
+    assert server.logins() == 2
 
 
 @pytest.mark.parametrize("name", ["a..b", "x" * 80])
@@ -288,7 +289,7 @@ def test_sudo_that_is_or_is_not_allowed(allowed: bool, servers: Servers, hosts: 
 
 def test_a_login_shell_that_talks(servers: Servers, hosts: Hosts) -> None:
     server = servers(options='ForceCommand echo welcome to the lab; echo news >&2; eval "$SSH_ORIGINAL_COMMAND"')
-    hosts(server.url).link().call("hello", patience_s=30)
+    assert hosts(server.url).link().call("hello", patience_s=30)["user"] == server.user
 
 
 def test_an_account_that_may_run_nothing(servers: Servers, hosts: Hosts) -> None:

@@ -63,7 +63,7 @@ def test_what_is_for_a_terminal_or_another_program(sshd: Sshd, hosts: Hosts) -> 
         f"RequestTTY force\nRemoteCommand ls\nLogLevel DEBUG3\nForwardX11 yes\nForwardAgent yes\n"
         f"LocalForward {sshd.port} 127.0.0.1:1\nExitOnForwardFailure yes\n"
     )
-    hosts(sshd.url).link().call("hello", patience_s=30)
+    assert hosts(sshd.url).link().call("hello", patience_s=30)["user"] == sshd.user
 
 
 def test_a_configuration_that_says_nothing_of_failures(sshd: Sshd, hosts: Hosts) -> None:
@@ -105,6 +105,7 @@ def test_algorithms(sshd: Sshd, hosts: Hosts) -> None:
 def test_a_match_that_runs_a_program(sshd: Sshd, hosts: Hosts) -> None:
     sshd.configure(f'Match exec "true"\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n')
     hosts("ssh://box").link()
+    assert sshd.logins() == 1
 
 
 def test_a_match_that_runs_for_long(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +124,7 @@ def test_addresses(sshd: Sshd, hosts: Hosts) -> None:
     sshd.configure("Host box\n HostName localhost\n AddressFamily inet\n BindAddress 127.0.0.1\n HostKeyAlias key\n")
     sshd.known_hosts.write_text(sshd.known_hosts.read_text().replace(f"[127.0.0.1]:{sshd.port}", "key"))
     hosts(f"ssh://{sshd.user}@box:{sshd.port}").link()
+    assert sshd.logins() == 1
 
 
 @pytest.fixture

@@ -93,5 +93,9 @@ def test_a_closed_loop_does_nothing(pipe: tuple[int, int]) -> None:
     loop = Loop()
     loop.close()
     loop.close()
-    loop.watch(pipe[0], lambda: None)
+    calls: list[None] = []
+    loop.watch(pipe[0], lambda: calls.append(None))
+    os.write(pipe[1], b"x")
+    loop.soon(lambda: calls.append(None))
     loop.wake()
+    assert calls == []

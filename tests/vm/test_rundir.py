@@ -152,7 +152,9 @@ def test_a_process_that_is_being_started_keeps_no_lock(tmp_path: Path) -> None:
         os.read(read_fd, 1)
         os._exit(0)
     first.release()
-    RunDirectory.create(tmp_path / "out", "tcg").release()
+    second = RunDirectory.create(tmp_path / "out", "tcg")
+    assert second.path == first.path
+    second.release()
     os.close(read_fd)
     os.close(write_fd)
     os.waitpid(child, 0)
