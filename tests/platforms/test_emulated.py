@@ -16,9 +16,8 @@ from snp_harness.errors import EXIT_ENVIRONMENT, UsageError
 from snp_harness.firmware_run import RunSpec
 from snp_harness.hosts.host import Host
 from snp_harness.vm import rundir
-from snp_harness.vm.qemu_errors import QemuDiedError, QemuLaunchError, QemuTooOldError
+from snp_harness.vm.qemu_errors import QemuDiedError, QemuLaunchError
 from tests.platforms.boots import Clock, boot, check_seven, qemus, run, signal_qemu
-from tests.vm.qemus import script
 
 pytestmark = pytest.mark.emulated
 
@@ -71,12 +70,6 @@ def test_a_qemu_that_hangs_is_given_up_and_killed(
 def test_an_argument_that_qemu_refuses(trixie_path: Path, tmp_path: Path) -> None:
     with pytest.raises(QemuLaunchError, match="no-such-device"):
         boot(trixie_path, tmp_path / "out", extra_args=("-device", "no-such-device"))
-
-
-def test_a_qemu_that_is_too_old(trixie_path: Path, tmp_path: Path) -> None:
-    old = script(tmp_path / "qemu", "QEMU emulator version 6.2.0")
-    with pytest.raises(QemuTooOldError, match=r"7\.2 or newer is needed"):
-        boot(trixie_path, tmp_path / "out", qemu=old)
 
 
 def test_a_qemu_that_would_outlive_the_run_is_refused(trixie_path: Path) -> None:

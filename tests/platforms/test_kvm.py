@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.apic.verdict import Status
 from snp_harness.check import CheckStatus, first_missing
 from snp_harness.errors import BrokenEnvironmentError, UsageError
 from snp_harness.firmware_run import RunSpec, run
@@ -20,8 +19,6 @@ from snp_harness.hosts.agent_process import ProcessHost
 from snp_harness.hosts.local import LOCAL, SUDO_VARIABLE
 from snp_harness.platforms import find_platform
 from snp_harness.platforms.kvm import PLATFORM, kvm_checks
-from tests.apic.samples import SEVEN
-from tests.platforms.sec import sec_accesses, told
 
 
 def test_probe_names_what_is_looked_at() -> None:
@@ -71,11 +68,3 @@ def test_a_run_says_what_is_missing(trixie_path: Path, tmp_path: Path) -> None:
     with pytest.raises(BrokenEnvironmentError) as caught:
         run(RunSpec(trixie_path), "kvm", tmp_path / "out")
     assert caught.value.message == f"local cannot run this: {missing.name}: {missing.evidence}"
-
-
-@pytest.mark.kvm
-def test_the_seven_accesses_of_sec(trixie_path: Path, tmp_path: Path) -> None:
-    result = run(RunSpec(trixie_path), "kvm", tmp_path / "out")
-    assert told(sec_accesses(result.timeline)) == SEVEN
-    assert result.verdict.status is Status.VIOLATED
-    assert result.timeline.complete

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,11 +16,11 @@ from snp_harness.capture import trace_timeline
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_VIOLATED
 from snp_harness.firmware_run import RunSpec
 from snp_harness.vm import rundir
-from snp_harness.vm.qemu_errors import QemuDiedError, QemuLaunchError
+from snp_harness.vm.qemu_errors import QemuLaunchError
 from tests.apic.samples import SEVEN
-from tests.platforms.boots import PATIENCE_S, qemus, run, signal_qemu
+from tests.platforms.boots import PATIENCE_S, run
 from tests.platforms.sec import sec_accesses, told
-from tests.vm.processes import children, wait_for_end
+from tests.vm.processes import children
 
 pytestmark = pytest.mark.tcg
 
@@ -85,21 +82,6 @@ def test_a_firmware_that_hangs_in_sec(trixie_path: Path, tmp_path: Path) -> None
     assert gap == ("the end of SEC was not reached in 1.5 s: the guest is in the reset vector, nothing on the console")
 
 
-def test_qemu_killed_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_path: Path) -> None:
-    before = qemus()
-    kill = signal_qemu(signal.SIGKILL, Phase.PEI)
-    result = run(RunSpec(trixie_path, until="shell"), "tcg", tmp_path / "out", kill)
-    assert isinstance(result.error, QemuDiedError)
-    assert result.exit_status >= EXIT_ENVIRONMENT
-    assert "\n" not in str(result.error)
-    assert "SIGKILL" in str(result.error)
-    check_seven(result.timeline)
-    assert not result.timeline.complete
-    stored = Timeline.from_jsonl((result.directory / rundir.TIMELINE).read_text())
-    assert stored == result.timeline
-    assert qemus() <= before
-
-
 def test_an_argument_that_qemu_refuses(trixie_path: Path, tmp_path: Path) -> None:
     with pytest.raises(QemuLaunchError, match="no-such-device") as caught:
         run(RunSpec(trixie_path, extra_args=("-device", "no-such-device")), "tcg", tmp_path / "out")
@@ -118,28 +100,3 @@ def test_an_interrupt_keeps_what_was_seen(trixie_path: Path, tmp_path: Path) -> 
     check_seven(timeline)
     assert timeline.gaps == ("the run was interrupted",)
     assert set(children()) <= set(before)
-
-
-RUN = """
-import sys
-from pathlib import Path
-from snp_harness.firmware_run import RunSpec, run
-from tests.vm.processes import children
-
-def tell(phase, accesses, exits):
-    print(*children(), flush=True)
-
-run(RunSpec(Path(sys.argv[1]), until="shell"), sys.argv[3], Path(sys.argv[2]), tell)
-"""
-
-
-@pytest.mark.parametrize("platform", ["tcg", pytest.param("emulated", marks=pytest.mark.emulated)])
-def test_a_killed_harness_leaves_no_qemu(trixie_path: Path, tmp_path: Path, platform: str) -> None:
-    command = [sys.executable, "-c", RUN, str(trixie_path), str(tmp_path / "out"), platform]
-    harness = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert harness.stdout is not None
-    with harness.stdout:
-        [qemu] = map(int, harness.stdout.readline().split())
-        harness.send_signal(signal.SIGKILL)
-        harness.wait(60)
-    assert wait_for_end(qemu, 60)
