@@ -7,11 +7,13 @@ import importlib
 import pkgutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import snp_harness
+from snp_harness.debian.cache import cache_root
 from snp_harness.errors import HarnessError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.tools.kvm_host.host_image import image
@@ -46,6 +48,15 @@ def kvm_host_image(request: pytest.FixtureRequest) -> Image:
         if "nested" in (request.config.getoption("snp_require") or ""):
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The harness's cache: one of the test's own, which is filled without a proxy."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return cache_root()
 
 
 @pytest.fixture(autouse=True)

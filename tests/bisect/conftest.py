@@ -12,9 +12,8 @@ from tests.vm.qemus import script
 
 
 @pytest.fixture
-def edk2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def edk2(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A source whose build is a script, on a machine that lacks nothing; tmp_path is its working directory."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name, value in stand_in_tools(tmp_path / "tools").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SNP_HARNESS_QEMU", str(script(tmp_path / "qemu", "QEMU emulator version 7.2.0")))

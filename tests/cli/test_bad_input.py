@@ -13,6 +13,7 @@ from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_USAGE
 from snp_harness.vm import rundir
 from snp_harness.vm.rundir import RunDirectory
 from tests.hosts.sshd import closed_port
+from tests.vm.qemus import script
 
 #: edk2 OvmfPkg/ResetVector: OvmfSevMetadataOffsetGuid dc886566-984a-4798-a75e-5585a7bf67cc, as it lies in the image.
 SEV_METADATA_GUID = bytes.fromhex("666588dc4a989847a75e5585a7bf67cc")
@@ -38,19 +39,6 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
-def fake_qemu(tmp_path: Path) -> Callable[[str], Path]:
-    """Makes a program that answers -version with the given text."""
-
-    def make(text: str) -> Path:
-        path = tmp_path / "qemu-system-x86_64"
-        path.write_text(f"#!/bin/sh\necho '{text}'\n")
-        path.chmod(0o755)
-        return path
-
-    return make
-
-
-@pytest.fixture
 def image(tmp_path: Path, snp_firmware: Path) -> Callable[[bytes], Path]:
     """Writes an image; for tests that change a real one."""
 
@@ -62,16 +50,11 @@ def image(tmp_path: Path, snp_firmware: Path) -> Callable[[bytes], Path]:
     return write
 
 
-def test_firmware_that_is_not_there(run: Run, tmp_path: Path) -> None:
-    status, line = run("--firmware", tmp_path / "none.fd")
+@pytest.mark.parametrize(("name", "said"), [("none.fd", "none.fd not found"), (".", "is a directory")])
+def test_firmware_that_is_not_there(run: Run, tmp_path: Path, name: str, said: str) -> None:
+    status, line = run("--firmware", tmp_path / name)
     assert status == EXIT_USAGE
-    assert "none.fd not found" in line
-
-
-def test_firmware_that_is_a_directory(run: Run, tmp_path: Path) -> None:
-    status, line = run("--firmware", tmp_path)
-    assert status == EXIT_USAGE
-    assert "is a directory" in line
+    assert said in line
 
 
 @pytest.mark.parametrize("platform", ["emulated", "tcg"])
@@ -119,8 +102,8 @@ def test_no_qemu_in_path(run: Run, tmp_path: Path, snp_firmware: Path, monkeypat
 
 
 @pytest.mark.parametrize("platform", ["emulated", "tcg"])
-def test_qemu_that_is_too_old(run: Run, fake_qemu: Callable[[str], Path], snp_firmware: Path, platform: str) -> None:
-    qemu = fake_qemu("QEMU emulator version 5.2.0 (Debian 1:5.2+dfsg-11)")
+def test_qemu_that_is_too_old(run: Run, tmp_path: Path, snp_firmware: Path, platform: str) -> None:
+    qemu = script(tmp_path / "qemu", "QEMU emulator version 5.2.0 (Debian 1:5.2+dfsg-11)")
     status, line = run("--platform", platform, "--firmware", snp_firmware, "--qemu", qemu)
     assert status >= EXIT_ENVIRONMENT
     assert "5.2.0" in line
@@ -128,8 +111,8 @@ def test_qemu_that_is_too_old(run: Run, fake_qemu: Callable[[str], Path], snp_fi
     assert "7.2 or newer" in line
 
 
-def test_program_that_is_no_qemu(run: Run, fake_qemu: Callable[[str], Path], snp_firmware: Path) -> None:
-    status, line = run("--firmware", snp_firmware, "--qemu", fake_qemu("hello"))
+def test_program_that_is_no_qemu(run: Run, tmp_path: Path, snp_firmware: Path) -> None:
+    status, line = run("--firmware", snp_firmware, "--qemu", script(tmp_path / "qemu", "hello"))
     assert status >= EXIT_ENVIRONMENT
     assert "hello" in line
 

@@ -14,8 +14,7 @@ from tests.edk2.trees import stand_in_tools, write_buildable, write_tree
 
 
 @pytest.fixture
-def edk2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def edk2(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in stand_in_tools(tmp_path / "tools").items():
         monkeypatch.setenv(name, value)
     return write_tree(write_buildable(tmp_path / "edk2"), {"Pkg/code.c": b"code"})

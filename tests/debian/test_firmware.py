@@ -18,9 +18,12 @@ from snp_harness.debian.packages import AptRoot, Mirror, NoNetworkError
 from snp_harness.errors import FetchError, FirmwareError
 from tests.debian.mirror import SUITE, Repository, SigningKey, serving
 
-pytestmark = pytest.mark.skipif(
-    any(shutil.which(name) is None for name in ("apt-get", "dpkg-deb", "gpg")), reason="needs apt, dpkg and gpg"
-)
+pytestmark = [
+    pytest.mark.usefixtures("cache"),
+    pytest.mark.skipif(
+        any(shutil.which(name) is None for name in ("apt-get", "dpkg-deb", "gpg")), reason="needs apt, dpkg and gpg"
+    ),
+]
 IMAGE = "usr/share/ovmf/OVMF.fd"
 Keys = tuple[SigningKey, SigningKey]
 DAY = datetime.timedelta(days=1)
@@ -33,14 +36,6 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
     yield pair
     for key in pair:
         key.close()
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    return cache_root()
 
 
 @pytest.fixture

@@ -1,22 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A cache of its own for each test, except for those that build the real edk2."""
+"""Progress that is remembered."""
 
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import pytest
-
-from snp_harness.debian.cache import cache_root
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    return cache_root()
 
 
 class Said(list[str]):

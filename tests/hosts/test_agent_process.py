@@ -31,13 +31,6 @@ pytestmark = [pytest.mark.emulated, pytest.mark.tcg]
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the agent keeps its files."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "snp-harness"
-
-
-@pytest.fixture
 def host(cache: Path) -> Iterator[ProcessHost]:
     made = ProcessHost()
     yield made

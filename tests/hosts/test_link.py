@@ -46,8 +46,7 @@ class Scripted(ProcessHost):
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessHost]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def host(cache: Path) -> Iterator[ProcessHost]:
     made = ProcessHost()
     yield made
     made.close()

@@ -15,17 +15,10 @@ from snp_harness.errors import FetchError, HarnessError
 from snp_harness.tools.kvm_host.host_image import cached_image, explain_missing, fetch_image, image
 from tests.debian.mirror import SUITE, Repository, SigningKey, serving
 
+pytestmark = pytest.mark.usefixtures("cache")
 needs_apt = pytest.mark.skipif(
     any(shutil.which(name) is None for name in ("apt-get", "dpkg-deb", "gpg")), reason="needs apt, dpkg and gpg"
 )
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path / "cache" / "snp-harness"
 
 
 @pytest.fixture
