@@ -49,7 +49,7 @@ def test_a_timeout_says_what_was_wanted_and_what_came_last(wire: Wire) -> None:
     with pytest.raises(ConsoleTimeoutError) as caught:
         wire.console.expect(["Shell> ", "login:"], 0.01)
     assert caught.value.message == (
-        "'Shell> ' or 'login:' did not come on the serial console in 0.01 s, "
+        "'Shell> ' or 'login:' did not appear on the serial console in 0.01 s, "
         "its last line is 'BdsDxe: loading Boot0001'"
     )
 
@@ -82,7 +82,7 @@ def test_the_line_of_a_crash_comes_in_pieces(wire: Wire) -> None:
 def test_the_end_of_the_console(wire: Wire) -> None:
     wire.prints("bye\n")
     wire.guest.close()
-    with pytest.raises(ConsoleError, match="ended before 'Shell> ' came, its last line is 'bye'"):
+    with pytest.raises(ConsoleError, match="ended before 'Shell> ' appeared, its last line is 'bye'"):
         wire.console.expect("Shell> ", 60)
     with pytest.raises(ConsoleError, match="is closed"):
         wire.console.send("x")
@@ -101,7 +101,7 @@ def test_a_watch_is_called_once_and_across_pieces(wire: Wire) -> None:
 def test_send_to_a_guest_that_does_not_read(wire: Wire) -> None:
     wire.console.send("ok\r")
     assert wire.guest.recv(10) == b"ok\r"
-    with pytest.raises(ConsoleTimeoutError, match=r"took no input for 0\.1 s"):
+    with pytest.raises(ConsoleTimeoutError, match=r"accepted no input for 0\.1 s"):
         wire.console.send("x" * (4 << 20), 0.1)
 
 

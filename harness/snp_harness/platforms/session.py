@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The part of a run that all platforms share: turn the loop until the goal is reached, or something ends the run."""
+"""The part of a run that all platforms share: run the loop until the goal is reached or the run ends early."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from snp_harness.vm.qemu_errors import QemuError, QemuLaunchError, printable
 
 #: Seconds between two calls of the progress function.
 PROGRESS_S = 0.25
-#: The end of a boot without an operating system: EDK II's shell, and BdsDxe when nothing can be booted.
+#: The end of a boot without an operating system: EDK II's shell, and BdsDxe if nothing can be booted.
 PROMPT = r"Shell> |BdsDxe: No bootable option[^\r\n]{0,60}[\r\n]"
-#: BdsDxe announces what it boots.
+#: BdsDxe prints what it boots.
 BDS_LINE = r"BdsDxe: [^\r\n]{1,200}[\r\n]"
 #: A guest that has crashed goes on to say why (registers, a backtrace). It is read until it is silent for so many
 #: seconds, and not longer than that.
 _CRASH_SILENCE_S = 2.0
 _CRASH_MAX_S = 10.0
-#: The console may be ahead of the witness, far where the harness had no processor for a while: BDS begins when DXE has
-#: been seen, or is not seen in so many seconds.
+#: The console may be ahead of the witness, by much if the harness got no processor time: BDS begins when the witness
+#: has seen DXE, or after so many seconds.
 _BEHIND_S = 10.0
 _NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
 
@@ -42,10 +42,10 @@ class Ending:
 
 
 class Session:
-    """A machine that runs.
+    """A run of a machine until its end.
 
-    step: takes what the witnesses have, and returns the seconds after which it wants to be called again at the latest.
-    exits: #VMEXITs so far, or None.
+    step: reads the witnesses, and returns the seconds after which it has to be called again at the latest.
+    exits: returns the #VMEXITs so far, or None.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Session:
         serial.watch(PROMPT, self._seen_prompt)
 
     def run(self, ended: Callable[[], Ending | None] = lambda: None) -> Ending:
-        """Turn until the run ends. ended: the witness's own reason to end it. Stops nothing. Raises QemuLaunchError."""
+        """Wait until the run ends; QEMU is not stopped. ended: a witness's end, if any. Raises QemuLaunchError."""
         deadline = self._started + self._spec.timeout_s
         next_progress = self._started
         try:
@@ -101,11 +101,11 @@ class Session:
 
     @property
     def seconds(self) -> float:
-        """Since the session was made."""
+        """Return the seconds since the session was made."""
         return time.monotonic() - self._started
 
     def _over(self) -> Ending | None:
-        """The goal is reached, the guest has crashed or QEMU has ended."""
+        """Return how the run ended: the goal is reached, the guest has crashed or QEMU has ended; else None."""
         goal = self._spec.goal
         if self._is_at_prompt() if goal == "shell" else self._is_after(goal):
             return Ending()
@@ -113,7 +113,7 @@ class Session:
         if crashed and self._has_said_all(crashed):
             return self._end_of_crash(crashed)
         if self._machine.ended:
-            # Nothing is written after its end: what is there now is all.
+            # QEMU has ended: one step reads all that is left.
             self._step()
             self._enter_bds()
             # A guest that was never seen did not start.
@@ -122,7 +122,7 @@ class Session:
         return None
 
     def _is_after(self, goal: Phase) -> bool:
-        """The phase is over. Firmware that shows its prompt has no phase left but an operating system's."""
+        """Whether the phase is over. After the prompt only the phase of an operating system is left."""
         return self._collector.phase > goal or (self._is_at_prompt() and goal <= Phase.BDS)
 
     def _is_at_prompt(self) -> bool:
@@ -160,7 +160,7 @@ class Session:
             self._behind = Patience(_BEHIND_S)
 
     def _enter_bds(self) -> None:
-        """Once the witness is there, too: what it has seen before and not told yet belongs to the phases before."""
+        """Enter BDS when the witness has reached it: events that it has not reported yet belong to earlier phases."""
         if self._bds_line and (self._collector.phase >= Phase.DXE or self._behind.step() <= 0):
             self._collector.enter(Phase.BDS, None, f"console: {printable(self._bds_line.strip(), LINE)}")
             self._bds_line = ""
@@ -171,5 +171,5 @@ class Session:
 
 
 def phase_name(phase: Phase) -> str:
-    """A phase in a sentence."""
+    """Return the name of a phase for a sentence."""
     return _NAMES.get(phase, phase.name)

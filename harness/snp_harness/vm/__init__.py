@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A QEMU process: the binary, its command line, QMP, consoles, and the directory that a run leaves behind."""
+"""A QEMU process: the binary, its command line, QMP, consoles, and the directory of a run."""

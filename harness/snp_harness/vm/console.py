@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A console of the guest: read all the time, kept in a bounded file, searched for what must and must not come."""
+"""A console of the guest: read continuously, kept in a bounded file, searched for expected text and for crashes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from snp_harness.vm.qemu_errors import CannotWriteError, ConsoleError, ConsoleTi
 if TYPE_CHECKING:
     from snp_harness.vm.expect import Expectation
 
-#: Bytes of a console that are kept: a guest that prints without end must not fill the disk.
+#: Bytes kept of a console: a guest that prints without end must not fill the disk.
 LOG_LIMIT = 64 << 20
 LOG_NOTE = b"\n[snp-harness: the log is full, the rest is not kept]\n"
-#: Characters that a pattern may span.
+#: Characters that a match may span.
 WINDOW = 4096
 #: Characters kept for `expect`.
 _PENDING = 1 << 20
 _RECEIVE = 1 << 16
-#: Characters of a line of the guest's that go into a message of ours.
+#: Characters of a line of the guest that a message quotes.
 LINE = 200
 
-#: What firmware prints when it is lost: an unhandled exception, a failed assertion; and Linux.
+#: What firmware prints when it crashes: an unhandled exception, a failed assertion; and Linux.
 #: edk2 UefiCpuPkg CpuExceptionHandlerLib (DumpCpuContext), MdePkg DebugLib (DebugAssert).
 BAD_PATTERNS: tuple[str, ...] = (
     r"!!!! X64 Exception Type - [0-9A-F]{2}[^\r\n]*",
@@ -42,7 +42,7 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?=]*[ -/]*[@-~]|[@-_])")
 
 
 class BoundedLog:
-    """A file that takes so many bytes and no more; what comes then is counted, and `note` is written once."""
+    """A file of at most `limit` bytes; bytes above it are only counted, and `note` is written once."""
 
     def __init__(self, path: Path, limit: int = LOG_LIMIT, note: bytes = LOG_NOTE) -> None:
         self._path = path
@@ -55,7 +55,7 @@ class BoundedLog:
         self.dropped = 0
 
     def write(self, data: bytes) -> None:
-        """Append. Raises CannotWriteError once; what comes after that is only counted."""
+        """Append. Raises CannotWriteError once; later data is only counted."""
         kept = data[: self._left]
         if kept:
             self._append(kept)
@@ -67,7 +67,7 @@ class BoundedLog:
 
     def _append(self, data: bytes) -> None:
         try:
-            # Unbuffered: a disk that fills up takes a part, and refuses the rest.
+            # Unbuffered: on a full disk a part is written, and the rest is refused.
             while data:
                 data = data[self._file.write(data) or 0 :]
         except OSError as error:
@@ -81,7 +81,7 @@ class BoundedLog:
 
 
 class Connection(Protocol):
-    """A socket, or what has its methods."""
+    """A socket, or an object with these methods of a socket."""
 
     def fileno(self) -> int:
         """The descriptor to watch."""
@@ -119,7 +119,7 @@ class Console:
         self.crash: str | None = None
         self.read_at = time.monotonic()
         self.closed = False
-        #: pexpect's object, made by the first `expect`.
+        #: The pexpect object, made by the first `expect`.
         self.spawn: object | None = None
         self._connection = connection
         self._connection.setblocking(False)
@@ -140,21 +140,21 @@ class Console:
 
     @property
     def last_line(self) -> str:
-        """The last line that is not empty, without escape sequences."""
+        """Return the last line that is not empty, without escape sequences."""
         lines = [line.strip() for line in _ESCAPE.sub("", self._tail).splitlines()]
         return printable(next((line for line in reversed(lines) if line), "")[-LINE:], LINE)
 
     def expect(self, patterns: str | Sequence[str], timeout_s: float) -> Expectation:
-        """Wait until one of the regular expressions is printed, after what earlier calls took.
+        """Wait until one of the regular expressions is printed, after the text that earlier calls returned.
 
-        Raises ConsoleTimeoutError, GuestCrashError as soon as a bad pattern comes, ConsoleError at the console's end.
+        Raises ConsoleTimeoutError, GuestCrashError as soon as the guest crashes, ConsoleError at the console's end.
         """
         from snp_harness.vm.expect import expect
 
         return expect(self, [patterns] if isinstance(patterns, str) else list(patterns), timeout_s)
 
     def send(self, text: str, timeout_s: float = 60.0) -> None:
-        """Type `text`. Raises ConsoleTimeoutError if the guest does not take it."""
+        """Send `text` as input. Raises ConsoleTimeoutError if the guest does not read it."""
         data = text.encode()
         patience = Patience(timeout_s)
         while data:
@@ -163,14 +163,14 @@ class Console:
             except BlockingIOError:
                 if patience.step() <= 0:
                     raise ConsoleTimeoutError(
-                        f"the {self.name} console took no input for {timeout_s:g} s", "the guest does not read it"
+                        f"the {self.name} console accepted no input for {timeout_s:g} s", "the guest does not read it"
                     ) from None
                 self._loop.turn(0.05)
             except OSError as error:
                 raise ConsoleError(f"the {self.name} console is closed: {error.strerror}", "QEMU has ended") from None
 
     def read(self, timeout_s: float) -> str:
-        """What was printed and not taken yet, waiting for it if there is nothing; "" when nothing came in time."""
+        """Return what was printed and not returned yet, after a wait if there is nothing; "" at the timeout."""
         self._loop.run_until(lambda: bool(self._pending) or self.closed or self.crash is not None, timeout_s)
         text = "".join(self._pending)
         self._pending.clear()
@@ -178,12 +178,12 @@ class Console:
         return text
 
     def raise_if_crashed(self) -> None:
-        """Raises GuestCrashError if a bad pattern has come."""
+        """Raise GuestCrashError if the console shows a crash."""
         if self.crash is not None:
-            raise GuestCrashError(f"the guest crashed, its {self.name} console says: {self.crash}", "see its log")
+            raise GuestCrashError(f"the guest crashed, its {self.name} console shows: {self.crash}", "see its log")
 
     def close(self) -> None:
-        """Take what is left, and close socket and log."""
+        """Read what is left, and close the socket and the log."""
         with contextlib.suppress(CannotWriteError):
             while not self.closed and self._take():
                 pass
@@ -195,7 +195,7 @@ class Console:
         self._take()
 
     def _take(self) -> bool:
-        """Take what is there; False if there is nothing or the console has ended."""
+        """Read what is there; False if there is nothing or the console has ended."""
         try:
             data = self._connection.recv(_RECEIVE)
         except BlockingIOError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Waiting for text on a console with pexpect, while the other descriptors of the run are served."""
+"""Wait for text on a console with pexpect, while the event loop serves the other descriptors of the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from snp_harness.vm.qemu_errors import ConsoleError, ConsoleTimeoutError
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What came. index: which of the patterns. before: the text up to the match."""
+    """A match. index: which of the patterns. before: the text up to the match."""
 
     index: int
     match: re.Match[str]
@@ -25,7 +25,7 @@ class Expectation:
 
 
 class _ConsoleSpawn(SpawnBase):  # type: ignore[misc]
-    """pexpect's view of a console: it reads by turning the run's event loop."""
+    """pexpect's view of a console: it reads by running the event loop of the run."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(encoding="utf-8", codec_errors="replace", searchwindowsize=WINDOW)
@@ -39,10 +39,10 @@ class _ConsoleSpawn(SpawnBase):  # type: ignore[misc]
         self._over = False
 
     def read_nonblocking(self, size: int = 1, timeout: float | None = None) -> str:
-        """What the console printed; raises pexpect's TIMEOUT or EOF."""
+        """Return what the console printed. Raises pexpect's TIMEOUT or EOF."""
         while not self._over:
             step_s = self._patience.step()
-            # What is there when the time is over is taken, and nothing after it.
+            # What is there at the timeout is read, and nothing after it.
             self._over = step_s <= 0
             text = self.console.read(step_s)
             self.console.raise_if_crashed()
@@ -62,20 +62,21 @@ def expect(console: Console, patterns: list[str], timeout_s: float) -> Expectati
         index = spawn.expect(patterns, timeout=None)
     except TIMEOUT:
         raise ConsoleTimeoutError(
-            f"{_shown(patterns)} did not come on the {console.name} console in {timeout_s:g} s, "
+            f"{_shown(patterns)} did not appear on the {console.name} console in {timeout_s:g} s, "
             f"its last line is {console.last_line!r}",
             "see its log, or allow more time",
         ) from None
     except EOF:
         raise ConsoleError(
-            f"the {console.name} console ended before {_shown(patterns)} came, its last line is {console.last_line!r}",
+            f"the {console.name} console ended before {_shown(patterns)} appeared, "
+            f"its last line is {console.last_line!r}",
             "QEMU has ended: see its stderr",
         ) from None
     return Expectation(index, spawn.match, spawn.before)
 
 
 def _spawn_of(console: Console) -> Any:
-    """The console's pexpect object: one for its life, since it holds what was read and not matched."""
+    """Return the console's only pexpect object, which holds the text that was read and not matched."""
     if console.spawn is None:
         console.spawn = _ConsoleSpawn(console)
     return console.spawn

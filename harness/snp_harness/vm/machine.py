@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A QEMU of this machine: started by the harness itself, watched while it runs, always stopped and reaped."""
+"""A QEMU on this machine: started by the harness itself, watched while it runs, always stopped and reaped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from snp_harness.vm.qemu_errors import CannotWriteError, QemuMissingError
 
 
 class Machine(MachineBase):
-    """A QEMU process of this machine.
+    """A QEMU process on this machine.
 
     Enter it in a thread that lives as long as the machine (snp_harness.launch.spawn).
     """
@@ -22,7 +22,7 @@ class Machine(MachineBase):
 
     @property
     def pid(self) -> int:
-        """QEMU's process id."""
+        """Return QEMU's process id."""
         return self._launched.pid
 
     @property
@@ -31,7 +31,7 @@ class Machine(MachineBase):
         return self._launched.status
 
     def memory(self, name: str) -> int:
-        """The descriptor of a shared memory; it is closed with the machine."""
+        """Return the descriptor of a shared memory; it is closed with the machine."""
         return self._launched.memory[name]
 
     def ring(self) -> RingReader:
@@ -39,7 +39,7 @@ class Machine(MachineBase):
         ring = self.devices.ring
         assert ring is not None
         reader = RingReader(self.memory(ring.memory), self.devices.memory[ring.memory])
-        # The bell ends the loop's turn; whoever turns it reads then.
+        # The doorbell wakes the loop; its caller then reads the ring.
         reader.listen(self.channel(ring.doorbell), self.loop, lambda: None)
         return reader
 

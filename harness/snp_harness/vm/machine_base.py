@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A running QEMU, wherever it runs: its consoles, its monitor, how it ends. Where and how it is started, others say."""
+"""A running QEMU on any machine: its consoles, its monitor, how it ends. Subclasses start it."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     from snp_harness.launch.ring import RecordSource
     from snp_harness.vm.qmp import Qmp
 
-#: Seconds that QEMU may take to end, after QMP's quit or SIGTERM; and after SIGKILL, when only the kernel can hold it.
+#: Seconds until QEMU has to end, after QMP's quit or SIGTERM; and after SIGKILL, when only the kernel can delay it.
 STOP_TIMEOUT_S = 30.0
 _KILL_TIMEOUT_S = 60.0
 QMP = "qmp"
 _STDERR_TAIL = 8192
-#: Seconds between QEMU's death showing on its monitor and its exit status.
+#: Longest time between the end of QEMU's monitor and its exit status, seconds.
 _DEATH_S = 30.0
 _Machine = TypeVar("_Machine", bound="MachineBase")
 
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """A ring of records in a shared memory. doorbell: the channel on which the guest asks for a look, if `arm`."""
+    """A ring of records in a shared memory. doorbell: the channel on which the guest requests a read, if `arm`."""
 
     memory: str
     doorbell: str
@@ -55,12 +55,12 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """What QEMU's arguments name, and the machine makes.
+    """The objects that QEMU's arguments name and the machine makes.
 
     consoles: ID of each console's character device and the log file it goes to. channels: IDs of character devices that
     the caller reads. pipes: names of pipes that QEMU writes to. memory: name and bytes of shared memories. files: names
     of files of the run directory that QEMU reads. ring: a memory that holds a ring of records.
-    stand_ins: what stands for a token in the command line that can be run by hand; a file's is its name.
+    stand_ins: what replaces a token in the command line to run by hand; a file's token is replaced by its name.
     """
 
     consoles: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class MachineBase(ABC):
     """A QEMU process, as a context manager.
 
     binary: which QEMU. arguments: its arguments; they name the character devices `chardev:ID` of consoles and channels,
-    and by tokens (snp_harness.launch.tokens) what else `devices` lists.
+    and by tokens (snp_harness.launch.tokens) the other objects that `devices` lists.
     """
 
     #: Names of its files in the run directory.
@@ -122,37 +122,37 @@ class MachineBase(ABC):
     @property
     @abstractmethod
     def pid(self) -> int:
-        """QEMU's process id, on the machine where it runs."""
+        """Return QEMU's process id, on the machine where it runs."""
 
     @property
     @abstractmethod
     def exit_status(self) -> int | None:
-        """QEMU's exit status once it has ended, negative for a signal; None while it runs."""
+        """Return QEMU's exit status once it has ended, negative for a signal; None while it runs."""
 
     @property
     def ended(self) -> bool:
-        """QEMU has ended, by itself or stopped."""
+        """Whether QEMU has ended, by itself or stopped."""
         return self.exit_status is not None
 
     def console(self, name: str) -> Console:
-        """The console whose character device has this ID."""
+        """Return the console whose character device has this ID."""
         return self.consoles[name]
 
     def channel(self, name: str) -> socket.socket:
-        """The harness's end of a character device of `channels`, not blocking."""
+        """Return the harness's end of a character device of `channels`, not blocking."""
         return self._channels[name]
 
     def take_pipe(self, name: str) -> int:
-        """A descriptor that gives what QEMU writes to that pipe. The caller closes it."""
+        """Return the read end of a pipe that QEMU writes to. The caller closes it."""
         return os.dup(self._pipes[name].fileno())
 
     @abstractmethod
     def ring(self) -> RecordSource:
-        """The reader of the devices' ring, once. The caller closes it. Raises RuntimeError before the start."""
+        """Return the reader of the devices' ring, once. The caller closes it. Raises RuntimeError before the start."""
 
     @property
     def qmp(self) -> Qmp:
-        """The QMP session, made when first asked for.
+        """Return the QMP session; the first call connects it.
 
         Raises QemuLaunchError if QEMU has ended, QemuTooOldError, QemuTimeoutError.
         """
@@ -168,16 +168,16 @@ class MachineBase(ABC):
         return self._qmp
 
     def stderr_tail(self) -> str:
-        """The end of what QEMU wrote to stderr."""
+        """Return the end of what QEMU wrote to stderr."""
         with self.directory.file(self.stderr_file).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _STDERR_TAIL))
             return file.read().decode(errors="replace")
 
     def raise_if_ended(self, *, launching: bool = False) -> None:
-        """Raises QemuDiedError (QemuLaunchError when launching) if QEMU has ended without being stopped."""
+        """Raise QemuDiedError (QemuLaunchError when launching) if QEMU has ended without being stopped."""
         status = self.exit_status
         if status is None and launching:
-            # Its sockets close a moment before it can be waited for.
+            # Its sockets close a moment before its exit status is available.
             status = self._wait(STOP_TIMEOUT_S)
         if status is None or self._stopping:
             return
@@ -187,17 +187,17 @@ class MachineBase(ABC):
         raise QemuDiedError(self.command, status, self.stderr_tail())
 
     def raise_if_failed(self, *, launching: bool = False) -> None:
-        """As `raise_if_ended`, unless the guest's reset or power-off ended it (status 0)."""
+        """Raise as `raise_if_ended`, unless the guest's reset or power-off ended QEMU (status 0)."""
         if self.exit_status:
             self.raise_if_ended(launching=launching)
 
     def explain(self, error: QemuError) -> HarnessError:
-        """Why QEMU did not do what it was asked: it has died, where that is so; else the error itself."""
+        """Return the cause of a failed request: that QEMU has died, if it has; else the error itself."""
         if isinstance(error, QemuExitError):
             return error
         try:
             if isinstance(error, QmpEndedError):
-                # Its monitor closes a moment before it can be waited for.
+                # Its monitor closes a moment before its exit status is available.
                 self._wait(_DEATH_S)
             self.raise_if_failed()
         except HarnessError as why:
@@ -205,7 +205,7 @@ class MachineBase(ABC):
         return error
 
     def stop(self) -> None:
-        """End QEMU: by QMP if a session answers, else SIGTERM; at last SIGKILL. Raises QemuTimeoutError."""
+        """End QEMU by QMP if a session answers, else by SIGTERM; finally by SIGKILL. Raises QemuTimeoutError."""
         if not self._started:
             return
         self._stopping = True
@@ -222,19 +222,19 @@ class MachineBase(ABC):
 
     @abstractmethod
     def _start(self) -> None:
-        """Start QEMU, and have consoles, channels and pipes."""
+        """Start QEMU, and make its consoles, channels and pipes."""
 
     @property
     @abstractmethod
     def _started(self) -> bool:
-        """There is a process, which may have ended."""
+        """Whether QEMU was started; it may have ended."""
 
     @abstractmethod
     def _signal(self, number: signal.Signals) -> None:
         """Send QEMU a signal; nothing happens if it has ended."""
 
     def _quit(self) -> bool:
-        """QEMU has taken QMP's quit."""
+        """Send QMP's quit; returns whether QEMU accepted it."""
         if self._qmp is None:
             return False
         with contextlib.suppress(QemuError):
@@ -243,16 +243,16 @@ class MachineBase(ABC):
         return False
 
     def _wait(self, timeout_s: float) -> int | None:
-        """Serve all descriptors until QEMU ends; None if it does not in time."""
+        """Serve all descriptors until QEMU ends; returns its exit status, None at the timeout."""
         self.loop.run_until(lambda: self.ended, timeout_s)
         return self.exit_status
 
     def _sockets(self) -> tuple[str, ...]:
-        """The IDs of the character devices that are sockets: all but the consoles."""
+        """Return the IDs of the character devices that are sockets: all but the consoles."""
         return (QMP, *self.devices.channels)
 
     def _command(self) -> list[str]:
-        """argv with tokens; records it in the run directory as it can be run by hand."""
+        """Return argv with tokens; records it in the run directory in a form to run by hand."""
         chardevs: list[str] = []
         by_hand: list[str] = []
         for name in self._sockets():
@@ -266,7 +266,7 @@ class MachineBase(ABC):
         return [*self.binary.prefix, *chardevs, *monitor, *self._arguments]
 
     def _record(self) -> None:
-        """Write the command line: as it was, and one that can be run by hand in the run directory."""
+        """Write the command line as it was run, and one to run by hand in the run directory."""
         self.directory.write_text(
             self.command_line_file,
             f"# Run by hand in this directory (QMP on the terminal):\n{shlex.join(self._by_hand)}\n\n"
@@ -279,7 +279,7 @@ class MachineBase(ABC):
         channels: Mapping[str, socket.socket],
         pipes: Mapping[str, HasFileno],
     ) -> None:
-        """Use the harness's ends of what QEMU's arguments name, by name; whoever made them closes them."""
+        """Use the harness's ends of the objects that QEMU's arguments name, by name; their maker closes them."""
         self._channels, self._pipes = channels, pipes
         for name, ours in channels.items():
             ours.setblocking(name == QMP)
@@ -293,7 +293,7 @@ class MachineBase(ABC):
         return tokens.substitute(argument, lambda _, name: name)
 
     def _close(self) -> None:
-        """Give back every descriptor; QEMU has ended, or was never started."""
+        """Close every descriptor; QEMU has ended, or was never started."""
         if self._qmp is not None:
             self._qmp.close()
             self._qmp = None

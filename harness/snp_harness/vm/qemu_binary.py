@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Finding a QEMU system emulator and its version: one that is installed, named, or unpacked with its own libraries."""
+"""Find a QEMU system emulator and its version: one installed, named, or unpacked with its own libraries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from snp_harness.vm.qemu_errors import NotQemuError, QemuMissingError, QemuTooOl
 
 __all__ = ["MINIMUM", "PROGRAM", "VARIABLE", "QemuBinary", "check_version", "parse_version", "version_line"]
 
-#: Debian 12's. Older ones lack what the emulated SNP host needs of TCG's SVM (LA57 with nested paging among it).
+#: Debian 12's. Older ones lack features of TCG's SVM that the emulated SNP host needs, such as LA57 with nested paging.
 MINIMUM = (7, 2)
 
 _VERSION = re.compile(r"QEMU emulator version (\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
@@ -29,8 +29,8 @@ _VERSION = re.compile(r"QEMU emulator version (\d{1,4})\.(\d{1,4})(?:\.(\d{1,4})
 class QemuBinary:
     """A QEMU that can be started: argv is [*prefix, *arguments].
 
-    path: the emulator. prefix: argv's start. One that is unpacked with its own libraries (its directory tree holds a
-    dynamic loader) is started through that loader, so that it needs nothing of the system it runs on.
+    path: the emulator. prefix: the start of argv. A QEMU that is unpacked with its own libraries (its directory tree
+    holds a dynamic loader) is started through that loader, so that it needs no libraries of the system.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class QemuBinary:
 
     @classmethod
     def find(cls, path: Path | None = None) -> QemuBinary:
-        """The QEMU at `path` (file, or directory it was unpacked to), else what SNP_HARNESS_QEMU names, else PATH's.
+        """Return the QEMU at `path` (file, or directory of an unpacked one), else SNP_HARNESS_QEMU's, else PATH's.
 
         Checks that it runs and is not too old. Raises QemuMissingError, NotQemuError or QemuTooOldError.
         """
@@ -48,7 +48,7 @@ class QemuBinary:
 
     @classmethod
     def locate(cls, path: Path | None = None) -> QemuBinary:
-        """As `find`, without starting it: the version is checked later. Raises QemuMissingError."""
+        """Find a QEMU as `find` does, without its start: the version is checked later. Raises QemuMissingError."""
         try:
             return cls(*qemu_program.locate(path))
         except AgentError as error:
@@ -56,7 +56,7 @@ class QemuBinary:
 
     @cached_property
     def version_text(self) -> str:
-        """The first line of `-version`. Raises QemuMissingError, NotQemuError."""
+        """Return the first line of `-version`. Raises QemuMissingError, NotQemuError."""
         try:
             status, out, said = qemu_program.version_output(self.prefix)
         except subprocess.TimeoutExpired:
@@ -67,11 +67,11 @@ class QemuBinary:
 
     @cached_property
     def version(self) -> tuple[int, int, int]:
-        """Major, minor, micro."""
+        """Return major, minor, micro."""
         return parse_version(self.version_text)
 
     def check(self) -> None:
-        """Raises QemuTooOldError below MINIMUM, and what `version_text` raises."""
+        """Raise QemuTooOldError below MINIMUM; raises as `version_text` does, too."""
         check_version(self.version, str(self.path))
 
     def start_check(self) -> Callable[[], None]:
@@ -96,7 +96,7 @@ class QemuBinary:
 
     @property
     def name(self) -> str:
-        """What a report calls it."""
+        """Return its name in reports."""
         return str(self.path)
 
     def __str__(self) -> str:
@@ -104,16 +104,16 @@ class QemuBinary:
 
 
 def version_line(name: str, status: int, out: str, said: str) -> str:
-    """The first line of what `-version` gave, by the QEMU called `name`. Raises NotQemuError."""
+    """Return the first line that `-version` of the QEMU called `name` printed. Raises NotQemuError."""
     first = out.partition("\n")[0].strip()
     if status != 0 or not _VERSION.match(first):
         said = (said or out[:512]).split("\n")[0].strip()
-        raise NotQemuError(f"{name} is not a QEMU that runs here: -version says {said[:200]!r}", INSTALL)
+        raise NotQemuError(f"{name} is not a QEMU that runs here: -version prints {said[:200]!r}", INSTALL)
     return first
 
 
 def parse_version(line: str) -> tuple[int, int, int]:
-    """Major, minor, micro of a `version_line`."""
+    """Return major, minor, micro of a `version_line`."""
     match = _VERSION.match(line)
     assert match is not None
     major, minor, micro = match.groups(default="0")
@@ -121,7 +121,7 @@ def parse_version(line: str) -> tuple[int, int, int]:
 
 
 def check_version(version: tuple[int, int, int], name: str) -> None:
-    """Raises QemuTooOldError if the QEMU called `name` is older than MINIMUM."""
+    """Raise QemuTooOldError if the QEMU called `name` is older than MINIMUM."""
     if version[:2] < MINIMUM:
         raise QemuTooOldError(
             f"QEMU {'.'.join(map(str, version))} ({name}) is too old",

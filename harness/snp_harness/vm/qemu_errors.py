@@ -12,11 +12,11 @@ from snp_harness.errors import EXIT_INCONCLUSIVE, BrokenEnvironmentError, Harnes
 
 
 class QemuError(BrokenEnvironmentError):
-    """Anything that is wrong with QEMU itself, as against the guest in it."""
+    """A failure of QEMU itself, not of the guest in it."""
 
 
 class QemuMissingError(QemuError):
-    """No QEMU where one was looked for, or one that cannot be executed."""
+    """QEMU was not found, or cannot be executed."""
 
 
 class NotQemuError(QemuError):
@@ -37,14 +37,14 @@ class QemuExitError(QemuError):
 
     def __init__(self, command: Sequence[str], status: int, stderr: str) -> None:
         said = _telling_line(stderr)
-        reason = f": {said}" if said else ", and said nothing"
+        reason = f": {said}" if said else ", without a message"
         super().__init__(f"{self.what} with {describe_status(status)}{reason}")
         self.command = tuple(command)
         self.status = status
         self.stderr = stderr
 
     def details(self) -> str:
-        """Several lines: the command, how it ended, and the end of what it wrote to stderr."""
+        """Return several lines: the command, how it ended, and the end of what it wrote to stderr."""
         how = describe_status(self.status)
         return f"command: {shlex.join(self.command)}\nended with: {how}\nstderr:\n{self.stderr}"
 
@@ -74,17 +74,17 @@ class QmpCommandError(QemuError):
 
 
 class ConsoleError(HarnessError):
-    """What was expected on a console did not come. The guest's doing, so no broken environment."""
+    """Expected text did not appear on a console. The guest is the cause, so the environment is not broken."""
 
     exit_status = EXIT_INCONCLUSIVE
 
 
 class ConsoleTimeoutError(ConsoleError):
-    """It did not come in time; the message names it and the last line there was."""
+    """The text did not appear in time; the message quotes it and the last line of the console."""
 
 
 class GuestCrashError(ConsoleError):
-    """The console shows that the guest has crashed: one of the bad patterns came."""
+    """The console shows that the guest has crashed: one of the crash patterns matched."""
 
 
 class CannotWriteError(BrokenEnvironmentError):
@@ -95,7 +95,7 @@ class CannotWriteError(BrokenEnvironmentError):
 
 
 def printable(text: str, limit: int) -> str:
-    """Text of a guest or a program for a line of ours: at most `limit` characters, control characters as "?"."""
+    """Return text of a guest or a program for one line: at most `limit` characters, control characters as "?"."""
     return "".join(character if character.isprintable() else "?" for character in text[:limit])
 
 
@@ -107,7 +107,7 @@ def _telling_line(stderr: str) -> str:
 
 
 def describe_status(status: int) -> str:
-    """An exit status in words: "status 1" or "signal 9 (SIGKILL)"."""
+    """Return an exit status in words: "status 1" or "signal 9 (SIGKILL)"."""
     if status >= 0:
         return f"status {status}"
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QMP for code that is not asynchronous: qemu.qmp in a thread of its own, while the caller's event loop turns."""
+"""QMP for synchronous code: qemu.qmp in a thread of its own, while the caller's event loop runs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from snp_harness.launch.loop import Loop
 from snp_harness.vm.qemu_errors import QemuError, QemuTimeoutError, QmpCommandError, QmpEndedError, printable
 
 DEFAULT_TIMEOUT_S = 60.0
-#: How long a session whose call was given up has for its own end.
+#: Seconds for the end of a session after a call timed out.
 _END_TIMEOUT_S = 1.0
 _WORDS_MAX = 400
-# The library logs what it also raises: without a handler of the application's that would go to stderr.
+# The library also logs the errors that it raises: without a handler they would go to stderr.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 _T = TypeVar("_T")
 
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 class Qmp:
     """A QMP session over a connected socket.
 
-    `loop` turns while a command waits for its answer: a QEMU that is blocked on a full pipe would never answer.
+    `loop` runs while a command waits for its answer: a QEMU that is blocked on a full pipe would never answer.
     """
 
     def __init__(self, connection: socket.socket, loop: Loop, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
@@ -46,14 +46,14 @@ class Qmp:
 
     @property
     def version(self) -> tuple[int, int, int]:
-        """QEMU's version as its greeting tells it. Raises QemuError if that tells none."""
+        """Return QEMU's version in its greeting. Raises QemuError if the greeting has none."""
         greeting = self._client.greeting
         assert greeting is not None
         try:
             found = cast(dict[str, Any], greeting.QMP.version["qemu"])
             major, minor, micro = (int(found[part]) for part in ("major", "minor", "micro"))
         except (KeyError, TypeError, ValueError):
-            raise QemuError("QEMU's greeting on its monitor tells no version", "see which program it is") from None
+            raise QemuError("QEMU's greeting on its monitor has no version", "see which program it is") from None
         return major, minor, micro
 
     def execute(self, command: str, timeout_s: float = DEFAULT_TIMEOUT_S, **arguments: object) -> object:
@@ -65,7 +65,7 @@ class Qmp:
         return self._call(self._client.execute(command, given or None), command, timeout_s)
 
     def give(self, name: str, fd: int) -> None:
-        """Give QEMU a descriptor, which commands then name. The caller closes its own."""
+        """Send QEMU a descriptor, which later commands name. The caller closes its own copy."""
 
         async def send() -> None:
             self._client.send_fd_scm(fd)
@@ -74,9 +74,9 @@ class Qmp:
         self.execute("getfd", fdname=name)
 
     def execute_all(self, commands: Sequence[tuple[str, dict[str, object]]]) -> None:
-        """Run commands in their order; the next is sent before the last is answered. Raises as `execute`.
+        """Run commands in their order; each is sent before the last is answered. Raises as `execute`.
 
-        To a QEMU on another host each answer takes its way.
+        This saves a round trip for each command to a QEMU on another host.
         """
 
         async def run() -> None:
@@ -85,7 +85,7 @@ class Qmp:
         self._call(run(), commands[0][0], DEFAULT_TIMEOUT_S)
 
     def close(self) -> None:
-        """End session and thread. Never raises: QEMU may be gone."""
+        """End the session and the thread. Raises nothing: QEMU may have ended."""
         try:
             self._call(self._client.disconnect(), "the session's end", DEFAULT_TIMEOUT_S)
         except (QemuError, EOFError):
@@ -111,7 +111,7 @@ class Qmp:
             ) from error
 
     def _stop(self) -> None:
-        # What still waits for an answer would complain of its loop's end on stderr.
+        # A task that still waits for an answer would report the end of its loop on stderr.
         with contextlib.suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(_end_tasks(), self._events).result(DEFAULT_TIMEOUT_S)
         self._events.call_soon_threadsafe(self._events.stop)
@@ -120,7 +120,7 @@ class Qmp:
 
 
 async def _end_tasks() -> None:
-    """See every other task of the running loop end. A call that was cancelled still closes its connection."""
+    """Wait for the end of every other task of the running loop. A cancelled call still closes its connection."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
         _, left = await asyncio.wait(others, timeout=_END_TIMEOUT_S)
@@ -130,5 +130,5 @@ async def _end_tasks() -> None:
 
 
 def _words(error: Exception) -> str:
-    """What an error says, in a line: QEMU's words may be in it."""
+    """Return the message of an error as one printable line: it may quote QEMU."""
     return printable(str(error), _WORDS_MAX)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The directory that a run leaves behind."""
+"""The directory of a run and its files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TAP = "tap.log"
 OUTER_COMMAND_LINE = "outer-command-line.txt"
 OUTER_CONSOLE = "outer-console.log"
 OUTER_STDERR = "outer-qemu-stderr.log"
-#: All that a run writes.
+#: All files that a run writes.
 FILES = (
     COMMAND_LINE,
     SERIAL,
@@ -62,7 +62,7 @@ FILES = (
 
 
 class _Lock:
-    """Reserves a directory for one run until it is released, at most as long as the object lives."""
+    """Reserves a directory for one run until it is released, at most as long as the object exists."""
 
     def __init__(self, path: Path) -> None:
         self._pid = os.getpid()
@@ -83,7 +83,7 @@ class _Lock:
 
     def release(self) -> None:
         if self.held:
-            # A process that another thread starts has the descriptor too, until it executes its program.
+            # A process that another thread starts inherits the descriptor until it executes its program.
             if os.getpid() == self._pid:
                 with contextlib.suppress(OSError):
                     fcntl.flock(self._fd, fcntl.LOCK_UN)
@@ -132,7 +132,7 @@ class RunDirectory:
     """A directory of one run, and a context manager that releases it. path: absolute.
 
     A directory that is made can be read by its owner only; one that the user made keeps its mode. Until `release`, at
-    most as long as the object lives, no other run can use it. The methods that write raise CannotWriteError.
+    most as long as the object exists, no other run can use it. The methods that write raise CannotWriteError.
     """
 
     path: Path
@@ -236,7 +236,7 @@ def _take(path: Path) -> tuple[Path, _Lock]:
         if not path.is_dir():
             raise UsageError(f"{path} is not a directory", "name another with --out") from None
     lock = _Lock(path)
-    # A FIFO is that of a console of a run that was killed.
+    # A FIFO belongs to a console of a run that was killed.
     fifos = [entry for entry in path.iterdir() if entry.is_fifo()]
     present = {entry.name for entry in path.iterdir()} - {entry.name for entry in fifos}
     foreign = sorted(present - set(FILES) - {f".{name}.new" for name in FILES})
