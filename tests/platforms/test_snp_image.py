@@ -65,8 +65,8 @@ def test_without_an_svsm_the_firmware_is_launched_itself(tmp_path: Path) -> None
         ("plain", "without SEV"),
         ("alternate-injection", "the reference SVSM runs on the emulated platform only"),
         ("fault-busy", "faults can be injected"),
-        ("policy-x2apic-at-reset", "of the emulated platform only"),
-        ("two-witnesses", "of the emulated platform only"),
+        ("policy-x2apic-at-reset", "configure the emulated platform only"),
+        ("two-witnesses", "configure the emulated platform only"),
     ],
 )
 def test_what_cannot_run_on_hardware_is_refused(tmp_path: Path, configuration: str, message: str) -> None:
@@ -91,7 +91,7 @@ def test_features_of_the_vmsa_that_kvm_lacks_are_named(tmp_path: Path) -> None:
     """KVM refuses a guest whose VMSA asks for more than KVM_X86_SEV_VMSA_FEATURES has."""
     made = guest_image(spec(tmp_path))
     assert made.features == 8
-    with pytest.raises(LackingHostError, match="asks for restricted-injection, which the host's KVM does not have"):
+    with pytest.raises(LackingHostError, match="needs restricted-injection, which the host's KVM does not have"):
         check_features(host_facts(host(kvm__vmsa_features=0x21)), made.features)
     check_features(host_facts(host(kvm__vmsa_features=0x39)), made.features)
     check_features(host_facts(host(kvm__vmsa_features=None)), made.features)

@@ -41,7 +41,7 @@ def test_a_host_that_has_everything() -> None:
         ({"parameters__sev_snp": None}, "kvm_amd", "sev_snp=absent", "Linux 6.11"),
         ({"parameters": {}}, "kvm_amd", "not loaded", "modprobe"),
         ({"parameters": {"npt": "Y"}}, "kvm_amd", "sev=absent, sev_es=absent, sev_snp=absent: built without", "Linux"),
-        ({"kvm__vm_types": None}, "KVM SNP guests", "tells no types", "Linux 6.11"),
+        ({"kvm__vm_types": None}, "KVM SNP guests", "does not report its types", "Linux 6.11"),
         ({"kvm__vm_types": 0x0D}, "KVM SNP guests", "D: default, sev, sev-es", "dmesg"),
         ({"kvm__created": {"sev-snp": "Invalid argument"}}, "KVM SNP guests", "Invalid argument", "kernel's log"),
         ({"sev__present": False}, "security processor", "/dev/sev is absent", "ccp"),

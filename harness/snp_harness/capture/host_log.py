@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The emulated host's log as a row of good records: each is checked, and what is missed is counted."""
+"""The hypervisor's log as a sequence of good records: each is checked, and what is missing is counted."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from snp_harness.capture.record import RECORD, checks_fit, record_check
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.launch.ring import RECORD_SIZE, RecordSource, RingError
 
-_REBUILD_HINT = "build host and harness from the same sources: make -C harness/emulator"
+_REBUILD_HINT = "build hypervisor and harness from the same sources: make -C harness/emulator"
 
 
 class HostLogError(BrokenEnvironmentError):
-    """The ring is not what this reader knows: another version, or a host that has lost its mind."""
+    """The ring has another format than this reader expects: another version, or damaged by the hypervisor."""
 
 
 @dataclass(slots=True)
 class LogHealth:
-    """What was missed so far. dropped: by the host, since the ring was full. torn: records whose check word is wrong.
+    """What was lost so far. dropped: by the hypervisor, since the ring was full. torn: records with a wrong check word.
 
     missing: records that the sequence numbers skip.
     """
@@ -31,14 +31,14 @@ class LogHealth:
 
     @property
     def lost(self) -> int:
-        """Records that were not seen. What the host drops has no sequence number, so nothing counts twice."""
+        """Return how many records were lost. Dropped ones have no sequence number: no record is counted twice."""
         return self.dropped + self.torn + self.missing
 
     def gaps(self) -> list[str]:
-        """A sentence for each kind of loss."""
+        """Return a sentence for each kind of loss."""
         found = []
         if self.dropped:
-            found.append(f"the host dropped {self.dropped} records: the log was full")
+            found.append(f"the hypervisor dropped {self.dropped} records: the log was full")
         if self.torn:
             found.append(f"{self.torn} records of the log are torn")
         if self.missing:
@@ -57,11 +57,11 @@ class HostLog:
 
     @property
     def exits(self) -> int:
-        """#VMEXITs so far, as far as they are known."""
+        """Return the #VMEXITs so far, as far as they are known."""
         return self._ring.exits
 
     def drain(self) -> int:
-        """Take all records there are; returns how many, good and bad. Raises HostLogError, HostError."""
+        """Read all records that are there; returns how many, good and bad. Raises HostLogError, HostError."""
         count = 0
         try:
             for batch in self._ring.read():
@@ -73,7 +73,7 @@ class HostLog:
         return count
 
     def arm(self) -> None:
-        """Ask for the doorbell at the next record. Drain once more after it: a record may have come before."""
+        """Request the doorbell for the next record. Drain once more after it: a record may have arrived before."""
         self._ring.arm()
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class HostLog:
         self._take(batch if self._is_good(batch, number) else self._sift(batch))
 
     def _is_good(self, batch: bytes, number: int) -> bool:
-        """Every record of the batch is the next one and whole."""
+        """Whether every record of the batch is complete and has the next sequence number."""
         expected = array("Q", range(self._next_seq, self._next_seq + number))
         if memoryview(batch).cast("Q")[:: RECORD_SIZE // 8].tobytes() != expected.tobytes() or not checks_fit(batch):
             return False
@@ -94,7 +94,7 @@ class HostLog:
         return True
 
     def _sift(self, batch: bytes) -> bytes:
-        """The good records of a batch that has bad ones, which are counted."""
+        """Return the good records of a batch; the bad ones are counted."""
         good = bytearray()
         for start in range(0, len(batch), RECORD_SIZE):
             record = batch[start : start + RECORD_SIZE]

@@ -51,18 +51,18 @@ _END_TEXT = {
     RecordEnd.SHUTDOWN: "the guest shut down (triple fault)",
     RecordEnd.VMRUN: "VMRUN refused the guest's state (VMEXIT_INVALID)",
     RecordEnd.TERMINATE: "the guest asked to be ended, reason set {value:X}, reason {extra:X}",
-    RecordEnd.UNKNOWN_EXIT: "the host does not handle #VMEXIT {aux:X}, EXITINFO1 {value:X}, EXITINFO2 {extra:X}",
+    RecordEnd.UNKNOWN_EXIT: "the hypervisor does not handle #VMEXIT {aux:X}, EXITINFO1 {value:X}, EXITINFO2 {extra:X}",
     RecordEnd.VC: "#VC {value:X} could not be delivered, failure {extra}",
-    RecordEnd.HOST_FAULT: "the host itself faulted, vector {value}, CR2 {extra:X}",
-    RecordEnd.ASSERT: "an assertion of the host failed",
-    RecordEnd.INSTRUCTION: "the host cannot emulate the instruction {value:016X} (bytes, little endian)",
+    RecordEnd.HOST_FAULT: "the hypervisor itself faulted, vector {value}, CR2 {extra:X}",
+    RecordEnd.ASSERT: "an assertion of the hypervisor failed",
+    RecordEnd.INSTRUCTION: "the hypervisor cannot emulate the instruction {value:016X} (bytes, little endian)",
     RecordEnd.PRIVATE_MMIO: "the guest accessed {gpa}, where there is no memory, without paging: a private access",
-    RecordEnd.CONFIG: "the host refused its configuration block, field at {value:X}",
+    RecordEnd.CONFIG: "the hypervisor refused its configuration block, field at {value:X}",
     RecordEnd.NO_VMSA: "nothing is left to run: no VMSA for the VMPL",
     RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:X}",
     RecordEnd.VMPL: "the guest's VMPL may not access GPA {gpa}, RMP entry {extra:X}",
     RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not a shared page",
-    RecordEnd.INIT: "the guest had INIT sent to the processor that the host runs on",
+    RecordEnd.INIT: "the guest had INIT sent to the processor that the hypervisor runs on",
 }
 #: Ends that are a failure of the hypervisor; the guest causes the others.
 _HOST_FAILURES = frozenset({RecordEnd.VMRUN, RecordEnd.HOST_FAULT, RecordEnd.ASSERT, RecordEnd.CONFIG})
@@ -149,7 +149,7 @@ class HostTimeline:
         try:
             end = RecordEnd(record.address)
         except ValueError:
-            text, failure, kind = f"the host stopped for reason {record.address}, which is not known", True, "host-end"
+            text, failure, kind = f"the hypervisor stopped for unknown reason {record.address}", True, "host-end"
         else:
             text = _END_TEXT[end].format(
                 value=record.value, gpa=gpa_text(record.value), extra=record.extra, aux=record.aux

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The platforms: how a guest is run. Each is one module, registered here, that knows how to probe and to run."""
+"""The platforms: how a guest is run. Each is a module that is registered here, with a Platform that probes and runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from snp_harness.errors import UsageError
 if TYPE_CHECKING:
     from snp_harness.platforms.platform import Platform
 
-#: Name and module; the module has a PLATFORM. Loaded when it is asked for.
+#: Name and module; the module has a PLATFORM. It is imported by find_platform.
 _MODULES = {
     "emulated": "snp_harness.platforms.emulated",
     "tcg": "snp_harness.platforms.tcg",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Arguments and checks that platforms on QEMU share."""
+"""QEMU arguments and checks that all platforms use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def machine_arguments(spec: RunSpec, cpu: str, accelerator: str = "tcg") -> list[str]:
-    """The same PC for all: q35 without SMM, one serial port, nothing else; it ends where a PC would reset."""
+    """Return the PC that all platforms use: q35 without SMM, with one serial port only; QEMU ends at a reset."""
     arguments = [
         *("-machine", "q35,smm=off", "-accel", accelerator, "-cpu", cpu, "-smp", str(spec.vcpus)),
         *("-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot", "-nic", "none"),
@@ -27,7 +27,7 @@ def machine_arguments(spec: RunSpec, cpu: str, accelerator: str = "tcg") -> list
 
 
 def qemu_check(host: Host, qemu: Path | None) -> Check:
-    """The QEMU that a run on the host would use; host and qemu as in Platform.probe."""
+    """Check the QEMU that a run on the host would use; host and qemu as in Platform.probe."""
     try:
         binary = host.qemu(qemu)
         binary.check()

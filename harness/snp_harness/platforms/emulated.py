@@ -39,29 +39,29 @@ if TYPE_CHECKING:
     from snp_harness.platforms.session import Ending
     from snp_harness.platforms.trace_witness import TraceWitness
 
-#: One byte written here wakes the harness. No device of q35 is there: it lies between COM4 and the ACPI block at 600.
+#: One byte written here wakes the harness. q35 has no device there, between COM4 and the ACPI block at 600.
 DOORBELL_PORT = 0x5E8
 #: Names of what the machine makes: the doorbell's channel, the log's memory.
 DOORBELL = "doorbell"
 RING = "ring"
-#: COM3: the SVSM's console, hidden from the guest by the host.
+#: COM3: the SVSM's console, which the hypervisor hides from the guest.
 SVSM_CONSOLE_PORT = 0x3E8
 SVSM_CONSOLE_IRQ = 4
 #: QEMU's physical address bits: the C-bit must lie below. EPYC-v3 is the newest AMD model that QEMU 7.2 has.
 CPU = "EPYC-v3,phys-bits=52,+la57"
-#: The host's own limit (harness/emulator/hardware/hw.h, HW_CPUS).
+#: The hypervisor's limit (harness/emulator/hardware/hw.h, HW_CPUS).
 MAX_VCPUS = 16
 
 
 class EmulatedPlatform:
-    """See harness/emulator: the hardware's and the hypervisor's part of SEV-SNP, as firmware of a stock QEMU."""
+    """Emulates the hardware and the hypervisor of SEV-SNP in the firmware of a stock QEMU (harness/emulator)."""
 
     name = "emulated"
     observed_on = "emulated SNP host, not hardware"
     configurable = True
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
-        """A QEMU, and the built images of host and SVSM."""
+        """Check for a QEMU, and for the built images of the emulated SNP host and of the SVSM."""
         checks = [qemu_check(host, qemu)]
         for name, read in (("emulated SNP host", rom.read_host), ("reference SVSM", rom.read_svsm)):
             try:
@@ -86,8 +86,8 @@ class EmulatedPlatform:
             arguments = [*_arguments(spec, memory), *(second.arguments if second else ()), *spec.extra_args]
             devices = _devices(spec, memory, second)
             machine = stack.enter_context(spec.host.machine(binary, arguments, directory, devices))
-            # QEMU boots from here on: what is only needed now is imported now, and the image is decompressed while the
-            # guest does the same, so that the first pc of PEI finds its module without waiting.
+            # QEMU boots from here on. Imports and the decompression of the image run in parallel with the guest, so
+            # that the module of the first pc of PEI is found without delay.
             threading.Thread(target=lambda: firmware.modules, name="modules", daemon=True).start()
             from snp_harness.platforms.host_witness import HostWitness
 
@@ -97,7 +97,7 @@ class EmulatedPlatform:
 
 
 def _second_witness(spec: RunSpec, directory: RunDirectory) -> TraceWitness | None:
-    """QEMU's trace events, if QEMU's own APIC serves the guest."""
+    """Return a witness of QEMU's trace events if the guest uses QEMU's own APIC, else None."""
     if spec.svsm.hypervisor.apic.value != "qemu":
         return None
     from snp_harness.capture.collect import Collector
@@ -107,7 +107,7 @@ def _second_witness(spec: RunSpec, directory: RunDirectory) -> TraceWitness | No
 
 
 def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
-    """Refuse before QEMU starts what cannot run. Raises UsageError."""
+    """Check, before QEMU starts, that the platform supports the run. Raises UsageError."""
     if spec.vcpus > MAX_VCPUS:
         raise UsageError(f"the emulated SNP host runs {MAX_VCPUS} vCPUs, not {spec.vcpus}", f"give 1 to {MAX_VCPUS}")
     if spec.vcpus > 1 and spec.svsm.hypervisor.apic.value == "qemu":
@@ -140,7 +140,7 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
 
 
 def build_rom(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> bytes:
-    """The ROM of a run. Raises UsageError if it gets too large, BrokenEnvironmentError if a part is not built."""
+    """Return the ROM of a run. Raises UsageError if it is too large, BrokenEnvironmentError if a part is not built."""
     svsm = rom.read_svsm() if spec.svsm.present else b""
     try:
         return rom.build(
@@ -151,7 +151,7 @@ def build_rom(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> byte
 
 
 def host_config(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: rom.RomLayout) -> HostConfig:
-    """The configuration block of a run."""
+    """Return the configuration block of a run."""
     config = spec.svsm
     metadata = firmware.metadata
     return HostConfig(
@@ -193,21 +193,21 @@ def host_config(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: r
 
 
 def _devices(spec: RunSpec, memory: MemoryMap, second: TraceWitness | None) -> Devices:
-    """What `_arguments` and those of the second witness name."""
+    """Return the devices that the arguments of `_arguments` and of the second witness name."""
     return Devices(
         consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM},
         channels=[DOORBELL],
         pipes=second.pipes if second else (),
         memory={RING: memory.ring_file_size},
         files=[rundir.ROM],
-        # A doorbell is an instruction of the host: when instructions are counted, it would make each boot another.
+        # A doorbell is an instruction of the hypervisor: if instructions are counted, no two boots would be the same.
         ring=Ring(RING, DOORBELL, arm=not spec.icount),
         stand_ins={token(PATH, RING): "host-ring.bin", **(second.stand_ins if second else {})},
     )
 
 
 def _arguments(spec: RunSpec, memory: MemoryMap) -> list[str]:
-    """QEMU's arguments: the host and its log are DIMMs behind guest RAM."""
+    """Return QEMU's arguments: the hypervisor's RAM and its log are DIMMs behind guest RAM."""
     ring = token(PATH, RING)
     return [
         *machine_arguments(spec, CPU),
@@ -242,7 +242,7 @@ def _observe(
 
     def ended() -> Ending | None:
         if witness.stopped:
-            # What the SVSM said before it stopped is there, and not read yet.
+            # What the SVSM printed before it stopped may not be read yet.
             machine.loop.turn(0)
         return witness.ended()
 

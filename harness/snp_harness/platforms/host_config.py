@@ -24,7 +24,7 @@ PAGE = 4096
 
 
 class SvsmBoot(enum.IntFlag):
-    """SVSM_BOOT_* of svsm_boot.h: how the reference SVSM behaves."""
+    """SVSM_BOOT_* of svsm_boot.h: options of the reference SVSM."""
 
     SCRUB = 0x1
     APIC_PROTOCOL = 0x2
@@ -33,7 +33,7 @@ class SvsmBoot(enum.IntFlag):
 
 
 class Fault(enum.IntFlag):
-    """CONFIG_FAULT_*: what the hypervisor does wrong on purpose."""
+    """CONFIG_FAULT_*: faults that the hypervisor injects."""
 
     LOST_INTERRUPT = 0x1
     DELAYED_INTERRUPT = 0x2
@@ -42,7 +42,7 @@ class Fault(enum.IntFlag):
 
 
 class SvsmFault(enum.IntFlag):
-    """SVSM_FAULT_* of svsm_boot.h: what the SVSM does wrong on purpose."""
+    """SVSM_FAULT_* of svsm_boot.h: faults that the SVSM injects."""
 
     BUSY = 0x1
     INCOMPLETE = 0x2
@@ -87,7 +87,7 @@ APIC = {ApicServer.VIRTUAL: 0, ApicServer.QEMU: 1}
 
 
 def vc_exits(exits: ExitsSection) -> VcExit:
-    """The bits of an [exits] section, whose keys have the bits' names."""
+    """Return the bits of an [exits] section, whose keys have the bits' names."""
     bits = VcExit(0)
     for bit in VcExit:
         assert bit.name is not None
@@ -97,7 +97,7 @@ def vc_exits(exits: ExitsSection) -> VcExit:
 
 
 def svsm_boot(config: SvsmConfig) -> SvsmBoot:
-    """The SVSM's flags of a configuration."""
+    """Return the SVSM's flags of a configuration."""
     flags = SvsmBoot(0)
     for flag, wanted in (
         (SvsmBoot.SCRUB, config.svsm.scrub),
@@ -150,7 +150,7 @@ class HostConfig:
     sections: Sequence[SevSection]
 
     def pack(self) -> bytes:
-        """The page."""
+        """Return the page. Raises ValueError for too many sections."""
         if len(self.sections) > SECTIONS:
             raise ValueError(f"{len(self.sections)} sections do not fit {SECTIONS} entries")
         numbers: list[int] = [MAGIC, VERSION, LAYOUT.size]

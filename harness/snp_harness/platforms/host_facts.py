@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What snp_harness/agent/probe.py found out about a host, checked: it comes from another machine."""
+"""The facts about a host that snp_harness/agent/probe.py reports, checked, because they come from another machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from snp_harness.vm.qemu_errors import printable
 
 
 class _Facts(msgspec.Struct, frozen=True):
-    """Fields that a newer agent adds are left out."""
+    """Base of all facts; fields that a newer agent adds are ignored."""
 
 
 class CpuidLeaf(_Facts, frozen=True):
@@ -35,17 +35,17 @@ class CpuFacts(_Facts, frozen=True):
 
     @property
     def snp(self) -> bool:
-        """It has SEV-SNP (CPUID 8000001F EAX bit 4)."""
+        """Whether it has SEV-SNP (CPUID 8000001F EAX bit 4)."""
         return self.sev_leaf is not None and bool(self.sev_leaf.eax >> 4 & 1)
 
     @property
     def cbit(self) -> int | None:
-        """Position of the C-bit (EBX 5:0)."""
+        """Return the position of the C-bit (EBX 5:0)."""
         return None if self.sev_leaf is None else self.sev_leaf.ebx & 0x3F
 
     @property
     def vmpls(self) -> int | None:
-        """How many VMPLs it has (EBX 15:12)."""
+        """Return the number of VMPLs (EBX 15:12)."""
         return None if self.sev_leaf is None else self.sev_leaf.ebx >> 12 & 0xF
 
 
@@ -84,12 +84,12 @@ class QemuFacts(_Facts, frozen=True):
 
     @property
     def has_igvm(self) -> bool:
-        """It loads IGVM files."""
+        """Whether it loads IGVM files."""
         return "igvm-cfg" in self.objects
 
     @property
     def has_planes(self) -> bool:
-        """It runs more than one VMPL (COCONUT's patches)."""
+        """Whether it runs more than one VMPL (COCONUT's patches)."""
         return self.help.get("device-plane", False)
 
 
@@ -109,7 +109,7 @@ class DiskFacts(_Facts, frozen=True):
 
 
 class HostFacts(_Facts, frozen=True):
-    """All of them."""
+    """All facts about a host."""
 
     version: int
     machine: str = ""
@@ -126,7 +126,7 @@ class HostFacts(_Facts, frozen=True):
 
 
 def host_facts(values: Any) -> HostFacts:
-    """The facts in what a probe returned. Raises BrokenEnvironmentError."""
+    """Check and return the facts that a probe reported. Raises BrokenEnvironmentError."""
     try:
         return msgspec.convert(shown(values), HostFacts)
     except (msgspec.ValidationError, ValueError) as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The emulated host's log as the witness of a run that goes on."""
+"""The hypervisor's log as the witness of a run in progress."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from snp_harness.vm.rundir import RunDirectory
 
 #: Bytes of raw records kept on disk: four million records.
 HOST_LOG_LIMIT = 256 << 20
-#: Seconds between two looks while records come: one look takes many, where a doorbell for each would cost the guest.
+#: Seconds between two reads while records arrive: one read returns many; a doorbell for each would slow the guest.
 BUSY_S = 0.02
-#: Seconds between two looks while none come; the doorbell rings earlier.
+#: Seconds between two reads while no records arrive; the doorbell wakes the harness earlier.
 IDLE_S = 1.0
 
 
@@ -35,14 +35,14 @@ FEATURE_OF_BIT = {feature.bit_length() - 1: name for name, feature in FEATURE_NA
 
 
 class EmulatedHostError(BrokenEnvironmentError):
-    """The emulated host itself failed."""
+    """The hypervisor itself failed: a defect of it, or a configuration that it refuses."""
 
 
 class HostWitness:
     """Reads the ring, keeps the raw records, and makes the timeline.
 
-    ring: the reader of the host's ring; it is closed with the witness.
-    alternate_injection_refused: to be set when the SVSM's console says that the hypervisor does not offer it.
+    ring: the reader of the hypervisor's ring; it is closed with the witness.
+    alternate_injection_refused: set by the caller when the SVSM's console reports this.
     """
 
     def __init__(
@@ -61,24 +61,24 @@ class HostWitness:
         self._closed = False
 
     def step(self) -> float:
-        """Take the records there are. Raises HostLogError."""
-        # A doorbell is an instruction of the host: when instructions are counted, it would make each boot another.
+        """Read the records that are there; returns the seconds until the next call. Raises HostLogError."""
+        # A doorbell is an instruction of the hypervisor: if instructions are counted, no two boots would be the same.
         if self._log.drain() or self._spec.icount:
             return BUSY_S
         self._log.arm()
         return BUSY_S if self._log.drain() else IDLE_S
 
     def exits(self) -> int:
-        """#VMEXITs so far."""
+        """Return the number of #VMEXITs so far."""
         return self._log.exits
 
     @property
     def stopped(self) -> bool:
-        """The host has stopped, or the guest was ended: nothing more comes."""
+        """Whether the hypervisor has stopped or ended the guest: no record follows."""
         return self._timeline.end is not None
 
     def ended(self) -> Ending | None:
-        """The host has stopped: the guest did something that ends it, or the host failed."""
+        """Return why the hypervisor stopped, the guest's doing or its own failure; None while it runs."""
         end = self._timeline.end
         if end is None:
             return None
@@ -96,16 +96,16 @@ class HostWitness:
         return Ending(f"the run ended: {end.text}", error)
 
     def finish(self) -> None:
-        """Take the last records; call it when QEMU has ended. A log that is damaged has been reported before."""
+        """Read the last records, after QEMU has ended. A damaged log is not reported again."""
         with contextlib.suppress(HarnessError):
             self._log.drain()
 
     def outcome(self, platform: str, ending: Ending, qemu: str, second: Timeline | None = None) -> RunOutcome:
-        """The run's outcome. second: what another witness saw; where it disagrees, neither can be trusted."""
+        """Return the run's outcome. second: the timeline of another witness; if the two disagree, the run has a gap."""
         gaps = [ending.gap] if ending.gap else []
         gaps += self._log.health.gaps()
         if self._timeline.unknown:
-            gaps.append(f"{self._timeline.unknown} records of kinds that are not known")
+            gaps.append(f"{self._timeline.unknown} records of unknown kinds")
         timeline = self.collector.finish(
             witness=WITNESS,
             platform=platform,
@@ -135,7 +135,7 @@ class HostWitness:
 
 
 def _offer(feature_bit: int) -> str:
-    """What to do where the SVSM looks for a GHCB hypervisor feature in vain."""
+    """Return what to do if the hypervisor lacks a GHCB feature that the SVSM needs."""
     return (
         f'the hypervisor has to offer feature bit {feature_bit} ("{FEATURE_OF_BIT[feature_bit]}" in'
         " hypervisor.features), or svsm.alternate_injection has to be false"

@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from snp_harness.hosts.host import Host
     from snp_harness.hosts.remote import RemoteHost
 
-#: The host's own model: OVMF runs on any.
+#: The host's own model: OVMF runs on every model.
 CPU = "host"
-#: Characters of a module's parameter.
+#: Longest value of a module's parameter, characters.
 _NAME_MAX = 80
 
 
 class KvmPlatform:
-    """The firmware as a plain guest of KVM: what it does without SEV, on the APIC that SNP hosts have."""
+    """Runs the firmware as a plain guest of KVM, without SEV, on the APIC of KVM that SNP hosts use too."""
 
     name = "kvm"
     observed_on = "KVM, no SEV"
     configurable = False
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
-        """A QEMU, a KVM that runs something, and the kernel's trace events."""
+        """Check for a QEMU, a KVM that creates guests, and the kernel's trace events."""
         try:
             root = host.as_root()
         except HarnessError as error:
@@ -90,7 +90,7 @@ def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirecto
 
 
 def kvm_checks(host: Host) -> list[Check]:
-    """What the host's kernel has of KVM and of its trace events."""
+    """Check the host's kernel for KVM and for its trace events."""
     try:
         return [_kvm_check(host.kvm()), trace_check(host)]
     except HarnessError as error:
@@ -98,7 +98,7 @@ def kvm_checks(host: Host) -> list[Check]:
 
 
 def trace_check(host: Host) -> Check:
-    """What the host's kernel has of trace events. Raises HarnessError if the host cannot be reached."""
+    """Check the host's kernel for trace events. Raises HarnessError if the host cannot be reached."""
     return _trace_check(host.tracing(list(EVENTS)))
 
 

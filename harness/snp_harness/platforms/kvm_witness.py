@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KVM's trace events as the witness of a run that goes on, on whatever host it runs."""
+"""KVM's trace events as the witness of a run in progress, on any host."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from snp_harness.vm.rundir import RunDirectory
 
 #: Bytes of trace events kept on disk.
 TRACE_LIMIT = 64 << 20
-#: Seconds that the last events may take to come home.
+#: Seconds to wait for the last events.
 FINISH_S = 120.0
 _RECEIVE = 1 << 18
-#: Pages whose modules are asked for at once, and seconds until the answer is looked for.
+#: Pages of one request for modules, and seconds until its answer is read.
 _PAGES = 64
 _ASKED_S = 0.02
-#: QEMU's type of an APIC that is KVM's (hw/i386/kvm/apic.c).
+#: QEMU's type of KVM's APIC (hw/i386/kvm/apic.c).
 _KERNEL_APIC = "kvm-apic"
-#: Characters of a list of events' names.
+#: Longest list of events' names, characters.
 _NAMES_MAX = 400
-#: Seconds between two calls of `step`: the events wake the loop by themselves.
+#: Seconds between two calls of `step`: events wake the loop earlier.
 _STEP_S = 1.0
 _CPUS = "query-cpus-fast"
 
 
 class _Cpu(msgspec.Struct, frozen=True, rename="kebab"):
-    """An entry of its answer."""
+    """An entry of the answer to query-cpus-fast."""
 
     thread_id: int
     cpu_index: int
@@ -57,14 +57,14 @@ class KvmWitness:
     """KVM's trace events of one machine.
 
     firmware: as in KvmTimeline, None for an encrypted guest. svsm: an SVSM runs before the firmware.
-    memory: bytes of the guest's, in which modules are looked for; 0: they are not.
+    memory: bytes of guest memory in which modules are searched; 0 for no search.
     """
 
     #: QEMU's arguments: the guest waits for `start`.
     arguments = ("-S",)
-    #: Buffer of each processor, KiB; None for what suits the host.
+    #: Buffer of each processor, KiB; None for the agent's default.
     buffer_kb: int | None = None
-    #: Seconds between two looks of the agent's while events come: a look for each would cost the guest.
+    #: Seconds between two reads of the agent while events arrive: a read for each would slow the guest.
     interval_s = 0.01
 
     def __init__(
@@ -87,18 +87,18 @@ class KvmWitness:
         self._gaps: list[str] = []
         self._cut_off = ""
         self._ending = False
-        # An encrypted guest's exits are VMGEXITs, and filtered from the start.
+        # The exits of an encrypted guest are VMGEXITs, which are filtered from the start.
         self._quiet = firmware is None
         self._memory = memory
         self._asked: Future[Any] | None = None
 
     def start(self, machine: RemoteMachine) -> None:
-        """Record what this QEMU does from now on, so that nothing is missed, and let the guest run.
+        """Start the trace of this QEMU, then the guest, so that no event is missed.
 
-        Raises HarnessError: what is in the way of tracing on that host.
+        Raises HarnessError if the host cannot trace it.
         """
         self._machine = machine
-        # The answer also says that QEMU has made its vCPUs' threads.
+        # After the answer the threads of QEMU's vCPUs exist.
         cpus = checked(machine.link.name, _CPUS, machine.qmp.execute(_CPUS), _Cpus)
         self.timeline.vcpus = {cpu.thread_id: cpu.cpu_index for cpu in cpus}
         _require_kernel_apic(machine, cpus[0].qom_path)
@@ -121,13 +121,13 @@ class KvmWitness:
         machine.qmp.execute("cont")
 
     def step(self) -> float:
-        """Look for modules that firmware has moved, and record less when less is needed. See Session."""
+        """Find modules that firmware has moved, and record fewer events if fewer are needed; `step` of a Session."""
         self._name_modules()
         self._quieten()
         return _STEP_S if self._asked is None else _ASKED_S
 
     def end(self) -> None:
-        """Take what is left; call it while the machine is still there. What cannot be had is a gap."""
+        """Read the remaining events; call it before the machine is closed. What cannot be read is a gap."""
         machine = self._machine
         if machine is None or not self._number:
             return
@@ -139,20 +139,20 @@ class KvmWitness:
                 raise HostTimeoutError(f"the host did not answer in {FINISH_S:g} s", "see its load and the network")
             told = checked(machine.link.name, "untrace", answer.result(), Untraced)
             if not machine.loop.run_until(lambda: self._stream is None, FINISH_S):
-                self._gaps.append(f"the end of KVM's trace did not come in {FINISH_S:g} s")
+                self._gaps.append(f"the end of KVM's trace did not arrive in {FINISH_S:g} s")
             self._lost(told.lost)
         except HarnessError as error:
             self._cut_off = error.message
             machine.drop_stream(self._number)
 
     def finish(self, platform: str, ending: Ending, *, alternate_injection: bool = False) -> Timeline:
-        """The timeline. alternate_injection: of the run's configuration."""
+        """Return the timeline. alternate_injection: of the run's configuration."""
         timeline = self.timeline
         timeline.flush()
         self.close()
         gaps = [ending.gap] if ending.gap else []
         gaps += self._gaps
-        # Where the host is lost, that is the ending.
+        # If the host is lost, the ending reports it.
         if self._cut_off and self._cut_off != ending.gap:
             gaps.append(f"KVM's trace was cut off: {self._cut_off}")
         if timeline.lost:
@@ -161,10 +161,10 @@ class KvmWitness:
             gaps.append(f"{timeline.unread} lines of KVM's trace could not be read")
         if timeline.accelerated:
             gaps.append(
-                f"the processor served a part of the APIC by itself ({timeline.accelerated}): turn off AVIC or APICv"
+                f"the processor handled a part of the APIC itself ({timeline.accelerated}): turn off AVIC or APICv"
             )
         if not self._collector.started:
-            gaps.append("KVM's trace shows nothing of the guest: the host may be in a process namespace of its own")
+            gaps.append("KVM's trace shows no events of the guest: the host may be in a process namespace of its own")
         return self._collector.finish(
             witness=WITNESS,
             platform=platform,
@@ -176,7 +176,7 @@ class KvmWitness:
         )
 
     def close(self) -> None:
-        """Close stream and log."""
+        """Close the stream and the log."""
         if self._stream is not None:
             if self._machine is not None:
                 self._machine.loop.forget(self._stream)
@@ -185,7 +185,7 @@ class KvmWitness:
         self._log.close()
 
     def _name_modules(self) -> None:
-        """Take what was found of the last pages, and ask for the next. What a guest's memory holds is not trusted."""
+        """Read the answer about the last pages, and request the next. The content of guest memory is not trusted."""
         if self._machine is None or not self._memory:
             return
         if self._asked is not None:
@@ -197,7 +197,7 @@ class KvmWitness:
                 for image in checked(self._machine.link.name, "images", answer, list[Image])[:_PAGES]:
                     self.timeline.add_image(image.base, image.size, image.entry)
             except HarnessError:
-                # No names then; what is wrong with the host, others find out.
+                # Modules stay without names; other requests report what is wrong with the host.
                 self._memory = 0
                 return
             self.timeline.name_modules()
@@ -212,7 +212,7 @@ class KvmWitness:
             self._machine.link.ask("filter", run=self._machine.run, event="kvm_exit", filter=EXITS_OF_ACCESSES)
 
     def _name_rest(self, machine: RemoteMachine) -> None:
-        """What was seen last; the guest still runs, or its memory is still there."""
+        """Name the modules seen last; the guest still runs, or its memory is still there."""
         for _ in range(2):
             self._name_modules()
             if self._asked is not None:
@@ -220,7 +220,7 @@ class KvmWitness:
         self._name_modules()
 
     def _note(self, told: Traced) -> None:
-        """How the trace was made belongs into the timeline."""
+        """Record in the timeline how the trace was made."""
         clock = told.clock[:_NAMES_MAX]
         missing, unfiltered = (", ".join(names)[:_NAMES_MAX] for names in (told.missing, told.unfiltered))
         text = f"KVM's trace events, clock {clock}"
@@ -229,7 +229,7 @@ class KvmWitness:
         self._collector.event("kvm-trace", None, None, text, clock=clock, missing=missing, unfiltered=unfiltered)
 
     def _lost(self, counted: int) -> None:
-        """What the buffers counted; lines in the trace may have told a part of it before."""
+        """Count lost events as the buffers report them; lines of the trace may have reported a part of them before."""
         self.timeline.lost = max(self.timeline.lost, counted)
 
     def _readable(self) -> None:
@@ -253,7 +253,7 @@ class KvmWitness:
 
 
 def _require_kernel_apic(machine: RemoteMachine, cpu: str) -> None:
-    """KVM does not see what an APIC of QEMU's does. Raises UsageError."""
+    """Raise UsageError if the APIC is QEMU's, whose accesses KVM does not see."""
     kind = machine.qmp.execute("qom-get", path=f"{cpu}/lapic", property="type")
     if kind != _KERNEL_APIC:
         raise UsageError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Physical memory of an emulated run: where QEMU's q35 puts guest RAM, and where the host and its log are hidden."""
+"""Physical memory of an emulated run: guest RAM as QEMU's q35 places it, and the hidden hypervisor and its log."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ LOW_SPLIT = 0x80000000
 #: and the page states use 9.
 HOST_SIZE = 128 << 20
 RMP_SHARE = 256
-#: Records the ring holds: four seconds of the busiest boot.
+#: Records that the ring holds: four seconds of the busiest boot.
 RING_RECORDS = 1 << 16
 #: Memory of the SVSM: its image, page tables, stacks and per-vCPU areas.
 SVSM_MEMORY = 16 << 20
-#: The host's page tables reach so far (harness/emulator/common/layout.h, PHYSICAL_WINDOW).
+#: The hypervisor's page tables end here (harness/emulator/common/layout.h, PHYSICAL_WINDOW).
 HOST_REACH = 1 << 39
 DIMM_SLOTS = 4
 
@@ -43,7 +43,7 @@ class MemoryMap:
 
 
 def memory_map(ram: int, phys_bits: int) -> MemoryMap:
-    """The map for so much guest RAM and so many guest physical address bits. Raises UsageError if it does not fit."""
+    """Return the map for bytes of guest RAM and physical address bits. Raises UsageError if it does not fit."""
     low = ram if ram < LOW_LIMIT else LOW_SPLIT
     high = ram - low
     # QEMU's device memory, where DIMMs are plugged, starts at the next GiB (hw/i386/pc.c, pc_memory_init).

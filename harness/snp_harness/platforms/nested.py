@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A real KVM inside QEMU TCG: what the platform `kvm` runs, on a host that needs neither KVM nor root here."""
+"""KVM inside QEMU TCG: runs the platform `kvm` on a nested host, which needs neither KVM nor root here."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 #: Names the Debian suite of the nested host's image.
 SUITE_VARIABLE = "SNP_HARNESS_NESTED_SUITE"
-ELSEWHERE = ("the nested host runs on this machine only", "leave out --host, or take the platform kvm there")
+ELSEWHERE = ("the nested host runs on this machine only", "leave out --host, or use --platform kvm there")
 
 
 class NestedPlatform:
-    """The firmware as a plain guest of a real KVM, in a machine that QEMU TCG runs."""
+    """Runs the firmware as a plain guest of a real KVM, in a machine that QEMU TCG emulates."""
 
     name = "nested"
     observed_on = "KVM inside QEMU TCG, no SEV, not hardware"
     configurable = False
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
-        """A QEMU, and an image that is there or can be made."""
+        """Check for a QEMU, and for an image that exists or can be made."""
         if not host.here:
             return [Check("host", CheckStatus.MISSING, *ELSEWHERE)]
         return [qemu_check(host, qemu), _image_check()]
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-        """See Platform.run. spec.qemu: the outer one; the one inside is the image's."""
+        """Run the guest inside the nested host, as Platform.run describes. spec.qemu: the outer QEMU."""
         from snp_harness.hosts.nested import NestedHost
         from snp_harness.platforms.kvm import run_on
         from snp_harness.tools.kvm_host.host_image import image
@@ -58,7 +58,7 @@ class NestedPlatform:
 
 
 def suite() -> str:
-    """The Debian suite of the image: SNP_HARNESS_NESTED_SUITE, else trixie."""
+    """Return the Debian suite of the image: SNP_HARNESS_NESTED_SUITE, else trixie."""
     from snp_harness.tools.kvm_host.host_image import DEFAULT_SUITE
 
     return os.environ.get(SUITE_VARIABLE) or DEFAULT_SUITE
@@ -78,7 +78,7 @@ def _image_check() -> Check:
 
 
 def _say(text: str) -> None:
-    """What takes long, and happens once: fetching packages, a first boot."""
+    """Report on stderr what takes long and happens once: the download of packages, a first boot."""
     print(f"snp-harness: {text}", file=sys.stderr, flush=True)
 
 

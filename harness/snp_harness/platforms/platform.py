@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a platform is, and what it is asked to run."""
+"""The interface of a platform: what it is asked to run, and what it returns."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 #: Where a run ends: when the phase is over, or at the firmware's prompt (or the message that there is nothing to boot).
 Until = Phase | Literal["shell"]
-#: What the names of --until stand for.
+#: The goals that the names of --until mean.
 UNTIL_NAMES: dict[str, Until] = {name: "shell" if name == "shell" else Phase[name.upper()] for name in STAGES}
 #: Guest RAM where a run names none.
 DEFAULT_MEMORY_MIB = 512
-#: OVMF's own minimum with its default memory map, and what one run may take of the machine.
+#: OVMF's own minimum with its default memory map, and the largest size of a run.
 MEMORY_MIB = (128, 1 << 18)
 MAX_VCPUS = 255
 #: A QEMU that puts itself into the background would outlive the harness.
 _REFUSED_ARGUMENTS = frozenset({"-daemonize", "--daemonize"})
 
-#: Told what is known while a run goes on, about 4 times a second: phase, accesses, #VMEXITs (None if not counted).
+#: Called about 4 times a second during a run: phase, accesses, #VMEXITs (None if not counted).
 Progress = Callable[[Phase, int, int | None], None]
 
 
@@ -52,10 +52,10 @@ def _this_machine() -> Host:
 class RunSpec:
     """What to run. firmware: the image, or its path. until: a phase, "shell", or a phase's name in small letters.
 
-    memory_mib: guest RAM, None for the default. timeout_s: seconds of wall time. qemu: the QEMU's path, None to look
+    memory_mib: guest RAM, None for the default. timeout_s: seconds of wall time. qemu: the QEMU's path, None to search
     for one. extra_args: appended to QEMU's arguments. icount: TCG counts instructions, so that a boot repeats exactly.
-    host: where QEMU runs, this machine where none is named.
-    Raises UsageError for values that cannot be.
+    host: where QEMU runs, by default this machine.
+    Raises UsageError for values that cannot be run.
     """
 
     firmware: FirmwareImage | Path
@@ -83,19 +83,19 @@ class RunSpec:
 
     @property
     def image(self) -> FirmwareImage:
-        """The firmware; one that is given by its path is opened. Raises FirmwareError."""
+        """Return the firmware; an image that is given by its path is opened. Raises FirmwareError."""
         from snp_harness.firmware.image import FirmwareImage
 
         return FirmwareImage.open(self.firmware) if isinstance(self.firmware, Path) else self.firmware
 
     @property
     def goal(self) -> Until:
-        """`until` without names."""
+        """Return `until` as a goal, never as a name."""
         return self.until if isinstance(self.until, Phase) else UNTIL_NAMES[self.until]
 
     @property
     def memory(self) -> int:
-        """Guest RAM in bytes."""
+        """Return guest RAM in bytes."""
         return (self.memory_mib or DEFAULT_MEMORY_MIB) << 20
 
 
@@ -103,9 +103,9 @@ class RunSpec:
 class RunOutcome:
     """The result of a run: always a timeline, however it ended.
 
-    error: what broke the run (QEMU died, the host's log is damaged); None when the run ended by itself or timed out,
-    which the timeline's gaps tell. interrupt: the user ended it. qemu: version and path. second: what another witness
-    saw of the same run, where there was one. facts: for environment.json: what the platform knows of where it ran.
+    error: what broke the run (QEMU died, the host's log is damaged); None if the run ended by itself or timed out,
+    which the timeline's gaps report. interrupt: the user ended it. qemu: version and path. second: the timeline of
+    another witness of the same run, if any. facts: what environment.json records about where the guest ran.
     """
 
     timeline: Timeline
@@ -120,7 +120,7 @@ class Platform(Protocol):
     """A way of running a guest.
 
     name: as in --platform, and the pytest marker of tests that need it. observed_on: how its results are obtained, in
-    words. configurable: what runs below the guest is as RunSpec.svsm says.
+    words. configurable: the hypervisor and the SVSM are configured by RunSpec.svsm.
     """
 
     name: str
@@ -128,9 +128,9 @@ class Platform(Protocol):
     configurable: bool
 
     def probe(self, host: Host = ..., qemu: Path | None = None) -> list[Check]:
-        """What it needs, and whether that is there. host, qemu: as in RunSpec.
+        """Check what the platform needs. host, qemu: as in RunSpec.
 
-        Starts no guest of ours. Raises HarnessError if the host cannot be reached.
+        Starts no guest. Raises HarnessError if the host cannot be reached.
         """
         ...
 

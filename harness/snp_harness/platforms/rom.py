@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ROM of an emulated run: tested firmware, SVSM, configuration and host in one image that ends at 4 GiB."""
+"""The ROM of an emulated run: tested firmware, SVSM, configuration and hypervisor in one image that ends at 4 GiB."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.firmware.metadata import FOUR_GIB
 from snp_harness.platforms.host_config import PAGE
 
-#: QEMU takes -bios images that are a multiple of this (hw/i386/x86-common.c, x86_bios_rom_init).
+#: QEMU accepts -bios images that are a multiple of this (hw/i386/x86-common.c, x86_bios_rom_init).
 ROM_MULTIPLE = 64 << 10
 #: Built by harness/emulator/Makefile.
 HOST_IMAGE = data_file("harness/emulator/build/snp-host.bin")
 SVSM_IMAGE = data_file("harness/emulator/build/snp-svsm.bin")
-#: HOST_ROM_SIZE of harness/emulator/common/layout.h: host, ROM page tables and reset page.
+#: HOST_ROM_SIZE of harness/emulator/common/layout.h: hypervisor, ROM page tables and reset page.
 HOST_ROM_SIZE = 0x20000
 #: QEMU maps no more below 4 GiB without covering the I/O APIC (FEC00000).
 MAX_SIZE = 0x1000000
@@ -35,7 +35,7 @@ class RomLayout:
 
 
 def read_host() -> bytes:
-    """The emulated host. Raises BrokenEnvironmentError if it is not built, or not as this file knows it."""
+    """Return the image of the hypervisor. Raises BrokenEnvironmentError if it is not built or has another size."""
     image = _read(HOST_IMAGE)
     if len(image) != HOST_ROM_SIZE:
         raise BrokenEnvironmentError(f"{HOST_IMAGE} has {len(image)} bytes, not {HOST_ROM_SIZE}", _BUILD_HINT)
@@ -43,12 +43,12 @@ def read_host() -> bytes:
 
 
 def read_svsm() -> bytes:
-    """The reference SVSM. Raises BrokenEnvironmentError if it is not built."""
+    """Return the image of the reference SVSM. Raises BrokenEnvironmentError if it is not built."""
     return _read(SVSM_IMAGE)
 
 
 def layout(firmware_size: int, svsm_size: int) -> RomLayout:
-    """Where the parts lie. Raises ValueError if they do not fit."""
+    """Return where the parts are placed. Raises ValueError if they do not fit."""
     config = FOUR_GIB - HOST_ROM_SIZE - PAGE
     svsm = config - _pages(svsm_size)
     firmware = svsm - firmware_size
@@ -60,7 +60,7 @@ def layout(firmware_size: int, svsm_size: int) -> RomLayout:
 
 
 def build(firmware: bytes, svsm: bytes, host: bytes, config: Callable[[RomLayout], bytes]) -> bytes:
-    """The ROM. config: makes the configuration page for a layout."""
+    """Return the ROM. config: makes the configuration page for a layout."""
     at = layout(len(firmware), len(svsm))
     svsm_pages = svsm.ljust(_pages(len(svsm)), b"\xff")
     padding = b"\xff" * (at.size - len(firmware) - len(svsm_pages) - PAGE - len(host))

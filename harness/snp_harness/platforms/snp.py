@@ -45,9 +45,9 @@ _NO_INJECTION_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class GuestImage:
-    """What QEMU starts from. is_igvm: an IGVM file, else a firmware image. notes: what is different from the original.
+    """What QEMU starts from. is_igvm: an IGVM file, else a firmware image. notes: differences from the original.
 
-    svsm_port: I/O port of the SVSM's console. features: SEV_FEATURES that its VMSAs ask KVM for.
+    svsm_port: I/O port of the SVSM's console. features: SEV_FEATURES that its VMSAs need.
     """
 
     data: bytes
@@ -58,14 +58,14 @@ class GuestImage:
 
 
 class SnpPlatform:
-    """Real hardware: what it shows is a result about SEV-SNP. See docs/snp.md for what cannot be seen."""
+    """Runs the firmware on SEV-SNP hardware; docs/snp.md lists what cannot be observed there."""
 
     name = "snp"
     observed_on = "SEV-SNP hardware"
     configurable = True
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
-        """Processor, KVM, security processor, QEMU (snp_harness/platforms/snp_preflight.py), and KVM's trace events."""
+        """Check processor, KVM, security processor and QEMU (see snp_preflight.py), and KVM's trace events."""
         try:
             root = host.as_root()
         except HarnessError as error:
@@ -86,7 +86,7 @@ class SnpPlatform:
 
 
 def probe_checks(host: Host, facts: HostFacts) -> list[Check]:
-    """What is judged of a host with these facts, and of its tracefs."""
+    """Return the checks of a host with these facts, and of its tracefs."""
     from snp_harness.platforms.kvm import trace_check
     from snp_harness.platforms.snp_preflight import checks
 
@@ -94,7 +94,7 @@ def probe_checks(host: Host, facts: HostFacts) -> list[Check]:
 
 
 def _run(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-    """The run on a host whose facts are good."""
+    """Run the guest on a host that passed the checks."""
     from snp_harness.capture.collect import Collector
     from snp_harness.platforms.kvm_witness import KvmWitness
     from snp_harness.platforms.snp_command import snp_arguments
@@ -134,12 +134,12 @@ def _run(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirect
 def _observe(
     machine: RemoteMachine, spec: RunSpec, collector: Collector, witness: KvmWitness, progress: Progress
 ) -> Ending:
-    """Follow the run to its end: the goal, the firmware's or the SVSM's own."""
+    """Follow the run until the goal is reached, or until the firmware or the SVSM ends."""
     from snp_harness.platforms.session import Ending, Session
 
     watch = SvsmWatch(_NO_INJECTION_HINT)
     if spec.svsm.present:
-        # COCONUT speaks on COM1, which the firmware has too, unless its IGVM file says otherwise.
+        # COCONUT prints on COM1, which the firmware uses too, unless its IGVM file names another port.
         for console in machine.consoles.values():
             watch.watch(console)
 
@@ -157,14 +157,14 @@ def _observe(
 
 
 def facts_of(host: Host, qemu: Path | None) -> HostFacts:
-    """What the host and a QEMU of it have. Raises HarnessError."""
+    """Return the facts about the host and one of its QEMUs. Raises HarnessError."""
     from snp_harness.platforms.host_facts import host_facts
 
     return host_facts(host.probe(qemu))
 
 
 def with_igvm(spec: RunSpec, of_host: Path | None) -> RunSpec:
-    """The run with an IGVM file for its SVSM, where the configuration names none: the host's, else IGVM_VARIABLE's."""
+    """Return the run with the host's IGVM file, or IGVM_VARIABLE's, if the configuration names none for the SVSM."""
     named = of_host or os.environ.get(IGVM_VARIABLE)
     section = spec.svsm.svsm
     if not named or not section.present or section.kind is SvsmKind.IGVM:
@@ -174,7 +174,7 @@ def with_igvm(spec: RunSpec, of_host: Path | None) -> RunSpec:
 
 
 def check_fits(spec: RunSpec) -> None:
-    """Refuse before anything is started what cannot run. Raises UsageError."""
+    """Check, before anything is started, that the platform supports the run. Raises UsageError."""
     config = spec.svsm
     if not config.guest.sev:
         raise UsageError("the platform snp runs no guest without SEV", "use --platform kvm, or leave guest.sev = true")
@@ -183,9 +183,7 @@ def check_fits(spec: RunSpec) -> None:
     if config.faults.inject:
         raise UsageError("faults can be injected on the emulated platform only", "leave out faults.inject")
     if config.hypervisor.policy is not Policy.KVM or config.hypervisor.apic is not ApicServer.VIRTUAL:
-        raise UsageError(
-            "hypervisor.policy and hypervisor.apic are of the emulated platform only", "leave them out: KVM has its own"
-        )
+        raise UsageError("hypervisor.policy and hypervisor.apic configure the emulated platform only", "leave them out")
     if not config.present:
         return
     if config.svsm.kind is not SvsmKind.IGVM:
@@ -193,9 +191,9 @@ def check_fits(spec: RunSpec) -> None:
 
 
 def guest_image(spec: RunSpec) -> GuestImage:
-    """What QEMU is to start from, with all that the configuration asks for. Raises UsageError.
+    """Return the image that QEMU starts, changed as the configuration requests. Raises UsageError.
 
-    With an SVSM: a copy of the IGVM file that holds spec's firmware, and asks for Alternate Injection if the
+    With an SVSM: a copy of the IGVM file that holds spec's firmware, and requests Alternate Injection if the
     configuration does. Without: the firmware.
     """
     firmware = spec.image
@@ -219,7 +217,7 @@ def guest_image(spec: RunSpec) -> GuestImage:
     changed = [*replaced.changes, *injected.changes]
     if changed:
         notes += [change for change in changed if not change.startswith(("launch digest", "checksum"))]
-        # A copy of another digest than the signed one would be refused, and nothing here attests.
+        # The signature of the original would be refused, since the copy has another digest; nothing here attests.
         dropped = drop_id_blocks(file)
         file = IgvmFile.parse(dropped.data, file.name)
         notes += [change for change in dropped.changes if not change.startswith("checksum")]
@@ -229,7 +227,7 @@ def guest_image(spec: RunSpec) -> GuestImage:
 
 
 def _features(file: IgvmFile) -> int:
-    """SEV_FEATURES of all VMSAs, without SNP itself, which is KVM's own."""
+    """Return SEV_FEATURES of all VMSAs, without SNP itself, which KVM sets."""
     from snp_harness.svsm import vmsa
     from snp_harness.svsm.igvm import VpContext
 
@@ -241,14 +239,14 @@ def _features(file: IgvmFile) -> int:
 
 
 def check_features(facts: HostFacts, features: int) -> None:
-    """Raises LackingHostError if KVM says that it lacks a feature of the VMSA: KVM would refuse the guest."""
+    """Raise LackingHostError if KVM reports that it lacks a feature of the VMSA: KVM would refuse the guest."""
     from snp_harness.svsm.vmsa import feature_names
 
     has = facts.kvm.vmsa_features
     if has is not None and features & ~has:
         names = ", ".join(feature_names(features & ~has))
         raise LackingHostError(
-            f"the IGVM file's VMSA asks for {names}, which the host's KVM does not have",
+            f"the IGVM file's VMSA needs {names}, which the host's KVM does not have",
             "use a kernel with it, or an IGVM file built without it",
         )
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's arguments for an SNP guest, as COCONUT documents them, by what this QEMU and this processor have.
+"""QEMU's arguments for an SNP guest, as COCONUT documents them, adapted to the features of QEMU and processor.
 
 Source: coconut-svsm/svsm, Documentation/docs/installation/INSTALL.md and scripts/launch_guest.sh; QEMU's
-docs/system/igvm.rst. igvm-cfg excludes -bios and pflash: the firmware is in the IGVM file then.
+docs/system/igvm.rst. igvm-cfg excludes -bios and pflash: the firmware is in the IGVM file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.platforms.host_facts import HostFacts
 from snp_harness.platforms.snp_preflight import CPU_MODEL
 
-#: Physical address bits that memory encryption takes from the guest: 1 in every documented command.
+#: Physical address bits that the guest loses to memory encryption: 1 in every documented command.
 REDUCED_PHYS_BITS = 1
 #: VMPLs of a guest whose SVSM runs at VMPL0 and whose firmware runs at VMPL2 are planes 0 and 2 (COCONUT's QEMU).
 GUEST_PLANE = 2
@@ -30,7 +30,7 @@ def snp_arguments(
     guest_vmpl: int = GUEST_PLANE,
     extra: Sequence[str] = (),
 ) -> list[str]:
-    """The arguments. memory: bytes. igvm: an IGVM file's path on the host, or else bios: a firmware image's.
+    """Return the arguments. memory: bytes. igvm: an IGVM file's path on the host, or else bios: a firmware image's.
 
     Consoles are the character devices `serial` (COM1) and `svsm` (COM2), which the caller makes.
     Raises BrokenEnvironmentError if QEMU lacks what an IGVM file needs, or the processor's C-bit is not known.
@@ -69,10 +69,10 @@ def _machine(facts: HostFacts, igvm: str | None, guest_vmpl: int) -> list[str]:
 
 def _guest(cbit: int, extra: Sequence[str]) -> list[str]:
     options = ["sev-snp-guest", "id=sev0", f"cbitpos={cbit}", f"reduced-phys-bits={REDUCED_PHYS_BITS}"]
-    # Firmware that checks a kernel (OVMF AmdSev) has its hashes from QEMU.
+    # Firmware that checks a kernel (OVMF AmdSev) gets the hashes from QEMU.
     return [*options, "kernel-hashes=on"] if _KERNEL in extra else options
 
 
 def _quoted(path: str) -> str:
-    """A path in a list of options: a comma is written twice."""
+    """Return a path for a list of options: commas are doubled."""
     return path.replace(",", ",,")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a host needs to run an SNP guest, check by check, from the facts that snp_harness/agent/probe.py found there.
 
-The same things are looked at by virtee's snphost (`snphost ok`) and, of KVM, by virt-firmware's virt-kvm-caps.
+virtee's snphost (`snphost ok`) checks the same, virt-firmware's virt-kvm-caps the part about KVM.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from snp_harness.svsm.vmsa import ALTERNATE_INJECTION, RESTRICTED_INJECTION, fea
 #: kvm_amd's parameters that have to be on.
 PARAMETERS = ("sev", "sev_es", "sev_snp")
 _ON = ("Y", "1")
-#: The oldest SNP ABI that Linux's KVM takes (drivers/crypto/ccp/sev-dev.h, SNP_MIN_API_MAJOR and _MINOR).
+#: The oldest SNP ABI that Linux's KVM accepts (drivers/crypto/ccp/sev-dev.h, SNP_MIN_API_MAJOR and _MINOR).
 SNP_API = (1, 51)
-#: The oldest QEMU that COCONUT's launch script takes (scripts/launch_guest.sh).
+#: The oldest QEMU that COCONUT's launch script accepts (scripts/launch_guest.sh).
 SVSM_QEMU = (11,)
 #: The CPU model of COCONUT's documented command; the firmware checks the guest's CPUID against the host's.
 CPU_MODEL = "EPYC-v4"
-#: What the run's files and QEMU's own need at least, bytes.
+#: Space that the files of the run and of QEMU need at least, bytes.
 DISK_MINIMUM = 256 << 20
 #: RAM of a guest where a run names none, MiB: OVMF, the SVSM at 512 GiB, and what an operating system needs.
 MEMORY_MIB = 2048
@@ -29,7 +29,7 @@ _SETUP = "switch SMEE, SEV-SNP and SNP memory coverage on in the host's firmware
 
 
 def checks(facts: HostFacts) -> list[Check]:
-    """Every check, the ones that others depend on first."""
+    """Return all checks, those that others depend on first."""
     return [
         _processor(facts),
         _kvm(facts),
@@ -102,14 +102,14 @@ def _guest_type(facts: HostFacts) -> Check:
     name = "KVM SNP guests"
     kvm = facts.kvm
     if kvm.vm_types is None:
-        return _missing(name, "KVM tells no types of guests", "use Linux 6.11 or newer on the host")
+        return _missing(name, "KVM does not report its types of guests", "use Linux 6.11 or newer on the host")
     types = ", ".join(kind for kind, bit in VM_TYPES.items() if kvm.vm_types >> bit & 1)
     evidence = f"KVM_CAP_VM_TYPES {kvm.vm_types:X}: {types}"
     if not kvm.vm_types >> VM_TYPES["sev-snp"] & 1:
-        return _missing(name, evidence, f"the kernel's log says why (dmesg | grep -i sev); {_SETUP}")
+        return _missing(name, evidence, f"see the kernel's log (dmesg | grep -i sev); {_SETUP}")
     made = kvm.created.get("sev-snp", "ok")
     if made != "ok":
-        return _missing(name, f"{evidence}; none can be created: {made}", "see the kernel's log on the host")
+        return _missing(name, f"{evidence}; no guest can be created: {made}", "see the kernel's log on the host")
     return _ok(name, evidence)
 
 
@@ -117,7 +117,7 @@ def _security_processor(facts: HostFacts) -> Check:
     name = "security processor"
     sev = facts.sev
     if not sev.present:
-        return _missing(name, f"{SEV_DEVICE} is absent", "load the module ccp; the kernel's log says what it found")
+        return _missing(name, f"{SEV_DEVICE} is absent", "load the module ccp; see the kernel's log")
     if sev.error or sev.api is None:
         hint = "run the harness as root, or with SNP_HARNESS_SUDO=1, which starts its part on this machine by sudo"
         return _missing(name, f"{SEV_DEVICE}: {sev.error or 'no answer'}", hint)
@@ -144,8 +144,8 @@ def _vmsa_features(facts: HostFacts) -> Check:
     if features is None:
         return _warn(
             name,
-            "not observed: KVM does not tell which VMSA features it has",
-            "a run tells: the SVSM stops where it is missing",
+            "not observed: KVM does not report its VMSA features",
+            "a run shows it: the SVSM stops if the feature is missing",
         )
     evidence = f"VMSA features {features:X}: {', '.join(feature_names(features)) or 'none'}"
     missing = [
@@ -188,7 +188,7 @@ def _igvm(facts: HostFacts) -> Check:
     if _version(qemu.version or "") < SVSM_QEMU:
         return _warn(
             name,
-            f"igvm-cfg; QEMU {qemu.version} is older than {SVSM_QEMU[0]}, which COCONUT's launch script wants",
+            f"igvm-cfg; QEMU {qemu.version} is older than {SVSM_QEMU[0]}, which COCONUT's launch script requires",
             "use a newer QEMU, or COCONUT's",
         )
     return _ok(name, "igvm-cfg")
@@ -200,7 +200,7 @@ def _planes(facts: HostFacts) -> Check:
         return _ok(name, "device-plane")
     return _warn(
         name,
-        "no device-plane: QEMU knows one VMPL, no guest can run below an SVSM",
+        "no device-plane: QEMU supports one VMPL, no guest can run below an SVSM",
         "use a QEMU with support for planes, such as COCONUT's, and a kernel that has it too",
     )
 
@@ -220,7 +220,7 @@ def _disk(facts: HostFacts) -> Check:
     name = "disk"
     disk = facts.disk
     if disk.free is None:
-        return _warn(name, f"{disk.path}: {disk.error or 'not observed'}", "a run needs some 256 MiB there")
+        return _warn(name, f"{disk.path}: {disk.error or 'not observed'}", "a run needs about 256 MiB there")
     evidence = f"{disk.free >> 20} MiB free at {disk.path}"
     if disk.free < DISK_MINIMUM:
         return _missing(name, evidence, f"make room: {DISK_MINIMUM >> 20} MiB are needed")

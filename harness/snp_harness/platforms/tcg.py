@@ -22,19 +22,19 @@ from snp_harness.vm.rundir import RunDirectory
 if TYPE_CHECKING:
     from snp_harness.hosts.host import Host
 
-#: QEMU's 64-bit default model, named: it has an APIC, and x2APIC where TCG has one (QEMU 9.0 and later).
+#: QEMU's 64-bit default model, by name: it has an APIC, and x2APIC from QEMU 9.0 on.
 CPU = "max"
 
 
 class TcgPlatform:
-    """The firmware as a plain guest: what it does without SEV, on an APIC that is not the harness's."""
+    """Runs the firmware as a plain guest without SEV, on QEMU's own APIC."""
 
     name = "tcg"
     observed_on = "QEMU TCG, no SEV"
     configurable = False
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
-        """A QEMU is all it needs."""
+        """Check for a QEMU; nothing else is needed."""
         return [qemu_check(host, qemu)]
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:

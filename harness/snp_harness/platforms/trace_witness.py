@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's trace events as the witness of a run that goes on."""
+"""QEMU's trace events as the witness of a run in progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from snp_harness.vm.console import BoundedLog
 from snp_harness.vm.machine_base import MachineBase
 from snp_harness.vm.rundir import RunDirectory
 
-#: Bytes taken at once.
+#: Bytes of one read.
 _RECEIVE = 1 << 20
 _PIPE = "trace"
 #: Bytes of trace events kept on disk.
@@ -44,11 +44,11 @@ class TraceWitness:
 
     @property
     def arguments(self) -> list[str]:
-        """QEMU's arguments: trace events go to the pipe, with their times; the guest waits for `start`."""
+        """Return QEMU's arguments: trace events go to the pipe, with their times; the guest waits for `start`."""
         return ["-S", "-D", token(PATH, _PIPE), "-msg", "timestamp=on"]
 
     def start(self, machine: MachineBase) -> None:
-        """Enable the events, so that none is missed, and let the guest run."""
+        """Enable the events, then start the guest, so that no event is missed."""
         self._machine = machine
         self._read_fd = machine.take_pipe(_PIPE)
         machine.loop.watch(self._read_fd, self._readable)
@@ -57,7 +57,7 @@ class TraceWitness:
         machine.qmp.execute("cont")
 
     def step(self) -> float:
-        """Turn off the noisy events when they are no longer needed."""
+        """Disable the frequent events when they are no longer needed; returns the seconds until the next call."""
         if self._regions_on and not self.timeline.regions_wanted:
             self._enable(REGION_EVENTS, False)
             self._regions_on = False
@@ -66,7 +66,7 @@ class TraceWitness:
     def finish(
         self, platform: str, ending: Ending, *, alternate_injection: bool = False, svsm: bool = False
     ) -> Timeline:
-        """Take the rest and return the timeline; call it when QEMU has ended. The flags are the run's configuration."""
+        """Read the rest and return the timeline, after QEMU has ended. The flags are the run's configuration."""
         while self._take():
             pass
         self.timeline.flush()
@@ -88,14 +88,14 @@ class TraceWitness:
         """Close the pipe and the log."""
         if self._read_fd >= 0:
             if self._machine is not None:
-                # Another file may get the number while the loop is still turned.
+                # Another file may get the number while the loop still runs.
                 self._machine.loop.forget(self._read_fd)
             os.close(self._read_fd)
         self._read_fd = -1
         self._log.close()
 
     def _enable(self, names: Sequence[str], on: bool) -> None:
-        """Events that this version of QEMU does not have are patterns that match nothing."""
+        """Enable or disable events; names that this version of QEMU does not have are ignored."""
         assert self._machine is not None
         # A trailing star makes an unknown name an empty pattern, not an error.
         self._machine.qmp.execute_all([("trace-event-set-state", {"name": f"{name}*", "enable": on}) for name in names])
@@ -105,7 +105,7 @@ class TraceWitness:
             self._machine.loop.forget(self._read_fd)
 
     def _take(self) -> bool:
-        """Take what the pipe has; False at its end."""
+        """Read what the pipe holds; False at its end."""
         if self._read_fd < 0:
             return False
         data = os.read(self._read_fd, _RECEIVE)

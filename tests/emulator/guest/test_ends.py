@@ -39,10 +39,10 @@ ENDS = (
     (SVSM, End.GHCB_NOWHERE, "VMGEXIT with a GHCB at 7000000000, which is not a shared page"),
     (VMPL0, End.PRIVATE_MMIO, "the guest accessed FED000F0, where there is no memory, without paging"),
     (SVSM, End.SVSM_MEMORY, "the guest's VMPL may not access GPA"),
-    (PLAIN, End.INSTRUCTION, "the host cannot emulate the instruction"),
-    (PLAIN, End.STRING_IO, "the host does not handle #VMEXIT 7B"),
+    (PLAIN, End.INSTRUCTION, "the hypervisor cannot emulate the instruction"),
+    (PLAIN, End.STRING_IO, "the hypervisor does not handle #VMEXIT 7B"),
     (VMPL0, End.INIT, "the guest had INIT sent to the processor"),
-    (PLAIN, End.SMI, "the host does not handle #VMEXIT 62"),
+    (PLAIN, End.SMI, "the hypervisor does not handle #VMEXIT 62"),
 )
 
 
@@ -78,6 +78,6 @@ def test_assertion_of_the_host(guest_code: bytes, tmp_path: Path, monkeypatch: p
     svsm = rom.read_svsm()
     monkeypatch.setattr(rom, "read_svsm", lambda: bytes(SVSM_HEADER) + svsm[SVSM_HEADER:])
     run = run_guest(tmp_path / "guest", guest_code, SVSM)
-    assert "an assertion of the host failed" in run.ended
+    assert "an assertion of the hypervisor failed" in run.ended
     assert any("the SVSM image has no header" in event.text for event in run.result.timeline.events)
     assert run.result.exit_status == EXIT_ENVIRONMENT
