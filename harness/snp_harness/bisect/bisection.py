@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`snp-harness bisect`: finds the commit that broke the contract, or the one that fixed it.
 
-Both ends are judged first: if one is not what it is believed to be, every later answer is worthless. Between them
+Both ends are judged first: if one is not as assumed, no later answer is valid. Between them
 `git bisect run` searches. A step without an answer is skipped; a broken environment ends the search without blaming a
 commit, and the same command continues it.
 """
@@ -22,12 +22,12 @@ from snp_harness.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found.
+    """The result of a bisection.
 
     suspects: the commit, or several where the others gave no answer, oldest first; the last one certainly differs.
-    first: its answer. before: that of the latest commit that is as the older end. steps: how many commits were
-    tested, without the two ends. skipped: the commits without an answer. fix: the commit is the one from which on the
-    contract holds.
+    first: its answer. before: the answer of the latest commit that is judged as the older end. steps: how many commits
+    were tested, without the two ends. skipped: the commits without an answer. fix: the commit is the first one
+    for which the contract holds.
     """
 
     suspects: tuple[str, ...]
@@ -52,7 +52,7 @@ class Bisection:
     def run(self, old: str, new: str, *, retry_skipped: bool = False) -> Found:
         """Find the first commit after old that is judged as new is. old is an ancestor of new.
 
-        Raises UsageError if the ends are alike or one has no answer, StepFailedError if the environment is broken.
+        Raises UsageError if the ends have the same answer or one has none, StepFailedError in a broken environment.
         """
         count = len(self.repository.git("rev-list", new, "--not", old).split())
         steps = plural((count - 1).bit_length(), "step")
@@ -106,7 +106,7 @@ class Bisection:
         )
 
     def _step(self, commit: str, judgement: Judgement) -> Step:
-        """The step of a commit that git has an answer about, which may be a user's own, by `git bisect` itself."""
+        """Return the step of a commit with an answer in git; the user may have given it by `git bisect` itself."""
         step = self.log.steps.get(commit)
         if step is not None and step.judgement is judgement:
             return step

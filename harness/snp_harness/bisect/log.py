@@ -18,7 +18,7 @@ from snp_harness.errors import BrokenEnvironmentError, UsageError
 from snp_harness.vm.rundir import IGNORE, make_parent
 
 LOG = "bisect.jsonl"
-#: Which process has the directory.
+#: The file that names the process that uses the directory.
 OWNER = "owner"
 
 
@@ -35,7 +35,7 @@ class BisectLog:
     def open(cls, directory: Path, question: Mapping[str, Any]) -> Iterator[BisectLog]:
         """Open the log, and keep other bisections out of its directory meanwhile.
 
-        question: all that an answer depends on. The log of another question is refused, one of the same is continued.
+        question: everything that an answer depends on. A log of the same question is continued, another one is refused.
         Raises UsageError or BrokenEnvironmentError.
         """
         log = cls(directory)
@@ -57,7 +57,7 @@ class BisectLog:
         self._append({"step": step.to_json()})
 
     def _lock(self, directory: int) -> None:
-        """Lock the directory, unless it has other files, and record which process has it."""
+        """Lock the directory, unless it has other files, and record which process uses it."""
         owner = self.directory / OWNER
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,7 +89,7 @@ class BisectLog:
             raise UsageError(f"{self.path} is not the log of this bisection", "name another --state, or remove it")
         self.steps = {step.commit: step for step in steps}
         if torn:
-            # The machine stopped while the line was written.
+            # The process or the machine stopped while the line was written.
             os.truncate(self.path, len(whole) + 1)
 
     def _append(self, entry: dict[str, Any]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running what judges commits, `bisect-step` itself or under `git bisect run`, and reading the steps that it prints."""
+"""Run `bisect-step`, itself or under `git bisect run`, and read the steps that it prints."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from snp_harness.bisect.step import Step
 from snp_harness.edk2.git import git_environment
 from snp_harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError
 
-#: A complete build, and a boot.
+#: Seconds for a complete build and a boot.
 STEP_TIMEOUT_S = 2 * 3600.0
-#: For what a step has started to end after SIGTERM.
+#: Seconds after SIGTERM in which the processes of a step have to end.
 _END_TIMEOUT_S = 30.0
 
 
@@ -34,10 +34,10 @@ class StepFailedError(BrokenEnvironmentError):
 
 
 def run_steps(argv: Sequence[str], directory: Path, answer: Callable[[Step], None]) -> str:
-    """Run a command of which each step is a line of JSON on stdout; answer gets each as soon as it is there.
+    """Run a command of which each step is a line of JSON on stdout; `answer` is called with each at once.
 
-    Returns the command's last other line; its exit status is not looked at. Raises StepFailedError if a step reports an
-    error. When this function ends, however it does, nothing of the command is running. argv is extended for `join`.
+    Returns the command's last other line; its exit status is ignored. Raises StepFailedError if a step reports an
+    error. When this function ends, in any way, no process of the command is running. argv is extended for `join`.
     """
     messages = os.dup(2)
     try:
@@ -46,12 +46,12 @@ def run_steps(argv: Sequence[str], directory: Path, answer: Callable[[Step], Non
             bufsize=0,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            # git's own messages; those of a step go where ours go.
+            # Messages of git; those of a step go to the stderr of this process.
             stderr=subprocess.STDOUT,
             pass_fds=[messages],
             cwd=directory,
             env=git_environment(),
-            # Ctrl-C on the terminal reaches this process alone, which passes it on.
+            # Ctrl-C on the terminal interrupts this process only, which ends the command.
             process_group=0,
         )
     except OSError as error:
@@ -66,7 +66,7 @@ def run_steps(argv: Sequence[str], directory: Path, answer: Callable[[Step], Non
 
 
 def join(parent: int, messages: int) -> None:
-    """Make a step part of its bisection: with its stderr and its directory, and ended by SIGTERM when it has ended.
+    """Make a step part of its bisection: with its stderr and directory, and with SIGTERM at the bisection's end.
 
     parent: the bisection's process. messages: the descriptor of its stderr.
     """
@@ -114,7 +114,7 @@ def _read(stdout: IO[bytes] | None, answer: Callable[[Step], None]) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a command and what it has started, as Ctrl-C would; returns when all of it has ended."""
+    """End a command and the processes that it has started, as Ctrl-C would; returns when all have ended."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -21,7 +21,7 @@ _SHOWN = 60
 
 
 def report_lines(found: Found, repository: Repository) -> Iterator[str]:
-    """The report, a line each."""
+    """Return the lines of the report."""
     if len(found.suspects) == 1:
         what = "the contract holds from" if found.fix else "first bad commit:"
         yield f"{what} {found.first.commit} {escape(found.first.subject)}"
@@ -47,7 +47,7 @@ def report_lines(found: Found, repository: Repository) -> Iterator[str]:
 
 
 def load_timeline(directory: str) -> Timeline | None:
-    """The timeline of a step's run, None if it is no longer there."""
+    """Return the timeline of a step's run, None if its file no longer exists."""
     path = Path(directory, TIMELINE)
     if not directory:
         return None
@@ -59,10 +59,10 @@ def load_timeline(directory: str) -> Timeline | None:
 
 
 def difference(before: Timeline, after: Timeline) -> list[str]:
-    """The accesses that one timeline has and the other has not, as a unified difference without its headings.
+    """Return the difference of the accesses of two timelines, in unified format without headings.
 
-    What moves with any change of code (numbers, times, addresses) is left out of the comparison, and so is when and how
-    often the timer ticks: EOIs come last, each kind once, and reads of APIC_BASE once since it was written.
+    Values that every change of code moves (numbers, times, addresses) are not compared, nor are times and numbers of
+    timer ticks: EOIs come last, each kind once, and reads of APIC_BASE once after each write.
     """
     lines = list(difflib.unified_diff(list(_lines(before)), list(_lines(after)), n=_CONTEXT, lineterm=""))[2:]
     more = len(lines) - _SHOWN
@@ -77,7 +77,7 @@ def _lines(timeline: Timeline) -> Iterator[str]:
         while marks and marks[-1].index <= position:
             yield f"-- {phase(marks.pop().phase)}"
         line = _line(access)
-        # In which phase one falls is chance as well.
+        # The phase of a timer tick is random, too.
         kind = line.partition(" ")[2]
         if access.register == EOI:
             ticks.add(kind)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`git bisect` in a worktree of its own: the history, the answers, their log and skipped commits are git's.
+"""`git bisect` in a worktree of its own: git keeps the history, the answers, their log and the skipped commits.
 
 The worktree is one of the harness's repository, which borrows the objects of the user's: the user's repository is only
 read. Nothing is checked out, `git bisect` names the commit to test in BISECT_HEAD (git-bisect(1), --no-checkout).
@@ -21,16 +21,16 @@ from snp_harness.errors import UsageError
 #: `git bisect log` of the search, from which it is continued.
 GIT_LOG = "git-bisect.log"
 WORKTREE = "worktree"
-#: Debian 12's; what this module asks of git is tested with it.
+#: Debian 12's version, with which this module is tested.
 MINIMUM = (2, 39)
-#: A line that is cut off does not match.
+#: An incomplete line does not match.
 _ANSWER = re.compile(r"^git bisect (\S+) [0-9a-f]{40}$", re.MULTILINE)
 _SKIP = "skip"
 
 
-#: git's words for the commits before and after the change: for the one that broke the contract, as always;
+#: git's terms for the commits before and after the change: for a commit that broke the contract;
 BREAK = ("good", "bad")
-#: and for the one that fixed it.
+#: and for a commit that fixed it.
 FIX = ("violated", "holds")
 
 
@@ -47,9 +47,9 @@ class Search:
     def open(
         cls, store: Store, directory: Path, ends: tuple[str, str], terms: tuple[str, str], *, retry_skipped: bool
     ) -> Iterator[Search]:
-        """Start a search, or continue that of the log in a directory; its worktree is there until this ends.
+        """Start a search, or continue that of the log in a directory; its worktree exists until the context ends.
 
-        ends: the older and the newer commit. retry_skipped: the commits that were skipped are to be tested again.
+        ends: the older and the newer commit. retry_skipped: test skipped commits again.
         """
         search = cls(directory, terms)
 
@@ -58,7 +58,7 @@ class Search:
             remove(search.worktree)
             store.git("worktree", "prune", "--expire=now")
 
-        # A harness that was killed has left its worktree.
+        # The worktree of a harness that was killed.
         close()
         try:
             store.git("worktree", "add", "--detach", "--no-checkout", search.worktree, ends[1])
@@ -68,23 +68,23 @@ class Search:
             close()
 
     def bad(self) -> str:
-        """The earliest commit known to be after the change."""
+        """Return the earliest commit known to be after the change."""
         return self._git("rev-parse", f"refs/bisect/{self._new}").line
 
     def good(self) -> set[str]:
-        """The commits known to be before the change."""
+        """Return the commits known to be before the change."""
         return self._named(self._old)
 
     def skipped(self) -> set[str]:
-        """The commits without an answer."""
+        """Return the commits without an answer."""
         return self._named(_SKIP)
 
     def answers(self) -> int:
-        """How many answers git has, without the two ends'."""
+        """Return how many answers git has, without those of the two ends."""
         return len(_ANSWER.findall(self._git("bisect", "log").line))
 
     def suspects(self) -> tuple[str, ...]:
-        """The commits that may have made the change, oldest first; the last one is `bad`."""
+        """Return the commits that may have made the change, oldest first; the last one is `bad`."""
         order = ("--reverse", "--topo-order")
         return tuple(self._git("rev-list", *order, self.bad(), "--not", *sorted(self.good())).line.split())
 
@@ -99,7 +99,7 @@ class Search:
         kept = {self._old, self._new} | (set() if retry_skipped else {_SKIP})
         answers = [match[0] for match in _ANSWER.finditer(self._read()) if match[1] in kept]
         self._write("\n".join(["git bisect start " + " ".join(f"'{word}'" for word in words), *answers, ""]))
-        # Its status is not 0 where only skipped commits are left.
+        # Its status is not 0 if only skipped commits are left.
         replayed = self._ask("bisect", "replay", self._log)
         if self._ask("rev-parse", "--verify", "--quiet", f"refs/bisect/{self._new}").status:
             raise GitError(f"git bisect cannot be started: {replayed.said}", f"remove {self._log}")
@@ -108,7 +108,7 @@ class Search:
         return set(self._git("for-each-ref", "--format=%(objectname)", f"refs/bisect/{term}-*").line.split())
 
     def _save(self) -> None:
-        """Keep git's log where it outlives the worktree, unless it lacks answers: the search ended in the replay."""
+        """Copy git's log out of the worktree, unless it lacks answers because the search ended in the replay."""
         if self.worktree.is_dir():
             text = self._ask("bisect", "log").stdout.decode(errors="replace")
             if len(_ANSWER.findall(text)) >= len(_ANSWER.findall(self._read())):
@@ -134,7 +134,7 @@ class Search:
 
 
 def bisect_head(worktree: Path) -> str:
-    """The commit that `git bisect` wants to be tested in a worktree; raises GitError."""
+    """Return the commit that `git bisect` wants to be tested in a worktree. Raises GitError."""
     found = git("rev-parse", "--verify", "BISECT_HEAD", directory=worktree)
     if found.status:
         raise GitError(f"{worktree} has no BISECT_HEAD: {found.said}", "run it with `git bisect run`")
@@ -142,7 +142,7 @@ def bisect_head(worktree: Path) -> str:
 
 
 def check_git() -> None:
-    """Raises GitError if git is missing or too old."""
+    """Raise GitError if git is missing or too old."""
     said = git("--version", directory=Path("/")).line
     found = re.match(r"git version (\d+)\.(\d+)", said)
     if found is None or (int(found[1]), int(found[2])) < MINIMUM:
@@ -151,9 +151,9 @@ def check_git() -> None:
 
 
 def order_ends(repository: Repository, good: str, bad: str) -> tuple[str, str]:
-    """The older and the newer of two commits; raises UsageError if neither is an ancestor of the other.
+    """Return the older and the newer of two commits. Raises UsageError if neither is an ancestor of the other.
 
-    The commits between would not tell one from the other.
+    Without a line of history between them there is nothing to search.
     """
     if good == bad:
         raise UsageError(f"--good and --bad are the same commit, {good[:12]}", "name two")

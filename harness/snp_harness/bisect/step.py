@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One step of a bisection: build a source, boot it, judge it. What cannot be judged is neither good nor bad."""
+"""One step of a bisection: build a source, boot it, judge it. A commit that cannot be judged is skipped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from snp_harness.report.text import access_line, escape
 from snp_harness.svsm.config import SvsmConfig
 from snp_harness.vm.rundir import RunDirectory
 
-#: What `git bisect run` understands (git-bisect(1)): 125 leaves the commit out, 128 and up ends the bisection.
+#: Exit statuses for `git bisect run` (git-bisect(1)): 125 skips the commit, 128 and up ends the bisection.
 EXIT_GOOD = 0
 EXIT_BAD = 1
 EXIT_SKIP = 125
@@ -37,7 +37,7 @@ class Judgement(enum.StrEnum):
     SKIP = "skip"
 
     def exit_status(self, *, find_fix: bool = False) -> int:
-        """For `git bisect run`. find_fix: the commit is searched that fixed the contract, so the older ones are bad."""
+        """Return the status for `git bisect run`. find_fix: the fix is searched, so older commits are bad."""
         if self is Judgement.SKIP:
             return EXIT_SKIP
         return EXIT_GOOD if (self is Judgement.BAD) is find_fix else EXIT_BAD
@@ -45,10 +45,10 @@ class Judgement(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a commit gave. build_s, boot_s: seconds, 0 where it was not built or not booted.
+    """The result of a commit. build_s, boot_s: seconds, 0 if it was not built or not booted.
 
-    reason: why it has this judgement. built: "complete", "SEC" or "cached", empty where it was not built. offence: the
-    first one, in words. directory: of the run, empty if there was none.
+    reason: why it has this judgement. built: "complete", "SEC" or "cached", empty if it was not built. offence: the
+    first offence, in words. directory: of the run, empty without one.
     """
 
     commit: str
@@ -62,16 +62,16 @@ class Step:
     directory: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the step as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Step:
-        """From JSON values; raises ValueError, KeyError or TypeError for anything else."""
+        """Return the step of JSON values. Raises ValueError, KeyError or TypeError for other values."""
         return cls(**{**data, "judgement": Judgement(data["judgement"])})
 
     def line(self) -> str:
-        """One line for the user."""
+        """Return the step as one line for the user."""
         times = ""
         if self.build_s or self.boot_s:
             times = f"build {self.build_s:.1f} s ({self.built or 'failed'}), boot {self.boot_s:.1f} s"
@@ -81,7 +81,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """How each commit is judged. rule: None for the whole contract. until: the stage up to which a run goes.
+    """How each commit is judged. rule: None for the whole contract. until: the stage at whose end a run stops.
 
     Raises UsageError for an unknown rule, and for values that cannot be run.
     """
@@ -103,7 +103,7 @@ class Question:
             raise UsageError(f"{self.rule!a} is not a rule", f"name one of {', '.join(names)}")
 
     def judge(self, verdict: Verdict) -> tuple[Judgement, str, str]:
-        """The judgement by a verdict, why, and the first offence."""
+        """Return the judgement by a verdict, its reason, and the first offence."""
         results = verdict.results if self.rule is None else (verdict.result(self.rule),)
         status = verdict.status if self.rule is None else results[0].status
         telling = next((result for result in results if result.status is status), results[0])
@@ -115,7 +115,7 @@ class Question:
 
 
 def check_platform(question: Question) -> None:
-    """Raises BrokenEnvironmentError if the platform or its QEMU cannot run here: known before anything is built."""
+    """Raise BrokenEnvironmentError if the platform or its QEMU cannot run here; called before a build."""
     missing = first_missing(find_platform(question.platform).probe(qemu=question.qemu))
     if missing is not None:
         raise BrokenEnvironmentError(
@@ -126,7 +126,7 @@ def check_platform(question: Question) -> None:
 def take_step(
     source: Source, commit: str, subject: str, builder: Builder, question: Question, directory: RunDirectory
 ) -> Step:
-    """Build and boot a source and judge it; raises HarnessError if the environment is broken.
+    """Build and boot a source and judge it. Raises HarnessError if the environment is broken.
 
     directory: of the run.
     """
@@ -162,7 +162,7 @@ def take_step(
 
 
 def as_environment(error: HarnessError) -> HarnessError:
-    """An error with a status that stops `git bisect run`: it is not an answer about the commit."""
+    """Return an error with a status that stops `git bisect run`: it is not an answer about the commit."""
     if error.exit_status < EXIT_ENVIRONMENT:
         error.exit_status = EXIT_ENVIRONMENT
     return error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`snp-harness bisect` and `bisect-step`: grammar and what they do; see snp_harness/cli/main.py for the imports."""
+"""`snp-harness bisect` and `bisect-step`: their options and their execution; cli/main.py explains the late imports."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def add_parser(commands: Commands) -> None:
     step.add_argument("--out", metavar="DIR", type=path_argument, help="the run directory; default: as for run")
     step.add_argument("--find-fix", action="store_true", help="exit status 0 for bad and 1 for good")
     step.add_argument("--json", action="store_true", help="the step, or the error, as JSON on stdout")
-    # What `bisect` adds: the worktree whose BISECT_HEAD names the commit, where the runs go, and see processes.join.
+    # Options that `bisect` adds: the worktree whose BISECT_HEAD names the commit, the directory of the runs, and those
+    # of processes.join.
     step.add_argument("--worktree", type=path_argument, help=argparse.SUPPRESS)
     step.add_argument("--runs", type=path_argument, help=argparse.SUPPRESS)
     step.add_argument("--parent", type=int, help=argparse.SUPPRESS)
@@ -72,7 +73,7 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Run `bisect` or `bisect-step`; returns the exit status, raises HarnessError."""
+    """Run `bisect` or `bisect-step`; returns the exit status. Raises HarnessError."""
     return _step(options) if options.command == STEP else _bisect(options)
 
 
@@ -103,7 +104,7 @@ def _print_error(message: str, hint: str, status: int) -> int:
 
 
 def _take(options: argparse.Namespace) -> Step:
-    """Judge a commit. What is wrong without a download or a build is reported before either."""
+    """Judge a commit. Errors that need no download and no build are reported before them."""
     from snp_harness.bisect.search import bisect_head
     from snp_harness.bisect.step import Judgement, Step, check_platform, take_step
     from snp_harness.cli.progress import BuildProgress
@@ -133,7 +134,7 @@ def _take(options: argparse.Namespace) -> Step:
         except SourceError as error:
             return Step(name, subject, Judgement.SKIP, str(error))
         tools = find_tools(progress.say)
-        # Slot 0 is for `firmware build`: what it builds in between would have to be built back for the next step.
+        # Slot 0 is for `firmware build`, whose builds would cost the next step a rebuild.
         builder = Builder(recipe, tools, progress.say, progress.module, 1, options.build_jobs or 0)
         if options.runs:
             options.out = options.runs / name[:12]
@@ -178,7 +179,7 @@ def _bisect(options: argparse.Namespace) -> int:
 
 
 def _asked(options: argparse.Namespace, good: str, bad: str) -> dict[str, Any]:
-    """All that an answer depends on, with the content of a configuration and of a series instead of their names."""
+    """Return everything that an answer depends on, with the contents of configuration and series, not their names."""
     import hashlib
 
     from snp_harness.edk2.recipe import Recipe
@@ -216,7 +217,7 @@ def _default_state(asked: dict[str, Any]) -> Path:
 
 
 def step_command(options: argparse.Namespace, directory: Path) -> list[str]:
-    """`bisect-step` with the question, as a list of words. directory: where the runs go."""
+    """Return the command `bisect-step` for the question, as a list of words. directory: of the runs."""
     command = [sys.executable, "-m", "snp_harness", STEP, "--json", f"--runs={directory}"]
     command += [f"--repo={options.repo.resolve()}", f"--platform={options.platform}", f"--until={options.until}"]
     command += [f"--vcpus={options.vcpus}", f"--timeout={options.timeout}", f"--target={options.target}"]
