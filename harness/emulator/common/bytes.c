@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Copies of memory for QEMU, which moves one item a step whatever its size. */
+/* Copies of memory, fast in QEMU, which needs one step for an item of any size. */
 #include "bytes.h"
 #include "types.h"
 

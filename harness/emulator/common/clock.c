@@ -20,7 +20,7 @@ struct moment {
 	u32 hpet;
 };
 
-/* Both counters at one time. Anything may come between two instructions: of several readings, the one that took least time. */
+/* Both counters at one time. A delay between two instructions is possible: the fastest of several readings is used. */
 static struct moment look(void)
 {
 	struct moment best = { .width = ~0ull };

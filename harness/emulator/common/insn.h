@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A bounded decoder for the few x86 instructions the host has to know itself: those that access
+ * A bounded decoder for the few x86 instructions that the host decodes itself: those that access
  * MMIO (a plain guest's, whose #NPF the host emulates; TCG has no decode assists), and those whose
  * length it needs to step over them (TCG has no next-RIP). APM vol. 3 chapter 1 and appendix A.
  *
@@ -124,7 +124,7 @@ u32 insn_execute(const struct insn *insn, struct insn_values *values);
 
 /*
  * MOV CRn, r (0F 22): `cr` 0, 2, 3, 4 or 8, `gpr` 0-15, `length` in bytes.
- * LOCK MOV CR0 is CR8 (AMD's AltMovCr8). The outputs mean nothing when the answer is false.
+ * LOCK MOV CR0 is CR8 (AMD's AltMovCr8). The outputs are not valid if the result is false.
  */
 bool insn_decode_cr_write(const u8 *bytes, u32 available, u32 mode_bits, u8 *cr, u8 *gpr, u8 *length);
 

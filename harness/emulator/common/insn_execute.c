@@ -142,7 +142,7 @@ static u32 execute_test(const struct insn *insn, struct insn_values *values)
 	return 0;
 }
 
-/* CF is the bit as it was; processors leave the other flags alone. */
+/* CF is the bit as it was; processors do not change the other flags. */
 static u32 execute_bit(const struct insn *insn, struct insn_values *values)
 {
 	u64 source = insn->form == INSN_FORM_MEM_IMM ? insn->immediate : values->reg;
@@ -164,7 +164,7 @@ static u32 execute_bit(const struct insn *insn, struct insn_values *values)
 	}
 }
 
-/* INC and DEC leave CF alone. */
+/* INC and DEC do not change CF. */
 static u32 execute_step(const struct insn *insn, struct insn_values *values)
 {
 	u64 flags;

@@ -40,7 +40,7 @@ struct insn_modrm {
 	u8 reg; /* with REX.R */
 };
 
-/* An unknown mode gives a reader with nothing to read. */
+/* For an unknown mode the reader is empty. */
 struct insn_reader insn_start(const u8 *bytes, u32 available, u32 mode_bits);
 u8 insn_fetch(struct insn_reader *reader);
 void insn_skip(struct insn_reader *reader, u32 size);

@@ -18,7 +18,7 @@ static void set_register(struct insn *insn, const struct insn_reader *reader, u8
 	insn->high_byte = true;
 }
 
-/* Memory operand and register of the same size; bit 0 of the opcode tells bytes from words. */
+/* Memory operand and register of the same size; bit 0 of the opcode is 0 for bytes. */
 static bool set_operands(struct insn *insn, const struct insn_reader *reader, u8 opcode, struct insn_modrm modrm)
 {
 	insn->operand_size = opcode & 1 ? insn_operand_size(reader) : 1;
@@ -41,7 +41,7 @@ static bool decode_group1(struct insn_reader *reader, u8 opcode, struct insn *in
 	return modrm.mod != 3;
 }
 
-/* F6 and F7: TEST, NOT, NEG; the multiplications and divisions are not taken. */
+/* F6 and F7: TEST, NOT, NEG; multiplications and divisions are not decoded. */
 static bool decode_group3(struct insn_reader *reader, u8 opcode, struct insn *insn)
 {
 	struct insn_modrm modrm = insn_fetch_modrm(reader);
@@ -67,7 +67,7 @@ static bool decode_group3(struct insn_reader *reader, u8 opcode, struct insn *in
 	return modrm.mod != 3;
 }
 
-/* FE and FF: INC and DEC; the calls, jumps and PUSH are not taken. */
+/* FE and FF: INC and DEC; calls, jumps and PUSH are not decoded. */
 static bool decode_group45(struct insn_reader *reader, u8 opcode, struct insn *insn)
 {
 	struct insn_modrm modrm = insn_fetch_modrm(reader);
@@ -111,7 +111,7 @@ static bool decode_string(const struct insn_reader *reader, u8 opcode, enum insn
 	return true;
 }
 
-/* With a 64-bit destination only: the 32 and 16-bit forms differ between vendors, and no compiler makes them. */
+/* With a 64-bit destination only: the 32 and 16-bit forms differ between vendors, and no compiler emits them. */
 static bool decode_movsxd(struct insn_reader *reader, struct insn *insn)
 {
 	struct insn_modrm modrm = insn_fetch_modrm(reader);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What both halves use: QEMU's machine with its clock and RAM, the run's configuration, and the log ring.
+ * State that both halves use: QEMU's machine with its clock and RAM, the run's configuration, and the log ring.
  */
 #ifndef SNP_MACHINE_H
 #define SNP_MACHINE_H
@@ -12,7 +12,7 @@
 #define NO_GPA   (~0ull) /* no guest-physical address */
 #define FOUR_GIB 0x100000000ull
 
-/* Every exit touches this: it is kept small. */
+/* Every exit uses this, so it is small. */
 struct machine {
 	const struct host_config *config;
 	struct record_ring *ring;

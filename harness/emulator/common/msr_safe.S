@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* RDMSR and WRMSR that survive #GP. */
+/* RDMSR and WRMSR that report #GP. */
 	.section .note.GNU-stack, "", @progbits
 	.text
 /* bool msr_read_safe(u32 msr, u64 *value) */

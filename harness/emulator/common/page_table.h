@@ -6,7 +6,7 @@
 #include "types.h"
 
 #define PAGES_IN_2M 512u
-#define SCRAMBLED   0xA5 /* what changes hands does not keep its content */
+#define SCRAMBLED   0xA5 /* a page that changes its owner loses its content */
 
 /* All 512 bytes of a 2 MiB page are the same. */
 static inline bool pages_alike(const u8 *bytes)

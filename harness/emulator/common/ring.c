@@ -28,7 +28,7 @@ static void ring_doorbell(struct machine *machine)
 	outb((u16)machine->config->doorbell_port, '!');
 }
 
-/* A full ring waits for its reader; false when the reader does not come. */
+/* A full ring waits for its reader; false if the reader does not read in time. */
 static bool wait_for_room(struct machine *machine)
 {
 	struct record_ring *ring = machine->ring;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Instructions that C has no expressions for. */
+/* Instructions that C has no operator for. */
 #ifndef SNP_X86_H
 #define SNP_X86_H
 
@@ -117,7 +117,7 @@ static inline void vmsave(u64 vmcb_pa) { __asm__ volatile("vmsave %0" : : "a"(vm
 static inline u32 mmio_read32(u64 address) { return *(volatile u32 *)address; }
 static inline void mmio_write32(u64 address, u32 value) { *(volatile u32 *)address = value; }
 
-/* msr_safe.S: RDMSR and WRMSR that survive #GP; false when refused. */
+/* msr_safe.S: RDMSR and WRMSR that report #GP as false. */
 bool msr_read_safe(u32 msr, u64 *value);
 bool msr_write_safe(u32 msr, u64 value);
 

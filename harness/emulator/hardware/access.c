@@ -59,7 +59,7 @@ static void private_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 g
 		access_violation(cpu, gpa | hw->c_bit, entry, info, RECORD_VIOLATION_NOT_VALIDATED);
 		if (hw->strict)
 			event_vc(cpu, SVM_EXIT_NOT_VALIDATED);
-		else /* let through, not validated: a later PVALIDATE finds it as it was */
+		else /* completed, not validated: a later PVALIDATE finds it unchanged */
 			map_page(cpu, slot, gpa, true, NPT_RWX);
 		return;
 	case RMP_VMPL:
@@ -88,7 +88,7 @@ static void shared_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gp
 		return;
 	}
 	entry = slot_bits(cpu->hw, slot, gpa);
-	/* Page-table walks are private whatever the C-bit says (APM vol. 2, 15.34.5); TCG's nested walk does not know. */
+	/* Page-table walks are private for any C-bit (APM vol. 2, 15.34.5); TCG's nested walk does not implement that. */
 	if ((info & SVM_NPF_TABLE_WALK) && (entry & RMP_VALIDATED)) {
 		map_page(cpu, slot, gpa, false, NPT_RWX);
 		return;
@@ -138,7 +138,7 @@ void hw_nested_reserved(struct hw_cpu *cpu)
 {
 	const struct vmcb_control *control = &vmcb(cpu)->control;
 
-	/* KVM cannot emulate it, and no #VC handler is there yet: the run ends there on a real host as well. */
+	/* KVM cannot emulate it, and no #VC handler is there yet: the run would end on a real host, too. */
 	if (npt_is_unpaged(cpu))
 		hw_stop(cpu, RECORD_END_PRIVATE_MMIO, control->exit_info2 & ~cpu->hw->c_bit, control->exit_info1);
 	if (control->exit_info2 & cpu->hw->c_bit)

@@ -5,7 +5,7 @@
 
 #include "cpu.h"
 
-/* An #NPF of QEMU's: the access is let through, ends in a #VC, or is the hypervisor's to resolve. */
+/* Handle an #NPF of QEMU: complete the access, inject #VC, or leave it to the hypervisor. */
 void access_fault(struct hw_cpu *cpu, struct hw_exit *exit);
 void access_violation(struct hw_cpu *cpu, u64 gpa_with_c, u32 entry, u64 info, enum record_violation what);
 

@@ -2,12 +2,12 @@
 #include "alternate.h"
 #include "vectors.h"
 
-/* What VMCB and VMSA have in common (vintr_ctrl 3B8, VMCB 060). */
+/* Bits that VMCB and VMSA have in common (vintr_ctrl 3B8, VMCB 060). */
 #define VINTR_OFFER (VMSA_VINTR_IRQ | VMSA_VINTR_IGN_TPR | VMSA_VINTR_PRIO_MASK << VMSA_VINTR_PRIO_SHIFT | \
 		     VMSA_VINTR_VECTOR_MASK << VMSA_VINTR_VECTOR_SHIFT)
 
 /*
- * V_IRQ for VMRUN. QEMU takes a virtual interrupt whose priority equals V_TPR (ctl_has_irq), hardware only a higher one
+ * V_IRQ for VMRUN. QEMU delivers a virtual interrupt of a priority equal to V_TPR (ctl_has_irq), hardware only higher ones
  * (APM vol. 2, 15.21.4): it is held back here, and CR8 writes are intercepted meanwhile; see also injection.c.
  */
 static void offer(struct hw_cpu *cpu, struct vmcb_control *control, u64 tpr)
@@ -28,7 +28,7 @@ void alternate_load(struct hw_cpu *cpu, struct hw_vmpl *state, const struct vmsa
 
 	cpu->offer = (vintr & VMSA_VINTR_IRQ) && (vintr & VMSA_VINTR_GIF) ? vintr & VINTR_OFFER : 0;
 	cpu->injected = -1;
-	if ((control->event_inj & SVM_EVENT_VALID) && type == SVM_EVENT_NMI) /* the vector does not count (APM vol. 2, 15.20) */
+	if ((control->event_inj & SVM_EVENT_VALID) && type == SVM_EVENT_NMI) /* the vector is ignored (APM vol. 2, 15.20) */
 		control->event_inj = (control->event_inj & ~SVM_EVENT_VECTOR) | X86_NMI;
 	else if ((control->event_inj & SVM_EVENT_VALID) && type == SVM_EVENT_INTR)
 		cpu->injected = (int)(control->event_inj & SVM_EVENT_VECTOR);
@@ -64,7 +64,7 @@ static void log_taken(struct hw_cpu *cpu, u8 vector)
 						 .value = RECORD_IRQ_SVSM });
 }
 
-/* The guest has taken what the VMSA injected or offered, unless its delivery was cut short (event_after_exit()). */
+/* The guest has taken the interrupt of the VMSA, unless its delivery was interrupted (event_after_exit()). */
 void alternate_after_exit(struct hw_cpu *cpu)
 {
 	struct hw_vmpl *state = current(cpu);

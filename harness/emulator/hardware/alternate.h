@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Alternate Injection (APM vol. 2, 15.36.16): a VMPL's interrupts are what its VMSA has in vintr_ctrl and event_inj. */
+/* Alternate Injection (APM vol. 2, 15.36.16): a VMPL's interrupts are in vintr_ctrl and event_inj of its VMSA. */
 #ifndef SNP_HW_ALTERNATE_H
 #define SNP_HW_ALTERNATE_H
 

@@ -15,7 +15,7 @@ struct npt {
 	u64 *unpaged; /* root while it does not: every access is private (APM vol. 2, 15.34.5) */
 };
 
-/* Kinds of #VC whose address is kept apart. */
+/* Kinds of #VC with an address of their own. */
 enum vc_kind { VC_CPUID, VC_MSR, VC_IOIO, VC_NPF, VC_OTHER, VC_KINDS };
 
 /* One VMPL of one vCPU. */
@@ -27,7 +27,7 @@ struct hw_vmpl {
 	u64 vmsa_spa;
 	u64 sev_features;  /* of that VMSA */
 	bool fresh;        /* that VMSA has not run yet */
-	bool alternate;    /* Alternate Injection: the VMSA rules interrupts */
+	bool alternate;    /* Alternate Injection: the VMSA controls interrupts */
 	bool hidden_current; /* FS, GS, TR ... are in the CPU, not yet in the VMCB */
 	bool vc_msr_open;  /* see hw_observe_vc_msr() */
 	u32 vc_msr;
@@ -40,7 +40,7 @@ struct hw_vmpl {
 	u64 vc_code;          /* of the last one */
 };
 
-/* A translation the guest has used, good as long as CR3 and its last entry stay: for the tables and stacks of event delivery. */
+/* A translation, valid until CR3 or its last entry changes: for the tables and stacks of event delivery. */
 struct translation {
 	u64 cr3;
 	u64 page;
@@ -57,7 +57,7 @@ struct known_instruction {
 	u8 length;
 };
 
-/* What hw_retry() tries again. */
+/* What hw_retry() repeats. */
 enum retry { RETRY_NOTHING, RETRY_ACCESS, RETRY_INSTRUCTION };
 
 #define TRANSLATIONS       16
@@ -67,7 +67,7 @@ enum retry { RETRY_NOTHING, RETRY_ACCESS, RETRY_INSTRUCTION };
 #define MAX_IMAGES         256
 
 /*
- * Every TLB entry of the emulator is gone after each exit, so what each exit touches is kept together, at the start of
+ * The emulator's TLB is empty after each exit, so the fields that each exit uses are together, at the start of
  * this structure and of struct hw.
  */
 struct hw_cpu {
@@ -81,7 +81,7 @@ struct hw_cpu {
 	u8 which;        /* RETRY_INSTRUCTION: enum insn_simple and the length of PVALIDATE or RMPADJUST, */
 	u8 length;
 	u32 before;      /* and the RMP entry before the first try */
-	u64 offer;       /* with Alternate Injection: the VMSA's V_IRQ and what belongs to it, until it is taken; or 0 */
+	u64 offer;       /* with Alternate Injection: the VMSA's V_IRQ and its fields, until it is taken; or 0 */
 	int posted;      /* and its vector while it is in V_IRQ, or -1 */
 	int injected;    /* vector of the VMSA's event_inj that is not taken yet, or -1 */
 	struct hw_vmpl state[CONFIG_VMPLS];
@@ -90,7 +90,7 @@ struct hw_cpu {
 	u64 code_page[CODE_PAGES]; /* code pages seen: see image.c */
 	u16 exit_count[EXIT_CODES]; /* since last published */
 
-	/* Few exits touch the rest. */
+	/* Few exits use the rest. */
 	u64 tsc_aux;         /* while another vCPU has the processor */
 	u32 taken_seen[APIC_VECTOR_WORDS]; /* vectors logged since the last CONFIGURE_VECTOR */
 	u64 image_base[MAX_IMAGES];
@@ -102,7 +102,7 @@ struct hw {
 	struct machine *machine;
 	bool sev;          /* SNP on */
 	bool strict;       /* violations are delivered, not only recorded */
-	bool vc_rdtsc;     /* the hypervisor intercepts RDTSC and RDTSCP: TCG takes them for one */
+	bool vc_rdtsc;     /* the hypervisor intercepts RDTSC and RDTSCP, which are one intercept in TCG */
 	bool vc_rdtscp;
 	u64 c_bit;         /* mask */
 	u64 cr0, cr4;      /* the emulator's own */

@@ -132,7 +132,7 @@ bool hw_observe_vc_msr(struct hw_cpu *cpu, u32 *msr)
 	return open;
 }
 
-/* By hand: TCG pushes no error code for vector 29. */
+/* In software: TCG pushes no error code for vector 29. */
 void event_vc(struct hw_cpu *cpu, u64 code)
 {
 	struct hw_vmpl *state = current(cpu);
@@ -162,7 +162,7 @@ void event_exception(struct hw_cpu *cpu, u8 vector, bool has_error, u32 error)
 
 /*
  * An exit in the middle of an event's delivery: deliver the event again. TCG reports hardware
- * interrupts as exceptions (type 3), and leaves V_IRQ set when its delivery was cut short.
+ * interrupts as exceptions (type 3), and leaves V_IRQ set if its delivery was interrupted.
  */
 void event_after_exit(struct hw_cpu *cpu)
 {

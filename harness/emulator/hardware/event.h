@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Events into the guest: #VC, other exceptions, and what an exit interrupted. */
+/* Events into the guest: #VC, other exceptions, and events that an exit interrupted. */
 #ifndef SNP_HW_EVENT_H
 #define SNP_HW_EVENT_H
 

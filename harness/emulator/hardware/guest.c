@@ -109,7 +109,7 @@ u64 guest_physical(struct hw_cpu *cpu, u64 linear)
 	return walk(cpu, linear, &leaf);
 }
 
-/* The page of a linear address, remembered as a TLB would, which the guest need not flush here. */
+/* The page of a linear address, cached like in a TLB that the guest need not flush. */
 static u8 *page_pointer(struct hw_cpu *cpu, u64 linear)
 {
 	const struct vmcb_save *save = &vmcb(cpu)->save;
@@ -178,8 +178,8 @@ u32 guest_code(struct hw_cpu *cpu, u8 *bytes, u32 size)
 }
 
 /*
- * What exited at this pc with this code before is the same instruction with the same length: the
- * guest would have to rewrite its code with another encoding of it.
+ * An exit at the same pc with the same code is from the same instruction, with the same length, unless
+ * the guest has replaced it by another encoding.
  */
 struct known_instruction *guest_instruction(struct hw_cpu *cpu)
 {

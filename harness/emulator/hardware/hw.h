@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The door between the emulated SNP hardware and the hypervisor above it. Only this header is seen from both sides.
+ * The interface of the emulated SNP hardware for the hypervisor above it. Both sides include only this header.
  *
- * The hypervisor runs a vCPU with hw_vmrun() and learns from an exit what the VMCB of an SEV-SNP guest shows: code, two
+ * The hypervisor runs a vCPU with hw_vmrun() and gets from an exit what the VMCB of an SEV-SNP guest shows: code, two
  * infos, the GHCB's address, the virtual interrupt control. It neither reads the guest's registers nor its private pages.
  * Memory is named by system physical address (SPA) here; guest-physical addresses (GPA) carry no C-bit.
  *
  * A guest without SEV has its registers in the VMCB: hw_plain_*.
- * What the log needs and no hypervisor sees on hardware: hw_observe_*.
+ * Values for the log that no hypervisor sees on hardware: hw_observe_*.
  */
 #ifndef SNP_HW_H
 #define SNP_HW_H
@@ -29,7 +29,7 @@ struct hw_cpu; /* one vCPU: the state of its VMPLs */
 
 /* Setting up. */
 
-/* The intercepts of the hypervisor, in the words of the VMCB; the hardware adds those that it needs itself. */
+/* The intercepts of the hypervisor, as words of the VMCB; the hardware adds those that it needs itself. */
 struct hw_controls {
 	u32 intercept_dr;
 	u32 intercept_misc1;
@@ -115,14 +115,14 @@ struct hw_psp_command {
 
 void hw_psp(struct hw *hw, const struct hw_psp_command *command);
 
-/* CPUID as the processor answers it, with leaf 8000001F (APM vol. 3, E.4.17), and the SEV MSRs. */
+/* CPUID of the processor, with leaf 8000001F (APM vol. 3, E.4.17), and the SEV MSRs. */
 struct cpuid_result;
 void hw_cpuid(const struct hw *hw, u32 leaf, u32 subleaf, struct cpuid_result *result);
 u64 hw_msr(const struct hw_cpu *cpu, u32 msr); /* SEV_MSR_GHCB, SEV_MSR_STATUS of the VMPL that runs */
 void hw_set_ghcb(struct hw_cpu *cpu, u64 value); /* the answer of the GHCB MSR protocol */
 
 /*
- * EFER of the VMPL that runs, for a guest that asks through the GHCB; false: #GP. On hardware the hypervisor knows it by
+ * EFER of the VMPL that runs, for a guest's request through the GHCB; false: #GP. On hardware the hypervisor knows it by
  * the EFER write trap (APM vol. 2, 15.35.7).
  */
 bool hw_efer(struct hw_cpu *cpu, bool write, u64 *value);
@@ -138,27 +138,27 @@ struct hw_exit {
 	u64 vintr; /* VMCB 060h */
 };
 
-/* What changes with this VMRUN; 0: as it was. Not for a VMPL with Alternate Injection: its VMSA rules. */
+/* What changes with this VMRUN; 0: as it was. Not for a VMPL with Alternate Injection, which its VMSA controls. */
 struct hw_request {
-	u64 vintr;      /* VMCB 060h: V_TPR, and V_IRQ with what belongs to it */
+	u64 vintr;      /* VMCB 060h: V_TPR, and V_IRQ with its fields */
 	bool cr8_writes; /* intercept them */
 	u8 source;      /* of the vector in V_IRQ, for its record: enum record_irq_source */
 };
 
 void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_exit *exit);
 /*
- * The hypervisor has resolved an #NPF: what faulted is tried again. On hardware the next VMRUN does it; here it costs no
+ * The hypervisor has resolved an #NPF: the access is repeated. On hardware the next VMRUN does it; here it costs no
  * #VMEXIT of its own. `exit` is the result, HW_EXIT_NONE if the guest continues.
  */
 void hw_retry(struct hw_cpu *cpu, struct hw_exit *exit);
 
-/* Answers to an #NPF where the guest has no memory. */
+/* Answers to an #NPF at a GPA without memory. */
 /* The nested entry has a reserved bit set: #VC, NAE event for MMIO (APM vol. 2, 15.35.5). */
 void hw_nested_reserved(struct hw_cpu *cpu);
 /* It maps a page of a device, or any other that the RMP does not cover. */
 void hw_nested_device(struct hw_cpu *cpu, u64 gpa, u64 spa, bool writable);
 
-/* EVENTINJ of the next VMRUN; only where nothing is pending there. */
+/* EVENTINJ of the next VMRUN; only if it is empty. */
 void hw_inject(struct hw_cpu *cpu, u64 event);
 bool hw_event_pending(const struct hw_cpu *cpu);
 /* VMCB 068h. */
@@ -191,7 +191,7 @@ u32 hw_plain_code(struct hw_cpu *cpu, u8 *bytes, u32 size); /* of its instructio
 u32 hw_plain_mode(struct hw_cpu *cpu);                      /* 16, 32 or 64 bits */
 void hw_plain_step(struct hw_cpu *cpu, u32 length);         /* over an instruction that was carried out for it */
 void hw_plain_step_over(struct hw_cpu *cpu);                /* over the one that exited */
-void hw_reset(struct hw_cpu *cpu, u32 vmpl);                /* registers as after reset; of no effect on a VMSA */
+void hw_reset(struct hw_cpu *cpu, u32 vmpl);                /* registers as after reset; without effect on a VMSA */
 void hw_reset_registers(struct vmcb_save *save);            /* the same, for a launch */
 void hw_init(struct hw_cpu *cpu);                           /* as after INIT */
 void hw_sipi(struct hw_cpu *cpu, u8 vector);
@@ -202,9 +202,9 @@ void hw_log(struct hw_cpu *cpu, struct record record);
 _Noreturn void hw_stop(struct hw_cpu *cpu, enum record_end reason, u64 value, u64 extra);
 _Noreturn void hw_fail(struct hw_cpu *cpu, const char *text, u32 line); /* an assertion */
 
-/* For records only: what no hypervisor sees on hardware. */
+/* For records only: values that no hypervisor sees on hardware. */
 u64 hw_observe_pc(const struct hw_cpu *cpu);              /* linear address of the guest's instruction */
-u64 hw_observe_vc_pc(const struct hw_cpu *cpu, u64 code); /* of the one that raised the last #VC of such a code */
+u64 hw_observe_vc_pc(const struct hw_cpu *cpu, u64 code); /* that raised the last #VC with such a code */
 bool hw_observe_vc_msr(struct hw_cpu *cpu, u32 *msr);     /* the last #VC was for this MSR, and this is the first query since */
 u32 hw_observe_rmp(struct hw *hw, u64 gpa);               /* an RMP entry as records have it */
 void hw_observe_image(struct hw_cpu *cpu);                /* the image that the guest runs */

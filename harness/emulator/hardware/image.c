@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Which image the guest runs: the first exit from each code page is logged with the PE image around it,
- * so that the harness can name modules that the firmware has relocated. What runs in place in the
- * firmware's flash is known to the harness by its address.
+ * so that the harness can name modules that the firmware has relocated. The harness knows modules that run in
+ * place in the firmware's flash by their addresses.
  */
 #include "guest.h"
 
 #define MAX_IMAGE   (16ull << 20) /* how far back a header may be */
-#define MAX_UNFOUND 0x200         /* pages searched when nothing is found: bounds the cost in an OS */
+#define MAX_UNFOUND 0x200         /* most pages of one search: limits the cost in an OS */
 #define DOS_MAGIC   0x5A4Du       /* "MZ" */
 #define PE_MAGIC    0x00004550u   /* "PE" */
 #define PE_OFFSET   0x3C
@@ -64,7 +64,7 @@ static bool find(struct hw_cpu *cpu, u64 pc)
 	return false;
 }
 
-/* Rare, so kept off the pages of code that every exit runs. */
+/* Rare, so not on the pages with the code of every exit. */
 static __attribute__((noinline)) void look_up(struct hw_cpu *cpu, u64 pc)
 {
 	const struct host_config *config = cpu->machine->config;
@@ -75,7 +75,7 @@ static __attribute__((noinline)) void look_up(struct hw_cpu *cpu, u64 pc)
 		hw_log(cpu, (struct record){ .kind = RECORD_CODE, .rip = pc, .address = pc & ~(PAGE_SIZE - 1) });
 }
 
-/* At every exit of the guest: a direct-mapped memory of pages keeps it cheap. */
+/* At every exit of the guest: a direct-mapped cache of pages keeps it cheap. */
 void hw_observe_image(struct hw_cpu *cpu)
 {
 	u64 pc = hw_observe_pc(cpu);

@@ -2,7 +2,7 @@
 /* Records about a vCPU, and how a run ends. */
 #include "cpu.h"
 
-#define PUBLISH_EXITS 256 /* the counters go to the ring's header now and then: it is a page more to touch */
+#define PUBLISH_EXITS 256 /* exits between two updates of the counters in the ring's header, which is on another page */
 
 static u8 mode_flags(const struct hw_cpu *cpu)
 {

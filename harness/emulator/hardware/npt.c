@@ -47,7 +47,7 @@ void npt_setup(struct hw *hw)
 
 		npt->paged = new_table(hw);
 		npt->unpaged = new_table(hw);
-		/* Unpaged code runs below 4 GiB: the first entry of the private view is all it needs. */
+		/* Unpaged code runs below 4 GiB: it needs only the first entry of the private view. */
 		npt->unpaged[0] = (u64)next_table(hw, &npt->paged[(hw->c_bit >> top) & 511]) | NPT_RWX;
 	}
 }

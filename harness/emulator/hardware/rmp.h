@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The Reverse Map Table: to whom each page of memory is assigned, and what each VMPL may do with it (APM vol. 2,
+ * The Reverse Map Table: the owner of each page of memory, and the permissions of each VMPL on it (APM vol. 2,
  * 15.36.3-15.36.10). By system physical address, an entry a 4 KiB page. No processor, no log: only the table and its rules.
  */
 #ifndef SNP_HW_RMP_H
@@ -26,7 +26,7 @@ struct rmp_entry {
 
 #define RMP_ASID_BITS 4
 #define RMP_OWNER(gpa, asid) ((u32)((gpa) / PAGE_SIZE) << RMP_ASID_BITS | (asid))
-#define RMP_NEXT_PAGE (1u << RMP_ASID_BITS) /* between the owners of pages in a row */
+#define RMP_NEXT_PAGE (1u << RMP_ASID_BITS) /* difference between the entries of consecutive pages */
 
 /* A range of memory that the table covers. */
 struct rmp_segment {
@@ -40,7 +40,7 @@ struct rmp {
 	struct rmp_segment segment[RMP_SEGMENTS];
 };
 
-/* What an access or an instruction finds. */
+/* Result of an access or an instruction. */
 enum rmp_fault {
 	RMP_OK = 0,
 	RMP_NOT_ASSIGNED,  /* #NPF, RMP: not assigned, or to another guest, or at another GPA */
@@ -50,14 +50,14 @@ enum rmp_fault {
 };
 
 struct rmp_owner {
-	u64 gpa; /* of the page at the address that goes with this, aligned as that is */
+	u64 gpa; /* of the page at the corresponding address, with the same alignment */
 	u32 asid;
 };
 
 bool rmp_cover(struct rmp *rmp, u64 spa, u64 size, struct rmp_entry *entries);
 struct rmp_entry *rmp_entry(const struct rmp *rmp, u64 spa); /* NULL: not covered */
 bool rmp_large_possible(const struct rmp *rmp, u64 spa); /* all of the 2 MiB page around it is covered */
-bool rmp_uniform(const struct rmp *rmp, u64 spa); /* the 512 entries around it are the same, sizes aside, with GPAs in a row */
+bool rmp_uniform(const struct rmp *rmp, u64 spa); /* the 512 entries around it differ in sizes only; GPAs are consecutive */
 bool rmp_is_vmsa(const struct rmp *rmp, u64 spa);
 u32 rmp_permissions(u32 bits, u32 vmpl); /* SEV_PERM_* */
 bool rmp_allows(u32 allowed, u64 info); /* an access with these bits of EXITINFO1 */
@@ -69,7 +69,7 @@ bool rmp_read(const struct rmp *rmp, u64 spa, struct hw_rmp_entry *entry);
 /* A private access of a guest. */
 enum rmp_fault rmp_check(const struct rmp *rmp, u64 spa, struct rmp_owner owner, u32 vmpl, u64 info);
 
-/* PVALIDATE and RMPADJUST (APM vol. 3), as far as the table goes. `result`: EAX, where there is no fault. */
+/* PVALIDATE and RMPADJUST (APM vol. 3), as far as they concern the table. `result`: EAX, if there is no fault. */
 enum rmp_fault rmp_validate(struct rmp *rmp, u64 spa, struct rmp_owner owner, bool large, bool validate, u32 *result,
 			    bool *unchanged);
 enum rmp_fault rmp_adjust(struct rmp *rmp, u64 spa, struct rmp_owner owner, u32 vmpl, bool large, u64 attributes, u32 *result);

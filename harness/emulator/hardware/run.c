@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* VMRUN, and what of each #VMEXIT is the hardware's own. */
+/* VMRUN, and the part of each #VMEXIT that the hardware handles. */
 #include "access.h"
 #include "alternate.h"
 #include "event.h"
@@ -13,8 +13,8 @@
 void vm_enter(u64 *gpr, u64 vmcb_pa);
 
 /*
- * Bits of CR0 and CR4 that make TCG flush its TLB when VMRUN or #VMEXIT changes them. The emulator's follow the
- * guest's, as none of them matters to it; what stays different is LA57.
+ * Bits of CR0 and CR4 that make TCG flush its TLB when VMRUN or #VMEXIT changes them. The emulator's bits follow
+ * the guest's, since it works with any of them; only LA57 differs.
  */
 #define FLUSHING_CR0 CR0_WP
 #define FLUSHING_CR4 (CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP)
@@ -71,7 +71,7 @@ static u64 vmmcall_exit(struct hw_cpu *cpu)
 	return SVM_EXIT_VMGEXIT;
 }
 
-/* Of a guest with SEV: PVALIDATE or RMPADJUST perhaps. */
+/* Of a guest with SEV: possibly PVALIDATE or RMPADJUST. */
 static void undefined_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 {
 	u8 code[INSN_MAX_LENGTH] = { 0 };
@@ -107,13 +107,13 @@ static void cr8_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 	guest_skip(cpu, length);
 }
 
-/* TCG reports INVD as WBINVD (7.2): only the instruction's bytes tell them apart. */
+/* TCG reports INVD as WBINVD (7.2): only the instruction's bytes differ. */
 static void wbinvd_exit(struct hw_cpu *cpu)
 {
 	event_vc(cpu, guest_instruction(cpu)->which == INSN_SIMPLE_INVD ? SVM_EXIT_INVD : SVM_EXIT_WBINVD);
 }
 
-/* And RDTSCP as RDTSC. */
+/* TCG also reports RDTSCP as RDTSC. */
 static void rdtsc_exit(struct hw_cpu *cpu)
 {
 	const struct known_instruction *instruction = guest_instruction(cpu);
@@ -201,7 +201,7 @@ static void serve(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 	}
 }
 
-/* Interrupts of a VMPL without Alternate Injection: V_IRQ is clear again when the guest has taken what it offered. */
+/* Interrupts of a VMPL without Alternate Injection: V_IRQ is clear again when the guest has taken the interrupt. */
 static void log_taken(struct hw_cpu *cpu, struct hw_vmpl *state)
 {
 	u64 vector = (u64)state->offered;

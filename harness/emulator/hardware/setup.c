@@ -8,7 +8,7 @@
 
 static struct hw the_hw __attribute__((section(".bss.hot.hardware"), aligned(4096)));
 
-/* What the hardware serves itself, or has to see to be what it is. */
+/* Intercepts that the hardware needs itself. */
 #define OWN_MISC1 (SVM_INTERCEPT_CPUID | SVM_INTERCEPT_IOIO | SVM_INTERCEPT_MSR | SVM_INTERCEPT_SHUTDOWN | \
 		   SVM_INTERCEPT_SMI) /* by an I/O APIC entry: it would be the emulator's */
 #define OWN_MISC2 (SVM_INTERCEPT_VMRUN | SVM_INTERCEPT_VMMCALL | SVM_INTERCEPT_VMLOAD | SVM_INTERCEPT_VMSAVE | \

@@ -26,7 +26,7 @@ u64 hw_msr(const struct hw_cpu *cpu, u32 msr)
 
 void hw_set_ghcb(struct hw_cpu *cpu, u64 value) { current(cpu)->ghcb_msr = value; }
 
-/* LMA follows LME and CR0.PG: it is the CPU's to change, and LME cannot change while the guest pages. */
+/* LMA follows LME and CR0.PG: only the CPU changes it, and LME cannot change while paging is on. */
 bool hw_efer(struct hw_cpu *cpu, bool write, u64 *value)
 {
 	struct vmcb_save *save = &vmcb(cpu)->save;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The ranges of guest memory, and what the hypervisor's nested table has there. */
+/* The ranges of guest memory, and the hypervisor's nested table of each. */
 #ifndef SNP_HW_SLOT_H
 #define SNP_HW_SLOT_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * VMSA <-> VMCB, and what VMRUN does not switch. On hardware every VMRUN loads the VMSA and every #VMEXIT saves it; here
- * it happens when another VMPL comes.
+ * it happens at a switch to another VMPL.
  */
 #include "alternate.h"
 #include "bytes.h"
@@ -35,7 +35,7 @@ void switch_save_hidden(struct hw_cpu *cpu)
 #define READ_DR(n, value)  __asm__ volatile("mov %%db" #n ", %0" : "=r"(value))
 #define WRITE_DR(n, value) __asm__ volatile("mov %0, %%db" #n : : "r"(value))
 
-/* What VMRUN does not switch and a VMPL can see: FPU, SSE, AVX, XCR0, DR0-3, and what VMLOAD moves. */
+/* State that VMRUN does not switch and a VMPL can see: FPU, SSE, AVX, XCR0, DR0-3, and what VMLOAD moves. */
 static void leave(struct hw_cpu *cpu)
 {
 	struct hw_vmpl *state = current(cpu);
@@ -43,7 +43,7 @@ static void leave(struct hw_cpu *cpu)
 	switch_save_hidden(cpu);
 	state->hidden_current = false;
 	state->xcr0 = xgetbv();
-	xsetbv(cpu->hw->xcr0_all); /* what the VMPL has switched off keeps its state as well */
+	xsetbv(cpu->hw->xcr0_all); /* state that the VMPL has disabled is kept as well */
 	__asm__ volatile("xsave64 (%0)" : : "r"(state->xsave), "a"(~0u), "d"(~0u) : "memory");
 	READ_DR(0, state->dr[0]);
 	READ_DR(1, state->dr[1]);
@@ -103,7 +103,7 @@ static void save_vmsa(struct hw_cpu *cpu, struct vmsa *vmsa, u64 exit_code)
 	vmsa->guest_exit_code = exit_code;
 }
 
-/* What VMRUN does not switch, as a new VMSA has it: without debug virtualization the DRs are not in it. */
+/* State that VMRUN does not switch, for a new VMSA: without debug virtualization the DRs are not in it. */
 static void fresh_hidden(struct hw_vmpl *state, const struct vmsa *vmsa)
 {
 	memset(state->xsave, 0, PAGE_SIZE);

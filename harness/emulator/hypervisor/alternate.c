@@ -36,7 +36,7 @@ void alternate_begin(struct vcpu *vcpu, u32 vmpl, u64 features)
 	log_change(vcpu, vmpl, on);
 }
 
-/* The SVSM has left requests, what is in service, and an NMI in the doorbell page. */
+/* The SVSM has stored requests, vectors in service and an NMI in the doorbell page. */
 bool alternate_disable(struct vcpu *vcpu, u32 vmpl, u8 tpr)
 {
 	struct vmpl_state *state = &vcpu->state[vmpl];
@@ -78,7 +78,7 @@ static void log_posted(struct vcpu *vcpu, u8 vector, bool level, bool lost)
 						 .outcome = lost ? RECORD_ERROR : RECORD_OK });
 }
 
-/* CONFIG_FAULT_DELAYED_INTERRUPT: what is requested now waits. */
+/* CONFIG_FAULT_DELAYED_INTERRUPT: a request waits from now on. */
 static bool delayed(struct vcpu *vcpu)
 {
 	u64 now;
@@ -112,7 +112,7 @@ void alternate_post(struct vcpu *vcpu)
 		bool lost = fault_now(vcpu, CONFIG_FAULT_LOST_INTERRUPT);
 
 		if (!lost && !doorbell_post(vcpu, vcpu->guest_vmpl, (u8)vector, level))
-			continue; /* the field for level-triggered vectors is taken */
+			continue; /* the field for level-triggered vectors is in use */
 		vapic_withdraw(apic, (u8)vector);
 		log_posted(vcpu, (u8)vector, level, lost);
 	}

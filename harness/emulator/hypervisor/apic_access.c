@@ -20,7 +20,7 @@ static void carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
 	struct vapic *apic = own_apic(vcpu);
 
 	vcpu->apic_dirty = true;
-	if (effect->base_changed) /* what the page showed as a device's is the APIC's now */
+	if (effect->base_changed) /* the page no longer shows a device but the APIC */
 		hw_invalidate(vcpu->hv->hw, vapic_base(apic) & APIC_BASE_ADDRESS, false);
 	if (effect->ipi)
 		ipi_send(vcpu, effect->icr);
@@ -28,7 +28,7 @@ static void carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
 		return;
 	if (effect->eoi && effect->eoi_level)
 		physical_end_level(vcpu, effect->eoi_vector);
-	if (vcpu != boot_vcpu(vcpu)) /* what follows makes the processor's APIC like that of the boot vCPU */
+	if (vcpu != boot_vcpu(vcpu)) /* the rest makes the processor's APIC like that of the boot vCPU */
 		return;
 	if (effect->destination_changed || effect->base_changed) {
 		physical_mirror_destination(vcpu);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* CPUID as the guest sees it: QEMU's, corrected for SEV-SNP, the virtual APIC and what the emulator uses itself. */
+/* CPUID as the guest sees it: QEMU's, changed for SEV-SNP, the virtual APIC and the emulator's own features. */
 #include "cpuid.h"
 #include "apic_access.h"
 #include "bytes.h"
@@ -37,8 +37,8 @@ struct cpuid_entry {
 #define CPUID_PAGE_ENTRIES 64
 
 /*
- * Every SNP processor has XSAVEC and XSAVES, TCG has neither, and a Linux that is an SNP guest ends if XSAVE comes without
- * them (snp_cpuid_postprocess). So a guest with SEV is offered no XSAVE, nor what needs it.
+ * Every SNP processor has XSAVEC and XSAVES, TCG has neither, and Linux as an SNP guest ends if it finds XSAVE without
+ * them (snp_cpuid_postprocess). So a guest with SEV gets neither XSAVE nor features that need it.
  */
 #define LEAF1_ECX_OF_XSAVE (LEAF1_ECX_FMA | LEAF1_ECX_XSAVE | LEAF1_ECX_OSXSAVE | LEAF1_ECX_AVX | LEAF1_ECX_F16C)
 #define LEAF7_EBX_OF_XSAVE LEAF7_EBX_AVX2

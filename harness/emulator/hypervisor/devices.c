@@ -45,7 +45,7 @@ void device_interrupt(struct vcpu *running, u32 vector)
 		physical_eoi();
 		return;
 	}
-	if (level) /* Ending it now would raise it at once again: the line stays up until the guest has served the device. */
+	if (level) /* An EOI now would raise it again at once: the line stays high until the guest has served the device. */
 		vector_set(vcpu->level, vector);
 	else
 		physical_eoi();

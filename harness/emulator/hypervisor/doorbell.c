@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Restricted injection: VMPL0 gets nothing but #HV, and finds in its doorbell page what is pending: its own vector,
+ * Restricted injection: VMPL0 gets only #HV, and reads pending events from its doorbell page: its own vector,
  * and the interrupts of lower VMPLs with Alternate Injection (ghcb.h; COCONUT kernel/src/sev/hv_doorbell.rs).
  *
- * The page is touched only while its vCPU is in the emulator, so plain accesses do.
+ * The page is accessed only while its vCPU is in the emulator, so accesses need not be atomic.
  */
 #include "doorbell.h"
 #include "memory.h"
@@ -35,7 +35,7 @@ bool doorbell_set(struct vcpu *vcpu, u64 gpa)
 	return true;
 }
 
-/* What is pending is in the page: signal VMPL0, unless it was signalled and has not read the page yet. */
+/* Signal VMPL0 after a change of the page, unless it was signalled before and has not read the page yet. */
 static void signal(struct vcpu *vcpu, u8 *at)
 {
 	if (*field(at, GHCB_DOORBELL_FLAGS) & GHCB_DOORBELL_FLAG_NO_FURTHER_SIGNAL)
@@ -93,7 +93,7 @@ static void set_edge(volatile struct ghcb_doorbell_vmpl *entry, u8 vector)
 	entry->status |= GHCB_DOORBELL_STATUS_MULTIPLE;
 }
 
-/* The field for a single vector is free for a level-triggered one when what it holds can go to irr[]. */
+/* The field for a single vector is free for a level-triggered one if its vector can move to irr[]. */
 static bool post_level(volatile struct ghcb_doorbell_vmpl *entry, u8 vector)
 {
 	u8 pending = entry->status & GHCB_DOORBELL_STATUS_VECTOR;

@@ -32,7 +32,7 @@ static void halted(struct vcpu *vcpu)
 	vcpu->yield = true;
 }
 
-/* Each try may need something else: a page is assigned, then split. */
+/* Each try may have another cause: a page is assigned, then split. */
 static void nested_page_fault(struct vcpu *vcpu, struct hw_exit *exit)
 {
 	while (exit->code == SVM_EXIT_NPF) {
@@ -67,7 +67,7 @@ void exit_handle(struct vcpu *vcpu, struct hw_exit *exit)
 	case SVM_EXIT_HLT:
 		halted(vcpu);
 		break;
-	case SVM_EXIT_IOIO: /* the rest is a plain guest's */
+	case SVM_EXIT_IOIO: /* the rest concerns plain guests only */
 		io_exit(vcpu, exit);
 		break;
 	case SVM_EXIT_MSR:

@@ -49,7 +49,7 @@ void injection_arm_timer(struct vcpu *vcpu)
 		physical_arm_timer(hv, deadline);
 }
 
-/* Choose what V_IRQ offers to the guest; it is taken when the guest's IF, TPR and shadow allow. */
+/* Choose what V_IRQ offers to the guest; the guest takes it when IF, TPR and shadow allow. */
 static void offer_interrupt(struct vcpu *vcpu)
 {
 	int vector = vapic_pending(guest_apic(vcpu));
@@ -60,7 +60,7 @@ static void offer_interrupt(struct vcpu *vcpu)
 		vector = vcpu->extint;
 	vcpu->posted = vector;
 	/*
-	 * QEMU fails an assertion at a CR8 write while V_IRQ is pending, and a lower CR8 may allow what was held back.
+	 * QEMU fails an assertion at a CR8 write while V_IRQ is pending, and a lower CR8 may allow a delayed interrupt.
 	 * Otherwise V_TPR has the value at the exit.
 	 */
 	vcpu->request.cr8_writes = vector >= 0 || vapic_requested(guest_apic(vcpu));
@@ -135,7 +135,7 @@ static void taken(struct vcpu *vcpu)
 		vapic_accept(guest_apic(vcpu), (u8)vector);
 }
 
-/* CR8 as the guest left it; and it has taken what was offered when V_IRQ is clear again. */
+/* CR8 of the guest; the guest has taken the offered interrupt if V_IRQ is clear again. */
 void injection_after_exit(struct vcpu *vcpu, const struct hw_exit *exit)
 {
 	u64 changed = exit->vintr ^ vcpu->vintr;

@@ -46,7 +46,7 @@ void interrupts_setup(void)
 	load(&exceptions_pointer);
 }
 
-/* Let pending interrupts and NMIs in. The emulator runs with GIF 0 and IF 1 otherwise. */
+/* Take pending interrupts and NMIs. Otherwise the emulator runs with GIF 0 and IF 1. */
 void interrupts_take(void)
 {
 	load(&interrupts_pointer);

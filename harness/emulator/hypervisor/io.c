@@ -43,7 +43,7 @@ void io_setup(struct hypervisor *hv, u8 *permissions)
 
 static u32 ones(u32 size) { return size == 4 ? ~0u : (1u << (8 * size)) - 1; }
 
-/* Hidden devices read as the hotplug controller without memory does: nothing enabled. Others as an empty bus. */
+/* Hidden devices read as the hotplug controller without memory does: nothing enabled. Others read as an empty bus. */
 static u32 hidden_value(u16 port, u32 size)
 {
 	return in_range(port, size, MEMORY_HOTPLUG, MEMORY_HOTPLUG_SIZE) ? 0 : ones(size);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QEMU's I/O APIC, where there are several vCPUs: it shall interrupt the one processor that runs the emulator, and the
- * hypervisor the vCPU that the guest has chosen. So the guest's destinations stay here, and the device's are APIC ID 0
+ * QEMU's I/O APIC, for several vCPUs: it has to interrupt the one processor that runs the emulator, and the
+ * hypervisor the vCPU that the guest has chosen. So the guest's destinations stay here, and the device gets APIC ID 0
  * (82093AA data sheet, section 3.2: redirection table entries of 64 bits, by index and window).
  */
 #include "ioapic.h"

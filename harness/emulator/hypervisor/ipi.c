@@ -26,7 +26,7 @@ static void deliver(struct vcpu *sender, struct vcpu *target, u64 icr)
 		post_interrupt(target, apic, (u8)icr, icr & APIC_ICR_LEVEL, RECORD_IRQ_IPI);
 		break;
 	case APIC_DELIVER_NMI:
-		target->nmi_pending |= apic == guest_apic(target); /* VMPL0 takes no NMI */
+		target->nmi_pending |= apic == guest_apic(target); /* VMPL0 gets no NMI */
 		break;
 	case APIC_DELIVER_INIT:
 		if (target != sender && is_guest(sender) && !deassert)
@@ -86,7 +86,7 @@ void ipi_send(struct vcpu *vcpu, u64 icr)
 	}
 }
 
-/* Destinations of the #HV IPI are x2APIC's, whatever mode the APICs are in. */
+/* Destinations of the #HV IPI have x2APIC form in every mode of the APICs. */
 bool ipi_hv(struct vcpu *vcpu, u64 icr)
 {
 	u8 vector = icr & APIC_ICR_VECTOR;

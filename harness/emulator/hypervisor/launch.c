@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * From the firmware's SEV metadata: memory, secrets page, CPUID page, CAA. With an SVSM, VMPL0 starts it; without, the
- * firmware. Each page is filled while it is the hypervisor's still, then launched.
+ * firmware. Each page is filled while it belongs to the hypervisor, then launched.
  */
 #include "loop.h"
 #include "bytes.h"

@@ -4,7 +4,7 @@
 #include "layout.h"
 
 #define LEGACY_HOLE 0xA0000ull  /* VGA: MMIO */
-#define LEGACY_ROMS 0xC0000ull  /* option ROMs and the firmware's alias: RAM of its own, so that the emulator's image is hidden */
+#define LEGACY_ROMS 0xC0000ull  /* option ROMs and the firmware's alias: separate RAM that hides the emulator's image */
 #define ONE_MIB     0x100000ull
 #define ROM_ALIAS   0x20000ull  /* the last 128 KiB of the firmware appear below 1 MiB */
 
@@ -46,7 +46,7 @@ void memory_setup(struct hypervisor *hv)
 	add_region(hv, FOUR_GIB, config->ram_high, FOUR_GIB, FOUR_GIB);
 	/*
 	 * A private page of the firmware that is accessed with C=0 shows the image as QEMU loaded it:
-	 * on a real host the shared backing of the ROM's memory still has it.
+	 * on a real host the shared memory of the ROM still holds it.
 	 */
 	add_region(hv, FOUR_GIB - config->fw_size, config->fw_size, firmware,
 		   hv->sev ? copy_of_firmware(hv) : firmware);

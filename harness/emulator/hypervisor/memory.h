@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guest memory: which GPAs have RAM behind them, and where. */
+/* Guest memory: which GPAs have RAM, and its physical addresses. */
 #ifndef SNP_MEMORY_H
 #define SNP_MEMORY_H
 

@@ -17,7 +17,7 @@ static bool is_apic_page(struct vcpu *vcpu, u64 gpa)
 	return (gpa & ~(PAGE_SIZE - 1)) == base;
 }
 
-/* What the guest must not reach: the emulator's own memory, image and APIC, and what is not a bus address. */
+/* Addresses that the guest must not reach: the emulator's memory, image and APIC, and addresses beyond the bus. */
 static bool is_hidden(struct hypervisor *hv, u64 gpa, u64 size)
 {
 	const struct host_config *config = hv->config;
@@ -77,7 +77,7 @@ static void hand_over(struct vcpu *vcpu, u64 gpa)
 		mmio_emulate(vcpu, gpa);
 }
 
-/* The guest may use the device by itself: map it where nothing of ours is, else a page of ones to read. */
+/* The guest may access the device directly: map it unless the page belongs to the emulator, else map a page of ones. */
 static void map_device(struct vcpu *vcpu, u64 gpa, bool write)
 {
 	u64 page = gpa & ~(PAGE_SIZE - 1);

@@ -30,7 +30,7 @@ static u64 register_value(struct vcpu *vcpu, const struct insn *insn)
 	return insn->high_byte ? value >> 8 : value;
 }
 
-/* Write `size` bytes of a register: 4 clear the upper half, 1 and 2 leave the rest (APM vol. 1, 3.1.2). */
+/* Write `size` bytes of a register: 4 clear the upper half, 1 and 2 keep the rest (APM vol. 1, 3.1.2). */
 static void set_register(struct vcpu *vcpu, u32 reg, u32 size, bool high_byte, u64 value)
 {
 	u64 old = gpr(vcpu, reg);
@@ -57,7 +57,7 @@ void mmio_emulate(struct vcpu *vcpu, u64 gpa)
 	struct insn insn;
 	u32 writes;
 
-	/* String instructions on the APIC page: no software does that, and the other operand would need its own walk. */
+	/* String instructions on the APIC page: no software uses them, and the other operand would need a page walk. */
 	if (!insn_decode(code, available, hw_plain_mode(vcpu->cpu), &insn) || is_string(insn.kind))
 		hw_stop(vcpu->cpu, RECORD_END_INSTRUCTION, *(a64 *)code, gpa);
 	values = (struct insn_values){ .reg = register_value(vcpu, &insn), .accumulator = gpr(vcpu, HW_RAX),

@@ -52,7 +52,7 @@ static void nae_cpuid(struct vcpu *vcpu, struct nae *nae)
 	nae_set(nae, GHCB_RDX, r.edx);
 }
 
-/* CONFIG_FAULT_NAE: the access is answered as if it had been made. */
+/* CONFIG_FAULT_NAE: the access is not made, but answered as if it were. */
 static bool wrong_answer(struct vcpu *vcpu, struct nae *nae, bool write)
 {
 	u32 msr = (u32)nae_get(nae, GHCB_RCX);
@@ -148,7 +148,7 @@ static void nae_rdtsc(struct nae *nae, bool with_aux)
 		nae_set(nae, GHCB_RCX, aux);
 }
 
-/* DR7 of the guest: kept for it, as KVM does without debug swap. The CPU's stays: no breakpoint is armed. */
+/* DR7 of the guest: stored for it, as KVM does without debug swap. The CPU's DR7 stays: no breakpoint is armed. */
 static void nae_dr7(struct vcpu *vcpu, struct nae *nae, bool write)
 {
 	if (!write)

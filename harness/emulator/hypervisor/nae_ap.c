@@ -4,7 +4,7 @@
 #include "nae.h"
 #include "startup.h"
 
-/* KVM refuses a VMSA at a 2 MiB boundary, for an erratum of the first SNP processors. */
+/* KVM refuses a VMSA at a 2 MiB boundary because of an erratum of the first SNP processors. */
 static bool is_vmsa_address(struct vcpu *vcpu, u64 gpa)
 {
 	return !(gpa & (PAGE_SIZE - 1)) && (gpa & (PAGE_SIZE_2M - 1)) && memory_region(vcpu->hv, gpa);

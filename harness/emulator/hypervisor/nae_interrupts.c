@@ -7,7 +7,7 @@
 #include "nae.h"
 #include "physical_apic.h"
 
-/* A hypervisor that does not offer the feature does not know the event; nor does it for a VMPL that it is not for. */
+/* The event is unknown if the hypervisor does not offer its feature, or for a VMPL without it. */
 static bool offered(struct vcpu *vcpu, struct nae *nae, u64 features, u32 vmpl)
 {
 	if ((vcpu->hv->config->hv_features & features) && vcpu->vmpl == vmpl)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The model is KVM: memory is private by default, assigned at the first access or page state change, in 2 MiB pages where
- * it can be; an access of the other kind converts the page.
+ * The model is KVM: memory is private by default, assigned at the first access or page state change, in 2 MiB pages if
+ * possible; an access of the other kind converts the page.
  */
 #include "pages.h"
 #include "bytes.h"
@@ -114,7 +114,7 @@ static void resolve_private(struct vcpu *vcpu, struct hw_slot *region, u64 gpa, 
 	struct hypervisor *hv = vcpu->hv;
 	bool instruction = !(info & (SVM_NPF_FINAL | SVM_NPF_TABLE_WALK)); /* PVALIDATE or RMPADJUST */
 
-	if (info & SVM_NPF_VMPL) /* nothing that a hypervisor could do */
+	if (info & SVM_NPF_VMPL) /* nothing that a hypervisor could change */
 		hw_stop(vcpu->cpu, RECORD_END_VMPL, gpa, hw_observe_rmp(hv->hw, gpa));
 	if (info & SVM_NPF_SIZEM) {
 		psmash(hv, region, gpa);
@@ -184,7 +184,7 @@ bool pages_change(struct vcpu *vcpu, u64 gpa, u32 operation, bool large)
 			return false;
 		psmash(hv, region, gpa);
 		break;
-	case NAE_PSC_UNSMASH: /* a hint: the hypervisor may leave it */
+	case NAE_PSC_UNSMASH: /* a hint: the hypervisor may ignore it */
 		break;
 	default:
 		return false;

@@ -6,14 +6,14 @@
 
 #define DIVIDE_BY_1 0xB
 
-/* 8259: once the guest has masked it, it requests nothing any more. */
+/* 8259: once the guest has masked it, it makes no more requests. */
 #define PIC_MASTER_IMR 0x21
 #define PIC_ALL_MASKED 0xFF
 
 static u32 physical_read(u32 offset) { return mmio_read32(APIC_DEFAULT_BASE + offset); }
 static void physical_write(u32 offset, u32 value) { mmio_write32(APIC_DEFAULT_BASE + offset, value); }
 
-/* QEMU's APIC accepts what that of the boot vCPU would: its logical ID follows. */
+/* QEMU's APIC accepts the same as that of the boot vCPU: its logical ID follows. */
 void physical_mirror_destination(struct vcpu *boot)
 {
 	physical_write(APIC_DFR, vapic_is_x2apic(guest_apic(boot)) ? ~0u : vapic_dfr(guest_apic(boot)));
@@ -22,7 +22,7 @@ void physical_mirror_destination(struct vcpu *boot)
 
 /*
  * The PIC's INTR pin. QEMU acknowledges the PIC when the hypervisor takes its interrupt, so it does
- * only when the guest can: closed, the pin's request stays in the PIC. The write to TPR makes QEMU look again.
+ * only when the guest can: while closed, the pin's request stays in the PIC. The write to TPR makes QEMU check it again.
  */
 static void set_lint0(bool open)
 {
@@ -102,7 +102,7 @@ static bool has_somewhere(struct hypervisor *hv, u32 vector)
 	return false;
 }
 
-/* Level-triggered interrupts that came while the guest's APIC was disabled: let the device request them again. */
+/* Level-triggered interrupts that came while the guest's APIC was disabled: EOI makes the device request them again. */
 void physical_retry_dropped(struct vcpu *vcpu)
 {
 	for (u32 vector = 0; vector < VECTOR_END; vector++) {

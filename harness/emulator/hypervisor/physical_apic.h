@@ -8,14 +8,14 @@
 #define PHYSICAL_TIMER_VECTOR 0xFE /* a local vector, which guests do not use for devices */
 
 void physical_setup(struct vcpu *boot);
-void physical_mirror_destination(struct vcpu *boot); /* QEMU's APIC accepts what that of the boot vCPU would */
+void physical_mirror_destination(struct vcpu *boot); /* QEMU's APIC accepts the same as that of the boot vCPU */
 void physical_mirror_pic(struct vcpu *vcpu); /* connect the PIC to the guest, or disconnect it */
 void physical_close_pic(void);               /* disconnect it until physical_mirror_pic() */
-bool physical_pic_is_masked(void);           /* the guest has masked all of the PIC: it requests nothing any more */
-void physical_arm_timer(struct hypervisor *hv, u64 deadline_ns); /* NO_DEADLINE: not at all */
+bool physical_pic_is_masked(void);           /* the guest has masked all of the PIC: it makes no more requests */
+void physical_arm_timer(struct hypervisor *hv, u64 deadline_ns); /* NO_DEADLINE: disarm */
 bool physical_in_service(u32 vector, bool *level);
 void physical_eoi(void);
-void physical_end_level(struct vcpu *of, u8 vector); /* specific EOI: the device may ask again */
+void physical_end_level(struct vcpu *of, u8 vector); /* specific EOI: the device may request again */
 void physical_retry_dropped(struct vcpu *vcpu);
 
 #endif

@@ -17,7 +17,7 @@ bool readiness_signalled(struct vcpu *vcpu)
 	return vcpu->doorbell.signal;
 }
 
-/* A vCPU in HLT has something to go on for. */
+/* A vCPU in HLT has a reason to continue. */
 static bool wakes(struct vcpu *vcpu)
 {
 	bool enabled = hw_interrupts_enabled(vcpu->cpu);
@@ -35,7 +35,7 @@ static bool wakes(struct vcpu *vcpu)
 	       (enabled && (vapic_pending(guest_apic(vcpu)) >= 0 || vcpu->extint >= 0 || vcpu->pic_waiting));
 }
 
-/* Another kind of waiting ends when its event sets WAIT_NOTHING. */
+/* A wait of another kind ends when its event sets WAIT_NOTHING. */
 bool readiness_of(struct vcpu *vcpu)
 {
 	if (vcpu->wait != WAIT_NOTHING && vcpu->wait != WAIT_INTERRUPT)
@@ -56,7 +56,7 @@ static bool others_ready(struct vcpu *vcpu)
 	return false;
 }
 
-/* A slice begins when another vCPU waits for its end. */
+/* A slice begins when another vCPU is ready. */
 u64 readiness_slice_end(struct vcpu *vcpu)
 {
 	struct hypervisor *hv = vcpu->hv;

@@ -2,8 +2,8 @@
 /*
  * Several vCPUs on the one processor that runs the emulator: one after the other, always in the same order.
  *
- * A vCPU leaves the processor when it has to wait, at PAUSE (it spins for what another has to do), and at the end of
- * its slice where others could run. With one vCPU there are no slices and no exits at PAUSE.
+ * A vCPU leaves the processor when it has to wait, at PAUSE (it spins for another vCPU), and at the end of
+ * its slice if others are ready. With one vCPU there are no slices and no exits at PAUSE.
  */
 #include "loop.h"
 #include "injection.h"
@@ -28,7 +28,7 @@ static struct vcpu *next_ready(struct vcpu *vcpu)
 	return NULL;
 }
 
-/* Only an interrupt needs no vCPU that runs: if no vCPU waits for one, nothing can happen any more. */
+/* Only an interrupt needs no running vCPU: if no vCPU waits for one, none can run again. */
 static bool is_over(struct hypervisor *hv)
 {
 	for (u32 i = 0; i < hv->vcpus; i++) {

@@ -13,7 +13,7 @@ void startup_reset(struct vcpu *vcpu)
 	vcpu->wait = vcpu->hv->sev ? WAIT_VMSA : WAIT_SIPI;
 }
 
-/* With SEV the registers are the guest's own: it stops, and SIPI lets it go on, unless a VMSA waits for INIT. */
+/* With SEV the registers are the guest's own: it stops, and continues at SIPI, unless a VMSA waits for INIT. */
 void startup_init(struct vcpu *vcpu)
 {
 	struct vmpl_state *state = &vcpu->state[vcpu->guest_vmpl];
@@ -46,7 +46,7 @@ static void end_hold(struct vcpu *vcpu)
 		return;
 	}
 	ghcb = memory_shared(vcpu->hv, vcpu->hold_ghcb, PAGE_SIZE);
-	if (ghcb) /* else another vCPU took it away: its guest's own loss */
+	if (ghcb) /* else another vCPU has removed it, which harms only its guest */
 		*(volatile a64 *)(ghcb + GHCB_SW_EXITINFO2) = SIPI_WOKEN;
 }
 
@@ -69,8 +69,8 @@ void startup_hold(struct vcpu *vcpu, u64 ghcb_gpa)
 }
 
 /*
- * AP creation for a VMPL. One that VMPL0 has to run is left to it: it comes out of RUN_VMPL or HLT, and finds what its
- * guest has asked it for. On hardware it is the hypervisor's choice.
+ * AP creation for a VMPL. VMPL0 runs a lower VMPL itself: its RUN_VMPL or HLT ends, and it reads the request of
+ * its guest. On hardware the hypervisor decides when.
  */
 void startup_vmsa(struct vcpu *vcpu, u32 vmpl, u64 gpa, u64 features)
 {

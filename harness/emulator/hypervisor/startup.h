@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How vCPUs begin and end to run: reset, INIT and SIPI, AP reset hold, and AP creation.
+ * How vCPUs start and stop: reset, INIT and SIPI, AP reset hold, and AP creation.
  * None of these happens to the vCPU that is in the processor, except the hold, which it requests itself.
  */
 #ifndef SNP_STARTUP_H

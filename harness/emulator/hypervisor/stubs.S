@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where exceptions and physical interrupts of the emulator come in. */
+/* Entries of exceptions and physical interrupts of the emulator. */
 #include "layout.h"
 
 	.section .note.GNU-stack, "", @progbits
@@ -32,7 +32,7 @@ exception_\vector:
 	EXCEPTION \vector
 	.endr
 
-exception_2: /* NMI: held back by GIF but where interrupts.c lets it in, with other stubs */
+exception_2: /* NMI: blocked by GIF except where interrupts.c takes it, with other stubs */
 	iretq
 
 exception_common:

@@ -3,7 +3,7 @@
  * A virtual local APIC: registers, modes, interrupt priorities and timer of one vCPU.
  *
  * The model is KVM's arch/x86/kvm/lapic.c (6.x, AMD, in-kernel I/O APIC, no MMIO hole quirk); the specifications are
- * APM vol. 2 chapter 16 and SDM vol. 3A chapter 11. Where KVM is laxer than both, this follows them:
+ * APM vol. 2 chapter 16 and SDM vol. 3A chapter 11. Where KVM accepts more than both, this follows them:
  *   x2APIC EOI with a value other than 0 is #GP (KVM ignores the value);
  *   ESR collects illegal vectors and registers, and raises LVT error (KVM's ESR is always 0);
  *   a timer that expires while masked is lost (KVM delivers it at the unmasking).
@@ -146,10 +146,10 @@ bool vapic_is_level(const struct vapic *apic, u8 vector);
 /* `vector` is requested or in service. */
 bool vapic_has(const struct vapic *apic, u8 vector);
 
-/* `vector` leaves IRR without being taken: it is delivered in another way. */
+/* Remove `vector` from IRR: it is delivered in another way. */
 void vapic_withdraw(struct vapic *apic, u8 vector);
 
-/* Another APIC hands its state over: requests, what is in service, task priority. */
+/* Take over the state of another APIC: requests, vectors in service, task priority. */
 void vapic_restore(struct vapic *apic, const u32 irr[APIC_VECTOR_WORDS], const u32 isr[APIC_VECTOR_WORDS], u8 tpr);
 
 /* x2APIC mode without a write of APIC_BASE: no processor does this (APM figure 16-32), two proposals for KVM did. */
@@ -181,9 +181,9 @@ u8 vapic_timer_vector(const struct vapic *apic);
 bool vapic_accepts_extint(const struct vapic *apic);
 
 /*
- * Whether an interrupt for `destination` (x2APIC form: an xAPIC's 8 bits stand in 7:0; broadcast is
+ * Whether an interrupt for `destination` (x2APIC form: an xAPIC's 8 bits are in 7:0; broadcast is
  * FFFFFFFF, which this accepts in either mode, and FF for an xAPIC) is for this APIC. Never when it is
- * disabled by APIC_BASE. KVM takes a device's FF (I/O APIC, MSI) as broadcast in x2APIC mode too: pass FFFFFFFF then.
+ * disabled by APIC_BASE. KVM treats a device's FF (I/O APIC, MSI) as broadcast in x2APIC mode too: pass FFFFFFFF then.
  */
 bool vapic_match_destination(const struct vapic *apic, u32 destination, bool logical);
 

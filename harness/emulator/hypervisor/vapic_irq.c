@@ -55,7 +55,7 @@ bool vapic_post(struct vapic *apic, u8 vector, bool level)
 	return true;
 }
 
-/* Software disable does not hold back what is in IRR already (SDM 11.4.7.2). */
+/* Software disable does not hold back interrupts that are in IRR already (SDM 11.4.7.2). */
 int vapic_pending(const struct vapic *apic)
 {
 	int vector = vector_highest(apic->irr);
@@ -107,7 +107,7 @@ void vapic_accept(struct vapic *apic, u8 vector)
 	vector_set(apic->isr, vector);
 }
 
-/* TMR keeps its bit, as in KVM: it is set anew with the next interrupt of that vector. */
+/* TMR keeps its bit, as in KVM, until the next interrupt of that vector. */
 void vapic_end_of_interrupt(struct vapic *apic, struct vapic_effect *effect)
 {
 	int vector = vector_highest(apic->isr);

@@ -171,7 +171,7 @@ static void write_register(struct vapic *apic, u32 reg, u32 value, u64 now_ns, s
 {
 	u64 deadline = vapic_timer_deadline(apic);
 
-	vapic_timer_run(apic, now_ns); /* what is due comes before the write that may stop it */
+	vapic_timer_run(apic, now_ns); /* an expiry before the write that may stop the timer */
 	switch (reg) {
 	case APIC_ID:
 		apic->id = value & (0xffu << APIC_ID_SHIFT);

@@ -24,7 +24,7 @@ static void set_period(struct vapic *apic)
 		apic->timer_period_ns = MIN_PERIOD_NS;
 }
 
-/* Time to the next expiry, at most one period; a periodic timer that was not run for long counts on. */
+/* Time to the next expiry, at most one period; a periodic timer continues even if it was not run for long. */
 static u64 remaining_ns(const struct vapic *apic, u64 now_ns)
 {
 	u64 period = apic->timer_period_ns;
@@ -58,7 +58,7 @@ void vapic_timer_set_initial(struct vapic *apic, u32 value, u64 now_ns)
 		apic->timer_expires_ns = now_ns + apic->timer_period_ns;
 }
 
-/* A running count goes on from where it is, at the new rate. */
+/* A running count continues from its value, at the new rate. */
 void vapic_timer_set_divide(struct vapic *apic, u32 value, u64 now_ns)
 {
 	u64 remaining = remaining_ns(apic, now_ns);
@@ -72,7 +72,7 @@ void vapic_timer_set_divide(struct vapic *apic, u32 value, u64 now_ns)
 		apic->timer_expires_ns = now_ns + remaining * divider(apic) / old;
 }
 
-/* Into and out of TSC-deadline mode the timer is disarmed; between the other two it counts on (SDM 11.5.4.1). */
+/* Into and out of TSC-deadline mode the timer is disarmed; between the other two it continues (SDM 11.5.4.1). */
 void vapic_timer_set_lvt(struct vapic *apic, u32 lvt)
 {
 	u32 old = timer_mode(apic);

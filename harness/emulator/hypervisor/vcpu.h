@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The hypervisor's state: everything of a vCPU is in struct vcpu, everything shared in struct hypervisor; functions get
- * the one or the other. GPAs carry no C-bit here.
+ * one of them. GPAs carry no C-bit here.
  */
 #ifndef SNP_VCPU_H
 #define SNP_VCPU_H
@@ -21,16 +21,16 @@ struct vmpl_state {
 	u64 ghcb_generation;
 	u64 vmsa_gpa;     /* from AP creation, or NO_GPA */
 	u64 sev_features; /* of that VMSA */
-	u64 init_vmsa_gpa; /* by AP creation "on INIT": comes in its place then; or NO_GPA */
+	u64 init_vmsa_gpa; /* by AP creation "on INIT": replaces it then; or NO_GPA */
 	u64 init_features;
 	u64 dr7;          /* as written by NAE event; the CPU's is in the VMSA */
 	struct hw_call svsm_call; /* the SVSM call that VMPL0 has not answered yet */
 	u64 svsm_pc;      /* of the instruction it was made for */
 	bool svsm_called;
-	bool alternate;   /* Alternate Injection: the VMSA rules interrupts */
+	bool alternate;   /* Alternate Injection: the VMSA controls interrupts */
 };
 
-/* VMPL0's #HV doorbell page, and what waits for it: see doorbell.c. */
+/* VMPL0's #HV doorbell page, and events that wait for it: see doorbell.c. */
 struct doorbell {
 	u64 gpa;               /* NO_GPA: none set */
 	u8 *page;              /* while `generation` is that of the page states; NULL: not a shared page */
@@ -40,16 +40,16 @@ struct doorbell {
 	u32 own[APIC_VECTOR_WORDS]; /* vectors for VMPL0 itself */
 };
 
-/* What a vCPU does not run for: see readiness.c. */
+/* Why a vCPU does not run: see readiness.c. */
 enum wait {
 	WAIT_NOTHING,
 	WAIT_INTERRUPT, /* HLT */
 	WAIT_SIPI,      /* after INIT; without SEV after reset as well */
 	WAIT_HOLD,      /* AP reset hold: until SIPI */
-	WAIT_VMSA,      /* the VMPL that shall run has none */
+	WAIT_VMSA,      /* the VMPL to run has no VMSA */
 };
 
-/* Every TLB entry of the emulator is gone after each exit, so what each exit touches is kept together, at the start. */
+/* The emulator's TLB is empty after each exit, so the fields that each exit uses are together, at the start. */
 struct vcpu {
 	struct hypervisor *hv;
 	struct hw_cpu *cpu;
@@ -57,7 +57,7 @@ struct vcpu {
 	u8 vmpl;   /* the one that runs */
 	u8 guest_vmpl;
 	bool apic_virtual;   /* not QEMU's */
-	bool apic_dirty;     /* something changed that decides about interrupts */
+	bool apic_dirty;     /* a change affects which interrupts are delivered */
 	bool yield;          /* another vCPU may have the processor before this one runs on */
 	u8 wait;             /* enum wait */
 	bool pic_waiting;    /* the PIC has an interrupt that the guest cannot take yet */
@@ -65,14 +65,14 @@ struct vcpu {
 	bool posted_extint;
 	u32 log_level;
 	int posted;          /* vector in V_IRQ, or -1 */
-	int extint;          /* vector the PIC gave, or -1 */
+	int extint;          /* vector of the PIC, or -1 */
 	u64 deadline_tsc;    /* when to check the virtual timers again */
 	u64 vintr;           /* of the last VMRUN that changed it */
 	struct hw_request request; /* of the next VMRUN */
 	struct vmpl_state state[CONFIG_VMPLS];
 	struct doorbell doorbell;
 
-	/* Few exits touch the rest. */
+	/* Few exits use the rest. */
 	struct vapic apic[CONFIG_VMPLS]; /* the hypervisor's, one a VMPL */
 	bool vmsa_came;      /* by AP creation, for a VMPL below the one that runs: ends VMPL0's HLT, a later one too */
 	u64 hold_ghcb;       /* GHCB whose AP reset hold waits for its answer, or NO_GPA: that of the MSR protocol */
@@ -90,14 +90,14 @@ struct hypervisor {
 	struct hw *hw;
 	bool sev;               /* SNP on */
 	u32 vcpus;
-	u64 generation;         /* of the page states: pointers to shared pages are good as long as it stays */
+	u64 generation;         /* of the page states: pointers to shared pages are valid until it changes */
 	u64 interrupts;         /* physical interrupts taken */
 	u64 timer_armed_ns;     /* deadline in the physical timer, or NO_DEADLINE */
 	u64 slice_end_ns;       /* another vCPU's turn, or NO_DEADLINE: no other vCPU is ready */
 	u32 regions;
 	struct hw_slot region[HW_SLOTS]; /* of guest memory */
 	struct vcpu vcpu[HW_CPUS];
-	u64 scratch_page;       /* all ones: what the guest sees where there is nothing */
+	u64 scratch_page;       /* all ones: what the guest reads at GPAs without memory or device */
 	u64 ap_jump_table;
 	u32 ioapic[IOAPIC_HALVES]; /* as the guest wrote them */
 	u8 ioapic_index;

@@ -44,7 +44,7 @@ static u64 register_ghcb(struct vcpu *vcpu, u64 request)
 static u64 page_state_change(struct vcpu *vcpu, u64 request)
 {
 	u32 operation = (u32)(request >> GHCB_MSR_PSC_OP_SHIFT) & 15;
-	bool ok = (operation == NAE_PSC_PRIVATE || operation == NAE_PSC_SHARED) && /* the others are the NAE event's */
+	bool ok = (operation == NAE_PSC_PRIVATE || operation == NAE_PSC_SHARED) && /* the others belong to the NAE event */
 		  pages_change(vcpu, request & GHCB_MSR_PSC_GFN_MASK, operation, false);
 
 	return (ok ? 0 : 1ull << GHCB_MSR_ERROR_SHIFT) | GHCB_MSR_PSC_RESP;
@@ -59,7 +59,7 @@ static void run_vmpl(struct vcpu *vcpu, u64 request)
 		hw_set_ghcb(vcpu->cpu, 1ull << GHCB_MSR_ERROR_SHIFT | GHCB_MSR_RUN_VMPL_RESP);
 }
 
-/* The answer; the request itself where it is unknown, which no guest takes for an answer (KVM does the same). */
+/* The answer; for an unknown request the request itself, which is not a valid answer (KVM does the same). */
 static u64 answer(struct vcpu *vcpu, u64 request)
 {
 	switch (request & GHCB_MSR_INFO_MASK) {
@@ -69,7 +69,7 @@ static u64 answer(struct vcpu *vcpu, u64 request)
 		return cpuid_register(vcpu, request);
 	case GHCB_MSR_AP_RESET_HOLD_REQ:
 		startup_hold(vcpu, NO_GPA);
-		return response(GHCB_MSR_AP_RESET_HOLD_RESP, 0); /* another one when SIPI comes */
+		return response(GHCB_MSR_AP_RESET_HOLD_RESP, 0); /* another one at SIPI */
 	case GHCB_MSR_PREF_GPA_REQ:
 		return response(GHCB_MSR_PREF_GPA_RESP, GHCB_MSR_NO_GPA);
 	case GHCB_MSR_REG_GPA_REQ:

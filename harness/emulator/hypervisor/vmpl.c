@@ -3,7 +3,7 @@
 #include "alternate.h"
 #include "svsm.h"
 
-/* What the vCPU was launched with is in no VMSA here. */
+/* The launch state of the vCPU is not in a VMSA here. */
 bool vmpl_is_runnable(struct vcpu *vcpu)
 {
 	if (!vcpu->hv->sev)
@@ -24,7 +24,7 @@ static bool is_register_call(u64 call)
 	       call == SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER);
 }
 
-/* What the contract's rules need is logged at every level. The register calls have records of their own. */
+/* Calls that the contract's rules need are logged at every level. The register calls have records of their own. */
 static u32 level_of_call(u64 call)
 {
 	bool apic = call >> 32 == SVSM_PROTOCOL_APIC && !is_register_call(call);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The configuration block of the emulated SNP host: one 4 KiB page of the ROM
- * image, directly below the host's code, written by harness/snp_harness/snp_harness/snp_harness/platforms/emulated.
+ * image, directly below the host's code, written by harness/snp_harness/platforms/emulated.py.
  *
  * The ROM, from low to high addresses, ends at 4 GiB and is a multiple of 64 KiB:
  *   [padding] [tested firmware] [SVSM image] [this block] [host image with the reset page last]
@@ -43,7 +43,7 @@ enum config_policy {
 	CONFIG_POLICY_X2APIC_AT_RESET = 2,
 };
 
-/* Deliberate faults of the hypervisor (bits of faults); `fault_every` says how often they occur. */
+/* Deliberate faults of the hypervisor (bits of faults); `fault_every`: how often they occur. */
 #define CONFIG_FAULT_LOST_INTERRUPT    0x1 /* an interrupt for the guest under Alternate Injection is dropped */
 #define CONFIG_FAULT_DELAYED_INTERRUPT 0x2 /* it is posted `fault_delay_us` later */
 #define CONFIG_FAULT_DOORBELL_STORM    0x4 /* VMPL0 gets a #HV without an event at each switch to it, NoFurtherSignal or not */
@@ -105,7 +105,7 @@ struct host_config {
 	u32 svsm_fault_result;   /* for SVSM_FAULT_RESULT */
 	u32 sections;    /* used entries of section[] */
 	struct config_section section[CONFIG_SECTIONS];
-	u32 check;       /* always CONFIG_VERSION: a wrong layout shows here */
+	u32 check;       /* always CONFIG_VERSION: detects a wrong layout */
 };
 
 _Static_assert(sizeof(struct host_config) <= 4096, "the block is one page");

@@ -19,7 +19,7 @@
 
 #define RECORD_MAGIC   0x31474F4C504E53ull /* "SNPLOG1" */
 #define RECORD_VERSION 1
-#define RECORD_WAIT_NS 60000000000ull /* longer than a machine is suspended */
+#define RECORD_WAIT_NS 60000000000ull /* longer than a suspend of the machine */
 
 struct record_ring {
 	u64 magic;    /* RECORD_MAGIC, written by the host when the ring is ready */
@@ -28,7 +28,7 @@ struct record_ring {
 	u64 head;     /* records written since the start (host) */
 	u64 tail;     /* records read since the start (harness) */
 	u64 lost;     /* records dropped since the start (host) */
-	u32 armed;    /* harness: 1 asks for one byte on the doorbell port at the next record; host: back to 0 */
+	u32 armed;    /* harness: 1 requests one byte on the doorbell port at the next record; host: back to 0 */
 	u32 reserved;
 	u64 exits;    /* #VMEXITs so far, for progress (host) */
 	u64 exit_count[256]; /* the same by exit code; 254: #NPF, 255: any other of 100h and up (host) */
@@ -106,7 +106,7 @@ enum record_end {
 	RECORD_END_UNKNOWN_EXIT = 4,  /* value: EXITINFO1; extra: EXITINFO2 */
 	RECORD_END_VC = 5,            /* #VC could not be delivered: value: #VC code; extra: enum vc_failure */
 	RECORD_END_HOST_FAULT = 6,    /* exception in the host: value: vector; extra: CR2; rip is the host's */
-	RECORD_END_ASSERT = 7,        /* assertion of the host; a RECORD_TEXT before it says which */
+	RECORD_END_ASSERT = 7,        /* assertion of the host; a RECORD_TEXT before it names it */
 	RECORD_END_INSTRUCTION = 8,   /* an instruction the host cannot emulate: value: its first 8 bytes; extra: GPA */
 	RECORD_END_PRIVATE_MMIO = 9,  /* access without paging, which is private, to a GPA without memory: value: GPA */
 	RECORD_END_CONFIG = 10,       /* configuration block refused: value: field offset */

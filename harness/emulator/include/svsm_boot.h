@@ -26,7 +26,7 @@
 #define SVSM_BOOT_TIMER         0x4ull /* serve the guest's APIC timer as well (svsm.h, SVSM_APIC_FEATURE_TIMER) */
 #define SVSM_BOOT_FEATURE_BIT_7 0x8ull /* as older COCONUT: Alternate Injection is hypervisor feature bit 7, not 9 */
 
-/* svsm_boot.faults: deliberate faults of the SVSM's APIC protocol; `fault_every` says how often they occur. */
+/* svsm_boot.faults: deliberate faults of the SVSM's APIC protocol; `fault_every`: how often they occur. */
 #define SVSM_FAULT_BUSY       0x1 /* SVSM_ERR_BUSY */
 #define SVSM_FAULT_INCOMPLETE 0x2 /* SVSM_ERR_INCOMPLETE */
 #define SVSM_FAULT_RESULT     0x4 /* errors have the code `fault_result` instead of their own */

@@ -15,7 +15,7 @@ bool alternate_wanted(const struct svsm *svsm);
 /* The hypervisor feature bit of Alternate Injection. */
 u64 alternate_feature(const struct svsm *svsm);
 
-/* Sets up the vCPU's doorbell page, APIC and timer. False: the hypervisor refuses; a line on the console says so. */
+/* Sets up the vCPU's doorbell page, APIC and timer. False: the hypervisor refuses, which is reported on the console. */
 bool alternate_init(struct vcpu *vcpu);
 
 /* Called before each run of the guest: reads what is pending and presents it in the VMSA. */

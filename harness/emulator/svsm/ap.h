@@ -7,7 +7,7 @@
 
 #include "vcpu.h"
 
-/* Starts all of them and waits until each is ready. False: the hypervisor refuses; a line on the console says so. */
+/* Starts all of them and waits until each is ready. False: the hypervisor refuses, which is reported on the console. */
 bool ap_start_all(struct vcpu *boot);
 
 /* Called by entry.S. */

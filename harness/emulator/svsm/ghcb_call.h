@@ -10,7 +10,7 @@
 
 /* Reason codes of set GHCB_TERM_SET_SVSM. */
 enum svsm_termination {
-	SVSM_TERM_EXCEPTION = 1,   /* an exception; the console says which */
+	SVSM_TERM_EXCEPTION = 1,   /* an exception, reported on the console */
 	SVSM_TERM_BOOT_BLOCK = 2,  /* the boot block is inconsistent */
 	SVSM_TERM_NO_SNP = 3,      /* SEV_STATUS has no SNP at VMPL0 */
 	SVSM_TERM_GHCB = 4,        /* the GHCB could not be set up */
@@ -18,7 +18,7 @@ enum svsm_termination {
 	SVSM_TERM_GUEST_MEMORY = 6, /* the guest's pages could not be handed over */
 	SVSM_TERM_VMSA = 7,        /* the guest's VMSA was refused */
 	SVSM_TERM_RUN = 8,         /* the guest's VMPL cannot be run */
-	SVSM_TERM_INJECTION = 9,   /* the hypervisor refuses what Alternate Injection needs */
+	SVSM_TERM_INJECTION = 9,   /* the hypervisor refuses an event that Alternate Injection needs */
 	SVSM_TERM_MACHINE_CHECK = 10, /* the hypervisor reported one */
 	SVSM_TERM_AP = 11,         /* another vCPU could not be started */
 };
