@@ -66,7 +66,7 @@ class History:
 
     @property
     def repository(self) -> Repository:
-        """As the harness sees it."""
+        """The repository as the harness opens it."""
         return Repository(self.directory)
 
     def state(self) -> str:
@@ -87,7 +87,7 @@ class Oracle:
         self.command = [str(script)]
 
     def answer(self, answers: Mapping[str, str]) -> None:
-        """What it answers from now on."""
+        """Set its answers from now on."""
         text = "".join(f"{commit} {answer}\n" for commit, answer in answers.items())
         (self._directory / "answers").write_text(text)
 

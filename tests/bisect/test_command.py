@@ -177,7 +177,7 @@ def hanging(history: History, tmp_path: Path) -> list[str]:
 def test_nothing_of_a_bisection_outlives_it(
     history: History, hanging: list[str], tmp_path: Path, number: signal.Signals, phase: str
 ) -> None:
-    """git, the step, its build and what the build started end with it, however it ends; the same command continues."""
+    """git, the step, its build and the processes of the build end with it, in any way; the same command continues."""
     state = tmp_path / "state"
     if phase == "search":
         assert interrupted(hanging, tmp_path, signal.SIGTERM).status == 128 + signal.SIGTERM

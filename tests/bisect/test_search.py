@@ -24,7 +24,7 @@ from snp_harness.edk2.source import Repository
 from snp_harness.errors import UsageError
 from tests.bisect.histories import COUNT, History, Oracle
 
-#: Whatever a path can have that a shell would see.
+#: Characters of a path that a shell would interpret.
 NAME = 'it\'s a "$HOME" `id`; & *'
 
 
@@ -165,7 +165,7 @@ def test_an_end_without_an_answer_is_judged_again(history: History, oracle: Orac
 
 
 def test_ends_that_are_not_on_one_line(history: History) -> None:
-    """The commits between would be judged all the same, and one of them blamed."""
+    """The commits between would be judged nevertheless, and one of them blamed."""
     repository = history.repository
     good, bad = history.commits[9], history.commits[12]
     assert order_ends(repository, good, bad) == (good, bad)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a step reports about a commit, and that nothing but an answer about it ever blames one."""
+"""What a step reports about a commit, and that only an answer about a commit blames it."""
 
 from __future__ import annotations
 

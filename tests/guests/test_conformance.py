@@ -37,7 +37,7 @@ def _items() -> Iterator[object]:
 
 @pytest.mark.parametrize(("configuration", "name"), list(_items()))
 def test_point(conformance: Run, configuration: str, name: str) -> None:
-    # Instructions are counted, as in test_ticks: what is in the guest's time does not hang on this machine's.
+    # Instructions are counted, as in test_ticks: the guest's time does not depend on this machine's.
     result = conformance(configuration, icount=True)
     point = next((point for point in result.tap.points if point.name == name), None)
     if point is None:
@@ -67,7 +67,7 @@ def test_refused_proposals_are_noticed(conformance: Run, configuration: str) -> 
 
 @pytest.mark.parametrize("load", [False, True], ids=["idle", "load"])
 def test_ticks(conformance: Run, load: bool) -> None:
-    # Instructions are counted: the guest's time stands still while this machine is busy, so no tick may be missed.
+    # Instructions are counted: the guest's time does not pass while this machine is busy, so no tick may be missed.
     mode = Ticks(ticks=50, period_us=10_000, load=load, missed_allowed=0)
     for configuration in ("alternate-injection", "timer-svsm"):
         result = conformance(configuration, mode, icount=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests of the tests: each injected fault makes exactly the points fail that should notice it."""
+"""Tests of the tests: each injected fault makes exactly the points fail that test for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def named(*groups: str) -> frozenset[str]:
     return frozenset(name for name in POINTS if name.partition("/")[0] in groups)
 
 
-#: What does not call the APIC protocol.
+#: Points that do not call the APIC protocol.
 WITHOUT_PROTOCOL = named("apic-base") | {
     "core/query-protocol-core",
     "core/query-protocol-unknown",
@@ -34,10 +34,10 @@ WITHOUT_PROTOCOL = named("apic-base") | {
     "timer/refused-in-xapic-mode",
     "timer/served-in-x2apic-mode",
 }
-#: What wants no interrupt, and so is right where none can be allowed.
+#: Points that expect no interrupt, and so pass if none can be allowed.
 WITHOUT_INTERRUPT = frozenset({"vectors/all-leaves-out-what-is-below-31", "timer/stopped"})
 
-#: What expects an error of the protocol, and looks at its code.
+#: Points that expect an error of the protocol, and check its code.
 REFUSALS = frozenset(name for name in POINTS if name.startswith("registers/") and name.endswith("-refused")) | {
     "calls/configure-bad-values",
     "values/tpr-has-8-bits",
@@ -54,7 +54,7 @@ REFUSALS = frozenset(name for name in POINTS if name.startswith("registers/") an
     "vectors/bad-values-refused",
 }
 
-#: What reads or writes the TPR (MSR 808) by the protocol, or reads it to see whether the protocol is there.
+#: Points that read or write the TPR (MSR 808) by the protocol, or read it to see whether the protocol is there.
 TPR = frozenset(
     {
         "calls/configure-query",
@@ -72,7 +72,7 @@ TPR = frozenset(
     }
 )
 
-#: What waits for an interrupt of the hypervisor: of its timer or of a device.
+#: Points that wait for an interrupt of the hypervisor: of its timer or of a device.
 INTERRUPTS = named("device") | {
     "masking/hlt-with-a-pending-interrupt",
     "vectors/allowed-is-delivered",
@@ -88,10 +88,10 @@ INTERRUPTS = named("device") | {
     "timer/tick-while-in-service",
     "timer/wakes-hlt",
 }
-#: What is delayed comes when the hypervisor's APIC takes over, where these want their own interrupt only.
+#: A delayed interrupt arrives when the hypervisor's APIC takes over, but these points expect their own only.
 LATE = frozenset({"registration/hypervisor-self-ipi", "registration/hypervisor-nmi"})
 
-#: What reaches the hypervisor's APIC by x2APIC MSRs through the GHCB, or ends a level-triggered interrupt.
+#: Points that use the hypervisor's APIC by x2APIC MSRs through the GHCB, or end a level-triggered interrupt.
 HYPERVISOR_MSRS = (
     INTERRUPTS
     | named("timer")
@@ -124,7 +124,7 @@ FAULTS = [
     pytest.param("refused-register", TPR),
     pytest.param("lost-interrupt", INTERRUPTS, marks=pytest.mark.slow),
     pytest.param("delayed-interrupt", INTERRUPTS | LATE, marks=pytest.mark.slow),
-    # A #HV without an event is no fault for an SVSM that looks at its page: it has to bear it.
+    # A #HV without an event has no effect on an SVSM that reads its page: it has to accept it.
     pytest.param("doorbell-storm", frozenset[str]()),
     pytest.param("wrong-nae", HYPERVISOR_MSRS, marks=pytest.mark.slow),
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""guests/lib knows no guest: what it calls in one, the guest has registered."""
+"""guests/lib does not depend on a guest: it calls only functions that the guest has registered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.guests.points import ROOT, SOURCES
 from tests.helpers.guest_image import compile_guest
 
 TIMEOUT_S = 60
-#: What guest.ld defines.
+#: Symbols that guest.ld defines.
 OF_THE_LINKER_SCRIPT = {"bss_start", "bss_end", "guest_hooks"}
 
 

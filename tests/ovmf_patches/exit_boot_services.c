@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A UEFI application that leaves boot services as an operating system does, and tells on the serial port what the
- * local APIC is then. It is a PE image without relocations: position-independent code, no data that holds addresses.
+ * A UEFI application that leaves boot services as an operating system does, and prints on the serial port the
+ * state of the local APIC then. It is a PE image without relocations: position-independent code, no addresses in data.
  *
- * With REGISTER it registers itself for the SVSM APIC protocol before, as a boot loader that knows it would, and uses
- * the APIC afterwards. Interrupts stay disabled: what is sent is read back from the IRR, and never taken.
+ * With REGISTER it registers itself for the SVSM APIC protocol before, like a boot loader that supports it, and uses
+ * the APIC afterwards. Interrupts stay disabled: IPIs are read back from the IRR, and never taken.
  */
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a QEMU says its options are, asked over QMP of one that runs nothing."""
+"""The options of a QEMU, requested over QMP from one that runs nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class QemuSchema:
         self._entries = {entry["name"]: entry for entry in self._ask("query-qmp-schema")}
 
     def object_properties(self, kind: str) -> set[str] | None:
-        """Properties that -object KIND takes; None if this QEMU has no such object."""
+        """Properties that -object KIND accepts; None if this QEMU has no such object."""
         command = self._entries["object-add"]
         argument = self._entries[command["arg-type"]]
         variant = next((one for one in argument["variants"] if one["case"] == kind), None)
@@ -48,7 +48,7 @@ class QemuSchema:
 
     @cached_property
     def cpu_models(self) -> set[str]:
-        """Names that -cpu takes."""
+        """Names that -cpu accepts."""
         return {entry["name"] for entry in self._ask("query-cpu-definitions")}
 
     def _ask(self, command: str, **arguments: Any) -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ class QemuSchema:
             try:
                 qemu.stdin.write("\n".join(map(json.dumps, requests)))
                 qemu.stdin.flush()
-                # It is not told to quit with the requests: what the pipe has not taken yet goes with it.
+                # QMP's quit is not sent with the requests: QEMU would drop answers that the pipe has not accepted yet.
                 for line in qemu.stdout:
                     answer = json.loads(line)
                     assert "error" not in answer, answer

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.emulated
 
 #: The SVSM stops, and no firmware runs.
 STOPPED = "no-feature-bit-9"
-#: The hypervisor's APIC is in x2APIC mode without the firmware's doing.
+#: The hypervisor's APIC is in x2APIC mode without a write by the firmware.
 POLICIES = ("policy-x2apic-at-reset", "policy-x2apic-on-altinj")
 REASON = "Alternate injection required but not available"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs on the emulated host: how they end that go wrong, and that they repeat."""
+"""Runs on the emulated host: how failures end, and that runs repeat."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_qemu_that_hangs_is_given_up_and_killed(
     assert qemus() <= before
     check_seven(result.timeline, 2)
     [gap] = result.timeline.gaps
-    # On a busy machine the signal comes late.
+    # On a busy machine the signal is late.
     assert re.match("the firmware's prompt was not reached in 120 s: the guest is in (PEI|DXE|BDS)", gap)
     assert result.error is None
     assert result.verdict.result("no-refused-access").status is Status.INCONCLUSIVE

@@ -18,9 +18,9 @@ from tests.platforms.boots import boot, check_places, check_seven, toml
 pytestmark = pytest.mark.emulated
 
 ALL_PHASES = [Phase.RESET, Phase.SEC, Phase.PEI, Phase.DXE, Phase.BDS]
-#: The last words of a boot without an operating system.
+#: The end of the console of a boot without an operating system.
 PROMPT = {"trixie_path": b"Shell> ", "amdsev_path": b"No bootable option"}
-#: no-svsm.toml, and violations are let through.
+#: no-svsm.toml, with violations completed.
 LENIENT = """
 [svsm]
 present = false
@@ -108,7 +108,7 @@ def test_2022_11_ends_itself_in_pei_where_the_rmp_is_strict(
 ) -> None:
     """PlatformInitEmuVariableNvStore writes the variable store before AmdSevInitialize has validated the memory.
 
-    Its #VC handler knows no 404 (page not validated), reports it with NAE 8000FFFF and stops.
+    Its #VC handler does not handle 404 (page not validated), reports it with NAE 8000FFFF and stops.
     """
     result = boot(bookworm_path, tmp_path / "out", "no-svsm", until="shell", qemu=qemu)
     check_violated(result, bookworm_path, 0)

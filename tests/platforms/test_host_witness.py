@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How the emulated host's end becomes the run's: whose doing it was, and what to do about it."""
+"""How the emulated host's end becomes the run's: the cause, and what to do about it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GUEST = 2
 
 
 class Run:
-    """A witness of a host that has started, whose records the test writes."""
+    """A witness of a hypervisor that has started, whose records the test writes."""
 
     def __init__(self, directory: Path, config: str = "") -> None:
         spec = RunSpec(directory / "F.fd", svsm=parse_config(config.encode(), "c.toml"))

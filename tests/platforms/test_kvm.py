@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Platform kvm: what it says where KVM or its trace events are not to be had, and a boot where they are.
+"""Platform kvm: what it reports if KVM or its trace events are not available, and a boot if they are.
 
 What it does is the same on the nested host, where it is tested on every machine: test_nested.py.
 """

@@ -31,10 +31,10 @@ from tests.apic.samples import SEVEN
 from tests.platforms.boots import PATIENCE_S, Clock, signal_qemu
 from tests.platforms.sec import sec_accesses, told
 
-#: Rules that need nothing that KVM does not show.
+#: Rules that need only what KVM shows.
 RULES = ("x2apic-before-sec", "legal-transition", "no-xapic-after-x2apic", "no-refused-access")
 
-#: Runs a firmware on a real KVM; keywords are RunSpec's, but for `out`.
+#: Runs a firmware on a real KVM; the keywords are RunSpec's, except `out`.
 Real = Callable[..., RunResult]
 
 
@@ -42,14 +42,14 @@ Real = Callable[..., RunResult]
     params=[pytest.param("nested", marks=pytest.mark.nested), pytest.param("kvm", marks=pytest.mark.kvm)],
 )
 def platform(request: pytest.FixtureRequest) -> str:
-    """The platforms that this witness is of."""
+    """The platforms with this witness."""
     name: str = request.param
     return name
 
 
 @pytest.fixture
 def boot_real(platform: str, tmp_path: Path) -> Real:
-    """See Real."""
+    """Run a firmware on a real KVM; the function's keywords are those of RunSpec, except `out`."""
 
     def boot(firmware: Path, out: str = "real", progress: Progress | None = None, **spec: Any) -> RunResult:
         spec = {"timeout_s": PATIENCE_S, **spec}
@@ -143,7 +143,7 @@ def test_a_run(trixie_path: Path, platform: str, boot_real: Real) -> None:
     timeline = result.timeline
     assert (timeline.platform, timeline.witness) == (platform, WITNESS)
     assert (timeline.complete, timeline.gaps, timeline.lost) == (True, (), 0)
-    # On a busy machine the end comes late.
+    # On a busy machine the end is late.
     assert [mark.phase for mark in timeline.phases][:3] == [Phase.RESET, Phase.SEC, Phase.PEI]
     assert {access.module for access in sec_accesses(timeline)} == {"SecMain"}
     assert result.exit_status == EXIT_VIOLATED
@@ -162,11 +162,11 @@ def test_a_run(trixie_path: Path, platform: str, boot_real: Real) -> None:
 @pytest.mark.slow
 @pytest.mark.nested
 def test_a_second_run_boots_no_kernel(trixie_path: Path, tmp_path: Path) -> None:
-    """That is what makes it fast (python -m bench.nested measures how fast)."""
+    """This makes it fast (python -m bench.nested measures how fast)."""
     run(RunSpec(trixie_path), "nested", tmp_path / "first")
     second = run(RunSpec(trixie_path), "nested", tmp_path / "second")
     assert told(sec_accesses(second.timeline)) == SEVEN
-    # tests/hosts/test_nested.py shows that one which is booted says so.
+    # tests/hosts/test_nested.py shows that a boot of the kernel is reported.
     assert READY not in (second.directory / "outer-console.log").read_text(errors="replace")
 
 
@@ -285,7 +285,7 @@ def test_refused_accesses(
     code: str, refused: int, trixie_path: Path, tmp_path: Path, boot_real: Real, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = with_reset_vector(trixie_path, tmp_path, code)
-    # Nothing handles the #GP: the guest is lost, and the runs end by their time.
+    # Nothing handles the #GP: the guest crashes, and the runs end by their time limit.
     clock = Clock(monkeypatch)
 
     def end(_phase: Phase, accesses: int, _exits: int | None) -> None:
@@ -300,7 +300,7 @@ def test_refused_accesses(
         assert result.verdict.result("no-refused-access").offences[0].index == refused
     count = refused + 1
     values = [
-        # What a refused read would have given, nobody knows.
+        # The value of a refused read is not known.
         [told_whole(access)[:2] + told_whole(access)[3:] for access in result.timeline.accesses[:count]]
         for result in (real, plain)
     ]

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.emulated, pytest.mark.slow]
 
 #: Where a Linux's text lies (Documentation/arch/x86/x86_64/mm.rst).
 KERNEL_TEXT = 0xFFFF_FFFF_8000_0000
-#: It is given no root file system.
+#: It gets no root file system.
 PANIC = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
 
 
@@ -32,7 +32,7 @@ def test_to_the_root_file_system(
     assert "Memory Encryption Features active: AMD SEV SEV-ES SEV-SNP" in text
     assert f"SEV: SNP running at VMPL{vmpl}." in text
     assert f"smp: Brought up 1 node, {vcpus} CPU" in text
-    # What it said of its end is there, and not only the first line.
+    # The whole crash message is kept, not only the first line.
     assert "Call Trace:" in text[text.index(PANIC) :]
     own = [access for access in timeline.accesses if access.pc is not None and access.pc >= KERNEL_TEXT]
     assert {(access.vcpu, access.vmpl, access.phase) for access in own} == {(n, vmpl, Phase.OS) for n in range(vcpus)}

@@ -23,7 +23,7 @@ from tests.platforms.boots import check_seven
 pytestmark = [pytest.mark.emulated, pytest.mark.slow]
 
 #: The shell's timer ticks a hundred times a second, with three accesses each: ACCESS_LIMIT comes after 67 s, later
-#: where the machine is slow. Then the memory is looked at so often, and the run's time is over.
+#: where the machine is slow. Then the memory is measured so often, and the run's time is over.
 LOOKS = 60
 #: Seconds that it may take.
 RUN_S = 900.0
@@ -31,7 +31,7 @@ RUN_S = 900.0
 ENOUGH = ACCESS_LIMIT + 500
 #: A leak of one byte a record would be more.
 GROWTH_KIB = 1024
-#: Prints the count of accesses and the resident memory in KiB, each time the run tells its progress.
+#: Prints the count of accesses and the resident memory in KiB, each time the run reports its progress.
 RUN = """
 import sys, time
 from pathlib import Path
@@ -65,7 +65,7 @@ run(RunSpec(Path(firmware), svsm=svsm, until=Phase.OS, timeout_s=float(seconds))
 
 @dataclass(frozen=True, slots=True)
 class LongRun:
-    """What a run left. memory: accesses so far and resident KiB, several times a second."""
+    """The result of a run. memory: accesses so far and resident KiB, several times a second."""
 
     directory: Path
     memory: list[tuple[int, int]]
@@ -104,7 +104,7 @@ def check_long_run(found: LongRun) -> None:
     [condensed] = [event for event in timeline.events if event.kind == CONDENSED]
     assert len(timeline.accesses) < ENOUGH
     total = len(timeline.accesses) + sum(value for value in condensed.fields.values() if isinstance(value, int))
-    # The last progress was told a moment before the end.
+    # The last progress was reported a moment before the end.
     assert 0 <= total - found.memory[-1][0] < ACCESS_LIMIT
     # As many accesses again as fill the timeline would be 20 000; from here on none is kept.
     flat = [resident for accesses, resident in found.memory if accesses > ENOUGH]

@@ -119,7 +119,7 @@ def test_no_other_host(trixie_path: Path, tmp_path: Path) -> None:
 
 
 def test_probe_without_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can be made, or it says what that lacks; nothing is fetched to find out."""
+    """It can be made, or the check names what is missing; nothing is fetched for that."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     image = PLATFORM.probe()[1]
     assert image.status is CheckStatus.WARN

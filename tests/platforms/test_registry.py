@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What each platform says of itself."""
+"""How each platform describes itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from snp_harness.platforms import find_platform, platform_names
 def test_how_its_results_are_obtained(name: str) -> None:
     platform = find_platform(name)
     assert platform.name == name
-    # Only real hardware's result may be taken for one.
+    # Only a result of real hardware may be reported as one.
     assert ("hardware" in platform.observed_on and "not hardware" not in platform.observed_on) == (name == "snp")
     assert ("no SEV" in platform.observed_on) == (name in ("tcg", "kvm", "nested"))
 

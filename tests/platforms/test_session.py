@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A session whose console is ahead of its witness, as it is where the harness had no processor for a while."""
+"""A session whose console is ahead of its witness, as when the harness got no processor time for a while."""
 
 from __future__ import annotations
 

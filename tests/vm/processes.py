@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def is_running(pid: int) -> bool:
-    """The process exists and is no zombie."""
+    """Whether the process exists and is not a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A monitor that talks nonsense: QEMU may run on another machine, and be anything."""
+"""A monitor with invalid answers: QEMU may run on another machine, and is not trusted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def monitor() -> Iterator[Monitor]:
             greeting = {"QMP": {"version": version, "capabilities": []}}
             with far, contextlib.suppress(OSError):
                 far.sendall(json.dumps(greeting).encode() + b"\n")
-                # A request is no line.
+                # A request does not end with a newline.
                 while data := far.recv(1 << 16):
                     request = json.loads(data)
                     reply = {"return": {}} if request["execute"] == "qmp_capabilities" else answer
