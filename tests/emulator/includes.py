@@ -19,7 +19,7 @@ ALLOWED = {
 }
 #: The one header of the hardware that the hypervisor may include.
 DOOR = "hardware/hw.h"
-#: What a hypervisor cannot read.
+#: Headers of state that a hypervisor cannot read.
 PRIVATE_TO_HARDWARE = "include/vmsa.h"
 
 
@@ -34,7 +34,7 @@ def graph(root: Path) -> dict[str, set[str]]:
 
 
 def _find(root: Path, source: Path, name: str) -> str:
-    """As the compiler: beside the file, then from the root, then in include/ and common/."""
+    """Resolve it like the compiler: beside the file, then from the root, then in include/ and common/."""
     for directory in (source.parent, root, root / "include", root / "common"):
         if (directory / name).is_file():
             return (directory / name).resolve().relative_to(root.resolve()).as_posix()
@@ -66,7 +66,7 @@ def _subject(path: str) -> str:
 
 
 def problems(root: Path) -> list[str]:
-    """What breaks the rules, a line each: circles, includes across directories, vmsa.h in the hypervisor."""
+    """Return a line for each violation: circles, includes across directories, vmsa.h in the hypervisor."""
     includes = graph(root)
     found = []
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The instruction decoder's test driver as an object, and GNU as and objdump as the judges of what it says."""
+"""The instruction decoder's test driver as an object, and GNU as and objdump to check its answers."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ static u8 *exact(const u8 *bytes, u32 available)
 	return copy;
 }
 
-/* What all the decoders say of the bytes: lengths, 0 for unknown. */
+/* The results of all decoders for the bytes: lengths, 0 for unknown. */
 struct lengths {
 	u8 access;
 	u8 simple;
@@ -79,7 +79,7 @@ static void check_insn(const struct insn *insn, const u8 *bytes, u32 available, 
 		fail("64-bit operand", bytes, available, mode);
 }
 
-/* An instruction is the same whatever follows it, and unknown when its last byte is missing. */
+/* An instruction does not depend on the bytes after it, and unknown when its last byte is missing. */
 static void check(const u8 *bytes, u32 available, u32 mode)
 {
 	struct lengths all, cut;
@@ -113,7 +113,7 @@ static u64 next_random(u64 *state)
 	return *state;
 }
 
-/* Half of the bytes come from those that lead somewhere. */
+/* Half of the bytes are from those that begin known instructions. */
 static u8 random_byte(u64 *state)
 {
 	static const u8 chosen[] = { 0x0f, 0x0f, 0x0f, 0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e, 0x64, 0x48, 0x4c,
@@ -155,7 +155,7 @@ struct operands {
 	u64 rflags;
 };
 
-/* The processor carries out the code: the judge. */
+/* The processor executes the code as the reference. */
 static void run_native(const u8 *code, u32 length, struct operands *operands)
 {
 	static u8 *page;
@@ -231,7 +231,7 @@ static u64 defined_flags(const struct insn *insn)
 	return logic ? RFLAGS_ARITHMETIC & ~RFLAGS_AF : RFLAGS_ARITHMETIC;
 }
 
-/* Small numbers, numbers around the signs and equal ones make the flags. */
+/* Small numbers, numbers around the sign bit and equal ones change the flags. */
 static u64 random_operand(u64 *state, u64 other)
 {
 	static const u64 chosen[] = { 0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compiling the pure parts of the emulator for the build machine, and talking to their test drivers.
+"""Compiling the pure parts of the emulator for the build machine, and using their test drivers.
 
 A driver is a C program that reads commands, one a line, and answers each with one line. It is built with the address
 and undefined-behaviour sanitizers, which end it at the first fault: the reply that then fails to come raises

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Test driver of the page states (harness/emulator/hypervisor/pages.c) above the rules of the RMP and a small stand-in for
+ * Test driver of the page states (harness/emulator/hypervisor/pages.c) above the rules of the RMP and a small model of
  * the rest of the hardware: one command a line, numbers in hexadecimal, one line of numbers as the answer. See
  * tests/emulator/test_pages.py for the commands.
  */
@@ -29,7 +29,7 @@ static struct hw_slot region = { .gpa = GPA, .size = SIZE, .spa = SPA, .shared_s
 static jmp_buf end;
 static u32 faults, violation; /* #NPFs of a command, and the last record of one: enum record_violation */
 
-/* What the guest does, which hw_retry() tries again. */
+/* The access of the guest, which hw_retry() repeats. */
 static struct {
 	bool instruction; /* PVALIDATE */
 	bool private;
@@ -167,7 +167,7 @@ static u64 command(const char *name, const u64 *a)
 		return memory[a[0] - GPA];
 	if (!strcmp(name, "put"))
 		return memory[a[0] - GPA] = (u8)a[1];
-	if (!strcmp(name, "agree")) { /* private exactly where the RMP has it assigned */
+	if (!strcmp(name, "agree")) { /* private if and only if the RMP has it assigned */
 		for (u32 i = 0; i < SIZE / PAGE_SIZE; i++)
 			if ((states[i] == HW_PRIVATE) != (entries[i].bits & RMP_ASSIGNED))
 				return 0;

@@ -9,7 +9,7 @@ from tests.emulator.native import Driver
 
 SOURCES = ("hardware/rmp.c",)
 
-#: What the methods take where nothing else is given.
+#: Default arguments of the methods.
 GPA = 0x7FE00000
 ASID = 1
 

@@ -58,7 +58,7 @@ static u64 command(const char *name, const u64 *a)
 		return rmp_large_possible(&rmp, a[0]);
 	if (!strcmp(name, "vmsa"))
 		return rmp_is_vmsa(&rmp, a[0]);
-	if (!strcmp(name, "cover")) /* how many more ranges there is room for */
+	if (!strcmp(name, "cover")) /* how many more ranges fit */
 		for (u64 n = 0;; n++)
 			if (!rmp_cover(&rmp, ~0ull - PAGE_SIZE + 1, 0, NULL))
 				return n;

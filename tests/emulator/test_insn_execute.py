@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What decoded instructions do to values and flags, judged by the processor that runs the tests."""
+"""What decoded instructions do to values and flags, compared with the processor that runs the tests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_agrees_with_the_processor(decoder: Decoder, tmp_path: Path) -> None:
 @pytest.mark.parametrize("op", ["bt", "bts", "btr", "btc"])
 @pytest.mark.parametrize("size", [2, 4, 8])
 def test_bit_offset_within_the_operand(decoder: Decoder, tmp_path: Path, op: str, size: int) -> None:
-    """With a register the processor moves the address by the upper bits: masked here, as the host sees the address."""
+    """With a register the processor moves the address by the upper bits: masked here, as the #NPF has the address."""
     register, suffix = {2: ("cx", "w"), 4: ("ecx", "l"), 8: ("rcx", "q")}[size]
     lines = [f"{op}{suffix} %{register}, (%rdi)"]
     (code,) = assemble(lines, 64, tmp_path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the hypervisor does about an #NPF: pages are assigned, split or converted, and the guest goes on."""
+"""The hypervisor resolves an #NPF: pages are assigned, split or converted, and the guest continues."""
 
 from __future__ import annotations
 

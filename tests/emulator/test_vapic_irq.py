@@ -30,7 +30,7 @@ def bank(vapic: Vapic, base: int) -> set[int]:
 
 @dataclass
 class Model:
-    """What APM 16.6 says of requests and priorities, with sets."""
+    """The requests and priorities of APM 16.6, as sets."""
 
     tpr: int = 0
     irr: set[int] = field(default_factory=set)
@@ -228,7 +228,7 @@ def test_extint_pin(vapic: Vapic) -> None:
     assert not vapic.accepts_extint()
     assert vapic.write(0x350, 0x700).lint_changed
     assert vapic.accepts_extint()
-    assert not vapic.write(0x360, 0x700).lint_changed  # LINT1 has no say
+    assert not vapic.write(0x360, 0x700).lint_changed  # LINT1 does not matter
     vapic.write(0x350, 0x31)
     assert not vapic.accepts_extint()
     assert vapic.write_base(DISABLED).lint_changed

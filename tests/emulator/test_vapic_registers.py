@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The virtual APIC behaves as the tables in Python say: directions of registers, transitions of modes."""
+"""The virtual APIC behaves as the tables in Python: directions of registers, transitions of modes."""
 
 from __future__ import annotations
 

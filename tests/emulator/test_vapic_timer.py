@@ -60,7 +60,7 @@ def test_reserved_mode_starts_nothing(apic: Vapic) -> None:
     apic.write(LVT, PERIODIC | TSC_DEADLINE | VECTOR)
     apic.write(INITIAL, 1000, now=0)
     assert (apic.read(INITIAL), apic.read(CURRENT, now=1), apic.deadline()) == (1000, 0, None)
-    # A count that runs goes on, until another is written.
+    # A running count continues until another is written.
     apic.write(LVT, ONE_SHOT | VECTOR)
     apic.write(INITIAL, 1000, now=0)
     apic.write(LVT, PERIODIC | TSC_DEADLINE | VECTOR)
@@ -119,7 +119,7 @@ def test_masked_timer_runs_but_does_not_interrupt(apic: Vapic) -> None:
 
 
 def test_modes_change_while_it_counts(apic: Vapic) -> None:
-    """kvm-unit-tests x86/apic.c, test_apic_change_mode: the count goes on, an expired one-shot stays at 0."""
+    """kvm-unit-tests x86/apic.c, test_apic_change_mode: the count continues, an expired one-shot stays at 0."""
     apic.write(LVT, ONE_SHOT | VECTOR)
     apic.write(INITIAL, 1_000_000, now=0)
     apic.write(LVT, PERIODIC | VECTOR, now=700_000)

@@ -24,7 +24,7 @@ APIC_BASE = 0x1B
 DEADLINE = 0x6E0
 X2APIC = 0x800
 PAGE = 0xFEE00
-#: Nothing else is there on a q35.
+#: A q35 has no device or memory there.
 OTHER_PAGE = 0xFD000
 
 BANKS = tuple(bank + 16 * word for bank in (0x100, 0x180, 0x200) for word in range(8))
@@ -65,7 +65,7 @@ class Operation:
     page: int = PAGE
 
     def pack(self) -> bytes:
-        """As in the image."""
+        """Return the bytes of the operation in the image."""
         return _OPERATION.pack(self.kind, self.size, self.number, self.page, self.value)
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class Operation:
 
 
 def with_operations(image: bytes, operations: list[Operation]) -> bytes:
-    """The guest's image with a list in it."""
+    """Return the guest's image with a list of operations."""
     assert len(operations) <= OPERATIONS_MAX
     data = bytearray(with_parameters(image, MAGIC, struct.pack("<I", len(operations))))
     packed = b"".join(operation.pack() for operation in operations)
@@ -89,14 +89,14 @@ def with_operations(image: bytes, operations: list[Operation]) -> bytes:
 
 
 class Generator:
-    """Makes operations. It follows APIC_BASE, so that what it makes is about the mode that the APIC is in."""
+    """Makes operations. It follows APIC_BASE, so that the operations fit the mode of the APIC."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._base = 0xFEE00900
 
     def operations(self, count: int, episode: int = 30) -> list[Operation]:
-        """So many, in episodes: each begins with a normal state, and ends with all that can be read."""
+        """Return operations in episodes: each begins with a normal state, and ends with reads of all registers."""
         made: list[Operation] = []
         while True:
             part = self._episode(episode)
@@ -219,7 +219,7 @@ class Generator:
         return Operation(Kind.WRITE_MMIO, register, self._register_value(register), page=self._page)
 
     def _mmio_odd(self) -> Operation:
-        """Other widths and places: reads whose value nobody defines, writes that do nothing."""
+        """Other widths and places: reads with undefined values, writes without effect."""
         size = self._random.choice((1, 2, 4, 8))
         offset = self._random.randrange(0x1000 - size)
         if self._random.random() < 0.5:
@@ -233,7 +233,7 @@ class Generator:
         if register in (0x380, 0x3E0, 0x320):
             return self._timer_value(register)
         if register in LVTS:
-            # Masked where a delivery mode or an error would come by itself.
+            # Masked if a delivery mode or an error would cause an interrupt.
             value = choose.getrandbits(32)
             if register == 0x370 or value & 0x700:
                 value |= 0x10000
@@ -258,7 +258,7 @@ class Generator:
     # --- interrupts
 
     def _ipi(self) -> Operation:
-        """An IPI, to this processor more often than not; INIT, SIPI, SMI and ExtINT are none of this test's."""
+        """An IPI, to this processor more often than not; INIT, SIPI, SMI and ExtINT are not tested here."""
         choose = self._random
         vector = choose.randrange(0x20, 0x100)
         if self._x2apic and choose.random() < 0.3:
@@ -290,7 +290,7 @@ class Generator:
             return Operation(Kind.READ_CR8)
         return Operation(Kind.WRITE_CR8, value=self._random.choice((0, 0, 1, 2, 5, 0xE, 0xF)))
 
-    # --- the timer: counts so long that none ends while this goes on
+    # --- the timer: counts that do not end during the test
 
     def _timer(self) -> Operation:
         register = self._random.choice((0x320, 0x380, 0x3E0))

@@ -22,7 +22,7 @@ END = "end"
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the guest said. facts: x2APIC and TSC deadline in CPUID, physical address bits. lines: one an operation."""
+    """The guest's output. facts: x2APIC and TSC deadline in CPUID, physical address bits. lines: one an operation."""
 
     facts: tuple[int, int, int]
     lines: list[str]

@@ -16,7 +16,7 @@ from tests.emulator.differential.run import Answers
 
 pytestmark = [pytest.mark.nested, pytest.mark.emulated]
 
-#: Both(operations) gives what KVM and the emulated host answer.
+#: Both(operations) returns the answers of KVM and of the emulated host.
 Both = Callable[[list[Operation]], tuple[Answers, Answers]]
 
 
@@ -46,7 +46,7 @@ X2APIC = wrmsr(0x1B, 0xFEE00D00)
 
 @dataclass(frozen=True)
 class Deviation:
-    """operations, from a normal state; what KVM and the emulated host answer to each."""
+    """Operations from a normal state, and the answers of KVM and of the emulated host."""
 
     name: str
     operations: list[Operation]
@@ -55,12 +55,12 @@ class Deviation:
 
 
 DEVIATIONS = [
-    # KVM's kvm_lapic_reg_write does not look at the value; SDM 11.12.10.3 has #GP.
+    # KVM's kvm_lapic_reg_write does not check the value; SDM 11.12.10.3 has #GP.
     Deviation("x2APIC EOI other than 0", [X2APIC, wrmsr(0x80B, 1)], ". .", ". !"),
     # KVM has no errors: APIC_ESR is never set (SDM 11.5.3 has them).
     Deviation("illegal register in ESR", [write(0x3F0, 0x41), write(0x280, 0), read(0x280)], ". . 0", ". . 80"),
     Deviation("illegal vector in ESR", [write(0x300, 0x4400E), write(0x280, 0), read(0x280)], ". . 0", ". . 20"),
-    # KVM requests it all the same: it stays in IRR, below every priority.
+    # KVM requests it nevertheless: it stays in IRR, below every priority.
     Deviation("illegal vector in IRR", [write(0x300, 0x4400E), read(0x200), TAKE], ". 4000 -", ". 0 -"),
     # __kvm_apic_set_base makes no KVM_REQ_EVENT: KVM looks for a request when the priority falls, or at the next one.
     Deviation(
@@ -78,9 +78,9 @@ DEVIATIONS = [
     ),
     # TCG's MOV to CR8 checks no reserved bits; KVM's kvm_set_cr8 does.
     Deviation("reserved bits of CR8", [cr8(0x10), Operation(Kind.READ_CR8)], "! 0", ". 0"),
-    # The emulated host sees V_TPR, which did not change; KVM is told of each write.
+    # The emulated host sees V_TPR, which did not change; KVM sees each write.
     Deviation("CR8 that leaves the class", [write(0x080, 0x2F), cr8(2), read(0x080)], ". . 20", ". . 2f"),
-    # __start_apic_timer leaves the last count's end where it was.
+    # __start_apic_timer keeps the end of the last count.
     Deviation(
         "count of a reserved timer mode",
         [

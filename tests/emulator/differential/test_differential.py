@@ -18,7 +18,7 @@ QUICK = 1500
 
 
 def differences(operations: list[Operation], kvm: list[str], emulated: list[str]) -> list[str]:
-    """The first difference of each episode, with what led to it."""
+    """The first difference of each episode, with the operations before it."""
     found = []
     start, skip = 0, False
     for number, (operation, there, here) in enumerate(zip(operations, kvm, emulated, strict=True)):
@@ -38,7 +38,7 @@ def compare(both: Both, seed: int, count: int) -> None:
     kvm, emulated = both(operations)
     found = differences(operations, kvm.lines, emulated.lines)
     assert not found, f"seed {seed}, {len(found)} episodes differ, the first:\n{found[0]}"
-    # What is compared is not all refused, nor all zero.
+    # The compared answers are neither all refused nor all zero.
     assert {".", "!", "-"} < set(kvm.lines)
     assert len({line for line in kvm.lines if line not in (".", "!", "-", "0")}) > 20
 

@@ -23,7 +23,7 @@ VMPL0 = Setting(Mode.VMPL0)
 SVSM = Setting(Mode.SVSM)
 PLAIN = Setting(Mode.PLAIN)
 
-#: Setting, ending, and what the harness reports of it.
+#: Setting, ending, and the harness's report of it.
 ENDS = (
     (VMPL0, End.TRIPLE_FAULT, "the guest shut down (triple fault)"),
     (SVSM, End.TRIPLE_FAULT, "the guest shut down (triple fault)"),

@@ -91,7 +91,7 @@ class Guest:
         return int(self.svsm.command("doorbell", 0, offset, *([] if value is None else [value])), 16)
 
     def post(self, status: int, irr: dict[int, int] | None = None) -> None:
-        """Write the guest's entry of the doorbell page, irr[n] for vectors 32 * (n + 1) and up, and say so."""
+        """Write the guest's entry of the doorbell page, irr[n] for vectors 32 * (n + 1) and up, and set its event."""
         for index, bits in (irr or {}).items():
             self.doorbell(ENTRY + 4 + 4 * index, bits)
         self.doorbell(ENTRY, status)
@@ -118,7 +118,7 @@ class Guest:
 
     @property
     def virtual(self) -> int | None:
-        """The vector that V_IRQ offers; its priority is its class, and TPR counts."""
+        """Return the vector that V_IRQ offers; its priority is its class, and TPR is respected."""
         value = self.vintr
         if not value & V_IRQ:
             return None
@@ -140,6 +140,6 @@ class Guest:
         self.svsm.poke(CAA, self.svsm.peek(CAA) & ~0xFF0000 | value << 16)
 
     def take(self) -> None:
-        """Take what the VMSA has for the guest, an NMI as well."""
+        """Take the interrupt or NMI that the VMSA has for the guest."""
         self.event = 0
         self.vintr &= ~V_IRQ

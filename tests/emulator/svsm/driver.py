@@ -115,7 +115,7 @@ class Svsm:
         return answer.rstrip("\n")
 
     def boot(self, *, vmpl: int = 2, vcpus: int = 2, flags: int = SCRUB) -> None:
-        """Start a machine anew, all of it validated."""
+        """Restart the machine, with all memory validated."""
         regions = (FLASH, FLASH_SIZE)
         assert self.command("boot", SVSM_BASE, SVSM_SIZE, RAM_LOW, RAM_HIGH, vmpl, vcpus, flags, *regions) == "ok"
         assert self.command("vmsa", 0, LAUNCH_VMSA, CAA) == "0"
@@ -130,12 +130,12 @@ class Svsm:
         return self.call(Protocol.CORE, call, rcx, rdx, r8, vcpu=vcpu)
 
     def poke(self, gpa: int, *quadwords: int) -> None:
-        """Write memory, whatever the RMP says."""
+        """Write memory without a check of the RMP."""
         for index, value in enumerate(quadwords):
             self.command("poke", gpa + 8 * index, value)
 
     def peek(self, gpa: int) -> int:
-        """Read a quadword, whatever the RMP says."""
+        """Read a quadword without a check of the RMP."""
         return int(self.command("peek", gpa), 16)
 
     def pages(self, gpa: int, count: int, state: str) -> None:

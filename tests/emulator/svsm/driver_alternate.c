@@ -127,7 +127,7 @@ static void hostile_page(struct vcpu *vcpu)
 	default:
 		*word = below(256) | (below(2) ? GHCB_DOORBELL_STATUS_LEVEL : 0) | (below(2) ? GHCB_DOORBELL_STATUS_MULTIPLE : 0);
 	}
-	/* The SVSM would end at a machine check: the one thing it is told to believe. */
+	/* A machine check, which the SVSM cannot verify, would end it. */
 	vcpu->doorbell[GHCB_DOORBELL_FLAGS] &= (u8)~GHCB_DOORBELL_FLAG_MC;
 	vcpu->doorbell[GHCB_DOORBELL_VMPL_EVENTS] |= below(2) ? 0xFF : 0;
 	vcpu->doorbell[GHCB_DOORBELL_VECTOR] = below(2) ? SVSM_VECTOR_TIMER : (u8)random64();

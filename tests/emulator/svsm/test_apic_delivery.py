@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How the SVSM's APIC delivers: event_inj or vintr_ctrl, NMI first, what was not taken comes back, lazy EOI or not."""
+"""How the SVSM's APIC delivers: event_inj or vintr_ctrl, NMI first, taken back if not delivered, lazy EOI or not."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_tpr_below_its_class_lets_it_through(guest: Guest) -> None:
 
 
 def test_queued_one_obeys_tpr(guest: Guest) -> None:
-    """Whatever a VMSA of the guest's making said before."""
+    """For any earlier content of a VMSA that the guest made."""
     guest.vintr |= IGN_TPR | 0xF << 16 | 0xFF << 32
     guest.interrupts(False)
     send(guest, MIDDLE)
@@ -92,7 +92,7 @@ def test_same_class_waits_for_the_one_in_service(guest: Guest) -> None:
 
 
 def test_fifteen_classes_nest(guest: Guest) -> None:
-    """As many as there are; then nothing is higher, and each EOI ends the highest."""
+    """All of them; then none is higher, and each EOI ends the highest."""
     vectors = [class_ << 4 | class_ for class_ in range(1, 16)]
     serve(guest, *vectors)
     send(guest, 0xFE, 0xFF, 0x1F)
@@ -187,7 +187,7 @@ def test_lazy_eoi_of_the_only_one_queued(guest: Guest) -> None:
 
 
 def test_a_lower_one_revokes_the_lazy_eoi(guest: Guest) -> None:
-    """It needs an explicit EOI to be delivered; the 0 that asks for it is none."""
+    """It needs an explicit EOI to be delivered; the 0 that requests this is not an EOI."""
     serve(guest, MIDDLE)
     assert guest.no_eoi_required == 1
     send(guest, LOW)
@@ -216,7 +216,7 @@ def test_nmi_comes_first(guest: Guest) -> None:
 
 
 def test_nmi_waits_for_an_exception(guest: Guest) -> None:
-    """What the guest was taking when it was left is not lost."""
+    """An event whose delivery an exit interrupted is not lost."""
     guest.event = PAGE_FAULT
     guest.write(0x830, 0x40400)
     guest.present()

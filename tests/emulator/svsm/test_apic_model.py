@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The SVSM's APIC against its model, step by step; and a hypervisor and a guest that mean no good."""
+"""The SVSM's APIC against its model, step by step; and with a malicious hypervisor and guest."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Comparison(RuleBasedStateMachine):
             self.allow_all(True)
 
     def other_bits(self) -> int:
-        """What of vintr_ctrl is not the APIC's."""
+        """Return the bits of vintr_ctrl that do not belong to the APIC."""
         return V_GIF | (V_SHADOW if self.model.shadow else 0)
 
     # --- the hypervisor
@@ -163,7 +163,7 @@ class Comparison(RuleBasedStateMachine):
         self.present(runs)
 
     def present(self, runs: int) -> None:
-        """So many entries of the guest; 0: what was done so far is all that comes before the next step."""
+        """Enter the guest so many times; 0: the next step follows without an entry."""
         for _ in range(runs):
             if self.posted:
                 self.model.take(self.entry)
@@ -208,6 +208,6 @@ def hostile(svsm_program: Path) -> Iterator[Svsm]:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("flags", [APIC_PROTOCOL, APIC_PROTOCOL | TIMER])
 def test_no_hypervisor_and_no_guest_breaks_it(hostile: Svsm, seed: int, flags: int) -> None:
-    """Garbage in the doorbell page, the calling area and the calls: the state stays sound, the sanitizers silent."""
+    """Garbage in the doorbell page, the calling area and the calls: the state stays valid, the sanitizers silent."""
     assert Guest(hostile, flags=flags).started == "ok"
     assert hostile.command("fuzz", seed, 40_000) == "ok"

@@ -163,7 +163,7 @@ def test_every_call_is_refused_when_emulation_is_off(guest: Guest) -> None:
 
 @pytest.mark.parametrize("how", [ApicConfigure.QUERY, ApicConfigure.DEREGISTER])
 def test_each_vcpu_ends_its_own_emulation(svsm: Svsm, how: ApicConfigure) -> None:
-    """The count is everybody's; a vCPU keeps its APIC until it asks, and cannot register again."""
+    """The count is shared; a vCPU keeps its APIC until it requests the end, and cannot register again."""
     guest = Guest(svsm, vcpus=2)
     second_vmsa, second_caa = SVSM_BASE + 0x10000, 0xB000
     assert svsm.command("alternate", 1, 0x227) == "ok"
@@ -287,7 +287,7 @@ def test_no_ipi_to_a_vcpu_that_does_not_run(svsm: Svsm) -> None:
 
 
 def test_ipi_is_taken_by_its_target(svsm: Svsm) -> None:
-    """vCPU 0 finds what vCPU 1 sent; the set of allowed vectors is not for IPIs."""
+    """vCPU 0 receives the IPIs of vCPU 1; the set of allowed vectors does not apply to IPIs."""
     guest = Guest(svsm, vcpus=2)
     svsm.command("online", 0)
     assert svsm.command("alternate", 1, 0x227) == "ok"
@@ -300,7 +300,7 @@ def test_ipi_is_taken_by_its_target(svsm: Svsm) -> None:
 
 
 def test_remap_settles_the_lazy_eoi(guest: Guest) -> None:
-    """In the new calling area the guest reads "EOI required"; a 0 there is nobody's EOI."""
+    """In the new calling area the guest reads "EOI required"; a 0 there is not an EOI."""
     guest.write(0x83F, 0x61)
     guest.present()
     guest.take()
@@ -334,7 +334,7 @@ def test_no_lazy_eoi_without_a_calling_area(guest: Guest) -> None:
 
 
 def test_another_vmsas_interrupt_is_not_taken_back(guest: Guest) -> None:
-    """The vCPU got another VMSA while an interrupt was under way: what is in that one is not the SVSM's."""
+    """The vCPU got another VMSA during a delivery: the interrupt in that VMSA is not from the SVSM."""
     guest.write(0x83F, 0x61)
     guest.present()
     guest.event = 1 << 31 | 0x77

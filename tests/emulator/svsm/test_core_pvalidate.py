@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Core protocol, PVALIDATE: the list, the entries, and that no list of a guest touches what is not its own."""
+"""Core protocol, PVALIDATE: the list, the entries, and that no list of a guest changes memory of others."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def empties(entry: int, gpa: int) -> bool:
 
 
 def test_list_may_empty_its_own_page(svsm: Svsm) -> None:
-    """Each entry is read when its turn comes: behind the one that empties the list, they say "rescind page 0"."""
+    """Each entry is read when its turn comes: after the one that empties the list, they are "rescind page 0"."""
     assert svsm.pvalidate([LIST | VALIDATE | IGNORE_CF, SVSM_BASE | VALIDATE]).rax == Result.SUCCESS
     assert svsm.peek(LIST) == 2 << 16  # only `next` was written after that
     assert svsm.rmp(0).state == "i"
@@ -201,7 +201,7 @@ def test_no_list_reaches_the_svsm(
     offset: int,
     states: list[tuple[int, str]],
 ) -> None:
-    """The SVSM's pages keep state, permissions and content; success means that what it read was the guest's."""
+    """The SVSM's pages keep state, permissions and content; success means that it read the guest's memory only."""
     svsm = shared_svsm
     svsm.boot()
     marks = {SVSM_BASE + page * PAGE: 0x5A5A0000 + page for page in (0, 3, 17, SVSM_SIZE // PAGE - 1)}

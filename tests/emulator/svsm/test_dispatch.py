@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which calls there are, QUERY_PROTOCOL and CONFIGURE_VTOM."""
+"""Which calls exist, QUERY_PROTOCOL and CONFIGURE_VTOM."""
 
 from __future__ import annotations
 
