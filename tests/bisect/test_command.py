@@ -63,7 +63,7 @@ def test_what_is_missing_is_reported_before_anything_is_built(
     elif lacking == "new QEMU":
         script(tmp_path / "qemu", "QEMU emulator version 5.2.0")
     elif lacking == "emulated SNP host":
-        monkeypatch.setattr(rom, "HOST_IMAGE", tmp_path / "missing")
+        monkeypatch.setattr(rom, "HYPERVISOR_IMAGE", tmp_path / "missing")
     elif lacking == "repository":
         arguments += ["--repo", "/nowhere/edk2"]
     elif lacking == "commit":

@@ -131,7 +131,7 @@ def test_violations_name_the_gpa(run: Run) -> None:
 def test_every_end_is_explained(run: Run, end: RecordEnd) -> None:
     run.add(RecordKind.END, address=end, value=0x1234, extra=5, aux=0x7B, rip=SEC_BASE + 8)
     assert run.host.end is not None
-    assert "SecMain+8" in run.host.end.text or run.host.end.host_failure
+    assert "SecMain+8" in run.host.end.text or run.host.end.hypervisor_failed
     [event] = run.timeline().events
     assert event.text == run.host.end.text
     assert "{" not in event.text

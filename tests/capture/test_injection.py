@@ -211,7 +211,7 @@ def test_who_ended_the_run_for_want_of_a_feature(
     run.add(RecordKind.END, address=RecordEnd.TERMINATE, value=reason_set, extra=reason, vmpl=vmpl)
     assert run.host.end is not None
     assert run.host.end.lacks_feature == lacks
-    assert not run.host.end.host_failure
+    assert not run.host.end.hypervisor_failed
 
 
 NUMBERS = st.integers(0, 0xFFFF) | st.sampled_from([QUERY, *map(apic_call, ApicCall), Protocol.APIC << 32 | 1])

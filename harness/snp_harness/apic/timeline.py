@@ -66,7 +66,7 @@ class PhaseMark:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something other than an APIC access: an RMP violation, the guest's termination, the host's end.
+    """Something other than an APIC access: an RMP violation, the guest's termination, the hypervisor's end.
 
     kind: stable name, such as "rmp-violation" or "private-mmio" (docs/json.md). text: a description for reports.
     fields: details by name; addresses are integers.

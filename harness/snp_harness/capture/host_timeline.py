@@ -65,7 +65,7 @@ _END_TEXT = {
     RecordEnd.INIT: "the guest had INIT sent to the processor that the hypervisor runs on",
 }
 #: Ends that are a failure of the hypervisor; the guest causes the others.
-_HOST_FAILURES = frozenset({RecordEnd.VMRUN, RecordEnd.HOST_FAULT, RecordEnd.ASSERT, RecordEnd.CONFIG})
+_HYPERVISOR_FAILURES = frozenset({RecordEnd.VMRUN, RecordEnd.HOST_FAULT, RecordEnd.ASSERT, RecordEnd.CONFIG})
 #: Kinds of their events, all in snp_harness.apic.timeline.END_KINDS; the others are "host-end".
 _END_KIND = {
     RecordEnd.SHUTDOWN: "guest-shutdown",
@@ -85,13 +85,13 @@ _VIOLATION_TEXT = {
 
 @dataclass(frozen=True, slots=True)
 class HostEnd:
-    """The hypervisor stopped. text: why. host_failure: the cause is the hypervisor, or its configuration.
+    """The hypervisor stopped. text: why. hypervisor_failed: the cause is the hypervisor, or its configuration.
 
     lacks_feature: the SVSM, not the tested firmware, ended the run because a hypervisor feature is missing.
     """
 
     text: str
-    host_failure: bool
+    hypervisor_failed: bool
     lacks_feature: bool = False
 
 
@@ -154,7 +154,7 @@ class HostTimeline:
             text = _END_TEXT[end].format(
                 value=record.value, gpa=gpa_text(record.value), extra=record.extra, aux=record.aux
             )
-            failure, kind = end in _HOST_FAILURES, _END_KIND.get(end, "host-end")
+            failure, kind = end in _HYPERVISOR_FAILURES, _END_KIND.get(end, "host-end")
         place = self._modules.place(record.rip)
         where = f"{record.rip:X}"
         if place.module is not None and not failure:

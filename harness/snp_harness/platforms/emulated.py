@@ -63,7 +63,7 @@ class EmulatedPlatform:
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
         """Check for a QEMU, and for the built images of the emulated SNP host and of the SVSM."""
         checks = [qemu_check(host, qemu)]
-        for name, read in (("emulated SNP host", rom.read_host), ("reference SVSM", rom.read_svsm)):
+        for name, read in (("emulated SNP host", rom.read_hypervisor), ("reference SVSM", rom.read_svsm)):
             try:
                 checks.append(Check(name, CheckStatus.OK, f"{len(read()) >> 10} KiB"))
             except HarnessError as error:
@@ -144,7 +144,7 @@ def build_rom(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> byte
     svsm = rom.read_svsm() if spec.svsm.present else b""
     try:
         return rom.build(
-            firmware.flat(), svsm, rom.read_host(), lambda at: host_config(spec, firmware, memory, at).pack()
+            firmware.flat(), svsm, rom.read_hypervisor(), lambda at: host_config(spec, firmware, memory, at).pack()
         )
     except ValueError as error:
         raise UsageError(f"firmware {firmware.path}: {error}", "use a smaller image") from None

@@ -89,7 +89,7 @@ class HostWitness:
             else:
                 error = BrokenEnvironmentError("the SVSM stopped: the hypervisor lacks a feature", f"see {rundir.SVSM}")
             return Ending(error.message, error)
-        if end.host_failure:
+        if end.hypervisor_failed:
             error = EmulatedHostError(
                 f"the emulated SNP host stopped: {end.text}", "see host.log; this is a defect of it"
             )

@@ -15,7 +15,7 @@ from snp_harness.platforms.host_config import PAGE
 #: QEMU accepts -bios images that are a multiple of this (hw/i386/x86-common.c, x86_bios_rom_init).
 ROM_MULTIPLE = 64 << 10
 #: Built by harness/emulator/Makefile.
-HOST_IMAGE = data_file("harness/emulator/build/snp-host.bin")
+HYPERVISOR_IMAGE = data_file("harness/emulator/build/snp-host.bin")
 SVSM_IMAGE = data_file("harness/emulator/build/snp-svsm.bin")
 #: HOST_ROM_SIZE of harness/emulator/common/layout.h: hypervisor, ROM page tables and reset page.
 HOST_ROM_SIZE = 0x20000
@@ -34,11 +34,11 @@ class RomLayout:
     size: int
 
 
-def read_host() -> bytes:
+def read_hypervisor() -> bytes:
     """Return the image of the hypervisor. Raises BrokenEnvironmentError if it is not built or has another size."""
-    image = _read(HOST_IMAGE)
+    image = _read(HYPERVISOR_IMAGE)
     if len(image) != HOST_ROM_SIZE:
-        raise BrokenEnvironmentError(f"{HOST_IMAGE} has {len(image)} bytes, not {HOST_ROM_SIZE}", _BUILD_HINT)
+        raise BrokenEnvironmentError(f"{HYPERVISOR_IMAGE} has {len(image)} bytes, not {HOST_ROM_SIZE}", _BUILD_HINT)
     return image
 
 
@@ -59,12 +59,12 @@ def layout(firmware_size: int, svsm_size: int) -> RomLayout:
     return RomLayout(firmware, firmware_size, svsm if svsm_size else 0, svsm_size, size)
 
 
-def build(firmware: bytes, svsm: bytes, host: bytes, config: Callable[[RomLayout], bytes]) -> bytes:
+def build(firmware: bytes, svsm: bytes, hypervisor: bytes, config: Callable[[RomLayout], bytes]) -> bytes:
     """Return the ROM. config: makes the configuration page for a layout."""
     at = layout(len(firmware), len(svsm))
     svsm_pages = svsm.ljust(_pages(len(svsm)), b"\xff")
-    padding = b"\xff" * (at.size - len(firmware) - len(svsm_pages) - PAGE - len(host))
-    return b"".join((padding, firmware, svsm_pages, config(at), host))
+    padding = b"\xff" * (at.size - len(firmware) - len(svsm_pages) - PAGE - len(hypervisor))
+    return b"".join((padding, firmware, svsm_pages, config(at), hypervisor))
 
 
 def _pages(size: int) -> int:
