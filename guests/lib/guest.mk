@@ -30,7 +30,7 @@ $(BUILD)/guest.ld: $(GUEST_LIB)guest.ld $(GUEST_LIB)layout.h
 $(BUILD)/$(NAME).elf: $(OBJECTS) $(BUILD)/guest.ld
 	$(LD) -nostdlib -static -z max-page-size=4096 --no-warn-rwx-segments -T $(BUILD)/guest.ld $(OBJECTS) -o $@
 
-# The image as it lies in flash, by load addresses.
+# The image as it is in flash, by load addresses.
 $(BUILD)/$(NAME).fd: $(BUILD)/$(NAME).elf
 	$(OBJCOPY) -O binary --gap-fill 0xFF $< $@
 

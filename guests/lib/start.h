@@ -44,7 +44,7 @@ static inline const volatile struct start_results *at_start(void)
 static inline bool sev(void) { return at_start()->cbit; }
 static inline u64 c_bit(void) { return sev() ? BIT(at_start()->cbit) : 0; }
 
-/* The secrets page says whether an SVSM runs at VMPL0, and where the first calling area is (58019, section 3). */
+/* The secrets page shows whether an SVSM runs at VMPL0, and where the first calling area is (58019, section 3). */
 static inline u64 secrets_quad(u64 offset) { return *(const volatile a64 *)(SECRETS_PAGE + offset); }
 static inline bool has_svsm(void) { return sev() && secrets_quad(SVSM_SECRETS_SIZE); }
 static inline u8 own_vmpl(void)

@@ -16,7 +16,7 @@ struct trap_frame {
 struct trap_hooks {
 	/*
 	 * Called first for each exception. Returns true if it handled the exception: the interrupted code continues as the
-	 * frame says. NULL: none.
+	 * frame specifies. NULL: none.
 	 */
 	bool (*exception)(struct trap_frame *frame);
 	/* Called for an exception that neither this hook nor TRY() handled, before protect() returns. */

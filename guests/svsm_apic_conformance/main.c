@@ -65,7 +65,7 @@ static void guest_main(void)
 	traps_setup(&trap_hooks);
 	if (sev())
 		ghcb_setup();
-	pic_mask_all(); /* the PIT would interrupt with a vector that nobody has set */
+	pic_mask_all(); /* the PIT would interrupt with a vector that was not set */
 	clock_setup();
 	platform_find();
 	switch (parameters()->mode) {

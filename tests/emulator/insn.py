@@ -181,7 +181,7 @@ def assemble(lines: Sequence[str], mode: int, directory: Path) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What objdump says an instruction is: its length in bytes and its text."""
+    """An instruction in objdump's output: its length in bytes and its text."""
 
     length: int
     text: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The #HV doorbell page as the hypervisor fills it: nothing posted is lost or doubled, whatever the guest has taken."""
+"""The #HV doorbell page as the hypervisor fills it: no posted interrupt is lost or doubled, for any guest."""
 
 from __future__ import annotations
 

@@ -315,7 +315,7 @@ def test_the_hypervisor_takes_requests_from_the_highest_down(apic: Vapic) -> Non
     assert apic.is_level(0x41)
     assert not apic.is_level(0x90)
     apic.set_tpr(0xFF)
-    assert apic.request_below() == 0x90, "whatever the priorities"
+    assert apic.request_below() == 0x90, "for any priorities"
     apic.withdraw(0x90)
     assert apic.request_below() == 0x41
 

@@ -31,7 +31,7 @@ def build_image(series: Path | None, recipe: Recipe | None = None) -> Path:
 
 @pytest.fixture(scope="session")
 def stock() -> Path:
-    """Debian's source, without a patch of ours."""
+    """Debian's source, without a patch of the series."""
     return build_image(None)
 
 

@@ -7,7 +7,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-#: Where the only section lies, in memory and in the file; also the alignment.
+#: Where the only section is, in memory and in the file; also the alignment.
 _SECTION = 0x1000
 _FLAGS = (
     "-std=gnu11 -O2 -Wall -Wextra -Werror -ffreestanding -fpie -fno-stack-protector -fno-asynchronous-unwind-tables"

@@ -193,7 +193,7 @@ def test_boot_services_are_left(fixed: Path, registers_itself: bool, vcpus: int,
     told = dict(line.rsplit(" ", 1) for line in lines if " " in line)
     assert lines[-2] == "the end"
     assert told["SEV_STATUS before"] == "47"
-    # Bit 6, Alternate Injection, ends where nobody else has registered.
+    # Bit 6, Alternate Injection, ends if no other vCPU has registered.
     assert told["SEV_STATUS after"] == ("47" if registers_itself else "7")
     assert told["APIC ID"] == "0"
     by = Server.SVSM if registers_itself else Server.HYPERVISOR

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The patch series as files: complete, in edk2's style, and its edk2 checker has nothing to say."""
+"""The patch series as files: complete, in edk2's style, and accepted by edk2's checker."""
 
 from __future__ import annotations
 

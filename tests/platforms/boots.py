@@ -26,14 +26,14 @@ from tests.apic.samples import SEVEN
 from tests.platforms.sec import sec_accesses, told
 from tests.vm.processes import children
 
-#: Seconds that a boot may take whose end is not its time: a machine may be ten times slower than another.
+#: Time limit of a boot that reaches its end, seconds: a machine may be ten times slower than another.
 PATIENCE_S = 900.0
 #: The host of all boots: --snp-host (tests/platforms/conftest.py).
 _host: list[Host] = [LOCAL]
 
 
 def boot(firmware: Path, out: Path, config: str | SvsmConfig = "alternate-injection", **more: object) -> RunResult:
-    """One run. more: of RunSpec; a boot that comes to its end takes no longer for the time it may take."""
+    """One run. more: of RunSpec; a longer time limit does not make a boot longer that reaches its end."""
     more.setdefault("timeout_s", 600.0)
     svsm = config if isinstance(config, SvsmConfig) else load_config(config)
     more = {"timeout_s": PATIENCE_S, **more}
@@ -46,7 +46,7 @@ def run(spec: RunSpec, platform: str, out: Path, progress: Progress | None = Non
 
 
 def use_host(host: Host) -> None:
-    """What runs from now on runs there."""
+    """Run the following boots on this host."""
     _host[0] = host
 
 
@@ -61,7 +61,7 @@ def qemus() -> set[int]:
 
 
 class Clock:
-    """The sessions' clock. A test ends a run's time by it at the moment it wants, however slow the machine is."""
+    """The sessions' clock. A test uses it to end a run's time limit at a chosen moment, on a machine of any speed."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._ahead_s = 0.0
@@ -72,7 +72,7 @@ class Clock:
         return time.monotonic() + self._ahead_s
 
     def end(self) -> None:
-        """The time of all runs that go on is over."""
+        """End the time limit of all runs in progress."""
         self._ahead_s += 1e6
 
 
@@ -93,7 +93,7 @@ def check_seven(timeline: Timeline, vmpl: int) -> list[Access]:
 
 
 def check_places(accesses: list[Access], firmware: Path) -> None:
-    """The pcs lie in SecMain as the image has it, at the offsets that were given."""
+    """The pcs are in SecMain of the image, at the given offsets."""
     (sec,) = (module for module in FirmwareImage.open(firmware).modules if module.name == "SecMain")
     assert sec.base is not None
     for access in accesses:
@@ -105,7 +105,7 @@ def check_places(accesses: list[Access], firmware: Path) -> None:
 
 
 def signal_qemu(number: signal.Signals, phase: Phase, told: list[int | None] | None = None) -> Progress:
-    """A progress function that sends QEMU a signal once the guest is in `phase`. told: is given the counts of exits."""
+    """A progress function that sends QEMU a signal once the guest is in `phase`. told: gets the counts of exits."""
     before = qemus()
     sent: list[int] = []
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Facts of hosts, as probe gives them. No SNP host was at hand: GOOD is made from the documents that probe.py names."""
+"""Facts of hosts, as probe returns them. No SNP host was available: GOOD follows the documents that probe.py names."""
 
 from __future__ import annotations
 

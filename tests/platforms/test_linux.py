@@ -14,7 +14,7 @@ from tests.platforms.boots import boot
 
 pytestmark = [pytest.mark.emulated, pytest.mark.slow]
 
-#: Where a Linux's text lies (Documentation/arch/x86/x86_64/mm.rst).
+#: Address of Linux's text (Documentation/arch/x86/x86_64/mm.rst).
 KERNEL_TEXT = 0xFFFF_FFFF_8000_0000
 #: It gets no root file system.
 PANIC = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"

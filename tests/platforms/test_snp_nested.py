@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How platform snp follows a run, on a real KVM: its guest is not encrypted here, and looked at as if it were.
+"""How platform snp follows a run, on a real KVM: its guest is not encrypted here, but treated as encrypted.
 
 Only QEMU's arguments are a plain guest's; files, consoles, trace, phases and verdict go the way of an SNP guest.
 """

@@ -102,7 +102,7 @@ def test_this_machine_is_judged_too() -> None:
     assert all(check.hint for check in found if check.status is not CheckStatus.OK)
 
 
-#: Our check, and what `snphost ok` (virtee) says where it is met.
+#: A check, and the output of `snphost ok` (virtee) if it is met.
 SNPHOST = {
     "processor": ("Secure Nested Paging (SEV-SNP)",),
     "KVM": ("KVM supported",),

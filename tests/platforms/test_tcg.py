@@ -61,7 +61,7 @@ def test_to_dxe_and_what_is_left_behind(trixie_path: Path, tmp_path: Path) -> No
 
 
 def test_four_vcpus(trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # On a busy machine vCPUs that wait for one another fill the log, and then it no longer tells who made an access.
+    # On a busy machine vCPUs that wait for one another fill the log, which then does not show who made an access.
     monkeypatch.setattr(trace_timeline, "REGION_LINES", 10**7)
     result = run(RunSpec(trixie_path, vcpus=4, until="pei", timeout_s=PATIENCE_S), "tcg", tmp_path / "out")
     check_seven(result.timeline)

@@ -21,7 +21,7 @@ CREATED = {"plain": False, "no-svsm": True, "alternate-injection-off": True}
 
 
 def told(accesses: list[Access]) -> list[tuple[object, ...]]:
-    """Accesses without what tells vCPUs apart."""
+    """Accesses without the fields that differ between vCPUs."""
     return [(a.operation, a.register, a.path, a.mode, a.outcome, a.served_by) for a in accesses if not a.is_base]
 
 

@@ -176,7 +176,7 @@ def test_a_flood_takes_bounded_memory_and_time(wire: Wire) -> None:
                 pass
         return time.process_time() - begin
 
-    # 1 MB/s, which QEMU's serial port gives at best; measured are 90. The best of some, as a virtual machine's time may
+    # 1 MB/s, the best rate of QEMU's serial port; measured are 90. The best of some, as a virtual machine's time may
     # be charged with what its host does.
     assert min(spent() for _ in range(5)) < len(flood) * 8 / 1e6
     assert wire.console.crash is None

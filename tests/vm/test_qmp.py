@@ -18,7 +18,7 @@ from snp_harness.vm.qmp import Qmp
 
 VERSION = {"qemu": {"major": 9, "minor": 2, "micro": 1}, "package": ""}
 
-#: Starts a monitor that greets with a version, and answers each command with what is given; gives the near end.
+#: Starts a monitor that greets with a version and answers each command with the given reply; returns the near end.
 Monitor = Callable[..., socket.socket]
 
 

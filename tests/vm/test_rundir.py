@@ -143,7 +143,7 @@ def test_environment(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_being_started_keeps_no_lock(tmp_path: Path) -> None:
-    """Between fork and exec it has every descriptor, whatever closes it on exec."""
+    """Between fork and exec it has every descriptor, also those that exec closes."""
     first = RunDirectory.create(tmp_path / "out", "tcg")
     read_fd, write_fd = os.pipe()
     child = os.fork()

@@ -118,7 +118,7 @@ enum insn_writes {
 /*
  * Carry out a decoded instruction on values (APM vol. 3 chapter 3). Returns enum insn_writes bits.
  * Not the string instructions but for one element: INSN_STOS takes the accumulator as `reg`,
- * INSN_LODS gives it there, INSN_MOVS gives `memory` back unchanged.
+ * INSN_LODS returns it there, INSN_MOVS returns `memory` unchanged.
  */
 u32 insn_execute(const struct insn *insn, struct insn_values *values);
 
@@ -147,7 +147,7 @@ enum insn_simple {
 	INSN_SIMPLE_RMPADJUST, /* F3 0F 01 FE */
 };
 
-/* Identify one of these and give its length in bytes, prefixes included; INSN_SIMPLE_UNKNOWN, length 0, otherwise. */
+/* Identify one of these and return its length in bytes, prefixes included; INSN_SIMPLE_UNKNOWN, length 0, otherwise. */
 enum insn_simple insn_decode_simple(const u8 *bytes, u32 available, u32 mode_bits, u8 *length);
 
 #endif

@@ -25,7 +25,7 @@ struct insn_reader {
 	u32 limit;    /* bytes that may be read */
 	u32 position; /* bytes read */
 	u32 mode;     /* 16, 32, 64 */
-	bool failed;  /* a read past the limit: from then on reads give 0 */
+	bool failed;  /* a read past the limit: from then on reads return 0 */
 	bool lock;
 	bool operand_prefix;
 	bool address_prefix;

@@ -22,7 +22,7 @@
 enum vapic_result {
 	VAPIC_OK = 0,
 	VAPIC_GP = 1,          /* MSR: inject #GP(0); nothing was changed */
-	VAPIC_NOT_CLAIMED = 2, /* MMIO: the APIC does not answer; a read gives all ones, a write is dropped */
+	VAPIC_NOT_CLAIMED = 2, /* MMIO: the APIC does not answer; a read returns all ones, a write is dropped */
 };
 
 struct vapic_config {
@@ -46,7 +46,7 @@ struct vapic {
 	u32 ldr;              /* the register: xAPIC logical ID in 31:24; x2APIC: derived from the ID */
 	u32 dfr;
 	u32 spiv;
-	u32 esr;              /* what a read gives: latched by a write */
+	u32 esr;              /* the value of a read: latched by a write */
 	u32 esr_pending;      /* errors since the last write */
 	u32 lvt[APIC_LVT_ENTRIES]; /* timer, thermal, performance, LINT0, LINT1, error */
 	bool timer_by_event;  /* the timer was last set by the #HV timer event */
@@ -76,7 +76,7 @@ void vapic_reset(struct vapic *apic, const struct vapic_config *config);
 /* INIT: registers as after reset, APIC_BASE (and so the mode) kept; in xAPIC mode the ID is kept as well. */
 void vapic_init(struct vapic *apic);
 
-/* APIC_BASE as RDMSR 1B gives it. */
+/* APIC_BASE as RDMSR 1B returns it. */
 u64 vapic_base(const struct vapic *apic);
 
 /*
@@ -139,7 +139,7 @@ int vapic_pending(const struct vapic *apic);
 /* Whether IRR has anything at all: what vapic_pending() holds back may become deliverable with a lower TPR. */
 bool vapic_requested(const struct vapic *apic);
 
-/* The highest vector in IRR below `below` (256: any), whatever the priorities, or -1; and whether it is level-triggered. */
+/* The highest vector in IRR below `below` (256: any), for any priorities, or -1; and whether it is level-triggered. */
 int vapic_request_below(const struct vapic *apic, int below);
 bool vapic_is_level(const struct vapic *apic, u8 vector);
 
@@ -156,7 +156,7 @@ void vapic_restore(struct vapic *apic, const u32 irr[APIC_VECTOR_WORDS], const u
 void vapic_force_x2apic(struct vapic *apic);
 
 /*
- * The #HV timer NAE event: LVT timer, divide configuration and initial count, whatever mode the APIC is in. Its interrupt
+ * The #HV timer NAE event: LVT timer, divide configuration and initial count, in any mode of the APIC. Its interrupt
  * does not need the APIC to be enabled. The value is the current count before.
  */
 u32 vapic_timer_set_by_event(struct vapic *apic, u32 lvt, u32 divide, u32 initial, u64 now_ns);

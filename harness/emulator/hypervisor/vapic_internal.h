@@ -19,7 +19,7 @@ enum lvt_index {
 
 /* vapic_irq.c */
 
-/* Sets IRR, and TMR to `level`, whatever the APIC's state. */
+/* Sets IRR, and TMR to `level`, in any state of the APIC. */
 void vapic_request(struct vapic *apic, u8 vector, bool level);
 
 /* Note an APIC_ESR_* error, and raise LVT error's interrupt if that is unmasked. */

@@ -38,7 +38,7 @@ enum access {
 struct rule {
 	u32 access;      /* enum access; 0: there is no such register */
 	u32 x2apic_zero; /* bits of an x2APIC write that have to be 0, else #GP */
-	u32 field;       /* of struct vapic, which a read gives; 0: read_register() has it */
+	u32 field;       /* of struct vapic, which a read returns; 0: read_register() has it */
 	u32 first;       /* number of the first register of an array, of which `field` is the first word */
 };
 

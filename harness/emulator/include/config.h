@@ -47,7 +47,7 @@ enum config_policy {
 #define CONFIG_FAULT_LOST_INTERRUPT    0x1 /* an interrupt for the guest under Alternate Injection is dropped */
 #define CONFIG_FAULT_DELAYED_INTERRUPT 0x2 /* it is posted `fault_delay_us` later */
 #define CONFIG_FAULT_DOORBELL_STORM    0x4 /* VMPL0 gets a #HV without an event at each switch to it, NoFurtherSignal or not */
-#define CONFIG_FAULT_NAE               0x8 /* MSR NAE events for 800-8FF: a read gives the wrong value, a write is dropped; specific EOI refused */
+#define CONFIG_FAULT_NAE               0x8 /* MSR NAE events for 800-8FF: a read returns the wrong value, a write is dropped; specific EOI refused */
 #define CONFIG_FAULTS                  4
 
 /* Section types of the SEV metadata (edk2 OvmfPkg/ResetVector/X64/OvmfSevMetadata.asm). */

@@ -98,7 +98,7 @@ static u64 pvalidate_one(struct vcpu *vcpu, u64 entry)
 }
 
 /*
- * RCX: struct svsm_pvalidate_header and its entries, within one page. `next` tells the guest how
+ * RCX: struct svsm_pvalidate_header and its entries, within one page. `next` shows the guest how
  * far the call came, and where a repeated call continues.
  */
 static u64 pvalidate(struct vcpu *vcpu, struct svsm_request *request)

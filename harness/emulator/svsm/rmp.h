@@ -17,7 +17,7 @@ u32 rmp_revoke(u64 gpa, enum page_size size, u32 guest_vmpl);
 /* The page becomes a VMSA of the guest VMPL, readable by it. */
 u32 rmp_set_vmsa(u64 gpa, u32 guest_vmpl);
 
-/* The same for a VMSA of VMPL0, in the SVSM's memory: no permission for anybody. */
+/* The same for a VMSA of VMPL0, in the SVSM's memory: no permissions for any other VMPL. */
 u32 rmp_set_own_vmsa(u64 gpa, u32 guest_vmpl);
 
 /* A VMSA page becomes an ordinary page of the guest. */

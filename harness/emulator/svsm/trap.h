@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * GDT, IDT and exceptions. An exception of an instruction in the exception table (hardware.c)
- * resumes where the table says; #HV returns, or cancels the entry of the guest (run_vmpl.h); any other is reported on
+ * resumes at the address in the table; #HV returns, or cancels the entry of the guest (run_vmpl.h); any other is reported on
  * the console and ends the guest.
  */
 #ifndef SVSM_TRAP_H

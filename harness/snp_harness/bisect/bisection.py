@@ -24,7 +24,7 @@ from snp_harness.errors import UsageError
 class Found:
     """The result of a bisection.
 
-    suspects: the commit, or several where the others gave no answer, oldest first; the last one certainly differs.
+    suspects: the commit, or several if the others gave no answer, oldest first; the last one certainly differs.
     first: its answer. before: the answer of the latest commit that is judged as the older end. steps: how many commits
     were tested, without the two ends. skipped: the commits without an answer. fix: the commit is the first one
     for which the contract holds.
@@ -41,7 +41,7 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Bisection:
     """A search in a user's repository. step: the command that judges a commit, as a list of words; it gets --commit=C,
-    or --worktree=W for the commit that BISECT_HEAD of a worktree names. log: open. say: gets lines for the user.
+    or --worktree=W for the commit that BISECT_HEAD of a worktree names. log: open. say: called with lines for the user.
     """
 
     repository: Repository

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where the emulated host's virtual APIC is known to differ from KVM's, and what each of them does.
 
-docs/emulated-host.md gives the reasons. A line that changes on either side is one to look at.
+docs/emulated-host.md has the reasons. A change of a line on either side needs an explanation.
 """
 
 from __future__ import annotations

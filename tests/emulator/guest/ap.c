@@ -154,7 +154,7 @@ static void init_sipi(u64 index)
 }
 
 /*
- * A timeout in turns and in time: all vCPUs share one processor, each PAUSE lets another one run, and the length of a
+ * A timeout in turns and in time: all vCPUs share one processor, each PAUSE switches to another one, and the length of a
  * turn depends on the machine.
  */
 static bool goes_on(u64 *turns, u64 least, u64 end) { return (*turns)++ < least || rdtsc() < end; }

@@ -98,7 +98,7 @@ TEST(rmpadjust_at_vmpl0, VMPL0)
 
 TEST(rmpadjust_at_vmpl2, SVSM)
 {
-	u64 own = CODE; /* the SVSM gave all permissions but SSS */
+	u64 own = CODE; /* the SVSM granted all permissions but SSS */
 
 	EQUAL(rmpadjust(own, SEV_PAGE_4K, 0), SEV_FAIL_PERMISSION);
 	EQUAL(rmpadjust(own, SEV_PAGE_4K, 1), SEV_FAIL_PERMISSION);
@@ -267,7 +267,7 @@ TEST(legacy_memory, PLAIN)
 
 #define RET 0xC3
 
-/* APM vol. 2, 15.34.5: code and page tables are private, whatever the C-bit is. */
+/* APM vol. 2, 15.34.5: code and page tables are private for any C-bit. */
 TEST(an_instruction_fetch_is_private, SEV)
 {
 	u64 page = PAGE_A + 0x18000;

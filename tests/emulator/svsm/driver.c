@@ -10,7 +10,7 @@
  *   grant GPA VMPL PERMISSIONS         permissions of a page
  *   busy GPA                           another vCPU is in this VMSA: RMPADJUST answers FAIL_INUSE
  *   rmp GPA                            "STATE PERMISSIONS1 PERMISSIONS2 PERMISSIONS3 VMSA"
- *   poke GPA VALUE, peek GPA           memory, whatever the RMP says
+ *   poke GPA VALUE, peek GPA           memory, without a check of the RMP
  *   vmsa VCPU GPA CAA                  launch VMSA of a vCPU
  *   call VCPU PROTOCOL CALL RCX RDX R8 FEATURES    "RAX RCX RDX R8"
  *   vcpu VCPU                          "VMSA CAA"

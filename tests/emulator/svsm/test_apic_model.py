@@ -17,7 +17,7 @@ from tests.emulator.svsm.alternate import APIC_PROTOCOL, TIMER, VMPL2_EVENT, Gue
 from tests.emulator.svsm.apic_model import Answer, Apic, Entry
 from tests.emulator.svsm.driver import Svsm
 
-#: Few vectors, so that they meet: of neighbouring classes, the first and last of words, and those nobody may post.
+#: Few vectors, so that they meet: of neighbouring classes, the first and last of words, and forbidden ones.
 VECTORS = st.one_of(
     st.sampled_from([0, 15, 16, 30, 31, 32, 33, 0x4F, 0x50, 0x51, 0x60, 0xEF, 0xF0, 0xFF]), st.integers(0, 255)
 )
