@@ -13,13 +13,13 @@ from snp_harness.launch.fifo import ConsoleFifo
 
 
 def open_as_qemu(directory: Path) -> tuple[int, int]:
-    """What QEMU's `pipe` does: both ends of each."""
+    """Open both FIFOs, as QEMU's `pipe` does."""
     source, sink = (os.open(directory / f"serial.{end}", os.O_RDWR | os.O_NONBLOCK) for end in ("in", "out"))
     return source, sink
 
 
 def test_bytes_nobody_reads_wait_in_it(tmp_path: Path) -> None:
-    """Written one by one, as a serial port does: a socket is full after some 280."""
+    """Bytes written one by one, as by a serial port: a socket is full after some 280."""
     fifo = ConsoleFifo(tmp_path, "serial")
     source, sink = open_as_qemu(tmp_path)
     for _ in range(60_000):

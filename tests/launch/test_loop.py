@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The loop: descriptors, timers, calls from other threads, and what a function that it calls may do."""
+"""The loop: descriptors, timers, calls from other threads, and functions that change the loop or raise."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_how_long_nothing_came(clock: Clock) -> None:
         clock.now += passed
         told.append(silence.seconds(received_at, 5))
     assert told == [5, 10, 20, 25]
-    # Something came: from then on it counts anew.
+    # After new data the silence is counted from zero.
     clock.now += 4
     received_at = clock.now
     clock.now += 1

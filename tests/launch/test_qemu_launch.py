@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A launch with another program in QEMU's place: descriptors, tokens, the end, and that nothing is left."""
+"""A launch with another program in place of QEMU: descriptors, tokens, the end, and the cleanup."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def loop() -> Iterator[Loop]:
 
 @pytest.fixture(autouse=True)
 def descriptors(loop: Loop) -> Iterator[None]:
-    """A launch that is closed leaves none."""
+    """Check that a closed launch leaves no descriptor open."""
 
     def listed() -> set[str]:
         return {path.name for path in Path("/proc/self/fd").iterdir()}
@@ -136,7 +136,7 @@ def test_memory_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(27, "File too large")
 
     monkeypatch.setattr(qemu_launch, "shared_memory", refuse)
-    with pytest.raises(LaunchError, match=r"^4 KiB of shared memory cannot be had: File too large$"):
+    with pytest.raises(LaunchError, match=r"^4 KiB of shared memory cannot be allocated: File too large$"):
         QemuLaunch(tmp_path, ["sleep"], pipes=["p"], memory={"m": 4096})
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The reader of the ring, on this machine and through an agent: order, wrapping, loss, damage, doorbell."""
+"""The reader of the ring, here and through an agent: order, wrapping, loss, damage, doorbell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.launch.ring import RingWriter
 
 
 class Reading(Protocol):
-    """A ring and its reader. look: whoever serves the reader looks at the ring."""
+    """A ring and its reader. look: makes the reader's user read the ring."""
 
     ring: RingWriter
     source: RecordSource
@@ -28,14 +28,14 @@ class Reading(Protocol):
 
 
 class Here:
-    """The reader itself, and a session that looks at it."""
+    """The reader itself, used by a session."""
 
     def __init__(self, capacity: int = 16) -> None:
         self.ring = RingWriter(capacity)
         self.source = RingReader(self.ring.fd, self.ring.size)
 
     def look(self) -> None:
-        """Nobody else looks."""
+        """Do nothing: there is no forwarder."""
 
     def close(self) -> None:
         self.source.close()
@@ -50,7 +50,7 @@ def reading(request: pytest.FixtureRequest) -> Iterator[Reading]:
 
 
 def read(reading: Reading) -> list[int]:
-    """Sequence numbers of the records that come."""
+    """Return the sequence numbers of the records read."""
     reading.look()
     return [fields[0] for batch in reading.source.read() for fields in RECORD.iter_unpack(batch)]
 
@@ -103,11 +103,11 @@ def test_the_doorbell_is_asked_for(reading: Reading) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "form", "why"),
     [
-        ("version", 2, "<I", "has version 2, 1 is known"),
-        ("magic", 7, "<Q", "has version 1, 1 is known"),
-        ("capacity", 0, "<I", "holds 0 records"),
-        ("capacity", 12, "<I", "holds 12 records"),
-        ("capacity", 1 << 20, "<I", "holds 1048576 records"),
+        ("version", 2, "<I", "has version 2, 1 is supported"),
+        ("magic", 7, "<Q", "has version 1, 1 is supported"),
+        ("capacity", 0, "<I", "capacity of 0 records"),
+        ("capacity", 12, "<I", "capacity of 12 records"),
+        ("capacity", 1 << 20, "<I", "capacity of 1048576 records"),
     ],
 )
 def test_another_ring_is_refused(reading: Reading, field: str, value: int, form: str, why: str) -> None:
@@ -121,7 +121,7 @@ def test_another_ring_is_refused(reading: Reading, field: str, value: int, form:
 def test_an_impossible_head_is_refused(reading: Reading, head: int) -> None:
     reading.ring.start()
     reading.ring.set("head", head)
-    with pytest.raises(RingError, match=f"damaged: {head} records written, 0 taken"):
+    with pytest.raises(RingError, match=f"damaged: {head} records written, 0 read"):
         read(reading)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A process that was spawned ends with whoever spawned it."""
+"""A spawned process ends with its parent."""
 
 from __future__ import annotations
 

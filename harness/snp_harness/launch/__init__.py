@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Starting a QEMU and reading what it writes, on this machine and, sent there with the agent, on others.
+"""Starts QEMU and reads its output, on this machine and, as a part of the agent, on others.
 
-Standard library only, Python 3.9 or newer, nothing of the harness outside this package.
+It uses only the standard library of Python 3.9 or newer, and nothing of the harness outside this package.
 """

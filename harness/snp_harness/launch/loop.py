@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The loop over descriptors, timers and calls from other threads: of a run, of the agent, of the near end of a link."""
+"""The loop over descriptors, timers and calls from other threads, for a run, an agent, and the near end of a link."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Optional, Protocol, Union
 
 from snp_harness.launch.patience import Patience
 
-#: Calls a descriptor's readable and writable function; None: of no interest.
+#: Functions to call when a descriptor is readable and writable; None: not watched for it.
 _Watch = tuple[Optional[Callable[[], None]], Optional[Callable[[], None]]]
 
 
 class HasFileno(Protocol):
-    """A file, a socket."""
+    """A file or a socket."""
 
     def fileno(self) -> int:
-        """The descriptor's number."""
+        """Return the descriptor's number."""
         ...
 
 
@@ -32,21 +32,21 @@ File = Union[int, HasFileno]
 
 
 class Timer:
-    """A call that is to come. cancelled: it will not come."""
+    """A delayed call. cancelled: it will not be made."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self.call = call
         self.cancelled = False
 
     def cancel(self) -> None:
-        """Do not call."""
+        """Cancel the call."""
         self.cancelled = True
 
 
 class Loop:
-    """One thread turns it. All functions are called there, and `turn` raises what they raise.
+    """A loop that one thread turns. All functions are called in it, and `turn` raises their exceptions.
 
-    after_turn: called when a turn's functions have been.
+    after_turn: called at the end of each turn.
     """
 
     def __init__(self) -> None:
@@ -85,31 +85,31 @@ class Loop:
         self.watch(file)
 
     def later(self, delay_s: float, call: Callable[[], None]) -> Timer:
-        """Call once, after so many seconds."""
+        """Call once, after `delay_s` seconds. Returns the timer, which can be cancelled."""
         timer = Timer(call)
         heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._numbers), timer))
         return timer
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Call in the next turn. The one method for all threads; after `close` nothing happens."""
+        """Call in the next turn; ignored after `close`. Only `soon` and `wake` may be called from other threads."""
         self._calls.append(call)
-        # It may have been woken often enough.
+        # If the pipe is full, the loop will wake anyway.
         with self._wake_lock, contextlib.suppress(BlockingIOError):
             if not self._closed:
                 os.write(self._wake_write, b"\0")
 
     def wake(self) -> None:
-        """End the wait of the turn that another thread is in."""
+        """End the wait of the current turn, from any thread."""
         self.soon(_nothing)
 
     def turn(self, timeout_s: float | None = None) -> bool:
-        """Wait until there is something to call, at most so long, and call it. False if no descriptor was ready."""
+        """Wait for at most `timeout_s` seconds until a call is due, and make it. False if no descriptor was ready."""
         wait = None if timeout_s is None else max(0.0, timeout_s)
         if self._timers:
             next_s = max(0.0, self._timers[0][0] - time.monotonic())
             wait = next_s if wait is None else min(wait, next_s)
         if self._calls:
-            # A call before them raised something.
+            # An exception of an earlier call has left these.
             wait = 0.0
         ready = self._selector.select(wait)
         for key, events in ready:
@@ -125,7 +125,7 @@ class Loop:
         return bool(ready)
 
     def run_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
-        """Turn until done() is true; False if it is not in `timeout_s` seconds."""
+        """Turn until done() is true; False if that takes more than `timeout_s` seconds."""
         patience = Patience(timeout_s)
         while not done():
             step_s = patience.step()
@@ -135,7 +135,7 @@ class Loop:
         return True
 
     def close(self) -> None:
-        """Forget all descriptors; those that were not its own stay open. It is not turned any more."""
+        """Stop watching and end the loop. Watched descriptors stay open. `turn` must not be called after it."""
         with self._wake_lock:
             if self._closed:
                 return
@@ -145,7 +145,7 @@ class Loop:
             os.close(self._wake_write)
 
     def _dispatch(self, fd: int, events: int) -> None:
-        # A function called before may have changed what is watched.
+        # An earlier function may have changed the watched descriptors.
         for event, which in ((selectors.EVENT_READ, 0), (selectors.EVENT_WRITE, 1)):
             key = self._selector.get_map().get(fd)
             if key is not None and events & event:
@@ -158,4 +158,4 @@ class Loop:
 
 
 def _nothing() -> None:
-    """No function was given."""
+    """Do nothing."""

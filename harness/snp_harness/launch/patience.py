@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Waiting for so many seconds, without those in which this machine did not run.
 
-A virtual machine that its host gives no processor, or that was suspended, goes on with every deadline over; what is
-waited for has not had that time either. So whoever waits does it in steps, and a step that takes longer counts as two.
+When a virtual machine was suspended, or got no processor from its host, all its deadlines have passed, though the
+awaited program did not run either. So waits are made in steps, and a step that takes longer counts as two.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-#: Seconds of a step, at most.
+#: Longest step, seconds.
 STEP_S = 1.0
 
 
 class Patience:
-    """Time that runs out while somebody waits in steps."""
+    """The remaining time of a wait in steps. seconds: the timeout."""
 
     def __init__(self, seconds: float) -> None:
         self._left_s = seconds
         self._seen = time.monotonic()
 
     def step(self) -> float:
-        """How long to wait now, before the next call; 0 when the time is over."""
+        """Return the seconds to wait before the next call; 0 if the time is over."""
         now = time.monotonic()
         self._left_s -= min(now - self._seen, 2 * STEP_S)
         self._seen = now
@@ -31,7 +31,7 @@ class Patience:
 
 
 def run(argv: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-    """Run a program, and take what it writes. Raises OSError, subprocess.TimeoutExpired."""
+    """Run a program and return its status and output. Raises OSError, subprocess.TimeoutExpired."""
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         patience = Patience(timeout_s)
         try:
@@ -48,7 +48,7 @@ def run(argv: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[by
 
 
 class Silence:
-    """How long nothing has come, looked at every `interval_s` seconds or earlier."""
+    """Measures for how long no data was received, without the time for which this machine did not run."""
 
     def __init__(self) -> None:
         self._seconds = 0.0

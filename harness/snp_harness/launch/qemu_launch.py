@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One QEMU: its descriptors, its process, and the end of both.
 
-Whoever starts a QEMU, the harness itself or its agent on another machine, does it here.
+The harness uses it on this machine, and the agent on others.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from snp_harness.launch.loop import Loop
 from snp_harness.launch.shared_memory import shared_memory
 from snp_harness.launch.spawn import spawn
 
-#: Seconds that a process that was killed may take to end.
+#: Timeout of the end of a killed process, seconds.
 _KILL_S = 30.0
 
 
 class LaunchError(Exception):
-    """QEMU could not be started. what: what failed. cause: the kernel's error. path: what cannot be written."""
+    """QEMU could not be started. what: the failed step. cause: the kernel's error. path: the file, None for others."""
 
     def __init__(self, what: str, cause: OSError, path: Path | None = None) -> None:
         super().__init__(f"{what}: {cause.strerror}")
@@ -41,14 +41,14 @@ class ProgramError(LaunchError):
 
 
 class QemuLaunch:
-    """A QEMU that can be started, once; its descriptors are made with it.
+    """A QEMU that can be started once. The constructor makes its descriptors.
 
-    directory: of the run, absolute. argv: with tokens (snp_harness.launch.tokens) for what follows, and for files of
+    directory: of the run, absolute. argv: with tokens (snp_harness.launch.tokens) for the following, and for files of
     the directory. consoles: IDs of character devices of the kind `pipe`. sockets: of the kind `socket`. pipes: names
-    of what QEMU writes to. memory: name and bytes of shared memories.
+    of pipes that QEMU writes to. memory: name and bytes of shared memories.
 
-    The attributes of these names are the ends on this side, which `close` closes; one that is closed before stays so.
-    command: argv with the tokens replaced. Raises LaunchError, OSError; ValueError for a token of nothing.
+    The attributes of these names are the ends on this side, which `close` closes; the caller may close them earlier.
+    command: argv with the tokens replaced. Raises LaunchError, OSError; ValueError for a token with an unknown name.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class QemuLaunch:
         self._values: dict[tuple[str, str], str] = {}
         self._inherited: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
-        # What is closed at the end, and what QEMU inherits, which is closed here as soon as QEMU has it.
+        # Closed at the end, and inherited by QEMU: those are closed here after its start.
         self._ours, self._theirs = contextlib.ExitStack(), contextlib.ExitStack()
         with contextlib.ExitStack() as unless_made:
             unless_made.callback(self.close)
@@ -90,7 +90,7 @@ class QemuLaunch:
                 try:
                     self.memory[name] = shared_memory(name, size)
                 except OSError as error:
-                    raise LaunchError(f"{size >> 10} KiB of shared memory cannot be had", error) from None
+                    raise LaunchError(f"{size >> 10} KiB of shared memory cannot be allocated", error) from None
                 self._ours.callback(os.close, self.memory[name])
                 self._pass_on(tokens.PATH, name, self.memory[name])
             self.command = tuple(tokens.substitute(argument, self._value) for argument in argv)
@@ -98,12 +98,12 @@ class QemuLaunch:
 
     @property
     def started(self) -> bool:
-        """There is a process, which may have ended."""
+        """Whether the process was started; it may have ended."""
         return self._process is not None
 
     @property
     def pid(self) -> int:
-        """Of the process. Raises RuntimeError before the start."""
+        """The process id. Raises RuntimeError before the start."""
         return self._running.pid
 
     @property
@@ -112,9 +112,10 @@ class QemuLaunch:
         return self._running.poll()
 
     def start(self, stderr: BinaryIO | int, loop: Loop, ended: Callable[[int], None], cwd: Path | None = None) -> None:
-        """Start it, in a thread that lives as long as it is wanted (snp_harness.launch.spawn). Raises ProgramError.
+        """Start it. The calling thread must live as long as QEMU is needed (snp_harness.launch.spawn).
 
-        stderr: where it writes its messages to. ended: called in the loop with its exit status. cwd: where it works.
+        stderr: file for its messages. ended: called in the loop with its exit status. cwd: its working directory.
+        Raises ProgramError.
         """
         with self._theirs:
             try:
@@ -134,7 +135,7 @@ class QemuLaunch:
         loop.watch(pidfd, readable)
 
     def kill(self, number: signal.Signals) -> None:
-        """Send it a signal; nothing happens if it has ended. Raises RuntimeError before the start."""
+        """Send it a signal; ignored if it has ended. Raises RuntimeError before the start."""
         self._running.send_signal(number)
 
     def close(self) -> None:
@@ -153,7 +154,7 @@ class QemuLaunch:
         return self._process
 
     def _make_consoles(self, names: Sequence[str]) -> None:
-        """QEMU finds the FIFOs by the directory's descriptor: a path may have characters that its options split at."""
+        """Make the FIFOs. QEMU opens them by the directory's descriptor: a path may contain QEMU's separators."""
         try:
             directory_fd = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -175,7 +176,7 @@ class QemuLaunch:
         self._values[kind, name] = str(fd) if kind == tokens.NUMBER else tokens.descriptor_path(fd)
 
     def _value(self, kind: str, name: str) -> str:
-        """What stands for a token."""
+        """Return the value of a token. Raises ValueError for an unknown name."""
         if kind == tokens.FILE and not name.startswith("."):
             return str(self._directory / name)
         if (kind, name) not in self._values:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Reader of the emulated host's log: a ring of records in memory that QEMU shares (harness/emulator/include/record.h).
 
-The host writes a record and then moves `head`; the reader copies what lies between `tail` and `head`, and moves `tail`.
-Nothing is polled fast: when the ring is empty the reader sets `armed`, and the host then rings the doorbell port once.
-Both sides store before they look (`armed` here, `head` there), and a missed bell costs no more than the caller's next
-look. What a record is, and whether it is whole, capture/host_log.py checks.
+The host writes a record and then moves `head`; the reader copies the records between `tail` and `head`, and moves
+`tail`. Fast polling is not needed: when the ring is empty the reader sets `armed`, and the host then rings the doorbell
+port once. Both sides store before they load (`armed` here, `head` there), and a missed bell delays the records only
+until the caller reads again. capture/host_log.py decodes and checks the records.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from snp_harness.launch.loop import Loop
 
 MAGIC = 0x31474F4C504E53
 VERSION = 1
-#: Bytes of the ring's header, which is followed by the records.
+#: Bytes of the ring's header, which precedes the records.
 HEADER_SIZE = 4096
 #: Bytes of a record.
 RECORD_SIZE = 64
@@ -35,7 +35,7 @@ RING_OFFSETS = {
 }
 #: Records copied at once; bounds the memory of a `read`.
 BATCH = 8192
-# The same as indices of 64 and 32-bit words.
+# The offsets as indices of 64-bit and 32-bit words.
 _HEAD, _TAIL, _LOST, _EXITS, _MAGIC = (RING_OFFSETS[name] // 8 for name in ("head", "tail", "lost", "exits", "magic"))
 _VERSION, _CAPACITY, _ARMED = (RING_OFFSETS[name] // 4 for name in ("version", "capacity", "armed"))
 _RECEIVE = 4096
@@ -50,7 +50,7 @@ class RecordSource(Protocol):
 
     @property
     def exits(self) -> int:
-        """#VMEXITs so far, as far as they are known."""
+        """#VMEXITs so far, as of the last message from the host."""
         ...
 
     @property
@@ -59,15 +59,15 @@ class RecordSource(Protocol):
         ...
 
     def read(self) -> Iterator[bytes]:
-        """The records there are, in batches. Raises RingError."""
+        """Yield all waiting records, in batches. Raises RingError."""
         ...
 
     def arm(self) -> None:
-        """Ask for the doorbell at the next record. Read once more after it: a record may have come before."""
+        """Request the doorbell at the next record. Read once more after it: a record may have been written before."""
         ...
 
     def close(self) -> None:
-        """Release what it reads from."""
+        """Release the ring or the stream."""
         ...
 
 
@@ -79,7 +79,7 @@ class RingReader:
             raise ValueError(f"a ring of {size} bytes has no records")
         self._map = mmap.mmap(fd, size)
         view = memoryview(self._map)
-        # An item of a cast view is read and written by one aligned access: the other side never sees halves.
+        # An item of a cast view is read and written by one aligned access, so the other side sees it whole.
         self._u64 = view[:HEADER_SIZE].cast("Q")
         self._u32 = view[:HEADER_SIZE].cast("I")
         self._records = view[HEADER_SIZE:]
@@ -99,19 +99,19 @@ class RingReader:
         return self._u64[_LOST]
 
     def waiting(self) -> int:
-        """How many records there are; 0 before the host has set up the ring. Raises RingError."""
+        """Return the number of waiting records; 0 before the host has set up the ring. Raises RingError."""
         if not self._capacity and not self._set_up():
             return 0
         head = self._u64[_HEAD]
         count = head - self._taken
         if not 0 <= count <= self._capacity:
-            raise RingError(f"the emulated host's log is damaged: {head} records written, {self._taken} taken")
+            raise RingError(f"the emulated host's log is damaged: {head} records written, {self._taken} read")
         return count
 
     def take(self, most: int) -> bytes:
-        """A copy of the next records, `most` at most, fewer at the end of the ring; `waiting` says how many there are.
+        """Return a copy of the next records, at most `most`, fewer at the end of the ring, and free their slots.
 
-        Their slots are the host's again.
+        `most` must not exceed the result of `waiting`.
         """
         start = self._taken % self._capacity
         number = min(most, self._capacity - start)
@@ -151,7 +151,7 @@ class RingReader:
         self._stop_listening = lambda: loop.forget(doorbell)
 
     def close(self) -> None:
-        """Unmap the ring, and forget the doorbell."""
+        """Unmap the ring, and stop watching the doorbell."""
         if self._stop_listening is not None:
             self._stop_listening()
             self._stop_listening = None
@@ -161,13 +161,13 @@ class RingReader:
         self._map.close()
 
     def _set_up(self) -> bool:
-        """The host has set up the ring."""
+        """Check the ring's header; False if the host has not set it up yet. Raises RingError."""
         if self._u64[_MAGIC] == 0:
             return False
         version, capacity = self._u32[_VERSION], self._u32[_CAPACITY]
         if self._u64[_MAGIC] != MAGIC or version != VERSION:
-            raise RingError(f"the emulated host's log has version {version}, {VERSION} is known")
+            raise RingError(f"the emulated host's log has version {version}, {VERSION} is supported")
         if capacity == 0 or capacity & (capacity - 1) or capacity * RECORD_SIZE > len(self._records):
-            raise RingError(f"the emulated host's log says that it holds {capacity} records")
+            raise RingError(f"the emulated host's log reports a capacity of {capacity} records")
         self._capacity = capacity
         return True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory that QEMU shares with who starts it."""
+"""Memory that QEMU shares with the process that starts it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import os
 
 
 def shared_memory(name: str, size: int) -> int:
-    """A descriptor of `size` bytes, which QEMU maps as /proc/self/fd/N. The caller closes it. Raises OSError."""
+    """Return a descriptor of `size` bytes of memory, which QEMU maps as /proc/self/fd/N and the caller closes.
+
+    Raises OSError.
+    """
     fd = os.memfd_create(name, os.MFD_CLOEXEC)
     try:
         os.ftruncate(fd, size)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Starting a process that does not outlive its parent."""
+"""Starts processes that do not outlive their parent."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _PR_SET_PDEATHSIG = 1
 def spawn(
     argv: Sequence[str], *, stderr: BinaryIO | int, pass_fds: Sequence[int] = (), cwd: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start argv in a session of its own, with stdin and stdout at /dev/null; the kernel kills it when its parent ends.
+    """Start argv in its own session, with stdin and stdout at /dev/null; the kernel kills it when its parent ends.
 
-    The kernel ties this to the *thread* that calls: it must live as long as the process is wanted. A thread that ends
-    earlier takes the process with it, so the mistake is loud and leaves nothing behind.
-    stderr: where the process writes to. cwd: where it works.
+    For the kernel the parent is the *thread* that calls: it must live as long as the process is needed. If it ends
+    earlier, the process is killed, so the mistake is noticed and leaves nothing behind.
+    stderr: file for the process's messages. cwd: its working directory, None for this process's.
     pass_fds: descriptors it inherits, under the same numbers. Raises OSError.
     """
     return subprocess.Popen(
@@ -38,16 +38,16 @@ def spawn(
 
 
 def die_with_parent(number: signal.Signals = signal.SIGKILL) -> Callable[[], None]:
-    """What a child does before exec, to get a signal when the thread that forked it ends.
+    """Return a function for a child to call before exec: the kernel then sends it `number` when its parent thread ends.
 
-    The library is loaded here: between fork and exec nothing may be.
+    The C library is loaded here, since a child must not load it between fork and exec.
     """
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
 
     def in_child() -> None:
         prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-        # The parent may have died before the prctl: then nobody will send the signal.
+        # If the parent ended before the prctl, the signal would not be sent.
         if os.getppid() != parent:
             os._exit(1)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Places in QEMU's arguments for what is known only where QEMU is started: paths and descriptors.
+"""Tokens in QEMU's arguments for paths and descriptors, which are known only when QEMU is started.
 
-A token is a NUL, kind and name, a NUL: no argument of a program can hold one by itself.
+A token is kind and name between two NULs, which an argument of a program cannot contain.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _TOKEN = re.compile("\0(file|fd|path):([A-Za-z0-9._-]{1,64})\0")
 
 
 def token(kind: str, name: str) -> str:
-    """What stands for it in an argument."""
+    """Return the token for `kind` and `name`."""
     return f"\0{kind}:{name}\0"
 
 
 def substitute(argument: str, value: Callable[[str, str], str]) -> str:
-    """The argument with each token replaced by value(kind, name)."""
+    """Return the argument with each token replaced by value(kind, name)."""
     return _TOKEN.sub(lambda match: value(match.group(1), match.group(2)), argument)
 
 
 def descriptor_path(fd: int) -> str:
-    """The path by which a process that inherits `fd` can open it."""
+    """Return the path by which a process that inherits `fd` can open it."""
     return f"/proc/self/fd/{fd}"
