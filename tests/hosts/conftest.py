@@ -22,7 +22,7 @@ __all__ = ["trixie_path"]
 def servers(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Sshd]]:
-    """Starts a server, as `start_sshd`, and makes its home the near side's."""
+    """Start a server, as `start_sshd` does, and use its home as the near side's."""
     started: list[Sshd] = []
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     monkeypatch.setenv("PATH", f"{near_programs(tmp_path_factory.getbasetemp())}:{os.environ['PATH']}")
@@ -40,13 +40,13 @@ def servers(
 
 @pytest.fixture
 def sshd(servers: Callable[..., Sshd]) -> Sshd:
-    """A server as it should be."""
+    """A server with the default configuration."""
     return servers()
 
 
 @pytest.fixture
 def hosts() -> Iterator[Callable[..., RemoteHost]]:
-    """Makes a host, as `find_host`, and closes it at the test's end."""
+    """Make a host, as `find_host` does, and close it at the end of the test."""
     made: list[RemoteHost] = []
 
     def make(given: str, **more: object) -> RemoteHost:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A way to a server that stops passing bytes on, as a network that is gone."""
+"""A relay to a server that can stop forwarding, as a lost network does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.hosts.sshd import Sshd
 
 
 class Relay:
-    """Listens on loopback and passes one connection on to a server.
+    """Listens on loopback and forwards one connection to a server.
 
     port: where it listens. after: how many times bytes come from the server until it stalls by itself.
     """
@@ -26,15 +26,15 @@ class Relay:
 
     @property
     def url(self) -> str:
-        """Of the server, by this way. Its key must be known for it: `trust`."""
+        """The URL of the server through this relay. Its key must be in known_hosts: `trust`."""
         return f"ssh://{self._server.user}@127.0.0.1:{self.port}"
 
     def trust(self) -> None:
-        """Write the server's key into the near side's known_hosts, for this way to it."""
+        """Write the server's key into the near side's known_hosts, for the relay's address."""
         self._server.trust(port=self.port)
 
     def stall(self) -> None:
-        """Pass nothing more on."""
+        """Stop forwarding."""
         self._stalled.set()
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ _PORTS = 5
 
 
 def find_sshd() -> str:
-    """The program; skips the test where there is none."""
+    """Return the path of a program; skips the test if there is none."""
     found = shutil.which("sshd") or next((place for place in SSHD_PLACES if os.access(place, os.X_OK)), None)
     if found is None or shutil.which("ssh-keygen") is None:
         pytest.skip("no sshd or no ssh-keygen: apt-get install openssh-server")
@@ -51,7 +51,7 @@ def make_key(path: Path, passphrase: str = "", kind: str = "ed25519") -> Path:
 
 
 def certify(authority: Path, key: Path, *options: str, host: bool = True) -> Path:
-    """A certificate of a key, beside it; the one that was there is gone."""
+    """Make a certificate of a key, beside it; it replaces an earlier one."""
     command = ["ssh-keygen", "-q", "-s", str(authority), "-I", "id", *(["-h"] if host else []), *options, f"{key}.pub"]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return key.with_name(f"{key.name}-cert.pub")
@@ -77,34 +77,34 @@ def near_programs(base: Path) -> Path:
 
 
 def penalties() -> str:
-    """The line by which a server takes connections again at once after one that failed: since OpenSSH 9.8."""
+    """Return the line by which a server accepts connections at once after a failed one: since OpenSSH 9.8."""
     said = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr
     found = re.match(r"OpenSSH_(\d+)\.(\d+)", said)
     return "PerSourcePenalties no" if found and (int(found[1]), int(found[2])) >= (9, 8) else ""
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has now."""
+    """Return a port of loopback that is free now."""
     with closed_port() as port:
         return port
 
 
 @contextlib.contextmanager
 def closed_port() -> Iterator[int]:
-    """A port of loopback on which nothing listens, and nobody else can meanwhile."""
+    """Reserve a port of loopback on which nothing listens."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
 
 
 def account() -> str:
-    """The name of the account that the tests run as, whatever the environment says."""
+    """Return the name of the account that the tests run as, independent of the environment."""
     return pwd.getpwuid(os.getuid()).pw_name
 
 
 @dataclass
 class Sshd:
-    """A server that runs. home: what the near side has as its home, with keys and known_hosts. cache: the far store."""
+    """A running server. home: the near side's home, with keys and known_hosts. cache: the far store."""
 
     directory: Path
     port: int
@@ -124,7 +124,7 @@ class Sshd:
         return self.home / ".ssh" / "known_hosts"
 
     def logins(self) -> int:
-        """Connections that were logged in so far."""
+        """The number of logins so far."""
         return self.log.read_text(errors="replace").count("Accepted publickey")
 
     def sessions(self) -> list[int]:
@@ -132,7 +132,7 @@ class Sshd:
         found = []
         seen = children(self.process.pid)
         for pid in seen:
-            # It may have ended since.
+            # It may have ended meanwhile.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
                     found.append(pid)
@@ -142,7 +142,7 @@ class Sshd:
     def cut(self) -> None:
         """Kill the server's processes of open connections, as if these were reset."""
         for pid in self.sessions():
-            # It may have ended since.
+            # It may have ended meanwhile.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -221,7 +221,7 @@ SetEnv {" ".join(f'"{key}={value}"' for key, value in far.items())}
 
     config, log = directory / "sshd_config", directory / "sshd.log"
     said = ""
-    # Somebody else may take the port in between.
+    # Another process may take the port meanwhile.
     for _ in range(_PORTS):
         port = free_port()
         config.write_text(f"Port {port}\n{text}")
@@ -244,17 +244,17 @@ SetEnv {" ".join(f'"{key}={value}"' for key, value in far.items())}
 
 
 def _wait_until_it_listens(sshd: Sshd, addresses: int) -> str:
-    """Returns "", or what it said if it could not have its port on each address. Raises RuntimeError."""
+    """Return "", or the server's error if its port is in use on an address. Raises RuntimeError."""
     deadline = time.monotonic() + _START_S
     while True:
-        # Before what it said is read, which then is all that it said.
+        # Checked before its output is read, which then is complete.
         ended = sshd.process.poll() is not None
         said = sshd.log.read_text(errors="replace")
         if "Address already in use" in said:
             return said
         if ended:
             raise RuntimeError(f"sshd ended: {said}")
-        # Its word, and no connection: that may be to somebody else's.
+        # Its own message is the proof: a connection may reach another process's server.
         if said.count("Server listening on") >= addresses:
             return ""
         if time.monotonic() > deadline:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs through an agent that is a process of this machine: the same results, and clean-up whatever dies."""
+"""Runs through an agent that is a process of this machine: the same results, and cleanup whichever process dies."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A far side that lies, floods or falls silent: each is an error of that host, in time, and leaves nothing here."""
+"""A far side that sends wrong answers, too much or nothing: each is an error of that host, within a time limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.platforms.conftest import trixie_path
 
 __all__ = ["trixie_path"]
 
-#: An agent that answers each operation with what it is given for it; SILENT is no answer, DIE its end.
+#: An agent that answers each operation with a given value; SILENT: it does not answer, DIE: it ends.
 LIAR = """
 import json, os, sys
 from snp_harness.agent import frames
@@ -85,7 +85,7 @@ class Liar(RemoteHost):
 
 @pytest.fixture
 def liar() -> Iterator[Callable[..., Liar]]:
-    """Makes one that answers as an agent does, but for the operations that are named."""
+    """Makes one that answers as an agent does, except for the named operations."""
     made: list[Liar] = []
 
     def make(**answers: object) -> Liar:
@@ -101,7 +101,7 @@ NONSENSE: list[object] = [None, 5, "text", [], [5], {}, {"path": 5}, {"path": []
 
 
 def failed(host: RemoteHost, firmware: Path, out: Path) -> HarnessError:
-    """A run on that host fails as such; the error."""
+    """Start a run on that host, which fails with a HostError; return the error."""
     try:
         result = run(RunSpec(firmware, host=host), "tcg", out)
     except HarnessError as error:
@@ -133,7 +133,7 @@ def test_an_agent_that_dies(stage: str, liar: Callable[..., Liar], trixie_path: 
 def test_an_agent_that_falls_silent(
     stage: str, liar: Callable[..., Liar], trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It answers pings, so its connection is not lost: each wait has its own end, and says what it waited for."""
+    """It answers pings, so its connection is not lost: each wait has a timeout, and its error names the request."""
     what = {"place": "the file"}.get(stage, stage)
     result = Link.result
 
@@ -189,7 +189,7 @@ def test_kvm_facts_that_make_no_sense(operation: str, answer: object, liar: Call
 
 @pytest.fixture
 def near() -> Iterator[tuple[Link, socket.socket]]:
-    """A link, and the far end of its byte stream, which has greeted."""
+    """A link, and the far end of its byte stream, which has sent the greeting."""
     ours, theirs = socket.socketpair()
     link = Link("liar", DescriptorPort(ours.fileno(), ours.fileno()), b"first", HostLostError, ours.close)
     assert theirs.recv(5) == b"first"
@@ -200,7 +200,7 @@ def near() -> Iterator[tuple[Link, socket.socket]]:
 
 
 def lost(link: Link) -> str:
-    """The link is lost; why."""
+    """Wait until the link is lost; return the reason."""
     error = link.ask("hello").exception(120)
     assert isinstance(error, HostError)
     return str(error)
@@ -233,7 +233,7 @@ def test_more_than_a_stream_s_window(window: bytes, near: tuple[Link, socket.soc
     link, theirs = near
     number, ours = link.stream(lambda _: None)
     with ours:
-        # When a later request is there, the stream is open. A ping may come before it.
+        # When a later request arrives, the stream is open. A ping may precede it.
         link.ask("hello")
         decoder = frames.Decoder()
         while not any(frame.kind == frames.CONTROL for frame in decoder.feed(theirs.recv(4096))):
@@ -255,7 +255,7 @@ def test_a_flood_of_pings_that_nobody_reads_the_answers_of(near: tuple[Link, soc
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
     assert done.wait(300)
-    # One answer is enough for however many that came meanwhile.
+    # One answer is enough for all pings received meanwhile.
     assert len(link._mux._out) < 100
     thread.join()
 
@@ -270,5 +270,5 @@ def test_events_that_nobody_takes(near: tuple[Link, socket.socket]) -> None:
     asked = link.ask("hello")
     theirs.sendall(frames.encode_control({"id": 1, "ok": "here"}))
     assert asked.result(120) == "here"
-    # Only the end of its process is told from there, and once.
+    # The far side reports only the end of its process, and only once.
     assert told == [{"event": "exit", "run": run, "status": 7}]

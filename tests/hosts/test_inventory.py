@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The inventory file, and what --host means."""
+"""The inventory file, and the values of --host."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_every_key() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("hosts = 3", "nothing but tables"),
-        ("[host.a]\nurl = 'ssh://a'", "nothing but tables"),
+        ("hosts = 3", "only tables"),
+        ("[host.a]\nurl = 'ssh://a'", "only tables"),
         ("[hosts.a]", "hosts.a has no url"),
         ("hosts.a = 1", "hosts.a is not a table"),
         ("[hosts.a]\nurl = 3", "hosts.a.url is not a text"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The near end: requests that are not answered, agents that stop or talk nonsense, consoles in both directions."""
+"""The near end: requests without an answer, agents that stop or send invalid data, consoles in both directions."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.vm.qemus import IDLE
 
 #: The start of a script that greets as an agent does.
 GREET = f"import os, sys; os.write(1, {frames.GREETING!r}"
-#: And its end, which is the near side's doing.
+#: The end of a script: it waits until the near side closes the stream.
 UNTIL_CLOSED = "sys.stdin.buffer.read()"
 
 
 class FakeAgent(AgentProcess):
-    """What the test lets run in the agent's place."""
+    """A process that the test runs in place of the agent."""
 
     def __init__(self, code: str) -> None:
         super().__init__([sys.executable, "-c", code])
@@ -60,7 +60,7 @@ def test_an_agent_that_does_not_answer(host: ProcessHost) -> None:
     link = host.link()
     agent = agent_of(link)
     os.kill(agent, signal.SIGSTOP)
-    with pytest.raises(HostTimeoutError, match=r"^local: no answer to find in 0\.2 s, the last sign of it is \d+ s"):
+    with pytest.raises(HostTimeoutError, match=r"^local: no answer to find in 0\.2 s, nothing received for \d+ s"):
         link.call("find", 0.2, qemu=None)
     os.kill(agent, signal.SIGCONT)
     assert agent_of(link) == agent
@@ -75,8 +75,8 @@ def test_an_agent_that_is_silent_for_long_is_lost(host: ProcessHost, monkeypatch
     waiting = link.ask("find", qemu=None)
     assert isinstance(waiting.exception(60), HostLostError)
     assert link.error is not None
-    assert "nothing came for" in link.error.message
-    # What is asked later is told at once.
+    assert "nothing was received for" in link.error.message
+    # A later request fails at once.
     assert isinstance(link.ask("hello").exception(0), HostLostError)
     os.kill(agent, signal.SIGCONT)
 
@@ -155,7 +155,7 @@ def test_a_connection_that_is_closed_leaves_no_descriptor(host: ProcessHost) -> 
     assert len(descriptors()) > len(before)
     host.close()
     assert descriptors() <= before
-    # What comes late does no harm.
+    # A late answer is ignored.
     link.close()
     link.drop([1])
     assert isinstance(link.ask("hello").exception(0), HostLostError)

@@ -34,7 +34,7 @@ LOST_S = 120.0
 
 
 class Said(list[str]):
-    """What progress was told."""
+    """The lines that progress was called with."""
 
     def __call__(self, text: str) -> None:
         self.append(text)
@@ -68,7 +68,7 @@ def test_agent_answers(outer: Outer, directory: RunDirectory, cold: bool) -> Non
         assert host.facts()["outer"] == {"qemu": str(outer.binary), "image": outer.image.directory.name}
     finally:
         host.close()
-    # What is started from a snapshot has not been booted.
+    # A machine started from a snapshot does not boot.
     assert (READY in directory.file("outer-console.log").read_text(errors="replace")) == cold
 
 
@@ -116,7 +116,7 @@ def _outer_process(directory: RunDirectory) -> int:
 def test_agent_that_is_not_the_snapshots(
     outer: Outer, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one that is loaded there gives way to the one that comes."""
+    """The agent in the snapshot is replaced by the one that is sent."""
     taken = snapshot_of(outer, Said())
     length, archive = bundle.payload()[:8], io.BytesIO(bundle.payload()[8:])
     with zipfile.ZipFile(archive, "a") as changed:
@@ -141,7 +141,7 @@ def test_the_same_agent_is_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.slow
 def test_snapshot_that_is_damaged(outer: Outer, directory: RunDirectory, tmp_path: Path) -> None:
-    """The machine is booted instead, and the snapshot made anew when it is wanted next."""
+    """The machine is booted instead, and the next use makes a new snapshot."""
     copy = _copy_of(outer, tmp_path / "image")
     damaged = snapshot_of(copy, Said())
     state = damaged.directory / "state"
@@ -178,7 +178,7 @@ def test_kernel_panics(outer: Outer, directory: RunDirectory, tmp_path: Path) ->
     copy = _copy_of(outer, tmp_path / "image")
     (copy.image.directory / INITRAMFS).unlink()
     (copy.image.directory / INITRAMFS).write_bytes(empty.getvalue())
-    with pytest.raises(HostLostError, match="did not start: its console says: Kernel panic - not syncing: VFS"):
+    with pytest.raises(HostLostError, match="did not start: its console reports: Kernel panic - not syncing: VFS"):
         OuterConnection(copy, directory, None)
     assert "Kernel panic" in directory.file(OUTER_CONSOLE).read_text()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The agent on the oldest Python that it says it runs on: Debian 11's, fetched, with its own C library."""
+"""The agent on the oldest Python that it supports: Debian 11's, fetched, with its own C library."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LIBRARIES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
 
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A program that is Debian 11's python3."""
+    """The path of Debian 11's python3."""
 
     def fetch(apt: AptRoot, entries: Entries) -> Path:
         archives = apt.closure(PACKAGES)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`snp-harness doctor --host`, and what a run says where a host lacks something, over a real sshd on loopback."""
+"""`snp-harness doctor --host`, and the errors of a run on a host that lacks something, over a real sshd on loopback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str
 def test_a_host_is_judged_as_it_would_be_from_itself(sshd: Sshd, capsys: pytest.CaptureFixture[str]) -> None:
     here = doctor(capsys)
     there = doctor(capsys, "--host", sshd.url)
-    # What cannot be used from elsewhere is said to be so: the nested host.
+    # The nested host cannot be used on another host; its section reports that.
     for name in set(platform_names()) - {"nested"}:
         theirs = [entry for entry in there if entry["section"] == f"platform {name} on {sshd.url}"]
         ours = [entry for entry in here if entry["section"] == f"platform {name}"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs over SSH: the same as here, and what comes of one when something on the way or on the host breaks."""
+"""Runs over SSH: the same results as here, and the errors if the connection or the host fails."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_same_as_here(platform: str, sshd: Sshd, hosts: Hosts, trixie_path: 
         assert far.timeline.complete
         assert untimed(far.timeline) == untimed(near.timeline)
         assert [result.status for result in far.verdict.results] == [result.status for result in near.verdict.results]
-    # One connection for all runs of a process, and nothing is left but the store.
+    # One connection for all runs of a process; only the store remains.
     assert sshd.logins() == 1
     host.close()
     assert list((sshd.cache / "snp-harness" / "runs").iterdir()) == []
@@ -66,7 +66,7 @@ def test_only_what_changed_is_sent_again(sshd: Sshd, hosts: Hosts, trixie_path: 
     boot(host, trixie_path, tmp_path / "first")
     first = {path.name for path in store.iterdir()}
     boot(host, trixie_path, tmp_path / "second", icount=True, memory_mib=1024)
-    # Another configuration is one page of the ROM.
+    # Another configuration changes one page of the ROM.
     assert len({path.name for path in store.iterdir()} - first) == 1
 
 
@@ -121,13 +121,13 @@ def test_a_host_that_is_in_use(
     command = ["run", "--firmware", str(trixie_path), "--host", sshd.url, "--quiet", "--out", str(tmp_path / "out")]
     assert cli.main(command) == 128
     assert "is in use" in capsys.readouterr().err
-    # Whoever waits has it as soon as it is free.
+    # A waiting process gets the lock as soon as it is free.
     waiting = hosts(sshd.url, wait_s=600)
     timer = threading.Timer(0.3, first.close)
     timer.start()
     waiting.link()
     timer.join()
-    # One that was killed holds nothing.
+    # A killed process does not hold the lock.
     os.kill(agent_pid(waiting), signal.SIGKILL)
     hosts(sshd.url, wait_s=600).link()
 
@@ -180,7 +180,7 @@ def test_a_full_disk_there(
 def interrupted(
     host: RemoteHost, platform: str, firmware: Path, out: Path, cut: Callable[[int], None]
 ) -> tuple[int, int]:
-    """A run that `cut`, given the agent's process, breaks in PEI; the processes of the QEMU and the agent it had."""
+    """Start a run that `cut`, called with the agent's process, breaks in PEI; return QEMU's and the agent's process."""
     seen: list[int] = []
     agent = agent_pid(host)
 
@@ -192,7 +192,7 @@ def interrupted(
     result = run(RunSpec(firmware, until="shell", host=host), platform, out, progress)
     assert isinstance(result.error, HostLostError)
     assert result.exit_status >= 128
-    # What was seen until then is kept and judged, and says that it is not all.
+    # What was observed before is kept and judged, and marked as incomplete.
     assert not result.timeline.complete
     assert result.error.message in result.timeline.gaps[0]
     assert len([access for access in result.timeline.accesses if access.phase is Phase.SEC]) >= 7
@@ -228,7 +228,7 @@ def test_a_network_that_is_gone(
     platform: str, sshd: Sshd, hosts: Hosts, trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "PING_S", 0.3)
-    # The agent's; a machine that is busy is no network that is gone.
+    # The agent's patience; a busy machine must not look like a lost network.
     monkeypatch.setattr(remote, "PATIENCE_S", 6.0)
     relay = Relay(sshd)
     relay.trust()
@@ -247,9 +247,9 @@ def test_a_network_that_is_gone(
 
     result = run(RunSpec(trixie_path, until="shell", host=host), platform, tmp_path / "out", progress)
     assert isinstance(result.error, HostLostError)
-    assert "nothing came for" in result.error.message
+    assert "nothing was received for" in result.error.message
     assert not result.timeline.complete
-    # The agent cannot hear that nobody is there any more: it ends when nothing comes.
+    # The agent does not learn that the connection is lost: it ends because it receives nothing.
     assert wait_for_end(seen[0], 60)
     assert wait_for_end(agent, 60)
     assert list((sshd.cache / "snp-harness" / "runs").iterdir()) == []
@@ -275,7 +275,7 @@ def test_a_network_that_is_gone_when_the_time_is_over(
 
     spec = RunSpec(trixie_path, until="shell", host=host)
     result = run(spec, "emulated", tmp_path / "out", progress)
-    # The run's own end came first, and QEMU cannot be told to end: what was seen is kept all the same.
+    # The run's own timeout is first, and QEMU cannot be stopped: what was observed is kept all the same.
     assert result.timeline.gaps[0].startswith("the firmware's prompt was not reached in 120 s")
     assert len([access for access in result.timeline.accesses if access.phase is Phase.SEC]) >= 7
     assert result.verdict.result("no-refused-access").status is Status.INCONCLUSIVE

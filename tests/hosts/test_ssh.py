@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Logging in to a real sshd on loopback: whom to trust, which keys, and what is said when it cannot be."""
+"""Logins to a real sshd on loopback: which hosts are trusted, which keys are used, and the errors of failures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Servers = Callable[..., Sshd]
 
 
 def refused(host: RemoteHost, kind: type[HarnessError]) -> str:
-    """Connecting fails with that error; its line."""
+    """Connect, which fails with that error; return its line."""
     with pytest.raises(kind) as caught:
         host.link()
     assert caught.value.exit_status >= EXIT_ENVIRONMENT
@@ -52,12 +52,12 @@ def test_the_user_s_ssh_configuration(sshd: Sshd, hosts: Hosts) -> None:
     (sshd.home / ".ssh" / "config").write_text(
         f'Include "{sshd.home}/more"\nHost lab\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n'
     )
-    # What is included, by a pattern with an exception, by a match; tokens and variables in values.
+    # An included file, a pattern with an exception, a match; tokens and variables in values.
     (sshd.home / "more").write_text(
         "Match originalhost l?b,!lob\n IdentityFile ~/%n\n"
         " UserKnownHostsFile ~/.ssh/none ~/.ssh/%n_hosts\n HostKeyAlias lab-key\n"
     )
-    # ssh takes none that others may write to.
+    # ssh rejects a configuration that others may write to.
     (sshd.home / "more").chmod(0o600)
     kind, content, *_ = Path(f"{sshd.host_key}.pub").read_text().split()
     (sshd.home / ".ssh" / "lab_hosts").write_text(f"lab-key {kind} {content}\n")
@@ -67,14 +67,14 @@ def test_the_user_s_ssh_configuration(sshd: Sshd, hosts: Hosts) -> None:
 
 
 def test_a_host_behind_others(servers: Servers, hosts: Hosts) -> None:
-    """Each on the way is verified and logged in to; the last is reached through them."""
+    """Each jump host is verified and logged in to; the last host is reached through them."""
     far = servers()
     middle, first = (servers(forwarding=True) for _ in range(2))
     lines = [f"Host * \n User {far.user}\n UserKnownHostsFile ~/.ssh/all_hosts\n IdentityFile ~/.ssh/id_ed25519\n"]
     for name, server, way in (("first", first, ""), ("middle", middle, "first"), ("far", far, "middle")):
         lines.append(f"Host {name}\n HostName 127.0.0.1\n Port {server.port}\n")
         lines.append(f" ProxyJump {way}\n" if way else "")
-        # One key for all, the first one's.
+        # One key for all hosts, the first one's.
         (server.directory / "authorized_keys").write_text(Path(f"{first.home}/.ssh/id_ed25519.pub").read_text())
     (first.home / ".ssh" / "config").write_text("".join(lines))
     known = first.home / ".ssh" / "all_hosts"
@@ -92,7 +92,7 @@ def test_a_host_behind_others(servers: Servers, hosts: Hosts) -> None:
 
 
 def test_a_host_behind_one_that_is_not_verified(servers: Servers, hosts: Hosts) -> None:
-    """The way to a host is the configuration's; the host itself is verified, whatever is on the way."""
+    """The configuration sets the route to a host; the host itself is verified on every route."""
     far = servers()
     first = servers(forwarding=True)
     (far.directory / "authorized_keys").write_text(Path(f"{first.home}/.ssh/id_ed25519.pub").read_text())
@@ -115,7 +115,7 @@ def test_an_unknown_host_key(sshd: Sshd, hosts: Hosts) -> None:
     text = refused(hosts(sshd.url), HostKeyError)
     assert f"host key is known for [127.0.0.1]:{sshd.port}" in text
     assert f"let ssh add it to known_hosts: ssh -p {sshd.port} {sshd.user}@127.0.0.1" in text
-    # Nothing is accepted by itself, and nothing written.
+    # No key is accepted automatically, and none is written.
     assert not sshd.known_hosts.exists()
     assert sshd.logins() == 0
 
@@ -125,7 +125,7 @@ def test_a_changed_host_key(sshd: Sshd, hosts: Hosts, tmp_path: Path) -> None:
     text = refused(hosts(sshd.url), HostKeyError)
     assert f"key for [127.0.0.1]:{sshd.port} has changed" in text
     assert f"Offending ED25519 key in {sshd.known_hosts}:1" in text
-    # A key of another type is no less a change.
+    # A key of another type is a change, too.
     sshd.trust(make_key(tmp_path / "rsa", kind="rsa"))
     assert "has changed" in refused(hosts(sshd.url), HostKeyError)
     assert sshd.logins() == 0
@@ -207,7 +207,7 @@ def test_a_port_that_is_closed(sshd: Sshd, hosts: Hosts) -> None:
 
 def test_a_host_that_does_not_answer(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ssh._OPTIONS, "ConnectTimeout", "1")
-    # A listener whose queue is full takes no connection.
+    # A listener whose queue is full does not accept a connection.
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -225,7 +225,7 @@ def test_a_port_of_something_else(said: bytes, sshd: Sshd, hosts: Hosts, monkeyp
 
         def serve() -> None:
             connection, _ = server.accept()
-            # On a busy machine the other side may be gone by then.
+            # On a busy machine the other side may have ended by then.
             with connection, contextlib.suppress(OSError):
                 connection.sendall(said)
                 connection.recv(100)
@@ -245,9 +245,9 @@ def test_no_python(servers: Servers, hosts: Hosts, tmp_path: Path) -> None:
 def test_a_python_that_is_too_old(servers: Servers, hosts: Hosts, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     old = tmp_path / "bin" / "python3"
-    # The line that takes the agent in looks at the version first.
+    # The line that loads the agent checks the version first.
     program = "import sys; sys.version_info = (3, 8); exec(sys.argv[sys.argv.index('-c', 1) + 1])"
-    # No interpreter line of its own: that would not take a path with spaces.
+    # Without an interpreter line: that does not support a path with spaces.
     old.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(program)} - "$@"\n')
     old.chmod(0o755)
     server = servers(path=tmp_path / "bin")
@@ -343,7 +343,7 @@ def test_a_host_that_floods_stderr(servers: Servers, hosts: Hosts) -> None:
 
 
 def test_a_host_that_writes_what_ssh_writes(servers: Servers, hosts: Hosts) -> None:
-    """It cannot make its own failure a mistake of the user's, which a bisection would count as a bad commit."""
+    """A host cannot report its own failure as an error of the user, which a bisection would count as a bad commit."""
     said = "/etc/ssh/ssh_config: terminating, 1 bad configuration options"
     server = servers(options=f"ForceCommand echo {said} >&2; exit 255")
     assert said in refused(hosts(server.url), HostUnreachableError)
@@ -351,7 +351,7 @@ def test_a_host_that_writes_what_ssh_writes(servers: Servers, hosts: Hosts) -> N
 
 def test_no_ssh(sshd: Sshd, hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "ssh is not installed" in refused(hosts(sshd.url), BrokenEnvironmentError)
+    assert "ssh, which connects to hosts, is not installed" in refused(hosts(sshd.url), BrokenEnvironmentError)
 
 
 def test_files_of_the_inventory_s_with_special_characters(sshd: Sshd, hosts: Hosts, tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ def test_files_of_the_inventory_s_with_special_characters(sshd: Sshd, hosts: Hos
     inventory.write_text(f'[hosts.box]\nurl = "{sshd.url}"\n{files}\n')
     hosts("box", inventory=inventory).link()
     for name in ('/a"b', "/a\\b", "/${HOME}/a"):
-        with pytest.raises(UsageError, match="cannot be given the path"):
+        with pytest.raises(UsageError, match="does not support the path"):
             ssh.SshHost("box", sshd.url, identity=Path(name))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The user's ssh configuration at a real sshd on loopback: what it decides, and what it cannot change."""
+"""The user's ssh configuration at a real sshd on loopback: what it can change and what it cannot."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_no_key_is_accepted_silently(checking: str, sshd: Sshd, hosts: Hosts) ->
 
 @pytest.mark.parametrize("file", [os.devnull, "none"])
 def test_a_configuration_that_knows_no_keys(file: str, sshd: Sshd, hosts: Hosts) -> None:
-    """As many have it for the hosts of a lab: then ssh accepts any key."""
+    """A common configuration for the hosts of a lab: ssh accepts any key."""
     sshd.configure(f"StrictHostKeyChecking no\nUserKnownHostsFile {file}\n")
     with pytest.raises(HostKeyError):
         hosts(sshd.url).link()
@@ -115,7 +115,7 @@ def test_a_match_that_runs_for_long(sshd: Sshd, hosts: Hosts, monkeypatch: pytes
     sshd.configure(f'Match exec "cat {shlex.quote(str(fifo))}"\n User x\n')
     with pytest.raises(HostUnreachableError, match=r"no shell there in 0\.5 s"):
         hosts(sshd.url).link()
-    # What it had started is gone: nobody has the other end.
+    # The processes that it started have ended: the other end is closed.
     with pytest.raises(OSError, match="No such device"):
         os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
 

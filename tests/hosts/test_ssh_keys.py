@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Keys and certificates at a real sshd on loopback: of files, of an ssh-agent, and what is said when none is taken."""
+"""Keys and certificates at a real sshd on loopback: in files, in an ssh-agent, and the errors if none is accepted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Servers = Callable[..., Sshd]
 
 @contextmanager
 def ssh_agent(path: Path) -> Iterator[Callable[..., None]]:
-    """An ssh-agent at a socket; adds keys to it."""
+    """Start an ssh-agent at a socket and add keys to it."""
 
     def add(*keys: Path) -> None:
         environment = {**os.environ, "SSH_AUTH_SOCK": str(path)}
@@ -39,7 +39,7 @@ def ssh_agent(path: Path) -> Iterator[Callable[..., None]]:
 
 
 def _wait_until_it_listens(path: Path, process: subprocess.Popen[bytes]) -> None:
-    """The socket is there before it can be connected to."""
+    """Wait until the socket accepts connections: it exists earlier."""
     for _ in range(6000):
         assert process.poll() is None, "ssh-agent ended"
         with socket.socket(socket.AF_UNIX) as probe:
@@ -69,7 +69,7 @@ def test_a_key_of_the_ssh_agent(sshd: Sshd, hosts: Hosts, short: Path, monkeypat
         refused(hosts(sshd.url))
         monkeypatch.setenv("SSH_AUTH_SOCK", str(short / "a"))
         hosts(sshd.url, lock=False).link()
-        # With IdentitiesOnly the agent may offer what a file names, and nothing else.
+        # With IdentitiesOnly the agent may offer only keys that a file names.
         configure(sshd, "IdentitiesOnly yes")
         refused(hosts(sshd.url))
         key.with_name("id_ed25519.pub").write_text((sshd.directory / "authorized_keys").read_text())
@@ -97,7 +97,7 @@ def test_the_agent_that_the_configuration_names(
 def test_a_public_key_names_the_agent_s_key(
     servers: Servers, hosts: Hosts, short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one writes for keys that no file holds: of a token, or of a password manager."""
+    """A configuration for keys without a file: of a token, or of a password manager."""
     server = servers(tries=2)
     right = server.home / ".ssh" / "id_ed25519"
     with ssh_agent(short / "a") as add:
@@ -134,7 +134,7 @@ def test_an_agent_with_more_keys_than_the_host_lets_try(
         error = refused(hosts(server.url))
         assert "Too many authentication failures" in error.message
         assert "IdentitiesOnly" in error.hint
-        # A key that is named is the first, whether its file is there or the agent has it.
+        # A named key is offered first, whether it is in its file or in the agent.
         configure(server, f'IdentityFile "{server.home}/right"')
         hosts(server.url, lock=False).link()
         (server.home / "right").unlink()
@@ -179,12 +179,12 @@ def test_a_user_s_certificate(
 
 @pytest.mark.parametrize("known", ["rsa", "ecdsa", "ed25519"])
 def test_a_host_with_keys_of_several_types(known: str, servers: Servers, hosts: Hosts, tmp_path: Path) -> None:
-    """Known by one, it is asked for that one, whichever it would offer first."""
+    """If one of the host's keys is known, ssh requests that one, whichever the host prefers."""
     more = [make_key(tmp_path / f"host-{kind}", kind=kind) for kind in ("rsa", "ecdsa")]
     server = servers(options="\n".join(f'HostKey "{key}"' for key in more))
     server.trust({"rsa": more[0], "ecdsa": more[1], "ed25519": server.host_key}[known])
     hosts(server.url).link()
-    # A configuration that does not allow that type shows another key.
+    # If the configuration does not allow that type, the host sends another key.
     configure(server, f"HostKeyAlgorithms {'ssh-ed25519' if known != 'ed25519' else 'rsa-sha2-256'}")
     with pytest.raises(HostKeyError, match="has changed"):
         hosts(server.url).link()
@@ -198,18 +198,18 @@ def test_a_host_s_certificate(servers: Servers, hosts: Hosts, tmp_path: Path) ->
     content = " ".join(Path(f"{authority}.pub").read_text().split()[:2])
     server.known_hosts.write_text(f"@cert-authority [127.0.0.1]:* {content}\n")
     hosts(server.url, lock=False).link()
-    # A key of its own that is another's does not matter then, as it does not for ssh.
+    # A changed key of the host does not matter then, as in ssh itself.
     other = " ".join(Path(f"{make_key(tmp_path / 'other')}.pub").read_text().split()[:2])
     server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {other}\n@cert-authority * {content}\n")
     hosts(server.url, lock=False).link()
-    # Another authority, and one that is revoked.
+    # Another authority, and a revoked one.
     server.known_hosts.write_text(f"@cert-authority * {other}\n")
     with pytest.raises(HostKeyError, match="host key is known for"):
         hosts(server.url).link()
     server.known_hosts.write_text(f"@cert-authority * {content}\n@revoked * {content}\n")
     with pytest.raises(HostKeyError, match="revoked"):
         hosts(server.url).link()
-    # A key that is revoked is, whoever signed it.
+    # A revoked key is rejected, whoever signed it.
     revoked = " ".join(Path(f"{host_key}.pub").read_text().split()[:2])
     server.known_hosts.write_text(f"@cert-authority * {content}\n@revoked * {revoked}\n")
     with pytest.raises(HostKeyError, match="revoked"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ssh's ProxyCommand: a real sshd is reached through a program, which is gone afterwards, however the harness ends."""
+"""ssh's ProxyCommand: a program connects to a real sshd, and it has ended whichever way the harness ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.vm.processes import children, wait_for_end
 
 Hosts = Callable[..., RemoteHost]
 
-#: Passes bytes on, as nc does. It writes its process id first, and ends with neither its input nor SIGTERM.
+#: Forwards bytes, as nc does. It writes its process id first; neither the end of its input nor SIGTERM ends it.
 STUBBORN = """
 import os, signal, socket, sys, threading
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -39,7 +39,7 @@ signal.pause()
 
 @pytest.fixture
 def proxy(sshd: Sshd) -> Path:
-    """The file that the program writes its process id to. The name `box` is reached by it."""
+    """The file that the program writes its process id to. The host `box` is reached through the program."""
     (sshd.home / "proxy.py").write_text(STUBBORN)
     pid = sshd.home / "pid"
     configure(sshd, shlex.join([sys.executable, f"{sshd.home}/proxy.py", "%h", "%p", str(pid)]))
@@ -61,7 +61,7 @@ def test_a_host_by_a_program(sshd: Sshd, proxy: Path, hosts: Hosts) -> None:
     os.kill(pid, 0)
     host.close()
     assert wait_for_end(pid, 60)
-    # And ssh, which had started it, is reaped.
+    # ssh, which started it, is reaped.
     assert children() == [sshd.process.pid]
 
 
@@ -111,13 +111,13 @@ def test_a_program_that_hangs(sshd: Sshd, hosts: Hosts, monkeypatch: pytest.Monk
     configure(sshd, f"sh -c 'sleep 600 & echo $! > \"$0\"; wait' {shlex.quote(str(pid))}")
     with pytest.raises(HostUnreachableError, match="no shell there in 1 s"):
         hosts("ssh://box").link()
-    # It may have been ended before it came so far.
+    # It may have been ended before it wrote its process id.
     started = pid.read_text().split() if pid.exists() else []
     assert all(wait_for_end(int(one), 60) for one in started)
 
 
 def test_a_command_for_a_shell(sshd: Sshd, proxy: Path, hosts: Hosts) -> None:
-    """ssh gives it to one."""
+    """ssh passes it to the program."""
     sshd.configure((sshd.home / ".ssh" / "config").read_text().rstrip("\n") + ' 2>"$HOME/said"\n')
     hosts("ssh://box").link()
     assert (sshd.home / "said").exists()

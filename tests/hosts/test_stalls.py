@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A server that stops answering at each step of SSH's own exchange: no wait is without an end."""
+"""A server that stops answering at each step of SSH's own exchange: every wait has a timeout."""
 
 from __future__ import annotations
 

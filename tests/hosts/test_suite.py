@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The tests that boot guests, run here and on a host over SSH: the same pass, with the same verdicts and timelines."""
+"""The tests that boot guests, here and on a host over SSH: the same tests pass, with equal verdicts and timelines."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tests.hosts.sshd import Sshd
 pytestmark = [pytest.mark.slow, pytest.mark.emulated, pytest.mark.tcg]
 
 ROOT = Path(__file__).parents[2]
-#: The tests that boot, but not those that only ask whether a platform can run, or start a harness of their own.
+#: The tests that boot, without those that only check whether a platform can run, or start their own harness.
 SUITE = ("tests/platforms", "tests/guests")
 SELECTED = "(emulated or tcg) and not slow and not nested and not kvm"
 TIMEOUT_S = 3600.0
-#: Rules whose answer hangs on how far a run came: one that is cut off by a signal or a clock is cut off anywhere.
+#: Rules whose verdict depends on how far a run came: a signal or a timeout may end it anywhere.
 _BY_CHANCE = ("killed", "hangs", "interrupt", "timeout")
 
 
 def suite(base: Path, *more: str) -> tuple[dict[str, int], float]:
-    """Run it; how many tests came out how, and the seconds it took."""
+    """Run the suite; return the number of tests by outcome, and the seconds."""
     report = base.with_suffix(".xml")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:hypothesispytest", "-p", "no:cacheprovider"]
     command += ["-m", SELECTED, f"--basetemp={base}", f"--junitxml={report}", *more, *SUITE]
@@ -79,5 +79,5 @@ def test_the_suite_over_ssh(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.Monk
         if near[1] != far[1] or (near[0] != far[0] and not by_chance):
             different.append(str(run))
     assert different == []
-    # Shown with -s: what it means hangs on what else the machine does (python -m bench.remote compares in turns).
+    # Shown with -s: the times depend on the load of the machine (python -m bench.remote compares in turns).
     print(f"{len(runs)} runs, {here_s:.1f} s here, {there_s:.1f} s over SSH: {there_s / here_s:.2f}x")

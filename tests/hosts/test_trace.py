@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KVM's trace events through an agent, on this machine's own kernel: they come home whole, and nothing is left behind.
+"""KVM's trace events through an agent, on this machine's own kernel: all are received, and nothing is left behind.
 
 The agent runs in a mount namespace of its own, in which tracefs is where it belongs, whether the machine has it or not.
 """
@@ -25,7 +25,7 @@ from snp_harness.launch.tokens import NUMBER, token
 from tests.agent.kernel_trace import PORT, kvm_runs_nothing
 
 PIO = {"kvm_pio": f"port == {PORT:#x}"}
-#: Runs a guest for each byte that comes, and answers.
+#: Runs a guest for each byte that it receives, and answers.
 RUNNER = f"""
 import socket, sys
 sys.path.insert(0, {str(Path(__file__).parents[2] / "harness")!r})
@@ -41,10 +41,10 @@ TRACING = "/sys/kernel/tracing"
 
 
 class TracingHost(ProcessHost):
-    """This machine, with tracefs where it belongs."""
+    """This machine, with tracefs at its usual mount point."""
 
     def connect(self) -> AgentProcess:
-        """See RemoteHost."""
+        """Start the agent, with tracefs mounted, and return its byte stream."""
         mount = f'mountpoint -q {TRACING} || mount -t tracefs tracefs {TRACING}; exec "$@"'
         agent = [sys.executable, "-I", "-B", "-c", bundle.bootstrap()]
         return AgentProcess(["unshare", "--mount", "sh", "-c", mount, "sh", *agent])
@@ -140,7 +140,7 @@ def test_events_come_home(traced: Traced) -> None:
     traced.guests(3)
     stream = traced.trace(PIO, ["kvm_pio"])
     traced.guests(40)
-    # They come by themselves, and what is left with the end.
+    # They are sent without a request, and the rest with the end.
     stream.settimeout(120)
     first = stream.recv(1 << 16)
     traced.guests(2)
@@ -182,7 +182,7 @@ def test_an_agent_that_ends_leaves_no_instance(host: TracingHost) -> None:
     run.trace(PIO, [])
     other.close()
     run.close()
-    # The next agent that traces finds none to remove, and none that is in the way.
+    # The next agent that traces finds no stale instance.
     run = Traced(host.link())
     try:
         stream = run.trace(PIO, [])

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The hosts: where QEMU runs. This machine, or one that is reached over a byte stream to the agent."""
+"""The hosts on which QEMU runs: this machine, or one that is reached through its agent over a byte stream."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""This machine through an agent of its own: as the user, or as root by sudo."""
+"""This machine as a host with an agent, which runs as the user or, through sudo, as root."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AgentProcess(ProcessConnection):
 
 
 class ProcessHost(RemoteHost):
-    """This machine. sudo: the agent runs as root, for what only root may (tracefs, /dev/sev)."""
+    """This machine through an agent. sudo: the agent runs as root, which tracefs and /dev/sev require."""
 
     def __init__(self, *, sudo: bool = False, qemu_path: Path | None = None) -> None:
         super().__init__("local" if not sudo else "local as root", qemu_path)

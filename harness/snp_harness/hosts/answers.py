@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an agent answers, checked: it comes from another machine, which may run anything.
+"""Types of an agent's answers, and their check: they come from another machine, which may run any program.
 
 What it says is bounded and printable, so that it may be shown. snp_harness/agent describes the operations.
 """
@@ -13,22 +13,22 @@ import msgspec
 from snp_harness.hosts.host_errors import HostError
 from snp_harness.vm.qemu_errors import printable
 
-#: Characters of a text, entries of a list or table, depth of what is in another.
+#: Limits of an answer: characters of a text, entries of a list or table, levels of nesting.
 TEXT_MAX = 4096
 ENTRIES_MAX = 4096
 _DEPTH_MAX = 8
 _Kind = TypeVar("_Kind")
-#: The library takes no bound beyond 64 bits with a sign.
+#: msgspec does not support bounds outside signed 64-bit integers.
 _Address = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 _Process = Annotated[int, msgspec.Meta(gt=0, lt=1 << 32)]
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """Fields that a newer agent adds are left out."""
+    """Base of all answers: unknown fields, which a newer agent may add, are ignored."""
 
 
 class Found(_Answer, frozen=True):
-    """Operation `find`. stdout, stderr: their first lines."""
+    """Answer to `find`. stdout, stderr: the first line of each."""
 
     path: str
     prefix: list[str]
@@ -38,20 +38,20 @@ class Found(_Answer, frozen=True):
 
 
 class Missing(_Answer, frozen=True):
-    """Operation `has`."""
+    """Answer to `has`."""
 
     missing: list[str]
 
 
 class Started(_Answer, frozen=True):
-    """Operation `start`."""
+    """Answer to `start`."""
 
     pid: _Process
     argv: list[str]
 
 
 class Image(_Answer, frozen=True, array_like=True):
-    """An entry of operation `images`."""
+    """An entry of the answer to `images`."""
 
     base: _Address
     size: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
@@ -59,7 +59,7 @@ class Image(_Answer, frozen=True, array_like=True):
 
 
 class KvmAnswer(_Answer, frozen=True):
-    """Operation `kvm`. error: "" where KVM runs a guest."""
+    """Answer to `kvm`. error: "" if KVM runs a guest."""
 
     error: str
     hint: str
@@ -68,7 +68,7 @@ class KvmAnswer(_Answer, frozen=True):
 
 
 class Tracing(_Answer, frozen=True):
-    """Operation `tracing`. error: "" where tracing can be had."""
+    """Answer to `tracing`. error: "" if tracing is available."""
 
     root: str
     error: str
@@ -78,7 +78,7 @@ class Tracing(_Answer, frozen=True):
 
 
 class Traced(_Answer, frozen=True):
-    """Operation `trace`."""
+    """Answer to `trace`."""
 
     missing: list[str]
     unfiltered: list[str]
@@ -86,30 +86,30 @@ class Traced(_Answer, frozen=True):
 
 
 class Untraced(_Answer, frozen=True):
-    """Operation `untrace`."""
+    """Answer to `untrace`."""
 
     lost: Annotated[int, msgspec.Meta(ge=0)]
     left: str
 
 
 def checked(host: str, operation: str, value: Any, kind: type[_Kind]) -> _Kind:
-    """An operation's answer as what it should be. Raises HostError."""
+    """Return an operation's answer as a `kind`. Raises HostError, which names `host`, if it is not one."""
     try:
         return msgspec.convert(shown(value), kind)
     except (msgspec.ValidationError, ValueError) as error:
         why = printable(str(error), 200)
         raise HostError(
-            f"{host}: the answer to {operation} makes no sense: {why}", "see what runs as the agent there"
+            f"{host}: the answer to {operation} is invalid: {why}", "check which program runs as the agent there"
         ) from None
 
 
 def shown(value: Any, depth: int = 0) -> Any:
-    """The value with texts that are bounded, printable and one line. Raises ValueError if it is too large."""
+    """Return a JSON value with its texts cut and made printable. Raises ValueError if it has too many entries."""
     if isinstance(value, str):
         return printable(value, TEXT_MAX)
     if isinstance(value, dict | list):
         if len(value) > ENTRIES_MAX or depth >= _DEPTH_MAX:
-            raise ValueError("there is too much of it")
+            raise ValueError("it is too large")
         if isinstance(value, list):
             return [shown(entry, depth + 1) for entry in value]
         return {printable(str(key), TEXT_MAX): shown(entry, depth + 1) for key, entry in value.items()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The agent as it is sent to a host: a zip file made in memory, and the line of Python that takes it there."""
+"""The agent as it is sent to a host: a zip file made in memory, and the line of Python that loads it there."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import zipfile
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
-#: What runs on a host.
+#: Packages that run on a host.
 _ROOMS = ("agent", "launch")
-#: Digits of the length that comes before the zip file.
+#: Digits of the length that precedes the zip file.
 _DIGITS = 8
-#: Runs there: reads the zip file from stdin into memory, and runs the agent from it. Nothing is written to a disk.
-#: One line without apostrophes, since a login shell of any kind hands it over.
+#: Runs on the host: reads the zip file from stdin into memory and runs the agent from it. It writes nothing to a disk.
+#: One line without apostrophes: any login shell passes it on unchanged.
 _BOOTSTRAP = r"""exec("import os,sys
 if sys.version_info<(3,9):
  sys.exit(%d)
@@ -36,24 +36,24 @@ EXIT_OLD_PYTHON = 103
 
 
 def bootstrap() -> str:
-    """What `python3 -c` runs."""
+    """Return the program for `python3 -c`."""
     return (_BOOTSTRAP % (EXIT_OLD_PYTHON, _DIGITS)).replace("\n", r"\n")
 
 
 def command(python: str, *, sudo: bool = False) -> str:
-    """The command line for a login shell. python: as in the host's PATH; its characters are checked before."""
+    """Return the command line for a login shell. python: a name in the host's PATH, which the caller has checked."""
     return f"exec {'sudo -n ' if sudo else ''}{python} -I -B -c '{bootstrap()}'"
 
 
 @functools.cache
 def payload() -> bytes:
-    """What is sent before the first frame: of the same agent, the same bytes."""
+    """Return the bytes to send before the first frame; they are the same for the same agent."""
     buffer = io.BytesIO()
     files = [path for room in _ROOMS for path in sorted((_PACKAGE / room).glob("*.py"))]
     sources = {f"snp_harness/{path.relative_to(_PACKAGE)}": path.read_bytes() for path in files}
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, source in {"snp_harness/__init__.py": b"", **sources}.items():
-            # Without a time of its own an entry has the time of day.
+            # A ZipInfo has a fixed time; a name alone would get the current time.
             archive.writestr(zipfile.ZipInfo(name), source, zipfile.ZIP_DEFLATED)
     data = buffer.getvalue()
     return f"{len(data):0{_DIGITS}}".encode() + data

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The interface of a host: where QEMU runs."""
+"""The interface of a host, on which QEMU runs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Host(ABC):
-    """Where QEMU runs: this machine (snp_harness.hosts.local.LOCAL) or one that is reached through its agent.
+    """A host: this machine (snp_harness.hosts.local.LOCAL) or one that is reached through its agent.
 
-    name: as the user gave it, "local" for this machine. here: the harness starts QEMU itself, without an agent.
+    name: the user's name for it, "local" for this machine. here: the harness starts QEMU itself, without an agent.
     igvm: the IGVM file, on this machine, that the inventory names for the host.
     """
 
@@ -29,7 +29,7 @@ class Host(ABC):
 
     @abstractmethod
     def qemu(self, path: Path | None) -> QemuBinary:
-        """The QEMU at `path` there, else the one that is installed there. Its version is checked by `check`.
+        """Return the QEMU at `path` on the host, or its default QEMU for None. `check` checks its version.
 
         Raises QemuMissingError, NotQemuError, and HarnessError if the host cannot be reached.
         """
@@ -38,38 +38,38 @@ class Host(ABC):
     def machine(
         self, binary: QemuBinary, arguments: Sequence[str], directory: RunDirectory, devices: Devices
     ) -> MachineBase:
-        """A QEMU that is started when the machine is entered. directory: the run's, on this machine.
+        """Return a machine; entering it starts QEMU. directory: of the run, on this machine.
 
         Raises HarnessError if the host cannot be reached.
         """
 
     @abstractmethod
     def probe(self, qemu: Path | None) -> object:
-        """What snp_harness/agent/probe.py finds there, unchecked. qemu: as for `qemu`. Raises HarnessError."""
+        """Return the facts of snp_harness/agent/probe.py, unchecked. qemu: as in `qemu`. Raises HarnessError."""
 
     @abstractmethod
     def kvm(self) -> KvmAnswer:
-        """Whether KVM runs a guest there. Raises HarnessError."""
+        """Test whether KVM runs a guest on the host. Raises HarnessError."""
 
     @abstractmethod
     def tracing(self, events: Sequence[str]) -> Tracing:
-        """Which of KVM's trace events can be recorded there. Raises HarnessError."""
+        """Find out which of these KVM trace events can be recorded on the host. Raises HarnessError."""
 
     @abstractmethod
     def facts(self) -> dict[str, object]:
-        """For environment.json: what is known of another machine than this one."""
+        """Return what environment.json records about the host; empty for this machine."""
 
     def as_root(self) -> Host:
-        """The host with the privileges of a run, for `probe`, `kvm` and `tracing`.
+        """Return the host with the privileges of a run, for `probe`, `kvm` and `tracing`.
 
-        Raises HarnessError if sudo refuses them on this machine.
+        Raises HarnessError if sudo fails on this machine.
         """
         return self
 
     @abstractmethod
     def traced(self) -> RemoteHost:
-        """The host through an agent, which records KVM's trace events."""
+        """Return the host through an agent, which can record KVM's trace events."""
 
     @abstractmethod
     def close(self) -> None:
-        """End its connections, if there are any. Never raises."""
+        """Close all connections. Never raises."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Errors of a host: each says which, what is wrong there, and what to do."""
+"""Errors of a host: each names the host, the problem and the remedy."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _TEXT = 400
 
 
 class HostError(BrokenEnvironmentError):
-    """Anything that is wrong with a host, or with the way to it."""
+    """A problem of a host or of the connection to it."""
 
 
 class HostUnreachableError(HostError):
-    """No connection: no such name, nobody answers, or the port is closed."""
+    """No connection: the name is unknown, the port is closed, or the host does not answer."""
 
 
 class HostKeyError(HostError):
-    """The host's key is not known, or is another than the one that is known."""
+    """The host's key is unknown, revoked or changed."""
 
 
 class LoginError(HostError):
@@ -28,11 +28,11 @@ class LoginError(HostError):
 
 
 class NoPythonError(HostError):
-    """The host has no Python, or one that is too old."""
+    """The host has no Python, or its Python is too old."""
 
 
 class HostLostError(HostError):
-    """The connection broke while it was used, or the agent died. What was observed until then is kept."""
+    """The connection broke during its use, or the agent ended. The run keeps what was observed before."""
 
 
 class HostTimeoutError(HostError):
@@ -44,17 +44,17 @@ class HostDiskError(HostError):
 
 
 class HostLockedError(HostError):
-    """Somebody else uses the host."""
+    """Another process holds the host's lock."""
 
 
 def last_words(said: str, most: int) -> str:
-    """What follows how a program ended: `most` characters of the last line that it wrote to stderr; "" without one."""
+    """Return ", its last words: ..." with at most `most` characters of the last line of stderr; "" if it is empty."""
     lines = said.strip().splitlines()
     return f", its last words: {printable(lines[-1], most)}" if lines else ""
 
 
 def from_agent(host: str, error: dict[str, Any]) -> HarnessError:
-    """The error that an agent answered. What it says comes from another machine: bounded, and printable."""
+    """Return the error of an agent's answer, with its texts cut and made printable: they come from another machine."""
     kind, message, hint = (printable(str(error.get(key, "")), _TEXT) for key in ("kind", "message", "hint"))
     types: dict[str, type[HarnessError]] = {
         "missing": QemuMissingError,

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The hosts that the user has names for, and what `--host` means: a file of TOML tables, one for each host.
+"""The inventory, a TOML file with a table for each named host, and the lookup of the host that `--host` names.
 
 [hosts.genoa]
 url = "ssh://me@genoa.example:2222"
-qemu = "/opt/qemu/bin/qemu-system-x86_64"   # there; default: the one in PATH
-igvm = "~/igvm/coconut-qemu.igvm"           # here; what the platform snp boots where no other is named
+qemu = "/opt/qemu/bin/qemu-system-x86_64"   # there; default: from PATH
+igvm = "~/igvm/coconut-qemu.igvm"           # here; default IGVM file of the platform snp
 python = "python3.11"                       # there
 known_hosts = "~/.ssh/known_hosts_lab"      # here; instead of ssh's own files
 identity = "~/.ssh/id_lab"                  # here; offered first
@@ -27,16 +27,16 @@ from snp_harness.hosts.ssh_url import SCHEME, parse_url
 if TYPE_CHECKING:
     from snp_harness.hosts.remote import RemoteHost
 
-#: This machine through an agent, as --host takes it.
+#: The value of --host for this machine through an agent.
 LOCAL = "local"
 _FILE_MAX = 1 << 20
 _KEYS = ("url", "qemu", "igvm", "python", "sudo", "known_hosts", "identity", "lock", "notes")
-_HINT = "docs/hosts.md has every key"
+_HINT = "docs/hosts.md describes every key"
 
 
 @dataclass(frozen=True, slots=True)
 class HostEntry:
-    """One host. name: what the user calls it. The rest is as in the file; paths of this machine are expanded."""
+    """One host. name: in the inventory, or the URL. Other fields: as in the file, paths of here expanded."""
 
     name: str
     url: str
@@ -51,14 +51,14 @@ class HostEntry:
 
 
 def default_path() -> Path:
-    """The inventory where --hosts names no other."""
+    """Return the path of the inventory if --hosts does not name one."""
     config = os.environ.get("XDG_CONFIG_HOME", "")
     base = Path(config) if config.startswith("/") else Path.home() / ".config"
     return base / "snp-harness" / "hosts.toml"
 
 
 def read_inventory(path: Path | None = None) -> dict[str, HostEntry]:
-    """The hosts by name. path: None for the default file, which need not be there. Raises UsageError."""
+    """Read the hosts, by name. path: None for the default file, which may be absent. Raises UsageError."""
     named = path or default_path()
     try:
         data = named.read_bytes()
@@ -72,23 +72,23 @@ def read_inventory(path: Path | None = None) -> dict[str, HostEntry]:
 
 
 def parse_inventory(data: bytes, name: str) -> dict[str, HostEntry]:
-    """The hosts of a file's content. name: of the file, for errors. Raises UsageError."""
+    """Return the hosts in a file's content, by name. name: of the file, for errors. Raises UsageError."""
     if len(data) > _FILE_MAX:
-        raise UsageError(f"{name} is too long", f"{_FILE_MAX} bytes are the most")
+        raise UsageError(f"{name} is too long", f"the limit is {_FILE_MAX} bytes")
     try:
         content = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{name}: {str(error)[:200]!a}", _HINT) from None
     hosts = content.pop("hosts", {})
     if content or not isinstance(hosts, dict):
-        raise UsageError(f"{name}: there is nothing but tables [hosts.NAME]", _HINT)
+        raise UsageError(f"{name}: only tables [hosts.NAME] are allowed", _HINT)
     return {host: _entry(host, table, f"{name}: hosts.{host}") for host, table in hosts.items()}
 
 
 def find_host(given: str, *, inventory: Path | None = None, wait_s: float = 0.0, lock: bool = True) -> RemoteHost:
-    """The host that --host names: a name of the inventory, an ssh:// URL, or "local".
+    """Return the host that --host names: a name of the inventory, an ssh:// URL, or "local".
 
-    wait_s: how long to wait for one that somebody else uses. Connects to nothing. Raises UsageError.
+    wait_s: seconds to wait for the host's lock. Does not connect. Raises UsageError.
     """
     from snp_harness.hosts.remote import LockRequest
 
@@ -105,7 +105,7 @@ def find_host(given: str, *, inventory: Path | None = None, wait_s: float = 0.0,
             listed = ", ".join(known) or "none"
             raise UsageError(
                 f"no host is named {given!a}",
-                f"give ssh://USER@HOST, or a name of {inventory or default_path()}: {listed}",
+                f"use ssh://USER@HOST, or a name of {inventory or default_path()}: {listed}",
             )
         entry = known[given]
     from snp_harness.hosts.ssh import SshHost
@@ -129,7 +129,7 @@ def _entry(name: str, table: object, where: str) -> HostEntry:
         raise UsageError(f"{where} is not a table", _HINT)
     for key, value in table.items():
         if key not in _KEYS:
-            raise UsageError(f"{where}: no key is named {key!a}", f"there are {', '.join(_KEYS)}")
+            raise UsageError(f"{where}: no key is named {key!a}", f"the keys are {', '.join(_KEYS)}")
         if key == "sudo":
             if not isinstance(value, bool):
                 raise UsageError(f"{where}.{key} is neither true nor false", _HINT)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The near end of the wire to an agent: requests and their answers, events, and streams as local sockets.
 
-A thread of its own serves the byte stream, so that the connection is kept alive whatever the caller does, and several
-runs can use it. Streams end in socket pairs: consoles, QMP and witnesses read them as they read QEMU's own.
+A separate thread serves the byte stream: the connection stays alive while the caller is busy, and several runs can use
+it. Streams end in socket pairs: consoles, QMP and witnesses read them like the sockets of a local QEMU.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from snp_harness.launch.patience import Patience, Silence
 
 #: Seconds that an agent may take to answer where the caller names no other time. One that is gone is lost before.
 ANSWER_S = 120.0
-#: Seconds between two pings, and of silence after which the other side counts as gone, on either side.
+#: Seconds between two pings, and seconds without data after which either side treats the other as lost.
 PING_S = 5.0
 PATIENCE_S = 30.0
-#: Seconds that the agent may take to clean up, and the thread to end after it.
+#: Timeouts of the agent's cleanup, and of the thread's end after it, seconds.
 _END_S = 20.0
 _THREAD_S = 60.0
 _Kind = TypeVar("_Kind")
@@ -41,8 +41,9 @@ _log = logging.getLogger(__name__)
 class Link:
     """A connection to an agent.
 
-    name: of the host. explain: makes the error of a connection that is lost, given why, in words. shut: closes the byte
-    stream. error: why it is lost, None while it is not. All methods are for any thread.
+    name: of the host. first: bytes to send before the first frame. explain: makes the error of a lost connection from
+    its reason, a text. shut: closes the byte stream. error: None until the connection is lost. Every method may be
+    called from any thread.
     """
 
     def __init__(
@@ -72,15 +73,18 @@ class Link:
         self._thread.start()
 
     def ask(self, operation: str, **fields: object) -> Future[Any]:
-        """Send a request. The future gives its answer, or raises HarnessError."""
+        """Send a request. The future returns the answer's value, or raises HarnessError."""
         return self._send(None, operation, fields)
 
     def put(self, digest: str, content: bytes) -> Future[Any]:
-        """Send a content for the store."""
+        """Send a content for the store. digest: its SHA-256, in hexadecimal. The future is as for `ask`."""
         return self._send(content, "put", {"sha256": digest, "size": len(content)})
 
     def result(self, future: Future[Any], what: str, timeout_s: float | None = None) -> Any:
-        """Wait for the answer of `ask`. Raises what the agent answered, HostTimeoutError, HostLostError."""
+        """Wait for the answer to `ask` and return it. what: for the message of a timeout.
+
+        Raises the error that the agent answered, HostTimeoutError, HostLostError.
+        """
         timeout_s = ANSWER_S if timeout_s is None else timeout_s
         patience = Patience(timeout_s)
         while (step_s := patience.step()) > 0:
@@ -88,35 +92,39 @@ class Link:
                 return future.result(step_s)
         silent = time.monotonic() - self._mux.received_at
         raise HostTimeoutError(
-            f"{self.name}: no answer to {what} in {timeout_s:g} s, the last sign of it is {silent:.0f} s old",
-            "see the host's load and the network",
+            f"{self.name}: no answer to {what} in {timeout_s:g} s, nothing received for {silent:.0f} s",
+            "check the host's load and the network",
         )
 
     def call(self, operation: str, timeout_s: float | None = None, **fields: object) -> Any:
-        """`ask`, and wait for the answer."""
+        """Send a request and return its answer. Raises as `result` does."""
         return self.result(self.ask(operation, **fields), operation, timeout_s)
 
     def take(self, operation: str, kind: type[_Kind], timeout_s: float | None = None, **fields: object) -> _Kind:
-        """`call` whose answer is used: checked. Raises HostError if it is not of that kind."""
+        """Send a request and return its answer as a `kind`.
+
+        Raises as `result` does, and HostError if the answer is not one.
+        """
         return checked(self.name, operation, self.call(operation, timeout_s, **fields), kind)
 
     def new_run(self, listener: Callable[[dict[str, Any]], None]) -> str:
-        """A name for a run. listener: given its events, and {"event": "lost"}, in the link's thread."""
+        """Return a name for a run. listener: called with its events and {"event": "lost"}, in the link's thread."""
         name = f"r{next(self._runs)}"
         with self._lock:
             self._listeners[name] = listener
         return name
 
     def end_run(self, name: str) -> None:
-        """No more events of that run."""
+        """Stop calling the listener of that run."""
         with self._lock:
             self._listeners.pop(name, None)
             self._exited.discard(name)
 
     def stream(self, finished: Callable[[int], None], *, reads: bool = True) -> tuple[int, socket.socket]:
-        """A new stream's number and its local end, which is the caller's. reads: what is written to it goes there.
+        """Open a stream; return its number and its local end, which the caller closes.
 
-        finished: called with the number, in the link's thread, when all that comes from there can be read.
+        reads: data written to the local end is sent to the agent. finished: called with the number, in the link's
+        thread, when all data from the agent can be read from the local end.
         """
         ours, theirs = socket.socketpair()
         with self._lock:
@@ -125,7 +133,7 @@ class Link:
         return number, ours
 
     def drop(self, numbers: list[int]) -> None:
-        """Close streams, whatever is under way; returns when it is done."""
+        """Close streams at once and discard their pending data. Returns when they are closed."""
         done = threading.Event()
 
         def close() -> None:
@@ -139,7 +147,7 @@ class Link:
         done.wait(_THREAD_S)
 
     def close(self) -> None:
-        """End the connection, once the agent has cleaned up if it still can. Never raises."""
+        """Close the connection after the agent has cleaned up, if it still answers. Never raises."""
         self._ending = True
         if self.error is None:
             self.ask("bye")
@@ -187,7 +195,7 @@ class Link:
             self._mux.flush()
             while not self._closing and self.error is None:
                 self._loop.turn()
-            # Those that use its streams close them, when they know that it is lost.
+            # The users of the streams close them after they are notified that the connection is lost.
             while not self._closing:
                 self._loop.turn()
         except Exception as error:
@@ -215,7 +223,7 @@ class Link:
             future.set_result(message.get("ok"))
 
     def _event(self, message: dict[str, Any]) -> None:
-        """The one event that an agent tells, once for each run: its process has ended."""
+        """Handle the one event that an agent sends, once for each run: its process has ended."""
         run, status = str(message.get("run")), message.get("status")
         if message["event"] != "exit" or type(status) is not int:
             return
@@ -231,7 +239,7 @@ class Link:
             return
         silent_s = self._silence.seconds(self._mux.received_at, PING_S)
         if silent_s > PATIENCE_S:
-            self._lost(f"nothing came for {silent_s:.0f} s")
+            self._lost(f"nothing was received for {silent_s:.0f} s")
             return
         self._mux.send(frames.encode(frames.PING, 0))
         self._loop.later(PING_S, self._ping)
@@ -241,7 +249,7 @@ class Link:
             if self.error is not None:
                 return
             chatter = self._greeting.seen.decode(errors="replace").strip() if not self._greeting.found else ""
-            said = f"; it said: {chatter[-200:]!a}" if chatter else ""
+            said = f"; it wrote: {chatter[-200:]!a}" if chatter else ""
             self.error = HostLostError("the connection was closed") if self._ending else self._explain(why + said)
             waiting, self._waiting = list(self._waiting.values()), {}
             listeners = list(self._listeners.values())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""This machine as a host: QEMU is started by the harness itself, without an agent."""
+"""This machine as a host: the harness itself starts QEMU, without an agent."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from snp_harness.hosts.agent_process import ProcessHost
     from snp_harness.hosts.answers import KvmAnswer, Tracing
 
-#: Set to anything, the harness's part on this machine is started by sudo: tracefs and /dev/sev are root's.
+#: If set and not empty, the agent on this machine is started through sudo: tracefs and /dev/sev require root.
 SUDO_VARIABLE = "SNP_HARNESS_SUDO"
 _HERE = "this machine"
 
 
 class LocalHost(Host):
-    """See Host. There is one: LOCAL."""
+    """This machine. LOCAL is the only instance."""
 
     name = "local"
     here = True
 
     def __init__(self) -> None:
-        #: This machine through an agent, by whether it runs as root; made when first asked for.
+        #: This machine through an agent, by whether the agent runs as root; made at the first use.
         self._agents: dict[bool, ProcessHost] = {}
 
     def __reduce__(self) -> str:
@@ -71,7 +71,10 @@ class LocalHost(Host):
         return {}
 
     def as_root(self) -> Host:
-        """See Host: where SUDO_VARIABLE is set, through an agent that sudo has started."""
+        """Return this machine through an agent started by sudo if SUDO_VARIABLE is set, otherwise this host.
+
+        Raises HarnessError if the agent does not start.
+        """
         if not os.environ.get(SUDO_VARIABLE):
             return self
         host = self.traced()
@@ -79,7 +82,7 @@ class LocalHost(Host):
         return host
 
     def traced(self) -> ProcessHost:
-        """See Host. The agent runs as root where SUDO_VARIABLE is set."""
+        """Return this machine through an agent, which runs as root if SUDO_VARIABLE is set."""
         from snp_harness.hosts.agent_process import ProcessHost
 
         sudo = bool(os.environ.get(SUDO_VARIABLE))

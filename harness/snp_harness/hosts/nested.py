@@ -22,15 +22,15 @@ from snp_harness.vm.qemu_errors import ConsoleError, QemuError, describe_status
 from snp_harness.vm.rundir import RunDirectory
 
 _QEMU = Path("/usr/bin/qemu-system-x86_64")
-#: Seconds for the thread to end, and to have read the last words of a machine that has.
+#: Timeouts of the thread's end, and of reading the last output of a machine that has ended, seconds.
 _END_S = 60.0
 _LAST_WORDS_S = 30.0
 
 
 class NestedHost(RemoteHost):
-    """See snp_harness.hosts.host.Host. directory: where the outer machine leaves its console and what QEMU says.
+    """The nested KVM host. directory: receives the files of the outer machine, such as its console's log.
 
-    cold: boot it, whether there is a snapshot or not. progress: told what takes long.
+    cold: boot it even if there is a snapshot. progress: called with a line about each step that takes long.
     """
 
     def __init__(self, outer: Outer, directory: RunDirectory, progress: Progress, *, cold: bool = False) -> None:
@@ -62,7 +62,7 @@ class NestedHost(RemoteHost):
 
 
 class _OuterMachine(Machine):
-    """The outer machine. Its files in the run directory stand beside those of the one inside."""
+    """The outer machine. Its files are in the run directory, beside those of the inner one."""
 
     command_line_file = rundir.OUTER_COMMAND_LINE
     stderr_file = rundir.OUTER_STDERR
@@ -75,16 +75,16 @@ class _OuterMachine(Machine):
         self._cold = outer.arguments()
 
     def _command(self) -> list[str]:
-        """By hand it is booted: a snapshot would have to be loaded by QMP."""
+        """Return the command; the recorded command for manual use boots, since a snapshot needs QMP to be loaded."""
         command = super()._command()
         self._by_hand = [*self._by_hand[: -len(self._arguments)], *self._cold]
         return command
 
 
 class OuterConnection(Connection):
-    """A running outer machine, served by a thread of its own, and the byte stream to the program in it.
+    """A running outer machine, served by its own thread, and the byte stream to the program in it.
 
-    Made when the program is there: raises what went wrong until then.
+    The constructor returns when the program is ready. Raises HarnessError, OSError if it does not start.
     """
 
     def __init__(self, outer: Outer, directory: RunDirectory, snapshot: Snapshot | None) -> None:
@@ -98,7 +98,7 @@ class OuterConnection(Connection):
         self._over = threading.Event()
         self._closing = False
         self._loop: Loop | None = None
-        # It starts QEMU, which ends with it.
+        # This thread starts QEMU: the kernel kills QEMU when the thread ends.
         self._thread = threading.Thread(target=self._serve, name="nested-host", daemon=True)
         self._thread.start()
         there = self._wait_for_it()
@@ -130,7 +130,7 @@ class OuterConnection(Connection):
         self.close()
         if in_time and self._error is not None:
             raise self._error
-        raise HostTimeoutError(f"the nested host was not there in {BOOT_S:g} s", f"see {rundir.OUTER_CONSOLE}")
+        raise HostTimeoutError(f"the nested host was not ready in {BOOT_S:g} s", f"see {rundir.OUTER_CONSOLE}")
 
     def _serve(self) -> None:
         try:
@@ -148,7 +148,7 @@ class OuterConnection(Connection):
                 _boot(machine)
             else:
                 self._snapshot.load(machine)
-            # The link closes its own.
+            # The link closes the copy.
             self._socket = machine.channel(PORT).dup()
             self._there.set()
             self._loop = machine.loop
@@ -161,7 +161,7 @@ class OuterConnection(Connection):
 
 
 def _boot(machine: Machine) -> None:
-    """Wait until the program is there. Raises HostLostError."""
+    """Wait until the program is ready. Raises HostLostError."""
     try:
         machine.console(CONSOLE).expect(READY, BOOT_S)
     except ConsoleError:
@@ -171,10 +171,10 @@ def _boot(machine: Machine) -> None:
 
 
 def _describe(machine: Machine) -> str:
-    """How a machine ended that was not told to."""
+    """Describe the unexpected end of a machine."""
     console = machine.console(CONSOLE)
     if console.crash is not None:
-        return f"its console says: {console.crash}"
+        return f"its console reports: {console.crash}"
     status = machine.exit_status
     how = "its QEMU hangs" if status is None else f"its QEMU ended with {describe_status(status)}"
     return f"{how}, the last line of its console: {console.last_line or 'nothing'}"

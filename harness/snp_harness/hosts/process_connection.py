@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A byte stream to a child process: an agent of this machine, or the `ssh` that reaches one."""
+"""A byte stream to a child process: an agent on this machine, or an `ssh` connected to one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from snp_harness.launch.spawn import die_with_parent
 _STATUS_S = 30.0
 #: Seconds from SIGTERM to SIGKILL.
 _TERMINATE_S = 1.0
-#: Bytes of stderr that are kept: what a pipe holds.
+#: Bytes of stderr that are kept: the capacity of a pipe.
 _STDERR_MAX = 64 << 10
 LINE_MAX = 400
 
@@ -29,11 +29,11 @@ LINE_MAX = 400
 class ProcessConnection(Connection):
     """A child process with the byte stream on its stdin and stdout.
 
-    It runs in a session of its own, without a terminal. A thread starts it, reads its stderr and waits for it: so it is
+    It runs in its own session, without a terminal. A thread starts it, reads its stderr and waits for it, so that it is
     always reaped.
-    argv: the command. environment: of the process, None for this one's. end_s: seconds that it may take to end after
-    the byte stream was closed. dies: the kernel sends it SIGTERM when the harness ends in whatever way; an agent ends
-    with its byte stream, and a signal would cut its clean-up short. Raises HostError if it cannot be started.
+    argv: the command. environment: of the process, None for this process's. end_s: timeout of its end after the byte
+    stream was closed, seconds. dies: the kernel sends it SIGTERM when the harness ends for any reason; an agent ends
+    with its byte stream, and a signal would interrupt its cleanup. Raises HostError if it cannot be started.
     """
 
     def __init__(
@@ -54,13 +54,14 @@ class ProcessConnection(Connection):
         self._started.wait()
         if self._start_error:
             self._socket.close()
-            raise HostError(f"{argv[0]} cannot be started: {self._start_error}", "see PATH")
+            raise HostError(f"{argv[0]} cannot be started: {self._start_error}", "check PATH")
         self.port = DescriptorPort(self._socket.fileno(), self._socket.fileno())
 
     def status(self, why: str) -> int | None:
-        """The exit status of a process that has closed its byte stream: its end comes a moment later.
+        """Wait for the end of a process that has closed its byte stream, and return its exit status.
 
-        None if the connection was lost for another reason, `why`, or the process has not ended in time.
+        why: the reason for the loss of the connection. None if it is another reason, or the process does not end in
+        time.
         """
         if not why.startswith(CLOSED) or self._process is None:
             return None
@@ -68,7 +69,7 @@ class ProcessConnection(Connection):
         return self._process.returncode
 
     def stderr(self) -> list[str]:
-        """The lines at the end of what it has written to stderr, each with LINE_MAX characters at most."""
+        """Return the last lines of its stderr, without empty ones, at most LINE_MAX characters of each."""
         lines = self._stderr.decode(errors="replace").splitlines()
         return [line.strip()[:LINE_MAX] for line in lines if line.strip()]
 
@@ -77,7 +78,7 @@ class ProcessConnection(Connection):
         return last_words("\n".join(self.stderr()), LINE_MAX)
 
     def close(self) -> None:
-        """See Connection. Ends the process and all that it started in its session."""
+        """Close the stream, and end the process and all others of its session. Never raises."""
         self._socket.close()
         self._thread.join(self._end_s)
         self._signal(signal.SIGTERM)
@@ -103,13 +104,13 @@ class ProcessConnection(Connection):
             self._theirs.close()
             self._started.set()
         self._read_stderr(self._process)
-        # Until it is reaped, its number is its own, and so is its group's.
+        # Its process id and its group's cannot be reused before it is reaped.
         self._signal(signal.SIGKILL)
         with self._lock:
             self._process.wait()
 
     def _read_stderr(self, process: subprocess.Popen[bytes]) -> None:
-        """Until the process has ended. The pipe may end later: what it left behind can hold it open."""
+        """Read stderr until the process has ended. A process that it started may keep the pipe open for longer."""
         assert process.stderr is not None
         ended = os.pidfd_open(process.pid)
         with process.stderr as pipe:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A host that is reached through its agent, whatever carries the byte stream."""
+"""A host that is reached through its agent, over any kind of byte stream."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 #: Seconds from the connection to the agent's first answer.
 START_S = 120.0
-#: Seconds that the agent may ask QEMU and the kernel: several calls of QEMU.
+#: Timeout of `probe`, which calls QEMU several times, seconds.
 PROBE_S = 300.0
 _FACT_MAX = 200
-#: Seconds that a lost agent may take to notice it and to clean up.
+#: Seconds that a lost agent may need to detect the loss and to clean up.
 _LATE_S = 30.0
 
 
@@ -58,37 +58,37 @@ class RemoteQemu(QemuBinary):
         return f"{self.path} on {self.host}"
 
     def start_check(self) -> Callable[[], None]:
-        """See QemuBinary: the version is known."""
+        """Return `check`: the version is already known."""
         return self.check
 
 
 class Connection(ABC):
-    """A byte stream to a host, on which `python3` is about to read the agent."""
+    """A byte stream to a host, where Python is ready to read the agent from it."""
 
     port: Port
 
     @abstractmethod
     def explain(self, why: str) -> HarnessError:
-        """The error of a connection that was lost, as far as what carries it knows better than `why`."""
+        """Return the error of a lost connection. why: the reason, used if the carrier has none of its own."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close it. Never raises."""
+        """Close the stream. Never raises."""
 
 
 @dataclass(frozen=True)
 class LockRequest:
-    """The host's lock. path: its file there, None for the default. wait_s: how long to wait for it."""
+    """The host's lock. path: its file there, None for the default. wait_s: seconds to wait for it."""
 
     path: str | None = None
     wait_s: float = 0.0
 
 
 class RemoteHost(Host):
-    """See Host. One connection and one agent, which all runs of this process use.
+    """A host with an agent. All runs of this process use one connection and one agent.
 
-    name: as the user gave it. qemu_path: the QEMU there that is used where no other is named.
-    lock: None: the host is not locked.
+    name: the user's name for it. qemu_path: the host's default QEMU, None for the installed one.
+    lock: None if the host is not to be locked.
     """
 
     def __init__(self, name: str, qemu_path: Path | None = None, lock: LockRequest | None = None) -> None:
@@ -100,25 +100,25 @@ class RemoteHost(Host):
         self._connecting = threading.Lock()
         self._facts: dict[str, object] = {}
         self._qemus: dict[Path | None, RemoteQemu] = {}
-        # Not a method of a living object: a host that nobody uses any more closes its connection.
+        # A weak reference: atexit must not keep a host alive that is no longer used.
         atexit.register(_close, weakref.ref(self))
 
     @abstractmethod
     def connect(self) -> Connection:
-        """Open the byte stream. Raises HarnessError."""
+        """Open the byte stream to the host. Raises HarnessError."""
 
     def link(self) -> Link:
-        """The connection to the agent, made when it is first needed, and again when it is lost. Raises HarnessError."""
+        """Return the connection to the agent; connects at the first use and after a loss. Raises HarnessError."""
         with self._connecting:
             return self._connected()
 
     def _connected(self) -> Link:
         if self._process != os.getpid():
-            # A fork has no thread that serves the link, and its parent goes on using it.
+            # After a fork no thread serves the link here, and the parent still uses it.
             self._link = None
         if self._link is not None and self._link.error is None:
             return self._link
-        # The agent of a connection that was lost notices it as late, and has the lock until then.
+        # The agent of a lost connection holds the lock until it detects the loss.
         wait_s = 0.0 if self._link is None else PATIENCE_S + _LATE_S
         self.close()
         connection = self.connect()
@@ -137,7 +137,7 @@ class RemoteHost(Host):
         return link
 
     def close(self) -> None:
-        """End the connection, if there is one; the agent cleans up. Never raises."""
+        """Close the connection, if there is one; the agent cleans up. Never raises."""
         if self._link is not None:
             if self._process == os.getpid():
                 self._link.close()
@@ -145,7 +145,10 @@ class RemoteHost(Host):
             self._qemus.clear()
 
     def qemu(self, path: Path | None) -> QemuBinary:
-        """See Host. Raises QemuMissingError, NotQemuError, and what `link` raises."""
+        """Return the QEMU at `path` on the host, or its default QEMU for None.
+
+        Raises QemuMissingError, NotQemuError, and HarnessError if the host cannot be reached.
+        """
         path = path or self._qemu_path
         link = self.link()
         if path not in self._qemus:
@@ -189,7 +192,7 @@ def _close(reference: weakref.ref[RemoteHost]) -> None:
 
 
 def _owner() -> str:
-    """Who holds a lock: user and machine."""
+    """Return the user, machine and process that hold a lock."""
     user = str(os.getuid())
     with contextlib.suppress(KeyError, OSError):
         user = getpass.getuser()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A QEMU on another host, started by its agent; what it says comes home as it does from a local one."""
+"""A QEMU on another host, started by its agent; its output is received as that of a local one."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from snp_harness.vm.qemu_errors import QemuError, QemuTimeoutError
 from snp_harness.vm.rundir import RunDirectory
 
 _STDERR_LIMIT = 16 << 20
-#: Seconds that the last bytes of an ended QEMU may take to come home.
+#: Timeout of the last output of a QEMU that has ended, seconds.
 DRAIN_S = 30.0
 _RECEIVE = 1 << 16
 
 
 class RemoteMachine(MachineBase):
-    """A QEMU process of an agent's host."""
+    """A QEMU process on an agent's host."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class RemoteMachine(MachineBase):
 
     @property
     def pid(self) -> int:
-        """QEMU's process id, there."""
+        """QEMU's process id on the host. Raises RuntimeError before the start."""
         if self._pid is None:
             raise RuntimeError("the machine was not started")
         return self._pid
 
     @property
     def exit_status(self) -> int | None:
-        """See MachineBase. Raises RuntimeError before the start."""
+        """QEMU's exit status, negative for a signal; None while it runs. Raises RuntimeError before the start."""
         assert self.pid
         self._take_events()
         return self._status
@@ -74,14 +74,17 @@ class RemoteMachine(MachineBase):
         return self._ring
 
     def stop(self) -> None:
-        """See MachineBase. Where the connection is lost, the agent ends QEMU, and nothing is left to do here."""
-        # A connection that is lost from here on takes nothing with it that was wanted.
+        """Stop QEMU and read the rest of its output. If the connection is lost, the agent stops QEMU.
+
+        Raises QemuTimeoutError if QEMU does not end.
+        """
+        # From here on a lost connection is not an error: all needed data was received.
         self._told = True
         if self._started and self.link.error is None:
             try:
                 super().stop()
             except QemuTimeoutError:
-                # A way that is stuck will count as lost; what was seen until then is kept.
+                # A connection without data is treated as lost after a while; the data received before is kept.
                 if not self.loop.run_until(lambda: self.ended or self.link.error is not None, PATIENCE_S + PING_S):
                     raise
             self._drain()
@@ -91,7 +94,10 @@ class RemoteMachine(MachineBase):
         return self.link.error or super().explain(error)
 
     def raise_if_ended(self, *, launching: bool = False) -> None:
-        """See MachineBase. Raises the link's error if the connection is lost."""
+        """Raise the link's error if the connection is lost.
+
+        Raises QemuDiedError (QemuLaunchError when launching) if QEMU has ended without being stopped.
+        """
         if self.link.error is not None:
             raise self.link.error
         if launching and self._wait(STOP_TIMEOUT_S) is not None:
@@ -144,9 +150,9 @@ class RemoteMachine(MachineBase):
         self._record()
 
     def stream(self, *, reads: bool = True) -> tuple[int, socket.socket]:
-        """A new stream's number and its local end, for operations of the agent that concern this run.
+        """Open a stream for an operation on this run; return its number and its local end.
 
-        reads: what is written to the local end goes there. The stream is closed with the machine.
+        reads: data written to the local end is sent to the agent. The stream is closed with the machine.
         """
         number, ours = self.link.stream(self._finished, reads=reads)
         self._streams[number] = ours
@@ -154,29 +160,29 @@ class RemoteMachine(MachineBase):
         return number, ours
 
     def wait(self, future: Future[Any], timeout_s: float) -> bool:
-        """Serve all descriptors until the link has answered; False if it has not in time."""
+        """Serve all descriptors until the future is done; False if that takes more than `timeout_s` seconds."""
         future.add_done_callback(lambda _: self.loop.wake())
         return self.loop.run_until(future.done, timeout_s)
 
     def drop_stream(self, number: int) -> None:
-        """Close a stream that was made for an operation which failed: nothing comes by it."""
+        """Close a stream whose operation failed: it carries no data."""
         self._streams.pop(number).close()
         self._open.discard(number)
         self.link.drop([number])
 
     def _finished(self, number: int) -> None:
-        """In the link's thread."""
+        """Queue the end of a stream. Called in the link's thread."""
         self._event({"event": "finished", "stream": number})
 
     def _event(self, event: dict[str, Any]) -> None:
-        """In the link's thread."""
+        """Queue an event. Called in the link's thread."""
         self._events.append(event)
         self.loop.soon(self._woken)
 
     def _woken(self) -> None:
         self._take_events()
         if self.link.error is not None and not self._told:
-            # Once: what comes after it winds up.
+            # Raised once: the code that runs after it cleans up.
             self._told = True
             raise self.link.error
 
@@ -199,9 +205,9 @@ class RemoteMachine(MachineBase):
             self._stderr = None
 
     def _drain(self) -> None:
-        """QEMU has ended: take what it wrote, until each stream has ended."""
+        """Read the output of a QEMU that has ended, until each stream has ended."""
         self.loop.run_until(lambda: not self._open or self.link.error is not None, DRAIN_S)
-        # All of it is here now, and the rest fits the sockets.
+        # All data was received, and what is unread fits the sockets.
         while self._stderr is not None and self.loop.turn(0):
             pass
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bringing files to a host: in pieces, and only those that its store does not hold.
+"""Sends files to a host: in pieces, and only those that its store does not hold.
 
-Two ROMs of a firmware differ in a page, so most of a ROM is there after the first run.
+Two ROMs of a firmware differ in a page, so the store holds most of a ROM after the first run.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from snp_harness.hosts.answers import Missing, checked
 from snp_harness.hosts.link import Link
 
 PIECE = 256 << 10
-#: Seconds that all pieces of a file may take: an IGVM of 16 MiB over a slow line.
+#: Timeout of the transfer of a file, seconds: an IGVM file of 16 MiB over a slow line.
 _SHIP_S = 600.0
 
 
 def ship(link: Link, run: str, files: Mapping[str, Path], opened: Future[Any]) -> None:
-    """Make the files, by name, in a run directory of the agent, which `opened` answers for. Raises HarnessError."""
+    """Make the files, by name, in a run directory of the agent. Raises HarnessError.
+
+    opened: the future of the request that opens the run directory.
+    """
     contents = {name: _pieces(path.read_bytes()) for name, path in files.items()}
     pieces = {digest: piece for made in contents.values() for digest, piece in made}
     has = link.ask("has", sha256=list(pieces))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ssh:// URL of a host. What may be in it is checked here: its parts become arguments of `ssh`."""
+"""The ssh:// URL of a host. Its parts become arguments of `ssh`, so they are checked here."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}\Z")
 
 @dataclass(frozen=True, slots=True)
 class SshAddress:
-    """What a URL says. user, port: None where it names none."""
+    """The parts of a URL. user, port: None if the URL has none."""
 
     host: str
     user: str | None
     port: int | None
 
     def arguments(self) -> list[str]:
-        """The destination, as `ssh` reads it."""
+        """Return the arguments of `ssh` for this destination."""
         user = [] if self.user is None else ["-l", self.user]
         port = [] if self.port is None else ["-p", str(self.port)]
         return [*user, *port, "--", self.host]
 
     def __str__(self) -> str:
-        """As one would type it after `ssh`."""
+        """Return the destination as a user types it after `ssh`."""
         port = "" if self.port is None else f"-p {self.port} "
         user = "" if self.user is None else f"{self.user}@"
         return f"{port}{user}{self.host}"
 
 
 def parse_url(url: str) -> SshAddress:
-    """The parts of ssh://[USER@]HOST[:PORT].
+    """Return the parts of ssh://[USER@]HOST[:PORT].
 
-    Raises UsageError if it is not such a URL. The message never repeats a password.
+    Raises UsageError if it is not such a URL. The message never contains a password.
     """
     try:
         parts = urlsplit(url)
         host, port, user = parts.hostname or "", parts.port, parts.username
     except ValueError:
-        raise UsageError("the host's URL cannot be read", "give ssh://USER@HOST:PORT") from None
+        raise UsageError("the host's URL cannot be read", "use ssh://USER@HOST:PORT") from None
     if parts.password is not None:
         raise UsageError(
             "the host's URL holds a password",
-            "passwords are not used: give ssh://USER@HOST, with a key or an ssh-agent",
+            "passwords are not supported: use ssh://USER@HOST, with a key or an ssh-agent",
         )
     if parts.scheme != "ssh" or parts.path.strip("/") or parts.query or parts.fragment:
-        raise UsageError(f"{url!a} is not a host", "give ssh://USER@HOST:PORT, or a name of the inventory")
+        raise UsageError(f"{url!a} is not a host", "use ssh://USER@HOST:PORT, or a name of the inventory")
     if not _HOST.match(host) or host.startswith("-") or (user is not None and not _USER.match(user)) or port == 0:
-        raise UsageError(f"{url!a} does not name a valid host", "give ssh://USER@HOST:PORT")
+        raise UsageError(f"{url!a} does not name a valid host", "use ssh://USER@HOST:PORT")
     return SshAddress(host, user, port)

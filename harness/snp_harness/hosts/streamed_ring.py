@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The emulated host's log where QEMU runs on another host: what snp_harness/agent/ring.py sends."""
+"""The emulated host's log if QEMU runs on another host: receives the messages of snp_harness/agent/ring.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RECEIVE = 1 << 18
 
 
 class StreamedRing:
-    """See snp_harness.launch.ring.RecordSource. Receives whenever the loop turns. ended: nothing more comes."""
+    """A RecordSource (snp_harness.launch.ring) that receives while the loop turns. ended: the stream has ended."""
 
     def __init__(self, connection: socket.socket, loop: Loop) -> None:
         self.lost = 0
@@ -32,7 +32,7 @@ class StreamedRing:
         loop.watch(connection, self._receive)
 
     def read(self) -> Iterator[bytes]:
-        """See RecordSource. Raises HostError too: the agent's messages are not of this version."""
+        """Yield the records received so far, in batches. Raises RingError, and HostError for an invalid message."""
         self._receive()
         while self._batches:
             yield self._batches.popleft()
@@ -41,7 +41,7 @@ class StreamedRing:
             raise error
 
     def arm(self) -> None:
-        """Does nothing: the agent arms the ring."""
+        """Do nothing: the agent arms the ring."""
 
     def close(self) -> None:
         """Stop receiving, and close the stream."""
@@ -66,14 +66,14 @@ class StreamedRing:
                 while self._take_message():
                     pass
             except (HostError, RingError) as error:
-                # What comes after it cannot be understood.
+                # The data after it cannot be decoded.
                 self._error = error
                 data = b""
             if not data:
                 self._end()
 
     def _take_message(self) -> bool:
-        """Take a message off the buffer; False if there is no whole one."""
+        """Remove a message from the buffer; False if there is no complete one."""
         if len(self._buffer) < MESSAGE.size:
             return False
         lost, exits, size, text_size = MESSAGE.unpack_from(self._buffer)
