@@ -14,7 +14,7 @@ from tests.launch.ring import RingWriter
 
 
 class Forwarded:
-    """Both sides, turned by the test. before: how often what came earlier was asked for."""
+    """Both sides, turned by the test. before: number of calls of the forwarder's `before`."""
 
     def __init__(self, capacity: int = 16, *, arm: bool = True) -> None:
         self.ring = RingWriter(capacity)
@@ -40,13 +40,13 @@ class Forwarded:
         self.before += 1
 
     def turn(self) -> None:
-        """Let pass what is under way."""
+        """Turn both sides until all sent data is received."""
         for _ in range(6):
             for loop in self.loops:
                 loop.turn(0)
 
     def look(self) -> None:
-        """The forwarder looks, and what it sends comes."""
+        """Make the forwarder look, and receive what it sends."""
         self.forwarder.look()
         self.turn()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A kernel that traces KVM, and processes that run a guest of three instructions: where this machine has both."""
+"""A kernel that traces KVM, and processes that run a guest of three instructions, if this machine has both."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ for line in sys.stdin:
 
 
 def kvm_runs_nothing() -> bool:
-    """A guest is made and does not run, or none is made: found out by a process of its own, which may hang."""
+    """Return whether KVM does not run a guest here. A separate process tests it, since it may hang."""
     return not os.access(DEVICE, os.R_OK | os.W_OK) or bool(_in_child(DEVICE, TIMEOUT_S))
 
 
 @contextmanager
 def kernel_tracefs() -> Iterator[Path]:
-    """tracefs where it is mounted, else mounted elsewhere for a while; skips the test where it cannot be had."""
+    """tracefs at its mount point, or mounted for the test; skips the test if that is not possible."""
     if kvm_runs_nothing():
         pytest.skip("KVM runs nothing here")
     try:
@@ -45,7 +45,7 @@ def kernel_tracefs() -> Iterator[Path]:
     except AgentError as error:
         if os.getuid() != 0:
             pytest.skip(str(error))
-    # Not in pytest's own directory: what it forgets to clean up it removes later, file by file.
+    # Not in pytest's own directory: pytest would later remove a leftover mount file by file.
     place = Path(tempfile.mkdtemp(prefix="snp-harness-tracefs-"))
     done = subprocess.run(["mount", "-t", "tracefs", "tracefs", place], capture_output=True, text=True, check=False)
     try:
@@ -62,7 +62,7 @@ def kernel_tracefs() -> Iterator[Path]:
 
 
 class Guests:
-    """A process that runs a guest each time it is asked to; a context manager that ends it."""
+    """A process that runs a guest at each request; a context manager that ends it."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -71,7 +71,7 @@ class Guests:
         self.pid = self._process.pid
 
     def run(self, count: int = 1) -> None:
-        """Run so many guests, one after the other."""
+        """Run `count` guests, one after the other."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{count}\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The agent as a process: what it answers, that nothing confuses it, and that it ends with its stream."""
+"""The agent as a process: its answers, invalid requests, and its end with the stream."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Near:
         self.numbers = itertools.count(1)
 
     def read(self, timeout_s: float = 60.0) -> bool:
-        """Take what comes; False at the end."""
+        """Receive data; False at the end."""
         ready, _, _ = select.select([self.socket], [], [], timeout_s)
         assert ready, "nothing came"
         data = self.socket.recv(1 << 16)
@@ -81,7 +81,7 @@ class Near:
         return frames.decode_control(self.next(is_it).payload)
 
     def call(self, operation: str, **fields: object) -> Any:
-        """What the operation answers; an error as its dict."""
+        """Return the operation's answer; an error as its dict."""
         answer = self.answer(self.send(operation, **fields))
         return answer.get("ok") if "ok" in answer else answer["error"]
 
@@ -126,7 +126,7 @@ def test_hello(near: Near) -> None:
 @pytest.mark.parametrize("minor", range(9, 15))
 def test_other_versions_of_python(minor: int, tmp_path: Path) -> None:
     python = shutil.which(f"python3.{minor}")
-    # A name that a version manager has for one that is not installed runs nothing.
+    # A version manager's name for a Python that is not installed does not run a program.
     if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
         pytest.skip(f"no python3.{minor} in PATH")
     near = Near(tmp_path, python)
@@ -179,7 +179,7 @@ FIELDS = ("run", "sha256", "size", "name", "parts", "argv", "consoles", "chardev
 def test_any_request_is_answered(near: Near, operation: str, fields: dict[str, object]) -> None:
     fields = {**fields, "path": "/dev/null/none", "qemu": "/none", "owner": "x", "wait_s": 0, "patience_s": 60}
     number = near.send(operation, **fields)
-    # A content that was announced is waited for.
+    # The agent waits for an announced content.
     near.socket.sendall(frames.encode(frames.BLOB, 0, b""))
     assert near.answer(number)
 
@@ -312,7 +312,7 @@ def test_the_lock(tmp_path: Path) -> None:
     assert json.loads(Path(lock).read_text())["owner"] == "ann@laptop"
     refused = second.call("lock", owner="bob@desk", wait_s=0, path=lock)
     assert refused["kind"] == "locked"
-    assert "ann@laptop tests there since 2" in refused["message"]
+    assert "ann@laptop, since 2" in refused["message"]
     late = second.call("lock", owner="bob@desk", wait_s=0.2, path=lock)
     assert late["kind"] == "locked"
     waiting = second.send("lock", owner="bob@desk", wait_s=600, path=lock)

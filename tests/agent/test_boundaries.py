@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The agent is sent to hosts where nothing is installed: the standard library and itself is all that it may import."""
+"""The agent is sent to hosts without the harness: it may import only the standard library and itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILES = sorted(path for room in ("agent", "launch") for path in (PACKAGE / room)
 
 
 def imports(path: Path) -> set[str]:
-    """The modules that a file imports, wherever in it."""
+    """Return the modules that a file imports, at any place."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -32,7 +32,7 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_nothing_but_the_standard_library_and_what_is_sent(path: Path) -> None:
-    # launch/ is used without the agent, too.
+    # launch/ is also used without the agent.
     rooms = [["snp_harness", "launch"], *([["snp_harness", "agent"]] if path.parent.name == "agent" else [])]
     for name in imports(path):
         assert name.split(".")[0] in sys.stdlib_module_names or name.split(".")[:2] in rooms, name
@@ -45,7 +45,7 @@ def test_the_grammar_of_python_3_9(path: Path) -> None:
 
 def test_what_is_sent() -> None:
     payload = bundle.payload()
-    # It goes out before the other side reads anything: it has to fit the smallest buffer on the way.
+    # It is sent before the other side reads: it has to fit the smallest buffer in between.
     assert len(payload) < 100_000
     size, data = int(payload[:8]), payload[8:]
     assert size == len(data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The store and the run directories: private, whole or not at all, bounded, and cleared of what dead agents left."""
+"""The store and the run directories: private, atomic, bounded, and cleared of the files of dead agents."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_oldest_unused_go(tmp_path: Path) -> None:
     for age, name in enumerate(names):
         os.utime(tmp_path / "store" / name, (age, age))
     store = Store(tmp_path / "store", limit=3000)
-    # It is wanted now, old as it is.
+    # A content that is requested now is kept, however old.
     assert store.missing([names[0]]) == []
     (tmp_path / "store" / ".half").write_bytes(b"x")
     os.utime(tmp_path / "store" / ".half", (0, 0))
@@ -101,7 +101,7 @@ def test_the_oldest_unused_go(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     content = b"x" * 100_000
-    # In a process of its own: the limit cannot be taken back by all users.
+    # In a separate process: not every user can raise the limit again.
     code = """
 import resource, sys
 from pathlib import Path

@@ -17,7 +17,7 @@ PE_AT = 0x80
 
 
 def header(size: int, entry: int, pe_at: int = PE_AT) -> bytes:
-    """The start of an image, as far as it is looked at."""
+    """Return the start of an image, up to the last field that is read."""
     data = bytearray(pe_at + 0x54)
     data[:2] = b"MZ"
     struct.pack_into("<I", data, 0x3C, pe_at)
@@ -28,7 +28,7 @@ def header(size: int, entry: int, pe_at: int = PE_AT) -> bytes:
 
 
 class Memory(bytearray):
-    """A guest's memory; called, it reads."""
+    """A guest's memory; a call reads from it."""
 
     def __call__(self, address: int, count: int) -> bytes:
         return bytes(self[address : address + count]) if 0 <= address < len(self) else b""

@@ -71,9 +71,9 @@ print(kvm_probe.kvm_facts(device, modules, timeout_s=0.2)["error"])
 
 
 def test_one_that_hangs(tmp_path: Path, modules: Path) -> None:
-    # Opening a FIFO for reading and writing works, and ioctls fail; opening it for one only waits for ever.
+    # A FIFO can be opened for reading and writing, and ioctls fail; opening it only for reading blocks.
     os.mkfifo(tmp_path / "kvm")
-    # In a process of its own: whatever threads this one has, that one has none, as an agent.
+    # In a separate process, which has no threads, like an agent.
     argv = [sys.executable, "-c", HANGS, str(tmp_path / "kvm"), str(modules)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout == "KVM did not run three instructions in 0.2 s\n"
@@ -101,5 +101,5 @@ def test_three_instructions(modules: Path) -> None:
     before = open_descriptors()
     assert said == run_guest(DEVICE)
     assert said == "" or said.startswith("KVM ")
-    # Of as many guests as one likes.
+    # For any number of guests.
     assert open_descriptors() == before

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Streams on one byte stream: all comes through, in order, and one that is not read holds up no other."""
+"""Streams on one byte stream: all data arrives in order, and an unread stream does not delay the others."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Pair:
         self.left, self.right = map(Side, socket.socketpair())
 
     def stream(self, number: int) -> tuple[socket.socket, socket.socket]:
-        """The user's ends of a new stream."""
+        """Open a stream; return the user's ends."""
         ends = []
         for side in (self.left, self.right):
             ours, theirs = socket.socketpair()
             for end in (ours, theirs):
-                # As much as Linux gives by default; a machine may have more, or less.
+                # The default of Linux; a machine may have more, or less.
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 106496)
             ours.setblocking(False)
             side.mux.open(number, theirs)
@@ -57,7 +57,7 @@ class Pair:
         return ends[0], ends[1]
 
     def turn_until(self, done: Callable[[], bool]) -> bool:
-        """Turn both; False if it has not come after many turns."""
+        """Turn both sides until the condition is true; False if it is not after many turns."""
         for _ in range(2000):
             self.left.loop.turn(0)
             self.right.loop.turn(0)
@@ -78,7 +78,7 @@ def pair() -> Iterator[Pair]:
 
 
 def receive(end: socket.socket, into: bytearray) -> bool:
-    """Take what there is; True at the end."""
+    """Read the available data; True at the end."""
     try:
         data = end.recv(1 << 20)
     except BlockingIOError:
@@ -152,7 +152,7 @@ def test_one_that_is_not_read_holds_up_no_other(pair: Pair) -> None:
                 return True
             return False
 
-        # Until neither the sockets nor the window have room, and nothing moves.
+        # Until neither the sockets nor the window have room.
         for _ in range(200):
             pair.turn_until(fill)
         assert frames.WINDOW_SIZE <= sent < frames.WINDOW_SIZE + (4 << 20)

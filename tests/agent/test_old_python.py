@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The agent runs on Python 3.9, which is not here to try it: its source is searched for what came later."""
+"""The agent runs on Python 3.9, which may be absent here: its source is searched for newer features."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import snp_harness.agent
 PACKAGE = Path(snp_harness.agent.__file__).parents[1]
 FILES = sorted(path for room in ("agent", "launch") for path in (PACKAGE / room).glob("*.py"))
 OLDEST = (3, 9)
-#: Keywords of calls that Python 3.9 does not take.
+#: Keywords of calls that Python 3.9 does not support.
 KEYWORDS = {"strict", "slots", "kw_only", "weakref_slot"}
-#: Names of the standard library that came after it.
+#: Names of the standard library that are newer.
 NAMES = {
     "F_SETPIPE_SZ",
     "F_GETPIPE_SZ",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The probe on this machine, and on files and answers that machines of other kinds have."""
+"""The probe on this machine, and with files and answers of other kinds of machines."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_qemu_with_everything() -> None:
     ("command", "error"),
     [
         (["/nonexistent/qemu"], "No such file or directory"),
-        (["/bin/true"], "-version says ''"),
+        (["/bin/true"], "-version reports ''"),
         (["/bin/false"], "-version ended with status 1"),
     ],
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Forwarding of the ring: the window, the end, what a far side may send. The rest: tests/launch/test_ring.py."""
+"""Forwarding of the ring: the window, the end, invalid messages. The rest: tests/launch/test_ring.py."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def test_the_end_comes_after_the_last_record(wire: Forwarded) -> None:
 @pytest.mark.parametrize("damaged", [False, True])
 def test_more_than_the_window_waits_for_the_reader(damaged: bool) -> None:
     wire = Forwarded(1 << 15)
-    # Nobody reads at the other end.
+    # The other end is not read.
     wire.loops[0].forget(wire.source._socket)
     wire.ring.start()
     for _ in range((1 << 15) - 1):
         wire.ring.add()
     wire.forwarder.finish()
     wire.turn()
-    # The ring holds 2 MiB, the window 1 MiB: what nobody has read stays in the ring.
+    # The ring holds 2 MiB, the window 1 MiB: unread records stay in the ring.
     assert 0 < wire.ring.get("tail") * 64 <= frames.WINDOW_SIZE
     if damaged:
         wire.ring.set("head", 1 << 40)
@@ -114,7 +114,7 @@ def test_more_than_the_window_waits_for_the_reader(damaged: bool) -> None:
 
 @pytest.fixture
 def ends() -> Iterator[tuple[StreamedRing, socket.socket]]:
-    """A reader, and the end that a test writes to in the agent's place."""
+    """A reader, and the end that a test writes to in place of the agent."""
     loop = Loop()
     ours, theirs = socket.socketpair()
     source = StreamedRing(ours, loop)

@@ -17,7 +17,7 @@ from snp_harness.agent.tracefs import PREFIX, TraceInstance, find_root, remove_s
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Directories as tracefs has them, and nothing behind them."""
+    """Directories like those of tracefs, without a kernel behind them."""
     (tmp_path / "instances").mkdir()
     for name in ("kvm_exit", "kvm_apic"):
         (tmp_path / "events" / "kvm" / name).mkdir(parents=True)
@@ -48,7 +48,7 @@ def test_not_this_users(root: Path, mode: int) -> None:
 
 
 def as_nobody(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What a call returns to a user without rights."""
+    """Return the result of a call by a user without privileges."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -99,7 +99,7 @@ def test_an_instance_that_cannot_be_set_up_is_removed(root: Path) -> None:
 
 
 def test_only_instances_of_dead_agents_are_removed(root: Path) -> None:
-    # No kernel has a process of that number: include/linux/threads.h, PID_MAX_LIMIT.
+    # No process can have that number: include/linux/threads.h, PID_MAX_LIMIT.
     names = (f"{PREFIX}{1 + (4 << 20)}-1", f"{PREFIX}{os.getpid()}-1", "other", f"{PREFIX}x-1")
     for name in names:
         (root / "instances" / name).mkdir()

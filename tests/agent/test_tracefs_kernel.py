@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tracing KVM on this machine's own kernel, where it can be had: filters, lost events, removal."""
+"""Tracing KVM on this machine's own kernel, where that is possible: filters, lost events, removal."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_events_that_this_kernel_does_not_have(root: Path) -> None:
 
 def test_every_lost_event_is_counted(root: Path) -> None:
     count = 400
-    # Each processor has a buffer of its own, and a process that the kernel moves about would fill none of them.
+    # Each processor has its own buffer, and a process that the kernel migrates would not fill any of them.
     processors = sorted(os.sched_getaffinity(0))[:2]
     with Guests() as guests, TraceInstance(PIO, buffer_kb=4, mount_points=(root,)) as trace:
         trace.follow(guests.pid)
@@ -113,7 +113,7 @@ def test_every_lost_event_is_counted(root: Path) -> None:
 
 
 def test_what_others_trace_is_left_alone(root: Path) -> None:
-    # What is seen of it from outside, before, while and after.
+    # The state visible from outside: before, during and after.
     files = ("tracing_on", "set_event", "set_event_pid", "trace_clock", "buffer_size_kb", "events/kvm/kvm_pio/enable")
     before = [(root / name).read_bytes() for name in files]
     with Guests() as guests, TraceInstance(PIO, mount_points=(root,)) as trace:
@@ -125,7 +125,7 @@ def test_what_others_trace_is_left_alone(root: Path) -> None:
 
 def test_an_instance_of_a_process_that_was_killed_is_removed_by_the_next(root: Path) -> None:
     argv = [sys.executable, "-c", LEAVES, str(root)]
-    # Once it is dead, somebody else who traces here may remove it, too.
+    # After its end another user of tracing may remove it, too.
     left = Path(subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False).stdout.strip())
     assert left.name.startswith(PREFIX)
     with TraceInstance(PIO, mount_points=(root,)):

@@ -114,7 +114,7 @@ def test_a_host_that_is_in_use(
 ) -> None:
     first = hosts(sshd.url)
     first.link()
-    with pytest.raises(HostLockedError, match=r"the host is in use: .+@.+ \(process \d+\) tests there since 20"):
+    with pytest.raises(HostLockedError, match=r"the host is in use: .+@.+ \(process \d+\), since 20"):
         hosts(sshd.url).link()
     with pytest.raises(HostLockedError):
         hosts(sshd.url, wait_s=0.2).link()

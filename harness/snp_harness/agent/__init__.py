@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The far side of a host: a program that is sent to it over a byte stream, starts QEMU there and streams all home.
+"""The agent: a program that is sent to a host over a byte stream, starts QEMU there and returns its output.
 
-Standard library only, Python 3.9 or newer, nothing of the harness outside this package: it runs where nothing of ours
-is installed.
+It uses only the standard library of Python 3.9 or newer, this package and snp_harness/launch: the harness need not be
+installed on the host.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The agent: reads requests from its byte stream, and cleans up all that it started when that stream ends."""
+"""The agent: serves the requests on its byte stream, and cleans up everything it started when the stream ends."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from snp_harness.agent.trace import Traces
 from snp_harness.launch.loop import Loop
 from snp_harness.launch.patience import Silence
 
-#: Seconds without a frame after which the near side counts as gone, until `hello` says another number.
+#: Seconds without a frame after which the near side is treated as lost; `hello` sets another number.
 PATIENCE_S = 60.0
 _PATIENCE = (0.2, 3600.0)
-#: Looks at how long it is silent, in that time.
+#: Checks of the silence within that time.
 _LOOKS = 6
 
 
 class Agent:
     """One agent on one byte stream.
 
-    ops: what serves an operation: given the request, returns what is answered, or LATER if `answer` is called later;
-    raises AgentError or OSError. on_end: called when the agent ends, the last one first. on_blob: given the blobs.
+    ops: functions by operation; each gets the request and returns the answer, or LATER if `answer` is called later;
+    raises AgentError or OSError. on_end: called in reverse order when the agent ends. on_blob: called with each blob.
     """
 
-    #: What an operation returns that is answered later.
+    #: Returned by an operation that answers later.
     LATER = object()
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
@@ -64,7 +64,7 @@ class Agent:
         self._timer = self.loop.later(self._patience_s / _LOOKS, self._check)
 
     def run(self) -> None:
-        """Serve until the byte stream ends or the near side is silent for too long; then clean up."""
+        """Serve until the byte stream ends or no frame was received for too long; then clean up."""
         try:
             self.mux.send(frames.GREETING)
             self.mux.flush()
@@ -80,7 +80,7 @@ class Agent:
         self.mux.send_control(event)
 
     def answer(self, number: int, call: Callable[[], object]) -> None:
-        """Answer request `number` with what `call` returns or raises."""
+        """Answer request `number` with the result of `call`, or with the error that it raises."""
         try:
             value = call()
             if value is not self.LATER:
@@ -91,9 +91,9 @@ class Agent:
         except OSError as error:
             failure = from_os_error(error, str(error.filename or "the host"))
         except (KeyError, TypeError, ValueError) as error:
-            failure = AgentError("usage", f"a request that makes no sense: {error!r}"[:400], "")
+            failure = AgentError("usage", f"invalid request: {error!r}"[:400], "")
         except Exception as error:
-            # What else runs here goes on.
+            # The agent continues: other runs may be active.
             failure = AgentError("system", f"the agent failed: {error!r}"[:400], "report it")
         self.tell({"id": number, "error": failure.to_json()})
 
@@ -133,7 +133,7 @@ class Agent:
         self._ending = True
 
     def _check(self) -> None:
-        """End if the near side is silent."""
+        """End the agent if the near side was silent for too long."""
         interval_s = self._patience_s / _LOOKS
         if self._silence.seconds(self.mux.received_at, interval_s) >= self._patience_s:
             self._ending = True
@@ -182,11 +182,11 @@ def _user() -> str:
 
 
 def _drop(_content: bytes) -> None:
-    """Nobody asked for it."""
+    """Discard a blob that was not announced."""
 
 
 def _take_stdio() -> tuple[int, int]:
-    """The byte stream on stdin and stdout, under other numbers: whatever prints must not write into it."""
+    """Move the byte stream from stdin and stdout to other descriptors: a print must not write into it."""
     read_fd, write_fd = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -201,7 +201,7 @@ def _terminate(number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Serve stdin and stdout."""
+    """Run an agent on stdin and stdout."""
     os.umask(0o077)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _terminate)

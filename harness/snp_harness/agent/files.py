@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the agent keeps on its host: contents by hash, and the run directories.
+"""The agent's files on its host: contents by hash, and the run directories.
 
-$XDG_CACHE_HOME/snp-harness/store/SHA256    contents, private; the oldest unused go when there are too many bytes
-$XDG_CACHE_HOME/snp-harness/runs/*          run directories, each locked while its agent lives
+$XDG_CACHE_HOME/snp-harness/store/SHA256    contents, private; the oldest unused are removed beyond a limit
+$XDG_CACHE_HOME/snp-harness/runs/*          run directories, each locked until its agent ends
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pathlib import Path
 
 from snp_harness.agent.agent_errors import AgentError
 
-#: Bytes that the store may hold when an agent ends.
+#: Limit of the store's size when an agent ends, bytes.
 STORE_LIMIT = 2 << 30
-#: Longest content and file of a run, bytes.
+#: Limits of a content and of a file of a run, bytes.
 CONTENT_MAX = 1 << 20
 FILE_MAX = 1 << 30
 #: Seconds after which a half-written file of an agent that was killed is removed.
@@ -34,18 +34,18 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def base_directory() -> Path:
-    """Where all of it lies."""
+    """Return the directory of all files of the agent."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(cache) if cache.startswith("/") else Path.home() / ".cache") / "snp-harness"
 
 
 def from_os_error(error: OSError, what: str) -> AgentError:
-    """An error of the kernel's as one that crosses the wire."""
+    """Return the AgentError for an error of the kernel. what: the failed step."""
     text = f"{what}: {error.strerror}"
     if error.errno in _FULL:
         return AgentError("disk", f"the host's disk is full: {text}", "make room on the host")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return AgentError("permission", text, "see the owner and mode of the directory on the host")
+        return AgentError("permission", text, "check the owner and mode of the directory on the host")
     return AgentError("system", text, "see the host")
 
 
@@ -61,26 +61,26 @@ def private_directory(path: Path) -> None:
 
 
 class Store:
-    """Contents by SHA-256. Everything raises AgentError."""
+    """Contents by SHA-256. limit: bytes kept by `tidy`. All methods except `tidy` raise AgentError."""
 
     def __init__(self, directory: Path, limit: int = STORE_LIMIT) -> None:
         self._directory = directory
         self._limit = limit
-        #: What this agent has been asked about: it will be used.
+        #: Digests of this agent's requests: `tidy` keeps their contents.
         self._wanted: set[str] = set()
         private_directory(directory)
 
     def missing(self, digests: list[str]) -> list[str]:
-        """Those of `digests` that are not there."""
+        """Return those of `digests` that the store does not hold."""
         self._wanted.update(map(_checked, digests))
         return [digest for digest in digests if not self._touch(digest)]
 
     def put(self, digest: str, content: bytes) -> None:
-        """Keep a content: all of it or nothing."""
+        """Add a content, atomically."""
         path = self._directory / _checked(digest)
         self._wanted.add(digest)
         if hashlib.sha256(content).hexdigest() != digest:
-            raise AgentError("usage", f"what came is not the content {digest[:12]}", "send it again")
+            raise AgentError("usage", f"the received data is not the content {digest[:12]}", "send it again")
         temporary = self._directory / f".{digest}.{os.getpid()}"
         try:
             _write(temporary, [content])
@@ -91,12 +91,12 @@ class Store:
             raise from_os_error(error, f"cannot write {path}") from None
 
     def join(self, digests: list[str], target: Path) -> int:
-        """Write a file from contents; returns its size."""
+        """Write a file from contents; return its size in bytes."""
         parts = [self._directory / _checked(digest) for digest in digests]
         try:
             size = sum(part.stat().st_size for part in parts)
             if size > FILE_MAX:
-                raise AgentError("usage", f"{target.name} would have {size} bytes", f"{FILE_MAX} are the most")
+                raise AgentError("usage", f"{target.name} would have {size} bytes", f"the limit is {FILE_MAX}")
             _write(target, (part.read_bytes() for part in parts))
         except OSError as error:
             with suppress(OSError):
@@ -127,7 +127,7 @@ class Store:
                     total -= size
 
     def _touch(self, digest: str) -> bool:
-        """It is there; it counts as used now."""
+        """Mark a content as used now; False if the store does not hold it."""
         try:
             os.utime(self._directory / digest)
         except OSError:
@@ -136,7 +136,7 @@ class Store:
 
 
 class RunDirectories:
-    """The run directories of this agent, which nobody else removes while it lives."""
+    """The run directories of this agent. Other agents do not remove them until it ends."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -145,7 +145,7 @@ class RunDirectories:
         self._sweep()
 
     def create(self) -> Path:
-        """A new one. Raises AgentError."""
+        """Make a run directory and return its path. Raises AgentError."""
         try:
             with self._making():
                 path = Path(tempfile.mkdtemp(prefix="run-", dir=self._directory))
@@ -157,14 +157,14 @@ class RunDirectories:
         return path
 
     def remove(self, path: Path) -> None:
-        """Remove it and all in it."""
+        """Remove a run directory and its contents."""
         shutil.rmtree(path, ignore_errors=True)
         lock = self._locks.pop(path, -1)
         if lock >= 0:
             os.close(lock)
 
     def _sweep(self) -> None:
-        """Remove those whose agent was killed."""
+        """Remove the run directories of killed agents."""
         with suppress(OSError), self._making():
             for path in self._directory.glob("run-*"):
                 try:
@@ -181,7 +181,7 @@ class RunDirectories:
 
     @contextmanager
     def _making(self) -> Iterator[None]:
-        """Between a directory's making and its locking nobody sweeps."""
+        """Keep other agents from sweeping between the creation of a directory and its locking."""
         lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -191,7 +191,7 @@ class RunDirectories:
 
 
 def file_name(name: object) -> str:
-    """The name of a file of a run directory. Raises AgentError for anything else."""
+    """Return `name` if it is a valid name of a file in a run directory. Raises AgentError otherwise."""
     if not isinstance(name, str) or not _NAME.match(name):
         raise AgentError("usage", f"{str(name)[:80]!a} is not the name of a file", "letters, digits, dots, dashes")
     return name

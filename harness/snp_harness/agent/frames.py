@@ -2,32 +2,32 @@
 """The wire between the harness and its agent on a host: frames on one byte stream.
 
 A frame is u32 length of the payload | u8 kind | u16 stream, little endian, and the payload, of 1 MiB at most. Before
-its first frame the agent writes GREETING, and what comes before that is a login shell's chatter.
+its first frame the agent writes GREETING; the data before that is output of the login shell.
 
 CONTROL (stream 0): a JSON object in UTF-8. The near side asks {"id": number, "op": name, ...}; the agent answers
-    {"id": number, "ok": value} or {"id": number, "error": {"kind", "message", "hint"}}, in any order. The agent tells
-    by itself {"event": name, ...}.
+    {"id": number, "ok": value} or {"id": number, "error": {"kind", "message", "hint"}}, in any order. The agent sends
+    {"event": name, ...} without a request.
 BLOB (stream 0): content for the store, after the `put` that announces it.
 DATA (streams from 1): bytes of a console, QMP, a trace or a log; a payload of no bytes is the end of that direction.
 WINDOW (streams from 1): u32, so many bytes more may be sent: the receiver has passed them on. Each direction of a
     stream starts with WINDOW_SIZE. So a reader that is slow holds up its own stream and no other.
 PING, PONG (stream 0): the near side pings while it lives; an agent that receives nothing for long ends, and cleans up.
 
-The near side chooses the numbers of streams, one that is not in use. Operations, and the module that serves each:
+The near side chooses the number of a stream, one that is not in use. Operations, and the module that serves each:
 
     hello    patience_s             agent: {"python", "pid", "user", "host", "kernel"}; a longer silence ends it
     bye                             agent: clean up and end; the byte stream ends when that is done
-    lock     owner, wait_s          lock: take the host's lock, or error "locked" that says who has it since when
-    find     qemu                   qemu: a QEMU's {"path", "prefix"}, and what -version gave: "status", "stdout",
-                                    "stderr"; "qemu" null looks in PATH
-    has      sha256: [...]          files: those that the store does not hold, {"missing": [...]}
+    lock     owner, wait_s          lock: lock the host, or error "locked" with the owner and the time
+    find     qemu                   qemu: a QEMU's {"path", "prefix"}, and the result of -version: "status", "stdout",
+                                    "stderr"; "qemu" null: the one in PATH
+    has      sha256: [...]          files: the contents that the store lacks, {"missing": [...]}
     put      sha256, size           files: the next BLOB goes into the store
     open     run                    process: a new, empty run directory, {"path"}
     place    run, name, parts       files: a file of the run directory, joined from contents of the store (sha256 each)
     start    run, argv, ...         process: QEMU, see snp_harness/agent/qemu_process.py; {"pid"}
-             event "exit", run, status    it has ended; its streams end when all that it wrote has been sent
-    kill     run, signal            process: a signal to it
-    release  run                    process: kill it, remove its directory and all that is tied to it
+             event "exit", run, status    it has ended; its streams end when all its output has been sent
+    kill     run, signal            process: send it a signal
+    release  run                    process: kill it, remove its directory and its resources
 
 A module of the agent adds operations of its own to `Agent.ops` (snp_harness/agent/__main__.py); those of the trace
 (trace.py), of images in a guest's memory (images.py) and of facts about the host (probe.py) are described there.
@@ -39,12 +39,12 @@ import json
 import struct
 from typing import Any, NamedTuple
 
-#: What the agent writes before its first frame. A change of the wire changes the number.
+#: The agent writes this before its first frame. A change of the protocol changes the number.
 GREETING = b"\0snp-harness-agent 1\0"
 HEADER = struct.Struct("<IBH")
 PAYLOAD_MAX = 1 << 20
 STREAM_MAX = 0xFFFF
-#: Bytes of a stream that may be under way.
+#: Bytes of a stream that may be sent and not yet passed on by the receiver.
 WINDOW_SIZE = 1 << 20
 
 CONTROL = 0
@@ -71,12 +71,12 @@ class Frame(NamedTuple):
 
 
 def encode(kind: int, stream: int, payload: bytes = b"") -> bytes:
-    """A frame's bytes."""
+    """Return a frame's bytes."""
     return HEADER.pack(len(payload), kind, stream) + payload
 
 
 def encode_control(message: dict[str, Any]) -> bytes:
-    """A CONTROL frame. Raises FrameError if the message is too long for one."""
+    """Return a CONTROL frame. Raises FrameError if the message is too long."""
     payload = json.dumps(message, separators=(",", ":")).encode()
     if len(payload) > PAYLOAD_MAX:
         raise FrameError(f"a control message of {len(payload)} bytes is too long")
@@ -84,7 +84,7 @@ def encode_control(message: dict[str, Any]) -> bytes:
 
 
 def decode_control(payload: bytes) -> dict[str, Any]:
-    """The message of a CONTROL frame. Raises FrameError."""
+    """Return the message of a CONTROL frame. Raises FrameError."""
     try:
         message = json.loads(payload.decode())
     except (ValueError, RecursionError):
@@ -95,25 +95,25 @@ def decode_control(payload: bytes) -> dict[str, Any]:
 
 
 def encode_credit(stream: int, size: int) -> bytes:
-    """A WINDOW frame."""
+    """Return a WINDOW frame for `size` bytes."""
     return encode(WINDOW, stream, _CREDIT.pack(size))
 
 
 def decode_credit(payload: bytes) -> int:
-    """The bytes that a WINDOW frame gives. Raises FrameError."""
+    """Return the bytes that a WINDOW frame allows in addition. Raises FrameError."""
     if len(payload) != _CREDIT.size:
         raise FrameError(f"a window frame has {len(payload)} bytes")
     return int(_CREDIT.unpack(payload)[0])
 
 
 class Decoder:
-    """Cuts what a byte stream gives into frames. Holds one frame at most that is not whole."""
+    """Splits a byte stream into frames. Buffers at most one incomplete frame."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames that `data` completes. Raises FrameError at the first that cannot be; nothing works after it."""
+        """Return the frames that `data` completes. Raises FrameError for an invalid frame, which is final."""
         buffer = self._buffer
         buffer += data
         frames = []
@@ -121,7 +121,7 @@ class Decoder:
         while len(buffer) - at >= HEADER.size:
             length, kind, stream = HEADER.unpack_from(buffer, at)
             if length > PAYLOAD_MAX or kind not in _KINDS or (stream > 0) != (kind in _STREAM_KINDS):
-                raise FrameError(f"a frame of kind {kind} for stream {stream} with {length} bytes cannot be")
+                raise FrameError(f"a frame of kind {kind} for stream {stream} with {length} bytes is invalid")
             start = at + HEADER.size
             if len(buffer) - start < length:
                 break
@@ -132,7 +132,7 @@ class Decoder:
 
 
 class GreetingFinder:
-    """Skips what a login shell writes before the agent's greeting. seen: the start of it, for an error."""
+    """Skips the output of a login shell before the agent's greeting. seen: that output, for an error."""
 
     LIMIT = 64 << 10
 
@@ -141,7 +141,7 @@ class GreetingFinder:
         self.seen = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What of `data` comes after the greeting. Raises FrameError if it does not come."""
+        """Return the part of `data` after the greeting. Raises FrameError if LIMIT bytes do not contain it."""
         if self.found:
             return data
         self.seen += data
@@ -151,5 +151,5 @@ class GreetingFinder:
             self.seen = before
             return after
         if len(self.seen) > self.LIMIT:
-            raise FrameError("the agent's greeting did not come")
+            raise FrameError("the agent's greeting was not received")
         return b""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""PE images around addresses in a guest's memory, so that the near side can name the modules that firmware has moved.
+"""PE images around addresses in a guest's memory, which identify modules that the firmware has relocated.
 
-images  run, memory, addresses    memory: the guest's, bytes; addresses: physical ones, which are the firmware's own
+images  run, memory, addresses    memory: the guest's, bytes; addresses: physical, which the firmware uses directly
         -> [[base, size, entry], ...]
 
-The guest's memory is read as the memory of the QEMU that it is mapped in, which costs the guest nothing.
+The guest's memory is read from the QEMU process that maps it; the guest runs on meanwhile.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from snp_harness.agent.agent_errors import AgentError
 if TYPE_CHECKING:
     from snp_harness.agent.__main__ import Agent
 
-#: As the emulated host looks for them (harness/emulator/hardware/image.c): how far back, and how large an image may be.
+#: Limits of the search, as in harness/emulator/hardware/image.c: pages before the address, and bytes of an image.
 SEARCH_PAGES = 0x200
 IMAGE_MAX = 16 << 20
-#: Addresses of one request.
+#: Most addresses of one request.
 ADDRESSES_MAX = 256
-#: Memory below 4 GiB that is in one piece on q35 (QEMU hw/i386/pc_q35.c): from there on it may lie elsewhere.
+#: Memory that q35 always maps in one piece from address 0 (QEMU hw/i386/pc_q35.c), bytes.
 LOW_MEMORY = 2 << 30
-#: A mapping of guest memory may be this much longer than the memory: QEMU aligns it.
+#: A mapping of guest memory may be longer than the memory by as many bytes: QEMU aligns it.
 _SLACK = 4 << 20
 _PAGE = 4096
 _DOS_MAGIC = b"MZ"
@@ -40,12 +40,12 @@ _SIZE = 0x50
 _U32 = struct.Struct("<I")
 _MAPPING = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) rw[-x]")
 
-#: Gives so many bytes at a guest address, fewer where there is no memory.
+#: Called with a guest address and a number of bytes; returns fewer where there is no memory.
 Read = Callable[[int, int], bytes]
 
 
 def find_image(read: Read, address: int) -> tuple[int, int, int] | None:
-    """Base, size and entry point of the image that an address lies in; None if there is none."""
+    """Return base, size and entry point of the image that contains an address; None if there is none."""
     page = address - address % _PAGE
     for base in range(page, max(-1, page - SEARCH_PAGES * _PAGE), -_PAGE):
         identity = _identity(read, base)
@@ -55,24 +55,27 @@ def find_image(read: Read, address: int) -> tuple[int, int, int] | None:
 
 
 def find_images(read: Read, addresses: Iterable[int]) -> list[list[int]]:
-    """The images that the addresses lie in, each once."""
+    """Return the images that contain the addresses, sorted and without duplicates."""
     found = {image for address in addresses if (image := find_image(read, address)) is not None}
     return [list(image) for image in sorted(found)]
 
 
 def guest_mapping(maps: str, size: int) -> int:
-    """Where a process has mapped the guest's memory, by /proc/PID/maps. Raises AgentError."""
+    """Return the address at which a process maps the guest's memory. maps: /proc/PID/maps. size: of the memory, bytes.
+
+    Raises AgentError if there is no such mapping.
+    """
     for line in maps.splitlines():
         found = _MAPPING.match(line)
         if found is not None:
             start, end = (int(text, 16) for text in found.groups())
             if size <= end - start <= size + _SLACK:
                 return start
-    raise AgentError("system", f"no mapping of {size >> 20} MiB of guest memory is there")
+    raise AgentError("system", f"no mapping of {size >> 20} MiB of guest memory was found")
 
 
 def serve(agent: Agent) -> None:
-    """Add the operation."""
+    """Add the operation `images` to an agent."""
 
     def images(request: dict[str, Any]) -> list[list[int]]:
         pid = agent.runs.pid(str(request["run"]))
@@ -102,7 +105,7 @@ def serve(agent: Agent) -> None:
 
 
 def _identity(read: Read, base: int) -> tuple[int, int] | None:
-    """Size and entry point of the image that starts at a page, None if none does."""
+    """Return size and entry point of the image that starts at `base`, None if none does."""
     if read(base, 2) != _DOS_MAGIC:
         return None
     page = read(base, _PAGE)

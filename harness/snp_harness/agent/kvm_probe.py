@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether KVM runs something here: a guest of three instructions, made with the kernel's interface alone.
+"""Tests whether KVM runs a guest of three instructions here, with the kernel's interface alone.
 
-That /dev/kvm is there and can be opened says little: in some virtual machines and containers a guest is made and never
-runs. The guest is run by a process of its own, which is ended if it hangs.
+It is not enough that /dev/kvm can be opened: in some virtual machines and containers a guest is created and never
+runs. A separate process runs the guest; it is killed if it hangs.
 
-kvm    -> {"error": "" if it runs, "hint", "modules": [...], "accelerated": which parameter lets the processor serve the
-           APIC without KVM, "" if none does}
+kvm    -> {"error": "" if it runs, "hint", "modules": [...], "accelerated": the parameter by which the processor serves
+           the APIC without KVM, or ""}
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from snp_harness.launch.patience import Patience, run
 
 DEVICE = Path("/dev/kvm")
 MODULES = Path("/sys/module")
-#: Seconds that the guest may take: it needs a millisecond, where the machine lets it run.
+#: Timeout of the guest, seconds: it needs a millisecond.
 TIMEOUT_S = 25.0
-#: Modules that use the processor's virtualization; their trace events are understood.
+#: Modules that use the processor's virtualization, whose trace events the harness can decode.
 HARDWARE_MODULES = ("kvm_amd", "kvm_intel")
 #: With APICv a processor serves the APIC by itself. KVM inhibits AMD's AVIC for the guests that are run here: those
 #: with SEV, and those with an in-kernel PIT that reinjects ticks, QEMU's default.
@@ -58,7 +58,7 @@ _REGION = struct.Struct("=IIQQQ")
 #: mov al, 5Ah; out 10h, al; hlt
 _CODE = bytes.fromhex("b05ae610f4")
 _CODE_AT = 0x1000
-#: What a process of its own runs: source and device are its arguments.
+#: Program of the separate process: its arguments are source and device.
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path;"
     " from snp_harness.agent.kvm_probe import run_guest; print(run_guest(Path(sys.argv[2])), end='')"
@@ -66,7 +66,7 @@ _PROGRAM = (
 
 
 def kvm_facts(device: Path = DEVICE, modules: Path = MODULES, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
-    """See the module."""
+    """Return the answer to `kvm`, as the module describes it. timeout_s: of the guest."""
     facts: dict[str, Any] = {"error": "", "hint": "", "modules": [], "accelerated": ""}
     try:
         facts["modules"] = sorted(path.name for path in modules.iterdir() if path.name.startswith("kvm"))[:16]
@@ -80,7 +80,7 @@ def kvm_facts(device: Path = DEVICE, modules: Path = MODULES, timeout_s: float =
 
 
 def run_guest(device: Path) -> str:
-    """Run the guest in this process. Returns "" or what is wrong."""
+    """Run the guest in this process. Return "" or the problem."""
     try:
         return _run_guest(device)
     except OSError as error:
@@ -100,11 +100,11 @@ def _problem(device: Path, modules: list[str], timeout_s: float) -> tuple[str, s
 
 
 def _in_child(device: Path, timeout_s: float) -> str:
-    """Run the guest in a process that can be ended."""
+    """Run the guest in a process that can be killed. Return "" or the problem."""
     late = f"KVM did not run three instructions in {timeout_s:g} s"
     source = Path(__file__).parents[2]
     if threading.active_count() > 1 and source.is_dir():
-        # The harness itself, whose threads a fork would leave behind.
+        # In the harness itself: a fork would not copy its threads.
         argv = [sys.executable, "-I", "-B", "-c", _PROGRAM, str(source), str(device)]
         try:
             done = run(argv, timeout_s)
@@ -140,7 +140,7 @@ def _run_guest(device: Path) -> str:
 
 
 def _run_in(device: Path, opened: contextlib.ExitStack) -> str:
-    """opened: closes the descriptors that are made."""
+    """Run the guest; return "" or the problem. opened: closes the descriptors."""
 
     def own(fd: int) -> int:
         opened.callback(os.close, fd)
@@ -160,7 +160,7 @@ def _run_in(device: Path, opened: contextlib.ExitStack) -> str:
     shared = mmap.mmap(vcpu, fcntl.ioctl(kvm, _GET_VCPU_MMAP_SIZE, 0))
     special = bytearray(_SREGS_SIZE)
     fcntl.ioctl(vcpu, _GET_SREGS, special)
-    # CS, the first segment: base and selector 0, where the vCPU has the reset vector's.
+    # CS, the first segment: base and selector 0 replace the reset vector's.
     struct.pack_into("=QIH", special, 0, 0, 0xFFFF, 0)
     fcntl.ioctl(vcpu, _SET_SREGS, bytes(special))
     general = bytearray(_REGS_SIZE)
@@ -171,7 +171,7 @@ def _run_in(device: Path, opened: contextlib.ExitStack) -> str:
         fcntl.ioctl(vcpu, _RUN, 0)
         (reason,) = struct.unpack_from("=I", shared, _EXIT_REASON_AT)
         if reason != wanted:
-            return f"KVM ran a guest to exit {reason} where {wanted} is due"
+            return f"KVM ended the guest with exit {reason}, expected {wanted}"
     return ""
 
 

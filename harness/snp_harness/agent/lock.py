@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The host's lock: who has it tests there, and nobody else. Held by the agent, and gone when the agent is gone.
+"""The host's lock: only its owner uses the host. The agent holds it, and its end releases it.
 
 lock     path       the lock's file; null: the default, which all users of the host share
-         owner      said to those who wait or are refused
-         wait_s     how long to wait for it
+         owner      who locks the host, for the errors of others
+         wait_s     how long to wait for the lock, seconds
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from snp_harness.agent.files import base_directory, from_os_error, private_direc
 if TYPE_CHECKING:
     from snp_harness.agent.__main__ import Agent
 
-#: Names the lock's file where no request does.
+#: Environment variable: the lock's file if the request does not name one.
 VARIABLE = "SNP_HARNESS_LOCK"
-#: In a directory that all users share; where there is none, the lock is the user's own.
+#: A directory that all users share; without it, each user has a separate lock.
 SHARED_DIRECTORY = Path("/run/lock")
 NAME = "snp-harness.lock"
 _TEXT_MAX = 1024
@@ -59,7 +59,7 @@ class HostLock:
         return None
 
     def _wait(self, fd: int, path: Path, owner: dict[str, str], number: int, wait_s: float) -> None:
-        """Answer when the lock is had, or the time is over."""
+        """Wait for the lock in a thread, and answer when it is acquired or the time is over."""
         over = False
 
         def late() -> None:
@@ -106,7 +106,7 @@ class HostLock:
 
 
 def default_path() -> Path:
-    """Where the lock lies when nobody says."""
+    """Return the path of the lock's file if the request does not name one. Raises AgentError."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named)
@@ -118,7 +118,7 @@ def default_path() -> Path:
 
 
 def _open(path: Path) -> int:
-    """The lock's file, which all users can open: whoever comes first makes it."""
+    """Open the lock's file, and create it for all users if it is missing. Raises AgentError."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     for _ in range(2):
         try:
@@ -128,7 +128,7 @@ def _open(path: Path) -> int:
         except OSError as error:
             raise from_os_error(error, f"cannot open the host's lock {path}") from None
         try:
-            # Not O_CREAT alone: the kernel refuses that for another user's file (protected_regular).
+            # Not O_CREAT alone: the kernel rejects that for another user's file (protected_regular).
             fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
             os.fchmod(fd, 0o666)
             return fd
@@ -136,7 +136,7 @@ def _open(path: Path) -> int:
             continue
         except OSError as error:
             raise from_os_error(error, f"cannot make the host's lock {path}") from None
-    raise AgentError("system", f"the host's lock {path} comes and goes", "name another")
+    raise AgentError("system", f"the host's lock {path} is removed repeatedly", "use another path")
 
 
 def _held(fd: int, path: Path) -> AgentError:
@@ -144,7 +144,7 @@ def _held(fd: int, path: Path) -> AgentError:
     found: dict[str, Any] | None = None
     try:
         found = json.loads(os.pread(fd, _TEXT_MAX, 0).decode())
-        text = f"{str(found['owner'])[:100]} tests there since {str(found['since'])[:40]}"
+        text = f"{str(found['owner'])[:100]}, since {str(found['since'])[:40]}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        text = "somebody tests there"
+        text = "its owner is unknown"
     return AgentError("locked", f"the host is in use: {text}", f"wait for it with --host-wait S (lock: {path})")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Many streams on one byte stream: local descriptors on this side are joined with those of the other side.
 
-Both sides use this. What a stream may have under way is bounded by its window (snp_harness/agent/frames.py), so nothing
-here grows without bound, and neither side ever stops reading the byte stream.
+Both sides use this. A window limits the pending data of each stream (snp_harness/agent/frames.py), so the buffers are
+bounded, and neither side ever stops reading the byte stream.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from snp_harness.agent.frames import FrameError
 from snp_harness.launch.fifo import ConsoleFifo
 from snp_harness.launch.loop import Loop
 
-#: What a stream carries home: a socket, a pipe, a console.
+#: The local end of a stream: a socket, a pipe, a console.
 LocalFile = Union[socket.socket, FileIO, ConsoleFifo]
 
-#: Why a byte stream is lost that the other side has closed.
+#: The reason for the loss of a byte stream that the other side has closed.
 CLOSED = "it was closed"
 _CHUNK = 64 << 10
-#: Most bytes that one write to the byte stream takes.
+#: Most bytes of one write to the byte stream.
 _WRITE = 256 << 10
-#: A receiver gives credit back in portions of this.
+#: A receiver grants credit in portions of at least so many bytes.
 _CREDIT_STEP = frames.WINDOW_SIZE // 4
 
 
@@ -37,19 +37,19 @@ class Port(Protocol):
     """The byte stream."""
 
     def fileno(self) -> int:
-        """Can be read when there is something to read."""
+        """Return a descriptor that is readable when there is data."""
         ...
 
     def read(self) -> bytes | None:
-        """What there is; None: nothing now; b"": the end. Raises OSError."""
+        """Return the received data; None: there is none now; b"": the end. Raises OSError."""
         ...
 
     def write(self, data: memoryview) -> int:
-        """How much it took; 0: `watch_writable` says when it takes more. Raises OSError."""
+        """Return the number of bytes written; 0: wait with `watch_writable`. Raises OSError."""
         ...
 
     def watch_writable(self, loop: Loop, readable: Callable[[], None], writable: Callable[[], None]) -> None:
-        """Watch for reading, and call `writable` when it can be written."""
+        """Watch for reading, and call `writable` once it can be written."""
         ...
 
 
@@ -93,11 +93,11 @@ class DescriptorPort:
 
 
 class Stream:
-    """One stream. credit: bytes that may be sent. on_credit: called when there is more of it. on_finished: called when
-    all that the other side sent has been passed on.
+    """One stream. credit: bytes that may be sent. on_credit: called when credit increases. on_finished: called when all
+    data of the other side has been passed on.
 
-    Without a local file its user sends by `send`, no more than `credit`, and ends it by `end`.
-    pace_s: after something was sent the local file rests for so long, so that what comes in single bytes goes together.
+    Without a local file its user sends with `send`, at most `credit` bytes, and ends it with `end`.
+    pace_s: seconds for which the local file is not read after data was sent, so that single bytes are sent together.
     """
 
     def __init__(
@@ -124,12 +124,12 @@ class Stream:
         self._rewatch()
 
     def send(self, data: bytes) -> None:
-        """Send; the caller has looked at `credit`."""
+        """Send data, at most `credit` bytes."""
         self.credit -= len(data)
         self._mux.send(frames.encode(frames.DATA, self.number, data))
 
     def end(self) -> None:
-        """Nothing more will be sent."""
+        """Send the end of this direction."""
         if not self._end_sent:
             self._end_sent = True
             self._mux.send(frames.encode(frames.DATA, self.number))
@@ -137,14 +137,14 @@ class Stream:
             self._close_if_over()
 
     def pump(self) -> None:
-        """Take what the local file has now, as far as there is credit."""
+        """Send the data that the local file has now, as far as the credit allows."""
         while self._fd >= 0 and not self._end_sent and self.credit > 0:
             try:
                 data = self._read(min(self.credit, _CHUNK))
             except BlockingIOError:
                 return
             except OSError:
-                # A peer that was killed.
+                # The peer was killed.
                 data = b""
             if not data:
                 self.end()
@@ -157,7 +157,7 @@ class Stream:
                 return
 
     def take(self, data: bytes) -> None:
-        """Data of the other side. Raises FrameError if it is more than the window."""
+        """Accept data of the other side. Raises FrameError if it exceeds the window."""
         if self._end_taken:
             return
         if not data:
@@ -166,24 +166,24 @@ class Stream:
             self._close_if_over()
             return
         if self._pending_size + len(data) > frames.WINDOW_SIZE:
-            raise FrameError(f"stream {self.number} got more than its window")
+            raise FrameError(f"stream {self.number} received more than its window")
         self._pending.append(data)
         self._pending_size += len(data)
         self._flush()
 
     def grant(self, size: int) -> None:
-        """The other side has passed on so many bytes."""
+        """Add credit: the other side has passed on `size` bytes. Raises FrameError if it exceeds the window."""
         empty = self.credit <= 0
         self.credit += size
         if self.credit > frames.WINDOW_SIZE:
-            raise FrameError(f"stream {self.number} was given more credit than its window")
+            raise FrameError(f"stream {self.number} received more credit than its window")
         if empty:
             self._rewatch()
         if self.on_credit is not None:
             self.on_credit()
 
     def close(self) -> None:
-        """Give up the local file, whatever is under way."""
+        """Close the local file, and discard pending data."""
         if self._fd >= 0:
             for fd in {self._fd, self._sink}:
                 self._mux.loop.forget(fd)
@@ -206,7 +206,7 @@ class Stream:
         self._rewatch()
 
     def _flush(self) -> None:
-        """Pass on what is pending."""
+        """Pass on the pending data."""
         done = 0
         while self._pending:
             data = self._pending[0]
@@ -218,7 +218,7 @@ class Stream:
                 except BlockingIOError:
                     break
                 except OSError:
-                    # Nobody reads it any more; the other side may go on.
+                    # The reader is gone; the other side may still send.
                     self._discarding = True
                     continue
             done += taken
@@ -304,10 +304,11 @@ class Mux:
         writes: bool = True,
         pace_s: float = 0.0,
     ) -> Stream:
-        """Join stream `number` with a local file, which is closed at its end. reads, writes: directions that there are.
+        """Join stream `number` with a local file, which the stream closes at its end, and return the stream.
 
-        reads: from the file to the other side. None: no file, the user of the stream sends by itself.
-        pace_s: see Stream.
+        file: None if the user of the stream sends with `Stream.send`. reads: the file's data is sent to the other side.
+        writes: the other side's data is written to the file. pace_s: as in Stream.
+        Raises ValueError for an invalid number, or one in use.
         """
         if number in self.streams or not 0 < number <= frames.STREAM_MAX:
             raise ValueError(f"stream {number} cannot be opened")
@@ -316,7 +317,7 @@ class Mux:
         return stream
 
     def send(self, frame: bytes) -> None:
-        """Send a frame at the end of this turn."""
+        """Queue a frame, which is sent at the end of this turn of the loop."""
         if not self._lost:
             self._out.append(memoryview(frame))
 
@@ -325,7 +326,7 @@ class Mux:
         self.send(frames.encode_control(message))
 
     def flush(self) -> None:
-        """Write what is to be sent, as much as the byte stream takes."""
+        """Write queued frames, as many as the byte stream accepts."""
         while self._out and not self._waiting and not self._lost:
             data = self._out.popleft()
             if len(data) < _WRITE and self._out:
@@ -342,11 +343,11 @@ class Mux:
         self._answering = self._answering and bool(self._out)
 
     def forget(self, number: int) -> None:
-        """The stream is over."""
+        """Remove a stream that has ended."""
         self.streams.pop(number, None)
 
     def close(self) -> None:
-        """Close all local files."""
+        """Close all streams and their local files."""
         for stream in list(self.streams.values()):
             stream.close()
 
@@ -387,12 +388,12 @@ class Mux:
         elif kind == frames.BLOB:
             self._on_blob(payload)
         elif kind == frames.PING:
-            # One answer is enough for all that come before it can be sent.
+            # One answer is enough for all pings received before it is sent.
             if not self._answering:
                 self._answering = True
                 self.send(frames.encode(frames.PONG, 0))
         elif kind in (frames.DATA, frames.WINDOW):
-            # One that is closed here may still be open there.
+            # A stream that is closed here may still be open there.
             stream = self.streams.get(number)
             if stream is not None and kind == frames.DATA:
                 stream.take(payload)
@@ -408,5 +409,5 @@ class Mux:
 
 
 def _why(error: OSError, what: str) -> str:
-    """Whoever ends without having read all resets the connection."""
+    """Return the reason of a loss. A peer that ends with unread data resets the connection, so that is an end, too."""
     return CLOSED if isinstance(error, ConnectionError) else f"{what}: {error.strerror or error}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Facts about the machine this runs on: what a preflight and doctor judge. Nothing is judged here, nothing is changed.
+"""Collects facts about this machine for the preflight and doctor, which judge them. It changes nothing.
 
-What could not be found out is None, and its `error` says why.
+A fact that could not be determined is None, and its `error` is the reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from snp_harness.launch import patience
 Facts = dict[str, Any]
 
 VERSION = 1
-#: Longest text in the facts, characters, and longest list.
+#: Limits of a text, characters, and of a list.
 TEXT_MAX = 400
 LIST_MAX = 1000
 COMMAND_TIMEOUT_S = VERSION_TIMEOUT_S
@@ -63,14 +63,14 @@ _CPUID_DEVICE = "/dev/cpu/0/cpuid"
 #: mov r8,rdx; cpuid; mov [r8],eax; mov [r8+4],ebx; mov [r8+8],ecx; mov [r8+12],edx; pop rbx; ret
 _CPUID_CODE = bytes.fromhex("5389f889f14989d00fa241890041895804418948084189500c5bc3")
 
-#: Words that QEMU's -h is searched for.
+#: Words to search for in the output of QEMU's -h.
 _HELP_WORDS = ("device-plane", "igvm-cfg")
 _OPTION = re.compile(r"^  ([a-z0-9][\w.-]{0,60})(?:=|$)", re.MULTILINE)
 _CPU_MODEL = re.compile(r"^(?:x86)? +(\S{1,60})")
 
 
 def probe(path: str | None = None) -> Facts:
-    """All facts. path: of the QEMU to look at, None for the one that a run would use (qemu.py)."""
+    """Return all facts. path: of the QEMU to examine, None for the default one (qemu_program.py)."""
     return {
         "version": VERSION,
         "machine": platform.machine(),
@@ -88,12 +88,12 @@ def probe(path: str | None = None) -> Facts:
 
 
 def text(value: Any) -> str:
-    """A bounded text without control characters."""
+    """Return at most TEXT_MAX characters of a value's text, with control characters replaced."""
     return "".join(character if character.isprintable() else "?" for character in str(value)[:TEXT_MAX])
 
 
 def read(path: str) -> str | None:
-    """The first line of a small file, None if it cannot be read."""
+    """Return the first line of a small file, None if it cannot be read."""
     try:
         with Path(path).open("rb") as stream:
             return text(stream.read(TEXT_MAX).decode("ascii", "replace").split("\n")[0].strip())
@@ -102,7 +102,7 @@ def read(path: str) -> str | None:
 
 
 def cpu() -> Facts:
-    """Vendor and model as Linux has them, and what CPUID says of SEV."""
+    """Return vendor and model from /proc/cpuinfo, and CPUID's SEV leaf."""
     found: Facts = {"vendor": None, "model": None}
     names = {"vendor_id": "vendor", "model name": "model"}
     try:
@@ -117,9 +117,9 @@ def cpu() -> Facts:
 
 
 def sev_leaf() -> Facts:
-    """CPUID 8000001F: registers by name, and how they were read."""
+    """Return the registers of CPUID 8000001F by name, and how they were read."""
     if platform.machine() != "x86_64":
-        return {"sev_leaf": None, "sev_leaf_error": f"no x86 processor ({platform.machine()})"}
+        return {"sev_leaf": None, "sev_leaf_error": f"not an x86 processor ({platform.machine()})"}
     errors = []
     for how, way in (("device", _cpuid_by_device), ("instruction", _cpuid_by_instruction)):
         try:
@@ -141,7 +141,7 @@ def _cpuid_by_device(leaf: int) -> tuple[int, ...]:
 
 
 def _cpuid_by_instruction(leaf: int) -> tuple[int, ...]:
-    """CPUID needs no privilege; the kernel may refuse memory that is writable and executable."""
+    """Execute CPUID. It needs no privilege, but the kernel may forbid memory that is writable and executable."""
     code = mmap.mmap(
         -1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
     )
@@ -157,7 +157,7 @@ def _cpuid_by_instruction(leaf: int) -> tuple[int, ...]:
 
 
 def kvm(device: str = KVM_DEVICE) -> Facts:
-    """What /dev/kvm can do. created: for each type of guest KVM has, whether an empty one could be made."""
+    """Return the facts of /dev/kvm. created: by type of guest that KVM has, "ok" or why none could be created."""
     facts: Facts = {"present": Path(device).exists(), "error": None, "vm_types": None}
     try:
         descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
@@ -166,7 +166,7 @@ def kvm(device: str = KVM_DEVICE) -> Facts:
     try:
         facts["api"] = fcntl.ioctl(descriptor, _KVM_GET_API_VERSION, 0)
         bits = fcntl.ioctl(descriptor, _KVM_CHECK_EXTENSION, _KVM_CAP_VM_TYPES)
-        # 0: a kernel before 6.8, which does not have the question.
+        # 0: a kernel before 6.8, which does not know this capability.
         facts["vm_types"] = bits or None
         facts["vmsa_features"] = _vmsa_features(descriptor)
         wanted = {name: number for name, number in VM_TYPES.items() if bits >> number & 1} or {"default": 0}
@@ -179,7 +179,7 @@ def kvm(device: str = KVM_DEVICE) -> Facts:
 
 
 def _vmsa_features(descriptor: int) -> int | None:
-    """SEV_FEATURES bits that KVM lets a guest have; None from a kernel that does not tell."""
+    """Return the SEV_FEATURES bits that KVM supports for a guest; None if the kernel does not report them."""
     value = ctypes.c_uint64()
     attribute = _DEVICE_ATTR.pack(0, _KVM_X86_GRP_SEV, _KVM_X86_SEV_VMSA_FEATURES, ctypes.addressof(value))
     try:
@@ -198,7 +198,7 @@ def _created(descriptor: int, kind: int) -> str:
 
 
 def sev(device: str = SEV_DEVICE) -> Facts:
-    """What /dev/sev, the security processor's firmware, says of SNP."""
+    """Return the SNP status that the security processor's firmware reports through /dev/sev."""
     facts: Facts = {"present": Path(device).exists(), "error": None, "api": None}
     try:
         descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
@@ -226,7 +226,7 @@ def sev(device: str = SEV_DEVICE) -> Facts:
 
 
 def located(path: str | None) -> Facts:
-    """The facts of the QEMU that is named, or of the one that a run would use."""
+    """Return the facts of the QEMU at `path`, or of the default one for None."""
     try:
         found, prefix = locate(Path(path).expanduser() if path else None)
     except AgentError as error:
@@ -235,14 +235,14 @@ def located(path: str | None) -> Facts:
 
 
 def qemu_facts(command: list[str], run: Callable[[list[str]], str] | None = None) -> Facts:
-    """What a QEMU says of itself, without starting a guest. run: calls a command and gives its output."""
+    """Return what a QEMU reports about itself; no guest is started. run: runs a command and returns its output."""
     run = run or output
     facts: Facts = {"path": None, "version": None, "error": None}
     try:
         first = run([*command, "-version"]).split("\n")[0].strip()
         match = re.match(r"QEMU emulator version (\d{1,4}(?:\.\d{1,4}){1,2})", first)
         if match is None:
-            return {**facts, "error": text(f"-version says {first!r}")}
+            return {**facts, "error": text(f"-version reports {first!r}")}
         facts["version"] = match[1]
         objects = _names(run([*command, "-object", "help"]))
         facts["objects"] = objects
@@ -259,7 +259,7 @@ def qemu_facts(command: list[str], run: Callable[[list[str]], str] | None = None
 
 
 def output(command: list[str]) -> str:
-    """What a command writes to stdout, bounded. Raises OSError or subprocess.SubprocessError."""
+    """Return a command's stdout, cut. Raises OSError, SubprocessError, and ValueError for a failed command."""
     done = patience.run(command, COMMAND_TIMEOUT_S)
     if done.returncode != 0 and not done.stdout:
         said = done.stderr[-TEXT_MAX:].decode("ascii", "replace").strip().split("\n")[-1]
@@ -281,7 +281,7 @@ def _cpu_models(listing: str) -> list[str]:
 
 
 def memory() -> Facts:
-    """KiB, as /proc/meminfo has them."""
+    """Return total and available memory, KiB, from /proc/meminfo."""
     found: Facts = {"total_kb": None, "available_kb": None}
     try:
         with Path("/proc/meminfo").open("rb") as stream:
@@ -295,7 +295,7 @@ def memory() -> Facts:
 
 
 def disk(directory: str) -> Facts:
-    """Free bytes where run directories go: of the directory, or the nearest one above it that exists."""
+    """Return the free bytes of the file system of a directory, or of its nearest parent that exists."""
     path = Path(directory).expanduser().absolute()
     while not path.is_dir() and path != path.parent:
         path = path.parent

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU on the agent's host: snp_harness/launch starts it, in a clean run directory; its ends are joined with streams.
+"""QEMU on the agent's host: snp_harness/launch starts it in a clean run directory; streams carry its descriptors.
 
-open     run                   a name the near side chose
+open     run                   a name that the near side chooses
 start    run
          argv                  with tokens (snp_harness/launch/tokens.py) for paths and descriptors
-         chardevs              {name: stream, or null}: a socket each, `fd:name` in argv; null: for the ring only
-         pipes                 {name: stream}: what QEMU writes there, `path:name` in argv
+         chardevs              {name: stream, or null}: sockets, `fd:name` in argv; null: for the ring only
+         pipes                 {name: stream}: pipes that QEMU writes to, `path:name` in argv
          memory                {name: bytes}: shared memory, `path:name` in argv
          stderr                stream
          ring                  null, or {"memory": name, "doorbell": name of a chardev, "stream", "arm"}
@@ -31,9 +31,9 @@ from snp_harness.launch.ring import RingReader
 if TYPE_CHECKING:
     from snp_harness.agent.__main__ import Agent
 
-#: Shared memory that one run may ask for, bytes.
+#: Limit of a shared memory, bytes.
 _MEMORY_MAX = 1 << 30
-#: Seconds for which what a console or a trace says is gathered: a serial port writes byte by byte.
+#: Seconds for which output of a console or a trace is collected: a serial port writes byte by byte.
 _PACE_S = 0.005
 
 
@@ -54,7 +54,7 @@ class Run:
         return None if self._launch is None else self._launch.pid
 
     def start(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The operation `start`."""
+        """Serve `start`: start QEMU and join its descriptors with streams. Raises AgentError."""
         if self._launch is not None:
             raise AgentError("usage", f"the run {self.name} was started before", "")
         try:
@@ -68,12 +68,12 @@ class Run:
         return {"pid": launch.pid, "argv": list(launch.command)}
 
     def kill(self, number: int) -> None:
-        """The operation `kill`."""
+        """Serve `kill`: send QEMU a signal; ignored before the start."""
         if self._launch is not None:
             self._launch.kill(signal.Signals(number))
 
     def close(self) -> None:
-        """Kill what runs, and give all back but the directory."""
+        """Kill QEMU, and release everything except the directory."""
         if self._ring is not None:
             self._ring.close()
             self._ring = None
@@ -87,7 +87,7 @@ class Run:
     def _make_launch(self, request: dict[str, Any]) -> QemuLaunch:
         for size in request["memory"].values():
             if not 0 < size <= _MEMORY_MAX:
-                raise AgentError("usage", f"a shared memory of {size} bytes cannot be", "")
+                raise AgentError("usage", f"a shared memory of {size} bytes is not possible", "")
         return QemuLaunch(
             self.path,
             [str(argument) for argument in request["argv"]],
@@ -98,7 +98,7 @@ class Run:
         )
 
     def _join(self, launch: QemuLaunch, request: dict[str, Any]) -> None:
-        """Join each end with its stream, and start QEMU."""
+        """Join each descriptor with its stream, and start QEMU."""
         for name, number in request["consoles"].items():
             self._open(number, launch.consoles[name], pace_s=_PACE_S)
         for name, number in request["chardevs"].items():
@@ -116,7 +116,7 @@ class Run:
             self._start_ring(launch, request["ring"])
 
     def _open(self, number: Any, file: LocalFile | None, **more: Any) -> Stream:
-        """Join one of QEMU's ends with a stream."""
+        """Join one of QEMU's descriptors with a stream."""
         stream = self._agent.mux.open(int(number), file, **more)
         self._streams.append(stream)
         return stream
@@ -129,7 +129,7 @@ class Run:
         ring.listen(doorbell, self._agent.loop, self._ring.look)
 
     def _pump(self) -> None:
-        """Send what QEMU has written so far."""
+        """Send QEMU's output so far."""
         for stream in self._streams:
             stream.pump()
 
@@ -147,7 +147,7 @@ def _wire_error(error: LaunchError) -> AgentError:
 
 
 class Runs:
-    """The runs of one agent, and the store that their files come from."""
+    """The runs of one agent, and the store of their files."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -170,11 +170,11 @@ class Runs:
 
     @property
     def store(self) -> Store:
-        """Made when it is first used."""
+        """The store; made at the first use. Raises AgentError."""
         return self._disk()[0]
 
     def pid(self, name: str) -> int | None:
-        """The process of a run, None if it has none."""
+        """Return the process id of a run, None if it has no process."""
         run = self._runs.get(name)
         return None if run is None else run.pid
 
@@ -202,14 +202,14 @@ class Runs:
         return self._agent.LATER
 
     def _take(self, content: bytes) -> None:
-        """A blob: the content that the oldest `put` announced."""
+        """Store a blob: the content that the oldest open `put` announced."""
         if not self._expected:
             return
         number, digest, size = self._expected.pop(0)
 
         def keep() -> None:
             if len(content) != size:
-                raise AgentError("usage", f"{len(content)} bytes came, {size} were announced", "")
+                raise AgentError("usage", f"{len(content)} bytes were received, {size} were announced", "")
             self.store.put(digest, content)
 
         self._agent.answer(number, keep)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where a QEMU is on this machine, and how it is started."""
+"""Finds a QEMU on this machine, and the command that starts it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from snp_harness.agent.agent_errors import AgentError
 from snp_harness.launch.patience import run
 
 PROGRAM = "qemu-system-x86_64"
-#: Names a QEMU (or the directory of an unpacked one) when no option does.
+#: Environment variable: a QEMU, or the directory of an unpacked one, if no option names one.
 VARIABLE = "SNP_HARNESS_QEMU"
-#: Less than the near side's patience (snp_harness/hosts/link.py): an agent that waits for it answers nothing else.
+#: Less than the near side's patience (snp_harness/hosts/link.py): the agent answers nothing else meanwhile.
 VERSION_TIMEOUT_S = 25.0
 INSTALL = "apt-get install qemu-system-x86, or name another with --qemu"
 
-#: Beside QEMU first: QEMU finds its modules relative to the program that the kernel started, the loader.
+#: The one beside QEMU is first: QEMU finds its modules relative to the started program, which is the loader.
 _LOADERS = tuple(f"{place}/ld-linux-x86-64.so.2" for place in ("bin", "lib64", "lib/x86_64-linux-gnu"))
 _DATA = ("share/qemu", "share/seabios", "lib/ipxe/qemu")
 _LIBRARIES = ("lib/x86_64-linux-gnu", "lib64", "lib")
 
 
 def locate(path: Path | None) -> tuple[Path, tuple[str, ...]]:
-    """A QEMU's path and argv's start: at `path` (file, or directory it was unpacked to), else VARIABLE's, else PATH's.
+    """Return a QEMU's path and the start of its argv: at `path`, or as VARIABLE names it, or from PATH.
 
-    One that is unpacked with its own libraries (its directory tree holds a dynamic loader) is started through that
-    loader, so that it needs nothing of the system it runs on. Raises AgentError.
+    path: a file, or the directory it was unpacked to. A QEMU that was unpacked with its own libraries (its directory
+    tree contains a dynamic loader) is started through that loader, so that it does not use the system's libraries.
+    Raises AgentError.
     """
     if path is None and (named := os.environ.get(VARIABLE)):
         path = Path(named)
@@ -47,7 +48,7 @@ def locate(path: Path | None) -> tuple[Path, tuple[str, ...]]:
 
 
 def version_output(prefix: tuple[str, ...]) -> tuple[int, bytes, bytes]:
-    """What `-version` gives: exit status, and the start of stdout and stderr.
+    """Run `-version`; return the exit status, the start of stdout and the end of stderr.
 
     Raises OSError, subprocess.TimeoutExpired.
     """
@@ -56,7 +57,7 @@ def version_output(prefix: tuple[str, ...]) -> tuple[int, bytes, bytes]:
 
 
 def _in_directory(directory: Path) -> Path:
-    """The emulator in the directory that a package was unpacked to."""
+    """Return the emulator in the directory that a package was unpacked to. Raises AgentError."""
     for relative in (f"usr/bin/{PROGRAM}", f"bin/{PROGRAM}", PROGRAM):
         if (directory / relative).is_file():
             return directory / relative
@@ -66,12 +67,12 @@ def _in_directory(directory: Path) -> Path:
 
 
 def _prefix(path: Path) -> tuple[str, ...]:
-    """argv's start. A tree with a dynamic loader, other than the system's own, brings its libraries and firmware."""
+    """Return the start of argv. A tree with its own dynamic loader also contains libraries and firmware."""
     root = path.parent.parent
     loader = next((root / name for name in _LOADERS if (root / name).exists()), None)
     if path.parent.name != "bin" or loader is None or root in (Path("/"), Path("/usr")):
         return (str(path),)
     libraries = ":".join(str(root / name) for name in _LIBRARIES if (root / name).is_dir())
     data = [argument for name in _DATA if (root / name).is_dir() for argument in ("-L", str(root / name))]
-    # The machine's cache of libraries would give it the machine's.
+    # The cache of libraries would select the system's.
     return (str(loader), "--inhibit-cache", "--library-path", libraries, str(path), *data)

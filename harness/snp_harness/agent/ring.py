@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Forwards the emulated host's log: what launch/ring.py reads goes out on a stream.
+"""Forwards the emulated host's log: sends the records that launch/ring.py reads on a stream.
 
-The stream is a row of messages: MESSAGE, then the records and the text of an error, which is the last that is sent.
+The stream consists of messages: MESSAGE, the records, and the text of an error; a message with an error is the last.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from snp_harness.agent.mux import Stream
 from snp_harness.launch.loop import Loop, Timer
 from snp_harness.launch.ring import RECORD_SIZE, RingError, RingReader
 
-#: Seconds between two looks while records come, and while none come; the doorbell rings earlier.
+#: Seconds between two reads of the ring while there are records, and otherwise; the doorbell is faster.
 BUSY_S = 0.02
 IDLE_S = 0.25
-#: Bytes of records sent at once, and of an error's text.
+#: Limits of the records in a message, and of an error's text, bytes.
 BATCH = 256 << 10
 TEXT_MAX = 400
 #: Records that the host dropped, #VMEXITs, bytes of the records that follow, bytes of the text.
@@ -25,10 +25,10 @@ MESSAGE = struct.Struct("<QQII")
 
 
 class RingForwarder:
-    """Sends what one ring holds.
+    """Sends the records of one ring.
 
-    before: called before records are sent, so that what the guest printed earlier goes first.
-    arm: ask the host for its doorbell when there is nothing to read.
+    before: called before records are sent, so that earlier output of the guest is sent first.
+    arm: request the host's doorbell when the ring is empty.
     """
 
     def __init__(self, loop: Loop, stream: Stream, ring: RingReader, before: Callable[[], None], *, arm: bool) -> None:
@@ -45,7 +45,7 @@ class RingForwarder:
         self.look()
 
     def look(self) -> None:
-        """Send what there is, and look again later."""
+        """Send the waiting records, and schedule the next look."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -56,12 +56,12 @@ class RingForwarder:
             busy = self._forward()
             if not busy and self._arm and not self._ending:
                 self._ring.arm()
-                # A record may have come before.
+                # A record may have been written before.
                 busy = self._forward()
-            # What the window has no room for goes with the next credit.
+            # Records beyond the window are sent with the next credit.
             self._over = self._ending and not self._ring.waiting()
         except RingError as error:
-            # Without room for it, too, at the next credit.
+            # If the window has no room for it, it is sent with the next credit.
             self._over = self._send(b"", str(error).encode()[:TEXT_MAX])
         if self._over:
             self._stream.end()
@@ -69,19 +69,19 @@ class RingForwarder:
             self._timer = self._loop.later(BUSY_S if busy or not self._arm else IDLE_S, self.look)
 
     def finish(self) -> None:
-        """QEMU has ended: send the rest, then the stream's end."""
+        """Send the rest and the stream's end, after QEMU has ended."""
         self._ending = True
         self.look()
 
     def close(self) -> None:
-        """Unmap the ring."""
+        """Stop forwarding, and unmap the ring."""
         self._over = True
         self._stream.on_credit = None
         self.look()
         self._ring.close()
 
     def _forward(self) -> bool:
-        """Send the records there are, as far as there is credit, or the counts if they changed; False if neither."""
+        """Send waiting records, as far as the credit allows, or changed counts. Return whether records were sent."""
         left = self._ring.waiting()
         if left:
             self._before()
@@ -98,7 +98,7 @@ class RingForwarder:
         return sent
 
     def _send(self, records: bytes, text: bytes = b"") -> bool:
-        """Send a message; False if there is no room for it."""
+        """Send a message; False if the credit is too small."""
         counts = self._ring.lost, self._ring.exits
         message = MESSAGE.pack(*counts, len(records), len(text)) + records + text
         if len(message) > self._stream.credit:

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KVM's trace events of a run's QEMU, sent home as a stream of lines (tracefs.py).
+"""Sends KVM's trace events of a run's QEMU as a stream of lines (tracefs.py).
 
-kvm                             whether KVM runs something here: see kvm_probe.py
-tracing  events: [names]        what can be traced here, and what is in the way: see tracefs.survey
-trace    run, stream            record what the run's process does from now on, and send it
-         events                 {name: filter of its fields, "" for none}; those that the kernel lacks are left out
-         required               [names] without which it is an error
-         buffer_kb              of each processor; null for what suits the host
-         interval_s             between two looks while events come
+kvm                             test whether KVM runs a guest here: see kvm_probe.py
+tracing  events: [names]        which events can be recorded here: see tracefs.survey
+trace    run, stream            record the events of the run's process from now on, and send them
+         events                 {name: filter of its fields, "" for none}; events that the kernel lacks are ignored
+         required               [names]; it is an error if the kernel lacks one
+         buffer_kb              of each processor; null: chosen for the host
+         interval_s             between two reads while there are events
          -> {"missing", "unfiltered", "clock"}
-filter   run, event, filter     another filter of an event that is recorded
-untrace  run                    record no more, send the rest and the stream's end, remove the instance
-         -> {"lost": events that were lost, "left": why the instance is still there, or ""}
+filter   run, event, filter     change the filter of a recorded event
+untrace  run                    stop, send the rest and the stream's end, remove the instance
+         -> {"lost": number of lost events, "left": why the instance remains, or ""}
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BATCH = 128 << 10
 
 
 class TraceForwarder:
-    """Sends what one instance records."""
+    """Sends the events that one instance records."""
 
     def __init__(self, loop: Loop, stream: Stream, instance: TraceInstance, interval_s: float) -> None:
         self._loop = loop
@@ -47,28 +47,28 @@ class TraceForwarder:
         self._watch(True)
 
     def finish(self, done: Callable[[], None]) -> None:
-        """Record no more, send the rest, then call `done`. Raises AgentError."""
+        """Stop recording, send the rest, then call `done`. Raises AgentError."""
         self._instance.stop()
         self._done = done
         self._look()
 
     def close(self) -> str:
-        """Remove the instance, whatever is in it. Returns why it could not be, or ""."""
+        """Remove the instance and discard its events. Return "", or the reason if it could not be removed."""
         if self._instance.fileno() >= 0:
             self._watch(False)
         self._stream.on_credit = None
         return self._instance.close()
 
     def lost(self) -> int:
-        """Events that were lost so far. Raises AgentError."""
+        """Return the number of lost events so far. Raises AgentError."""
         return self._instance.lost()
 
     def filter(self, event: str, rule: str) -> None:
-        """Another filter of an event. Raises AgentError."""
+        """Change the filter of an event. Raises AgentError."""
         self._instance.filter(event, rule)
 
     def end(self) -> None:
-        """Nothing more will be sent."""
+        """Send the end of the stream."""
         self._stream.end()
 
     def _watch(self, on: bool) -> None:
@@ -78,13 +78,13 @@ class TraceForwarder:
         self._loop.watch(self._instance.fileno(), self._look if on else None)
 
     def _look(self) -> None:
-        """Send what there is, as far as there is credit, and look again a little later."""
+        """Send the recorded events, as far as the credit allows, and schedule the next look."""
         self._watch(False)
         while self._stream.credit > 0:
             try:
                 data = self._instance.read(min(BATCH, self._stream.credit))
             except AgentError:
-                # The stream's early end tells; the run goes on.
+                # The early end of the stream reports the failure; the run continues.
                 self._broken = True
                 self._stream.end()
                 data = b""
@@ -158,7 +158,7 @@ class Traces:
         return self._agent.LATER
 
     def _finished(self, run: str) -> dict[str, Any]:
-        """All that was recorded has been sent."""
+        """Return the answer to `untrace`, after all events were sent. Raises AgentError."""
         trace = self._traces.pop(run)
         try:
             lost = trace.lost()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KVM's trace events of one guest, through a private instance of the kernel's tracefs.
+"""Records KVM's trace events of one guest, through a private instance of the kernel's tracefs.
 
-An instance has its own buffer, events, filters and clock (Linux Documentation/trace/ftrace.rst, "Instances"): nothing
-that another user traces on this host is changed, and nothing of another guest is recorded.
+An instance has its own buffer, events, filters and clock (Linux Documentation/trace/ftrace.rst, "Instances"): it does
+not change the tracing of other users of this host, and does not record other guests.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from typing import Any
 
 from snp_harness.agent.agent_errors import AgentError
 
-#: Where tracefs is mounted: by itself since Linux 4.1, below debugfs before.
+#: Mount points of tracefs: since Linux 4.1, and the earlier one in debugfs.
 MOUNT_POINTS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
-#: Names of our instances: this, the process and a number.
+#: Start of an instance's name; the process id and a number follow.
 PREFIX = "snp-harness-"
 SYSTEM = "kvm"
-#: Clocks that are the same on all processors, so that events of several can be ordered; the first there is.
+#: Clocks that are equal on all processors, so that events can be ordered; the first available one is used.
 CLOCKS = ("mono", "boot", "global")
-#: Buffer of each processor, KiB: at least and at most, and what all of them may have together.
+#: Limits of each processor's buffer, and of all buffers together, KiB.
 BUFFER_KB = (512, 8192)
 BUFFER_TOTAL_KB = 256 << 10
-#: Bytes taken by one read; the kernel gives a page of text or two.
+#: Bytes of one read; the kernel returns one or two pages of text.
 _READ_SIZE = 1 << 16
 #: Most bytes that one `read` returns, where the caller names no limit.
 _TAKE_SIZE = 1 << 19
-#: Longest file of tracefs that is read, bytes.
+#: Most bytes read from a file of tracefs.
 _FILE_SIZE = 1 << 16
 _PROCESSES = Path("/proc")
 #: Counters of per_cpu/cpuN/stats.
 _LOST = frozenset({"overrun", "commit overrun", "dropped events"})
 _PRIVILEGE_HINT = (
-    "tracing is root's: run as root, or with SNP_HARNESS_SUDO=1, or give a group access to it: mount -o"
+    "tracing needs root: run as root, or with SNP_HARNESS_SUDO=1, or let a group access tracefs: mount -o"
     " remount,gid=GROUP {root}"
 )
 
 
 def find_root(mount_points: Sequence[Path] = MOUNT_POINTS) -> Path:
-    """The directory of tracefs. Raises AgentError: not mounted, or not this user's to use."""
+    """Return the directory of tracefs. Raises AgentError if it is not mounted, or this user has no access."""
     for root in mount_points:
         instances = root / "instances"
         try:
@@ -65,9 +65,9 @@ def find_root(mount_points: Sequence[Path] = MOUNT_POINTS) -> Path:
 
 
 def survey(events: Iterable[str], mount_points: Sequence[Path] = MOUNT_POINTS) -> dict[str, Any]:
-    """What this host can trace, as JSON values: {"root", "error", "hint", "events": [...], "missing": [...]}.
+    """Return what this host can trace, as JSON values: {"root", "error", "hint", "events": [...], "missing": [...]}.
 
-    events: names that are looked for. error: "" if tracing can be had.
+    events: names to look for. The result's error is "" if tracing is available.
     """
     facts: dict[str, Any] = {"root": "", "error": "", "hint": "", "events": [], "missing": []}
     try:
@@ -83,7 +83,7 @@ def survey(events: Iterable[str], mount_points: Sequence[Path] = MOUNT_POINTS) -
 
 
 def remove_stale(root: Path) -> list[str]:
-    """Remove what agents left that were killed; returns the names. The kernel does not remove one that is in use."""
+    """Remove the instances of killed agents; return their names. The kernel does not remove an instance in use."""
     removed = []
     for instance in (root / "instances").iterdir():
         owner = instance.name[len(PREFIX) :].partition("-")[0]
@@ -98,9 +98,9 @@ def remove_stale(root: Path) -> list[str]:
 class TraceInstance:
     """A private instance, recording from `start` to `stop`; a context manager that removes it.
 
-    events: name of each event of the kvm system, and the filter of its fields ("" for none); those that the kernel
-    does not have are in `missing`, unless they are in `required`. Nothing is recorded but what processes do that were
-    given to `follow`. clock: the one chosen. unfiltered: events whose filter this kernel does not take.
+    events: filter by name of an event of the kvm system, "" for none. required: events whose absence is an error.
+    buffer_kb: of each processor, KiB; None: chosen for the host. Only processes passed to `follow` are recorded.
+    missing: events that the kernel lacks. clock: the chosen one. unfiltered: events whose filter the kernel rejects.
     Raises AgentError.
     """
 
@@ -136,8 +136,8 @@ class TraceInstance:
             locked = error.errno == errno.EPERM
             raise AgentError(
                 "permission",
-                f"no trace instance can be made in {root}: {error.strerror}",
-                "a kernel that is locked down allows no tracing: see /sys/kernel/security/lockdown"
+                f"cannot make a trace instance in {root}: {error.strerror}",
+                "a kernel that is locked down does not allow tracing: see /sys/kernel/security/lockdown"
                 if locked
                 else _PRIVILEGE_HINT.format(root=root),
             ) from None
@@ -160,42 +160,42 @@ class TraceInstance:
         self.close()
 
     def fileno(self) -> int:
-        """Readable when events are there."""
+        """Return a descriptor that is readable when there are events; -1 after `close`."""
         return self._fd
 
     def follow(self, pid: int) -> None:
-        """Record what a process does: all the threads it has, and what they start from now on."""
+        """Record a process: all its threads, and those that they start from now on. Raises AgentError."""
         process = _PROCESSES / str(pid)
         try:
             threads = sorted(int(task.name) for task in (process / "task").iterdir())
         except OSError:
             raise AgentError(
-                "system", f"process {pid} has ended before it could be traced", "see what QEMU said"
+                "system", f"process {pid} has ended before it could be traced", "see QEMU's messages"
             ) from None
         for thread in threads:
             try:
                 self._write("set_event_pid", str(thread), append=True)
             except AgentError:
-                # A thread may end in between; its process may not.
+                # A thread may end meanwhile; the process may not.
                 if not process.exists():
                     raise
 
     def start(self) -> None:
-        """Record from now on."""
+        """Start recording. Raises AgentError."""
         self._write("tracing_on", "1")
 
     def stop(self) -> None:
-        """Record nothing more; what is recorded can still be read."""
+        """Stop recording; recorded events can still be read. Raises AgentError."""
         self._write("tracing_on", "0")
 
     def filter(self, event: str, rule: str) -> None:
-        """Record of an event what a filter of its fields lets through, from now on. Raises AgentError."""
+        """Set the filter of an event's fields, from now on. Raises AgentError."""
         if "/" in event:
             raise AgentError("usage", f"no event is named {event!a}")
         self._write(f"events/{SYSTEM}/{event}/filter", rule)
 
     def read(self, limit: int = _TAKE_SIZE) -> bytes:
-        """What has been recorded since the last call, as lines of text, so many bytes at most; b"" for nothing."""
+        """Return events recorded since the last call, as text of at most `limit` bytes. Raises AgentError."""
         parts = []
         while limit > 0:
             try:
@@ -211,7 +211,10 @@ class TraceInstance:
         return b"".join(parts)
 
     def lost(self) -> int:
-        """Events that were lost so far, over all processors: overwritten or dropped, because nobody read in time."""
+        """Return the number of events lost so far on all processors, because they were not read in time.
+
+        Raises AgentError.
+        """
         total = 0
         try:
             for stats in self.path.glob("per_cpu/cpu*/stats"):
@@ -224,7 +227,7 @@ class TraceInstance:
         return total
 
     def close(self) -> str:
-        """Stop and remove the instance. Returns "" or, if the kernel does not remove it, why. Never raises."""
+        """Stop and remove the instance. Return "", or the reason if the kernel does not remove it. Never raises."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -253,13 +256,13 @@ class TraceInstance:
             smallest, largest = BUFFER_KB
             buffer_kb = max(smallest, min(largest, BUFFER_TOTAL_KB // max(1, os.cpu_count() or 1)))
         self._write("buffer_size_kb", str(buffer_kb))
-        # What came first is what SEC did: when the buffer is full, later events are dropped, and counted.
+        # The first events are those of SEC: when the buffer is full, later events are dropped, and counted.
         self._write("options/overwrite", "0")
         self._write("options/event-fork", "1")
-        # A reader is woken by the first event, not by a half full buffer (Linux 5.0 and later).
+        # The first event wakes the reader, not a half full buffer (Linux 5.0 and later).
         if (self.path / "buffer_percent").exists():
             self._write("buffer_percent", "0")
-        # No process but this one until `follow`: an empty list would mean all.
+        # Only this process until `follow`: an empty list would mean all processes.
         self._write("set_event_pid", str(os.getpid()))
         unfiltered = []
         for name, rule in events.items():
@@ -268,7 +271,7 @@ class TraceInstance:
                 try:
                     self._write(f"{event}/filter", rule)
                 except AgentError:
-                    # This kernel's event has no field of that name: more is recorded than needed, not less.
+                    # The event has no field of that name in this kernel: more is recorded than needed, not less.
                     unfiltered.append(name)
                     self._write(f"{event}/filter", "0")
             self._write(f"{event}/enable", "1")
@@ -296,7 +299,7 @@ def _unreadable(path: Path, error: OSError) -> AgentError:
 
 
 def _kvm_events(root: Path) -> frozenset[str]:
-    """Names of KVM's events. Raises AgentError if there are none."""
+    """Return the names of KVM's events. Raises AgentError if there are none."""
     try:
         return frozenset(entry.name for entry in (root / "events" / SYSTEM).iterdir())
     except FileNotFoundError:
@@ -308,7 +311,7 @@ def _kvm_events(root: Path) -> frozenset[str]:
 
 
 def _read(path: Path) -> str:
-    """A small file of tracefs as text. Raises AgentError."""
+    """Return a small file of tracefs as text. Raises AgentError."""
     try:
         with path.open("rb") as file:
             return file.read(_FILE_SIZE).decode("ascii", "replace")
