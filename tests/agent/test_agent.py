@@ -273,7 +273,7 @@ def test_a_near_side_that_is_silent_counts_as_gone(tmp_path: Path) -> None:
 
 
 def test_how_long_a_near_side_may_be_silent(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pings keep the agent, and an hour in which the machine stood still counts as two looks, of a sixth each."""
+    """Pings keep the agent, and an hour in which the machine did not run counts as two looks, of a sixth each."""
     clock = Clock()
     for module in (loop, mux, patience):
         monkeypatch.setattr(module, "time", clock)
