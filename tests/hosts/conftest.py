@@ -14,13 +14,24 @@ from snp_harness.hosts.inventory import find_host
 from snp_harness.hosts.remote import RemoteHost
 from tests.hosts.sshd import Sshd, near_programs, start_sshd
 from tests.platforms.conftest import trixie_path
+from tests.vm.processes import children
 
 __all__ = ["trixie_path"]
 
 
 @pytest.fixture
+def own_children() -> Callable[[], set[int]]:
+    """The processes that this test has started: drivers of earlier tests may run as long as the session."""
+    earlier = set(children())
+    return lambda: set(children()) - earlier
+
+
+@pytest.fixture
 def servers(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    own_children: Callable[[], set[int]],
 ) -> Iterator[Callable[..., Sshd]]:
     """Start a server, as `start_sshd` does, and use its home as the near side's."""
     started: list[Sshd] = []

@@ -22,7 +22,6 @@ from snp_harness.hosts import ssh
 from snp_harness.hosts.host_errors import HostKeyError, HostLostError, HostUnreachableError, LoginError, NoPythonError
 from snp_harness.hosts.remote import RemoteHost
 from tests.hosts.sshd import Sshd, closed_port, make_key
-from tests.vm.processes import children
 
 Hosts = Callable[..., RemoteHost]
 Servers = Callable[..., Sshd]
@@ -310,28 +309,30 @@ def test_an_agent_that_is_killed(sshd: Sshd, hosts: Hosts) -> None:
     assert host.link().call("hello", patience_s=30)["pid"] != pid
 
 
-def test_a_killed_ssh(sshd: Sshd, hosts: Hosts) -> None:
+def test_a_killed_ssh(sshd: Sshd, hosts: Hosts, own_children: Callable[[], set[int]]) -> None:
     """The process is reaped, and the next use starts another."""
     host = hosts(sshd.url)
     link = host.link()
-    [process] = set(children()) - {sshd.process.pid}
+    [process] = own_children() - {sshd.process.pid}
     os.kill(process, signal.SIGKILL)
     assert isinstance(link.ask("find", qemu="/no/qemu").exception(60), HostLostError)
     assert link.error is not None
     assert "ssh ended with signal 9" in link.error.message
     host.link().call("hello", patience_s=30)
-    assert process not in children()
+    assert process not in own_children()
     host.close()
-    assert children() == [sshd.process.pid]
+    assert own_children() == {sshd.process.pid}
 
 
-def test_an_account_without_a_shell_s_output(servers: Servers, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_without_a_shell_s_output(
+    servers: Servers, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, own_children: Callable[[], set[int]]
+) -> None:
     monkeypatch.setattr(ssh, "LOGIN_S", 3.0)
     server = servers(options="ForceCommand echo waiting for a licence >&2; read line")
     text = refused(hosts(server.url), HostUnreachableError)
     assert "no shell there in 3 s" in text
     assert f"ssh -v -p {server.port} {server.user}@127.0.0.1" in text
-    assert children() == [server.process.pid]
+    assert own_children() == {server.process.pid}
 
 
 def test_a_host_that_floods_stderr(servers: Servers, hosts: Hosts) -> None:

@@ -17,7 +17,7 @@ from snp_harness.hosts import ssh
 from snp_harness.hosts.host_errors import HostLostError, HostUnreachableError
 from snp_harness.hosts.remote import RemoteHost
 from tests.hosts.sshd import Sshd
-from tests.vm.processes import children, wait_for_end
+from tests.vm.processes import wait_for_end
 
 Hosts = Callable[..., RemoteHost]
 
@@ -54,7 +54,7 @@ def pid_of(proxy: Path) -> int:
     return int(proxy.read_text().split()[-1])
 
 
-def test_a_host_by_a_program(sshd: Sshd, proxy: Path, hosts: Hosts) -> None:
+def test_a_host_by_a_program(sshd: Sshd, proxy: Path, hosts: Hosts, own_children: Callable[[], set[int]]) -> None:
     host = hosts("ssh://box")
     assert host.link().call("hello", patience_s=30)["user"] == sshd.user
     pid = pid_of(proxy)
@@ -62,7 +62,7 @@ def test_a_host_by_a_program(sshd: Sshd, proxy: Path, hosts: Hosts) -> None:
     host.close()
     assert wait_for_end(pid, 60)
     # ssh, which started it, is reaped.
-    assert children() == [sshd.process.pid]
+    assert own_children() == {sshd.process.pid}
 
 
 def test_a_program_that_dies_in_between(sshd: Sshd, proxy: Path, hosts: Hosts) -> None:

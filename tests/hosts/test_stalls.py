@@ -13,11 +13,12 @@ from snp_harness.hosts.host_errors import HostUnreachableError
 from snp_harness.hosts.inventory import find_host
 from tests.hosts.relay import Relay
 from tests.hosts.sshd import Sshd
-from tests.vm.processes import children
 
 
 @pytest.mark.parametrize("answers", range(6))
-def test_a_server_that_stops_after(answers: int, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_stops_after(
+    answers: int, sshd: Sshd, monkeypatch: pytest.MonkeyPatch, own_children: Callable[[], set[int]]
+) -> None:
     """The answers of a server: its banner, two of the key exchange, and those to the login's requests."""
     monkeypatch.setattr(ssh, "LOGIN_S", 2.0)
     relay = Relay(sshd, after=answers)
@@ -28,7 +29,7 @@ def test_a_server_that_stops_after(answers: int, sshd: Sshd, monkeypatch: pytest
     assert caught.value.exit_status >= EXIT_ENVIRONMENT
     assert "\n" not in str(caught.value)
     relay.close()
-    assert children() == [sshd.process.pid]
+    assert own_children() == {sshd.process.pid}
 
 
 @pytest.mark.parametrize("answers", [1, 4])

@@ -66,7 +66,7 @@ def test_a_program_and_what_it_writes() -> None:
 
 
 def test_a_program_that_does_not_end_is_killed() -> None:
-    before = children()
+    before = set(children())
     with pytest.raises(subprocess.TimeoutExpired):
         run([sys.executable, "-c", "import time; time.sleep(600)"], 0.2)
-    assert children() == before
+    assert set(children()) <= before

@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from tests.hosts.conftest import hosts, servers, sshd, trixie_path
+from tests.hosts.conftest import hosts, own_children, servers, sshd, trixie_path
 
-__all__ = ["hosts", "servers", "sshd", "trixie_path"]
+__all__ = ["hosts", "own_children", "servers", "sshd", "trixie_path"]
