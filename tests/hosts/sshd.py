@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.processes import children
+from tests.vm.processes import children, wait_for_end
 
 SSHD_PLACES = ("/usr/sbin/sshd", "/usr/local/sbin/sshd")
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
@@ -260,4 +260,5 @@ def _wait_until_it_listens(sshd: Sshd, addresses: int) -> str:
         if time.monotonic() > deadline:
             sshd.process.kill()
             raise RuntimeError(f"sshd does not listen after {_START_S:g} s: {said}")
-        time.sleep(0.01)
+        # Its log can only be looked at; its end is noticed at once.
+        wait_for_end(sshd.process.pid, 0.01)
