@@ -35,6 +35,7 @@ PATTERNS = {
 #: Files that are checked.
 CHECKED = (
     "*.md",
+    ".ci/*",
     "Makefile",
     "hatch_build.py",
     *(f"{place}/**/*" for place in ("bench", "docs", "guests", "harness", "ovmf_patches", "svsm_configs", "tests")),
