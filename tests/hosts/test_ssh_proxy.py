@@ -90,17 +90,16 @@ def test_a_harness_that_is_killed(number: signal.Signals, sshd: Sshd, proxy: Pat
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("/no/such/program %h %p", "/no/such/program: No such file or directory)"),
-        ("sh -c 'echo no way to %h >&2; exit 3'", "(no way to 127.0.0.1)"),
+        ("/no/such/program %h %p", r"/no/such/program: (No such file or directory|not found)\)"),
+        ("sh -c 'echo no way to %h >&2; exit 3'", r"\(no way to 127\.0\.0\.1\)"),
         ("echo 'HTTP/1.1 400 Bad Request'", "Connection closed by"),
         ("true", "Connection closed by"),
     ],
 )
 def test_a_program_that_does_not_connect(command: str, said: str, sshd: Sshd, hosts: Hosts) -> None:
     configure(sshd, command)
-    with pytest.raises(HostUnreachableError) as caught:
+    with pytest.raises(HostUnreachableError, match=said) as caught:
         hosts("ssh://box").link()
-    assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
