@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -395,5 +396,6 @@ def test_timeline_prints_what_was_recorded(start: Command, tmp_path: Path, capsy
 
     assert cli.main(["timeline", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
-    assert text.count("Timer LVT") == 4
+    # PEI has some, too, where the run ends late.
+    assert len(re.findall(r" SEC .* Timer LVT ", text)) == 4
     assert "-- SEC: " in text
