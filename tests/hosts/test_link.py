@@ -18,6 +18,7 @@ from snp_harness.hosts import link as link_module
 from snp_harness.hosts.agent_process import AgentProcess, ProcessHost
 from snp_harness.hosts.host_errors import HostError, HostLostError, HostTimeoutError
 from snp_harness.hosts.link import Link
+from snp_harness.launch.tokens import FILE, token
 from snp_harness.vm import rundir
 from snp_harness.vm.machine_base import Devices
 from snp_harness.vm.rundir import RunDirectory
@@ -144,6 +145,18 @@ def test_what_a_console_says_last_comes_home(host: ProcessHost, tmp_path: Path) 
     text = (tmp_path / "out" / rundir.SERIAL).read_text()
     # The last command of a long list.
     assert "xp /fmt addr" in text or "x_colo_lost_heartbeat" in text
+
+
+@pytest.mark.tcg
+def test_a_file_from_here_is_read_there(host: ProcessHost, tmp_path: Path) -> None:
+    options = tmp_path / "options"
+    options.write_text('[name]\n  guest = "sent"\n')
+    directory = RunDirectory.create(tmp_path / "out", "test")
+    arguments = [*IDLE, "-readconfig", token(FILE, "given"), "-mon", "chardev=serial,mode=readline"]
+    devices = Devices(consoles={"serial": rundir.SERIAL}, inputs={"given": options})
+    with host.machine(host.qemu(None), arguments, directory, devices) as machine:
+        machine.console("serial").send("info name\n")
+        machine.console("serial").expect(r"\nsent", 60)
 
 
 def test_a_connection_that_is_closed_leaves_no_descriptor(host: ProcessHost) -> None:

@@ -17,7 +17,8 @@ from snp_harness.conformance.tap import PointStatus
 from snp_harness.errors import UsageError
 from snp_harness.firmware_run import RunResult, RunSpec, run
 from snp_harness.hosts.agent_process import ProcessHost
-from snp_harness.platforms.nested import PLATFORM, SUITE_VARIABLE
+from snp_harness.launch.tokens import FILE, token
+from snp_harness.platforms.nested import PLATFORM, SUITE_VARIABLE, shipped
 from snp_harness.svsm.config import load_config
 from snp_harness.tools.kvm_host.pack import Image
 from tests.apic.samples import SEVEN
@@ -108,6 +109,14 @@ def test_shell(trixie_path: Path, tmp_path: Path, kvm_host_image: Image) -> None
     assert not result.timeline.gaps
     assert {access.vcpu for access in result.timeline.accesses} == {0, 1}
     assert "Shell> " in (tmp_path / "out" / "serial.log").read_text(errors="replace")
+
+
+def test_kernel_and_initrd_are_files_of_this_machine(tmp_path: Path) -> None:
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(b"")
+    arguments, inputs = shipped(("-append", "-kernel", "-kernel", str(kernel), "-device", "edu"))
+    assert arguments == ("-append", "-kernel", "-kernel", token(FILE, "kernel"), "-device", "edu")
+    assert inputs == {"kernel": kernel}
 
 
 def test_no_other_host(trixie_path: Path, tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ class RemoteMachine(MachineBase):
     def _start(self) -> None:
         self.run = self.link.new_run(self._event)
         opened = self.link.ask("open", run=self.run)
-        ship(self.link, self.run, {name: self.directory.file(name) for name in self.devices.files}, opened)
+        own = {name: self.directory.file(name) for name in self.devices.files}
+        ship(self.link, self.run, {**own, **self.devices.inputs}, opened)
         ring = self.devices.ring
         bell = [] if ring is None else [ring.doorbell]
         consoles = {name: self.stream() for name in self.devices.consoles}

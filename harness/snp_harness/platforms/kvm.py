@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from snp_harness.capture.collect import Collector
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 CPU = "host"
 #: Longest value of a module's parameter, characters.
 _NAME_MAX = 80
+NO_INPUTS: Mapping[str, Path] = MappingProxyType({})
 
 
 class KvmPlatform:
@@ -52,8 +55,18 @@ class KvmPlatform:
         return run_on(spec.host.traced(), self.name, spec, directory, progress)
 
 
-def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-    """Run the guest on a host that is reached through its agent, under the platform's name. Raises HarnessError."""
+def run_on(
+    host: RemoteHost,
+    platform: str,
+    spec: RunSpec,
+    directory: RunDirectory,
+    progress: Progress,
+    inputs: Mapping[str, Path] = NO_INPUTS,
+) -> RunOutcome:
+    """Run the guest on a host that is reached through its agent, under the platform's name. Raises HarnessError.
+
+    inputs: files of this machine, by the names in the tokens of the extra arguments.
+    """
     if spec.icount:
         raise UsageError("KVM cannot count instructions", "leave out --icount, or use the tcg or emulated platform")
     firmware = spec.image
@@ -75,7 +88,12 @@ def run_on(host: RemoteHost, platform: str, spec: RunSpec, directory: RunDirecto
             *witness.arguments,
             *spec.extra_args,
         ]
-        devices = Devices(consoles={"serial": rundir.SERIAL}, files=[image])
+        devices = Devices(
+            consoles={"serial": rundir.SERIAL},
+            files=[image],
+            inputs=inputs,
+            stand_ins={token(FILE, name): str(path) for name, path in inputs.items()},
+        )
         machine = host.machine(binary, arguments, directory, devices)
         with machine:
             try:

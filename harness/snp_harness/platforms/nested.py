@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 from snp_harness.check import Check, CheckStatus
 from snp_harness.errors import UsageError
 from snp_harness.hosts.local import LOCAL
+from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.common import qemu_check
 from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
 from snp_harness.vm.qemu_binary import QemuBinary
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Names the Debian suite of the nested host's image.
 SUITE_VARIABLE = "SNP_HARNESS_NESTED_SUITE"
+#: Options of QEMU whose file is one of this machine: the nested host has no files of the user's.
+_FILE_OPTIONS = frozenset({"-kernel", "-initrd"})
 ELSEWHERE = ("the nested host runs on this machine only", "leave out --host, or use --platform kvm there")
 
 
@@ -51,10 +56,23 @@ class NestedPlatform:
         outer = Outer(image(suite(), _say), binary, spec.memory >> 20)
         host = NestedHost(outer, directory, _say)
         try:
-            outcome = run_on(host, self.name, replace(spec, qemu=None, host=host), directory, progress)
+            arguments, inputs = shipped(spec.extra_args)
+            inner = replace(spec, qemu=None, host=host, extra_args=arguments)
+            outcome = run_on(host, self.name, inner, directory, progress, inputs)
             return replace(outcome, facts=host.facts())
         finally:
             host.close()
+
+
+def shipped(arguments: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Path]]:
+    """Return QEMU's arguments with tokens for the files that -kernel and -initrd name, and these files by name."""
+    given, inputs = list(arguments), {}
+    for at, (option, value) in enumerate(itertools.pairwise(arguments), start=1):
+        if option in _FILE_OPTIONS and Path(value).is_file():
+            name = option[1:]
+            inputs[name] = Path(value)
+            given[at] = token(FILE, name)
+    return tuple(given), inputs
 
 
 def suite() -> str:

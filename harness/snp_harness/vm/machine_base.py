@@ -11,6 +11,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -59,7 +60,8 @@ class Devices:
 
     consoles: ID of each console's character device and the log file it goes to. channels: IDs of character devices that
     the caller reads. pipes: names of pipes that QEMU writes to. memory: name and bytes of shared memories. files: names
-    of files of the run directory that QEMU reads. ring: a memory that holds a ring of records.
+    of files of the run directory that QEMU reads. inputs: other files of this machine, for a QEMU elsewhere, by
+    the names in their tokens. ring: a memory that holds a ring of records.
     stand_ins: what replaces a token in the command line to run by hand; a file's token is replaced by its name.
     """
 
@@ -68,6 +70,7 @@ class Devices:
     pipes: Sequence[str] = ()
     memory: Mapping[str, int] = field(default_factory=dict)
     files: Sequence[str] = ()
+    inputs: Mapping[str, Path] = field(default_factory=dict)
     ring: Ring | None = None
     stand_ins: Mapping[str, str] = field(default_factory=dict)
 
