@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.debian.cache import cache_root, locked, silent
-from snp_harness.debian.firmware import fetch_firmware, fetch_package
+from snp_harness.debian.firmware import fetch_file, fetch_firmware
 from snp_harness.debian.firmware_names import DebianFirmware, cached_firmware, cached_names
 from snp_harness.debian.packages import AptRoot, Mirror, NoNetworkError
 from snp_harness.errors import FetchError, FirmwareError
@@ -213,6 +213,33 @@ def test_package_without_the_image(mirror: Mirror, repository: Repository) -> No
         fetch_firmware(SUITE, mirror=mirror)
 
 
+def test_an_image_that_moved_to_another_package(mirror: Mirror, repository: Repository, cache: Path) -> None:
+    """An empty package, such as sid's ovmf, becomes no entry of the cache; an older harness made one."""
+    first = fetch_firmware(SUITE, mirror=mirror)
+    useless = cache / "debian" / SUITE / "ovmf" / "9%3A1"
+    useless.mkdir()
+    repository.add("ovmf", "9:1", {"usr/share/doc/ovmf/README": b"moved"}, depends="ovmf-generic")
+    repository.add("ovmf-generic", "9:1", {IMAGE: b"second"})
+    repository.publish()
+    moved = fetch_firmware(SUITE, mirror=mirror)
+    assert (moved.read_bytes(), moved.is_relative_to(cache / "debian" / SUITE / "ovmf-generic")) == (b"second", True)
+    assert not useless.exists()
+    assert first.is_file(), "the entry before it may be in use"
+
+
+def test_an_image_that_moved_without_network(mirror: Mirror, repository: Repository, cache: Path) -> None:
+    repository.add("ovmf", "9:1", {"usr/share/doc/ovmf/README": b"moved"})
+    repository.add("ovmf-generic", "9:1", {IMAGE: b"second"})
+    repository.publish()
+    image = fetch_firmware(SUITE, mirror=mirror)
+    cached = cached_firmware(SUITE)
+    assert cached is not None
+    assert cached.path == image
+    assert cached_names() == (f"debian:{SUITE}",)
+    nowhere = Mirror("http://127.0.0.1:9", repository.key.keyring)
+    assert fetch_firmware(SUITE, mirror=nowhere) == image
+
+
 @pytest.mark.parametrize("at", ["downloading", "reading"])
 def test_interruption_leaves_nothing(mirror: Mirror, cache: Path, at: str) -> None:
     def interrupted(text: str) -> None:
@@ -326,14 +353,14 @@ def test_names_that_are_none(spec: str) -> None:
 def test_names() -> None:
     assert DebianFirmware.parse("trixie").name == DebianFirmware.parse("debian:trixie").name == "debian:trixie"
     assert DebianFirmware.parse("sid/amdsev") == DebianFirmware(
-        "sid", "amdsev", "ovmf-amdsev", "usr/share/ovmf/OVMF.amdsev.fd"
+        "sid", "amdsev", ("ovmf-amdsev",), "usr/share/ovmf/OVMF.amdsev.fd"
     )
 
 
 @pytest.mark.parametrize("package", ["-oAPT::X=1", "a b", "ovmf=1", "ovmf/sid", "", "*", "ovmf+\n"])
 def test_package_names_that_are_none(mirror: Mirror, package: str) -> None:
     with pytest.raises(FetchError, match="is not a package of Debian"):
-        fetch_package(SUITE, package, mirror=mirror)
+        fetch_file(SUITE, package, IMAGE, mirror=mirror)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from snp_harness.debian.cache import Entries, Progress, cache_root, locked, silent, version_of
+from snp_harness.debian.cache import Entries, Progress, cache_root, locked, remove, silent, version_of
 from snp_harness.debian.firmware_names import DebianFirmware, package_directory
-from snp_harness.debian.packages import AptRoot, Mirror, NoNetworkError
-from snp_harness.errors import FetchError
+from snp_harness.debian.packages import AbsentError, AptRoot, Mirror, NoNetworkError
 
 Apt = TypeVar("Apt", bound=AptRoot)
 
@@ -21,31 +20,47 @@ Apt = TypeVar("Apt", bound=AptRoot)
 def fetch_firmware(spec: str, progress: Progress = silent, *, mirror: Mirror | None = None) -> Path:
     """Fetch the image of a name such as trixie or debian:sid/amdsev; returns its path in the cache.
 
+    Of the packages that may contain it, the first that does is used.
     Raises FirmwareError for a bad name, FetchError if it is neither fetched nor cached.
     """
     source = DebianFirmware.parse(spec)
-    image = fetch_package(source.suite, source.package, progress, mirror=mirror) / source.file
-    if not image.is_file():
-        raise FetchError(f"{source.package} of {source.suite} has no {source.file}", "use another suite")
-    return image
+    failures = []
+    for package in source.packages:
+        try:
+            return fetch_file(source.suite, package, source.file, progress, mirror=mirror)
+        except (AbsentError, NoNetworkError) as error:
+            failures.append(error)
+    raise failures[0]
 
 
-def fetch_package(suite: str, package: str, progress: Progress = silent, *, mirror: Mirror | None = None) -> Path:
-    """Fetch a package's current version in a suite, and unpack it; returns the directory of its files.
+def fetch_file(
+    suite: str, package: str, file: str, progress: Progress = silent, *, mirror: Mirror | None = None
+) -> Path:
+    """Fetch a package's current version in a suite, and unpack it; returns the path of one of its files.
 
-    Raises FetchError. Without a network the version fetched last is used, with a warning to progress.
+    Raises AbsentError if the suite has no such package or the package no such file: nothing is cached then; FetchError.
+    Without a network the version fetched last is used, with a warning to progress.
     """
 
     def fetch(apt: AptRoot, entries: Entries) -> Path:
         archive = apt.candidate(package)
-        cached = entries.find(archive.version) is not None
-        if not cached:
-            with entries.adding(archive.version) as directory:
-                apt.unpack([archive], directory)
-        progress(f"{suite}: {package} {archive.version} {'is in the cache' if cached else 'fetched'}")
+        entry = entries.find(archive.version)
+        if entry is not None and (entry / file).is_file():
+            progress(f"{suite}: {package} {archive.version} is in the cache")
+            return entries.select(archive.version)
+        if entry is not None:
+            remove(entry)
+        with entries.adding(archive.version) as directory:
+            apt.unpack([archive], directory)
+            if not (directory / file).is_file():
+                raise AbsentError(f"{package} of {suite} has no {file}", "use another suite")
+        progress(f"{suite}: {package} {archive.version} fetched")
         return entries.select(archive.version)
 
-    return with_apt(AptRoot, suite, package, fetch, progress, mirror)
+    path = with_apt(AptRoot, suite, package, fetch, progress, mirror) / file
+    if not path.is_file():
+        raise AbsentError(f"{package} of {suite} in the cache has no {file}", "fetch it again with a network")
+    return path
 
 
 def with_apt(

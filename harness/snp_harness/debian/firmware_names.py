@@ -10,10 +10,12 @@ from pathlib import Path
 from snp_harness.debian.cache import Entries, cache_root, version_of
 from snp_harness.errors import FirmwareError
 
-#: (package, image in it) of each flavour; the one without a name is the default.
+#: (packages, image in one of them) of each flavour; the one without a name is the default. sid's ovmf is
+#: empty, and depends on ovmf-generic and the others.
 _FLAVOURS = {
-    "": ("ovmf", "usr/share/ovmf/OVMF.fd"),
-    "amdsev": ("ovmf-amdsev", "usr/share/ovmf/OVMF.amdsev.fd"),
+    "": (("ovmf", "ovmf-generic"), "usr/share/ovmf/OVMF.fd"),
+    "amdsev": (("ovmf-amdsev",), "usr/share/ovmf/OVMF.amdsev.fd"),
+    "inteltdx": (("ovmf-inteltdx",), "usr/share/ovmf/OVMF.inteltdx.ms.fd"),
 }
 _SPEC = re.compile(r"(?:debian:)?(?P<suite>[a-z][a-z0-9.-]*)(?:/(?P<flavour>[a-z0-9]+))?")
 #: The names in the documentation; other suites of the mirror can be named as well.
@@ -22,11 +24,11 @@ KNOWN_SOURCES = ("debian:trixie", "debian:sid/amdsev", "debian:bookworm")
 
 @dataclass(frozen=True, slots=True)
 class DebianFirmware:
-    """An image of a Debian package. file: its path in the package."""
+    """An image of a Debian package. packages: those that may contain it. file: its path in the package."""
 
     suite: str
     flavour: str
-    package: str
+    packages: tuple[str, ...]
     file: str
 
     @property
@@ -43,8 +45,8 @@ class DebianFirmware:
             raise FirmwareError(
                 f"{spec!r} does not name a firmware of Debian", f"names are like {', '.join(KNOWN_SOURCES)}"
             )
-        package, file = _FLAVOURS[flavour]
-        return cls(match["suite"], flavour, package, file)
+        packages, file = _FLAVOURS[flavour]
+        return cls(match["suite"], flavour, packages, file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,10 @@ class CachedFirmware:
 def cached_names() -> tuple[str, ...]:
     """Return the names of all firmware in the cache, first those of KNOWN_SOURCES in their order."""
     names = set()
-    for flavour, (package, file) in _FLAVOURS.items():
-        for directory in (cache_root() / "debian").glob(f"*/{package}"):
-            names.add(DebianFirmware(directory.parent.name, flavour, package, file).name)
+    for flavour, (packages, file) in _FLAVOURS.items():
+        for package in packages:
+            for directory in (cache_root() / "debian").glob(f"*/{package}"):
+                names.add(DebianFirmware(directory.parent.name, flavour, packages, file).name)
     order = {name: number for number, name in enumerate(KNOWN_SOURCES)}
     return tuple(sorted(names, key=lambda name: (order.get(name, len(order)), name)))
 
@@ -68,10 +71,11 @@ def cached_names() -> tuple[str, ...]:
 def cached_firmware(spec: str) -> CachedFirmware | None:
     """Return the image that fetch_firmware fetched last, None if it never did; raises FirmwareError for a bad name."""
     source = DebianFirmware.parse(spec)
-    entry = Entries(package_directory(source.suite, source.package)).current()
-    if entry is None or not (entry / source.file).is_file():
-        return None
-    return CachedFirmware(entry / source.file, version_of(entry))
+    for package in source.packages:
+        entry = Entries(package_directory(source.suite, package)).current()
+        if entry is not None and (entry / source.file).is_file():
+            return CachedFirmware(entry / source.file, version_of(entry))
+    return None
 
 
 def package_directory(suite: str, name: str) -> Path:

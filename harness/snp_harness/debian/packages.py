@@ -43,6 +43,10 @@ _FILE_NAME = re.compile(r"(?P<name>[^_]+)_(?P<version>[^_]+)_(?P<architecture>[^
 _EXPIRED = re.compile(r"Release file for (\S+) is expired")
 
 
+class AbsentError(FetchError):
+    """The suite has no such package, or the package no such file."""
+
+
 class NoNetworkError(FetchError):
     """The mirror cannot be reached; the caller may use the cache."""
 
@@ -141,10 +145,10 @@ class AptRoot:
         self._check(result, f"cannot read the index of {self.suite} from {self.mirror.url}")
 
     def candidate(self, package: str) -> Archive:
-        """Return the suite's present version of a package; raises FetchError without one. Call update() before."""
+        """Return the suite's present version of a package; raises AbsentError without one. Call update() before."""
         result = self._apt_get("download", "--print-uris", _checked(_PACKAGE, package, "package"))
         if result.status and "Unable to locate package" in result.stderr:
-            raise FetchError(f"{self.suite} has no package {package}", "check the suite's name")
+            raise AbsentError(f"{self.suite} has no package {package}", "check the suite's name")
         self._check(result, f"cannot find {package} in {self.suite}")
         return _archives(result)[0]
 
