@@ -146,7 +146,7 @@ def test_unreadable(tmp_path: Path) -> None:
         (builder.image()[: builder.NVDATA_SIZE + 0x20000], "does not end with a reset vector"),
         (bytes(builder.SIZE), "not a UEFI firmware image"),
         (os.urandom(16) * 0x4000, "not a UEFI firmware image"),
-        (b"\x7fELF" + bytes(0x20000 - 4), "not a UEFI firmware image"),
+        (b"\x7fELF" + bytes(0x20000 - 4), "an ELF file"),
     ],
 )
 def test_not_firmware(tmp_path: Path, content: bytes, problem: str) -> None:
@@ -163,9 +163,34 @@ def test_too_large(tmp_path: Path) -> None:
 
 
 def test_damaged_metadata_names_the_image(tmp_path: Path) -> None:
+    """Only a guest with SEV uses the metadata: others start whatever they are."""
     path = tmp_path / "OVMF.fd"
     path.write_bytes(builder.image(((0x800, 0x1000, 1),)))
-    refused(path, "OVMF.fd: SEV metadata section at 0x800")
+    image = FirmwareImage.open(path)
+    with pytest.raises(FirmwareError, match=r"OVMF\.fd: SEV metadata section at 0x800") as caught:
+        _ = image.metadata
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("start", "what", "hint"),
+    [
+        (b"IGVM", "an IGVM file, not a firmware image", "svsm.igvm"),
+        (b"\x1f\x8b\x08", "compressed with gzip", "gunzip"),
+        (b"\xfd7zXZ\x00", "compressed with xz", "unxz"),
+        (b"!<arch>\ndebian-binary", "an archive such as a Debian package", "debian:trixie"),
+        (b"QFI\xfb", "a qcow2 image", "qemu-img"),
+        (b"MZ", "an EFI program", "-kernel"),
+    ],
+)
+def test_other_files_are_named(tmp_path: Path, start: bytes, what: str, hint: str) -> None:
+    path = tmp_path / "file"
+    for size in (100, 0x20000, 0x20001):
+        path.write_bytes(start.ljust(size, b"\0"))
+        refused(path, f"file is {what}")
+        with pytest.raises(FirmwareError) as caught:
+            FirmwareImage.open(path)
+        assert hint in caught.value.hint
 
 
 class TestSplit:
@@ -192,13 +217,21 @@ class TestSplit:
         assert located.module.name == "SecMain"
 
     def test_code_without_vars(self, tmp_path: Path) -> None:
-        (tmp_path / "OVMF_CODE.fd").write_bytes(self.CODE)
-        refused(tmp_path / "OVMF_CODE.fd", "a CODE image, and its VARS image is not next to it")
+        """The firmware alone, at its place below 4 GiB; the image is one that QEMU's -bios accepts."""
+        code = b"\xff" * 0x1000 + self.CODE
+        (tmp_path / "OVMF_CODE.fd").write_bytes(code)
+        image = FirmwareImage.open(tmp_path / "OVMF_CODE.fd")
+        assert image.vars_path is None
+        assert image.size % 0x10000 == 0
+        assert image.flat() == b"\xff" * (image.size - len(code)) + code
+        located = image.locate(SEC_BASE)
+        assert located is not None
+        assert located.module.name == "SecMain"
 
     def test_vars_of_another_size_are_not_taken(self, tmp_path: Path) -> None:
         (tmp_path / "OVMF_CODE.fd").write_bytes(self.CODE)
         (tmp_path / "OVMF_VARS.fd").write_bytes(builder.volume(b"", 0x20000, ffs.NVDATA_GUID))
-        refused(tmp_path / "OVMF_CODE.fd", "a CODE image, and its VARS image is not next to it")
+        assert FirmwareImage.open(tmp_path / "OVMF_CODE.fd").vars_path is None
         refused(tmp_path / "OVMF_CODE.fd", "does not belong to it", tmp_path / "OVMF_VARS.fd")
 
     def test_vars_given(self, tmp_path: Path) -> None:

@@ -54,11 +54,18 @@ def _default(*, svsm: bool) -> FirmwareImage:
     seen = False
     for image in itertools.chain(_cached(), _installed()):
         seen = True
-        if not svsm or (image.metadata is not None and image.metadata.has_svsm_caa):
+        if not svsm or _runs_under_svsm(image):
             return image
     if seen:
         raise FirmwareError("no firmware here has a calling area for an SVSM (SEV metadata section 4)", _FETCH_HINT)
     raise FirmwareError("no firmware is installed or fetched", _FETCH_HINT)
+
+
+def _runs_under_svsm(image: FirmwareImage) -> bool:
+    try:
+        return image.metadata is not None and image.metadata.has_svsm_caa
+    except FirmwareError:
+        return False
 
 
 def _cached() -> Iterator[FirmwareImage]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import threading
@@ -25,9 +26,25 @@ __all__ = [
 ]
 
 MIN_SIZE = 64 << 10
+#: QEMU's -bios wants a multiple of this (hw/i386/x86.c, x86_bios_rom_init).
+ROM_GRANULE = 64 << 10
 MAX_SIZE = 64 << 20
 _PAGE = 0x1000
 _RESET_VECTOR_SIZE = 16
+_ERASED = b"\xff"
+#: Files that are not firmware images, by their first bytes: what the file is, and what to do.
+_OTHER_FILES = (
+    (b"IGVM", "an IGVM file, not a firmware image", "name it in the configuration: svsm.igvm"),
+    (b"\x1f\x8b", "compressed with gzip", "unpack it with gunzip"),
+    (b"\xfd7zXZ\x00", "compressed with xz", "unpack it with unxz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it with unzstd"),
+    (b"BZh", "compressed with bzip2", "unpack it with bunzip2"),
+    (b"PK\x03\x04", "a zip archive", "unpack it with unzip"),
+    (b"!<arch>\n", "an archive such as a Debian package", "unpack it, or use a name such as debian:trixie"),
+    (b"QFI\xfb", "a qcow2 image", "convert it with `qemu-img convert -O raw`"),
+    (b"\x7fELF", "an ELF file", "give an OVMF image, or a name such as debian:trixie"),
+    (b"MZ", "an EFI program", "give an OVMF image, and the program as `-- -kernel FILE`"),
+)
 _IMAGE_HINT = "give an OVMF image, or a name such as debian:trixie"
 _COPY_HINT = "copy or fetch it again"
 
@@ -35,8 +52,8 @@ _COPY_HINT = "copy or fetch it again"
 class FirmwareImage:
     """An x86 UEFI firmware image, flat: its last byte is the one below 4 GiB.
 
-    path: the file it was opened from (the CODE half of a split image). vars_path: the VARS half, None if not split.
-    data: the flat image. metadata: its SEV metadata, None if it has none.
+    path: the file it was opened from (the CODE half of a split image). vars_path: the VARS half, None without one.
+    data: the flat image.
     Its methods may be called from several threads.
     """
 
@@ -44,7 +61,6 @@ class FirmwareImage:
         self.path = path
         self.vars_path = vars_path
         self.data = data
-        self.metadata: SevMetadata | None = parse_metadata(data)
         self._lock = threading.Lock()
         self._scan = ModuleScan(data)
         self._plain: tuple[Module, ...] | None = None
@@ -54,9 +70,9 @@ class FirmwareImage:
     def open(cls, path: Path, vars_path: Path | None = None) -> FirmwareImage:
         """Open an image, and the VARS image that belongs to a CODE image.
 
-        vars_path: the VARS image; by default the one that QEMU's firmware descriptors name or that lies next to CODE.
-        Raises FirmwareError: not found, unreadable, a directory, truncated, not firmware, CODE without VARS, invalid
-        SEV metadata.
+        vars_path: the VARS image; by default the one that QEMU's firmware descriptors name or that lies next to CODE. A
+        CODE image without one is the firmware alone, as with QEMU's -bios.
+        Raises FirmwareError: not found, unreadable, a directory, truncated, not firmware, VARS of another image.
         """
         code = _read(path)
         volumes = _volumes(path, code)
@@ -69,13 +85,22 @@ class FirmwareImage:
             if vars_path is None:
                 vars_path = find_vars(path, len(code))
             if vars_path is None:
-                raise FirmwareError(
-                    "a CODE image, and its VARS image is not next to it",
-                    "copy it there (OVMF_VARS.fd for OVMF_CODE.fd), or use the combined OVMF.fd",
-                )
+                # QEMU loads a ROM of whole 64 KiB, which ends at 4 GiB.
+                return cls(path, _ERASED * (-len(code) % ROM_GRANULE) + code)
             return cls(path, _join(code, vars_path), vars_path)
         except FirmwareError as error:
             raise FirmwareError(f"firmware {_shown(path)}: {error.message}", error.hint) from None
+
+    @functools.cached_property
+    def metadata(self) -> SevMetadata | None:
+        """Its SEV metadata, which only a guest with SEV uses; None if it has none.
+
+        Raises FirmwareError if they are invalid.
+        """
+        try:
+            return parse_metadata(self.data)
+        except FirmwareError as error:
+            raise FirmwareError(f"firmware {_shown(self.path)}: {error.message}", error.hint) from None
 
     @property
     def size(self) -> int:
@@ -159,6 +184,9 @@ def _read(path: Path) -> bytes:
         ) from None
     if len(data) > MAX_SIZE:
         raise FirmwareError(f"firmware {_shown(path)} is larger than {MAX_SIZE >> 20} MiB", _IMAGE_HINT)
+    for magic, what, hint in _OTHER_FILES:
+        if data.startswith(magic):
+            raise FirmwareError(f"firmware {_shown(path)} is {what}", hint)
     if len(data) < MIN_SIZE:
         raise FirmwareError(f"firmware {_shown(path)} has {len(data)} bytes, too few for firmware", _IMAGE_HINT)
     if len(data) % _PAGE:

@@ -61,7 +61,10 @@ class SevSection:
 
 @dataclass(frozen=True, slots=True)
 class SevMetadata:
-    """The sections in the image's order. ap_reset: address at which APs of SEV-ES firmware start, None if not given."""
+    """The sections in the image's order, without empty ones.
+
+    ap_reset: address at which APs of SEV-ES firmware start, None if not given.
+    """
 
     version: int
     sections: tuple[SevSection, ...]
@@ -112,7 +115,10 @@ _DAMAGED_HINT = "use an undamaged image"
 
 
 def parse_metadata(image: bytes) -> SevMetadata | None:
-    """SEV metadata of a flat image; None if the image has none. Raises FirmwareError if it is invalid."""
+    """SEV metadata of a flat image; None if it has none, or only empty sections.
+
+    Raises FirmwareError if they are invalid.
+    """
     table = guided_table(image)
     pointer = table.get(SEV_METADATA_GUID)
     if pointer is None:
@@ -130,12 +136,11 @@ def parse_metadata(image: bytes) -> SevMetadata | None:
         raise FirmwareError(f"SEV metadata version {version} is not known", f"version {_SUPPORTED_VERSION} is")
     if count > _MAX_SECTIONS or length < _HEADER.size + count * _SECTION.size or length > from_end:
         raise FirmwareError(f"SEV metadata of {length:#x} bytes cannot hold {count} sections", _DAMAGED_HINT)
-    sections = tuple(
-        _section(
-            *_SECTION.unpack_from(image, offset + _HEADER.size + index * _SECTION.size), flash_base=flash_base(image)
-        )
-        for index in range(count)
-    )
+    described = (_SECTION.unpack_from(image, offset + _HEADER.size + index * _SECTION.size) for index in range(count))
+    # A section of 0 bytes is absent: edk2's TDX images describe all of SEV's so.
+    sections = tuple(_section(gpa, size, kind, flash_base=flash_base(image)) for gpa, size, kind in described if size)
+    if not sections:
+        return None
     _refuse_overlap(sections)
     reset = table.get(SEV_ES_RESET_GUID)
     return SevMetadata(
@@ -155,7 +160,7 @@ def _section(gpa: int, size: int, kind: int, *, flash_base: int) -> SevSection:
         ) from None
     if gpa % _PAGE or size % _PAGE:
         raise FirmwareError(f"{where}: not a multiple of 4 KiB", _DAMAGED_HINT)
-    if size == 0 or size > _MAX_SECTION_BYTES or gpa + size > flash_base:
+    if size > _MAX_SECTION_BYTES or gpa + size > flash_base:
         raise FirmwareError(f"{where}: outside guest memory", _DAMAGED_HINT)
     return SevSection(gpa=gpa, size=size, type=section_type)
 

@@ -129,7 +129,7 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
         )
     if spec.svsm.present and not metadata.has_svsm_caa:
         raise UsageError(
-            f"firmware {firmware.path} has no SVSM CAA section in its SEV metadata (edk2 before 2024)",
+            f"firmware {firmware.path} has no SVSM CAA section in its SEV metadata (edk2 before 2024, or TDX)",
             "use --svsm-config no-svsm, or a newer OVMF such as debian:trixie",
         )
     if len(metadata.sections) > SECTIONS:
