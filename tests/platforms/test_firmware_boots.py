@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,17 @@ def test_it_runs_on_to_the_prompt(
     assert bool(violations) == (firmware == "amdsev_path")
     assert PROMPT[firmware] in (result.directory / rundir.SERIAL).read_bytes()
     assert (result.directory / rundir.SVSM).read_bytes()
+
+
+@pytest.mark.parametrize("config", ["alternate-injection", "plain"])
+def test_the_code_half_runs_alone(trixie_path: Path, config: str, qemu: Path | None, tmp_path: Path) -> None:
+    """As with QEMU's -bios: no VARS image is needed."""
+    code = tmp_path / "OVMF_CODE_4M.fd"
+    shutil.copy(trixie_path.parents[1] / "OVMF" / code.name, code)
+    result = boot(code, tmp_path / "out", config, qemu=qemu)
+    check_seven(result.timeline, 2 if config == "alternate-injection" else 0)
+    assert result.timeline.reached is not None
+    assert result.timeline.reached >= Phase.PEI
 
 
 def test_2022_11_without_an_svsm_makes_the_same_accesses_privately(
