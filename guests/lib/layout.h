@@ -36,6 +36,9 @@
 #define GHCB_PAGE      0xA00000
 #define BUFFER_PAGE    0xA01000 /* shared, for scratch areas outside the GHCB */
 #define LARGE_AREA     0xC00000 /* 2 MiB mapped with one large page, not launched */
+#define AP_START       0x8000   /* where SIPI starts an AP: a page below 1 MiB */
+#define AP_STACK_SIZE  0x1000
+#define AP_AREA        0xA10000 /* four pages of TEST_AREA for each AP: see ap.h */
 #define DEVICES        0xC0000000 /* from here to the flash: mapped shared */
 #define FLASH          0xFFE00000
 

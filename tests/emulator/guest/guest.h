@@ -6,6 +6,7 @@
 #ifndef GUEST_H
 #define GUEST_H
 
+#include "ap.h"
 #include "apic.h"
 #include "clock.h"
 #include "cpu.h"
@@ -55,6 +56,8 @@ struct test {
 /* test_guest.py finds the tests by these macros in the sources. */
 #define TEST(name, modes)     DEFINE_TEST(name, modes, false)
 #define SMP_TEST(name, modes) DEFINE_TEST(name, modes, true) /* for runs with several vCPUs */
+
+static inline bool ap_start_all(void) { return ap_start_others(parameters->vcpus); }
 
 void fail(u32 line, const char *what, u64 got, u64 wanted);
 #define CHECK(condition)                                              \

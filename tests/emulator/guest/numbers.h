@@ -3,9 +3,6 @@
 #ifndef NUMBERS_H
 #define NUMBERS_H
 
-#define AP_START      0x8000 /* where SIPI starts an AP: a page below 1 MiB */
-#define AP_STACK_SIZE 0x1000
-
 #define END_OFFSET         16 /* struct test_parameters, end */
 #define END_UNPAGED_ACCESS 10 /* enum ending, END_PRIVATE_MMIO */
 

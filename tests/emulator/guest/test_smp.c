@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Several vCPUs: how they start and stop, what each of them has separately, and the interrupts between them. */
-#include "ap.h"
+#include "guest.h"
 #include "apic_access.h"
 #include "hpet.h"
 

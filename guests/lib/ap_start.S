@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Where an AP starts: by SIPI in real mode, or from a VMSA in 64-bit code with its number in RDI. */
 #include "cpu_modes.h"
-#include "numbers.h"
 
 /* Where SIPI finds a part of the trampoline. */
 #define COPY_OF(symbol) AP_START+symbol-ap_trampoline

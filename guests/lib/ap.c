@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ap.h"
 #include "apic_access.h"
+#include "clock.h"
+#include "io.h"
+#include "start.h"
+#include "vmgexit.h"
 
 #define PATIENCE_US    1000000
 #define PATIENCE_TURNS 20000
@@ -184,9 +188,9 @@ bool ap_start(u64 index)
 	return comes_to(&aps[index].started, target);
 }
 
-bool ap_start_all(void)
+bool ap_start_others(u64 vcpus)
 {
-	for (u64 i = 1; i < parameters->vcpus; i++) {
+	for (u64 i = 1; i < vcpus; i++) {
 		if (!aps[i].started && !ap_start(i))
 			return false;
 	}

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The guest's other vCPUs: how they start in each mode, and how they run commands. */
+/* A guest's other vCPUs: how they start with and without SEV, and how they run commands. */
 #ifndef GUEST_AP_H
 #define GUEST_AP_H
 
-#include "guest.h"
+#include "cpu.h"
+#include "layout.h"
+#include "types.h"
 #include "vmsa.h"
 
 #define AP_MAX 8
 
 /* Four pages of TEST_AREA for each AP: VMSA, the SVSM's calling area behind it, GHCB. */
-#define AP_PAGES(index) (TEST_AREA + 0x10000ull + (index) * 0x4000ull)
+#define AP_PAGES(index) (AP_AREA + (index) * 0x4000ull)
 #define AP_VMSA(index)  AP_PAGES(index)
 #define AP_CAA(index)   (AP_PAGES(index) + 0x1000)
 #define AP_GHCB(index)  (AP_PAGES(index) + 0x2000)
@@ -23,8 +25,8 @@ struct ap {
 };
 extern struct ap aps[AP_MAX];
 
-/* Starts every AP, from its reset state or a new VMSA. Returns whether all of them reached ap_main(). */
-bool ap_start_all(void);
+/* Starts the APs 1 to vcpus - 1, from reset or a new VMSA, if they do not run. Returns whether all reached ap_main(). */
+bool ap_start_others(u64 vcpus);
 bool ap_start(u64 index);
 /* Makes the VMSA that ap_start() uses, without AP creation. Returns whether the page is a VMSA. */
 bool ap_make_vmsa(u64 index);
