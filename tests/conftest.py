@@ -18,6 +18,7 @@ from snp_harness.errors import HarnessError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.tools.kvm_host.host_image import image
 from snp_harness.tools.kvm_host.pack import Image
+from tests.helpers.raw_log import disagreements, finished_runs
 
 pytest_plugins = ["pytester"]
 
@@ -71,3 +72,31 @@ def nested_host(request: pytest.FixtureRequest) -> None:
     """Without image and network, what runs on the nested host is skipped: a probe tells only that it can be made."""
     if request.node.get_closest_marker("nested") is not None:
         request.getfixturevalue("kvm_host_image")
+
+
+_reread: set[Path] = set()
+
+
+def _reread_runs(directory: Path) -> None:
+    """Read the raw logs of the runs under a directory again, with other code, and compare. Each run once."""
+    for run in finished_runs(directory):
+        if run not in _reread:
+            _reread.add(run)
+            found = disagreements(run)
+            assert not found, f"{run}: the second reader of raw logs disagrees:\n" + "\n".join(found)
+
+
+@pytest.fixture(autouse=True)
+def raw_logs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each boot of a test is judged a second time, from its raw log."""
+    yield
+    directory = request.node.funcargs.get("tmp_path")
+    if directory is not None:
+        _reread_runs(directory)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def raw_logs_of_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Those that fixtures have made as well."""
+    yield
+    _reread_runs(tmp_path_factory.getbasetemp())

@@ -17,13 +17,17 @@ MEMORY_MIB = 128
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the guest is run. native: port I/O, MMIO and MSRs do not become #VC, as far as that can be configured."""
+    """How the guest is run. native: port I/O, MMIO and MSRs do not become #VC, as far as that can be configured.
+
+    level: of the log.
+    """
 
     mode: Mode
     cbit: int = 51
     native: bool = False
     strict: bool = True
     vcpus: int = 1
+    level: int = 1
 
     @property
     def name(self) -> str:
@@ -80,6 +84,8 @@ def configuration(setting: Setting) -> SvsmConfig:
         strict = {strict}
         [guest]
         sev = {sev}
+        [log]
+        level = {setting.level}
     """
     return parse_config(text.encode(), "test guest")
 

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A second reader of raw logs of the emulated host: compares `host.log` of a run with timeline and verdict.
+
+Nothing here comes from the harness's own readers: it is written from docs/log.md, docs/contract.md, docs/json.md and
+harness/emulator/include/record.h, so that an error of one of the two readers shows as a difference. Where SEC ends is
+read from the timeline, because that needs the firmware image; here a phase only has to begin at a record of the guest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_SIZE = 64
+_LAYOUT = struct.Struct("<6Q I H 6B I")
+_WORDS = struct.Struct("<16I")
+
+_START, _END, _APIC, _APIC_BASE, _RMP_VIOLATION = 1, 2, 3, 4, 13
+_PATHS = {1: "mmio", 2: "msr", 3: "svsm"}
+_OUTCOMES = {0: "ok", 1: "#GP", 2: "not claimed", 3: "error"}
+#: EN << 1 | EXTD.
+_MODES = ("disabled", "invalid", "xAPIC", "x2APIC")
+_APIC_PAGE = 0xFEE00
+#: Below every C-bit.
+_ADDRESS = (1 << 47) - 1
+_SEC = ("RESET", "SEC")
+#: A timeline keeps so many accesses one by one (docs/log.md, Bounds).
+_KEPT = 20_000
+#: `host.log` ends here (docs/run-directory.md).
+_LOG_LIMIT = 256 << 20
+#: So many faults of a log are listed; a verdict lists at least so many offences of a rule.
+_LISTED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record, in the order of struct record."""
+
+    seq: int
+    time_ns: int
+    rip: int
+    address: int
+    value: int
+    extra: int
+    check: int
+    kind: int
+    vcpu: int
+    vmpl: int
+    size: int
+    path: int
+    outcome: int
+    flags: int
+    aux: int
+
+    @property
+    def write(self) -> bool:
+        return bool(self.flags & 1)
+
+    @property
+    def mode(self) -> str:
+        """The APIC mode before the access."""
+        return _MODES[self.aux & 3]
+
+    @property
+    def is_base(self) -> bool:
+        return self.kind == _APIC_BASE
+
+    def names(self) -> dict[str, Any]:
+        """The access as a timeline has it."""
+        mmio = self.kind == _APIC and self.path == 1
+        return {
+            "operation": "write" if self.write else "read",
+            "path": "msr" if self.is_base else _PATHS.get(self.path, "unknown"),
+            "offset" if mmio else "msr": hex(self.address & 0xFFF if mmio else 0x1B if self.is_base else self.address),
+            "value": hex(self.value),
+            "size": self.size,
+            "vcpu": self.vcpu,
+            "vmpl": self.vmpl,
+            "mode": self.mode,
+            "outcome": _OUTCOMES.get(self.outcome, "error"),
+            "pc": hex(self.rip),
+            "time_ns": self.time_ns,
+        }
+
+
+def records(raw: bytes) -> Iterator[Record]:
+    """The records of a raw log; it must be whole."""
+    for fields in _LAYOUT.iter_unpack(raw):
+        yield Record(*fields)
+
+
+def damage(raw: bytes) -> list[str]:
+    """What is wrong with a raw log by itself: a line for each missing, doubled, moved or changed record."""
+    found = []
+    if len(raw) % _SIZE:
+        found.append(f"the log ends in the middle of a record: {len(raw)} bytes")
+    expected, ended = 1, False
+    for start in range(0, len(raw) - _SIZE + 1, _SIZE):
+        words = _WORDS.unpack_from(raw, start)
+        seq = words[0] | words[1] << 32
+        hashed = 0x811C9DC5
+        for position, word in enumerate(words):
+            hashed = (hashed ^ (word if position != 12 else 0)) * 0x01000193 & 0xFFFFFFFF
+        if hashed != words[12]:
+            found.append(f"record {start // _SIZE}: wrong check word")
+        if seq != expected:
+            found.append(f"record {start // _SIZE}: number {seq}, not {expected}")
+        if ended:
+            found.append(f"record {start // _SIZE}: behind the end")
+        expected = seq + 1
+        ended = ended or words[13] & 0xFFFF == _END
+        if len(found) >= _LISTED:
+            break
+    return found
+
+
+def _legal(before: str, write: Record) -> bool:
+    """APM volume 2, figure 16-32."""
+    after = _MODES[write.value >> 10 & 3]
+    if after == before:
+        return True
+    return {"disabled": after == "xAPIC", "xAPIC": after in ("disabled", "x2APIC"), "x2APIC": after == "disabled"}.get(
+        before, False
+    )
+
+
+@dataclass(slots=True)
+class Offences:
+    """Positions, in the list of accesses, of those that break a rule."""
+
+    x2apic_before_sec: list[int] = field(default_factory=list)
+    legal_transition: list[int] = field(default_factory=list)
+    no_xapic_after_x2apic: list[int] = field(default_factory=list)
+    no_refused_access: list[int] = field(default_factory=list)
+
+
+def judge(accesses: list[Record], sec_end: int) -> Offences:
+    """Apply the contract's rules about accesses. sec_end: how many accesses were made before SEC ended."""
+    found = Offences()
+    modes: dict[int, str] = {}
+    inside: set[int] = set()
+    left: set[int] = set()
+    for position, access in enumerate(accesses):
+        vcpu, mode = access.vcpu, access.mode
+        mmio = access.path == 1 and not access.is_base
+        if not access.is_base and position < sec_end and (mmio or mode != "x2APIC"):
+            found.x2apic_before_sec.append(position)
+        if access.outcome:
+            found.no_refused_access.append(position)
+        unexplained = mode == "x2APIC" and modes.get(vcpu, "xAPIC") != "x2APIC"
+        wrote = access.is_base and access.write
+        if unexplained or (wrote and not _legal(mode, access)):
+            found.legal_transition.append(position)
+        if mode == "x2APIC":
+            inside.add(vcpu)
+            left.discard(vcpu)
+        else:
+            inside.discard(vcpu)
+        if mmio and (inside or vcpu in left):
+            found.no_xapic_after_x2apic.append(position)
+        modes[vcpu] = mode
+        if access.is_base and not access.outcome:
+            modes[vcpu] = _MODES[access.value >> 10 & 3]
+            if mode == "x2APIC" != modes[vcpu]:
+                found.no_xapic_after_x2apic.append(position)
+                inside.discard(vcpu)
+                left.add(vcpu)
+            elif modes[vcpu] == "x2APIC":
+                inside.add(vcpu)
+    return found
+
+
+@dataclass(slots=True)
+class _Timeline:
+    header: dict[str, Any]
+    accesses: list[dict[str, Any]]
+    phases: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    end: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> _Timeline:
+        lists: dict[str, list[dict[str, Any]]] = {"timeline": [], "access": [], "phase": [], "event": [], "end": []}
+        for line in path.read_text(encoding="utf-8").splitlines():
+            for kind, entry in json.loads(line).items():
+                lists.setdefault(kind, []).append(entry)
+        return cls(lists["timeline"][0], lists["access"], lists["phase"], lists["event"], lists["end"][0])
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether a directory is that of a finished run of the emulated host."""
+    return all((directory / name).is_file() for name in ("host.log", "timeline.jsonl", "verdict.json"))
+
+
+def finished_runs(directory: Path) -> Iterator[Path]:
+    """The run directories of finished runs of the emulated host below a directory."""
+    for parent, _, files in os.walk(directory):
+        if "host.log" in files and is_finished(Path(parent)):
+            yield Path(parent)
+
+
+def disagreements(directory: Path) -> list[str]:
+    """Where the raw log of a finished run disagrees with its timeline or its verdict. A line each; none: they agree."""
+    timeline = _Timeline.read(directory / "timeline.jsonl")
+    raw = (directory / "host.log").read_bytes()
+    broken = damage(raw)
+    if len(raw) >= _LOG_LIMIT or any("cannot write" in gap for gap in timeline.end["gaps"]):
+        return []
+    if broken:
+        # Damaged records are not kept; their timeline has to count them.
+        return [] if timeline.end["lost"] else broken
+    log = list(records(raw))
+    found = _compare_ends(log, timeline)
+    accesses = _accesses(log, timeline.header["svsm"])
+    found += _compare_accesses(accesses, timeline)
+    found += _compare_phases(log, timeline)
+    if not found and len(accesses) == len(timeline.accesses):
+        verdict = json.loads((directory / "verdict.json").read_text(encoding="utf-8"))
+        found += _compare_verdict(accesses, log, timeline, verdict)
+    return found
+
+
+def _guest_vmpl(log: list[Record], svsm: bool) -> int:
+    """The VMPL of the firmware: 0 without an SVSM, which is at VMPL0 itself."""
+    others = {record.vmpl for record in log} - {0}
+    return max(others, default=0) if svsm else 0
+
+
+def _accesses(log: list[Record], svsm: bool) -> list[Record]:
+    """The firmware's accesses to APIC_BASE and to registers. The TSC deadline is not a register of the APIC."""
+    vmpl = _guest_vmpl(log, svsm)
+    return [
+        record
+        for record in log
+        if record.vmpl == vmpl
+        and (record.is_base or (record.kind == _APIC and (record.path == 1 or 0x800 <= record.address <= 0x8FF)))
+    ]
+
+
+def _compare_ends(log: list[Record], timeline: _Timeline) -> list[str]:
+    found = []
+    if timeline.accesses and (not log or log[0].kind != _START):
+        found.append("the log does not begin with START")
+    ends = [event for event in timeline.events if event["kind"] in _END_EVENTS]
+    if bool(ends) != any(record.kind == _END for record in log):
+        found.append(f"events that end the run: {ends}, but the log has another end")
+    return found
+
+
+_END_EVENTS = ("guest-shutdown", "guest-termination", "private-mmio-end", "host-end")
+
+
+def _compare_accesses(accesses: list[Record], timeline: _Timeline) -> list[str]:
+    kept = timeline.accesses
+    if len(accesses) <= _KEPT and len(accesses) != len(kept):
+        return [f"{len(accesses)} accesses in the log, {len(kept)} in the timeline", *_first_difference(accesses, kept)]
+    condensed = [event["fields"]["accesses"] for event in timeline.events if event["kind"] == "condensed"]
+    if len(kept) + sum(condensed) != len(accesses) and not timeline.end["lost"]:
+        return [f"{len(accesses)} accesses in the log, {len(kept)} and {condensed} condensed in the timeline"]
+    return _first_difference(accesses[:_KEPT], kept[:_KEPT])
+
+
+def _first_difference(accesses: list[Record], kept: list[dict[str, Any]]) -> list[str]:
+    for position, (record, access) in enumerate(zip(accesses, kept, strict=False)):
+        wanted = record.names()
+        shown = {name: access[name] for name in wanted}
+        if shown != wanted:
+            return [f"access {position}: {wanted} in the log, {shown} in the timeline"]
+    return []
+
+
+def _compare_phases(log: list[Record], timeline: _Timeline) -> list[str]:
+    """A phase with a time begins at a record."""
+    times = {record.time_ns for record in log}
+    return [
+        f"phase {mark['phase']} begins at {mark['time_ns']} ns, where the log has no record"
+        for mark in timeline.phases
+        if mark["time_ns"] is not None and mark["time_ns"] not in times
+    ]
+
+
+def _compare_verdict(
+    accesses: list[Record], log: list[Record], timeline: _Timeline, verdict: dict[str, Any]
+) -> list[str]:
+    after = [mark for mark in timeline.phases if mark["phase"] not in (*_SEC, "UNKNOWN")]
+    sec_end = after[0]["index"] if after else len(accesses)
+    offences = judge(accesses, sec_end)
+    found = []
+    for result in verdict["rules"]:
+        name = result["rule"].replace("-", "_")
+        if not hasattr(offences, name) or result["status"] not in ("holds", "violated"):
+            continue
+        wanted = getattr(offences, name)
+        listed = [access["index"] for access in result["offences"]]
+        if listed != wanted[: len(listed)] or len(listed) < min(len(wanted), _LISTED):
+            found.append(f"{result['rule']}: accesses {wanted[:20]} break it, not {listed[:20]}")
+        if result["status"] == "holds" and (wanted or timeline.end["lost"]):
+            found.append(f"{result['rule']}: holds, but it does not")
+        if name == "x2apic_before_sec" and result["status"] == "holds" and not after:
+            found.append("x2apic-before-sec holds, but the end of SEC was not seen")
+    found += _compare_page(log, after, timeline, verdict)
+    if verdict["status"] == "holds" and any(rule["status"] == "violated" for rule in verdict["rules"]):
+        found.append("the verdict is better than a rule's")
+    return found
+
+
+def _compare_page(
+    log: list[Record], after: list[dict[str, Any]], timeline: _Timeline, verdict: dict[str, Any]
+) -> list[str]:
+    """Rule sec-apic-page-shared: RMP violations that name the APIC page, until SEC ends."""
+    end = min((mark["time_ns"] for mark in after if mark["time_ns"] is not None), default=None)
+    vmpl = _guest_vmpl(log, timeline.header["svsm"])
+    private = [
+        record
+        for record in log
+        if record.kind == _RMP_VIOLATION
+        and record.vmpl == vmpl
+        and (record.address & _ADDRESS) >> 12 == _APIC_PAGE
+        and (end is None or record.time_ns < end)
+    ]
+    holds = any(rule["rule"] == "sec-apic-page-shared" and rule["status"] == "holds" for rule in verdict["rules"])
+    return [f"sec-apic-page-shared holds, but {private[0]} is in the log"] if holds and private else []
