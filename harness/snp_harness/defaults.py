@@ -9,6 +9,8 @@ PROGRAM = "snp-harness"
 DEFAULT_PLATFORM = "emulated"
 #: Names of --until, in the order in which a boot reaches them: a run ends after that phase, or at the prompt.
 STAGES = ("sec", "pei", "dxe", "bds", "shell")
+#: The same, and the guest's end by isa-debug-exit.
+GOALS = (*STAGES, "exit")
 DEFAULT_UNTIL = "sec"
 #: Seconds of wall time.
 DEFAULT_TIMEOUT_S = 120.0

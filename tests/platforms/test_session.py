@@ -12,12 +12,14 @@ import pytest
 
 from snp_harness.apic.access import Phase
 from snp_harness.capture.collect import Collector
+from snp_harness.errors import UsageError
 from snp_harness.launch.loop import Loop
 from snp_harness.platforms import session
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.session import Ending, Session
 from snp_harness.vm.console import BoundedLog, Console
 
+DEBUG_EXIT = ("-device", "isa-debug-exit,iobase=0xf4,iosize=4")
 BOOT = b'BdsDxe: loading Boot0001 "EFI Internal Shell"\r\n'
 
 
@@ -25,6 +27,7 @@ class Guest:
     """The guest's end of a console, and what a session uses of a machine."""
 
     ended = False
+    debug_exit: int | None = None
 
     def __init__(self, directory: Path) -> None:
         self.loop = Loop()
@@ -47,7 +50,9 @@ def guest(tmp_path: Path) -> Iterator[Guest]:
     made.close()
 
 
-def run(guest: Guest, until: str, *seen: tuple[Phase, ...]) -> tuple[Ending, list[Phase]]:
+def run(
+    guest: Guest, until: str, *seen: tuple[Phase, ...], extra_args: tuple[str, ...] = ()
+) -> tuple[Ending, list[Phase]]:
     """A session; seen: the phases that the witness sees in one step after the other. The phases in their order."""
     collector = Collector()
     steps = iter(seen)
@@ -58,7 +63,8 @@ def run(guest: Guest, until: str, *seen: tuple[Phase, ...]) -> tuple[Ending, lis
         return 0.0
 
     machine: Any = guest
-    ending = Session(machine, RunSpec(Path("F.fd"), until=until), collector, lambda *_: None, step).run()
+    spec = RunSpec(Path("F.fd"), until=until, extra_args=extra_args)
+    ending = Session(machine, spec, collector, lambda *_: None, step).run()
     timeline = collector.finish(
         witness="w", platform="p", gaps=[], lost=0, not_observed=frozenset(), alternate_injection=False, svsm=False
     )
@@ -89,3 +95,25 @@ def test_a_witness_that_does_not_see_dxe_is_not_waited_for_without_end(
     ending, phases = run(guest, "shell", (Phase.SEC,))
     assert ending == Ending()
     assert phases == [Phase.SEC, Phase.BDS]
+
+
+@pytest.mark.parametrize(
+    ("until", "phase", "gap"),
+    [
+        ("exit", Phase.BDS, ""),
+        # SEC was not seen to its end.
+        ("exit", Phase.SEC, "the guest wrote 7 to isa-debug-exit in SEC"),
+        ("shell", Phase.DXE, "the guest wrote 7 to isa-debug-exit in DXE"),
+    ],
+)
+def test_the_guest_ends_the_run(until: str, phase: Phase, gap: str, guest: Guest) -> None:
+    guest.ended, guest.debug_exit = True, 7
+    ending, phases = run(guest, until, (phase,), extra_args=DEBUG_EXIT)
+    assert ending == Ending(gap)
+    assert phases == [phase]
+
+
+def test_until_exit_needs_the_device() -> None:
+    RunSpec(Path("F.fd"), until="exit", extra_args=DEBUG_EXIT)
+    with pytest.raises(UsageError, match="isa-debug-exit"):
+        RunSpec(Path("F.fd"), until="exit", extra_args=("-device", "isa-debugcon"))

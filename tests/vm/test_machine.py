@@ -96,6 +96,25 @@ def test_the_guest_s_power_off_is_no_death(tmp_path: Path) -> None:
         running.raise_if_failed()
 
 
+def test_isa_debug_exit_is_no_death(tmp_path: Path) -> None:
+    rom = tmp_path / "rom"
+    # The reset vector: MOV AL, 5; OUT F4, AL; JMP to itself.
+    rom.write_bytes(b"\x90" * 0xFFF0 + b"\xb0\x05\xe6\xf4\xeb\xfe" + b"\x90" * 10)
+    # A warning of QEMU's is not the reason of its end.
+    arguments = [*DISPLAY, "-cpu", "qemu64,+vmx", "-bios", str(rom), "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+    with machine(tmp_path, arguments) as running:
+        assert running.loop.run_until(lambda: running.ended, 60)
+        assert (running.exit_status, running.debug_exit) == (11, 5)
+        running.raise_if_failed()
+    assert "warning" in (tmp_path / "out" / rundir.STDERR).read_text()
+
+
+def test_a_warning_is_not_why_qemu_died() -> None:
+    warning = "qemu-system-x86_64: warning: TCG doesn't support requested feature\n"
+    assert "SIGKILL), without a message" in QemuDiedError(["qemu"], -signal.SIGKILL, warning).message
+    assert QemuDiedError(["qemu"], 1, "qemu: cannot allocate\n" + warning).message.endswith(": qemu: cannot allocate")
+
+
 def test_an_error_inside_leaves_no_process(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), machine(tmp_path) as running:
         raise ZeroDivisionError

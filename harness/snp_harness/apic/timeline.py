@@ -29,8 +29,10 @@ LINES_MAX = 1 << 22
 LIST_MAX = 256
 #: The kind of the event that names what was launched, where that differs from what the user named.
 GUEST_IMAGE = "guest-image"
+#: The kind of the event of a guest that ended the run by isa-debug-exit; the field "status" is what it wrote.
+GUEST_EXIT = "guest-exit"
 #: Kinds of events that end a run; a run continues after all others.
-END_KINDS = frozenset({"guest-shutdown", "guest-termination", "private-mmio-end", "host-end"})
+END_KINDS = frozenset({GUEST_EXIT, "guest-shutdown", "guest-termination", "private-mmio-end", "host-end"})
 #: The gap of a file without an end line.
 NO_END = "the timeline has no end line: its writer was stopped"
 
@@ -130,6 +132,14 @@ class Timeline:
     lost: int = 0
     apic_protocol: bool = False
     faults: tuple[str, ...] = ()
+
+    @property
+    def guest_exit(self) -> int | None:
+        """What the guest wrote to isa-debug-exit, if that has ended the run; else None."""
+        for event in reversed(self.events):
+            if event.kind == GUEST_EXIT and isinstance(status := event.fields.get("status"), int):
+                return status
+        return None
 
     def lines(self) -> Iterator[str]:
         """Yield the JSON Lines with their newlines: header; phases, accesses and events in order; end."""

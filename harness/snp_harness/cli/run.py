@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, positive_int
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify
-from snp_harness.defaults import DEFAULT_UNTIL, PROGRAM, STAGES
+from snp_harness.defaults import DEFAULT_UNTIL, GOALS, PROGRAM
 
 if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
@@ -37,9 +37,10 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument(
         "--until",
-        choices=STAGES,
+        choices=GOALS,
         default=DEFAULT_UNTIL,
-        help="end the run after this phase; rules of later phases are then not judged; default: %(default)s",
+        help="end the run after this phase; rules of later phases are then not judged; default: %(default)s; exit: when"
+        " the guest writes to isa-debug-exit",
     )
     parser.add_argument(
         "--icount", action="store_true", help="count instructions: the same boot gives the same timeline"

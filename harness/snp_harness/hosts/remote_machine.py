@@ -68,6 +68,13 @@ class RemoteMachine(MachineBase):
         self._take_events()
         return self._status
 
+    @property
+    def debug_exit(self) -> int | None:
+        """As in MachineBase; QEMU's last messages are received first."""
+        if self.ended:
+            self._drain()
+        return super().debug_exit
+
     def ring(self) -> StreamedRing:
         """The reader of the devices' ring. It is closed with the machine."""
         assert self._ring is not None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from snp_harness.apic.access import Phase
 from snp_harness.check import Check
-from snp_harness.defaults import DEFAULT_TIMEOUT_S, STAGES
+from snp_harness.defaults import DEFAULT_TIMEOUT_S, GOALS
 from snp_harness.errors import HarnessError, UsageError
+from snp_harness.vm.debug_exit import has_debug_exit
 
 if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
     from snp_harness.svsm.config import SvsmConfig
     from snp_harness.vm.rundir import RunDirectory
 
-#: Where a run ends: when the phase is over, or at the firmware's prompt (or the message that there is nothing to boot).
-Until = Phase | Literal["shell"]
+#: Where a run ends: when the phase is over; "shell": at the firmware's prompt (or the message that there is nothing to
+#: boot); "exit": when the guest writes to the device isa-debug-exit.
+Until = Phase | Literal["shell", "exit"]
 #: The goals that the names of --until mean.
-UNTIL_NAMES: dict[str, Until] = {name: "shell" if name == "shell" else Phase[name.upper()] for name in STAGES}
+UNTIL_NAMES: dict[str, Until] = {
+    **{phase.name.lower(): phase for phase in Phase if phase.name.lower() in GOALS},
+    "shell": "shell",
+    "exit": "exit",
+}
 #: Guest RAM where a run names none.
 DEFAULT_MEMORY_MIB = 512
 #: OVMF's own minimum with its default memory map, and the largest size of a run.
@@ -50,7 +56,7 @@ def _this_machine() -> Host:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What to run. firmware: the image, or its path. until: a phase, "shell", or a phase's name in small letters.
+    """What to run. firmware: the image, or its path. until: a phase, or a name of UNTIL_NAMES.
 
     memory_mib: guest RAM, None for the default. timeout_s: seconds of wall time. qemu: the QEMU's path, None to search
     for one. extra_args: appended to QEMU's arguments. icount: TCG counts instructions, so that a boot repeats exactly.
@@ -80,6 +86,11 @@ class RunSpec:
             raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {', '.join(UNTIL_NAMES)}")
         for argument in _REFUSED_ARGUMENTS.intersection(self.extra_args):
             raise UsageError(f"QEMU cannot be run with {argument}", "it would outlive the run: leave it out")
+        if self.until == "exit" and not has_debug_exit(self.extra_args):
+            raise UsageError(
+                "a run until exit needs the device isa-debug-exit",
+                "add: -- -device isa-debug-exit,iobase=0xf4,iosize=4",
+            )
 
     @property
     def image(self) -> FirmwareImage:

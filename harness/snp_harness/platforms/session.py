@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from snp_harness.apic.access import Phase
+from snp_harness.apic.timeline import GUEST_EXIT
 from snp_harness.capture.collect import Collector
 from snp_harness.errors import HarnessError
 from snp_harness.launch.patience import Patience, Silence
@@ -107,7 +108,7 @@ class Session:
     def _over(self) -> Ending | None:
         """Return how the run ended: the goal is reached, the guest has crashed or QEMU has ended; else None."""
         goal = self._spec.goal
-        if self._is_at_prompt() if goal == "shell" else self._is_after(goal):
+        if self._is_at_prompt() if goal == "shell" else goal != "exit" and self._is_after(goal):
             return Ending()
         crashed = self._crashed()
         if crashed and self._has_said_all(crashed):
@@ -116,6 +117,9 @@ class Session:
             # QEMU has ended: one step reads all that is left.
             self._step()
             self._enter_bds()
+            written = self._machine.debug_exit
+            if written is not None:
+                return self._end_by_guest(written)
             # A guest that was never seen did not start.
             self._machine.raise_if_failed(launching=not self._collector.started)
             return Ending(f"the guest reset or powered off in {phase_name(self._collector.phase)}")
@@ -144,9 +148,20 @@ class Session:
         self._collector.event("guest-crash", None, None, text, console=console.name)
         return Ending(text)
 
+    def _end_by_guest(self, status: int) -> Ending:
+        text = f"the guest wrote {status} to isa-debug-exit"
+        self._collector.event(GUEST_EXIT, None, None, text, status=status)
+        phase = self._collector.phase
+        # An exit in SEC leaves the rest of SEC unseen.
+        reached = self._spec.goal == "exit" and phase > Phase.SEC
+        return Ending("" if reached else f"{text} in {phase_name(phase)}")
+
     def _timed_out(self) -> str:
         goal = self._spec.goal
-        wanted = "the firmware's prompt" if goal == "shell" else f"the end of {phase_name(goal)}"
+        if isinstance(goal, Phase):
+            wanted = f"the end of {phase_name(goal)}"
+        else:
+            wanted = "the firmware's prompt" if goal == "shell" else "the guest's exit"
         last = self._machine.console("serial").last_line
         said = f", last line of the console: {last}" if last else ", nothing on the console"
         return (

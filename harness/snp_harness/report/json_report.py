@@ -33,6 +33,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "svsm": timeline.svsm,
             "apic_protocol": timeline.apic_protocol,
             "faults": list(timeline.faults),
+            "guest_exit": timeline.guest_exit,
         },
         "run": {
             "firmware": run.firmware,

@@ -78,9 +78,9 @@ class SnpBoot:
         """Boot a firmware and return verdict, timeline and run directory.
 
         firmware: a path or a name such as "debian:trixie", None for the fixture snp_firmware. platform, qemu: None for
-        those of the options. until: the phase after which the run ends, or "shell". config: an SvsmConfig, or the path
-        or name of one, None for the default one. timeout_s: seconds of wall time. extra_args: for QEMU. icount: count
-        instructions, so that a boot repeats exactly.
+        those of the options. until: the phase after which the run ends, or "shell" or "exit". config: an SvsmConfig,
+        or the path or name of one, None for the default one. timeout_s: seconds of wall time. extra_args: for QEMU.
+        icount: count instructions, so that a boot repeats exactly.
         Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or ends early; what
         was seen until then is in the run directory, which the test's report names.
         """

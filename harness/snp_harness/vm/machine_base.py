@@ -20,6 +20,7 @@ from snp_harness.launch import tokens
 from snp_harness.launch.loop import HasFileno, Loop
 from snp_harness.vm import rundir
 from snp_harness.vm.console import BAD_PATTERNS, BoundedLog, Connection, Console
+from snp_harness.vm.debug_exit import has_debug_exit, written
 from snp_harness.vm.qemu_binary import QemuBinary, check_version
 from snp_harness.vm.qemu_errors import (
     QemuDiedError,
@@ -28,6 +29,7 @@ from snp_harness.vm.qemu_errors import (
     QemuLaunchError,
     QemuTimeoutError,
     QmpEndedError,
+    telling_line,
 )
 from snp_harness.vm.rundir import RunDirectory
 
@@ -137,6 +139,14 @@ class MachineBase(ABC):
         """Whether QEMU has ended, by itself or stopped."""
         return self.exit_status is not None
 
+    @property
+    def debug_exit(self) -> int | None:
+        """Return what the guest wrote to isa-debug-exit, if that has ended QEMU; else None."""
+        status = self.exit_status
+        if status is None or self._stopping or not has_debug_exit(self._arguments) or telling_line(self.stderr_tail()):
+            return None
+        return written(status)
+
     def console(self, name: str) -> Console:
         """Return the console whose character device has this ID."""
         return self.consoles[name]
@@ -190,8 +200,8 @@ class MachineBase(ABC):
         raise QemuDiedError(self.command, status, self.stderr_tail())
 
     def raise_if_failed(self, *, launching: bool = False) -> None:
-        """Raise as `raise_if_ended`, unless the guest's reset or power-off ended QEMU (status 0)."""
-        if self.exit_status:
+        """Raise as `raise_if_ended`, unless the guest ended QEMU: by reset, power-off (status 0) or isa-debug-exit."""
+        if self.exit_status and self.debug_exit is None:
             self.raise_if_ended(launching=launching)
 
     def explain(self, error: QemuError) -> HarnessError:

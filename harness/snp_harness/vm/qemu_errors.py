@@ -36,7 +36,7 @@ class QemuExitError(QemuError):
     what = "QEMU ended"
 
     def __init__(self, command: Sequence[str], status: int, stderr: str) -> None:
-        said = _telling_line(stderr)
+        said = telling_line(stderr)
         reason = f": {said}" if said else ", without a message"
         super().__init__(f"{self.what} with {describe_status(status)}{reason}")
         self.command = tuple(command)
@@ -99,10 +99,10 @@ def printable(text: str, limit: int) -> str:
     return "".join(character if character.isprintable() else "?" for character in text[:limit])
 
 
-def _telling_line(stderr: str) -> str:
-    """The line that says why: QEMU's last message other than a warning, else the last line."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    messages = [line for line in lines if line.startswith("qemu-system") and " warning: " not in line]
+def telling_line(stderr: str) -> str:
+    """The line that says why: QEMU's last message, else the last line; a warning is never the reason."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and " warning: " not in line]
+    messages = [line for line in lines if line.startswith("qemu-system")]
     return printable((messages or lines or [""])[-1], 400)
 
 
