@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from snp_harness.debian.cache import silent
 from snp_harness.defaults import DEFAULT_PLATFORM
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, HarnessError
+from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.platforms import find_platform
 from snp_harness.platforms.platform import Platform, Progress, RunSpec, Until
 from snp_harness.vm import rundir
@@ -89,8 +90,12 @@ class PreparedBoot:
         Raises HarnessError if the run cannot start, and KeyboardInterrupt when the user ends it; timeline and verdict
         of what was seen are written before.
         """
+        with INTERRUPTS.scope():
+            return self._run(directory, progress or _silent)
+
+    def _run(self, directory: RunDirectory, progress: Progress) -> RunResult:
         started = time.monotonic()
-        outcome = self.platform.run(self.spec, directory, progress or _silent)
+        outcome = self.platform.run(self.spec, directory, progress)
         seconds = time.monotonic() - started
         # Imported here, not before QEMU is started, to start it early. By now the command has loaded it.
         from snp_harness.apic.contract import evaluate

@@ -13,6 +13,7 @@ import pytest
 from snp_harness import __version__
 from snp_harness.cli import main as cli
 from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
+from snp_harness.launch.interrupts import Terminated
 from snp_harness.platforms import platform_names
 from snp_harness.platforms.platform import UNTIL_NAMES, RunSpec
 
@@ -91,8 +92,8 @@ def test_extra_arguments_are_taken_from_the_first_dashes_on() -> None:
         (BrokenEnvironmentError("QEMU is\nmissing"), 128, "QEMU is missing"),
         (HarnessError("odd"), 128, "odd"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (cli.Terminated(), 143, "terminated"),
-        (cli.Terminated(signal.SIGHUP), 129, "terminated"),
+        (Terminated(), 143, "terminated"),
+        (Terminated(signal.SIGHUP), 129, "terminated"),
         (OSError(errno.EMFILE, "Too many open files"), 128, "the system: Too many open files: see df and ulimit -a"),
     ],
 )

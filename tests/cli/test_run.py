@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import resource
 import signal
@@ -231,6 +232,50 @@ def test_a_run_that_the_user_ends(
     assert "Traceback" not in stderr
     assert not is_running(qemu)
     assert register_accesses(partial_timeline(tmp_path / "out"), Phase.SEC) == len(SEVEN)
+
+
+def end_by_two_signals(
+    process: subprocess.Popen[str], out: Path, first: signal.Signals, second: signal.Signals
+) -> None:
+    """Send two signals 20 ms apart: the first one's status, and what was seen is kept if QEMU ran."""
+    process.send_signal(first)
+    # What is tested is a second signal in the middle of what the first one has begun.
+    wait_for_end(process.pid, 0.02)
+    process.send_signal(second)
+    _, stderr = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode in (128 + first, -first, EXIT_VIOLATED), stderr
+    assert "Traceback" not in stderr
+    assert "Exception" not in stderr
+    if (out / "qemu-stderr.log").exists():
+        assert json.loads((out / "verdict.json").read_text())["platform"]
+        assert (out / "timeline.jsonl").exists()
+    assert not running_with(f"{out}/")
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize(
+    ("first", "second"), [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)], ids=("INT", "TERM")
+)
+def test_two_signals_keep_what_was_seen(
+    start: Command, platform: str, first: signal.Signals, second: signal.Signals, tmp_path: Path
+) -> None:
+    process = start(platform)
+    wait_until_past_sec(process, tmp_path / "out")
+    end_by_two_signals(process, tmp_path / "out", first, second)
+    assert process.returncode == 128 + first
+    assert register_accesses(partial_timeline(tmp_path / "out"), Phase.SEC) == len(SEVEN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_two_signals_at_any_moment(start: Command, platform: str, tmp_path: Path) -> None:
+    """During imports, the start of QEMU, the run, its end and the report."""
+    choose = random.Random(1)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for _ in range(60):
+        process = start(platform, None, "--quiet", "--until", "dxe")
+        wait_for_end(process.pid, choose.uniform(0, 2.2))
+        end_by_two_signals(process, tmp_path / "out", *choose.sample(numbers, 2))
 
 
 @pytest.mark.tcg

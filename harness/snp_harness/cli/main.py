@@ -18,12 +18,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from types import ModuleType
+from typing import TYPE_CHECKING, TextIO
 
 from snp_harness.cli.arguments import EPILOG, Parser, ShowVersion
 from snp_harness.defaults import PROGRAM
 from snp_harness.errors import EXIT_ENVIRONMENT, HarnessError
+from snp_harness.launch.interrupts import INTERRUPTS, Terminated
 
 if TYPE_CHECKING:
     from snp_harness.vm.rundir import RunDirectory
@@ -49,20 +50,10 @@ USAGE_STATUS = {"bisect-step": EXIT_ENVIRONMENT}
 #: 128 + the signal's number, as in a shell.
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
-#: Signals that end a run as Ctrl-C does.
-ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 #: Errors that mean a limit of the machine, not an error of the harness.
 RESOURCES = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 )
-
-
-class Terminated(KeyboardInterrupt):
-    """A signal arrived: ends the run as Ctrl-C does, so that QEMU is stopped and the partial timeline kept."""
-
-    def __init__(self, number: int = signal.SIGTERM) -> None:
-        super().__init__()
-        self.exit_status = 128 + number
 
 
 def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
@@ -109,22 +100,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         _drop_unwritable_stderr()
         sys.exit(USAGE_STATUS.get(own[0], end.code) if own and end.code else end.code)
-    # One that is ignored stays ignored: nohup relies on it.
-    previous = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    handled = [number for number, handler in previous.items() if handler is not signal.SIG_IGN]
-    for number in handled:
-        signal.signal(number, _terminate)
-    try:
-        with contextlib.ExitStack() as options.cleanup:
-            return _execute(options)
-    finally:
-        for number in handled:
-            signal.signal(number, previous[number])
-        _drop_unwritable_stderr()
+    with contextlib.ExitStack() as stack:
+        stack.callback(_drop_unwritable_stderr)
+        stack.enter_context(INTERRUPTS.handled(ends=argv is None))
+        return _guarded(options)
 
 
 def _module(command: str) -> ModuleType:
     return import_module(f"snp_harness.cli.{COMMANDS[command][0]}")
+
+
+def _guarded(options: argparse.Namespace) -> int:
+    """Execute the sub-command and close what it has opened; an interrupt of the closing ends the command, too."""
+    status = None
+    try:
+        with contextlib.ExitStack() as options.cleanup:
+            status = _execute(options)
+    except KeyboardInterrupt as interrupt:
+        # The first signal is the last that raises: if it was before, the status is known.
+        if status is None:
+            status = _interrupted(interrupt, options)
+    return status
 
 
 def _execute(options: argparse.Namespace) -> int:
@@ -137,10 +133,8 @@ def _execute(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         _drop(sys.stdout)
         return EXIT_BROKEN_PIPE
-    except Terminated as end:
-        return _fail("terminated", "", options.run_directory, end.exit_status)
-    except KeyboardInterrupt:
-        return _fail("interrupted", "", options.run_directory, EXIT_INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(interrupt, options)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in RESOURCES:
             _drop(sys.stdout)
@@ -154,10 +148,10 @@ def _execute(options: argparse.Namespace) -> int:
     return status
 
 
-def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    # The clean-up needs seconds at most, and a second signal must not interrupt it.
-    signal.signal(number, signal.SIG_IGN)
-    raise Terminated(number)
+def _interrupted(interrupt: KeyboardInterrupt, options: argparse.Namespace) -> int:
+    if isinstance(interrupt, Terminated):
+        return _fail("terminated", "", options.run_directory, interrupt.exit_status)
+    return _fail("interrupted", "", options.run_directory, EXIT_INTERRUPTED)
 
 
 def _open_streams() -> None:

@@ -11,6 +11,7 @@ from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import GUEST_EXIT
 from snp_harness.capture.collect import Collector
 from snp_harness.errors import HarnessError
+from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.launch.patience import Patience, Silence
 from snp_harness.platforms.platform import Progress, RunSpec
 from snp_harness.vm.console import LINE, Console
@@ -30,6 +31,7 @@ _CRASH_MAX_S = 10.0
 #: The console may be ahead of the witness, by much if the harness got no processor time: BDS begins when the witness
 #: has seen DXE, or after so many seconds.
 _BEHIND_S = 10.0
+_INTERRUPTED = "the run was interrupted"
 _NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
 
 
@@ -84,6 +86,9 @@ class Session:
                 ending = ended() or self._over()
                 if ending is not None:
                     return ending
+                interrupt = INTERRUPTS.take()
+                if interrupt is not None:
+                    return Ending(_INTERRUPTED, interrupt=interrupt)
                 now = time.monotonic()
                 if now >= deadline:
                     crashed = self._crashed()
@@ -93,7 +98,7 @@ class Session:
                     next_progress = now + PROGRESS_S
                 self._machine.loop.turn(min(wait, deadline - now, next_progress - now))
         except KeyboardInterrupt as interrupt:
-            return Ending("the run was interrupted", interrupt=interrupt)
+            return Ending(_INTERRUPTED, interrupt=interrupt)
         except QemuLaunchError:
             raise
         except HarnessError as error:

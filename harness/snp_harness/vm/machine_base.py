@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from snp_harness.errors import HarnessError
 from snp_harness.launch import tokens
+from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.launch.loop import HasFileno, Loop
 from snp_harness.vm import rundir
 from snp_harness.vm.console import BAD_PATTERNS, BoundedLog, Connection, Console
@@ -110,6 +111,7 @@ class MachineBase(ABC):
         self._stopping = False
 
     def __enter__(self: _Machine) -> _Machine:
+        INTERRUPTS.hold()
         with contextlib.ExitStack() as stack:
             stack.callback(self._close)
             self._start()
