@@ -72,11 +72,6 @@ def test_an_argument_that_qemu_refuses(trixie_path: Path, tmp_path: Path) -> Non
         boot(trixie_path, tmp_path / "out", extra_args=("-device", "no-such-device"))
 
 
-def test_a_qemu_that_would_outlive_the_run_is_refused(trixie_path: Path) -> None:
-    with pytest.raises(UsageError, match="-daemonize: it would outlive the run"):
-        RunSpec(trixie_path, extra_args=("-daemonize",))
-
-
 def _sec(firmware: Path, out: Path) -> list[dict[str, object]]:
     """SEC's accesses, without their times."""
     timeline = boot(firmware, out).timeline

@@ -206,7 +206,9 @@ def test_a_kernel_that_cannot_be_traced(trixie_path: Path, monkeypatch: pytest.M
 @pytest.mark.slow
 def test_four_vcpus(trixie_path: Path, boot_real: Real) -> None:
     # APIC IDs 0, 1, 2 and 4, vCPUs 0 to 3.
-    result = boot_real(trixie_path, until="pei", extra_args=("-smp", "4,sockets=2,cores=3,threads=1,maxcpus=6"))
+    result = boot_real(
+        trixie_path, until="pei", vcpus=4, extra_args=("-smp", "4,sockets=2,cores=3,threads=1,maxcpus=6")
+    )
     assert told(sec_accesses(result.timeline)) == SEVEN
     assert {access.vcpu for access in sec_accesses(result.timeline)} == {0}
     assert {access.vcpu for access in result.timeline.accesses} == {0, 1, 2, 3}

@@ -15,6 +15,7 @@ from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, PATH, token
 from snp_harness.platforms import rom
 from snp_harness.platforms.common import machine_arguments, qemu_check
+from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.host_config import (
     APIC,
     HYPERVISOR_FAULTS,
@@ -115,6 +116,8 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
             f"QEMU's own APIC serves one vCPU, not {spec.vcpus}",
             'leave out --vcpus, or use hypervisor.apic = "virtual"',
         )
+    if spec.svsm.hypervisor.apic.value == "qemu":
+        check_log(spec.extra_args)
     if spec.svsm.svsm.kind is SvsmKind.IGVM:
         raise UsageError(
             "the emulated platform runs the reference SVSM only", 'use svsm.kind = "reference", or an SNP host'

@@ -12,6 +12,7 @@ from snp_harness.apic.access import Phase
 from snp_harness.check import Check
 from snp_harness.defaults import DEFAULT_TIMEOUT_S, GOALS
 from snp_harness.errors import HarnessError, UsageError
+from snp_harness.platforms import extra_arguments
 from snp_harness.vm.debug_exit import has_debug_exit
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ DEFAULT_MEMORY_MIB = 512
 #: OVMF's own minimum with its default memory map, and the largest size of a run.
 MEMORY_MIB = (128, 1 << 18)
 MAX_VCPUS = 255
-#: A QEMU that puts itself into the background would outlive the harness.
-_REFUSED_ARGUMENTS = frozenset({"-daemonize", "--daemonize"})
 
 #: Called about 4 times a second during a run: phase, accesses, #VMEXITs (None if not counted).
 Progress = Callable[[Phase, int, int | None], None]
@@ -84,8 +83,7 @@ class RunSpec:
             raise UsageError(f"the timeout of {self.timeout_s} s is not positive", "use a positive number of seconds")
         if not isinstance(self.until, Phase) and self.until not in UNTIL_NAMES:
             raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {', '.join(UNTIL_NAMES)}")
-        for argument in _REFUSED_ARGUMENTS.intersection(self.extra_args):
-            raise UsageError(f"QEMU cannot be run with {argument}", "it would outlive the run: leave it out")
+        extra_arguments.check(self.extra_args, self.vcpus)
         if self.until == "exit" and not has_debug_exit(self.extra_args):
             raise UsageError(
                 "a run until exit needs the device isa-debug-exit",

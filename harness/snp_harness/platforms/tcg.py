@@ -12,6 +12,7 @@ from snp_harness.check import Check
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.common import machine_arguments, qemu_check
+from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
 from snp_harness.platforms.session import Session
 from snp_harness.platforms.trace_witness import TraceWitness
@@ -39,6 +40,7 @@ class TcgPlatform:
 
     def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
         """Run the guest to spec.until. Raises HarnessError if it could not be started."""
+        check_log(spec.extra_args)
         binary = spec.host.qemu(spec.qemu)
         firmware = spec.image
         image = rundir.ROM

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU arguments of the user: those that would change what the harness itself sets are refused.
+
+QEMU accepts most options twice and uses the last one, so that a second `-smp` or `-bios` would run another guest than
+the one that the hypervisor's configuration and the report describe.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from snp_harness.errors import UsageError
+
+_PROCESSOR = "the platform sets the processor: leave it out"
+_ACCELERATOR = "the platform sets the accelerator: choose another with --platform"
+_FIRMWARE = "use --firmware"
+_HARNESS = "the harness sets it: leave it out"
+_START = "the harness starts the guest: leave it out"
+_ENDLESS = "the run would not notice its end: leave it out"
+#: Options that are refused whatever their value, without dashes, and what to do instead.
+REFUSED = {
+    "m": "use --memory",
+    "bios": _FIRMWARE,
+    "pflash": _FIRMWARE,
+    "cpu": _PROCESSOR,
+    "accel": _ACCELERATOR,
+    "enable-kvm": _ACCELERATOR,
+    "no-kvm": _ACCELERATOR,
+    "icount": "use --icount",
+    "qmp": _HARNESS,
+    "qmp-pretty": _HARNESS,
+    "mon": "use -monitor for a monitor of your own",
+    "S": _START,
+    "preconfig": _START,
+    "incoming": _START,
+    "loadvm": _START,
+    "daemonize": "it would outlive the run: leave it out",
+    "no-reboot": _HARNESS,
+    "no-shutdown": _ENDLESS,
+    "action": _ENDLESS,
+    "nodefaults": _HARNESS,
+    "no-user-config": _HARNESS,
+    "nographic": "it moves the guest's console: leave it out",
+    "vga": "use -device for a display adapter",
+    "display": _HARNESS,
+    "nic": "use -netdev and -device",
+    "net": "use -netdev and -device",
+    "msg": _HARNESS,
+    "readconfig": "give the options themselves",
+    "set": "give the property to -device or -object itself",
+}
+#: Keys of -machine that change nothing of what the harness sets or the hypervisor relies on.
+MACHINE_KEYS = frozenset(
+    {"append", "hpet", "i8042", "initrd", "kernel", "kernel-irqchip", "sata", "smbus", "usb", "vmport"}
+)
+#: Drivers whose -global properties the harness sets, or the hypervisor relies on.
+_GLOBAL = re.compile(
+    r".*-cpu|.*-accel|.*-machine|memory-backend.*|(kvm-)?apic(-msi)?|pc-dimm|isa-debugcon|isa-serial|mch|q35-pcihost"
+    r"|ICH9-LPC|fw_cfg.*|cfi\.pflash01|sev-.*|igvm-cfg"
+)
+#: Options whose value is text that may look like an option.
+_TEXT = frozenset({"append", "name", "fw_cfg", "smbios"})
+
+
+def check(arguments: Sequence[str], vcpus: int) -> None:
+    """Check the user's arguments for QEMU. Raises UsageError, which names the option of the harness to use."""
+    values = iter(arguments)
+    for argument in values:
+        name, _, joined = argument.removeprefix("-").removeprefix("-").partition("=")
+        if not argument.startswith("-") or not name:
+            continue
+        if name in REFUSED:
+            raise _refusal(argument, REFUSED[name])
+        if name in _TEXT:
+            next(values, None)
+        elif name in _WITH_VALUE:
+            value = joined or next(values, "")
+            reason = _WITH_VALUE[name](value, vcpus)
+            if reason:
+                raise _refusal(f"{argument} {value}", reason)
+
+
+def check_log(arguments: Sequence[str]) -> None:
+    """Check them where QEMU's log is the witness. Raises UsageError."""
+    for argument in arguments:
+        if argument in ("-D", "--D", "-d", "--d"):
+            raise _refusal(argument, "the harness reads QEMU's log on this platform: leave it out")
+
+
+def _refusal(what: str, reason: str) -> UsageError:
+    return UsageError(f"QEMU cannot be run with {what!a}"[:400], reason)
+
+
+def _smp(value: str, vcpus: int) -> str:
+    """A topology may be added, with the number of vCPUs that the harness knows."""
+    keys = _keys(value, "cpus")
+    return "" if keys.get("cpus") == str(vcpus) else f"use --vcpus, then -smp {vcpus},KEY=VALUE for a topology"
+
+
+def _machine(value: str, _vcpus: int) -> str:
+    for key in _keys(value, "type"):
+        if key not in MACHINE_KEYS:
+            return f"the platform sets the machine, {key!a} cannot be changed: leave it out"
+    return ""
+
+
+def _global(value: str, _vcpus: int) -> str:
+    keys = _keys(value, "")
+    driver = keys.get("driver") or value.partition(".")[0]
+    # A driver's name may have a dot itself.
+    matches = any(_GLOBAL.fullmatch(value[: dot.start()]) for dot in re.finditer(r"\.", value.partition("=")[0]))
+    return _HARNESS if matches or _GLOBAL.fullmatch(driver) else ""
+
+
+def _drive(value: str, _vcpus: int) -> str:
+    return _FIRMWARE if _keys(value, "").get("if") == "pflash" else ""
+
+
+_WITH_VALUE = {"smp": _smp, "machine": _machine, "M": _machine, "global": _global, "drive": _drive}
+
+
+def _keys(value: str, first: str) -> dict[str, str]:
+    """Return the keys of a list of options; one without a value has that of `first` if it is the first."""
+    found = {}
+    # A doubled comma is a comma of the value.
+    for number, part in enumerate(re.split(r"(?<!,),(?!,)", value)):
+        key, equals, text = part.partition("=")
+        if equals or number > 0:
+            found[key] = text
+        else:
+            found[first] = part
+    return found

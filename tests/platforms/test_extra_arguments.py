@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The user's arguments for QEMU."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from snp_harness.errors import UsageError
+from snp_harness.platforms import emulated, snp_command
+from snp_harness.platforms.common import machine_arguments
+from snp_harness.platforms.extra_arguments import MACHINE_KEYS, REFUSED, check, check_log
+from snp_harness.platforms.host_facts import host_facts
+from snp_harness.platforms.memory_map import memory_map
+from snp_harness.platforms.platform import RunSpec
+from tests.platforms.snp_hosts import host
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ("-smp 2", "use --vcpus"),
+        ("--smp 2", "use --vcpus"),
+        ("-smp=2", "use --vcpus"),
+        ("-smp cpus=2,maxcpus=4", "use --vcpus"),
+        ("-smp maxcpus=4,cpus=2", "use --vcpus"),
+        ("-smp maxcpus=4", "use --vcpus"),
+        ("-smp", "use --vcpus"),
+        ("-m 1024", "use --memory"),
+        ("--m 1024", "use --memory"),
+        ("-bios X", "use --firmware"),
+        ("-pflash X", "use --firmware"),
+        ("-drive if=pflash,file=X", "use --firmware"),
+        ("-drive file=a,,b,if=pflash", "use --firmware"),
+        ("-cpu max", "the platform sets the processor"),
+        ("-accel kvm", "choose another with --platform"),
+        ("-enable-kvm", "choose another with --platform"),
+        ("-machine pc", "the platform sets the machine, 'type'"),
+        ("-M q35", "the platform sets the machine, 'type'"),
+        ("-machine kernel-irqchip=split,smm=on", "'smm' cannot be changed"),
+        ("-machine pflash0=x", "'pflash0' cannot be changed"),
+        ("-machine max-ram-below-4g=1G", "'max-ram-below-4g' cannot be changed"),
+        ("-global EPYC-v3-x86_64-cpu.phys-bits=40", "the harness sets it"),
+        ("-global driver=isa-debugcon,property=iobase,value=1", "the harness sets it"),
+        ("-global mch.extended-tseg-mbytes=8", "the harness sets it"),
+        ("-set device.host-dimm.addr=0", "give the property to -device"),
+        ("-qmp stdio", "the harness sets it"),
+        ("-mon chardev=qmp", "use -monitor"),
+        ("-S", "the harness starts the guest"),
+        ("-preconfig", "the harness starts the guest"),
+        ("-incoming defer", "the harness starts the guest"),
+        ("-daemonize", "it would outlive the run"),
+        ("--daemonize", "it would outlive the run"),
+        ("-no-reboot", "leave it out"),
+        ("-no-shutdown", "would not notice its end"),
+        ("-action reboot=reset", "would not notice its end"),
+        ("-nodefaults", "leave it out"),
+        ("-nographic", "moves the guest's console"),
+        ("-icount shift=1", "use --icount"),
+        ("-readconfig f", "give the options themselves"),
+        ("-name x -smp 2", "use --vcpus"),
+    ],
+)
+def test_what_the_harness_sets_itself_is_refused(arguments: str, hint: str, snp_image: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape(hint)) as caught:
+        RunSpec(snp_image, extra_args=tuple(arguments.split(" ")))
+    assert caught.value.message.startswith("QEMU cannot be run with '-")
+
+
+@pytest.fixture
+def snp_image(tmp_path: Path) -> Path:
+    """A path: it is not opened."""
+    return tmp_path / "OVMF.fd"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-kernel", "vmlinuz", "-append", "-m 5 console=ttyS0"),
+        ("-append", "-smp"),
+        ("-name", "-m"),
+        ("-smp", "3,maxcpus=256"),
+        ("-smp", "cpus=3,sockets=3"),
+        ("-machine", "kernel-irqchip=split,hpet=off"),
+        ("-global", "ide-hd.ver=1"),
+        ("-device", "virtio-blk-pci,drive=d", "-drive", "file=x,if=none,id=d"),
+        ("-gdb", "tcp::1234", "-s", "-monitor", "none", "-serial", "null"),
+        ("disk.img",),
+        ("-",),
+        (),
+    ],
+)
+def test_everything_else_is_qemu_s(arguments: tuple[str, ...]) -> None:
+    check(arguments, 3)
+
+
+def test_qemu_s_log_where_it_is_the_witness() -> None:
+    check_log(("-device", "x"))
+    for name in ("-D", "--D", "-d"):
+        with pytest.raises(UsageError, match="reads QEMU's log on this platform"):
+            check_log((name, "x"))
+
+
+def test_every_option_of_the_platforms_is_refused_or_may_be_given_again(snp_image: Path) -> None:
+    """QEMU adds up these; -smp and -machine have a check of their own."""
+    again = {"serial", "device", "object", "smp", "machine"}
+    spec = RunSpec(snp_image, icount=True)
+    used = [
+        *machine_arguments(spec, "max"),
+        *emulated._arguments(spec, memory_map(spec.memory, spec.svsm.memory.phys_bits)),
+        *snp_command.snp_arguments(host_facts(host()), memory=1 << 30, vcpus=1, bios="x"),
+        *("-S", "-msg", "timestamp=on", "-qmp", "x"),
+    ]
+    options = {argument[1:] for argument in used if argument.startswith("-")}
+    assert options - again <= REFUSED.keys()
+    machines = [used[at + 1] for at, argument in enumerate(used) if argument == "-machine"]
+    keys = {part.partition("=")[0] for machine in machines for part in machine.split(",")}
+    assert not keys & MACHINE_KEYS
