@@ -14,11 +14,13 @@ from snp_harness.platforms import host_config
 from snp_harness.platforms.emulated import DOORBELL_PORT, MAX_VCPUS
 from snp_harness.platforms.host_config import (
     APIC,
+    HIDDEN,
     HYPERVISOR_FAULTS,
     LAYOUT,
     POLICY,
     SVSM_FAULTS,
     Fault,
+    Hidden,
     HostConfig,
     SvsmBoot,
     SvsmFault,
@@ -29,6 +31,7 @@ from snp_harness.platforms.host_config import (
 from snp_harness.platforms.memory_map import HOST_REACH
 from snp_harness.platforms.rom import HOST_ROM_SIZE
 from snp_harness.svsm.config import (
+    HIDDEN_NAMES,
     HYPERVISOR_FAULT_NAMES,
     SVSM_FAULT_NAMES,
     ApicServer,
@@ -81,7 +84,7 @@ def test_every_field_is_where_the_header_has_it() -> None:
 
 
 def test_numbers_of_the_header() -> None:
-    expected = members(VcExit, "CONFIG_VC_{}") | members(Fault, "CONFIG_FAULT_{}")
+    expected = members(VcExit, "CONFIG_VC_{}") | members(Fault, "CONFIG_FAULT_{}") | members(Hidden, "CONFIG_HIDE_{}")
     expected |= {f"CONFIG_APIC_{server.name}": APIC[server] for server in ApicServer}
     expected |= {f"CONFIG_SECTION_{kind.name.replace('MEMORY', 'MEM')}": kind for kind in SevSectionType}
     expected |= {
@@ -108,6 +111,7 @@ def test_every_value_of_the_configuration_has_its_number() -> None:
     assert set(POLICY) == set(Policy)
     assert set(HYPERVISOR_FAULTS) == set(HYPERVISOR_FAULT_NAMES)
     assert set(SVSM_FAULTS) == set(SVSM_FAULT_NAMES)
+    assert set(HIDDEN) == set(HIDDEN_NAMES)
 
 
 @pytest.mark.parametrize(

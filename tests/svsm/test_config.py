@@ -139,6 +139,10 @@ def test_a_plain_guest_has_no_features() -> None:
             "[hypervisor]\npolicy = 'x2apic-on-altinj'\n[svsm]\nalternate_injection = false",
             'hypervisor.policy = "x2apic-on-altinj" needs svsm.alternate_injection = true',
         ),
+        (
+            "[guest]\nhidden_features = ['x2apic']",
+            'svsm.alternate_injection = true and "x2apic" in guest.hidden_features contradict each other',
+        ),
         ("[hypervisor]\napic = 'qemu'", 'svsm.alternate_injection = true needs hypervisor.apic = "virtual"'),
         ("[hypervisor]\ntimer = 'msr'", 'timer = \'msr\': expected "hypervisor-msr" or "hv-timer" or "svsm"'),
         (

@@ -53,10 +53,15 @@ static void without_apic(struct vcpu *vcpu, u32 *edx)
 static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
 {
 	const struct vmcb_save *save = hw_plain_registers(vcpu->cpu);
+	u32 hidden = vcpu->hv->config->hidden_features;
 
 	r->ebx = (r->ebx & ~LEAF1_EBX_APIC_ID) | vcpu->index << LEAF1_EBX_APIC_ID_SHIFT;
 	if (vcpu->hv->config->apic == CONFIG_APIC_VIRTUAL)
 		r->ecx |= LEAF1_ECX_X2APIC | LEAF1_ECX_TSC_DEADLINE;
+	if (hidden & CONFIG_HIDE_X2APIC)
+		r->ecx &= ~(u32)LEAF1_ECX_X2APIC;
+	if (hidden & CONFIG_HIDE_TSC_DEADLINE)
+		r->ecx &= ~(u32)LEAF1_ECX_TSC_DEADLINE;
 	r->ecx &= ~(u32)(LEAF1_ECX_OSXSAVE | LEAF1_ECX_MONITOR); /* KVM does not offer MONITOR */
 	if (save && (save->cr4 & CR4_OSXSAVE))
 		r->ecx |= LEAF1_ECX_OSXSAVE;

@@ -15,8 +15,8 @@ void injection_setup(struct vcpu *vcpu)
 	const struct vapic_config config = {
 		.apic_id = vcpu->index,
 		.bsp = vcpu->index == 0,
-		.x2apic = true,
-		.tsc_deadline = true,
+		.x2apic = !(vcpu->hv->config->hidden_features & CONFIG_HIDE_X2APIC),
+		.tsc_deadline = !(vcpu->hv->config->hidden_features & CONFIG_HIDE_TSC_DEADLINE),
 		.phys_bits = vcpu->hv->config->phys_bits,
 	};
 

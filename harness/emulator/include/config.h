@@ -50,6 +50,10 @@ enum config_policy {
 #define CONFIG_FAULT_NAE               0x8 /* MSR NAE events for 800-8FF: a read returns the wrong value, a write is dropped; specific EOI refused */
 #define CONFIG_FAULTS                  4
 
+/* Features of the virtual APIC that CPUID leaf 1 does not offer (bits of hidden_features). */
+#define CONFIG_HIDE_X2APIC       0x1
+#define CONFIG_HIDE_TSC_DEADLINE 0x2
+
 /* Section types of the SEV metadata (edk2 OvmfPkg/ResetVector/X64/OvmfSevMetadata.asm). */
 enum config_section_type {
 	CONFIG_SECTION_SEC_MEM = 1,
@@ -103,6 +107,7 @@ struct host_config {
 	u32 svsm_faults; /* SVSM_FAULT_*, for the SVSM, with fault_every */
 	u32 svsm_fault_register; /* MSR number for SVSM_FAULT_REGISTER */
 	u32 svsm_fault_result;   /* for SVSM_FAULT_RESULT */
+	u32 hidden_features; /* CONFIG_HIDE_* */
 	u32 sections;    /* used entries of section[] */
 	struct config_section section[CONFIG_SECTIONS];
 	u32 check;       /* always CONFIG_VERSION: detects a wrong layout */

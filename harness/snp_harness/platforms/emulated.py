@@ -18,6 +18,7 @@ from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.host_config import (
     APIC,
+    HIDDEN,
     HYPERVISOR_FAULTS,
     POLICY,
     SECTIONS,
@@ -191,6 +192,7 @@ def host_config(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: r
         svsm_faults=sum(SVSM_FAULTS.get(name, 0) for name in set(config.faults.inject)),
         svsm_fault_register=config.faults.register,
         svsm_fault_result=config.faults.result,
+        hidden_features=sum(HIDDEN[name] for name in set(config.guest.hidden_features)),
         sections=metadata.sections if metadata is not None and config.guest.sev else (),
     )
 

@@ -82,6 +82,15 @@ class VcExit(enum.IntFlag):
     RDPMC = 0x100
 
 
+class Hidden(enum.IntFlag):
+    """CONFIG_HIDE_*: features of the virtual APIC that CPUID does not offer."""
+
+    X2APIC = 0x1
+    TSC_DEADLINE = 0x2
+
+
+#: By the names of snp_harness.svsm.config.HIDDEN_NAMES.
+HIDDEN = {"x2apic": Hidden.X2APIC, "tsc-deadline": Hidden.TSC_DEADLINE}
 #: enum config_apic.
 APIC = {ApicServer.VIRTUAL: 0, ApicServer.QEMU: 1}
 
@@ -147,6 +156,7 @@ class HostConfig:
     svsm_faults: int
     svsm_fault_register: int
     svsm_fault_result: int
+    hidden_features: int
     sections: Sequence[SevSection]
 
     def pack(self) -> bytes:
@@ -169,4 +179,4 @@ class HostConfig:
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q4Q17I{4 * SECTIONS}II")
+LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q4Q18I{4 * SECTIONS}II4x")

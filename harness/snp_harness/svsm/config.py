@@ -79,10 +79,13 @@ SVSM_FAULT_NAMES = ("busy", "incomplete", "wrong-result", "refused-register")
 #: Faults of the hypervisor.
 HYPERVISOR_FAULT_NAMES = ("lost-interrupt", "delayed-interrupt", "doorbell-storm", "wrong-nae")
 FAULT_NAMES = (*SVSM_FAULT_NAMES, *HYPERVISOR_FAULT_NAMES)
+#: Features of the virtual APIC, by their names in `guest.hidden_features`.
+HIDDEN_NAMES = ("x2apic", "tsc-deadline")
 
 
 _Feature = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FEATURE_NAMES)})\Z")]
 _Fault = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FAULT_NAMES)})\Z")]
+_Hidden = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(HIDDEN_NAMES)})\Z")]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -244,6 +247,14 @@ class GuestSection(_Section, frozen=True):
     """The guest itself."""
 
     sev: Annotated[bool, Meta(description="An SEV-SNP guest; otherwise a plain guest on the same virtual APIC.")] = True
+    hidden_features: Annotated[
+        tuple[_Hidden, ...],
+        Meta(
+            max_length=len(HIDDEN_NAMES),
+            description="What the virtual APIC neither offers (CPUID leaf 1) nor accepts.",
+            extra={ALLOWED: f"a list of {', '.join(HIDDEN_NAMES)}"},
+        ),
+    ] = ()
 
 
 class SvsmConfig(_Section, frozen=True):
@@ -284,6 +295,13 @@ class SvsmConfig(_Section, frozen=True):
             hypervisor.policy is not Policy.KVM and not virtual,
             f'hypervisor.policy = "{hypervisor.policy.value}" needs hypervisor.apic = "virtual"',
         )
+        hidden = self.guest.hidden_features
+        yield bool(hidden) and not virtual, 'guest.hidden_features needs hypervisor.apic = "virtual"'
+        for on, key in (
+            (svsm.alternate_injection, "svsm.alternate_injection = true"),
+            (hypervisor.policy is not Policy.KVM, f'hypervisor.policy = "{hypervisor.policy.value}"'),
+        ):
+            yield on and "x2apic" in hidden, f'{key} and "x2apic" in guest.hidden_features contradict each other'
         for on, key, features in (
             (self.guest.sev, "guest.sev = true", ("snp",)),
             (svsm.present, "svsm.present = true", ("multi-vmpl",)),

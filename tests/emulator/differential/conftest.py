@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from tests.helpers.guest_image import compile_guest
 
 SOURCE = Path(__file__).parent / "guest"
 
-Both = Callable[[list[Operation]], tuple[Answers, Answers]]
+Both = Callable[..., tuple[Answers, Answers]]
 
 
 @pytest.fixture(scope="session")
@@ -73,8 +73,10 @@ def both_with_other_kernel(other_kvm_host: NestedHost, operations_image: bytes, 
     return functools.partial(_run, other_kvm_host, operations_image, tmp_path)
 
 
-def _run(host: NestedHost, image: bytes, directory: Path, operations: list[Operation]) -> tuple[Answers, Answers]:
-    kvm = on_kvm(host, image, operations, directory / "kvm")
-    emulated = on_emulated(image, operations, directory / "emulated", kvm.facts[2])
+def _run(
+    host: NestedHost, image: bytes, directory: Path, operations: list[Operation], hidden: Sequence[str] = ()
+) -> tuple[Answers, Answers]:
+    kvm = on_kvm(host, image, operations, directory / "kvm", hidden)
+    emulated = on_emulated(image, operations, directory / "emulated", kvm.facts[2], hidden)
     assert kvm.facts == emulated.facts
     return kvm, emulated

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +29,10 @@ class Answers:
     lines: list[str]
 
 
-def on_emulated(image: bytes, operations: list[Operation], directory: Path, phys_bits: int) -> Answers:
-    """Run them on the emulated host, without SEV. directory: a new one."""
+def on_emulated(
+    image: bytes, operations: list[Operation], directory: Path, phys_bits: int, hidden: Sequence[str] = ()
+) -> Answers:
+    """Run them on the emulated host, without SEV. directory: a new one. hidden: features that CPUID does not offer."""
     directory.mkdir()
     firmware = directory / "operations.fd"
     firmware.write_bytes(with_operations(image, operations))
@@ -39,6 +42,7 @@ def on_emulated(image: bytes, operations: list[Operation], directory: Path, phys
         alternate_injection = false
         [guest]
         sev = false
+        hidden_features = {list(hidden)}
         [memory]
         phys_bits = {phys_bits}
         [log]
@@ -55,13 +59,16 @@ def on_emulated(image: bytes, operations: list[Operation], directory: Path, phys
     return _read(result.directory / rundir.SERIAL, len(operations))
 
 
-def on_kvm(host: RemoteHost, image: bytes, operations: list[Operation], directory: Path) -> Answers:
-    """Run them on a KVM host. directory: a new one."""
+def on_kvm(
+    host: RemoteHost, image: bytes, operations: list[Operation], directory: Path, hidden: Sequence[str] = ()
+) -> Answers:
+    """Run them on a KVM host. directory: a new one. hidden: features that CPUID does not offer."""
+    cpu = ",".join(["host", *(f"-{name}" for name in hidden)])
     run_directory = RunDirectory.create(directory, "nested")
     try:
         run_directory.write_bytes(rundir.ROM, with_operations(image, operations))
         arguments = [
-            *("-machine", "q35,smm=off", "-accel", "kvm", "-cpu", "host", "-smp", "1", "-m", f"{MEMORY_MIB}"),
+            *("-machine", "q35,smm=off", "-accel", "kvm", "-cpu", cpu, "-smp", "1", "-m", f"{MEMORY_MIB}"),
             *("-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot", "-nic", "none"),
             *("-serial", "chardev:serial", "-bios", token(FILE, rundir.ROM)),
         ]
