@@ -40,13 +40,21 @@ struct hw_vmpl {
 	u64 vc_code;          /* of the last one */
 };
 
-/* A translation, valid until CR3 or its last entry changes: for the tables and stacks of event delivery. */
+#define PAGING_LEVELS 5
+
+/* The page-table entries of a translation, from the top. */
+struct page_walk {
+	u32 levels; /* 0: none of 8 bytes */
+	const volatile a64 *at[PAGING_LEVELS];
+	u64 entry[PAGING_LEVELS];
+};
+
+/* A translation, valid until CR3, the paging mode or one of its entries changes: for tables and stacks of event delivery. */
 struct translation {
 	u64 cr3;
 	u64 page;
 	u8 *memory;
-	const volatile a64 *leaf;
-	u64 entry;
+	struct page_walk walk;
 };
 
 /* An instruction that exited: TCG reports neither its length nor its bytes. */

@@ -33,37 +33,46 @@ u64 hw_observe_pc(const struct hw_cpu *cpu)
 	return (u32)(save->cs.base + save->rip);
 }
 
-static u64 read_entry(struct hw *hw, u64 gpa, u32 size)
+static u64 read_legacy_entry(struct hw *hw, u64 gpa)
 {
-	u8 *entry = slot_private(hw, gpa & ~hw->c_bit, size);
+	const a32 *entry = (const a32 *)slot_private(hw, gpa & ~hw->c_bit, sizeof(u32));
 
-	if (!entry)
-		return 0;
-	return size == 8 ? *(a64 *)entry : *(a32 *)entry;
+	return entry ? *entry : 0;
 }
 
 /* 32-bit paging without PAE: two levels, no C-bit (APM vol. 2, 5.2). */
 static u64 walk_legacy(struct hw *hw, u64 cr3, u64 linear)
 {
-	u64 entry = read_entry(hw, (cr3 & 0xFFFFF000) + ((linear >> 22) & 1023) * 4, 4);
+	u64 entry = read_legacy_entry(hw, (cr3 & 0xFFFFF000) + ((linear >> 22) & 1023) * 4);
 
 	if (!(entry & PTE_PRESENT))
 		return NO_GPA;
 	if (entry & PTE_LARGE)
 		return (entry & 0xFFC00000) | (linear & 0x3FFFFF);
-	entry = read_entry(hw, (entry & 0xFFFFF000) + ((linear >> 12) & 1023) * 4, 4);
+	entry = read_legacy_entry(hw, (entry & 0xFFFFF000) + ((linear >> 12) & 1023) * 4);
 	return entry & PTE_PRESENT ? (entry & 0xFFFFF000) | (linear & 0xFFF) : NO_GPA;
 }
 
-/* GPA with C-bit behind a linear address; NO_GPA when it is not mapped. `leaf`: GPA of the last entry, if it has 8 bytes. */
-static u64 walk(struct hw_cpu *cpu, u64 linear, u64 *leaf)
+/* The entry at a GPA, which the walk remembers; 0 where there is no memory. */
+static u64 read_entry(struct hw *hw, u64 gpa, struct page_walk *walked)
+{
+	const volatile a64 *at = (const volatile a64 *)slot_private(hw, gpa & ~hw->c_bit, sizeof(u64));
+
+	if (!at)
+		return 0;
+	walked->at[walked->levels] = at;
+	return walked->entry[walked->levels++] = *at;
+}
+
+/* GPA with C-bit behind a linear address; NO_GPA when it is not mapped. */
+static u64 walk(struct hw_cpu *cpu, u64 linear, struct page_walk *walked)
 {
 	struct hw *hw = cpu->hw;
 	const struct vmcb_save *save = &vmcb(cpu)->save;
 	u32 level = 3;
 	u64 table;
 
-	*leaf = NO_GPA;
+	walked->levels = 0;
 	if (!(save->cr0 & CR0_PG))
 		return (u32)linear | hw->c_bit;
 	if (!(save->cr4 & CR4_PAE))
@@ -77,10 +86,8 @@ static u64 walk(struct hw_cpu *cpu, u64 linear, u64 *leaf)
 	}
 	for (; level; level--) {
 		u32 shift = 12 + 9 * (level - 1);
-		u64 entry;
+		u64 entry = read_entry(hw, table + ((linear >> shift) & 511) * 8, walked);
 
-		*leaf = table + ((linear >> shift) & 511) * 8;
-		entry = read_entry(hw, *leaf, 8);
 		if (!(entry & PTE_PRESENT))
 			return NO_GPA;
 		table = entry & PTE_ADDRESS;
@@ -104,32 +111,36 @@ static u8 *pointer_of(struct hw *hw, u64 gpa)
 
 u64 guest_physical(struct hw_cpu *cpu, u64 linear)
 {
-	u64 leaf;
+	struct page_walk walked;
 
-	return walk(cpu, linear, &leaf);
+	return walk(cpu, linear, &walked);
 }
 
-/* The page of a linear address, cached like in a TLB that the guest need not flush. */
+static bool is_unchanged(const struct page_walk *walked)
+{
+	for (u32 i = 0; i < walked->levels; i++) {
+		if ((*walked->at[i] ^ walked->entry[i]) & ~PTE_ACCESSED_DIRTY)
+			return false;
+	}
+	return true;
+}
+
+/* The page of a linear address. Unlike in a TLB, a change of any level counts at once. */
 static u8 *page_pointer(struct hw_cpu *cpu, u64 linear)
 {
 	const struct vmcb_save *save = &vmcb(cpu)->save;
-	u64 leaf, page = linear & ~(PAGE_SIZE - 1);
+	u64 page = linear & ~(PAGE_SIZE - 1), mode = (save->cr4 & (CR4_PAE | CR4_LA57)) | (save->efer & EFER_LMA);
 	struct translation *slot = &cpu->translation[(linear / PAGE_SIZE) % TRANSLATIONS];
 
-	if (slot->memory && slot->page == page && slot->cr3 == save->cr3 && (save->cr0 & CR0_PG) &&
-	    !((*slot->leaf ^ slot->entry) & ~PTE_ACCESSED_DIRTY))
+	if (slot->walk.levels && slot->page == page && slot->cr3 == save->cr3 && slot->mode == mode && (save->cr0 & CR0_PG) &&
+	    is_unchanged(&slot->walk))
 		return slot->memory;
-	slot->memory = pointer_of(cpu->hw, walk(cpu, page, &leaf));
-	if (!slot->memory || leaf == NO_GPA) {
-		u8 *memory = slot->memory;
-
-		slot->memory = NULL;
-		return memory;
-	}
+	slot->memory = pointer_of(cpu->hw, walk(cpu, page, &slot->walk));
+	if (!slot->memory)
+		slot->walk.levels = 0;
 	slot->page = page;
 	slot->cr3 = save->cr3;
-	slot->leaf = (const volatile a64 *)slot_private(cpu->hw, leaf & ~cpu->hw->c_bit, sizeof(u64));
-	slot->entry = *slot->leaf;
+	slot->mode = mode;
 	return slot->memory;
 }
 

@@ -132,6 +132,62 @@ TEST(vc_on_a_stack_that_moves, SEV)
 	EQUAL(vector[1], VC);
 }
 
+struct paging {
+	u64 pdpt[512], pd[512], pt[512], stack[512];
+};
+
+/* Page tables of their own that map `linear` to the last page. */
+static bool make_paging(volatile struct paging *paging, u64 linear)
+{
+	for (u64 page = (u64)paging; page < (u64)(paging + 1); page += PAGE_SIZE) {
+		if (!make_private(page))
+			return false;
+	}
+	for (u32 i = 0; i < 512; i++)
+		paging->pdpt[i] = paging->pd[i] = paging->pt[i] = paging->stack[i] = 0;
+	paging->pdpt[(linear >> 30) & 511] = (u64)paging->pd | c_bit() | 7;
+	paging->pd[(linear >> 21) & 511] = (u64)paging->pt | c_bit() | 7;
+	paging->pt[(linear >> 12) & 511] = (u64)paging->stack | c_bit() | 7;
+	return true;
+}
+
+/* An entry above the last level of the handler's stack changes, without a new CR3: the frame goes where the new one leads. */
+static bool frame_follows(volatile struct paging *paging, u64 linear, volatile u64 *entry, bool pdpt)
+{
+	u64 old = *entry;
+	bool good = true;
+
+	for (u32 i = 0; i < 2; i++, paging++) {
+		if (!make_paging(paging, linear))
+			return false;
+		*entry = (u64)(pdpt ? paging->pdpt : paging->pt) | c_bit() | 7;
+		invlpg(linear);
+		traps_set_ist1(linear + PAGE_SIZE);
+		trap_set_ist(VC, 1);
+		good &= TRY("cpuid", OUT(), "a"(0), "c"(0)) == VC;
+		trap_set_ist(VC, 0);
+		traps_set_ist1(IST_TOP);
+		good &= paging->stack[512 - 6] == SVM_EXIT_CPUID;
+	}
+	*entry = old;
+	invlpg(linear);
+	return good;
+}
+
+#define UNUSED 0x1200000ull /* 2 MiB with a PDE of their own */
+
+TEST(vc_on_a_stack_whose_page_table_moves, SEV)
+{
+	CHECK(frame_follows((volatile struct paging *)(TEST_AREA + 0x40000), UNUSED,
+			    (volatile u64 *)(PAGE_TABLES + 0x2000) + (UNUSED >> 21), false));
+}
+
+TEST(vc_on_a_stack_whose_upper_tables_move, SEV)
+{
+	CHECK(frame_follows((volatile struct paging *)(TEST_AREA + 0x50000), UNUSED | 1ull << 39,
+			    (volatile u64 *)PAGE_TABLES + 1, true));
+}
+
 TEST(vc_from_user_mode, SEV)
 {
 	user_run((u64)user_cpuid);
