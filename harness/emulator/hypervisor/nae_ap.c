@@ -10,12 +10,19 @@ static bool is_vmsa_address(struct vcpu *vcpu, u64 gpa)
 	return !(gpa & (PAGE_SIZE - 1)) && (gpa & (PAGE_SIZE_2M - 1)) && memory_region(vcpu->hv, gpa);
 }
 
-/* SEV_FEATURES that a VMSA of a VMPL may have. */
-static u64 allowed_features(struct vcpu *vcpu, u32 vmpl)
+/*
+ * KVM: all VMSAs have the same SEV_FEATURES (sev_snp_ap_creation, vmsa_features). Here one set a VMPL, and Alternate
+ * Injection may be absent from the guest's where the SVSM has ended it, or has not begun it.
+ */
+static bool has_wanted_features(struct vcpu *vcpu, u32 vmpl, u64 features)
 {
 	const struct host_config *config = vcpu->hv->config;
 
-	return vmpl < vcpu->guest_vmpl ? config->sev_status[vmpl] >> SEV_FEATURES_STATUS_SHIFT : config->vmsa_features;
+	if (vmpl < vcpu->guest_vmpl)
+		return features == config->sev_status[vmpl] >> SEV_FEATURES_STATUS_SHIFT;
+	if (features == config->vmsa_features)
+		return true;
+	return !has_alternate_guest(vcpu) && features == (config->vmsa_features & ~SEV_FEATURES_ALTERNATE_INJECTION);
 }
 
 static bool creation_allowed(struct vcpu *vcpu, const struct nae *nae, u32 operation, u32 vmpl, u32 apic_id, u64 features)
@@ -25,7 +32,7 @@ static bool creation_allowed(struct vcpu *vcpu, const struct nae *nae, u32 opera
 	if (apic_id == vcpu->index && vmpl == vcpu->vmpl) /* a vCPU cannot replace the VMSA it runs on */
 		return false;
 	return operation == NAE_AP_DESTROY ||
-	       (!(features & ~allowed_features(vcpu, vmpl)) && is_vmsa_address(vcpu, nae->info2));
+	       (has_wanted_features(vcpu, vmpl, features) && is_vmsa_address(vcpu, nae->info2));
 }
 
 void nae_ap_creation(struct vcpu *vcpu, struct nae *nae)

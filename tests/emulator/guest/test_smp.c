@@ -362,6 +362,8 @@ SMP_TEST(smp_ap_creation_refusals, SEV)
 		{ create, TEST_AREA, ap_features() },
 		{ create, 0x7000000000, ap_features() },
 		{ create, AP_VMSA(1), ap_features() | SEV_FEATURES_SECURE_AVIC },
+		{ create, AP_VMSA(1), ap_features() & ~SEV_FEATURES_SNP },
+		{ create, AP_VMSA(1), 0 },
 		{ create + ((u64)parameters->vcpus << NAE_AP_APIC_ID_SHIFT), AP_VMSA(1), ap_features() },
 		{ create + 2, AP_VMSA(1), ap_features() },
 	};
