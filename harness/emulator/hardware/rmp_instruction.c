@@ -107,7 +107,7 @@ void rmp_instruction_retry(struct hw_cpu *cpu, struct hw_exit *exit)
 		event_exception(cpu, X86_PF, true, 0);
 		return;
 	}
-	gpa &= ~cpu->hw->c_bit & ~((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1);
+	gpa &= ~cpu->hw->c_bit & ~(PAGE_SIZE - 1); /* bits 11:0 are ignored; 20:12 of a 2 MiB page are not */
 	slot = slot_of(cpu->hw, gpa);
 	if (cpu->which == INSN_SIMPLE_PVALIDATE)
 		fault = pvalidate(cpu, slot, gpa, large, &result, &unchanged);

@@ -48,10 +48,28 @@ TEST(pvalidate_errors, VMPL0)
 	bool carry;
 
 	EQUAL(pvalidate(NO_MEMORY, SEV_PAGE_4K, 1, &carry), SEV_FAIL_INPUT);
-	EQUAL(pvalidate(PAGE_A, SEV_PAGE_2M, 1, &carry), SEV_FAIL_SIZEMISMATCH); /* its 2 MiB are in 4 KiB entries */
+	EQUAL(pvalidate(SEC_MEMORY, SEV_PAGE_2M, 1, &carry), SEV_FAIL_SIZEMISMATCH); /* its 2 MiB are in 4 KiB entries */
 	CHECK(!carry);
 	EQUAL(TRY(SEV_OPCODE_PVALIDATE, OUT(), "a"(0x8000000000ull), "c"(0), "d"(1)), 14); /* not mapped */
 	EQUAL(trap.rip, trap.start);
+}
+
+/* A 2 MiB operation at a 4 KiB page in it: refused, at each VMPL, not done for the whole 2 MiB page. */
+TEST(pvalidate_and_rmpadjust_of_2m_need_its_start, VMPL0)
+{
+	u64 page = 0x1000000; /* mapped with a 2 MiB page, not launched */
+	bool carry;
+
+	for (u64 offset = PAGE_SIZE; offset < PAGE_SIZE_2M; offset += 0xFF000) {
+		EQUAL(pvalidate(page + offset, SEV_PAGE_2M, 1, &carry), SEV_FAIL_INPUT);
+		EQUAL(rmpadjust(page + offset, SEV_PAGE_2M, 1 | SEV_PERM_ALL << 8), SEV_FAIL_INPUT);
+		EQUAL(rmpadjust(SEC_MEMORY + offset, SEV_PAGE_2M, 1), SEV_FAIL_INPUT);
+	}
+	READ_RAISES(SVM_EXIT_NOT_VALIDATED, page);
+	EQUAL(pvalidate(page + 0xFFF, SEV_PAGE_2M, 1, &carry), SEV_SUCCESS); /* bits 11:0 are ignored */
+	CHECK(!carry);
+	EQUAL(pvalidate(page, SEV_PAGE_2M, 0, &carry), SEV_SUCCESS);
+	CHECK(!carry);
 }
 
 TEST(pvalidate_2m, VMPL0)
