@@ -101,7 +101,7 @@ void ap_main(u64 index)
 u64 ap_features(void) { return rdmsr(SEV_MSR_STATUS) >> SEV_FEATURES_STATUS_SHIFT; }
 
 /* The state of 64-bit code at ap_entry. */
-static void fill(struct vmsa *vmsa, u64 index)
+void ap_fill_vmsa(struct vmsa *vmsa, u64 index)
 {
 	const struct vmsa_segment data = { .selector = SELECTOR_DATA, .attributes = 0xC93, .limit = ~0u };
 	u64 cr0, cr3, cr4;
@@ -126,7 +126,7 @@ bool ap_make_vmsa(u64 index)
 	make_shared(AP_GHCB(index));
 	make_private(AP_VMSA(index));
 	make_private(AP_CAA(index));
-	fill((struct vmsa *)AP_VMSA(index), index);
+	ap_fill_vmsa((struct vmsa *)AP_VMSA(index), index);
 	*(volatile u64 *)AP_CAA(index) = 0;
 	if (has_svsm())
 		return svsm_request(SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_CREATE_VCPU), AP_VMSA(index), AP_CAA(index),

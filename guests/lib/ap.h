@@ -30,6 +30,7 @@ bool ap_start_others(u64 vcpus);
 bool ap_start(u64 index);
 /* Makes the VMSA that ap_start() uses, without AP creation. Returns whether the page is a VMSA. */
 bool ap_make_vmsa(u64 index);
+void ap_fill_vmsa(struct vmsa *vmsa, u64 index); /* the state of that AP's start */
 u64 ap_creation(u64 operation, u64 index); /* NAE_RESULT_* */
 bool ap_unmake_vmsa(u64 index);            /* an ordinary page again */
 u64 ap_features(void);

@@ -73,8 +73,8 @@ class Rmp(Driver):
     def bits(self, spa: int) -> int:
         return self.ask("bits", spa)[0]
 
-    def check(self, spa: int, gpa: int = GPA, vmpl: int = 0, info: int = 0, asid: int = ASID) -> Fault:
-        return Fault(self.ask("check", spa, gpa, asid, vmpl, info)[0])
+    def check(self, spa: int, gpa: int = GPA, vmpl: int = 0, info: int = 0, asid: int = ASID, cpl: int = 0) -> Fault:
+        return Fault(self.ask("check", spa, gpa, asid, vmpl, cpl, info)[0])
 
     def validate(
         self, spa: int, gpa: int = GPA, *, large: bool = False, validate: bool = True, asid: int = ASID

@@ -42,8 +42,8 @@ static u64 command(const char *name, const u64 *a)
 			return ~0ull;
 		return entry.gpa | entry.assigned | (u64)entry.large << 1 | (u64)entry.vmsa << 2 | (u64)entry.asid << 4;
 	}
-	if (!strcmp(name, "check")) /* spa gpa asid vmpl info */
-		return rmp_check(&rmp, a[0], owner, (u32)a[3], a[4]);
+	if (!strcmp(name, "check")) /* spa gpa asid vmpl cpl info */
+		return rmp_check(&rmp, a[0], owner, (u32)a[3], (u32)a[4], a[5]);
 	if (!strcmp(name, "validate")) { /* spa gpa asid large validate: fault << 16 | unchanged << 8 | result */
 		fault = rmp_validate(&rmp, a[0], owner, a[3], a[4], &result, &unchanged);
 		return (u64)fault << 16 | (u64)unchanged << 8 | result;

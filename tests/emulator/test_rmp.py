@@ -168,27 +168,31 @@ def test_an_access_needs_an_assigned_and_a_validated_page(rmp: Rmp) -> None:
 
 
 @pytest.mark.parametrize(
-    ("permissions", "read", "write", "fetch"),
+    ("permissions", "read", "write", "user", "supervisor"),
     [
-        (0, False, False, False),
-        (READ_P, True, False, False),
-        (WRITE_P, False, False, False),
-        (READ_P | WRITE_P, True, True, False),
-        (READ_P | USER_P, True, False, True),
-        (READ_P | SUPERVISOR_P, True, False, True),
-        (ALL_P, True, True, True),
+        (0, False, False, False, False),
+        (READ_P, True, False, False, False),
+        (WRITE_P, False, False, False, False),
+        (READ_P | WRITE_P, True, True, False, False),
+        (READ_P | USER_P, True, False, True, False),
+        (READ_P | SUPERVISOR_P, True, False, False, True),
+        (READ_P | USER_P | SUPERVISOR_P, True, False, True, True),
+        (ALL_P, True, True, True, True),
     ],
 )
 @pytest.mark.parametrize("vmpl", [1, 2, 3])
-def test_permissions_of_a_vmpl(rmp: Rmp, vmpl: int, permissions: int, read: bool, write: bool, fetch: bool) -> None:
+def test_permissions_of_a_vmpl(
+    rmp: Rmp, vmpl: int, permissions: int, read: bool, write: bool, user: bool, supervisor: bool
+) -> None:
     rmp.update(A)
     rmp.validate(A)
     assert rmp.adjust(A, vmpl | permissions << 8) == (Fault.OK, Result.SUCCESS)
-    for info, allowed in ((0, read), (WRITE, write), (FETCH, fetch)):
-        assert rmp.check(A, vmpl=vmpl, info=info) is (Fault.OK if allowed else Fault.VMPL)
-        assert rmp.check(A, vmpl=0, info=info) is Fault.OK
-        for other in {1, 2, 3} - {vmpl}:
-            assert rmp.check(A, vmpl=other, info=info) is Fault.VMPL
+    for cpl, fetch in ((0, supervisor), (3, user)):
+        for info, allowed in ((0, read), (WRITE, write), (FETCH, fetch)):
+            assert rmp.check(A, vmpl=vmpl, cpl=cpl, info=info) is (Fault.OK if allowed else Fault.VMPL)
+            assert rmp.check(A, vmpl=0, cpl=cpl, info=info) is Fault.OK
+            for other in {1, 2, 3} - {vmpl}:
+                assert rmp.check(A, vmpl=other, cpl=cpl, info=info) is Fault.VMPL
 
 
 @pytest.mark.parametrize(

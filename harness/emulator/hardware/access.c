@@ -13,13 +13,19 @@ void access_violation(struct hw_cpu *cpu, u64 gpa, u32 entry, u64 info, enum rec
 				     .extra = entry, .aux = what });
 }
 
-static u64 permission_bits(u32 allowed)
+#define EXECUTE (SEV_PERM_EXECUTE_USER | SEV_PERM_EXECUTE_SUPERVISOR)
+
+/* Only user code, or only the supervisor's, may be executed: a nested entry cannot express that. */
+static bool is_split(u32 allowed) { return (allowed & EXECUTE) && (allowed & EXECUTE) != EXECUTE; }
+
+/* `fetch`: an instruction fetch that is allowed at this CPL. */
+static u64 permission_bits(u32 allowed, bool fetch)
 {
 	u64 bits = NPT_PRESENT | NPT_USER | NPT_ACCESSED_DIRTY;
 
 	if (allowed & SEV_PERM_WRITE)
 		bits |= NPT_WRITE;
-	if (!(allowed & (SEV_PERM_EXECUTE_USER | SEV_PERM_EXECUTE_SUPERVISOR)))
+	if (!(allowed & EXECUTE) || (is_split(allowed) && !fetch))
 		bits |= NPT_NX;
 	return bits;
 }
@@ -45,12 +51,39 @@ static void to_hypervisor(struct hw_exit *exit, u64 gpa, u64 info)
 	exit->info2 = gpa;
 }
 
+static void forget_executable(struct hw_cpu *cpu, u32 i)
+{
+	u64 gpa = cpu->executable[i];
+
+	cpu->executable[i] = NO_GPA;
+	if (gpa != NO_GPA)
+		hw_invalidate(cpu->hw, gpa, hw_slot_large_possible(slot_of(cpu->hw, gpa), gpa));
+}
+
+/* An instruction may be on two pages. */
+static void remember_executable(struct hw_cpu *cpu, u64 gpa)
+{
+	forget_executable(cpu, 1);
+	cpu->executable[1] = cpu->executable[0];
+	cpu->executable[0] = gpa;
+}
+
+void access_after_exit(struct hw_cpu *cpu)
+{
+	const struct vmcb_control *control = &vmcb(cpu)->control;
+
+	if (control->exit_code == SVM_EXIT_NPF && (control->exit_info1 & SVM_NPF_FETCH))
+		return;
+	forget_executable(cpu, 0);
+	forget_executable(cpu, 1);
+}
+
 static void private_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, u64 info, struct hw_exit *exit)
 {
 	const struct hw *hw = cpu->hw;
 	struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
 	u64 spa = hw_slot_spa(slot, gpa, false);
-	enum rmp_fault fault = rmp_check(&hw->rmp, spa, owner, cpu->vmpl, info);
+	enum rmp_fault fault = rmp_check(&hw->rmp, spa, owner, cpu->vmpl, vmcb(cpu)->save.cpl, info);
 	u32 entry = slot_bits(hw, slot, gpa);
 	u32 allowed = rmp_permissions(entry, cpu->vmpl);
 
@@ -76,7 +109,9 @@ static void private_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 g
 		to_hypervisor(exit, gpa, info | SVM_NPF_ENC | SVM_NPF_RMP);
 		return;
 	}
-	map(cpu, slot, gpa, false, permission_bits(allowed));
+	map(cpu, slot, gpa, false, permission_bits(allowed, info & SVM_NPF_FETCH));
+	if (is_split(allowed) && (info & SVM_NPF_FETCH))
+		remember_executable(cpu, gpa);
 }
 
 static void shared_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, u64 info, struct hw_exit *exit)
@@ -94,7 +129,7 @@ static void shared_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gp
 		return;
 	}
 	/* So are instruction fetches; a write to the page is an access of its own. */
-	if ((info & SVM_NPF_FETCH) && (entry & RMP_VALIDATED) && rmp_allows(rmp_permissions(entry, cpu->vmpl), info)) {
+	if ((info & SVM_NPF_FETCH) && (entry & RMP_VALIDATED) && rmp_allows(rmp_permissions(entry, cpu->vmpl), vmcb(cpu)->save.cpl, info)) {
 		map_page(cpu, slot, gpa, false, NPT_RWX & ~NPT_WRITE);
 		return;
 	}

@@ -53,6 +53,7 @@ struct page_walk {
 struct translation {
 	u64 cr3;
 	u64 page;
+	u64 mode;
 	u8 *memory;
 	struct page_walk walk;
 };
@@ -89,6 +90,7 @@ struct hw_cpu {
 	u8 which;        /* RETRY_INSTRUCTION: enum insn_simple and the length of PVALIDATE or RMPADJUST, */
 	u8 length;
 	u32 before;      /* and the RMP entry before the first try */
+	u64 executable[2]; /* pages that are executable until the next exit, or NO_GPA: see access.c */
 	u64 offer;       /* with Alternate Injection: the VMSA's V_IRQ and its fields, until it is taken; or 0 */
 	int posted;      /* and its vector while it is in V_IRQ, or -1 */
 	int injected;    /* vector of the VMSA's event_inj that is not taken yet, or -1 */

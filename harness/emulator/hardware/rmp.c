@@ -65,13 +65,13 @@ u32 rmp_permissions(u32 bits, u32 vmpl)
 	return vmpl ? (bits >> RMP_PERMISSIONS(vmpl)) & 0xFF : SEV_PERM_ALL;
 }
 
-bool rmp_allows(u32 allowed, u64 info)
+bool rmp_allows(u32 allowed, u32 cpl, u64 info)
 {
 	if (!(allowed & SEV_PERM_READ))
 		return false;
 	if ((info & SVM_NPF_WRITE) && !(allowed & SEV_PERM_WRITE))
 		return false;
-	return !(info & SVM_NPF_FETCH) || (allowed & (SEV_PERM_EXECUTE_USER | SEV_PERM_EXECUTE_SUPERVISOR));
+	return !(info & SVM_NPF_FETCH) || (allowed & (cpl == 3 ? SEV_PERM_EXECUTE_USER : SEV_PERM_EXECUTE_SUPERVISOR));
 }
 
 /* A page is either part of a 2 MiB entry or has one of its own: an assignment must not mix them. */
@@ -137,7 +137,7 @@ static bool is_owner(const struct rmp_entry *entry, struct rmp_owner owner)
 	return (entry->bits & RMP_ASSIGNED) && entry->owner == RMP_OWNER(owner.gpa, owner.asid);
 }
 
-enum rmp_fault rmp_check(const struct rmp *rmp, u64 spa, struct rmp_owner owner, u32 vmpl, u64 info)
+enum rmp_fault rmp_check(const struct rmp *rmp, u64 spa, struct rmp_owner owner, u32 vmpl, u32 cpl, u64 info)
 {
 	const struct rmp_entry *entry = rmp_entry(rmp, spa);
 
@@ -145,7 +145,7 @@ enum rmp_fault rmp_check(const struct rmp *rmp, u64 spa, struct rmp_owner owner,
 		return RMP_NOT_ASSIGNED;
 	if (!(entry->bits & RMP_VALIDATED))
 		return RMP_NOT_VALIDATED;
-	return rmp_allows(rmp_permissions(entry->bits, vmpl), info) ? RMP_OK : RMP_VMPL;
+	return rmp_allows(rmp_permissions(entry->bits, vmpl), cpl, info) ? RMP_OK : RMP_VMPL;
 }
 
 enum rmp_fault rmp_validate(struct rmp *rmp, u64 spa, struct rmp_owner owner, bool large, bool validate, u32 *result,

@@ -60,14 +60,14 @@ bool rmp_large_possible(const struct rmp *rmp, u64 spa); /* all of the 2 MiB pag
 bool rmp_uniform(const struct rmp *rmp, u64 spa); /* the 512 entries around it differ in sizes only; GPAs are consecutive */
 bool rmp_is_vmsa(const struct rmp *rmp, u64 spa);
 u32 rmp_permissions(u32 bits, u32 vmpl); /* SEV_PERM_* */
-bool rmp_allows(u32 allowed, u64 info); /* an access with these bits of EXITINFO1 */
+bool rmp_allows(u32 allowed, u32 cpl, u64 info); /* an access at that CPL with these bits of EXITINFO1 */
 
 enum hw_rmp_result rmp_update(struct rmp *rmp, u64 spa, const struct hw_rmp_entry *entry);
 enum hw_rmp_result rmp_psmash(struct rmp *rmp, u64 spa);
 bool rmp_read(const struct rmp *rmp, u64 spa, struct hw_rmp_entry *entry);
 
 /* A private access of a guest. */
-enum rmp_fault rmp_check(const struct rmp *rmp, u64 spa, struct rmp_owner owner, u32 vmpl, u64 info);
+enum rmp_fault rmp_check(const struct rmp *rmp, u64 spa, struct rmp_owner owner, u32 vmpl, u32 cpl, u64 info);
 
 /* PVALIDATE and RMPADJUST (APM vol. 3), as far as they concern the table. `result`: EAX, if there is no fault. */
 enum rmp_fault rmp_validate(struct rmp *rmp, u64 spa, struct rmp_owner owner, bool large, bool validate, u32 *result,

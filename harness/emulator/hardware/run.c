@@ -234,6 +234,8 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 	follow_control_registers(cpu->hw, &page->save);
 	vm_enter(state->gpr, (u64)page);
 	code = page->control.exit_code;
+	if (cpu->executable[0] != NO_GPA)
+		access_after_exit(cpu);
 	log_exit(cpu, code);
 	if (state->alternate)
 		alternate_after_exit(cpu);

@@ -117,6 +117,7 @@ struct hw_cpu *hw_cpu_setup(struct hw *hw, u32 index, const struct hw_controls *
 	name_cpu(hw, index);
 	cpu->posted = -1;
 	cpu->injected = -1;
+	cpu->executable[0] = cpu->executable[1] = NO_GPA;
 	hw->vc_rdtsc = hw->sev && (controls->intercept_misc1 & SVM_INTERCEPT_RDTSC);
 	hw->vc_rdtscp = hw->sev && (controls->intercept_misc2 & SVM_INTERCEPT_RDTSCP);
 	intercept_own_msrs(controls->msr_permissions);

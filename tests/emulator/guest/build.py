@@ -50,6 +50,10 @@ class End(enum.IntEnum):
     GHCB_NOWHERE = 14
     INIT = 15
     SMI = 16
+    EXECUTE_SUPERVISOR_0 = 17
+    EXECUTE_SUPERVISOR_3 = 18
+    EXECUTE_USER_0 = 19
+    EXECUTE_USER_3 = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ap.h"
 #include "guest.h"
 #include "hpet.h"
 
@@ -22,6 +23,40 @@ static void ioapic_deliver(u32 mode)
 }
 
 _Noreturn void end_run(void)
+#define LOWER_VMPL 1
+#define CODE_PAGE  (TEST_AREA + 0x30000)
+
+/* Runs VMPL1 at a page with these permissions. At CPL 0 it requests termination, at CPL 3 it has no handler for its #GP. */
+static void execute_at_vmpl1(u32 permissions, u8 cpl)
+{
+	static const u8 code[] = { 0xB9, 0x30, 0x01, 0x01, 0xC0, /* mov $SEV_MSR_GHCB, %ecx */
+				   0xB8, 0x00, 0x51, 0x67, 0x00, /* mov $TERM_REQ, set 5, reason 67, %eax */
+				   0x31, 0xD2, 0x0F, 0x30, 0xF3, 0x0F, 0x01, 0xD9 }; /* xor %edx, %edx; wrmsr; vmgexit */
+	struct vmsa *vmsa = (struct vmsa *)AP_VMSA(0);
+
+	make_private(CODE_PAGE);
+	make_private(AP_VMSA(0));
+	for (u32 i = 0; i < sizeof(code); i++)
+		((volatile u8 *)CODE_PAGE)[i] = code[i];
+	ap_fill_vmsa(vmsa, 0);
+	vmsa->vmpl = LOWER_VMPL;
+	vmsa->rip = CODE_PAGE;
+	vmsa->cpl = cpl;
+	if (cpl) {
+		vmsa->cs.selector = SELECTOR_USER_CODE;
+		vmsa->cs.attributes |= 0x60; /* DPL 3 */
+		vmsa->ss.selector = SELECTOR_USER_DATA;
+		vmsa->ss.attributes |= 0x60;
+	}
+	for (u64 page = SEC_MEMORY; page < SEC_MEMORY + SEC_SIZE; page += PAGE_SIZE)
+		rmpadjust(page, SEV_PAGE_4K, LOWER_VMPL | SEV_PERM_ALL << SEV_RMPADJUST_PERM_SHIFT);
+	rmpadjust(CODE_PAGE, SEV_PAGE_4K, LOWER_VMPL | (u64)permissions << SEV_RMPADJUST_PERM_SHIFT);
+	rmpadjust(AP_VMSA(0), SEV_PAGE_4K, LOWER_VMPL | SEV_RMPADJUST_VMSA);
+	ghcb_set(GHCB_RAX, ap_features());
+	nae(NAE_AP_CREATION, NAE_AP_CREATE | LOWER_VMPL << NAE_AP_VMPL_SHIFT, AP_VMSA(0));
+	msr_protocol((u64)LOWER_VMPL << GHCB_MSR_RUN_VMPL_SHIFT | GHCB_MSR_RUN_VMPL_REQ);
+}
+
 {
 	const struct __attribute__((packed)) { u16 limit; u64 base; } nothing = { 0, 0 };
 
@@ -71,6 +106,18 @@ _Noreturn void end_run(void)
 		ioapic_deliver(APIC_DELIVER_SMI);
 		break;
 	default:
+	case END_EXECUTE_SUPERVISOR_0:
+		execute_at_vmpl1(SEV_PERM_READ | SEV_PERM_EXECUTE_SUPERVISOR, 0);
+		break;
+	case END_EXECUTE_SUPERVISOR_3:
+		execute_at_vmpl1(SEV_PERM_READ | SEV_PERM_EXECUTE_SUPERVISOR, 3);
+		break;
+	case END_EXECUTE_USER_0:
+		execute_at_vmpl1(SEV_PERM_READ | SEV_PERM_EXECUTE_USER, 0);
+		break;
+	case END_EXECUTE_USER_3:
+		execute_at_vmpl1(SEV_PERM_READ | SEV_PERM_EXECUTE_USER, 3);
+		break;
 		print("end\n");
 		if (!sev())
 			triple_fault();

@@ -103,6 +103,11 @@ enum ending {
 	END_GHCB_NOWHERE = 14,  /* VMGEXIT with a GHCB where there is no memory */
 	END_INIT = 15,          /* the I/O APIC sends INIT to the host's own CPU */
 	END_SMI = 16,           /* the I/O APIC sends SMI to it */
+	/* VMPL1 executes a page that only the supervisor or only user code may execute, at CPL 0 or 3. */
+	END_EXECUTE_SUPERVISOR_0 = 17,
+	END_EXECUTE_SUPERVISOR_3 = 18,
+	END_EXECUTE_USER_0 = 19,
+	END_EXECUTE_USER_3 = 20,
 };
 _Noreturn void end_run(void);
 
