@@ -118,23 +118,37 @@ static void nae_ioio(struct vcpu *vcpu, struct nae *nae)
 		io_write(vcpu, port, size, (u32)nae_get(nae, GHCB_RAX));
 }
 
+/* The first access of a length that no instruction has, as QEMU's memory regions split it. */
+static u32 mmio_part(u64 gpa, u64 size)
+{
+	u32 part = 8;
+
+	if (size == 1 || size == 2 || size == 4 || size == 8)
+		return (u32)size;
+	while (part > size || (gpa & (part - 1)))
+		part /= 2;
+	return part;
+}
+
+/* KVM takes any length, 0 as well (sev_handle_vmgexit, kvm_sev_es_mmio_read). */
 static void nae_mmio(struct vcpu *vcpu, struct nae *nae, bool write)
 {
-	u64 value = 0;
-	u8 *buffer;
+	u64 gpa = nae->info1, size = nae->info2;
+	u8 *buffer = scratch(nae, size);
 
-	if (nae->info2 != 1 && nae->info2 != 2 && nae->info2 != 4 && nae->info2 != 8) {
-		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
-		return;
+	while (buffer && size) {
+		u32 part = mmio_part(gpa, size);
+		u64 value = 0;
+
+		if (write)
+			memcpy(&value, buffer, part);
+		mmio_access(vcpu, gpa, part, write, &value, nae->pc);
+		if (!write)
+			memcpy(buffer, &value, part);
+		buffer += part;
+		gpa += part;
+		size -= part;
 	}
-	buffer = scratch(nae, nae->info2);
-	if (!buffer)
-		return;
-	if (write)
-		memcpy(&value, buffer, nae->info2);
-	mmio_access(vcpu, nae->info1, (u32)nae->info2, write, &value, nae->pc);
-	if (!write)
-		memcpy(buffer, &value, nae->info2);
 }
 
 static void nae_rdtsc(struct nae *nae, bool with_aux)
@@ -257,17 +271,22 @@ static u8 *ghcb_page(struct vcpu *vcpu, u64 gpa)
 	return state->ghcb;
 }
 
+/* What KVM does without a GHCB that it can use: sev_handle_vmgexit. */
 void nae_event(struct vcpu *vcpu, u64 ghcb_gpa)
 {
 	const struct vmpl_state *state = current(vcpu);
 	struct nae nae = { .gpa = ghcb_gpa };
 
 	nae.ghcb = ghcb_page(vcpu, nae.gpa);
-	if (!nae.ghcb) { /* the hypervisor cannot read it: KVM stops the guest */
+	if (!nae.ghcb) /* of a private page KVM reads and answers the shared side, which the guest does not see */
 		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_RMP_VIOLATION, .rip = hw_observe_pc(vcpu->cpu), .address = nae.gpa,
 						 .aux = RECORD_VIOLATION_GHCB });
+	if (!nae.gpa || !memory_region(vcpu->hv, nae.gpa)) /* KVM resumes the guest without an answer */
+		return;
+	if (nae.gpa != state->ghcb_gpa) /* KVM_RUN fails */
 		hw_stop(vcpu->cpu, RECORD_END_GHCB, nae.gpa, 0);
-	}
+	if (!nae.ghcb)
+		return;
 	nae.code = nae_get(&nae, GHCB_SW_EXITCODE);
 	nae.info1 = nae_get(&nae, GHCB_SW_EXITINFO1);
 	nae.info2 = nae_get(&nae, GHCB_SW_EXITINFO2);
@@ -275,9 +294,7 @@ void nae_event(struct vcpu *vcpu, u64 ghcb_gpa)
 	memcpy(nae.valid, nae.ghcb + GHCB_VALID_BITMAP, sizeof(nae.valid));
 	memset(nae.ghcb + GHCB_VALID_BITMAP, 0, sizeof(nae.valid));
 
-	if (nae.gpa != state->ghcb_gpa)
-		nae_refuse(&nae, NAE_ERR_NOT_REGISTERED);
-	else if (*(volatile a32 *)(nae.ghcb + GHCB_USAGE) != GHCB_USAGE_STANDARD)
+	if (*(volatile a32 *)(nae.ghcb + GHCB_USAGE) != GHCB_USAGE_STANDARD)
 		nae_refuse(&nae, NAE_ERR_INVALID_USAGE);
 	else if ((nae.valid[EXIT_FIELDS_BYTE] & EXIT_FIELDS) != EXIT_FIELDS)
 		nae_refuse(&nae, NAE_ERR_MISSING_INPUT);

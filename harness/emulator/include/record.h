@@ -113,7 +113,7 @@ enum record_end {
 	RECORD_END_NO_VMSA = 11,      /* nothing left to run: no VMSA for the VMPL */
 	RECORD_END_NAE = 12,          /* the firmware reported an exit it does not support (NAE 8000FFFF): value: the exit code */
 	RECORD_END_VMPL = 13,         /* an access that the VMPL's permissions do not allow: value: GPA; extra: RMP entry. On hardware the hypervisor cannot resolve it */
-	RECORD_END_GHCB = 14,         /* VMGEXIT with a GHCB page that is private or not memory: value: GPA */
+	RECORD_END_GHCB = 14,         /* VMGEXIT with a GHCB that is not registered: value: GPA */
 	RECORD_END_INIT = 15,         /* the guest made a device reset the processor that the host runs on (INIT) */
 };
 

@@ -61,7 +61,7 @@ _END_TEXT = {
     RecordEnd.NO_VMSA: "nothing is left to run: no VMSA for the VMPL",
     RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:X}",
     RecordEnd.VMPL: "the guest's VMPL may not access GPA {gpa}, RMP entry {extra:X}",
-    RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not a shared page",
+    RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not registered: KVM ends the guest",
     RecordEnd.INIT: "the guest had INIT sent to the processor that the hypervisor runs on",
 }
 #: Ends that are a failure of the hypervisor; the guest causes the others.

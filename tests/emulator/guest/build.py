@@ -47,7 +47,7 @@ class End(enum.IntEnum):
     SVSM_MEMORY = 11
     INSTRUCTION = 12
     STRING_IO = 13
-    GHCB_NOWHERE = 14
+    GHCB_UNREGISTERED = 14
     INIT = 15
     SMI = 16
     EXECUTE_SUPERVISOR_0 = 17

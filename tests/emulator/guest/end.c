@@ -22,7 +22,6 @@ static void ioapic_deliver(u32 mode)
 	delay_us(2000000);
 }
 
-_Noreturn void end_run(void)
 #define LOWER_VMPL 1
 #define CODE_PAGE  (TEST_AREA + 0x30000)
 
@@ -57,6 +56,7 @@ static void execute_at_vmpl1(u32 permissions, u8 cpl)
 	msr_protocol((u64)LOWER_VMPL << GHCB_MSR_RUN_VMPL_SHIFT | GHCB_MSR_RUN_VMPL_REQ);
 }
 
+_Noreturn void end_run(void)
 {
 	const struct __attribute__((packed)) { u16 limit; u64 base; } nothing = { 0, 0 };
 
@@ -87,8 +87,9 @@ static void execute_at_vmpl1(u32 permissions, u8 cpl)
 	case END_PRIVATE_GHCB:
 		vmgexit_at(CODE);
 		break;
-	case END_GHCB_NOWHERE:
-		vmgexit_at(0x7000000000);
+	case END_GHCB_UNREGISTERED:
+		msr_protocol(GHCB_PAGE | GHCB_MSR_UNREG_GPA_REQ);
+		nae(NAE_HV_FEATURES, 0, 0);
 		break;
 	case END_SVSM_MEMORY:
 		(void)*map_page(TEST_AREA + 0x10000, *(volatile u64 *)(SECRETS_PAGE + SVSM_SECRETS_BASE), true);
@@ -105,7 +106,6 @@ static void execute_at_vmpl1(u32 permissions, u8 cpl)
 	case END_SMI:
 		ioapic_deliver(APIC_DELIVER_SMI);
 		break;
-	default:
 	case END_EXECUTE_SUPERVISOR_0:
 		execute_at_vmpl1(SEV_PERM_READ | SEV_PERM_EXECUTE_SUPERVISOR, 0);
 		break;
@@ -118,6 +118,7 @@ static void execute_at_vmpl1(u32 permissions, u8 cpl)
 	case END_EXECUTE_USER_3:
 		execute_at_vmpl1(SEV_PERM_READ | SEV_PERM_EXECUTE_USER, 3);
 		break;
+	default:
 		print("end\n");
 		if (!sev())
 			triple_fault();

@@ -95,12 +95,12 @@ enum ending {
 	END_UNSUPPORTED = 6,    /* NAE 8000FFFF */
 	END_NO_IDT = 7,         /* #VC without a gate */
 	END_NO_STACK = 8,       /* #VC with RSP at an address that is not mapped */
-	END_PRIVATE_GHCB = 9,   /* VMGEXIT with a GHCB that is not shared */
+	END_PRIVATE_GHCB = 9,   /* VMGEXIT with a GHCB that is neither shared nor registered */
 	END_PRIVATE_MMIO = END_UNPAGED_ACCESS, /* without paging: before_paging() */
 	END_SVSM_MEMORY = 11,   /* a VMPL2 that reads its own VMSA's page */
 	END_INSTRUCTION = 12,   /* a plain guest's SSE load from the APIC page */
 	END_STRING_IO = 13,     /* a plain guest's INS from a hidden port */
-	END_GHCB_NOWHERE = 14,  /* VMGEXIT with a GHCB where there is no memory */
+	END_GHCB_UNREGISTERED = 14, /* VMGEXIT with a shared GHCB that is not registered any more */
 	END_INIT = 15,          /* the I/O APIC sends INIT to the host's own CPU */
 	END_SMI = 16,           /* the I/O APIC sends SMI to it */
 	/* VMPL1 executes a page that only the supervisor or only user code may execute, at CPL 0 or 3. */

@@ -10,15 +10,33 @@
 	} while (0)
 #define BUFFER (GHCB_PAGE + GHCB_SHARED_BUFFER)
 
-TEST(ghcb_not_registered, SEV)
+/* As KVM: where it cannot read the GHCB, the guest goes on without an answer. */
+TEST(ghcb_where_there_is_no_memory, SEV)
 {
-	ghcb_clear();
-	*(volatile a16 *)(BUFFER_PAGE + GHCB_PROTOCOL_VERSION) = GHCB_VERSION_SNP;
-	*(volatile a64 *)(BUFFER_PAGE + GHCB_SW_EXITCODE) = NAE_HV_FEATURES;
-	wrmsr(SEV_MSR_GHCB, BUFFER_PAGE);
+	static const u64 nowhere[] = { 0, 0x7000000000, 0xFEE00000, 0x000FFFFFFFFFF000 };
+
+	for (u32 i = 0; i < sizeof(nowhere) / sizeof(nowhere[0]); i++) {
+		wrmsr(SEV_MSR_GHCB, nowhere[i]);
+		vmgexit();
+		EQUAL(rdmsr(SEV_MSR_GHCB), nowhere[i]);
+	}
+	EQUAL(nae(NAE_HV_FEATURES, 0, 0), NAE_RESULT_OK);
+}
+
+TEST(ghcb_registered_and_private, SEV)
+{
+	u64 page = TEST_AREA + 0x1F000;
+
+	CHECK(make_private(page));
+	EQUAL(msr_protocol(page | GHCB_MSR_REG_GPA_REQ), page | GHCB_MSR_REG_GPA_RESP);
+	for (u32 i = 0; i < PAGE_SIZE; i += 8)
+		*(volatile a64 *)(page + i) = ~0ull;
+	wrmsr(SEV_MSR_GHCB, page);
 	vmgexit();
-	EQUAL(*(volatile a32 *)(BUFFER_PAGE + GHCB_SW_EXITINFO1), NAE_RESULT_MALFORMED);
-	EQUAL(*(volatile a64 *)(BUFFER_PAGE + GHCB_SW_EXITINFO2), NAE_ERR_NOT_REGISTERED);
+	for (u32 i = 0; i < PAGE_SIZE; i += 8)
+		EQUAL(*(volatile a64 *)(page + i), ~0ull);
+	EQUAL(msr_protocol(GHCB_PAGE | GHCB_MSR_REG_GPA_REQ), GHCB_PAGE | GHCB_MSR_REG_GPA_RESP);
+	EQUAL(nae(NAE_HV_FEATURES, 0, 0), NAE_RESULT_OK);
 }
 
 TEST(ghcb_usage, SEV)
@@ -222,15 +240,47 @@ TEST(hidden_ports, ALL)
 		EQUAL(io_in(SVSM_CONSOLE_PORT + 5, 1), 0xFF); /* line status of the UART */
 }
 
-TEST(nae_mmio_sizes, SEV)
+TEST(nae_mmio_of_no_bytes, SEV)
 {
-	static const u64 bad[] = { 0, 3, 5, 7, 9, 16, 0x7F0, 1ull << 32, ~0ull };
+	static const u64 events[] = { NAE_MMIO_READ, NAE_MMIO_WRITE };
 
+	for (u32 i = 0; i < 2; i++) {
+		ghcb_set(GHCB_SW_SCRATCH, BUFFER);
+		*(volatile a64 *)BUFFER = 0x1122334455667788;
+		EQUAL(nae(events[i], 0xFEC00000, 0), NAE_RESULT_OK);
+		EQUAL(*(volatile a64 *)BUFFER, 0x1122334455667788);
+		ghcb_set(GHCB_SW_SCRATCH, BUFFER_PAGE);
+		MALFORMED(events[i], 0xFEC00000, 0, NAE_ERR_INVALID_SCRATCH);
+	}
+}
+
+/* Lengths that no instruction has: as if in pieces. */
+TEST(nae_mmio_lengths, SEV)
+{
+	static const u64 lengths[] = { 3, 5, 6, 7, 9, 31, 0x7F0 }, words[] = { 4, 8, 12, 16, 20 }; /* HPET: no bytes */
+	static const u64 bad[] = { 0x7F1, 1ull << 32, ~0ull };
+	const u64 hpet = 0xFED00000;
+
+	mmio_out(hpet + 0x108, 4, 0x44332211); /* timer 0's comparator, which does not run */
+	mmio_out(hpet + 0x10C, 4, 0);
+	for (u32 i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		ghcb_set(GHCB_SW_SCRATCH, BUFFER);
+		if (lengths[i] < GHCB_SHARED_BUFFER_SIZE)
+			*(volatile u8 *)(BUFFER + lengths[i]) = 0x5A;
+		EQUAL(nae(NAE_MMIO_READ, hpet + 0x108, lengths[i]), NAE_RESULT_OK);
+		if (lengths[i] < GHCB_SHARED_BUFFER_SIZE)
+			EQUAL(*(volatile u8 *)(BUFFER + lengths[i]), 0x5A);
+	}
+	for (u32 i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		ghcb_set(GHCB_SW_SCRATCH, BUFFER);
+		*(volatile u8 *)(BUFFER + words[i]) = 0x5A;
+		EQUAL(nae(NAE_MMIO_READ, hpet + 0x10C - words[i], words[i]), NAE_RESULT_OK);
+		EQUAL(*(volatile u8 *)(BUFFER + words[i]), 0x5A);
+		EQUAL(*(volatile a32 *)(BUFFER + words[i] - 4), 0x44332211);
+	}
 	for (u32 i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		ghcb_set(GHCB_SW_SCRATCH, BUFFER);
-		MALFORMED(NAE_MMIO_READ, 0xFEC00000, bad[i], NAE_ERR_INVALID_INPUT);
-		ghcb_set(GHCB_SW_SCRATCH, BUFFER);
-		MALFORMED(NAE_MMIO_WRITE, 0xFEC00000, bad[i], NAE_ERR_INVALID_INPUT);
+		MALFORMED(NAE_MMIO_READ, hpet, bad[i], NAE_ERR_INVALID_SCRATCH);
 	}
 }
 
