@@ -111,8 +111,30 @@ def test_isa_debug_exit_is_no_death(tmp_path: Path) -> None:
 
 def test_a_warning_is_not_why_qemu_died() -> None:
     warning = "qemu-system-x86_64: warning: TCG doesn't support requested feature\n"
-    assert "SIGKILL), without a message" in QemuDiedError(["qemu"], -signal.SIGKILL, warning).message
     assert QemuDiedError(["qemu"], 1, "qemu: cannot allocate\n" + warning).message.endswith(": qemu: cannot allocate")
+    killed = QemuDiedError(["qemu"], -signal.SIGKILL, warning).message
+    assert killed.endswith(
+        "signal 9 (SIGKILL): another process ended it, or the kernel because memory ran out (see dmesg)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "stderr", "reason"),
+    [
+        (-signal.SIGTERM, "qemu-system-x86_64: terminating on signal 15 from pid 7 (kill)", "terminating on signal 15"),
+        (-signal.SIGUSR1, "", "signal 10 (SIGUSR1), without a message"),
+        (-signal.SIGSEGV, "2026-01-02T03:04:05.678901Z qemu-system-x86_64: warning: x", ": a defect of QEMU"),
+        (-signal.SIGBUS, "", "/dev/shm"),
+        (-signal.SIGABRT, "qemu: fatal: Trying to execute code outside RAM\n\nRAX=0000\nXMM15=0", "outside RAM"),
+        (-signal.SIGABRT, "**\nERROR:../hw/a.c:7:f: assertion failed: (x)\nBail out! ERROR:../hw/a.c", "failed: (x)"),
+        (-signal.SIGABRT, "q: ../util/x.c:3: f: Assertion `a' failed.\nAborted", "Assertion `a' failed."),
+        (-signal.SIGTRAP, "\n(process:7): GLib-ERROR **: 01:02:03.4: failed to allocate 9 bytes\n", "allocate 9 bytes"),
+        (1, "2026-01-02T03:04:05.678901Z qemu-system-x86_64: no room", ": qemu-system-x86_64: no room"),
+        (1, "qemu-system-x86_64: info: x\nqemu-system-x86_64: warning: y", "status 1, without a message"),
+    ],
+)
+def test_why_qemu_ended(status: int, stderr: str, reason: str) -> None:
+    assert reason in QemuDiedError(["qemu"], status, stderr).message
 
 
 def test_an_error_inside_leaves_no_process(tmp_path: Path) -> None:

@@ -3,12 +3,31 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from snp_harness.errors import EXIT_INCONCLUSIVE, BrokenEnvironmentError, HarnessError
+
+#: What it means that a signal has ended QEMU, where QEMU has written no reason.
+_SIGNALS: dict[int, str] = {
+    signal.SIGKILL: "another process ended it, or the kernel because memory ran out (see dmesg)",
+    signal.SIGTERM: "another process ended it",
+    signal.SIGINT: "another process ended it",
+    signal.SIGHUP: "another process ended it",
+    signal.SIGSEGV: "a defect of QEMU",
+    signal.SIGABRT: "QEMU gave up, without a message",
+    signal.SIGBUS: "memory that it shares could not be allocated: is /dev/shm or the disk full?",
+    signal.SIGXFSZ: "a file became too large (see ulimit -f)",
+}
+#: Precedes a message with `-msg timestamp=on`.
+_TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z ")
+#: Messages that are not why QEMU ended.
+_NO_REASON = re.compile(r"\bwarning: |\binfo: |^\*\*$|^Bail out!|-WARNING \*\*:")
+#: cpu_abort() and hw_error() of QEMU, assertions of GLib and of the C library, a failed allocation of GLib.
+_ABORT = re.compile(r"qemu: (fatal|hardware error): |ERROR:|\S+: .*: Assertion .* failed|.*GLib-ERROR \*\*: ")
 
 
 class QemuError(BrokenEnvironmentError):
@@ -36,7 +55,7 @@ class QemuExitError(QemuError):
     what = "QEMU ended"
 
     def __init__(self, command: Sequence[str], status: int, stderr: str) -> None:
-        said = telling_line(stderr)
+        said = telling_line(stderr) or _SIGNALS.get(-status, "")
         reason = f": {said}" if said else ", without a message"
         super().__init__(f"{self.what} with {describe_status(status)}{reason}")
         self.command = tuple(command)
@@ -100,10 +119,15 @@ def printable(text: str, limit: int) -> str:
 
 
 def telling_line(stderr: str) -> str:
-    """The line that says why: QEMU's last message, else the last line; a warning is never the reason."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip() and " warning: " not in line]
+    """The line that says why: the reason of an abort, else QEMU's last message, else the last line; never a warning.
+
+    What follows the reason of an abort is registers, or less precise.
+    """
+    lines = [_TIMESTAMP.sub("", line.strip()) for line in stderr.splitlines()]
+    lines = [line for line in lines if line and not _NO_REASON.search(line)]
+    aborts = [line for line in lines if _ABORT.match(line)]
     messages = [line for line in lines if line.startswith("qemu-system")]
-    return printable((messages or lines or [""])[-1], 400)
+    return printable((aborts[:1] or messages[-1:] or lines[-1:] or [""])[0], 400)
 
 
 def describe_status(status: int) -> str:
