@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from snp_harness.debian.cache import silent
 from snp_harness.defaults import DEFAULT_PLATFORM
-from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, HarnessError
+from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, HarnessError, UsageError
 from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.platforms import find_platform
 from snp_harness.platforms.platform import Platform, Progress, RunSpec, Until
@@ -95,7 +95,11 @@ class PreparedBoot:
 
     def _run(self, directory: RunDirectory, progress: Progress) -> RunResult:
         started = time.monotonic()
-        outcome = self.platform.run(self.spec, directory, progress)
+        try:
+            outcome = self.platform.run(self.spec, directory, progress)
+        except UsageError:
+            directory.discard()
+            raise
         seconds = time.monotonic() - started
         # Imported here, not before QEMU is started, to start it early. By now the command has loaded it.
         from snp_harness.apic.contract import evaluate

@@ -171,6 +171,9 @@ def refusing_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ("command", "status"),
     [
         (["run", "--vcpus", "17"], EXIT_USAGE),
+        (["run", "--vcpus", "17", "--out", "named"], EXIT_USAGE),
+        (["run", "--qemu", "/bin/true"], EXIT_ENVIRONMENT),
+        (["run", "--platform", "tcg", "--qemu", "/bin/true"], EXIT_ENVIRONMENT),
         (["run", "--vcpus", "256"], EXIT_USAGE),
         (["run", "--platform", "kvm", "--icount"], EXIT_USAGE),
         (["run", "--firmware", "none.fd"], EXIT_USAGE),

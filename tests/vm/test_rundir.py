@@ -56,9 +56,30 @@ def test_a_latest_that_another_run_has_become_stays(tmp_path: Path) -> None:
     assert (tmp_path / "latest").resolve() == other.path
 
 
-def test_a_named_one_stays_though_empty(tmp_path: Path) -> None:
-    RunDirectory.create(tmp_path / "out", "tcg").release()
-    assert (tmp_path / "out").is_dir()
+def test_one_without_a_run_leaves_nothing(tmp_path: Path) -> None:
+    """Its firmware may be written, and it may be dropped without `release`."""
+    before = RunDirectory.create(None, "tcg", tmp_path / "runs")
+    before.write_text(rundir.SERIAL, "Shell> ")
+    for parent in (None, tmp_path / "out", tmp_path / "mine"):
+        if parent == tmp_path / "mine":
+            parent.mkdir()
+        refused = RunDirectory.create(parent, "tcg", tmp_path / "runs")
+        assert not refused.has_run
+        refused.write_bytes(rundir.ROM, b"firmware")
+        del refused
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "mine", tmp_path / "runs"]
+    assert list((tmp_path / "mine").iterdir()) == []
+    assert (tmp_path / "runs" / "latest").resolve() == before.path
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+
+
+def test_one_whose_run_was_refused_after_its_begin(tmp_path: Path) -> None:
+    refused = RunDirectory.create(None, "tcg", tmp_path / "runs")
+    refused.write_text(rundir.COMMAND_LINE, "qemu")
+    assert refused.has_run
+    refused.discard()
+    refused.release()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_latest_of_the_user_s_is_left_alone(tmp_path: Path) -> None:

@@ -187,11 +187,7 @@ def _drop_unwritable_stderr() -> None:
 
 def _fail(message: str, hint: str, directory: RunDirectory | None, status: int) -> int:
     """Print one line: what is wrong, what to do, and where the run's files are if it left any."""
-    left = False
-    if directory is not None:
-        with contextlib.suppress(OSError):
-            left = any(directory.path.iterdir())
-    parts = [message, hint, f"see {directory.path}" if directory is not None and left else ""]
+    parts = [message, hint, f"see {directory.path}" if directory is not None and directory.has_run else ""]
     line = " ".join(": ".join(part for part in parts if part).split())
     # The status stays the same if stderr cannot be written to.
     with contextlib.suppress(OSError):

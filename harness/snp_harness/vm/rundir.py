@@ -60,6 +60,9 @@ FILES = (
     OUTER_STDERR,
 )
 
+#: Files that are written before QEMU is started: a directory with nothing else had no run.
+PREPARED = frozenset({ROM, IGVM})
+
 
 class _Lock:
     """Reserves a directory for one run until it is released, at most as long as the object exists."""
@@ -139,6 +142,7 @@ class RunDirectory:
     _lock: _Lock = field(repr=False, compare=False)
     _latest: _Latest | None = field(default=None, repr=False, compare=False)
     _made_parent: bool = field(default=False, repr=False, compare=False)
+    _made: bool = field(default=True, repr=False, compare=False)
 
     @classmethod
     def create(cls, out: Path | None, platform_name: str, parent: Path = DEFAULT_PARENT) -> RunDirectory:
@@ -147,7 +151,7 @@ class RunDirectory:
         `out` may exist if it is empty or holds an earlier run, which is deleted. Raises UsageError.
         """
         try:
-            return cls(*_take(out)) if out is not None else cls(*_make(parent, platform_name))
+            return _take(out) if out is not None else _make(parent, platform_name)
         except OSError as error:
             raise UsageError(
                 f"cannot make the run directory {error.filename}: {error.strerror}", "name another with --out"
@@ -156,22 +160,47 @@ class RunDirectory:
     def release(self) -> None:
         """End the use of the directory: another run may use it. May be called again.
 
-        A directory in `parent` is removed if nothing was written to it, because there was no run, and `latest` points
-        to what it pointed to before. A parent that was made for it is removed too, if it holds nothing else.
+        If there was no run, nothing is left: a directory that was made is removed, and `latest` points to what it
+        pointed to before. A parent that was made for it is removed too, if it holds nothing else.
         """
-        if self._latest is not None and self._lock.held:
+        if self._lock.held:
             with contextlib.suppress(OSError):
-                self.path.rmdir()
-                self._latest.restore(self.path)
-                if self._made_parent:
-                    _remove_parent(self.path.parent)
+                self._remove_unless_run()
         self._lock.release()
+
+    # An object that is dropped is released: the lock of its directory ends with it, so that another run may use it.
+    __del__ = release
 
     def __enter__(self) -> RunDirectory:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+    @property
+    def has_run(self) -> bool:
+        """Whether anything of a run is in the directory."""
+        try:
+            return any(entry.name not in PREPARED for entry in self.path.iterdir())
+        except OSError:
+            return False
+
+    def discard(self) -> None:
+        """Remove what was written, because the run was refused after it had begun."""
+        for name in FILES:
+            self.file(name).unlink(missing_ok=True)
+
+    def _remove_unless_run(self) -> None:
+        if self.has_run:
+            return
+        for name in PREPARED:
+            self.file(name).unlink(missing_ok=True)
+        if self._made:
+            self.path.rmdir()
+        if self._latest is not None:
+            self._latest.restore(self.path)
+        if self._made_parent:
+            _remove_parent(self.path.parent)
 
     def file(self, name: str) -> Path:
         """Return the path of one of its files."""
@@ -227,12 +256,14 @@ class RunDirectory:
         self.write_json(ENVIRONMENT, environment | facts)
 
 
-def _take(path: Path) -> tuple[Path, _Lock]:
+def _take(path: Path) -> RunDirectory:
     """Use the directory that the user named."""
     path = path.absolute()
+    made = True
     try:
         path.mkdir(mode=0o700, parents=True)
     except FileExistsError:
+        made = False
         if not path.is_dir():
             raise UsageError(f"{path} is not a directory", "name another with --out") from None
     lock = _Lock(path)
@@ -246,10 +277,10 @@ def _take(path: Path) -> tuple[Path, _Lock]:
         raise UsageError(f"{path} cannot be written to", "name another directory with --out")
     for entry in (*fifos, *(path / name for name in present)):
         entry.unlink()
-    return path, lock
+    return RunDirectory(path, lock, _made=made)
 
 
-def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock, _Latest, bool]:
+def _make(parent: Path, platform_name: str) -> RunDirectory:
     """Make a directory, with a number if several runs start in the same second."""
     parent = parent.absolute()
     made_parent = not parent.exists()
@@ -267,7 +298,7 @@ def _make(parent: Path, platform_name: str) -> tuple[Path, _Lock, _Latest, bool]
             # A run that was refused has just removed it.
             make_parent(parent)
             continue
-        return path, _Lock(path), _Latest.point(parent, path), made_parent
+        return RunDirectory(path, _Lock(path), _Latest.point(parent, path), made_parent)
 
 
 def make_parent(path: Path) -> Path:
