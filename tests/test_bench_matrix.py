@@ -29,6 +29,7 @@ def result(status: Status, error: BrokenEnvironmentError | None = None) -> RunRe
         (FIXED, DEFAULT_CONFIG, Status.HOLDS, False),
         (FIXED, DEFAULT_CONFIG, Status.VIOLATED, True),
         (FIXED, "timer-svsm", Status.INCONCLUSIVE, True),
+        (FIXED, "fault-busy", Status.VIOLATED, True),
         (STOCK, DEFAULT_CONFIG, Status.VIOLATED, False),
         (STOCK, DEFAULT_CONFIG, Status.HOLDS, True),
         (STOCK, "policy-x2apic-at-reset", Status.HOLDS, False),
@@ -90,8 +91,17 @@ def test_the_matrix_ends_with_a_statement(cell: Cell, status: int, said: str) ->
 def test_the_whole_contract_must_hold_in_the_default_configuration() -> None:
     verdict = Verdict(Status.VIOLATED, (RuleResult(RULE, Status.HOLDS, "why"),), "emulated", "w", "o", frozenset())
     found = RunResult(verdict, timeline(), Path(), None)
-    assert missed_of(FIXED, DEFAULT_CONFIG, found) == ("the contract is violated, not holds",)
-    assert missed_of(FIXED, "fault-busy", found) == ()
+    (said,) = missed_of(FIXED, DEFAULT_CONFIG, found)
+    assert said.startswith("the contract is violated: violated: ")
+    found = replace(found, verdict=replace(verdict, status=Status.NOT_APPLICABLE))
+    assert missed_of(FIXED, DEFAULT_CONFIG, found) == ("the contract is does not apply, not holds",)
+    assert missed_of(FIXED, "policy-x2apic-at-reset", found) == ()
+
+
+@pytest.mark.parametrize("firmware", [STOCK, FIXED])
+@pytest.mark.parametrize(("status", "missed"), [(Status.NOT_APPLICABLE, False), (Status.VIOLATED, True)])
+def test_without_alternate_injection_the_contract_does_not_apply(firmware: str, status: Status, missed: bool) -> None:
+    assert bool(missed_of(firmware, "plain", result(status), active=False)) is missed
 
 
 def test_the_table_names_what_was_missed() -> None:

@@ -26,6 +26,7 @@ class Recorder:
     name = "recorder"
     observed_on = "nothing that runs"
     configurable = True
+    alternate_injection = True
 
     def __init__(self) -> None:
         self.PLATFORM = self

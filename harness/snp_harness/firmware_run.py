@@ -51,7 +51,7 @@ class RunResult:
 
     @property
     def exit_status(self) -> int:
-        """Of the command: the error's, else by the verdict 0 holds, 1 violated, 3 inconclusive."""
+        """Of the command: the error's, else by the verdict 0 holds or does not apply, 1 violated, 3 inconclusive."""
         from snp_harness.apic.verdict import Status
 
         if self.error is not None:
@@ -60,6 +60,7 @@ class RunResult:
             Status.HOLDS: EXIT_HOLDS,
             Status.VIOLATED: EXIT_VIOLATED,
             Status.INCONCLUSIVE: EXIT_INCONCLUSIVE,
+            Status.NOT_APPLICABLE: EXIT_HOLDS,
         }
         return by_status[self.verdict.status]
 
@@ -75,6 +76,7 @@ class BootOptions(TypedDict, total=False):
     extra_args: tuple[str, ...]
     icount: bool
     host: Host
+    as_if_active: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,12 @@ class PreparedBoot:
         # Imported here, not before QEMU is started, to start it early. By now the command has loaded it.
         from snp_harness.apic.contract import evaluate
 
-        verdict = evaluate(outcome.timeline, observed_on=self.platform.observed_on)
+        assumed = self.spec.as_if_active
+        verdict = evaluate(
+            outcome.timeline,
+            observed_on=self.platform.observed_on,
+            as_if_active=not self.platform.alternate_injection if assumed is None else assumed,
+        )
         try:
             directory.write_lines(rundir.TIMELINE, outcome.timeline.lines())
         except CannotWriteError:

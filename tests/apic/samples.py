@@ -10,7 +10,7 @@ from typing import Any
 from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.registers import APIC_BASE, Register, by_msr, by_offset
-from snp_harness.apic.timeline import PhaseMark, Timeline
+from snp_harness.apic.timeline import Event, PhaseMark, Timeline
 
 READ, WRITE = Operation.READ, Operation.WRITE
 
@@ -25,6 +25,9 @@ SEVEN = [
     (READ, 0x320, 0x20005),
     (WRITE, 0x320, 0x30005),
 ]
+
+#: Alternate Injection begins.
+BEGIN = Event("alternate-injection", 0, 0, "", {"vmpl": 2, "active": 1, "apic_base": 0xFEE00900, "by_policy": 0})
 
 DEFAULTS = Access(
     index=0,
@@ -67,7 +70,10 @@ def base(operation: Operation, value: int | None, mode: ApicMode | None, **field
 
 
 def timeline(accesses: Sequence[Access] = (), **fields: Any) -> Timeline:
-    """A complete emulated run into PEI, with other values for `fields`. Indexes are set."""
+    """A complete emulated run into PEI, with other values for `fields`. Indexes are set.
+
+    With Alternate Injection it begins on each vCPU, unless the events say otherwise.
+    """
     values: dict[str, Any] = {
         "phases": (PhaseMark(Phase.SEC, 0, 0, "entry"), PhaseMark(Phase.PEI, len(accesses), 9000, "PeiCore")),
         "events": (),
@@ -79,9 +85,15 @@ def timeline(accesses: Sequence[Access] = (), **fields: Any) -> Timeline:
         "reached": Phase.PEI,
         "alternate_injection": True,
         "svsm": True,
+        "apic_protocol": True,
     }
+    values |= fields
+    if values["alternate_injection"] and not any(event.kind == BEGIN.kind for event in values["events"]):
+        vcpus = {0} | {entry.vcpu for entry in accesses if entry.vcpu is not None}
+        begins = tuple(dataclasses.replace(BEGIN, vcpu=vcpu) for vcpu in sorted(vcpus))
+        values["events"] = (*begins, *values["events"])
     numbered = tuple(dataclasses.replace(entry, index=index) for index, entry in enumerate(accesses))
-    return Timeline(accesses=numbered, **{**values, **fields})
+    return Timeline(accesses=numbered, **values)
 
 
 def stock_sec() -> list[Access]:

@@ -20,6 +20,7 @@ from tests.apic.samples import READ, WRITE, base, timeline, x2apic, xapic
 from tests.apic.strategies import timelines
 
 HOLDS, VIOLATED, INCONCLUSIVE = Status.HOLDS, Status.VIOLATED, Status.INCONCLUSIVE
+NOT_APPLICABLE = Status.NOT_APPLICABLE
 ENABLE, SWITCH = 0xFEE00900, 0xFEE00D00
 
 
@@ -50,10 +51,89 @@ def test_fixed_firmware_holds() -> None:
     assert verdict.result("legal-transition").reason == "1 write of APIC_BASE, all legal"
 
 
-def test_without_alternate_injection_the_rule_is_the_same() -> None:
-    verdict = evaluate(timeline(samples.stock_sec(), alternate_injection=False, svsm=False), observed_on="KVM, no SEV")
+def test_as_if_alternate_injection_were_active_the_rule_is_the_same() -> None:
+    seen = timeline(samples.stock_sec(), alternate_injection=False, svsm=False)
+    verdict = evaluate(seen, observed_on="KVM, no SEV", as_if_active=True)
+    assert (verdict.status, verdict.as_if_active) == (VIOLATED, True)
     assert len(verdict.result("x2apic-before-sec").offences) == 7
-    assert verdict.observed == "KVM, no SEV, Alternate Injection not active"
+    assert verdict.observed == "KVM, no SEV, judged as if Alternate Injection were active"
+    # Where it is active there is nothing to assume.
+    assert not evaluate(timeline(samples.stock_sec()), as_if_active=True).as_if_active
+
+
+@pytest.mark.parametrize(
+    ("accesses", "reason"),
+    [
+        (
+            samples.stock_sec(),
+            "Alternate Injection is not active; with it: 7 local-APIC accesses in SEC before x2APIC mode",
+        ),
+        (samples.fixed_sec(), "Alternate Injection is not active"),
+    ],
+)
+def test_without_alternate_injection_the_contract_does_not_apply(accesses: list[Access], reason: str) -> None:
+    verdict = evaluate(timeline(accesses, alternate_injection=False, apic_protocol=False))
+    assert (verdict.status, verdict.reason) == (NOT_APPLICABLE, reason)
+    assert {result.status for result in verdict.results} == {NOT_APPLICABLE}
+    assert verdict.observed == "emulated, Alternate Injection not active"
+    stated = verdict.result("x2apic-before-sec")
+    assert stated.reason.startswith("with Alternate Injection ")
+    assert len(stated.offences) == (7 if "7" in reason else 0)
+
+
+@pytest.mark.parametrize("fields", [{"lost": 1}, {"complete": False, "gaps": ("QEMU died",)}])
+def test_what_was_not_seen_whole_does_not_pass_for_a_run_without_alternate_injection(fields: dict[str, Any]) -> None:
+    verdict = evaluate(timeline(samples.fixed_sec(), alternate_injection=False, apic_protocol=False, **fields))
+    assert verdict.status is INCONCLUSIVE
+    assert verdict.reason.startswith("Alternate Injection is not active, and the run was not seen whole: ")
+
+
+def begins(time_ns: int = 0, vcpu: int = 0, active: int = 1) -> Event:
+    return dataclasses.replace(
+        samples.BEGIN, time_ns=time_ns, vcpu=vcpu, fields={**samples.BEGIN.fields, "active": active}
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        ([begins(active=0)], "Alternate Injection was to be active, and was not seen to begin"),
+        ([begins(vcpu=1)], "Alternate Injection was not seen to begin on vCPU 0 before its first access"),
+        ([begins(time_ns=2000)], "Alternate Injection was not seen to begin on vCPU 0 before its first access"),
+    ],
+)
+def test_alternate_injection_that_was_not_seen_to_begin(events: list[Event], reason: str) -> None:
+    verdict = evaluate(timeline(samples.fixed_sec(), events=tuple(events)))
+    assert verdict.status is INCONCLUSIVE
+    assert verdict.result("x2apic-before-sec").reason == reason
+    # A witness that would not see it has the configuration alone.
+    blind = timeline(samples.fixed_sec(), events=tuple(events), not_observed=frozenset({"svsm-calls"}))
+    assert evaluate(blind).status is HOLDS
+
+
+# --- no-access-outside-x2apic
+
+
+@pytest.mark.parametrize(
+    ("accesses", "events", "status"),
+    [
+        ([], (), HOLDS),
+        (samples.fixed_sec(), (), HOLDS),
+        # No phase is needed: whoever is believed to run, and whenever.
+        ([xapic(READ, 0x0F0, phase=Phase.PEI)], (), VIOLATED),
+        ([xapic(READ, 0x0F0, phase=Phase.OS)], (), VIOLATED),
+        ([xapic(READ, 0x0F0, phase=Phase.UNKNOWN, module=None)], (), VIOLATED),
+        ([x2apic(READ, 0x80F, phase=Phase.PEI, mode=ApicMode.XAPIC, outcome=Outcome.GP)], (), VIOLATED),
+        ([x2apic(READ, 0x80F, phase=Phase.PEI, mode=None, outcome=Outcome.NOT_OBSERVED)], (), INCONCLUSIVE),
+        # After the end of Alternate Injection on this vCPU: neither right nor wrong.
+        ([xapic(READ, 0x0F0, phase=Phase.PEI)], (begins(), begins(500, active=0)), INCONCLUSIVE),
+        ([xapic(READ, 0x0F0, phase=Phase.PEI)], (begins(), begins(1500, active=0)), VIOLATED),
+        ([xapic(READ, 0x0F0, phase=Phase.PEI, vcpu=1)], (begins(), begins(vcpu=1), begins(500, active=0)), VIOLATED),
+    ],
+)
+def test_no_access_outside_x2apic(accesses: list[Access], events: tuple[Event, ...], status: Status) -> None:
+    fields = {"events": events} if events else {}
+    assert check("no-access-outside-x2apic", accesses, **fields).status is status
 
 
 @pytest.mark.parametrize(
@@ -237,6 +317,7 @@ def test_no_xapic_after_x2apic(accesses: list[Access], offences: list[int], stat
         (Outcome.GP, VIOLATED),
         (Outcome.NOT_CLAIMED, VIOLATED),
         (Outcome.ERROR, VIOLATED),
+        (Outcome.BUSY, INCONCLUSIVE),
         (Outcome.NOT_OBSERVED, INCONCLUSIVE),
     ],
 )
@@ -244,6 +325,27 @@ def test_no_refused_access(outcome: Outcome, status: Status) -> None:
     result = check("no-refused-access", [x2apic(READ, 0x80F, outcome=outcome, served_by=Server.NOBODY)])
     assert result.status is status
     assert result.observable == (outcome is not Outcome.NOT_OBSERVED)
+
+
+BUSY_EOI = x2apic(WRITE, 0x80B, path=AccessPath.SVSM, outcome=Outcome.BUSY, served_by=Server.SVSM)
+EOI = dataclasses.replace(BUSY_EOI, outcome=Outcome.OK)
+
+
+@pytest.mark.parametrize(
+    ("accesses", "status"),
+    [
+        ([BUSY_EOI, EOI], HOLDS),
+        ([BUSY_EOI, BUSY_EOI, EOI], HOLDS),
+        ([BUSY_EOI, dataclasses.replace(EOI, vcpu=1), EOI], HOLDS),
+        ([BUSY_EOI, dataclasses.replace(EOI, outcome=Outcome.ERROR)], VIOLATED),
+        # Given up: something else follows, and the call was not made again.
+        ([BUSY_EOI, x2apic(READ, 0x808)], VIOLATED),
+        ([BUSY_EOI, dataclasses.replace(EOI, vcpu=1)], INCONCLUSIVE),
+        ([EOI, BUSY_EOI], INCONCLUSIVE),
+    ],
+)
+def test_a_call_that_is_made_again_until_it_is_served_is_not_refused(accesses: list[Access], status: Status) -> None:
+    assert check("no-refused-access", accesses).status is status
 
 
 def test_a_witness_that_sees_no_outcome_cannot_clear_the_firmware() -> None:
@@ -331,9 +433,10 @@ def test_any_timeline_gets_a_verdict(drawn: Timeline) -> None:
     verdict = evaluate(drawn)
     assert [result.rule for result in verdict.results] == [rule.name for rule in RULES]
     for result in verdict.results:
-        assert (result.status is VIOLATED) == bool(result.offences or result.events)
+        if result.status is not NOT_APPLICABLE:
+            assert (result.status is VIOLATED) == bool(result.offences or result.events)
+            assert result.observable or result.status is INCONCLUSIVE
         assert result.reason
-        assert result.observable or result.status is INCONCLUSIVE
         assert list(result.offences) == sorted(result.offences, key=lambda access: access.index)
     assert (verdict.status is VIOLATED) == any(result.status is VIOLATED for result in verdict.results)
 
@@ -345,7 +448,7 @@ def test_losing_records_never_makes_it_better(drawn: Timeline) -> None:
     assert lossy.status is not HOLDS
     for before, after in zip(whole.results, lossy.results, strict=True):
         assert after.status is not HOLDS
-        assert before.status is VIOLATED or after.status is INCONCLUSIVE
+        assert before.status is VIOLATED or after.status in (INCONCLUSIVE, NOT_APPLICABLE)
 
 
 def test_the_reference_page_describes_every_rule() -> None:

@@ -17,9 +17,10 @@ from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.contract import evaluate
 from snp_harness.apic.timeline import Event
 from snp_harness.apic.verdict import RuleResult, Status
-from tests.apic.samples import READ, WRITE, stock_sec, timeline, x2apic, xapic
+from tests.apic.samples import READ, WRITE, base, stock_sec, timeline, x2apic, xapic
 
 HOLDS, VIOLATED, INCONCLUSIVE = Status.HOLDS, Status.VIOLATED, Status.INCONCLUSIVE
+NOT_APPLICABLE = Status.NOT_APPLICABLE
 REGISTERS, TIMER = "svsm-handles-its-registers", "timer-reaches-hypervisor-in-x2apic"
 VECTORS, PROTOCOL = "no-unregistered-vector", "apic-protocol-used-only-when-offered"
 RULES = (REGISTERS, TIMER, VECTORS, PROTOCOL)
@@ -66,15 +67,19 @@ def injection(time_ns: int, active: int, vcpu: int = 0) -> Event:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_they_hold_where_alternate_injection_is_not_active(rule: str) -> None:
+def test_they_do_not_apply_where_alternate_injection_is_not_active(rule: str) -> None:
     events = (posted(5, 0x20), taken(6, 0x20), injection(1, 0))
-    result = check(rule, stock_sec(), *events, alternate_injection=False, apic_protocol=False)
-    assert (result.status, result.reason) == (HOLDS, "Alternate Injection is not active")
+    judged = timeline(stock_sec(), events=events, alternate_injection=False, apic_protocol=False)
+    result = evaluate(judged, as_if_active=True).result(rule)
+    if rule == PROTOCOL:
+        assert (result.status, result.reason) == (HOLDS, "the APIC protocol was not called")
+    else:
+        assert (result.status, result.reason) == (NOT_APPLICABLE, "Alternate Injection is not active")
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_witness_without_calls_of_the_svsm_does_not_observe_them(rule: str) -> None:
-    result = check(rule, [], not_observed=frozenset({"svsm-calls"}), alternate_injection=False)
+    result = check(rule, [], not_observed=frozenset({"svsm-calls"}))
     assert (result.status, result.observable) == (INCONCLUSIVE, False)
 
 
@@ -97,8 +102,8 @@ def test_any_events_are_judged(events: list[Event], active: bool) -> None:
     accesses = [svsm(WRITE, 0x83F, 0x20), x2apic(READ, 0x832)]
     judged = timeline(accesses, events=tuple(events), alternate_injection=active, apic_protocol=active)
     for rule in RULES:
-        result = evaluate(judged).result(rule)
-        assert result.status in (HOLDS, VIOLATED)
+        result = evaluate(judged, as_if_active=True).result(rule)
+        assert result.status in (HOLDS, VIOLATED) if active or rule == PROTOCOL else result.status is NOT_APPLICABLE
         assert (result.status is VIOLATED) == bool(result.offences or result.events)
         assert result.reason
         assert all(event in events for event in result.events)
@@ -158,7 +163,13 @@ def test_what_may_have_leaked_is_not_cleared(access: Access) -> None:
 
 def test_nothing_leaks_where_the_svsm_offers_nothing() -> None:
     result = check(REGISTERS, [x2apic(WRITE, 0x80B)], apic_protocol=False)
-    assert (result.status, result.reason) == (HOLDS, "the SVSM does not offer the APIC protocol")
+    assert (result.status, result.reason) == (NOT_APPLICABLE, "the SVSM does not offer the APIC protocol")
+
+
+def test_no_vector_is_unregistered_where_none_can_be_registered() -> None:
+    result = check(VECTORS, [], posted(5, 0x20), taken(6, 0x20), apic_protocol=False)
+    assert result.status is NOT_APPLICABLE
+    assert result.reason == "the SVSM does not offer the APIC protocol: no vector can be registered"
 
 
 @pytest.mark.parametrize(("vcpu", "leaks"), [(0, False), (1, True)])
@@ -299,7 +310,8 @@ def test_calls_of_the_protocol(accesses: list[Access], events: list[Event], offe
 
 
 def test_a_call_without_alternate_injection_is_one_too_many() -> None:
-    result = check(PROTOCOL, [], query(1, 0), call(5), alternate_injection=False, apic_protocol=False)
+    judged = timeline([], events=(query(1, 0), call(5)), alternate_injection=False, apic_protocol=False)
+    result = evaluate(judged, as_if_active=True).result(PROTOCOL)
     assert (result.status, result.reason) == (VIOLATED, "1 call of the APIC protocol without Alternate Injection")
 
 
@@ -317,16 +329,23 @@ def switched(time_ns: int, by_policy: int) -> Event:
     return Event("alternate-injection", time_ns, 0, "", fields)
 
 
-def test_a_hypervisor_that_switches_by_itself_breaks_the_state_diagram() -> None:
-    result = check("legal-transition", [x2apic(READ, 0x80F)], switched(1, 1))
-    assert (result.status, len(result.offences), result.events) == (VIOLATED, 1, (switched(1, 1),))
+def test_a_hypervisor_that_switches_by_itself_is_not_the_firmware_s_offence() -> None:
+    judged = timeline([x2apic(READ, 0x80F)], events=(switched(1, 1),))
+    verdict = evaluate(judged)
+    result = verdict.result("legal-transition")
+    assert (result.status, result.offences, result.events) == (NOT_APPLICABLE, (), ())
+    # Neither is it the firmware's merit.
+    assert (verdict.status, verdict.reason) == (NOT_APPLICABLE, result.reason)
     assert result.reason == (
-        "x2APIC mode with no write of APIC_BASE that led to it on vCPU 0; "
         "the hypervisor changed APIC_BASE of vCPU 0 by itself; this breaks APM volume 2, section 16.9, figure 16-32: "
         "only a write of APIC_BASE in xAPIC mode leads to x2APIC mode"
     )
-    assert check("legal-transition", [], switched(1, 1)).status is VIOLATED
     assert check("legal-transition", [], switched(1, 0)).status is HOLDS
+    # What the firmware does itself is judged.
+    back = base(WRITE, 0xFEE00900, ApicMode.X2APIC, outcome=Outcome.GP)
+    assert check("legal-transition", [x2apic(READ, 0x80F), back], switched(1, 1)).offences[0].value == 0xFEE00900
+    assert check("legal-transition", [x2apic(READ, 0x80F, vcpu=1)], switched(1, 1)).status is VIOLATED
+    assert evaluate(timeline([xapic(READ, 0xF0)], events=(switched(1, 1),))).status is VIOLATED
 
 
 def test_injected_faults_are_part_of_how_it_was_observed() -> None:

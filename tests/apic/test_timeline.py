@@ -64,8 +64,12 @@ def test_any_text_is_refused(text: str) -> None:
         Timeline.from_jsonl(text)
 
 
+def _stock() -> Timeline:
+    return samples.timeline(samples.stock_sec(), alternate_injection=False, apic_protocol=False)
+
+
 def _lines() -> list[str]:
-    return list(samples.timeline(samples.stock_sec()).lines())
+    return list(_stock().lines())
 
 
 def _with(line: int, change: dict[str, Any]) -> list[str]:
@@ -126,7 +130,8 @@ def test_no_end_line_means_incomplete() -> None:
 def test_lines_are_in_the_order_of_the_run() -> None:
     event = Event("rmp-violation", 500, 0, "private access", {"gpa": 0xFEE00000})
     last = Event("end", None, None, "stopped", {})
-    timeline = samples.timeline([samples.xapic(Operation.READ, 0xF0)], events=(event, last))
+    access = samples.xapic(Operation.READ, 0xF0)
+    timeline = samples.timeline([access], events=(event, last), alternate_injection=False)
     kinds = [next(iter(json.loads(line))) for line in timeline.lines()]
     assert kinds == ["timeline", "phase", "event", "access", "phase", "event", "end"]
 
@@ -137,7 +142,7 @@ def test_a_file_from_before_alternate_injection_was_served_reads_as_one() -> Non
     del header["timeline"]["apic_protocol"], header["timeline"]["faults"]
     read = Timeline.from_jsonl([json.dumps(header) + "\n", *lines[1:]])
     assert (read.apic_protocol, read.faults) == (False, ())
-    assert read == samples.timeline(samples.stock_sec())
+    assert read == _stock()
 
 
 def test_an_endless_line_is_not_read_whole() -> None:

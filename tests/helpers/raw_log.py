@@ -20,11 +20,12 @@ _SIZE = 64
 _LAYOUT = struct.Struct("<6Q I H 6B I")
 _WORDS = struct.Struct("<16I")
 
-_START, _END, _APIC, _APIC_BASE, _RMP_VIOLATION = 1, 2, 3, 4, 13
+_START, _END, _APIC, _APIC_BASE, _RMP_VIOLATION, _ALTERNATE = 1, 2, 3, 4, 13, 23
 _PATHS = {1: "mmio", 2: "msr", 3: "svsm"}
 _OUTCOMES = {0: "ok", 1: "#GP", 2: "not claimed", 3: "error"}
 #: EN << 1 | EXTD.
 _MODES = ("disabled", "invalid", "xAPIC", "x2APIC")
+_REPEATED = (0x80000000, 0x80000007)
 _APIC_PAGE = 0xFEE00
 #: Below every C-bit.
 _ADDRESS = (1 << 47) - 1
@@ -70,6 +71,11 @@ class Record:
     def is_base(self) -> bool:
         return self.kind == _APIC_BASE
 
+    @property
+    def repeated(self) -> bool:
+        """A call that the SVSM wants to be made again (results BUSY and INCOMPLETE)."""
+        return self.path == 3 and self.extra in _REPEATED
+
     def names(self) -> dict[str, Any]:
         """The access as a timeline has it."""
         mmio = self.kind == _APIC and self.path == 1
@@ -82,7 +88,7 @@ class Record:
             "vcpu": self.vcpu,
             "vmpl": self.vmpl,
             "mode": self.mode,
-            "outcome": _OUTCOMES.get(self.outcome, "error"),
+            "outcome": "busy" if self.repeated else _OUTCOMES.get(self.outcome, "error"),
             "pc": hex(self.rip),
             "time_ns": self.time_ns,
         }
@@ -137,10 +143,14 @@ class Offences:
     legal_transition: list[int] = field(default_factory=list)
     no_xapic_after_x2apic: list[int] = field(default_factory=list)
     no_refused_access: list[int] = field(default_factory=list)
+    no_access_outside_x2apic: list[int] = field(default_factory=list)
 
 
-def judge(accesses: list[Record], sec_end: int) -> Offences:
-    """Apply the contract's rules about accesses. sec_end: how many accesses were made before SEC ended."""
+def judge(accesses: list[Record], sec_end: int, ended: dict[int, int]) -> Offences:
+    """Apply the contract's rules about accesses. sec_end: how many accesses were made before SEC ended.
+
+    ended: when Alternate Injection ended, by vCPU.
+    """
     found = Offences()
     modes: dict[int, str] = {}
     inside: set[int] = set()
@@ -150,7 +160,9 @@ def judge(accesses: list[Record], sec_end: int) -> Offences:
         mmio = access.path == 1 and not access.is_base
         if not access.is_base and position < sec_end and (mmio or mode != "x2APIC"):
             found.x2apic_before_sec.append(position)
-        if access.outcome:
+        if not access.is_base and access.time_ns < ended.get(vcpu, access.time_ns + 1) and (mmio or mode != "x2APIC"):
+            found.no_access_outside_x2apic.append(position)
+        if access.outcome and not (access.repeated and _made_again(accesses[position + 1 :], access)):
             found.no_refused_access.append(position)
         unexplained = mode == "x2APIC" and modes.get(vcpu, "xAPIC") != "x2APIC"
         wrote = access.is_base and access.write
@@ -173,6 +185,12 @@ def judge(accesses: list[Record], sec_end: int) -> Offences:
             elif modes[vcpu] == "x2APIC":
                 inside.add(vcpu)
     return found
+
+
+def _made_again(later: list[Record], call: Record) -> bool:
+    """Whether the vCPU makes the call once more, or nothing at all."""
+    own = [access for access in later if access.vcpu == call.vcpu]
+    return not own or any((access.address, access.write) == (call.address, call.write) for access in own)
 
 
 @dataclass(slots=True)
@@ -289,7 +307,15 @@ def _compare_verdict(
 ) -> list[str]:
     after = [mark for mark in timeline.phases if mark["phase"] not in (*_SEC, "UNKNOWN")]
     sec_end = after[0]["index"] if after else len(accesses)
-    offences = judge(accesses, sec_end)
+    ended: dict[int, int] = {}
+    for record in log:
+        if (
+            record.kind == _ALTERNATE
+            and not record.value
+            and record.address == _guest_vmpl(log, timeline.header["svsm"])
+        ):
+            ended.setdefault(record.vcpu, record.time_ns)
+    offences = judge(accesses, sec_end, ended)
     found = []
     for result in verdict["rules"]:
         name = result["rule"].replace("-", "_")

@@ -33,10 +33,12 @@ _host: list[Host] = [LOCAL]
 
 
 def boot(firmware: Path, out: Path, config: str | SvsmConfig = "alternate-injection", **more: object) -> RunResult:
-    """One run. more: of RunSpec; a longer time limit does not make a boot longer that reaches its end."""
-    more.setdefault("timeout_s", 600.0)
+    """One run. more: of RunSpec; a longer time limit does not make a boot longer that reaches its end.
+
+    It is judged in each configuration.
+    """
     svsm = config if isinstance(config, SvsmConfig) else load_config(config)
-    more = {"timeout_s": PATIENCE_S, **more}
+    more = {"timeout_s": PATIENCE_S, "as_if_active": True, **more}
     return run(RunSpec(firmware, svsm=svsm, **more), "emulated", out)  # type: ignore[arg-type]
 
 

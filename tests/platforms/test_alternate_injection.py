@@ -13,7 +13,7 @@ from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.rules.legal_transition import STATE_DIAGRAM
 from snp_harness.apic.verdict import Status
 from snp_harness.cli import main as cli
-from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_USAGE, EXIT_VIOLATED, UsageError
+from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, EXIT_USAGE, EXIT_VIOLATED, UsageError
 from snp_harness.firmware_run import RunResult
 from snp_harness.report.model import Report
 from snp_harness.report.terminal import render
@@ -53,10 +53,26 @@ def test_stock_ovmf_is_violated_and_explained(trixie_path: Path, tmp_path: Path)
     assert [(event.fields["active"], event.fields["by_policy"]) for event in begins] == [(1, 0)]
 
 
-def test_stock_ovmf_without_alternate_injection_is_said_to_be_so(trixie_path: Path, tmp_path: Path) -> None:
+def test_without_alternate_injection_the_contract_does_not_apply_to_stock_ovmf(
+    trixie_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    run = ["run", "--quiet", "--firmware", str(trixie_path), "--svsm-config", "alternate-injection-off"]
+    assert cli.main([*run, "--out", str(out)]) == EXIT_HOLDS
+    assert capsys.readouterr().out.startswith(
+        "does not apply: Alternate Injection is not active; with it: 7 local-APIC accesses in SEC before x2APIC mode ("
+    )
+    assert cli.main([*run, "--out", str(out), "--as-if-active"]) == EXIT_VIOLATED
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("violated: 7 local-APIC accesses in SEC before x2APIC mode (")
+    assert first.endswith(", judged as if Alternate Injection were active)")
+
+
+def test_stock_ovmf_judged_as_if_it_were_active(trixie_path: Path, tmp_path: Path) -> None:
     result = boot(trixie_path, tmp_path / "out", "alternate-injection-off")
     assert status(result, "x2apic-before-sec") is Status.VIOLATED
-    assert result.verdict.result("no-unregistered-vector").reason == "Alternate Injection is not active"
+    unregistered = result.verdict.result("no-unregistered-vector")
+    assert (unregistered.status, unregistered.reason) == (Status.NOT_APPLICABLE, "Alternate Injection is not active")
     assert not [event for event in result.timeline.events if event.kind == "alternate-injection"]
 
 
@@ -71,10 +87,10 @@ def test_a_refused_proposal_hides_the_offence_and_breaks_the_apm(
     assert {(access.path, access.mode) for access in accesses} == {(AccessPath.MSR, ApicMode.X2APIC)}
     for rule in ("x2apic-before-sec", "no-refused-access", "timer-reaches-hypervisor-in-x2apic"):
         assert status(result, rule) is Status.HOLDS, rule
+    # Not the firmware's offence, and not its merit either.
     transition = result.verdict.result("legal-transition")
-    assert transition.status is result.verdict.status is Status.VIOLATED
-    assert [event.kind for event in transition.events] == ["alternate-injection"]
-    assert transition.offences[0].mode is ApicMode.X2APIC
+    assert transition.status is result.verdict.status is Status.NOT_APPLICABLE
+    assert result.exit_status == EXIT_HOLDS
     text = render(Report(result.verdict, result.timeline))
     assert STATE_DIAGRAM in text.splitlines()[0]
     assert f"the hypervisor set x2APIC mode, which can hide a fault of the firmware; {STATE_DIAGRAM}" in text
@@ -114,7 +130,7 @@ def test_the_older_feature_bit(trixie_path: Path, tmp_path: Path) -> None:
 def test_each_configuration_boots_to_the_verdict_for_sec(config: str, trixie_path: Path, tmp_path: Path) -> None:
     result = boot(trixie_path, tmp_path / "out", config)
     assert result.timeline.complete, result.timeline.gaps
-    assert result.exit_status == EXIT_VIOLATED
+    assert result.exit_status == (EXIT_HOLDS if config in POLICIES else EXIT_VIOLATED)
     assert result.timeline.reached > Phase.SEC
     loaded = load_config(config)
     assert result.timeline.faults == loaded.injected_faults

@@ -32,7 +32,13 @@ from tests.platforms.boots import PATIENCE_S, Clock, signal_qemu
 from tests.platforms.sec import sec_accesses, told
 
 #: Rules that need only what KVM shows.
-RULES = ("x2apic-before-sec", "legal-transition", "no-xapic-after-x2apic", "no-refused-access")
+RULES = (
+    "x2apic-before-sec",
+    "legal-transition",
+    "no-xapic-after-x2apic",
+    "no-access-outside-x2apic",
+    "no-refused-access",
+)
 
 #: Runs a firmware on a real KVM; the keywords are RunSpec's, except `out`.
 Real = Callable[..., RunResult]
@@ -60,7 +66,7 @@ def boot_real(platform: str, tmp_path: Path) -> Real:
 
 def emulated(firmware: Path, tmp_path: Path, config: str, progress: Progress | None = None, **spec: Any) -> RunResult:
     out = tmp_path / f"emulated-{config}"
-    spec = {"timeout_s": PATIENCE_S, **spec}
+    spec = {"timeout_s": PATIENCE_S, "as_if_active": True, **spec}
     return run(RunSpec(firmware, svsm=load_config(config), **spec), "emulated", out, progress)
 
 
@@ -183,6 +189,7 @@ def test_x2apic_mode_where_ovmf_goes_there(trixie_path: Path, boot_real: Real) -
         ("x2apic-before-sec", Status.VIOLATED, 7),
         ("legal-transition", Status.HOLDS, 0),
         ("no-xapic-after-x2apic", Status.HOLDS, 0),
+        ("no-access-outside-x2apic", Status.VIOLATED, 7),
         ("no-refused-access", Status.HOLDS, 0),
     ]
 

@@ -41,7 +41,8 @@ def _nested(firmware: Path, out: Path, **options: object) -> RunResult:
 @pytest.mark.emulated
 def test_same_verdict_as_the_emulated_host(trixie_path: Path, tmp_path: Path, kvm_host_image: Image) -> None:
     nested = _nested(trixie_path, tmp_path / "nested")
-    emulated = run(RunSpec(trixie_path, svsm=load_config("plain")), "emulated", tmp_path / "emulated")
+    spec = RunSpec(trixie_path, svsm=load_config("plain"), as_if_active=True)
+    emulated = run(spec, "emulated", tmp_path / "emulated")
     assert told(sec_accesses(nested.timeline)) == SEVEN
     assert [_where(access) for access in sec_accesses(nested.timeline)] == [
         _where(access) for access in sec_accesses(emulated.timeline)

@@ -120,7 +120,7 @@ def test_a_policy_that_breaks_the_apm_is_named_with_its_rule() -> None:
     event = Event("alternate-injection", 1, 0, "Alternate Injection of VMPL2 begins", fields)
     text = render(report([samples.x2apic(READ, 0x80F)], events=(event,)))
     rule = "APM volume 2, section 16.9, figure 16-32: only a write of APIC_BASE in xAPIC mode leads to x2APIC mode"
-    assert text.startswith("violated: x2APIC mode with no write of APIC_BASE that led to it on vCPU 0; ")
+    assert text.startswith("does not apply: the hypervisor changed APIC_BASE of vCPU 0 by itself; this breaks APM")
     assert rule in text.splitlines()[0]
     assert f"note           the hypervisor set x2APIC mode, which can hide a fault of the firmware; {rule}" in text
     lines = [words(line) for line in section(text, "Rules")]
@@ -133,7 +133,19 @@ def test_every_rule_has_a_line() -> None:
     assert [line.split()[0] for line in lines] == [rule.name for rule in RULES]
     assert lines[0].split()[1] == "violated"
     assert lines[1].split()[1] == "holds"
-    assert lines[4].split()[1:3] == ["not", "observed"]
+    assert lines[5].split()[1:3] == ["not", "observed"]
+
+
+def test_where_the_contract_does_not_apply_the_report_states_what_would_be() -> None:
+    text = render(report(samples.stock_sec(), alternate_injection=False, apic_protocol=False))
+    assert text.splitlines()[0] == (
+        "does not apply: Alternate Injection is not active; with it: 7 local-APIC accesses in SEC before x2APIC mode "
+        "(emulated SNP host, not hardware, Alternate Injection not active)"
+    )
+    assert "What would break x2apic-before-sec" in text
+    assert "Offences" not in text
+    lines = [words(line) for line in section(text, "Rules")]
+    assert lines[0].startswith("x2apic-before-sec does not apply with Alternate Injection violated: 7 local-APIC")
 
 
 def test_how_it_was_observed_and_how_to_run_it_again() -> None:
@@ -314,7 +326,8 @@ def test_any_timeline_is_shown_in_printable_lines(timeline: Timeline, name: str)
 
 def test_the_timeline_as_text() -> None:
     event = Event("end", 9, 0, "stopped", {})
-    timeline = samples.timeline([xapic(READ, 0x0F0, 0xFF)], events=(event,), gaps=("late",))
+    fields = {"events": (event,), "gaps": ("late",), "alternate_injection": False}
+    timeline = samples.timeline([xapic(READ, 0x0F0, 0xFF)], **fields)
     lines = list(render_timeline(timeline))
     assert lines[0] == "-- SEC: entry"
     assert words(lines[1]) == "0 0.000001 0/2 SEC SecMain+1A2B read SVR 0F0 = FF (mmio, ok, served by hypervisor)"

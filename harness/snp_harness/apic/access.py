@@ -31,12 +31,16 @@ class Path(enum.Enum):
 
 
 class Outcome(enum.Enum):
-    """The result of an access. NOT_CLAIMED: no device answered (reads return all ones, writes are dropped)."""
+    """The result of an access. NOT_CLAIMED: no device answered (reads return all ones, writes are dropped).
+
+    BUSY: the SVSM answered BUSY or INCOMPLETE, so the call has to be made again.
+    """
 
     OK = "ok"
     GP = "#GP"
     NOT_CLAIMED = "not claimed"
     ERROR = "error"
+    BUSY = "busy"
     NOT_OBSERVED = "not observed"
 
 

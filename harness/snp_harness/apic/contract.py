@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
+from snp_harness.apic.rules import injection
 from snp_harness.apic.rules.apic_protocol_offered import ApicProtocolUsedOnlyWhenOffered
 from snp_harness.apic.rules.legal_transition import LegalTransition
+from snp_harness.apic.rules.no_access_outside_x2apic import NoAccessOutsideX2Apic
 from snp_harness.apic.rules.no_refused_access import NoRefusedAccess
 from snp_harness.apic.rules.no_unregistered_vector import NoUnregisteredVector
 from snp_harness.apic.rules.no_xapic_after_x2apic import NoXapicAfterX2apic
@@ -33,6 +36,7 @@ RULES: tuple[Rule, ...] = (
     X2ApicBeforeSec(),
     LegalTransition(),
     NoXapicAfterX2apic(),
+    NoAccessOutsideX2Apic(),
     NoRefusedAccess(),
     SecApicPageShared(),
     SvsmHandlesItsRegisters(),
@@ -45,36 +49,84 @@ RULES: tuple[Rule, ...] = (
 REQUIRED: frozenset[str] = frozenset({X2ApicBeforeSec.name})
 
 
-def evaluate(timeline: Timeline, rules: Sequence[Rule] = RULES, *, observed_on: str = "") -> Verdict:
+def evaluate(
+    timeline: Timeline,
+    rules: Sequence[Rule] = RULES,
+    *,
+    observed_on: str = "",
+    as_if_active: bool = False,
+) -> Verdict:
     """Check every rule and return the verdict.
 
     observed_on: how the platform obtains its results, in words; without it the verdict has the platform's name.
-    Violated if any rule is. Otherwise inconclusive if a rule is, except for a rule outside REQUIRED that the witness
-    cannot observe at all: such a rule is listed and does not count. Otherwise holds.
+    as_if_active: judge a run without Alternate Injection as if it were active.
+    Without Alternate Injection the contract does not apply: each rule then states what it would be otherwise.
+    Else violated if any rule is. Otherwise inconclusive if a rule is, except for a rule outside REQUIRED that the
+    witness cannot observe at all: such a rule is listed and does not count. Otherwise the contract does not apply if
+    the hypervisor has set x2APIC mode by itself. Otherwise it holds.
     """
     results = tuple(rule.check(timeline) for rule in rules)
+    assumed = as_if_active and not timeline.alternate_injection
+    if timeline.alternate_injection or assumed:
+        status, reason = _overall(results), ""
+        if status is Status.HOLDS and injection.by_policy(timeline):
+            status, reason = Status.NOT_APPLICABLE, _by_hypervisor(results)
+    else:
+        status, reason = _without(timeline, results)
+        results = tuple(_stated(result) for result in results)
     return Verdict(
-        status=_overall(results),
+        status=status,
         results=results,
         platform=timeline.platform,
         witness=timeline.witness,
-        observed=_observed(timeline, observed_on or timeline.platform),
+        observed=_observed(timeline, observed_on or timeline.platform, assumed),
         not_observed=timeline.not_observed,
+        reason=reason,
+        as_if_active=assumed,
     )
 
 
 def _overall(results: Sequence[RuleResult]) -> Status:
-    if any(result.status is Status.VIOLATED for result in results):
+    applying = [result for result in results if result.status is not Status.NOT_APPLICABLE]
+    if any(result.status is Status.VIOLATED for result in applying):
         return Status.VIOLATED
-    counted = [result for result in results if result.observable or result.rule in REQUIRED]
+    counted = [result for result in applying if result.observable or result.rule in REQUIRED]
     if not counted or any(result.status is Status.INCONCLUSIVE for result in counted):
         return Status.INCONCLUSIVE
     return Status.HOLDS
 
 
-def _observed(timeline: Timeline, observed_on: str) -> str:
+def _by_hypervisor(results: Sequence[RuleResult]) -> str:
+    named = [result.reason for result in results if result.rule == LegalTransition.name]
+    return named[0] if named else "the hypervisor changed APIC_BASE by itself"
+
+
+def _without(timeline: Timeline, results: Sequence[RuleResult]) -> tuple[Status, str]:
+    """The verdict of a run without Alternate Injection, and its reason: what the firmware would break otherwise."""
+    if timeline.lost or not timeline.complete:
+        why = timeline.gaps[0] if timeline.gaps else "records of the log were lost"
+        return Status.INCONCLUSIVE, f"{injection.INACTIVE}, and the run was not seen whole: {why}"
+    broken = [result for result in results if result.status is Status.VIOLATED]
+    broken.sort(key=lambda result: result.rule not in REQUIRED)
+    if not broken:
+        return Status.NOT_APPLICABLE, injection.INACTIVE
+    return Status.NOT_APPLICABLE, f"{injection.INACTIVE}; with it: {broken[0].reason}"
+
+
+def _stated(result: RuleResult) -> RuleResult:
+    """A rule's result where the contract does not apply: what it would be with Alternate Injection."""
+    if result.status is Status.NOT_APPLICABLE:
+        return result
+    return replace(
+        result, status=Status.NOT_APPLICABLE, reason=f"with Alternate Injection {result.status.value}: {result.reason}"
+    )
+
+
+def _observed(timeline: Timeline, observed_on: str, assumed: bool) -> str:
     parts = [observed_on]
-    if not timeline.alternate_injection:
+    if assumed:
+        parts.append("judged as if Alternate Injection were active")
+    elif not timeline.alternate_injection:
         parts.append("Alternate Injection not active")
     if timeline.faults:
         parts.append(f"faults injected: {', '.join(timeline.faults)}")

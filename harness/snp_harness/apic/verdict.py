@@ -12,18 +12,20 @@ from snp_harness.apic.timeline import Event
 
 
 class Status(enum.Enum):
-    """Holds, violated, or inconclusive: neither could be shown."""
+    """Holds, violated, inconclusive: neither could be shown; or does not apply: there is nothing to judge."""
 
     HOLDS = "holds"
     VIOLATED = "violated"
     INCONCLUSIVE = "inconclusive"
+    NOT_APPLICABLE = "does not apply"
 
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
     """The result of one rule.
 
-    rule: the rule's stable name. reason: one sentence. offences: the accesses that break the rule, in order.
+    rule: the rule's stable name. reason: one sentence. offences: the accesses that break the rule, in order; if it does
+    not apply, those that would break it.
     events: the events that break it (an access that never completed is not an `Access`), in order.
     observable: False if the witness cannot see what the rule needs; True unless the result is inconclusive.
     """
@@ -58,6 +60,8 @@ class Verdict:
 
     results: one for each rule, in the rules' order. platform, witness: as in the timeline.
     observed: how the run was observed, in words. not_observed: what the witness cannot see.
+    reason: why the contract does not apply, or why a run without Alternate Injection is inconclusive; else empty, the
+    rules have their own. as_if_active: judged as if Alternate Injection were active, which it was not.
     """
 
     status: Status
@@ -66,6 +70,8 @@ class Verdict:
     witness: str
     observed: str
     not_observed: frozenset[str]
+    reason: str = ""
+    as_if_active: bool = False
 
     def result(self, rule: str) -> RuleResult:
         """Return the result of a rule by name. Raises KeyError."""
@@ -78,6 +84,8 @@ class Verdict:
         """Return the verdict as JSON values (docs/json.md)."""
         return {
             "status": self.status.value,
+            "reason": self.reason,
+            "as_if_active": self.as_if_active,
             "platform": self.platform,
             "witness": self.witness,
             "observed": self.observed,

@@ -146,6 +146,8 @@ def take_step(
             until=question.until,
             timeout_s=question.timeout_s,
             qemu=question.qemu,
+            # The question is what the firmware does, in whatever configuration.
+            as_if_active=True,
         )
         result = boot.run(directory)
     except FirmwareError as error:

@@ -32,6 +32,7 @@ from snp_harness.capture.record import (
     RecordPath,
     RecordViolation,
 )
+from snp_harness.svsm.protocol import Result
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet, gpa_text
 
 WITNESS = "emulated host log"
@@ -45,6 +46,8 @@ _OUTCOMES: dict[int, Outcome] = {
     RecordOutcome.NOT_CLAIMED: Outcome.NOT_CLAIMED,
     RecordOutcome.ERROR: Outcome.ERROR,
 }
+#: Results of an SVSM call that has to be made again (58019, table 4).
+_REPEATED = frozenset({Result.BUSY, Result.INCOMPLETE})
 _PAGE_OFFSET = 0xFFF
 
 _END_TEXT = {
@@ -190,6 +193,8 @@ class HostTimeline:
         place = self._modules.place(record.rip)
         self._enter(place, record)
         outcome = _OUTCOMES.get(record.outcome, Outcome.ERROR)
+        if path is Path.SVSM and record.extra in _REPEATED:
+            outcome = Outcome.BUSY
         if outcome is Outcome.NOT_CLAIMED:
             server = Server.NOBODY
         elif path is Path.SVSM:

@@ -12,7 +12,10 @@ from typing import NoReturn, TypeAlias
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, PROGRAM
 from snp_harness.errors import EXIT_USAGE
 
-EPILOG = "exit status: 0 holds, 1 violated, 2 usage or bad input, 3 inconclusive, 128 and up: broken environment"
+EPILOG = (
+    "exit status: 0 holds or does not apply, 1 violated, 2 usage or bad input, 3 inconclusive, 128 and up: broken"
+    " environment"
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -45,6 +45,11 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--icount", action="store_true", help="count instructions: the same boot gives the same timeline"
     )
+    parser.add_argument(
+        "--as-if-active",
+        action=argparse.BooleanOptionalAction,
+        help="judge a run without Alternate Injection as if it were active; default: on platforms that have none",
+    )
     add_boot_options(parser, "verdict")
 
 
@@ -67,6 +72,7 @@ def execute(options: argparse.Namespace) -> int:
         qemu=find_qemu(options),
         extra_args=options.extra,
         icount=options.icount,
+        as_if_active=options.as_if_active,
         host=find_host(options),
     )
     directory = create_run_directory(options)

@@ -61,6 +61,7 @@ class EmulatedPlatform:
     name = "emulated"
     observed_on = "emulated SNP host, not hardware"
     configurable = True
+    alternate_injection = True
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
         """Check for a QEMU, and for the built images of the emulated SNP host and of the SVSM."""

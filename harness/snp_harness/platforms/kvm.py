@@ -41,6 +41,7 @@ class KvmPlatform:
     name = "kvm"
     observed_on = "KVM, no SEV"
     configurable = False
+    alternate_injection = False
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
         """Check for a QEMU, a KVM that creates guests, and the kernel's trace events."""

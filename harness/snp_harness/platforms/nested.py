@@ -36,6 +36,7 @@ class NestedPlatform:
     name = "nested"
     observed_on = "KVM inside QEMU TCG, no SEV, not hardware"
     configurable = False
+    alternate_injection = False
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
         """Check for a QEMU, and for an image that exists or can be made."""

@@ -59,7 +59,8 @@ class RunSpec:
 
     memory_mib: guest RAM, None for the default. timeout_s: seconds of wall time. qemu: the QEMU's path, None to search
     for one. extra_args: appended to QEMU's arguments. icount: TCG counts instructions, so that a boot repeats exactly.
-    host: where QEMU runs, by default this machine.
+    host: where QEMU runs, by default this machine. as_if_active: judge a run without Alternate Injection as if it were
+    active; None: only where the platform has none.
     Raises UsageError for values that cannot be run.
     """
 
@@ -73,6 +74,7 @@ class RunSpec:
     extra_args: tuple[str, ...] = ()
     icount: bool = False
     host: Host = field(default_factory=_this_machine)
+    as_if_active: bool | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.vcpus <= MAX_VCPUS:
@@ -129,12 +131,14 @@ class Platform(Protocol):
     """A way of running a guest.
 
     name: as in --platform, and the pytest marker of tests that need it. observed_on: how its results are obtained, in
-    words. configurable: the hypervisor and the SVSM are configured by RunSpec.svsm.
+    words. configurable: the hypervisor and the SVSM are configured by RunSpec.svsm. alternate_injection: it can be
+    active there.
     """
 
     name: str
     observed_on: str
     configurable: bool
+    alternate_injection: bool
 
     def probe(self, host: Host = ..., qemu: Path | None = None) -> list[Check]:
         """Check what the platform needs. host, qemu: as in RunSpec.

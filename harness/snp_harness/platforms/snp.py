@@ -63,6 +63,7 @@ class SnpPlatform:
     name = "snp"
     observed_on = "SEV-SNP hardware"
     configurable = True
+    alternate_injection = True
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
         """Check processor, KVM, security processor and QEMU (see snp_preflight.py), and KVM's trace events."""

@@ -33,6 +33,7 @@ class TcgPlatform:
     name = "tcg"
     observed_on = "QEMU TCG, no SEV"
     configurable = False
+    alternate_injection = False
 
     def probe(self, host: Host = LOCAL, qemu: Path | None = None) -> list[Check]:
         """Check for a QEMU; nothing else is needed."""

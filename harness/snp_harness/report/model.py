@@ -44,7 +44,7 @@ class Report:
     def headline(self) -> str:
         """The verdict in one sentence: status, the deciding reason, how it was observed."""
         deciding = deciding_result(self.verdict)
-        reason = deciding.reason if deciding else "no rule was checked"
+        reason = self.verdict.reason or (deciding.reason if deciding else "no rule was checked")
         return f"{self.verdict.status.value}: {reason} ({self.verdict.observed})"
 
     @property

@@ -20,7 +20,12 @@ OFFENCES_SHOWN = 20
 #: Events shown for a rule.
 EVENTS_SHOWN = 5
 
-_STYLES = {Status.HOLDS: "bold green", Status.VIOLATED: "bold red", Status.INCONCLUSIVE: "bold yellow"}
+_STYLES = {
+    Status.HOLDS: "bold green",
+    Status.VIOLATED: "bold red",
+    Status.INCONCLUSIVE: "bold yellow",
+    Status.NOT_APPLICABLE: "bold cyan",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,9 @@ def _offences(result: RuleResult, width: int | None) -> _Block:
         after.append(f"... and {more} more; verdict.json has all {len(result.offences)}")
     if len(result.events) > EVENTS_SHOWN:
         after.append(f"... and {len(result.events) - EVENTS_SHOWN} more events; verdict.json has them")
-    return _Block(f"Offences against {result.rule}", tuple(map(tuple, rows)), tuple(after), headed=True)
+    broken = result.status is Status.VIOLATED
+    title = f"Offences against {result.rule}" if broken else f"What would break {result.rule}"
+    return _Block(title, tuple(map(tuple, rows)), tuple(after), headed=True)
 
 
 def _rule(result: RuleResult) -> tuple[str, str, str]:

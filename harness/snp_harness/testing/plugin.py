@@ -74,13 +74,15 @@ class SnpBoot:
         qemu: Path | None = None,
         extra_args: tuple[str, ...] = (),
         icount: bool = False,
+        as_if_active: bool | None = None,
     ) -> RunResult:
         """Boot a firmware and return verdict, timeline and run directory.
 
         firmware: a path or a name such as "debian:trixie", None for the fixture snp_firmware. platform, qemu: None for
         those of the options. until: the phase after which the run ends, or "shell" or "exit". config: an SvsmConfig,
         or the path or name of one, None for the default one. timeout_s: seconds of wall time. extra_args: for QEMU.
-        icount: count instructions, so that a boot repeats exactly.
+        icount: count instructions, so that a boot repeats exactly. as_if_active: judge a run without Alternate
+        Injection as if it were active; None: only on platforms that have none.
         Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or ends early; what
         was seen until then is in the run directory, which the test's report names.
         """
@@ -103,6 +105,7 @@ class SnpBoot:
             qemu=qemu or (Path(default_qemu) if default_qemu else None),
             extra_args=extra_args,
             icount=icount,
+            as_if_active=as_if_active,
             host=session_host(request.config),
         )
         with RunDirectory.create(None, name, _parent(request)) as directory:

@@ -43,7 +43,7 @@ class ApicProtocolUsedOnlyWhenOffered:
             offences=accesses,
             events=events,
             doubts=(injection.calls_not_seen(timeline), observation.run_not_seen(timeline)),
-            holds=_holds(timeline, calls),
+            holds=_holds(calls),
         )
 
 
@@ -83,7 +83,5 @@ def _count(calls: int) -> str:
     return observation.plural(calls, "call")
 
 
-def _holds(timeline: Timeline, calls: int) -> str:
-    if not timeline.alternate_injection:
-        return injection.INACTIVE
+def _holds(calls: int) -> str:
     return f"{_count(calls)}, all after QUERY_PROTOCOL" if calls else "the APIC protocol was not called"

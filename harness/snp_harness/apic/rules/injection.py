@@ -10,14 +10,42 @@ from snp_harness.apic.rules import observation
 from snp_harness.apic.rules.observation import Doubt
 from snp_harness.apic.timeline import Event, Timeline
 
-#: Reason of these rules where they do not apply.
+#: Reasons of these rules where they do not apply.
 INACTIVE = "Alternate Injection is not active"
+NO_PROTOCOL = "the SVSM does not offer the APIC protocol"
+#: The kind of the event that says when Alternate Injection began or ended.
+CHANGE = "alternate-injection"
 
 
 def number(event: Event, field: str) -> int | None:
     """Return an integer field of an event, None if it has none: timelines are also read from files."""
     value = event.fields.get(field)
     return value if isinstance(value, int) else None
+
+
+def by_policy(timeline: Timeline) -> list[Event]:
+    """Return the events that say that the hypervisor changed APIC_BASE by itself."""
+    return [event for event in timeline.events if event.kind == CHANGE and event.fields.get("by_policy")]
+
+
+def begin_not_seen(timeline: Timeline) -> Doubt | None:
+    """Doubt where Alternate Injection is configured: a vCPU accessed its APIC and it was not seen to begin before.
+
+    A witness that does not see calls of the SVSM does not see this either: the configuration is all there is.
+    """
+    if not timeline.alternate_injection or "svsm-calls" in timeline.not_observed:
+        return None
+    begun: dict[int | None, int] = {}
+    for event in timeline.events:
+        if event.kind == CHANGE and number(event, "active") and event.vcpu not in begun:
+            begun[event.vcpu] = event.time_ns or 0
+    if not begun:
+        return Doubt("Alternate Injection was to be active, and was not seen to begin")
+    for access in timeline.accesses:
+        began = begun.get(access.vcpu)
+        if access.vcpu is not None and (began is None or (access.time_ns is not None and access.time_ns < began)):
+            return Doubt(f"Alternate Injection was not seen to begin on vCPU {access.vcpu} before its first access")
+    return None
 
 
 def calls_not_seen(timeline: Timeline) -> Doubt | None:
@@ -42,6 +70,20 @@ class States:
         return changes[position - 1][1] if position else None
 
 
+class Ends:
+    """When Alternate Injection ended on a vCPU."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._first: dict[int | None, int] = {}
+        for event in timeline.events:
+            if event.kind == CHANGE and number(event, "active") == 0:
+                self._first.setdefault(event.vcpu, event.time_ns or 0)
+
+    def before(self, vcpu: int | None, time_ns: int | None) -> bool:
+        """Return whether it had ended by then; a time or a vCPU that was not observed counts as before the end."""
+        return time_ns is not None and vcpu in self._first and self._first[vcpu] <= time_ns
+
+
 class Activity:
     """When Alternate Injection was active on a vCPU: as configured, until an event says that it ended."""
 
@@ -50,7 +92,7 @@ class Activity:
         self._states = States(
             (event.vcpu, event.time_ns or 0, number(event, "active") != 0)
             for event in timeline.events
-            if event.kind == "alternate-injection"
+            if event.kind == CHANGE
         )
 
     def at(self, vcpu: int | None, time_ns: int | None) -> bool:

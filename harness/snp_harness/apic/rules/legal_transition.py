@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from snp_harness.apic.access import Access, Operation, Outcome
 from snp_harness.apic.apic_base import ApicMode, is_legal, mode_of
-from snp_harness.apic.rules import observation
+from snp_harness.apic.rules import injection, observation
 from snp_harness.apic.rules.observation import Doubt
 from snp_harness.apic.timeline import Timeline
-from snp_harness.apic.verdict import RuleResult
+from snp_harness.apic.verdict import RuleResult, Status
 
 #: The rule of the architecture that a hypervisor breaks if it changes the mode itself.
 STATE_DIAGRAM = "APM volume 2, section 16.9, figure 16-32: only a write of APIC_BASE in xAPIC mode leads to x2APIC mode"
@@ -38,7 +38,8 @@ class LegalTransition:
     """APIC_BASE goes through xAPIC (EN=1, EXTD=0) to x2APIC (EN=1, EXTD=1), as in APM volume 2, figure 16-32.
 
     A write of an illegal value is an offence even if it is refused. So is a vCPU that is seen in x2APIC mode without a
-    write that led there, and a mode that the hypervisor reports to have set itself, later or at the vCPU's creation.
+    write that led there. A mode that the hypervisor reports to have set itself is not the firmware's: the rule does
+    not apply then, unless the firmware breaks it as well.
     """
 
     name = "legal-transition"
@@ -49,27 +50,22 @@ class LegalTransition:
         gapless = not timeline.lost and "apic-base" not in timeline.not_observed
         for access in timeline.accesses:
             self._take(access, found, gapless)
-        events = [
-            event for event in timeline.events if event.kind == "alternate-injection" and event.fields.get("by_policy")
-        ]
-        offences = sorted(found.illegal + found.unexplained, key=lambda access: access.index)
+        events = injection.by_policy(timeline)
+        by_hypervisor = {event.vcpu for event in events}
+        unexplained = [access for access in found.unexplained if access.vcpu not in by_hypervisor]
+        offences = sorted(found.illegal + unexplained, key=lambda access: access.index)
         parts = []
         if found.illegal:
             parts.append(f"{observation.plural(len(found.illegal), 'illegal write')} of APIC_BASE")
-        if found.unexplained:
-            vcpus = ", ".join(str(access.vcpu) for access in found.unexplained)
+        if unexplained:
+            vcpus = ", ".join(str(access.vcpu) for access in unexplained)
             parts.append(f"x2APIC mode with no write of APIC_BASE that led to it on vCPU {vcpus}")
-        if events:
-            vcpus = ", ".join(sorted({str(event.vcpu) for event in events}))
-            parts.append(f"the hypervisor changed APIC_BASE of vCPU {vcpus} by itself")
-        if found.unexplained or events:
             parts.append(f"this breaks {STATE_DIAGRAM}")
         writes = observation.plural(found.writes, "write")
-        return observation.conclude(
+        result = observation.conclude(
             self.name,
             violated="; ".join(parts),
             offences=offences,
-            events=events,
             doubts=(
                 observation.blind(timeline, "apic-base", "accesses to APIC_BASE"),
                 observation.run_not_seen(timeline),
@@ -78,6 +74,9 @@ class LegalTransition:
             ),
             holds=f"{writes} of APIC_BASE, all legal" if found.writes else "APIC_BASE was not written",
         )
+        if events and result.status is Status.HOLDS:
+            return observation.not_applicable(self.name, _changed(by_hypervisor))
+        return result
 
     def _take(self, access: Access, found: _Findings, gapless: bool) -> None:
         known = None if access.vcpu is None else found.modes.get(access.vcpu)
@@ -102,6 +101,11 @@ class LegalTransition:
                 found.modes.pop(access.vcpu, None)
             else:
                 found.modes[access.vcpu] = after
+
+
+def _changed(vcpus: set[int | None]) -> str:
+    named = ", ".join(sorted(map(str, vcpus)))
+    return f"the hypervisor changed APIC_BASE of vCPU {named} by itself; this breaks {STATE_DIAGRAM}"
 
 
 def _unjudged(count: int, observable: bool) -> Doubt | None:

@@ -25,6 +25,10 @@ class NoUnregisteredVector:
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the events against the set of vectors that each vCPU allows."""
+        if not timeline.alternate_injection:
+            return observation.not_applicable(self.name, injection.INACTIVE)
+        if not timeline.apic_protocol:
+            return observation.not_applicable(self.name, f"{injection.NO_PROTOCOL}: no vector can be registered")
         activity = injection.Activity(timeline)
         sent = _first_sent(timeline)
         now: dict[int | None, set[int]] = {}
@@ -54,13 +58,11 @@ class NoUnregisteredVector:
                 observation.blind(timeline, "interrupts", "interrupts of the guest"),
                 observation.run_not_seen(timeline),
             ),
-            holds=_holds(timeline, len(seen)),
+            holds=_holds(len(seen)),
         )
 
 
-def _holds(timeline: Timeline, seen: int) -> str:
-    if not timeline.alternate_injection:
-        return injection.INACTIVE
+def _holds(seen: int) -> str:
     return f"{observation.plural(seen, 'interrupt vector')} used, all registered" if seen else "no interrupt was seen"
 
 

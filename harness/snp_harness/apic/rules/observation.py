@@ -56,6 +56,11 @@ def run_not_seen(timeline: Timeline) -> Doubt | None:
     return Doubt(f"the run was not seen whole: {timeline.gaps[0] if timeline.gaps else 'no reason was recorded'}")
 
 
+def doubt(count: int, reason: str) -> Doubt | None:
+    """Doubt about `count` accesses that were observed and cannot be judged."""
+    return Doubt(reason) if count else None
+
+
 def unobserved(count: int, reason: str) -> Doubt | None:
     """Doubt of a rule that could not judge `count` accesses, because the witness did not see what it needs."""
     return Doubt(reason, observable=False) if count else None
@@ -80,6 +85,11 @@ def in_x2apic_mode(access: Access) -> bool | None:
     if access.path is Path.MSR and access.outcome.value == "ok":
         return True
     return None
+
+
+def not_applicable(rule: str, reason: str) -> RuleResult:
+    """Return the result of a rule that has nothing to judge in this run."""
+    return RuleResult(rule, Status.NOT_APPLICABLE, reason)
 
 
 def conclude(

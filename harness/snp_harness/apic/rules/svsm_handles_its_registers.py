@@ -21,20 +21,23 @@ class SvsmHandlesItsRegisters:
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the accesses to these registers while Alternate Injection is active."""
+        if not timeline.alternate_injection:
+            return observation.not_applicable(self.name, injection.INACTIVE)
+        if not timeline.apic_protocol:
+            return observation.not_applicable(self.name, injection.NO_PROTOCOL)
         served = 0
         leaks: list[Access] = []
         undecided = 0
-        if timeline.alternate_injection and timeline.apic_protocol:
-            activity = injection.Activity(timeline)
-            for access in timeline.accesses:
-                if not access.register.svsm or not activity.at(access.vcpu, access.time_ns):
-                    continue
-                of_svsm, leaked = ipi.served_by_svsm(access), _leaked(access)
-                served += access.path is Path.SVSM
-                if of_svsm and leaked:
-                    leaks.append(access)
-                elif of_svsm is not False and leaked is not False:
-                    undecided += 1
+        activity = injection.Activity(timeline)
+        for access in timeline.accesses:
+            if not access.register.svsm or not activity.at(access.vcpu, access.time_ns):
+                continue
+            of_svsm, leaked = ipi.served_by_svsm(access), _leaked(access)
+            served += access.path is Path.SVSM
+            if of_svsm and leaked:
+                leaks.append(access)
+            elif of_svsm is not False and leaked is not False:
+                undecided += 1
         return observation.conclude(
             self.name,
             violated=f"{observation.accesses(len(leaks))} of the SVSM's registers reached the hypervisor",
@@ -44,7 +47,7 @@ class SvsmHandlesItsRegisters:
                 observation.run_not_seen(timeline),
                 observation.unobserved(undecided, f"who served {observation.accesses(undecided)} was not observed"),
             ),
-            holds=_holds(timeline, served),
+            holds=_holds(served),
         )
 
 
@@ -60,10 +63,6 @@ def _leaked(access: Access) -> bool | None:
     return True if mode and access.served_by is Server.HYPERVISOR else None
 
 
-def _holds(timeline: Timeline, served: int) -> str:
-    if not timeline.alternate_injection:
-        return injection.INACTIVE
-    if not timeline.apic_protocol:
-        return "the SVSM does not offer the APIC protocol"
+def _holds(served: int) -> str:
     by_calls = f"{observation.accesses(served)} by the APIC protocol, " if served else ""
     return f"{by_calls}none of the SVSM's registers reached the hypervisor"

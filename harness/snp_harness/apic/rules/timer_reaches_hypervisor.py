@@ -24,6 +24,8 @@ class TimerReachesHypervisorInX2Apic:
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the accesses to the timer while Alternate Injection is active."""
+        if not timeline.alternate_injection:
+            return observation.not_applicable(self.name, injection.INACTIVE)
         activity = injection.Activity(timeline)
         used = [
             access
@@ -47,13 +49,13 @@ class TimerReachesHypervisorInX2Apic:
                 observation.run_not_seen(timeline),
                 observation.unobserved(unknown, f"mode or outcome of {_timer_accesses(unknown)} was not observed"),
             ),
-            holds=_holds(timeline, len(used), by_svsm),
+            holds=_holds(len(used), by_svsm),
         )
 
 
 def _is_right(access: Access) -> bool | None:
     """The access reached the right APIC; None if that was not observed."""
-    if access.path is Path.MMIO or access.outcome not in (Outcome.OK, Outcome.NOT_OBSERVED):
+    if access.path is Path.MMIO or access.outcome not in (Outcome.OK, Outcome.BUSY, Outcome.NOT_OBSERVED):
         return False
     if access.outcome is Outcome.NOT_OBSERVED:
         return None
@@ -64,9 +66,7 @@ def _timer_accesses(count: int) -> str:
     return observation.plural(count, "access to the APIC timer", "accesses to the APIC timer")
 
 
-def _holds(timeline: Timeline, used: int, by_svsm: int) -> str:
-    if not timeline.alternate_injection:
-        return injection.INACTIVE
+def _holds(used: int, by_svsm: int) -> str:
     if not used:
         return "the APIC timer was not used"
     return f"{_timer_accesses(used)}, {used - by_svsm} served by the hypervisor in x2APIC mode, {by_svsm} by the SVSM"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from snp_harness.apic.access import Path, Phase
-from snp_harness.apic.rules import observation
+from snp_harness.apic.rules import injection, observation
 from snp_harness.apic.rules.observation import Doubt
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import RuleResult
@@ -43,6 +43,7 @@ class X2ApicBeforeSec:
             offences=offences,
             doubts=(
                 observation.sec_not_seen(timeline),
+                injection.begin_not_seen(timeline),
                 _doubt(unknown_mode, "in SEC in a mode that was not observed"),
                 _doubt(unplaced, "outside x2APIC mode in a phase that was not observed"),
             ),
