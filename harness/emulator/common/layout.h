@@ -12,7 +12,9 @@
 #define CONFIG_OFFSET_HOST_BASE 16          /* offsetof(struct host_config, ...), checked in main.c */
 #define CONFIG_OFFSET_CBIT      176
 
-#define PHYSICAL_WINDOW  0x8000000000         /* 512 GiB: physical memory once more, so that a pointer to GPA 0 is not NULL */
+#define IDENTITY_SIZE    0x8000000000         /* 512 GiB of physical memory are mapped where they are, */
+#define PHYSICAL_WINDOW  0x8000000000         /* and once more, so that a pointer to GPA 0 is not NULL */
+#define DEVICE_WINDOW    0x10000000000        /* devices beyond, a few GiB at a time: mmio.c */
 #define STACK_SIZE 0x8000                   /* per vCPU, aligned to its size: its top holds the vCPU's address */
 
 #endif

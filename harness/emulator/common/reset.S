@@ -83,6 +83,8 @@ start64:
 	leaq host_pdpt_low - HOST_VIRTUAL_LOW + 3(%rbp), %rax
 	movq %rax, host_pml4 - HOST_VIRTUAL_LOW(%rbp)
 	movq %rax, host_pml4 - HOST_VIRTUAL_LOW + 8(%rbp) /* PHYSICAL_WINDOW */
+	leaq host_pdpt_devices - HOST_VIRTUAL_LOW + 3(%rbp), %rax
+	movq %rax, host_pml4 - HOST_VIRTUAL_LOW + 16(%rbp) /* DEVICE_WINDOW */
 	leaq host_pml4 - HOST_VIRTUAL_LOW + 3(%rbp), %rax
 	movq %rax, host_pml5 - HOST_VIRTUAL_LOW(%rbp)
 	movq %rax, host_pml5 - HOST_VIRTUAL_LOW + 511*8(%rbp)

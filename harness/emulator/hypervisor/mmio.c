@@ -3,10 +3,14 @@
 #include "apic.h"
 #include "apic_access.h"
 #include "ioapic.h"
+#include "layout.h"
 #include "memory.h"
 
-#define ROM_WINDOW     0x1000000ull    /* below 4 GiB: the ROM has more in it than the firmware */
-#define PHYSICAL_LIMIT 0x8000000000ull /* what the emulator maps */
+#define ROM_MULTIPLE 0x10000ull /* of the size of QEMU's ROM */
+#define GIB          BIT(30)
+#define PDE_GIB      0x83ull /* present, writable, large */
+
+extern volatile u64 host_pdpt_devices[512]; /* tables.S */
 
 static bool overlaps(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_size && b < a + a_size; }
 
@@ -17,33 +21,57 @@ static bool is_apic_page(struct vcpu *vcpu, u64 gpa)
 	return (gpa & ~(PAGE_SIZE - 1)) == base;
 }
 
+/* No processor has such an address. It is never mapped: a nested walk of four levels ignores bits 48 and up. */
+static bool is_beyond(struct hypervisor *hv, u64 gpa, u64 size) { return gpa > BIT(hv->config->phys_bits) - size; }
+
+/* QEMU's ROM, in which there is more than the firmware. */
+static u64 rom_start(const struct host_config *config) { return config->fw_rom & ~(ROM_MULTIPLE - 1); }
+
 /* Addresses that the guest must not reach: the emulator's memory, image and APIC, and addresses beyond the bus. */
 static bool is_hidden(struct hypervisor *hv, u64 gpa, u64 size)
 {
 	const struct host_config *config = hv->config;
 
-	return gpa > PHYSICAL_LIMIT - size || overlaps(gpa, size, config->host_base, config->host_size) ||
+	return is_beyond(hv, gpa, size) || overlaps(gpa, size, config->host_base, config->host_size) ||
 	       overlaps(gpa, size, config->ring_base, config->ring_size) || overlaps(gpa, size, APIC_DEFAULT_BASE, PAGE_SIZE) ||
-	       overlaps(gpa, size, FOUR_GIB - ROM_WINDOW, ROM_WINDOW) || memory_region(hv, gpa);
+	       overlaps(gpa, size, rom_start(config), FOUR_GIB - rom_start(config)) || memory_region(hv, gpa);
+}
+
+/* Where the emulator has the device. Beyond the identity map: the GiB with it and the next, in a window. */
+static u64 device_address(u64 gpa)
+{
+	u64 gib = gpa & ~(GIB - 1);
+
+	if (gpa < IDENTITY_SIZE - GIB)
+		return gpa;
+	for (u64 i = 0; i < 2; i++) {
+		host_pdpt_devices[i] = (gib + i * GIB) | PDE_GIB;
+		__asm__ volatile("invlpg (%0)" : : "r"(DEVICE_WINDOW + i * GIB) : "memory");
+	}
+	return DEVICE_WINDOW + (gpa - gib);
 }
 
 static u64 device_read(u64 gpa, u32 size)
 {
+	u64 address = device_address(gpa);
+
 	switch (size) {
-	case 1: return *(volatile u8 *)gpa;
-	case 2: return *(volatile u16 *)gpa;
-	case 4: return *(volatile u32 *)gpa;
-	default: return *(volatile u64 *)gpa;
+	case 1: return *(volatile u8 *)address;
+	case 2: return *(volatile u16 *)address;
+	case 4: return *(volatile u32 *)address;
+	default: return *(volatile u64 *)address;
 	}
 }
 
 static void device_write(u64 gpa, u32 size, u64 value)
 {
+	u64 address = device_address(gpa);
+
 	switch (size) {
-	case 1: *(volatile u8 *)gpa = (u8)value; break;
-	case 2: *(volatile u16 *)gpa = (u16)value; break;
-	case 4: *(volatile u32 *)gpa = (u32)value; break;
-	default: *(volatile u64 *)gpa = value; break;
+	case 1: *(volatile u8 *)address = (u8)value; break;
+	case 2: *(volatile u16 *)address = (u16)value; break;
+	case 4: *(volatile u32 *)address = (u32)value; break;
+	default: *(volatile u64 *)address = value; break;
 	}
 }
 
@@ -84,7 +112,7 @@ static void map_device(struct vcpu *vcpu, u64 gpa, bool write)
 
 	if (!is_hidden(vcpu->hv, page, PAGE_SIZE))
 		hw_nested_device(vcpu->cpu, page, page, true);
-	else if (write)
+	else if (write || is_beyond(vcpu->hv, page, PAGE_SIZE))
 		hand_over(vcpu, gpa);
 	else
 		hw_nested_device(vcpu->cpu, page, vcpu->hv->scratch_page, false);

@@ -11,6 +11,8 @@ from snp_harness.svsm.config import SvsmConfig, parse_config
 from tests.emulator.guest.build import End, Mode, image
 
 TIMEOUT_S = 300.0
+#: Devices of the tests: a page of memory at FF000000; a device that copies memory by DMA.
+DEVICES = ("-device", "pc-testdev", "-device", "edu,addr=10.0")
 #: The smallest memory that the harness accepts.
 MEMORY_MIB = 128
 
@@ -33,7 +35,7 @@ class Setting:
     def name(self) -> str:
         """For test ids."""
         parts = [str(self.mode.name).lower()]
-        if self.mode is not Mode.PLAIN:
+        if self.mode is not Mode.PLAIN or self.cbit != 51:
             parts.append(str(self.cbit))
         parts += ["native"] * self.native + ["lax"] * (not self.strict)
         return "-".join(parts + [f"{self.vcpus}vcpus"] * (self.vcpus > 1))
@@ -106,6 +108,7 @@ def run_guest(
         qemu=qemu,
         memory_mib=MEMORY_MIB,
         vcpus=setting.vcpus,
+        extra_args=DEVICES,
     )
     result = run(spec, "emulated", directory / "run")
     console = (result.directory / "serial.log").read_text(encoding="ascii", errors="replace")

@@ -20,6 +20,7 @@ SETTINGS = (
     Setting(Mode.SVSM),
     Setting(Mode.SVSM, cbit=47),
     Setting(Mode.PLAIN),
+    Setting(Mode.PLAIN, cbit=47),
     *(Setting(mode, vcpus=4) for mode in (Mode.VMPL0, Mode.SVSM, Mode.PLAIN, Mode.ALTERNATE)),
 )
 
