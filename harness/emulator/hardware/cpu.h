@@ -101,6 +101,7 @@ struct hw_cpu {
 	u16 exit_count[EXIT_CODES]; /* since last published */
 
 	/* Few exits use the rest. */
+	u64 spin_pc;         /* see hw_spins() */
 	u64 tsc_aux;         /* while another vCPU has the processor */
 	u32 taken_seen[APIC_VECTOR_WORDS]; /* vectors logged since the last CONFIGURE_VECTOR */
 	u64 image_base[MAX_IMAGES];

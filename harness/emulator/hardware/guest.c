@@ -33,6 +33,17 @@ u64 hw_observe_pc(const struct hw_cpu *cpu)
 	return (u32)(save->cs.base + save->rip);
 }
 
+#define LOOP_SIZE 64u /* bytes: a loop that waits for a value in memory is short */
+
+bool hw_spins(struct hw_cpu *cpu)
+{
+	u64 pc = hw_observe_pc(cpu);
+	bool near = pc - cpu->spin_pc + LOOP_SIZE / 2 < LOOP_SIZE;
+
+	cpu->spin_pc = pc;
+	return near;
+}
+
 static u64 read_legacy_entry(struct hw *hw, u64 gpa)
 {
 	const a32 *entry = (const a32 *)slot_private(hw, gpa & ~hw->c_bit, sizeof(u32));

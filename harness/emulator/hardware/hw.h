@@ -196,6 +196,12 @@ void hw_reset_registers(struct vmcb_save *save);            /* the same, for a l
 void hw_init(struct hw_cpu *cpu);                           /* as after INIT */
 void hw_sipi(struct hw_cpu *cpu, u8 vector);
 
+/*
+ * It was in the same loop when this was asked last: it probably waits for a write by another vCPU, without PAUSE. One
+ * processor that runs all vCPUs needs to know it; several would not.
+ */
+bool hw_spins(struct hw_cpu *cpu);
+
 /* The log: hw_log() fills vCPU, VMPL and mode of the processor. */
 void hw_log(struct hw_cpu *cpu, struct record record);
 /* Log the end of the run, and halt. */

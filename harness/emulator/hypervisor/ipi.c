@@ -20,6 +20,7 @@ static void deliver(struct vcpu *sender, struct vcpu *target, u64 icr)
 	bool deassert = (icr & APIC_ICR_LEVEL) && !(icr & APIC_ICR_ASSERT);
 
 	target->apic_dirty = true;
+	sender->yield |= target->wait != WAIT_NOTHING; /* another processor would continue at once */
 	switch ((icr & APIC_ICR_DELIVERY) >> APIC_ICR_DELIVERY_SHIFT) {
 	case APIC_DELIVER_FIXED:
 	case APIC_DELIVER_LOWEST:
@@ -96,8 +97,10 @@ bool ipi_hv(struct vcpu *vcpu, u64 icr)
 	for (u32 i = 0; i < vcpu->hv->vcpus; i++) {
 		struct vcpu *target = &vcpu->hv->vcpu[i];
 
-		if (x2apic_ipi_reaches(icr, vcpu->index, target->index))
-			doorbell_post_own(target, vector);
+		if (!x2apic_ipi_reaches(icr, vcpu->index, target->index))
+			continue;
+		doorbell_post_own(target, vector);
+		vcpu->yield |= target->wait != WAIT_NOTHING;
 	}
 	return true;
 }

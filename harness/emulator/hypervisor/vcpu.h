@@ -93,7 +93,8 @@ struct hypervisor {
 	u64 generation;         /* of the page states: pointers to shared pages are valid until it changes */
 	u64 interrupts;         /* physical interrupts taken */
 	u64 timer_armed_ns;     /* deadline in the physical timer, or NO_DEADLINE */
-	u64 slice_end_ns;       /* another vCPU's turn, or NO_DEADLINE: no other vCPU is ready */
+	u64 slice_end_ns;       /* of a part of the slice, or NO_DEADLINE: no other vCPU is ready */
+	u32 slice_part;         /* from 1: see readiness.c */
 	u32 regions;
 	struct hw_slot region[HW_SLOTS]; /* of guest memory */
 	struct vcpu vcpu[HW_CPUS];

@@ -220,6 +220,45 @@ SMP_TEST(smp_an_ipi_ends_hlt, ALL)
 	EQUAL(takers[VECTOR], aps_mask());
 }
 
+#define HANDOVERS 100
+#define HANDOVER_NS 1000000
+
+static volatile u64 turn; /* odd: the AP's */
+
+static void hand_back(struct ap *ap)
+{
+	ap->value[0] = 1;
+	while (turn < 2 * HANDOVERS) {
+		if (turn & 1)
+			turn++;
+	}
+}
+
+/* Each waits for the other without PAUSE. The fastest of many: the machine may be busy with something else. */
+SMP_TEST(smp_a_wait_without_pause_is_short, ALL)
+{
+	u64 fastest = ~0ull;
+
+	CHECK(ap_start_all());
+	turn = 0;
+	aps[1].value[0] = 0;
+	ap_command(1, hand_back);
+	while (!aps[1].value[0])
+		pause();
+	for (u64 i = 0; i < HANDOVERS; i++) {
+		u64 start = rdtsc(), passed;
+
+		turn++;
+		while (turn & 1)
+			;
+		passed = rdtsc() - start;
+		if (passed < fastest)
+			fastest = passed;
+	}
+	CHECK(ap_wait(1));
+	CHECK(clock_ns(fastest) < HANDOVER_NS);
+}
+
 static void send_to_boot(struct ap *ap)
 {
 	ap->value[0] = ap_msr_out(ap, X2(APIC_ICR), TO(0) | ICR(APIC_DELIVER_FIXED, VECTOR));
