@@ -16,7 +16,7 @@ from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.platforms import find_platform
 from snp_harness.platforms.platform import Platform, Progress, RunSpec, Until
 from snp_harness.vm import rundir
-from snp_harness.vm.qemu_errors import CannotWriteError
+from snp_harness.vm.qemu_errors import CannotWriteError, NotQemuError, QemuMissingError, QemuTooOldError
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class PreparedBoot:
         started = time.monotonic()
         try:
             outcome = self.platform.run(self.spec, directory, progress)
-        except UsageError:
+        except (UsageError, QemuMissingError, NotQemuError, QemuTooOldError):
             directory.discard()
             raise
         seconds = time.monotonic() - started
