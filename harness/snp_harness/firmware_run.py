@@ -112,22 +112,25 @@ class PreparedBoot:
             observed_on=self.platform.observed_on,
             as_if_active=not self.platform.alternate_injection if assumed is None else assumed,
         )
-        try:
-            directory.write_lines(rundir.TIMELINE, outcome.timeline.lines())
-        except CannotWriteError:
-            # The disk is full. The ROM can be built again, what was seen cannot be seen again.
-            directory.file(rundir.ROM).unlink(missing_ok=True)
-            directory.write_lines(rundir.TIMELINE, outcome.timeline.lines())
-        if outcome.second is not None:
-            directory.write_lines(rundir.SECOND_TIMELINE, outcome.second.lines())
-        directory.write_json(rundir.VERDICT, verdict.to_json())
         where = {**self.spec.host.facts(), **outcome.facts}
-        directory.write_environment(platform=self.platform.name, qemu=outcome.qemu, seconds=round(seconds, 3), **where)
+        facts = {"platform": self.platform.name, "qemu": outcome.qemu, "seconds": round(seconds, 3), **where}
+        writes: list[Callable[[], None]] = [
+            lambda: directory.write_json(rundir.VERDICT, verdict.to_json()),
+            lambda: directory.write_lines(rundir.TIMELINE, outcome.timeline.lines()),
+            lambda: directory.write_environment(**facts),
+        ]
+        if outcome.second is not None:
+            second = outcome.second
+            writes.insert(2, lambda: directory.write_lines(rundir.SECOND_TIMELINE, second.lines()))
+        error = outcome.error
+        for write in writes:
+            try:
+                directory.make_room_for(write)
+            except CannotWriteError as cannot:
+                error = error or cannot
         if outcome.interrupt is not None:
             raise outcome.interrupt
-        return RunResult(
-            verdict, outcome.timeline, directory.path, outcome.error, seconds, outcome.qemu, outcome.second
-        )
+        return RunResult(verdict, outcome.timeline, directory.path, error, seconds, outcome.qemu, outcome.second)
 
 
 def prepare(

@@ -124,6 +124,47 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in directory.path.iterdir()} == {rundir.TIMELINE: "first"}
 
 
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True).returncode:
+        pytest.skip("this user may not mount a small tmpfs")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_what_gives_way_to_the_result_on_a_full_disk(full_disk: Path) -> None:
+    directory = RunDirectory.create(full_disk / "out", "tcg")
+    directory.write_text(rundir.SERIAL, "Shell> ")
+    directory.write_text(rundir.COMMAND_LINE, "qemu")
+    with pytest.raises(CannotWriteError):
+        directory.write_bytes(rundir.HOST_LOG, bytes(1 << 20))
+    with pytest.raises(CannotWriteError, match="No space left"):
+        directory.write_text(rundir.TIMELINE, "x" * 9000)
+    directory.make_room_for(lambda: directory.write_text(rundir.TIMELINE, "x" * 9000))
+    names = {rundir.SERIAL, rundir.COMMAND_LINE, rundir.TIMELINE}
+    assert {path.name for path in directory.path.iterdir()} == names
+    with pytest.raises(CannotWriteError, match=r"timeline\.jsonl: No space left"):
+        directory.make_room_for(lambda: directory.write_text(rundir.TIMELINE, "x" * (1 << 17)))
+    directory.release()
+
+
+def test_a_firmware_that_the_disk_has_no_room_for_is_in_memory(full_disk: Path) -> None:
+    directory = RunDirectory.create(full_disk / "out", "tcg")
+    image = os.urandom(1 << 20)
+    directory.write_input(rundir.ROM, image)
+    assert directory.file(rundir.ROM).read_bytes() == image
+    directory.write_text(rundir.SERIAL, "Shell> ")
+    directory.release()
+    assert [path.name for path in directory.path.iterdir()] == [rundir.SERIAL]
+    small = RunDirectory.create(full_disk / "out", "tcg")
+    small.write_input(rundir.ROM, b"firmware")
+    assert not small.file(rundir.ROM).is_symlink()
+    small.release()
+
+
 def test_a_directory_that_is_gone(tmp_path: Path) -> None:
     directory = RunDirectory.create(tmp_path / "out", "tcg")
     directory.path.rmdir()

@@ -80,7 +80,7 @@ class EmulatedPlatform:
         firmware = spec.image
         check_fits(spec, firmware)
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
-        directory.write_bytes(rundir.ROM, build_rom(spec, firmware, memory))
+        directory.write_input(rundir.ROM, build_rom(spec, firmware, memory))
         with contextlib.ExitStack() as stack:
             second = _second_witness(spec, directory)
             if second is not None:

@@ -130,8 +130,9 @@ class HostWitness:
             self._raw.close()
 
     def _take(self, batch: bytes) -> None:
-        self._raw.write(batch)
+        # First what the verdict is made of: the disk may be full.
         self._timeline.take(batch)
+        self._raw.write(batch)
 
 
 def _offer(feature_bit: int) -> str:

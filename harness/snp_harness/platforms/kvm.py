@@ -77,7 +77,7 @@ def run_on(
         raise BrokenEnvironmentError(f"{host.name} cannot run this: {missing.name}: {missing.evidence}", missing.hint)
     binary = host.qemu(spec.qemu)
     image = rundir.ROM
-    directory.write_bytes(image, firmware.flat())
+    directory.write_input(image, firmware.flat())
     collector = Collector()
     with contextlib.ExitStack() as stack:
         witness = KvmWitness(collector, firmware, directory, memory=spec.memory)

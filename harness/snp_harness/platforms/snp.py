@@ -105,7 +105,7 @@ def _run(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirect
     check_features(facts, image.features)
     name = rundir.IGVM if image.is_igvm else rundir.ROM
     path = token(FILE, name)
-    directory.write_bytes(name, image.data)
+    directory.write_input(name, image.data)
     binary = host.qemu(spec.qemu)
     collector = Collector()
     with contextlib.ExitStack() as stack:

@@ -45,7 +45,7 @@ class TcgPlatform:
         binary = spec.host.qemu(spec.qemu)
         firmware = spec.image
         image = rundir.ROM
-        directory.write_bytes(image, firmware.flat())
+        directory.write_input(image, firmware.flat())
         collector = Collector()
         with contextlib.ExitStack() as stack:
             witness = TraceWitness(spec.vcpus, collector, directory)

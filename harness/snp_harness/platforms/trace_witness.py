@@ -109,6 +109,7 @@ class TraceWitness:
         if self._read_fd < 0:
             return False
         data = os.read(self._read_fd, _RECEIVE)
-        self._log.write(data)
+        # First what the verdict is made of: the disk may be full.
         self.timeline.feed(data)
+        self._log.write(data)
         return bool(data)

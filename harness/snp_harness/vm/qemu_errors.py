@@ -111,6 +111,7 @@ class CannotWriteError(BrokenEnvironmentError):
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"cannot write {path}: {error.strerror}", "make room, or name another directory with --out")
+        self.number = error.errno
 
 
 def printable(text: str, limit: int) -> str:

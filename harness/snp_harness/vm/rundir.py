@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -60,8 +61,13 @@ FILES = (
     OUTER_STDERR,
 )
 
-#: Files that are written before QEMU is started: a directory with nothing else had no run.
+#: Files that are written before QEMU is started: a directory with nothing else, but empty files, had no run.
 PREPARED = frozenset({ROM, IGVM})
+
+#: Files that are removed, in this order, if the disk is full and the result needs their place: what can be made again,
+#: then what the timeline was made of, then consoles.
+GIVE_WAY = (ROM, IGVM, TRACE, HOST_LOG, OUTER_CONSOLE, SVSM, SERIAL)
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class _Lock:
@@ -143,6 +149,7 @@ class RunDirectory:
     _latest: _Latest | None = field(default=None, repr=False, compare=False)
     _made_parent: bool = field(default=False, repr=False, compare=False)
     _made: bool = field(default=True, repr=False, compare=False)
+    _inputs: dict[Path, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def create(cls, out: Path | None, platform_name: str, parent: Path = DEFAULT_PARENT) -> RunDirectory:
@@ -163,6 +170,11 @@ class RunDirectory:
         If there was no run, nothing is left: a directory that was made is removed, and `latest` points to what it
         pointed to before. A parent that was made for it is removed too, if it holds nothing else.
         """
+        while self._inputs:
+            path, fd = self._inputs.popitem()
+            os.close(fd)
+            with contextlib.suppress(OSError):
+                path.unlink()
         if self._lock.held:
             with contextlib.suppress(OSError):
                 self._remove_unless_run()
@@ -181,7 +193,7 @@ class RunDirectory:
     def has_run(self) -> bool:
         """Whether anything of a run is in the directory."""
         try:
-            return any(entry.name not in PREPARED for entry in self.path.iterdir())
+            return any(entry.name not in PREPARED and entry.lstat().st_size for entry in self.path.iterdir())
         except OSError:
             return False
 
@@ -193,8 +205,7 @@ class RunDirectory:
     def _remove_unless_run(self) -> None:
         if self.has_run:
             return
-        for name in PREPARED:
-            self.file(name).unlink(missing_ok=True)
+        self.discard()
         if self._made:
             self.path.rmdir()
         if self._latest is not None:
@@ -219,6 +230,41 @@ class RunDirectory:
             self.file(name).write_bytes(data)
         except OSError as error:
             raise CannotWriteError(self.file(name), error) from None
+
+    def write_input(self, name: str, data: bytes) -> None:
+        """Write a file that QEMU reads. If the disk is full, it is a link to a file in memory, until `release`."""
+        try:
+            self.write_bytes(name, data)
+        except CannotWriteError as error:
+            if error.number not in _FULL:
+                raise
+        else:
+            return
+        path = self.file(name)
+        fd = os.memfd_create(name)
+        try:
+            with open(fd, "wb", closefd=False) as file:
+                file.write(data)
+            path.unlink(missing_ok=True)
+            path.symlink_to(f"/proc/{os.getpid()}/fd/{fd}")
+        except OSError as error:
+            os.close(fd)
+            raise CannotWriteError(path, error) from None
+        self._inputs[path] = fd
+
+    def make_room_for(self, write: Callable[[], None]) -> None:
+        """Write a result; if the disk is full, it replaces what is worth less."""
+        for name in GIVE_WAY:
+            try:
+                write()
+            except CannotWriteError as error:
+                if error.number not in _FULL:
+                    raise
+            else:
+                return
+            with contextlib.suppress(OSError):
+                self.file(name).unlink()
+        write()
 
     def write_json(self, name: str, data: object) -> None:
         """Write a JSON file, completely or not at all."""
