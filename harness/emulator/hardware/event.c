@@ -154,12 +154,6 @@ void event_vc(struct hw_cpu *cpu, u64 code)
 		undeliverable(cpu, VC_REAL_MODE);
 }
 
-void event_exception(struct hw_cpu *cpu, u8 vector, bool has_error, u32 error)
-{
-	vmcb(cpu)->control.event_inj = vector | SVM_EVENT_EXCEPTION | SVM_EVENT_VALID |
-				       (has_error ? SVM_EVENT_ERROR | (u64)error << SVM_EVENT_ERROR_SHIFT : 0);
-}
-
 /*
  * An exit in the middle of an event's delivery: deliver the event again. TCG reports hardware
  * interrupts as exceptions (type 3), and leaves V_IRQ set if its delivery was interrupted.

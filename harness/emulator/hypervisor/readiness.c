@@ -25,6 +25,8 @@ static bool wakes(struct vcpu *vcpu)
 	bool enabled = hw_interrupts_enabled(vcpu->cpu);
 
 	timer_run(vcpu);
+	if (hw_event_pending(vcpu->cpu)) /* the #DB of a single step over HLT */
+		return true;
 	if (current(vcpu)->alternate && hw_alternate_can_take(vcpu->cpu))
 		return true;
 	if (readiness_signalled(vcpu))

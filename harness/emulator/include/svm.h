@@ -87,6 +87,7 @@
 #define DR7_RESET 0x400ull /* APM vol. 2, table 14-1 */
 
 struct vmcb_segment {
+#define DR6_BS    BIT(14)  /* a single step (APM vol. 2, 13.1.1.3) */
 	u16 selector;
 	u16 attributes;
 	u32 limit;

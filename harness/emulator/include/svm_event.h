@@ -14,6 +14,6 @@
 #define SVM_EVENT_VALID       BIT(31)
 #define SVM_EVENT_ERROR_SHIFT 32
 
-enum x86_vector { X86_NMI = 2, X86_UD = 6, X86_GP = 13, X86_PF = 14 };
+enum x86_vector { X86_DB = 1, X86_NMI = 2, X86_UD = 6, X86_GP = 13, X86_PF = 14 };
 
 #endif

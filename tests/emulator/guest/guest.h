@@ -14,6 +14,7 @@
 #include "io.h"
 #include "layout.h"
 #include "numbers.h"
+#include "rflags.h"
 #include "serial.h"
 #include "sev.h"
 #include "start.h"

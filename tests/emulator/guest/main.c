@@ -42,9 +42,10 @@ static void unexpected_exception(u64 vector, u64 error, u64 rip)
 	print("\n");
 }
 
-/* A trap of code at CPL 3 ends user_run(). */
-static bool user_trapped(struct trap_frame *frame)
+/* A single step is one. A trap of code at CPL 3 ends user_run(). */
+static bool trapped(struct trap_frame *frame)
 {
+	frame->rflags &= ~RFLAGS_TF;
 	if (!(frame->cs & 3))
 		return false;
 	trap_record(frame);
@@ -68,7 +69,7 @@ static void run(u64 test) { ((const struct test *)test)->run(); }
 
 static void guest_main(void)
 {
-	static const struct trap_hooks trap_hooks = { .exception = user_trapped, .unexpected = unexpected_exception };
+	static const struct trap_hooks trap_hooks = { .exception = trapped, .unexpected = unexpected_exception };
 
 	traps_setup(&trap_hooks);
 	if (sev())
