@@ -85,6 +85,26 @@ static void undefined_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 		event_exception(cpu, X86_UD, false, 0);
 }
 
+/*
+ * TCG ends VMRUN with this exit also for a MOV to CR3 or CR4 with reserved bits, where a processor raises #GP
+ * (helper_write_crN). If it does so although that #GP was to be delivered, VMRUN has failed.
+ */
+static void invalid_exit(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	u8 code[INSN_MAX_LENGTH] = { 0 };
+	u32 available = guest_code(cpu, code, sizeof(code));
+	u8 cr, gpr, length;
+
+	if (!hw_event_pending(cpu) && insn_decode_cr_write(code, available, guest_mode_bits(cpu), &cr, &gpr, &length) &&
+	    (cr == 3 || cr == 4)) {
+		event_exception(cpu, X86_GP, true, 0);
+		return;
+	}
+	exit->code = SVM_EXIT_INVALID;
+	exit->info1 = vmcb(cpu)->save.efer;
+	exit->info2 = vmcb(cpu)->save.cr0;
+}
+
 /* The value goes to the hypervisor, as with decode assists. */
 static void cr8_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 {
@@ -189,9 +209,8 @@ static void serve(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 		event_exception(cpu, X86_UD, false, 0); /* the guest has no SVM */
 		break;
 	case SVM_EXIT_INVALID:
-		exit->code = code;
-		exit->info1 = vmcb(cpu)->save.efer;
-		exit->info2 = vmcb(cpu)->save.cr0;
+	case (u32)SVM_EXIT_INVALID: /* QEMU 7.2 */
+		invalid_exit(cpu, exit);
 		break;
 	default:
 		if (cpu->hw->sev)

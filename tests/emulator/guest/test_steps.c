@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Single steps: what instructions that the host carries out leave behind. */
+/* Single steps, and control registers: what instructions that the host carries out leave behind. */
 #include "guest.h"
 #include "svm.h"
 
 #define DB 1
+#define GP 13
 
 /* `instruction` with RFLAGS.TF: one #DB, after it. */
 static volatile u64 end_of_step;
@@ -45,4 +46,21 @@ TEST(single_step_of_other_instructions, ALL)
 {
 	STEP("nop", "a"(0));
 	STEP("rdtsc", "a"(0));
+}
+
+/* TCG raises no #GP for them in a guest. */
+TEST(reserved_bits_of_cr3_and_cr4, ALL)
+{
+	u64 cr3, cr4;
+
+	__asm__ volatile("mov %%cr3, %0; mov %%cr4, %1" : "=r"(cr3), "=r"(cr4));
+	for (u32 i = 0; i < 3; i++) {
+		EQUAL(TRY("mov %%rax, %%cr4", OUT(), "a"(cr4 | 1ull << 63)), GP);
+		EQUAL(trap.error, 0);
+		EQUAL(trap.rip, trap.start);
+		EQUAL(TRY("mov %%rax, %%cr4", OUT(), "a"(cr4 | 1 << 15)), GP);
+		EQUAL(TRY("mov %%rax, %%cr3", OUT(), "a"(cr3 | 1ull << 60)), GP);
+		EQUAL(trap.rip, trap.start);
+	}
+	EQUAL(TRY("mov %%rax, %%cr4; mov %%rcx, %%cr3", OUT(), "a"(cr4), "c"(cr3)), NO_TRAP);
 }
