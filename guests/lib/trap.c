@@ -31,6 +31,7 @@ struct __attribute__((packed)) tss {
 
 volatile struct trap trap;
 volatile u64 interrupts[VECTORS];
+volatile u64 interrupted_at;
 void (*on_interrupt)(u8 vector);
 
 extern const u8 stubs_plain[], stubs_error[], protect_end[];
@@ -140,6 +141,7 @@ static void interrupted(u8 vector)
 void on_trap(struct trap_frame *frame)
 {
 	if (is_interrupt[frame->vector]) {
+		interrupted_at = frame->rip;
 		interrupted((u8)frame->vector);
 		if (given_up) {
 			given_up = false;

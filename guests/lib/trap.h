@@ -36,6 +36,7 @@ struct trap {
 };
 extern volatile struct trap trap;
 extern volatile u64 interrupts[256];    /* interrupts handled so far, by vector */
+extern volatile u64 interrupted_at;     /* RIP of the code that the last one interrupted */
 extern void (*on_interrupt)(u8 vector); /* called for each interrupt, with interrupts off; NULL: nothing is called */
 void interrupts_forget(void);           /* every counter is 0 again */
 

@@ -29,6 +29,7 @@ struct hw_vmpl {
 	bool fresh;        /* that VMSA has not run yet */
 	bool alternate;    /* Alternate Injection: the VMSA controls interrupts */
 	bool hidden_current; /* FS, GS, TR ... are in the CPU, not yet in the VMCB */
+	bool stepped;      /* hw_plain_run_one(): the guest itself had TF set */
 	bool vc_msr_open;  /* see hw_observe_vc_msr() */
 	u32 vc_msr;
 	u8 source;         /* of the vector offered, enum record_irq_source */

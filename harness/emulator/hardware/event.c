@@ -174,6 +174,27 @@ void event_after_exit(struct hw_cpu *cpu)
 	control->event_inj = info;
 }
 
+#define OPCODE_STI 0xFB
+
+/*
+ * QEMU 7.2's VMRUN does not load the interrupt shadow, so an instruction of the guest has to make it again. STI changes
+ * nothing else; the byte before RIP is executable, and does the same if it is the end of a MOV to SS with IF set.
+ */
+bool hw_before_sti(struct hw_cpu *cpu)
+{
+	struct vmcb *page = vmcb(cpu);
+	u8 byte;
+
+	if (!(page->control.interrupt_shadow & 1) || !(page->save.rflags & RFLAGS_IF) || !page->save.rip)
+		return false;
+	if (!guest_read(cpu, hw_observe_pc(cpu) - 1, &byte, 1) || byte != OPCODE_STI)
+		return false;
+	page->save.rip--;
+	page->save.rflags &= ~RFLAGS_IF;
+	page->control.interrupt_shadow = 0;
+	return true;
+}
+
 void hw_inject(struct hw_cpu *cpu, u64 event) { vmcb(cpu)->control.event_inj = event; }
 bool hw_event_pending(const struct hw_cpu *cpu) { return vmcb(cpu)->control.event_inj & SVM_EVENT_VALID; }
 bool hw_interrupts_enabled(const struct hw_cpu *cpu) { return vmcb(cpu)->save.rflags & RFLAGS_IF; }

@@ -164,6 +164,12 @@ bool hw_event_pending(const struct hw_cpu *cpu);
 /* VMCB 068h. */
 bool hw_interrupts_enabled(const struct hw_cpu *cpu); /* RFLAGS.IF, which the VMCB shows of an SEV-ES guest too */
 bool hw_in_shadow(const struct hw_cpu *cpu);
+/* In the shadow of STI: back to the state before it, which an event may interrupt. False: it is another shadow, or none. */
+bool hw_before_sti(struct hw_cpu *cpu);
+
+/* VMCB 050h of each VMPL: the guest's TSC is that of the processor plus the offset. */
+u64 hw_tsc_offset(const struct hw_cpu *cpu);
+void hw_set_tsc_offset(struct hw_cpu *cpu, u64 offset);
 
 /* VMPLs and their VMSAs. The VMPL that runs stays in the processor until another one of this or another vCPU replaces it. */
 
@@ -191,6 +197,10 @@ u32 hw_plain_code(struct hw_cpu *cpu, u8 *bytes, u32 size); /* of its instructio
 u32 hw_plain_mode(struct hw_cpu *cpu);                      /* 16, 32 or 64 bits */
 void hw_plain_step(struct hw_cpu *cpu, u32 length);         /* over an instruction that was carried out for it */
 void hw_plain_step_over(struct hw_cpu *cpu);                /* over the one that exited */
+/* IRET ends the guest's NMI handler: SVM_EXIT_IRET before it, */
+void hw_plain_intercept_iret(struct hw_cpu *cpu, bool on);
+void hw_plain_run_one(struct hw_cpu *cpu);                  /* and SVM_EXIT_EXC_DB after it: it alone is executed */
+void hw_plain_has_run_one(struct hw_cpu *cpu);              /* to be called at that exit */
 void hw_reset(struct hw_cpu *cpu, u32 vmpl);                /* registers as after reset; without effect on a VMSA */
 void hw_reset_registers(struct vmcb_save *save);            /* the same, for a launch */
 void hw_init(struct hw_cpu *cpu);                           /* as after INIT */

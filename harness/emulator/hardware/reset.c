@@ -50,6 +50,8 @@ void hw_init(struct hw_cpu *cpu)
 	state->vmcb->save.cpl = 0;
 	hw_reset(cpu, cpu->vmpl);
 	control->interrupt_shadow = 0;
+	control->intercept_misc1 &= ~(u32)SVM_INTERCEPT_IRET;
+	control->intercept_exception &= ~(u32)SVM_INTERCEPT_EXC_DB;
 	control->event_inj = 0;
 	state->offered = -1;
 }

@@ -249,6 +249,8 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 
 	if (request->vintr && !state->alternate)
 		apply(state, request);
+	if (page->control.interrupt_shadow && !hw_event_pending(cpu))
+		hw_before_sti(cpu);
 	page->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
 	follow_control_registers(cpu->hw, &page->save);
 	vm_enter(state->gpr, (u64)page);

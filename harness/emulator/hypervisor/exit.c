@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "loop.h"
 #include "cpuid.h"
+#include "injection.h"
 #include "interrupts.h"
 #include "io.h"
 #include "mmio.h"
@@ -78,6 +79,12 @@ void exit_handle(struct vcpu *vcpu, struct hw_exit *exit)
 		break;
 	case SVM_EXIT_VMMCALL:
 		vmmcall(vcpu);
+		break;
+	case SVM_EXIT_IRET:
+		injection_iret(vcpu);
+		break;
+	case SVM_EXIT_EXC_DB:
+		injection_after_iret(vcpu);
 		break;
 	case SVM_EXIT_SHUTDOWN:
 		hw_stop(vcpu->cpu, RECORD_END_SHUTDOWN, 0, 0);

@@ -96,6 +96,39 @@ static void update_doorbell(struct vcpu *vcpu)
 		doorbell_before_entry(vcpu);
 }
 
+/* One waits at most. In the shadow of STI it comes before the STI, in that of MOV to SS at the next exit. */
+static void inject_nmi(struct vcpu *vcpu)
+{
+	if (!vcpu->nmi_pending || vcpu->nmi_blocking || hw_event_pending(vcpu->cpu))
+		return;
+	if (hw_in_shadow(vcpu->cpu) && !hw_before_sti(vcpu->cpu))
+		return;
+	hw_inject(vcpu->cpu, SVM_EVENT_NMI | SVM_EVENT_VALID | X86_NMI);
+	vcpu->nmi_pending = false;
+	vcpu->nmi_blocking = NMI_BLOCKED;
+	if (!vcpu->hv->sev)
+		hw_plain_intercept_iret(vcpu->cpu, true);
+}
+
+void injection_iret(struct vcpu *vcpu)
+{
+	vcpu->nmi_blocking = NMI_AT_IRET;
+	hw_plain_intercept_iret(vcpu->cpu, false);
+	hw_plain_run_one(vcpu->cpu);
+}
+
+void injection_after_iret(struct vcpu *vcpu)
+{
+	hw_plain_has_run_one(vcpu->cpu);
+	injection_open_nmi(vcpu);
+}
+
+void injection_open_nmi(struct vcpu *vcpu)
+{
+	vcpu->nmi_blocking = NMI_OPEN;
+	vcpu->apic_dirty = true;
+}
+
 static void update(struct vcpu *vcpu)
 {
 	vcpu->apic_dirty = false;
@@ -110,12 +143,9 @@ static void update(struct vcpu *vcpu)
 	vcpu->deadline_tsc = to_tsc(vcpu, vcpu->hv->timer_armed_ns);
 	if (!is_guest(vcpu) || current(vcpu)->alternate)
 		return; /* a switch of VMPLs makes it dirty again */
-	if (vcpu->nmi_pending && !hw_event_pending(vcpu->cpu)) {
-		hw_inject(vcpu->cpu, SVM_EVENT_NMI | SVM_EVENT_VALID | X86_NMI);
-		vcpu->nmi_pending = false;
-	}
+	inject_nmi(vcpu);
 	offer_interrupt(vcpu);
-	vcpu->apic_dirty = vcpu->nmi_pending || vcpu->pic_waiting;
+	vcpu->apic_dirty = (vcpu->nmi_pending && !vcpu->nmi_blocking) || vcpu->pic_waiting;
 }
 
 void injection_before_entry(struct vcpu *vcpu)

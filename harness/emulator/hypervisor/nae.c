@@ -3,6 +3,7 @@
 #include "apic.h"
 #include "bytes.h"
 #include "cpuid.h"
+#include "injection.h"
 #include "io.h"
 #include "memory.h"
 #include "mmio.h"
@@ -232,8 +233,8 @@ static void dispatch(struct vcpu *vcpu, struct nae *nae)
 	case NAE_DR7_READ: nae_dr7(vcpu, nae, false); break;
 	case NAE_DR7_WRITE: nae_dr7(vcpu, nae, true); break;
 	case NAE_WBINVD:
-	case NAE_INVD:
-	case NAE_NMI_COMPLETE: break; /* as on KVM: nothing to do */
+	case NAE_INVD: break; /* as on KVM: nothing to do */
+	case NAE_NMI_COMPLETE: injection_open_nmi(vcpu); break;
 	case NAE_MONITOR: (void)(nae_need(nae, GHCB_RAX, GHCB_RCX) && nae_need(nae, GHCB_RDX, GHCB_RDX)); break;
 	case NAE_MWAIT: nae_need(nae, GHCB_RAX, GHCB_RCX); break;
 	case NAE_VMMCALL: nae_vmmcall(nae); break;

@@ -35,7 +35,7 @@ static bool wakes(struct vcpu *vcpu)
 		return vcpu->vmsa_came;
 	if (current(vcpu)->alternate)
 		return false;
-	return vcpu->nmi_pending ||
+	return (vcpu->nmi_pending && !vcpu->nmi_blocking) ||
 	       (enabled && (vapic_pending(guest_apic(vcpu)) >= 0 || vcpu->extint >= 0 || vcpu->pic_waiting));
 }
 

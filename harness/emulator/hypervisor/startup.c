@@ -21,6 +21,7 @@ void startup_init(struct vcpu *vcpu)
 
 	vapic_init(guest_apic(vcpu));
 	vcpu->nmi_pending = false;
+	vcpu->nmi_blocking = NMI_OPEN;
 	vcpu->apic_dirty = true;
 	if (gpa != NO_GPA) {
 		state->init_vmsa_gpa = NO_GPA;

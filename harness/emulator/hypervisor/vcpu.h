@@ -49,6 +49,13 @@ enum wait {
 	WAIT_VMSA,      /* the VMPL to run has no VMSA */
 };
 
+/* NMIs are blocked from an NMI's delivery to the IRET of its handler. */
+enum nmi_blocking {
+	NMI_OPEN,
+	NMI_BLOCKED,  /* with SEV until the NMI complete event: the hypervisor does not see IRET (KVM, svm_enable_nmi_window) */
+	NMI_AT_IRET,  /* which is executed alone */
+};
+
 /* The emulator's TLB is empty after each exit, so the fields that each exit uses are together, at the start. */
 struct vcpu {
 	struct hypervisor *hv;
@@ -62,6 +69,7 @@ struct vcpu {
 	u8 wait;             /* enum wait */
 	bool pic_waiting;    /* the PIC has an interrupt that the guest cannot take yet */
 	bool nmi_pending;
+	u8 nmi_blocking;     /* enum nmi_blocking */
 	bool posted_extint;
 	u32 log_level;
 	int posted;          /* vector in V_IRQ, or -1 */

@@ -3,6 +3,7 @@
 #include "apic_access.h"
 #include "guest.h"
 #include "hpet.h"
+#include "svm.h"
 
 #define VECTOR 0x51
 #define MS     1000000 /* in ticks of the undivided APIC timer */
@@ -20,6 +21,26 @@ static void prepare(u64 mode)
 	apic_prepare(mode);
 	apic_write(APIC_TIMER_DIVIDE, 0xB);
 	on_interrupt = end_interrupt;
+}
+
+/* With SEV the hypervisor holds NMIs back until this event. The interrupted code may be using the GHCB. */
+static void complete_nmi(void)
+{
+	static u64 saved[PAGE_SIZE / 8];
+
+	if (!sev())
+		return;
+	for (u32 i = 0; i < PAGE_SIZE / 8; i++)
+		saved[i] = ((volatile a64 *)GHCB_PAGE)[i];
+	nae(NAE_NMI_COMPLETE, 0, 0);
+	for (u32 i = 0; i < PAGE_SIZE / 8; i++)
+		((volatile a64 *)GHCB_PAGE)[i] = saved[i];
+}
+
+static void end_nmi(u8 vector)
+{
+	if (vector == VECTOR_NMI)
+		complete_nmi();
 }
 
 static u32 vector_bit(u32 base, u8 vector) { return (u32)apic_read(base + vector / 32 * 16) >> vector % 32 & 1; }
@@ -222,10 +243,38 @@ TEST(nmi_to_itself, ALL)
 	apic_write(APIC_ICR, APIC_SHORTHAND_ALL | APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT);
 	delay_us(100);
 	EQUAL(interrupts[VECTOR_NMI], 1); /* without IF */
-	apic_write(APIC_ICR, APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT);
+	send_nmi();
 	delay_us(100);
 	EQUAL(interrupts[VECTOR_NMI], 2);
-	if (sev())
+}
+
+static u32 depth, deepest;
+
+/* The first one sends three more. */
+static void send_nmis(u8 vector)
+{
+	if (++depth > deepest)
+		deepest = depth;
+	if (interrupts[vector] == 1) {
+		for (u32 i = 0; i < 3; i++) {
+			send_nmi();
+			delay_us(20);
+		}
+	}
+	depth--;
+}
+
+/* An NMI handler is not interrupted by an NMI: one waits until its IRET, or with SEV until the NMI complete event. */
+TEST(nmi_in_an_nmi_handler, ALL)
+{
+	prepare(MODE_BITS);
+	on_interrupt = send_nmis;
+	interrupts[VECTOR_NMI] = deepest = 0;
+	send_nmi();
+	delay_us(200);
+	EQUAL(deepest, 1);
+	if (sev()) {
+		EQUAL(interrupts[VECTOR_NMI], 1);
 		EQUAL(nae(NAE_NMI_COMPLETE, 0, 0), NAE_RESULT_OK);
 }
 
@@ -243,6 +292,8 @@ TEST(ioapic_edge, ALL)
 	CHECK(came);
 	EQUAL(interrupts[VECTOR], 1);
 }
+static void send_nmi(void) { apic_write(APIC_ICR, APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT); }
+
 
 /* The device is served before the EOI, so that one interrupt arrives. */
 static void serve_hpet(u8 vector)
@@ -256,9 +307,74 @@ TEST(ioapic_nmi, ALL)
 {
 	u64 first;
 	bool came;
+	}
+	EQUAL(interrupts[VECTOR_NMI], 2);
+	complete_nmi();
+	delay_us(200);
+	EQUAL(interrupts[VECTOR_NMI], 2);
+	for (u64 i = 3; i < 20; i++) { /* and the next ones come */
+		send_nmi();
+		EQUAL(interrupts[VECTOR_NMI], i);
+		complete_nmi();
+	}
+	EQUAL(deepest, 1);
+}
+
+/* The instruction after STI, which nothing may interrupt. */
+extern const u8 after_sti[], hlt_after_sti[];
+static u64 in_shadow;
+
+static __attribute__((noinline)) void sti_and_nop(void)
+{
+	__asm__ volatile("sti\n.globl after_sti\nafter_sti: nop; nop; cli" : : : "memory");
+}
+
+static __attribute__((noinline)) void sti_and_hlt(void)
+{
+	__asm__ volatile("sti\n.globl hlt_after_sti\nhlt_after_sti: hlt; cli" : : : "memory");
+}
+
+static void note_shadow(u8 vector)
+{
+	in_shadow += interrupted_at == (u64)after_sti || interrupted_at == (u64)hlt_after_sti;
+	if (vector == VECTOR_NMI)
+		complete_nmi();
+	else
+		apic_write(APIC_EOI, 0);
+}
+
+static void periodic_timer(u32 ns)
+{
+	apic_write(APIC_LVT_TIMER, VECTOR | APIC_TIMER_PERIODIC);
+	apic_write(APIC_TIMER_INITIAL, ns);
 
 	prepare(APIC_BASE_EN);
-	on_interrupt = NULL;
+static void stop_timer(void)
+{
+	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
+	apic_write(APIC_TIMER_INITIAL, 0);
+}
+
+static void in_the_shadow(void (*instructions)(void), u32 ns)
+{
+	struct stopwatch watch = stopwatch_start(1000);
+
+	prepare(MODE_BITS);
+	on_interrupt = note_shadow;
+	in_shadow = interrupts[VECTOR] = 0;
+	periodic_timer(ns);
+	while (interrupts[VECTOR] < 300 && stopwatch_passed(&watch) < clock_ticks(PATIENCE_MS * 1000))
+		instructions();
+	stop_timer();
+	let_pass(); /* one may be requested already */
+	CHECK(interrupts[VECTOR] >= 300);
+	EQUAL(in_shadow, 0);
+}
+
+TEST(timer_interrupts_wait_for_the_sti_shadow, ALL) { in_the_shadow(sti_and_nop, 100000); }
+TEST(timer_interrupts_do_not_come_between_sti_and_hlt, ALL) { in_the_shadow(sti_and_hlt, 70000); }
+
+	on_interrupt = end_nmi;
 	interrupts[VECTOR_NMI] = 0;
 	hpet_route(APIC_DELIVER_NMI << APIC_LVT_DELIVERY_SHIFT);
 	hpet_after_1_ms(HPET_ENABLE);
@@ -301,6 +417,24 @@ static void serve_third(u8 vector)
 	if (interrupts[vector] == 3)
 		hpet_served();
 	apic_write(APIC_EOI, 0);
+TEST(nmis_wait_for_the_sti_shadow, ALL)
+{
+	struct stopwatch watch = stopwatch_start(1000);
+	u64 count;
+
+	prepare(MODE_BITS);
+	on_interrupt = note_shadow;
+	in_shadow = interrupts[VECTOR_NMI] = 0;
+	hpet_route(APIC_DELIVER_NMI << APIC_LVT_DELIVERY_SHIFT);
+	hpet_after_1_ms(HPET_ENABLE | HPET_PERIODIC);
+	while (interrupts[VECTOR_NMI] < 60 && stopwatch_passed(&watch) < clock_ticks(PATIENCE_MS * 1000))
+		sti_and_nop();
+	hpet_off();
+	count = interrupts[VECTOR_NMI];
+	CHECK(count >= 60);
+	EQUAL(in_shadow, 0);
+}
+
 }
 
 TEST(ioapic_level_comes_again_until_served, ALL)
@@ -324,7 +458,7 @@ TEST(ioapic_level_ends_in_order, ALL)
 	bool came;
 
 	prepare(APIC_BASE_EN);
-	on_interrupt = NULL;
+	on_interrupt = end_nmi;
 	hpet_route(VECTOR | RTE_LEVEL);
 	hpet_after_1_ms(HPET_ENABLE | HPET_LEVEL);
 	came = wait_until(&interrupts[VECTOR], 1, PATIENCE_MS);
