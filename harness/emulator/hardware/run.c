@@ -145,7 +145,7 @@ static void rdtsc_exit(struct hw_cpu *cpu)
 		event_vc(cpu, with_aux ? SVM_EXIT_RDTSCP : SVM_EXIT_RDTSC);
 		return;
 	}
-	tsc = rdtscp(&aux);
+	tsc = rdtscp(&aux) + hw_tsc_offset(cpu);
 	vmcb(cpu)->save.rax = (u32)tsc;
 	current(cpu)->gpr[HW_RDX] = tsc >> 32;
 	if (with_aux)

@@ -41,6 +41,14 @@ bool hw_efer(struct hw_cpu *cpu, bool write, u64 *value)
 	return true;
 }
 
+u64 hw_tsc_offset(const struct hw_cpu *cpu) { return vmcb(cpu)->control.tsc_offset; }
+
+void hw_set_tsc_offset(struct hw_cpu *cpu, u64 offset)
+{
+	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
+		cpu->state[vmpl].vmcb->control.tsc_offset = offset;
+}
+
 void hw_cpuid(const struct hw *hw, u32 leaf, u32 subleaf, struct cpuid_result *result)
 {
 	*result = cpuid(leaf, subleaf);

@@ -106,7 +106,7 @@ static enum vapic_result virtual_msr(struct vcpu *vcpu, u32 msr, bool write, u64
 	if (msr == MSR_APIC_BASE)
 		*value = vapic_base(apic);
 	else if (msr == MSR_TSC_DEADLINE && write) {
-		u64 tsc = rdtsc();
+		u64 tsc = rdtsc() + hw_tsc_offset(vcpu->cpu);
 		u64 wait = *value > tsc ? (u64)(((unsigned __int128)(*value - tsc) * vcpu->hv->machine->tsc_to_ns) >> 32) : 0;
 
 		vapic_set_tsc_deadline(apic, *value, now + wait);

@@ -8,7 +8,7 @@
 /* MSR permission map: three ranges, two bits an MSR: read, write (APM vol. 2, 15.11). */
 #define PERMISSION_RANGE 0x2000u
 
-static const u32 always_intercepted[] = { MSR_APIC_BASE, MSR_TSC_DEADLINE };
+static const u32 always_intercepted[] = { MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_TSC /* TCG has none */ };
 
 /* What KVM lets an SEV-ES guest access without an exit (arch/x86/kvm/svm: direct_access_msrs and sev_es_init_vmcb). */
 static const u32 passed_through[] = {
@@ -16,8 +16,7 @@ static const u32 passed_through[] = {
 	0xC0000083 /* CSTAR */,		   0xC0000084 /* SYSCALL_MASK */, 0xC0000100 /* FS_BASE */,
 	0xC0000101 /* GS_BASE */,	   0xC0000102 /* KERNEL_GS_BASE */, 0xC0000103 /* TSC_AUX */,
 	0x174 /* SYSENTER_CS */,	   0x175 /* SYSENTER_ESP */,	  0x176 /* SYSENTER_EIP */,
-	0x10 /* TSC */,			   0x48 /* SPEC_CTRL */,	  0x49 /* PRED_CMD */,
-	0xDA0 /* XSS */,
+	0x48 /* SPEC_CTRL */,		   0x49 /* PRED_CMD */,		  0xDA0 /* XSS */,
 };
 
 static u32 permission_bit(u32 msr)
@@ -52,15 +51,26 @@ static bool is_hidden(u32 msr)
 	return msr == MSR_VM_CR || msr == MSR_VM_HSAVE_PA || msr == SEV_MSR_GHCB || msr == SEV_MSR_STATUS || msr == SEV_MSR_SVSM_CAA;
 }
 
+/* As KVM without TSC_ADJUST: a write changes the offset (kvm_set_msr_common, MSR_IA32_TSC). */
+static void tsc_msr(struct vcpu *vcpu, bool write, u64 *value)
+{
+	if (write)
+		hw_set_tsc_offset(vcpu->cpu, *value - rdtsc());
+	else
+		*value = rdtsc() + hw_tsc_offset(vcpu->cpu);
+}
+
 /* An access the hypervisor makes for the guest. */
 bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 {
-	bool ok;
+	bool ok = true;
 
 	if (apic_owns_msr(msr))
 		return apic_msr(vcpu, msr, write, value, pc);
 	if (is_hidden(msr)) {
 		ok = false;
+	} else if (msr == MSR_TSC) {
+		tsc_msr(vcpu, write, value);
 	} else if (msr == MSR_EFER) {
 		ok = hw_efer(vcpu->cpu, write, value);
 	} else {

@@ -152,10 +152,10 @@ static void nae_mmio(struct vcpu *vcpu, struct nae *nae, bool write)
 	}
 }
 
-static void nae_rdtsc(struct nae *nae, bool with_aux)
+static void nae_rdtsc(struct vcpu *vcpu, struct nae *nae, bool with_aux)
 {
 	u32 aux = 0;
-	u64 tsc = with_aux ? rdtscp(&aux) : rdtsc();
+	u64 tsc = (with_aux ? rdtscp(&aux) : rdtsc()) + hw_tsc_offset(vcpu->cpu);
 
 	nae_set(nae, GHCB_RAX, (u32)tsc);
 	nae_set(nae, GHCB_RDX, tsc >> 32);
@@ -227,8 +227,8 @@ static void dispatch(struct vcpu *vcpu, struct nae *nae)
 	case NAE_IOIO: nae_ioio(vcpu, nae); break;
 	case NAE_MMIO_READ: nae_mmio(vcpu, nae, false); break;
 	case NAE_MMIO_WRITE: nae_mmio(vcpu, nae, true); break;
-	case NAE_RDTSC: nae_rdtsc(nae, false); break;
-	case NAE_RDTSCP: nae_rdtsc(nae, true); break;
+	case NAE_RDTSC: nae_rdtsc(vcpu, nae, false); break;
+	case NAE_RDTSCP: nae_rdtsc(vcpu, nae, true); break;
 	case NAE_RDPMC: nae_rdpmc(nae); break;
 	case NAE_DR7_READ: nae_dr7(vcpu, nae, false); break;
 	case NAE_DR7_WRITE: nae_dr7(vcpu, nae, true); break;

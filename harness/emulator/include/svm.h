@@ -12,7 +12,8 @@
 #define SVM_INTERCEPT_CR8_WRITE BIT(24) /* in intercept_cr: writes are bits 31:16 */
 #define SVM_INTERCEPT_DR7_READ  BIT(7)  /* in intercept_dr */
 #define SVM_INTERCEPT_DR7_WRITE BIT(23)
-#define SVM_INTERCEPT_EXC_UD    BIT(6)  /* in intercept_exception */
+#define SVM_INTERCEPT_EXC_DB    BIT(1)  /* in intercept_exception */
+#define SVM_INTERCEPT_EXC_UD    BIT(6)
 
 /* intercept_misc1 (00Ch) */
 #define SVM_INTERCEPT_INTR      BIT(0)
@@ -21,8 +22,8 @@
 #define SVM_INTERCEPT_RDTSC     BIT(14)
 #define SVM_INTERCEPT_RDPMC     BIT(15)
 #define SVM_INTERCEPT_CPUID     BIT(18)
-#define SVM_INTERCEPT_INVD      BIT(22)
 #define SVM_INTERCEPT_IRET      BIT(20)
+#define SVM_INTERCEPT_INVD      BIT(22)
 #define SVM_INTERCEPT_PAUSE     BIT(23)
 #define SVM_INTERCEPT_HLT       BIT(24)
 #define SVM_INTERCEPT_IOIO      BIT(27)
@@ -63,6 +64,7 @@
 
 #define SVM_NESTED_PAGING BIT(0) /* nested_control (090h) */
 
+#define MSR_TSC         0x10
 #define MSR_EFER        0xC0000080
 #define MSR_VM_CR       0xC0010114
 #define MSR_VM_HSAVE_PA 0xC0010117
@@ -85,10 +87,10 @@
 #define CR4_SMEP    BIT(20)
 #define CR4_SMAP    BIT(21)
 
+#define DR6_BS    BIT(14)  /* a single step (APM vol. 2, 13.1.1.3) */
 #define DR7_RESET 0x400ull /* APM vol. 2, table 14-1 */
 
 struct vmcb_segment {
-#define DR6_BS    BIT(14)  /* a single step (APM vol. 2, 13.1.1.3) */
 	u16 selector;
 	u16 attributes;
 	u32 limit;

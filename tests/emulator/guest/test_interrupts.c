@@ -93,6 +93,35 @@ TEST(timer_tsc_deadline, ALL)
 	CHECK(msr_out(MSR_TSC_DEADLINE, 0));
 }
 
+#define TSC_FORWARD (1ull << 40)
+
+/* MSR 10: a write moves what RDTSC reads, and the TSC deadline with it. */
+TEST(tsc_msr_keeps_what_is_written, ALL)
+{
+	u64 before, value, after, now;
+
+	before = rdtsc();
+	CHECK(msr_in(MSR_TSC, &value));
+	after = rdtsc();
+	CHECK(before <= value && value <= after);
+
+	prepare(MODE_BITS);
+	apic_write(APIC_LVT_TIMER, VECTOR | APIC_TIMER_TSC_DEADLINE);
+	CHECK(msr_out(MSR_TSC, rdtsc() + TSC_FORWARD));
+	now = rdtsc();
+	CHECK(msr_in(MSR_TSC, &value));
+	CHECK(msr_out(MSR_TSC_DEADLINE, now + 1000000));
+	before = interrupts[VECTOR];
+	wait_until(&interrupts[VECTOR], 1, PATIENCE_MS);
+	CHECK(msr_out(MSR_TSC, rdtsc() - TSC_FORWARD));
+	CHECK(now > after + TSC_FORWARD - 1000 && now < after + TSC_FORWARD + clock_ticks(1000000));
+	CHECK(value >= now && value < now + clock_ticks(1000000));
+	EQUAL(before, 0);
+	EQUAL(interrupts[VECTOR], 1);
+	now = rdtsc();
+	CHECK(now > after && now < after + clock_ticks(2000000));
+}
+
 TEST(timer_masked, ALL)
 {
 	prepare(APIC_BASE_EN);
@@ -235,10 +264,12 @@ TEST(interrupt_in_service_holds_back, ALL)
 	apic_write(APIC_EOI, 0);
 }
 
+static void send_nmi(void) { apic_write(APIC_ICR, APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT); }
+
 TEST(nmi_to_itself, ALL)
 {
 	prepare(MODE_BITS);
-	on_interrupt = NULL;
+	on_interrupt = end_nmi;
 	interrupts[VECTOR_NMI] = 0;
 	apic_write(APIC_ICR, APIC_SHORTHAND_ALL | APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT);
 	delay_us(100);
@@ -276,37 +307,6 @@ TEST(nmi_in_an_nmi_handler, ALL)
 	if (sev()) {
 		EQUAL(interrupts[VECTOR_NMI], 1);
 		EQUAL(nae(NAE_NMI_COMPLETE, 0, 0), NAE_RESULT_OK);
-}
-
-/* The I/O APIC. */
-TEST(ioapic_edge, ALL)
-{
-	bool came;
-
-	prepare(APIC_BASE_EN);
-	hpet_route(VECTOR);
-	hpet_after_1_ms(HPET_ENABLE);
-	came = wait_until(&interrupts[VECTOR], 1, PATIENCE_MS);
-	let_pass();
-	hpet_off();
-	CHECK(came);
-	EQUAL(interrupts[VECTOR], 1);
-}
-static void send_nmi(void) { apic_write(APIC_ICR, APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT); }
-
-
-/* The device is served before the EOI, so that one interrupt arrives. */
-static void serve_hpet(u8 vector)
-{
-	(void)vector;
-	hpet_served();
-	apic_write(APIC_EOI, 0);
-}
-
-TEST(ioapic_nmi, ALL)
-{
-	u64 first;
-	bool came;
 	}
 	EQUAL(interrupts[VECTOR_NMI], 2);
 	complete_nmi();
@@ -347,8 +347,8 @@ static void periodic_timer(u32 ns)
 {
 	apic_write(APIC_LVT_TIMER, VECTOR | APIC_TIMER_PERIODIC);
 	apic_write(APIC_TIMER_INITIAL, ns);
+}
 
-	prepare(APIC_BASE_EN);
 static void stop_timer(void)
 {
 	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
@@ -374,6 +374,35 @@ static void in_the_shadow(void (*instructions)(void), u32 ns)
 TEST(timer_interrupts_wait_for_the_sti_shadow, ALL) { in_the_shadow(sti_and_nop, 100000); }
 TEST(timer_interrupts_do_not_come_between_sti_and_hlt, ALL) { in_the_shadow(sti_and_hlt, 70000); }
 
+/* The I/O APIC. */
+TEST(ioapic_edge, ALL)
+{
+	bool came;
+
+	prepare(APIC_BASE_EN);
+	hpet_route(VECTOR);
+	hpet_after_1_ms(HPET_ENABLE);
+	came = wait_until(&interrupts[VECTOR], 1, PATIENCE_MS);
+	let_pass();
+	hpet_off();
+	CHECK(came);
+	EQUAL(interrupts[VECTOR], 1);
+}
+
+/* The device is served before the EOI, so that one interrupt arrives. */
+static void serve_hpet(u8 vector)
+{
+	(void)vector;
+	hpet_served();
+	apic_write(APIC_EOI, 0);
+}
+
+TEST(ioapic_nmi, ALL)
+{
+	u64 first;
+	bool came;
+
+	prepare(APIC_BASE_EN);
 	on_interrupt = end_nmi;
 	interrupts[VECTOR_NMI] = 0;
 	hpet_route(APIC_DELIVER_NMI << APIC_LVT_DELIVERY_SHIFT);
@@ -386,6 +415,24 @@ TEST(timer_interrupts_do_not_come_between_sti_and_hlt, ALL) { in_the_shadow(sti_
 	CHECK(came);
 	EQUAL(first, 1);
 	CHECK(interrupts[VECTOR_NMI] >= 2);
+}
+
+TEST(nmis_wait_for_the_sti_shadow, ALL)
+{
+	struct stopwatch watch = stopwatch_start(1000);
+	u64 count;
+
+	prepare(MODE_BITS);
+	on_interrupt = note_shadow;
+	in_shadow = interrupts[VECTOR_NMI] = 0;
+	hpet_route(APIC_DELIVER_NMI << APIC_LVT_DELIVERY_SHIFT);
+	hpet_after_1_ms(HPET_ENABLE | HPET_PERIODIC);
+	while (interrupts[VECTOR_NMI] < 60 && stopwatch_passed(&watch) < clock_ticks(PATIENCE_MS * 1000))
+		sti_and_nop();
+	hpet_off();
+	count = interrupts[VECTOR_NMI];
+	CHECK(count >= 60);
+	EQUAL(in_shadow, 0);
 }
 
 static void ioapic_level(u64 mode)
@@ -417,24 +464,6 @@ static void serve_third(u8 vector)
 	if (interrupts[vector] == 3)
 		hpet_served();
 	apic_write(APIC_EOI, 0);
-TEST(nmis_wait_for_the_sti_shadow, ALL)
-{
-	struct stopwatch watch = stopwatch_start(1000);
-	u64 count;
-
-	prepare(MODE_BITS);
-	on_interrupt = note_shadow;
-	in_shadow = interrupts[VECTOR_NMI] = 0;
-	hpet_route(APIC_DELIVER_NMI << APIC_LVT_DELIVERY_SHIFT);
-	hpet_after_1_ms(HPET_ENABLE | HPET_PERIODIC);
-	while (interrupts[VECTOR_NMI] < 60 && stopwatch_passed(&watch) < clock_ticks(PATIENCE_MS * 1000))
-		sti_and_nop();
-	hpet_off();
-	count = interrupts[VECTOR_NMI];
-	CHECK(count >= 60);
-	EQUAL(in_shadow, 0);
-}
-
 }
 
 TEST(ioapic_level_comes_again_until_served, ALL)
@@ -458,7 +487,7 @@ TEST(ioapic_level_ends_in_order, ALL)
 	bool came;
 
 	prepare(APIC_BASE_EN);
-	on_interrupt = end_nmi;
+	on_interrupt = NULL;
 	hpet_route(VECTOR | RTE_LEVEL);
 	hpet_after_1_ms(HPET_ENABLE | HPET_LEVEL);
 	came = wait_until(&interrupts[VECTOR], 1, PATIENCE_MS);
