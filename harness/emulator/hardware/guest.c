@@ -222,7 +222,7 @@ struct known_instruction *guest_instruction(struct hw_cpu *cpu)
 	return known;
 }
 
-void event_exception(struct hw_cpu *cpu, u8 vector, bool has_error, u32 error)
+void guest_exception(struct hw_cpu *cpu, u8 vector, bool has_error, u32 error)
 {
 	vmcb(cpu)->control.event_inj = vector | SVM_EVENT_EXCEPTION | SVM_EVENT_VALID |
 				       (has_error ? SVM_EVENT_ERROR | (u64)error << SVM_EVENT_ERROR_SHIFT : 0);
@@ -237,7 +237,7 @@ void guest_skip(struct hw_cpu *cpu, u32 length)
 	vmcb(cpu)->control.interrupt_shadow = 0;
 	if (save->rflags & RFLAGS_TF) {
 		save->dr6 |= DR6_BS;
-		event_exception(cpu, X86_DB, false, 0);
+		guest_exception(cpu, X86_DB, false, 0);
 	}
 }
 

@@ -13,7 +13,7 @@ u32 guest_code(struct hw_cpu *cpu, u8 *bytes, u32 size); /* bytes of the instruc
 struct known_instruction *guest_instruction(struct hw_cpu *cpu); /* the one that exited; if unknown, the run ends */
 void guest_skip(struct hw_cpu *cpu, u32 length); /* over an instruction that was carried out for the guest */
 /* EVENTINJ of the next VMRUN. */
-void event_exception(struct hw_cpu *cpu, u8 vector, bool has_error, u32 error);
+void guest_exception(struct hw_cpu *cpu, u8 vector, bool has_error, u32 error);
 u64 guest_gpr(const struct hw_cpu *cpu, u32 reg);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A guest without SEV: the hypervisor reads and writes its registers. */
 #include "bytes.h"
-#include "event.h"
 #include "guest.h"
 
 struct vmcb_save *hw_plain_registers(struct hw_cpu *cpu) { return cpu->hw->sev ? NULL : &vmcb(cpu)->save; }
@@ -41,7 +40,7 @@ void hw_plain_has_run_one(struct hw_cpu *cpu)
 
 	state->vmcb->control.intercept_exception &= ~(u32)SVM_INTERCEPT_EXC_DB;
 	if (state->stepped)
-		event_exception(cpu, X86_DB, false, 0);
+		guest_exception(cpu, X86_DB, false, 0);
 	else
 		state->vmcb->save.dr6 &= ~DR6_BS;
 }

@@ -104,7 +104,7 @@ void rmp_instruction_retry(struct hw_cpu *cpu, struct hw_exit *exit)
 	exit->code = HW_EXIT_NONE;
 	if (gpa == NO_GPA) {
 		save->cr2 = save->rax;
-		event_exception(cpu, X86_PF, true, 0);
+		guest_exception(cpu, X86_PF, true, 0);
 		return;
 	}
 	gpa &= ~cpu->hw->c_bit & ~(PAGE_SIZE - 1); /* bits 11:0 are ignored; 20:12 of a 2 MiB page are not */
@@ -127,7 +127,7 @@ void rmp_instruction_retry(struct hw_cpu *cpu, struct hw_exit *exit)
 void rmp_instruction(struct hw_cpu *cpu, enum insn_simple which, u8 length, struct hw_exit *exit)
 {
 	if (vmcb(cpu)->save.cpl) {
-		event_exception(cpu, X86_GP, true, 0);
+		guest_exception(cpu, X86_GP, true, 0);
 		return;
 	}
 	cpu->which = (u8)which;

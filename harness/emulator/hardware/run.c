@@ -44,7 +44,7 @@ static void msr_exit(struct hw_cpu *cpu)
 		return;
 	}
 	if (write && msr == SEV_MSR_STATUS) {
-		event_exception(cpu, X86_GP, true, 0);
+		guest_exception(cpu, X86_GP, true, 0);
 		return;
 	}
 	if (write) {
@@ -82,7 +82,7 @@ static void undefined_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 	if (which == INSN_SIMPLE_PVALIDATE || which == INSN_SIMPLE_RMPADJUST)
 		rmp_instruction(cpu, which, length, exit);
 	else
-		event_exception(cpu, X86_UD, false, 0);
+		guest_exception(cpu, X86_UD, false, 0);
 }
 
 /*
@@ -97,7 +97,7 @@ static void invalid_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 
 	if (!hw_event_pending(cpu) && insn_decode_cr_write(code, available, guest_mode_bits(cpu), &cr, &gpr, &length) &&
 	    (cr == 3 || cr == 4)) {
-		event_exception(cpu, X86_GP, true, 0);
+		guest_exception(cpu, X86_GP, true, 0);
 		return;
 	}
 	exit->code = SVM_EXIT_INVALID;
@@ -117,7 +117,7 @@ static void cr8_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 		hw_stop(cpu, RECORD_END_INSTRUCTION, *(a64 *)code, vmcb(cpu)->control.exit_code);
 	value = guest_gpr(cpu, gpr);
 	if (value & ~15ull) {
-		event_exception(cpu, X86_GP, true, 0);
+		guest_exception(cpu, X86_GP, true, 0);
 		return;
 	}
 	if (current(cpu)->alternate)
@@ -206,7 +206,7 @@ static void serve(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 		break;
 	case SVM_EXIT_VMRUN:
 	case SVM_EXIT_VMLOAD ... SVM_EXIT_SKINIT:
-		event_exception(cpu, X86_UD, false, 0); /* the guest has no SVM */
+		guest_exception(cpu, X86_UD, false, 0); /* the guest has no SVM */
 		break;
 	case SVM_EXIT_INVALID:
 	case (u32)SVM_EXIT_INVALID: /* QEMU 7.2 */
