@@ -8,6 +8,8 @@ from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.host_timeline import WITNESS, HostTimeline
 from snp_harness.capture.record import (
+    ANSWERS_SHIFT,
+    FLAG_VALUE,
     FLAG_WRITE,
     RecordKind,
     RecordPath,
@@ -47,7 +49,22 @@ class Run:
         given = {"rip": SEC_BASE + 0x3B52, "path": path, "size": 4, "aux": XAPIC, "flags": FLAG_WRITE if write else 0}
         self.add(RecordKind.APIC, address=address, value=value, **(given | fields))
 
+    def begin(self, address: int, value: int | None = None, *, write: bool = False, **fields: int) -> int:
+        """An access as the processor makes it; value: of a write, if it was observed. Returns its number."""
+        path = RecordPath.MMIO if address >= 0xFEE00000 else RecordPath.MSR
+        flags = (FLAG_WRITE if write else 0) | (0 if value is None else FLAG_VALUE)
+        given = {"rip": SEC_BASE + 0x3B52, "path": path, "size": 4, "aux": XAPIC, "flags": flags, "value": value or 0}
+        self.add(RecordKind.ACCESS, address=address, **(given | fields))
+        return self.seq
+
+    def answer(
+        self, number: int, address: int, value: int, *, mode: int = XAPIC, write: bool = False, **fields: int
+    ) -> None:
+        """The answer to the access with this number."""
+        self.apic(address, value, write=write, aux=mode | number << ANSWERS_SHIFT, **fields)
+
     def timeline(self) -> Timeline:
+        self.host.finish()
         return self.collector.finish(
             witness=WITNESS,
             platform="emulated",

@@ -12,7 +12,7 @@ import json
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ _SIZE = 64
 _LAYOUT = struct.Struct("<6Q I H 6B I")
 _WORDS = struct.Struct("<16I")
 
-_START, _END, _APIC, _APIC_BASE, _RMP_VIOLATION, _ALTERNATE = 1, 2, 3, 4, 13, 23
+_START, _END, _APIC, _APIC_BASE, _RMP_VIOLATION, _ALTERNATE, _ACCESS = 1, 2, 3, 4, 13, 23, 28
+_SVSM_CALL = 11
+#: Bits of a record's number in the answer to an access.
+_ANSWERS = (1 << 30) - 1
 _PATHS = {1: "mmio", 2: "msr", 3: "svsm"}
 _OUTCOMES = {0: "ok", 1: "#GP", 2: "not claimed", 3: "error"}
 #: EN << 1 | EXTD.
@@ -69,26 +72,36 @@ class Record:
 
     @property
     def is_base(self) -> bool:
-        return self.kind == _APIC_BASE
+        return self.kind == _APIC_BASE or (self.kind in (_APIC, _ACCESS) and self.path != 1 and self.address == 0x1B)
 
     @property
     def repeated(self) -> bool:
         """A call that the SVSM wants to be made again (results BUSY and INCOMPLETE)."""
         return self.path == 3 and self.extra in _REPEATED
 
+    @property
+    def ending(self) -> str:
+        return "not observed" if self.kind == _ACCESS else _OUTCOMES.get(self.outcome, "error")
+
+    def answers(self, access: Record) -> bool:
+        """Whether this is the answer to an access."""
+        same = (self.vcpu, self.mode) == (access.vcpu, access.mode) and self.aux >> 2 == access.seq & _ANSWERS
+        return same and (self.kind == _APIC_BASE or self.address == access.address)
+
     def names(self) -> dict[str, Any]:
         """The access as a timeline has it."""
-        mmio = self.kind == _APIC and self.path == 1
+        mmio = self.kind in (_APIC, _ACCESS) and self.path == 1
+        seen = self.kind != _ACCESS or self.flags & 0x40
         return {
             "operation": "write" if self.write else "read",
             "path": "msr" if self.is_base else _PATHS.get(self.path, "unknown"),
-            "offset" if mmio else "msr": hex(self.address & 0xFFF if mmio else 0x1B if self.is_base else self.address),
-            "value": hex(self.value),
-            "size": self.size,
+            "offset" if mmio else "msr": hex(self.address & 0xFF0 if mmio else 0x1B if self.is_base else self.address),
+            "value": hex(self.value) if seen else None,
+            "size": self.size or None,
             "vcpu": self.vcpu,
             "vmpl": self.vmpl,
             "mode": self.mode,
-            "outcome": "busy" if self.repeated else _OUTCOMES.get(self.outcome, "error"),
+            "outcome": "busy" if self.repeated else self.ending,
             "pc": hex(self.rip),
             "time_ns": self.time_ns,
         }
@@ -176,7 +189,7 @@ def judge(accesses: list[Record], sec_end: int, ended: dict[int, int]) -> Offenc
         if mmio and (inside or vcpu in left):
             found.no_xapic_after_x2apic.append(position)
         modes[vcpu] = mode
-        if access.is_base and not access.outcome:
+        if access.is_base and not access.outcome and access.kind != _ACCESS:
             modes[vcpu] = _MODES[access.value >> 10 & 3]
             if mode == "x2APIC" != modes[vcpu]:
                 found.no_xapic_after_x2apic.append(position)
@@ -250,14 +263,34 @@ def _guest_vmpl(log: list[Record], svsm: bool) -> int:
 
 
 def _accesses(log: list[Record], svsm: bool) -> list[Record]:
-    """The firmware's accesses to APIC_BASE and to registers. The TSC deadline is not a register of the APIC."""
+    """The firmware's accesses to APIC_BASE and to registers. The TSC deadline is not a register of the APIC.
+
+    Each is the record of its first answer, with the time of the access, or of the SVSM's call for it; without an
+    answer it is that of the access.
+    """
     vmpl = _guest_vmpl(log, svsm)
-    return [
-        record
-        for record in log
-        if record.vmpl == vmpl
-        and (record.is_base or (record.kind == _APIC and (record.path == 1 or 0x800 <= record.address <= 0x8FF)))
-    ]
+    accesses: list[Record] = []
+    waiting: dict[int, int] = {}
+    called: dict[int, int] = {}
+    for record in log:
+        if record.vmpl != vmpl:
+            continue
+        if record.kind == _SVSM_CALL:
+            called[record.vcpu] = record.time_ns
+        if record.kind == _ACCESS:
+            waiting[record.seq & _ANSWERS] = len(accesses)
+            accesses.append(record)
+            continue
+        place = waiting.get(record.aux >> 2) if record.kind in (_APIC, _APIC_BASE) and record.aux >> 2 else None
+        if place is not None and record.answers(accesses[place]):
+            del waiting[record.aux >> 2]
+            begun_ns = accesses[place].time_ns
+            accesses[place] = replace(record, time_ns=called[record.vcpu] if record.path == 3 else begun_ns)
+        elif record.kind == _APIC_BASE or (
+            record.kind == _APIC and (record.path == 1 or 0x800 <= record.address <= 0x8FF)
+        ):
+            accesses.append(record)
+    return accesses
 
 
 def _compare_ends(log: list[Record], timeline: _Timeline) -> list[str]:
@@ -287,6 +320,8 @@ def _first_difference(accesses: list[Record], kept: list[dict[str, Any]]) -> lis
     for position, (record, access) in enumerate(zip(accesses, kept, strict=False)):
         wanted = record.names()
         shown = {name: access[name] for name in wanted}
+        if "offset" in shown:  # of a byte in a register, or of the register
+            shown["offset"] = hex(int(shown["offset"], 16) & 0xFF0)
         if shown != wanted:
             return [f"access {position}: {wanted} in the log, {shown} in the timeline"]
     return []

@@ -37,7 +37,7 @@ u64 clock_ns(const struct machine *machine); /* since the start of the emulator 
 
 /* ring.c: see record.h for the protocol with the reader. */
 bool ring_open(struct machine *machine); /* false when it was open before this start of the emulator */
-/* Fills seq, time and check. */
-void ring_write(struct machine *machine, struct record *record);
+/* Fills seq, time and check. Returns seq, 0 if the record was dropped. */
+u64 ring_write(struct machine *machine, struct record *record);
 
 #endif

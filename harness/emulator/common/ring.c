@@ -43,14 +43,14 @@ static bool wait_for_room(struct machine *machine)
 	return true;
 }
 
-void ring_write(struct machine *machine, struct record *record)
+u64 ring_write(struct machine *machine, struct record *record)
 {
 	struct record_ring *ring = machine->ring;
 	struct record *slot;
 
 	if (ring->head - machine->ring_tail >= ring->capacity && !wait_for_room(machine)) {
 		ring->lost++;
-		return;
+		return 0;
 	}
 	record->time_ns = clock_ns(machine);
 	record->seq = ring->head + 1;
@@ -63,4 +63,5 @@ void ring_write(struct machine *machine, struct record *record)
 	__atomic_store_n(&slot->seq, record->seq, __ATOMIC_RELEASE);
 	__atomic_store_n(&ring->head, record->seq, __ATOMIC_RELEASE);
 	ring_doorbell(machine);
+	return record->seq;
 }

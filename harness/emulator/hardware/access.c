@@ -2,6 +2,7 @@
 #include "access.h"
 #include "event.h"
 #include "npt.h"
+#include "observe.h"
 #include "sev.h"
 #include "slot.h"
 
@@ -147,9 +148,10 @@ static void access(struct hw_cpu *cpu, struct hw_exit *exit)
 	bool private = (control->exit_info2 & hw->c_bit) || npt_is_unpaged(cpu);
 	const struct hw_slot *slot = slot_of(hw, gpa);
 
-	if (!slot)
+	if (!slot) {
+		observe_mmio(cpu, gpa);
 		to_hypervisor(exit, gpa, info | (private ? SVM_NPF_ENC : 0));
-	else if (private)
+	} else if (private)
 		private_access(cpu, slot, gpa, info, exit);
 	else
 		shared_access(cpu, slot, gpa, info, exit);

@@ -18,6 +18,17 @@ struct npt {
 /* Kinds of #VC with an address of their own. */
 enum vc_kind { VC_CPUID, VC_MSR, VC_IOIO, VC_NPF, VC_OTHER, VC_KINDS };
 
+/* An access to a local APIC that an answer may still be about: see observe.c. */
+struct hw_open {
+	u64 address;   /* GPA or MSR number */
+	u64 pc;
+	u32 seq;       /* of its RECORD_ACCESS, or 0: that was lost */
+	u8 path;       /* enum record_path */
+	u8 directions; /* without an answer: 1 read, 2 write */
+};
+
+#define OPEN_ACCESSES 4 /* handlers of #VC nest */
+
 /* One VMPL of one vCPU. */
 struct hw_vmpl {
 	struct vmcb *vmcb;
@@ -30,15 +41,19 @@ struct hw_vmpl {
 	bool alternate;    /* Alternate Injection: the VMSA controls interrupts */
 	bool hidden_current; /* FS, GS, TR ... are in the CPU, not yet in the VMCB */
 	bool stepped;      /* hw_plain_run_one(): the guest itself had TF set */
-	bool vc_msr_open;  /* see hw_observe_vc_msr() */
-	u32 vc_msr;
+	u8 apic_mode;      /* EN<<1 | EXTD of its APIC_BASE */
 	u8 source;         /* of the vector offered, enum record_irq_source */
 	int offered;       /* the vector in V_IRQ, by the hypervisor, or -1 */
 	u64 dr[4];
 	u64 xcr0;
 	u8 *xsave;         /* FPU, SSE and AVX state while another VMPL runs */
 	u64 vc_rip[VC_KINDS]; /* linear address of the last #VC of each kind: handlers nest, an NAE event is about its own */
+	u64 vc_frame[VC_KINDS]; /* where its frame was pushed */
 	u64 vc_code;          /* of the last one */
+	u64 vmgexit_pc;       /* of the last VMGEXIT */
+	u64 apic_page;        /* GPA of its local APIC */
+	u32 opened;           /* number of accesses to it */
+	struct hw_open open[OPEN_ACCESSES]; /* the last ones */
 };
 
 #define PAGING_LEVELS 5

@@ -10,6 +10,7 @@
 #define TSS_RSP0         0x04
 #define TSS_IST1         0x24
 #define STACK_ATTRIBUTES 0x93
+#define STACK_REACH      0x10000ull /* bytes of one stack */
 
 /* Why a #VC could not be delivered: `extra` of RECORD_END_VC. */
 enum vc_failure {
@@ -120,16 +121,18 @@ static enum vc_kind vc_kind(u64 exit_code)
 	}
 }
 
-u64 hw_observe_vc_pc(const struct hw_cpu *cpu, u64 code) { return cpu->state[cpu->vmpl].vc_rip[vc_kind(code)]; }
+u64 hw_observe_vmgexit_pc(const struct hw_cpu *cpu) { return cpu->state[cpu->vmpl].vmgexit_pc; }
 
-bool hw_observe_vc_msr(struct hw_cpu *cpu, u32 *msr)
+/* A handler is over when RSP is above its frame, on the same stack; one that changes stacks is not seen to end. */
+u64 hw_observe_vc_pc(const struct hw_cpu *cpu, u64 code)
 {
-	struct hw_vmpl *state = current(cpu);
-	bool open = state->vc_msr_open;
+	const struct hw_vmpl *state = &cpu->state[cpu->vmpl];
+	enum vc_kind kind = vc_kind(code);
+	u64 above = state->vmcb->save.rsp - state->vc_frame[kind];
 
-	*msr = state->vc_msr;
-	state->vc_msr_open = false;
-	return open;
+	if (!cpu->hw->sev)
+		return hw_observe_pc(cpu);
+	return state->vc_frame[kind] && (!above || above > STACK_REACH) ? state->vc_rip[kind] : state->vmgexit_pc;
 }
 
 /* In software: TCG pushes no error code for vector 29. */
@@ -140,8 +143,6 @@ void event_vc(struct hw_cpu *cpu, u64 code)
 
 	state->vc_rip[vc_kind(code)] = hw_observe_pc(cpu);
 	state->vc_code = code;
-	state->vc_msr_open = code == SVM_EXIT_MSR;
-	state->vc_msr = (u32)state->gpr[HW_RCX];
 	hw_observe_image(cpu);
 	if (log_at(cpu, 2))
 		hw_log(cpu, (struct record){ .kind = RECORD_VC, .rip = hw_observe_pc(cpu), .address = code,
@@ -152,6 +153,7 @@ void event_vc(struct hw_cpu *cpu, u64 code)
 		deliver_protected(cpu, SEV_VECTOR_VC, (u32)code);
 	else
 		undeliverable(cpu, VC_REAL_MODE);
+	state->vc_frame[vc_kind(code)] = page->save.rsp;
 }
 
 /*

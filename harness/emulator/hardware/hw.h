@@ -212,16 +212,25 @@ void hw_sipi(struct hw_cpu *cpu, u8 vector);
  */
 bool hw_spins(struct hw_cpu *cpu);
 
-/* The log: hw_log() fills vCPU, VMPL and mode of the processor. */
-void hw_log(struct hw_cpu *cpu, struct record record);
+/* The log: hw_log() fills vCPU, VMPL and mode of the processor. Returns the record's number, 0 if it was lost. */
+u64 hw_log(struct hw_cpu *cpu, struct record record);
 /* Log the end of the run, and halt. */
 _Noreturn void hw_stop(struct hw_cpu *cpu, enum record_end reason, u64 value, u64 extra);
 _Noreturn void hw_fail(struct hw_cpu *cpu, const char *text, u32 line); /* an assertion */
 
 /* For records only: values that no hypervisor sees on hardware. */
 u64 hw_observe_pc(const struct hw_cpu *cpu);              /* linear address of the guest's instruction */
-u64 hw_observe_vc_pc(const struct hw_cpu *cpu, u64 code); /* that raised the last #VC with such a code */
-bool hw_observe_vc_msr(struct hw_cpu *cpu, u32 *msr);     /* the last #VC was for this MSR, and this is the first query since */
+u64 hw_observe_vc_pc(const struct hw_cpu *cpu, u64 code); /* that raised the #VC with such a code that is being handled, else of the VMGEXIT */
+/* APIC_BASE of a VMPL: accesses to the page that it names, and their mode, are observed from now on. */
+void hw_observe_apic_base(struct hw_cpu *cpu, u32 vmpl, u64 base);
+u64 hw_observe_vmgexit_pc(const struct hw_cpu *cpu);
+bool hw_observe_is_apic_page(struct hw_cpu *cpu, u64 gpa); /* of the VMPL that runs, or the page at reset */
+/*
+ * The access that an answer to the VMPL that runs is for: one to `address` (GPA or MSR number) that has none yet. Sets
+ * `pc` and returns bits 31:2 of the record's aux; 0 if there was none: `pc` stays, or is
+ * that of the access whose handler asks again.
+ */
+u32 hw_observe_answer(struct hw_cpu *cpu, enum record_path path, u64 address, bool write, u64 *pc);
 u32 hw_observe_rmp(struct hw *hw, u64 gpa);               /* an RMP entry as records have it */
 void hw_observe_image(struct hw_cpu *cpu);                /* the image that the guest runs */
 void hw_observe_vectors_anew(struct hw_cpu *cpu);         /* log each vector that is taken once more */

@@ -18,13 +18,13 @@ static u8 mode_flags(const struct hw_cpu *cpu)
 	return flags | (u8)(save->cpl << RECORD_CPL_SHIFT);
 }
 
-void hw_log(struct hw_cpu *cpu, struct record record)
+u64 hw_log(struct hw_cpu *cpu, struct record record)
 {
 	record.vcpu = (u8)cpu->index;
 	record.vmpl = cpu->vmpl;
 	if (vmcb(cpu))
 		record.flags |= mode_flags(cpu);
-	ring_write(cpu->machine, &record);
+	return ring_write(cpu->machine, &record);
 }
 
 static void log_text(struct hw_cpu *cpu, const char *text, u32 line)

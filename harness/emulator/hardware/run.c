@@ -5,6 +5,7 @@
 #include "event.h"
 #include "guest.h"
 #include "insn.h"
+#include "observe.h"
 #include "rmp_instruction.h"
 #include "sev.h"
 #include "x86.h"
@@ -67,6 +68,7 @@ static u64 vmmcall_exit(struct hw_cpu *cpu)
 		event_vc(cpu, SVM_EXIT_VMMCALL);
 		return HW_EXIT_NONE;
 	}
+	current(cpu)->vmgexit_pc = hw_observe_pc(cpu);
 	guest_skip(cpu, instruction->length);
 	return SVM_EXIT_VMGEXIT;
 }
@@ -192,6 +194,8 @@ static void sev_exit(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 static void serve(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 {
 	exit->code = HW_EXIT_NONE;
+	if (code == SVM_EXIT_MSR)
+		observe_msr(cpu);
 	switch (code) {
 	case SVM_EXIT_NPF:
 		access_fault(cpu, exit);

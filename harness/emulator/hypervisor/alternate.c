@@ -31,8 +31,10 @@ void alternate_begin(struct vcpu *vcpu, u32 vmpl, u64 features)
 	if (on == state->alternate)
 		return;
 	state->alternate = on;
-	if (on && vcpu->hv->config->policy == CONFIG_POLICY_X2APIC_ON_ALTERNATE_INJECTION)
+	if (on && vcpu->hv->config->policy == CONFIG_POLICY_X2APIC_ON_ALTERNATE_INJECTION) {
 		vapic_force_x2apic(&vcpu->apic[vmpl]);
+		hw_observe_apic_base(vcpu->cpu, vmpl, vapic_base(&vcpu->apic[vmpl]));
+	}
 	log_change(vcpu, vmpl, on);
 }
 

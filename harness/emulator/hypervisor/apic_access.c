@@ -20,8 +20,10 @@ static void carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
 	struct vapic *apic = own_apic(vcpu);
 
 	vcpu->apic_dirty = true;
-	if (effect->base_changed) /* the page no longer shows a device but the APIC */
+	if (effect->base_changed) { /* the page no longer shows a device but the APIC */
 		hw_invalidate(vcpu->hv->hw, vapic_base(apic) & APIC_BASE_ADDRESS, false);
+		hw_observe_apic_base(vcpu->cpu, vcpu->vmpl, vapic_base(apic));
+	}
 	if (effect->ipi)
 		ipi_send(vcpu, effect->icr);
 	if (!is_guest(vcpu)) /* devices know the guest's APIC only */
@@ -43,13 +45,11 @@ static void record_access(struct vcpu *vcpu, u16 kind, u8 path, u64 address, u32
 			  enum vapic_result result, u64 pc)
 {
 	static const u8 outcome[] = { RECORD_OK, RECORD_GP, RECORD_NOT_CLAIMED };
+	u32 answers = hw_observe_answer(vcpu->cpu, path, address, write, &pc);
 
-	/* With SEV on, the #VC before it has done this. */
-	if (!vcpu->hv->sev)
-		hw_observe_image(vcpu->cpu);
 	hw_log(vcpu->cpu, (struct record){ .kind = kind, .rip = pc, .address = address, .value = value, .path = path,
 					 .size = (u8)size, .outcome = outcome[result], .flags = write ? RECORD_WRITE : 0,
-					 .extra = kind == RECORD_APIC_BASE ? base : 0, .aux = (u32)(base >> 10) & 3 });
+					 .extra = kind == RECORD_APIC_BASE ? base : 0, .aux = ((u32)(base >> 10) & 3) | answers });
 }
 
 static enum vapic_result qemu_mmio(u64 gpa, u32 size, bool write, u64 *value)
@@ -63,14 +63,51 @@ static enum vapic_result qemu_mmio(u64 gpa, u32 size, bool write, u64 *value)
 	return VAPIC_OK;
 }
 
-/* The guest accesses the APIC page by MMIO. */
+static u64 page_of(u64 gpa) { return gpa & ~(PAGE_SIZE - 1); }
+
+static u64 own_base(struct vcpu *vcpu) { return !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) : vapic_base(own_apic(vcpu)); }
+
+bool apic_owns_page(struct vcpu *vcpu, u64 gpa) { return hw_observe_is_apic_page(vcpu->cpu, gpa); }
+
+/* The page of any vCPU's APIC must not be mapped: the others' page tables would show it as well. */
+bool apic_needs_page(struct hypervisor *hv, u64 gpa)
+{
+	for (u32 i = 0; i < hv->vcpus * CONFIG_VMPLS; i++) {
+		if (page_of(vapic_base(&hv->vcpu[i / CONFIG_VMPLS].apic[i % CONFIG_VMPLS]) & APIC_BASE_ADDRESS) == page_of(gpa))
+			return true;
+	}
+	return page_of(gpa) == APIC_DEFAULT_BASE;
+}
+
+static u64 low_bytes(u64 value, u32 size) { return size < 8 ? value & (BIT(8 * size) - 1) : value; }
+
+/* An access that no APIC answers. Of one that begins before the page, the record names the part inside. */
+static void unclaimed(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 base, u64 pc)
+{
+	u32 before = apic_owns_page(vcpu, gpa) ? 0 : (u32)(PAGE_SIZE - gpa % PAGE_SIZE);
+
+	if (!write)
+		*value = low_bytes(~0ull, size);
+	record_access(vcpu, RECORD_APIC, RECORD_PATH_MMIO, gpa + before, size - before, write,
+		      low_bytes(*value >> 8 * before, size - before), base, VAPIC_NOT_CLAIMED, pc);
+}
+
+/*
+ * The guest accesses the APIC page, or that at reset although its own is elsewhere. What crosses an edge of the page is
+ * not for the APIC: KVM ignores it or leaves it undefined.
+ */
 enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc)
 {
 	struct vapic_effect effect = { 0 };
-	u64 base = !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) : vapic_base(own_apic(vcpu));
+	u64 base = own_base(vcpu);
+	u64 page = vcpu->apic_virtual ? base & APIC_BASE_ADDRESS : APIC_DEFAULT_BASE; /* QEMU's does not move */
 	u32 offset = gpa & (PAGE_SIZE - 1);
 	enum vapic_result result;
 
+	if (page_of(gpa) != page || offset + size > PAGE_SIZE) {
+		unclaimed(vcpu, gpa, size, write, value, base, pc);
+		return VAPIC_NOT_CLAIMED;
+	}
 	if (!vcpu->apic_virtual)
 		result = qemu_mmio(gpa, size, write, value);
 	else if (write)
@@ -78,7 +115,7 @@ enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u6
 	else
 		result = vapic_mmio_read(own_apic(vcpu), offset, size, now_ns(vcpu->hv), value);
 	if (!write && result == VAPIC_NOT_CLAIMED)
-		*value = size < 8 ? BIT(8 * size) - 1 : ~0ull;
+		*value = low_bytes(~0ull, size);
 	carry_out(vcpu, &effect);
 	record_access(vcpu, RECORD_APIC, RECORD_PATH_MMIO, gpa, size, write, *value, base, result, pc);
 	return result;
@@ -122,7 +159,7 @@ static enum vapic_result virtual_msr(struct vcpu *vcpu, u32 msr, bool write, u64
 bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 {
 	struct vapic_effect effect = { 0 };
-	u64 base = !vcpu->apic_virtual ? rdmsr(MSR_APIC_BASE) : vapic_base(own_apic(vcpu));
+	u64 base = own_base(vcpu);
 	u16 kind = msr == MSR_APIC_BASE ? RECORD_APIC_BASE : RECORD_APIC;
 	enum vapic_result result;
 
@@ -130,6 +167,13 @@ bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 	if (!write && result == VAPIC_GP)
 		*value = 0;
 	carry_out(vcpu, &effect);
+	if (!vcpu->apic_virtual)
+		hw_observe_apic_base(vcpu->cpu, vcpu->vmpl, own_base(vcpu));
 	record_access(vcpu, kind, RECORD_PATH_MSR, msr, 8, write, *value, base, result, pc);
 	return result == VAPIC_OK;
+}
+
+void apic_msr_not_made(struct vcpu *vcpu, u32 msr, bool write, u64 value, u64 pc)
+{
+	record_access(vcpu, RECORD_APIC, RECORD_PATH_MSR, msr, 8, write, value, own_base(vcpu), VAPIC_OK, pc);
 }

@@ -5,9 +5,12 @@
 
 #include "vcpu.h"
 
-enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc); /* the APIC page */
+bool apic_owns_page(struct vcpu *vcpu, u64 gpa); /* of the APIC of the VMPL that runs, or that at reset */
+bool apic_needs_page(struct hypervisor *hv, u64 gpa); /* of any vCPU's APIC: not for a device */
+enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc);
 bool apic_owns_msr(u32 msr);
 bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc); /* false: #GP */
+void apic_msr_not_made(struct vcpu *vcpu, u32 msr, bool write, u64 value, u64 pc); /* CONFIG_FAULT_NAE: its record */
 bool apic_is_enabled(struct vcpu *vcpu);
 
 #endif

@@ -26,6 +26,8 @@ void injection_setup(struct vcpu *vcpu)
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
 		vapic_reset(&vcpu->apic[vmpl], &config);
 	alternate_setup(vcpu);
+	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
+		hw_observe_apic_base(vcpu->cpu, vmpl, vapic_base(&vcpu->apic[vmpl]));
 	if (!vcpu->apic_virtual || vcpu != boot_vcpu(vcpu))
 		return;
 	vcpu->hv->timer_armed_ns = NO_DEADLINE;

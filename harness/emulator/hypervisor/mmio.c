@@ -14,26 +14,19 @@ extern volatile u64 host_pdpt_devices[512]; /* tables.S */
 
 static bool overlaps(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_size && b < a + a_size; }
 
-static bool is_apic_page(struct vcpu *vcpu, u64 gpa)
-{
-	u64 base = vcpu->hv->config->apic == CONFIG_APIC_QEMU ? APIC_DEFAULT_BASE : vapic_base(own_apic(vcpu)) & APIC_BASE_ADDRESS;
-
-	return (gpa & ~(PAGE_SIZE - 1)) == base;
-}
-
 /* No processor has such an address. It is never mapped: a nested walk of four levels ignores bits 48 and up. */
 static bool is_beyond(struct hypervisor *hv, u64 gpa, u64 size) { return gpa > BIT(hv->config->phys_bits) - size; }
 
 /* QEMU's ROM, in which there is more than the firmware. */
 static u64 rom_start(const struct host_config *config) { return config->fw_rom & ~(ROM_MULTIPLE - 1); }
 
-/* Addresses that the guest must not reach: the emulator's memory, image and APIC, and addresses beyond the bus. */
+/* Addresses that the guest must not reach: the emulator's memory and image, and addresses beyond the bus. */
 static bool is_hidden(struct hypervisor *hv, u64 gpa, u64 size)
 {
 	const struct host_config *config = hv->config;
 
 	return is_beyond(hv, gpa, size) || overlaps(gpa, size, config->host_base, config->host_size) ||
-	       overlaps(gpa, size, config->ring_base, config->ring_size) || overlaps(gpa, size, APIC_DEFAULT_BASE, PAGE_SIZE) ||
+	       overlaps(gpa, size, config->ring_base, config->ring_size) ||
 	       overlaps(gpa, size, rom_start(config), FOUR_GIB - rom_start(config)) || memory_region(hv, gpa);
 }
 
@@ -77,7 +70,7 @@ static void device_write(u64 gpa, u32 size, u64 value)
 
 bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc)
 {
-	if (is_apic_page(vcpu, gpa) && (gpa & (PAGE_SIZE - 1)) + size <= PAGE_SIZE)
+	if (apic_owns_page(vcpu, gpa) || apic_owns_page(vcpu, gpa + size - 1))
 		return apic_mmio(vcpu, gpa, size, write, value, pc) != VAPIC_NOT_CLAIMED;
 	if (is_hidden(vcpu->hv, gpa, size)) {
 		if (!write)
@@ -124,7 +117,9 @@ void mmio_exit(struct vcpu *vcpu, const struct hw_exit *exit)
 
 	if (exit->info1 & SVM_NPF_ENC)
 		hw_nested_reserved(vcpu->cpu);
-	else if (is_apic_page(vcpu, gpa) || ioapic_owns(vcpu, gpa) || (vcpu->hv->sev && (vcpu->hv->config->vc_exits & CONFIG_VC_MMIO)))
+	else if (apic_owns_page(vcpu, gpa) || ioapic_owns(vcpu, gpa) || (vcpu->hv->sev && (vcpu->hv->config->vc_exits & CONFIG_VC_MMIO)))
+		hand_over(vcpu, gpa);
+	else if (apic_needs_page(vcpu->hv, gpa))
 		hand_over(vcpu, gpa);
 	else
 		map_device(vcpu, gpa, exit->info1 & SVM_NPF_WRITE);

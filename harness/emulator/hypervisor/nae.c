@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "nae.h"
 #include "apic.h"
+#include "apic_access.h"
 #include "bytes.h"
 #include "cpuid.h"
 #include "injection.h"
@@ -57,13 +58,15 @@ static void nae_cpuid(struct vcpu *vcpu, struct nae *nae)
 static bool wrong_answer(struct vcpu *vcpu, struct nae *nae, bool write)
 {
 	u32 msr = (u32)nae_get(nae, GHCB_RCX);
+	u64 value = WRONG_VALUE;
 
 	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || vcpu->vmpl == 0 || !fault_now(vcpu, CONFIG_FAULT_NAE))
 		return false;
-	if (!write) {
-		nae_set(nae, GHCB_RAX, WRONG_VALUE);
-		nae_set(nae, GHCB_RDX, 0);
-	}
+	if (write)
+		value = (u32)nae_get(nae, GHCB_RAX) | nae_get(nae, GHCB_RDX) << 32;
+	nae_set(nae, GHCB_RAX, (u32)value);
+	nae_set(nae, GHCB_RDX, value >> 32);
+	apic_msr_not_made(vcpu, msr, write, value, nae->pc);
 	return true;
 }
 
@@ -71,9 +74,7 @@ static void nae_msr(struct vcpu *vcpu, struct nae *nae)
 {
 	bool write = nae->info1 == NAE_MSR_WRITE;
 	u64 value = 0;
-	u32 msr;
 
-	hw_observe_vc_msr(vcpu->cpu, &msr); /* the access is being served */
 	if (!nae_need(nae, GHCB_RCX, GHCB_RCX) || (write && !nae_need(nae, GHCB_RAX, GHCB_RDX)))
 		return;
 	if (wrong_answer(vcpu, nae, write))

@@ -26,6 +26,7 @@ struct vmpl_state {
 	u64 dr7;          /* as written by NAE event; the CPU's is in the VMSA */
 	struct hw_call svsm_call; /* the SVSM call that VMPL0 has not answered yet */
 	u64 svsm_pc;      /* of the instruction it was made for */
+	u32 svsm_answers; /* see hw_observe_answer() */
 	bool svsm_called;
 	bool alternate;   /* Alternate Injection: the VMSA controls interrupts */
 };

@@ -24,23 +24,10 @@ static bool is_register_call(u64 call)
 	       call == SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER);
 }
 
-/* Calls that the contract's rules need are logged at every level. The register calls have records of their own. */
+/* Calls that the contract's rules need are logged at every level. */
 static u32 level_of_call(u64 call)
 {
-	bool apic = call >> 32 == SVSM_PROTOCOL_APIC && !is_register_call(call);
-
-	return apic || call == SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_QUERY_PROTOCOL) ? 0 : 1;
-}
-
-/* The instruction a call is made for: the access of that MSR whose #VC is being handled, else the VMGEXIT. */
-static u64 pc_of_call(struct vcpu *vcpu, const struct hw_call *call)
-{
-	u32 msr;
-	bool open = hw_observe_vc_msr(vcpu->cpu, &msr);
-
-	if (open && is_register_call(call->rax) && call->rcx == msr)
-		return hw_observe_vc_pc(vcpu->cpu, SVM_EXIT_MSR);
-	return hw_observe_pc(vcpu->cpu);
+	return call >> 32 == SVSM_PROTOCOL_APIC || call == SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_QUERY_PROTOCOL) ? 0 : 1;
 }
 
 /* The registers of an SVSM call, at the call and when its answer is taken (AMD publication 58019, section 4). */
@@ -49,7 +36,11 @@ static void log_call(struct vcpu *vcpu)
 	struct vmpl_state *state = current(vcpu);
 
 	state->svsm_call = hw_observe_call(vcpu->cpu);
-	state->svsm_pc = pc_of_call(vcpu, &state->svsm_call);
+	state->svsm_pc = hw_observe_vmgexit_pc(vcpu->cpu);
+	state->svsm_answers = 0;
+	if (is_register_call(state->svsm_call.rax)) /* the access of that MSR whose #VC is being handled, if any */
+		state->svsm_answers = hw_observe_answer(vcpu->cpu, RECORD_PATH_MSR, state->svsm_call.rcx,
+							(u32)state->svsm_call.rax == SVSM_APIC_WRITE_REGISTER, &state->svsm_pc);
 	state->svsm_called = true;
 	if (state->svsm_call.rax == SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_CONFIGURE_VECTOR))
 		alternate_log_anew(vcpu);
@@ -68,7 +59,7 @@ static void log_register_call(struct vcpu *vcpu, const struct hw_call *answer)
 	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_APIC, .rip = state->svsm_pc, .address = state->svsm_call.rcx,
 					   .value = write || !answer->rax ? value : 0, .extra = answer->rax,
 					   .path = RECORD_PATH_SVSM, .size = 8, .outcome = answer->rax ? RECORD_ERROR : RECORD_OK,
-					   .flags = write ? RECORD_WRITE : 0, .aux = (u32)(vapic_base(own_apic(vcpu)) >> 10) & 3 });
+					   .flags = write ? RECORD_WRITE : 0, .aux = ((u32)(vapic_base(own_apic(vcpu)) >> 10) & 3) | state->svsm_answers });
 }
 
 static void log_result(struct vcpu *vcpu)

@@ -58,6 +58,10 @@ struct record {
 #define RECORD_CR0_PG    0x04
 #define RECORD_EFER_LMA  0x08
 #define RECORD_CPL_SHIFT 4    /* bits 5:4 */
+#define RECORD_VALUE     0x40 /* RECORD_ACCESS: `value` was observed */
+
+#define RECORD_ANSWERS_SHIFT 2 /* RECORD_APIC, RECORD_APIC_BASE: aux */
+#define RECORD_ANSWERS_BITS  30
 
 enum record_path {
 	RECORD_PATH_NONE = 0,
@@ -76,7 +80,7 @@ enum record_outcome {
 enum record_kind {
 	RECORD_START = 1,        /* address: TSC kHz; value: sizeof(struct record); extra: config version; aux: vCPUs */
 	RECORD_END = 2,          /* address: enum record_end; value, extra: detail; aux: exit code (low 32 bits) */
-	RECORD_APIC = 3,         /* local APIC register. address: GPA (MMIO) or MSR number (MSR, SVSM); value; extra (SVSM): result; aux: APIC_BASE mode bits (EN<<1 | EXTD) before the access */
+	RECORD_APIC = 3,         /* local APIC register, answered. address: GPA (MMIO) or MSR number (MSR, SVSM); value; extra (SVSM): result; aux 1:0: APIC_BASE mode bits (EN<<1 | EXTD) before it, 31:2: bits 29:0 of the seq of the RECORD_ACCESS that it answers, or 0: none, a request that no access of the processor caused */
 	RECORD_APIC_BASE = 4,    /* MSR 1B. value: read or written; extra: APIC_BASE before the access; aux as RECORD_APIC */
 	RECORD_MSR = 5,          /* another MSR through the GHCB. address: MSR; value */
 	RECORD_MODULE = 6,       /* first #VMEXIT from a code page of an image. address: image base; value: SizeOfImage | entry RVA << 32; rip */
@@ -97,6 +101,7 @@ enum record_kind {
 	RECORD_MMIO = 21,        /* MMIO through the GHCB, not the APIC (level 2). address: GPA; value; size */
 	RECORD_DOORBELL = 22,    /* interrupt posted to the doorbell page. aux: the VMPL it is for; address: vector; value: enum record_irq_source; size: 1 if level-triggered; outcome: RECORD_ERROR if lost by a fault (levels as RECORD_INTERRUPT) */
 	RECORD_ALTERNATE = 23,   /* Alternate Injection of a VMPL begins (value 1) or ends (0). address: VMPL; extra: APIC_BASE of its hypervisor APIC after it; aux: 1 if the policy changed APIC_BASE */
+	RECORD_ACCESS = 28,      /* the processor accesses a local APIC register or APIC_BASE: at the #VMEXIT, before #VC and before anything answers. address: GPA (first byte in the page) or MSR number; value: of a write, with RECORD_VALUE; extra: EXITINFO1; size: 0 if not observed; path: MMIO or MSR; aux: mode bits as RECORD_APIC */
 };
 
 enum record_end {

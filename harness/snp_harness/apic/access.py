@@ -45,10 +45,11 @@ class Outcome(enum.Enum):
 
 
 class Server(enum.Enum):
-    """The party that served the access."""
+    """The party that answered the access. GUEST: its own #VC handler, which asked neither hypervisor nor SVSM."""
 
     HYPERVISOR = "hypervisor"
     SVSM = "svsm"
+    GUEST = "guest"
     NOBODY = "nobody"
     NOT_OBSERVED = "not observed"
 

@@ -33,6 +33,19 @@ GUEST_IMAGE = "guest-image"
 GUEST_EXIT = "guest-exit"
 #: Kinds of events that end a run; a run continues after all others.
 END_KINDS = frozenset({GUEST_EXIT, "guest-shutdown", "guest-termination", "private-mmio-end", "host-end"})
+#: Kinds of events that the rules use (docs/contract.md): without one of them a rule may be wrong.
+RULE_KINDS = frozenset(
+    {
+        "rmp-violation",
+        "private-mmio",
+        "private-mmio-end",
+        "apic-protocol-query",
+        "apic-protocol-call",
+        "doorbell",
+        "interrupt",
+        "alternate-injection",
+    }
+)
 #: The gap of a file without an end line.
 NO_END = "the timeline has no end line: its writer was stopped"
 

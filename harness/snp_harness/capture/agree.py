@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from snp_harness.apic.access import Access
+from snp_harness.apic.access import Access, Server
 from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.collect import ACCESS_LIMIT, CONDENSED
 
@@ -36,8 +36,9 @@ def disagreement(first: Timeline, second: Timeline) -> str | None:
 
 
 def _registers(timeline: Timeline) -> list[Access]:
-    """Register accesses, up to the number that a collector keeps completely."""
-    return [access for access in timeline.accesses[:ACCESS_LIMIT] if not access.is_base]
+    """Register accesses that reached an APIC, up to the number that a collector keeps completely."""
+    unasked = (Server.GUEST, Server.NOT_OBSERVED)
+    return [a for a in timeline.accesses[:ACCESS_LIMIT] if not a.is_base and a.served_by not in unasked]
 
 
 def _is_condensed(timeline: Timeline) -> bool:

@@ -12,7 +12,7 @@ from snp_harness.apic import ipi
 from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.registers import Register
-from snp_harness.apic.timeline import END_KINDS, Event, PhaseMark, Timeline
+from snp_harness.apic.timeline import END_KINDS, RULE_KINDS, Event, PhaseMark, Timeline
 
 #: Accesses that are kept one by one. A boot to the shell makes 5,000; the shell makes 300 a second.
 ACCESS_LIMIT = 20_000
@@ -43,6 +43,7 @@ class Collector:
         self._condensed = 0
         self._dropped_accesses = 0
         self._dropped_events = 0
+        self._dropped_rule_events = 0
 
     @property
     def started(self) -> bool:
@@ -73,8 +74,8 @@ class Collector:
         module: str | None = None,
         module_offset: int | None = None,
         time_ns: int | None = None,
-    ) -> None:
-        """Add an access in the current phase.
+    ) -> int | None:
+        """Add an access in the current phase. Returns its index for `amend`, None if it is only counted.
 
         After ACCESS_LIMIT accesses an access that only repeats others is counted and not kept: every rule judges it
         like them, since phase, register, path, mode, outcome, server and module are the same.
@@ -86,11 +87,11 @@ class Collector:
             sort = (operation, register, path, vcpu, vmpl, mode, outcome, served_by, self.phase, module, sent)
             if sort not in self._sorts and len(self._sorts) >= SORTS_LIMIT:
                 self._dropped_accesses += 1
-                return
+                return None
             self._sorts[sort] += 1
             if self._sorts[sort] > SORT_LIMIT:
                 self._condensed += 1
-                return
+                return None
         self._accesses.append(
             Access(
                 index=len(self._accesses),
@@ -111,6 +112,16 @@ class Collector:
                 time_ns=time_ns,
             )
         )
+        return len(self._accesses) - 1
+
+    def amend(self, index: int, **fields: Any) -> None:
+        """Replace fields of an access that has been added: its answer was seen later."""
+        self._accesses[index] = dataclasses.replace(self._accesses[index], **fields)
+
+    def uncount(self) -> None:
+        """Take back an access that was only counted: it will be added again, with its answer."""
+        self.count -= 1
+        self._condensed = max(0, self._condensed - 1)
 
     def name_modules(self, find: Callable[[int], tuple[str, int] | None]) -> None:
         """Set the module of accesses with a pc and without a module. find: returns name and base of a pc's module."""
@@ -123,9 +134,13 @@ class Collector:
                 self._accesses[number] = dataclasses.replace(access, module=name, module_offset=access.pc - base)
 
     def event(self, kind: str, time_ns: int | None, vcpu: int | None, text: str, **fields: int | str) -> None:
-        """Add an event; after EVENT_LIMIT events are only counted, except for one that ends the run."""
+        """Add an event; after EVENT_LIMIT events are only counted, except for one that ends the run.
+
+        Those that rules use are then lost.
+        """
         if len(self._events) >= EVENT_LIMIT + (kind in END_KINDS):
             self._dropped_events += 1
+            self._dropped_rule_events += kind in RULE_KINDS
             return
         self._events.append(Event(kind, time_ns, vcpu, text, fields))
 
@@ -148,6 +163,7 @@ class Collector:
             lost += self._dropped_accesses
         if self._dropped_events:
             gaps = [*gaps, f"{self._dropped_events} events were not kept"]
+            lost += self._dropped_rule_events
         events = list(self._events)
         if self._condensed:
             text = f"{self._condensed} accesses that repeat earlier ones are counted, not listed"

@@ -22,6 +22,9 @@ from snp_harness.capture.collect import SORT_LIMIT, SORTS_LIMIT, Collector
 from snp_harness.capture.injection import InjectionEvents
 from snp_harness.capture.module_names import Firmware, ModuleMap, Place
 from snp_harness.capture.record import (
+    ANSWERS_BITS,
+    ANSWERS_SHIFT,
+    FLAG_VALUE,
     FLAG_WRITE,
     RECORD,
     RECORD_OFFSETS,
@@ -49,6 +52,16 @@ _OUTCOMES: dict[int, Outcome] = {
 #: Results of an SVSM call that has to be made again (58019, table 4).
 _REPEATED = frozenset({Result.BUSY, Result.INCOMPLETE})
 _PAGE_OFFSET = 0xFFF
+_ANSWERS_MASK = (1 << ANSWERS_BITS) - 1
+#: Kinds that add an access or may begin a phase; and those that do not show that the vCPU went on after an access.
+_IN_ORDER = frozenset(
+    {RecordKind.ACCESS, RecordKind.APIC, RecordKind.APIC_BASE, RecordKind.MODULE, RecordKind.CODE, RecordKind.START}
+)
+_NO_ACTIVITY = frozenset(
+    {RecordKind.VC, RecordKind.RMP_VIOLATION, RecordKind.STATS, RecordKind.TEXT, RecordKind.END, RecordKind.VMPL_SWITCH}
+)
+#: Accesses without an answer that are remembered: handlers nest, and a guest may answer any number itself.
+_OPEN_MAX = 1024
 
 _END_TEXT = {
     RecordEnd.SHUTDOWN: "the guest shut down (triple fault)",
@@ -113,10 +126,16 @@ class HostTimeline:
         self._modules = ModuleMap(firmware)
         self._guest_vmpl = guest_vmpl
         self._injection = InjectionEvents(guest_vmpl, collector)
+        #: The access whose answer is awaited next, and by the low bits of their numbers those that had none at once:
+        #: their records and indices in the timeline.
+        self._awaited: HostRecord | None = None
+        self._open: dict[int, tuple[HostRecord, int | None]] = {}
+        self._last_of_vcpu: dict[int, int] = {}
         self._foreign_sorts: Counter[tuple[int, int, int]] = Counter()
         self._handlers: dict[int, Callable[[HostRecord], None]] = {
             RecordKind.START: self._start,
             RecordKind.END: self._end,
+            RecordKind.ACCESS: self._begin,
             RecordKind.APIC: self._apic,
             RecordKind.APIC_BASE: self._apic_base,
             RecordKind.MODULE: self._module,
@@ -133,16 +152,42 @@ class HostTimeline:
         """Process valid records, in order."""
         handlers = self._handlers
         counts = self.counts
+        last_of_vcpu = self._last_of_vcpu
         for fields in RECORD.iter_unpack(batch):
             kind = fields[7]
             counts[kind] += 1
             handler = handlers.get(kind)
+            if kind not in _NO_ACTIVITY:
+                last_of_vcpu[fields[8]] = fields[0]
             if handler is not None:
                 record = HostRecord._make(fields)
+                if self._awaited is not None and kind in _IN_ORDER and not _answers(record, self._awaited):
+                    self._unanswered()
                 # A time out of a timeline's range is an error of the hypervisor; the other fields still count.
                 handler(record if record.time_ns <= TIME_MAX else record._replace(time_ns=TIME_MAX))
             elif kind not in self._known:
                 self.unknown += 1
+
+    def finish(self) -> None:
+        """Add what was open at the end of the log: who would have answered an access that is a vCPU's last record?"""
+        if self._awaited is not None:
+            self._unanswered()
+        for record, index in self._open.values():
+            if index is not None and self._last_of_vcpu[record.vcpu] == record.seq:
+                self._collector.amend(index, served_by=Server.NOT_OBSERVED)
+
+    def _begin(self, record: HostRecord) -> None:
+        if record.vmpl == self._guest_vmpl:
+            self._awaited = record
+
+    def _unanswered(self) -> None:
+        """Add the awaited access as one that the guest's own #VC handler answers, unless an answer comes later."""
+        record, self._awaited = self._awaited, None
+        assert record is not None
+        index = self._add(record, _register(record), _PATHS.get(record.path), Outcome.NOT_OBSERVED, Server.GUEST)
+        self._open[record.seq & _ANSWERS_MASK] = record, index
+        if len(self._open) > _OPEN_MAX:
+            del self._open[next(iter(self._open))]
 
     def _start(self, record: HostRecord) -> None:
         self._collector.enter(Phase.RESET, record.time_ns, "the emulated host started the guest")
@@ -176,12 +221,12 @@ class HostTimeline:
         if record.vmpl != self._guest_vmpl:
             self._foreign(record)
             return
-        mmio = record.path == RecordPath.MMIO
-        if not mmio and not X2APIC_MSR_FIRST <= record.address <= X2APIC_MSR_LAST:
-            # The TSC deadline (MSR 6E0) belongs to the APIC timer, but is not a register of the APIC.
+        of_base = record.address == APIC_BASE.msr and record.aux >> ANSWERS_SHIFT
+        if record.path != RecordPath.MMIO and not X2APIC_MSR_FIRST <= record.address <= X2APIC_MSR_LAST and not of_base:
+            # The TSC deadline (MSR 6E0) belongs to the APIC timer, but is not a register of the APIC. Other numbers
+            # that the SVSM was asked for are calls (capture/injection.py).
             return
-        register = by_offset(record.address & _PAGE_OFFSET) if mmio else by_msr(record.address)
-        self._access(record, register, _PATHS.get(record.path))
+        self._access(record, _register(record), Path.MSR if of_base else _PATHS.get(record.path))
 
     def _apic_base(self, record: HostRecord) -> None:
         if record.vmpl != self._guest_vmpl:
@@ -190,23 +235,58 @@ class HostTimeline:
         self._access(record, APIC_BASE, Path.MSR)
 
     def _access(self, record: HostRecord, register: Register, path: Path | None) -> None:
-        place = self._modules.place(record.rip)
-        self._enter(place, record)
+        """Add an access that was answered, or the answer to one that was added before."""
         outcome = _OUTCOMES.get(record.outcome, Outcome.ERROR)
         if path is Path.SVSM and record.extra in _REPEATED:
             outcome = Outcome.BUSY
         if outcome is Outcome.NOT_CLAIMED:
             server = Server.NOBODY
-        elif path is Path.SVSM:
+        elif record.path == RecordPath.SVSM:
             server = Server.SVSM
         else:
             server = Server.HYPERVISOR
-        self._collector.access(
-            Operation.WRITE if record.flags & FLAG_WRITE else Operation.READ,
-            register,
-            path or Path.UNKNOWN,
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None:
+            self._add(record._replace(time_ns=self._time(record, awaited)), register, path, outcome, server)
+            return
+        number = record.aux >> ANSWERS_SHIFT
+        begun, index = self._open.get(number, (None, None))
+        if begun is None or not _answers(record, begun):
+            self._add(record, register, path, outcome, server)
+            return
+        del self._open[number]
+        if index is None:
+            self._collector.uncount()
+            self._add(record, register, path, outcome, server)
+            return
+        self._collector.amend(
+            index,
+            operation=_operation(record),
+            path=path or Path.UNKNOWN,
             value=record.value,
             size=record.size,
+            outcome=outcome,
+            served_by=server,
+            time_ns=self._time(record, begun),
+        )
+
+    def _time(self, record: HostRecord, begun: HostRecord) -> int:
+        """Return when the processor made an access; if the SVSM was called for it, when it was called."""
+        called_ns = self._injection.called_ns(record.vcpu) if record.path == RecordPath.SVSM else None
+        return begun.time_ns if called_ns is None else called_ns
+
+    def _add(
+        self, record: HostRecord, register: Register, path: Path | None, outcome: Outcome, server: Server
+    ) -> int | None:
+        place = self._modules.place(record.rip)
+        self._enter(place, record)
+        observed = record.kind != RecordKind.ACCESS or record.flags & FLAG_VALUE
+        return self._collector.access(
+            _operation(record),
+            register,
+            path or Path.UNKNOWN,
+            value=record.value if observed else None,
+            size=record.size or None,
             vcpu=record.vcpu,
             vmpl=record.vmpl,
             mode=_MODES[record.aux & 3],
@@ -306,3 +386,22 @@ class HostTimeline:
         raw = RECORD.pack(*record)[RECORD_OFFSETS["rip"] : RECORD_OFFSETS["check"]].partition(b"\0")[0]
         text = "".join(character if character.isprintable() else "?" for character in raw.decode("ascii", "replace"))
         self._collector.event("host-text", record.time_ns, record.vcpu, f"{text} (line {record.aux})", line=record.aux)
+
+
+def _operation(record: HostRecord) -> Operation:
+    return Operation.WRITE if record.flags & FLAG_WRITE else Operation.READ
+
+
+def _register(record: HostRecord) -> Register:
+    return by_offset(record.address & _PAGE_OFFSET) if record.path == RecordPath.MMIO else by_msr(record.address)
+
+
+def _answers(record: HostRecord, begun: HostRecord) -> bool:
+    """Whether a record is the answer to an access: it names its number, and is about the same register and mode."""
+    return (
+        record.kind in (RecordKind.APIC, RecordKind.APIC_BASE)
+        and (record.vcpu, record.vmpl) == (begun.vcpu, begun.vmpl)
+        and record.aux >> ANSWERS_SHIFT == begun.seq & _ANSWERS_MASK
+        and record.aux & 3 == begun.aux & 3
+        and (record.kind == RecordKind.APIC_BASE or record.address == begun.address)
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snp_harness.apic.registers import X2APIC_MSR_FIRST, X2APIC_MSR_LAST
 from snp_harness.capture.collect import EVENT_LIMIT, Collector
 from snp_harness.capture.record import HostRecord, RecordIrqSource, RecordKind, RecordOutcome
 from snp_harness.svsm.protocol import (
@@ -27,7 +28,7 @@ from snp_harness.svsm.protocol import (
 _LOW_32 = 0xFFFFFFFF
 _QUERY = Protocol.CORE << CALL_SHIFT | CoreCall.QUERY_PROTOCOL
 _APIC = {call: Protocol.APIC << CALL_SHIFT | call for call in ApicCall}
-#: These two are accesses, and the hypervisor records them as such.
+#: These two are accesses if they name a register, and the hypervisor records them as such when they are answered.
 _REGISTER_CALLS = frozenset({_APIC[ApicCall.READ_REGISTER], _APIC[ApicCall.WRITE_REGISTER]})
 _SOURCES: dict[int, str] = {source: source.name.lower() for source in RecordIrqSource}
 
@@ -51,6 +52,11 @@ class InjectionEvents:
             RecordKind.ALTERNATE: self._alternate,
         }
 
+    def called_ns(self, vcpu: int) -> int | None:
+        """Return when a vCPU made the call that is being answered, None if that was not seen."""
+        call = self._calls.get(vcpu)
+        return None if call is None else call.time_ns
+
     def flush(self) -> None:
         """Add the calls that have no answer at the end of the run."""
         for vcpu in list(self._calls):
@@ -59,8 +65,7 @@ class InjectionEvents:
     def _call(self, record: HostRecord) -> None:
         self._unanswered(record.vcpu)
         asks = record.address == _QUERY and record.value >> CALL_SHIFT == Protocol.APIC
-        is_apic_call = record.address >> CALL_SHIFT == Protocol.APIC and record.address not in _REGISTER_CALLS
-        if asks or is_apic_call:
+        if asks or record.address >> CALL_SHIFT == Protocol.APIC:
             self._calls[record.vcpu] = record
 
     def _result(self, record: HostRecord) -> None:
@@ -78,7 +83,7 @@ class InjectionEvents:
                 offered=int(offered),
                 result=record.value,
             )
-        else:
+        elif not _is_access(call):
             self._answered(call, record.time_ns, record.value)
 
     def _unanswered(self, vcpu: int) -> None:
@@ -140,3 +145,8 @@ class InjectionEvents:
             apic_base=record.extra,
             by_policy=int(bool(record.aux)),
         )
+
+
+def _is_access(call: HostRecord) -> bool:
+    """Whether a call reads or writes a register of the APIC: another number is not an access."""
+    return call.address in _REGISTER_CALLS and X2APIC_MSR_FIRST <= call.value <= X2APIC_MSR_LAST

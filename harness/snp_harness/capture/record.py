@@ -38,6 +38,11 @@ FLAG_CR0_PE = 0x02
 FLAG_CR0_PG = 0x04
 FLAG_EFER_LMA = 0x08
 FLAG_CPL_SHIFT = 4
+FLAG_VALUE = 0x40
+
+#: In aux of APIC and APIC_BASE: the low bits of the number of the ACCESS record that they answer, 0 for none.
+ANSWERS_SHIFT = 2
+ANSWERS_BITS = 30
 
 
 class HostRecord(NamedTuple):
@@ -104,6 +109,7 @@ class RecordKind(enum.IntEnum):
     MMIO = 21
     DOORBELL = 22
     ALTERNATE = 23
+    ACCESS = 28
 
 
 class RecordEnd(enum.IntEnum):

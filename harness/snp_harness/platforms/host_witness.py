@@ -99,6 +99,7 @@ class HostWitness:
         """Read the last records, after QEMU has ended. A damaged log is not reported again."""
         with contextlib.suppress(HarnessError):
             self._log.drain()
+        self._timeline.finish()
 
     def outcome(self, platform: str, ending: Ending, qemu: str, second: Timeline | None = None) -> RunOutcome:
         """Return the run's outcome. second: the timeline of another witness; if the two disagree, the run has a gap."""

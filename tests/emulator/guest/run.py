@@ -19,9 +19,10 @@ MEMORY_MIB = 128
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the guest is run. native: port I/O, MMIO and MSRs do not become #VC, as far as that can be configured.
+    """How the guest is run.
 
-    level: of the log.
+    native: port I/O, MMIO and MSRs do not become #VC, as far as that can be configured. level: of the log.
+    fault: one that is injected.
     """
 
     mode: Mode
@@ -30,6 +31,7 @@ class Setting:
     strict: bool = True
     vcpus: int = 1
     level: int = 1
+    fault: str = ""
 
     @property
     def name(self) -> str:
@@ -37,7 +39,7 @@ class Setting:
         parts = [str(self.mode.name).lower()]
         if self.mode is not Mode.PLAIN or self.cbit != 51:
             parts.append(str(self.cbit))
-        parts += ["native"] * self.native + ["lax"] * (not self.strict)
+        parts += ["native"] * self.native + ["lax"] * (not self.strict) + [self.fault] * bool(self.fault)
         return "-".join(parts + [f"{self.vcpus}vcpus"] * (self.vcpus > 1))
 
 
@@ -88,6 +90,8 @@ def configuration(setting: Setting) -> SvsmConfig:
         sev = {sev}
         [log]
         level = {setting.level}
+        [faults]
+        inject = {[setting.fault] if setting.fault else []}
     """
     return parse_config(text.encode(), "test guest")
 

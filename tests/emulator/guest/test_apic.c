@@ -113,6 +113,16 @@ TEST(xapic_access_sizes, ALL)
 	EQUAL(mmio_in(APIC_DEFAULT_BASE + APIC_TPR, 4), 0);
 }
 
+TEST(xapic_page_edges, SEV) /* test_guest.py looks for the accesses */
+{
+	apic_prepare(APIC_BASE_EN);
+	EQUAL(mmio_in(APIC_DEFAULT_BASE - 2, 4), 0xFFFFFFFF);
+	mmio_out(APIC_DEFAULT_BASE - 2, 4, 0x12345678);
+	mmio_in(APIC_DEFAULT_BASE + 0xFFE, 4);
+	mmio_out(APIC_DEFAULT_BASE + 0xFFE, 4, 0x12345678);
+	EQUAL(mmio_in(APIC_DEFAULT_BASE + APIC_VERSION, 4), 0x50014);
+}
+
 TEST(xapic_page_moves_with_the_base, ALL) /* and QEMU's own APIC at the old address stays hidden */
 {
 	u64 elsewhere = 0xFED10000;

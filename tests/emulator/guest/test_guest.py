@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from snp_harness.apic.access import Operation, Outcome
+from snp_harness.apic.access import Operation, Outcome, Path, Server
+from snp_harness.apic.apic_base import ApicMode
 from snp_harness.errors import EXIT_INCONCLUSIVE, EXIT_VIOLATED
 from tests.emulator.guest.build import Mode, find_tests
 from tests.emulator.guest.run import GuestRun, Setting
@@ -23,6 +24,8 @@ SETTINGS = (
     Setting(Mode.PLAIN, cbit=47),
     *(Setting(mode, vcpus=4) for mode in (Mode.VMPL0, Mode.SVSM, Mode.PLAIN, Mode.ALTERNATE)),
 )
+
+SEV_SETTINGS = [setting for setting in SETTINGS if setting.vcpus == 1 and setting.mode is not Mode.PLAIN]
 
 #: Settings in which some exits do not become #VC, and the tests that fail because of that.
 LOOSE = [
@@ -91,3 +94,44 @@ def test_an_access_that_nobody_claims_is_seen(guest_run: Callable[..., GuestRun]
     unclaimed = [a for a in accesses if a.outcome is Outcome.NOT_CLAIMED and a.operation is Operation.READ]
     reads = {a.value for a in unclaimed if a.size == 4}
     assert reads == {0xFFFFFFFF}
+
+
+@pytest.mark.parametrize("setting", SEV_SETTINGS, ids=lambda setting: setting.name)
+def test_an_access_that_the_guest_answers_itself_is_seen(guest_run: Callable[..., GuestRun], setting: Setting) -> None:
+    """The guest's tests of #VC make accesses that no VMGEXIT follows."""
+    accesses = guest_run(setting).result.timeline.accesses
+    alone = {(a.operation, a.path, a.number, a.size) for a in accesses if a.served_by is Server.GUEST}
+    assert alone == {
+        (Operation.READ, Path.MSR, 0x1B, 8),
+        (Operation.READ, Path.MSR, 0x80F, 8),
+        (Operation.READ, Path.MMIO, 0x20, 4),
+    }
+    assert all(a.outcome is Outcome.NOT_OBSERVED and a.value is None for a in accesses if a.served_by is Server.GUEST)
+
+
+@pytest.mark.parametrize("setting", SEV_SETTINGS, ids=lambda setting: setting.name)
+def test_a_vmgexit_without_an_access_has_its_own_pc(guest_run: Callable[..., GuestRun], setting: Setting) -> None:
+    """The guest's other accesses are NAE events that no #VC led to: one VMGEXIT makes them all."""
+    accesses = guest_run(setting).result.timeline.accesses
+    asked = {a.pc for a in accesses if a.served_by in (Server.HYPERVISOR, Server.NOBODY)}
+    assert len(asked) == 1
+    assert asked.isdisjoint({0, None} | {a.pc for a in accesses if a.served_by is Server.GUEST})
+
+
+@pytest.mark.parametrize("setting", SEV_SETTINGS, ids=lambda setting: setting.name)
+def test_an_access_across_an_edge_of_the_page_is_seen(guest_run: Callable[..., GuestRun], setting: Setting) -> None:
+    accesses = guest_run(setting).result.timeline.accesses
+    seen = {(a.operation, a.register.offset, a.size, a.outcome) for a in accesses if a.path is Path.MMIO}
+    for operation in Operation:
+        assert (operation, 0, 2, Outcome.NOT_CLAIMED) in seen
+        assert (operation, 0xFFE, 4, Outcome.NOT_CLAIMED) in seen
+
+
+def test_a_fault_changes_the_answer_and_not_the_record(guest_run: Callable[..., GuestRun]) -> None:
+    """APs read their IDs by NAE event (smp_modes_are_each_ones_own)."""
+    right, wrong = (
+        [a for a in guest_run(setting).result.timeline.accesses if a.path is Path.MSR and a.register.name == "APIC ID"]
+        for setting in (Setting(Mode.ALTERNATE, vcpus=4), Setting(Mode.ALTERNATE, vcpus=4, fault="wrong-nae"))
+    )
+    assert {(a.vcpu, a.value, a.mode) for a in right} >= {(vcpu, vcpu, ApicMode.X2APIC) for vcpu in (1, 2, 3)}
+    assert (1, 0xA5A5A5A5, ApicMode.X2APIC) in {(a.vcpu, a.value, a.mode) for a in wrong}

@@ -50,6 +50,35 @@ SMP_TEST(smp_cpuid_and_apic_base_are_each_ones_own, ALL)
 	CHECK(apic_base() & APIC_BASE_BSP);
 }
 
+#define ELSEWHERE 0xFED10000ull
+
+/* An AP that has moved its APIC reads the page at reset, where the boot vCPU's still is. */
+static void move_and_read(struct ap *ap)
+{
+	ap->value[0] = ap_msr_out(ap, MSR_APIC_BASE, ELSEWHERE | APIC_BASE_EN);
+	ap->value[1] = *(volatile u32 *)(APIC_DEFAULT_BASE + APIC_VERSION);
+	ap->value[2] = *(volatile u32 *)(ELSEWHERE + APIC_VERSION);
+}
+
+static void move_back(struct ap *ap) { ap->value[0] = ap_msr_out(ap, MSR_APIC_BASE, APIC_DEFAULT_BASE | APIC_BASE_EN); }
+
+SMP_TEST(smp_page_of_another_apic_is_not_mapped, PLAIN)
+{
+	CHECK(ap_start_all());
+	CHECK(apic_set_mode(APIC_BASE_EN));
+	CHECK(ap_run(1, move_and_read));
+	CHECK(aps[1].value[0]);
+	EQUAL(aps[1].value[1], 0xFFFFFFFF);
+	EQUAL(aps[1].value[2], 0x50014);
+	EQUAL(*(volatile u32 *)(APIC_DEFAULT_BASE + APIC_VERSION), 0x50014);
+	CHECK(*(volatile u32 *)(ELSEWHERE + APIC_VERSION) != 0x50014); /* no APIC of the boot vCPU's is there */
+	EQUAL(*(volatile u32 *)(APIC_DEFAULT_BASE + APIC_VERSION), 0x50014);
+	CHECK(ap_run(1, move_and_read)); /* and no page of a device hides it now */
+	EQUAL(aps[1].value[2], 0x50014);
+	CHECK(ap_run(1, move_back));
+	CHECK(aps[1].value[0]);
+}
+
 static void to_x2apic(struct ap *ap)
 {
 	ap->value[0] = ap_msr_out(ap, MSR_APIC_BASE, APIC_DEFAULT_BASE | MODE_BITS);
@@ -58,7 +87,7 @@ static void to_x2apic(struct ap *ap)
 	ap->value[3] = ap_msr_out(ap, X2(APIC_SPIV), 0x1FF);
 }
 
-SMP_TEST(smp_modes_are_each_ones_own, ALL)
+SMP_TEST(smp_modes_are_each_ones_own, ALL | ALTERNATE)
 {
 	CHECK(ap_start_all());
 	CHECK(apic_set_mode(APIC_BASE_EN));

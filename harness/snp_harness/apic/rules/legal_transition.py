@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snp_harness.apic.access import Access, Operation, Outcome
+from snp_harness.apic.access import Access, Operation, Outcome, Server
 from snp_harness.apic.apic_base import ApicMode, is_legal, mode_of
 from snp_harness.apic.rules import injection, observation
 from snp_harness.apic.rules.observation import Doubt
@@ -92,7 +92,7 @@ class LegalTransition:
                 after = None
             elif not is_legal(before, mode_of(access.value)):
                 found.illegal.append(access)
-            elif access.outcome in _TOOK_EFFECT:
+            elif access.outcome in _TOOK_EFFECT and access.served_by is not Server.GUEST:
                 after = mode_of(access.value)
         elif access.is_base and access.value is not None and access.outcome in _TOOK_EFFECT:
             after = mode_of(access.value)

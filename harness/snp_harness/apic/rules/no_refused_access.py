@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from snp_harness.apic.access import Access, Outcome
+from snp_harness.apic.access import Access, Outcome, Server
 from snp_harness.apic.rules import observation
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import RuleResult
@@ -28,6 +28,7 @@ class NoRefusedAccess:
         """Check the outcome of every access, APIC_BASE included."""
         abandoned, waiting = _unrepeated(timeline.accesses)
         offences = [access for access in timeline.accesses if access.outcome in _REFUSED or access.index in abandoned]
+        by_guest = sum(access.served_by is Server.GUEST for access in timeline.accesses)
         unseen = sum(access.outcome is Outcome.NOT_OBSERVED for access in timeline.accesses)
         kinds = Counter(access.outcome.value for access in offences)
         how = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
@@ -37,6 +38,7 @@ class NoRefusedAccess:
             offences=offences,
             doubts=(
                 observation.blind(timeline, "outcome", "whether an access was refused"),
+                observation.answered_by_guest(by_guest),
                 observation.unobserved(unseen, f"the outcome of {observation.accesses(unseen)} was not observed"),
                 observation.run_not_seen(timeline),
                 observation.doubt(waiting, f"{observation.accesses(waiting)} had not been served when the run ended"),

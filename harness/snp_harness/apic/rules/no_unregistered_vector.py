@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from snp_harness.apic import ipi
-from snp_harness.apic.access import Outcome
+from snp_harness.apic.access import Outcome, Server
 from snp_harness.apic.rules import injection, observation
 from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.apic.verdict import RuleResult
@@ -70,7 +70,8 @@ def _first_sent(timeline: Timeline) -> dict[int, int]:
     """When each vector was first sent by a vCPU, 0 where the time was not observed."""
     first: dict[int, int] = {}
     for access in timeline.accesses:
-        vector = ipi.vector(access) if access.outcome in _SENT else None
+        sent = access.outcome in _SENT and access.served_by is not Server.GUEST
+        vector = ipi.vector(access) if sent else None
         if vector is not None:
             time_ns = access.time_ns or 0
             first[vector] = min(time_ns, first.get(vector, time_ns))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from snp_harness.apic.access import Access, Operation, Outcome, Path
+from snp_harness.apic.access import Access, Operation, Outcome, Path, Server
 from snp_harness.apic.apic_base import ApicMode, is_legal, mode_of
 from snp_harness.apic.rules import observation
 from snp_harness.apic.timeline import Timeline
@@ -90,6 +90,8 @@ class _Walk:
         """Apply an access to APIC_BASE; return the mode after it."""
         if access.value is None or access.outcome not in (Outcome.OK, Outcome.NOT_OBSERVED):
             return before
+        if access.served_by is Server.GUEST:
+            return before  # the hypervisor was not asked
         after = mode_of(access.value)
         if access.operation is Operation.WRITE and access.outcome is Outcome.NOT_OBSERVED:
             if before is None:

@@ -66,6 +66,13 @@ def unobserved(count: int, reason: str) -> Doubt | None:
     return Doubt(reason, observable=False) if count else None
 
 
+def answered_by_guest(count: int) -> Doubt | None:
+    """Doubt of a rule that needs to know how an access ended: the guest's own #VC handler answered `count` of them."""
+    if not count:
+        return None
+    return Doubt(f"{accesses(count)} answered by the guest's own #VC handler: how is not observed")
+
+
 def blind(timeline: Timeline, what: str, needed_for: str) -> Doubt | None:
     """Doubt of a rule that needs something which the witness cannot see."""
     if what not in timeline.not_observed:

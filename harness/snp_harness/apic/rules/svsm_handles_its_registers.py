@@ -55,7 +55,7 @@ def _leaked(access: Access) -> bool | None:
     """The access reached the hypervisor's APIC; None if that was not observed."""
     if access.path is Path.MMIO:
         return True
-    if access.path is Path.SVSM or access.served_by in (Server.SVSM, Server.NOBODY):
+    if access.path is Path.SVSM or access.served_by in (Server.SVSM, Server.GUEST, Server.NOBODY):
         return False
     mode = observation.in_x2apic_mode(access)
     if mode is False:

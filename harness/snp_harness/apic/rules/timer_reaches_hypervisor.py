@@ -35,6 +35,7 @@ class TimerReachesHypervisorInX2Apic:
         judged = [(access, _is_right(access)) for access in used]
         offences = [access for access, right in judged if right is False]
         unknown = sum(right is None for _, right in judged)
+        by_guest = sum(access.served_by is Server.GUEST for access in used)
         by_svsm = sum(access.served_by is Server.SVSM for access in used)
         mmio = sum(access.path is Path.MMIO for access in offences)
         parts = [f"{mmio} by MMIO"] if mmio else []
@@ -47,6 +48,7 @@ class TimerReachesHypervisorInX2Apic:
             doubts=(
                 injection.calls_not_seen(timeline),
                 observation.run_not_seen(timeline),
+                observation.answered_by_guest(by_guest),
                 observation.unobserved(unknown, f"mode or outcome of {_timer_accesses(unknown)} was not observed"),
             ),
             holds=_holds(len(used), by_svsm),
@@ -58,7 +60,7 @@ def _is_right(access: Access) -> bool | None:
     if access.path is Path.MMIO or access.outcome not in (Outcome.OK, Outcome.BUSY, Outcome.NOT_OBSERVED):
         return False
     if access.outcome is Outcome.NOT_OBSERVED:
-        return None
+        return False if observation.in_x2apic_mode(access) is False else None
     return True if access.served_by is Server.SVSM else observation.in_x2apic_mode(access)
 
 
