@@ -102,8 +102,8 @@ def test_a_witness_that_does_not_see_dxe_is_not_waited_for_without_end(
     [
         ("exit", Phase.BDS, ""),
         # SEC was not seen to its end.
-        ("exit", Phase.SEC, "the guest wrote 7 to isa-debug-exit in SEC"),
-        ("shell", Phase.DXE, "the guest wrote 7 to isa-debug-exit in DXE"),
+        ("exit", Phase.SEC, "the guest ended by isa-debug-exit with status 7 in SEC"),
+        ("shell", Phase.DXE, "the guest ended by isa-debug-exit with status 7 in DXE"),
     ],
 )
 def test_the_guest_ends_the_run(until: str, phase: Phase, gap: str, guest: Guest) -> None:

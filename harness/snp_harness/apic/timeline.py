@@ -29,7 +29,8 @@ LINES_MAX = 1 << 22
 LIST_MAX = 256
 #: The kind of the event that names what was launched, where that differs from what the user named.
 GUEST_IMAGE = "guest-image"
-#: The kind of the event of a guest that ended the run by isa-debug-exit; the field "status" is what it wrote.
+#: The kind of the event of a guest that ended the run by isa-debug-exit; the field "status" has the
+#: lower seven bits of what it wrote, which are in QEMU's exit status.
 GUEST_EXIT = "guest-exit"
 #: Kinds of events that end a run; a run continues after all others.
 END_KINDS = frozenset({GUEST_EXIT, "guest-shutdown", "guest-termination", "private-mmio-end", "host-end"})
@@ -148,7 +149,7 @@ class Timeline:
 
     @property
     def guest_exit(self) -> int | None:
-        """What the guest wrote to isa-debug-exit, if that has ended the run; else None."""
+        """The lower seven bits of what the guest wrote to isa-debug-exit, if that has ended the run; else None."""
         for event in reversed(self.events):
             if event.kind == GUEST_EXIT and isinstance(status := event.fields.get("status"), int):
                 return status

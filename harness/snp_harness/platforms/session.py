@@ -154,7 +154,7 @@ class Session:
         return Ending(text)
 
     def _end_by_guest(self, status: int) -> Ending:
-        text = f"the guest wrote {status} to isa-debug-exit"
+        text = f"the guest ended by isa-debug-exit with status {status}"
         self._collector.event(GUEST_EXIT, None, None, text, status=status)
         phase = self._collector.phase
         # An exit in SEC leaves the rest of SEC unseen.

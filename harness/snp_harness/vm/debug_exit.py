@@ -14,8 +14,9 @@ def has_debug_exit(arguments: Sequence[str]) -> bool:
 
 
 def written(status: int) -> int | None:
-    """Return what the guest wrote if QEMU's exit status can come from the device, else None.
+    """Return what the guest wrote, modulo 128, if QEMU's exit status can come from the device; else None.
 
-    It is 2n + 1 for n (hw/misc/debugexit.c). QEMU's own failures have status 1 as well, but come with a message.
+    It is the lower byte of 2n + 1 for n (hw/misc/debugexit.c). QEMU's own failures have status 1, too, but come with a
+    message.
     """
     return status >> 1 if status > 0 and status & 1 else None

@@ -143,7 +143,7 @@ class MachineBase(ABC):
 
     @property
     def debug_exit(self) -> int | None:
-        """Return what the guest wrote to isa-debug-exit, if that has ended QEMU; else None."""
+        """Return the lower seven bits of what the guest wrote to isa-debug-exit, if that has ended QEMU; else None."""
         status = self.exit_status
         if status is None or self._stopping or not has_debug_exit(self._arguments) or telling_line(self.stderr_tail()):
             return None
