@@ -11,7 +11,7 @@ import pytest
 from snp_harness.errors import UsageError
 from snp_harness.platforms import emulated, snp_command
 from snp_harness.platforms.common import machine_arguments
-from snp_harness.platforms.extra_arguments import MACHINE_KEYS, REFUSED, check, check_log
+from snp_harness.platforms.extra_arguments import MACHINE_KEYS, REFUSED, check, check_dma, check_log
 from snp_harness.platforms.host_facts import host_facts
 from snp_harness.platforms.memory_map import memory_map
 from snp_harness.platforms.platform import RunSpec
@@ -104,8 +104,8 @@ def test_qemu_s_log_where_it_is_the_witness() -> None:
 
 
 def test_every_option_of_the_platforms_is_refused_or_may_be_given_again(snp_image: Path) -> None:
-    """QEMU adds up these; -smp and -machine have a check of their own."""
-    again = {"serial", "device", "object", "smp", "machine"}
+    """QEMU adds up these; -smp, -machine and -global have checks of their own."""
+    again = {"serial", "device", "global", "object", "smp", "machine"}
     spec = RunSpec(snp_image, icount=True)
     used = [
         *machine_arguments(spec, "max"),
@@ -118,3 +118,34 @@ def test_every_option_of_the_platforms_is_refused_or_may_be_given_again(snp_imag
     machines = [used[at + 1] for at, argument in enumerate(used) if argument == "-machine"]
     keys = {part.partition("=")[0] for machine in machines for part in machine.split(",")}
     assert not keys & MACHINE_KEYS
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-device", "virtio-blk-pci,iommu_platform=off,drive=a"),
+        ("-device", '{"driver":"virtio-blk-pci", "iommu_platform": false}'),
+        ("-device", "virtio-blk-pci,disable-legacy=off"),
+        ("-global", "virtio-device.iommu_platform=off"),
+        ("-device", "pxb-pcie,bypass_iommu=true"),
+        ("-machine", "default_bus_bypass_iommu=on"),
+        ("-device", "amd-iommu"),
+        ("-device", "virtio-iommu-pci"),
+    ],
+)
+def test_a_device_that_bypasses_the_iommu(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="cannot be run with"):
+        check_dma(arguments)
+
+
+def test_other_devices_pass_the_iommu() -> None:
+    check_dma(
+        (
+            "-device",
+            "virtio-blk-pci,disable-legacy=on,iommu_platform=on",
+            "-append",
+            "intel_iommu=off",
+            "-device",
+            "nvme",
+        )
+    )

@@ -138,6 +138,8 @@ struct hw {
 	u32 slots;
 	struct hw_slot slot[HW_SLOTS];
 	struct rmp rmp;
+	u64 *dma_table;    /* of the IOMMU: see iommu.c */
+	u32 dma_flush;     /* the register for it */
 	struct hw_cpu cpu[HW_CPUS];
 };
 

@@ -77,6 +77,8 @@ static inline bool hw_slot_large_possible(const struct hw_slot *slot, u64 gpa)
 void hw_slot_add(struct hw *hw, const struct hw_slot *slot);
 /* As a TLB flush: the hypervisor has changed nested entries or the RMP of a page, 4 KiB or 2 MiB. */
 void hw_invalidate(struct hw *hw, u64 gpa, bool large);
+/* After the launch: devices reach the shared pages from now on, and nothing else. */
+void hw_dma_start(struct hw *hw);
 
 /* The RMP, by system physical address (APM vol. 3, RMPUPDATE, PSMASH, RMPREAD; vol. 2, 15.36.3). */
 struct hw_rmp_entry {

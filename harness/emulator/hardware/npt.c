@@ -8,6 +8,8 @@
  */
 #include "npt.h"
 #include "bytes.h"
+#include "iommu.h"
+#include "slot.h"
 
 #define NPT_ADDRESS 0x0007FFFFFFFFF000ull
 
@@ -103,4 +105,6 @@ void hw_invalidate(struct hw *hw, u64 gpa, bool large)
 		unmap(hw, hw->npt[vmpl].paged, gpa, large);
 		unmap(hw, hw->npt[vmpl].paged, gpa | hw->c_bit, large);
 	}
+	if (slot_of(hw, gpa))
+		iommu_update(hw, gpa, large);
 }

@@ -174,6 +174,7 @@ void host_main(void)
 		name_vcpu(hv, i);
 	setup_vcpus(hv);
 	launch(vcpu);
+	hw_dma_start(hv->hw);
 	for (u32 i = 1; i < hv->vcpus; i++)
 		startup_reset(&hv->vcpu[i]);
 	run(vcpu);

@@ -20,13 +20,13 @@ static bool is_beyond(struct hypervisor *hv, u64 gpa, u64 size) { return gpa > B
 /* QEMU's ROM, in which there is more than the firmware. */
 static u64 rom_start(const struct host_config *config) { return config->fw_rom & ~(ROM_MULTIPLE - 1); }
 
-/* Addresses that the guest must not reach: the emulator's memory and image, and addresses beyond the bus. */
+/* Addresses that the guest must not reach: the emulator's memory, image and IOMMU, and addresses beyond the bus. */
 static bool is_hidden(struct hypervisor *hv, u64 gpa, u64 size)
 {
 	const struct host_config *config = hv->config;
 
 	return is_beyond(hv, gpa, size) || overlaps(gpa, size, config->host_base, config->host_size) ||
-	       overlaps(gpa, size, config->ring_base, config->ring_size) ||
+	       overlaps(gpa, size, config->ring_base, config->ring_size) || overlaps(gpa, size, HOST_IOMMU, PAGE_SIZE) ||
 	       overlaps(gpa, size, rom_start(config), FOUR_GIB - rom_start(config)) || memory_region(hv, gpa);
 }
 

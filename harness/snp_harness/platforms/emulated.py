@@ -13,7 +13,7 @@ from snp_harness.errors import HarnessError, UsageError
 from snp_harness.firmware.image import FirmwareImage
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, PATH, token
-from snp_harness.platforms import rom
+from snp_harness.platforms import extra_arguments, rom
 from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.host_config import (
@@ -51,6 +51,13 @@ SVSM_CONSOLE_PORT = 0x3E8
 SVSM_CONSOLE_IRQ = 4
 #: QEMU's physical address bits: the C-bit must lie below. EPYC-v3 is the newest AMD model that QEMU 7.2 has.
 CPU = "EPYC-v3,phys-bits=52,+la57"
+#: Devices reach guest memory through an IOMMU that the hypervisor programs (harness/emulator/hardware/iommu.c); virtio
+#: devices only with iommu_platform, which those of before virtio 1.0 have not (QEMU hw/virtio/virtio-bus.c).
+LEGACY_VIRTIO = ("9p", "balloon", "blk", "net", "rng", "scsi", "serial")
+IOMMU = (
+    *("-device", "intel-iommu,intremap=off,aw-bits=48", "-global", "virtio-device.iommu_platform=on"),
+    *(word for kind in LEGACY_VIRTIO for word in ("-global", f"virtio-{kind}-pci.disable-legacy=on")),
+)
 #: The hypervisor's limit (harness/emulator/hardware/hw.h, HW_CPUS).
 MAX_VCPUS = 16
 
@@ -120,6 +127,7 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
         )
     if spec.svsm.hypervisor.apic.value == "qemu":
         check_log(spec.extra_args)
+    extra_arguments.check_dma(spec.extra_args)
     if spec.svsm.svsm.kind is SvsmKind.IGVM:
         raise UsageError(
             "the emulated platform runs the reference SVSM only", 'use svsm.kind = "reference", or an SNP host'
@@ -223,6 +231,7 @@ def _arguments(spec: RunSpec, memory: MemoryMap) -> list[str]:
             "-bios",
             token(FILE, rundir.ROM),
         ),
+        *IOMMU,
         *("-object", f"memory-backend-ram,id=host,size={memory.host_size}"),
         *("-device", f"pc-dimm,id=host-dimm,memdev=host,addr={memory.host_base}"),
         *("-object", f"memory-backend-file,id=log,share=on,mem-path={ring},size={memory.ring_file_size}"),

@@ -7,6 +7,7 @@ the one that the hypervisor's configuration and the report describe.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -59,6 +60,10 @@ _GLOBAL = re.compile(
     r".*-cpu|.*-accel|.*-machine|memory-backend.*|(kvm-)?apic(-msi)?|pc-dimm|isa-debugcon|isa-serial|mch|q35-pcihost"
     r"|ICH9-LPC|fw_cfg.*|cfi\.pflash01|sev-.*|igvm-cfg"
 )
+#: Devices that would bypass the hypervisor's IOMMU, or replace it.
+_BYPASS = re.compile(
+    r"(iommu_platform|disable-legacy)[\s\"':=]+(off|no?|false)\b|bypass[-_]iommu|\b(intel|amd|virtio)-iommu"
+)
 #: Options whose value is text that may look like an option.
 _TEXT = frozenset({"append", "name", "fw_cfg", "smbios"})
 
@@ -86,6 +91,13 @@ def check_log(arguments: Sequence[str]) -> None:
     for argument in arguments:
         if argument in ("-D", "--D", "-d", "--d"):
             raise _refusal(argument, "the harness reads QEMU's log on this platform: leave it out")
+
+
+def check_dma(arguments: Sequence[str]) -> None:
+    """Check them where the hypervisor has an IOMMU. Raises UsageError."""
+    for option, value in itertools.pairwise(arguments):
+        if option.lstrip("-") in ("device", "global", "machine", "M") and _BYPASS.search(value):
+            raise _refusal(f"{option} {value}", "the hypervisor's IOMMU must see all DMA: leave it out")
 
 
 def _refusal(what: str, reason: str) -> UsageError:

@@ -14,10 +14,10 @@ _ALIGN = 2 << 20
 #: RAM below 4 GiB: all of it if it is less than the first number, else the second (hw/i386/pc_q35.c, pc_q35_init).
 LOW_LIMIT = 0xB0000000
 LOW_SPLIT = 0x80000000
-#: The emulator's own RAM: firmware twice, SVSM, page tables; and for each 4 KiB of guest RAM 16 bytes, of which the RMP
-#: and the page states use 9.
+#: The emulator's own RAM: firmware twice, SVSM, page tables; and for each 4 KiB of guest RAM 32 bytes, of which RMP,
+#: page states and IOMMU use 17.
 HOST_SIZE = 128 << 20
-RMP_SHARE = 256
+RMP_SHARE = 128
 #: Records that the ring holds: four seconds of the busiest boot.
 RING_RECORDS = 1 << 16
 #: Memory of the SVSM: its image, page tables, stacks and per-vCPU areas.

@@ -12,7 +12,7 @@ from tests.emulator.guest.build import End, Mode, image
 
 TIMEOUT_S = 300.0
 #: Devices of the tests: a page of memory at FF000000; a device that copies memory by DMA.
-DEVICES = ("-device", "pc-testdev", "-device", "edu,addr=10.0")
+DEVICES = ("-device", "pc-testdev", "-device", "edu,addr=10.0,dma_mask=0xffffffffffffffff")
 #: The smallest memory that the harness accepts.
 MEMORY_MIB = 128
 
