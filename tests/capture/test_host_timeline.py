@@ -18,6 +18,7 @@ from snp_harness.capture.record import (
     RecordKind,
     RecordOutcome,
     RecordPath,
+    RecordRefused,
     RecordViolation,
 )
 from snp_harness.launch.ring import RECORD_SIZE
@@ -136,6 +137,16 @@ def test_every_end_is_explained(run: Run, end: RecordEnd) -> None:
     assert event.text == run.host.end.text
     assert "{" not in event.text
     assert event.kind in END_KINDS
+
+
+def test_a_refused_write_names_its_place(run: Run) -> None:
+    run.add(RecordKind.REFUSED, address=0x60, value=1, aux=RecordRefused.WINDOW, rip=SEC_BASE)
+    run.add(RecordKind.REFUSED, address=0x92, aux=99)
+    first, second = run.timeline().events
+    assert first.kind == second.kind == "device-write-refused"
+    assert "configuration space 60, value 1, in SecMain+0" in first.text
+    assert "sort 99" in second.text
+    assert run.host.end is None
 
 
 @pytest.mark.parametrize("violation", RecordViolation)

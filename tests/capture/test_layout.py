@@ -13,6 +13,7 @@ NUMBERS = {
     **members(record.RecordOutcome, "RECORD_{}"),
     **members(record.RecordKind, "RECORD_{}"),
     **members(record.RecordEnd, "RECORD_END_{}"),
+    **members(record.RecordRefused, "RECORD_REFUSED_{}"),
     **members(record.RecordViolation, "RECORD_VIOLATION_{}"),
     **members(record.RecordRmpOp, "RECORD_RMP_{}"),
     **members(record.RecordIrqSource, "RECORD_IRQ_{}"),

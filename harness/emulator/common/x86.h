@@ -33,6 +33,19 @@ static inline u32 inl(u16 port)
 	return value;
 }
 
+/* 1, 2 or 4 bytes. */
+static inline u32 port_read(u16 port, u32 size) { return size == 1 ? inb(port) : size == 2 ? inw(port) : inl(port); }
+
+static inline void port_write(u16 port, u32 size, u32 value)
+{
+	if (size == 1)
+		outb(port, (u8)value);
+	else if (size == 2)
+		outw(port, (u16)value);
+	else
+		outl(port, value);
+}
+
 static inline u64 rdmsr(u32 msr)
 {
 	u32 low, high;

@@ -131,6 +131,7 @@ struct hw {
 	bool strict;       /* violations are delivered, not only recorded */
 	bool vc_rdtsc;     /* the hypervisor intercepts RDTSC and RDTSCP, which are one intercept in TCG */
 	bool vc_rdtscp;
+	bool native_io;    /* port I/O does not become #VC */
 	u64 c_bit;         /* mask */
 	u64 cr0, cr4;      /* the emulator's own */
 	u64 xcr0_all;      /* every feature that XSAVE can move here */

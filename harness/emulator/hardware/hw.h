@@ -35,6 +35,7 @@ struct hw_controls {
 	u32 intercept_misc1;
 	u32 intercept_misc2;
 	u64 vintr;          /* VMCB 060h at the start */
+	bool native_io;     /* port I/O does not become #VC: hw_io_value() */
 	u8 *io_permissions;  /* three pages */
 	u8 *msr_permissions; /* two pages; the hardware's own MSRs are added */
 };
@@ -191,6 +192,13 @@ void hw_vmpl_select(struct hw_cpu *cpu, u32 vmpl);
 void hw_cpu_switch(struct hw_cpu *from, struct hw_cpu *to); /* another vCPU gets the processor */
 /* What the VMSA injects or offers with Alternate Injection would be taken now. */
 bool hw_alternate_can_take(const struct hw_cpu *cpu);
+
+/*
+ * SVM_EXIT_IOIO, without SEV or with `native_io`: the hypervisor carries out the access, and the guest continues after the
+ * instruction. Of a guest with SEV the infos of the exit do not show string instructions: they become #VC.
+ */
+u32 hw_io_value(const struct hw_cpu *cpu); /* EAX */
+void hw_io_done(struct hw_cpu *cpu, const struct hw_exit *exit, u32 value); /* of IN; ignored for OUT */
 
 /* A guest without SEV. */
 struct vmcb_save *hw_plain_registers(struct hw_cpu *cpu); /* RAX and RSP are here, */

@@ -3,6 +3,7 @@
 #include "access.h"
 #include "alternate.h"
 #include "event.h"
+#include "ghcb.h"
 #include "guest.h"
 #include "insn.h"
 #include "observe.h"
@@ -178,6 +179,11 @@ static void sev_exit(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 		wbinvd_exit(cpu);
 		break;
 	case SVM_EXIT_IOIO:
+		if (cpu->hw->native_io && !(vmcb(cpu)->control.exit_info1 & NAE_IOIO_STRING))
+			exit->code = code;
+		else
+			event_vc(cpu, code);
+		break;
 	case SVM_EXIT_CPUID:
 	case SVM_EXIT_RDPMC:
 	case SVM_EXIT_MONITOR:
@@ -208,6 +214,7 @@ static void serve(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 		guest_skip(cpu, guest_instruction(cpu)->length);
 		exit->code = code;
 		break;
+	case SVM_EXIT_INVLPGA:
 	case SVM_EXIT_VMRUN:
 	case SVM_EXIT_VMLOAD ... SVM_EXIT_SKINIT:
 		guest_exception(cpu, X86_UD, false, 0); /* the guest has no SVM */
@@ -271,6 +278,20 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 	exit->info2 = page->control.exit_info2;
 	exit->vintr = page->control.vintr;
 	serve(cpu, code, exit);
+}
+
+u32 hw_io_value(const struct hw_cpu *cpu) { return (u32)vmcb(cpu)->save.rax; }
+
+/* IN of 4 bytes clears the upper half of RAX, of 1 and 2 it keeps the rest. EXITINFO2 is the next instruction's RIP. */
+void hw_io_done(struct hw_cpu *cpu, const struct hw_exit *exit, u32 value)
+{
+	u32 size = (u32)(exit->info1 >> NAE_IOIO_SIZE_SHIFT) & 7;
+	struct vmcb_save *save = &vmcb(cpu)->save;
+	u64 kept = size == 4 ? 0 : save->rax & ~(BIT(8 * size) - 1);
+
+	if (exit->info1 & NAE_IOIO_IN)
+		save->rax = kept | value;
+	guest_skip(cpu, (u32)(exit->info2 - save->rip));
 }
 
 void hw_retry(struct hw_cpu *cpu, struct hw_exit *exit)

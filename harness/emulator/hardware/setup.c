@@ -9,8 +9,8 @@
 static struct hw the_hw __attribute__((section(".bss.hot.hardware"), aligned(4096)));
 
 /* Intercepts that the hardware needs itself. */
-#define OWN_MISC1 (SVM_INTERCEPT_CPUID | SVM_INTERCEPT_IOIO | SVM_INTERCEPT_MSR | SVM_INTERCEPT_SHUTDOWN | \
-		   SVM_INTERCEPT_SMI) /* by an I/O APIC entry: it would be the emulator's */
+#define OWN_MISC1 (SVM_INTERCEPT_CPUID | SVM_INTERCEPT_INVLPGA | SVM_INTERCEPT_IOIO | SVM_INTERCEPT_MSR | \
+		   SVM_INTERCEPT_SHUTDOWN | SVM_INTERCEPT_SMI) /* no device of the guest raises an SMI: guard.h */
 #define OWN_MISC2 (SVM_INTERCEPT_VMRUN | SVM_INTERCEPT_VMMCALL | SVM_INTERCEPT_VMLOAD | SVM_INTERCEPT_VMSAVE | \
 		   SVM_INTERCEPT_STGI | SVM_INTERCEPT_CLGI | SVM_INTERCEPT_SKINIT)
 
@@ -120,6 +120,7 @@ struct hw_cpu *hw_cpu_setup(struct hw *hw, u32 index, const struct hw_controls *
 	cpu->executable[0] = cpu->executable[1] = NO_GPA;
 	hw->vc_rdtsc = hw->sev && (controls->intercept_misc1 & SVM_INTERCEPT_RDTSC);
 	hw->vc_rdtscp = hw->sev && (controls->intercept_misc2 & SVM_INTERCEPT_RDTSCP);
+	hw->native_io = controls->native_io;
 	intercept_own_msrs(controls->msr_permissions);
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
 		setup_vmpl(cpu, vmpl, controls);

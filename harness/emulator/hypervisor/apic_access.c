@@ -5,6 +5,7 @@
  */
 #include "apic_access.h"
 #include "apic.h"
+#include "guard.h"
 #include "ipi.h"
 #include "physical_apic.h"
 #include "x86.h"
@@ -52,8 +53,10 @@ static void record_access(struct vcpu *vcpu, u16 kind, u8 path, u64 address, u32
 					 .extra = kind == RECORD_APIC_BASE ? base : 0, .aux = ((u32)(base >> 10) & 3) | answers });
 }
 
-static enum vapic_result qemu_mmio(u64 gpa, u32 size, bool write, u64 *value)
+static enum vapic_result qemu_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value)
 {
+	if (write && !guard_apic_write(vcpu, gpa, (gpa & (PAGE_SIZE - 1)) >> 4, *value))
+		return VAPIC_OK;
 	if (size == 4 && write)
 		mmio_write32(gpa, (u32)*value);
 	else if (size == 4)
@@ -109,7 +112,7 @@ enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u6
 		return VAPIC_NOT_CLAIMED;
 	}
 	if (!vcpu->apic_virtual)
-		result = qemu_mmio(gpa, size, write, value);
+		result = qemu_mmio(vcpu, gpa, size, write, value);
 	else if (write)
 		result = vapic_mmio_write(own_apic(vcpu), offset, size, *value, now_ns(vcpu->hv), &effect);
 	else
@@ -126,8 +129,11 @@ bool apic_owns_msr(u32 msr)
 	return msr == MSR_APIC_BASE || msr == MSR_TSC_DEADLINE || (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST);
 }
 
-static enum vapic_result qemu_msr(u32 msr, bool write, u64 *value)
+static enum vapic_result qemu_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value)
 {
+	if (write && msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST &&
+	    !guard_apic_write(vcpu, msr, msr - MSR_X2APIC_FIRST, *value))
+		return VAPIC_OK;
 	bool ok = write ? msr_write_safe(msr, *value) : msr_read_safe(msr, value);
 
 	return ok ? VAPIC_OK : VAPIC_GP;
@@ -163,7 +169,7 @@ bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 	u16 kind = msr == MSR_APIC_BASE ? RECORD_APIC_BASE : RECORD_APIC;
 	enum vapic_result result;
 
-	result = !vcpu->apic_virtual ? qemu_msr(msr, write, value) : virtual_msr(vcpu, msr, write, value, &effect);
+	result = !vcpu->apic_virtual ? qemu_msr(vcpu, msr, write, value) : virtual_msr(vcpu, msr, write, value, &effect);
 	if (!write && result == VAPIC_GP)
 		*value = 0;
 	carry_out(vcpu, &effect);

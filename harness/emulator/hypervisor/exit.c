@@ -68,10 +68,10 @@ void exit_handle(struct vcpu *vcpu, struct hw_exit *exit)
 	case SVM_EXIT_HLT:
 		halted(vcpu);
 		break;
-	case SVM_EXIT_IOIO: /* the rest concerns plain guests only */
+	case SVM_EXIT_IOIO:
 		io_exit(vcpu, exit);
 		break;
-	case SVM_EXIT_MSR:
+	case SVM_EXIT_MSR: /* the rest concerns plain guests only */
 		msr_exit(vcpu, exit);
 		break;
 	case SVM_EXIT_CPUID:

@@ -1,17 +1,52 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "io.h"
 #include "bytes.h"
+#include "fw_cfg.h"
 #include "ghcb.h"
+#include "guard.h"
+#include "pci.h"
 #include "x86.h"
 
 #define PERMISSION_BYTES 0x3000u
 
-/* QEMU's memory hotplug controller (hw/acpi/memory_hotplug.c): it would show the emulator's RAM. */
+/* QEMU's memory hotplug controller (hw/acpi/memory_hotplug.c), which would show the emulator's RAM, and NVDIMMs' port. */
 #define MEMORY_HOTPLUG      0xA00u
-#define MEMORY_HOTPLUG_SIZE 0x18u
+#define MEMORY_HOTPLUG_SIZE 0x1Cu
 #define UART_SIZE           8u
 
+/* Ports that are always intercepted, and who serves them: NULL: nobody, a read returns all ones. */
+struct guarded {
+	u16 first, count;
+	u32 (*read)(struct vcpu *vcpu, u16 port, u32 size);
+	void (*write)(struct vcpu *vcpu, u16 port, u32 size, u32 value);
+};
+
+static const struct guarded guarded[] = {
+	{ 0x00, 0x10, NULL, NULL }, /* DMA controllers (i8257): devices on ISA write without an IOMMU */
+	{ 0xC0, 0x20, NULL, NULL },
+	{ 0x60, 1, NULL, NULL }, /* keyboard controller: A20, and a reset */
+	{ 0x64, 1, NULL, NULL },
+	{ PORT_A20, 1, guard_pass, guard_a20 },
+	{ PORT_APM, 2, guard_pass, guard_apm },
+	{ FW_CFG_DMA, 8, guard_pass, fw_cfg_dma },
+	{ PORT_PM1_CONTROL, 2, guard_pass, guard_pm1_control },
+	{ PORT_SMI_ENABLE, 4, guard_pass, guard_smi_enable },
+	{ PORT_TCO, 0x20, guard_pass, guard_drop },
+	{ PORT_PCI_EJECT, 4, guard_pass, guard_drop },
+	{ PORT_CPU_FLAGS, 1, guard_pass, guard_cpu_flags },
+	{ PCI_PORTS, 8, pci_port_read, pci_port_write },
+};
+
 static bool in_range(u32 port, u32 size, u32 first, u32 count) { return port + size > first && port < first + count; }
+
+static const struct guarded *guard_of(u32 port, u32 size)
+{
+	for (u32 i = 0; i < sizeof(guarded) / sizeof(guarded[0]); i++) {
+		if (in_range(port, size, guarded[i].first, guarded[i].count))
+			return &guarded[i];
+	}
+	return NULL;
+}
 
 /* Ports whose devices belong to the emulator, or to the SVSM. */
 static bool is_hidden(struct vcpu *vcpu, u16 port, u32 size)
@@ -29,9 +64,11 @@ static void intercept(u8 *permissions, u32 first, u32 count)
 		permissions[port / 8] |= (u8)(1 << port % 8);
 }
 
+bool io_is_native(const struct hypervisor *hv) { return !hv->sev || !(hv->config->vc_exits & CONFIG_VC_IOIO); }
+
 void io_setup(struct hypervisor *hv, u8 *permissions)
 {
-	if (hv->sev && (hv->config->vc_exits & CONFIG_VC_IOIO)) {
+	if (!io_is_native(hv)) {
 		memset(permissions, 0xFF, PERMISSION_BYTES);
 		return;
 	}
@@ -39,6 +76,8 @@ void io_setup(struct hypervisor *hv, u8 *permissions)
 	intercept(permissions, MEMORY_HOTPLUG, MEMORY_HOTPLUG_SIZE);
 	if (hv->config->svsm_size)
 		intercept(permissions, hv->config->svsm_console_port, UART_SIZE);
+	for (u32 i = 0; i < sizeof(guarded) / sizeof(guarded[0]); i++)
+		intercept(permissions, guarded[i].first, guarded[i].count);
 }
 
 static u32 ones(u32 size) { return size == 4 ? ~0u : (1u << (8 * size)) - 1; }
@@ -57,12 +96,15 @@ static void log_io(struct vcpu *vcpu, u16 port, u32 size, u32 value, u8 flags)
 
 u32 io_read(struct vcpu *vcpu, u16 port, u32 size)
 {
+	const struct guarded *guard = guard_of(port, size);
 	u32 value;
 
 	if (is_hidden(vcpu, port, size))
 		value = hidden_value(port, size);
+	else if (!guard)
+		value = port_read(port, size);
 	else
-		value = size == 1 ? inb(port) : size == 2 ? inw(port) : inl(port);
+		value = guard->read ? guard->read(vcpu, port, size) : ones(size);
 	if (log_at(vcpu, 2))
 		log_io(vcpu, port, size, value, 0);
 	return value;
@@ -70,16 +112,16 @@ u32 io_read(struct vcpu *vcpu, u16 port, u32 size)
 
 void io_write(struct vcpu *vcpu, u16 port, u32 size, u32 value)
 {
+	const struct guarded *guard = guard_of(port, size);
+
 	if (log_at(vcpu, 2))
 		log_io(vcpu, port, size, value, RECORD_WRITE);
 	if (is_hidden(vcpu, port, size))
 		return;
-	if (size == 1)
-		outb(port, (u8)value);
-	else if (size == 2)
-		outw(port, (u16)value);
-	else
-		outl(port, value);
+	if (!guard)
+		port_write(port, size, value);
+	else if (guard->write)
+		guard->write(vcpu, port, size, value);
 }
 
 /* INS and OUTS of `count` items from or to a buffer. */
@@ -98,22 +140,18 @@ void io_string(struct vcpu *vcpu, u16 port, u32 size, bool in, u8 *buffer, u64 c
 	}
 }
 
-/* Of a hidden port, so string forms have nothing to move. EXITINFO2 is the next instruction's RIP. */
 void io_exit(struct vcpu *vcpu, const struct hw_exit *exit)
 {
 	u64 info = exit->info1;
 	u32 size = (info >> NAE_IOIO_SIZE_SHIFT) & 7;
 	u16 port = (u16)(info >> NAE_IOIO_PORT_SHIFT);
-	struct vmcb_save *save = hw_plain_registers(vcpu->cpu);
+	u32 value = 0;
 
 	if (info & NAE_IOIO_STRING)
 		hw_stop(vcpu->cpu, RECORD_END_UNKNOWN_EXIT, info, exit->info2);
-	if (info & NAE_IOIO_IN) {
-		u32 value = io_read(vcpu, port, size);
-
-		save->rax = size == 4 ? value : (save->rax & ~(u64)ones(size)) | value;
-	} else {
-		io_write(vcpu, port, size, (u32)save->rax & ones(size));
-	}
-	hw_plain_step(vcpu->cpu, (u32)(exit->info2 - save->rip));
+	if (info & NAE_IOIO_IN)
+		value = io_read(vcpu, port, size);
+	else
+		io_write(vcpu, port, size, hw_io_value(vcpu->cpu) & ones(size));
+	hw_io_done(vcpu->cpu, exit, value);
 }

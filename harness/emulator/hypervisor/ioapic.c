@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QEMU's I/O APIC, for several vCPUs: it has to interrupt the one processor that runs the emulator, and the
- * hypervisor the vCPU that the guest has chosen. So the guest's destinations stay here, and the device gets APIC ID 0
+ * QEMU's I/O APIC has to interrupt the one processor that runs the emulator, and the hypervisor the vCPU that the guest
+ * has chosen. So with several vCPUs the guest's destinations stay here, and the device gets APIC ID 0. An entry that would
+ * send INIT or SMI is masked in the device: its processor is the emulator's
  * (82093AA data sheet, section 3.2: redirection table entries of 64 bits, by index and window).
  */
 #include "ioapic.h"
 #include "apic.h"
+#include "guard.h"
 #include "x86.h"
 
 #define IOAPIC_BASE   0xFEC00000ull
 #define IOAPIC_INDEX  0x00
 #define IOAPIC_WINDOW 0x10
+#define IOAPIC_DECODED 0xFFu /* bits of an offset in the page */
 #define FIRST_ENTRY   0x10 /* index of the first entry's low half; the high one follows */
 
 /* Low half of an entry. */
@@ -20,7 +23,8 @@
 
 bool ioapic_owns(struct vcpu *vcpu, u64 gpa)
 {
-	return vcpu->hv->vcpus > 1 && (gpa & ~(PAGE_SIZE - 1)) == IOAPIC_BASE;
+	(void)vcpu;
+	return (gpa & ~(PAGE_SIZE - 1)) == IOAPIC_BASE;
 }
 
 /* The half of an entry that the index names; NULL: another register. */
@@ -33,12 +37,22 @@ static u32 *named(struct hypervisor *hv)
 
 static bool is_high(struct hypervisor *hv) { return hv->ioapic_index & 1; }
 
-/* INIT, SMI and so on keep their mode: the run ends there (main.c). */
-static u32 for_device(struct hypervisor *hv, u32 value)
+static bool is_for_emulator(u32 mode) { return mode == APIC_DELIVER_INIT || mode == APIC_DELIVER_SMI; }
+
+static u32 for_device(struct vcpu *vcpu, u64 gpa, u32 value)
 {
+	struct hypervisor *hv = vcpu->hv;
+	u32 mode = (value & APIC_LVT_DELIVERY) >> APIC_LVT_DELIVERY_SHIFT;
+
+	if (!is_high(hv) && is_for_emulator(mode)) {
+		guard_refused(vcpu, RECORD_REFUSED_SMI, gpa, sizeof(value), value);
+		return (value & ~ENTRY_DESTINATION) | ENTRY_MASKED;
+	}
+	if (hv->vcpus == 1)
+		return value;
 	if (is_high(hv))
 		return 0;
-	if ((value & APIC_LVT_DELIVERY) >> APIC_LVT_DELIVERY_SHIFT <= APIC_DELIVER_LOWEST)
+	if (mode <= APIC_DELIVER_LOWEST)
 		return value & ~ENTRY_DESTINATION;
 	return value & ~(u32)APIC_ICR_LOGICAL;
 }
@@ -46,7 +60,7 @@ static u32 for_device(struct hypervisor *hv, u32 value)
 void ioapic_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value)
 {
 	struct hypervisor *hv = vcpu->hv;
-	u32 offset = gpa & (PAGE_SIZE - 1);
+	u32 offset = gpa & IOAPIC_DECODED;
 	u32 *entry = offset == IOAPIC_WINDOW && size == 4 ? named(hv) : NULL;
 
 	if (!write) {
@@ -59,7 +73,9 @@ void ioapic_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value)
 		hv->ioapic_index = (u8)*value;
 	if (entry)
 		*entry = (u32)*value;
-	mmio_write32(gpa & ~3ull, entry ? for_device(hv, (u32)*value) : (u32)*value);
+	mmio_write32(IOAPIC_BASE + IOAPIC_INDEX, hv->ioapic_index); /* the window's register is certain */
+	if (offset != IOAPIC_INDEX && size == 4) /* the device ignores others */
+		mmio_write32(IOAPIC_BASE + offset, entry ? for_device(vcpu, gpa, (u32)*value) : (u32)*value);
 }
 
 bool ioapic_route(struct hypervisor *hv, u8 vector, u64 *icr)

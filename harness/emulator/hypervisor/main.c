@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Start of the emulator, and the loop that runs the guest. */
 #include "bytes.h"
+#include "fw_cfg.h"
 #include "injection.h"
 #include "interrupts.h"
 #include "io.h"
@@ -8,6 +9,7 @@
 #include "loop.h"
 #include "memory.h"
 #include "msr.h"
+#include "pci.h"
 #include "startup.h"
 
 extern u8 host_stacks[], host_bss_end[];
@@ -102,6 +104,7 @@ static void setup_vcpus(struct hypervisor *hv)
 		.intercept_misc1 = misc1_intercepts(hv),
 		.intercept_misc2 = misc2_intercepts(hv),
 		.vintr = hv->config->apic == CONFIG_APIC_VIRTUAL ? SVM_V_INTR_MASKING : 0,
+		.native_io = io_is_native(hv),
 		.io_permissions = hw_take(hv->hw, 3 * PAGE_SIZE, PAGE_SIZE),
 		.msr_permissions = hw_take(hv->hw, 2 * PAGE_SIZE, PAGE_SIZE),
 	};
@@ -170,6 +173,8 @@ void host_main(void)
 					   .extra = CONFIG_VERSION, .aux = hv->config->vcpus });
 	hv->hw = hw_setup(&the_machine);
 	memory_setup(hv);
+	pci_setup(hv);
+	fw_cfg_setup(hv);
 	for (u32 i = 0; i < hv->vcpus; i++)
 		name_vcpu(hv, i);
 	setup_vcpus(hv);

@@ -2,11 +2,14 @@
 #include "mmio.h"
 #include "apic.h"
 #include "apic_access.h"
+#include "guard.h"
 #include "ioapic.h"
 #include "layout.h"
 #include "memory.h"
+#include "pci.h"
 
 #define ROM_MULTIPLE 0x10000ull /* of the size of QEMU's ROM */
+#define MESSAGES     0x100000ull /* QEMU's APIC makes an MSI of a processor's write as well, INIT and SIPI included */
 #define GIB          BIT(30)
 #define PDE_GIB      0x83ull /* present, writable, large */
 
@@ -20,13 +23,19 @@ static bool is_beyond(struct hypervisor *hv, u64 gpa, u64 size) { return gpa > B
 /* QEMU's ROM, in which there is more than the firmware. */
 static u64 rom_start(const struct host_config *config) { return config->fw_rom & ~(ROM_MULTIPLE - 1); }
 
-/* Addresses that the guest must not reach: the emulator's memory, image and IOMMU, and addresses beyond the bus. */
+static bool crosses_page(u64 gpa, u64 size) { return (gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE; }
+
+/*
+ * Addresses that the guest must not reach: the emulator's memory, image, IOMMU and processor, and addresses beyond the
+ * bus. Two pages at once can be two devices, of which one is guarded: nothing answers.
+ */
 static bool is_hidden(struct hypervisor *hv, u64 gpa, u64 size)
 {
 	const struct host_config *config = hv->config;
 
-	return is_beyond(hv, gpa, size) || overlaps(gpa, size, config->host_base, config->host_size) ||
-	       overlaps(gpa, size, config->ring_base, config->ring_size) || overlaps(gpa, size, HOST_IOMMU, PAGE_SIZE) ||
+	return is_beyond(hv, gpa, size) || crosses_page(gpa, size) || overlaps(gpa, size, config->host_base, config->host_size) ||
+	       overlaps(gpa, size, config->ring_base, config->ring_size) || overlaps(gpa, size, APIC_DEFAULT_BASE, MESSAGES) ||
+	       overlaps(gpa, size, HOST_IOMMU, PAGE_SIZE) ||
 	       overlaps(gpa, size, rom_start(config), FOUR_GIB - rom_start(config)) || memory_region(hv, gpa);
 }
 
@@ -77,6 +86,10 @@ bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u
 			*value = ~0ull;
 		return false;
 	}
+	if ((pci_guards_page(vcpu->hv, gpa) || pci_hides_page(vcpu->hv, gpa)) && !pci_page_access(vcpu, gpa, size, write, value))
+		return true;
+	if (write && guard_owns_hpet(gpa) && !guard_hpet_write(vcpu, gpa, size, value))
+		return true;
 	if (ioapic_owns(vcpu, gpa))
 		ioapic_access(vcpu, gpa, size, write, value);
 	else if (write)
@@ -98,17 +111,28 @@ static void hand_over(struct vcpu *vcpu, u64 gpa)
 		mmio_emulate(vcpu, gpa);
 }
 
+/* Whether writes to a page are guarded, but reads are not. */
+static bool is_read_only(struct vcpu *vcpu, u64 gpa) { return guard_owns_hpet(gpa) || pci_guards_page(vcpu->hv, gpa); }
+
 /* The guest may access the device directly: map it unless the page belongs to the emulator, else map a page of ones. */
 static void map_device(struct vcpu *vcpu, u64 gpa, bool write)
 {
 	u64 page = gpa & ~(PAGE_SIZE - 1);
 
-	if (!is_hidden(vcpu->hv, page, PAGE_SIZE))
-		hw_nested_device(vcpu->cpu, page, page, true);
+	if (write && is_read_only(vcpu, gpa))
+		hand_over(vcpu, gpa);
+	else if (!is_hidden(vcpu->hv, page, PAGE_SIZE))
+		hw_nested_device(vcpu->cpu, page, page, !is_read_only(vcpu, gpa));
 	else if (write || is_beyond(vcpu->hv, page, PAGE_SIZE))
 		hand_over(vcpu, gpa);
 	else
 		hw_nested_device(vcpu->cpu, page, vcpu->hv->scratch_page, false);
+}
+
+/* Whether the hypervisor makes the accesses to a page itself where the guest could make them. */
+static bool serves_page(struct vcpu *vcpu, u64 gpa)
+{
+	return apic_owns_page(vcpu, gpa) || ioapic_owns(vcpu, gpa) || pci_hides_page(vcpu->hv, gpa);
 }
 
 void mmio_exit(struct vcpu *vcpu, const struct hw_exit *exit)
@@ -117,7 +141,7 @@ void mmio_exit(struct vcpu *vcpu, const struct hw_exit *exit)
 
 	if (exit->info1 & SVM_NPF_ENC)
 		hw_nested_reserved(vcpu->cpu);
-	else if (apic_owns_page(vcpu, gpa) || ioapic_owns(vcpu, gpa) || (vcpu->hv->sev && (vcpu->hv->config->vc_exits & CONFIG_VC_MMIO)))
+	else if (serves_page(vcpu, gpa) || (vcpu->hv->sev && (vcpu->hv->config->vc_exits & CONFIG_VC_MMIO)))
 		hand_over(vcpu, gpa);
 	else if (apic_needs_page(vcpu->hv, gpa))
 		hand_over(vcpu, gpa);

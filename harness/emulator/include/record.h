@@ -101,6 +101,7 @@ enum record_kind {
 	RECORD_MMIO = 21,        /* MMIO through the GHCB, not the APIC (level 2). address: GPA; value; size */
 	RECORD_DOORBELL = 22,    /* interrupt posted to the doorbell page. aux: the VMPL it is for; address: vector; value: enum record_irq_source; size: 1 if level-triggered; outcome: RECORD_ERROR if lost by a fault (levels as RECORD_INTERRUPT) */
 	RECORD_ALTERNATE = 23,   /* Alternate Injection of a VMPL begins (value 1) or ends (0). address: VMPL; extra: APIC_BASE of its hypervisor APIC after it; aux: 1 if the policy changed APIC_BASE */
+	RECORD_REFUSED = 26,     /* a write to a device that was not passed on as it was. address: port, GPA, or configuration space as in MMCONFIG; value; aux: enum record_refused (the first 16 of each) */
 	RECORD_ACCESS = 28,      /* the processor accesses a local APIC register or APIC_BASE: at the #VMEXIT, before #VC and before anything answers. address: GPA (first byte in the page) or MSR number; value: of a write, with RECORD_VALUE; extra: EXITINFO1; size: 0 if not observed; path: MMIO or MSR; aux: mode bits as RECORD_APIC */
 };
 
@@ -120,6 +121,19 @@ enum record_end {
 	RECORD_END_VMPL = 13,         /* an access that the VMPL's permissions do not allow: value: GPA; extra: RMP entry. On hardware the hypervisor cannot resolve it */
 	RECORD_END_GHCB = 14,         /* VMGEXIT with a GHCB that is not registered: value: GPA */
 	RECORD_END_INIT = 15,         /* the guest made a device reset the processor that the host runs on (INIT) */
+	RECORD_END_SUSPEND = 18,      /* the guest asked for S3: it would continue at the reset vector, the emulator's. value, extra: what it wrote, port */
+	RECORD_END_BREAKPOINT = 19,   /* #DB in the host: a guest's breakpoint at one of its addresses, which is in rip */
+};
+
+/* What a write to a device would have reached, had it been passed on. */
+enum record_refused {
+	RECORD_REFUSED_WINDOW = 0,  /* PCIEXBAR, RCBA or PMBASE at a place that is not free */
+	RECORD_REFUSED_PORT = 1,    /* a port that ejects a device, or of the TCO timer */
+	RECORD_REFUSED_A20 = 2,     /* bit 20 of all addresses */
+	RECORD_REFUSED_SMI = 3,     /* a processor of the emulator, by SMI or INIT */
+	RECORD_REFUSED_EJECT = 4,   /* a processor of QEMU */
+	RECORD_REFUSED_MESSAGE = 5, /* any address, by an interrupt message of the HPET */
+	RECORD_REFUSED_DMA = 6,     /* memory that a device may not access: address: GPA; value: bytes */
 };
 
 enum record_violation {

@@ -33,6 +33,7 @@ from snp_harness.capture.record import (
     RecordKind,
     RecordOutcome,
     RecordPath,
+    RecordRefused,
     RecordViolation,
 )
 from snp_harness.svsm.protocol import Result
@@ -78,6 +79,8 @@ _END_TEXT = {
     RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:X}",
     RecordEnd.VMPL: "the guest's VMPL may not access GPA {gpa}, RMP entry {extra:X}",
     RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not registered: KVM ends the guest",
+    RecordEnd.SUSPEND: "the guest suspended the machine (S3): it would wake up at the hypervisor's reset vector",
+    RecordEnd.BREAKPOINT: "the guest set a breakpoint at an address of the hypervisor",
     RecordEnd.INIT: "the guest had INIT sent to the processor that the hypervisor runs on",
 }
 #: Ends that are a failure of the hypervisor; the guest causes the others.
@@ -87,6 +90,15 @@ _END_KIND = {
     RecordEnd.SHUTDOWN: "guest-shutdown",
     RecordEnd.TERMINATE: "guest-termination",
     RecordEnd.PRIVATE_MMIO: "private-mmio-end",
+}
+_REFUSED_TEXT = {
+    RecordRefused.WINDOW: "a window over other devices or memory, configuration space",
+    RecordRefused.PORT: "the TCO timer or a device's ejection, port",
+    RecordRefused.A20: "address line 20 off, port",
+    RecordRefused.SMI: "SMI or INIT for a processor of the emulator, address",
+    RecordRefused.EJECT: "the ejection of a processor, port",
+    RecordRefused.MESSAGE: "an interrupt message of the HPET, GPA",
+    RecordRefused.DMA: "fw_cfg DMA to or from memory that is not shared, GPA",
 }
 _VIOLATION_TEXT = {
     RecordViolation.NOT_VALIDATED: "private access to a page that is not validated",
@@ -144,6 +156,7 @@ class HostTimeline:
             RecordKind.STATS: self._stats,
             RecordKind.TEXT: self._text,
             RecordKind.VMSA: self._vmsa,
+            RecordKind.REFUSED: self._refused,
             **self._injection.handlers,
         }
         self._known = frozenset(map(int, RecordKind))
@@ -369,6 +382,26 @@ class HostTimeline:
             info1=record.value,
             sev_features=record.extra,
             vmpl=record.vmpl,
+        )
+
+    def _refused(self, record: HostRecord) -> None:
+        """Add an event for a write to a device that the hypervisor did not pass on: it would reach the emulator."""
+        try:
+            what = _REFUSED_TEXT[RecordRefused(record.aux)]
+        except ValueError:
+            what = f"sort {record.aux}, address"
+        place = self._modules.place(record.rip)
+        where = f"{place.module}+{record.rip - place.base:X}" if place.module else f"{record.rip:X}"
+        self._collector.event(
+            "device-write-refused",
+            record.time_ns,
+            record.vcpu,
+            f"not passed on: {what} {record.address:X}, value {record.value:X}, in {where}",
+            address=record.address,
+            value=record.value,
+            sort=record.aux,
+            vmpl=record.vmpl,
+            pc=record.rip,
         )
 
     def _stats(self, record: HostRecord) -> None:

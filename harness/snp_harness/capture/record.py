@@ -109,6 +109,7 @@ class RecordKind(enum.IntEnum):
     MMIO = 21
     DOORBELL = 22
     ALTERNATE = 23
+    REFUSED = 26
     ACCESS = 28
 
 
@@ -130,6 +131,20 @@ class RecordEnd(enum.IntEnum):
     VMPL = 13
     GHCB = 14
     INIT = 15
+    SUSPEND = 18
+    BREAKPOINT = 19
+
+
+class RecordRefused(enum.IntEnum):
+    """enum record_refused: what a write to a device would have reached."""
+
+    WINDOW = 0
+    PORT = 1
+    A20 = 2
+    SMI = 3
+    EJECT = 4
+    MESSAGE = 5
+    DMA = 6
 
 
 class RecordViolation(enum.IntEnum):

@@ -225,6 +225,8 @@ def _arguments(spec: RunSpec, memory: MemoryMap) -> list[str]:
     ring = token(PATH, RING)
     return [
         *machine_arguments(spec, CPU),
+        # Devices that write into the processor that executes IN or OUT, or into memory: that would be the hypervisor's.
+        *("-machine", "vmport=off,i8042=off", "-global", "apic-common.vapic=off"),
         *(
             "-m",
             f"{spec.memory >> 20}M,slots={DIMM_SLOTS},maxmem={memory.maxmem >> 20}M",

@@ -48,12 +48,14 @@ class End(enum.IntEnum):
     INSTRUCTION = 12
     STRING_IO = 13
     GHCB_UNREGISTERED = 14
-    INIT = 15
-    SMI = 16
+    BREAKPOINT = 15
+    SUSPEND = 16
     EXECUTE_SUPERVISOR_0 = 17
     EXECUTE_SUPERVISOR_3 = 18
     EXECUTE_USER_0 = 19
     EXECUTE_USER_3 = 20
+    RESET = 21
+    COVER = 22
 
 
 @dataclass(frozen=True, slots=True)

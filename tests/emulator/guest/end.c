@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ap.h"
+#include "apic_access.h"
 #include "guest.h"
-#include "hpet.h"
+#include "reach.h"
 
 static _Noreturn void stop(void)
 {
@@ -15,11 +16,29 @@ static void vmgexit_at(u64 gpa)
 	vmgexit();
 }
 
-static void ioapic_deliver(u32 mode)
+static void breakpoint_at(u64 linear)
 {
-	hpet_route(mode << APIC_LVT_DELIVERY_SHIFT);
-	hpet_after_1_ms(HPET_ENABLE);
-	delay_us(2000000);
+	__asm__ volatile("mov %0, %%db0; mov %1, %%db7" : : "r"(linear), "r"(0x402ull));
+	(void)cpuid(0, 0);
+}
+
+static void suspend(void)
+{
+	pci_write(LPC, PMBASE, 0x601);
+	pci_write(LPC, ACPI_CONTROL, 0x80);
+	io_out(0x604, 2, 0x2400);
+}
+
+/* What was done under the window, another access after it, and the normal end have to be in the log. */
+static void cover_the_log(void)
+{
+	apic_set_mode(APIC_BASE_EN);
+	for (u64 base = 0x100000000; base < 0x140000000; base += 0x10000000) {
+		pciexbar_write(base, 1);
+		mmio_in(APIC_DEFAULT_BASE + APIC_SPIV, 4);
+		pciexbar_write(0xB0000000, 0);
+	}
+	mmio_in(APIC_DEFAULT_BASE + APIC_SPIV, 4);
 }
 
 #define LOWER_VMPL 1
@@ -100,11 +119,11 @@ _Noreturn void end_run(void)
 	case END_STRING_IO:
 		__asm__ volatile("insb" : : "d"(0xA00), "D"(TEST_AREA) : "memory");
 		break;
-	case END_INIT:
-		ioapic_deliver(APIC_DELIVER_INIT);
+	case END_BREAKPOINT:
+		breakpoint_at(0xFFFFFFFF80001000);
 		break;
-	case END_SMI:
-		ioapic_deliver(APIC_DELIVER_SMI);
+	case END_SUSPEND:
+		suspend();
 		break;
 	case END_EXECUTE_SUPERVISOR_0:
 		execute_at_vmpl1(SEV_PERM_READ | SEV_PERM_EXECUTE_SUPERVISOR, 0);
@@ -118,6 +137,13 @@ _Noreturn void end_run(void)
 	case END_EXECUTE_USER_3:
 		execute_at_vmpl1(SEV_PERM_READ | SEV_PERM_EXECUTE_USER, 3);
 		break;
+	case END_RESET:
+		io_out(0xCF9, 1, 6);
+		delay_us(2000000);
+		break;
+	case END_COVER:
+		cover_the_log();
+		/* fallthrough */
 	default:
 		print("end\n");
 		if (!sev())

@@ -102,13 +102,15 @@ enum ending {
 	END_INSTRUCTION = 12,   /* a plain guest's SSE load from the APIC page */
 	END_STRING_IO = 13,     /* a plain guest's INS from a hidden port */
 	END_GHCB_UNREGISTERED = 14, /* VMGEXIT with a shared GHCB that is not registered any more */
-	END_INIT = 15,          /* the I/O APIC sends INIT to the host's own CPU */
-	END_SMI = 16,           /* the I/O APIC sends SMI to it */
+	END_BREAKPOINT = 15,    /* a plain guest's breakpoint at an address of the host's code */
+	END_SUSPEND = 16,       /* S3 */
 	/* VMPL1 executes a page that only the supervisor or only user code may execute, at CPL 0 or 3. */
 	END_EXECUTE_SUPERVISOR_0 = 17,
 	END_EXECUTE_SUPERVISOR_3 = 18,
 	END_EXECUTE_USER_0 = 19,
 	END_EXECUTE_USER_3 = 20,
+	END_RESET = 21,         /* by port CF9 */
+	END_COVER = 22,         /* accesses the APIC with MMCONFIG moved over the log, then ends normally */
 };
 _Noreturn void end_run(void);
 

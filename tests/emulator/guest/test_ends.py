@@ -41,12 +41,13 @@ ENDS = (
     (SVSM, End.SVSM_MEMORY, "the guest's VMPL may not access GPA"),
     (PLAIN, End.INSTRUCTION, "the hypervisor cannot emulate the instruction"),
     (PLAIN, End.STRING_IO, "the hypervisor does not handle #VMEXIT 7B"),
-    (VMPL0, End.INIT, "the guest had INIT sent to the processor"),
     (VMPL0, End.EXECUTE_SUPERVISOR_0, "the guest asked to be ended, reason set 5, reason 67"),
     (VMPL0, End.EXECUTE_SUPERVISOR_3, "the guest's VMPL may not access GPA A30000"),
     (VMPL0, End.EXECUTE_USER_0, "the guest's VMPL may not access GPA A30000"),
     (VMPL0, End.EXECUTE_USER_3, "the guest shut down (triple fault)"),
-    (PLAIN, End.SMI, "the hypervisor does not handle #VMEXIT 62"),
+    (PLAIN, End.BREAKPOINT, "the guest set a breakpoint at an address of the hypervisor"),
+    (VMPL0, End.SUSPEND, "the guest suspended the machine (S3)"),
+    (PLAIN, End.SUSPEND, "the guest suspended the machine (S3)"),
 )
 
 

@@ -31,7 +31,7 @@ SEV_SETTINGS = [setting for setting in SETTINGS if setting.vcpus == 1 and settin
 LOOSE = [
     pytest.param(
         Setting(mode, native=True),
-        {"vc_ioio_in", "vc_ioio_out", "vc_ioio_string", "vc_msr_write", "vc_rdtscp", "vc_ioapic_page"},
+        {"vc_ioio_in", "vc_ioio_out", "vc_ioio_string", "vc_msr_write", "vc_rdtscp"},
         id=f"{mode.name}-native",
     )
     for mode in (Mode.VMPL0, Mode.SVSM)

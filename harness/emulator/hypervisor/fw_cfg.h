@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * DMA of QEMU's fw_cfg device (QEMU's docs/specs/fw_cfg.rst). The device reaches all memory, so the hypervisor carries the
+ * commands out: through a buffer of its own, and with the rights of a device, which are the shared pages.
+ */
+#ifndef SNP_FW_CFG_H
+#define SNP_FW_CFG_H
+
+#include "vcpu.h"
+
+#define FW_CFG_DMA 0x514u /* the address of a command, high half first; the low half starts it */
+
+void fw_cfg_setup(struct hypervisor *hv);
+void fw_cfg_dma(struct vcpu *vcpu, u16 port, u32 size, u32 value);
+
+#endif

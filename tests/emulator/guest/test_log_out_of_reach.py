@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that tries to reach the emulator, its log or its processor: what the log says about it (docs/log.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from snp_harness.apic.access import Operation
+from snp_harness.apic.verdict import Status
+from snp_harness.capture.record import RecordRefused
+from snp_harness.platforms.common import machine_arguments
+from tests.emulator.guest.build import End, Mode
+from tests.emulator.guest.run import GuestRun, Setting, run_guest
+
+pytestmark = pytest.mark.emulated
+
+VMPL0 = Setting(Mode.VMPL0)
+SVSM = Setting(Mode.SVSM)
+ALTERNATE = Setting(Mode.ALTERNATE)
+PLAIN = Setting(Mode.PLAIN)
+NATIVE = Setting(Mode.SVSM, native=True)
+
+
+@pytest.mark.parametrize("setting", [VMPL0, SVSM, ALTERNATE, PLAIN, NATIVE], ids=lambda setting: setting.name)
+def test_no_access_is_missing_after_mmconfig_was_moved_over_the_log(
+    guest_run: Callable[..., GuestRun], setting: Setting
+) -> None:
+    """Four windows of 256 MiB from 4 GiB on cover the emulator's memory and the log: an access under each of them."""
+    run = guest_run(setting, End.COVER)
+    reads = [
+        access
+        for access in run.result.timeline.accesses
+        if access.operation is Operation.READ and access.register.name == "SVR"
+    ]
+    assert len(reads) == 5
+    assert run.result.timeline.lost == 0
+    refused = [event for event in run.result.timeline.events if event.kind == "device-write-refused"]
+    assert {event.fields["sort"] for event in refused} == {RecordRefused.WINDOW}
+    assert (run.result.verdict.status is Status.VIOLATED) == (setting is ALTERNATE)
+
+
+@pytest.mark.parametrize("setting", [VMPL0, PLAIN], ids=lambda setting: setting.name)
+def test_each_refused_write_is_an_event(guest_run: Callable[..., GuestRun], setting: Setting) -> None:
+    """Of the tests of test_reach.c: every sort appears, and a loop does not flood the log."""
+    events = [event for event in guest_run(setting).result.timeline.events if event.kind == "device-write-refused"]
+    sorts = [event.fields["sort"] for event in events]
+    assert set(sorts) == set(RecordRefused)
+    assert max(map(sorts.count, RecordRefused)) == 16
+
+
+def test_a_restart_of_the_emulator_is_noticed(
+    guest_code: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU's -no-reboot ends a run at a reset. Without it the emulator starts again, finds its log and reports it."""
+    monkeypatch.setattr(
+        "snp_harness.platforms.emulated.machine_arguments",
+        lambda spec, cpu: [argument for argument in machine_arguments(spec, cpu) if argument != "-no-reboot"],
+    )
+    run = run_guest(tmp_path / "guest", guest_code, PLAIN, end=End.RESET)
+    assert "INIT sent to the processor" in run.ended
+    assert run.result.verdict.status is Status.INCONCLUSIVE
+    assert run.result.timeline.lost == 0
+
+
+@pytest.mark.parametrize("setting", [VMPL0, PLAIN], ids=lambda setting: setting.name)
+def test_a_reset_ends_the_run(guest_run: Callable[..., GuestRun], setting: Setting) -> None:
+    run = guest_run(setting, End.RESET)
+    assert run.result.verdict.status is Status.INCONCLUSIVE
+    assert "still here" not in run.lines
