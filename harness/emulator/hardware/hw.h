@@ -224,6 +224,8 @@ bool hw_spins(struct hw_cpu *cpu);
 
 /* The log: hw_log() fills vCPU, VMPL and mode of the processor. Returns the record's number, 0 if it was lost. */
 u64 hw_log(struct hw_cpu *cpu, struct record record);
+/* In the log's header: all vCPUs are in HLT with interrupts off, or no longer. */
+void hw_log_halted(struct hw_cpu *cpu, bool halted);
 /* Log the end of the run, and halt. */
 _Noreturn void hw_stop(struct hw_cpu *cpu, enum record_end reason, u64 value, u64 extra);
 _Noreturn void hw_fail(struct hw_cpu *cpu, const char *text, u32 line); /* an assertion */

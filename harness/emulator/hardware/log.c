@@ -27,6 +27,11 @@ u64 hw_log(struct hw_cpu *cpu, struct record record)
 	return ring_write(cpu->machine, &record);
 }
 
+void hw_log_halted(struct hw_cpu *cpu, bool halted)
+{
+	cpu->machine->ring->halted = halted && vmcb(cpu) ? hw_observe_pc(cpu) : 0;
+}
+
 static void log_text(struct hw_cpu *cpu, const char *text, u32 line)
 {
 	struct record record = { .kind = RECORD_TEXT, .aux = line };

@@ -38,6 +38,18 @@ static bool is_over(struct hypervisor *hv)
 	return true;
 }
 
+/* Only an NMI ends HLT with interrupts off; #HV reaches VMPL0 whatever its RFLAGS.IF is. */
+static bool is_halted(struct hypervisor *hv)
+{
+	for (u32 i = 0; i < hv->vcpus; i++) {
+		struct vcpu *vcpu = &hv->vcpu[i];
+
+		if (vcpu->wait == WAIT_INTERRUPT && (!is_guest(vcpu) || hw_interrupts_enabled(vcpu->cpu)))
+			return false;
+	}
+	return true;
+}
+
 static void switch_to(struct vcpu *from, struct vcpu *to)
 {
 	hw_cpu_switch(from->cpu, to->cpu);
@@ -55,7 +67,9 @@ static void sleep(struct vcpu *vcpu)
 	injection_arm_timer(vcpu);
 	if (!takes_pic)
 		physical_close_pic();
+	hw_log_halted(boot->cpu, is_halted(vcpu->hv));
 	interrupts_wait();
+	hw_log_halted(boot->cpu, false);
 	if (!takes_pic)
 		physical_mirror_pic(boot);
 }

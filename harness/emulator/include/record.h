@@ -32,7 +32,8 @@ struct record_ring {
 	u32 reserved;
 	u64 exits;    /* #VMEXITs so far, for progress (host) */
 	u64 exit_count[256]; /* the same by exit code; 254: #NPF, 255: any other of 100h and up (host) */
-	u8 pad[4096 - 56 - 256 * 8];
+	u64 halted;   /* a pc while all vCPUs are in HLT with interrupts off, else 0 (host) */
+	u8 pad[4096 - 64 - 256 * 8];
 };
 
 struct record {

@@ -32,8 +32,10 @@ GUEST_IMAGE = "guest-image"
 #: The kind of the event of a guest that ended the run by isa-debug-exit; the field "status" has the
 #: lower seven bits of what it wrote, which are in QEMU's exit status.
 GUEST_EXIT = "guest-exit"
+#: The kind of the event that ends a run whose guest cannot go on.
+GUEST_STUCK = "guest-stuck"
 #: Kinds of events that end a run; a run continues after all others.
-END_KINDS = frozenset({GUEST_EXIT, "guest-shutdown", "guest-termination", "private-mmio-end", "host-end"})
+END_KINDS = frozenset({GUEST_EXIT, GUEST_STUCK, "guest-shutdown", "guest-termination", "private-mmio-end", "host-end"})
 #: Kinds of events that the rules use (docs/contract.md): without one of them a rule may be wrong.
 RULE_KINDS = frozenset(
     {

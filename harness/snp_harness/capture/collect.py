@@ -24,6 +24,7 @@ CONDENSED = "condensed"
 SORTS_LIMIT = 4096
 EVENT_LIMIT = 10_000
 
+_REFUSED = frozenset({Outcome.GP, Outcome.ERROR})
 _Sort = tuple[Any, ...]
 
 
@@ -49,6 +50,11 @@ class Collector:
     def started(self) -> bool:
         """Whether anything of the guest was observed."""
         return bool(self._phases)
+
+    @property
+    def last_refused(self) -> Access | None:
+        """Return the last access that was refused, of those that are kept."""
+        return next((access for access in reversed(self._accesses) if access.outcome in _REFUSED), None)
 
     def enter(self, phase: Phase, time_ns: int | None, evidence: str) -> None:
         """Record that the boot has reached `phase`, as `evidence` shows; no effect if it is already that far."""

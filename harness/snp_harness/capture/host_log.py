@@ -60,6 +60,11 @@ class HostLog:
         """Return the #VMEXITs so far, as far as they are known."""
         return self._ring.exits
 
+    @property
+    def halted(self) -> int:
+        """Return the pc of a guest that is halted for ever, as far as that is known, else 0."""
+        return self._ring.halted
+
     def drain(self) -> int:
         """Read all records that are there; returns how many, good and bad. Raises HostLogError, HostError."""
         count = 0

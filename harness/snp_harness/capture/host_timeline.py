@@ -127,7 +127,7 @@ class HostTimeline:
     """Converts records to a timeline.
 
     guest_vmpl: the tested firmware's; accesses of other VMPLs to an APIC are not the firmware's.
-    end: set when the hypervisor has stopped. counts: records by kind.
+    end: set when the hypervisor has stopped. counts: records by kind. modules: of the firmware, where they run.
     """
 
     def __init__(self, firmware: Firmware, guest_vmpl: int, collector: Collector) -> None:
@@ -135,7 +135,7 @@ class HostTimeline:
         self.counts: Counter[int] = Counter()
         self.unknown = 0
         self._collector = collector
-        self._modules = ModuleMap(firmware)
+        self.modules = ModuleMap(firmware)
         self._guest_vmpl = guest_vmpl
         self._injection = InjectionEvents(guest_vmpl, collector)
         #: The access whose answer is awaited next, and by the low bits of their numbers those that had none at once:
@@ -216,11 +216,7 @@ class HostTimeline:
                 value=record.value, gpa=gpa_text(record.value), extra=record.extra, aux=record.aux
             )
             failure, kind = end in _HYPERVISOR_FAILURES, _END_KIND.get(end, "host-end")
-        place = self._modules.place(record.rip)
-        where = f"{record.rip:X}"
-        if place.module is not None and not failure:
-            where += f" ({place.module}+{record.rip - place.base:X})"
-        text = f"{text}, at pc {where}"
+        text = f"{text}, at pc {f'{record.rip:X}' if failure else self.modules.describe(record.rip)}"
         if self.end is None:
             reason = (record.address, record.value, record.extra)
             lacks = reason == (RecordEnd.TERMINATE, TerminationSet.SVSM, SvsmTermination.FEATURE)
@@ -291,7 +287,7 @@ class HostTimeline:
     def _add(
         self, record: HostRecord, register: Register, path: Path | None, outcome: Outcome, server: Server
     ) -> int | None:
-        place = self._modules.place(record.rip)
+        place = self.modules.place(record.rip)
         self._enter(place, record)
         observed = record.kind != RecordKind.ACCESS or record.flags & FLAG_VALUE
         return self._collector.access(
@@ -333,13 +329,13 @@ class HostTimeline:
         )
 
     def _module(self, record: HostRecord) -> None:
-        place = self._modules.add_image(record.address, record.value & 0xFFFFFFFF, record.value >> 32)
+        place = self.modules.add_image(record.address, record.value & 0xFFFFFFFF, record.value >> 32)
         if record.vmpl == self._guest_vmpl:
             self._enter(place, record)
 
     def _code(self, record: HostRecord) -> None:
         if record.vmpl == self._guest_vmpl:
-            self._enter(self._modules.place(record.rip), record)
+            self._enter(self.modules.place(record.rip), record)
 
     def _enter(self, place: Place, record: HostRecord) -> None:
         """Record a later phase if the module of a pc shows that it has begun."""
@@ -356,7 +352,7 @@ class HostTimeline:
             what = _VIOLATION_TEXT[RecordViolation(record.aux)]
         except ValueError:
             what = f"violation {record.aux}"
-        place = self._modules.place(record.rip)
+        place = self.modules.place(record.rip)
         where = f"{place.module}+{record.rip - place.base:X}" if place.module else f"{record.rip:X}"
         self._collector.event(
             "private-mmio" if record.aux == RecordViolation.MMIO else "rmp-violation",
@@ -390,7 +386,7 @@ class HostTimeline:
             what = _REFUSED_TEXT[RecordRefused(record.aux)]
         except ValueError:
             what = f"sort {record.aux}, address"
-        place = self._modules.place(record.rip)
+        place = self.modules.place(record.rip)
         where = f"{place.module}+{record.rip - place.base:X}" if place.module else f"{record.rip:X}"
         self._collector.event(
             "device-write-refused",

@@ -80,6 +80,11 @@ class ModuleMap:
             found = self._cache[pc] = self._find(pc)
         return found
 
+    def describe(self, pc: int) -> str:
+        """Return a pc with its module: "FFFD4394 (SecMain+8300)"."""
+        place = self.place(pc)
+        return f"{pc:X}" if place.module is None else f"{pc:X} ({place.module}+{pc - place.base:X})"
+
     def _find(self, pc: int) -> Place:
         number = bisect_right(self._bases, pc) - 1
         if number >= 0 and pc < self._images[number][0]:

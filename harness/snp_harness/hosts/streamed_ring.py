@@ -22,6 +22,8 @@ class StreamedRing:
     def __init__(self, connection: socket.socket, loop: Loop) -> None:
         self.lost = 0
         self.exits = 0
+        #: Not sent.
+        self.halted = 0
         self.ended = False
         self._socket = connection
         self._socket.setblocking(False)

@@ -32,11 +32,14 @@ RING_OFFSETS = {
     "lost": 32,
     "armed": 40,
     "exits": 48,
+    "halted": 56 + 256 * 8,
 }
 #: Records copied at once; bounds the memory of a `read`.
 BATCH = 8192
 # The offsets as indices of 64-bit and 32-bit words.
-_HEAD, _TAIL, _LOST, _EXITS, _MAGIC = (RING_OFFSETS[name] // 8 for name in ("head", "tail", "lost", "exits", "magic"))
+_HEAD, _TAIL, _LOST, _EXITS, _MAGIC, _HALTED = (
+    RING_OFFSETS[name] // 8 for name in ("head", "tail", "lost", "exits", "magic", "halted")
+)
 _VERSION, _CAPACITY, _ARMED = (RING_OFFSETS[name] // 4 for name in ("version", "capacity", "armed"))
 _RECEIVE = 4096
 
@@ -56,6 +59,11 @@ class RecordSource(Protocol):
     @property
     def lost(self) -> int:
         """Records that the host dropped because the ring was full."""
+        ...
+
+    @property
+    def halted(self) -> int:
+        """A pc if all vCPUs are in HLT with interrupts off; 0: not so, or not known."""
         ...
 
     def read(self) -> Iterator[bytes]:
@@ -97,6 +105,11 @@ class RingReader:
     def lost(self) -> int:
         """Records that the host dropped because the ring was full."""
         return self._u64[_LOST]
+
+    @property
+    def halted(self) -> int:
+        """A pc if all vCPUs are in HLT with interrupts off, else 0."""
+        return self._u64[_HALTED]
 
     def waiting(self) -> int:
         """Return the number of waiting records; 0 before the host has set up the ring. Raises RingError."""

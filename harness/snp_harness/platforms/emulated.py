@@ -248,6 +248,7 @@ def _observe(
 ) -> RunOutcome:
     """Follow the run to its end, and stop QEMU."""
     from snp_harness.platforms.session import Session
+    from snp_harness.platforms.stuck import StuckWatch
     from snp_harness.platforms.svsm_console import NO_ALTERNATE_INJECTION
 
     def step() -> float:
@@ -266,7 +267,8 @@ def _observe(
     machine.console("svsm").watch(NO_ALTERNATE_INJECTION, refused)
     if second is not None:
         second.start(machine)
-    ending = Session(machine, spec, witness.collector, progress, step, witness.exits).run(ended)
+    stuck = StuckWatch(machine, witness.collector, witness.describe, witness.halted)
+    ending = Session(machine, spec, witness.collector, progress, step, witness.exits, stuck).run(ended)
     machine.stop()
     witness.finish()
     seen = None

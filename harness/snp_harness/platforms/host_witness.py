@@ -72,6 +72,14 @@ class HostWitness:
         """Return the number of #VMEXITs so far."""
         return self._log.exits
 
+    def halted(self) -> int | None:
+        """Return the pc of a guest whose vCPUs are all in HLT with interrupts off, else None."""
+        return self._log.halted or None
+
+    def describe(self, pc: int) -> str:
+        """Return a pc with its module."""
+        return self._timeline.modules.describe(pc)
+
     @property
     def stopped(self) -> bool:
         """Whether the hypervisor has stopped or ended the guest: no record follows."""

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import GUEST_EXIT
+from snp_harness.apic.timeline import GUEST_EXIT, GUEST_STUCK
 from snp_harness.capture.collect import Collector
 from snp_harness.errors import HarnessError
 from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.launch.patience import Patience, Silence
 from snp_harness.platforms.platform import Progress, RunSpec
+from snp_harness.platforms.stuck import StuckWatch
 from snp_harness.vm.console import LINE, Console
 from snp_harness.vm.machine_base import MachineBase
 from snp_harness.vm.qemu_errors import QemuError, QemuLaunchError, printable
@@ -48,7 +49,7 @@ class Session:
     """A run of a machine until its end.
 
     step: reads the witnesses, and returns the seconds after which it has to be called again at the latest.
-    exits: returns the #VMEXITs so far, or None.
+    exits: returns the #VMEXITs so far, or None. stuck: recognizes a guest that cannot go on.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Session:
         progress: Progress,
         step: Callable[[], float],
         exits: Callable[[], int | None] = lambda: None,
+        stuck: StuckWatch | None = None,
     ) -> None:
         self._machine = machine
         self._spec = spec
@@ -66,6 +68,7 @@ class Session:
         self._progress = progress
         self._step = step
         self._exits = exits
+        self._stuck = stuck
         self._prompt = False
         self._bds_line = ""
         self._behind = Patience(0)
@@ -118,6 +121,11 @@ class Session:
         crashed = self._crashed()
         if crashed and self._has_said_all(crashed):
             return self._end_of_crash(crashed)
+        if not crashed and self._stuck is not None and not self._machine.ended:
+            reason = self._stuck.step()
+            if reason is not None:
+                self._collector.event(GUEST_STUCK, None, None, reason, pc=self._stuck.pc)
+                return Ending(reason)
         if self._machine.ended:
             # QEMU has ended: one step reads all that is left.
             self._step()

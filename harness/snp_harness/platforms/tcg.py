@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.capture.collect import Collector
+from snp_harness.capture.module_names import ModuleMap
 from snp_harness.check import Check
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
@@ -15,6 +16,7 @@ from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
 from snp_harness.platforms.session import Session
+from snp_harness.platforms.stuck import StuckWatch
 from snp_harness.platforms.trace_witness import TraceWitness
 from snp_harness.vm import rundir
 from snp_harness.vm.machine_base import Devices
@@ -62,7 +64,8 @@ class TcgPlatform:
             machine = spec.host.machine(binary, arguments, directory, devices)
             with machine:
                 witness.start(machine)
-                ending = Session(machine, spec, collector, progress, witness.step).run()
+                stuck = StuckWatch(machine, collector, ModuleMap(firmware).describe)
+                ending = Session(machine, spec, collector, progress, witness.step, stuck=stuck).run()
                 version = ".".join(map(str, machine.qmp.version))
             timeline = witness.finish(self.name, ending)
         return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")

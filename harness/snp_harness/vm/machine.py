@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.launch.qemu_launch import LaunchError, ProgramError, QemuLaunch
@@ -29,6 +31,15 @@ class Machine(MachineBase):
     def exit_status(self) -> int | None:
         """QEMU's exit status once it has ended, negative for a signal; None while it runs."""
         return self._launched.status
+
+    def processor_seconds(self) -> float | None:
+        """Return the processor time that QEMU has used; None once it has ended."""
+        try:
+            # The name of the program, in brackets, may have spaces. proc(5): utime and stime are fields 14 and 15.
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, IndexError):
+            return None
 
     def memory(self, name: str) -> int:
         """Return the descriptor of a shared memory; it is closed with the machine."""

@@ -182,6 +182,21 @@ class MachineBase(ABC):
             check_version(self._qmp.version, str(self.binary.path))
         return self._qmp
 
+    def processor_seconds(self) -> float | None:
+        """Return the processor time that QEMU has used, None if that is not known here."""
+        return None
+
+    def registers(self, timeout_s: float) -> str | None:
+        """Return the registers of all processors as QEMU's monitor prints them, None if it does not answer in time."""
+        from snp_harness.vm.qmp import Qmp
+
+        try:
+            if self._qmp is None:
+                self._qmp = Qmp(self._channels[QMP], self.loop, timeout_s)
+            return str(self._qmp.execute("human-monitor-command", timeout_s, command_line="info registers -a"))
+        except QemuError:
+            return None
+
     def stderr_tail(self) -> str:
         """Return the end of what QEMU wrote to stderr."""
         with self.directory.file(self.stderr_file).open("rb") as file:
