@@ -39,6 +39,8 @@ static struct {
 	u64 gpa;
 } action;
 
+static u8 state_of(u64 gpa) { return states[(gpa - GPA) / PAGE_SIZE] & (u8)~HW_UNMAPPED; }
+
 struct hw_slot *memory_region(struct hypervisor *of, u64 gpa) { return of == &hv && gpa - GPA < SIZE ? &region : NULL; }
 u8 *memory_page(const struct hw_slot *of, u64 gpa) { return memory + (hw_slot_spa(of, gpa, false) - SPA); }
 
@@ -94,14 +96,16 @@ void hw_retry(struct hw_cpu *cpu, struct hw_exit *exit)
 	exit->info2 = action.gpa;
 	if (action.gpa - GPA >= SIZE) {
 		exit->code = SVM_EXIT_NPF;
+	} else if (!action.instruction && (states[(action.gpa - GPA) / PAGE_SIZE] & HW_UNMAPPED)) {
+		exit->code = SVM_EXIT_NPF;
 	} else if (!action.private) {
-		if (states[(action.gpa - GPA) / PAGE_SIZE] != HW_SHARED)
+		if (state_of(action.gpa) != HW_SHARED)
 			exit->code = SVM_EXIT_NPF;
 	} else {
 		if (action.instruction)
 			fault = rmp_validate(&rmp, spa, owner, action.large, action.validate, &result, &unchanged);
 		else
-			fault = rmp_check(&rmp, spa, owner, action.vmpl, 0);
+			fault = rmp_check(&rmp, spa, owner, action.vmpl, 0, 0);
 		if (fault == RMP_NOT_VALIDATED)
 			longjmp(end, NOT_VALIDATED);
 		if (fault) {
@@ -160,7 +164,7 @@ static u64 command(const char *name, const u64 *a)
 	if (!strcmp(name, "launch"))
 		return (pages_launch(&hv, a[0], a[1]), 0);
 	if (!strcmp(name, "state"))
-		return states[(a[0] - GPA) / PAGE_SIZE];
+		return state_of(a[0]);
 	if (!strcmp(name, "bits"))
 		return entries[(a[0] - GPA) / PAGE_SIZE].bits;
 	if (!strcmp(name, "get"))
@@ -169,7 +173,7 @@ static u64 command(const char *name, const u64 *a)
 		return memory[a[0] - GPA] = (u8)a[1];
 	if (!strcmp(name, "agree")) { /* private if and only if the RMP has it assigned */
 		for (u32 i = 0; i < SIZE / PAGE_SIZE; i++)
-			if ((states[i] == HW_PRIVATE) != (entries[i].bits & RMP_ASSIGNED))
+			if ((state_of(GPA + i * PAGE_SIZE) == HW_PRIVATE) != (entries[i].bits & RMP_ASSIGNED))
 				return 0;
 		return 1;
 	}

@@ -70,6 +70,23 @@ def test_a_shared_access_converts_the_page(pages: Pages) -> None:
     assert pages.access(GPA) == End(Outcome.DONE)
 
 
+@pytest.mark.parametrize("private", [False, True])
+def test_a_change_in_a_2m_page_unmaps_the_others(pages: Pages, private: bool) -> None:
+    if private:
+        pages.pvalidate(GPA, large=True)
+    else:
+        assert pages.change(GPA, Operation.SHARED, large=True)
+    assert pages.access(GPA + PAGE, private=private) == End(Outcome.DONE)
+    assert pages.change(GPA, Operation.SHARED if private else Operation.PRIVATE)
+    for page in (1, 300, 511):
+        assert pages.access(GPA + page * PAGE, private=private) == End(Outcome.DONE, 1)
+        assert pages.access(GPA + page * PAGE, private=private) == End(Outcome.DONE)
+    assert pages.state(GPA + PAGE) is (State.PRIVATE if private else State.SHARED)
+    # The next change finds pages of 4 KiB.
+    assert pages.change(GPA + PAGE, Operation.SHARED if private else Operation.PRIVATE)
+    assert pages.access(GPA + 300 * PAGE, private=private) == End(Outcome.DONE)
+
+
 @pytest.mark.parametrize("instruction", [False, True])
 def test_a_private_access_to_a_shared_page_is_a_violation(pages: Pages, instruction: bool) -> None:
     assert pages.change(GPA, Operation.SHARED)

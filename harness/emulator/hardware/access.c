@@ -151,6 +151,8 @@ static void access(struct hw_cpu *cpu, struct hw_exit *exit)
 	if (!slot) {
 		observe_mmio(cpu, gpa);
 		to_hypervisor(exit, gpa, info | (private ? SVM_NPF_ENC : 0));
+	} else if (*hw_slot_nested(slot, gpa) & HW_UNMAPPED) {
+		to_hypervisor(exit, gpa, info | (private ? SVM_NPF_ENC : 0));
 	} else if (private)
 		private_access(cpu, slot, gpa, info, exit);
 	else

@@ -52,14 +52,17 @@ enum hw_nested {
 	HW_PRIVATE = 1, /* maps `spa`, which RMPUPDATE has assigned */
 	HW_SHARED = 2,  /* maps `shared_spa` */
 };
+#define HW_UNMAPPED 0x80 /* flag: the entry is not present now, and will be again */
 
 struct hw_slot {
 	u64 gpa;
 	u64 size;
 	u64 spa;        /* of the private pages; the RMP covers it */
 	u64 shared_spa; /* of the shared ones: another range for the firmware only */
-	u8 *nested;     /* the table: enum hw_nested for each page. The hypervisor writes it */
+	u8 *nested;     /* the table: enum hw_nested for each page, and HW_UNMAPPED. The hypervisor writes it */
 };
+
+static inline u8 *hw_slot_nested(const struct hw_slot *slot, u64 gpa) { return &slot->nested[(gpa - slot->gpa) / PAGE_SIZE]; }
 
 static inline u64 hw_slot_spa(const struct hw_slot *slot, u64 gpa, bool shared)
 {

@@ -12,7 +12,7 @@ u32 slot_bits(const struct hw *hw, const struct hw_slot *slot, u64 gpa); /* the 
 
 static inline enum hw_nested slot_nested(const struct hw_slot *slot, u64 gpa)
 {
-	return (enum hw_nested)slot->nested[(gpa - slot->gpa) / PAGE_SIZE];
+	return (enum hw_nested)(*hw_slot_nested(slot, gpa) & ~HW_UNMAPPED);
 }
 
 #endif

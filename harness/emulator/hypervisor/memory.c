@@ -96,7 +96,7 @@ u8 *memory_shared(struct hypervisor *hv, u64 gpa, u64 size)
 	if (!region || !size)
 		return NULL;
 	for (u64 page = gpa & ~(PAGE_SIZE - 1); page < gpa + size; page += PAGE_SIZE) {
-		if (region->nested[(page - region->gpa) / PAGE_SIZE] != HW_SHARED)
+		if ((*hw_slot_nested(region, page) & ~HW_UNMAPPED) != HW_SHARED)
 			return NULL;
 	}
 	return (u8 *)(PHYSICAL_WINDOW + hw_slot_spa(region, gpa, true));

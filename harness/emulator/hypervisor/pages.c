@@ -9,11 +9,10 @@
 #include "memory.h"
 #include "page_table.h"
 
-static u8 *page_state(struct hw_slot *region, u64 gpa) { return &region->nested[(gpa - region->gpa) / PAGE_SIZE]; }
 static u64 start_of_2m(u64 gpa) { return gpa & ~(PAGE_SIZE_2M - 1); }
 
 /* All 512 pages are in the same state. */
-static bool uniform(struct hw_slot *region, u64 gpa) { return pages_alike(page_state(region, start_of_2m(gpa))); }
+static bool uniform(struct hw_slot *region, u64 gpa) { return pages_alike(hw_slot_nested(region, start_of_2m(gpa))); }
 
 static void log_change(struct vcpu *vcpu, u64 gpa, u32 before, enum record_rmp_op op, bool large)
 {
@@ -46,10 +45,10 @@ void pages_launch(struct hypervisor *hv, u64 gpa, u64 size)
 		bool large = region && page == start_of_2m(page) && page + PAGE_SIZE_2M <= gpa + size && hw_slot_large_possible(region, page);
 
 		step = large ? PAGE_SIZE_2M : PAGE_SIZE;
-		if (!region || *page_state(region, page) == HW_PRIVATE)
+		if (!region || *hw_slot_nested(region, page) == HW_PRIVATE)
 			continue;
 		rmpupdate(hv, region, page, true, large);
-		memset(page_state(region, page), HW_PRIVATE, step / PAGE_SIZE);
+		memset(hw_slot_nested(region, page), HW_PRIVATE, step / PAGE_SIZE);
 	}
 	hw_psp(hv->hw, &(struct hw_psp_command){ .code = HW_PSP_LAUNCH_PAGES, .gpa = gpa, .size = size });
 }
@@ -66,12 +65,37 @@ static void changed(struct hypervisor *hv, u64 gpa, bool large)
 	hw_invalidate(hv->hw, gpa, large);
 }
 
+/*
+ * KVM unmaps the 2 MiB page that it has mapped as one, when it changes one of its 4 KiB pages
+ * (kvm_arch_pre_set_memory_attributes): the other ones come back at their next access.
+ */
+static void unmap_others(struct hw_slot *region, u64 gpa)
+{
+	u8 *states = hw_slot_nested(region, start_of_2m(gpa));
+
+	for (u32 i = 0; i < PAGES_IN_2M; i++) {
+		if (states[i] != HW_NOT_PRESENT && &states[i] != hw_slot_nested(region, gpa))
+			states[i] |= HW_UNMAPPED;
+	}
+}
+
+static bool mapped_as_one(struct hw_slot *region, u64 gpa)
+{
+	return hw_slot_large_possible(region, gpa) && uniform(region, gpa) && *hw_slot_nested(region, gpa) != HW_NOT_PRESENT;
+}
+
+static void map_again(struct hw_slot *region, u64 gpa, bool large)
+{
+	for (u32 i = 0; i < (large ? PAGES_IN_2M : 1); i++)
+		hw_slot_nested(region, gpa)[i] &= (u8)~HW_UNMAPPED;
+}
+
 /* The pages become the guest's, not validated, without permissions. */
 static void assign(struct hypervisor *hv, struct hw_slot *region, u64 gpa, bool large)
 {
 	u64 first = large ? start_of_2m(gpa) : gpa & ~(PAGE_SIZE - 1);
 	u64 pages = large ? PAGES_IN_2M : 1;
-	u8 *states = page_state(region, first);
+	u8 *states = hw_slot_nested(region, first);
 
 	for (u64 i = 0; i < pages && states[0] == HW_SHARED; i++) /* they are all alike */
 		memset(memory_page(region, first + i * PAGE_SIZE), SCRAMBLED, PAGE_SIZE);
@@ -83,7 +107,7 @@ static void assign(struct hypervisor *hv, struct hw_slot *region, u64 gpa, bool 
 /* An access to a page that is not assigned yet: as large as it can be. */
 static void assign_on_demand(struct hypervisor *hv, struct hw_slot *region, u64 gpa)
 {
-	bool large = *page_state(region, gpa) == HW_NOT_PRESENT && hw_slot_large_possible(region, gpa) && uniform(region, gpa);
+	bool large = *hw_slot_nested(region, gpa) == HW_NOT_PRESENT && hw_slot_large_possible(region, gpa) && uniform(region, gpa);
 
 	assign(hv, region, gpa, large);
 }
@@ -97,7 +121,7 @@ static bool is_large(struct hypervisor *hv, struct hw_slot *region, u64 gpa)
 
 static void make_shared(struct hypervisor *hv, struct hw_slot *region, u64 gpa)
 {
-	u8 *state = page_state(region, gpa);
+	u8 *state = hw_slot_nested(region, gpa);
 
 	if (*state == HW_SHARED)
 		return;
@@ -120,9 +144,9 @@ static void resolve_private(struct vcpu *vcpu, struct hw_slot *region, u64 gpa, 
 		psmash(hv, region, gpa);
 		return;
 	}
-	if (*page_state(region, gpa) == HW_PRIVATE)
+	if (*hw_slot_nested(region, gpa) == HW_PRIVATE)
 		hw_fail(vcpu->cpu, "an #NPF cannot be resolved", __LINE__);
-	if (*page_state(region, gpa) == HW_SHARED)
+	if (*hw_slot_nested(region, gpa) == HW_SHARED)
 		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_RMP_VIOLATION, .rip = hw_observe_pc(vcpu->cpu),
 						   .address = gpa | BIT(hv->config->cbit), .value = info & ~SVM_NPF_SNP,
 						   .extra = hw_observe_rmp(hv->hw, gpa),
@@ -138,7 +162,9 @@ bool pages_fault(struct vcpu *vcpu, struct hw_exit *exit)
 
 	if (!region)
 		return false;
-	if (exit->info1 & SVM_NPF_ENC) {
+	if (*hw_slot_nested(region, gpa) & HW_UNMAPPED) {
+		map_again(region, gpa, false);
+	} else if (exit->info1 & SVM_NPF_ENC) {
 		resolve_private(vcpu, region, gpa, exit->info1);
 	} else {
 		before = hw_observe_rmp(vcpu->hv->hw, gpa);
@@ -153,7 +179,7 @@ static void change_page(struct hypervisor *hv, struct hw_slot *region, u64 gpa, 
 {
 	if (operation == NAE_PSC_SHARED)
 		make_shared(hv, region, gpa);
-	else if (*page_state(region, gpa) != HW_PRIVATE)
+	else if (*hw_slot_nested(region, gpa) != HW_PRIVATE)
 		assign(hv, region, gpa, false);
 }
 
@@ -161,6 +187,7 @@ bool pages_change(struct vcpu *vcpu, u64 gpa, u32 operation, bool large)
 {
 	struct hypervisor *hv = vcpu->hv;
 	struct hw_slot *region = memory_region(hv, gpa);
+	bool as_one;
 	u32 before;
 
 	if (!region || (gpa & ((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1)))
@@ -168,11 +195,13 @@ bool pages_change(struct vcpu *vcpu, u64 gpa, u32 operation, bool large)
 	if (large && gpa + PAGE_SIZE_2M > region->gpa + region->size)
 		return false;
 	before = hw_observe_rmp(hv->hw, gpa);
+	map_again(region, gpa, large);
+	as_one = !large && mapped_as_one(region, gpa);
 	switch (operation) {
 	case NAE_PSC_PRIVATE:
 	case NAE_PSC_SHARED:
 		if (operation == NAE_PSC_PRIVATE && large && hw_slot_large_possible(region, gpa) && uniform(region, gpa) &&
-		    *page_state(region, gpa) != HW_PRIVATE) {
+		    *hw_slot_nested(region, gpa) != HW_PRIVATE) {
 			assign(hv, region, gpa, true);
 			break;
 		}
@@ -189,6 +218,8 @@ bool pages_change(struct vcpu *vcpu, u64 gpa, u32 operation, bool large)
 	default:
 		return false;
 	}
+	if (as_one && !uniform(region, gpa))
+		unmap_others(region, gpa);
 	log_change(vcpu, gpa, before, operation == NAE_PSC_SHARED ? RECORD_RMP_PSC_SHARED : RECORD_RMP_PSC_PRIVATE, large);
 	return true;
 }
