@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Interrupts that the guest sends to itself; any vector is allowed (COCONUT kernel/src/cpu/apic.rs, send_ipi). */
 #include "groups.h"
+#include "cpu.h"
+#include "layout.h"
 #include "platform.h"
 #include "svsm_apic.h"
 #include "trap.h"
+#include "vmgexit.h"
 
 #define VECTOR        0x61
 #define FIRST_VECTOR  32  /* lower vectors belong to exceptions */
@@ -90,6 +93,44 @@ static void allowed_set_is_not_theirs(void)
 	arrives_once();
 }
 
+#define STACKS 32
+
+/*
+ * Memory that the hypervisor has mapped as one page of 2 MiB. As one of its pages becomes shared, the others are not mapped
+ * until they are accessed (KVM, kvm_arch_pre_set_memory_attributes).
+ */
+static bool unmap_stacks(void)
+{
+	for (u64 page = LARGE_AREA; page < LARGE_AREA + PAGE_SIZE_2M; page += PAGE_SIZE) {
+		if (!make_private(page))
+			return false;
+	}
+	*(volatile u8 *)LARGE_AREA = 0;
+	return svsm_pvalidate(LARGE_AREA) == SVSM_SUCCESS && make_shared(LARGE_AREA);
+}
+
+/*
+ * The delivery reaches a stack that is not mapped. After that exit the VMSA has the event in EXITINTINFO and BUSY set, and
+ * the SVSM has to inject it again (APM vol. 2, 15.36.16). Half of the interrupts are queued in the VMSA, half injected.
+ */
+static void cut_short(void)
+{
+	CHECK(unmap_stacks());
+	trap_set_ist(VECTOR, 1);
+	for (u64 sent = 1; sent <= STACKS; sent++) {
+		traps_set_ist1(LARGE_AREA + (sent + 1) * PAGE_SIZE);
+		if (sent & 1)
+			sti();
+		send_self(VECTOR);
+		if (!EQUAL_OF(sent, comes(&interrupts[VECTOR], sent), true))
+			break;
+	}
+	let_pass();
+	trap_set_ist(VECTOR, 0);
+	traps_set_ist1(IST_TOP);
+	EQUAL(interrupts[VECTOR], STACKS);
+}
+
 static const struct point points[] = {
 	{ "delivery/self-ipi", NEED_PROTOCOL, .run = self_ipi },
 	{ "delivery/icr-self", NEED_PROTOCOL, .run_with = icr_arrives, SELF },
@@ -104,6 +145,7 @@ static const struct point points[] = {
 	{ "delivery/icr-other-cluster", NEED_PROTOCOL, .run_with = icr_passes_by, OTHER_CLUSTER },
 	{ "delivery/every-vector", NEED_PROTOCOL, .run = every_vector },
 	{ "delivery/many-in-a-row", NEED_PROTOCOL, .run = many },
+	{ "delivery/cut-short", NEED_PROTOCOL, .run = cut_short },
 	{ "delivery/vector-need-not-be-allowed", NEED_PROTOCOL, .run = allowed_set_is_not_theirs },
 };
 

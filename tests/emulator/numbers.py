@@ -22,9 +22,11 @@ EVENT_HV = EVENT_VALID | 3 << 8 | 28
 #: Other fields of a VMSA (vmsa.h).
 VMSA_VINTR_CTRL = 0x3B8
 VMSA_EVENT_INJ = 0x3E0
+VMSA_EXIT_INT_INFO = 0x3A0
 V_IRQ = 1 << 8
 V_GIF = 1 << 9
 V_SHADOW = 1 << 10
+V_BUSY = 1 << 63
 EFER_SVME = 1 << 12
 RFLAGS_IF = 1 << 9
 

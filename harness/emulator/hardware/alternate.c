@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "alternate.h"
+#include "layout.h"
 #include "vectors.h"
 
 /* Bits that VMCB and VMSA have in common (vintr_ctrl 3B8, VMCB 060). */
@@ -28,6 +29,7 @@ void alternate_load(struct hw_cpu *cpu, struct hw_vmpl *state, const struct vmsa
 
 	cpu->offer = (vintr & VMSA_VINTR_IRQ) && (vintr & VMSA_VINTR_GIF) ? vintr & VINTR_OFFER : 0;
 	cpu->injected = -1;
+	state->busy = vintr & VMSA_VINTR_BUSY;
 	if ((control->event_inj & SVM_EVENT_VALID) && type == SVM_EVENT_NMI) /* the vector is ignored (APM vol. 2, 15.20) */
 		control->event_inj = (control->event_inj & ~SVM_EVENT_VECTOR) | X86_NMI;
 	else if ((control->event_inj & SVM_EVENT_VALID) && type == SVM_EVENT_INTR)
@@ -40,6 +42,8 @@ void alternate_save(struct hw_cpu *cpu, struct hw_vmpl *state, struct vmsa *vmsa
 	vmsa->vintr_ctrl = (vmsa->vintr_ctrl & ~VMSA_VINTR_TPR_MASK) | (state->vmcb->control.vintr & SVM_V_CR8);
 	if ((vmsa->vintr_ctrl & VMSA_VINTR_GIF) && !cpu->offer)
 		vmsa->vintr_ctrl &= ~VMSA_VINTR_IRQ;
+	if (!state->busy)
+		vmsa->guest_exit_int_info = 0;
 	cpu->posted = -1;
 	cpu->injected = -1;
 }
@@ -79,6 +83,34 @@ void alternate_after_exit(struct hw_cpu *cpu)
 		cpu->offer = 0;
 		offer(cpu, &state->vmcb->control, state->vmcb->control.vintr & SVM_V_CR8);
 	}
+}
+
+/*
+ * An exit to the hypervisor has cut the delivery of an event short. The hypervisor cannot inject it again: software of a
+ * higher VMPL has to, and the VMSA cannot be run before (APM vol. 2, 15.36.16, VMEXIT_BUSY; so does OpenVMM's
+ * run_vp_snp).
+ */
+void alternate_cut_short(struct hw_cpu *cpu)
+{
+	struct hw_vmpl *state = current(cpu);
+	struct vmcb_control *control = &state->vmcb->control;
+	struct vmsa *vmsa = (struct vmsa *)(PHYSICAL_WINDOW + state->vmsa_spa);
+	u64 info = control->exit_int_info;
+
+	if (!(info & SVM_EVENT_VALID))
+		return;
+	if (control->event_inj & SVM_EVENT_VALID) {
+		info = control->event_inj; /* as event_after_exit() has corrected it */
+	} else { /* V_IRQ is set again */
+		info = SVM_EVENT_VALID | SVM_EVENT_INTR | (info & SVM_EVENT_VECTOR);
+		cpu->offer = 0;
+		offer(cpu, control, control->vintr & SVM_V_CR8);
+	}
+	control->event_inj = 0;
+	cpu->injected = -1;
+	vmsa->guest_exit_int_info = info;
+	vmsa->vintr_ctrl |= VMSA_VINTR_BUSY;
+	state->busy = true;
 }
 
 void hw_observe_vectors_anew(struct hw_cpu *cpu)

@@ -39,6 +39,7 @@ struct hw_vmpl {
 	u64 sev_features;  /* of that VMSA */
 	bool fresh;        /* that VMSA has not run yet */
 	bool alternate;    /* Alternate Injection: the VMSA controls interrupts */
+	bool busy;         /* VMSA_VINTR_BUSY of its VMSA */
 	bool hidden_current; /* FS, GS, TR ... are in the CPU, not yet in the VMCB */
 	bool stepped;      /* hw_plain_run_one(): the guest itself had TF set */
 	u8 apic_mode;      /* EN<<1 | EXTD of its APIC_BASE */

@@ -134,7 +134,7 @@ void hw_set_ghcb(struct hw_cpu *cpu, u64 value); /* the answer of the GHCB MSR p
 bool hw_efer(struct hw_cpu *cpu, bool write, u64 *value);
 
 /* Running. */
-#define HW_EXIT_NONE (~1ull) /* the guest continues: the hardware has served the exit itself, with a #VC for example */
+#define HW_EXIT_NONE (1ull << 32) /* the guest continues: the hardware has served the exit itself, with a #VC for example */
 
 struct hw_exit {
 	u64 code;  /* enum svm_exit, SVM_EXIT_INVALID or HW_EXIT_NONE */

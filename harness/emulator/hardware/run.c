@@ -258,6 +258,11 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 	struct vmcb *page = state->vmcb;
 	u64 code;
 
+	if (state->busy) {
+		exit->code = SVM_EXIT_BUSY;
+		exit->vintr = page->control.vintr;
+		return;
+	}
 	if (request->vintr && !state->alternate)
 		apply(state, request);
 	if (page->control.interrupt_shadow && !hw_event_pending(cpu))
@@ -278,6 +283,8 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 	exit->info2 = page->control.exit_info2;
 	exit->vintr = page->control.vintr;
 	serve(cpu, code, exit);
+	if (state->alternate && exit->code == SVM_EXIT_NPF)
+		alternate_cut_short(cpu);
 }
 
 u32 hw_io_value(const struct hw_cpu *cpu) { return (u32)vmcb(cpu)->save.rax; }

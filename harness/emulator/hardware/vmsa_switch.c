@@ -120,6 +120,7 @@ static void load_vmsa(struct hw_cpu *cpu, struct hw_vmpl *state, struct vmsa *vm
 	state->vmcb->control.interrupt_shadow = vmsa->vintr_ctrl & VMSA_VINTR_SHADOW ? 1 : 0;
 	state->vmcb->control.event_inj = vmsa->event_inj;
 	state->xcr0 = vmsa->xcr0 ? vmsa->xcr0 | 1 : 1;
+	state->busy = false;
 	if (state->fresh)
 		fresh_hidden(state, vmsa);
 	state->fresh = false;

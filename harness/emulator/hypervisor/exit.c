@@ -8,6 +8,7 @@
 #include "msr.h"
 #include "pages.h"
 #include "vmgexit.h"
+#include "vmpl.h"
 
 #define NO_HYPERCALLS ((u64)-1000) /* KVM's answer for an unknown one */
 
@@ -79,6 +80,9 @@ void exit_handle(struct vcpu *vcpu, struct hw_exit *exit)
 		break;
 	case SVM_EXIT_VMMCALL:
 		vmmcall(vcpu);
+		break;
+	case SVM_EXIT_BUSY: /* VMPL0 has to inject the guest's event again */
+		vmpl_return(vcpu, SVM_EXIT_NPF);
 		break;
 	case SVM_EXIT_IRET:
 		injection_iret(vcpu);

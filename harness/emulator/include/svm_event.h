@@ -10,10 +10,11 @@
 #define SVM_EVENT_INTR        0x000ull
 #define SVM_EVENT_NMI         0x200ull
 #define SVM_EVENT_EXCEPTION   0x300ull
+#define SVM_EVENT_SOFTWARE    0x400ull
 #define SVM_EVENT_ERROR       BIT(11)
 #define SVM_EVENT_VALID       BIT(31)
 #define SVM_EVENT_ERROR_SHIFT 32
 
-enum x86_vector { X86_DB = 1, X86_NMI = 2, X86_UD = 6, X86_GP = 13, X86_PF = 14 };
+enum x86_vector { X86_DB = 1, X86_NMI = 2, X86_BP = 3, X86_OF = 4, X86_UD = 6, X86_GP = 13, X86_PF = 14 };
 
 #endif

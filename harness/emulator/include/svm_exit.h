@@ -39,5 +39,6 @@ enum svm_exit {
 };
 
 #define SVM_EXIT_INVALID (~0ull)
+#define SVM_EXIT_BUSY    (~1ull) /* VMRUN of a VMSA with VMSA_VINTR_BUSY */
 
 #endif

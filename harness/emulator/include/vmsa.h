@@ -29,6 +29,7 @@ struct vmsa_segment {
 #define VMSA_VINTR_IGN_TPR      BIT(20)
 #define VMSA_VINTR_VECTOR_SHIFT 32 /* 39:32 */
 #define VMSA_VINTR_VECTOR_MASK  0xFFull
+#define VMSA_VINTR_BUSY         BIT(63) /* guest_exit_int_info waits for software; until it clears this, VMRUN fails */
 
 #define VMSA_EFER_SVME BIT(12) /* clear: the VMSA cannot be run (APM vol. 2, 15.36.12) */
 

@@ -229,6 +229,30 @@ static void present_nmi(struct lapic *lapic, struct vmsa *vmsa)
 	lapic->nmi = false;
 }
 
+static bool is_raised_again(u64 info)
+{
+	u64 type = info & SVM_EVENT_TYPE_MASK, vector = info & SVM_EVENT_VECTOR;
+
+	return type == SVM_EVENT_SOFTWARE || (type == SVM_EVENT_EXCEPTION && (vector == X86_BP || vector == X86_OF));
+}
+
+void lapic_resume_event(struct lapic *lapic, struct vmsa *vmsa)
+{
+	u64 info = vmsa->guest_exit_int_info;
+
+	if (!(vmsa->vintr_ctrl & VMSA_VINTR_BUSY))
+		return;
+	vmsa->vintr_ctrl &= ~VMSA_VINTR_BUSY;
+	vmsa->guest_exit_int_info = 0;
+	if (!(info & SVM_EVENT_VALID) || is_raised_again(info))
+		return;
+	vmsa->event_inj = info;
+	if ((info & SVM_EVENT_TYPE_MASK) == SVM_EVENT_INTR && lapic->queued) {
+		lapic->queued = false;
+		lapic->injected = true;
+	}
+}
+
 void lapic_present(struct lapic *lapic, struct lapic_guest *guest)
 {
 	bool alone = false;

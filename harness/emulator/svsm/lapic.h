@@ -66,6 +66,12 @@ void lapic_send(struct lapic_inbox *inbox, u64 icr);
 /* Takes interrupts back that were not delivered yet, and performs a lazy EOI of the guest. */
 void lapic_rewind(struct lapic *lapic, struct lapic_guest *guest);
 
+/*
+ * After a run: an exit may have cut the delivery of an event short, which the hardware leaves to the SVSM. It is
+ * delivered at the next run. The instruction of a software event raises it again.
+ */
+void lapic_resume_event(struct lapic *lapic, struct vmsa *vmsa);
+
 /* Called before a run of the guest: puts the next interrupt into the VMSA. */
 void lapic_present(struct lapic *lapic, struct lapic_guest *guest);
 

@@ -87,6 +87,7 @@ _Noreturn void run_guest(struct vcpu *vcpu)
 		}
 		/* The VMSA cannot be entered while it changes. */
 		vmsa_disable(vmsa);
+		lapic_resume_event(&vcpu->lapic, vmsa);
 		if (*(volatile u64 *)&vmsa->guest_exit_code == SVM_EXIT_VMGEXIT && take_call(vcpu))
 			serve_call(vcpu, vmsa);
 	}

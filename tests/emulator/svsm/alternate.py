@@ -9,7 +9,7 @@ from snp_harness.platforms.host_config import SvsmBoot
 from snp_harness.svsm import vmsa
 from snp_harness.svsm.protocol import ApicCall, ApicConfigure, Protocol, Result
 from snp_harness.svsm.sev import HypervisorFeature, NaeEvent
-from tests.emulator.numbers import ENTRY, V_GIF, V_IRQ, VMSA_EVENT_INJ, VMSA_VINTR_CTRL
+from tests.emulator.numbers import ENTRY, V_BUSY, V_GIF, V_IRQ, VMSA_EVENT_INJ, VMSA_EXIT_INT_INFO, VMSA_VINTR_CTRL
 from tests.emulator.svsm.driver import CAA, FEATURES, LAUNCH_VMSA, Svsm
 
 APIC_PROTOCOL = SvsmBoot.APIC_PROTOCOL
@@ -25,6 +25,7 @@ RFLAGS = LAUNCH_VMSA + vmsa.OFFSETS["rflags"]
 SEV_FEATURES = LAUNCH_VMSA + vmsa.OFFSETS["sev_features"]
 VINTR_CTRL = LAUNCH_VMSA + VMSA_VINTR_CTRL
 EVENT_INJ = LAUNCH_VMSA + VMSA_EVENT_INJ
+EXIT_INT_INFO = LAUNCH_VMSA + VMSA_EXIT_INT_INFO
 VMPL2_EVENT = 2
 VMPL = 2
 
@@ -99,6 +100,15 @@ class Guest:
 
     def present(self) -> None:
         assert self.svsm.command("present", 0) == "ok"
+
+    def cut_short(self, info: int) -> None:
+        """Leave the VMSA as an exit during an event's delivery does, and let the SVSM read it."""
+        self.event = 0
+        self.svsm.poke(EXIT_INT_INFO, info)
+        self.vintr |= V_BUSY
+        assert self.svsm.command("resume", 0) == "ok"
+        assert not self.vintr & V_BUSY
+        assert self.svsm.peek(EXIT_INT_INFO) == 0
 
     @property
     def event(self) -> int:

@@ -5,6 +5,7 @@
  *   alternate VCPU FEATURES            hypervisor features; alternate_init(): "ok" or "refused"
  *   faults MASK EVERY REGISTER RESULT  SVSM_FAULT_*
  *   present VCPU                       alternate_present() with the vCPU's VMSA
+ *   resume VCPU                        lapic_resume_event() with the vCPU's VMSA
  *   doorbell VCPU OFFSET [VALUE]       32 bits of the doorbell page
  *   inbox VCPU                         IPIs that wait for the vCPU: "NMI WORD0 ... WORD7"
  *   refuse CODE                        the hypervisor refuses this NAE event; 0: none
@@ -219,6 +220,7 @@ static void command_fuzz(u64 seed, u64 steps)
 			hostile_call(vcpu);
 		if (below(16) == 0)
 			alternate_forget_caa(vcpu);
+		lapic_resume_event(&vcpu->lapic, vmsa);
 		alternate_present(vcpu, vmsa);
 		check_lapic(&vcpu->lapic);
 		event_count = 0;
@@ -247,6 +249,10 @@ bool alternate_command(const char *name)
 	} else if (!strcmp(name, "present")) {
 		vcpu = vcpu_argument();
 		alternate_present(vcpu, guest_vmsa(vcpu->vmsa_gpa));
+		puts("ok");
+	} else if (!strcmp(name, "resume")) {
+		vcpu = vcpu_argument();
+		lapic_resume_event(&vcpu->lapic, guest_vmsa(vcpu->vmsa_gpa));
 		puts("ok");
 	} else if (!strcmp(name, "doorbell")) {
 		u32 *word;

@@ -44,6 +44,41 @@ def serve(guest: Guest, *vectors: int) -> None:
         guest.take()
 
 
+# --- an exit during the delivery
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["injected", "queued"])
+def test_an_interrupt_cut_short_is_injected_again(guest: Guest, on: bool) -> None:
+    guest.interrupts(on)
+    send(guest, MIDDLE)
+    guest.vintr &= ~V_IRQ
+    guest.cut_short(EVENT | MIDDLE)
+    assert (guest.event, guest.virtual) == (EVENT | MIDDLE, None)
+    # As an injected one it is taken back while the registers are read, and presented again.
+    assert requested(guest) == {MIDDLE}
+    guest.interrupts(True)
+    guest.present()
+    assert guest.event == EVENT | MIDDLE
+    guest.take()
+    assert in_service(guest) == {MIDDLE}
+
+
+@pytest.mark.parametrize(
+    ("info", "again"),
+    [
+        (EVENT_NMI, True),
+        (PAGE_FAULT | 2 << 32, True),
+        (EVENT | 3 << 8 | 3, False),
+        (EVENT | 4 << 8 | 0x80, False),
+        (0, False),
+    ],
+    ids=["nmi", "page-fault", "int3", "software", "nothing"],
+)
+def test_an_instruction_raises_its_event_again(guest: Guest, info: int, again: bool) -> None:
+    guest.cut_short(info)
+    assert guest.event == (info if again else 0)
+
+
 # --- into which field
 
 
