@@ -62,11 +62,12 @@ void hw_fail(struct hw_cpu *cpu, const char *text, u32 line)
 	longjmp(end, FAILED);
 }
 
-void hw_log(struct hw_cpu *cpu, struct record record)
+u64 hw_log(struct hw_cpu *cpu, struct record record)
 {
 	(void)cpu;
 	if (record.kind == RECORD_RMP_VIOLATION)
 		violation = record.aux;
+	return 0;
 }
 
 void hw_psp(struct hw *hw, const struct hw_psp_command *command)
