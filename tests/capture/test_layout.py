@@ -27,6 +27,9 @@ NUMBERS = {
     "RECORD_ANSWERS_BITS": record.ANSWERS_BITS,
     "RECORD_MAGIC": ring.MAGIC,
     "RECORD_VERSION": ring.VERSION,
+    "RECORD_ACCOUNT_MAGIC": record.ACCOUNT_MAGIC,
+    "RECORD_ACCOUNT_SLOTS": record.ACCOUNT_SLOTS,
+    "RECORD_DIGEST_MODULUS": record.DIGEST_MODULUS,
 }
 #: How long the writer waits for the reader: only the writer knows it.
 ONLY_IN_C = {"RECORD_WAIT_NS"}
@@ -42,6 +45,9 @@ def test_the_structures_have_the_same_layout() -> None:
     assert {name: offset for name, (offset, _) in header.items()} == ring.RING_OFFSETS
     fields = layout([HEADER], "struct record", record.RECORD_OFFSETS)
     assert {name: offset for name, (offset, _) in fields.items()} == record.RECORD_OFFSETS
+    account = layout([HEADER], "struct record_account", record.ACCOUNT_OFFSETS)
+    assert {name: offset for name, (offset, _) in account.items()} == record.ACCOUNT_OFFSETS
+    assert_same([HEADER], {"sizeof(struct record_account)": record.ACCOUNT.size})
     sizes = {"sizeof(struct record)": ring.RECORD_SIZE, "sizeof(struct record_ring)": ring.HEADER_SIZE}
     assert_same([HEADER], sizes)
 
@@ -63,3 +69,15 @@ def test_check_word_is_the_header_s() -> None:
     (check,) = values([HEADER], [f"record_check(&(struct record){{ {initial} }})"]).values()
     assert check == record.record_check(record.RECORD.pack(*fields))
     assert record.checks_fit(record.RECORD.pack(*fields._replace(check=check)))
+
+
+def test_digest_is_the_headers() -> None:
+    key = 0x123456789ABCDEF
+    fields = record.HostRecord(*range(1, 16))._replace(seq=(1 << 64) - 1, value=(1 << 64) - 1)
+    initial = ", ".join(f".{name} = {value}ull" for name, value in fields._asdict().items())
+    start = record.DIGEST_MODULUS - 1
+    (wanted,) = values([HEADER], [f"record_digest({start}ull, {key}ull, &(struct record){{ {initial} }})"]).values()
+    digest = record.Digest(key)
+    digest.value = start
+    digest.add(record.RECORD.pack(*fields))
+    assert digest.value == wanted

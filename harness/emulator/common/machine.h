@@ -17,6 +17,8 @@ struct machine {
 	const struct host_config *config;
 	struct record_ring *ring;
 	struct record *records;
+	struct record_account *account;
+	u64 capacity;  /* of the ring */
 	u64 ring_tail; /* the reader's position when last read */
 	u64 tsc_start;
 	u64 tsc_to_ns; /* 32.32 fixed point */

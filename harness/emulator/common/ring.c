@@ -12,8 +12,11 @@ bool ring_open(struct machine *machine)
 		capacity &= capacity - 1;
 	machine->ring = (struct record_ring *)machine->config->ring_base;
 	machine->records = (struct record *)(machine->config->ring_base + sizeof(struct record_ring));
-	if (machine->ring->magic == RECORD_MAGIC)
+	machine->account = (struct record_account *)(machine->config->host_base + machine->config->host_size - PAGE_SIZE);
+	machine->capacity = capacity;
+	if (machine->account->magic == RECORD_ACCOUNT_MAGIC)
 		return false;
+	machine->account->magic = RECORD_ACCOUNT_MAGIC;
 	machine->ring->version = RECORD_VERSION;
 	machine->ring->capacity = (u32)capacity;
 	__atomic_store_n(&machine->ring->magic, RECORD_MAGIC, __ATOMIC_RELEASE);
@@ -34,7 +37,7 @@ static bool wait_for_room(struct machine *machine)
 	struct record_ring *ring = machine->ring;
 	u64 start = clock_ns(machine);
 
-	while (ring->head - (machine->ring_tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE)) >= ring->capacity) {
+	while (machine->account->count - (machine->ring_tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE)) >= machine->capacity) {
 		ring_doorbell(machine);
 		if (clock_ns(machine) - start > RECORD_WAIT_NS)
 			return false;
@@ -46,17 +49,22 @@ static bool wait_for_room(struct machine *machine)
 u64 ring_write(struct machine *machine, struct record *record)
 {
 	struct record_ring *ring = machine->ring;
+	struct record_account *account = machine->account;
 	struct record *slot;
 
-	if (ring->head - machine->ring_tail >= ring->capacity && !wait_for_room(machine)) {
-		ring->lost++;
+	if (account->count - machine->ring_tail >= machine->capacity && !wait_for_room(machine)) {
+		account->lost++;
+		ring->lost = account->lost;
 		return 0;
 	}
 	record->time_ns = clock_ns(machine);
-	record->seq = ring->head + 1;
+	record->seq = account->count + 1;
 	record->check = record_check(record);
+	account->digest[record->seq % RECORD_ACCOUNT_SLOTS] =
+		record_digest(account->digest[account->count % RECORD_ACCOUNT_SLOTS], machine->config->log_key, record);
+	__atomic_store_n(&account->count, record->seq, __ATOMIC_RELEASE);
 
-	slot = &machine->records[ring->head & (ring->capacity - 1)];
+	slot = &machine->records[(record->seq - 1) & (machine->capacity - 1)];
 	slot->seq = 0;
 	__atomic_signal_fence(__ATOMIC_RELEASE);
 	memcpy((u8 *)slot + 8, (const u8 *)record + 8, sizeof(*record) - 8);

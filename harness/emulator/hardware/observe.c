@@ -21,6 +21,7 @@ static void begin(struct hw_cpu *cpu, struct record record, u8 directions)
 	struct hw_vmpl *state = current(cpu);
 	struct hw_open *open = &state->open[state->opened++ % OPEN_ACCESSES];
 
+	cpu->machine->account->accesses++;
 	hw_observe_image(cpu);
 	record.kind = RECORD_ACCESS;
 	record.rip = hw_observe_pc(cpu);
@@ -28,6 +29,7 @@ static void begin(struct hw_cpu *cpu, struct record record, u8 directions)
 	record.aux = state->apic_mode;
 	*open = (struct hw_open){ .address = record.address, .pc = record.rip, .path = record.path, .directions = directions };
 	open->seq = (u32)hw_log(cpu, record);
+	cpu->machine->account->recorded++;
 }
 
 void observe_msr(struct hw_cpu *cpu)

@@ -42,8 +42,8 @@ void *hw_take(struct hw *hw, u64 size, u64 alignment)
 	struct machine *machine = hw->machine;
 	u64 start = (machine->allocated + alignment - 1) & ~(alignment - 1);
 
-	/* QEMU's RAM starts as zeros, and a run never restarts: -no-reboot. */
-	if (start + size > machine->config->host_base + machine->config->host_size)
+	/* QEMU's RAM starts as zeros, and a run never restarts: -no-reboot. The last page is struct record_account. */
+	if (start + size > machine->config->host_base + machine->config->host_size - PAGE_SIZE)
 		hw_fail(&hw->cpu[0], "host RAM is too small", __LINE__);
 	machine->allocated = start + size;
 	return (void *)start;

@@ -164,6 +164,40 @@ enum record_irq_source {
 	RECORD_IRQ_SVSM = 5, /* the SVSM put it into the VMSA: event_inj or vintr_ctrl */
 };
 
+/*
+ * The hypervisor's own account of what it has recorded, in memory that only it writes: the last page of its RAM, not in
+ * the ring's memory. The harness reads it by QEMU's monitor and compares it with what the ring gave.
+ *
+ * The digest is a polynomial over the 32-bit words of all records, as they are in the ring, modulo 2^61 - 1, at a key
+ * that the configuration block has and no guest can read: digest = digest * key + word. `count` is written last: QEMU may
+ * be stopped between any two instructions. So are the digests of the last records: one may be here and not in the ring yet.
+ */
+#define RECORD_ACCOUNT_MAGIC  0x31434341504E53ull /* "SNPACC1" */
+#define RECORD_ACCOUNT_SLOTS  4
+#define RECORD_DIGEST_MODULUS ((1ull << 61) - 1)
+
+struct record_account {
+	u64 magic;    /* RECORD_ACCOUNT_MAGIC, written when the ring is open */
+	u64 count;    /* records written since the start: the number of the last one */
+	u64 lost;     /* dropped ones */
+	u64 accesses; /* to a local APIC, counted before RECORD_ACCESS is written */
+	u64 recorded; /* of these, with their RECORD_ACCESS: written or dropped */
+	u64 digest[RECORD_ACCOUNT_SLOTS]; /* [n % RECORD_ACCOUNT_SLOTS]: after record n */
+};
+
+static inline u64 record_digest(u64 digest, u64 key, const struct record *record)
+{
+	const u32 *word = (const u32 *)record;
+
+	for (u32 i = 0; i < sizeof(*record) / 4; i++) {
+		unsigned __int128 product = (unsigned __int128)digest * key + word[i];
+
+		digest = (u64)(product & RECORD_DIGEST_MODULUS) + (u64)(product >> 61);
+		digest = digest >= RECORD_DIGEST_MODULUS ? digest - RECORD_DIGEST_MODULUS : digest;
+	}
+	return digest;
+}
+
 /* FNV-1a over the record's 32-bit words, with the check word counted as 0. */
 static inline u32 record_check(const struct record *record)
 {

@@ -34,6 +34,8 @@ GUEST_IMAGE = "guest-image"
 GUEST_EXIT = "guest-exit"
 #: The kind of the event that ends a run whose guest cannot go on.
 GUEST_STUCK = "guest-stuck"
+#: The kind of the event that says which two ways of observing the run agreed.
+AGREEMENT = "agreement"
 #: Kinds of events that end a run; a run continues after all others.
 END_KINDS = frozenset({GUEST_EXIT, GUEST_STUCK, "guest-shutdown", "guest-termination", "private-mmio-end", "host-end"})
 #: Kinds of events that the rules use (docs/contract.md): without one of them a rule may be wrong.

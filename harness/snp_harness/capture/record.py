@@ -7,6 +7,7 @@ tests/capture/test_layout.py compares this file with the header, field by field.
 from __future__ import annotations
 
 import enum
+import operator
 import struct
 from typing import NamedTuple
 
@@ -180,6 +181,13 @@ class RecordIrqSource(enum.IntEnum):
     SVSM = 5
 
 
+#: struct record_account, and its fields in order.
+ACCOUNT = struct.Struct("<9Q")
+ACCOUNT_MAGIC = 0x31434341504E53
+ACCOUNT_SLOTS = 4
+ACCOUNT_OFFSETS = {"magic": 0, "count": 8, "lost": 16, "accesses": 24, "recorded": 32, "digest": 40}
+DIGEST_MODULUS = (1 << 61) - 1
+
 _FNV_OFFSET = 2166136261
 _FNV_PRIME = 16777619
 _WORDS = RECORD_SIZE // 4
@@ -219,3 +227,26 @@ def checks_fit(batch: bytes) -> bool:
         for word in words:
             value = (value ^ word) * _FNV_PRIME & low
     return value == stored
+
+
+class Digest:
+    """The digest of a sequence of records at a key, as record_digest() of record.h. key: below DIGEST_MODULUS."""
+
+    #: Words that are added up before a division.
+    _BLOCK = 64 * _WORDS
+
+    def __init__(self, key: int) -> None:
+        self.value = 0
+        powers = [1]
+        for _ in range(self._BLOCK):
+            powers.append(powers[-1] * key % DIGEST_MODULUS)
+        self._powers = powers[::-1]
+
+    def add(self, batch: bytes) -> None:
+        """Add whole records."""
+        words = memoryview(batch).cast("I")
+        for start in range(0, len(words), self._BLOCK):
+            block = words[start : start + self._BLOCK]
+            powers = self._powers[-len(block) :]
+            shifted = self.value * self._powers[-len(block) - 1]
+            self.value = (shifted + sum(map(operator.mul, block, powers))) % DIGEST_MODULUS

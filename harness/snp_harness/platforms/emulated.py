@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,9 +34,11 @@ from snp_harness.svsm.config import SvsmKind
 from snp_harness.svsm.sev import sev_features
 from snp_harness.vm import rundir
 from snp_harness.vm.machine_base import Devices, MachineBase, Ring
+from snp_harness.vm.qemu_errors import QemuError
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from snp_harness.capture.host_account import HostAccount
     from snp_harness.hosts.host import Host
     from snp_harness.platforms.host_witness import HostWitness
     from snp_harness.platforms.session import Ending
@@ -58,6 +61,8 @@ IOMMU = (
     *("-device", "intel-iommu,intremap=off,aw-bits=48", "-global", "virtio-device.iommu_platform=on"),
     *(word for kind in LEGACY_VIRTIO for word in ("-global", f"virtio-{kind}-pci.disable-legacy=on")),
 )
+#: Of the key of the log's digest, random for each run: less than DIGEST_MODULUS has (capture/record.py).
+LOG_KEY_BITS = 60
 #: The hypervisor's limit (harness/emulator/hardware/hw.h, HW_CPUS).
 MAX_VCPUS = 16
 
@@ -87,7 +92,8 @@ class EmulatedPlatform:
         firmware = spec.image
         check_fits(spec, firmware)
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
-        directory.write_input(rundir.ROM, build_rom(spec, firmware, memory))
+        key = secrets.randbelow(1 << LOG_KEY_BITS)
+        directory.write_input(rundir.ROM, build_rom(spec, firmware, memory, key))
         with contextlib.ExitStack() as stack:
             second = _second_witness(spec, directory)
             if second is not None:
@@ -98,12 +104,18 @@ class EmulatedPlatform:
             machine = stack.enter_context(spec.host.machine(binary, arguments, directory, devices))
             # QEMU boots from here on. Imports and the decompression of the image run in parallel with the guest, so
             # that the module of the first pc of PEI is found without delay.
-            threading.Thread(target=lambda: firmware.modules, name="modules", daemon=True).start()
+            threading.Thread(target=_prepare, args=(firmware,), name="modules", daemon=True).start()
             from snp_harness.platforms.host_witness import HostWitness
 
-            witness = HostWitness(machine.ring(), firmware, spec, directory)
+            witness = HostWitness(machine.ring(), firmware, spec, directory, key)
             stack.callback(witness.close)
             return _observe(machine, spec, witness, second, progress)
+
+
+def _prepare(firmware: FirmwareImage) -> None:
+    """Do in parallel with the guest's start what is needed later."""
+    _ = firmware.modules
+    import snp_harness.vm.qmp  # noqa: F401
 
 
 def _second_witness(spec: RunSpec, directory: RunDirectory) -> TraceWitness | None:
@@ -152,19 +164,21 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
         )
 
 
-def build_rom(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> bytes:
+def build_rom(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, key: int = 0) -> bytes:
     """Return the ROM of a run. Raises UsageError if it is too large, BrokenEnvironmentError if a part is not built."""
     svsm = rom.read_svsm() if spec.svsm.present else b""
     try:
         return rom.build(
-            firmware.flat(), svsm, rom.read_hypervisor(), lambda at: host_config(spec, firmware, memory, at).pack()
+            firmware.flat(), svsm, rom.read_hypervisor(), lambda at: host_config(spec, firmware, memory, at, key).pack()
         )
     except ValueError as error:
         raise UsageError(f"firmware {firmware.path}: {error}", "use a smaller image") from None
 
 
-def host_config(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: rom.RomLayout) -> HostConfig:
-    """Return the configuration block of a run."""
+def host_config(
+    spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: rom.RomLayout, key: int = 0
+) -> HostConfig:
+    """Return the configuration block of a run. key: of the log's digest."""
     config = spec.svsm
     metadata = firmware.metadata
     return HostConfig(
@@ -184,6 +198,7 @@ def host_config(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: r
         hv_features=config.feature_bits,
         vc_exits=vc_exits(config.exits),
         svsm_flags=svsm_boot(config),
+        log_key=key,
         vmsa_features=sev_features(config.sev_status(config.guest_vmpl)),
         cbit=config.memory.cbit,
         phys_bits=config.memory.phys_bits,
@@ -269,6 +284,8 @@ def _observe(
         second.start(machine)
     stuck = StuckWatch(machine, witness.collector, witness.describe, witness.halted)
     ending = Session(machine, spec, witness.collector, progress, step, witness.exits, stuck).run(ended)
+    if ending.error is None and ending.interrupt is None:
+        witness.compare(_account(machine, memory_map(spec.memory, spec.svsm.memory.phys_bits)))
     machine.stop()
     witness.finish()
     seen = None
@@ -278,6 +295,18 @@ def _observe(
             EmulatedPlatform.name, ending, alternate_injection=config.alternate_injection, svsm=config.present
         )
     return witness.outcome(EmulatedPlatform.name, ending, str(machine.binary), seen)
+
+
+def _account(machine: MachineBase, memory: MemoryMap) -> HostAccount | None:
+    """Stop QEMU and return the hypervisor's account of its log; None if QEMU has ended."""
+    from snp_harness.capture.host_account import ACCOUNT_WORDS, HostAccount
+
+    command = f"xp /{ACCOUNT_WORDS}gx {memory.account_base:#x}"
+    with contextlib.suppress(QemuError):
+        if not machine.ended:
+            machine.qmp.execute("stop")
+            return HostAccount.parse(machine.qmp.execute("human-monitor-command", command_line=command))
+    return None
 
 
 PLATFORM = EmulatedPlatform()

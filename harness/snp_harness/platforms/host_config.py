@@ -139,6 +139,7 @@ class HostConfig:
     hv_features: int
     vc_exits: int
     svsm_flags: int
+    log_key: int
     vmsa_features: int
     cbit: int
     phys_bits: int
@@ -179,4 +180,4 @@ class HostConfig:
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q4Q18I{4 * SECTIONS}II4x")
+LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q5Q18I{4 * SECTIONS}II4x")

@@ -6,11 +6,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.timeline import AGREEMENT, Event, Timeline
 from snp_harness.capture.agree import disagreement
 from snp_harness.capture.collect import Collector
+from snp_harness.capture.host_account import HostAccount, Seen
 from snp_harness.capture.host_log import HostLog
 from snp_harness.capture.host_timeline import WITNESS, HostTimeline
+from snp_harness.capture.record import Digest, RecordKind
 from snp_harness.errors import BrokenEnvironmentError, HarnessError
 from snp_harness.firmware.image import FirmwareImage
 from snp_harness.launch.ring import RecordSource
@@ -42,6 +44,7 @@ class HostWitness:
     """Reads the ring, keeps the raw records, and makes the timeline.
 
     ring: the reader of the hypervisor's ring; it is closed with the witness.
+    key: of the digest of all records, in the configuration block.
     alternate_injection_refused: set by the caller when the SVSM's console reports this.
     """
 
@@ -51,6 +54,7 @@ class HostWitness:
         firmware: FirmwareImage,
         spec: RunSpec,
         directory: RunDirectory,
+        key: int = 0,
     ) -> None:
         self.collector = Collector()
         self.alternate_injection_refused = False
@@ -58,6 +62,10 @@ class HostWitness:
         self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector)
         self._raw = BoundedLog(directory.file(rundir.HOST_LOG), HOST_LOG_LIMIT, note=b"")
         self._log = HostLog(ring, self._take)
+        self._digest = Digest(key)
+        self._checked = False
+        self._agreements: list[str] = []
+        self._differences: list[str] = []
         self._closed = False
 
     def step(self) -> float:
@@ -103,6 +111,22 @@ class HostWitness:
             )
         return Ending(f"the run ended: {end.text}", error)
 
+    def compare(self, account: HostAccount | None) -> None:
+        """Compare the log with the hypervisor's own account of it, after QEMU was stopped; None if it has ended."""
+        with contextlib.suppress(HarnessError):
+            self._log.drain()
+        self._checked = True
+        if account is None:
+            return
+        counts = self._timeline.counts
+        seen = Seen(counts.total(), self._digest.value, self._log.health.dropped, counts[RecordKind.ACCESS])
+        self._differences = list(account.differences(seen))
+        if not self._differences:
+            self._agreements.append(
+                f"the log and the hypervisor's own account of it: {seen.records} records,"
+                f" {seen.accesses} local-APIC accesses of all VMPLs"
+            )
+
     def finish(self) -> None:
         """Read the last records, after QEMU has ended. A damaged log is not reported again."""
         with contextlib.suppress(HarnessError):
@@ -115,11 +139,14 @@ class HostWitness:
         gaps += self._log.health.gaps()
         if self._timeline.unknown:
             gaps.append(f"{self._timeline.unknown} records of unknown kinds")
+        gaps += self._differences
+        if self._checked and not (self._agreements or self._differences or ending.gap):
+            gaps.append("QEMU ended before its log could be compared with the hypervisor's own account of it")
         timeline = self.collector.finish(
             witness=WITNESS,
             platform=platform,
             gaps=gaps,
-            lost=self._log.health.lost,
+            lost=self._log.health.lost + len(self._differences),
             not_observed=frozenset(),
             alternate_injection=self._spec.svsm.alternate_injection,
             svsm=self._spec.svsm.present,
@@ -129,6 +156,10 @@ class HostWitness:
         if second is not None and (difference := disagreement(timeline, second)) is not None:
             gap = f"the witnesses disagree: {difference}"
             timeline = dataclasses.replace(timeline, complete=False, gaps=(*timeline.gaps, gap))
+        elif second is not None:
+            self._agreements.append(f"{WITNESS} and {second.witness}, access by access")
+        agreements = tuple(Event(AGREEMENT, None, None, text, {}) for text in self._agreements)
+        timeline = dataclasses.replace(timeline, events=timeline.events + agreements)
         return RunOutcome(timeline, ending.error, ending.interrupt, qemu, second)
 
     def close(self) -> None:
@@ -142,6 +173,7 @@ class HostWitness:
         # First what the verdict is made of: the disk may be full.
         self._timeline.take(batch)
         self._raw.write(batch)
+        self._digest.add(batch)
 
 
 def _offer(feature_bit: int) -> str:

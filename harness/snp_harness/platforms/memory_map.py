@@ -11,6 +11,7 @@ from snp_harness.launch.ring import HEADER_SIZE, RECORD_SIZE
 
 _GIB = 1 << 30
 _ALIGN = 2 << 20
+PAGE_SIZE = 4096
 #: RAM below 4 GiB: all of it if it is less than the first number, else the second (hw/i386/pc_q35.c, pc_q35_init).
 LOW_LIMIT = 0xB0000000
 LOW_SPLIT = 0x80000000
@@ -40,6 +41,11 @@ class MemoryMap:
     ring_file_size: int
     svsm_gpa: int
     maxmem: int
+
+    @property
+    def account_base(self) -> int:
+        """Where the hypervisor has its account of the log: the last page of its RAM (struct record_account)."""
+        return self.host_base + self.host_size - PAGE_SIZE
 
 
 def memory_map(ram: int, phys_bits: int) -> MemoryMap:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from snp_harness.apic.contract import REQUIRED
-from snp_harness.apic.timeline import END_KINDS, Timeline
+from snp_harness.apic.timeline import AGREEMENT, END_KINDS, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.report.model import Report
 from snp_harness.report.text import INDENT, access_line, access_table, columns, escape, phase
@@ -117,6 +117,9 @@ def _observed(report: Report) -> Iterator[tuple[str, str]]:
     timeline = report.timeline
     yield "platform", f"{escape(timeline.platform)} ({escape(report.verdict.observed)})"
     yield "witness", escape(timeline.witness)
+    for event in timeline.events:
+        if event.kind == AGREEMENT:
+            yield "agree", escape(event.text, 200)
     svsm = "SVSM present" if timeline.svsm else "no SVSM"
     active = "active" if timeline.alternate_injection else "not active"
     protocol = ", APIC protocol offered" if timeline.apic_protocol else ""
