@@ -19,6 +19,10 @@ ap_start16:
 	jmp 1f
 bsp_start16:
 	cli
+	movl $0x1B, %ecx	/* APIC_BASE: bit 8 is set on the first processor */
+	rdmsr
+	testb $1, %ah
+	jz stop16		/* another one: an SMI has ended its wait for SIPI */
 	xorl %ebx, %ebx
 	lgdtl %cs:(reset_gdtr - reset_page + 0xF000)
 1:	movl %cr0, %eax
@@ -26,6 +30,9 @@ bsp_start16:
 	orl $1, %eax		/* PE */
 	movl %eax, %cr0
 	ljmpl $0x08, $start32
+
+stop16:	hlt
+	jmp stop16
 
 	.code32
 start32:

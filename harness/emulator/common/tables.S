@@ -14,3 +14,8 @@ host_pdpt_devices: .skip 4096
 	.balign STACK_SIZE
 	.globl host_stacks
 host_stacks:	.skip STACK_SIZE
+
+	.section .bss.stacks, "aw", @nobits
+	.balign STACK_SIZE
+	.globl catch_stacks
+catch_stacks:	.skip HOST_PROCESSORS * STACK_SIZE

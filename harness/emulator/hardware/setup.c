@@ -10,7 +10,7 @@ static struct hw the_hw __attribute__((section(".bss.hot.hardware"), aligned(409
 
 /* Intercepts that the hardware needs itself. */
 #define OWN_MISC1 (SVM_INTERCEPT_CPUID | SVM_INTERCEPT_INVLPGA | SVM_INTERCEPT_IOIO | SVM_INTERCEPT_MSR | \
-		   SVM_INTERCEPT_SHUTDOWN | SVM_INTERCEPT_SMI) /* no device of the guest raises an SMI: guard.h */
+		   SVM_INTERCEPT_SHUTDOWN | SVM_INTERCEPT_SMI) /* of a message: without effect */
 #define OWN_MISC2 (SVM_INTERCEPT_VMRUN | SVM_INTERCEPT_VMMCALL | SVM_INTERCEPT_VMLOAD | SVM_INTERCEPT_VMSAVE | \
 		   SVM_INTERCEPT_STGI | SVM_INTERCEPT_CLGI | SVM_INTERCEPT_SKINIT)
 

@@ -5,6 +5,7 @@
  */
 #include "apic_access.h"
 #include "apic.h"
+#include "catch.h"
 #include "guard.h"
 #include "ipi.h"
 #include "physical_apic.h"
@@ -31,10 +32,14 @@ static void carry_out(struct vcpu *vcpu, const struct vapic_effect *effect)
 		return;
 	if (effect->eoi && effect->eoi_level)
 		physical_end_level(vcpu, effect->eoi_vector);
-	if (vcpu != boot_vcpu(vcpu)) /* the rest makes the processor's APIC like that of the boot vCPU */
+	if (vcpu != boot_vcpu(vcpu)) {
+		if (effect->destination_changed || effect->base_changed)
+			catch_mirror(vcpu);
 		return;
+	}
+	/* The rest makes the processor's APIC like that of the boot vCPU. */
 	if (effect->destination_changed || effect->base_changed) {
-		physical_mirror_destination(vcpu);
+		physical_set_destination(vcpu);
 		if (vapic_is_enabled(apic) && vapic_is_software_enabled(apic) && !has_alternate_guest(vcpu))
 			physical_retry_dropped(vcpu);
 	}

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "catch.h"
 #include "injection.h"
 #include "interrupts.h"
 #include "ioapic.h"
@@ -43,6 +44,7 @@ void device_interrupt(struct vcpu *running, u32 vector)
 	if (vector == PHYSICAL_TIMER_VECTOR) {
 		vcpu->hv->timer_armed_ns = NO_DEADLINE;
 		physical_eoi();
+		catch_collect(vcpu->hv);
 		return;
 	}
 	if (level) /* An EOI now would raise it again at once: the line stays high until the guest has served the device. */

@@ -55,6 +55,7 @@ void exit_handle(struct vcpu *vcpu, struct hw_exit *exit)
 		break;
 	case SVM_EXIT_INTR:
 	case SVM_EXIT_NMI:
+	case SVM_EXIT_SMI: /* has no effect: memory.c */
 		devices_interrupt(vcpu);
 		break;
 	case SVM_EXIT_NPF:

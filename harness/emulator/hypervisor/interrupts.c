@@ -46,6 +46,8 @@ void interrupts_setup(void)
 	load(&exceptions_pointer);
 }
 
+void interrupts_on_this_processor(void) { load(&interrupts_pointer); }
+
 /* Take pending interrupts and NMIs. Otherwise the emulator runs with GIF 0 and IF 1. */
 void interrupts_take(void)
 {

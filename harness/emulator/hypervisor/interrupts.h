@@ -6,6 +6,7 @@
 #include "vcpu.h"
 
 void interrupts_setup(void); /* and exceptions of the emulator */
+void interrupts_on_this_processor(void); /* QEMU's others get interrupts only */
 void interrupts_take(void); /* those that are pending */
 void interrupts_wait(void); /* sleep until one was taken */
 

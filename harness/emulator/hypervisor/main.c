@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Start of the emulator, and the loop that runs the guest. */
 #include "bytes.h"
+#include "catch.h"
 #include "fw_cfg.h"
 #include "injection.h"
 #include "interrupts.h"
@@ -17,6 +18,7 @@ extern u8 host_stacks[], host_bss_end[];
 void host_main(void); /* from start.S */
 
 _Static_assert(offsetof(struct host_config, host_base) == CONFIG_OFFSET_HOST_BASE, "layout.h");
+_Static_assert(HOST_PROCESSORS == HW_CPUS, "layout.h");
 _Static_assert(offsetof(struct host_config, cbit) == CONFIG_OFFSET_CBIT, "layout.h");
 
 static struct machine the_machine __attribute__((section(".bss.hot.machine"), aligned(64)));
@@ -164,6 +166,7 @@ void host_main(void)
 	hv->config = &the_config;
 	vcpu->cpu = hw_first_cpu(&the_machine);
 	*(struct vcpu **)(host_stacks + STACK_SIZE - 8) = vcpu;
+	*(void (**)(struct vcpu *, u32))(host_stacks + STACK_SIZE - 16) = device_interrupt;
 	interrupts_setup();
 	start_machine(&the_machine, vcpu->cpu);
 	check_config(hv);
@@ -180,6 +183,7 @@ void host_main(void)
 	setup_vcpus(hv);
 	launch(vcpu);
 	hw_dma_start(hv->hw);
+	catch_start(hv);
 	for (u32 i = 1; i < hv->vcpus; i++)
 		startup_reset(&hv->vcpu[i]);
 	run(vcpu);

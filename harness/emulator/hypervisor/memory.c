@@ -6,6 +6,8 @@
 #define LEGACY_HOLE 0xA0000ull  /* VGA: MMIO */
 #define LEGACY_ROMS 0xC0000ull  /* option ROMs and the firmware's alias: separate RAM that hides the emulator's image */
 #define ONE_MIB     0x100000ull
+#define REAL_MODE_STOP 0x500u   /* 0000:0500, above the vectors */
+#define SMI_HANDLER 0x38000u    /* SMBASE after reset + 8000h */
 #define ROM_ALIAS   0x20000ull  /* the last 128 KiB of the firmware appear below 1 MiB */
 
 static void add_region(struct hypervisor *hv, u64 gpa, u64 size, u64 spa, u64 shared_spa)
@@ -19,6 +21,22 @@ static void add_region(struct hypervisor *hv, u64 gpa, u64 size, u64 spa, u64 sh
 	*region = (struct hw_slot){ .gpa = gpa, .size = size, .spa = spa, .shared_spa = shared_spa,
 				    .nested = hw_take(hv->hw, size / PAGE_SIZE, PAGE_SIZE) };
 	hw_slot_add(hv->hw, region);
+}
+
+/*
+ * What lies in the first 640 KiB of QEMU's memory, which no guest reaches: its own are elsewhere. A device's INIT leaves
+ * one of QEMU's processors in real mode, where an NMI goes through the vectors at 0, and an SMI makes any processor
+ * execute at 38000h (APM vol. 2, 8.2.1 and 10.3.1).
+ */
+static void guard_real_mode(void)
+{
+	static const u8 stop[] = { 0xFA, 0xF4, 0xEB, 0xFD };   /* CLI; HLT; a jump to the HLT */
+	static const u8 resume[] = { 0x0F, 0xAA };              /* RSM */
+
+	for (u32 i = 0; i < 256; i++)
+		((a32 *)PHYSICAL_WINDOW)[i] = REAL_MODE_STOP;
+	memcpy((void *)(PHYSICAL_WINDOW + REAL_MODE_STOP), stop, sizeof(stop));
+	memcpy((void *)(PHYSICAL_WINDOW + SMI_HANDLER), resume, sizeof(resume));
 }
 
 static u64 copy_of_firmware(struct hypervisor *hv)
@@ -35,12 +53,14 @@ void memory_setup(struct hypervisor *hv)
 {
 	const struct host_config *config = hv->config;
 	u64 firmware = copy_of_firmware(hv);
+	u64 low = (u64)hw_take(hv->hw, LEGACY_HOLE, PAGE_SIZE);
 	u64 legacy = (u64)hw_take(hv->hw, ONE_MIB - LEGACY_ROMS, PAGE_SIZE);
 	u64 alias = config->fw_size < ROM_ALIAS ? config->fw_size : ROM_ALIAS;
 
 	memcpy((void *)(legacy + ONE_MIB - LEGACY_ROMS - alias),
 	       (const void *)(firmware + config->fw_size - alias), alias);
-	add_region(hv, 0, LEGACY_HOLE, 0, 0);
+	guard_real_mode();
+	add_region(hv, 0, LEGACY_HOLE, low, low);
 	add_region(hv, LEGACY_ROMS, ONE_MIB - LEGACY_ROMS, legacy, legacy);
 	add_region(hv, ONE_MIB, config->ram_low - ONE_MIB, ONE_MIB, ONE_MIB);
 	add_region(hv, FOUR_GIB, config->ram_high, FOUR_GIB, FOUR_GIB);

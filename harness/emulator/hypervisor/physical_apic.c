@@ -13,11 +13,26 @@
 static u32 physical_read(u32 offset) { return mmio_read32(APIC_DEFAULT_BASE + offset); }
 static void physical_write(u32 offset, u32 value) { mmio_write32(APIC_DEFAULT_BASE + offset, value); }
 
-/* QEMU's APIC accepts the same as that of the boot vCPU: its logical ID follows. */
-void physical_mirror_destination(struct vcpu *boot)
+/* The logical ID follows. A message has 8 bits for it: in x2APIC mode those of the first eight vCPUs. */
+void physical_set_destination(struct vcpu *vcpu)
 {
-	physical_write(APIC_DFR, vapic_is_x2apic(guest_apic(boot)) ? ~0u : vapic_dfr(guest_apic(boot)));
-	physical_write(APIC_LDR, vapic_is_x2apic(guest_apic(boot)) ? 1u << 24 : vapic_ldr(guest_apic(boot)));
+	const struct vapic *apic = guest_apic(vcpu);
+	u32 x2apic_id = vcpu->index < 8 ? 1u << (APIC_ID_SHIFT + vcpu->index) : 0;
+
+	physical_write(APIC_DFR, vapic_is_x2apic(apic) ? APIC_DFR_FLAT : vapic_dfr(apic));
+	physical_write(APIC_LDR, vapic_is_x2apic(apic) ? x2apic_id : vapic_ldr(apic));
+}
+
+void physical_enable(void)
+{
+	physical_write(APIC_SPIV, APIC_RESET_SPIV | APIC_SPIV_ENABLE);
+	physical_write(APIC_TPR, 0);
+}
+
+void physical_send(u32 apic_id, u32 icr)
+{
+	physical_write(APIC_ICR2, apic_id << APIC_ID_SHIFT);
+	physical_write(APIC_ICR, icr | (u32)APIC_ICR_ASSERT);
 }
 
 /*
@@ -43,11 +58,10 @@ void physical_eoi(void) { physical_write(APIC_EOI, 0); }
 
 void physical_setup(struct vcpu *boot)
 {
-	physical_write(APIC_SPIV, APIC_RESET_SPIV | APIC_SPIV_ENABLE);
-	physical_write(APIC_TPR, 0);
+	physical_enable();
 	physical_write(APIC_LVT_TIMER, PHYSICAL_TIMER_VECTOR);
 	physical_write(APIC_TIMER_DIVIDE, DIVIDE_BY_1); /* by 1: a tick is 1 ns */
-	physical_mirror_destination(boot);
+	physical_set_destination(boot);
 	physical_mirror_pic(boot);
 }
 

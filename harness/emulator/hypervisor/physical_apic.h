@@ -8,7 +8,9 @@
 #define PHYSICAL_TIMER_VECTOR 0xFE /* a local vector, which guests do not use for devices */
 
 void physical_setup(struct vcpu *boot);
-void physical_mirror_destination(struct vcpu *boot); /* QEMU's APIC accepts the same as that of the boot vCPU */
+void physical_enable(void);                       /* this processor's APIC */
+void physical_set_destination(struct vcpu *vcpu); /* it accepts what the vCPU's accepts */
+void physical_send(u32 apic_id, u32 icr);         /* from it to another one */
 void physical_mirror_pic(struct vcpu *vcpu); /* connect the PIC to the guest, or disconnect it */
 void physical_close_pic(void);               /* disconnect it until physical_mirror_pic() */
 bool physical_pic_is_masked(void);           /* the guest has masked all of the PIC: it makes no more requests */

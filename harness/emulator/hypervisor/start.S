@@ -8,7 +8,15 @@
 	.globl host_entry
 host_entry:
 	leaq host_stacks + STACK_SIZE - 64(%rip), %rsp
-	lgdt host_gdtr(%rip)
+	testl %ebx, %ebx	/* reset.S: 1 on any processor but the first */
+	jz 2f
+	movl $0xFEE00020, %eax	/* its APIC ID, in bits 31:24 */
+	movl (%rax), %eax
+	shrl $24, %eax
+	imulq $STACK_SIZE, %rax
+	leaq catch_stacks + STACK_SIZE - 64(%rip), %rsp
+	addq %rax, %rsp
+2:	lgdt host_gdtr(%rip)
 	pushq $0x08
 	leaq 1f(%rip), %rax
 	pushq %rax
@@ -17,10 +25,14 @@ host_entry:
 	movl %eax, %ds
 	movl %eax, %es
 	movl %eax, %ss
-	call host_main
-2:	cli
+	testl %ebx, %ebx
+	jz 2f
+	movq 64-8(%rsp), %rdi	/* the vCPU, at the stack's top */
+	call catch_main
+2:	call host_main
+3:	cli
 	hlt
-	jmp 2b
+	jmp 3b
 
 	.section .rodata
 	.balign 16

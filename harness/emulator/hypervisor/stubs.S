@@ -61,8 +61,9 @@ interrupt_common:
 	movzbl 72(%rsp), %esi
 	movq %rsp, %rdi
 	orq $(STACK_SIZE - 1), %rdi
-	movq -7(%rdi), %rdi /* the vCPU, at the stack's top */
-	call device_interrupt
+	movq -15(%rdi), %rax /* the handler, below the vCPU at the stack's top */
+	movq -7(%rdi), %rdi
+	call *%rax
 	RESTORE
 	addq $8, %rsp
 	iretq

@@ -88,6 +88,11 @@ struct vcpu {
 	u64 hold_ghcb;       /* GHCB whose AP reset hold waits for its answer, or NO_GPA: that of the MSR protocol */
 	u32 level[8];        /* level-triggered vectors whose physical EOI waits for the guest's */
 	u32 eoi_owed[8];     /* ended by the guest, but not the highest in the physical ISR yet */
+	u32 caught[APIC_VECTOR_WORDS]; /* by its processor of QEMU's (catch.c), of devices' messages; */
+	u32 caught_level[APIC_VECTOR_WORDS]; /* of these, the level-triggered ones */
+	bool caught_nmi;
+	bool catching;       /* that processor answers */
+	bool mirror;         /* it is to call physical_set_destination() */
 	u8 irq_source[256];  /* enum record_irq_source of a vector that was posted */
 	u32 posted_seen[APIC_VECTOR_WORDS]; /* vectors logged since the last CONFIGURE_VECTOR */
 	u32 fault_count[CONFIG_FAULTS]; /* occasions of each fault so far */

@@ -56,6 +56,7 @@ class End(enum.IntEnum):
     EXECUTE_USER_3 = 20
     RESET = 21
     COVER = 22
+    INIT_MESSAGE = 23
 
 
 @dataclass(frozen=True, slots=True)

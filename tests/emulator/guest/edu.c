@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "edu.h"
-#include "io.h"
+#include "apic.h"
 #include "cpu.h"
+#include "io.h"
+#include "layout.h"
 
 /* PCI configuration by port (PCI 3.0, 3.2.2.3 and 6.1); run.py puts the device at 00:10.0. */
 #define CONFIG_ADDRESS 0xCF8
@@ -32,15 +34,29 @@ void edu_setup(void)
 	config_write(CONFIG_COMMAND, MEMORY_AND_MASTER);
 }
 
-static void copy(u64 from, u64 to, u32 size, u32 command)
+static void begin(u64 from, u64 to, u32 size, u32 command)
 {
 	mmio_out(BAR + DMA_FROM, 8, from);
 	mmio_out(BAR + DMA_TO, 8, to);
 	mmio_out(BAR + DMA_COUNT, 8, size);
 	mmio_out(BAR + DMA_COMMAND, 8, command | DMA_START);
-	while (mmio_in(BAR + DMA_COMMAND, 8) & DMA_START)
+}
+
+bool edu_is_done(void) { return !(mmio_in(BAR + DMA_COMMAND, 8) & DMA_START); }
+
+static void copy(u64 from, u64 to, u32 size, u32 command)
+{
+	begin(from, to, size, command);
+	while (!edu_is_done())
 		pause();
 }
 
 void edu_load(u64 gpa, u32 size) { copy(gpa, BUFFER, size, 0); }
 void edu_store(u64 gpa, u32 size) { copy(BUFFER, gpa, size, DMA_STORE); }
+
+void edu_begin_message(u32 apic_id, bool logical, u32 data)
+{
+	*(volatile u32 *)BUFFER_PAGE = data;
+	edu_load(BUFFER_PAGE, 4);
+	begin(BUFFER, APIC_DEFAULT_BASE | (u64)apic_id << 12 | (u64)logical << 2, 4, DMA_STORE);
+}

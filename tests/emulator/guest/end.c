@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ap.h"
 #include "apic_access.h"
+#include "edu.h"
 #include "guest.h"
 #include "reach.h"
 
@@ -121,6 +122,11 @@ _Noreturn void end_run(void)
 		break;
 	case END_BREAKPOINT:
 		breakpoint_at(0xFFFFFFFF80001000);
+		break;
+	case END_INIT_MESSAGE:
+		edu_setup();
+		edu_begin_message(0, false, APIC_DELIVER_INIT << APIC_LVT_DELIVERY_SHIFT);
+		delay_us(2000000);
 		break;
 	case END_SUSPEND:
 		suspend();

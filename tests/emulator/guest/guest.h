@@ -111,6 +111,7 @@ enum ending {
 	END_EXECUTE_USER_3 = 20,
 	END_RESET = 21,         /* by port CF9 */
 	END_COVER = 22,         /* accesses the APIC with MMCONFIG moved over the log, then ends normally */
+	END_INIT_MESSAGE = 23,  /* a device sends INIT to the processor that the host runs on */
 };
 _Noreturn void end_run(void);
 

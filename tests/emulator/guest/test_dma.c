@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a device's DMA reaches. */
+#include "apic_access.h"
 #include "edu.h"
 #include "guest.h"
 
@@ -67,4 +68,41 @@ TEST(dma_of_the_hypervisor, ALL)
 		device_writes(hidden[i]);
 	}
 	EQUAL(device_reads((u64)SHARED), PATTERN);
+}
+
+static bool message(u32 apic_id, u32 data)
+{
+	edu_begin_message(apic_id, false, data);
+	while (!edu_is_done())
+		pause();
+	return true;
+}
+
+TEST(a_message_interrupts, ALL)
+{
+	edu_setup();
+	apic_prepare(MODE_BITS);
+	message(0, 0x61);
+	EQUAL(apic_read(APIC_IRR + 0x30), 2);
+	sti();
+	CHECK(wait_until(&interrupts[0x61], 1, 1000));
+	cli();
+	apic_write(APIC_EOI, 0);
+}
+
+/* Neither while the guest runs nor while its processor sleeps: there is no SMM. */
+TEST(an_smi_does_nothing, ALL)
+{
+	edu_setup();
+	apic_prepare(MODE_BITS);
+	message(0, APIC_DELIVER_SMI << APIC_LVT_DELIVERY_SHIFT);
+	edu_begin_message(0, false, APIC_DELIVER_SMI << APIC_LVT_DELIVERY_SHIFT);
+	apic_write(APIC_TIMER_DIVIDE, 0xB);
+	apic_write(APIC_LVT_TIMER, 0x62);
+	while (!edu_is_done()) {
+		apic_write(APIC_TIMER_INITIAL, 20000000);
+		halt_once();
+		apic_write(APIC_EOI, 0);
+	}
+	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
 }

@@ -48,6 +48,8 @@ ENDS = (
     (PLAIN, End.BREAKPOINT, "the guest set a breakpoint at an address of the hypervisor"),
     (VMPL0, End.SUSPEND, "the guest suspended the machine (S3)"),
     (PLAIN, End.SUSPEND, "the guest suspended the machine (S3)"),
+    (VMPL0, End.INIT_MESSAGE, "the guest had INIT sent to the processor"),
+    (PLAIN, End.INIT_MESSAGE, "the guest had INIT sent to the processor"),
 )
 
 
