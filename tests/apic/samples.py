@@ -10,7 +10,7 @@ from typing import Any
 from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.registers import APIC_BASE, Register, by_msr, by_offset
-from snp_harness.apic.timeline import Event, PhaseMark, Timeline
+from snp_harness.apic.timeline import Event, Known, PhaseMark, Timeline
 
 READ, WRITE = Operation.READ, Operation.WRITE
 
@@ -75,7 +75,10 @@ def timeline(accesses: Sequence[Access] = (), **fields: Any) -> Timeline:
     With Alternate Injection it begins on each vCPU, unless the events say otherwise.
     """
     values: dict[str, Any] = {
-        "phases": (PhaseMark(Phase.SEC, 0, 0, "entry"), PhaseMark(Phase.PEI, len(accesses), 9000, "PeiCore")),
+        "phases": (
+            PhaseMark(Phase.SEC, 0, 0, "entry", Known.PROVEN),
+            PhaseMark(Phase.PEI, len(accesses), 9000, "PeiCore", Known.PROVEN),
+        ),
         "events": (),
         "witness": "emulated host log",
         "platform": "emulated",

@@ -49,7 +49,8 @@ def test_an_access_and_its_answer_are_one_access(run: Run) -> None:
 def test_what_the_guest_answers_itself_is_an_access(run: Run) -> None:
     run.begin(0xFEE000F0, size=0)
     run.begin(0x80F, 0x1FF, write=True, size=8)
-    run.add(RecordKind.CODE, rip=PEI_BASE)
+    run.code(SEC_BASE)
+    run.code(PEI_BASE)
     timeline = run.timeline()
     assert [(a.register.name, a.path, a.value, a.size, a.phase) for a in timeline.accesses] == [
         ("SVR", Path.MMIO, None, None, Phase.SEC),
@@ -65,7 +66,8 @@ def test_what_the_guest_answers_itself_is_an_access(run: Run) -> None:
 def test_in_x2apic_mode_how_it_ended_is_not_known(run: Run) -> None:
     run.add(RecordKind.ALTERNATE, address=GUEST, value=1)
     run.begin(0x802, aux=X2APIC, size=8)
-    run.add(RecordKind.CODE, rip=PEI_BASE)
+    run.code(SEC_BASE)
+    run.code(PEI_BASE)
     timeline = run.timeline()
     assert X2ApicBeforeSec().check(timeline).status is Status.HOLDS
     result = NoRefusedAccess().check(timeline)
@@ -117,7 +119,8 @@ def test_an_answer_about_something_else_completes_nothing(run: Run, fields: dict
 
 def test_a_later_answer_cannot_move_an_access(run: Run) -> None:
     number = run.begin(0xFEE000F0)
-    run.add(RecordKind.CODE, rip=PEI_BASE)
+    run.code(SEC_BASE)
+    run.code(PEI_BASE)
     run.answer(number, 0xFEE000F0, 5, rip=PEI_BASE)
     [access] = run.timeline().accesses
     assert (access.phase, access.value, access.pc) == (Phase.SEC, 5, SEC_BASE + 0x3B52)
@@ -212,7 +215,8 @@ def test_events_that_were_not_kept_count_as_lost_if_a_rule_needs_them(
         run.add(RecordKind.RMP_VIOLATION, address=0x809000, aux=RecordViolation.NOT_VALIDATED, rip=SEC_BASE)
     run.add(RecordKind.RMP_VIOLATION, address=1 << 51 | 0xFEE000F0, aux=violation, rip=SEC_BASE)
     run.add(RecordKind.VMSA)
-    run.add(RecordKind.CODE, rip=PEI_BASE)
+    run.code(SEC_BASE)
+    run.code(PEI_BASE)
     timeline = run.timeline()
     assert (timeline.lost, timeline.gaps) == (1, ("2 events were not kept",))
     assert SecApicPageShared().check(timeline).status is Status.INCONCLUSIVE

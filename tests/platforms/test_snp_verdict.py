@@ -53,6 +53,10 @@ class SnpTrace(Trace):
         self.vmgexit(0x7B, 0x510 << 16)
         self.pio(0x510, 0x19)
 
+    def dxe(self) -> None:
+        self.vmgexit(0x80000001, 0xE0000000)
+        self.add("kvm_mmio: mmio read len 4 gpa 0xe0000000 val 0x0")
+
 
 def timeline_of(trace: Trace) -> Timeline:
     collector = Collector()
@@ -100,6 +104,13 @@ def test_fixed_firmware() -> None:
     trace.run_vmpl(0)
     trace.run_vmpl(GUEST)
     trace.pei()
+    # SEC can use fw_cfg, too: that alone does not show its end.
+    early = evaluate(timeline_of(trace))
+    assert early.status is Status.INCONCLUSIVE
+    assert early.result("x2apic-before-sec").reason == (
+        "the end of SEC was not seen: PEI is inferred (first use of fw_cfg: SEC has ended before)"
+    )
+    trace.dxe()
     verdict = evaluate(timeline_of(trace))
     assert verdict.status is Status.HOLDS
     assert {"pc", "module", "svsm-calls"} <= verdict.not_observed

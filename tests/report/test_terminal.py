@@ -329,6 +329,6 @@ def test_the_timeline_as_text() -> None:
     fields = {"events": (event,), "gaps": ("late",), "alternate_injection": False}
     timeline = samples.timeline([xapic(READ, 0x0F0, 0xFF)], **fields)
     lines = list(render_timeline(timeline))
-    assert lines[0] == "-- SEC: entry"
+    assert lines[0] == "-- SEC, proven: entry"
     assert words(lines[1]) == "0 0.000001 0/2 SEC SecMain+1A2B read SVR 0F0 = FF (mmio, ok, served by hypervisor)"
-    assert lines[2:] == ["-- PEI: PeiCore", "-- end: stopped", "-- not seen whole: late"]
+    assert lines[2:] == ["-- PEI, proven: PeiCore", "-- end: stopped", "-- not seen whole: late"]

@@ -10,6 +10,7 @@
 
 void access_violation(struct hw_cpu *cpu, u64 gpa, u32 entry, u64 info, enum record_violation what)
 {
+	hw_observe_code(cpu, hw_observe_pc(cpu));
 	hw_log(cpu, (struct record){ .kind = RECORD_RMP_VIOLATION, .rip = hw_observe_pc(cpu), .address = gpa, .value = info,
 				     .extra = entry, .aux = what });
 }

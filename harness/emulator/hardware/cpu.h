@@ -83,11 +83,20 @@ struct known_instruction {
 	u8 length;
 };
 
+/* The bytes of an instruction that have been logged: see image.c. */
+struct known_code {
+	u64 pc;
+	u64 bytes[3];
+	u32 size; /* how many could be read */
+	u32 vmpl;
+};
+
 /* What hw_retry() repeats. */
 enum retry { RETRY_NOTHING, RETRY_ACCESS, RETRY_INSTRUCTION };
 
 #define TRANSLATIONS       16
 #define KNOWN_INSTRUCTIONS 32
+#define KNOWN_CODE         32
 #define CODE_PAGES         64
 #define EXIT_CODES         256
 #define MAX_IMAGES         256
@@ -123,6 +132,8 @@ struct hw_cpu {
 	u32 taken_seen[APIC_VECTOR_WORDS]; /* vectors logged since the last CONFIGURE_VECTOR */
 	u64 image_base[MAX_IMAGES];
 	u64 image_size[MAX_IMAGES];
+	u32 image_entry[MAX_IMAGES];
+	struct known_code known_code[KNOWN_CODE];
 	u32 images;
 };
 

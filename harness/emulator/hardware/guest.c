@@ -186,9 +186,8 @@ bool guest_write(struct hw_cpu *cpu, u64 linear, const void *from, u64 size)
 	return guest_copy(cpu, linear, (u8 *)from, size, true);
 }
 
-u32 guest_code(struct hw_cpu *cpu, u8 *bytes, u32 size)
+u32 guest_code_at(struct hw_cpu *cpu, u64 pc, u8 *bytes, u32 size)
 {
-	u64 pc = hw_observe_pc(cpu);
 	u32 room = (u32)(PAGE_SIZE - (pc & (PAGE_SIZE - 1)));
 	u32 first = size < room ? size : room;
 
@@ -197,6 +196,11 @@ u32 guest_code(struct hw_cpu *cpu, u8 *bytes, u32 size)
 	if (first < size && guest_read(cpu, pc + first, bytes + first, size - first))
 		return size;
 	return first;
+}
+
+u32 guest_code(struct hw_cpu *cpu, u8 *bytes, u32 size)
+{
+	return guest_code_at(cpu, hw_observe_pc(cpu), bytes, size);
 }
 
 /*

@@ -9,6 +9,7 @@ u32 guest_mode_bits(const struct hw_cpu *cpu); /* 16, 32 or 64 */
 u64 guest_physical(struct hw_cpu *cpu, u64 linear); /* GPA with C-bit; NO_GPA: not mapped */
 bool guest_read(struct hw_cpu *cpu, u64 linear, void *to, u64 size);
 bool guest_write(struct hw_cpu *cpu, u64 linear, const void *from, u64 size);
+u32 guest_code_at(struct hw_cpu *cpu, u64 pc, u8 *bytes, u32 size);
 u32 guest_code(struct hw_cpu *cpu, u8 *bytes, u32 size); /* bytes of the instruction that could be read */
 struct known_instruction *guest_instruction(struct hw_cpu *cpu); /* the one that exited; if unknown, the run ends */
 void guest_skip(struct hw_cpu *cpu, u32 length); /* over an instruction that was carried out for the guest */

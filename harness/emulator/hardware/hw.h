@@ -248,6 +248,7 @@ bool hw_observe_is_apic_page(struct hw_cpu *cpu, u64 gpa); /* of the VMPL that r
 u32 hw_observe_answer(struct hw_cpu *cpu, enum record_path path, u64 address, bool write, u64 *pc);
 u32 hw_observe_rmp(struct hw *hw, u64 gpa);               /* an RMP entry as records have it */
 void hw_observe_image(struct hw_cpu *cpu);                /* the image that the guest runs */
+void hw_observe_code(struct hw_cpu *cpu, u64 pc);         /* and the bytes of an instruction */
 void hw_observe_vectors_anew(struct hw_cpu *cpu);         /* log each vector that is taken once more */
 
 struct hw_call {

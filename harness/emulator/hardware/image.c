@@ -2,7 +2,8 @@
 /*
  * Which image the guest runs: the first exit from each code page is logged with the PE image around it,
  * so that the harness can name modules that the firmware has relocated. The harness knows modules that run in
- * place in the firmware's flash by their addresses.
+ * place in the firmware's flash by their addresses. A header proves nothing, anyone can write one: the bytes of the
+ * instruction are logged as well, and the harness compares them with the module's.
  */
 #include "guest.h"
 
@@ -35,11 +36,22 @@ static bool read_identity(struct hw_cpu *cpu, u64 base, struct pe_identity *iden
 	       guest_read(cpu, base + offset + PE_SIZE, &identity->size, sizeof(identity->size));
 }
 
+/* An image that another has replaced is forgotten. */
 static bool is_known(struct hw_cpu *cpu, u64 pc)
 {
 	for (u32 i = 0; i < cpu->images; i++) {
-		if (pc - cpu->image_base[i] < cpu->image_size[i])
+		struct pe_identity identity;
+
+		if (pc - cpu->image_base[i] >= cpu->image_size[i])
+			continue;
+		if (read_identity(cpu, cpu->image_base[i], &identity) && identity.size == cpu->image_size[i] &&
+		    identity.entry == cpu->image_entry[i])
 			return true;
+		cpu->images--;
+		cpu->image_base[i] = cpu->image_base[cpu->images];
+		cpu->image_size[i] = cpu->image_size[cpu->images];
+		cpu->image_entry[i] = cpu->image_entry[cpu->images];
+		i--;
 	}
 	return false;
 }
@@ -55,6 +67,7 @@ static bool find(struct hw_cpu *cpu, u64 pc)
 			continue;
 		if (cpu->images < MAX_IMAGES) {
 			cpu->image_base[cpu->images] = page - back;
+			cpu->image_entry[cpu->images] = identity.entry;
 			cpu->image_size[cpu->images++] = identity.size;
 		}
 		hw_log(cpu, (struct record){ .kind = RECORD_MODULE, .rip = pc, .address = page - back,
@@ -75,15 +88,43 @@ static __attribute__((noinline)) void look_up(struct hw_cpu *cpu, u64 pc)
 		hw_log(cpu, (struct record){ .kind = RECORD_CODE, .rip = pc, .address = pc & ~(PAGE_SIZE - 1) });
 }
 
+static void log_bytes(struct hw_cpu *cpu, u64 pc)
+{
+	struct known_code *known = &cpu->known_code[(pc ^ pc >> 5) % KNOWN_CODE];
+	struct known_code now = { .pc = pc, .vmpl = cpu->vmpl };
+
+	now.size = guest_code_at(cpu, pc, (u8 *)now.bytes, sizeof(now.bytes));
+	if (known->size == now.size && known->pc == pc && known->vmpl == now.vmpl && known->bytes[0] == now.bytes[0] &&
+	    known->bytes[1] == now.bytes[1] && known->bytes[2] == now.bytes[2])
+		return;
+	if (known->pc == pc && known->size) /* the code has changed: perhaps it is another image */
+		look_up(cpu, pc);
+	*known = now;
+	hw_log(cpu, (struct record){ .kind = RECORD_BYTES, .rip = pc, .address = now.bytes[0], .value = now.bytes[1],
+				     .extra = now.bytes[2], .size = (u8)now.size });
+}
+
+static __attribute__((noinline)) void log_page(struct hw_cpu *cpu, u64 pc)
+{
+	look_up(cpu, pc);
+	log_bytes(cpu, pc);
+}
+
 /* At every exit of the guest: a direct-mapped cache of pages keeps it cheap. */
 void hw_observe_image(struct hw_cpu *cpu)
 {
 	u64 pc = hw_observe_pc(cpu);
-	u64 page = pc / PAGE_SIZE;
+	u64 page = (pc / PAGE_SIZE + 1) | (u64)cpu->vmpl << 56;
 	u64 *slot = &cpu->code_page[page % (sizeof(cpu->code_page) / sizeof(cpu->code_page[0]))];
 
-	if (*slot == page + 1)
+	if (*slot == page)
 		return;
-	*slot = page + 1;
-	look_up(cpu, pc);
+	*slot = page;
+	log_page(cpu, pc);
+}
+
+void hw_observe_code(struct hw_cpu *cpu, u64 pc)
+{
+	hw_observe_image(cpu);
+	log_bytes(cpu, pc);
 }

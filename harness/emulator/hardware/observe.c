@@ -22,7 +22,7 @@ static void begin(struct hw_cpu *cpu, struct record record, u8 directions)
 	struct hw_open *open = &state->open[state->opened++ % OPEN_ACCESSES];
 
 	cpu->machine->account->accesses++;
-	hw_observe_image(cpu);
+	hw_observe_code(cpu, hw_observe_pc(cpu));
 	record.kind = RECORD_ACCESS;
 	record.rip = hw_observe_pc(cpu);
 	record.extra = state->vmcb->control.exit_info1;
@@ -124,5 +124,6 @@ u32 hw_observe_answer(struct hw_cpu *cpu, enum record_path path, u64 address, bo
 		*pc = open->pc;
 		return open->seq << RECORD_ANSWERS_SHIFT;
 	}
+	hw_observe_code(cpu, *pc); /* no access came before it */
 	return 0;
 }

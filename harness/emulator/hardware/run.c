@@ -224,10 +224,12 @@ static void serve(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 		invalid_exit(cpu, exit);
 		break;
 	default:
-		if (cpu->hw->sev)
+		if (cpu->hw->sev) {
 			sev_exit(cpu, code, exit);
-		else
+		} else {
+			hw_observe_image(cpu);
 			exit->code = code;
+		}
 	}
 }
 

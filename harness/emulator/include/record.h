@@ -104,6 +104,7 @@ enum record_kind {
 	RECORD_ALTERNATE = 23,   /* Alternate Injection of a VMPL begins (value 1) or ends (0). address: VMPL; extra: APIC_BASE of its hypervisor APIC after it; aux: 1 if the policy changed APIC_BASE */
 	RECORD_REFUSED = 26,     /* a write to a device that was not passed on as it was. address: port, GPA, or configuration space as in MMCONFIG; value; aux: enum record_refused (the first 16 of each) */
 	RECORD_ACCESS = 28,      /* the processor accesses a local APIC register or APIC_BASE: at the #VMEXIT, before #VC and before anything answers. address: GPA (first byte in the page) or MSR number; value: of a write, with RECORD_VALUE; extra: EXITINFO1; size: 0 if not observed; path: MMIO or MSR; aux: mode bits as RECORD_APIC */
+	RECORD_BYTES = 35,       /* the guest's code at rip: first #VMEXIT from a code page, and before each access to a local APIC and each RMP violation whose bytes are not those logged last for this rip. address, value, extra: 24 bytes at rip, little endian; size: how many could be read */
 };
 
 enum record_end {

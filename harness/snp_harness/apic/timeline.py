@@ -9,6 +9,7 @@ timeline and is not an error.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import io
 import json
 from collections.abc import Iterable, Iterator
@@ -59,6 +60,20 @@ class TimelineError(UsageError):
     """A timeline file cannot be read; the message names the line."""
 
 
+class Known(enum.Enum):
+    """How a phase is known to have begun.
+
+    PROVEN: the bytes that were executed are those of a module of that phase. LOCATED: the address is of such a module,
+    whose bytes were not compared. INFERRED: the guest did what firmware does in that phase. CONSOLE: a line of the
+    console names it.
+    """
+
+    PROVEN = "proven"
+    LOCATED = "located"
+    INFERRED = "inferred"
+    CONSOLE = "console"
+
+
 @dataclass(frozen=True, slots=True)
 class PhaseMark:
     """A boot phase began. index: accesses before it. time_ns: since the witness's start. evidence: what showed it."""
@@ -67,21 +82,46 @@ class PhaseMark:
     index: int
     time_ns: int | None
     evidence: str
+    known: Known = Known.INFERRED
 
     def to_json(self) -> dict[str, Any]:
         """Return the mark as JSON values."""
-        return {"phase": self.phase.name, "index": self.index, "time_ns": self.time_ns, "evidence": self.evidence}
+        return {
+            "phase": self.phase.name,
+            "index": self.index,
+            "time_ns": self.time_ns,
+            "evidence": self.evidence,
+            "known": self.known.value,
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> PhaseMark:
         """Rebuild a mark. Raises FieldError."""
-        jsonfield.require_keys(data, frozenset({"phase", "index", "time_ns", "evidence"}))
+        data = {"known": Known.INFERRED.value, **data}  # older files lack it
+        jsonfield.require_keys(data, frozenset({"phase", "index", "time_ns", "evidence", "known"}))
         return cls(
             jsonfield.member(data, "phase", Phase),
             jsonfield.integer(data, "index", jsonfield.COUNT_MAX),
             jsonfield.optional_integer(data, "time_ns", jsonfield.TIME_MAX),
             jsonfield.text(data, "evidence"),
+            jsonfield.choice(data, "known", Known),
         )
+
+
+#: Phases that show, once they have begun, that SEC is over.
+AFTER_SEC = frozenset({Phase.PEI, Phase.DXE, Phase.BDS, Phase.OS})
+
+
+def sec_is_over(marks: Iterable[PhaseMark]) -> bool:
+    """Return whether these marks show that SEC has ended.
+
+    PEI must have been seen, by its code. One thing that firmware usually does later does not show it, two later phases
+    do; what a console says never does.
+    """
+    later = [mark for mark in marks if mark.phase in AFTER_SEC]
+    if any(mark.phase is Phase.PEI and mark.known in (Known.PROVEN, Known.LOCATED) for mark in later):
+        return True
+    return sum(mark.known is Known.INFERRED for mark in later) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +173,8 @@ class Timeline:
     `gaps`. not_observed: what the witness cannot see ("pc", "vmpl", "outcome", "page-state", "apic-base" ...).
     reached: the furthest phase seen. alternate_injection, svsm: the configuration of the run.
     lost: records known to be lost (they may have been accesses). apic_protocol: the SVSM offers the APIC protocol.
-    faults: the faults that the configuration injects, each in words.
+    faults: the faults that the configuration injects, each in words. defects: the parts of the firmware's image that
+    could not be read; their modules are unknown.
     """
 
     accesses: tuple[Access, ...]
@@ -150,6 +191,7 @@ class Timeline:
     lost: int = 0
     apic_protocol: bool = False
     faults: tuple[str, ...] = ()
+    defects: tuple[str, ...] = ()
 
     @property
     def guest_exit(self) -> int | None:
@@ -171,6 +213,7 @@ class Timeline:
             "svsm": self.svsm,
             "apic_protocol": self.apic_protocol,
             "faults": list(self.faults),
+            "defects": list(self.defects),
         }
         yield _line("timeline", header)
         marks, events = list(self.phases[::-1]), list(self.events[::-1])
@@ -288,9 +331,9 @@ class _Reader:
         if (data.get("format"), data.get("version")) != (FORMAT, VERSION):
             raise jsonfield.FieldError(f"not {FORMAT} version {VERSION}")
         # Older files lack these fields: no SVSM had an APIC protocol then, and no faults were injected.
-        data = {"apic_protocol": False, "faults": [], **data}
+        data = {"apic_protocol": False, "faults": [], "defects": [], **data}
         keys = {"format", "version", "witness", "platform", "not_observed", "alternate_injection", "svsm"}
-        jsonfield.require_keys(data, frozenset(keys | {"apic_protocol", "faults"}))
+        jsonfield.require_keys(data, frozenset(keys | {"apic_protocol", "faults", "defects"}))
         self.header = {
             "witness": jsonfield.text(data, "witness"),
             "platform": jsonfield.text(data, "platform"),
@@ -299,6 +342,7 @@ class _Reader:
             "svsm": jsonfield.boolean(data, "svsm"),
             "apic_protocol": jsonfield.boolean(data, "apic_protocol"),
             "faults": _strings(data, "faults"),
+            "defects": _strings(data, "defects"),
         }
 
     def take_end(self, data: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from snp_harness.apic import ipi
 from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.registers import Register
-from snp_harness.apic.timeline import END_KINDS, RULE_KINDS, Event, PhaseMark, Timeline
+from snp_harness.apic.timeline import END_KINDS, RULE_KINDS, Event, Known, PhaseMark, Timeline, sec_is_over
 
 #: Accesses that are kept one by one. A boot to the shell makes 5,000; the shell makes 300 a second.
 ACCESS_LIMIT = 20_000
@@ -23,6 +23,8 @@ CONDENSED = "condensed"
 #: Kinds that are distinguished beyond ACCESS_LIMIT.
 SORTS_LIMIT = 4096
 EVENT_LIMIT = 10_000
+#: Unreadable parts of an image that a timeline names.
+DEFECTS_LIMIT = 16
 
 _REFUSED = frozenset({Outcome.GP, Outcome.ERROR})
 _Sort = tuple[Any, ...]
@@ -56,12 +58,17 @@ class Collector:
         """Return the last access that was refused, of those that are kept."""
         return next((access for access in reversed(self._accesses) if access.outcome in _REFUSED), None)
 
-    def enter(self, phase: Phase, time_ns: int | None, evidence: str) -> None:
+    @property
+    def sec_is_over(self) -> bool:
+        """Whether what was seen shows that SEC has ended."""
+        return sec_is_over(self._phases)
+
+    def enter(self, phase: Phase, time_ns: int | None, evidence: str, known: Known = Known.INFERRED) -> None:
         """Record that the boot has reached `phase`, as `evidence` shows; no effect if it is already that far."""
         if phase is Phase.UNKNOWN or (self._phases and phase <= self.phase):
             return
         self.phase = phase
-        self._phases.append(PhaseMark(phase, len(self._accesses), time_ns, evidence))
+        self._phases.append(PhaseMark(phase, len(self._accesses), time_ns, evidence, known))
 
     def access(
         self,
@@ -76,21 +83,23 @@ class Collector:
         mode: ApicMode | None,
         outcome: Outcome,
         served_by: Server,
+        phase: Phase | None = None,
         pc: int | None = None,
         module: str | None = None,
         module_offset: int | None = None,
         time_ns: int | None = None,
     ) -> int | None:
-        """Add an access in the current phase. Returns its index for `amend`, None if it is only counted.
+        """Add an access. phase: None for the current one. Returns its index for `amend`, None if it is only counted.
 
         After ACCESS_LIMIT accesses an access that only repeats others is counted and not kept: every rule judges it
         like them, since phase, register, path, mode, outcome, server and module are the same.
         """
         self.count += 1
+        phase = self.phase if phase is None else phase
         if len(self._accesses) >= ACCESS_LIMIT:
             # The only values that rules judge are the vectors of interrupts that are sent.
             sent = ipi.request(operation, register, value)
-            sort = (operation, register, path, vcpu, vmpl, mode, outcome, served_by, self.phase, module, sent)
+            sort = (operation, register, path, vcpu, vmpl, mode, outcome, served_by, phase, module, sent)
             if sort not in self._sorts and len(self._sorts) >= SORTS_LIMIT:
                 self._dropped_accesses += 1
                 return None
@@ -111,7 +120,7 @@ class Collector:
                 mode=mode,
                 outcome=outcome,
                 served_by=served_by,
-                phase=self.phase,
+                phase=phase,
                 pc=pc,
                 module=module,
                 module_offset=module_offset,
@@ -162,6 +171,7 @@ class Collector:
         svsm: bool,
         apic_protocol: bool = False,
         faults: tuple[str, ...] = (),
+        defects: tuple[str, ...] = (),
     ) -> Timeline:
         """Return the timeline. gaps: why it is not complete; empty if it is. The other arguments are as in Timeline."""
         if self._dropped_accesses:
@@ -189,4 +199,5 @@ class Collector:
             lost=lost,
             apic_protocol=apic_protocol,
             faults=faults,
+            defects=defects[:DEFECTS_LIMIT],
         )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from snp_harness.apic.registers import (
     by_msr,
     by_offset,
 )
+from snp_harness.apic.timeline import Known
 from snp_harness.capture.collect import SORT_LIMIT, SORTS_LIMIT, Collector
 from snp_harness.capture.injection import InjectionEvents
-from snp_harness.capture.module_names import Firmware, ModuleMap, Place
+from snp_harness.capture.module_names import KERNEL_HALF, UNKNOWN_CODE, Firmware, ModuleMap, Place
 from snp_harness.capture.record import (
     ANSWERS_BITS,
     ANSWERS_SHIFT,
@@ -40,6 +42,12 @@ from snp_harness.svsm.protocol import Result
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet, gpa_text
 
 WITNESS = "emulated host log"
+#: The vCPU that runs firmware; the others run what it starts on them.
+BOOT_VCPU = 0
+#: address, value and extra of a record are the bytes of an instruction.
+_CODE = struct.Struct("<QQQ")
+#: Instructions of all vCPUs that are remembered; others are unknown.
+_EXECUTED_MAX = 1 << 16
 
 #: aux of an APIC record: EN << 1 | EXTD.
 _MODES = (ApicMode.DISABLED, ApicMode.INVALID, ApicMode.XAPIC, ApicMode.X2APIC)
@@ -56,7 +64,7 @@ _PAGE_OFFSET = 0xFFF
 _ANSWERS_MASK = (1 << ANSWERS_BITS) - 1
 #: Kinds that add an access or may begin a phase; and those that do not show that the vCPU went on after an access.
 _IN_ORDER = frozenset(
-    {RecordKind.ACCESS, RecordKind.APIC, RecordKind.APIC_BASE, RecordKind.MODULE, RecordKind.CODE, RecordKind.START}
+    {RecordKind.ACCESS, RecordKind.APIC, RecordKind.APIC_BASE, RecordKind.MODULE, RecordKind.BYTES, RecordKind.START}
 )
 _NO_ACTIVITY = frozenset(
     {RecordKind.VC, RecordKind.RMP_VIOLATION, RecordKind.STATS, RecordKind.TEXT, RecordKind.END, RecordKind.VMPL_SWITCH}
@@ -128,6 +136,7 @@ class HostTimeline:
 
     guest_vmpl: the tested firmware's; accesses of other VMPLs to an APIC are not the firmware's.
     end: set when the hypervisor has stopped. counts: records by kind. modules: of the firmware, where they run.
+    skipped: phases that were not seen, in sentences.
     """
 
     def __init__(self, firmware: Firmware, guest_vmpl: int, collector: Collector) -> None:
@@ -136,6 +145,10 @@ class HostTimeline:
         self.unknown = 0
         self._collector = collector
         self.modules = ModuleMap(firmware)
+        #: Whose code the instruction at a pc of a vCPU was when it was executed last.
+        self._executed: dict[tuple[int, int], Place] = {}
+        #: Phases that were not seen, in sentences.
+        self.skipped: list[str] = []
         self._guest_vmpl = guest_vmpl
         self._injection = InjectionEvents(guest_vmpl, collector)
         #: The access whose answer is awaited next, and by the low bits of their numbers those that had none at once:
@@ -151,7 +164,7 @@ class HostTimeline:
             RecordKind.APIC: self._apic,
             RecordKind.APIC_BASE: self._apic_base,
             RecordKind.MODULE: self._module,
-            RecordKind.CODE: self._code,
+            RecordKind.BYTES: self._bytes,
             RecordKind.RMP_VIOLATION: self._violation,
             RecordKind.STATS: self._stats,
             RecordKind.TEXT: self._text,
@@ -203,7 +216,7 @@ class HostTimeline:
             del self._open[next(iter(self._open))]
 
     def _start(self, record: HostRecord) -> None:
-        self._collector.enter(Phase.RESET, record.time_ns, "the emulated host started the guest")
+        self._collector.enter(Phase.RESET, record.time_ns, "the emulated host started the guest", Known.PROVEN)
 
     def _end(self, record: HostRecord) -> None:
         self._injection.flush()
@@ -287,8 +300,7 @@ class HostTimeline:
     def _add(
         self, record: HostRecord, register: Register, path: Path | None, outcome: Outcome, server: Server
     ) -> int | None:
-        place = self.modules.place(record.rip)
-        self._enter(place, record)
+        place, phase = self._placed(record)
         observed = record.kind != RecordKind.ACCESS or record.flags & FLAG_VALUE
         return self._collector.access(
             _operation(record),
@@ -301,6 +313,7 @@ class HostTimeline:
             mode=_MODES[record.aux & 3],
             outcome=outcome,
             served_by=server,
+            phase=phase,
             pc=record.rip,
             module=place.module,
             module_offset=place.offset(record.rip),
@@ -329,30 +342,56 @@ class HostTimeline:
         )
 
     def _module(self, record: HostRecord) -> None:
-        place = self.modules.add_image(record.address, record.value & 0xFFFFFFFF, record.value >> 32)
-        if record.vmpl == self._guest_vmpl:
+        # A header names a module, and proves nothing.
+        self.modules.add_image(record.address, record.value & 0xFFFFFFFF, record.value >> 32)
+
+    def _bytes(self, record: HostRecord) -> None:
+        """Find out whose code was executed, and record a later phase if the boot processor shows that it has begun."""
+        if record.vmpl != self._guest_vmpl:
+            return
+        code = _CODE.pack(record.address, record.value, record.extra)[: record.size]
+        place = self.modules.proven(record.rip, code) if code else UNKNOWN_CODE
+        key = record.vcpu, record.rip
+        if key in self._executed or len(self._executed) < _EXECUTED_MAX:
+            self._executed[key] = place
+        if record.vcpu == BOOT_VCPU:
             self._enter(place, record)
 
-    def _code(self, record: HostRecord) -> None:
-        if record.vmpl == self._guest_vmpl:
-            self._enter(self.modules.place(record.rip), record)
-
     def _enter(self, place: Place, record: HostRecord) -> None:
-        """Record a later phase if the module of a pc shows that it has begun."""
-        if place.phase is None or place.phase <= self._collector.phase:
+        reached = self._collector.phase
+        if place.phase is None:
+            if record.rip >= KERNEL_HALF and reached is Phase.BDS:
+                evidence = f"#VMEXIT at {record.rip:X}, outside all modules"
+                self._collector.enter(Phase.OS, record.time_ns, evidence, Known.INFERRED)
             return
-        if place.module is not None:
-            evidence = f"#VMEXIT in {place.module}+{record.rip - place.base:X}"
-        else:
-            evidence = f"#VMEXIT at {record.rip:X}, a kernel's address"
-        self._collector.enter(place.phase, record.time_ns, evidence)
+        if place.phase <= reached:
+            return
+        if place.phase > reached + 1 and reached < Phase.DXE:
+            skipped = ", ".join(phase.name for phase in Phase if reached < phase < place.phase)
+            self.skipped.append(f"{skipped} was not seen before {place.phase.name}")
+        evidence = f"#VMEXIT in {place.module}+{record.rip - place.base:X}"
+        self._collector.enter(place.phase, record.time_ns, evidence, Known.PROVEN)
+
+    def _placed(self, record: HostRecord) -> tuple[Place, Phase]:
+        """Whose code a record's instruction is, and the phase that it belongs to.
+
+        SEC's own code is SEC's at any time. Code of a later module is of the phase that was reached. Unknown code may
+        be SEC's until DXE was reached.
+        """
+        place = self._executed.get((record.vcpu, record.rip), UNKNOWN_CODE)
+        reached = self._collector.phase
+        if place.phase is None:
+            return place, reached if reached >= Phase.DXE else Phase.UNKNOWN
+        if place.phase <= Phase.SEC:
+            return place, place.phase
+        return place, reached if reached > Phase.SEC else Phase.UNKNOWN
 
     def _violation(self, record: HostRecord) -> None:
         try:
             what = _VIOLATION_TEXT[RecordViolation(record.aux)]
         except ValueError:
             what = f"violation {record.aux}"
-        place = self.modules.place(record.rip)
+        place, phase = self._placed(record)
         where = f"{place.module}+{record.rip - place.base:X}" if place.module else f"{record.rip:X}"
         self._collector.event(
             "private-mmio" if record.aux == RecordViolation.MMIO else "rmp-violation",
@@ -365,6 +404,7 @@ class HostTimeline:
             rmp_entry=record.extra,
             vmpl=record.vmpl,
             pc=record.rip,
+            phase=phase.name,
         )
 
     def _vmsa(self, record: HostRecord) -> None:

@@ -28,6 +28,7 @@ from snp_harness.apic.registers import (
     by_msr,
     by_offset,
 )
+from snp_harness.apic.timeline import Known
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_console import PortConsole
 from snp_harness.capture.kvm_trace import FW_CFG_PORT, KvmEvent, KvmEventKind, parse_line
@@ -236,9 +237,12 @@ class KvmTimeline:
             pc += _RESET_CS_BASE
         thread.pc = pc
         place = self._modules.place(pc)
+        if place.phase is Phase.OS and self._collector.phase < Phase.BDS:
+            return  # firmware can map its code anywhere
         if place.phase is not None and place.phase > self._collector.phase:
             where = f"in {place.module}+{pc - place.base:X}" if place.module else f"at {pc:X}"
-            self._collector.enter(place.phase, self._time(event), f"exit {where}")
+            known = Known.INFERRED if place.module is None else Known.LOCATED
+            self._collector.enter(place.phase, self._time(event), f"exit {where}", known)
 
     def _run_vmpl(self, thread: _Thread, vmpl: int) -> None:
         if self._svsm:
@@ -320,12 +324,14 @@ class KvmTimeline:
             shown = console.write(event.value, event.size or 1)
             if shown is not None:
                 phase, text = shown
-                self._enter(thread, phase, event, f"console: {_printable(text)}")
+                self._enter(thread, phase, event, f"console: {_printable(text)}", Known.CONSOLE)
 
-    def _enter(self, thread: _Thread, phase: Phase, event: KvmEvent, evidence: str) -> None:
+    def _enter(
+        self, thread: _Thread, phase: Phase, event: KvmEvent, evidence: str, known: Known = Known.INFERRED
+    ) -> None:
         """Record a phase that began here at the latest; accesses of the SVSM are not evidence."""
         if not self._svsm or thread.vmpl:
-            self._collector.enter(phase, self._time(event), evidence)
+            self._collector.enter(phase, self._time(event), evidence, known)
 
     def _flush(self, thread: _Thread) -> None:
         halves, pages = (thread.apic_read, thread.apic_write), (thread.mmio_write, thread.unanswered)

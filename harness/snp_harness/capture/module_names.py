@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Finds the module of the firmware that contains a pc, and the phase that it shows."""
+"""Finds the module of the firmware that contains a pc, and the phase that it shows.
+
+A module is named by an address: by the PE header around it in guest memory, or by the image's own layout. It is proven
+by bytes: those that the processor executed there are the module's, relocated to where it runs.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from snp_harness.apic.access import Phase
@@ -26,6 +30,11 @@ class Firmware(Protocol):
         """Guest physical address of its first byte."""
         ...
 
+    @property
+    def data(self) -> bytes:
+        """The flat image, whose last byte is the one below 4 GiB."""
+        ...
+
     def locate(self, pc: int) -> ModuleAddress | None:
         """Return the module that runs at pc by the image's own layout."""
         ...
@@ -37,15 +46,23 @@ class Firmware(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The location of a pc. module: None outside all modules. phase: None if the location shows none."""
+    """The location of a pc. module: None outside all modules. phase: None if the location shows none.
+
+    source: the module itself, with its bytes.
+    """
 
     module: str | None
     base: int
     phase: Phase | None
+    source: Module | None = field(default=None, compare=False, repr=False)
 
     def offset(self, pc: int) -> int | None:
         """The pc's distance from the module's base."""
         return None if self.module is None else pc - self.base
+
+
+#: Code of which no module is known.
+UNKNOWN_CODE = Place(None, 0, None)
 
 
 class ModuleMap:
@@ -60,7 +77,7 @@ class ModuleMap:
     def add_image(self, base: int, size: int, entry_rva: int) -> Place:
         """Add the image of a PE header in guest memory at `base`; it replaces an image that was loaded there before."""
         found = self._firmware.by_identity(size, entry_rva)
-        place = Place(found.name, base, found.phase) if found else Place(None, base, None)
+        place = Place(found.name, base, found.phase, found) if found else Place(None, base, None)
         if size and len(self._bases) < IMAGE_LIMIT:
             self._cache.clear()
             end = base + size
@@ -85,15 +102,42 @@ class ModuleMap:
         place = self.place(pc)
         return f"{pc:X}" if place.module is None else f"{pc:X} ({place.module}+{pc - place.base:X})"
 
-    def _find(self, pc: int) -> Place:
+    def proven(self, pc: int, code: bytes) -> Place:
+        """Return the location of `pc`, where these bytes were executed; UNKNOWN_CODE if they are not a module's there.
+
+        In flash outside all modules they have to be the image's.
+        """
+        for place in (self._found(pc), self._located(pc)):
+            if place is not None and place.source is not None and place.source.has_code(place.base, pc, code):
+                return place
+        offset = pc - self._firmware.base
+        if self._firmware.base <= pc < FOUR_GIB and self._located(pc) is None:
+            length = min(len(code), FOUR_GIB - pc)
+            if self._firmware.data[offset : offset + length] == code[:length]:
+                return Place(None, 0, Phase.RESET)
+        return UNKNOWN_CODE
+
+    def _found(self, pc: int) -> Place | None:
+        """By a PE header in guest memory."""
         number = bisect_right(self._bases, pc) - 1
-        if number >= 0 and pc < self._images[number][0]:
-            return self._images[number][1]
+        return self._images[number][1] if number >= 0 and pc < self._images[number][0] else None
+
+    def _located(self, pc: int) -> Place | None:
+        """By the image's own layout."""
+        located = self._firmware.locate(pc)
+        if located is None:
+            return None
+        return Place(located.module.name, pc - located.offset, located.module.phase, located.module)
+
+    def _find(self, pc: int) -> Place:
+        found = self._found(pc)
+        if found is not None:
+            return found
         if pc >= KERNEL_HALF:
             return Place(None, 0, Phase.OS)
-        located = self._firmware.locate(pc)
+        located = self._located(pc)
         if located is not None:
-            return Place(located.module.name, pc - located.offset, located.module.phase)
+            return located
         if self._firmware.base <= pc < FOUR_GIB:
             # Flash outside all modules: the reset vector's assembler code.
             return Place(None, 0, Phase.RESET)

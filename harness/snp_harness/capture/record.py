@@ -112,6 +112,7 @@ class RecordKind(enum.IntEnum):
     ALTERNATE = 23
     REFUSED = 26
     ACCESS = 28
+    BYTES = 35
 
 
 class RecordEnd(enum.IntEnum):

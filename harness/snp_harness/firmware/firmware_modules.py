@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from snp_harness.apic.access import Phase
@@ -53,6 +53,7 @@ class Module:
 
     name: its user interface name, or its GUID. file_type: EFI_FV_FILETYPE. base: the address it runs at, None if the
     firmware chooses it when loading. size_of_image: bytes in memory. entry_rva: entry point relative to base.
+    image: its bytes.
     """
 
     name: str
@@ -62,6 +63,11 @@ class Module:
     base: int | None
     size_of_image: int
     entry_rva: int
+    image: pe.CodeImage | None = field(default=None, compare=False, repr=False)
+
+    def has_code(self, base: int, address: int, code: bytes) -> bool:
+        """Return whether the module, loaded at `base`, has these bytes at an address."""
+        return self.image is not None and self.image.bytes_at(base, address - base, len(code)) == code
 
     def contains(self, address: int) -> bool:
         """True if the module runs at a fixed address and this address is in it."""
@@ -129,7 +135,7 @@ class ModuleScan:
         if depth > _MAX_DEPTH:
             self.defects.append(f"{file.guid}: nested too deeply")
             return
-        headers: list[pe.ExecutableHeader] = []
+        images: list[tuple[pe.ExecutableHeader, memoryview]] = []
         name = ""
         try:
             for section in ffs.sections(data, self._limits):
@@ -143,24 +149,24 @@ class ModuleScan:
                     case ffs.SECTION_DISPOSABLE:
                         yield from self._sections(file, section.body, depth + 1)
                     case ffs.SECTION_PE32:
-                        headers.append(pe.parse_pe(section.body))
+                        images.append((pe.parse_pe(section.body), section.body))
                     case ffs.SECTION_TE:
-                        headers.append(pe.parse_te(section.body))
+                        images.append((pe.parse_te(section.body), section.body))
                     case ffs.SECTION_UI:
                         name = _text(section.body)
         except (ffs.LayoutError, pe.ImageFormatError) as error:
             self.defects.append(f"{file.guid}: {error}")
         if file.file_type == _VOLUME_IMAGE_FILE:
             return
-        for header in headers:
+        for header, body in images:
             self._count += 1
             if self._count > _MAX_MODULES:
                 self.defects.append("too many modules")
                 return
-            yield _module(file, header, name)
+            yield _module(file, header, name, body)
 
 
-def _module(file: ffs.File, header: pe.ExecutableHeader, name: str) -> Module:
+def _module(file: ffs.File, header: pe.ExecutableHeader, name: str, body: memoryview) -> Module:
     file_type = FileType(file.file_type)
     phase = _PHASE_OF_TYPE.get(file_type, Phase.DXE)
     if file.guid == _BDS_DRIVER:
@@ -175,6 +181,7 @@ def _module(file: ffs.File, header: pe.ExecutableHeader, name: str) -> Module:
         base=header.image_base if fixed else None,
         size_of_image=header.size_of_image,
         entry_rva=header.entry_rva,
+        image=pe.CodeImage(body),
     )
 
 

@@ -87,3 +87,104 @@ def parse_te(data: Buffer) -> ExecutableHeader:
         (virtual_address,) = _unpack(_U32, data, header + 12)
         end = max(end, virtual_address + virtual_size)
     return ExecutableHeader(image_base=base, size_of_image=end, entry_rva=entry)
+
+
+#: Types of base relocations: 32 and 64 bits (PE/COFF specification, "Base Relocation Types").
+_RELOC_32, _RELOC_64 = 3, 10
+_RELOC_BLOCK = struct.Struct("<II")
+#: Bound on the relocations of an image; the largest of an OVMF has 9000.
+_RELOCS_MAX = 1 << 18
+#: Number of the base relocations' data directory in a PE image; a TE image has it first.
+_DIRECTORY_RELOC = 5
+_SECTIONS_MAX = 96
+
+
+class CodeImage:
+    """The bytes that an image has in memory, at any base. data: of a PE32 or TE image; parsed at the first use."""
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = data
+        self._parsed = False
+        self._image_base = 0
+        self._sections: list[tuple[int, int, int]] = []
+        self._relocs: dict[int, int] = {}
+
+    def bytes_at(self, base: int, rva: int, size: int) -> bytes | None:
+        """Return the bytes of a section at `base` + `rva` in an image that is loaded at `base`.
+
+        None if they are not all in one section's data, or the image cannot be parsed.
+        """
+        if not self._parsed:
+            self._parse()
+        for start, length, offset in self._sections:
+            if start <= rva and rva + size <= start + length:
+                return self._relocated(rva, size, offset - start, base - self._image_base)
+        return None
+
+    def _relocated(self, rva: int, size: int, shift: int, delta: int) -> bytes:
+        """The bytes at `rva`, whose offset in the file is `shift` more, with the relocations that touch them."""
+        first = max(0, rva - 7 + shift)
+        raw = bytearray(self._data[first : rva + size + 8 + shift])
+        if delta:
+            for at in range(max(0, rva - 7), rva + size):
+                width = self._relocs.get(at, 0)
+                position = at + shift - first
+                field = raw[position : position + width]
+                if width and len(field) == width:
+                    value = int.from_bytes(field, "little") + delta & (1 << 8 * width) - 1
+                    raw[position : position + width] = value.to_bytes(width, "little")
+        return bytes(raw[rva + shift - first : rva + shift - first + size])
+
+    def _parse(self) -> None:
+        self._parsed = True
+        try:
+            self._parse_image()
+        except ImageFormatError:
+            self._sections.clear()
+
+    def _parse_image(self) -> None:
+        data = self._data
+        if bytes(data[:2]) == _TE_MAGIC:
+            header = parse_te(data)
+            count, stripped = data[4], int.from_bytes(data[6:8], "little")
+            table = _TE_HEADER.size
+            shift = table - stripped
+            directory = table - 16
+        else:
+            header = parse_pe(data)
+            (at,) = _unpack(_U32, data, _DOS_LFANEW)
+            optional = at + 4 + _COFF_SIZE
+            (count,) = _unpack(_U16, data, at + 6)
+            (optional_size,) = _unpack(_U16, data, at + 20)
+            (magic,) = _unpack(_U16, data, optional)
+            table, shift = optional + optional_size, 0
+            directory = optional + (96 if magic == _PE32_MAGIC else 112) + 8 * _DIRECTORY_RELOC
+        self._image_base = header.image_base
+        for number in range(min(count, _SECTIONS_MAX)):
+            at = table + number * _SECTION_HEADER_SIZE
+            (virtual_size,) = _unpack(_U32, data, at + 8)
+            (address,) = _unpack(_U32, data, at + 12)
+            (raw_size,) = _unpack(_U32, data, at + 16)
+            (raw,) = _unpack(_U32, data, at + 20)
+            offset = raw + shift
+            length = min(virtual_size, raw_size, max(0, len(data) - offset))
+            if offset >= 0 and length:
+                self._sections.append((address, length, offset))
+        self._parse_relocs(*_unpack(_RELOC_BLOCK, data, directory))
+
+    def _parse_relocs(self, address: int, size: int) -> None:
+        found = next((entry for entry in self._sections if entry[0] <= address < entry[0] + entry[1]), None)
+        if found is None:
+            return
+        at = address - found[0] + found[2]
+        end = min(at + size, found[1] + found[2])
+        while at + _RELOC_BLOCK.size <= end and len(self._relocs) < _RELOCS_MAX:
+            page, length = _unpack(_RELOC_BLOCK, self._data, at)
+            if length < _RELOC_BLOCK.size:
+                return
+            for entry in range(at + _RELOC_BLOCK.size, min(at + length, end) - 1, 2):
+                (word,) = _unpack(_U16, self._data, entry)
+                width = {_RELOC_32: 4, _RELOC_64: 8}.get(word >> 12)
+                if width:
+                    self._relocs[page + (word & 0xFFF)] = width
+            at += length

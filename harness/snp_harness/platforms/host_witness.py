@@ -59,6 +59,7 @@ class HostWitness:
         self.collector = Collector()
         self.alternate_injection_refused = False
         self._spec = spec
+        self._firmware = firmware
         self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector)
         self._raw = BoundedLog(directory.file(rundir.HOST_LOG), HOST_LOG_LIMIT, note=b"")
         self._log = HostLog(ring, self._take)
@@ -137,6 +138,7 @@ class HostWitness:
         """Return the run's outcome. second: the timeline of another witness; if the two disagree, the run has a gap."""
         gaps = [ending.gap] if ending.gap else []
         gaps += self._log.health.gaps()
+        gaps += self._timeline.skipped
         if self._timeline.unknown:
             gaps.append(f"{self._timeline.unknown} records of unknown kinds")
         gaps += self._differences
@@ -152,6 +154,7 @@ class HostWitness:
             svsm=self._spec.svsm.present,
             apic_protocol=self._spec.svsm.apic_protocol,
             faults=self._spec.svsm.injected_faults,
+            defects=self._firmware.defects,
         )
         if second is not None and (difference := disagreement(timeline, second)) is not None:
             gap = f"the witnesses disagree: {difference}"

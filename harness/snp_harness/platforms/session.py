@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import GUEST_EXIT, GUEST_STUCK
+from snp_harness.apic.timeline import GUEST_EXIT, GUEST_STUCK, Known
 from snp_harness.capture.collect import Collector
 from snp_harness.errors import HarnessError
 from snp_harness.launch.interrupts import INTERRUPTS
@@ -29,8 +29,8 @@ BDS_LINE = r"BdsDxe: [^\r\n]{1,200}[\r\n]"
 #: seconds, and not longer than that.
 _CRASH_SILENCE_S = 2.0
 _CRASH_MAX_S = 10.0
-#: The console may be ahead of the witness, by much if the harness got no processor time: BDS begins when the witness
-#: has seen DXE, or after so many seconds.
+#: The console may be ahead of the witness, by much if the harness got no processor time: so many seconds after the
+#: prompt the witness must have seen DXE.
 _BEHIND_S = 10.0
 _INTERRUPTED = "the run was interrupted"
 _NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
@@ -118,6 +118,9 @@ class Session:
         goal = self._spec.goal
         if self._is_at_prompt() if goal == "shell" else goal != "exit" and self._is_after(goal):
             return Ending()
+        if self._prompt and self._collector.phase < Phase.BDS and self._behind.step() <= 0:
+            shown = phase_name(self._collector.phase)
+            return Ending(f"the console shows the firmware's prompt, and the guest was not seen further than {shown}")
         crashed = self._crashed()
         if crashed and self._has_said_all(crashed):
             return self._end_of_crash(crashed)
@@ -139,11 +142,17 @@ class Session:
         return None
 
     def _is_after(self, goal: Phase) -> bool:
-        """Whether the phase is over. After the prompt only the phase of an operating system is left."""
-        return self._collector.phase > goal or (self._is_at_prompt() and goal <= Phase.BDS)
+        """Whether the phase is over. After the prompt only the phase of an operating system is left.
+
+        One mark that is only inferred does not show the end of SEC: then the next one has to be seen, too.
+        """
+        phase = self._collector.phase
+        if goal <= Phase.SEC and phase is Phase.PEI and not self._collector.sec_is_over:
+            return False
+        return phase > goal or (self._is_at_prompt() and goal <= Phase.BDS)
 
     def _is_at_prompt(self) -> bool:
-        return self._prompt and not self._bds_line
+        return self._prompt and self._collector.phase >= Phase.BDS
 
     def _crashed(self) -> Console | None:
         return next((console for console in self._machine.consoles.values() if console.crash is not None), None)
@@ -188,9 +197,10 @@ class Session:
             self._behind = Patience(_BEHIND_S)
 
     def _enter_bds(self) -> None:
-        """Enter BDS when the witness has reached it: events that it has not reported yet belong to earlier phases."""
-        if self._bds_line and (self._collector.phase >= Phase.DXE or self._behind.step() <= 0):
-            self._collector.enter(Phase.BDS, None, f"console: {printable(self._bds_line.strip(), LINE)}")
+        """Enter BDS once the witness has reached DXE: a console alone shows no phase."""
+        if self._bds_line and self._collector.phase >= Phase.DXE:
+            evidence = f"console: {printable(self._bds_line.strip(), LINE)}"
+            self._collector.enter(Phase.BDS, None, evidence, Known.CONSOLE)
             self._bds_line = ""
 
     def _seen_prompt(self, line: str) -> None:

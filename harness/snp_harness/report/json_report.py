@@ -33,6 +33,8 @@ def to_json(report: Report) -> dict[str, Any]:
             "svsm": timeline.svsm,
             "apic_protocol": timeline.apic_protocol,
             "faults": list(timeline.faults),
+            "defects": list(timeline.defects),
+            "phases": [mark.to_json() for mark in timeline.phases],
             "guest_exit": timeline.guest_exit,
         },
         "run": {

@@ -73,10 +73,10 @@ def render_timeline(timeline: Timeline) -> Iterator[str]:
     for position, access in enumerate(timeline.accesses):
         while marks and marks[-1].index <= position:
             mark = marks.pop()
-            yield f"-- {phase(mark.phase)}: {escape(mark.evidence, 200)}"
+            yield f"-- {phase(mark.phase)}, {mark.known.value}: {escape(mark.evidence, 200)}"
         yield access_line(access)
     for mark in reversed(marks):
-        yield f"-- {phase(mark.phase)}: {escape(mark.evidence, 200)}"
+        yield f"-- {phase(mark.phase)}, {mark.known.value}: {escape(mark.evidence, 200)}"
     for event in timeline.events:
         yield f"-- {escape(event.kind, 40)}: {escape(event.text, 200)}"
     for gap in timeline.gaps:
@@ -127,6 +127,10 @@ def _observed(report: Report) -> Iterator[tuple[str, str]]:
     if timeline.faults:
         yield "faults", f"injected: {escape(', '.join(timeline.faults))}"
     yield "reached", f"{phase(timeline.reached)}, {len(timeline.accesses)} local-APIC and APIC_BASE accesses"
+    for mark in timeline.phases:
+        yield "phase", f"{phase(mark.phase)} {mark.known.value}: {escape(mark.evidence, 200)}"
+    for defect in timeline.defects:
+        yield "not read", f"a part of the image: {escape(defect, 200)}"
     for gap in timeline.gaps:
         yield "not seen", escape(gap, 200)
     if timeline.lost:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from snp_harness.apic.access import Access, Path, Phase
 from snp_harness.apic.apic_base import ApicMode
-from snp_harness.apic.timeline import Event, Timeline
+from snp_harness.apic.timeline import AFTER_SEC, Event, Timeline, sec_is_over
 from snp_harness.apic.verdict import RuleResult, Status
 
-_AFTER_SEC = frozenset({Phase.PEI, Phase.DXE, Phase.BDS, Phase.OS})
 #: Phases that the SEC rules check: the reset vector counts as "SEC or earlier".
 SEC_OR_BEFORE = frozenset({Phase.RESET, Phase.SEC})
 
@@ -43,7 +42,14 @@ def lost_records(timeline: Timeline) -> Doubt | None:
 
 def sec_not_seen(timeline: Timeline) -> Doubt | None:
     """Doubt of the SEC rules: SEC was not seen to its end."""
-    if timeline.reached in _AFTER_SEC or (timeline.reached is Phase.SEC and timeline.complete):
+    if timeline.reached in AFTER_SEC and not sec_is_over(timeline.phases):
+        shown = ", ".join(
+            f"{mark.phase.name} is {mark.known.value} ({mark.evidence})"
+            for mark in timeline.phases
+            if mark.phase in AFTER_SEC
+        )
+        return Doubt(f"the end of SEC was not seen: {shown}")
+    if timeline.reached in AFTER_SEC or (timeline.reached is Phase.SEC and timeline.complete):
         return lost_records(timeline)
     ended = f": {timeline.gaps[0]}" if timeline.gaps else ""
     return Doubt(f"SEC was not seen to its end, the furthest phase seen is {timeline.reached.name}{ended}")

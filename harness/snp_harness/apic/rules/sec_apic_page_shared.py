@@ -11,6 +11,8 @@ from snp_harness.apic.verdict import RuleResult
 
 #: Kinds of events that a private access to a page without private memory causes.
 PRIVATE_ACCESS_KINDS = frozenset({"rmp-violation", "private-mmio", "private-mmio-end"})
+#: The field "phase" of events that may be SEC's.
+_NOT_LATER = frozenset({Phase.RESET.name, Phase.SEC.name, Phase.UNKNOWN.name})
 #: Physical address bits below every C-bit in use (47 is the lowest): the C-bit in an event's address does not count.
 _ADDRESS_MASK = (1 << 47) - 1
 
@@ -64,5 +66,10 @@ def _sec_end(timeline: Timeline) -> int | None:
 
 
 def _before(event: Event, end: int | None) -> bool:
-    """An event without a time, or in a run without a later phase, counts as SEC's."""
+    """An event of SEC's own code, one without a time, or in a run without a later phase, counts as SEC's.
+
+    One of unknown code counts as well if it is before DXE: it has the phase UNKNOWN.
+    """
+    if event.fields.get("phase") in _NOT_LATER:
+        return True
     return event.time_ns is None or end is None or event.time_ns < end

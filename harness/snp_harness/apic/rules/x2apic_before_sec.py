@@ -45,7 +45,11 @@ class X2ApicBeforeSec:
                 observation.sec_not_seen(timeline),
                 injection.begin_not_seen(timeline),
                 _doubt(unknown_mode, "in SEC in a mode that was not observed"),
-                _doubt(unplaced, "outside x2APIC mode in a phase that was not observed"),
+                _doubt(
+                    unplaced,
+                    "outside x2APIC mode in a phase that was not observed"
+                    + (": parts of the firmware's image could not be read" if timeline.defects else ""),
+                ),
             ),
             holds=holds,
         )
