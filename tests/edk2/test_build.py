@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -31,7 +32,9 @@ TOOLS = Tools(("gcc 1",))
 MOST_S = 300
 #: Makes an image of the code and its options, names modules as edk2 does, and fails if the code contains "error".
 #: Pkg/slow: it does not end, but writes its process to the FIFO named there. If it is killed it leaves half a file.
+#: The target genc, which precedes the compilation of edk2's tools, only reads the description.
 BUILD = b"""#!/bin/sh
+case "$*" in *genc) ! grep mistake OvmfPkg/OvmfPkgX64.dsc; exit;; esac
 echo "Building ... $WORKSPACE/Pkg/Sec.inf [X64]"
 echo "Building ... $WORKSPACE/Pkg/Dxe.inf [X64]"
 if grep -q error Pkg/code.c; then sed 's/^/Pkg\\/code.c:/' Pkg/code.c; exit 1; fi
@@ -149,6 +152,23 @@ def test_edk2s_tools_are_compiled_once_and_again_when_they_change(edk2: Path, ca
     builder.build(source(edk2))
     assert said.has("edk2's own tools have changed: building everything again")
     assert built(cache) == 1
+
+
+def test_a_mistake_in_the_description_is_found_before_edk2s_tools_are_compiled(edk2: Path, said: Said) -> None:
+    write_tree(edk2, {"OvmfPkg/OvmfPkgX64.dsc": b"OvmfPkgX64.dsc(7): error F001: a mistake\n"})
+    with pytest.raises(CompileError, match="a mistake"):
+        Builder(Recipe(), TOOLS, said).build(source(edk2))
+    assert not said.has("own tools")
+    write_tree(edk2, {"OvmfPkg/OvmfPkgX64.dsc": b"[Defines]\n"})
+    assert Builder(Recipe(), TOOLS, said).build(source(edk2)).path.is_file()
+    assert said.has("own tools")
+
+
+def test_submodules_that_are_not_there_are_named(edk2: Path) -> None:
+    wanting = dataclasses.replace(source(edk2, code_c=b"1: error: no such file\n"), missing=("Pkg/one", "Pkg/two"))
+    with pytest.raises(CompileError, match="submodules that are not there: Pkg/one, Pkg/two") as caught:
+        Builder(Recipe(), TOOLS).build(wanting)
+    assert "git submodule update --init" in caught.value.hint
 
 
 def test_other_tools_build_everything_anew(edk2: Path, cache: Path, said: Said) -> None:

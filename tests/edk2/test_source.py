@@ -13,7 +13,7 @@ import pytest
 
 from snp_harness.edk2.archive import MAX_FILE_BYTES
 from snp_harness.edk2.git import Store
-from snp_harness.edk2.recipe import DEFAULT_DEFINES, Recipe, guard_virtio_net, tool_chain
+from snp_harness.edk2.recipe import DEFAULT_DEFINES, Recipe, guard_network, tool_chain
 from snp_harness.edk2.source import Repository, Source, directory_source
 from snp_harness.edk2.source_errors import SourceError
 from snp_harness.errors import FirmwareError
@@ -252,7 +252,35 @@ def test_the_edit_that_leaves_virtio_net_out(edk2: Path) -> None:
     guarded = b"!if $(NETWORK_ENABLE) == TRUE\r\n  INF  OvmfPkg/VirtioNetDxe/VirtioNet.inf\r\n!endif\r\n"
     assert read(source, "OvmfPkg/OvmfPkgX64.fdf") == b"[FV.DXEFV]\r\n" + guarded
     assert source.prepared(Recipe()).tree == source.tree
-    assert guard_virtio_net(b"nothing\n") == b"nothing\n"
+    assert guard_network(b"nothing\n") == b"nothing\n"
+
+
+IF, END = b"!if $(NETWORK_ENABLE) == TRUE\n", b"!endif\n"
+PXE = b"  gEfiNetworkPkgTokenSpaceGuid.PcdIPv4PXESupport|0x01\n"
+HTTP = b"  gEfiNetworkPkgTokenSpaceGuid.PcdIPv4HttpSupport|TRUE\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "guarded"),
+    [
+        pytest.param(b"[P]\n" + PXE + b"x\n", b"[P]\n" + IF + PXE + END + b"x\n", id="stable202405, the .dsc"),
+        pytest.param(
+            b"!if $(NETWORK_ALLOW_HTTP_CONNECTIONS) == TRUE\n" + PXE + END,
+            b"!if $(NETWORK_ALLOW_HTTP_CONNECTIONS) == TRUE\n" + IF + PXE + END + END,
+            id="stable202405, NetworkPcds.dsc.inc",
+        ),
+        pytest.param(
+            b"!if ($(NETWORK_ENABLE) == TRUE) AND ($(NETWORK_PXE_BOOT_ENABLE) == TRUE)\n" + PXE + END + HTTP,
+            b"!if ($(NETWORK_ENABLE) == TRUE) AND ($(NETWORK_PXE_BOOT_ENABLE) == TRUE)\n" + PXE + END + IF + HTTP + END,
+            id="stable202508, NetworkDynamicPcds.dsc.inc",
+        ),
+        pytest.param(IF + b"!if $(X)\n" + PXE + END + END, IF + b"!if $(X)\n" + PXE + END + END, id="after 2025-11-21"),
+        pytest.param(b"# gEfiNetworkPkgTokenSpaceGuid.X\n", b"# gEfiNetworkPkgTokenSpaceGuid.X\n", id="a comment"),
+    ],
+)
+def test_the_networks_settings_depend_on_it(text: bytes, guarded: bytes) -> None:
+    assert guard_network(text) == guarded
+    assert guard_network(guarded) == guarded
 
 
 def test_a_platform_that_the_source_lacks(edk2: Path) -> None:

@@ -134,8 +134,7 @@ def take_step(
     try:
         image = builder.build(source.prepared(builder.recipe), sec_only=question.until == "sec")
     except SourceError as error:
-        note = f"; not fetched: {', '.join(source.missing)}" if source.missing else ""
-        return Step(commit, subject, Judgement.SKIP, f"{error.message}{note}", build_s=_since(started))
+        return Step(commit, subject, Judgement.SKIP, error.message, build_s=_since(started))
     build_s = _since(started)
     try:
         boot = prepare(

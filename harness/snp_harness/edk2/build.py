@@ -15,6 +15,7 @@ from snp_harness.edk2.runner import ModuleProgress
 from snp_harness.edk2.sec import build_sec
 from snp_harness.edk2.series import load_series
 from snp_harness.edk2.source import Source, find_source
+from snp_harness.edk2.source_errors import CompileError
 from snp_harness.edk2.tools import Tools, find_tools
 from snp_harness.edk2.workspaces import held, workspace_directory
 
@@ -56,7 +57,15 @@ class Builder:
             if not done:
                 if sec_only:
                     self.progress("a complete build is needed first")
-                workspace.build(source.tree, self.tools, jobs, self.module, self.progress)
+                try:
+                    workspace.build(source.tree, self.tools, jobs, self.module, self.progress)
+                except CompileError as error:
+                    if not source.missing:
+                        raise
+                    raise CompileError(
+                        f"{error.message}; submodules that are not there: {', '.join(source.missing)}",
+                        f"run `git submodule update --init` in the source if it needs them; {error.hint}",
+                    ) from None
             manifest = {
                 "source": source.name,
                 "tree": source.tree,

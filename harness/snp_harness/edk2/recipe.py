@@ -28,6 +28,11 @@ DEFAULT_DEFINES = {
 }
 #: A value can reach makefiles and shell commands, so it has no special character of theirs.
 _DEFINE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,100})=(?P<value>[A-Za-z0-9_.,:/+=@%-]{0,200})")
+#: Lines with which some versions of edk2 do not build without the network: VirtioNet in an .fdf (until b197541f29,
+#: 2025-11-21), the network's PCDs in a .dsc (7f17a15564, 2024-02-25, to 14d7ae94bc, 2024-09-12, and f9408b7cc1,
+#: 2025-06-11, to b197541f29).
+_NETWORK_LINE = re.compile(rb"[ \t]*(?:INF[ \t]+OvmfPkg/VirtioNetDxe/VirtioNet\.inf|gEfiNetworkPkgTokenSpaceGuid\.)")
+_NETWORK_INCLUDES = ("NetworkPkg/NetworkPcds.dsc.inc", "NetworkPkg/NetworkDynamicPcds.dsc.inc")
 _TOOL_CHAINS = ("GCC5", "GCC")
 _TOOLS_DEF = "BaseTools/Conf/tools_def.template"
 
@@ -102,31 +107,32 @@ def tool_chain(store: Store, tree: str) -> str:
 def prepare(editor: TreeEditor, tree: str, platform: Platform) -> None:
     """Make the edits that a source needs to be built here; raises SourceError if it lacks the platform.
 
-    OvmfPkgX64.fdf puts VirtioNet into the image even if NETWORK_ENABLE excludes it from the build. Links that lead out
-    of the source are removed: a user's Build or Conf may be one, and the build must not write there.
+    What belongs to the network depends on NETWORK_ENABLE then. Links that lead out of the source are removed: a user's
+    Build or Conf may be one, and the build must not write there.
     """
-    if editor.store.read(tree, platform.dsc) is None:
-        raise SourceError(f"the source has no {platform.dsc}", "give the top directory of edk2, or another --platform")
-    fdf = editor.store.read(tree, platform.fdf)
-    if fdf is None:
-        raise SourceError(f"the source has no {platform.fdf}", "give another --platform")
-    edited = guard_virtio_net(fdf)
-    if edited != fdf:
-        editor.write(platform.fdf, edited)
+    for name in (platform.dsc, platform.fdf):
+        if editor.store.read(tree, name) is None:
+            raise SourceError(f"the source has no {name}", "give the top directory of edk2, or another --platform")
+    for name in (platform.dsc, platform.fdf, *_NETWORK_INCLUDES):
+        text = editor.store.read(tree, name)
+        if text is not None:
+            edited = guard_network(text)
+            if edited != text:
+                editor.write(name, edited)
     editor.leave_out(path for path, target in editor.links().items() if points_out(path, target))
 
 
-def guard_virtio_net(fdf: bytes) -> bytes:
-    """Return an .fdf in which VirtioNet's INF depends on NETWORK_ENABLE; unchanged if it does or is absent."""
-    lines = fdf.splitlines(keepends=True)
-    depth = 0
+def guard_network(text: bytes) -> bytes:
+    """Return a .dsc or .fdf in which the lines of the network depend on NETWORK_ENABLE; unchanged if they all do."""
+    lines = text.splitlines(keepends=True)
+    conditions: list[bytes] = []
     for number, line in enumerate(lines):
         words = line.split()
         if words[:1] in ([b"!if"], [b"!ifdef"], [b"!ifndef"]):
-            depth += 1
+            conditions.append(line)
         elif words[:1] == [b"!endif"]:
-            depth -= 1
-        elif words == [b"INF", b"OvmfPkg/VirtioNetDxe/VirtioNet.inf"] and depth == 0:
+            del conditions[-1:]
+        elif _NETWORK_LINE.match(line) and not any(b"NETWORK_ENABLE" in condition for condition in conditions):
             end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
             lines[number] = b"!if $(NETWORK_ENABLE) == TRUE" + end + line + b"!endif" + end
     return b"".join(lines)

@@ -32,6 +32,8 @@ MOST_CHANGED = 1000
 _EPOCH = "1735689600"
 _COOKIES = 100
 _BASETOOLS = "BaseTools/Source/C"
+#: `build` prints it when it has read the platform's description (BaseTools/Source/Python/build/build.py).
+_READ = b"done!"
 
 
 class Since(enum.Enum):
@@ -125,20 +127,14 @@ class Workspace:
         with writing(self.directory):
             self.log.write_bytes(b"")
         self.check_out(tree)
+        argv = self._prepared(jobs)
         if not (self.bin / "GenFv").is_file():
+            progress("reading the platform's description")
+            self.read_description(tools, jobs)
             progress("compiling edk2's own tools")
             self._compile_basetools(tools, jobs)
         # From here on the makefiles can continue after an interrupt, except for partial files.
         self.save(State(tree, tools=versions, cut=True))
-        self._configure()
-        self._make_repeatable()
-        self._put_stand_in()
-        argv: list[str | Path] = [
-            self.source / "BaseTools" / "BinWrappers" / "PosixLike" / "build",
-            *("-p", self.recipe.platform.dsc, "-a", ARCHITECTURE, "-b", self.recipe.target, "-t", self.tool_chain),
-            *("-n", str(jobs), "-s"),
-            *(part for name, value in self.recipe.defines for part in ("-D", f"{name}={value}")),
-        ]
         try:
             try:
                 self._run(argv, tools, module)
@@ -156,6 +152,30 @@ class Workspace:
             raise
         self.keep(Since.COMPLETE, Since.SEC)
         self.save(State(tree, full=tree, tools=versions))
+
+    def read_description(self, tools: Tools, jobs: int) -> None:
+        """Read the platform's description in the files that are checked out, and make what `build` makes of it in C.
+
+        This finds the description's mistakes, and needs none of edk2's compiled tools. What fails after the reading may
+        be for want of one. Raises CompileError, ToolError.
+        """
+        try:
+            self._run([*self._prepared(jobs), "genc"], tools, None)
+        except CompileError:
+            if _READ not in self.log.read_bytes():
+                raise
+
+    def _prepared(self, jobs: int) -> list[str | Path]:
+        """Make the files that `build` needs beside the source; returns its command."""
+        self._configure()
+        self._make_repeatable()
+        self._put_stand_in()
+        return [
+            self.source / "BaseTools" / "BinWrappers" / "PosixLike" / "build",
+            *("-p", self.recipe.platform.dsc, "-a", ARCHITECTURE, "-b", self.recipe.target, "-t", self.tool_chain),
+            *("-n", str(jobs), "-s"),
+            *(part for name, value in self.recipe.defines for part in ("-D", f"{name}={value}")),
+        ]
 
     def changed(self, tree: str, since: Since = Since.NOW) -> tuple[str, ...] | None:
         """Return the files that differ between a tree and the workspace, or its last build; None if unknown.
