@@ -43,7 +43,7 @@ def verdict(status: Status, *results: RuleResult) -> Verdict:
 )
 @pytest.mark.parametrize("rule", [None, RULE])
 def test_a_verdict_is_an_answer(status: Status, judgement: Judgement, exit_status: int, rule: str | None) -> None:
-    said = question(rule).judge(verdict(status, RuleResult(RULE, status, "why")))
+    said = question(rule).judge(verdict(status, RuleResult(RULE, status, "why")), timeline())
     assert said[0] is judgement
     assert said[0].exit_status() == exit_status
     assert said[0].exit_status(find_fix=True) == {0: 1, 1: 0, 125: 125}[exit_status]
@@ -57,9 +57,9 @@ def test_one_rule_is_judged_alone() -> None:
         RuleResult(RULE, Status.HOLDS, "x2APIC mode first"),
         RuleResult("no-refused-access", Status.VIOLATED, "one refused"),
     )
-    assert question(RULE).judge(both)[0] is Judgement.GOOD
-    assert question("no-refused-access").judge(both)[0] is Judgement.BAD
-    assert question().judge(both)[1] == "contract violated (no-refused-access: one refused)"
+    assert question(RULE).judge(both, timeline())[0] is Judgement.GOOD
+    assert question("no-refused-access").judge(both, timeline())[0] is Judgement.BAD
+    assert question().judge(both, timeline())[1] == "contract violated (no-refused-access: one refused)"
 
 
 def test_an_unknown_rule_is_named() -> None:

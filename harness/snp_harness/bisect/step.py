@@ -10,7 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import RuleResult, Status, Verdict
+from snp_harness.bisect import boot_rules
+from snp_harness.bisect.boot_rules import BootRule
 from snp_harness.check import first_missing
 from snp_harness.edk2.build import Builder
 from snp_harness.edk2.source import Source
@@ -41,6 +44,9 @@ class Judgement(enum.StrEnum):
         if self is Judgement.SKIP:
             return EXIT_SKIP
         return EXIT_GOOD if (self is Judgement.BAD) is find_fix else EXIT_BAD
+
+
+_JUDGEMENTS = {Status.HOLDS: Judgement.GOOD, Status.VIOLATED: Judgement.BAD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class Step:
 class Question:
     """How each commit is judged. rule: None for the whole contract. until: the stage at whose end a run stops.
 
-    Raises UsageError for an unknown rule, and for values that cannot be run.
+    rule may also be one of bisect.boot_rules. Raises UsageError for an unknown rule, and for values that cannot be run.
     """
 
     platform: str
@@ -98,16 +104,31 @@ class Question:
         from snp_harness.apic.contract import RULES
 
         RunSpec(Path(), vcpus=self.vcpus, until=self.until, timeout_s=self.timeout_s)
-        names = [rule.name for rule in RULES]
+        names = [*(rule.name for rule in RULES), *boot_rules.NAMES]
         if self.rule is not None and self.rule not in names:
             raise UsageError(f"{self.rule!a} is not a rule", f"name one of {', '.join(names)}")
 
-    def judge(self, verdict: Verdict) -> tuple[Judgement, str, str]:
-        """Return the judgement by a verdict, its reason, and the first offence."""
+    @property
+    def goal(self) -> str:
+        """Where a run stops: for a rule about a stage, where that is reached."""
+        rule = BootRule.find(self.rule or "")
+        return rule.until if rule is not None and rule.until is not None else self.until
+
+    @property
+    def sec_only(self) -> bool:
+        """Whether the answer depends on SEC alone: the other volumes may be those of another commit."""
+        return self.until == "sec" and BootRule.find(self.rule or "") is None
+
+    def judge(self, verdict: Verdict, timeline: Timeline) -> tuple[Judgement, str, str]:
+        """Return the judgement by a run's verdict and timeline, its reason, and the first offence."""
+        rule = BootRule.find(self.rule or "")
+        if rule is not None:
+            status, why = rule.judge(timeline)
+            return _JUDGEMENTS.get(status, Judgement.SKIP), f"{rule.name} {status.value}{why and f' ({why})'}", ""
         results = verdict.results if self.rule is None else (verdict.result(self.rule),)
         status = verdict.status if self.rule is None else results[0].status
         telling = next((result for result in results if result.status is status), results[0])
-        judgement = {Status.HOLDS: Judgement.GOOD, Status.VIOLATED: Judgement.BAD}.get(status, Judgement.SKIP)
+        judgement = _JUDGEMENTS.get(status, Judgement.SKIP)
         reason = f"{self.rule or 'contract'} {status.value}"
         if judgement is not Judgement.GOOD:
             reason += f" ({telling.rule}: {telling.reason})" if self.rule is None else f" ({telling.reason})"
@@ -132,7 +153,7 @@ def take_step(
     """
     started = time.monotonic()
     try:
-        image = builder.build(source.prepared(builder.recipe), sec_only=question.until == "sec")
+        image = builder.build(source.prepared(builder.recipe), sec_only=question.sec_only)
     except SourceError as error:
         return Step(commit, subject, Judgement.SKIP, error.message, build_s=_since(started))
     build_s = _since(started)
@@ -142,7 +163,7 @@ def take_step(
             question.platform,
             question.svsm,
             vcpus=question.vcpus,
-            until=question.until,
+            until=question.goal,
             timeout_s=question.timeout_s,
             qemu=question.qemu,
             # The question is what the firmware does, in whatever configuration.
@@ -155,7 +176,7 @@ def take_step(
         if result.error.exit_status >= EXIT_ENVIRONMENT:
             raise result.error
         return Step(commit, subject, Judgement.SKIP, result.error.message, build_s, round(result.seconds, 1))
-    judgement, reason, offence = question.judge(result.verdict)
+    judgement, reason, offence = question.judge(result.verdict, result.timeline)
     built = "cached" if image.cached else "SEC" if image.manifest.get("sec_only") else "complete"
     return Step(
         commit, subject, judgement, reason, build_s, round(result.seconds, 1), built, offence, str(result.directory)

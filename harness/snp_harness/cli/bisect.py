@@ -61,7 +61,12 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repo", metavar="EDK2", type=path_argument, default=Path(), help="a clone of edk2, only read; default: here"
     )
-    parser.add_argument("--rule", metavar="R", type=name_argument, help="judge by this rule alone; default: all")
+    parser.add_argument(
+        "--rule",
+        metavar="R",
+        type=name_argument,
+        help="a rule of the contract, reached:STAGE or no-crash; default: the contract",
+    )
     parser.add_argument("--svsm-config", metavar="C", type=name_argument, help="as for run")
     parser.add_argument("--platform", metavar="P", default=DEFAULT_PLATFORM, help="as for run; default: %(default)s")
     parser.add_argument("--until", choices=STAGES, default=DEFAULT_UNTIL, help="as for run; default: %(default)s")
