@@ -10,7 +10,6 @@
 #include "loop.h"
 #include "memory.h"
 #include "msr.h"
-#include "pci.h"
 #include "startup.h"
 
 extern u8 host_stacks[], host_bss_end[];
@@ -176,7 +175,6 @@ void host_main(void)
 					   .extra = CONFIG_VERSION, .aux = hv->config->vcpus });
 	hv->hw = hw_setup(&the_machine);
 	memory_setup(hv);
-	pci_setup(hv);
 	fw_cfg_setup(hv);
 	for (u32 i = 0; i < hv->vcpus; i++)
 		name_vcpu(hv, i);

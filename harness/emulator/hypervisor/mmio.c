@@ -86,7 +86,7 @@ bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u
 			*value = ~0ull;
 		return false;
 	}
-	if ((pci_guards_page(vcpu->hv, gpa) || pci_hides_page(vcpu->hv, gpa)) && !pci_page_access(vcpu, gpa, size, write, value))
+	if (write && pci_guards_page(vcpu->hv, gpa) && !pci_page_write(vcpu, gpa, size, *value))
 		return true;
 	if (write && guard_owns_hpet(gpa) && !guard_hpet_write(vcpu, gpa, size, value))
 		return true;
@@ -132,7 +132,7 @@ static void map_device(struct vcpu *vcpu, u64 gpa, bool write)
 /* Whether the hypervisor makes the accesses to a page itself where the guest could make them. */
 static bool serves_page(struct vcpu *vcpu, u64 gpa)
 {
-	return apic_owns_page(vcpu, gpa) || ioapic_owns(vcpu, gpa) || pci_hides_page(vcpu->hv, gpa);
+	return apic_owns_page(vcpu, gpa) || ioapic_owns(vcpu, gpa);
 }
 
 void mmio_exit(struct vcpu *vcpu, const struct hw_exit *exit)

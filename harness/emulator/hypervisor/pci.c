@@ -59,14 +59,11 @@ static void data_write(u32 address, u16 port, u32 size, u32 value)
 	outl(PCI_ADDRESS, 0);
 }
 
-static u32 address_of(u32 function, u32 offset) { return (u32)PCI_ENABLE | function << 8 | offset; }
-
-u32 pci_read(u32 function, u32 offset) { return data_read(address_of(function, offset), PCI_DATA, 4); }
-void pci_write(u32 function, u32 offset, u32 value) { data_write(address_of(function, offset), PCI_DATA, 4, value); }
-
 static u32 read_dword(const struct target *target, u32 offset)
 {
-	return target->page ? mmio_read32(target->page + offset) : pci_read(target->function, offset);
+	if (target->page)
+		return mmio_read32(target->page + offset);
+	return data_read((u32)PCI_ENABLE | target->function << 8 | offset, PCI_DATA, 4);
 }
 
 /* A register of 8 bytes as it would be after the write. */
@@ -123,23 +120,10 @@ static void refused(struct vcpu *vcpu, const struct target *target, u32 offset, 
 	guard_refused(vcpu, RECORD_REFUSED_WINDOW, (u64)target->function << 12 | offset, size, value);
 }
 
-void pci_hide(struct hypervisor *hv, u32 function, u32 id)
-{
-	hv->hidden_function = function;
-	hv->hidden_id = id;
-}
-
-void pci_setup(struct hypervisor *hv) { hv->hidden_function = NO_FUNCTION; }
-
 /* By port. */
 
 static u32 addressed_function(const struct hypervisor *hv) { return hv->pci_address >> 8 & 0xFFFF; }
 static u32 addressed_offset(const struct hypervisor *hv, u16 port) { return (hv->pci_address | (port & 3u)) & 0xFF; }
-
-static bool nothing_addressed(const struct hypervisor *hv, u16 port)
-{
-	return !(hv->pci_address & PCI_ENABLE) || addressed_function(hv) == hv->hidden_function || port < PCI_DATA;
-}
 
 u32 pci_port_read(struct vcpu *vcpu, u16 port, u32 size)
 {
@@ -149,8 +133,6 @@ u32 pci_port_read(struct vcpu *vcpu, u16 port, u32 size)
 		return hv->pci_address;
 	if (port < PCI_DATA)
 		return port_read(port, size);
-	if (nothing_addressed(hv, port))
-		return size == 4 ? ~0u : (1u << 8 * size) - 1;
 	return data_read(hv->pci_address, port, size);
 }
 
@@ -168,9 +150,7 @@ void pci_port_write(struct vcpu *vcpu, u16 port, u32 size, u32 value)
 		port_write(port, size, value);
 		return;
 	}
-	if (nothing_addressed(hv, port))
-		return;
-	if (may_write(hv, &target, offset, size, value))
+	if (!(hv->pci_address & PCI_ENABLE) || may_write(hv, &target, offset, size, value))
 		data_write(hv->pci_address, port, size, value);
 	else
 		refused(vcpu, &target, offset, size, value);
@@ -181,30 +161,22 @@ void pci_port_write(struct vcpu *vcpu, u16 port, u32 size, u32 value)
 static u64 page_of(u64 gpa) { return gpa & ~(PAGE_SIZE - 1); }
 static u32 function_at(u64 gpa) { return (u32)(gpa & (ECAM_ALIGNMENT - 1)) >> 12; }
 
-static bool page_in_hole(const struct hypervisor *hv, u64 gpa) { return in_hole(hv, page_of(gpa), page_of(gpa) + PAGE_SIZE); }
-
 bool pci_guards_page(const struct hypervisor *hv, u64 gpa)
 {
 	u32 function = function_at(gpa);
 
-	return (function == HOST_BRIDGE || function == LPC) && page_in_hole(hv, gpa);
+	return (function == HOST_BRIDGE || function == LPC) && in_hole(hv, page_of(gpa), page_of(gpa) + PAGE_SIZE);
 }
 
-bool pci_hides_page(const struct hypervisor *hv, u64 gpa) { return function_at(gpa) == hv->hidden_function && page_in_hole(hv, gpa); }
-
-bool pci_page_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value)
+bool pci_page_write(struct vcpu *vcpu, u64 gpa, u32 size, u64 value)
 {
 	const struct hypervisor *hv = vcpu->hv;
 	struct target target = { .function = function_at(gpa), .page = page_of(gpa) };
 	u32 id = read_dword(&target, 0);
 	u32 offset = gpa & (PAGE_SIZE - 1);
 
-	if (id == hv->hidden_id && target.function == hv->hidden_function) {
-		*value = write ? *value : ~0ull;
-		return false;
-	}
-	if (!write || id != (target.function == HOST_BRIDGE ? HOST_BRIDGE_ID : LPC_ID) || may_write(hv, &target, offset, size, *value))
+	if (id != (target.function == HOST_BRIDGE ? HOST_BRIDGE_ID : LPC_ID) || may_write(hv, &target, offset, size, value))
 		return true;
-	refused(vcpu, &target, offset, size, *value);
+	refused(vcpu, &target, offset, size, value);
 	return false;
 }

@@ -12,7 +12,6 @@
 
 #define NO_DEADLINE (~0ull)
 #define IOAPIC_HALVES 48 /* of QEMU's 24 redirection entries */
-#define NO_FUNCTION   (~0u)
 
 /* One VMPL of one vCPU, as the hypervisor knows it. */
 struct vmpl_state {
@@ -118,8 +117,6 @@ struct hypervisor {
 	u32 ioapic[IOAPIC_HALVES]; /* as the guest wrote them */
 	u8 ioapic_index;
 	u32 pci_address;        /* CF8 as the guest wrote it */
-	u32 hidden_function;    /* of PCI: not there for the guest; or NO_FUNCTION */
-	u32 hidden_id;          /* its vendor and device ID */
 	u32 fw_cfg_high;        /* high half of the address of the guest's next command */
 	u8 *fw_cfg_buffer;
 	u8 refused[RECORD_REFUSED_DMA + 1]; /* records so far */

@@ -76,6 +76,14 @@ static void execute_at_vmpl1(u32 permissions, u8 cpl)
 	msr_protocol((u64)LOWER_VMPL << GHCB_MSR_RUN_VMPL_SHIFT | GHCB_MSR_RUN_VMPL_REQ);
 }
 
+static void end_normally(void)
+{
+	print("end\n");
+	if (!sev())
+		triple_fault();
+	msr_protocol(GHCB_MSR_TERM_REQ | 5 << GHCB_MSR_TERM_SET_SHIFT | 0x42 << GHCB_MSR_TERM_REASON_SHIFT);
+}
+
 _Noreturn void end_run(void)
 {
 	const struct __attribute__((packed)) { u16 limit; u64 base; } nothing = { 0, 0 };
@@ -120,9 +128,6 @@ _Noreturn void end_run(void)
 	case END_STRING_IO:
 		__asm__ volatile("insb" : : "d"(0xA00), "D"(TEST_AREA) : "memory");
 		break;
-	case END_BREAKPOINT:
-		breakpoint_at(0xFFFFFFFF80001000);
-		break;
 	case END_INIT_MESSAGE:
 		edu_setup();
 		edu_begin_message(0, false, APIC_DELIVER_INIT << APIC_LVT_DELIVERY_SHIFT);
@@ -149,12 +154,14 @@ _Noreturn void end_run(void)
 		break;
 	case END_COVER:
 		cover_the_log();
-		/* fallthrough */
+		end_normally();
+		break;
+	case END_BREAKPOINT:
+		breakpoint_at(0xFFFFFFFF80001000);
+		end_normally();
+		break;
 	default:
-		print("end\n");
-		if (!sev())
-			triple_fault();
-		msr_protocol(GHCB_MSR_TERM_REQ | 5 << GHCB_MSR_TERM_SET_SHIFT | 0x42 << GHCB_MSR_TERM_REASON_SHIFT);
+		end_normally();
 	}
 	print("still here\n");
 	stop();

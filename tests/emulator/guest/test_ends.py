@@ -45,7 +45,6 @@ ENDS = (
     (VMPL0, End.EXECUTE_SUPERVISOR_3, "the guest's VMPL may not access GPA A30000"),
     (VMPL0, End.EXECUTE_USER_0, "the guest's VMPL may not access GPA A30000"),
     (VMPL0, End.EXECUTE_USER_3, "the guest shut down (triple fault)"),
-    (PLAIN, End.BREAKPOINT, "the guest set a breakpoint at an address of the hypervisor"),
     (VMPL0, End.SUSPEND, "the guest suspended the machine (S3)"),
     (PLAIN, End.SUSPEND, "the guest suspended the machine (S3)"),
     (VMPL0, End.INIT_MESSAGE, "the guest had INIT sent to the processor"),
