@@ -147,3 +147,48 @@ def test_a_boot_that_is_refused_raises_and_leaves_nothing(pytester: pytest.Pytes
     result.stdout.fnmatch_lines(["*FirmwareError: *text.fd*"])
     result.stdout.no_fnmatch_line("*snp-harness artefacts*")
     assert not any(tmp_path.rglob("*-tcg*"))
+
+
+#: snp_boot without a boot: it prints the platform that it would use.
+NO_BOOT = """
+    import pytest
+    from snp_harness.testing import plugin
+
+    plugin.require_platform = lambda config, name: pytest.skip(f"platform={name}.")
+
+    MARKS
+    def test_it(snp_boot):
+        snp_boot(CALL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("marks", "call", "option", "platform"),
+    [
+        ("", "", "", "emulated"),
+        ("", "", "tcg", "tcg"),
+        ("nested", "", "", "nested"),
+        ("nested", "platform='nested'", "", "nested"),
+        ("nested", "", "nested", "nested"),
+        ("tcg emulated", "", "", "emulated"),
+        ("tcg emulated", "platform='tcg'", "", "tcg"),
+        # What the marker does not name is not what the test is about.
+        ("nested", "platform='tcg'", "", None),
+        ("nested", "", "tcg", None),
+        ("snp kvm", "", "", None),
+    ],
+)
+def test_the_marker_is_the_platform(
+    marks: str, call: str, option: str, platform: str | None, pytester: pytest.Pytester
+) -> None:
+    lines = "\n    ".join(f"@pytest.mark.{name}" for name in marks.split())
+    pytester.makepyfile(NO_BOOT.replace("MARKS", lines).replace("CALL", call))
+    pytester.makeini("[pytest]\nsnp_platform = emulated\n")
+    monkey = "import snp_harness.testing.plugin as plugin\nplugin.pytest_runtest_setup = lambda item: None\n"
+    pytester.makeconftest(monkey)
+    result = pytester.runpytest("-rs", *([f"--snp-platform={option}"] if option else []))
+    if platform is None:
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*snp_boot is to use platform *, and the test is marked *"])
+    else:
+        result.stdout.fnmatch_lines([f"*platform={platform}.*"])

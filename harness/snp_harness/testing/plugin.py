@@ -78,8 +78,9 @@ class SnpBoot:
     ) -> RunResult:
         """Boot a firmware and return verdict, timeline and run directory.
 
-        firmware: a path or a name such as "debian:trixie", None for the fixture snp_firmware. platform, qemu: None for
-        those of the options. until: the phase after which the run ends, or "shell" or "exit". config: an SvsmConfig,
+        firmware: a path or a name such as "debian:trixie", None for the fixture snp_firmware. platform: None for
+        that of the test's marker, else of the options; another one than the marker's is an error. qemu: None for that
+        of the options. until: the phase after which the run ends, or "shell" or "exit". config: an SvsmConfig,
         or the path or name of one, None for the default one. timeout_s: seconds of wall time. extra_args: for QEMU.
         icount: count instructions, so that a boot repeats exactly. as_if_active: judge a run without Alternate
         Injection as if it were active; None: only on platforms that have none.
@@ -92,7 +93,7 @@ class SnpBoot:
         from snp_harness.vm.rundir import RunDirectory
 
         request = self._request
-        name = platform or request.getfixturevalue("snp_platform")
+        name = _platform_of(request, platform)
         require_platform(request.config, name)
         default_qemu = _option(request.config, "qemu")
         boot = prepare(
@@ -243,6 +244,26 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         ability = f"can run {where}" if missing is None else f"cannot run {where}: {missing}"
         lines.append(f"snp-harness: {name}: {ability}")
     return lines
+
+
+def _platform_of(request: pytest.FixtureRequest, given: str | None) -> str:
+    """Return the platform of a boot: that of the call or the command line, else of the test's marker, else the default.
+
+    Fails the test if they contradict each other: a boot on another platform would say nothing about the test's.
+    """
+    from snp_harness.platforms import platform_names
+
+    marked = [name for name in platform_names() if request.node.get_closest_marker(name) is not None]
+    asked: str | None = given or request.config.getoption("snp_platform")
+    if asked is None and len(marked) == 1:
+        return marked[0]
+    name = asked or str(request.getfixturevalue("snp_platform"))
+    if marked and name not in marked:
+        hint = "" if given or asked else ": name one with snp_boot(platform=...)"
+        pytest.fail(
+            f"snp_boot is to use platform {name}, and the test is marked {', '.join(marked)}{hint}", pytrace=False
+        )
+    return name
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
