@@ -7,6 +7,7 @@ Addresses of a TE image are those of the PE image it was made from: in both an o
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from dataclasses import dataclass
 
@@ -170,7 +171,9 @@ class CodeImage:
             length = min(virtual_size, raw_size, max(0, len(data) - offset))
             if offset >= 0 and length:
                 self._sections.append((address, length, offset))
-        self._parse_relocs(*_unpack(_RELOC_BLOCK, data, directory))
+        # An image without them runs where it was linked.
+        with contextlib.suppress(ImageFormatError):
+            self._parse_relocs(*_unpack(_RELOC_BLOCK, data, directory))
 
     def _parse_relocs(self, address: int, size: int) -> None:
         found = next((entry for entry in self._sections if entry[0] <= address < entry[0] + entry[1]), None)
