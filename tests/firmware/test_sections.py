@@ -115,6 +115,23 @@ def test_the_bound_holds_for_all_sections_together() -> None:
         ffs.open_guided(section, limits)
 
 
+def test_streams_that_are_refused_count_too() -> None:
+    """Else an image of many of them takes minutes: each is decompressed up to the bound."""
+    limits = ffs.Limits(decompressed=4 << 20)
+    bomb = lzma.compress(bytes(64 << 20), format=lzma.FORMAT_ALONE)
+    with pytest.raises(ffs.LayoutError, match="larger than any firmware"):
+        ffs.decompress(memoryview(bomb), limits)
+    assert limits.decompressed <= 0
+    # Not even begun.
+    with pytest.raises(ffs.LayoutError, match="larger than any firmware"):
+        ffs.decompress(memoryview(b"damaged"), limits)
+    limits = ffs.Limits(decompressed=4 << 20)
+    for _ in range(4):
+        with pytest.raises(ffs.LayoutError, match="damaged"):
+            ffs.decompress(memoryview(b"\xff" * 100), limits)
+    assert limits.decompressed <= 0
+
+
 def test_dictionary_memory_is_bounded() -> None:
     """The stream's header may ask for a dictionary of 4 GiB."""
     stream = bytearray(lzma.compress(b"x", format=lzma.FORMAT_ALONE))

@@ -11,6 +11,7 @@ from typing import Any
 from snp_harness.apic.access import Access
 from snp_harness.apic.contract import evaluate
 from snp_harness.apic.timeline import GUEST_IMAGE, Event
+from snp_harness.apic.verdict import LISTED
 from snp_harness.report import json_report
 from snp_harness.report.model import Report, RunInfo
 from tests.apic import samples
@@ -37,6 +38,16 @@ def test_the_report_is_one_json_object_of_plain_values() -> None:
     assert data["summary"] == sample().headline
     assert data["run"]["rerun"] == ["snp-harness", "run"]
     assert data["observation"]["reached"] == "PEI"
+
+
+def test_many_offences_are_counted() -> None:
+    report = sample()
+    (first, *others) = report.verdict.results
+    many = replace(first, offences=first.offences * 3000)
+    shown = json_report.to_json(replace(report, verdict=replace(report.verdict, results=(many, *others))))
+    rule = shown["verdict"]["rules"][0]
+    assert (len(rule["offences"]), rule["offence_count"]) == (LISTED, 3000 * len(first.offences))
+    assert (rule["events"], rule["event_count"]) == ([], 0)
 
 
 def test_offences_can_be_read_back() -> None:

@@ -176,7 +176,7 @@ def test_what_no_row_has_is_named_not_shown() -> None:
 def test_long_lists_are_cut_with_a_count() -> None:
     lines = section(render(report([xapic(READ, 0x0F0)] * 5000)), "Offences against x2apic-before-sec")
     assert len(lines) == 1 + OFFENCES_SHOWN + 1
-    assert lines[-1].strip() == "... and 4980 more; verdict.json has all 5000"
+    assert lines[-1].strip() == "... and 4980 more; timeline.jsonl has all 5000"
 
 
 def test_events_that_are_offences() -> None:
@@ -185,7 +185,7 @@ def test_events_that_are_offences() -> None:
     assert text.startswith("violated: the APIC page was not shared in 7 accesses of SEC (")
     lines = section(text, "Offences against sec-apic-page-shared")
     assert lines[0].strip() == "event private-mmio: C=1 access to FEE000F0"
-    assert lines[-1].strip() == "... and 2 more events; verdict.json has them"
+    assert lines[-1].strip() == "... and 2 more events; timeline.jsonl has them"
 
 
 def test_rich_is_loaded_ahead_for_a_terminal_only() -> None:

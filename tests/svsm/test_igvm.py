@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from snp_harness.svsm import vmsa
 from snp_harness.svsm.igvm import FILE_MAX, IgvmError, IgvmFile, PageData, VpContext
 from snp_harness.svsm.igvm_params import CURRENT, EARLIER, find_parameter_blocks
-from snp_harness.svsm.igvm_show import to_json, to_text
+from snp_harness.svsm.igvm_show import SHOWN, to_json, to_text
 from tests.svsm import igvm_writer as writer
 
 
@@ -127,6 +127,21 @@ def test_pages_that_lie_across_pages_are_refused(kind: int, content: ctypes.Stru
     made = writer.coconut()
     made.headers.append((kind, content))
     with pytest.raises(IgvmError, match=r"goes to 1[0-9A-F]{3}, which is not the start of a page"):
+        parse(made.build())
+
+
+def test_many_headers_are_counted_and_refused_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = writer.coconut()
+    made.headers += [(0x80000399, b"abc")] * 5000
+    file = parse(made.build())
+    shown = to_json(file)
+    assert len(shown["directives"]) == SHOWN
+    assert shown["directive_count"] > 5000
+    lines = to_text(file)
+    assert len(lines) < 2 * SHOWN
+    assert f"  ... and {shown['directive_count'] - SHOWN} more" in lines
+    monkeypatch.setattr("snp_harness.svsm.igvm.HEADER_COUNT_MAX", 4000)
+    with pytest.raises(IgvmError, match="has more than 4000 variable headers"):
         parse(made.build())
 
 

@@ -10,6 +10,9 @@ from typing import Any
 from snp_harness.apic.access import Access
 from snp_harness.apic.timeline import Event
 
+#: Offences and events of a rule that JSON lists; the timeline has all.
+LISTED = 200
+
 
 class Status(enum.Enum):
     """Holds, violated, inconclusive: neither could be shown; or does not apply: there is nothing to judge."""
@@ -49,8 +52,10 @@ class RuleResult:
             "status": self.status.value,
             "reason": self.reason,
             "observable": self.observable,
-            "offences": [access.to_json() for access in self.offences],
-            "events": [event.to_json() for event in self.events],
+            "offences": [access.to_json() for access in self.offences[:LISTED]],
+            "offence_count": len(self.offences),
+            "events": [event.to_json() for event in self.events[:LISTED]],
+            "event_count": len(self.events),
         }
 
 

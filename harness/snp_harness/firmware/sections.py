@@ -35,6 +35,8 @@ SECTION_UI = 0x15
 SECTION_VOLUME = 0x17
 _GUIDED = struct.Struct("<16sHH")
 _GUIDED_PROCESSING_REQUIRED = 0x01
+#: Bytes that are decompressed at once.
+_PIECE = 1 << 20
 LZMA_GUID = UUID("ee4e5898-3914-4259-9d6e-dc7bd79403cf")
 
 
@@ -47,7 +49,8 @@ class Limits:
     """The remaining limits of one image: headers read, and bytes of decompressed data."""
 
     headers: int = 100_000
-    decompressed: int = 256 << 20
+    #: Of all streams, those included that are refused in the end. edk2's volumes have 10 to 40 MiB.
+    decompressed: int = 128 << 20
     #: Memory for one LZMA dictionary; edk2 uses 8 to 16 MiB.
     lzma_memory: int = 128 << 20
 
@@ -214,16 +217,22 @@ def open_compression(section: Section) -> View:
 def decompress(data: View, limits: Limits) -> View:
     """Decompress an LZMA-alone stream within the limits; raises LayoutError."""
     decoder = lzma.LZMADecompressor(format=lzma.FORMAT_ALONE, memlimit=limits.lzma_memory)
-    try:
-        plain = decoder.decompress(data, max_length=limits.decompressed + 1)
-    except lzma.LZMAError as error:
-        raise LayoutError(f"compressed data are damaged: {error}") from None
-    if len(plain) > limits.decompressed:
-        raise LayoutError("compressed data are larger than any firmware")
-    if not decoder.eof:
-        raise LayoutError("compressed data end too early")
-    limits.decompressed -= len(plain)
-    return memoryview(plain)
+    plain = bytearray()
+    while not decoder.eof:
+        if limits.decompressed <= 0:
+            raise LayoutError("compressed data are larger than any firmware")
+        try:
+            piece = decoder.decompress(data, max_length=min(_PIECE, limits.decompressed + 1))
+        except lzma.LZMAError as error:
+            # What this piece had until then is not known.
+            limits.decompressed -= _PIECE
+            raise LayoutError(f"compressed data are damaged: {error}") from None
+        limits.decompressed -= len(piece)
+        if not piece and not decoder.eof:
+            raise LayoutError("compressed data end too early")
+        plain += piece
+        data = data[:0]
+    return memoryview(plain).toreadonly()
 
 
 def _align(value: int, to: int) -> int:

@@ -98,9 +98,9 @@ def _offences(result: RuleResult, width: int | None) -> _Block:
     after += [f"event {escape(event.kind, 40)}: {escape(event.text, 200)}" for event in result.events[:EVENTS_SHOWN]]
     more = len(result.offences) - OFFENCES_SHOWN
     if more > 0:
-        after.append(f"... and {more} more; verdict.json has all {len(result.offences)}")
+        after.append(f"... and {more} more; timeline.jsonl has all {len(result.offences)}")
     if len(result.events) > EVENTS_SHOWN:
-        after.append(f"... and {len(result.events) - EVENTS_SHOWN} more events; verdict.json has them")
+        after.append(f"... and {len(result.events) - EVENTS_SHOWN} more events; timeline.jsonl has them")
     broken = result.status is Status.VIOLATED
     title = f"Offences against {result.rule}" if broken else f"What would break {result.rule}"
     return _Block(title, tuple(map(tuple, rows)), tuple(after), headed=True)

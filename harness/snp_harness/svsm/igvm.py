@@ -28,6 +28,8 @@ LARGE_PAGE = 0x200000
 #: Bounds on a file and its list of headers. COCONUT's files have some 20 MiB and 6000 headers.
 FILE_MAX = 512 << 20
 HEADERS_MAX = 64 << 20
+#: Variable headers of a file: with one for each page, 512 MiB.
+HEADER_COUNT_MAX = 1 << 17
 #: Flag in a header's type: a loader that does not know the type may ignore it.
 OPTIONAL = 1 << 31
 
@@ -373,7 +375,11 @@ class IgvmFile:
 
 
 def _headers(data: bytes, at: int, end: int, name: str) -> Iterator[Header]:
+    count = 0
     while at < end:
+        count += 1
+        if count > HEADER_COUNT_MAX:
+            raise IgvmError(f"{name} has more than {HEADER_COUNT_MAX} variable headers", "give a smaller file")
         if end - at < _HEADER.size:
             raise _damaged(name, f"an incomplete variable header at {at:#x}")
         kind, length = _HEADER.unpack_from(data, at)

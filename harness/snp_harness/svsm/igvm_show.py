@@ -41,6 +41,8 @@ POLICY_BITS = {
     24: "ciphertext-hiding-dram",
     25: "page-swap-disable",
 }
+#: Entries of a list that are shown; the others are counted.
+SHOWN = 1000
 _SHOWN_REGISTERS = ("efer", "cr0", "cr3", "cr4", "rflags", "rsp", "virtual_tom")
 
 
@@ -48,6 +50,7 @@ def to_json(file: IgvmFile) -> dict[str, Any]:
     """Return all that is shown as JSON values. 64-bit numbers are hexadecimal strings."""
     mask = file.snp_mask
     measured = measure(file)
+    runs = list(_runs(file))
     blocks = [] if mask is None else find_parameter_blocks(file, mask)
     return {
         "format": FORMAT,
@@ -66,9 +69,10 @@ def to_json(file: IgvmFile) -> dict[str, Any]:
                 "platform_version": platform.version,
                 "shared_gpa_boundary": _hex(platform.shared_gpa_boundary),
             }
-            for platform in file.platforms
+            for platform in file.platforms[:SHOWN]
         ],
-        "directives": [_directive(file, header, last) for header, last in _runs(file)],
+        "directives": [_directive(file, header, last) for header, last in runs[:SHOWN]],
+        "directive_count": len(runs),
         "parameter_block": [
             {
                 "gpa": _hex(block.page.gpa),
@@ -78,11 +82,11 @@ def to_json(file: IgvmFile) -> dict[str, Any]:
                 "firmware_gpa": _hex(block.firmware[0]),
                 "firmware_size": block.firmware[1],
             }
-            for block in blocks
+            for block in blocks[:SHOWN]
         ],
         "launch_digest": None if measured is None else measured.digest.hex(),
         "launch_digest_qemu": None if measured is None or measured.qemu is None else measured.qemu.hex(),
-        "launch_digest_notes": [] if measured is None else list(measured.notes),
+        "launch_digest_notes": [] if measured is None else list(measured.notes[:SHOWN]),
         "id_blocks": [
             {
                 "launch_digest": block.launch_digest.hex(),
@@ -94,7 +98,7 @@ def to_json(file: IgvmFile) -> dict[str, Any]:
                 "version": block.version,
                 "guest_svn": block.guest_svn,
             }
-            for block in id_blocks(file)
+            for block in id_blocks(file)[:SHOWN]
         ],
     }
 
@@ -219,6 +223,8 @@ def to_text(file: IgvmFile) -> list[str]:
         lines.append(f"  {entry['type']:<28} {mask:<10} {_entry_text(entry)}".rstrip())
         if entry.get("vmsa"):
             lines += _vmsa_text(entry["vmsa"])
+    if shown["directive_count"] > len(shown["directives"]):
+        lines.append(f"  ... and {shown['directive_count'] - len(shown['directives'])} more")
     lines += ["", "Boot parameter block (COCONUT)"]
     for block in shown["parameter_block"]:
         lines += [
