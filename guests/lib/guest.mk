@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # How a guest's image is built: gcc and GNU binutils only. Included by a guest's Makefile, which sets NAME.
+# TEXT: where in flash the code stays and runs, as that of SEC does; empty: it is copied to memory with the data.
 
 GUEST_LIB := $(dir $(lastword $(MAKEFILE_LIST)))
 EMULATOR := $(GUEST_LIB)../../harness/emulator/
 include $(EMULATOR)toolchain.mk
 
-CFLAGS = -std=c11 -ffreestanding -mgeneral-regs-only -mno-red-zone -mcmodel=small -fno-stack-protector \
+CFLAGS = -std=c11 -ffreestanding -mgeneral-regs-only -mno-red-zone $(if $(TEXT),-mcmodel=large,-mcmodel=small) -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none -fno-pic -fno-pie -fno-toplevel-reorder \
 	-O1 -g -Wall -Wextra -Werror -I$(EMULATOR)include -I$(GUEST_LIB)
 
@@ -25,7 +26,7 @@ $(BUILD)/%.o: % $(LIB_HEADERS) $(wildcard *.h) $(GUEST_LIB)guest.mk
 
 $(BUILD)/guest.ld: $(GUEST_LIB)guest.ld $(GUEST_LIB)layout.h
 	@mkdir -p $(@D)
-	$(CC) -E -P -x c -I$(GUEST_LIB) $< -o $@
+	$(CC) -E -P -x c $(if $(TEXT),-DTEXT=$(TEXT)) -I$(GUEST_LIB) $< -o $@
 
 $(BUILD)/$(NAME).elf: $(OBJECTS) $(BUILD)/guest.ld
 	$(LD) -nostdlib -static -z max-page-size=4096 --no-warn-rwx-segments -T $(BUILD)/guest.ld $(OBJECTS) -o $@

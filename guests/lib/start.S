@@ -131,7 +131,7 @@ cpuid32:
 	testl %eax, %eax
 	jz 1f
 	call *%eax
-1:	ENTER_LONG_MODE CODE
+1:	ENTER_LONG_MODE entry
 
 /*
  * #VC of CPUID: counts it, stores the error code, EIP, CS, EFLAGS and ESP of the handler's start, and requests EBX and
