@@ -337,6 +337,14 @@ def _compare_phases(log: list[Record], timeline: _Timeline) -> list[str]:
     ]
 
 
+def _status(result: dict[str, Any]) -> str:
+    """The status of a rule, or what it would be with Alternate Injection; "" if neither "holds" nor "violated"."""
+    for status in ("holds", "violated"):
+        if result["status"] == status or result["reason"].startswith(f"with Alternate Injection {status}"):
+            return status
+    return ""
+
+
 def _compare_verdict(
     accesses: list[Record], log: list[Record], timeline: _Timeline, verdict: dict[str, Any]
 ) -> list[str]:
@@ -354,15 +362,16 @@ def _compare_verdict(
     found = []
     for result in verdict["rules"]:
         name = result["rule"].replace("-", "_")
-        if not hasattr(offences, name) or result["status"] not in ("holds", "violated"):
+        status = _status(result)
+        if not hasattr(offences, name) or not status:
             continue
         wanted = getattr(offences, name)
         listed = [access["index"] for access in result["offences"]]
         if listed != wanted[: len(listed)] or len(listed) < min(len(wanted), _LISTED):
             found.append(f"{result['rule']}: accesses {wanted[:20]} break it, not {listed[:20]}")
-        if result["status"] == "holds" and (wanted or timeline.end["lost"]):
+        if status == "holds" and (wanted or timeline.end["lost"]):
             found.append(f"{result['rule']}: holds, but it does not")
-        if name == "x2apic_before_sec" and result["status"] == "holds" and not after:
+        if name == "x2apic_before_sec" and status == "holds" and not after:
             found.append("x2apic-before-sec holds, but the end of SEC was not seen")
     found += _compare_page(log, after, timeline, verdict)
     if verdict["status"] == "holds" and any(rule["status"] == "violated" for rule in verdict["rules"]):
@@ -384,5 +393,7 @@ def _compare_page(
         and (record.address & _ADDRESS) >> 12 == _APIC_PAGE
         and (end is None or record.time_ns < end)
     ]
-    holds = any(rule["rule"] == "sec-apic-page-shared" and rule["status"] == "holds" for rule in verdict["rules"])
+    if any("events were not kept" in gap for gap in timeline.end["gaps"]):
+        return []
+    holds = any(rule["rule"] == "sec-apic-page-shared" and _status(rule) == "holds" for rule in verdict["rules"])
     return [f"sec-apic-page-shared holds, but {private[0]} is in the log"] if holds and private else []
