@@ -290,6 +290,20 @@ def test_an_end_names_the_gpa(run: Run, end: RecordEnd, c_bit: int) -> None:
     assert " FEE000F0 (C=1), " in run.host.end.text
 
 
+@pytest.mark.parametrize(
+    ("extra", "text"),
+    [
+        (0xFEE000F0, "), which accesses GPA FEE000F0, local-APIC register SVR, at pc"),
+        (0xFEC00000, "), which accesses GPA FEC00000, at pc"),
+        (0x7B, "(bytes, little endian), at pc"),
+    ],
+)
+def test_an_instruction_that_ends_the_run_names_the_register(run: Run, extra: int, text: str) -> None:
+    run.add(RecordKind.END, address=RecordEnd.INSTRUCTION, value=0x0F10, extra=extra, rip=SEC_BASE)
+    assert run.host.end is not None
+    assert text in run.host.end.text
+
+
 def test_an_unknown_end_and_an_unknown_kind(run: Run) -> None:
     run.add(RecordKind.END, address=999)
     run.add(4711)

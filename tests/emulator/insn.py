@@ -15,7 +15,13 @@ import pytest
 
 from tests.emulator.native import Driver
 
-SOURCES = ("common/insn_memory.c", "common/insn_prefix.c", "common/insn_system.c", "common/insn_execute.c")
+SOURCES = (
+    "common/insn_memory.c",
+    "common/insn_prefix.c",
+    "common/insn_system.c",
+    "common/insn_execute.c",
+    "common/insn_width.c",
+)
 _TOOL_TIMEOUT_S = 300
 _SLOT = 32  # bytes an instruction is given, with the padding
 
@@ -128,6 +134,9 @@ class Decoder(Driver):
     def simple(self, code: bytes, mode: int = 64) -> tuple[str, int]:
         which, length = self.ask("simple", mode, code.hex())
         return SIMPLE[which], length
+
+    def width(self, code: bytes, mode: int = 64) -> int:
+        return self.ask("width", mode, code.hex())[0]
 
     def cr_write(self, code: bytes, mode: int = 64) -> tuple[int, int, int] | None:
         """A MOV to CRn: n, gpr, length."""

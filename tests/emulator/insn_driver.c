@@ -341,6 +341,8 @@ static void bytes_command(const char *name, u32 mode, const u8 *bytes, u32 avail
 {
 	if (!strcmp(name, "decode"))
 		decode_command(bytes, available, mode);
+	else if (!strcmp(name, "width"))
+		printf("%x\n", insn_width(bytes, available, mode));
 	else if (!strcmp(name, "simple"))
 		simple_command(bytes, available, mode);
 	else if (!strcmp(name, "cr_write"))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -379,3 +380,45 @@ def test_random_codes_against_objdump(decoder: Decoder, tmp_path: Path, mode: in
 def test_random_bytes(decoder: Decoder, seed: int) -> None:
     """No read past the end, no length above 15, no dependence on what follows: checked in the driver."""
     decoder.fuzz(seed, 5000)
+
+
+#: Opcodes that ModRM.reg extends.
+GROUPS = (
+    *(bytes([number]) for number in (0x8F, *range(0xD8, 0xE0), 0xF6, 0xF7, 0xFF)),
+    b"\x0f\x01",
+    b"\x0f\xae",
+    b"\x0f\xc7",
+)
+#: objdump's names of operand sizes.
+WIDTHS = {"BYTE": 1, "WORD": 2, "DWORD": 4, "FWORD": 6, "QWORD": 8, "TBYTE": 10, "XMMWORD": 16}
+
+
+@pytest.mark.parametrize("mode", [16, 32, 64])
+def test_width_against_objdump(decoder: Decoder, tmp_path: Path, mode: int) -> None:
+    """Every opcode of the two maps with a memory operand, each prefix that selects a form, ModRM.reg if it does."""
+    prefixes = (b"", b"\x66", b"\xf3", b"\xf2") + ((b"\x48",) if mode == 64 else ())
+    opcodes = [bytes([number]) for number in range(256)] + [bytes([0x0F, number]) for number in range(256)]
+    codes = [
+        prefix + opcode + bytes([0x07 | reg << 3]) + bytes(8)
+        for prefix in prefixes
+        for opcode in opcodes
+        for reg in (range(8) if opcode in GROUPS else (0,))
+    ]
+    found, wrong = 0, []
+    for code, listed in zip(codes, disassemble(codes, mode, tmp_path), strict=True):
+        match = re.search(r"\b([A-Z]+) PTR", listed.text)
+        width = decoder.width(code, mode)
+        if match is None or "(bad)" in listed.text or not width or match[1] not in WIDTHS:
+            continue
+        found += 1
+        if width != WIDTHS[match[1]]:
+            wrong.append((code.hex(), listed.text, width))
+    assert not wrong
+    assert found > 250
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+def test_width_of_a_part_is_not_known(decoder: Decoder, size: int) -> None:
+    assert decoder.width(bytes.fromhex("660f7e07")[:size]) in (0, 4)
+    assert decoder.width(b"\x0f"[:size]) == 0
+    assert decoder.width(b"\x66" * size) == 0

@@ -97,6 +97,12 @@ struct insn {
  */
 bool insn_decode(const u8 *bytes, u32 available, u32 mode_bits, struct insn *out);
 
+/*
+ * Bytes of memory that an instruction accesses which insn_decode() does not know; 0: not known here either, or more than
+ * one size.
+ */
+u32 insn_width(const u8 *bytes, u32 available, u32 mode_bits);
+
 /* Whether carrying it out begins with a read of the memory operand. */
 bool insn_reads_memory(const struct insn *insn);
 

@@ -41,6 +41,8 @@ struct hw_vmpl {
 	bool alternate;    /* Alternate Injection: the VMSA controls interrupts */
 	bool busy;         /* VMSA_VINTR_BUSY of its VMSA */
 	bool hidden_current; /* FS, GS, TR ... are in the CPU, not yet in the VMCB */
+	u64 step_rflags;   /* hw_plain_step_begin(): the guest's TF and IF, */
+	u32 step_intercepts; /* and the exceptions that were intercepted */
 	bool stepped;      /* hw_plain_run_one(): the guest itself had TF set */
 	u8 apic_mode;      /* EN<<1 | EXTD of its APIC_BASE */
 	u8 source;         /* of the vector offered, enum record_irq_source */

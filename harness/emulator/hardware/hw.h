@@ -213,6 +213,10 @@ void hw_plain_step_over(struct hw_cpu *cpu);                /* over the one that
 /* IRET ends the guest's NMI handler: SVM_EXIT_IRET before it, */
 void hw_plain_intercept_iret(struct hw_cpu *cpu, bool on);
 void hw_plain_run_one(struct hw_cpu *cpu);                  /* and SVM_EXIT_EXC_DB after it: it alone is executed */
+/* The next instruction alone is executed, no interrupt before or after it; each exception is an exit, #DB is its end. */
+void hw_plain_step_begin(struct hw_cpu *cpu);
+void hw_plain_step_end(struct hw_cpu *cpu, bool executed);
+void hw_plain_exception(struct hw_cpu *cpu, const struct hw_exit *exit); /* the guest's own, after that */
 void hw_plain_has_run_one(struct hw_cpu *cpu);              /* to be called at that exit */
 void hw_reset(struct hw_cpu *cpu, u32 vmpl);                /* registers as after reset; without effect on a VMSA */
 void hw_reset_registers(struct vmcb_save *save);            /* the same, for a launch */

@@ -33,6 +33,42 @@ void hw_plain_run_one(struct hw_cpu *cpu)
 	save->rflags |= RFLAGS_TF;
 }
 
+#define STEP_RFLAGS ((u64)(RFLAGS_TF | RFLAGS_IF))
+
+void hw_plain_step_begin(struct hw_cpu *cpu)
+{
+	struct hw_vmpl *state = current(cpu);
+	struct vmcb *page = state->vmcb;
+
+	state->step_rflags = page->save.rflags & STEP_RFLAGS;
+	state->step_intercepts = page->control.intercept_exception;
+	page->control.intercept_exception = ~0u;
+	page->save.rflags = (page->save.rflags & ~STEP_RFLAGS) | RFLAGS_TF;
+}
+
+void hw_plain_step_end(struct hw_cpu *cpu, bool executed)
+{
+	struct hw_vmpl *state = current(cpu);
+	struct vmcb *page = state->vmcb;
+
+	page->control.intercept_exception = state->step_intercepts;
+	page->save.rflags = (page->save.rflags & ~STEP_RFLAGS) | state->step_rflags;
+	if (executed && (state->step_rflags & RFLAGS_TF))
+		guest_exception(cpu, X86_DB, false, 0);
+	else if (executed)
+		page->save.dr6 &= ~DR6_BS;
+}
+
+/* #DF, #TS, #NP, #SS, #GP, #PF and #AC have an error code (APM vol. 2, 8.2); CR2 is EXITINFO2 (15.12). */
+void hw_plain_exception(struct hw_cpu *cpu, const struct hw_exit *exit)
+{
+	u8 vector = (u8)(exit->code - SVM_EXIT_EXCEPTION);
+
+	if (vector == X86_PF)
+		vmcb(cpu)->save.cr2 = exit->info2;
+	guest_exception(cpu, vector, (BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17)) & BIT(vector), (u32)exit->info1);
+}
+
 /* IRET has loaded the guest's own TF. */
 void hw_plain_has_run_one(struct hw_cpu *cpu)
 {

@@ -5,11 +5,14 @@
  */
 #include "apic_access.h"
 #include "apic.h"
+#include "bytes.h"
 #include "catch.h"
 #include "guard.h"
 #include "ipi.h"
 #include "physical_apic.h"
 #include "x86.h"
+
+#define REGISTER_STRIDE 0x10u
 
 bool apic_is_enabled(struct vcpu *vcpu)
 {
@@ -127,6 +130,35 @@ enum vapic_result apic_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u6
 	carry_out(vcpu, &effect);
 	record_access(vcpu, RECORD_APIC, RECORD_PATH_MMIO, gpa, size, write, *value, base, result, pc);
 	return result;
+}
+
+static bool answers(struct vcpu *vcpu, u64 gpa)
+{
+	if (!vcpu->apic_virtual)
+		return true;
+	return page_of(gpa) == (own_base(vcpu) & APIC_BASE_ADDRESS) && vapic_is_enabled(own_apic(vcpu)) && !vapic_is_x2apic(own_apic(vcpu));
+}
+
+void apic_show(struct vcpu *vcpu, u64 gpa, u8 *page)
+{
+	bool claimed = answers(vcpu, gpa);
+
+	memset(page, claimed ? 0 : 0xFF, PAGE_SIZE);
+	for (u32 offset = 0; offset < PAGE_SIZE && claimed; offset += REGISTER_STRIDE) {
+		u64 value = 0;
+
+		if (vcpu->apic_virtual)
+			vapic_mmio_read(own_apic(vcpu), offset, 4, now_ns(vcpu->hv), &value);
+		else
+			qemu_mmio(vcpu, page_of(gpa) + offset, 4, false, &value);
+		*(a32 *)(page + offset) = (u32)value;
+	}
+}
+
+void apic_shown(struct vcpu *vcpu, u64 gpa, u32 size, u64 value, u64 pc)
+{
+	record_access(vcpu, RECORD_APIC, RECORD_PATH_MMIO, gpa, size, false, value, own_base(vcpu),
+		      answers(vcpu, gpa) ? VAPIC_OK : VAPIC_NOT_CLAIMED, pc);
 }
 
 bool apic_owns_msr(u32 msr)

@@ -47,6 +47,8 @@ static void nested_page_fault(struct vcpu *vcpu, struct hw_exit *exit)
 
 void exit_handle(struct vcpu *vcpu, struct hw_exit *exit)
 {
+	if (vcpu->stepping && mmio_step_exit(vcpu, exit))
+		return;
 	switch (exit->code) {
 	case HW_EXIT_NONE:
 		break;

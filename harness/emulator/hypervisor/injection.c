@@ -101,7 +101,7 @@ static void update_doorbell(struct vcpu *vcpu)
 /* One waits at most. In the shadow of STI it comes before the STI, in that of MOV to SS at the next exit. */
 static void inject_nmi(struct vcpu *vcpu)
 {
-	if (!vcpu->nmi_pending || vcpu->nmi_blocking || hw_event_pending(vcpu->cpu))
+	if (!vcpu->nmi_pending || vcpu->nmi_blocking || vcpu->stepping || hw_event_pending(vcpu->cpu))
 		return;
 	if (hw_in_shadow(vcpu->cpu) && !hw_before_sti(vcpu->cpu))
 		return;

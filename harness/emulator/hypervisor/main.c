@@ -122,7 +122,7 @@ static _Noreturn __attribute__((noinline)) void run(struct vcpu *vcpu)
 	for (;;) {
 		struct hw_exit exit;
 
-		if (vcpu->yield)
+		if (vcpu->yield && !vcpu->stepping)
 			vcpu = schedule(vcpu);
 		injection_before_entry(vcpu); /* may switch to VMPL0 */
 		hw_vmrun(vcpu->cpu, &vcpu->request, &exit);

@@ -76,6 +76,10 @@ void memory_setup(struct hypervisor *hv)
 		memcpy((void *)memory, (const void *)config->svsm_rom, config->svsm_size);
 		add_region(hv, config->svsm_gpa, config->svsm_memory, memory, memory);
 	}
+	for (u32 i = 0; i < MMIO_STEP_PAGES; i++) {
+		hv->step.page[i].shown = hw_take(hv->hw, PAGE_SIZE, PAGE_SIZE);
+		hv->step.page[i].before = hw_take(hv->hw, PAGE_SIZE, PAGE_SIZE);
+	}
 	hv->scratch_page = (u64)hw_take(hv->hw, PAGE_SIZE, PAGE_SIZE);
 	memset((void *)hv->scratch_page, 0xFF, PAGE_SIZE);
 }

@@ -103,28 +103,29 @@ bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u
 }
 
 /* #VC with SEV; without, the hypervisor carries out the instruction. */
-static void hand_over(struct vcpu *vcpu, u64 gpa)
+static void hand_over(struct vcpu *vcpu, u64 gpa, u64 info)
 {
 	if (vcpu->hv->sev)
 		hw_nested_reserved(vcpu->cpu);
 	else
-		mmio_emulate(vcpu, gpa);
+		mmio_emulate(vcpu, gpa, info);
 }
 
 /* Whether writes to a page are guarded, but reads are not. */
 static bool is_read_only(struct vcpu *vcpu, u64 gpa) { return guard_owns_hpet(gpa) || pci_guards_page(vcpu->hv, gpa); }
 
 /* The guest may access the device directly: map it unless the page belongs to the emulator, else map a page of ones. */
-static void map_device(struct vcpu *vcpu, u64 gpa, bool write)
+static void map_device(struct vcpu *vcpu, u64 gpa, u64 info)
 {
+	bool write = info & SVM_NPF_WRITE;
 	u64 page = gpa & ~(PAGE_SIZE - 1);
 
 	if (write && is_read_only(vcpu, gpa))
-		hand_over(vcpu, gpa);
+		hand_over(vcpu, gpa, info);
 	else if (!is_hidden(vcpu->hv, page, PAGE_SIZE))
 		hw_nested_device(vcpu->cpu, page, page, !is_read_only(vcpu, gpa));
 	else if (write || is_beyond(vcpu->hv, page, PAGE_SIZE))
-		hand_over(vcpu, gpa);
+		hand_over(vcpu, gpa, info);
 	else
 		hw_nested_device(vcpu->cpu, page, vcpu->hv->scratch_page, false);
 }
@@ -142,9 +143,9 @@ void mmio_exit(struct vcpu *vcpu, const struct hw_exit *exit)
 	if (exit->info1 & SVM_NPF_ENC)
 		hw_nested_reserved(vcpu->cpu);
 	else if (serves_page(vcpu, gpa) || (vcpu->hv->sev && (vcpu->hv->config->vc_exits & CONFIG_VC_MMIO)))
-		hand_over(vcpu, gpa);
+		hand_over(vcpu, gpa, exit->info1);
 	else if (apic_needs_page(vcpu->hv, gpa))
-		hand_over(vcpu, gpa);
+		hand_over(vcpu, gpa, exit->info1);
 	else
-		map_device(vcpu, gpa, exit->info1 & SVM_NPF_WRITE);
+		map_device(vcpu, gpa, exit->info1);
 }

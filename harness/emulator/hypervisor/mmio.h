@@ -8,7 +8,10 @@
 void mmio_exit(struct vcpu *vcpu, const struct hw_exit *exit); /* an #NPF on a GPA without memory */
 bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u64 pc); /* false: no device answers */
 
-/* A plain guest's access to the APIC page: without #VC, the hypervisor carries out the instruction (mmio_emulate.c). */
-void mmio_emulate(struct vcpu *vcpu, u64 gpa);
+/* A plain guest's access to a page that the hypervisor serves: it carries out the instruction (mmio_emulate.c), */
+void mmio_emulate(struct vcpu *vcpu, u64 gpa, u64 info); /* `info`: of the #NPF */
+/* or the processor does, on a copy of the page (mmio_step.c). */
+void mmio_step(struct vcpu *vcpu, u64 gpa, bool write);
+bool mmio_step_exit(struct vcpu *vcpu, const struct hw_exit *exit); /* while vcpu->stepping; true: nothing is left to do */
 
 #endif

@@ -48,7 +48,7 @@ static void set_register(struct vcpu *vcpu, u32 reg, u32 size, bool high_byte, u
 
 static bool is_string(enum insn_kind kind) { return kind == INSN_STOS || kind == INSN_LODS || kind == INSN_MOVS; }
 
-void mmio_emulate(struct vcpu *vcpu, u64 gpa)
+void mmio_emulate(struct vcpu *vcpu, u64 gpa, u64 info)
 {
 	u8 code[INSN_MAX_LENGTH] = { 0 };
 	u32 available = hw_plain_code(vcpu->cpu, code, sizeof(code));
@@ -57,9 +57,14 @@ void mmio_emulate(struct vcpu *vcpu, u64 gpa)
 	struct insn insn;
 	u32 writes;
 
-	/* String instructions on the APIC page: no software uses them, and the other operand would need a page walk. */
-	if (!insn_decode(code, available, hw_plain_mode(vcpu->cpu), &insn) || is_string(insn.kind))
+	if (info & SVM_NPF_FETCH) /* KVM stops the guest as well */
 		hw_stop(vcpu->cpu, RECORD_END_INSTRUCTION, *(a64 *)code, gpa);
+	/* The other operand of a string instruction would need a page walk; so would an event's delivery. */
+	if (vcpu->stepping || hw_event_pending(vcpu->cpu) || (info & SVM_NPF_TABLE_WALK) ||
+	    !insn_decode(code, available, hw_plain_mode(vcpu->cpu), &insn) || is_string(insn.kind)) {
+		mmio_step(vcpu, gpa, info & SVM_NPF_WRITE);
+		return;
+	}
 	values = (struct insn_values){ .reg = register_value(vcpu, &insn), .accumulator = gpr(vcpu, HW_RAX),
 				       .rflags = hw_plain_registers(vcpu->cpu)->rflags };
 	if (insn_reads_memory(&insn))

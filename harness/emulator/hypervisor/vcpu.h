@@ -66,6 +66,7 @@ struct vcpu {
 	u8 guest_vmpl;
 	bool apic_virtual;   /* not QEMU's */
 	bool apic_dirty;     /* a change affects which interrupts are delivered */
+	bool stepping;       /* see mmio_step.c */
 	bool yield;          /* another vCPU may have the processor before this one runs on */
 	u8 wait;             /* enum wait */
 	bool pic_waiting;    /* the PIC has an interrupt that the guest cannot take yet */
@@ -98,6 +99,24 @@ struct vcpu {
 	u64 delayed_until_ns; /* CONFIG_FAULT_DELAYED_INTERRUPT: nothing is posted before */
 };
 
+#define MMIO_STEP_PAGES 2 /* of the operands of MOVS */
+
+/* A page that an instruction is executed on: see mmio_step.c. */
+struct mmio_step_page {
+	u64 gpa;
+	u64 written;   /* the first byte, if `writable` */
+	u8 *shown;     /* mapped instead of the device */
+	u8 *before;    /* what it showed */
+	bool writable; /* the instruction has tried to write */
+};
+
+struct mmio_step {
+	u64 pc;
+	u32 width; /* of the access, 0: not known */
+	u32 pages;
+	struct mmio_step_page page[MMIO_STEP_PAGES];
+};
+
 struct hypervisor {
 	struct machine *machine;
 	const struct host_config *config;
@@ -114,6 +133,7 @@ struct hypervisor {
 	struct vcpu vcpu[HW_CPUS];
 	u64 scratch_page;       /* all ones: what the guest reads at GPAs without memory or device */
 	u64 ap_jump_table;
+	struct mmio_step step; /* of one vCPU at a time */
 	u32 ioapic[IOAPIC_HALVES]; /* as the guest wrote them */
 	u8 ioapic_index;
 	u32 pci_address;        /* CF8 as the guest wrote it */

@@ -9,6 +9,7 @@ enum svm_exit {
 	SVM_EXIT_CR8_WRITE = 0x18,
 	SVM_EXIT_DR7_READ = 0x27,
 	SVM_EXIT_DR7_WRITE = 0x37,
+	SVM_EXIT_EXCEPTION = 0x40, /* and the vector */
 	SVM_EXIT_EXC_DB = 0x41,
 	SVM_EXIT_EXC_UD = 0x46,
 	SVM_EXIT_EXC_AC = 0x51,

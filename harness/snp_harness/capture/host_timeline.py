@@ -61,6 +61,9 @@ _OUTCOMES: dict[int, Outcome] = {
 #: Results of an SVSM call that has to be made again (58019, table 4).
 _REPEATED = frozenset({Result.BUSY, Result.INCOMPLETE})
 _PAGE_OFFSET = 0xFFF
+APIC_DEFAULT_BASE = 0xFEE00000
+#: Exit codes of #VMEXIT (APM volume 2, appendix C).
+SVM_EXIT_MAX = 0xFFF
 _ANSWERS_MASK = (1 << ANSWERS_BITS) - 1
 #: Kinds that add an access or may begin a phase; and those that do not show that the vCPU went on after an access.
 _IN_ORDER = frozenset(
@@ -80,7 +83,7 @@ _END_TEXT = {
     RecordEnd.VC: "#VC {value:X} could not be delivered, failure {extra}",
     RecordEnd.HOST_FAULT: "the hypervisor itself faulted, vector {value}, CR2 {extra:X}",
     RecordEnd.ASSERT: "an assertion of the hypervisor failed",
-    RecordEnd.INSTRUCTION: "the hypervisor cannot emulate the instruction {value:016X} (bytes, little endian)",
+    RecordEnd.INSTRUCTION: "the hypervisor cannot emulate the instruction {value:016X} (bytes, little endian){where}",
     RecordEnd.PRIVATE_MMIO: "the guest accessed {gpa}, where there is no memory, without paging: a private access",
     RecordEnd.CONFIG: "the hypervisor refused its configuration block, field at {value:X}",
     RecordEnd.NO_VMSA: "nothing is left to run: no VMSA for the VMPL",
@@ -226,7 +229,11 @@ class HostTimeline:
             text, failure, kind = f"the hypervisor stopped for unknown reason {record.address}", True, "host-end"
         else:
             text = _END_TEXT[end].format(
-                value=record.value, gpa=gpa_text(record.value), extra=record.extra, aux=record.aux
+                value=record.value,
+                gpa=gpa_text(record.value),
+                extra=record.extra,
+                aux=record.aux,
+                where=_accessed(record),
             )
             failure, kind = end in _HYPERVISOR_FAILURES, _END_KIND.get(end, "host-end")
         text = f"{text}, at pc {f'{record.rip:X}' if failure else self.modules.describe(record.rip)}"
@@ -459,6 +466,16 @@ class HostTimeline:
 
 def _operation(record: HostRecord) -> Operation:
     return Operation.WRITE if record.flags & FLAG_WRITE else Operation.READ
+
+
+def _accessed(record: HostRecord) -> str:
+    """Return what an instruction that ended the run accesses; `extra` is its GPA, or the code of another exit."""
+    if record.address != RecordEnd.INSTRUCTION or record.extra <= SVM_EXIT_MAX:
+        return ""
+    register = ""
+    if record.extra & ~_PAGE_OFFSET == APIC_DEFAULT_BASE:
+        register = f", local-APIC register {by_offset(record.extra & _PAGE_OFFSET).name}"
+    return f", which accesses GPA {record.extra:X}{register}"
 
 
 def _register(record: HostRecord) -> Register:

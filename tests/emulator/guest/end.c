@@ -123,7 +123,7 @@ _Noreturn void end_run(void)
 		(void)*map_page(TEST_AREA + 0x10000, *(volatile u64 *)(SECRETS_PAGE + SVSM_SECRETS_BASE), true);
 		break;
 	case END_INSTRUCTION:
-		__asm__ volatile("movups (%0), %%xmm0" : : "r"(APIC_DEFAULT_BASE));
+		__asm__ volatile("jmp *%0" : : "r"(APIC_DEFAULT_BASE));
 		break;
 	case END_STRING_IO:
 		__asm__ volatile("insb" : : "d"(0xA00), "D"(TEST_AREA) : "memory");

@@ -99,7 +99,7 @@ enum ending {
 	END_PRIVATE_GHCB = 9,   /* VMGEXIT with a GHCB that is neither shared nor registered */
 	END_PRIVATE_MMIO = END_UNPAGED_ACCESS, /* without paging: before_paging() */
 	END_SVSM_MEMORY = 11,   /* a VMPL2 that reads its own VMSA's page */
-	END_INSTRUCTION = 12,   /* a plain guest's SSE load from the APIC page */
+	END_INSTRUCTION = 12,   /* a plain guest that executes the APIC page */
 	END_STRING_IO = 13,     /* a plain guest's INS from a hidden port */
 	END_GHCB_UNREGISTERED = 14, /* VMGEXIT with a shared GHCB that is not registered any more */
 	END_BREAKPOINT = 15,    /* a plain guest's breakpoint at an address of the host's code */

@@ -171,3 +171,97 @@ TEST(an_address_beyond_the_processor_s, PLAIN)
 	EQUAL(page[APIC_VERSION / 4], 0xFFFFFFFF);
 	EQUAL(*(volatile u32 *)VERSION, 0x50014);
 }
+
+/* The processor executes these itself, on a copy of the page; the rest of the tests shows that the device is back. */
+TEST(mmio_sse, PLAIN)
+{
+	u64 value[2] = { 1, 1 };
+	u64 flags;
+
+	tpr(0x20);
+	__asm__ volatile("movups (%1), %%xmm0; movups %%xmm0, %0" : "=m"(value) : "r"(VERSION));
+	EQUAL(value[0], 0x50014);
+	EQUAL(value[1], 0);
+	DO("movd %%eax, %%xmm0; movd %%xmm0, (%%rbx)", TPR, 0x45, 0, flags);
+	EQUAL(tpr_now(), 0x45);
+	DO("movss %%xmm0, (%%rbx)", TPR, 0, 0, flags);
+	EQUAL(tpr_now(), 0x45);
+	DO("pxor %%xmm0, %%xmm0; movups %%xmm0, (%%rbx)", TPR, 0, 0, flags); /* as KVM: 8 bytes twice, which are dropped */
+	EQUAL(tpr_now(), 0x45);
+	DO("movq %%xmm0, (%%rbx)", TPR, 0, 0, flags);
+	EQUAL(tpr_now(), 0x45);
+	tpr(0);
+}
+
+TEST(mmio_strings, PLAIN)
+{
+	u32 buffer[4] = { 0x51, 0x62, 0, 0 };
+	u64 source = VERSION, target = (u64)&buffer[2], count = 2, flags;
+
+	tpr(0);
+	__asm__ volatile("cld; movsl" : "+S"(source), "+D"(target) : : "memory");
+	EQUAL(buffer[2], 0x50014);
+	EQUAL(source, VERSION + 4);
+	EQUAL(target, (u64)&buffer[3]);
+	source = (u64)buffer;
+	target = TPR;
+	__asm__ volatile("movsl" : "+S"(source), "+D"(target) : : "memory");
+	EQUAL(tpr_now(), 0x51);
+	source = (u64)&buffer[1];
+	target = TPR;
+	__asm__ volatile("std; rep movsl; cld" : "+S"(source), "+D"(target), "+c"(count) : : "memory"); /* the second below the register */
+	EQUAL(count, 0);
+	EQUAL(tpr_now(), 0x62);
+	source = APIC_DEFAULT_BASE + APIC_SPIV;
+	target = TPR;
+	__asm__ volatile("movsl" : "+S"(source), "+D"(target) : : "memory"); /* from the page to the page */
+	EQUAL(tpr_now(), *(volatile u32 *)(APIC_DEFAULT_BASE + APIC_SPIV) & 0xFF);
+	target = TPR;
+	__asm__ volatile("stosl" : "+D"(target) : "a"(0x33) : "memory");
+	EQUAL(tpr_now(), 0x33);
+	source = TPR;
+	EQUAL(DO("mov %%rbx, %%rsi; lodsl", TPR, 0, 0, flags), 0x33);
+	tpr(0);
+}
+
+TEST(mmio_of_other_instructions, PLAIN)
+{
+	u64 flags, rsp;
+
+	tpr(0x11);
+	DO("shll $1, (%%rbx)", TPR, 0, 0, flags);
+	EQUAL(tpr_now(), 0x22);
+	DO("smsw (%%rbx)", TPR, 0, 0, flags); /* 2 bytes */
+	EQUAL(tpr_now(), 0x22);
+	DO("setc (%%rbx)", TPR, 0, 0, flags); /* 1 byte */
+	EQUAL(tpr_now(), 0x22);
+	__asm__ volatile("mov %%rsp, %0; mov %1, %%rsp; push $0x44; mov %0, %%rsp" : "=&r"(rsp) : "r"(TPR + 8) : "memory"); /* 8 bytes */
+	EQUAL(tpr_now(), 0x22);
+	EQUAL(DO("xor %%edx, %%edx; mull (%%rbx)", TPR, 3, 0, flags) & 0xFFFFFFFF, 0x66);
+	EQUAL(DO("cmovcl (%%rbx), %%eax", TPR, 3, 0, flags), 3);
+	tpr(0);
+}
+
+TEST(mmio_and_a_fault_of_the_other_operand, PLAIN)
+{
+	u64 missing = 0x7000000000; /* not mapped */
+
+	tpr(0x31);
+	EQUAL(TRY("movsl", OUT(), "S"(TPR), "D"(missing)), 14);
+	EQUAL(trap.rip, trap.start);
+	EQUAL(trap.rflags & 0x100, 0);
+	EQUAL(TRY("movsl", OUT(), "S"(missing), "D"(TPR)), 14);
+	EQUAL(tpr_now(), 0x31);
+	tpr(0);
+}
+
+TEST(mmio_in_a_single_step, PLAIN)
+{
+	tpr(0x31);
+	trap.vector = NO_TRAP;
+	__asm__ volatile("lea 9f(%%rip), %%r11; mov %%r11, trap; pushfq; orl $0x100, (%%rsp); popfq; movd (%0), %%xmm0; 9: nop"
+			 : : "r"(TPR) : "r11", "memory", "cc");
+	EQUAL(trap.vector, 1);
+	__asm__ volatile("pushfq; andl $~0x100, (%%rsp); popfq" : : : "memory", "cc");
+	tpr(0);
+}
