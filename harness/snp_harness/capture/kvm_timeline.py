@@ -99,13 +99,16 @@ class KvmTimeline:
 
     firmware: names the module of a pc; None for a guest whose pc KVM cannot read (SEV-ES, SEV-SNP).
     svsm: an SVSM runs at VMPL0 on each vCPU before the firmware does; "run VMPL" calls show which of them runs.
+    from_start: the trace begins with the guest; else phase and mode are unknown until an event shows them.
     vcpus: numbers of the vCPUs by their host threads, if QEMU has reported them. KVM's own number is the APIC ID, which
     leaves gaps if a socket's cores are not a power of two.
     lost: events that the kernel reports as missing. unread: lines that were too long, or in an unknown form.
     accelerated: the processor serves a part of the APIC by itself. exits: of the guest, so far.
     """
 
-    def __init__(self, collector: Collector, firmware: Firmware | None, *, svsm: bool = False) -> None:
+    def __init__(
+        self, collector: Collector, firmware: Firmware | None, *, svsm: bool = False, from_start: bool = True
+    ) -> None:
         self.vcpus: dict[int, int] = {}
         self.lost = 0
         self.unread = 0
@@ -114,6 +117,7 @@ class KvmTimeline:
         self._collector = collector
         self._modules = None if firmware is None else ModuleMap(firmware)
         self._svsm = svsm
+        self._from_start = from_start
         self._lines = LineSplitter()
         self._cut = 0
         self._threads: dict[int, _Thread] = {}
@@ -207,7 +211,7 @@ class KvmTimeline:
         self._first_ns = event.time_ns
         if self._modules is not None:
             self._collector.enter(Phase.RESET, 0, "KVM's first trace event of the guest")
-        elif not self._svsm:
+        elif not self._svsm and self._from_start:
             self._collector.enter(
                 Phase.SEC, 0, "KVM's first trace event of the guest; the reset vector is not distinguished"
             )
@@ -377,7 +381,8 @@ class KvmTimeline:
             size=event.size,
             vcpu=thread.vcpu,
             vmpl=thread.vmpl,
-            mode=self._modes.get(who, ApicMode.XAPIC),
+            mode=self._modes.get(who, ApicMode.XAPIC if self._from_start else None),
+            phase=None if self._from_start or self._collector.phase > Phase.RESET else Phase.UNKNOWN,
             outcome=outcome,
             served_by=Server.NOBODY if outcome is Outcome.NOT_CLAIMED else Server.HYPERVISOR,
             pc=pc,

@@ -98,9 +98,10 @@ class KvmEvent:
 
 # The task's name has up to 15 characters, any but a newline; flags are absent without `irq-info`, the thread group is
 # present with `record-tgid`. Seconds and microseconds; a clock with another unit has no point.
+# trace-cmd separates the event's text with several spaces.
 _HEAD = re.compile(
     rb"\s*.{0,64}-(?P<thread>\d{1,10})\s+(?:\(\s*[-\d]{1,10}\)\s+)?\[\d{1,6}\]\s+(?:[^\s]{1,12}\s+)?"
-    rb"(?P<seconds>\d{1,12})\.(?P<micro>\d{6}): (?P<event>kvm_[a-z_]{1,40}): (?P<text>.*)\Z"
+    rb"(?P<seconds>\d{1,12})\.(?P<micro>\d{6}): (?P<event>kvm_[a-z_]{1,40}): {1,40}(?P<text>.*)\Z"
 )
 #: An event's name after a time, whatever is before it.
 _OURS = re.compile(rb"\d: (?P<event>kvm_[a-z_]{1,40}): ")

@@ -40,6 +40,7 @@ COMMANDS = {
     "doctor": ("doctor", "check what this machine can run, and print what is missing"),
     "fetch": ("fetch", "download Debian's firmware, QEMU or the nested KVM host into the cache, without root"),
     "timeline": ("timeline", "print the timeline of a recorded run"),
+    "judge": ("judge", "judge a KVM trace that was recorded elsewhere"),
     "firmware": ("firmware", "build firmware from edk2's source"),
     "igvm": ("igvm", "show an IGVM file, or write a copy with Alternate Injection on or off"),
     "bisect": ("bisect", "find the commit of edk2 that broke or fixed the contract"),
