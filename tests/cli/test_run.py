@@ -20,6 +20,7 @@ import pytest
 
 from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import Timeline
+from snp_harness.cli.main import main
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_INCONCLUSIVE, EXIT_USAGE, EXIT_VIOLATED
 from snp_harness.firmware.image import FirmwareImage
 from tests.apic.samples import SEVEN
@@ -329,6 +330,26 @@ def test_sigkill_leaves_no_qemu(
     process.kill()
     process.wait(DEADLINE_S)
     assert wait_for_end(qemu, DEADLINE_S)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_run_that_was_killed_has_a_timeline(
+    start: Command, platform: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = start(platform)
+    wait_until_past_sec(process, tmp_path / "out")
+    process.kill()
+    process.wait(DEADLINE_S)
+    assert not (tmp_path / "out" / "timeline.jsonl").exists()
+    assert main(["timeline", "--json", str(tmp_path / "out")]) == 0
+    timeline = Timeline.from_jsonl(capsys.readouterr().out)
+    assert timeline.platform == platform
+    assert not timeline.complete
+    assert register_accesses(timeline, Phase.SEC) == len(SEVEN)
+    assert told([access for access in timeline.accesses if not access.is_base][: len(SEVEN)]) == SEVEN
+    if platform == "emulated":
+        assert timeline.alternate_injection is False
+        assert {access.module for access in timeline.accesses if access.phase is Phase.SEC} == {"SecMain"}
 
 
 @pytest.mark.slow

@@ -33,9 +33,14 @@ def execute(options: argparse.Namespace) -> int:
         with path.open(encoding="utf-8", errors="replace") as stream:
             timeline = Timeline.from_jsonl(bounded_lines(stream), str(path))
     except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", "name a run directory or its timeline.jsonl"
-        ) from None
+        from snp_harness.platforms.kept_run import rebuild
+
+        rebuilt = rebuild(path.parent) if isinstance(error, FileNotFoundError) else None
+        if rebuilt is None:
+            raise UsageError(
+                f"cannot read {path}: {error.strerror}", "name a run directory or its timeline.jsonl"
+            ) from None
+        timeline = rebuilt
     if options.json:
         sys.stdout.writelines(timeline.lines())
         return EXIT_HOLDS

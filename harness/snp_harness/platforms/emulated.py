@@ -14,7 +14,7 @@ from snp_harness.errors import HarnessError, UsageError
 from snp_harness.firmware.image import FirmwareImage
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, PATH, token
-from snp_harness.platforms import extra_arguments, rom
+from snp_harness.platforms import extra_arguments, kept_run, rom
 from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.host_config import (
@@ -93,7 +93,9 @@ class EmulatedPlatform:
         check_fits(spec, firmware)
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
         key = secrets.randbelow(1 << LOG_KEY_BITS)
-        directory.write_input(rundir.ROM, build_rom(spec, firmware, memory, key))
+        image = build_rom(spec, firmware, memory, key)
+        directory.write_input(rundir.ROM, image)
+        kept_run.note(directory, self.name, spec, offset=image.index(firmware.flat()), active=True)
         with contextlib.ExitStack() as stack:
             second = _second_witness(spec, directory)
             if second is not None:

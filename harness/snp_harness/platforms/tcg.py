@@ -12,6 +12,7 @@ from snp_harness.capture.module_names import ModuleMap
 from snp_harness.check import Check
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
+from snp_harness.platforms import kept_run
 from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
@@ -48,6 +49,7 @@ class TcgPlatform:
         firmware = spec.image
         image = rundir.ROM
         directory.write_input(image, firmware.flat())
+        kept_run.note(directory, self.name, spec)
         collector = Collector()
         with contextlib.ExitStack() as stack:
             witness = TraceWitness(spec.vcpus, collector, directory)

@@ -23,6 +23,7 @@ from snp_harness.vm.qemu_errors import CannotWriteError
 DEFAULT_PARENT = Path("runs")
 LATEST = "latest"
 IGNORE = ".gitignore"
+RUN = "run.json"
 COMMAND_LINE = "command-line.txt"
 SERIAL = "serial.log"
 SVSM = "svsm.log"
@@ -42,6 +43,7 @@ OUTER_CONSOLE = "outer-console.log"
 OUTER_STDERR = "outer-qemu-stderr.log"
 #: All files that a run writes.
 FILES = (
+    RUN,
     COMMAND_LINE,
     SERIAL,
     SVSM,
@@ -62,7 +64,7 @@ FILES = (
 )
 
 #: Files that are written before QEMU is started: a directory with nothing else, but empty files, had no run.
-PREPARED = frozenset({ROM, IGVM})
+PREPARED = frozenset({RUN, ROM, IGVM})
 
 #: Files that are removed, in this order, if the disk is full and the result needs their place: what can be made again,
 #: then what the timeline was made of, then consoles.

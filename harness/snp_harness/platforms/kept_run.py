@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The timeline of a run whose harness was killed: made again from the raw log, as far as that was written.
+
+What it needs besides is written before QEMU is started: the firmware is in the ROM, the rest in run.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snp_harness.errors import UsageError
+from snp_harness.launch.ring import BATCH, RECORD_SIZE
+from snp_harness.vm import rundir
+
+if TYPE_CHECKING:
+    from snp_harness.apic.timeline import Timeline
+    from snp_harness.firmware.firmware_modules import Module, ModuleAddress
+    from snp_harness.platforms.platform import RunSpec
+    from snp_harness.vm.rundir import RunDirectory
+
+VERSION = 1
+#: Bytes of run.json that are read.
+_SIZE_MAX = 1 << 20
+_HINT = "name the directory of a run on the platform emulated or tcg"
+
+
+def note(directory: RunDirectory, platform: str, spec: RunSpec, *, offset: int = 0, active: bool = False) -> None:
+    """Write run.json. offset: of the firmware in the ROM. active: the configuration applies, as on `emulated`."""
+    config = spec.svsm
+    kept = {
+        "version": VERSION,
+        "platform": platform,
+        "firmware": {"path": str(spec.image.path), "offset": offset, "size": spec.image.size},
+        "vcpus": spec.vcpus,
+        "guest_vmpl": config.guest_vmpl,
+        "alternate_injection": active and config.alternate_injection,
+        "svsm": active and config.present,
+        "apic_protocol": active and config.apic_protocol,
+        "faults": list(config.injected_faults) if active else [],
+    }
+    directory.write_text(rundir.RUN, json.dumps(kept, indent=2) + "\n")
+
+
+def rebuild(directory: Path) -> Timeline | None:
+    """Return the timeline of a run that has none, None if the directory lacks what that needs. Raises UsageError."""
+    if not (directory / rundir.RUN).is_file():
+        return None
+    kept = _read(directory / rundir.RUN)
+    try:
+        if (directory / rundir.HOST_LOG).is_file():
+            return _from_records(directory, kept)
+        if (directory / rundir.TRACE).is_file() and kept["platform"] == "tcg":
+            return _from_trace(directory, kept)
+    except OSError as error:
+        raise UsageError(f"cannot read {error.filename}: {error.strerror}", _HINT) from None
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read run.json. Raises UsageError."""
+    try:
+        with path.open("rb") as file:
+            kept = json.loads(file.read(_SIZE_MAX))
+        types = {"platform": str, "vcpus": int, "guest_vmpl": int, "alternate_injection": bool, "svsm": bool}
+        types |= {"apic_protocol": bool, "faults": list, "firmware": dict, "version": int}
+        right = all(isinstance(kept[name], kind) for name, kind in types.items())
+        right &= all(isinstance(name, str) for name in kept["faults"]) and kept["version"] == VERSION
+        right &= all(isinstance(kept["firmware"][name], int) for name in ("offset", "size"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        right = False
+    if not right:
+        raise UsageError(f"{path} does not describe a run of this version", _HINT)
+    return dict(kept)
+
+
+class _Unknown:
+    """A firmware that is no longer there."""
+
+    base = 1 << 32
+    data = b""
+
+    def locate(self, _pc: int) -> ModuleAddress | None:
+        return None
+
+    def by_identity(self, _size_of_image: int, _entry_rva: int) -> Module | None:
+        return None
+
+
+class _File:
+    """A RecordSource (snp_harness.launch.ring) of the raw log. A record that was not written to its end is left out."""
+
+    exits = lost = halted = 0
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            while batch := file.read(BATCH * RECORD_SIZE):
+                yield batch[: len(batch) // RECORD_SIZE * RECORD_SIZE]
+
+    def arm(self) -> None:
+        """Nothing follows."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _from_records(directory: Path, kept: dict[str, Any]) -> Timeline:
+    from snp_harness.capture.collect import Collector
+    from snp_harness.capture.host_log import HostLog
+    from snp_harness.capture.host_timeline import WITNESS, HostTimeline
+    from snp_harness.firmware.image import FirmwareImage
+
+    collector = Collector()
+    gaps = [_gap(rundir.HOST_LOG)]
+    firmware: FirmwareImage | _Unknown = _Unknown()
+    offset, size = kept["firmware"]["offset"], kept["firmware"]["size"]
+    rom = directory / rundir.ROM
+    data = rom.read_bytes()[offset : offset + size] if rom.is_file() else b""
+    if data and len(data) == size:
+        firmware = FirmwareImage(rom, data)
+    else:
+        gaps.append(f"{rundir.ROM} is not there: modules and phases are not known")
+    timeline = HostTimeline(firmware, kept["guest_vmpl"], collector)
+    log = HostLog(_File(directory / rundir.HOST_LOG), timeline.take)
+    log.drain()
+    timeline.finish()
+    return collector.finish(
+        witness=WITNESS,
+        platform=kept["platform"],
+        gaps=gaps + log.health.gaps(),
+        lost=log.health.lost,
+        not_observed=frozenset(),
+        alternate_injection=kept["alternate_injection"],
+        svsm=kept["svsm"],
+        apic_protocol=kept["apic_protocol"],
+        faults=tuple(kept["faults"]),
+    )
+
+
+def _from_trace(directory: Path, kept: dict[str, Any]) -> Timeline:
+    from snp_harness.capture.collect import Collector
+    from snp_harness.capture.trace_timeline import NOT_OBSERVED, WITNESS, TraceTimeline
+
+    collector = Collector()
+    timeline = TraceTimeline(kept["vcpus"], collector)
+    with (directory / rundir.TRACE).open("rb") as file:
+        while data := file.read(1 << 20):
+            timeline.feed(data)
+    timeline.flush()
+    return collector.finish(
+        witness=WITNESS,
+        platform=kept["platform"],
+        gaps=[_gap(rundir.TRACE)],
+        lost=0,
+        not_observed=NOT_OBSERVED,
+        alternate_injection=kept["alternate_injection"],
+        svsm=kept["svsm"],
+    )
+
+
+def _gap(name: str) -> str:
+    return f"the harness was stopped before the end of the run: made again from {name}"
