@@ -190,6 +190,8 @@ def test_a_plain_guest_has_no_features() -> None:
         ),
         ("[svsm]\npresent = false", "svsm.alternate_injection = true needs svsm.present = true"),
         ("[guest]\nsev = false", "svsm.present = true needs guest.sev = true"),
+        ("[guest]\nsev = 'sev-es'", "svsm.present = true needs guest.sev = true"),
+        ("[guest]\nsev = 'snp'", 'guest.sev = \'snp\': expected true or false or "sev" or "sev-es"'),
         ("[hypervisor]\nfeatures = ['snp']", 'svsm.present = true needs "multi-vmpl" in hypervisor.features'),
         (
             "[hypervisor]\nfeatures = ['snp', 'multi-vmpl']",
@@ -208,6 +210,14 @@ def test_errors_name_file_key_and_allowed_values(text: str, message: str) -> Non
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_status == EXIT_USAGE
+
+
+@pytest.mark.parametrize(("sev", "status"), [("false", 0), ("'sev'", 1), ("'sev-es'", 3), ("true", 7)])
+def test_sev_status_follows_the_kind_of_guest(sev: str, status: int) -> None:
+    text = f"[svsm]\npresent = false\nalternate_injection = false\n[guest]\nsev = {sev}"
+    made = parse_config(text.encode(), "c.toml")
+    assert [made.sev_status(vmpl) for vmpl in range(4)] == [status] * 4
+    assert made.snp == (status == 7)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))

@@ -142,6 +142,8 @@ struct hw_cpu {
 struct hw {
 	struct machine *machine;
 	bool sev;          /* SNP on */
+	bool es;           /* SEV-ES or SNP: the registers are the guest's own, exits become #VC */
+	bool encrypted;    /* SEV of any kind: there is a C-bit */
 	bool strict;       /* violations are delivered, not only recorded */
 	bool vc_rdtsc;     /* the hypervisor intercepts RDTSC and RDTSCP, which are one intercept in TCG */
 	bool vc_rdtscp;

@@ -130,7 +130,7 @@ u64 hw_observe_vc_pc(const struct hw_cpu *cpu, u64 code)
 	enum vc_kind kind = vc_kind(code);
 	u64 above = state->vmcb->save.rsp - state->vc_frame[kind];
 
-	if (!cpu->hw->sev)
+	if (!cpu->hw->es)
 		return hw_observe_pc(cpu);
 	return state->vc_frame[kind] && (!above || above > STACK_REACH) ? state->vc_rip[kind] : state->vmgexit_pc;
 }

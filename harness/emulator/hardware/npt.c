@@ -59,7 +59,7 @@ bool npt_is_unpaged(const struct hw_cpu *cpu)
 {
 	const struct vmcb_save *save = &vmcb(cpu)->save;
 
-	return cpu->hw->sev && (!(save->cr0 & CR0_PG) || !(save->cr4 & CR4_PAE));
+	return cpu->hw->encrypted && (!(save->cr0 & CR0_PG) || !(save->cr4 & CR4_PAE));
 }
 
 u64 npt_root(const struct hw_cpu *cpu)

@@ -197,6 +197,12 @@ static void sev_exit(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 	}
 }
 
+/* A guest with SEV only reads it without an exit, too. */
+static bool is_sev_status(struct hw_cpu *cpu, u64 code)
+{
+	return code == SVM_EXIT_MSR && (u32)current(cpu)->gpr[HW_RCX] == SEV_MSR_STATUS;
+}
+
 static void serve(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 {
 	exit->code = HW_EXIT_NONE;
@@ -224,7 +230,7 @@ static void serve(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 		invalid_exit(cpu, exit);
 		break;
 	default:
-		if (cpu->hw->sev) {
+		if (cpu->hw->es || (cpu->hw->encrypted && is_sev_status(cpu, code))) {
 			sev_exit(cpu, code, exit);
 		} else {
 			hw_observe_image(cpu);

@@ -62,7 +62,9 @@ struct hw *hw_setup(struct machine *machine)
 	struct hw *hw = &the_hw;
 
 	hw->sev = (config->sev_status[config->guest_vmpl] & SEV_STATUS_SNP) != 0;
-	hw->c_bit = hw->sev ? BIT(config->cbit) : 0;
+	hw->es = (config->sev_status[config->guest_vmpl] & SEV_STATUS_SEV_ES) != 0;
+	hw->encrypted = (config->sev_status[config->guest_vmpl] & SEV_STATUS_SEV) != 0;
+	hw->c_bit = hw->encrypted ? BIT(config->cbit) : 0;
 	hw->strict = config->strict;
 	npt_setup(hw);
 	setup_processor(hw);
@@ -118,8 +120,8 @@ struct hw_cpu *hw_cpu_setup(struct hw *hw, u32 index, const struct hw_controls *
 	cpu->posted = -1;
 	cpu->injected = -1;
 	cpu->executable[0] = cpu->executable[1] = NO_GPA;
-	hw->vc_rdtsc = hw->sev && (controls->intercept_misc1 & SVM_INTERCEPT_RDTSC);
-	hw->vc_rdtscp = hw->sev && (controls->intercept_misc2 & SVM_INTERCEPT_RDTSCP);
+	hw->vc_rdtsc = hw->es && (controls->intercept_misc1 & SVM_INTERCEPT_RDTSC);
+	hw->vc_rdtscp = hw->es && (controls->intercept_misc2 & SVM_INTERCEPT_RDTSCP);
 	hw->native_io = controls->native_io;
 	intercept_own_msrs(controls->msr_permissions);
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)

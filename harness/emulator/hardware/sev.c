@@ -55,9 +55,9 @@ void hw_cpuid(const struct hw *hw, u32 leaf, u32 subleaf, struct cpuid_result *r
 	if (leaf != SEV_CPUID_LEAF)
 		return;
 	*result = (struct cpuid_result){ 0 };
-	if (!hw->sev)
+	if (!hw->encrypted)
 		return;
-	result->eax = SEV_CPUID_EAX_SEV | SEV_CPUID_EAX_SEV_ES | SEV_CPUID_EAX_SNP;
+	result->eax = (u32)(SEV_CPUID_EAX_SEV | (hw->es ? SEV_CPUID_EAX_SEV_ES : 0) | (hw->sev ? SEV_CPUID_EAX_SNP : 0));
 	result->ebx = hw->machine->config->cbit;
 	result->ecx = ENCRYPTED_GUESTS;
 	result->edx = 1;

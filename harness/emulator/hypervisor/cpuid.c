@@ -65,7 +65,7 @@ static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
 	r->ecx &= ~(u32)(LEAF1_ECX_OSXSAVE | LEAF1_ECX_MONITOR); /* KVM does not offer MONITOR */
 	if (save && (save->cr4 & CR4_OSXSAVE))
 		r->ecx |= LEAF1_ECX_OSXSAVE;
-	if (vcpu->hv->sev)
+	if (vcpu->hv->es)
 		r->ecx &= ~(u32)LEAF1_ECX_OF_XSAVE;
 	without_apic(vcpu, &r->edx);
 }
@@ -73,7 +73,7 @@ static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
 static void leaf_7(struct vcpu *vcpu, struct cpuid_result *r)
 {
 	r->ecx &= ~(u32)LEAF7_ECX_LA57;
-	if (vcpu->hv->sev) {
+	if (vcpu->hv->es) {
 		r->ebx &= ~(u32)LEAF7_EBX_OF_XSAVE;
 		r->ecx &= ~(u32)LEAF7_ECX_OF_XSAVE;
 	}
@@ -86,7 +86,7 @@ void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 	hw_cpuid(vcpu->hv->hw, leaf, subleaf, r);
 	switch (leaf) {
 	case 0:
-		if (vcpu->hv->sev && r->eax >= CPUID_XSAVE)
+		if (vcpu->hv->es && r->eax >= CPUID_XSAVE)
 			r->eax = CPUID_XSAVE - 1;
 		break;
 	case 1:
@@ -105,11 +105,11 @@ void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 		r->edx = vcpu->index;
 		break;
 	case CPUID_XSAVE:
-		if (vcpu->hv->sev)
+		if (vcpu->hv->es)
 			*r = (struct cpuid_result){ 0 };
 		break;
 	case 0x80000000:
-		if (vcpu->hv->sev && r->eax < EXT_MAX_LEAF)
+		if (vcpu->hv->encrypted && r->eax < EXT_MAX_LEAF)
 			r->eax = EXT_MAX_LEAF;
 		break;
 	case 0x80000001:

@@ -108,7 +108,7 @@ static void inject_nmi(struct vcpu *vcpu)
 	hw_inject(vcpu->cpu, SVM_EVENT_NMI | SVM_EVENT_VALID | X86_NMI);
 	vcpu->nmi_pending = false;
 	vcpu->nmi_blocking = NMI_BLOCKED;
-	if (!vcpu->hv->sev)
+	if (!vcpu->hv->es)
 		hw_plain_intercept_iret(vcpu->cpu, true);
 }
 

@@ -64,7 +64,7 @@ static void intercept(u8 *permissions, u32 first, u32 count)
 		permissions[port / 8] |= (u8)(1 << port % 8);
 }
 
-bool io_is_native(const struct hypervisor *hv) { return !hv->sev || !(hv->config->vc_exits & CONFIG_VC_IOIO); }
+bool io_is_native(const struct hypervisor *hv) { return !hv->es || !(hv->config->vc_exits & CONFIG_VC_IOIO); }
 
 void io_setup(struct hypervisor *hv, u8 *permissions)
 {

@@ -50,7 +50,7 @@ static void check_config(struct hypervisor *hv)
 }
 
 /* Whether an exit of an SEV guest becomes #VC. */
-static bool vc_on(const struct hypervisor *hv, u64 exit) { return hv->sev && (hv->config->vc_exits & exit); }
+static bool vc_on(const struct hypervisor *hv, u64 exit) { return hv->es && (hv->config->vc_exits & exit); }
 
 static u32 misc1_intercepts(const struct hypervisor *hv)
 {
@@ -171,6 +171,8 @@ void host_main(void)
 	check_config(hv);
 	hv->vcpus = hv->config->vcpus;
 	hv->sev = (hv->config->sev_status[hv->config->guest_vmpl] & SEV_STATUS_SNP) != 0;
+	hv->es = (hv->config->sev_status[hv->config->guest_vmpl] & SEV_STATUS_SEV_ES) != 0;
+	hv->encrypted = (hv->config->sev_status[hv->config->guest_vmpl] & SEV_STATUS_SEV) != 0;
 	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_START, .address = hv->machine->tsc_khz, .value = sizeof(struct record),
 					   .extra = CONFIG_VERSION, .aux = hv->config->vcpus });
 	hv->hw = hw_setup(&the_machine);

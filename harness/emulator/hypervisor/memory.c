@@ -69,7 +69,7 @@ void memory_setup(struct hypervisor *hv)
 	 * on a real host the shared memory of the ROM still holds it.
 	 */
 	add_region(hv, FOUR_GIB - config->fw_size, config->fw_size, firmware,
-		   hv->sev ? copy_of_firmware(hv) : firmware);
+		   hv->encrypted ? copy_of_firmware(hv) : firmware);
 	if (config->svsm_size) {
 		u64 memory = (u64)hw_take(hv->hw, config->svsm_memory, PAGE_SIZE_2M);
 

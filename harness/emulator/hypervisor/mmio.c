@@ -105,7 +105,7 @@ bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u
 /* #VC with SEV; without, the hypervisor carries out the instruction. */
 static void hand_over(struct vcpu *vcpu, u64 gpa, u64 info)
 {
-	if (vcpu->hv->sev)
+	if (vcpu->hv->es)
 		hw_nested_reserved(vcpu->cpu);
 	else
 		mmio_emulate(vcpu, gpa, info);
@@ -140,9 +140,9 @@ void mmio_exit(struct vcpu *vcpu, const struct hw_exit *exit)
 {
 	u64 gpa = exit->info2;
 
-	if (exit->info1 & SVM_NPF_ENC)
-		hw_nested_reserved(vcpu->cpu);
-	else if (serves_page(vcpu, gpa) || (vcpu->hv->sev && (vcpu->hv->config->vc_exits & CONFIG_VC_MMIO)))
+	if (exit->info1 & SVM_NPF_ENC) /* with SEV only the hypervisor carries it out, as it ignores the C-bit */
+		hand_over(vcpu, gpa, exit->info1);
+	else if (serves_page(vcpu, gpa) || (vcpu->hv->es && (vcpu->hv->config->vc_exits & CONFIG_VC_MMIO)))
 		hand_over(vcpu, gpa, exit->info1);
 	else if (apic_needs_page(vcpu->hv, gpa))
 		hand_over(vcpu, gpa, exit->info1);

@@ -35,7 +35,7 @@ static void pass(u8 *permissions, u32 msr) { permissions[permission_bit(msr) / 8
 
 void msr_setup(struct hypervisor *hv, u8 *permissions)
 {
-	if (hv->sev && (hv->config->vc_exits & CONFIG_VC_MSR)) {
+	if (hv->es && (hv->config->vc_exits & CONFIG_VC_MSR)) {
 		memset(permissions, 0xFF, 2 * PAGE_SIZE);
 		for (u32 i = 0; i < sizeof(passed_through) / sizeof(passed_through[0]); i++)
 			pass(permissions, passed_through[i]);

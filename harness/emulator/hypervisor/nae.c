@@ -220,8 +220,14 @@ static void nae_rdpmc(struct nae *nae)
 		exception(nae, NAE_EVENTINJ_GP);
 }
 
+static bool is_of_snp(u64 code) { return code == NAE_PSC || code == NAE_AP_CREATION; }
+
 static void dispatch(struct vcpu *vcpu, struct nae *nae)
 {
+	if (!vcpu->hv->sev && is_of_snp(nae->code)) { /* sev_es_validate_vmgexit */
+		nae_refuse(nae, NAE_ERR_MISSING_INPUT);
+		return;
+	}
 	switch (nae->code) {
 	case NAE_CPUID: nae_cpuid(vcpu, nae); break;
 	case NAE_MSR: nae_msr(vcpu, nae); break;
@@ -285,7 +291,7 @@ void nae_event(struct vcpu *vcpu, u64 ghcb_gpa)
 						 .aux = RECORD_VIOLATION_GHCB });
 	if (!nae.gpa || !memory_region(vcpu->hv, nae.gpa)) /* KVM resumes the guest without an answer */
 		return;
-	if (nae.gpa != state->ghcb_gpa) /* KVM_RUN fails */
+	if (vcpu->hv->sev && nae.gpa != state->ghcb_gpa) /* KVM_RUN fails */
 		hw_stop(vcpu->cpu, RECORD_END_GHCB, nae.gpa, 0);
 	if (!nae.ghcb)
 		return;

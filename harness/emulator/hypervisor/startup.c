@@ -28,7 +28,7 @@ void startup_init(struct vcpu *vcpu)
 		startup_vmsa(vcpu, vcpu->guest_vmpl, gpa, state->init_features);
 		return;
 	}
-	if (!vcpu->hv->sev) {
+	if (!vcpu->hv->es) {
 		hw_init(vcpu->cpu);
 		vcpu->extint = -1;
 		vcpu->posted = -1;
@@ -57,7 +57,7 @@ void startup_sipi(struct vcpu *vcpu, u8 vector)
 		end_hold(vcpu);
 	else if (vcpu->wait != WAIT_SIPI)
 		return;
-	if (!vcpu->hv->sev)
+	if (!vcpu->hv->es)
 		hw_sipi(vcpu->cpu, vector);
 	vcpu->wait = WAIT_NOTHING;
 }

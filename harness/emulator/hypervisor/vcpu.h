@@ -122,6 +122,8 @@ struct hypervisor {
 	const struct host_config *config;
 	struct hw *hw;
 	bool sev;               /* SNP on */
+	bool es;                /* SEV-ES or SNP */
+	bool encrypted;         /* SEV of any kind */
 	u32 vcpus;
 	u64 generation;         /* of the page states: pointers to shared pages are valid until it changes */
 	u64 interrupts;         /* physical interrupts taken */

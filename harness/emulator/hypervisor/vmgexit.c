@@ -59,9 +59,19 @@ static void run_vmpl(struct vcpu *vcpu, u64 request)
 		hw_set_ghcb(vcpu->cpu, 1ull << GHCB_MSR_ERROR_SHIFT | GHCB_MSR_RUN_VMPL_RESP);
 }
 
+/* Requests that end an SEV-ES guest in KVM (sev_handle_vmgexit_msr_protocol). */
+static bool is_of_snp(u64 request)
+{
+	u64 info = request & GHCB_MSR_INFO_MASK;
+
+	return info == GHCB_MSR_PREF_GPA_REQ || info == GHCB_MSR_REG_GPA_REQ || info == GHCB_MSR_PSC_REQ;
+}
+
 /* The answer; for an unknown request the request itself, which is not a valid answer (KVM does the same). */
 static u64 answer(struct vcpu *vcpu, u64 request)
 {
+	if (!vcpu->hv->sev && is_of_snp(request))
+		hw_stop(vcpu->cpu, RECORD_END_NOT_SNP, request, 0);
 	switch (request & GHCB_MSR_INFO_MASK) {
 	case GHCB_MSR_SEV_INFO_REQ:
 		return sev_information(vcpu);

@@ -89,6 +89,7 @@ _END_TEXT = {
     RecordEnd.NO_VMSA: "nothing is left to run: no VMSA for the VMPL",
     RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:X}",
     RecordEnd.VMPL: "the guest's VMPL may not access GPA {gpa}, RMP entry {extra:X}",
+    RecordEnd.NOT_SNP: "the guest made GHCB request {value:X}, which KVM accepts of SEV-SNP guests only",
     RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not registered: KVM ends the guest",
     RecordEnd.SUSPEND: "the guest suspended the machine (S3): it would wake up at the hypervisor's reset vector",
     RecordEnd.BREAKPOINT: "the guest set a breakpoint at an address of the hypervisor",

@@ -135,6 +135,7 @@ class RecordEnd(enum.IntEnum):
     INIT = 15
     SUSPEND = 18
     BREAKPOINT = 19
+    NOT_SNP = 22
 
 
 class RecordRefused(enum.IntEnum):

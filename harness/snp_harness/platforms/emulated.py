@@ -146,7 +146,9 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
         raise UsageError(
             "the emulated platform runs the reference SVSM only", 'use svsm.kind = "reference", or an SNP host'
         )
-    if not spec.svsm.guest.sev:
+    if spec.svsm.guest.sev == "sev-es" and spec.vcpus > 1:
+        raise UsageError("an SEV-ES guest has one vCPU on the emulated platform", "leave out --vcpus")
+    if not spec.svsm.snp:
         return
     metadata = firmware.metadata
     if metadata is None:
@@ -219,7 +221,7 @@ def host_config(
         svsm_fault_register=config.faults.register,
         svsm_fault_result=config.faults.result,
         hidden_features=sum(HIDDEN[name] for name in set(config.guest.hidden_features)),
-        sections=metadata.sections if metadata is not None and config.guest.sev else (),
+        sections=metadata.sections if metadata is not None and config.snp else (),
     )
 
 

@@ -177,8 +177,10 @@ def with_igvm(spec: RunSpec, of_host: Path | None) -> RunSpec:
 def check_fits(spec: RunSpec) -> None:
     """Check, before anything is started, that the platform supports the run. Raises UsageError."""
     config = spec.svsm
-    if not config.guest.sev:
-        raise UsageError("the platform snp runs no guest without SEV", "use --platform kvm, or leave guest.sev = true")
+    if not config.snp:
+        raise UsageError(
+            "the platform snp runs no guest without SEV-SNP", "use --platform kvm, or leave guest.sev = true"
+        )
     if spec.icount:
         raise UsageError("instructions cannot be counted on hardware", "leave out --icount")
     if config.faults.inject:

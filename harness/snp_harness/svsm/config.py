@@ -83,6 +83,14 @@ FAULT_NAMES = (*SVSM_FAULT_NAMES, *HYPERVISOR_FAULT_NAMES)
 HIDDEN_NAMES = ("x2apic", "tsc-deadline")
 
 
+#: The bits of SEV_STATUS that a guest of each kind can have.
+_SEV_STATUS: dict[bool | str, SevStatus] = {
+    False: SevStatus(0),
+    "sev": SevStatus.SEV,
+    "sev-es": SevStatus.SEV | SevStatus.SEV_ES,
+    True: ~SevStatus(0),
+}
+
 _Feature = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FEATURE_NAMES)})\Z")]
 _Fault = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FAULT_NAMES)})\Z")]
 _Hidden = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(HIDDEN_NAMES)})\Z")]
@@ -246,7 +254,14 @@ class LogSection(_Section, frozen=True):
 class GuestSection(_Section, frozen=True):
     """The guest itself."""
 
-    sev: Annotated[bool, Meta(description="An SEV-SNP guest; otherwise a plain guest on the same virtual APIC.")] = True
+    sev: Annotated[
+        bool | Literal["sev", "sev-es"],
+        Meta(
+            description="true: an SEV-SNP guest; false: a plain guest on the same virtual APIC; or one with SEV only,"
+            " or SEV-ES.",
+            extra={ALLOWED: 'true or false or "sev" or "sev-es"'},
+        ),
+    ] = True
     hidden_features: Annotated[
         tuple[_Hidden, ...],
         Meta(
@@ -280,7 +295,7 @@ class SvsmConfig(_Section, frozen=True):
         """Combinations of values, whether each is contradictory, and the message for it."""
         svsm, hypervisor = self.svsm, self.hypervisor
         virtual = hypervisor.apic is ApicServer.VIRTUAL
-        yield svsm.present and not self.guest.sev, "svsm.present = true needs guest.sev = true"
+        yield svsm.present and not self.snp, "svsm.present = true needs guest.sev = true"
         for on, key in (
             (svsm.alternate_injection, "svsm.alternate_injection = true"),
             (svsm.kind is SvsmKind.IGVM, 'svsm.kind = "igvm"'),
@@ -303,7 +318,7 @@ class SvsmConfig(_Section, frozen=True):
         ):
             yield on and "x2apic" in hidden, f'{key} and "x2apic" in guest.hidden_features contradict each other'
         for on, key, features in (
-            (self.guest.sev, "guest.sev = true", ("snp",)),
+            (self.snp, "guest.sev = true", ("snp",)),
             (svsm.present, "svsm.present = true", ("multi-vmpl",)),
             (svsm.alternate_injection, "svsm.alternate_injection = true", ("restricted-injection",)),
             (hypervisor.timer is Timer.HV_TIMER, 'hypervisor.timer = "hv-timer"', ("restricted-injection-timer",)),
@@ -327,6 +342,11 @@ class SvsmConfig(_Section, frozen=True):
         ):
             yield on and not svsm.alternate_injection, f"{key} needs svsm.alternate_injection = true"
             yield on and protocol and not svsm.apic_protocol, f"{key} needs svsm.apic_protocol = true"
+
+    @property
+    def snp(self) -> bool:
+        """The guest is an SEV-SNP guest."""
+        return self.guest.sev is True
 
     @property
     def present(self) -> bool:
@@ -367,7 +387,7 @@ class SvsmConfig(_Section, frozen=True):
     def sev_status(self, vmpl: int) -> SevStatus:
         """MSR SEV_STATUS as a VMPL (0-3) reads it; 0 for a plain guest. Raises ValueError for another VMPL."""
         status = sev_status(vmpl, self.guest_vmpl, alternate_injection=self.alternate_injection)
-        return status if self.guest.sev else SevStatus(0)
+        return status & _SEV_STATUS[self.guest.sev]
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -57,6 +57,7 @@ class End(enum.IntEnum):
     RESET = 21
     COVER = 22
     INIT_MESSAGE = 23
+    SEV_STATUS = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,29 @@ static void end_normally(void)
 	msr_protocol(GHCB_MSR_TERM_REQ | 5 << GHCB_MSR_TERM_SET_SHIFT | 0x42 << GHCB_MSR_TERM_REASON_SHIFT);
 }
 
+static void print_number(const char *name, u64 value)
+{
+	print(name);
+	print(": ");
+	print_hex(value);
+	print("\n");
+}
+
+/* Without #VC: of a guest with SEV only, or a plain one. */
+static _Noreturn void print_sev(void)
+{
+	struct cpuid leaf = cpuid(SEV_CPUID_LEAF, 0);
+
+	print_number("trap", TRY("rdmsr", OUT(), "c"(SEV_MSR_STATUS)));
+	if (trap.vector == NO_TRAP)
+		print_number("status", rdmsr(SEV_MSR_STATUS));
+	print_number("write", TRY("wrmsr", OUT(), "c"(SEV_MSR_STATUS), "a"(1), "d"(0)));
+	print_number("ghcb", TRY("rdmsr", OUT(), "c"(SEV_MSR_GHCB)));
+	print_number("eax", leaf.eax);
+	print_number("ebx", leaf.ebx);
+	triple_fault();
+}
+
 _Noreturn void end_run(void)
 {
 	const struct __attribute__((packed)) { u16 limit; u64 base; } nothing = { 0, 0 };
@@ -160,6 +183,8 @@ _Noreturn void end_run(void)
 		breakpoint_at(0xFFFFFFFF80001000);
 		end_normally();
 		break;
+	case END_SEV_STATUS:
+		print_sev();
 	default:
 		end_normally();
 	}

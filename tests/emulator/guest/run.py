@@ -22,7 +22,7 @@ class Setting:
     """How the guest is run.
 
     native: port I/O, MMIO and MSRs do not become #VC, as far as that can be configured. level: of the log.
-    fault: one that is injected.
+    fault: one that is injected. kind: guest.sev, if it is neither that of an SNP guest nor of a plain one.
     """
 
     mode: Mode
@@ -32,6 +32,7 @@ class Setting:
     vcpus: int = 1
     level: int = 1
     fault: str = ""
+    kind: str = ""
 
     @property
     def name(self) -> str:
@@ -40,6 +41,7 @@ class Setting:
         if self.mode is not Mode.PLAIN or self.cbit != 51:
             parts.append(str(self.cbit))
         parts += ["native"] * self.native + ["lax"] * (not self.strict) + [self.fault] * bool(self.fault)
+        parts += [self.kind] * bool(self.kind)
         return "-".join(parts + [f"{self.vcpus}vcpus"] * (self.vcpus > 1))
 
 
@@ -87,7 +89,7 @@ def configuration(setting: Setting) -> SvsmConfig:
         cbit = {setting.cbit}
         strict = {strict}
         [guest]
-        sev = {sev}
+        sev = {f'"{setting.kind}"' if setting.kind else sev}
         [log]
         level = {setting.level}
         [faults]
