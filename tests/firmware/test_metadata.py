@@ -33,6 +33,7 @@ def test_sections_in_the_images_order() -> None:
     )
     assert metadata.version == 1
     assert metadata.ap_reset == 0x80B004
+    assert metadata.hash_table == (0, 0)
     assert metadata.of_type(SevSectionType.CPUID)[0].end == 0x80F000
     assert metadata.has_svsm_caa
 

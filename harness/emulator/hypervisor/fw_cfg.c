@@ -38,6 +38,15 @@ static bool carry_out(struct hypervisor *hv, u32 control, u32 length)
 	return !command->control;
 }
 
+const u8 *fw_cfg_read(struct hypervisor *hv, u16 item, u32 *size)
+{
+	u32 select = item == FW_CFG_CONTINUE ? 0 : (u32)CONTROL_SELECT | (u32)item << 16;
+
+	if (*size > BUFFER_SIZE)
+		*size = BUFFER_SIZE;
+	return carry_out(hv, select | (u32)CONTROL_READ, *size) ? hv->fw_cfg_buffer : NULL;
+}
+
 /* Between the buffer and the guest's memory, page by page. What is not shared stays as it is, and is read as zeros. */
 static void copy(struct vcpu *vcpu, u64 gpa, u8 *buffer, u64 size, bool write)
 {

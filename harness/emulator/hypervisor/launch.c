@@ -6,6 +6,7 @@
 #include "loop.h"
 #include "bytes.h"
 #include "cpuid.h"
+#include "kernel_hashes.h"
 #include "memory.h"
 #include "pages.h"
 #include "svsm.h"
@@ -49,6 +50,14 @@ static void fill_secrets(struct vcpu *vcpu, u8 *page)
 	page[SVSM_SECRETS_GUEST_VMPL] = (u8)config->guest_vmpl;
 }
 
+static bool hash_table_is_in(const struct host_config *config, const struct config_section *section)
+{
+	u64 offset = config->hash_table_gpa - (u64)section->gpa;
+
+	return config->hash_table_size >= KERNEL_HASHES_SIZE && offset <= section->size &&
+	       KERNEL_HASHES_SIZE <= section->size - offset;
+}
+
 static void launch_sections(struct vcpu *vcpu)
 {
 	struct hypervisor *hv = vcpu->hv;
@@ -64,6 +73,8 @@ static void launch_sections(struct vcpu *vcpu)
 			fill_secrets(vcpu, memory);
 		else if (section->type == CONFIG_SECTION_CPUID)
 			cpuid_fill_page(vcpu, memory);
+		else if (section->type == CONFIG_SECTION_KERNEL_HASHES && hash_table_is_in(hv->config, section))
+			kernel_hashes_fill(hv, memory + (hv->config->hash_table_gpa - section->gpa));
 		pages_launch(hv, section->gpa, section->size);
 	}
 }

@@ -19,6 +19,7 @@ from snp_harness.errors import FirmwareError
 FOOTER_GUID = UUID("96b582de-1fb2-45f7-baea-a366c55a082d")
 SEV_METADATA_GUID = UUID("dc886566-984a-4798-a75e-5585a7bf67cc")
 SEV_ES_RESET_GUID = UUID("00f771de-1a7e-4fcb-890e-68c77e2fb44e")
+SEV_HASH_TABLE_GUID = UUID("7255371f-3a3b-4b04-927b-1da6efa8d454")
 
 #: The footer's GUID ends this many bytes before the image's end (edk2 pads the table to the VTF signature).
 _TABLE_END = 0x20
@@ -63,12 +64,14 @@ class SevSection:
 class SevMetadata:
     """The sections in the image's order, without empty ones.
 
-    ap_reset: address at which APs of SEV-ES firmware start, None if not given.
+    ap_reset: address at which APs of SEV-ES firmware start, None if not given. hash_table: address and size of the
+    memory for the hashes of a kernel, (0, 0) if there is none.
     """
 
     version: int
     sections: tuple[SevSection, ...]
     ap_reset: int | None = None
+    hash_table: tuple[int, int] = (0, 0)
 
     def of_type(self, kind: SevSectionType) -> tuple[SevSection, ...]:
         """All sections of one type."""
@@ -147,7 +150,15 @@ def parse_metadata(image: bytes) -> SevMetadata | None:
         version=version,
         sections=sections,
         ap_reset=int.from_bytes(reset, "little") if reset is not None and len(reset) == 4 else None,
+        hash_table=_hash_table(table.get(SEV_HASH_TABLE_GUID, b"")),
     )
+
+
+def _hash_table(entry: bytes) -> tuple[int, int]:
+    """The place of the hashes' table; (0, 0) if there is none."""
+    if len(entry) != 8:
+        return 0, 0
+    return int.from_bytes(entry[:4], "little"), int.from_bytes(entry[4:], "little")
 
 
 def _section(gpa: int, size: int, kind: int, *, flash_base: int) -> SevSection:

@@ -221,6 +221,8 @@ def host_config(
         svsm_fault_register=config.faults.register,
         svsm_fault_result=config.faults.result,
         hidden_features=sum(HIDDEN[name] for name in set(config.guest.hidden_features)),
+        hash_table_gpa=metadata.hash_table[0] if metadata is not None else 0,
+        hash_table_size=metadata.hash_table[1] if metadata is not None else 0,
         sections=metadata.sections if metadata is not None and config.snp else (),
     )
 

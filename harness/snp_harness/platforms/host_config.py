@@ -158,6 +158,8 @@ class HostConfig:
     svsm_fault_register: int
     svsm_fault_result: int
     hidden_features: int
+    hash_table_gpa: int
+    hash_table_size: int
     sections: Sequence[SevSection]
 
     def pack(self) -> bytes:
@@ -180,4 +182,4 @@ class HostConfig:
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q5Q18I{4 * SECTIONS}II4x")
+LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q5Q20I{4 * SECTIONS}II4x")
