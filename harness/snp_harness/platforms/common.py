@@ -26,6 +26,11 @@ def machine_arguments(spec: RunSpec, cpu: str, accelerator: str = "tcg") -> list
     return arguments
 
 
+def cpu_argument(spec: RunSpec, model: str) -> str:
+    """Return a CPU model of QEMU's without the features that the configuration hides, which have QEMU's names."""
+    return ",".join([model, *(f"-{name}" for name in spec.svsm.guest.hidden_features)])
+
+
 def qemu_check(host: Host, qemu: Path | None) -> Check:
     """Check the QEMU that a run on the host would use; host and qemu as in Platform.probe."""
     try:

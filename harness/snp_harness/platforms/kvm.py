@@ -15,7 +15,7 @@ from snp_harness.check import Check, CheckStatus, first_missing
 from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
-from snp_harness.platforms.common import machine_arguments, qemu_check
+from snp_harness.platforms.common import cpu_argument, machine_arguments, qemu_check
 from snp_harness.platforms.kvm_witness import KvmWitness
 from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
 from snp_harness.platforms.session import Session
@@ -84,7 +84,7 @@ def run_on(
         stack.callback(witness.close)
         witness.timeline.accelerated = facts.accelerated[:_NAME_MAX]
         arguments = [
-            *machine_arguments(spec, CPU, accelerator="kvm"),
+            *machine_arguments(spec, cpu_argument(spec, CPU), accelerator="kvm"),
             *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
             *witness.arguments,
             *spec.extra_args,

@@ -13,7 +13,7 @@ from snp_harness.check import Check
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms import kept_run
-from snp_harness.platforms.common import machine_arguments, qemu_check
+from snp_harness.platforms.common import cpu_argument, machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
 from snp_harness.platforms.session import Session
@@ -55,7 +55,7 @@ class TcgPlatform:
             witness = TraceWitness(spec.vcpus, collector, directory)
             stack.callback(witness.close)
             arguments = [
-                *machine_arguments(spec, CPU),
+                *machine_arguments(spec, cpu_argument(spec, CPU)),
                 *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
                 *witness.arguments,
                 *spec.extra_args,
