@@ -46,6 +46,14 @@ static void set_register(struct vcpu *vcpu, u32 reg, u32 size, bool high_byte, u
 	set_gpr(vcpu, reg, value);
 }
 
+/* The access crosses an edge of the page, or may have begun before it: the #NPF does not tell. */
+static bool may_cross(u64 gpa, u32 size)
+{
+	u32 offset = gpa & (PAGE_SIZE - 1);
+
+	return size > 1 && (!offset || offset + size > PAGE_SIZE);
+}
+
 static bool is_string(enum insn_kind kind) { return kind == INSN_STOS || kind == INSN_LODS || kind == INSN_MOVS; }
 
 void mmio_emulate(struct vcpu *vcpu, u64 gpa, u64 info)
@@ -61,7 +69,7 @@ void mmio_emulate(struct vcpu *vcpu, u64 gpa, u64 info)
 		hw_stop(vcpu->cpu, RECORD_END_INSTRUCTION, *(a64 *)code, gpa);
 	/* The other operand of a string instruction would need a page walk; so would an event's delivery. */
 	if (vcpu->stepping || hw_event_pending(vcpu->cpu) || (info & SVM_NPF_TABLE_WALK) ||
-	    !insn_decode(code, available, hw_plain_mode(vcpu->cpu), &insn) || is_string(insn.kind)) {
+	    !insn_decode(code, available, hw_plain_mode(vcpu->cpu), &insn) || is_string(insn.kind) || may_cross(gpa, insn.operand_size)) {
 		mmio_step(vcpu, gpa, info & SVM_NPF_WRITE);
 		return;
 	}

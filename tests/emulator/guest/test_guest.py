@@ -135,3 +135,9 @@ def test_a_fault_changes_the_answer_and_not_the_record(guest_run: Callable[..., 
     )
     assert {(a.vcpu, a.value, a.mode) for a in right} >= {(vcpu, vcpu, ApicMode.X2APIC) for vcpu in (1, 2, 3)}
     assert (1, 0xA5A5A5A5, ApicMode.X2APIC) in {(a.vcpu, a.value, a.mode) for a in wrong}
+
+
+def test_an_access_of_a_plain_guest_across_an_edge_is_seen(guest_run: Callable[..., GuestRun]) -> None:
+    accesses = guest_run(Setting(Mode.PLAIN)).result.timeline.accesses
+    seen = {(a.operation, a.register.offset) for a in accesses if a.path is Path.MMIO}
+    assert seen >= {(operation, offset) for operation in Operation for offset in (0, 0xFFE)}

@@ -224,6 +224,18 @@ TEST(mmio_strings, PLAIN)
 	tpr(0);
 }
 
+TEST(mmio_across_the_page_s_edges, PLAIN) /* test_guest.py looks for the accesses */
+{
+	u64 flags;
+
+	apic_prepare(APIC_BASE_EN);
+	EQUAL(DO("movl (%%rbx), %%eax", APIC_DEFAULT_BASE - 2, 0, 0, flags) >> 16, 0);
+	DO("movl %%eax, (%%rbx)", APIC_DEFAULT_BASE - 2, 0x12345678, 0, flags);
+	EQUAL(DO("movl (%%rbx), %%eax", APIC_DEFAULT_BASE + 0xFFE, 0, 0, flags) & 0xFFFF, 0);
+	DO("movl %%eax, (%%rbx)", APIC_DEFAULT_BASE + 0xFFE, 0x12345678, 0, flags);
+	EQUAL(DO("movl (%%rbx), %%eax", VERSION, 0, 0, flags), 0x50014);
+}
+
 TEST(mmio_of_other_instructions, PLAIN)
 {
 	u64 flags, rsp;
