@@ -52,6 +52,16 @@ class Kind(enum.IntEnum):
     READ_MMIO_NONZERO = 10
     WRITE_DEADLINE = 11
     READ_MMIO_ANY = 12
+    STEP = 13
+    STI_SHADOW = 14
+    NESTED_NMIS = 15
+    TSC = 16
+    TIMER_EXPIRY = 17
+    RESERVED_CR4 = 18
+
+
+#: Those that a list has by itself, from a normal state; a Generator makes the others.
+EVENTS = frozenset({Kind.STEP, Kind.STI_SHADOW, Kind.NESTED_NMIS, Kind.TSC, Kind.TIMER_EXPIRY, Kind.RESERVED_CR4})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,26 @@ def with_operations(image: bytes, operations: list[Operation]) -> bytes:
     packed = b"".join(operation.pack() for operation in operations)
     data[OPERATIONS : OPERATIONS + len(packed)] = packed
     return bytes(data)
+
+
+def events(seed: int, count: int) -> list[Operation]:
+    """Return `count` events at random, each from a normal state."""
+    choose = random.Random(seed)
+    made: list[Operation] = []
+    for _ in range(count):
+        vector = choose.randrange(0x30, 0x100)
+        event = choose.choice(
+            (
+                Operation(Kind.STEP, choose.randrange(11)),
+                Operation(Kind.STI_SHADOW, vector),
+                Operation(Kind.NESTED_NMIS, value=choose.randrange(4)),
+                Operation(Kind.TSC, value=choose.choice((1 << 40, choose.getrandbits(60), -(1 << 44) & (1 << 64) - 1))),
+                Operation(Kind.TIMER_EXPIRY, vector, choose.randrange(1, 2_000_000)),
+                Operation(Kind.RESERVED_CR4, choose.choice((15, 24, 26, 29, 30, 31))),
+            )
+        )
+        made += [Operation(Kind.NORMALISE), event]
+    return made
 
 
 class Generator:

@@ -85,5 +85,5 @@ def _read(console: Path, count: int) -> Answers:
     lines = console.read_text(encoding="ascii", errors="replace").splitlines()
     assert lines[0].startswith("facts "), lines[:3]
     x2apic, deadline, bits = (int(word, 16) for word in lines[0].split()[1:])
-    assert (lines[-1], len(lines)) == (END, count + 2), f"{len(lines)} lines, the last {lines[-1]!r}"
+    assert (lines[-1], len(lines)) == (END, count + 2), f"{len(lines)} lines, the last {lines[-2:]!r}"
     return Answers((x2apic, deadline, bits), lines[1:-1])

@@ -55,6 +55,10 @@ class Deviation:
 
 
 DEVIATIONS = [
+    # KVM's emulator, which has the instruction where the processor has no decode assists, ignores bits 63:32.
+    Deviation(
+        "bits 63:32 of CR4", [Operation(Kind.RESERVED_CR4, 63), Operation(Kind.RESERVED_CR4, 32)], ". .", "d,1 d,1"
+    ),
     # KVM's kvm_lapic_reg_write does not check the value; SDM 11.12.10.3 has #GP.
     Deviation("x2APIC EOI other than 0", [X2APIC, wrmsr(0x80B, 1)], ". .", ". !"),
     # KVM has no errors: APIC_ESR is never set (SDM 11.5.3 has them).

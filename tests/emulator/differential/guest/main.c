@@ -13,6 +13,7 @@
 #include "operations.h"
 #include "serial.h"
 #include "start.h"
+#include "svm.h"
 #include "trap.h"
 
 #define FAR_TICKS_SHIFT 40 /* TSC ticks of several minutes */
@@ -96,6 +97,152 @@ static void print_read(bool done, u64 value, bool only_nonzero)
 		print_hex(only_nonzero ? value != 0 : value);
 }
 
+/* Single steps. */
+#define VECTOR_DB 1
+#define DR6_CLEAR 0xFFFF0FF0ull
+
+static volatile u64 steps, step_at;
+static volatile bool stepping;
+
+static bool stepped(struct trap_frame *frame)
+{
+	if (frame->vector != VECTOR_DB || !stepping)
+		return false;
+	if (!steps++)
+		step_at = frame->rip;
+	frame->rflags &= ~(u64)RFLAGS_TF;
+	return true;
+}
+
+#define STEP_OVER(instruction, ...)                                                                             \
+	({                                                                                                      \
+		u64 end_;                                                                                       \
+		__asm__ volatile("lea 1f(%%rip), %0; pushfq; orq $0x100, (%%rsp); popfq\n\t" instruction "\n1: nop; nop" \
+				 : "=&S"(end_) : __VA_ARGS__ : "memory", "cc", "rbx", "r11");                   \
+		end_;                                                                                           \
+	})
+
+static u64 step_over(u32 number)
+{
+	switch (number) {
+	case 0: { u32 a = 0, c = 0; return STEP_OVER("nop", "a"(a), "c"(c)); }
+	case 1: return STEP_OVER("push %%rax; pop %%rax", "a"(0)); /* two of them */
+	case 2: { u64 end; __asm__ volatile("lea 1f(%%rip), %0; pushfq; orq $0x100, (%%rsp); popfq; cpuid; 1: nop; nop"
+					    : "=&S"(end) : "a"(0), "c"(0) : "memory", "cc", "rbx", "rdx"); return end; }
+	case 3: return STEP_OVER("rdmsr", "c"(MSR_APIC_BASE), "a"(0), "d"(0));
+	case 4: return STEP_OVER("wrmsr", "c"(MSR_APIC_BASE), "a"(BASE(APIC_BASE_EN)), "d"(0));
+	case 5: return STEP_OVER("movl (%%rax), %%eax", "a"(APIC_DEFAULT_BASE + APIC_ID));
+	case 6: return STEP_OVER("movl %%ecx, (%%rax)", "a"(APIC_DEFAULT_BASE + APIC_TPR), "c"(0));
+	case 7: return STEP_OVER("inb $0x80, %%al", "a"(0));
+	case 8: return STEP_OVER("outb %%al, $0x80", "a"(0));
+	case 9: return STEP_OVER("rdtsc", "a"(0), "d"(0));
+	default: return STEP_OVER("mov %%cr8, %%rax", "a"(0));
+	}
+}
+
+static void print_pair(u64 first, u64 second)
+{
+	print_hex(first);
+	print(",");
+	print_hex(second);
+}
+
+static void step(u32 number)
+{
+	u64 end, dr6;
+
+	__asm__ volatile("mov %0, %%db6" : : "r"(DR6_CLEAR));
+	steps = step_at = 0;
+	stepping = true;
+	end = step_over(number);
+	stepping = false;
+	__asm__ volatile("mov %%db6, %0" : "=r"(dr6));
+	print_pair(steps, step_at - end);
+	print(dr6 & DR6_BS ? ",1" : ",0");
+}
+
+static void sti_shadow(u8 vector)
+{
+	u64 seen, before = interrupts[vector];
+
+	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | APIC_ICR_ASSERT | vector);
+	__asm__ volatile("sti; mov %1, %0; nop; cli" : "=r"(seen) : "m"(interrupts[vector]) : "memory");
+	seen -= before;
+	take();
+	print_pair(seen, interrupts[vector] - before);
+}
+
+static volatile u64 nmis_left, nmi_depth, nmi_deepest;
+
+static void nest(u8 vector)
+{
+	if (vector != VECTOR_NMI)
+		return;
+	if (++nmi_depth > nmi_deepest)
+		nmi_deepest = nmi_depth;
+	while (nmis_left) {
+		nmis_left--;
+		apic_write(APIC_ICR, APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT | APIC_ICR_ASSERT);
+		cpuid(0, 0);
+	}
+	nmi_depth--;
+}
+
+static void nested_nmis(u64 count)
+{
+	u64 before = interrupts[VECTOR_NMI];
+
+	on_interrupt = nest;
+	nmis_left = count;
+	nmi_deepest = 0;
+	apic_write(APIC_ICR, APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT | APIC_ICR_ASSERT);
+	for (u32 i = 0; i < 8; i++)
+		cpuid(0, 0);
+	on_interrupt = took;
+	print_pair(interrupts[VECTOR_NMI] - before, nmi_deepest);
+	nmis_printed = interrupts[VECTOR_NMI];
+}
+
+#define TSC_NEAR BIT(36) /* what a slow machine may need */
+
+static void move_tsc(u64 by)
+{
+	u64 written = rdtsc() + by, read = 0, tsc;
+	bool done = msr_out(MSR_TSC, written);
+
+	done = msr_in(MSR_TSC, &read) && done;
+	tsc = rdtsc();
+	msr_out(MSR_TSC, rdtsc() - by);
+	print_pair(done, read - written < TSC_NEAR);
+	print(tsc - written < TSC_NEAR ? ",1" : ",0");
+}
+
+static void timer_expiry(u8 vector, u32 ticks)
+{
+	apic_write(APIC_TIMER_DIVIDE, 0xB);
+	apic_write(APIC_LVT_TIMER, vector);
+	apic_write(APIC_TIMER_INITIAL, ticks);
+	for (u32 i = 0; i < 1000000 && !any(APIC_IRR); i++)
+		pause();
+	take();
+	print_taken();
+	print(",");
+	print_hex(apic_read(APIC_TIMER_CURRENT));
+}
+
+static void reserved_cr4(u32 bit)
+{
+	u64 cr4, vector;
+
+	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+	vector = TRY("mov %%rax, %%cr4", OUT(), "a"(cr4 | BIT(bit)));
+	if (vector == NO_TRAP)
+		print(".");
+	else
+		print_pair(vector, trap.rip == trap.start);
+	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4));
+}
+
 static void execute(const struct operation *operation)
 {
 	u64 address = (u64)operation->page * PAGE_SIZE + operation->number;
@@ -136,6 +283,24 @@ static void execute(const struct operation *operation)
 	case WRITE_CR8:
 		done = TRY("mov %[value], %%cr8", OUT(), [value] "r"(value)) == NO_TRAP;
 		break;
+	case STEP:
+		step(operation->number);
+		return;
+	case STI_SHADOW:
+		sti_shadow((u8)operation->number);
+		return;
+	case NESTED_NMIS:
+		nested_nmis(value);
+		return;
+	case TSC:
+		move_tsc(value);
+		return;
+	case TIMER_EXPIRY:
+		timer_expiry((u8)operation->number, (u32)value);
+		return;
+	case RESERVED_CR4:
+		reserved_cr4(operation->number);
+		return;
 	case NORMALISE:
 		normalise();
 		done = true;
@@ -192,7 +357,7 @@ static void run(u64 count)
 
 static void guest_main(void)
 {
-	static const struct trap_hooks trap_hooks = { .unexpected = unexpected_exception };
+	static const struct trap_hooks trap_hooks = { .exception = stepped, .unexpected = unexpected_exception };
 
 	traps_setup(&trap_hooks);
 	on_interrupt = took;

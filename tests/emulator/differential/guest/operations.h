@@ -29,6 +29,13 @@ enum kind {
 	READ_MMIO_NONZERO = 10,
 	WRITE_DEADLINE = 11,    /* MSR 6E0: 0, or far from now */
 	READ_MMIO_ANY = 12,     /* prints no value: KVM leaves it undefined */
+	/* Events, from a normal state in xAPIC mode. */
+	STEP = 13,              /* single steps over instruction `number`: "#DBs,where from its end,DR6.BS" */
+	STI_SHADOW = 14,        /* a self-IPI, STI and an instruction: "taken before it,taken after it" */
+	NESTED_NMIS = 15,       /* `value` NMIs to itself in an NMI handler: "NMIs,depth" */
+	TSC = 16,               /* MSR 10 + `value`, and back: "accepted,RDMSR follows,RDTSC follows" */
+	TIMER_EXPIRY = 17,      /* one shot of `value` ticks: "taken,current count" */
+	RESERVED_CR4 = 18,      /* MOV to CR4 with bit `number`: the exception and whether RIP is at it, or "." */
 };
 
 struct operation {
