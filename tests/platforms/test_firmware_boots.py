@@ -128,7 +128,9 @@ def test_2022_11_ends_itself_in_pei_where_the_rmp_is_strict(
     assert timeline.reached is Phase.PEI
     assert not timeline.complete
     [gap] = timeline.gaps
-    assert "the firmware reported an exit that it does not support, 404" in gap
+    assert "the firmware reported an exit that it does not support, 404 (#VC for a page that is not validated)" in gap
+    assert ", after private access to a page that is not validated: GPA 1F" in gap
+    assert " in PlatformPei+" in gap
     [end] = [event for event in timeline.events if event.kind == "host-end"]
     assert end.text in gap
     [violation] = [event for event in timeline.events if event.kind == "rmp-violation"]

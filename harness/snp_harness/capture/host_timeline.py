@@ -39,7 +39,7 @@ from snp_harness.capture.record import (
     RecordViolation,
 )
 from snp_harness.svsm.protocol import Result
-from snp_harness.svsm.sev import SvsmTermination, TerminationSet, gpa_text
+from snp_harness.svsm.sev import SvsmTermination, TerminationSet, gpa_text, termination_text
 
 WITNESS = "emulated host log"
 #: The vCPU that runs firmware; the others run what it starts on them.
@@ -78,16 +78,16 @@ _OPEN_MAX = 1024
 _END_TEXT = {
     RecordEnd.SHUTDOWN: "the guest shut down (triple fault)",
     RecordEnd.VMRUN: "VMRUN refused the guest's state (VMEXIT_INVALID)",
-    RecordEnd.TERMINATE: "the guest asked to be ended, reason set {value:X}, reason {extra:X}",
+    RecordEnd.TERMINATE: "the guest asked to be ended, reason set {value:X}, reason {extra:X}{words}",
     RecordEnd.UNKNOWN_EXIT: "the hypervisor does not handle #VMEXIT {aux:X}, EXITINFO1 {value:X}, EXITINFO2 {extra:X}",
-    RecordEnd.VC: "#VC {value:X} could not be delivered, failure {extra}",
+    RecordEnd.VC: "#VC {value:X} could not be delivered, failure {extra}{words}",
     RecordEnd.HOST_FAULT: "the hypervisor itself faulted, vector {value}, CR2 {extra:X}",
     RecordEnd.ASSERT: "an assertion of the hypervisor failed",
     RecordEnd.INSTRUCTION: "the hypervisor cannot emulate the instruction {value:016X} (bytes, little endian){where}",
     RecordEnd.PRIVATE_MMIO: "the guest accessed {gpa}, where there is no memory, without paging: a private access",
     RecordEnd.CONFIG: "the hypervisor refused its configuration block, field at {value:X}",
     RecordEnd.NO_VMSA: "nothing is left to run: no VMSA for the VMPL",
-    RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:X}",
+    RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:X}{words}",
     RecordEnd.VMPL: "the guest's VMPL may not access GPA {gpa}, RMP entry {extra:X}",
     RecordEnd.NOT_SNP: "the guest made GHCB request {value:X}, which KVM accepts of SEV-SNP guests only",
     RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not registered: KVM ends the guest",
@@ -95,6 +95,19 @@ _END_TEXT = {
     RecordEnd.BREAKPOINT: "the guest set a breakpoint at an address of the hypervisor",
     RecordEnd.INIT: "the guest had INIT sent to the processor that the hypervisor runs on",
 }
+#: Ends that an RMP violation before them may have caused.
+_CAUSED = frozenset({RecordEnd.SHUTDOWN, RecordEnd.TERMINATE, RecordEnd.VC, RecordEnd.NAE})
+#: enum vc_failure of harness/emulator/hardware/event.c.
+_VC_FAILURES = {
+    1: "real mode",
+    2: "the IDT has no gate for it",
+    3: "the IDT is not mapped",
+    4: "the GDT is not mapped",
+    5: "the stack is not mapped",
+    6: "the TSS is not mapped",
+}
+#: The error code of #VC for a page that is not validated (APM volume 2, 15.36.10).
+_NOT_VALIDATED_CODE = 0x404
 #: Ends that are a failure of the hypervisor; the guest causes the others.
 _HYPERVISOR_FAILURES = frozenset({RecordEnd.VMRUN, RecordEnd.HOST_FAULT, RecordEnd.ASSERT, RecordEnd.CONFIG})
 #: Kinds of their events, all in snp_harness.apic.timeline.END_KINDS; the others are "host-end".
@@ -123,6 +136,18 @@ _VIOLATION_TEXT = {
 }
 
 
+def _words(end: RecordEnd, record: HostRecord) -> str:
+    """Return what the numbers of an end mean, in brackets, "" if that is not known."""
+    text = ""
+    if end is RecordEnd.TERMINATE:
+        text = termination_text(record.value, record.extra)
+    elif end is RecordEnd.VC:
+        text = _VC_FAILURES.get(record.extra, "")
+    elif end is RecordEnd.NAE and record.value == _NOT_VALIDATED_CODE:
+        text = "#VC for a page that is not validated"
+    return f" ({text})" if text else ""
+
+
 @dataclass(frozen=True, slots=True)
 class HostEnd:
     """The hypervisor stopped. text: why. hypervisor_failed: the cause is the hypervisor, or its configuration.
@@ -147,6 +172,8 @@ class HostTimeline:
         self.end: HostEnd | None = None
         self.counts: Counter[int] = Counter()
         self.unknown = 0
+        #: The last RMP violation of each vCPU, which may be why the guest ends.
+        self._violations: dict[int, str] = {}
         self._collector = collector
         self.modules = ModuleMap(firmware)
         #: Whose code the instruction at a pc of a vCPU was when it was executed last.
@@ -235,7 +262,11 @@ class HostTimeline:
                 extra=record.extra,
                 aux=record.aux,
                 where=_accessed(record),
+                words=_words(end, record),
             )
+            violation = self._violations.get(record.vcpu)
+            if end in _CAUSED and violation is not None:
+                text += f", after {violation}"
             failure, kind = end in _HYPERVISOR_FAILURES, _END_KIND.get(end, "host-end")
         text = f"{text}, at pc {f'{record.rip:X}' if failure else self.modules.describe(record.rip)}"
         if self.end is None:
@@ -401,11 +432,14 @@ class HostTimeline:
             what = f"violation {record.aux}"
         place, phase = self._placed(record)
         where = f"{place.module}+{record.rip - place.base:X}" if place.module else f"{record.rip:X}"
+        text = f"{what}: GPA {gpa_text(record.address)} in {where}"
+        if record.aux != RecordViolation.MMIO:
+            self._violations[record.vcpu] = text
         self._collector.event(
             "private-mmio" if record.aux == RecordViolation.MMIO else "rmp-violation",
             record.time_ns,
             record.vcpu,
-            f"{what}: GPA {gpa_text(record.address)} in {where}",
+            text,
             gpa=record.address,
             violation=record.aux,
             error_code=record.value,

@@ -92,6 +92,43 @@ class SvsmTermination(enum.IntEnum):
     FEATURE = 5
 
 
+#: What the reason codes mean. Sets 0 and 1: Linux arch/x86/include/asm/sev-common.h and 56421, section 2.3.1; edk2 uses
+#: set 0. Set 7: harness/emulator/svsm/ghcb_call.h.
+_TERMINATIONS: dict[tuple[int, int], str] = {
+    (TerminationSet.GENERAL, 0): "general request",
+    (TerminationSet.GENERAL, 1): "GHCB protocol version not supported",
+    (TerminationSet.GENERAL, 2): "SEV-SNP features not supported",
+    (TerminationSet.LINUX, 0): "the GHCB could not be registered",
+    (TerminationSet.LINUX, 1): "a page state change failed",
+    (TerminationSet.LINUX, 2): "PVALIDATE failed",
+    (TerminationSet.LINUX, 3): "not at VMPL0",
+    (TerminationSet.LINUX, 4): "the CPUID page is not valid",
+    (TerminationSet.LINUX, 5): "CPUID by the hypervisor failed",
+    (TerminationSet.LINUX, 6): "the secrets page is not valid",
+    (TerminationSet.LINUX, 7): "the secrets page names no SVSM",
+    (TerminationSet.LINUX, 8): "the SVSM says VMPL0",
+    (TerminationSet.LINUX, 9): "the SVSM calling area is not aligned",
+    (TerminationSet.LINUX, 10): "Secure TSC could not be set up",
+    (TerminationSet.LINUX, 11): "the clock is not Secure TSC",
+    (TerminationSet.SVSM, 1): "the SVSM had an exception, see its console",
+    (TerminationSet.SVSM, 2): "the SVSM's boot block is inconsistent",
+    (TerminationSet.SVSM, 3): "the SVSM has no SNP",
+    (TerminationSet.SVSM, 4): "the SVSM's GHCB could not be set up",
+    (TerminationSet.SVSM, 5): "the SVSM misses a hypervisor feature",
+    (TerminationSet.SVSM, 6): "the SVSM could not give the guest its pages",
+    (TerminationSet.SVSM, 7): "the guest's VMSA was refused",
+    (TerminationSet.SVSM, 8): "the guest's VMPL cannot be run",
+    (TerminationSet.SVSM, 9): "the hypervisor refuses an event of Alternate Injection",
+    (TerminationSet.SVSM, 10): "a machine check",
+    (TerminationSet.SVSM, 11): "another vCPU could not be started",
+}
+
+
+def termination_text(reason_set: int, reason: int) -> str:
+    """Return a reason in words, "" for an unknown one."""
+    return _TERMINATIONS.get((reason_set, reason), "")
+
+
 class NaeEvent(enum.IntEnum):
     """NAE events, SW_EXITCODE (56421, tables 5 and 7; 1B-1D: COCONUT). Up to 403 they are SVM exit codes.
 
