@@ -24,8 +24,16 @@ def token(kind: str, name: str) -> str:
 
 
 def substitute(argument: str, value: Callable[[str, str], str]) -> str:
-    """Return the argument with each token replaced by value(kind, name)."""
-    return _TOKEN.sub(lambda match: value(match.group(1), match.group(2)), argument)
+    """Return the argument with each token replaced by value(kind, name).
+
+    In an argument with other text, which is a list of options to QEMU, the value's commas are doubled.
+    """
+
+    def replacement(match: re.Match[str]) -> str:
+        text = value(match.group(1), match.group(2))
+        return text if match.group() == argument else text.replace(",", ",,")
+
+    return _TOKEN.sub(replacement, argument)
 
 
 def descriptor_path(fd: int) -> str:

@@ -248,12 +248,10 @@ def _arguments(spec: RunSpec, memory: MemoryMap) -> list[str]:
         *machine_arguments(spec, CPU),
         # Devices that write into the processor that executes IN or OUT, or into memory: that would be the hypervisor's.
         *("-machine", "vmport=off,i8042=off", "-global", "apic-common.vapic=off"),
-        *(
-            "-m",
-            f"{spec.memory >> 20}M,slots={DIMM_SLOTS},maxmem={memory.maxmem >> 20}M",
-            "-bios",
-            token(FILE, rundir.ROM),
-        ),
+        *("-m", f"{spec.memory >> 20}M,slots={DIMM_SLOTS},maxmem={memory.maxmem >> 20}M"),
+        # As flash, it has priority over PCI memory: a BAR over the ROM of -bios would be the guest's code at INIT.
+        *("-machine", f"max-fw-size={rom.MAX_SIZE}"),
+        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={token(FILE, rundir.ROM)}"),
         *IOMMU,
         *("-object", f"memory-backend-ram,id=host,size={memory.host_size}"),
         *("-device", f"pc-dimm,id=host-dimm,memdev=host,addr={memory.host_base}"),

@@ -57,6 +57,7 @@ class End(enum.IntEnum):
     RESET = 21
     COVER = 22
     INIT_MESSAGE = 23
+    INIT_UNDER_A_BAR = 24
     SEV_STATUS = 30
 
 

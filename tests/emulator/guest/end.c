@@ -39,6 +39,11 @@ static void cover_the_log(void)
 		mmio_in(APIC_DEFAULT_BASE + APIC_SPIV, 4);
 		pciexbar_write(0xB0000000, 0);
 	}
+	for (u64 bar = 0x100000000; bar < 0x110000000; bar += 0x100000) {
+		pci_write(SHARED_MEMORY, 0x18, (u32)bar);
+		pci_write(SHARED_MEMORY, 0x1C, (u32)(bar >> 32));
+		pci_write(SHARED_MEMORY, 4, 2);
+	}
 	mmio_in(APIC_DEFAULT_BASE + APIC_SPIV, 4);
 }
 
@@ -150,6 +155,14 @@ _Noreturn void end_run(void)
 		break;
 	case END_STRING_IO:
 		__asm__ volatile("insb" : : "d"(0xA00), "D"(TEST_AREA) : "memory");
+		break;
+	case END_INIT_UNDER_A_BAR:
+		edu_setup();
+		edu_begin_message(0, false, APIC_DELIVER_INIT << APIC_LVT_DELIVERY_SHIFT);
+		pci_write(SHARED_MEMORY, 0x18, 0xFFF00000); /* BAR 2 of 64 bits: 32-bit ones may not end at 4 GiB */
+		pci_write(SHARED_MEMORY, 0x1C, 0);
+		pci_write(SHARED_MEMORY, 4, 2);
+		delay_us(2000000);
 		break;
 	case END_INIT_MESSAGE:
 		edu_setup();

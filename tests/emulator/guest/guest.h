@@ -112,6 +112,7 @@ enum ending {
 	END_RESET = 21,         /* by port CF9 */
 	END_COVER = 22,         /* accesses the APIC with MMCONFIG moved over the log, then ends normally */
 	END_INIT_MESSAGE = 23,  /* a device sends INIT to the processor that the host runs on */
+	END_INIT_UNDER_A_BAR = 24, /* the same with a BAR over the ROM */
 	END_SEV_STATUS = 30, /* prints SEV_STATUS, or that it faults, and CPUID 8000001F EAX and EBX */
 };
 _Noreturn void end_run(void);

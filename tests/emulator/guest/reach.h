@@ -11,6 +11,7 @@
 #define HOST_BRIDGE_ID 0x29C08086u
 #define PCIEXBAR       0x60u
 #define LPC            0x00F8u /* 00:1f.0 */
+#define SHARED_MEMORY  0x0088u /* 00:11.0, run.py: QEMU's ivshmem, of which BAR 2 is RAM */
 #define PMBASE         0x40u
 #define ACPI_CONTROL   0x44u
 #define RCBA           0xF0u

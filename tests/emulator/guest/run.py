@@ -12,7 +12,10 @@ from tests.emulator.guest.build import End, Mode, image
 
 TIMEOUT_S = 300.0
 #: Devices of the tests: a page of memory at FF000000; a device that copies memory by DMA.
-DEVICES = ("-device", "pc-testdev", "-device", "edu,addr=10.0,dma_mask=0xffffffffffffffff")
+DEVICES = (
+    *("-device", "pc-testdev", "-device", "edu,addr=10.0,dma_mask=0xffffffffffffffff"),
+    *("-object", "memory-backend-ram,id=shared,size=1M,share=on", "-device", "ivshmem-plain,memdev=shared,addr=11.0"),
+)
 #: The smallest memory that the harness accepts.
 MEMORY_MIB = 128
 

@@ -48,6 +48,7 @@ ENDS = (
     (VMPL0, End.SUSPEND, "the guest suspended the machine (S3)"),
     (PLAIN, End.SUSPEND, "the guest suspended the machine (S3)"),
     (VMPL0, End.INIT_MESSAGE, "the guest had INIT sent to the processor"),
+    (PLAIN, End.INIT_UNDER_A_BAR, "the guest had INIT sent to the processor"),
     (PLAIN, End.INIT_MESSAGE, "the guest had INIT sent to the processor"),
 )
 

@@ -28,7 +28,10 @@ NATIVE = Setting(Mode.SVSM, native=True)
 def test_no_access_is_missing_after_mmconfig_was_moved_over_the_log(
     guest_run: Callable[..., GuestRun], setting: Setting
 ) -> None:
-    """Four windows of 256 MiB from 4 GiB on cover the emulator's memory and the log: an access under each of them."""
+    """Four windows of 256 MiB from 4 GiB on cover the emulator's memory and the log: an access under each of them.
+
+    A BAR with RAM passes over them, too.
+    """
     run = guest_run(setting, End.COVER)
     reads = [
         access
