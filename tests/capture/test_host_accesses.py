@@ -220,3 +220,12 @@ def test_events_that_were_not_kept_count_as_lost_if_a_rule_needs_them(
     timeline = run.timeline()
     assert (timeline.lost, timeline.gaps) == (1, ("2 events were not kept",))
     assert SecApicPageShared().check(timeline).status is Status.INCONCLUSIVE
+
+
+def test_accesses_of_a_lower_vmpl_are_the_firmwares(run: Run) -> None:
+    """Without an SVSM the firmware is at VMPL0 and can run code at VMPL1; nothing at VMPL2 is the SVSM's."""
+    number = run.begin(0xFEE000F0, vmpl=3)
+    run.answer(number, 0xFEE000F0, 0xFF, vmpl=3)
+    run.begin(0xFEE00020, vmpl=1)
+    [access] = run.timeline().accesses
+    assert (access.vmpl, access.value) == (3, 0xFF)

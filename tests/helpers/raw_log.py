@@ -259,7 +259,7 @@ def disagreements(directory: Path) -> list[str]:
 def _guest_vmpl(log: list[Record], svsm: bool) -> int:
     """The VMPL of the firmware: 0 without an SVSM, which is at VMPL0 itself."""
     others = {record.vmpl for record in log} - {0}
-    return max(others, default=0) if svsm else 0
+    return min(others, default=0) if svsm else 0
 
 
 def _accesses(log: list[Record], svsm: bool) -> list[Record]:
@@ -273,7 +273,7 @@ def _accesses(log: list[Record], svsm: bool) -> list[Record]:
     waiting: dict[int, int] = {}
     called: dict[int, int] = {}
     for record in log:
-        if record.vmpl != vmpl:
+        if record.vmpl < vmpl:
             continue
         if record.kind == _SVSM_CALL:
             called[record.vcpu] = record.time_ns
@@ -389,7 +389,7 @@ def _compare_page(
         record
         for record in log
         if record.kind == _RMP_VIOLATION
-        and record.vmpl == vmpl
+        and record.vmpl >= vmpl
         and (record.address & _ADDRESS) >> 12 == _APIC_PAGE
         and (end is None or record.time_ns < end)
     ]

@@ -163,7 +163,8 @@ class HostEnd:
 class HostTimeline:
     """Converts records to a timeline.
 
-    guest_vmpl: the tested firmware's; accesses of other VMPLs to an APIC are not the firmware's.
+    guest_vmpl: the tested firmware's, which may run code at lower ones (higher numbers) as well; accesses of the others
+    to an APIC are the SVSM's.
     end: set when the hypervisor has stopped. counts: records by kind. modules: of the firmware, where they run.
     skipped: phases that were not seen, in sentences.
     """
@@ -234,7 +235,7 @@ class HostTimeline:
                 self._collector.amend(index, served_by=Server.NOT_OBSERVED)
 
     def _begin(self, record: HostRecord) -> None:
-        if record.vmpl == self._guest_vmpl:
+        if record.vmpl >= self._guest_vmpl:
             self._awaited = record
 
     def _unanswered(self) -> None:
@@ -273,13 +274,13 @@ class HostTimeline:
             reason = (record.address, record.value, record.extra)
             lacks = reason == (RecordEnd.TERMINATE, TerminationSet.SVSM, SvsmTermination.FEATURE)
             # The tested firmware can send the same reason, which proves nothing.
-            self.end = HostEnd(text, failure, lacks and record.vmpl != self._guest_vmpl)
+            self.end = HostEnd(text, failure, lacks and record.vmpl < self._guest_vmpl)
         detail = "gpa" if kind == "private-mmio-end" else "value"
         fields = {"reason": record.address, detail: record.value, "extra": record.extra, "pc": record.rip}
         self._collector.event(kind, record.time_ns, record.vcpu, text, vmpl=record.vmpl, **fields)
 
     def _apic(self, record: HostRecord) -> None:
-        if record.vmpl != self._guest_vmpl:
+        if record.vmpl < self._guest_vmpl:
             self._foreign(record)
             return
         of_base = record.address == APIC_BASE.msr and record.aux >> ANSWERS_SHIFT
@@ -290,7 +291,7 @@ class HostTimeline:
         self._access(record, _register(record), Path.MSR if of_base else _PATHS.get(record.path))
 
     def _apic_base(self, record: HostRecord) -> None:
-        if record.vmpl != self._guest_vmpl:
+        if record.vmpl < self._guest_vmpl:
             self._foreign(record)
             return
         self._access(record, APIC_BASE, Path.MSR)
@@ -386,7 +387,7 @@ class HostTimeline:
 
     def _bytes(self, record: HostRecord) -> None:
         """Find out whose code was executed, and record a later phase if the boot processor shows that it has begun."""
-        if record.vmpl != self._guest_vmpl:
+        if record.vmpl < self._guest_vmpl:
             return
         code = _CODE.pack(record.address, record.value, record.extra)[: record.size]
         place = self.modules.proven(record.rip, code) if code else UNKNOWN_CODE
