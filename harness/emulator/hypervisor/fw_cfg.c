@@ -7,6 +7,10 @@
 
 #define BUFFER_SIZE 0x10000u
 
+#define DMAR      0x52414D44u /* "DMAR" */
+#define BOCHS     0x48434F42u /* "BOCH": QEMU's OEM ID, without -machine x-oem-id */
+#define OEM_TABLE 0x314D454Fu /* "OEM1" */
+
 #define CONTROL_ERROR  BIT(0)
 #define CONTROL_READ   BIT(1)
 #define CONTROL_SKIP   BIT(2)
@@ -47,6 +51,18 @@ const u8 *fw_cfg_read(struct hypervisor *hv, u16 item, u32 *size)
 	return carry_out(hv, select | (u32)CONTROL_READ, *size) ? hv->fw_cfg_buffer : NULL;
 }
 
+/*
+ * The ACPI table of QEMU's IOMMU, which is not the guest's, becomes one that no system reads (ACPI 6.5, 5.2.6: signature,
+ * length, revision, checksum, OEM ID; the guest computes the checksum).
+ */
+static void hide_iommu(u8 *buffer, u32 size)
+{
+	for (u32 i = 0; i + 16 <= size; i++) {
+		if (*(a32 *)(buffer + i) == DMAR && *(a32 *)(buffer + i + 10) == BOCHS)
+			*(a32 *)(buffer + i) = OEM_TABLE;
+	}
+}
+
 /* Between the buffer and the guest's memory, page by page. What is not shared stays as it is, and is read as zeros. */
 static void copy(struct vcpu *vcpu, u64 gpa, u8 *buffer, u64 size, bool write)
 {
@@ -82,8 +98,10 @@ static bool transfer(struct vcpu *vcpu, u32 control, u64 address, u32 length)
 		if (!(kind & CONTROL_READ) && (kind & CONTROL_WRITE))
 			copy(vcpu, address, hv->fw_cfg_buffer, part, false);
 		ok = carry_out(hv, kind, part);
-		if (ok && (kind & CONTROL_READ))
+		if (ok && (kind & CONTROL_READ)) {
+			hide_iommu(hv->fw_cfg_buffer, part);
 			copy(vcpu, address, hv->fw_cfg_buffer, part, true);
+		}
 		address += part;
 		length -= part;
 	}

@@ -3,6 +3,7 @@
 #include "apic_access.h"
 #include "edu.h"
 #include "guest.h"
+#include "reach.h"
 
 #define PATTERN 0x5AFEC0DEF00DBEEFull
 #define SHARED  ((volatile a64 *)(BUFFER_PAGE + 0x800))
@@ -105,4 +106,42 @@ TEST(an_smi_does_nothing, ALL)
 		apic_write(APIC_EOI, 0);
 	}
 	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
+}
+
+#define FILE_DIRECTORY 0x19u /* of fw_cfg: a count, then files; big endian (QEMU's docs/specs/fw_cfg.rst) */
+
+struct file {
+	a32 size;
+	u16 item;
+	u16 reserved;
+	char name[56];
+};
+
+static u32 swap32(u32 value) { return __builtin_bswap32(value); }
+
+/* "DMAR" would be the table of the hypervisor's IOMMU. */
+TEST(no_acpi_table_names_the_iommu, PLAIN)
+{
+	static const char tables[] = "etc/acpi/tables";
+	const struct file *file = (const struct file *)(LARGE_AREA + 4);
+	const u8 *text = (const u8 *)LARGE_AREA;
+	u32 madt = 0, dmar = 0, size;
+
+	EQUAL(fw_cfg_dma(FILE_DIRECTORY << 16 | FW_CFG_SELECT | FW_CFG_READ, PAGE_SIZE, LARGE_AREA), 0);
+	for (u32 i = 0; i < 63; i++, file++) {
+		u32 at = 0;
+
+		while (tables[at] && file->name[at] == tables[at])
+			at++;
+		if (!tables[at])
+			break;
+	}
+	size = swap32(file->size);
+	EQUAL(fw_cfg_dma((u32)__builtin_bswap16(file->item) << 16 | FW_CFG_SELECT | FW_CFG_READ, size, LARGE_AREA), 0);
+	for (u32 i = 0; i + 4 <= size; i++) {
+		madt += *(const a32 *)(text + i) == 0x43495041; /* "APIC" */
+		dmar += *(const a32 *)(text + i) == 0x52414D44;
+	}
+	EQUAL(madt, 1);
+	EQUAL(dmar, 0);
 }
