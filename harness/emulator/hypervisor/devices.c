@@ -51,7 +51,7 @@ void device_interrupt(struct vcpu *running, u32 vector)
 		vector_set(vcpu->level, vector);
 	else
 		physical_eoi();
-	if (ioapic_route(vcpu->hv, (u8)vector, &icr))
+	if (level && ioapic_route(vcpu->hv, (u8)vector, &icr))
 		ipi_from_device(vcpu->hv, icr, level);
 	else
 		post_interrupt(vcpu, guest_apic(vcpu), (u8)vector, level, RECORD_IRQ_IOAPIC);

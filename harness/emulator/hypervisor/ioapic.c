@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QEMU's I/O APIC has to interrupt the one processor that runs the emulator, and the hypervisor the vCPU that the guest
- * has chosen. So with several vCPUs the guest's destinations stay here, and the device gets APIC ID 0. An entry that would
- * send INIT or SMI is masked in the device: its processor is the emulator's
+ * QEMU's I/O APIC interrupts the processor of the vCPU that the guest has chosen, as a message does (catch.c). But a
+ * level-triggered interrupt waits for the guest's EOI, and only the processor that runs the emulator makes it: the
+ * destination stays here, and the device gets APIC ID 0. An entry that would send INIT or SMI is masked in the device
  * (82093AA data sheet, section 3.2: redirection table entries of 64 bits, by index and window).
  */
 #include "ioapic.h"
@@ -19,6 +19,7 @@
 /* Low half of an entry. */
 #define ENTRY_VECTOR      0xFFu
 #define ENTRY_DESTINATION 0xF00u /* delivery mode 10:8, destination mode 11 */
+#define ENTRY_LEVEL       0x8000u
 #define ENTRY_MASKED      0x10000u
 
 bool ioapic_owns(struct vcpu *vcpu, u64 gpa)
@@ -39,22 +40,50 @@ static bool is_high(struct hypervisor *hv) { return hv->ioapic_index & 1; }
 
 static bool is_for_emulator(u32 mode) { return mode == APIC_DELIVER_INIT || mode == APIC_DELIVER_SMI; }
 
-static u32 for_device(struct vcpu *vcpu, u64 gpa, u32 value)
-{
-	struct hypervisor *hv = vcpu->hv;
-	u32 mode = (value & APIC_LVT_DELIVERY) >> APIC_LVT_DELIVERY_SHIFT;
+static u32 mode_of(u32 low) { return (low & APIC_LVT_DELIVERY) >> APIC_LVT_DELIVERY_SHIFT; }
 
-	if (!is_high(hv) && is_for_emulator(mode)) {
+/* An edge with a vector, or an NMI: its destination is the device's as well. */
+static bool is_direct(const struct hypervisor *hv, u32 low)
+{
+	u32 mode = mode_of(low);
+
+	return hv->vcpus == 1 || (!(low & ENTRY_LEVEL) && (mode <= APIC_DELIVER_LOWEST || mode == APIC_DELIVER_NMI));
+}
+
+static u32 low_for_device(struct vcpu *vcpu, u64 gpa, u32 value)
+{
+	if (is_for_emulator(mode_of(value))) {
 		guard_refused(vcpu, RECORD_REFUSED_SMI, gpa, sizeof(value), value);
 		return (value & ~ENTRY_DESTINATION) | ENTRY_MASKED;
 	}
-	if (hv->vcpus == 1)
+	if (is_direct(vcpu->hv, value))
 		return value;
-	if (is_high(hv))
-		return 0;
-	if (mode <= APIC_DELIVER_LOWEST)
-		return value & ~ENTRY_DESTINATION;
-	return value & ~(u32)APIC_ICR_LOGICAL;
+	return value & ~(mode_of(value) <= APIC_DELIVER_LOWEST ? ENTRY_DESTINATION : (u32)APIC_ICR_LOGICAL);
+}
+
+static u32 high_for_device(const struct hypervisor *hv, u32 half)
+{
+	return is_direct(hv, hv->ioapic[half & ~1u]) ? hv->ioapic[half | 1] : 0;
+}
+
+static void device_write(u32 index, u32 value)
+{
+	mmio_write32(IOAPIC_BASE + IOAPIC_INDEX, index); /* the window's register is certain */
+	mmio_write32(IOAPIC_BASE + IOAPIC_WINDOW, value);
+}
+
+/* The high half may change with the low one: masked meanwhile. */
+static void write_entry(struct vcpu *vcpu, u64 gpa, u32 half)
+{
+	struct hypervisor *hv = vcpu->hv;
+	u32 low = half & 1 ? 0 : low_for_device(vcpu, gpa, hv->ioapic[half]);
+
+	if (!(half & 1) && hv->vcpus > 1)
+		device_write(FIRST_ENTRY + half, low | ENTRY_MASKED);
+	if ((half & 1) || hv->vcpus > 1)
+		device_write(FIRST_ENTRY + (half | 1), high_for_device(hv, half));
+	if (!(half & 1))
+		device_write(FIRST_ENTRY + half, low);
 }
 
 void ioapic_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value)
@@ -71,11 +100,13 @@ void ioapic_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value)
 	}
 	if (offset == IOAPIC_INDEX)
 		hv->ioapic_index = (u8)*value;
-	if (entry)
+	if (entry) {
 		*entry = (u32)*value;
-	mmio_write32(IOAPIC_BASE + IOAPIC_INDEX, hv->ioapic_index); /* the window's register is certain */
-	if (offset != IOAPIC_INDEX && size == 4) /* the device ignores others */
-		mmio_write32(IOAPIC_BASE + offset, entry ? for_device(vcpu, gpa, (u32)*value) : (u32)*value);
+		write_entry(vcpu, gpa, hv->ioapic_index - FIRST_ENTRY);
+	}
+	mmio_write32(IOAPIC_BASE + IOAPIC_INDEX, hv->ioapic_index);
+	if (!entry && offset != IOAPIC_INDEX && size == 4) /* the device ignores others */
+		mmio_write32(IOAPIC_BASE + offset, (u32)*value);
 }
 
 bool ioapic_route(struct hypervisor *hv, u8 vector, u64 *icr)
@@ -84,7 +115,7 @@ bool ioapic_route(struct hypervisor *hv, u8 vector, u64 *icr)
 		u32 low = hv->ioapic[i];
 		u64 destination = hv->ioapic[i + 1] >> APIC_ID_SHIFT;
 
-		if ((low & (ENTRY_VECTOR | ENTRY_MASKED)) != vector || !low)
+		if ((low & (ENTRY_VECTOR | ENTRY_MASKED)) != vector || is_direct(hv, low))
 			continue;
 		if (destination == APIC_BROADCAST_XAPIC)
 			destination = APIC_BROADCAST;

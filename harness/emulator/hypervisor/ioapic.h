@@ -7,6 +7,6 @@
 
 bool ioapic_owns(struct vcpu *vcpu, u64 gpa);
 void ioapic_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value);
-bool ioapic_route(struct hypervisor *hv, u8 vector, u64 *icr); /* where an entry sends a vector, as an ICR; false: there is none */
+bool ioapic_route(struct hypervisor *hv, u8 vector, u64 *icr); /* where a level-triggered entry sends a vector, as an ICR; false: there is none */
 
 #endif

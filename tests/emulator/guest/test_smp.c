@@ -559,6 +559,22 @@ SMP_TEST(smp_a_message_reaches_the_vcpu_it_is_for, ALL)
 	CHECK(message_reaches(6, true, 6)); /* x2APIC: vCPUs 1 and 2 of cluster 0 */
 }
 
+/* Each vCPU has vectors of its own: an entry of the I/O APIC with the same one for another vCPU changes nothing. */
+SMP_TEST(smp_a_message_is_not_an_ioapic_entry, ALL)
+{
+	CHECK(ap_start_all());
+	edu_setup();
+	prepare();
+	hpet_route_to(last_ap(), VECTOR);
+	edu_begin_message(0, false, VECTOR);
+	sti();
+	CHECK(wait_until(&takers[VECTOR], 1, PATIENCE_MS));
+	cli();
+	apic_write(APIC_EOI, 0);
+	hpet_off();
+	EQUAL(takers[VECTOR], 1);
+}
+
 static bool message(u32 destination, u32 mode)
 {
 	edu_begin_message(destination, false, mode << APIC_LVT_DELIVERY_SHIFT | VECTOR);
