@@ -81,6 +81,27 @@ def test_recorded_traces(kernel: str, step: int) -> None:
     assert len(verdict.result("x2apic-before-sec").offences) == 7
 
 
+def test_sec_s_own_code_is_sec_s_after_pei_has_begun() -> None:
+    trace = Trace()
+    trace.exit("cpuid", 0xFFFCC100)
+    trace.exit("io", 0x840100)
+    trace.exit("npf", 0xFFFCFBE6)
+    trace.add("kvm_apic: apic_read APIC_SPIV = 0xff")
+    trace.add("kvm_mmio: mmio read len 4 gpa 0xfee000f0 val 0xff")
+    _, timeline = timeline_of(trace.data)
+    assert timeline.reached is Phase.PEI
+    assert (only(timeline).module, only(timeline).phase) == ("SecMain", Phase.SEC)
+    assert evaluate(timeline, as_if_active=True).result("x2apic-before-sec").status is Status.VIOLATED
+
+
+def test_the_upper_half_is_an_operating_system_s_after_bds_only() -> None:
+    trace = Trace()
+    trace.exit("cpuid", 0xFFFCC100)
+    trace.exit("cpuid", 0xFFFFFFFF81000000)
+    _, timeline = timeline_of(trace.data)
+    assert timeline.reached is Phase.SEC
+
+
 def test_msr_accesses_of_x2apic_mode() -> None:
     trace = Trace()
     trace.msr("write", 0x1B, 0xFEE00D00)

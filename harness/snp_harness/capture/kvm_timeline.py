@@ -32,7 +32,7 @@ from snp_harness.apic.timeline import Known
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_console import PortConsole
 from snp_harness.capture.kvm_trace import FW_CFG_PORT, KvmEvent, KvmEventKind, parse_line
-from snp_harness.capture.module_names import Firmware, ModuleMap
+from snp_harness.capture.module_names import Firmware, ModuleMap, Place
 from snp_harness.capture.qemu_trace import LineSplitter
 from snp_harness.svsm.sev import GhcbRequest, NaeEvent
 
@@ -382,14 +382,20 @@ class KvmTimeline:
             vcpu=thread.vcpu,
             vmpl=thread.vmpl,
             mode=self._modes.get(who, ApicMode.XAPIC if self._from_start else None),
-            phase=None if self._from_start or self._collector.phase > Phase.RESET else Phase.UNKNOWN,
             outcome=outcome,
             served_by=Server.NOBODY if outcome is Outcome.NOT_CLAIMED else Server.HYPERVISOR,
+            phase=self._phase(place),
             pc=pc,
             module=None if place is None else place.module,
             module_offset=None if place is None or pc is None else place.offset(pc),
             time_ns=self._time(event),
         )
+
+    def _phase(self, place: Place | None) -> Phase | None:
+        """Return the phase of an access, None for the current one. SEC's own code is SEC's at any time."""
+        if place is not None and place.phase in (Phase.RESET, Phase.SEC):
+            return place.phase
+        return None if self._from_start or self._collector.phase > Phase.RESET else Phase.UNKNOWN
 
     def _wonder(self, pc: int) -> None:
         """Remember a pc whose module has to be found in guest memory."""
