@@ -36,7 +36,7 @@ HANG = b"\xeb\xfe"
 FLOOD = bytes.fromhex("69 db cd 0d 01 00  ff c3  89 d8  c1 e8 18  66 ba f8 03  ee  eb ec")
 
 #: A boot to the prompt: with Alternate Injection no stock firmware gets its timer's ticks.
-TO_THE_SHELL = ("--svsm-config", "alternate-injection-off", "--until", "shell")
+TO_THE_SHELL = ("--svsm-config", "alternate-injection-off", "--as-if-active", "--until", "shell")
 
 Command = Callable[..., "subprocess.Popen[str]"]
 

@@ -16,7 +16,9 @@ from tests.apic import samples
 
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
-    timeline = samples.timeline(phases=(), complete=False, gaps=("it was stopped",), not_observed=frozenset({"pc"}))
+    timeline = samples.timeline(
+        phases=(), complete=False, gaps=("it was stopped",), not_observed=frozenset({"pc"}), alternate_injection=False
+    )
     (tmp_path / "timeline.jsonl").write_text(timeline.to_jsonl(), encoding="utf-8")
     return tmp_path
 
