@@ -159,10 +159,10 @@ class Offences:
     no_access_outside_x2apic: list[int] = field(default_factory=list)
 
 
-def judge(accesses: list[Record], sec_end: int, ended: dict[int, int]) -> Offences:
+def judge(accesses: list[Record], sec_end: int, ended: dict[int, int], by_policy: set[int]) -> Offences:
     """Apply the contract's rules about accesses. sec_end: how many accesses were made before SEC ended.
 
-    ended: when Alternate Injection ended, by vCPU.
+    ended: when Alternate Injection ended, by vCPU. by_policy: vCPUs whose APIC_BASE the hypervisor changed itself.
     """
     found = Offences()
     modes: dict[int, str] = {}
@@ -177,7 +177,7 @@ def judge(accesses: list[Record], sec_end: int, ended: dict[int, int]) -> Offenc
             found.no_access_outside_x2apic.append(position)
         if access.outcome and not (access.repeated and _made_again(accesses[position + 1 :], access)):
             found.no_refused_access.append(position)
-        unexplained = mode == "x2APIC" and modes.get(vcpu, "xAPIC") != "x2APIC"
+        unexplained = mode == "x2APIC" and modes.get(vcpu, "xAPIC") != "x2APIC" and vcpu not in by_policy
         wrote = access.is_base and access.write
         if unexplained or (wrote and not _legal(mode, access)):
             found.legal_transition.append(position)
@@ -358,7 +358,8 @@ def _compare_verdict(
             and record.address == _guest_vmpl(log, timeline.header["svsm"])
         ):
             ended.setdefault(record.vcpu, record.time_ns)
-    offences = judge(accesses, sec_end, ended)
+    by_policy = {record.vcpu for record in log if record.kind == _ALTERNATE and record.aux}
+    offences = judge(accesses, sec_end, ended, by_policy)
     found = []
     for result in verdict["rules"]:
         name = result["rule"].replace("-", "_")
