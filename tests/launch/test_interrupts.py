@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,16 @@ def test_the_first_signal_raises_at_once_and_later_ones_are_ignored(interrupts: 
     for number in ENDING_SIGNALS:
         signal.raise_signal(number)
     assert interrupts.first is caught.value
+
+
+def test_the_first_of_two_that_are_seen_together(interrupts: Interrupts) -> None:
+    """Python calls the handler of SIGINT, the smaller number, first; the pipe has the order of their arrival."""
+    pipe = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
+    # Signals that are not handled are in it, too.
+    os.write(pipe, bytes((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)))
+    with pytest.raises(Terminated):
+        interrupts.arrive(signal.SIGINT)
 
 
 def run(interrupts: Interrupts, held_by: Callable[[], None]) -> Iterator[str]:

@@ -8,6 +8,7 @@ what was seen would be lost.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from types import FrameType
 
 #: Signals that end a run.
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: Signals of which the order is known, at most.
+_ORDER_MAX = 4096
 
 
 class Terminated(KeyboardInterrupt):
@@ -33,6 +37,8 @@ class Interrupts:
         self._scope = False
         self._held = False
         self._taken = False
+        self._order = -1
+        self._numbers: frozenset[int] = frozenset()
 
     @contextlib.contextmanager
     def handled(self, *, ends: bool) -> Iterator[None]:
@@ -43,18 +49,42 @@ class Interrupts:
         previous = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
         numbers = [number for number, handler in previous.items() if handler is not signal.SIG_IGN]
         self.first, self._taken = None, False
-        for number in numbers:
-            signal.signal(number, self.arrive)
+        self._numbers = frozenset(map(int, numbers))
+        with self._ordered():
+            for number in numbers:
+                signal.signal(number, self.arrive)
+            try:
+                yield
+            finally:
+                for number in numbers:
+                    signal.signal(number, signal.SIG_IGN if ends and self.first is not None else previous[number])
+
+    @contextlib.contextmanager
+    def _ordered(self) -> Iterator[None]:
+        """Keep the order of signals in a pipe: Python calls handlers that are due together by the signals' numbers."""
+        try:
+            self._order, write_fd = os.pipe()
+        except OSError:
+            # No descriptor is left.
+            yield
+            return
+        for fd in (self._order, write_fd):
+            os.set_blocking(fd, False)
+        previous = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
         try:
             yield
         finally:
-            for number in numbers:
-                signal.signal(number, signal.SIG_IGN if ends and self.first is not None else previous[number])
+            signal.set_wakeup_fd(previous)
+            os.close(self._order)
+            os.close(write_fd)
+            self._order = -1
 
     def arrive(self, number: int, _frame: FrameType | None = None) -> None:
         """Raise the interrupt of a signal, or keep it if it is held; every later signal is ignored."""
         if self.first is not None:
             return
+        with contextlib.suppress(OSError):
+            number = next((early for early in os.read(self._order, _ORDER_MAX) if early in self._numbers), number)
         self.first = KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
         if not self._held:
             raise self.first
