@@ -105,7 +105,7 @@ def test_qemu_s_log_where_it_is_the_witness() -> None:
 
 def test_every_option_of_the_platforms_is_refused_or_may_be_given_again(snp_image: Path) -> None:
     """QEMU adds up these; -smp, -machine and -global have checks of their own."""
-    again = {"serial", "device", "global", "object", "smp", "machine"}
+    again = {"serial", "device", "drive", "global", "object", "smp", "machine"}
     spec = RunSpec(snp_image, icount=True)
     used = [
         *machine_arguments(spec, "max"),

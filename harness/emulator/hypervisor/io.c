@@ -26,6 +26,8 @@ static const struct guarded guarded[] = {
 	{ 0xC0, 0x20, NULL, NULL },
 	{ 0x60, 1, NULL, NULL }, /* keyboard controller: A20, and a reset */
 	{ 0x64, 1, NULL, NULL },
+	{ 0x7E, 2, NULL, NULL }, /* kvmvapic: writes where the guest tells it */
+	{ 0x5658, 4, NULL, NULL }, /* vmport: writes registers of the processor that executes IN, here the emulator's */
 	{ PORT_A20, 1, guard_pass, guard_a20 },
 	{ PORT_APM, 2, guard_pass, guard_apm },
 	{ FW_CFG_DMA, 8, guard_pass, fw_cfg_dma },

@@ -52,12 +52,10 @@ REFUSED = {
     "set": "give the property to -device or -object itself",
 }
 #: Keys of -machine that change nothing of what the harness sets or the hypervisor relies on.
-MACHINE_KEYS = frozenset(
-    {"append", "hpet", "i8042", "initrd", "kernel", "kernel-irqchip", "sata", "smbus", "usb", "vmport"}
-)
+MACHINE_KEYS = frozenset({"append", "hpet", "initrd", "kernel", "kernel-irqchip", "sata", "smbus", "usb"})
 #: Drivers whose -global properties the harness sets, or the hypervisor relies on.
 _GLOBAL = re.compile(
-    r".*-cpu|.*-accel|.*-machine|memory-backend.*|(kvm-)?apic(-msi)?|pc-dimm|isa-debugcon|isa-serial|mch|q35-pcihost"
+    r".*-cpu|.*-accel|.*-machine|memory-backend.*|(kvm-)?apic(-msi|-common)?|pc-dimm|isa-debugcon|isa-serial|mch|q35-pcihost"
     r"|ICH9-LPC|fw_cfg.*|cfi\.pflash01|sev-.*|igvm-cfg"
 )
 #: Devices that would bypass the hypervisor's IOMMU, or replace it.
