@@ -41,6 +41,23 @@ static void arrives_with_interrupts_off(u64 target)
 	EQUAL(in_service(), 0);
 }
 
+/* An NMI has no vector, is edge-triggered, and a shorthand has no destination. */
+static void ignored_bits(void)
+{
+	const u64 bits = APIC_ICR_VECTOR | APIC_ICR_LOGICAL | APIC_ICR_ASSERT | APIC_ICR_LEVEL |
+			 (u64)APIC_BROADCAST << APIC_ICR_DESTINATION_SHIFT;
+	u64 sent = 0;
+
+	for (u32 bit = 0; bit < 64; bit++) {
+		if (!(bits & BIT(bit)))
+			continue;
+		EQUAL_OF(bit, write_register(X2(APIC_ICR), NMI | APIC_SHORTHAND_SELF | BIT(bit)), SVSM_SUCCESS);
+		if (!EQUAL_OF(bit, nmi_comes(++sent), true))
+			return;
+	}
+	EQUAL(in_service(), 0);
+}
+
 static void others(void)
 {
 	EQUAL(write_register(X2(APIC_ICR), NMI | APIC_SHORTHAND_OTHERS), SVSM_SUCCESS);
@@ -93,6 +110,7 @@ static const struct point points[] = {
 	{ "nmi/icr-all", NEED_PROTOCOL, .run_with = arrives_with_interrupts_off, ALL },
 	{ "nmi/icr-own-id", NEED_PROTOCOL, .run_with = arrives_with_interrupts_off, OWN_ID },
 	{ "nmi/icr-broadcast", NEED_PROTOCOL, .run_with = arrives_with_interrupts_off, BROADCAST },
+	{ "nmi/icr-vector-and-others-ignored", NEED_PROTOCOL, .run = ignored_bits },
 	{ "nmi/icr-others-is-not-self", NEED_PROTOCOL, .run = others },
 	{ "nmi/tpr-does-not-hold-it", NEED_PROTOCOL, .run = no_priority },
 	{ "nmi/before-an-interrupt", NEED_PROTOCOL, .run = before_an_interrupt },

@@ -88,6 +88,21 @@ static void icr_reads_back(void)
 	EQUAL(read_register(X2(APIC_ICR)), values[3]);
 }
 
+/* The bits that an IPI does not use. It arrives whatever they are. */
+static void icr_ignored(u64 bits)
+{
+	for (u32 bit = 0; bit < 64; bit++) {
+		u64 before = interrupts[VECTOR];
+
+		if (!(bits & BIT(bit)))
+			continue;
+		EQUAL_OF(bit, write_register(X2(APIC_ICR), icr(BIT(bit))), SVSM_SUCCESS);
+		if (!EQUAL_OF(bit, comes(&interrupts[VECTOR], before + 1), true))
+			return;
+		EQUAL_OF(bit, read_register(X2(APIC_ICR)), icr(BIT(bit)));
+	}
+}
+
 static void self_ipi_8_bits(void)
 {
 	for (u32 bit = 8; bit < 64; bit++)
@@ -125,6 +140,9 @@ static const struct point points[] = {
 	{ "values/icr-init-refused", NEED_PROTOCOL, .run_with = icr_delivery, APIC_DELIVER_INIT },
 	{ "values/icr-startup-refused", NEED_PROTOCOL, .run_with = icr_delivery, APIC_DELIVER_STARTUP },
 	{ "values/icr-extint-refused", NEED_PROTOCOL, .run_with = icr_delivery, APIC_DELIVER_EXTINT },
+	{ "values/icr-level-and-trigger-ignored", NEED_PROTOCOL, .run_with = icr_ignored, APIC_ICR_ASSERT | APIC_ICR_LEVEL },
+	{ "values/icr-destination-ignored-with-shorthand", NEED_PROTOCOL, .run_with = icr_ignored,
+	  APIC_ICR_LOGICAL | (u64)APIC_BROADCAST << APIC_ICR_DESTINATION_SHIFT },
 	{ "values/icr-reads-back", NEED_PROTOCOL, .run = icr_reads_back },
 	{ "values/self-ipi-has-8-bits", NEED_PROTOCOL, .run = self_ipi_8_bits },
 	{ "values/id-is-the-hypervisors", NEED_PROTOCOL | NEED_X2APIC, .run = id_is_the_hypervisors },

@@ -19,14 +19,120 @@ pytestmark = pytest.mark.emulated
 EMULATOR = Path(__file__).parents[2] / "harness" / "emulator"
 TIMEOUT_S = 900.0
 
+LAPIC = "svsm/lapic.c"
+REFUSED = "(APIC_ICR_X2_RESERVED | APIC_ICR_BUSY)"
+IGNORED_BY_IPI = "values/icr-level-and-trigger-ignored"
+IGNORED_BY_SHORTHAND = "values/icr-destination-ignored-with-shorthand"
+IGNORED_BY_NMI = "nmi/icr-vector-and-others-ignored"
+#: Receives the interrupt that the point before it has sent by mistake.
+NEXT = "values/icr-lowest-priority-refused"
+
 #: File of the SVSM, its text, what replaces it, and the points that fail.
 MUTANTS = {
     "loses an interrupt that an exit cut short": (
-        "svsm/lapic.c",
+        LAPIC,
         "\tvmsa->event_inj = info;\n",
         "",
         {"delivery/cut-short"},
     ),
+    "refuses ICR's level bit": (
+        LAPIC,
+        REFUSED,
+        "(APIC_ICR_X2_RESERVED | APIC_ICR_BUSY | APIC_ICR_ASSERT)",
+        {IGNORED_BY_IPI, IGNORED_BY_NMI, "values/icr-reads-back"},
+    ),
+    "accepts a reserved bit of ICR": (
+        LAPIC,
+        REFUSED,
+        "((APIC_ICR_X2_RESERVED & ~0x2000ull) | APIC_ICR_BUSY)",
+        {"values/icr-reserved-bits-refused", NEXT},
+    ),
+}
+#: The same for what the others leave of each register.
+MORE_MUTANTS = {
+    "refuses ICR's trigger bit": (
+        LAPIC,
+        REFUSED,
+        "(APIC_ICR_X2_RESERVED | APIC_ICR_BUSY | APIC_ICR_LEVEL)",
+        {IGNORED_BY_IPI, IGNORED_BY_NMI},
+    ),
+    "refuses a destination beside a shorthand": (
+        LAPIC,
+        "if ((icr & (APIC_ICR_X2_RESERVED",
+        "if (((icr & APIC_ICR_SHORTHAND) && icr >> 32) || (icr & (APIC_ICR_X2_RESERVED",
+        {IGNORED_BY_SHORTHAND, IGNORED_BY_NMI},
+    ),
+    "refuses a logical destination beside a shorthand": (
+        LAPIC,
+        "if ((icr & (APIC_ICR_X2_RESERVED",
+        "if (((icr & APIC_ICR_SHORTHAND) && (icr & APIC_ICR_LOGICAL)) || (icr & (APIC_ICR_X2_RESERVED",
+        {IGNORED_BY_SHORTHAND, IGNORED_BY_NMI},
+    ),
+    "refuses the vector of an NMI": (
+        LAPIC,
+        "delivery != APIC_DELIVER_NMI))",
+        "(delivery != APIC_DELIVER_NMI || (icr & APIC_ICR_VECTOR))))",
+        {IGNORED_BY_NMI, "values/icr-reads-back"},
+    ),
+    "accepts delivery status": (
+        LAPIC,
+        REFUSED,
+        "APIC_ICR_X2_RESERVED",
+        {"values/icr-reserved-bits-refused", NEXT, "values/icr-reads-back", "values/self-ipi-has-8-bits"},
+    ),
+    "refuses the lower half of TPR": (
+        LAPIC,
+        "return (rule.access & access) && value <= rule.limit",
+        "if (number == APIC_TPR >> 4 && access == WRITE && (value & 15))\n"
+        "\t\treturn SVSM_ERR_INVALID_PARAMETER;\n\treturn (rule.access & access) && value <= rule.limit",
+        {"values/tpr-reads-back"},
+    ),
+    "accepts nine bits of TPR": (
+        LAPIC,
+        "[APIC_TPR >> 4] = { READ | WRITE, UINT8_MAX },",
+        "[APIC_TPR >> 4] = { READ | WRITE, 0x1FF },",
+        {"values/tpr-has-8-bits"},
+    ),
+    "accepts any EOI": (
+        LAPIC,
+        "[APIC_EOI >> 4] = { WRITE, 0 },",
+        "[APIC_EOI >> 4] = { WRITE, UINT64_MAX },",
+        {"values/eoi-takes-zero-only"},
+    ),
+    "reads EOI": (
+        LAPIC,
+        "[APIC_EOI >> 4] = { WRITE, 0 },",
+        "[APIC_EOI >> 4] = { READ | WRITE, 0 },",
+        {"registers/read-eoi-refused"},
+    ),
+    "accepts nine bits of SELF_IPI": (
+        LAPIC,
+        "[APIC_SELF_IPI >> 4] = { WRITE, UINT8_MAX },",
+        "[APIC_SELF_IPI >> 4] = { WRITE, 0x1FF },",
+        {"values/self-ipi-has-8-bits"},
+    ),
+    "reads SELF_IPI": (
+        LAPIC,
+        "[APIC_SELF_IPI >> 4] = { WRITE, UINT8_MAX },",
+        "[APIC_SELF_IPI >> 4] = { READ | WRITE, UINT8_MAX },",
+        {"registers/read-self-ipi-refused"},
+    ),
+    **{
+        f"writes {name}": (
+            LAPIC,
+            f"[{register}] = {{ READ, 0 }},",
+            f"[{register}] = {{ READ | WRITE, UINT64_MAX }},",
+            {f"registers/write-{name.lower()}-refused"},
+        )
+        for name, register in (
+            ("ID", "APIC_ID >> 4"),
+            ("PPR", "APIC_PPR >> 4"),
+            ("LDR", "APIC_LDR >> 4"),
+            ("ISR", "VECTOR_REGISTERS(APIC_ISR)"),
+            ("TMR", "VECTOR_REGISTERS(APIC_TMR)"),
+            ("IRR", "VECTOR_REGISTERS(APIC_IRR)"),
+        )
+    },
 }
 
 
@@ -42,9 +148,9 @@ def _mutant(directory: Path, source: str, text: str, replacement: str) -> bytes:
     return (copy / rom.SVSM_IMAGE.relative_to(EMULATOR)).read_bytes()
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", [*MUTANTS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_MUTANTS)])
 def test_mutant(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, text, replacement, failing = MUTANTS[name]
+    source, text, replacement, failing = {**MUTANTS, **MORE_MUTANTS}[name]
     svsm = _mutant(tmp_path, source, text, replacement)
     monkeypatch.setattr(rom, "read_svsm", lambda: svsm)
     result = run_conformance(load_config("alternate-injection"), out=tmp_path / "run", timeout_s=TIMEOUT_S, icount=True)
