@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Phase
+from snp_harness.apic.timeline import AGREEMENT
 from snp_harness.apic.verdict import Status
 from snp_harness.errors import EXIT_ENVIRONMENT, UsageError
 from snp_harness.firmware_run import RunSpec
@@ -30,6 +31,23 @@ def test_more_vcpus_than_the_host_has(trixie_path: Path, tmp_path: Path) -> None
 def test_qemus_own_apic_serves_one_vcpu(trixie_path: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="QEMU's own APIC serves one vCPU, not 2"):
         boot(trixie_path, tmp_path / "out", "two-witnesses", vcpus=2)
+
+
+@pytest.mark.parametrize("until", ["exit", "pei"])
+def test_the_guest_ends_the_run_by_isa_debug_exit(until: str, trixie_path: Path, tmp_path: Path) -> None:
+    """The hypervisor serves the port: QEMU would end at once, and the log could not be compared any more."""
+    image = bytearray(trixie_path.read_bytes())
+    # The reset vector: MOV AL, 85h; OUT F4, AL.
+    image[-16:-12] = b"\xb0\x85\xe6\xf4"
+    firmware = tmp_path / "exit.fd"
+    firmware.write_bytes(image)
+    device = ("-device", "isa-debug-exit,iobase=0xf4,iosize=4")
+    timeline = boot(firmware, tmp_path / "out", "plain", until=until, extra_args=device).timeline
+    assert timeline.guest_exit == 5
+    assert AGREEMENT in {event.kind for event in timeline.events}
+    (gap,) = timeline.gaps
+    assert gap.startswith("the guest ended by isa-debug-exit with status 5, at pc FFFFFFF2")
+    assert gap.endswith("in the reset vector")
 
 
 def test_qemu_killed_in_the_middle_keeps_what_was_seen(trixie_path: Path, tmp_path: Path) -> None:

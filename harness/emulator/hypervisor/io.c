@@ -75,6 +75,7 @@ void io_setup(struct hypervisor *hv, u8 *permissions)
 		return;
 	}
 	intercept(permissions, hv->config->doorbell_port, 1);
+	intercept(permissions, hv->config->debug_exit_port, hv->config->debug_exit_size);
 	intercept(permissions, MEMORY_HOTPLUG, MEMORY_HOTPLUG_SIZE);
 	if (hv->config->svsm_size)
 		intercept(permissions, hv->config->svsm_console_port, UART_SIZE);
@@ -114,12 +115,16 @@ u32 io_read(struct vcpu *vcpu, u16 port, u32 size)
 
 void io_write(struct vcpu *vcpu, u16 port, u32 size, u32 value)
 {
+	const struct host_config *config = vcpu->hv->config;
 	const struct guarded *guard = guard_of(port, size);
 
 	if (log_at(vcpu, 2))
 		log_io(vcpu, port, size, value, RECORD_WRITE);
 	if (is_hidden(vcpu, port, size))
 		return;
+	/* QEMU would end at once, and the emulator's account of the log with it. */
+	if (port >= config->debug_exit_port && port < config->debug_exit_port + config->debug_exit_size)
+		hw_stop(vcpu->cpu, RECORD_END_DEBUG_EXIT, value, 0);
 	if (!guard)
 		port_write(port, size, value);
 	else if (guard->write)

@@ -109,6 +109,8 @@ struct host_config {
 	u32 svsm_fault_register; /* MSR number for SVSM_FAULT_REGISTER */
 	u32 svsm_fault_result;   /* for SVSM_FAULT_RESULT */
 	u32 hidden_features; /* CONFIG_HIDE_* */
+	u32 debug_exit_port; /* of the user's isa-debug-exit: a write ends the run */
+	u32 debug_exit_size; /* ports; 0: there is none */
 	u32 hash_table_gpa;  /* of the kernel's hashes, in the firmware's memory; */
 	u32 hash_table_size; /* 0: the firmware has none */
 	u32 sections;    /* used entries of section[] */

@@ -126,6 +126,7 @@ enum record_end {
 	RECORD_END_SUSPEND = 18,      /* the guest asked for S3: it would continue at the reset vector, the emulator's. value, extra: what it wrote, port */
 	RECORD_END_BREAKPOINT = 19,   /* #DB in the host: a guest's breakpoint at one of its addresses, which is in rip */
 	RECORD_END_NOT_SNP = 22,     /* an SEV-ES guest made a GHCB MSR request of SEV-SNP: value: the request */
+	RECORD_END_DEBUG_EXIT = 24,   /* the guest wrote to isa-debug-exit: value: what */
 };
 
 /* What a write to a device would have reached, had it been passed on. */

@@ -19,7 +19,7 @@ from snp_harness.apic.registers import (
     by_msr,
     by_offset,
 )
-from snp_harness.apic.timeline import Known
+from snp_harness.apic.timeline import GUEST_EXIT, Known
 from snp_harness.capture.collect import SORT_LIMIT, SORTS_LIMIT, Collector
 from snp_harness.capture.injection import InjectionEvents
 from snp_harness.capture.module_names import KERNEL_HALF, UNKNOWN_CODE, Firmware, ModuleMap, Place
@@ -46,6 +46,8 @@ WITNESS = "emulated host log"
 BOOT_VCPU = 0
 #: address, value and extra of a record are the bytes of an instruction.
 _CODE = struct.Struct("<QQQ")
+#: What of a guest's status is in QEMU's.
+EXIT_STATUS_MASK = 0x7F
 #: Instructions of all vCPUs that are remembered; others are unknown.
 _EXECUTED_MAX = 1 << 16
 
@@ -93,6 +95,7 @@ _END_TEXT = {
     RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not registered: KVM ends the guest",
     RecordEnd.SUSPEND: "the guest suspended the machine (S3): it would wake up at the hypervisor's reset vector",
     RecordEnd.BREAKPOINT: "the guest set a breakpoint at an address of the hypervisor",
+    RecordEnd.DEBUG_EXIT: "the guest ended by isa-debug-exit with status {status}",
     RecordEnd.INIT: "the guest had INIT sent to the processor that the hypervisor runs on",
 }
 #: Ends that an RMP violation before them may have caused.
@@ -115,6 +118,7 @@ _END_KIND = {
     RecordEnd.SHUTDOWN: "guest-shutdown",
     RecordEnd.TERMINATE: "guest-termination",
     RecordEnd.PRIVATE_MMIO: "private-mmio-end",
+    RecordEnd.DEBUG_EXIT: GUEST_EXIT,
 }
 _REFUSED_TEXT = {
     RecordRefused.WINDOW: "a window over other devices or memory, configuration space",
@@ -153,11 +157,13 @@ class HostEnd:
     """The hypervisor stopped. text: why. hypervisor_failed: the cause is the hypervisor, or its configuration.
 
     lacks_feature: the SVSM, not the tested firmware, ended the run because a hypervisor feature is missing.
+    exited: the guest ended the run by isa-debug-exit.
     """
 
     text: str
     hypervisor_failed: bool
     lacks_feature: bool = False
+    exited: bool = False
 
 
 class HostTimeline:
@@ -252,6 +258,7 @@ class HostTimeline:
 
     def _end(self, record: HostRecord) -> None:
         self._injection.flush()
+        status = record.value & EXIT_STATUS_MASK
         try:
             end = RecordEnd(record.address)
         except ValueError:
@@ -264,6 +271,7 @@ class HostTimeline:
                 aux=record.aux,
                 where=_accessed(record),
                 words=_words(end, record),
+                status=status,
             )
             violation = self._violations.get(record.vcpu)
             if end in _CAUSED and violation is not None:
@@ -274,9 +282,11 @@ class HostTimeline:
             reason = (record.address, record.value, record.extra)
             lacks = reason == (RecordEnd.TERMINATE, TerminationSet.SVSM, SvsmTermination.FEATURE)
             # The tested firmware can send the same reason, which proves nothing.
-            self.end = HostEnd(text, failure, lacks and record.vmpl < self._guest_vmpl)
+            self.end = HostEnd(text, failure, lacks and record.vmpl < self._guest_vmpl, kind == GUEST_EXIT)
         detail = "gpa" if kind == "private-mmio-end" else "value"
         fields = {"reason": record.address, detail: record.value, "extra": record.extra, "pc": record.rip}
+        if kind == GUEST_EXIT:
+            fields["status"] = status
         self._collector.event(kind, record.time_ns, record.vcpu, text, vmpl=record.vmpl, **fields)
 
     def _apic(self, record: HostRecord) -> None:

@@ -136,6 +136,7 @@ class RecordEnd(enum.IntEnum):
     SUSPEND = 18
     BREAKPOINT = 19
     NOT_SNP = 22
+    DEBUG_EXIT = 24
 
 
 class RecordRefused(enum.IntEnum):

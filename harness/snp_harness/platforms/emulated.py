@@ -33,6 +33,7 @@ from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
 from snp_harness.svsm.config import SvsmKind
 from snp_harness.svsm.sev import sev_features
 from snp_harness.vm import rundir
+from snp_harness.vm.debug_exit import debug_exit_ports
 from snp_harness.vm.machine_base import Devices, MachineBase, Ring
 from snp_harness.vm.qemu_errors import QemuError
 from snp_harness.vm.rundir import RunDirectory
@@ -185,6 +186,7 @@ def host_config(
     """Return the configuration block of a run. key: of the log's digest."""
     config = spec.svsm
     metadata = firmware.metadata
+    debug_exit = debug_exit_ports(spec.extra_args) or (0, 0)
     return HostConfig(
         host_base=memory.host_base,
         host_size=memory.host_size,
@@ -220,6 +222,8 @@ def host_config(
         svsm_faults=sum(SVSM_FAULTS.get(name, 0) for name in set(config.faults.inject)),
         svsm_fault_register=config.faults.register,
         svsm_fault_result=config.faults.result,
+        debug_exit_port=debug_exit[0],
+        debug_exit_size=debug_exit[1],
         hidden_features=sum(HIDDEN[name] for name in set(config.guest.hidden_features)),
         hash_table_gpa=metadata.hash_table[0] if metadata is not None else 0,
         hash_table_size=metadata.hash_table[1] if metadata is not None else 0,

@@ -158,6 +158,8 @@ class HostConfig:
     svsm_fault_register: int
     svsm_fault_result: int
     hidden_features: int
+    debug_exit_port: int
+    debug_exit_size: int
     hash_table_gpa: int
     hash_table_size: int
     sections: Sequence[SevSection]
@@ -182,4 +184,4 @@ class HostConfig:
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q5Q20I{4 * SECTIONS}II4x")
+LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q5Q22I{4 * SECTIONS}II4x")

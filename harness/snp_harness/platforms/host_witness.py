@@ -17,7 +17,7 @@ from snp_harness.errors import BrokenEnvironmentError, HarnessError
 from snp_harness.firmware.image import FirmwareImage
 from snp_harness.launch.ring import RecordSource
 from snp_harness.platforms.platform import RunOutcome, RunSpec
-from snp_harness.platforms.session import Ending
+from snp_harness.platforms.session import Ending, guest_exit
 from snp_harness.platforms.svsm_console import NoAlternateInjectionError
 from snp_harness.svsm.config import FEATURE_NAMES
 from snp_harness.vm import rundir
@@ -99,6 +99,8 @@ class HostWitness:
         end = self._timeline.end
         if end is None:
             return None
+        if end.exited:
+            return guest_exit(end.text, self._spec.goal, self.collector.phase)
         error: HarnessError | None = None
         if end.lacks_feature:
             if self.alternate_injection_refused:
@@ -143,7 +145,7 @@ class HostWitness:
             gaps.append(f"{self._timeline.unknown} records of unknown kinds")
         gaps += self._differences
         uncompared = self._checked and not (self._agreements or self._differences)
-        if uncompared and not ending.gap and self._spec.goal != "exit":
+        if uncompared and not ending.gap:
             gaps.append("QEMU ended before its log could be compared with the hypervisor's own account of it")
         timeline = self.collector.finish(
             witness=WITNESS,

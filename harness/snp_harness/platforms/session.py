@@ -13,7 +13,7 @@ from snp_harness.capture.collect import Collector
 from snp_harness.errors import HarnessError
 from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.launch.patience import Patience, Silence
-from snp_harness.platforms.platform import Progress, RunSpec
+from snp_harness.platforms.platform import Progress, RunSpec, Until
 from snp_harness.platforms.stuck import StuckWatch
 from snp_harness.vm.console import LINE, Console
 from snp_harness.vm.machine_base import MachineBase
@@ -173,10 +173,7 @@ class Session:
     def _end_by_guest(self, status: int) -> Ending:
         text = f"the guest ended by isa-debug-exit with status {status}"
         self._collector.event(GUEST_EXIT, None, None, text, status=status)
-        phase = self._collector.phase
-        # An exit in SEC leaves the rest of SEC unseen.
-        reached = self._spec.goal == "exit" and phase > Phase.SEC
-        return Ending("" if reached else f"{text} in {phase_name(phase)}")
+        return guest_exit(text, self._spec.goal, self._collector.phase)
 
     def _timed_out(self) -> str:
         goal = self._spec.goal
@@ -206,6 +203,12 @@ class Session:
     def _seen_prompt(self, line: str) -> None:
         self._seen_bds(line)
         self._prompt = True
+
+
+def guest_exit(text: str, goal: Until, phase: Phase) -> Ending:
+    """Return the ending of a run whose guest wrote to isa-debug-exit in this phase."""
+    # An exit in SEC leaves the rest of SEC unseen.
+    return Ending("" if goal == "exit" and phase > Phase.SEC else f"{text} in {phase_name(phase)}")
 
 
 def phase_name(phase: Phase) -> str:

@@ -3,14 +3,36 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 _DEVICE = "isa-debug-exit"
+#: Its properties, and QEMU's defaults.
+_DEFAULTS = (("iobase", "0x501"), ("iosize", "2"))
+_PORTS = 1 << 16
 
 
 def has_debug_exit(arguments: Sequence[str]) -> bool:
     """Whether QEMU's arguments have the device."""
-    return any(argument.split(",")[0] in (_DEVICE, f"driver={_DEVICE}") for argument in arguments)
+    return any(_is_device(argument) for argument in arguments)
+
+
+def debug_exit_ports(arguments: Sequence[str]) -> tuple[int, int] | None:
+    """Return the first port and the number of ports of the device in QEMU's arguments; None without one.
+
+    Numbers that QEMU refuses are the same as none.
+    """
+    for argument in filter(_is_device, arguments):
+        given = dict(each.partition("=")[::2] for each in argument.split(","))
+        with contextlib.suppress(ValueError):
+            base, size = (int(given.get(name, default), 0) for name, default in _DEFAULTS)
+            if 0 <= base < _PORTS and size >= 0:
+                return base, min(size, _PORTS - base)
+    return None
+
+
+def _is_device(argument: str) -> bool:
+    return argument.split(",")[0] in (_DEVICE, f"driver={_DEVICE}")
 
 
 def written(status: int) -> int | None:
