@@ -293,7 +293,7 @@ def _observe(
     stuck = StuckWatch(machine, witness.collector, witness.describe, witness.halted)
     ending = Session(machine, spec, witness.collector, progress, step, witness.exits, stuck).run(ended)
     if ending.error is None and ending.interrupt is None:
-        witness.compare(_account(machine, memory_map(spec.memory, spec.svsm.memory.phys_bits)))
+        witness.compare(_account(machine, memory_map(spec.memory, spec.svsm.memory.phys_bits)), machine.loop)
     machine.stop()
     witness.finish()
     seen = None

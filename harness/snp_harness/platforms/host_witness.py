@@ -15,6 +15,8 @@ from snp_harness.capture.host_timeline import WITNESS, HostTimeline
 from snp_harness.capture.record import Digest, RecordKind
 from snp_harness.errors import BrokenEnvironmentError, HarnessError
 from snp_harness.firmware.image import FirmwareImage
+from snp_harness.launch.loop import Loop
+from snp_harness.launch.patience import Patience
 from snp_harness.launch.ring import RecordSource
 from snp_harness.platforms.platform import RunOutcome, RunSpec
 from snp_harness.platforms.session import Ending, guest_exit
@@ -28,6 +30,8 @@ from snp_harness.vm.rundir import RunDirectory
 HOST_LOG_LIMIT = 256 << 20
 #: Seconds between two reads while records arrive: one read returns many; a doorbell for each would slow the guest.
 BUSY_S = 0.02
+#: Seconds until another host's agent has sent what is in the ring of a QEMU that was stopped.
+SENT_S = 10.0
 #: Seconds between two reads while no records arrive; the doorbell wakes the harness earlier.
 IDLE_S = 1.0
 
@@ -114,14 +118,21 @@ class HostWitness:
             )
         return Ending(f"the run ended: {end.text}", error)
 
-    def compare(self, account: HostAccount | None) -> None:
-        """Compare the log with the hypervisor's own account of it, after QEMU was stopped; None if it has ended."""
+    def compare(self, account: HostAccount | None, loop: Loop) -> None:
+        """Compare the log with the hypervisor's own account of it, after QEMU was stopped; None if it has ended.
+
+        loop: turned until the records that another host's agent sends are there.
+        """
+        self._checked = True
+        counts = self._timeline.counts
+        patience = Patience(0 if self._spec.host.here else SENT_S)
         with contextlib.suppress(HarnessError):
             self._log.drain()
-        self._checked = True
+            while account is not None and counts.total() < account.count and (step_s := patience.step()) > 0:
+                loop.turn(step_s)
+                self._log.drain()
         if account is None:
             return
-        counts = self._timeline.counts
         seen = Seen(counts.total(), self._digest.value, self._log.health.dropped, counts[RecordKind.ACCESS])
         self._differences = list(account.differences(seen))
         if not self._differences:
