@@ -347,6 +347,14 @@ def test_text_is_made_printable(run: Run) -> None:
     assert run.timeline().events[0].text == "no VMCB?[31m for vCPU (line 42)"
 
 
+def test_the_modes_that_are_set_are_kept_when_accesses_are_condensed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect, "ACCESS_LIMIT", 0)
+    monkeypatch.setattr(collect, "SORT_LIMIT", 1)
+    for value in (0xFEE00D00, 0xFEE00D00, 0xFEE00100, 0xFEE00100):
+        run.add(RecordKind.APIC_BASE, value=value, flags=FLAG_WRITE, aux=X2APIC)
+    assert [access.value for access in run.timeline().accesses] == [0xFEE00D00, 0xFEE00100]
+
+
 def test_memory_stays_bounded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collect, "ACCESS_LIMIT", 10)
     monkeypatch.setattr(collect, "SORT_LIMIT", 2)

@@ -10,8 +10,8 @@ from typing import Any
 
 from snp_harness.apic import ipi
 from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
-from snp_harness.apic.apic_base import ApicMode
-from snp_harness.apic.registers import Register
+from snp_harness.apic.apic_base import ApicMode, mode_of
+from snp_harness.apic.registers import APIC_BASE, Register
 from snp_harness.apic.timeline import END_KINDS, RULE_KINDS, Event, Known, PhaseMark, Timeline, sec_is_over
 
 #: Accesses that are kept one by one. A boot to the shell makes 5,000; the shell makes 300 a second.
@@ -97,9 +97,11 @@ class Collector:
         self.count += 1
         phase = self.phase if phase is None else phase
         if len(self._accesses) >= ACCESS_LIMIT:
-            # The only values that rules judge are the vectors of interrupts that are sent.
-            sent = ipi.request(operation, register, value)
-            sort = (operation, register, path, vcpu, vmpl, mode, outcome, served_by, phase, module, sent)
+            # The only values that rules judge are the vectors of interrupts that are sent, and modes.
+            judged: int | ApicMode | None = ipi.request(operation, register, value)
+            if register == APIC_BASE and value is not None:
+                judged = mode_of(value)
+            sort = (operation, register, path, vcpu, vmpl, mode, outcome, served_by, phase, module, judged)
             if sort not in self._sorts and len(self._sorts) >= SORTS_LIMIT:
                 self._dropped_accesses += 1
                 return None
