@@ -28,6 +28,8 @@ _FILE_HEADER = 24
 _IN_FRONT = _FILE_HEADER + 4 + 4
 _SECTION_RAW = 0x19
 _PAD_FILE = 0xF0
+#: In the headers of builder.pe32: behind the DOS header's 64 bytes.
+_NUMBER_OF_SECTIONS = 64 + 6
 _PAD_GUID = UUID(int=(1 << 128) - 1)
 
 
@@ -64,12 +66,20 @@ def build(compiled: bytes, parameters: bytes) -> bytes:
         # The next file's header lies in front of its module's first page.
         size = end - place - _PAGE // 4
         base = BASE + place if module.fixed else 0
-        header = builder.pe32(base, end - place, module.entry)
+        header = _headers(base, end - place, module.entry, size)
         image[place : place + len(header)] = header
         executable = builder.section(ffs.SECTION_PE32, bytes(image[place : place + size]))
         body = builder.section(_SECTION_RAW, b"") + executable + builder.ui(module.name)
         used = _put(image, used, place - _IN_FRONT, builder.file(module.guid, module.kind, body))
     return bytes(image)
+
+
+def _headers(base: int, size_of_image: int, entry: int, size: int) -> bytes:
+    """PE headers with one section: all pages behind the first. size: of the file."""
+    headers = bytearray(builder.pe32(base, size_of_image, entry))
+    struct.pack_into("<H", headers, _NUMBER_OF_SECTIONS, 1)
+    code = size - _PAGE
+    return bytes(headers) + struct.pack("<8s4I16x", b".text", code, _PAGE, code, _PAGE)
 
 
 def _put(image: bytearray, used: int, start: int, file: bytes) -> int:

@@ -70,26 +70,17 @@ CASES: dict[str, tuple[str, tuple[Setting, ...]]] = {
     "code_in_the_upper_half": (OUTSIDE, ALL),
     "upper_half_before_sec_ends": (SEC, ALL),
     "forged_header": (SEC, ALL),
-    "back_from_pei": (OUTSIDE, ALL),
-    "back_from_dxe": (OUTSIDE, ALL),
+    "back_from_pei": (SEC, ALL),
+    "back_from_dxe": (SEC, ALL),
     "flood_of_events": (PAGE, SEV),
     "flood_of_accesses": (SEC, (NATIVE, PLAIN)),
     "left_behind_a_flood": (AFTER, (PLAIN,)),
     "moved_by_another": (SEC, several(PLAIN, NATIVE)),
     "disabled_by_another": (SEC, several(PLAIN, NATIVE)),
     "other_vmpl": (SEC, several(VMPL0)),
-    "another_in_sec": (OUTSIDE, several(*ALL)),
+    "another_in_sec": (SEC, several(*ALL)),
 }
 
-#: What fails until its mechanism is corrected, and why.
-OPEN = {
-    "console_prompt": "a line on the console ends SEC",
-    "code_in_the_upper_half": "code in the upper half counts as an operating system",
-    "upper_half_before_sec_ends": "code in the upper half counts as an operating system",
-    "forged_header": "a module is known by its header alone",
-    "left_behind_a_flood": "writes of APIC_BASE are condensed whatever their value",
-    "other_vmpl": "accesses of other VMPLs are not the firmware's",
-}
 #: Here the harness need not see what the guest wrote down: the processor makes the access by itself, or at another
 #: address, or it is not an access to the vCPU's own APIC.
 OTHERS_THAN_WRITTEN = (
@@ -115,9 +106,6 @@ def _items() -> Iterator[object]:
     for name, (rule, settings) in CASES.items():
         for setting in settings:
             marks = [pytest.mark.slow] if setting is not settings[0] or name in TIMEOUTS_S else []
-            if name in OPEN:
-                # The harness may end the run before the guest goes on.
-                marks.append(pytest.mark.xfail(strict=name != "code_in_the_upper_half", reason=OPEN[name]))
             yield pytest.param(name, rule, setting, id=f"{name}-{setting.name}", marks=marks)
 
 
