@@ -261,3 +261,23 @@ TEST(svm_registers_are_out_of_reach, ALL)
 	EQUAL(TRY("invlpga %%rax, %%ecx", OUT(), "a"(0), "c"(0)), 6);
 	EQUAL(TRY("rsm", OUT(), "a"(0)), 6);
 }
+
+/* Those that VMRUN does not switch are the emulator's as well. The APIC's and SEV's have tests of their own. */
+TEST(no_msr_stops_the_emulator, ALL)
+{
+	static const struct { u32 first, last; } ranges[] = { { 0x30, 0x4FF }, { 0xD00, 0xDFF }, { 0xC0000081, 0xC0000110 }, { 0xC0010000, 0xC001012F } };
+
+	for (u32 i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+		for (u32 msr = ranges[i].first; msr <= ranges[i].last; msr++) {
+			u64 before = 0;
+
+			if (!msr_in(msr, &before))
+				continue;
+			msr_out(msr, before ^ 1);
+			msr_out(msr, ~before);
+			msr_out(msr, before);
+		}
+	}
+	apic_set_mode(APIC_BASE_EN);
+	EQUAL(mmio_in(APIC_DEFAULT_BASE + APIC_VERSION, 4), 0x50014);
+}
