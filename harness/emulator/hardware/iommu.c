@@ -48,13 +48,16 @@ static void command(struct hw *hw, u64 bit)
 		hw_fail(&hw->cpu[0], "the IOMMU refuses a command", __LINE__);
 }
 
-static u64 *table_of(struct hw *hw, u64 gpa)
+/* The table with the entry of a page; NULL: it is not made, and there is none. */
+static u64 *table_of(struct hw *hw, u64 gpa, bool make)
 {
 	u64 *table = hw->dma_table;
 
 	for (u32 level = LEVELS; level > 1; level--) {
 		u64 *entry = &table[gpa >> (12 + 9 * (level - 1)) & 511];
 
+		if (!*entry && !make)
+			return NULL;
 		if (!*entry)
 			*entry = (u64)hw_take(hw, PAGE_SIZE, PAGE_SIZE) | DMA_READ | DMA_WRITE;
 		table = (u64 *)(*entry & ADDRESS);
@@ -84,7 +87,7 @@ static bool set(struct hw *hw, u64 *table, u64 gpa)
 
 static bool set_2m(struct hw *hw, u64 gpa)
 {
-	u64 *table = table_of(hw, gpa);
+	u64 *table = table_of(hw, gpa, true);
 	bool flush = false;
 
 	for (u64 i = 0; i < PAGES_IN_2M; i++)
@@ -95,8 +98,12 @@ static bool set_2m(struct hw *hw, u64 gpa)
 void iommu_update(struct hw *hw, u64 gpa, bool large)
 {
 	u64 start = gpa & ~(PAGE_SIZE_2M - 1);
-	bool flush = large ? set_2m(hw, start) : set(hw, table_of(hw, gpa), gpa);
+	bool flush;
 
+	/* Nothing near was ever shared. The pages of a large one are alike. */
+	if (slot_nested(slot_of(hw, gpa), gpa) != HW_SHARED && !table_of(hw, gpa, false))
+		return;
+	flush = large ? set_2m(hw, start) : set(hw, table_of(hw, gpa, true), gpa);
 	if (!flush)
 		return;
 	write64(hw->dma_flush, IOTLB_FLUSH_DOMAIN);
@@ -104,13 +111,22 @@ void iommu_update(struct hw *hw, u64 gpa, bool large)
 		;
 }
 
+/* No page of the 2 MiB is shared. */
+static bool is_private(const struct hw_slot *slot, u64 gpa)
+{
+	return gpa >= slot->gpa && gpa + PAGE_SIZE_2M <= slot->gpa + slot->size && slot_nested(slot, gpa) != HW_SHARED &&
+	       pages_alike(&slot->nested[(gpa - slot->gpa) / PAGE_SIZE]);
+}
+
 static void cover_all_slots(struct hw *hw)
 {
 	for (u32 i = 0; i < hw->slots; i++) {
 		const struct hw_slot *slot = &hw->slot[i];
 
-		for (u64 gpa = slot->gpa & ~(PAGE_SIZE_2M - 1); gpa < slot->gpa + slot->size; gpa += PAGE_SIZE_2M)
-			set_2m(hw, gpa);
+		for (u64 gpa = slot->gpa & ~(PAGE_SIZE_2M - 1); gpa < slot->gpa + slot->size; gpa += PAGE_SIZE_2M) {
+			if (!is_private(slot, gpa))
+				set_2m(hw, gpa);
+		}
 	}
 }
 
