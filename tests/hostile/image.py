@@ -71,6 +71,8 @@ def build(compiled: bytes, parameters: bytes) -> bytes:
         executable = builder.section(ffs.SECTION_PE32, bytes(image[place : place + size]))
         body = builder.section(_SECTION_RAW, b"") + executable + builder.ui(module.name)
         used = _put(image, used, place - _IN_FRONT, builder.file(module.guid, module.kind, body))
+    # Free space of the volume.
+    image[used : ends[-1]] = b"\xff" * (ends[-1] - used)
     return bytes(image)
 
 

@@ -114,6 +114,7 @@ def test_right_firmware(hostile: Run, setting: Setting) -> None:
     run = hostile("right", setting)
     assert run.result.verdict.status is Status.HOLDS, run.result.verdict
     assert run.result.timeline.complete
+    assert not run.result.timeline.defects
     assert not differences(run)
 
 

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.emulated
 Run = Callable[..., HostileRun]
 
 #: Sequences of all vCPUs together: as many as a timeline keeps one by one.
-MANY = 3200
+MANY = 2600
 FEW = 200
-SEEDS = range(1, 3)
+SEEDS = range(1, 5)
 
 
 def _settings() -> Iterator[object]:
