@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snp_harness.apic.access import Operation, Outcome, Path, Phase, Server
+from snp_harness.apic.access import VMPL_MAX, Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.contract import evaluate
 from snp_harness.apic.registers import APIC_BASE
@@ -68,6 +68,13 @@ def test_msr_and_svsm_accesses(run: Run) -> None:
     # A refusal is an answer.
     assert [a.served_by for a in accesses] == [Server.HYPERVISOR, Server.SVSM, Server.HYPERVISOR, Server.NOBODY]
     assert [a.outcome for a in accesses] == [Outcome.OK, Outcome.OK, Outcome.GP, Outcome.NOT_CLAIMED]
+
+
+def test_a_vmpl_that_does_not_exist_is_not_observed(run: Run) -> None:
+    run.apic(0xFEE00020, 0, vmpl=VMPL_MAX + 1)
+    timeline = run.timeline()
+    assert [access.vmpl for access in timeline.accesses] == [None]
+    assert Timeline.from_jsonl(timeline.to_jsonl()) == timeline
 
 
 def test_apic_base(run: Run) -> None:

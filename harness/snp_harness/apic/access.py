@@ -13,6 +13,9 @@ from snp_harness.apic import jsonfield
 from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.registers import APIC_BASE, Register, by_msr, by_offset
 
+#: The highest VMPL (APM volume 2, 15.36.7).
+VMPL_MAX = 3
+
 
 class Operation(enum.Enum):
     """Direction of an access."""
@@ -144,7 +147,7 @@ class Access:
             value=jsonfield.optional_hex(data, "value"),
             size=jsonfield.optional_integer(data, "size", maximum=4096),
             vcpu=jsonfield.optional_integer(data, "vcpu", maximum=jsonfield.VCPU_MAX),
-            vmpl=jsonfield.optional_integer(data, "vmpl", maximum=3),
+            vmpl=jsonfield.optional_integer(data, "vmpl", maximum=VMPL_MAX),
             mode=None if data["mode"] is None else jsonfield.choice(data, "mode", ApicMode),
             outcome=jsonfield.choice(data, "outcome", Outcome),
             served_by=jsonfield.choice(data, "served_by", Server),

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from snp_harness.apic.access import Operation, Outcome, Path, Phase, Server
+from snp_harness.apic.access import VMPL_MAX, Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.jsonfield import TIME_MAX
 from snp_harness.apic.registers import (
@@ -359,7 +359,7 @@ class HostTimeline:
             value=record.value if observed else None,
             size=record.size or None,
             vcpu=record.vcpu,
-            vmpl=record.vmpl,
+            vmpl=record.vmpl if record.vmpl <= VMPL_MAX else None,
             mode=_MODES[record.aux & 3],
             outcome=outcome,
             served_by=server,
