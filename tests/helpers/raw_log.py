@@ -20,7 +20,7 @@ _SIZE = 64
 _LAYOUT = struct.Struct("<6Q I H 6B I")
 _WORDS = struct.Struct("<16I")
 
-_START, _END, _APIC, _APIC_BASE, _RMP_VIOLATION, _ALTERNATE, _ACCESS = 1, 2, 3, 4, 13, 23, 28
+_START, _END, _APIC, _APIC_BASE, _RMP_VIOLATION, _ALTERNATE, _ACCESS = 1, 2, 3, 4, 13, 23, 25
 _SVSM_CALL = 11
 #: Bits of a record's number in the answer to an access.
 _ANSWERS = (1 << 30) - 1

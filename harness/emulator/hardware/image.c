@@ -56,7 +56,7 @@ static bool is_known(struct hw_cpu *cpu, u64 pc)
 	return false;
 }
 
-static bool find(struct hw_cpu *cpu, u64 pc)
+static void find(struct hw_cpu *cpu, u64 pc)
 {
 	u64 page = pc & ~(PAGE_SIZE - 1);
 
@@ -72,9 +72,8 @@ static bool find(struct hw_cpu *cpu, u64 pc)
 		}
 		hw_log(cpu, (struct record){ .kind = RECORD_MODULE, .rip = pc, .address = page - back,
 						 .value = identity.size | (u64)identity.entry << 32 });
-		return true;
+		return;
 	}
-	return false;
 }
 
 /* Rare, so not on the pages with the code of every exit. */
@@ -82,10 +81,8 @@ static __attribute__((noinline)) void look_up(struct hw_cpu *cpu, u64 pc)
 {
 	const struct host_config *config = cpu->machine->config;
 
-	if (is_known(cpu, pc))
-		return;
-	if (pc - (FOUR_GIB - config->fw_size) < config->fw_size || !find(cpu, pc))
-		hw_log(cpu, (struct record){ .kind = RECORD_CODE, .rip = pc, .address = pc & ~(PAGE_SIZE - 1) });
+	if (!is_known(cpu, pc) && pc - (FOUR_GIB - config->fw_size) >= config->fw_size)
+		find(cpu, pc);
 }
 
 static void log_bytes(struct hw_cpu *cpu, u64 pc)

@@ -85,7 +85,7 @@ enum record_kind {
 	RECORD_APIC_BASE = 4,    /* MSR 1B. value: read or written; extra: APIC_BASE before the access; aux as RECORD_APIC */
 	RECORD_MSR = 5,          /* another MSR through the GHCB. address: MSR; value */
 	RECORD_MODULE = 6,       /* first #VMEXIT from a code page of an image. address: image base; value: SizeOfImage | entry RVA << 32; rip */
-	RECORD_CODE = 7,         /* first #VMEXIT from a code page with no PE header before it. address: page; rip */
+	RECORD_BYTES = 7,        /* the guest's code at rip: first #VMEXIT from a code page, and before each access to a local APIC and each RMP violation whose bytes are not those logged last for this rip. address, value, extra: 24 bytes at rip, little endian; size: how many could be read */
 	RECORD_VC = 8,           /* #VC delivered. address: error code; value: EXITINFO1; extra: EXITINFO2 */
 	RECORD_NAE = 9,          /* NAE event. address: SW_EXITCODE; value: SW_EXITINFO1; extra: SW_EXITINFO2; outcome */
 	RECORD_GHCB_MSR = 10,    /* GHCB MSR protocol. address: request; value: response */
@@ -102,9 +102,8 @@ enum record_kind {
 	RECORD_MMIO = 21,        /* MMIO through the GHCB, not the APIC (level 2). address: GPA; value; size */
 	RECORD_DOORBELL = 22,    /* interrupt posted to the doorbell page. aux: the VMPL it is for; address: vector; value: enum record_irq_source; size: 1 if level-triggered; outcome: RECORD_ERROR if lost by a fault (levels as RECORD_INTERRUPT) */
 	RECORD_ALTERNATE = 23,   /* Alternate Injection of a VMPL begins (value 1) or ends (0). address: VMPL; extra: APIC_BASE of its hypervisor APIC after it; aux: 1 if the policy changed APIC_BASE */
-	RECORD_REFUSED = 26,     /* a write to a device that was not passed on as it was. address: port, GPA, or configuration space as in MMCONFIG; value; aux: enum record_refused (the first 16 of each) */
-	RECORD_ACCESS = 28,      /* the processor accesses a local APIC register or APIC_BASE: at the #VMEXIT, before #VC and before anything answers. address: GPA (first byte in the page) or MSR number; value: of a write, with RECORD_VALUE; extra: EXITINFO1; size: 0 if not observed; path: MMIO or MSR; aux: mode bits as RECORD_APIC */
-	RECORD_BYTES = 35,       /* the guest's code at rip: first #VMEXIT from a code page, and before each access to a local APIC and each RMP violation whose bytes are not those logged last for this rip. address, value, extra: 24 bytes at rip, little endian; size: how many could be read */
+	RECORD_REFUSED = 24,     /* a write to a device that was not passed on as it was. address: port, GPA, or configuration space as in MMCONFIG; value; aux: enum record_refused (the first 16 of each) */
+	RECORD_ACCESS = 25,      /* the processor accesses a local APIC register or APIC_BASE: at the #VMEXIT, before #VC and before anything answers. address: GPA (first byte in the page) or MSR number; value: of a write, with RECORD_VALUE; extra: EXITINFO1; size: 0 if not observed; path: MMIO or MSR; aux: mode bits as RECORD_APIC */
 };
 
 enum record_end {
@@ -123,10 +122,10 @@ enum record_end {
 	RECORD_END_VMPL = 13,         /* an access that the VMPL's permissions do not allow: value: GPA; extra: RMP entry. On hardware the hypervisor cannot resolve it */
 	RECORD_END_GHCB = 14,         /* VMGEXIT with a GHCB that is not registered: value: GPA */
 	RECORD_END_INIT = 15,         /* the guest made a device reset the processor that the host runs on (INIT) */
-	RECORD_END_SUSPEND = 18,      /* the guest asked for S3: it would continue at the reset vector, the emulator's. value, extra: what it wrote, port */
-	RECORD_END_BREAKPOINT = 19,   /* #DB in the host: a guest's breakpoint at one of its addresses, which is in rip */
-	RECORD_END_NOT_SNP = 22,     /* an SEV-ES guest made a GHCB MSR request of SEV-SNP: value: the request */
-	RECORD_END_DEBUG_EXIT = 24,   /* the guest wrote to isa-debug-exit: value: what */
+	RECORD_END_SUSPEND = 16,      /* the guest asked for S3: it would continue at the reset vector, the emulator's. value, extra: what it wrote, port */
+	RECORD_END_BREAKPOINT = 17,   /* #DB in the host: a guest's breakpoint at one of its addresses, which is in rip */
+	RECORD_END_NOT_SNP = 18,      /* an SEV-ES guest made a GHCB MSR request of SEV-SNP: value: the request */
+	RECORD_END_DEBUG_EXIT = 19,   /* the guest wrote to isa-debug-exit: value: what */
 };
 
 /* What a write to a device would have reached, had it been passed on. */

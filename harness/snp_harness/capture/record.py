@@ -93,7 +93,7 @@ class RecordKind(enum.IntEnum):
     APIC_BASE = 4
     MSR = 5
     MODULE = 6
-    CODE = 7
+    BYTES = 7
     VC = 8
     NAE = 9
     GHCB_MSR = 10
@@ -110,9 +110,8 @@ class RecordKind(enum.IntEnum):
     MMIO = 21
     DOORBELL = 22
     ALTERNATE = 23
-    REFUSED = 26
-    ACCESS = 28
-    BYTES = 35
+    REFUSED = 24
+    ACCESS = 25
 
 
 class RecordEnd(enum.IntEnum):
@@ -133,10 +132,10 @@ class RecordEnd(enum.IntEnum):
     VMPL = 13
     GHCB = 14
     INIT = 15
-    SUSPEND = 18
-    BREAKPOINT = 19
-    NOT_SNP = 22
-    DEBUG_EXIT = 24
+    SUSPEND = 16
+    BREAKPOINT = 17
+    NOT_SNP = 18
+    DEBUG_EXIT = 19
 
 
 class RecordRefused(enum.IntEnum):
