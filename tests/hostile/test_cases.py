@@ -58,6 +58,7 @@ CASES: dict[str, tuple[str, tuple[Setting, ...]]] = {
     "wide_store": (SEC, ALL),
     "one_byte": (SEC, ALL),
     "reserved_register": (SEC, ALL),
+    "start_of_the_page": (SEC, (PLAIN, *SEV)),
     "aliased_page": (SEC, ALL),
     "private_page": (PAGE, SEV),
     "address_beyond_the_walk": (SEC, FOUR_LEVELS),

@@ -23,12 +23,15 @@ static _Noreturn void give_up(struct vcpu *vcpu, u64 gpa)
 static void begin(struct vcpu *vcpu, struct mmio_step *step)
 {
 	u8 code[INSN_MAX_LENGTH] = { 0 };
-	u32 available = hw_plain_code(vcpu->cpu, code, sizeof(code));
+	u32 available = hw_plain_code(vcpu->cpu, code, sizeof(code)), mode = hw_plain_mode(vcpu->cpu);
+	struct insn insn;
+	bool decoded = insn_decode(code, available, mode, &insn); /* what may cross an edge of the page is here, too */
 
 	vcpu->stepping = true;
 	step->pages = 0;
 	step->pc = hw_observe_pc(vcpu->cpu);
-	step->width = insn_width(code, available, hw_plain_mode(vcpu->cpu));
+	step->width = decoded ? insn.operand_size : insn_width(code, available, mode);
+	step->reads = decoded && insn_reads_memory(&insn);
 	hw_plain_step_begin(vcpu->cpu);
 }
 
@@ -78,16 +81,18 @@ void mmio_step(struct vcpu *vcpu, u64 gpa, bool write)
 {
 	struct mmio_step *step = &vcpu->hv->step;
 	struct mmio_step_page *page;
-	u32 room = (u32)(PAGE_SIZE - gpa % PAGE_SIZE), size;
+	u32 room = (u32)(PAGE_SIZE - gpa % PAGE_SIZE), size, known;
 
 	/* An event's delivery is not an instruction: KVM stops the guest as well. Beyond the bus nothing may be mapped. */
 	if (hw_event_pending(vcpu->cpu) || gpa >> vcpu->hv->config->phys_bits)
 		give_up(vcpu, gpa);
 	if (!vcpu->stepping)
 		begin(vcpu, step);
+	known = step->pages;
 	page = page_of(vcpu, step, gpa);
 	size = step->width && step->width < 8 ? step->width : 8;
-	if (!write && apic_owns_page(vcpu, gpa))
+	/* XCHG and LOCK reach the page with one access for both. */
+	if ((!write || (step->reads && step->pages > known)) && apic_owns_page(vcpu, gpa))
 		apic_shown(vcpu, gpa, step->width, bytes_at(page->before + gpa % PAGE_SIZE, size < room ? size : room), step->pc);
 	if (write && !page->writable) {
 		page->writable = true;

@@ -113,6 +113,7 @@ struct mmio_step_page {
 struct mmio_step {
 	u64 pc;
 	u32 width; /* of the access, 0: not known */
+	bool reads; /* a decoded instruction reads the memory that it may write */
 	u32 pages;
 	struct mmio_step_page page[MMIO_STEP_PAGES];
 };

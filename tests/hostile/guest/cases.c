@@ -189,6 +189,17 @@ CASE(reserved_register)
 	rest_of_right_firmware();
 }
 
+/* Offset 0: the processor may have come from the page before. */
+CASE(start_of_the_page)
+{
+	static const struct operation *const operations[] = { &op_exchange4, &op_and4, &op_add2, &op_store4, &op_store8, &op_load1,
+							      &op_loadz2, &op_compare4 };
+
+	for (u32 i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
+		access(operations[i], APIC_DEFAULT_BASE, 0x80 + i);
+	rest_of_right_firmware();
+}
+
 static void read_through_window(u64 gpa, bool private)
 {
 	map_page(WINDOW_PAGE, gpa, private);
