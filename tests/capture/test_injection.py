@@ -154,6 +154,14 @@ def test_begin_and_end_of_alternate_injection(run: Calls) -> None:
     assert [(event.fields["active"], event.fields["by_policy"]) for event in (begin, end)] == [(1, 1), (0, 0)]
 
 
+def test_another_vmpl_begins_and_ends_nothing_for_the_rules(run: Calls) -> None:
+    run.add(RecordKind.ALTERNATE, address=2, value=1, vmpl=0)
+    run.add(RecordKind.ALTERNATE, address=3, value=1, vmpl=2)
+    run.add(RecordKind.ALTERNATE, address=3, value=0, vmpl=2)
+    assert len(run.events("alternate-injection")) == 1
+    assert len(run.events("other-vmpl-alternate-injection")) == 2
+
+
 def test_the_rules_understand_these_events(run: Calls) -> None:
     rax = apic_call(ApicCall.CONFIGURE_VECTOR)
     run.call(QUERY, Protocol.APIC << 32 | 1, 0, 1 << 32 | 1)

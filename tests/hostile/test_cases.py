@@ -22,6 +22,7 @@ AFTER = "no-xapic-after-x2apic"
 PAGE = "sec-apic-page-shared"
 OFFERED = "apic-protocol-used-only-when-offered"
 OUTSIDE = "no-access-outside-x2apic"
+SERVED = "svsm-handles-its-registers"
 #: Not "holds", and nothing more: the harness sees that it does not know.
 DOUBT = ""
 
@@ -78,6 +79,7 @@ CASES: dict[str, tuple[str, tuple[Setting, ...]]] = {
     "left_behind_a_flood": (AFTER, (PLAIN,)),
     "moved_by_another": (SEC, several(PLAIN, NATIVE)),
     "disabled_by_another": (SEC, several(PLAIN, NATIVE)),
+    "end_of_another_vmpl": (SERVED, (ALTERNATE,)),
     "other_vmpl": (SEC, several(VMPL0)),
     "another_in_sec": (SEC, several(*ALL)),
 }

@@ -135,8 +135,10 @@ class InjectionEvents:
         text = f"Alternate Injection of VMPL{record.address} {'begins' if record.value else 'ends'}"
         if record.aux:
             text += f"; the hypervisor has changed APIC_BASE to {record.extra:X} by itself"
+        # The guest can have VMPLs below its own begin and end by AP creation, without running them.
+        kind = "alternate-injection" if record.address == self._guest_vmpl else "other-vmpl-alternate-injection"
         self._collector.event(
-            "alternate-injection",
+            kind,
             record.time_ns,
             record.vcpu,
             text,

@@ -427,6 +427,25 @@ CASE(another_in_sec)
 	to_dxe();
 }
 
+/* --- Alternate Injection */
+
+/*
+ * An end of Alternate Injection that is not one: of a VMPL that does not run. With it, the SVSM's registers would be the
+ * hypervisor's.
+ */
+CASE(end_of_another_vmpl)
+{
+	const u64 vmpl3 = 3ull << NAE_AP_VMPL_SHIFT;
+
+	enter_x2apic();
+	ghcb_page_set(GHCB_PAGE, GHCB_RAX, ap_features());
+	ghcb_page_nae(GHCB_PAGE, NAE_AP_CREATION, NAE_AP_CREATE | vmpl3, AP_VMSA(0));
+	ghcb_page_nae(GHCB_PAGE, NAE_AP_CREATION, NAE_AP_DESTROY | vmpl3, 0);
+	read_msr(X2(APIC_TPR));
+	to_pei();
+	to_dxe();
+}
+
 /* --- other VMPLs: firmware at VMPL0 has VMPL1 to itself. Nothing leads back, so an AP does it. */
 
 #define VMPL1      1
