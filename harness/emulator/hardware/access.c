@@ -85,9 +85,9 @@ static void private_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 g
 	const struct hw *hw = cpu->hw;
 	struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
 	u64 spa = hw_slot_spa(slot, gpa, false);
-	enum rmp_fault fault = !hw->sev ? RMP_OK : rmp_check(&hw->rmp, spa, owner, cpu->vmpl, vmcb(cpu)->save.cpl, info);
+	enum rmp_fault fault = !hw->snp ? RMP_OK : rmp_check(&hw->rmp, spa, owner, cpu->vmpl, vmcb(cpu)->save.cpl, info);
 	u32 entry = slot_bits(hw, slot, gpa);
-	u32 allowed = hw->sev ? rmp_permissions(entry, cpu->vmpl) : SEV_PERM_ALL;
+	u32 allowed = hw->snp ? rmp_permissions(entry, cpu->vmpl) : SEV_PERM_ALL;
 
 	switch (fault) {
 	case RMP_NOT_VALIDATED:

@@ -141,7 +141,7 @@ struct hw_cpu {
 
 struct hw {
 	struct machine *machine;
-	bool sev;          /* SNP on */
+	bool snp;          /* SEV-SNP */
 	bool es;           /* SEV-ES or SNP: the registers are the guest's own, exits become #VC */
 	bool encrypted;    /* SEV of any kind: there is a C-bit */
 	bool strict;       /* violations are delivered, not only recorded */

@@ -60,10 +60,11 @@ struct hw *hw_setup(struct machine *machine)
 {
 	const struct host_config *config = machine->config;
 	struct hw *hw = &the_hw;
+	u64 sev_status = config->sev_status[config->guest_vmpl];
 
-	hw->sev = (config->sev_status[config->guest_vmpl] & SEV_STATUS_SNP) != 0;
-	hw->es = (config->sev_status[config->guest_vmpl] & SEV_STATUS_SEV_ES) != 0;
-	hw->encrypted = (config->sev_status[config->guest_vmpl] & SEV_STATUS_SEV) != 0;
+	hw->snp = sev_status & SEV_STATUS_SNP;
+	hw->es = sev_status & SEV_STATUS_SEV_ES;
+	hw->encrypted = sev_status & SEV_STATUS_SEV;
 	hw->c_bit = hw->encrypted ? BIT(config->cbit) : 0;
 	hw->strict = config->strict;
 	npt_setup(hw);
@@ -99,7 +100,7 @@ static void setup_vmpl(struct hw_cpu *cpu, u32 vmpl, const struct hw_controls *c
 	state->offered = -1;
 
 	control = &state->vmcb->control;
-	control->intercept_exception = cpu->hw->sev ? SVM_INTERCEPT_EXC_UD : 0;
+	control->intercept_exception = cpu->hw->snp ? SVM_INTERCEPT_EXC_UD : 0;
 	control->intercept_misc1 = controls->intercept_misc1 | (u32)OWN_MISC1;
 	if (misc2 & SVM_INTERCEPT_RDTSCP) /* TCG has one intercept for both */
 		control->intercept_misc1 |= (u32)SVM_INTERCEPT_RDTSC;

@@ -57,7 +57,7 @@ void hw_cpuid(const struct hw *hw, u32 leaf, u32 subleaf, struct cpuid_result *r
 	*result = (struct cpuid_result){ 0 };
 	if (!hw->encrypted)
 		return;
-	result->eax = (u32)(SEV_CPUID_EAX_SEV | (hw->es ? SEV_CPUID_EAX_SEV_ES : 0) | (hw->sev ? SEV_CPUID_EAX_SNP : 0));
+	result->eax = (u32)(SEV_CPUID_EAX_SEV | (hw->es ? SEV_CPUID_EAX_SEV_ES : 0) | (hw->snp ? SEV_CPUID_EAX_SNP : 0));
 	result->ebx = hw->machine->config->cbit;
 	result->ecx = ENCRYPTED_GUESTS;
 	result->edx = 1;

@@ -163,13 +163,13 @@ void launch(struct vcpu *vcpu)
 	struct hypervisor *hv = vcpu->hv;
 	const struct host_config *config = hv->config;
 
-	if (!hv->sev) {
+	if (!hv->snp) {
 		pages_all_shared(hv);
 	} else {
 		pages_launch(hv, FOUR_GIB - config->fw_size, config->fw_size);
 		launch_sections(vcpu);
 	}
-	if (hv->sev && config->svsm_size)
+	if (hv->snp && config->svsm_size)
 		launch_svsm(vcpu);
 	else
 		hw_reset(vcpu->cpu, config->guest_vmpl);

@@ -138,7 +138,7 @@ static void name_vcpu(struct hypervisor *hv, u32 index)
 	vcpu->hv = hv;
 	vcpu->index = index;
 	vcpu->guest_vmpl = (u8)hv->config->guest_vmpl;
-	vcpu->vmpl = hv->sev && hv->config->svsm_size ? 0 : vcpu->guest_vmpl;
+	vcpu->vmpl = hv->snp && hv->config->svsm_size ? 0 : vcpu->guest_vmpl;
 	vcpu->apic_virtual = hv->config->apic == CONFIG_APIC_VIRTUAL;
 	vcpu->log_level = hv->config->log_level;
 }
@@ -158,6 +158,7 @@ void host_main(void)
 {
 	struct hypervisor *hv = &the_hypervisor;
 	struct vcpu *vcpu = &hv->vcpu[0];
+	u64 sev_status;
 
 	memcpy(&the_config, (const void *)(u64)CONFIG_ROM, sizeof(the_config));
 	the_machine.config = &the_config;
@@ -170,9 +171,10 @@ void host_main(void)
 	start_machine(&the_machine, vcpu->cpu);
 	check_config(hv);
 	hv->vcpus = hv->config->vcpus;
-	hv->sev = (hv->config->sev_status[hv->config->guest_vmpl] & SEV_STATUS_SNP) != 0;
-	hv->es = (hv->config->sev_status[hv->config->guest_vmpl] & SEV_STATUS_SEV_ES) != 0;
-	hv->encrypted = (hv->config->sev_status[hv->config->guest_vmpl] & SEV_STATUS_SEV) != 0;
+	sev_status = hv->config->sev_status[hv->config->guest_vmpl];
+	hv->snp = sev_status & SEV_STATUS_SNP;
+	hv->es = sev_status & SEV_STATUS_SEV_ES;
+	hv->encrypted = sev_status & SEV_STATUS_SEV;
 	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_START, .address = hv->machine->tsc_khz, .value = sizeof(struct record),
 					   .extra = CONFIG_VERSION, .aux = hv->config->vcpus });
 	hv->hw = hw_setup(&the_machine);

@@ -224,7 +224,7 @@ static bool is_of_snp(u64 code) { return code == NAE_PSC || code == NAE_AP_CREAT
 
 static void dispatch(struct vcpu *vcpu, struct nae *nae)
 {
-	if (!vcpu->hv->sev && is_of_snp(nae->code)) { /* sev_es_validate_vmgexit */
+	if (!vcpu->hv->snp && is_of_snp(nae->code)) { /* sev_es_validate_vmgexit */
 		nae_refuse(nae, NAE_ERR_MISSING_INPUT);
 		return;
 	}
@@ -291,7 +291,7 @@ void nae_event(struct vcpu *vcpu, u64 ghcb_gpa)
 						 .aux = RECORD_VIOLATION_GHCB });
 	if (!nae.gpa || !memory_region(vcpu->hv, nae.gpa)) /* KVM resumes the guest without an answer */
 		return;
-	if (vcpu->hv->sev && nae.gpa != state->ghcb_gpa) /* KVM_RUN fails */
+	if (vcpu->hv->snp && nae.gpa != state->ghcb_gpa) /* KVM_RUN fails */
 		hw_stop(vcpu->cpu, RECORD_END_GHCB, nae.gpa, 0);
 	if (!nae.ghcb)
 		return;

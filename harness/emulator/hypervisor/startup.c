@@ -10,7 +10,7 @@
 void startup_reset(struct vcpu *vcpu)
 {
 	hw_reset(vcpu->cpu, vcpu->guest_vmpl);
-	vcpu->wait = vcpu->hv->sev ? WAIT_VMSA : WAIT_SIPI;
+	vcpu->wait = vcpu->hv->snp ? WAIT_VMSA : WAIT_SIPI;
 }
 
 /* With SEV the registers are the guest's own: it stops, and continues at SIPI, unless a VMSA waits for INIT. */

@@ -122,7 +122,7 @@ struct hypervisor {
 	struct machine *machine;
 	const struct host_config *config;
 	struct hw *hw;
-	bool sev;               /* SNP on */
+	bool snp;               /* SEV-SNP */
 	bool es;                /* SEV-ES or SNP */
 	bool encrypted;         /* SEV of any kind */
 	u32 vcpus;

@@ -70,7 +70,7 @@ static bool is_of_snp(u64 request)
 /* The answer; for an unknown request the request itself, which is not a valid answer (KVM does the same). */
 static u64 answer(struct vcpu *vcpu, u64 request)
 {
-	if (!vcpu->hv->sev && is_of_snp(request))
+	if (!vcpu->hv->snp && is_of_snp(request))
 		hw_stop(vcpu->cpu, RECORD_END_NOT_SNP, request, 0);
 	switch (request & GHCB_MSR_INFO_MASK) {
 	case GHCB_MSR_SEV_INFO_REQ:

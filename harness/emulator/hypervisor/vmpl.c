@@ -6,7 +6,7 @@
 /* The launch state of the vCPU is not in a VMSA here. */
 bool vmpl_is_runnable(struct vcpu *vcpu)
 {
-	if (!vcpu->hv->sev)
+	if (!vcpu->hv->snp)
 		return true;
 	return current(vcpu)->vmsa_gpa == NO_GPA ? vcpu == boot_vcpu(vcpu) : hw_vmsa_runnable(vcpu->cpu, vcpu->vmpl);
 }
