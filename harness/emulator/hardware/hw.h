@@ -212,12 +212,12 @@ void hw_plain_step(struct hw_cpu *cpu, u32 length);         /* over an instructi
 void hw_plain_step_over(struct hw_cpu *cpu);                /* over the one that exited */
 /* IRET ends the guest's NMI handler: SVM_EXIT_IRET before it, */
 void hw_plain_intercept_iret(struct hw_cpu *cpu, bool on);
-void hw_plain_run_one(struct hw_cpu *cpu);                  /* and SVM_EXIT_EXC_DB after it: it alone is executed */
+void hw_plain_run_one(struct hw_cpu *cpu);                  /* and SVM_EXIT_EXC_DB after it: it alone is executed. At that exit: */
+void hw_plain_has_run_one(struct hw_cpu *cpu);
 /* The next instruction alone is executed, no interrupt before or after it; each exception is an exit, #DB is its end. */
 void hw_plain_step_begin(struct hw_cpu *cpu);
 void hw_plain_step_end(struct hw_cpu *cpu, bool executed);
 void hw_plain_exception(struct hw_cpu *cpu, const struct hw_exit *exit); /* the guest's own, after that */
-void hw_plain_has_run_one(struct hw_cpu *cpu);              /* to be called at that exit */
 void hw_reset(struct hw_cpu *cpu, u32 vmpl);                /* registers as after reset; without effect on a VMSA */
 void hw_reset_registers(struct vmcb_save *save);            /* the same, for a launch */
 void hw_init(struct hw_cpu *cpu);                           /* as after INIT */
@@ -246,8 +246,8 @@ u64 hw_observe_vmgexit_pc(const struct hw_cpu *cpu);
 bool hw_observe_is_apic_page(struct hw_cpu *cpu, u64 gpa); /* of the VMPL that runs, or the page at reset */
 /*
  * The access that an answer to the VMPL that runs is for: one to `address` (GPA or MSR number) that has none yet. Sets
- * `pc` and returns bits 31:2 of the record's aux; 0 if there was none: `pc` stays, or is
- * that of the access whose handler asks again.
+ * `pc` and returns bits 31:2 of the record's aux; 0 if there was none: `pc` stays, or is that of the access whose handler
+ * asks again.
  */
 u32 hw_observe_answer(struct hw_cpu *cpu, enum record_path path, u64 address, bool write, u64 *pc);
 u32 hw_observe_rmp(struct hw *hw, u64 gpa);               /* an RMP entry as records have it */

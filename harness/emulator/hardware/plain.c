@@ -59,14 +59,17 @@ void hw_plain_step_end(struct hw_cpu *cpu, bool executed)
 		page->save.dr6 &= ~DR6_BS;
 }
 
-/* #DF, #TS, #NP, #SS, #GP, #PF and #AC have an error code (APM vol. 2, 8.2); CR2 is EXITINFO2 (15.12). */
+/* #DF, #TS, #NP, #SS, #GP, #PF and #AC (APM vol. 2, 8.2). */
+#define WITH_ERROR_CODE (BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17))
+
+/* CR2 is EXITINFO2 (APM vol. 2, 15.12). */
 void hw_plain_exception(struct hw_cpu *cpu, const struct hw_exit *exit)
 {
 	u8 vector = (u8)(exit->code - SVM_EXIT_EXCEPTION);
 
 	if (vector == X86_PF)
 		vmcb(cpu)->save.cr2 = exit->info2;
-	guest_exception(cpu, vector, (BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17)) & BIT(vector), (u32)exit->info1);
+	guest_exception(cpu, vector, WITH_ERROR_CODE & BIT(vector), (u32)exit->info1);
 }
 
 /* IRET has loaded the guest's own TF. */

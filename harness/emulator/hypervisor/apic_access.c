@@ -136,7 +136,8 @@ static bool answers(struct vcpu *vcpu, u64 gpa)
 {
 	if (!vcpu->apic_virtual)
 		return true;
-	return page_of(gpa) == (own_base(vcpu) & APIC_BASE_ADDRESS) && vapic_is_enabled(own_apic(vcpu)) && !vapic_is_x2apic(own_apic(vcpu));
+	return page_of(gpa) == (own_base(vcpu) & APIC_BASE_ADDRESS) && vapic_is_enabled(own_apic(vcpu)) &&
+	       !vapic_is_x2apic(own_apic(vcpu));
 }
 
 void apic_show(struct vcpu *vcpu, u64 gpa, u8 *page)

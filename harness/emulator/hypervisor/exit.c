@@ -69,6 +69,9 @@ void exit_handle(struct vcpu *vcpu, struct hw_exit *exit)
 	case SVM_EXIT_PAUSE: /* intercepted where there are several vCPUs */
 		vcpu->yield = true;
 		break;
+	case SVM_EXIT_BUSY: /* VMPL0 has to inject the guest's event again */
+		vmpl_return(vcpu, SVM_EXIT_NPF);
+		break;
 	case SVM_EXIT_HLT:
 		halted(vcpu);
 		break;
@@ -83,9 +86,6 @@ void exit_handle(struct vcpu *vcpu, struct hw_exit *exit)
 		break;
 	case SVM_EXIT_VMMCALL:
 		vmmcall(vcpu);
-		break;
-	case SVM_EXIT_BUSY: /* VMPL0 has to inject the guest's event again */
-		vmpl_return(vcpu, SVM_EXIT_NPF);
 		break;
 	case SVM_EXIT_IRET:
 		injection_iret(vcpu);

@@ -84,7 +84,8 @@ void host_exception(struct exception_frame *frame)
 		return;
 	}
 	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
-	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_END, .rip = frame->rip, .address = frame->vector == X86_DB ? RECORD_END_BREAKPOINT : RECORD_END_HOST_FAULT,
+	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_END, .rip = frame->rip,
+					 .address = frame->vector == X86_DB ? RECORD_END_BREAKPOINT : RECORD_END_HOST_FAULT,
 					 .value = frame->vector, .extra = cr2, .aux = (u32)frame->error });
 	machine_halt();
 }

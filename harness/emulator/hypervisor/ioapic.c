@@ -22,11 +22,7 @@
 #define ENTRY_LEVEL       0x8000u
 #define ENTRY_MASKED      0x10000u
 
-bool ioapic_owns(struct vcpu *vcpu, u64 gpa)
-{
-	(void)vcpu;
-	return (gpa & ~(PAGE_SIZE - 1)) == IOAPIC_BASE;
-}
+bool ioapic_owns(u64 gpa) { return (gpa & ~(PAGE_SIZE - 1)) == IOAPIC_BASE; }
 
 /* The half of an entry that the index names; NULL: another register. */
 static u32 *named(struct hypervisor *hv)

@@ -5,8 +5,9 @@
 
 #include "vcpu.h"
 
-bool ioapic_owns(struct vcpu *vcpu, u64 gpa);
+bool ioapic_owns(u64 gpa);
 void ioapic_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value);
-bool ioapic_route(struct hypervisor *hv, u8 vector, u64 *icr); /* where a level-triggered entry sends a vector, as an ICR; false: there is none */
+/* Where a level-triggered entry sends a vector, as an ICR; false: there is none. */
+bool ioapic_route(struct hypervisor *hv, u8 vector, u64 *icr);
 
 #endif

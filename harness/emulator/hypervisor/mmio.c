@@ -90,7 +90,7 @@ bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u
 		return true;
 	if (write && guard_owns_hpet(gpa) && !guard_hpet_write(vcpu, gpa, size, value))
 		return true;
-	if (ioapic_owns(vcpu, gpa))
+	if (ioapic_owns(gpa))
 		ioapic_access(vcpu, gpa, size, write, value);
 	else if (write)
 		device_write(gpa, size, *value);
@@ -133,7 +133,7 @@ static void map_device(struct vcpu *vcpu, u64 gpa, u64 info)
 /* Whether the hypervisor makes the accesses to a page itself where the guest could make them. */
 static bool serves_page(struct vcpu *vcpu, u64 gpa)
 {
-	return apic_owns_page(vcpu, gpa) || ioapic_owns(vcpu, gpa);
+	return apic_owns_page(vcpu, gpa) || ioapic_owns(gpa);
 }
 
 void mmio_exit(struct vcpu *vcpu, const struct hw_exit *exit)
