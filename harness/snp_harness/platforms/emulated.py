@@ -187,6 +187,9 @@ def host_config(
     config = spec.svsm
     metadata = firmware.metadata
     debug_exit = debug_exit_ports(spec.extra_args) or (0, 0)
+    # Without a kernel the hypervisor does not read fw_cfg, whose use is a mark of PEI for QEMU's trace events.
+    given = metadata is not None and any("kernel" in argument for argument in spec.extra_args)
+    hash_table = metadata.hash_table if metadata is not None and given else (0, 0)
     return HostConfig(
         host_base=memory.host_base,
         host_size=memory.host_size,
@@ -225,8 +228,8 @@ def host_config(
         debug_exit_port=debug_exit[0],
         debug_exit_size=debug_exit[1],
         hidden_features=sum(HIDDEN[name] for name in set(config.guest.hidden_features)),
-        hash_table_gpa=metadata.hash_table[0] if metadata is not None else 0,
-        hash_table_size=metadata.hash_table[1] if metadata is not None else 0,
+        hash_table_gpa=hash_table[0],
+        hash_table_size=hash_table[1],
         sections=metadata.sections if metadata is not None and config.snp else (),
     )
 
