@@ -4,7 +4,6 @@
 #include "clock.h"
 #include "io.h"
 #include "start.h"
-#include "vmgexit.h"
 
 #define PATIENCE_US    1000000
 #define PATIENCE_TURNS 20000
@@ -26,6 +25,13 @@ u64 ap_self(void)
 	u64 here = (u64)__builtin_frame_address(0) - (u64)ap_stacks;
 
 	return here < sizeof(ap_stacks) ? here / AP_STACK_SIZE : 0;
+}
+
+volatile u8 *own_calling_area(void)
+{
+	u64 index = ap_self();
+
+	return index ? (volatile u8 *)AP_CAA(index) : calling_area();
 }
 
 static void set(struct ap *ap, u32 offset, u64 value) { ghcb_page_set(AP_GHCB(ap->index), offset, value); }
@@ -69,12 +75,14 @@ struct cpuid ap_cpuid(struct ap *ap, u32 leaf)
 	return (struct cpuid){ get(ap, GHCB_RAX), get(ap, GHCB_RBX), get(ap, GHCB_RCX), get(ap, GHCB_RDX) };
 }
 
-u64 ap_svsm_call(struct ap *ap, u64 rax, u64 rcx, u64 rdx)
+struct svsm_reply ap_svsm_call(struct ap *ap, u64 rax, u64 rcx, u64 rdx)
 {
-	*(volatile u8 *)(AP_CAA(ap->index) + SVSM_CAA_CALL_PENDING) = 1;
+	volatile u8 *pending = (volatile u8 *)AP_CAA(ap->index) + SVSM_CAA_CALL_PENDING;
+
+	*pending = 1;
 	wrmsr(SEV_MSR_GHCB, GHCB_MSR_RUN_VMPL_REQ);
 	__asm__ volatile("rep; vmmcall" : "+a"(rax), "+c"(rcx), "+d"(rdx) : : "memory");
-	return rax;
+	return (struct svsm_reply){ .rax = *pending ? SVSM_NOT_ANSWERED : rax, .rcx = rcx, .rdx = rdx };
 }
 
 /* Called by ap_entry, on the AP's own stack, with interrupts off. */
@@ -98,20 +106,26 @@ void ap_main(u64 index)
 	}
 }
 
+static void note_tables(void) { __asm__ volatile("sgdt %0; sidt %1" : "=m"(ap_gdtr), "=m"(ap_idtr)); }
+
 u64 ap_features(void) { return rdmsr(SEV_MSR_STATUS) >> SEV_FEATURES_STATUS_SHIFT; }
 
-/* The state of 64-bit code at ap_entry. */
+/* The state of 64-bit code at ap_entry, where an NMI can arrive already. */
 void ap_fill_vmsa(struct vmsa *vmsa, u64 index)
 {
 	const struct vmsa_segment data = { .selector = SELECTOR_DATA, .attributes = 0xC93, .limit = ~0u };
 	u64 cr0, cr3, cr4;
 
+	note_tables();
 	__asm__ volatile("mov %%cr0, %0; mov %%cr3, %1; mov %%cr4, %2" : "=r"(cr0), "=r"(cr3), "=r"(cr4));
 	*vmsa = (struct vmsa){
 		.es = data, .ss = data, .ds = data, .fs = data, .gs = data,
 		.cs = { .selector = SELECTOR_CODE, .attributes = 0xA9B, .limit = ~0u },
 		.tr = { .attributes = 0x8B, .limit = 0xFFFF },
 		.ldtr = { .attributes = 0x82, .limit = 0xFFFF },
+		.gdtr = { .limit = ap_gdtr.limit, .base = ap_gdtr.base },
+		.idtr = { .limit = ap_idtr.limit, .base = ap_idtr.base },
+		.rsp = (u64)ap_stacks + (index + 1) * AP_STACK_SIZE,
 		.vmpl = own_vmpl(), .efer = VMSA_EFER_SVME | 0x500, .cr0 = cr0, .cr3 = cr3, .cr4 = cr4,
 		.dr6 = 0xFFFF0FF0, .dr7 = 0x400, .rflags = 2, .rip = (u64)ap_entry, .rdi = index,
 		.g_pat = 0x0007040600070406, .sev_features = ap_features(), .xcr0 = 1, .mxcsr = 0x1F80, .x87_fcw = 0x37F,
@@ -178,8 +192,8 @@ bool ap_start(u64 index)
 
 	aps[index].index = index;
 	aps[index].command = NULL;
-	__asm__ volatile("sgdt %0; sidt %1" : "=m"(ap_gdtr), "=m"(ap_idtr));
 	if (!sev()) {
+		note_tables();
 		apic_set_mode(APIC_BASE_EN);
 		init_sipi(index);
 	} else if (!ap_make_vmsa(index) || ap_creation(NAE_AP_CREATE, index) != NAE_RESULT_OK) {

@@ -6,6 +6,7 @@
 #include "cpu.h"
 #include "layout.h"
 #include "types.h"
+#include "vmgexit.h"
 #include "vmsa.h"
 
 #define AP_MAX 8
@@ -46,8 +47,9 @@ u64 ap_nae(struct ap *ap, u64 code, u64 info1, u64 info2);
 u64 ap_msr_in(struct ap *ap, u32 msr);
 bool ap_msr_out(struct ap *ap, u32 msr, u64 value);
 struct cpuid ap_cpuid(struct ap *ap, u32 leaf);
-u64 ap_svsm_call(struct ap *ap, u64 rax, u64 rcx, u64 rdx);
+struct svsm_reply ap_svsm_call(struct ap *ap, u64 rax, u64 rcx, u64 rdx);
 /* The number of the vCPU that calls it, by its stack: 0 is the boot vCPU. */
 u64 ap_self(void);
+volatile u8 *own_calling_area(void); /* of the vCPU that calls it */
 
 #endif

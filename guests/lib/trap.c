@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Exceptions and interrupts. */
 #include "trap.h"
+#include "ap.h"
 #include "cpu.h"
 #include "start.h"
 
@@ -127,7 +128,7 @@ void interrupts_forget(void)
 static void interrupted(u8 vector)
 {
 	u64 ghcb = sev() ? rdmsr(SEV_MSR_GHCB) : 0;
-	u8 pending = has_svsm() ? calling_area()[SVSM_CAA_CALL_PENDING] : 0;
+	u8 pending = has_svsm() ? own_calling_area()[SVSM_CAA_CALL_PENDING] : 0;
 
 	interrupts[vector]++;
 	if (on_interrupt)
@@ -135,7 +136,7 @@ static void interrupted(u8 vector)
 	if (sev())
 		wrmsr(SEV_MSR_GHCB, ghcb);
 	if (has_svsm())
-		calling_area()[SVSM_CAA_CALL_PENDING] = pending;
+		own_calling_area()[SVSM_CAA_CALL_PENDING] = pending;
 }
 
 void on_trap(struct trap_frame *frame)

@@ -15,7 +15,27 @@
 #define CPUID_SIZES_PHYSICAL  0xFF    /* EAX (APM vol. 3, E.4.7) */
 #define PHYSICAL_BITS_MAX     52      /* the architecture's limit, if the leaf is missing */
 
+#define FW_CFG_SELECTOR       0x510   /* fw_cfg (QEMU docs/specs/fw_cfg.rst) */
+#define FW_CFG_DATA           0x511
+#define FW_CFG_SIGNATURE      0       /* item: "QEMU" */
+#define FW_CFG_NB_CPUS        5       /* item: number of vCPUs, 16 bits */
+
 struct platform platform;
+
+static u64 fw_cfg(u16 item, u32 bytes)
+{
+	u64 value = 0;
+
+	io_out(FW_CFG_SELECTOR, 2, item);
+	for (u32 i = 0; i < bytes; i++)
+		value |= (u64)io_in(FW_CFG_DATA, 1) << 8 * i;
+	return value;
+}
+
+static u32 number_of_vcpus(void)
+{
+	return fw_cfg(FW_CFG_SIGNATURE, 4) == 0x554D4551 ? (u32)fw_cfg(FW_CFG_NB_CPUS, 2) : 1;
+}
 
 void platform_find(void)
 {
@@ -30,6 +50,7 @@ void platform_find(void)
 	platform.physical_bits = cpuid(CPUID_SIZES, 0).eax & CPUID_SIZES_PHYSICAL;
 	if (!platform.physical_bits)
 		platform.physical_bits = PHYSICAL_BITS_MAX;
+	platform.vcpus = number_of_vcpus();
 	platform.hpet = hpet_is_there();
 	if (platform.svsm) {
 		platform.apic_protocol = query_protocol(SVSM_PROTOCOL_APIC, SVSM_APIC_VERSION_MIN);
@@ -55,6 +76,7 @@ void platform_print(void)
 	print_fact("VMPL", own_vmpl());
 	print_fact("APIC_BASE", platform.apic_base);
 	print_fact("APIC protocol features", platform.apic_features);
+	print_fact("vCPUs", platform.vcpus);
 }
 
 const char *platform_lacks(u32 needs)
@@ -75,5 +97,9 @@ const char *platform_lacks(u32 needs)
 		return "the SVSM does not serve the timer (QUERY_FEATURES bit 0)";
 	if ((needs & NEED_HPET) && !platform.hpet)
 		return "no HPET";
+	if ((needs & NEED_OTHER_VCPU) && platform.vcpus < 2)
+		return "one vCPU";
+	if ((needs & NEED_OTHER_VCPU) && !(platform.hv_features & HV_FEATURE_AP_CREATION))
+		return "no AP creation (hypervisor feature bit 1)";
 	return NULL;
 }

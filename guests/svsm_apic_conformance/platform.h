@@ -15,6 +15,7 @@ struct platform {
 	bool apic_protocol;  /* offered by the SVSM at the start */
 	bool x2apic;         /* CPUID 1 ECX 21 */
 	bool hpet;
+	u32 vcpus;           /* of QEMU's fw_cfg; 1 if it is unknown */
 	u32 physical_bits;   /* CPUID 80000008 EAX 7:0 */
 };
 extern struct platform platform;
@@ -28,6 +29,7 @@ enum need {
 	NEED_HV_TIMER = 0x10,    /* the #HV timer event */
 	NEED_SVSM_TIMER = 0x20,
 	NEED_HPET = 0x40,
+	NEED_OTHER_VCPU = 0x80,
 };
 
 void platform_find(void);

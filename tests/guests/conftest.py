@@ -19,17 +19,18 @@ TIMEOUT_S = 900.0
 
 @pytest.fixture(scope="session")
 def conformance(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, snp_host: Host) -> Run:
-    """conformance(configuration, mode=None, icount=False): the result; the run is made at the first call."""
+    """conformance(configuration, mode=None, icount=False, vcpus=0): the result of a run that the first call makes."""
     parent = tmp_path_factory.mktemp("conformance")
     given = pytestconfig.getoption("snp_qemu") or pytestconfig.getini("snp_qemu")
-    results: dict[tuple[str, Mode, bool], ConformanceResult] = {}
+    results: dict[tuple[str, Mode, bool, int], ConformanceResult] = {}
 
-    def run(configuration: str, mode: Mode = None, icount: bool = False) -> ConformanceResult:
-        key = (configuration, mode, icount)
+    def run(configuration: str, mode: Mode = None, icount: bool = False, vcpus: int = 0) -> ConformanceResult:
+        key = (configuration, mode, icount, vcpus)
         if key not in results:
             results[key] = run_conformance(
                 load_config(configuration),
                 mode,
+                vcpus=vcpus,
                 qemu=Path(given) if given else None,
                 host=snp_host,
                 out=parent / str(len(results)),

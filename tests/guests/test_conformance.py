@@ -57,6 +57,15 @@ def test_run_is_complete(conformance: Run, configuration: str) -> None:
     assert (result.run.directory / "tap.log").read_text(encoding="utf-8").startswith("TAP version 14\n")
 
 
+def test_one_vcpu(conformance: Run) -> None:
+    result = conformance("alternate-injection", vcpus=1, icount=True)
+    reasons = {point.name: point.reason for point in result.of(PointStatus.SKIPPED)}
+    assert {name for name, reason in reasons.items() if reason == "one vCPU"} == {
+        name for name in all_points() if name.startswith("other-vcpu/")
+    }
+    assert result.exit_status == EXIT_HOLDS, result.tap.defects
+
+
 @pytest.mark.parametrize("configuration", ["policy-x2apic-at-reset", "policy-x2apic-on-altinj"])
 def test_refused_proposals_are_noticed(conformance: Run, configuration: str) -> None:
     result = conformance(configuration, icount=True)

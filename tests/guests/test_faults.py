@@ -33,6 +33,7 @@ WITHOUT_PROTOCOL = named("apic-base") | {
     "core/query-protocol-apic-versions",
     "timer/refused-in-xapic-mode",
     "timer/served-in-x2apic-mode",
+    "other-vcpu/delete",
 }
 #: Points that expect no interrupt, and so pass if none can be allowed.
 WITHOUT_INTERRUPT = frozenset({"vectors/all-leaves-out-what-is-below-31", "timer/stopped"})
@@ -68,6 +69,7 @@ TPR = frozenset(
         "priority/tpr-holds-back-and-lets-in",
         "priority/tpr-f0-holds-everything",
         "in-service/ppr-is-the-higher-of-two",
+        "other-vcpu/tpr-holds-back",
         "registration/state-handed-over",
     }
 )

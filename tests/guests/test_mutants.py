@@ -20,12 +20,16 @@ EMULATOR = Path(__file__).parents[2] / "harness" / "emulator"
 TIMEOUT_S = 900.0
 
 LAPIC = "svsm/lapic.c"
+ALTERNATE = "svsm/alternate.c"
 REFUSED = "(APIC_ICR_X2_RESERVED | APIC_ICR_BUSY)"
 IGNORED_BY_IPI = "values/icr-level-and-trigger-ignored"
 IGNORED_BY_SHORTHAND = "values/icr-destination-ignored-with-shorthand"
 IGNORED_BY_NMI = "nmi/icr-vector-and-others-ignored"
 #: Receives the interrupt that the point before it has sent by mistake.
 NEXT = "values/icr-lowest-priority-refused"
+
+#: An NMI reaches the other vCPU there.
+NMI_THERE = {f"other-vcpu/nmi-{name}" for name in ("id", "logical-id", "others", "all", "broadcast", "wakes-hlt")}
 
 #: File of the SVSM, its text, what replaces it, and the points that fail.
 MUTANTS = {
@@ -34,6 +38,12 @@ MUTANTS = {
         "\tvmsa->event_inj = info;\n",
         "",
         {"delivery/cut-short"},
+    ),
+    "sends an NMI to another vCPU as a fixed interrupt": (
+        LAPIC,
+        "\tif (icr_is_nmi(icr))\n\t\t__atomic",
+        "\tif (false)\n\t\t__atomic",
+        NMI_THERE,
     ),
     "refuses ICR's level bit": (
         LAPIC,
@@ -50,6 +60,43 @@ MUTANTS = {
 }
 #: The same for what the others leave of each register.
 MORE_MUTANTS = {
+    "sends to itself with the shorthand others": (
+        LAPIC,
+        "if (!x2apic_ipi_reaches(icr, lapic->id, lapic->id))",
+        "if ((icr & APIC_ICR_SHORTHAND) != APIC_SHORTHAND_OTHERS && !x2apic_ipi_reaches(icr, lapic->id, lapic->id))",
+        {
+            "delivery/icr-others-is-not-self",
+            "nmi/icr-others-is-not-self",
+            "other-vcpu/icr-others",
+            "other-vcpu/nmi-others",
+            "other-vcpu/sends-to-others",
+        },
+    ),
+    "takes a logical destination for an ID": (
+        ALTERNATE,
+        "x2apic_ipi_reaches(icr, vcpu->apic_id, target->apic_id)",
+        "x2apic_ipi_reaches(icr & ~(u64)APIC_ICR_LOGICAL, vcpu->apic_id, target->apic_id)",
+        {
+            "other-vcpu/icr-logical-id",
+            "other-vcpu/icr-both-logical-ids",
+            "other-vcpu/icr-own-logical-id",
+            "other-vcpu/nmi-logical-id",
+            "other-vcpu/nmi-own-logical-id",
+        },
+    ),
+    "sends to no other vCPU with the shorthand all": (
+        ALTERNATE,
+        "if (!sent)",
+        "if (!sent || (icr & APIC_ICR_SHORTHAND) == APIC_SHORTHAND_ALL)",
+        {"other-vcpu/icr-all", "other-vcpu/nmi-all", "other-vcpu/sends-to-all"},
+    ),
+    "sends SELF_IPI to the others, too": (
+        ALTERNATE,
+        "\treturn result;\n}\n\nvoid alternate_forget_caa",
+        "\tif (result == SVSM_SUCCESS && msr == MSR_X2APIC_FIRST + APIC_SELF_IPI / 16)\n"
+        "\t\tsend_ipi(vcpu, value | APIC_SHORTHAND_OTHERS);\n\treturn result;\n}\n\nvoid alternate_forget_caa",
+        {"other-vcpu/self-ipi"},
+    ),
     "refuses ICR's trigger bit": (
         LAPIC,
         REFUSED,
@@ -60,7 +107,7 @@ MORE_MUTANTS = {
         LAPIC,
         "if ((icr & (APIC_ICR_X2_RESERVED",
         "if (((icr & APIC_ICR_SHORTHAND) && icr >> 32) || (icr & (APIC_ICR_X2_RESERVED",
-        {IGNORED_BY_SHORTHAND, IGNORED_BY_NMI},
+        {IGNORED_BY_SHORTHAND, IGNORED_BY_NMI, "other-vcpu/icr-self", "other-vcpu/nmi-self"},
     ),
     "refuses a logical destination beside a shorthand": (
         LAPIC,

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from snp_harness.cli.arguments import add_boot_options
+from snp_harness.cli.arguments import add_boot_options, positive_int
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu
 
 if TYPE_CHECKING:
@@ -22,6 +22,13 @@ EPILOG = "exit status: 0 no point failed, 1 a point failed, 2 usage, 3 inconclus
 def add_parser(commands: Commands) -> None:
     """Add `conformance` to the command line."""
     parser = commands.add_parser("conformance", epilog=EPILOG, allow_abbrev=False)
+    parser.add_argument(
+        "--vcpus",
+        metavar="N",
+        type=positive_int,
+        default=0,
+        help="of the guest; default: 2, or 1 if it cannot have several",
+    )
     add_boot_options(parser, "points")
 
 
@@ -35,6 +42,7 @@ def execute(options: argparse.Namespace) -> int:
     boot = prepare_guest(
         configuration,
         platform=options.platform,
+        vcpus=options.vcpus,
         qemu=find_qemu(options),
         host=find_host(options),
         timeout_s=options.timeout,

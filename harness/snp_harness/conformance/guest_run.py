@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The guest needs little memory, and the SVSM has less to validate.
 MEMORY_MIB = 128
+#: For the points that need another vCPU.
+VCPUS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ def run_conformance(
     mode: Mode = None,
     *,
     platform: str = DEFAULT_PLATFORM,
+    vcpus: int = 0,
     qemu: Path | None = None,
     host: Host = LOCAL,
     out: Path | None = None,
@@ -72,10 +76,11 @@ def run_conformance(
 ) -> ConformanceResult:
     """Run the conformance guest under an SVSM configuration.
 
-    mode: None for its points, or Ticks or Fuzz. qemu, host, out, timeout_s, icount, progress: as for `run`.
+    mode: None for its points, or Ticks or Fuzz. vcpus: of the guest; 0: two for its points, if the configuration has
+    several, otherwise one. Points that need another vCPU are skipped with one. The others: as for `run`.
     Raises HarnessError if the run cannot start or ends early; a guest that fails, hangs or crashes is a result.
     """
-    boot = prepare_guest(svsm, mode, platform, qemu=qemu, host=host, timeout_s=timeout_s, icount=icount)
+    boot = prepare_guest(svsm, mode, platform, vcpus=vcpus, qemu=qemu, host=host, timeout_s=timeout_s, icount=icount)
     with RunDirectory.create(out, platform) as directory:
         return run_guest(boot, directory, progress)
 
@@ -83,10 +88,17 @@ def run_conformance(
 def prepare_guest(
     config: SvsmConfig | str, mode: Mode = None, platform: str = DEFAULT_PLATFORM, **options: Unpack[BootOptions]
 ) -> PreparedBoot:
-    """Prepare the boot of the conformance guest, as `prepare` does; memory and end of the run are the guest's own."""
+    """Prepare the boot of the conformance guest, as `prepare` does; memory and end of the run are the guest's own.
+
+    vcpus: as for `run_conformance`.
+    """
+    vcpus = options.pop("vcpus", 0)
     options["memory_mib"] = MEMORY_MIB
     options["until"] = "shell"
-    return prepare(open_guest(mode), platform, config, **options)
+    boot = prepare(open_guest(mode), platform, config, **options)
+    if not vcpus:
+        vcpus = VCPUS if mode is None and boot.spec.svsm.several_vcpus else 1
+    return dataclasses.replace(boot, spec=dataclasses.replace(boot.spec, vcpus=vcpus))
 
 
 def run_guest(boot: PreparedBoot, directory: RunDirectory, progress: Progress | None = None) -> ConformanceResult:

@@ -349,6 +349,11 @@ class SvsmConfig(_Section, frozen=True):
         return self.guest.sev is True
 
     @property
+    def several_vcpus(self) -> bool:
+        """The guest can have more than one vCPU."""
+        return self.hypervisor.apic is not ApicServer.QEMU and self.guest.sev != "sev-es"
+
+    @property
     def present(self) -> bool:
         """An SVSM runs at VMPL0."""
         return self.svsm.present

@@ -108,7 +108,7 @@ static void note_taker(u8 vector) { takers[vector] |= BIT(ap_self()); }
 static u64 end_of_interrupt(struct ap *ap)
 {
 	if (has_svsm() && (ap_features() & SEV_FEATURES_ALTERNATE_INJECTION))
-		return ap_svsm_call(ap, SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER), X2(APIC_EOI), 0);
+		return ap_svsm_call(ap, SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER), X2(APIC_EOI), 0).rax;
 	return !ap_msr_out(ap, X2(APIC_EOI), 0);
 }
 
@@ -525,7 +525,7 @@ SMP_TEST(smp_svsm_refuses_init_and_sipi, ALTERNATE)
 
 static void send_to_boot_by_svsm(struct ap *ap)
 {
-	ap->value[0] = ap_svsm_call(ap, WRITE_REGISTER, X2(APIC_ICR), TO(0) | VECTOR);
+	ap->value[0] = ap_svsm_call(ap, WRITE_REGISTER, X2(APIC_ICR), TO(0) | VECTOR).rax;
 }
 
 SMP_TEST(smp_svsm_ipi_of_an_ap, ALTERNATE)
