@@ -18,7 +18,6 @@ from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.capture import collect
 from snp_harness.capture.record import (
     FLAG_WRITE,
-    RecordEnd,
     RecordKind,
     RecordOutcome,
     RecordPath,
@@ -26,7 +25,6 @@ from snp_harness.capture.record import (
     RecordViolation,
 )
 from snp_harness.launch.ring import RECORD_SIZE
-from snp_harness.svsm.sev import C_BITS
 from tests.capture.host_records import (
     BDS_BASE,
     DXE_BASE,
@@ -260,17 +258,6 @@ def test_violations_name_the_gpa(run: Run) -> None:
     assert "violation 99" in events[2].text
 
 
-@pytest.mark.parametrize("end", RecordEnd)
-def test_every_end_is_explained(run: Run, end: RecordEnd) -> None:
-    run.add(RecordKind.END, address=end, value=0x1234, extra=5, aux=0x7B, rip=SEC_BASE + 8)
-    assert run.host.end is not None
-    assert "SecMain+8" in run.host.end.text or run.host.end.hypervisor_failed
-    [event] = run.timeline().events
-    assert event.text == run.host.end.text
-    assert "{" not in event.text
-    assert event.kind in END_KINDS
-
-
 def test_a_refused_write_names_its_place(run: Run) -> None:
     run.add(RecordKind.REFUSED, address=0x60, value=1, aux=RecordRefused.WINDOW, rip=SEC_BASE)
     run.add(RecordKind.REFUSED, address=0x92, aux=99)
@@ -289,62 +276,8 @@ def test_no_violation_ends_a_run(run: Run, violation: RecordViolation) -> None:
     assert run.host.end is None
 
 
-@pytest.mark.parametrize("c_bit", C_BITS)
-@pytest.mark.parametrize("end", [RecordEnd.PRIVATE_MMIO, RecordEnd.VMPL])
-def test_an_end_names_the_gpa(run: Run, end: RecordEnd, c_bit: int) -> None:
-    run.add(RecordKind.END, address=end, value=1 << c_bit | 0xFEE000F0, rip=SEC_BASE)
-    assert run.host.end is not None
-    assert " FEE000F0 (C=1), " in run.host.end.text
-
-
-@pytest.mark.parametrize(
-    ("extra", "text"),
-    [
-        (0xFEE000F0, "), which accesses GPA FEE000F0, local-APIC register SVR, at pc"),
-        (0xFEC00000, "), which accesses GPA FEC00000, at pc"),
-        (0x7B, "(bytes, little endian), at pc"),
-    ],
-)
-def test_an_instruction_that_ends_the_run_names_the_register(run: Run, extra: int, text: str) -> None:
-    run.add(RecordKind.END, address=RecordEnd.INSTRUCTION, value=0x0F10, extra=extra, rip=SEC_BASE)
-    assert run.host.end is not None
-    assert text in run.host.end.text
-
-
-@pytest.mark.parametrize(
-    ("end", "value", "extra", "text"),
-    [
-        (RecordEnd.TERMINATE, 0, 1, "reason set 0, reason 1 (GHCB protocol version not supported), at pc"),
-        (RecordEnd.TERMINATE, 1, 3, "reason set 1, reason 3 (not at VMPL0), at pc"),
-        (RecordEnd.TERMINATE, 7, 5, "reason set 7, reason 5 (the SVSM misses a hypervisor feature), at pc"),
-        (RecordEnd.TERMINATE, 5, 0x67, "reason set 5, reason 67, at pc"),
-        (RecordEnd.VC, 0x7C, 2, "#VC 7C could not be delivered, failure 2 (the IDT has no gate for it), at pc"),
-        (RecordEnd.NAE, 0x404, 0, "404 (#VC for a page that is not validated), at pc"),
-        (RecordEnd.NAE, 0x7B, 0, "does not support, 7B, at pc"),
-    ],
-)
-def test_the_numbers_of_an_end_in_words(run: Run, end: RecordEnd, value: int, extra: int, text: str) -> None:
-    run.add(RecordKind.END, address=end, value=value, extra=extra, rip=0x1000)
-    assert text in run.timeline().events[-1].text
-
-
-def test_an_end_names_the_violation_before_it(run: Run) -> None:
-    run.code(SEC_BASE + 0x10)
-    run.add(RecordKind.RMP_VIOLATION, address=0x1FF50000, aux=RecordViolation.NOT_VALIDATED, rip=SEC_BASE + 0x10)
-    run.add(RecordKind.RMP_VIOLATION, address=0xFEE00000, aux=RecordViolation.MMIO, rip=SEC_BASE + 0x10)
-    run.add(RecordKind.END, address=RecordEnd.NAE, value=0x404, rip=0x1000, vcpu=1)
-    run.add(RecordKind.END, address=RecordEnd.NAE, value=0x404, rip=0x1000)
-    other, own = run.timeline().events[-2:]
-    assert "after" not in other.text
-    said = "private access to a page that is not validated: GPA 1FF50000 in SecMain+10"
-    assert f"(#VC for a page that is not validated), after {said}, at pc 1000" in own.text
-
-
-def test_an_unknown_end_and_an_unknown_kind(run: Run) -> None:
-    run.add(RecordKind.END, address=999)
+def test_an_unknown_kind(run: Run) -> None:
     run.add(4711)
-    assert run.host.end is not None
-    assert "999" in run.host.end.text
     assert run.host.unknown == 1
 
 

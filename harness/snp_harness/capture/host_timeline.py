@@ -6,7 +6,6 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from snp_harness.apic.access import VMPL_MAX, Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode
@@ -19,8 +18,9 @@ from snp_harness.apic.registers import (
     by_msr,
     by_offset,
 )
-from snp_harness.apic.timeline import GUEST_EXIT, Known
+from snp_harness.apic.timeline import Known
 from snp_harness.capture.collect import SORT_LIMIT, SORTS_LIMIT, Collector
+from snp_harness.capture.host_end import PRIVATE_MMIO_END, HostEnd, exit_status, host_end
 from snp_harness.capture.injection import InjectionEvents
 from snp_harness.capture.module_names import KERNEL_HALF, UNKNOWN_CODE, Firmware, ModuleMap, Place
 from snp_harness.capture.record import (
@@ -31,7 +31,6 @@ from snp_harness.capture.record import (
     RECORD,
     RECORD_OFFSETS,
     HostRecord,
-    RecordEnd,
     RecordKind,
     RecordOutcome,
     RecordPath,
@@ -39,15 +38,13 @@ from snp_harness.capture.record import (
     RecordViolation,
 )
 from snp_harness.svsm.protocol import Result
-from snp_harness.svsm.sev import SvsmTermination, TerminationSet, gpa_text, termination_text
+from snp_harness.svsm.sev import gpa_text
 
 WITNESS = "emulated host log"
 #: The vCPU that runs firmware; the others run what it starts on them.
 BOOT_VCPU = 0
 #: address, value and extra of a record are the bytes of an instruction.
 _CODE = struct.Struct("<QQQ")
-#: What of a guest's status is in QEMU's.
-EXIT_STATUS_MASK = 0x7F
 #: Instructions of all vCPUs that are remembered; others are unknown.
 _EXECUTED_MAX = 1 << 16
 
@@ -63,9 +60,6 @@ _OUTCOMES: dict[int, Outcome] = {
 #: Results of an SVSM call that has to be made again (58019, table 4).
 _REPEATED = frozenset({Result.BUSY, Result.INCOMPLETE})
 _PAGE_OFFSET = 0xFFF
-APIC_DEFAULT_BASE = 0xFEE00000
-#: Exit codes of #VMEXIT (APM volume 2, appendix C).
-SVM_EXIT_MAX = 0xFFF
 _ANSWERS_MASK = (1 << ANSWERS_BITS) - 1
 #: Kinds that add an access or may begin a phase; and those that do not show that the vCPU went on after an access.
 _IN_ORDER = frozenset(
@@ -77,49 +71,6 @@ _NO_ACTIVITY = frozenset(
 #: Accesses without an answer that are remembered: handlers nest, and a guest may answer any number itself.
 _OPEN_MAX = 1024
 
-_END_TEXT = {
-    RecordEnd.SHUTDOWN: "the guest shut down (triple fault)",
-    RecordEnd.VMRUN: "VMRUN refused the guest's state (VMEXIT_INVALID)",
-    RecordEnd.TERMINATE: "the guest asked to be ended, reason set {value:X}, reason {extra:X}{words}",
-    RecordEnd.UNKNOWN_EXIT: "the hypervisor does not handle #VMEXIT {aux:X}, EXITINFO1 {value:X}, EXITINFO2 {extra:X}",
-    RecordEnd.VC: "#VC {value:X} could not be delivered, failure {extra}{words}",
-    RecordEnd.HOST_FAULT: "the hypervisor itself faulted, vector {value}, CR2 {extra:X}",
-    RecordEnd.ASSERT: "an assertion of the hypervisor failed",
-    RecordEnd.INSTRUCTION: "the hypervisor cannot emulate the instruction {value:016X} (bytes, little endian){where}",
-    RecordEnd.PRIVATE_MMIO: "the guest accessed {gpa}, where there is no memory, without paging: a private access",
-    RecordEnd.CONFIG: "the hypervisor refused its configuration block, field at {value:X}",
-    RecordEnd.NO_VMSA: "nothing is left to run: no VMSA for the VMPL",
-    RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:X}{words}",
-    RecordEnd.VMPL: "the guest's VMPL may not access GPA {gpa}, RMP entry {extra:X}",
-    RecordEnd.NOT_SNP: "the guest made GHCB request {value:X}, which KVM accepts of SEV-SNP guests only",
-    RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not registered: KVM ends the guest",
-    RecordEnd.SUSPEND: "the guest suspended the machine (S3): it would wake up at the hypervisor's reset vector",
-    RecordEnd.BREAKPOINT: "the guest set a breakpoint at an address of the hypervisor",
-    RecordEnd.DEBUG_EXIT: "the guest ended by isa-debug-exit with status {status}",
-    RecordEnd.INIT: "the guest had INIT sent to the processor that the hypervisor runs on",
-}
-#: Ends that an RMP violation before them may have caused.
-_CAUSED = frozenset({RecordEnd.SHUTDOWN, RecordEnd.TERMINATE, RecordEnd.VC, RecordEnd.NAE})
-#: enum vc_failure of harness/emulator/hardware/event.c.
-_VC_FAILURES = {
-    1: "real mode",
-    2: "the IDT has no gate for it",
-    3: "the IDT is not mapped",
-    4: "the GDT is not mapped",
-    5: "the stack is not mapped",
-    6: "the TSS is not mapped",
-}
-#: The error code of #VC for a page that is not validated (APM volume 2, 15.36.10).
-_NOT_VALIDATED_CODE = 0x404
-#: Ends that are a failure of the hypervisor; the guest causes the others.
-_HYPERVISOR_FAILURES = frozenset({RecordEnd.VMRUN, RecordEnd.HOST_FAULT, RecordEnd.ASSERT, RecordEnd.CONFIG})
-#: Kinds of their events, all in snp_harness.apic.timeline.END_KINDS; the others are "host-end".
-_END_KIND = {
-    RecordEnd.SHUTDOWN: "guest-shutdown",
-    RecordEnd.TERMINATE: "guest-termination",
-    RecordEnd.PRIVATE_MMIO: "private-mmio-end",
-    RecordEnd.DEBUG_EXIT: GUEST_EXIT,
-}
 _REFUSED_TEXT = {
     RecordRefused.WINDOW: "a window over other devices or memory, configuration space",
     RecordRefused.PORT: "the TCO timer or a device's ejection, port",
@@ -138,32 +89,6 @@ _VIOLATION_TEXT = {
     RecordViolation.GHCB: "the GHCB's page is not shared",
     RecordViolation.MMIO: "private access to a GPA without memory",
 }
-
-
-def _words(end: RecordEnd, record: HostRecord) -> str:
-    """Return what the numbers of an end mean, in brackets, "" if that is not known."""
-    text = ""
-    if end is RecordEnd.TERMINATE:
-        text = termination_text(record.value, record.extra)
-    elif end is RecordEnd.VC:
-        text = _VC_FAILURES.get(record.extra, "")
-    elif end is RecordEnd.NAE and record.value == _NOT_VALIDATED_CODE:
-        text = "#VC for a page that is not validated"
-    return f" ({text})" if text else ""
-
-
-@dataclass(frozen=True, slots=True)
-class HostEnd:
-    """The hypervisor stopped. text: why. hypervisor_failed: the cause is the hypervisor, or its configuration.
-
-    lacks_feature: the SVSM, not the tested firmware, ended the run because a hypervisor feature is missing.
-    exited: the guest ended the run by isa-debug-exit.
-    """
-
-    text: str
-    hypervisor_failed: bool
-    lacks_feature: bool = False
-    exited: bool = False
 
 
 class HostTimeline:
@@ -258,36 +183,14 @@ class HostTimeline:
 
     def _end(self, record: HostRecord) -> None:
         self._injection.flush()
-        status = record.value & EXIT_STATUS_MASK
-        try:
-            end = RecordEnd(record.address)
-        except ValueError:
-            text, failure, kind = f"the hypervisor stopped for unknown reason {record.address}", True, "host-end"
-        else:
-            text = _END_TEXT[end].format(
-                value=record.value,
-                gpa=gpa_text(record.value),
-                extra=record.extra,
-                aux=record.aux,
-                where=_accessed(record),
-                words=_words(end, record),
-                status=status,
-            )
-            violation = self._violations.get(record.vcpu)
-            if end in _CAUSED and violation is not None:
-                text += f", after {violation}"
-            failure, kind = end in _HYPERVISOR_FAILURES, _END_KIND.get(end, "host-end")
-        text = f"{text}, at pc {f'{record.rip:X}' if failure else self.modules.describe(record.rip)}"
+        end = host_end(record, self._violations.get(record.vcpu), self.modules.describe, self._guest_vmpl)
         if self.end is None:
-            reason = (record.address, record.value, record.extra)
-            lacks = reason == (RecordEnd.TERMINATE, TerminationSet.SVSM, SvsmTermination.FEATURE)
-            # The tested firmware can send the same reason, which proves nothing.
-            self.end = HostEnd(text, failure, lacks and record.vmpl < self._guest_vmpl, kind == GUEST_EXIT)
-        detail = "gpa" if kind == "private-mmio-end" else "value"
+            self.end = end
+        detail = "gpa" if end.kind == PRIVATE_MMIO_END else "value"
         fields = {"reason": record.address, detail: record.value, "extra": record.extra, "pc": record.rip}
-        if kind == GUEST_EXIT:
-            fields["status"] = status
-        self._collector.event(kind, record.time_ns, record.vcpu, text, vmpl=record.vmpl, **fields)
+        if end.exited:
+            fields["status"] = exit_status(record)
+        self._collector.event(end.kind, record.time_ns, record.vcpu, end.text, vmpl=record.vmpl, **fields)
 
     def _apic(self, record: HostRecord) -> None:
         if record.vmpl < self._guest_vmpl:
@@ -512,16 +415,6 @@ class HostTimeline:
 
 def _operation(record: HostRecord) -> Operation:
     return Operation.WRITE if record.flags & FLAG_WRITE else Operation.READ
-
-
-def _accessed(record: HostRecord) -> str:
-    """Return what an instruction that ended the run accesses; `extra` is its GPA, or the code of another exit."""
-    if record.address != RecordEnd.INSTRUCTION or record.extra <= SVM_EXIT_MAX:
-        return ""
-    register = ""
-    if record.extra & ~_PAGE_OFFSET == APIC_DEFAULT_BASE:
-        register = f", local-APIC register {by_offset(record.extra & _PAGE_OFFSET).name}"
-    return f", which accesses GPA {record.extra:X}{register}"
 
 
 def _register(record: HostRecord) -> Register:
