@@ -103,7 +103,7 @@ void observe_mmio(struct hw_cpu *cpu, u64 gpa)
 void hw_observe_apic_base(struct hw_cpu *cpu, u32 vmpl, u64 base)
 {
 	cpu->state[vmpl].apic_page = base & APIC_BASE_ADDRESS;
-	cpu->state[vmpl].apic_mode = (base >> 10) & 3;
+	cpu->state[vmpl].apic_mode = APIC_BASE_MODE(base);
 }
 
 u32 hw_observe_answer(struct hw_cpu *cpu, enum record_path path, u64 address, bool write, u64 *pc)

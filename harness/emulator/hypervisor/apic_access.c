@@ -58,7 +58,7 @@ static void record_access(struct vcpu *vcpu, u16 kind, u8 path, u64 address, u32
 
 	hw_log(vcpu->cpu, (struct record){ .kind = kind, .rip = pc, .address = address, .value = value, .path = path,
 					 .size = (u8)size, .outcome = outcome[result], .flags = write ? RECORD_WRITE : 0,
-					 .extra = kind == RECORD_APIC_BASE ? base : 0, .aux = ((u32)(base >> 10) & 3) | answers });
+					 .extra = kind == RECORD_APIC_BASE ? base : 0, .aux = APIC_BASE_MODE(base) | answers });
 }
 
 static enum vapic_result qemu_mmio(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value)

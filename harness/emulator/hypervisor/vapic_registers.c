@@ -20,7 +20,7 @@ static const bool legal_transition[4][4] = {
 
 static enum mode mode_of(u64 base)
 {
-	return (enum mode)((base >> 10) & 3);
+	return (enum mode)APIC_BASE_MODE(base);
 }
 
 /* What may be done with a register. The x2APIC column is SDM table 11-6 and KVM's kvm_lapic_readable_reg_mask. */

@@ -60,7 +60,7 @@ static void log_register_call(struct vcpu *vcpu, const struct hw_call *answer)
 					   .value = write || !answer->rax ? value : 0, .extra = answer->rax,
 					   .path = RECORD_PATH_SVSM, .size = 8, .outcome = answer->rax ? RECORD_ERROR : RECORD_OK,
 					   .flags = write ? RECORD_WRITE : 0,
-					   .aux = ((u32)(vapic_base(own_apic(vcpu)) >> 10) & 3) | state->svsm_answers });
+					   .aux = APIC_BASE_MODE(vapic_base(own_apic(vcpu))) | state->svsm_answers });
 }
 
 static void log_result(struct vcpu *vcpu)

@@ -22,6 +22,7 @@ enum apic_msr {
 #define APIC_BASE_BSP      BIT(8)  /* read only on hardware, writable in KVM */
 #define APIC_BASE_EXTD     BIT(10) /* x2APIC */
 #define APIC_BASE_EN       BIT(11)
+#define APIC_BASE_MODE(base) ((u32)((base) >> 10) & 3) /* EN << 1 | EXTD */
 #define APIC_BASE_RESERVED 0x2ffull            /* bits 7:0 and 9 (KVM kvm_apic_set_base), and those above the width */
 #define APIC_BASE_ADDRESS  0xffffffffff000ull  /* bits 51:12 */
 #define APIC_DEFAULT_BASE  0xfee00000ull       /* APM 16.3.1, SDM 11.4.1 */
