@@ -91,9 +91,14 @@ def both_with_other_kernel(other_kvm_host: NestedHost, operations_image: bytes, 
 
 
 def _run(
-    host: NestedHost, image: bytes, directory: Path, operations: list[Operation], hidden: Sequence[str] = ()
+    host: NestedHost,
+    image: bytes,
+    directory: Path,
+    operations: list[Operation],
+    hidden: Sequence[str] = (),
+    vcpus: int = 1,
 ) -> tuple[Answers, Answers]:
-    kvm = on_kvm(host, image, operations, directory / "kvm", hidden)
-    emulated = on_emulated(image, operations, directory / "emulated", kvm.facts[2], hidden)
+    kvm = on_kvm(host, image, operations, directory / "kvm", hidden, vcpus)
+    emulated = on_emulated(image, operations, directory / "emulated", kvm.facts[2], hidden, vcpus)
     assert kvm.facts == emulated.facts
     return kvm, emulated

@@ -58,6 +58,7 @@ class Kind(enum.IntEnum):
     TSC = 16
     TIMER_EXPIRY = 17
     RESERVED_CR4 = 18
+    IPI = 19
 
 
 #: Those that a list has by itself, from a normal state; a Generator makes the others.
@@ -84,7 +85,7 @@ class Operation:
             words.append(f"{self.page << 12 | self.number:X}/{self.size}")
         elif self.number:
             words.append(f"{self.number:X}")
-        if self.kind in (Kind.WRITE_MSR, Kind.WRITE_MMIO, Kind.WRITE_CR8, Kind.WRITE_DEADLINE):
+        if self.kind in (Kind.WRITE_MSR, Kind.WRITE_MMIO, Kind.WRITE_CR8, Kind.WRITE_DEADLINE, Kind.IPI):
             words.append(f"= {self.value:X}")
         return " ".join(words)
 
@@ -116,6 +117,48 @@ def events(seed: int, count: int) -> list[Operation]:
         )
         made += [Operation(Kind.NORMALISE), event]
     return made
+
+
+#: guest/operations.h, IPI_VCPUS and enum ipi_flags.
+IPI_VCPUS = 3
+IPI_X2APIC, IPI_HALT, IPI_SELF, IPI_LOWEST = 1, 2, 4, 8
+
+
+def ipis(seed: int, count: int) -> list[Operation]:
+    """Return `count` IPIs between vCPUs at random: fixed, NMI and lowest priority, by ID, logical ID and shorthand."""
+    choose = random.Random(seed)
+    made: list[Operation] = []
+    for _ in range(count):
+        made += [Operation(Kind.NORMALISE), _ipi(choose)]
+    return made
+
+
+def _ipi(choose: random.Random) -> Operation:
+    vector = choose.randrange(0x40, 0xFF)
+    x2apic = choose.choice((0, IPI_X2APIC))
+    flags = x2apic | choose.choice((0, 0, IPI_HALT)) | choose.randrange(IPI_VCPUS) << 4
+    if not flags & IPI_HALT:
+        flags |= choose.choice((0, 0, 0, vector >> 4, 0xF)) << 8
+    if x2apic and choose.random() < 0.1:
+        return Operation(Kind.IPI, flags | IPI_SELF, vector)
+    mode = choose.choices((0, 1, 4), (4, 2, 2))[0]
+    value = vector | mode << 8 | 0x4000
+    if mode == 1:
+        # KVM chooses by the vector, others by the priority: only how many vCPUs is compared, all of them present.
+        if choose.random() < 0.7:
+            value |= 0x800 | choose.randrange(1, 1 << IPI_VCPUS) << (32 if x2apic else 56)
+        else:
+            value |= choose.randrange(IPI_VCPUS) << (32 if x2apic else 56)
+        return Operation(Kind.IPI, flags | IPI_LOWEST, value)
+    kind = choose.choice(("id", "logical", "shorthand"))
+    if kind == "shorthand":
+        value |= choose.choice((0x40000, 0x80000, 0xC0000))
+    elif kind == "logical":
+        value |= 0x800
+        value |= choose.choice((*range(1, 9), 0x10001, 0xFFFFFFFF) if x2apic else (*range(1, 9), 0xFF)) << 32
+    else:
+        value |= choose.choice((*range(IPI_VCPUS), 5, 0xFF, 0xFFFFFFFF) if x2apic else (0, 1, 2, 5, 0xFF)) << 32
+    return Operation(Kind.IPI, flags, value if x2apic else value & 0xFFFFFFFF | (value >> 32 & 0xFF) << 56)
 
 
 class Generator:

@@ -30,7 +30,12 @@ class Answers:
 
 
 def on_emulated(
-    image: bytes, operations: list[Operation], directory: Path, phys_bits: int, hidden: Sequence[str] = ()
+    image: bytes,
+    operations: list[Operation],
+    directory: Path,
+    phys_bits: int,
+    hidden: Sequence[str] = (),
+    vcpus: int = 1,
 ) -> Answers:
     """Run them on the emulated host, without SEV. directory: a new one. hidden: features that CPUID does not offer."""
     directory.mkdir()
@@ -50,6 +55,7 @@ def on_emulated(
     """
     spec = RunSpec(
         firmware,
+        vcpus=vcpus,
         svsm=parse_config(text.encode(), "differential"),
         until="shell",
         timeout_s=TIMEOUT_S,
@@ -60,7 +66,12 @@ def on_emulated(
 
 
 def on_kvm(
-    host: RemoteHost, image: bytes, operations: list[Operation], directory: Path, hidden: Sequence[str] = ()
+    host: RemoteHost,
+    image: bytes,
+    operations: list[Operation],
+    directory: Path,
+    hidden: Sequence[str] = (),
+    vcpus: int = 1,
 ) -> Answers:
     """Run them on a KVM host. directory: a new one. hidden: features that CPUID does not offer."""
     cpu = ",".join(["host", *(f"-{name}" for name in hidden)])
@@ -68,7 +79,8 @@ def on_kvm(
     try:
         run_directory.write_bytes(rundir.ROM, with_operations(image, operations))
         arguments = [
-            *("-machine", "q35,smm=off", "-accel", "kvm", "-cpu", cpu, "-smp", "1", "-m", f"{MEMORY_MIB}"),
+            *("-machine", "q35,smm=off", "-accel", "kvm", "-cpu", cpu, "-smp", f"{vcpus}"),
+            *("-m", f"{MEMORY_MIB}"),
             *("-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot", "-nic", "none"),
             *("-serial", "chardev:serial", "-bios", token(FILE, rundir.ROM)),
         ]

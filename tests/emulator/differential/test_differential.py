@@ -7,7 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.emulator.differential.operations import EVENTS, OPERATIONS_MAX, Generator, Kind, Operation, events
+from tests.emulator.differential.operations import (
+    EVENTS,
+    IPI_VCPUS,
+    OPERATIONS_MAX,
+    Generator,
+    Kind,
+    Operation,
+    events,
+    ipis,
+)
 from tests.emulator.differential.run import Answers
 
 pytestmark = [pytest.mark.nested, pytest.mark.emulated]
@@ -81,6 +90,14 @@ def test_events(both_with_new_qemu: Both, seed: int) -> None:
     assert not found, f"seed {seed}, {len(found)} events differ:\n" + "\n".join(found[:20])
 
 
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4))])
+def test_ipis_between_vcpus(both: Both, seed: int) -> None:
+    operations = ipis(seed, 2000 if seed else 150)
+    kvm, emulated = both(operations, vcpus=IPI_VCPUS)
+    found = differences(operations, kvm.lines, emulated.lines)
+    assert not found, f"seed {seed}, {len(found)} IPIs differ:\n" + "\n".join(found[:20])
+
+
 @pytest.mark.slow
 def test_other_kernels(both_with_other_kernel: Both) -> None:
     compare(both_with_other_kernel, 2, 4000)
@@ -93,5 +110,6 @@ def test_the_same_seed_makes_the_same_operations() -> None:
 
 def test_all_kinds_are_made() -> None:
     made = {operation.kind for operation in Generator(1).operations(OPERATIONS_MAX)}
-    assert made == set(Kind) - EVENTS
+    assert made == set(Kind) - EVENTS - {Kind.IPI}
     assert {operation.kind for operation in events(1, 100)} == EVENTS | {Kind.NORMALISE}
+    assert {operation.kind for operation in ipis(1, 10)} == {Kind.IPI, Kind.NORMALISE}

@@ -7,6 +7,7 @@
  *   41, or -                 the vectors that arrived while interrupts were on, or none
  * A line ends with "n" and a number if NMIs arrived since the line before.
  */
+#include "ap.h"
 #include "apic_access.h"
 #include "cpu.h"
 #include "io.h"
@@ -243,6 +244,185 @@ static void reserved_cr4(u32 bit)
 	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4));
 }
 
+/*
+ * IPIs between vCPUs. A hypervisor has made an IPI pending when the sender's write ends. A vCPU with interrupts on has handled
+ * it when it has made another exit and has returned from that one.
+ */
+#define IPI_WAKE  0x31 /* ends the HLT of those who were not addressed */
+#define EXITS     4
+#define AP_STARTS 10   /* a busy machine is slow */
+
+static struct ipi {
+	u64 icr;
+	u32 flags;
+} ipi;
+static volatile u64 ipi_handled[IPI_VCPUS][256], ipi_exits[IPI_VCPUS];
+static volatile bool ipi_ready[IPI_VCPUS], ipi_sent;
+
+static u64 ipi_sender(void) { return ipi.flags >> IPI_SENDER_SHIFT & 3; }
+static bool ipi_x2(void) { return ipi.flags & IPI_X2APIC; }
+
+static void ipi_write(u32 reg, u64 value)
+{
+	if (ipi_x2())
+		wrmsr(X2(reg), value);
+	else
+		*(volatile u32 *)(APIC_DEFAULT_BASE + reg) = (u32)value;
+}
+
+static void ipi_write_icr(u64 icr)
+{
+	if (!ipi_x2())
+		ipi_write(APIC_ICR2, icr >> 32);
+	ipi_write(APIC_ICR, icr);
+}
+
+static void ipi_note(u8 vector)
+{
+	ipi_handled[ap_self()][vector]++;
+	if (vector != VECTOR_NMI)
+		ipi_write(APIC_EOI, 0);
+}
+
+static void ipi_prepare(u64 self)
+{
+	u64 base = rdmsr(MSR_APIC_BASE) & ~(u64)MODE_BITS;
+
+	if ((rdmsr(MSR_APIC_BASE) & MODE_BITS) == MODE_BITS && !ipi_x2())
+		wrmsr(MSR_APIC_BASE, base);
+	wrmsr(MSR_APIC_BASE, base | (ipi_x2() ? (u64)MODE_BITS : APIC_BASE_EN));
+	ipi_write(APIC_SPIV, APIC_SPIV_ENABLE | APIC_SPIV_VECTOR);
+	if (!ipi_x2()) {
+		ipi_write(APIC_DFR, ~0u);
+		ipi_write(APIC_LDR, BIT(self) << APIC_ID_SHIFT);
+	}
+	ipi_write(APIC_TPR, (ipi.flags >> IPI_TPR_SHIFT & 0xF) << 4);
+	for (u32 vector = 0; vector < 256; vector++)
+		ipi_handled[self][vector] = 0;
+}
+
+static void ipi_exit_some(u64 self)
+{
+	for (u32 i = 0; i < EXITS; i++) {
+		cpuid(0, 0);
+		ipi_exits[self]++;
+	}
+}
+
+static void ipi_take(u64 self)
+{
+	ipi_prepare(self);
+	ipi_ready[self] = true;
+	if (ipi.flags & IPI_HALT)
+		__asm__ volatile("sti; hlt" : : : "memory");
+	sti();
+	while (!ipi_sent)
+		ipi_exit_some(self);
+	ipi_write(APIC_TPR, 0);
+	ipi_exit_some(self);
+	cli();
+}
+
+static u64 ipi_seen; /* who had handled it before TPR was 0 */
+
+static u64 ipi_handlers(u8 vector)
+{
+	u64 mask = 0;
+
+	for (u64 i = 0; i < IPI_VCPUS; i++)
+		mask |= ipi_handled[i][vector] ? BIT(i) : 0;
+	return mask;
+}
+
+static void ipi_send(u64 self)
+{
+	ipi_prepare(self);
+	ipi_ready[self] = true;
+	for (u64 i = 0; i < IPI_VCPUS; i++) {
+		while (!ipi_ready[i])
+			cpuid(0, 0);
+	}
+	if (ipi.flags & IPI_SELF)
+		ipi_write(APIC_SELF_IPI, ipi.icr);
+	else
+		ipi_write_icr(ipi.icr);
+	sti();
+	ipi_exit_some(self);
+	if (ipi.flags & IPI_HALT)
+		ipi_write_icr(APIC_SHORTHAND_OTHERS | APIC_ICR_ASSERT | IPI_WAKE);
+	for (u64 i = 0; i < IPI_VCPUS; i++) {
+		u64 exits = ipi_exits[i];
+
+		while (i != self && ipi_exits[i] < exits + EXITS)
+			pause();
+	}
+	ipi_seen = ipi_handlers((u8)ipi.icr);
+	ipi_sent = true;
+	ipi_write(APIC_TPR, 0);
+	ipi_exit_some(self);
+	cli();
+}
+
+static void ipi_role(u64 self)
+{
+	if (self == ipi_sender())
+		ipi_send(self);
+	else
+		ipi_take(self);
+}
+
+static void ipi_role_of_ap(struct ap *ap) { ipi_role(ap->index); }
+
+static void print_handlers(u64 mask)
+{
+	u64 number = 0;
+
+	for (u64 i = 0; i < IPI_VCPUS; i++)
+		number += mask >> i & 1;
+	print_hex(ipi.flags & IPI_LOWEST ? number : mask);
+	print(",");
+}
+
+static bool aps_are_there(void)
+{
+	for (u32 i = 0; i < AP_STARTS; i++) {
+		if (ap_start_others(IPI_VCPUS))
+			return true;
+	}
+	return false;
+}
+
+static void ipi_between_vcpus(u32 flags, u64 icr)
+{
+	u8 vector = (u8)icr;
+	u64 total = 0;
+
+	if (!aps_are_there()) {
+		print("no APs");
+		return;
+	}
+	ipi = (struct ipi){ .icr = icr, .flags = flags };
+	ipi_sent = false;
+	for (u64 i = 0; i < IPI_VCPUS; i++)
+		ipi_ready[i] = false;
+	on_interrupt = ipi_note;
+	for (u64 i = 1; i < IPI_VCPUS; i++)
+		ap_command(i, ipi_role_of_ap);
+	ipi_role(0);
+	for (u64 i = 1; i < IPI_VCPUS; i++) {
+		while (!ap_wait(i))
+			;
+	}
+	on_interrupt = took;
+	for (u64 i = 0; i < IPI_VCPUS; i++)
+		total += ipi_handled[i][vector] + ipi_handled[i][VECTOR_NMI];
+	print_handlers(ipi_seen);
+	print_handlers(ipi_handlers(vector));
+	print_handlers(ipi_handlers(VECTOR_NMI));
+	print_hex(total);
+	nmis_printed = interrupts[VECTOR_NMI];
+}
+
 static void execute(const struct operation *operation)
 {
 	u64 address = (u64)operation->page * PAGE_SIZE + operation->number;
@@ -300,6 +480,9 @@ static void execute(const struct operation *operation)
 		return;
 	case RESERVED_CR4:
 		reserved_cr4(operation->number);
+		return;
+	case IPI:
+		ipi_between_vcpus(operation->number, value);
 		return;
 	case NORMALISE:
 		normalise();

@@ -36,7 +36,20 @@ enum kind {
 	TSC = 16,               /* MSR 10 + `value`, and back: "accepted,RDMSR follows,RDTSC follows" */
 	TIMER_EXPIRY = 17,      /* one shot of `value` ticks: "taken,current count" */
 	RESERVED_CR4 = 18,      /* MOV to CR4 with bit `number`: the exception and whether RIP is at it, or "." */
+	/* `value`: an ICR, sent between IPI_VCPUS vCPUs, or with IPI_SELF a vector for SELF_IPI. */
+	IPI = 19,               /* "handled at once by,handled with TPR 0 by,NMIs at,number": a bit for each vCPU */
 };
+
+/* `number` of IPI. Bits 5:4: the sender. Bits 11:8: the class of the TPR of all. */
+enum ipi_flags {
+	IPI_X2APIC = 0x01,
+	IPI_HALT = 0x02,        /* the others are in HLT */
+	IPI_SELF = 0x04,
+	IPI_LOWEST = 0x08,      /* prints how many vCPUs instead of which */
+	IPI_SENDER_SHIFT = 4,
+	IPI_TPR_SHIFT = 8,
+};
+#define IPI_VCPUS 3
 
 struct operation {
 	u8 kind, size;
