@@ -154,6 +154,13 @@ def test_begin_and_end_of_alternate_injection(run: Calls) -> None:
     assert [(event.fields["active"], event.fields["by_policy"]) for event in (begin, end)] == [(1, 1), (0, 0)]
 
 
+def test_a_call_that_the_run_ends_in_has_no_answer(run: Calls) -> None:
+    run.add(RecordKind.SVSM_CALL, address=apic_call(ApicCall.CONFIGURE_VECTOR), value=0x20 | ENABLE)
+    run.host.finish()
+    (call,) = run.events("apic-protocol-call")
+    assert "result" not in call.fields
+
+
 def test_another_vmpl_begins_and_ends_nothing_for_the_rules(run: Calls) -> None:
     run.add(RecordKind.ALTERNATE, address=2, value=1, vmpl=0)
     run.add(RecordKind.ALTERNATE, address=3, value=1, vmpl=2)

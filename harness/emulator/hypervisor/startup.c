@@ -82,6 +82,7 @@ void startup_vmsa(struct vcpu *vcpu, u32 vmpl, u64 gpa, u64 features)
 		features = 0;
 	state->vmsa_gpa = gpa;
 	state->sev_features = features;
+	state->svsm_called = false; /* the registers of a new VMSA do not answer a call of the old one */
 	hw_vmsa_register(vcpu->cpu, vmpl, gpa, region ? hw_slot_spa(region, gpa, false) : NO_GPA, features);
 	alternate_begin(vcpu, vmpl, features);
 	vcpu->apic_dirty = true;

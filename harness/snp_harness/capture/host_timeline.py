@@ -159,6 +159,7 @@ class HostTimeline:
 
     def finish(self) -> None:
         """Add what was open at the end of the log: who would have answered an access that is a vCPU's last record?"""
+        self._injection.flush()
         if self._awaited is not None:
             self._unanswered()
         for record, index in self._open.values():
