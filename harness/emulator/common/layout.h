@@ -16,6 +16,7 @@
 #define PHYSICAL_WINDOW  0x8000000000         /* and once more, so that a pointer to GPA 0 is not NULL */
 #define DEVICE_WINDOW    0x10000000000        /* devices beyond, a few GiB at a time: mmio.c */
 #define HOST_IOMMU       0xFED90000ull         /* the registers of QEMU's intel-iommu (its hw/i386/intel_iommu.c) */
+#define FW_CFG_COMMAND   0x1000                /* the hypervisor's DMA command: no guest's memory (memory.c) */
 #define HOST_PROCESSORS  16                   /* QEMU's: as many as vCPUs */
 #define STACK_SIZE 0x8000                   /* per vCPU, aligned to its size: its top holds the vCPU's address, and below that of the handler of interrupts */
 

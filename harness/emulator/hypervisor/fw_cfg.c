@@ -2,6 +2,7 @@
 #include "fw_cfg.h"
 #include "bytes.h"
 #include "guard.h"
+#include "layout.h"
 #include "memory.h"
 #include "x86.h"
 
@@ -26,19 +27,20 @@ struct command {
 
 static u32 swap32(u32 value) { return __builtin_bswap32(value); }
 
-void fw_cfg_setup(struct hypervisor *hv) { hv->fw_cfg_buffer = hw_take(hv->hw, BUFFER_SIZE + PAGE_SIZE, PAGE_SIZE); }
+void fw_cfg_setup(struct hypervisor *hv) { hv->fw_cfg_buffer = hw_take(hv->hw, BUFFER_SIZE, PAGE_SIZE); }
 
-/* A command of the hypervisor's own, to or from the buffer. QEMU completes it before the OUT ends. */
+/*
+ * A command of the hypervisor's own, to or from the buffer. QEMU completes it before the OUT ends. The address's high half
+ * is 0, its state after each command: a guest could cover that port by an I/O BAR, and make the address another one.
+ */
 static bool carry_out(struct hypervisor *hv, u32 control, u32 length)
 {
-	volatile struct command *command = (volatile struct command *)(hv->fw_cfg_buffer + BUFFER_SIZE);
-	u64 at = (u64)command;
+	volatile struct command *command = (volatile struct command *)FW_CFG_COMMAND;
 
 	command->control = swap32(control);
 	command->length = swap32(length);
 	command->address = __builtin_bswap64((u64)hv->fw_cfg_buffer);
-	outl(FW_CFG_DMA, swap32((u32)(at >> 32)));
-	outl(FW_CFG_DMA + 4, swap32((u32)at));
+	outl(FW_CFG_DMA + 4, swap32(FW_CFG_COMMAND));
 	return !command->control;
 }
 

@@ -12,6 +12,7 @@
 #define PCIEXBAR       0x60u
 #define LPC            0x00F8u /* 00:1f.0 */
 #define SHARED_MEMORY  0x0088u /* 00:11.0, run.py: QEMU's ivshmem, of which BAR 2 is RAM */
+#define SERIAL         0x0090u /* 00:12.0, run.py: BAR 0 is 8 ports */
 #define PMBASE         0x40u
 #define ACPI_CONTROL   0x44u
 #define RCBA           0xF0u

@@ -227,6 +227,34 @@ TEST(fw_cfg_dma_reaches_shared_pages_only, ALL)
 	EQUAL(fw_cfg_dma(FW_CFG_SELECT | FW_CFG_READ, 4, ~0ull - 1), 0);
 }
 
+#define UNUSED_MEMORY 0x100000
+#define RAM_END       0x8000000
+
+/*
+ * An I/O BAR covers the port of the high half of a DMA command's address, and not that of the low half. The device then has
+ * the low half alone of the address of the hypervisor's own command: if that is in guest RAM, it does what the guest wrote.
+ */
+TEST(fw_cfg_dma_with_half_an_address_is_not_the_guest_s, PLAIN)
+{
+	volatile a32 *target = (volatile a32 *)(TEST_AREA + 0x22000);
+
+	*target = 0x5A;
+	for (u64 page = UNUSED_MEMORY; page < RAM_END; page += PAGE_SIZE) {
+		if (page == SEC_MEMORY)
+			page = LARGE_AREA; /* in use */
+		*(volatile a32 *)page = __builtin_bswap32(FW_CFG_SELECT | FW_CFG_READ);
+		*(volatile a32 *)(page + 4) = __builtin_bswap32(4);
+		*(volatile a64 *)(page + 8) = __builtin_bswap64((u64)target);
+	}
+	pci_write(SERIAL, 0x10, 0x510);
+	pci_write(SERIAL, 4, 1);
+	fw_cfg_dma(FW_CFG_SELECT | FW_CFG_SKIP, 0, 0);
+	pci_write(SERIAL, 4, 0);
+	EQUAL(*target, 0x5A);
+	EQUAL(fw_cfg_dma(FW_CFG_SELECT | FW_CFG_READ, 4, (u64)target), 0);
+	EQUAL(*target, 0x554D4551); /* "QEMU" */
+}
+
 /* DR0-3 are the processor's: a watchpoint at the emulator's linear addresses does not fire in it. */
 TEST(watchpoints_do_not_fire_in_the_emulator, ALL)
 {
