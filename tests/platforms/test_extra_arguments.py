@@ -131,6 +131,10 @@ def test_every_option_of_the_platforms_is_refused_or_may_be_given_again(snp_imag
         ("-machine", "default_bus_bypass_iommu=on"),
         ("-device", "amd-iommu"),
         ("-device", "virtio-iommu-pci"),
+        ("-device", "virtio-balloon"),
+        ("-device", "id=b,driver=virtio-balloon-pci-non-transitional"),
+        ("-device", "uefi-vars-x64,jsonfile=vars.json"),
+        ("-device", "x-pci-proxy-dev,fd=3"),
     ],
 )
 def test_a_device_that_bypasses_the_iommu(arguments: tuple[str, ...]) -> None:

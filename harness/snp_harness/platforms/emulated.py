@@ -57,7 +57,7 @@ SVSM_CONSOLE_IRQ = 4
 CPU = "EPYC-v3,phys-bits=52,+la57"
 #: Devices reach guest memory through an IOMMU that the hypervisor programs (harness/emulator/hardware/iommu.c); virtio
 #: devices only with iommu_platform, which those of before virtio 1.0 have not (QEMU hw/virtio/virtio-bus.c).
-LEGACY_VIRTIO = ("9p", "balloon", "blk", "net", "rng", "scsi", "serial")
+LEGACY_VIRTIO = ("9p", "blk", "net", "rng", "scsi", "serial")
 IOMMU = (
     *("-device", "intel-iommu,intremap=off,aw-bits=48", "-global", "virtio-device.iommu_platform=on"),
     *(word for kind in LEGACY_VIRTIO for word in ("-global", f"virtio-{kind}-pci.disable-legacy=on")),

@@ -58,9 +58,12 @@ _GLOBAL = re.compile(
     r".*-cpu|.*-accel|.*-machine|memory-backend.*|(kvm-)?apic(-msi|-common)?|pc-dimm|isa-debugcon|isa-serial|mch|q35-pcihost"
     r"|ICH9-LPC|fw_cfg.*|cfi\.pflash01|sev-.*|igvm-cfg"
 )
-#: Devices that would bypass the hypervisor's IOMMU, or replace it.
+#: Devices that would bypass the hypervisor's IOMMU, or replace it. A balloon discards any page that the guest names;
+#: QEMU's UEFI variable service copies from and to an address that it writes (QEMU hw/virtio/virtio-balloon.c,
+#: hw/uefi/var-service-core.c); a proxied device has all memory.
 _BYPASS = re.compile(
     r"(iommu_platform|disable-legacy)[\s\"':=]+(off|no?|false)\b|bypass[-_]iommu|\b(intel|amd|virtio)-iommu"
+    r"|\b(virtio|hv)-balloon|\buefi-vars|\bx-pci-proxy-dev"
 )
 #: Options whose value is text that may look like an option.
 _TEXT = frozenset({"append", "name", "fw_cfg", "smbios"})
