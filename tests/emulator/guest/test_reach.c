@@ -255,6 +255,57 @@ TEST(fw_cfg_dma_with_half_an_address_is_not_the_guest_s, PLAIN)
 	EQUAL(*target, 0x554D4551); /* "QEMU" */
 }
 
+#define ECAM 0xE0000000
+
+static void host_bridge_byte(u32 offset, u8 value)
+{
+	io_out(PCI_ADDRESS, 4, 0x80000000 | HOST_BRIDGE << 8 | (offset & ~3u));
+	io_out(PCI_DATA + (offset & 3), 1, value);
+}
+
+/* Eight ports over both registers, and over the second alone. MMCONFIG is guarded as before. */
+TEST(an_io_bar_over_the_configuration_ports_opens_no_window, ALL)
+{
+	pciexbar_write(ECAM, 1);
+	mmio_out(ECAM | SERIAL << 12 | 0x10, 4, PCI_ADDRESS);
+	mmio_out(ECAM | SERIAL << 12 | 4, 2, 1);
+	io_out(PCI_ADDRESS, 4, 0x80000000 | HOST_BRIDGE << 8 | (PCIEXBAR + 4));
+	io_out(PCI_DATA, 4, 1);
+	io_out(PCI_ADDRESS, 4, 0x80000000 | HOST_BRIDGE << 8 | PCIEXBAR);
+	io_out(PCI_DATA, 4, 1);
+	io_out(PCI_ADDRESS + 2, 4, 0x00010000); /* crosses to the data port */
+	io_out(PCI_DATA + 2, 4, 0);
+	EQUAL(mmio_in(ECAM + PCIEXBAR, 4), ECAM | 1);
+	EQUAL(mmio_in(ECAM + PCIEXBAR + 4, 4), 0);
+	mmio_out(ECAM + PCIEXBAR + 4, 4, 1);
+	EQUAL(mmio_in(ECAM + PCIEXBAR + 4, 4), 0);
+	mmio_out(ECAM | SERIAL << 12 | 4, 2, 0);
+	EQUAL(pci_read(HOST_BRIDGE, 0), HOST_BRIDGE_ID);
+	EQUAL(pci_read(HOST_BRIDGE, PCIEXBAR), ECAM | 1);
+	pciexbar_write(0xB0000000, 0);
+}
+
+#define HOST_BRIDGE_SMBASE 0x9Cu /* QEMU hw/pci-host/q35.c: queried, then locked, the 128 KiB at 30000 are SMM's */
+#define SMRAM              0x9Du /* 82G35 5.1.24: open, enabled */
+#define ESMRAMC            0x9Eu /* 5.1.25: TSEG */
+
+/* An SMI afterwards is in test_dma.c. */
+TEST(smram_covers_nothing_that_is_used, ALL)
+{
+	host_bridge_byte(HOST_BRIDGE_SMBASE, 0xFF);
+	host_bridge_byte(HOST_BRIDGE_SMBASE, 0x01);
+	host_bridge_byte(HOST_BRIDGE_SMBASE, 0x02);
+	host_bridge_byte(SMRAM, 0x4A);
+	host_bridge_byte(ESMRAMC, 0x01);
+	for (u32 pam = 0x90; pam <= 0x96; pam++)
+		host_bridge_byte(pam, 0x33);
+	EQUAL(pci_read(HOST_BRIDGE, 0), HOST_BRIDGE_ID);
+	apic_set_mode(APIC_BASE_EN);
+	EQUAL(mmio_in(APIC_DEFAULT_BASE + APIC_VERSION, 4), 0x50014);
+	host_bridge_byte(ESMRAMC, 0);
+	host_bridge_byte(SMRAM, 0x0A);
+}
+
 /* DR0-3 are the processor's: a watchpoint at the emulator's linear addresses does not fire in it. */
 TEST(watchpoints_do_not_fire_in_the_emulator, ALL)
 {
