@@ -127,6 +127,7 @@ def test_every_option_of_the_platforms_is_refused_or_may_be_given_again(snp_imag
         ("-device", '{"driver":"virtio-blk-pci", "iommu_platform": false}'),
         ("-device", "virtio-blk-pci,disable-legacy=off"),
         ("-global", "virtio-device.iommu_platform=off"),
+        ("-global", "driver=virtio-device,property=iommu_platform,value=off"),
         ("-device", "pxb-pcie,bypass_iommu=true"),
         ("-machine", "default_bus_bypass_iommu=on"),
         ("-device", "amd-iommu"),

@@ -63,7 +63,7 @@ _GLOBAL = re.compile(
 #: hw/uefi/var-service-core.c); a proxied device has all memory.
 _BYPASS = re.compile(
     r"(iommu_platform|disable-legacy)[\s\"':=]+(off|no?|false)\b|bypass[-_]iommu|\b(intel|amd|virtio)-iommu"
-    r"|\b(virtio|hv)-balloon|\buefi-vars|\bx-pci-proxy-dev"
+    r"|\bproperty=(iommu_platform|disable-legacy)\b|\b(virtio|hv)-balloon|\buefi-vars|\bx-pci-proxy-dev"
 )
 #: Options whose value is text that may look like an option.
 _TEXT = frozenset({"append", "name", "fw_cfg", "smbios"})
