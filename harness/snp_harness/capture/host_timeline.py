@@ -110,7 +110,6 @@ class HostTimeline:
         self.modules = ModuleMap(firmware)
         #: Whose code the instruction at a pc of a vCPU was when it was executed last.
         self._executed: dict[tuple[int, int], Place] = {}
-        #: Phases that were not seen, in sentences.
         self.skipped: list[str] = []
         self._guest_vmpl = guest_vmpl
         self._injection = InjectionEvents(guest_vmpl, collector)
@@ -323,7 +322,7 @@ class HostTimeline:
         if place.phase > reached + 1 and reached < Phase.DXE:
             skipped = ", ".join(phase.name for phase in Phase if reached < phase < place.phase)
             self.skipped.append(f"{skipped} was not seen before {place.phase.name}")
-        evidence = f"#VMEXIT in {place.module}+{record.rip - place.base:X}"
+        evidence = f"#VMEXIT in {place.name(record.rip)}"
         self._collector.enter(place.phase, record.time_ns, evidence, Known.PROVEN)
 
     def _placed(self, record: HostRecord) -> tuple[Place, Phase]:
@@ -346,8 +345,7 @@ class HostTimeline:
         except ValueError:
             what = f"violation {record.aux}"
         place, phase = self._placed(record)
-        where = f"{place.module}+{record.rip - place.base:X}" if place.module else f"{record.rip:X}"
-        text = f"{what}: GPA {gpa_text(record.address)} in {where}"
+        text = f"{what}: GPA {gpa_text(record.address)} in {place.name(record.rip)}"
         if record.aux != RecordViolation.MMIO:
             self._violations[record.vcpu] = text
         self._collector.event(
@@ -383,8 +381,7 @@ class HostTimeline:
             what = _REFUSED_TEXT[RecordRefused(record.aux)]
         except ValueError:
             what = f"sort {record.aux}, address"
-        place = self.modules.place(record.rip)
-        where = f"{place.module}+{record.rip - place.base:X}" if place.module else f"{record.rip:X}"
+        where = self.modules.place(record.rip).name(record.rip)
         self._collector.event(
             "device-write-refused",
             record.time_ns,

@@ -60,6 +60,10 @@ class Place:
         """The pc's distance from the module's base."""
         return None if self.module is None else pc - self.base
 
+    def name(self, pc: int) -> str:
+        """The pc in its module: "SecMain+8300"; outside all modules the pc alone."""
+        return f"{pc:X}" if self.module is None else f"{self.module}+{pc - self.base:X}"
+
 
 #: Code of which no module is known.
 UNKNOWN_CODE = Place(None, 0, None)
@@ -74,7 +78,7 @@ class ModuleMap:
         self._images: list[tuple[int, Place]] = []
         self._cache: dict[int, Place] = {}
 
-    def add_image(self, base: int, size: int, entry_rva: int) -> Place:
+    def add_image(self, base: int, size: int, entry_rva: int) -> None:
         """Add the image of a PE header in guest memory at `base`; it replaces an image that was loaded there before."""
         found = self._firmware.by_identity(size, entry_rva)
         place = Place(found.name, base, found.phase, found) if found else Place(None, base, None)
@@ -86,7 +90,6 @@ class ModuleMap:
             kept.sort(key=lambda entry: entry[1].base)
             self._images = kept
             self._bases = [entry[1].base for entry in kept]
-        return place
 
     def place(self, pc: int) -> Place:
         """Return the location of `pc`."""
@@ -100,7 +103,7 @@ class ModuleMap:
     def describe(self, pc: int) -> str:
         """Return a pc with its module: "FFFD4394 (SecMain+8300)"."""
         place = self.place(pc)
-        return f"{pc:X}" if place.module is None else f"{pc:X} ({place.module}+{pc - place.base:X})"
+        return f"{pc:X}" if place.module is None else f"{pc:X} ({place.name(pc)})"
 
     def proven(self, pc: int, code: bytes) -> Place:
         """Return the location of `pc`, where these bytes were executed; UNKNOWN_CODE if they are not a module's there.
