@@ -128,6 +128,7 @@ def test_alternate_injection_that_was_not_seen_to_begin(events: list[Event], rea
         # After the end of Alternate Injection on this vCPU: neither right nor wrong.
         ([xapic(READ, 0x0F0, phase=Phase.PEI)], (begins(), begins(500, active=0)), INCONCLUSIVE),
         ([xapic(READ, 0x0F0, phase=Phase.PEI)], (begins(), begins(1500, active=0)), VIOLATED),
+        ([xapic(READ, 0x0F0, phase=Phase.PEI)], (begins(), begins(500, active=0), begins(600)), VIOLATED),
         ([xapic(READ, 0x0F0, phase=Phase.PEI, vcpu=1)], (begins(), begins(vcpu=1), begins(500, active=0)), VIOLATED),
     ],
 )

@@ -71,17 +71,18 @@ class States:
 
 
 class Ends:
-    """When Alternate Injection ended on a vCPU."""
+    """Whether Alternate Injection had ended on a vCPU: AP creation begins it anew."""
 
     def __init__(self, timeline: Timeline) -> None:
-        self._first: dict[int | None, int] = {}
-        for event in timeline.events:
-            if event.kind == CHANGE and number(event, "active") == 0:
-                self._first.setdefault(event.vcpu, event.time_ns or 0)
+        self._states = States(
+            (event.vcpu, event.time_ns or 0, number(event, "active") != 0)
+            for event in timeline.events
+            if event.kind == CHANGE
+        )
 
     def before(self, vcpu: int | None, time_ns: int | None) -> bool:
         """Return whether it had ended by then; a time or a vCPU that was not observed counts as before the end."""
-        return time_ns is not None and vcpu in self._first and self._first[vcpu] <= time_ns
+        return time_ns is not None and self._states.at(vcpu, time_ns) is False
 
 
 class Activity:
