@@ -101,8 +101,8 @@ class Run:
         """The answer to the access with this number."""
         self.apic(address, value, write=write, aux=mode | number << ANSWERS_SHIFT, **fields)
 
-    def timeline(self) -> Timeline:
-        self.host.finish()
+    def timeline(self, quiet_ns: int = 0) -> Timeline:
+        self.host.finish(quiet_ns)
         return self.collector.finish(
             witness=WITNESS,
             platform="emulated",

@@ -21,7 +21,16 @@ _LAYOUT = struct.Struct("<6Q I H 6B I")
 _WORDS = struct.Struct("<16I")
 
 _START, _END, _APIC, _APIC_BASE, _RMP_VIOLATION, _ALTERNATE, _ACCESS = 1, 2, 3, 4, 13, 23, 25
-_SVSM_CALL = 11
+_BYTES, _MODULE, _VC, _SVSM_CALL, _SVSM_RESULT = 7, 6, 8, 11, 12
+#: VMPL_SWITCH, STATS, TEXT, DOORBELL: not the guest's doing.
+_NOT_THE_GUESTS = (15, 17, 18, 22)
+#: `address` of an END: isa-debug-exit.
+_EXIT = 19
+#: RAX of QUERY_PROTOCOL, the number of the APIC protocol, RAX of its calls that read and write a register.
+_QUERY, _APIC_PROTOCOL, _REGISTER_CALLS = 6, 3, (3 << 32 | 2, 3 << 32 | 3)
+_VMGEXIT = 0xD9010FF3
+#: An access that is open for longer than this was not cut off by the end of the run.
+_CUT_OFF_NS = 200_000_000
 #: Bits of a record's number in the answer to an access.
 _ANSWERS = (1 << 30) - 1
 _PATHS = {1: "mmio", 2: "msr", 3: "svsm"}
@@ -249,6 +258,7 @@ def disagreements(directory: Path) -> list[str]:
     found = _compare_ends(log, timeline)
     accesses = _accesses(log, timeline.header["svsm"])
     found += _compare_accesses(accesses, timeline)
+    found += _compare_unanswered(accesses, log, timeline)
     found += _compare_phases(log, timeline)
     if not found and len(accesses) == len(timeline.accesses):
         verdict = json.loads((directory / "verdict.json").read_text(encoding="utf-8"))
@@ -291,6 +301,56 @@ def _accesses(log: list[Record], svsm: bool) -> list[Record]:
         ):
             accesses.append(record)
     return accesses
+
+
+def cut_off(log: list[Record], vmpl: int) -> set[int]:
+    """Numbers of the accesses whose answer the end of the log cut off. vmpl: the guest's."""
+    found = set()
+    for vcpu in {record.vcpu for record in log}:
+        own = [record for record in log if record.vcpu == vcpu and record.vmpl >= vmpl]
+        begun = max((place for place, record in enumerate(own) if record.kind == _ACCESS), default=None)
+        if begun is None or log[-1].time_ns - own[begun].time_ns > _CUT_OFF_NS:
+            continue
+        access, later = own[begun], own[begun + 1 :]
+        steps = [_step(record, access) for record in later if not _passes(record, access)]
+        asked = [record for record in later if record.kind in (_SVSM_CALL, _SVSM_RESULT)]
+        violated = (
+            any(record.kind in (_VC, _RMP_VIOLATION) for record in later[later.index(asked[0]) :]) if asked else False
+        )
+        if 0 not in steps and steps == sorted(set(steps)) and not violated:
+            found.add(access.seq)
+    return found
+
+
+def _passes(record: Record, access: Record) -> bool:
+    """Whether a record after an access does not show that the guest went on."""
+    if record.kind in (_VC, _RMP_VIOLATION):
+        return record.rip == access.rip
+    if record.kind == _BYTES:
+        return record.address & 0xFFFFFFFF == _VMGEXIT
+    return record.kind in (*_NOT_THE_GUESTS, _MODULE) or (record.kind == _END and record.address != _EXIT)
+
+
+def _step(record: Record, access: Record) -> int:
+    """The place of a record in the order of requests for an answer, 0: it is not one."""
+    if record.address == _QUERY:
+        if record.kind == _SVSM_RESULT:
+            return 2
+        return int(record.kind == _SVSM_CALL and record.value >> 32 == _APIC_PROTOCOL)
+    call = record.kind == _SVSM_CALL and record.address == _REGISTER_CALLS[access.write]
+    return 3 if call and record.value == access.address else 0
+
+
+def _compare_unanswered(accesses: list[Record], log: list[Record], timeline: _Timeline) -> list[str]:
+    """An access without an answer is the guest's, unless the end cut it off. A run may go on without records."""
+    without = cut_off(log, _guest_vmpl(log, timeline.header["svsm"]))
+    return [
+        f"access {position}: nobody answered it, but the timeline has {access['served_by']}"
+        for position, (record, access) in enumerate(zip(accesses[:_KEPT], timeline.accesses, strict=False))
+        if record.kind == _ACCESS
+        and access["served_by"] != "guest"
+        and not (access["served_by"] == "not observed" and record.seq in without)
+    ]
 
 
 def _compare_ends(log: list[Record], timeline: _Timeline) -> list[str]:
@@ -378,6 +438,8 @@ def _compare_verdict(
         if name == "x2apic_before_sec" and status == "holds" and not after:
             found.append("x2apic-before-sec holds, but the end of SEC was not seen")
     found += _compare_page(log, after, timeline, verdict)
+    if verdict["status"] == "holds" and any(access["served_by"] == "guest" for access in timeline.accesses):
+        found.append("the verdict is holds, but the guest answered an access itself")
     if verdict["status"] == "holds" and any(rule["status"] == "violated" for rule in verdict["rules"]):
         found.append("the verdict is better than a rule's")
     return found

@@ -12,10 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from snp_harness.apic.access import Server
+from snp_harness.capture.record import RecordKind
+from tests.capture.host_records import GUEST, Run
 from tests.emulator.guest.build import DIRECTORY, Mode
 from tests.emulator.guest.run import Setting, run_guest
 from tests.helpers.guest_image import compile_guest
-from tests.helpers.raw_log import damage, disagreements, is_finished, records
+from tests.helpers.raw_log import cut_off, damage, disagreements, is_finished, records
+from tests.hostile.image import SOURCE
+from tests.hostile.run import ALTERNATE, Options, run_hostile
 
 pytestmark = pytest.mark.emulated
 
@@ -96,6 +101,26 @@ def test_each_flipped_bit_is_noticed(run_directory: Path) -> None:
         assert damage(bytes(raw)), (position, bit)
         raw[position] ^= bit
     assert not damage(bytes(raw))
+
+
+def test_both_readers_find_the_same_accesses_cut_off(tmp_path: Path) -> None:
+    """Wherever the log of a real run ends between an access and its answer, or behind it."""
+    firmware = compile_guest(tmp_path, SOURCE, "hostile.fd")
+    options = Options(seed=1, sequences=60)
+    hostile = run_hostile(tmp_path / "run", firmware, "sequences", ALTERNATE, options=options)
+    raw = (hostile.result.directory / "host.log").read_bytes()
+    log = list(records(raw))
+    begun = [at for at, record in enumerate(log) if record.kind == RecordKind.ACCESS and record.vmpl == GUEST]
+    servers = Counter[Server]()
+    for at in random.Random(4).sample(begun, min(len(begun), 200)):
+        for end in range(at + 1, at + 12):
+            run = Run()
+            run.host.take(raw[at * SIZE : end * SIZE])
+            seen = run.timeline().accesses[0]
+            cut = log[at].seq in cut_off(log[at:end], GUEST)
+            assert cut == (seen.served_by is Server.NOT_OBSERVED), (at, end, seen)
+            servers[seen.served_by] += 1
+    assert min(servers[Server.NOT_OBSERVED], servers[Server.HYPERVISOR], servers[Server.SVSM]) > 20, servers
 
 
 def changed(source: Path, target: Path, change: Callable[[dict[str, object]], None]) -> Path:

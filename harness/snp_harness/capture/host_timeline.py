@@ -23,6 +23,7 @@ from snp_harness.capture.collect import SORT_LIMIT, SORTS_LIMIT, Collector
 from snp_harness.capture.host_end import PRIVATE_MMIO_END, HostEnd, exit_status, host_end
 from snp_harness.capture.injection import InjectionEvents
 from snp_harness.capture.module_names import KERNEL_HALF, UNKNOWN_CODE, Firmware, ModuleMap, Place
+from snp_harness.capture.open_access import OpenAccesses
 from snp_harness.capture.record import (
     ANSWERS_BITS,
     ANSWERS_SHIFT,
@@ -61,12 +62,9 @@ _OUTCOMES: dict[int, Outcome] = {
 _REPEATED = frozenset({Result.BUSY, Result.INCOMPLETE})
 _PAGE_OFFSET = 0xFFF
 _ANSWERS_MASK = (1 << ANSWERS_BITS) - 1
-#: Kinds that add an access or may begin a phase; and those that do not show that the vCPU went on after an access.
+#: Kinds that add an access or may begin a phase.
 _IN_ORDER = frozenset(
     {RecordKind.ACCESS, RecordKind.APIC, RecordKind.APIC_BASE, RecordKind.MODULE, RecordKind.BYTES, RecordKind.START}
-)
-_NO_ACTIVITY = frozenset(
-    {RecordKind.VC, RecordKind.RMP_VIOLATION, RecordKind.STATS, RecordKind.TEXT, RecordKind.END, RecordKind.VMPL_SWITCH}
 )
 #: Accesses without an answer that are remembered: handlers nest, and a guest may answer any number itself.
 _OPEN_MAX = 1024
@@ -117,7 +115,8 @@ class HostTimeline:
         #: their records and indices in the timeline.
         self._awaited: HostRecord | None = None
         self._open: dict[int, tuple[HostRecord, int | None]] = {}
-        self._last_of_vcpu: dict[int, int] = {}
+        self._unfinished = OpenAccesses(guest_vmpl)
+        self._last_ns = 0
         self._foreign_sorts: Counter[tuple[int, int, int]] = Counter()
         self._handlers: dict[int, Callable[[HostRecord], None]] = {
             RecordKind.START: self._start,
@@ -140,13 +139,12 @@ class HostTimeline:
         """Process valid records, in order."""
         handlers = self._handlers
         counts = self.counts
-        last_of_vcpu = self._last_of_vcpu
+        unfinished = self._unfinished
         for fields in RECORD.iter_unpack(batch):
             kind = fields[7]
             counts[kind] += 1
             handler = handlers.get(kind)
-            if kind not in _NO_ACTIVITY:
-                last_of_vcpu[fields[8]] = fields[0]
+            unfinished.take(fields)
             if handler is not None:
                 record = HostRecord._make(fields)
                 if self._awaited is not None and kind in _IN_ORDER and not _answers(record, self._awaited):
@@ -155,14 +153,19 @@ class HostTimeline:
                 handler(record if record.time_ns <= TIME_MAX else record._replace(time_ns=TIME_MAX))
             elif kind not in self._known:
                 self.unknown += 1
+            self._last_ns = fields[1]
 
-    def finish(self) -> None:
-        """Add what was open at the end of the log: who would have answered an access that is a vCPU's last record?"""
+    def finish(self, quiet_ns: int = 0) -> None:
+        """Add what was open at the end: who would have answered the accesses that it cut off is not known.
+
+        quiet_ns: how long the run went on after its last record.
+        """
         self._injection.flush()
         if self._awaited is not None:
             self._unanswered()
+        cut_off = self._unfinished.at_end(self._last_ns + quiet_ns)
         for record, index in self._open.values():
-            if index is not None and self._last_of_vcpu[record.vcpu] == record.seq:
+            if index is not None and record.seq in cut_off:
                 self._collector.amend(index, served_by=Server.NOT_OBSERVED)
 
     def _begin(self, record: HostRecord) -> None:

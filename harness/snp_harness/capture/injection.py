@@ -12,24 +12,24 @@ from snp_harness.apic.registers import X2APIC_MSR_FIRST, X2APIC_MSR_LAST
 from snp_harness.capture.collect import EVENT_LIMIT, Collector
 from snp_harness.capture.record import HostRecord, RecordIrqSource, RecordKind, RecordOutcome
 from snp_harness.svsm.protocol import (
+    APIC_CALLS,
     APIC_VECTOR_ALL,
     APIC_VECTOR_ALL_MIN,
     APIC_VECTOR_ENABLE,
     APIC_VECTOR_MASK,
     CALL_SHIFT,
+    QUERY_PROTOCOL,
     ApicCall,
-    CoreCall,
     Protocol,
     Result,
+    asks_for_apic,
     call_name,
     result_name,
 )
 
 _LOW_32 = 0xFFFFFFFF
-_QUERY = Protocol.CORE << CALL_SHIFT | CoreCall.QUERY_PROTOCOL
-_APIC = {call: Protocol.APIC << CALL_SHIFT | call for call in ApicCall}
 #: These two are accesses if they name a register, and the hypervisor records them as such when they are answered.
-_REGISTER_CALLS = frozenset({_APIC[ApicCall.READ_REGISTER], _APIC[ApicCall.WRITE_REGISTER]})
+_REGISTER_CALLS = frozenset({APIC_CALLS[ApicCall.READ_REGISTER], APIC_CALLS[ApicCall.WRITE_REGISTER]})
 _SOURCES: dict[int, str] = {source: source.name.lower() for source in RecordIrqSource}
 
 
@@ -64,8 +64,7 @@ class InjectionEvents:
 
     def _call(self, record: HostRecord) -> None:
         self._unanswered(record.vcpu)
-        asks = record.address == _QUERY and record.value >> CALL_SHIFT == Protocol.APIC
-        if asks or record.address >> CALL_SHIFT == Protocol.APIC:
+        if asks_for_apic(record.address, record.value) or record.address >> CALL_SHIFT == Protocol.APIC:
             self._calls[record.vcpu] = record
 
     def _result(self, record: HostRecord) -> None:
@@ -73,7 +72,7 @@ class InjectionEvents:
         if call is None or call.address != record.address:
             return
         del self._calls[record.vcpu]
-        if record.address == _QUERY:
+        if record.address == QUERY_PROTOCOL:
             offered = record.value == Result.SUCCESS and record.extra != 0
             self._collector.event(
                 "apic-protocol-query",
@@ -88,7 +87,7 @@ class InjectionEvents:
 
     def _unanswered(self, vcpu: int) -> None:
         call = self._calls.pop(vcpu, None)
-        if call is not None and call.address != _QUERY:
+        if call is not None and call.address != QUERY_PROTOCOL:
             self._answered(call, call.time_ns, None)
 
     def _answered(self, call: HostRecord, time_ns: int, result: int | None) -> None:
@@ -96,7 +95,7 @@ class InjectionEvents:
         fields = {"call": call.address & _LOW_32, "rcx": call.value, "called_ns": call.time_ns}
         if result is not None:
             fields["result"] = result
-        if call.address == _APIC[ApicCall.CONFIGURE_VECTOR]:
+        if call.address == APIC_CALLS[ApicCall.CONFIGURE_VECTOR]:
             self._seen.pop(call.vcpu, None)
             vector = call.value & APIC_VECTOR_MASK
             every = bool(call.value & APIC_VECTOR_ALL)

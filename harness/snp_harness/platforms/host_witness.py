@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 
 from snp_harness.apic.timeline import AGREEMENT, Event, Timeline
 from snp_harness.capture.agree import disagreement
@@ -69,6 +70,9 @@ class HostWitness:
         self._log = HostLog(ring, self._take)
         self._digest = Digest(key)
         self._checked = False
+        #: When records arrived last, and how long the run went on after that.
+        self._taken_s = time.monotonic()
+        self._quiet_s = 0.0
         self._agreements: list[str] = []
         self._differences: list[str] = []
         self._closed = False
@@ -124,6 +128,7 @@ class HostWitness:
         loop: turned until the records that another host's agent sends are there.
         """
         self._checked = True
+        stopped_s = time.monotonic()
         counts = self._timeline.counts
         patience = Patience(0 if self._spec.host.here else SENT_S)
         with contextlib.suppress(HarnessError):
@@ -131,6 +136,7 @@ class HostWitness:
             while account is not None and counts.total() < account.count and (step_s := patience.step()) > 0:
                 loop.turn(step_s)
                 self._log.drain()
+        self._quiet_s = max(0.0, stopped_s - self._taken_s)
         if account is None:
             return
         seen = Seen(counts.total(), self._digest.value, self._log.health.dropped, counts[RecordKind.ACCESS])
@@ -145,7 +151,7 @@ class HostWitness:
         """Read the last records, after QEMU has ended. A damaged log is not reported again."""
         with contextlib.suppress(HarnessError):
             self._log.drain()
-        self._timeline.finish()
+        self._timeline.finish(int(self._quiet_s * 1e9))
 
     def outcome(self, platform: str, ending: Ending, qemu: str, second: Timeline | None = None) -> RunOutcome:
         """Return the run's outcome. second: the timeline of another witness; if the two disagree, the run has a gap."""
@@ -189,6 +195,7 @@ class HostWitness:
     def _take(self, batch: bytes) -> None:
         # First what the verdict is made of: the disk may be full.
         self._timeline.take(batch)
+        self._taken_s = time.monotonic()
         self._raw.write(batch)
         self._digest.add(batch)
 

@@ -82,6 +82,16 @@ APIC_VECTOR_ALL = 1 << 9
 APIC_VECTOR_ALL_MIN = 31
 
 
+#: RAX of QUERY_PROTOCOL, and of the calls of the APIC protocol.
+QUERY_PROTOCOL = Protocol.CORE << CALL_SHIFT | CoreCall.QUERY_PROTOCOL
+APIC_CALLS = {call: Protocol.APIC << CALL_SHIFT | call for call in ApicCall}
+
+
+def asks_for_apic(rax: int, rcx: int) -> bool:
+    """Whether a call asks if the SVSM offers the APIC protocol."""
+    return rax == QUERY_PROTOCOL and rcx >> CALL_SHIFT == Protocol.APIC
+
+
 _CALLS: dict[int, type[enum.IntEnum]] = {Protocol.CORE: CoreCall, Protocol.APIC: ApicCall}
 
 

@@ -39,9 +39,9 @@ class NoRefusedAccess:
             doubts=(
                 observation.blind(timeline, "outcome", "whether an access was refused"),
                 observation.answered_by_guest(by_guest),
-                observation.unobserved(unseen, f"the outcome of {observation.accesses(unseen)} was not observed"),
                 observation.run_not_seen(timeline),
                 observation.doubt(waiting, f"{observation.accesses(waiting)} had not been served when the run ended"),
+                observation.unobserved(unseen, f"the run ended before the answer to {observation.accesses(unseen)}"),
             ),
             holds=f"{observation.plural(len(timeline.accesses), 'access', 'accesses')}, none refused",
         )
