@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from snp_harness.capture.record import RecordEnd, RecordKind
+from snp_harness.apic.access import Server
+from snp_harness.capture.record import RecordEnd, RecordKind, RecordPath
 from snp_harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError
+from snp_harness.launch.loop import Loop
 from snp_harness.launch.ring import RingReader
 from snp_harness.platforms.host_witness import FEATURE_OF_BIT, EmulatedHostError, HostWitness
 from snp_harness.platforms.platform import RunSpec
+from snp_harness.platforms.session import Ending
 from snp_harness.platforms.svsm_console import NoAlternateInjectionError
 from snp_harness.svsm.config import parse_config
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet
@@ -126,3 +130,15 @@ def test_what_the_configuration_does_on_purpose_is_in_the_timeline(tmp_path: Pat
 
 def test_features_by_bit() -> None:
     assert (FEATURE_OF_BIT[9], FEATURE_OF_BIT[7]) == ("alternate-injection", "tio")
+
+
+def test_a_run_that_goes_on_without_records_cuts_nothing_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An access that the guest answers itself long before the end, which a console shows, is the guest's."""
+    run.ring.add(kind=RecordKind.ACCESS, address=0x802, path=RecordPath.MSR, aux=3, vmpl=GUEST)
+    run.witness.step()
+    later_s = time.monotonic() + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later_s)
+    run.witness.compare(None, Loop())
+    run.witness.finish()
+    outcome = run.witness.outcome("emulated", Ending(), "QEMU")
+    assert [access.served_by for access in outcome.timeline.accesses] == [Server.GUEST]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import time
 
 from snp_harness.apic.timeline import AGREEMENT, Event, Timeline
@@ -73,7 +74,8 @@ class HostWitness:
         #: When records arrived last, and how long the run went on after that.
         self._taken_s = time.monotonic()
         self._quiet_s = 0.0
-        self._agreements: list[str] = []
+        self._sha256 = hashlib.sha256()
+        self._agreements: list[Event] = []
         self._differences: list[str] = []
         self._closed = False
 
@@ -142,10 +144,11 @@ class HostWitness:
         seen = Seen(counts.total(), self._digest.value, self._log.health.dropped, counts[RecordKind.ACCESS])
         self._differences = list(account.differences(seen))
         if not self._differences:
-            self._agreements.append(
+            text = (
                 f"the log and the hypervisor's own account of it: {seen.records} records,"
                 f" {seen.accesses} local-APIC accesses of all VMPLs"
             )
+            self._agree(text, records=seen.records, accesses=seen.accesses, sha256=self._sha256.hexdigest())
 
     def finish(self) -> None:
         """Read the last records, after QEMU has ended. A damaged log is not reported again."""
@@ -180,9 +183,8 @@ class HostWitness:
             gap = f"the witnesses disagree: {difference}"
             timeline = dataclasses.replace(timeline, complete=False, gaps=(*timeline.gaps, gap))
         elif second is not None:
-            self._agreements.append(f"{WITNESS} and {second.witness}, access by access")
-        agreements = tuple(Event(AGREEMENT, None, None, text, {}) for text in self._agreements)
-        timeline = dataclasses.replace(timeline, events=timeline.events + agreements)
+            self._agree(f"{WITNESS} and {second.witness}, access by access")
+        timeline = dataclasses.replace(timeline, events=(*timeline.events, *self._agreements))
         return RunOutcome(timeline, ending.error, ending.interrupt, qemu, second)
 
     def close(self) -> None:
@@ -192,12 +194,16 @@ class HostWitness:
             self._log.close()
             self._raw.close()
 
+    def _agree(self, text: str, **fields: int | str) -> None:
+        self._agreements.append(Event(AGREEMENT, None, None, text, fields))
+
     def _take(self, batch: bytes) -> None:
         # First what the verdict is made of: the disk may be full.
         self._timeline.take(batch)
         self._taken_s = time.monotonic()
         self._raw.write(batch)
         self._digest.add(batch)
+        self._sha256.update(batch)
 
 
 def _offer(feature_bit: int) -> str:
