@@ -6,6 +6,7 @@
 #   make lint      the same without the unit tests
 #   make docs      build the documents as HTML into build/docs, with warnings as errors
 #   make test-slow run the tests that take minutes, and repeat some on another QEMU
+#   make test-long run searches with many seeds, for a nightly
 #   make test-edk2 run the tests on firmware that is built from edk2's source
 #   make bench     compare emulated runs with plain TCG, and a host over SSH with this machine
 #   make firmware  build edk2 with and without ovmf_patches/, into build/firmware/
@@ -37,7 +38,7 @@ NEWER     := $(VENV)/.fetched-qemu
 NESTED    := $(VENV)/.fetched-nested
 SPHINX    := $(VENV)/.installed-docs
 
-.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-edk2 check lint docs bench clean distclean
+.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-long test-edk2 check lint docs bench clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -120,9 +121,12 @@ test: setup images $(TESTING)
 
 # Two at a time: QEMU's TCG uses one processor.
 test-slow: setup images $(NEWER) $(TESTING)
-	@$(BIN)/pytest -m 'slow and not edk2' -n 2 --dist worksteal $(PYTEST_FLAGS)
+	@$(BIN)/pytest -m 'slow and not edk2 and not long' -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 # Builds edk2 many times, which takes a quarter of an hour with an empty cache.
+test-long: setup images $(NEWER) $(TESTING)
+	@$(BIN)/pytest -m long -n 2 --dist worksteal $(PYTEST_FLAGS)
+
 test-edk2: setup images $(NEWER) $(TESTING)
 	@$(BIN)/pytest -m edk2 $(PYTEST_FLAGS)
 

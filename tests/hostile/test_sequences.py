@@ -45,6 +45,7 @@ def test_few(hostile: Run, setting: Setting) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("setting", list(_settings()))
 def test_many(hostile: Run, setting: Setting, seed: int) -> None:

@@ -90,7 +90,11 @@ def test_events(both_with_new_qemu: Both, seed: int) -> None:
     assert not found, f"seed {seed}, {len(found)} events differ:\n" + "\n".join(found[:20])
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4))])
+#: For a nightly: 2000 IPIs take minutes on KVM in TCG.
+LONG = (pytest.mark.slow, pytest.mark.long)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=LONG) for seed in range(1, 4))])
 def test_ipis_between_vcpus(both: Both, seed: int) -> None:
     operations = ipis(seed, 2000 if seed else 150)
     kvm, emulated = both(operations, vcpus=IPI_VCPUS)
