@@ -25,8 +25,6 @@ REFUSED = "(APIC_ICR_X2_RESERVED | APIC_ICR_BUSY)"
 IGNORED_BY_IPI = "values/icr-level-and-trigger-ignored"
 IGNORED_BY_SHORTHAND = "values/icr-destination-ignored-with-shorthand"
 IGNORED_BY_NMI = "nmi/icr-vector-and-others-ignored"
-#: Receives the interrupt that the point before it has sent by mistake.
-NEXT = "values/icr-lowest-priority-refused"
 
 #: An NMI reaches the other vCPU there.
 NMI_THERE = {f"other-vcpu/nmi-{name}" for name in ("id", "logical-id", "others", "all", "broadcast", "wakes-hlt")}
@@ -55,7 +53,7 @@ MUTANTS = {
         LAPIC,
         REFUSED,
         "((APIC_ICR_X2_RESERVED & ~0x2000ull) | APIC_ICR_BUSY)",
-        {"values/icr-reserved-bits-refused", NEXT},
+        {"values/icr-reserved-bits-refused"},
     ),
 }
 #: The same for what the others leave of each register.
@@ -125,7 +123,7 @@ MORE_MUTANTS = {
         LAPIC,
         REFUSED,
         "APIC_ICR_X2_RESERVED",
-        {"values/icr-reserved-bits-refused", NEXT, "values/icr-reads-back", "values/self-ipi-has-8-bits"},
+        {"values/icr-reserved-bits-refused", "values/icr-reads-back"},
     ),
     "refuses the lower half of TPR": (
         LAPIC,

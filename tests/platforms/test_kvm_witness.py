@@ -90,7 +90,11 @@ def told_whole(access: Access) -> tuple[object, ...]:
 
 
 def statuses(result: RunResult) -> list[tuple[str, Status, int]]:
-    return [(rule, result.verdict.result(rule).status, len(result.verdict.result(rule).offences)) for rule in RULES]
+    """Each rule's result, and its offences in SEC: where the run ends after it differs."""
+    results = [result.verdict.result(rule) for rule in RULES]
+    return [
+        (found.rule, found.status, sum(access.phase <= Phase.SEC for access in found.offences)) for found in results
+    ]
 
 
 def until_sec(timeline: Timeline) -> list[Access]:

@@ -9,6 +9,7 @@ import pytest
 
 from snp_harness.check import Check, CheckStatus
 from snp_harness.platforms import platform_names
+from snp_harness.testing import plugin
 from snp_harness.testing.plugin import OPTIONS, OTHER_MARKERS
 
 LACKING = Check("QEMU", CheckStatus.MISSING, "not installed", "apt-get install qemu-system-x86")
@@ -149,12 +150,9 @@ def test_a_boot_that_is_refused_raises_and_leaves_nothing(pytester: pytest.Pytes
     assert not any(tmp_path.rglob("*-tcg*"))
 
 
-#: snp_boot without a boot: it prints the platform that it would use.
-NO_BOOT = """
+#: A boot of a test with marks.
+MARKED = """
     import pytest
-    from snp_harness.testing import plugin
-
-    plugin.require_platform = lambda config, name: pytest.skip(f"platform={name}.")
 
     MARKS
     def test_it(snp_boot):
@@ -179,13 +177,19 @@ NO_BOOT = """
     ],
 )
 def test_the_marker_is_the_platform(
-    marks: str, call: str, option: str, platform: str | None, pytester: pytest.Pytester
+    marks: str,
+    call: str,
+    option: str,
+    platform: str | None,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Without a boot: the platform that it would use is printed. Neither is it probed.
+    monkeypatch.setattr(plugin, "require_platform", lambda _config, name: pytest.skip(f"platform={name}."))
+    monkeypatch.delattr(plugin, "pytest_runtest_setup")
     lines = "\n    ".join(f"@pytest.mark.{name}" for name in marks.split())
-    pytester.makepyfile(NO_BOOT.replace("MARKS", lines).replace("CALL", call))
+    pytester.makepyfile(MARKED.replace("MARKS", lines).replace("CALL", call))
     pytester.makeini("[pytest]\nsnp_platform = emulated\n")
-    monkey = "import snp_harness.testing.plugin as plugin\nplugin.pytest_runtest_setup = lambda item: None\n"
-    pytester.makeconftest(monkey)
     result = pytester.runpytest("-rs", *([f"--snp-platform={option}"] if option else []))
     if platform is None:
         result.assert_outcomes(failed=1)

@@ -50,7 +50,7 @@ static void cover_the_log(void)
 #define LOWER_VMPL 1
 #define CODE_PAGE  (TEST_AREA + 0x30000)
 
-/* Runs VMPL1 at a page with these permissions. At CPL 0 it requests termination, at CPL 3 it has no handler for its #GP. */
+/* Runs VMPL1 at a page with these permissions. At CPL 0 it requests termination, at CPL 3 there is no stack for its #GP. */
 static void execute_at_vmpl1(u32 permissions, u8 cpl)
 {
 	static const u8 code[] = { 0xB9, 0x30, 0x01, 0x01, 0xC0, /* mov $SEV_MSR_GHCB, %ecx */
