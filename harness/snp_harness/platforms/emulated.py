@@ -35,7 +35,6 @@ from snp_harness.svsm.sev import sev_features
 from snp_harness.vm import rundir
 from snp_harness.vm.debug_exit import debug_exit_ports
 from snp_harness.vm.machine_base import Devices, MachineBase, Ring
-from snp_harness.vm.qemu_errors import QemuError
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -309,11 +308,11 @@ def _observe(
 
 
 def _account(machine: MachineBase, memory: MemoryMap) -> HostAccount | None:
-    """Stop QEMU and return the hypervisor's account of its log; None if QEMU has ended."""
+    """Stop QEMU and return the hypervisor's account of its log; None if QEMU has ended, or its host is lost."""
     from snp_harness.capture.host_account import ACCOUNT_WORDS, HostAccount
 
     command = f"xp /{ACCOUNT_WORDS}gx {memory.account_base:#x}"
-    with contextlib.suppress(QemuError):
+    with contextlib.suppress(HarnessError):
         if not machine.ended:
             machine.qmp.execute("stop")
             return HostAccount.parse(machine.qmp.execute("human-monitor-command", command_line=command))
