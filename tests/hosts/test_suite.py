@@ -18,7 +18,7 @@ from snp_harness.apic.timeline import Timeline
 from tests.hosts.agent_runs import untimed
 from tests.hosts.sshd import Sshd
 
-pytestmark = [pytest.mark.slow, pytest.mark.emulated, pytest.mark.tcg]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.emulated, pytest.mark.tcg]
 
 ROOT = Path(__file__).parents[2]
 #: The tests that boot, without those that only check whether a platform can run, or start their own harness.
