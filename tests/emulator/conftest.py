@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.emulator.crypto import SOURCES as CRYPTO_SOURCES
+from tests.emulator.crypto import Crypto
 from tests.emulator.insn import SOURCES as INSN_SOURCES
 from tests.emulator.insn import Decoder
 from tests.emulator.native import compile_driver
@@ -35,3 +37,11 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decoder]:
     program = compile_driver(tmp_path_factory.mktemp("insn"), "insn_driver.c", *INSN_SOURCES)
     with Decoder(program) as decoder:
         yield decoder
+
+
+@pytest.fixture(scope="session")
+def crypto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crypto]:
+    """The driver of the security processor's arithmetic; each command loads what it uses."""
+    program = compile_driver(tmp_path_factory.mktemp("crypto"), "crypto_driver.c", *CRYPTO_SOURCES)
+    with Crypto(program) as crypto:
+        yield crypto

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The emulated security processor's arithmetic as its driver runs it: bytes in, bytes out."""
+
+from __future__ import annotations
+
+from tests.emulator.native import Driver
+
+SOURCES = ("hardware/sha384.c",)
+_PUT = 24
+
+
+class Crypto(Driver):
+    """The driver's process."""
+
+    def load(self, buffer: int, data: bytes) -> None:
+        """Put `data` into a buffer that has exactly its size."""
+        self.ask("size", buffer, len(data))
+        for start in range(0, len(data), _PUT):
+            part = data[start : start + _PUT]
+            words = part.ljust(_PUT, b"\0")
+            numbers = (int.from_bytes(words[at : at + 8], "big") for at in range(0, _PUT, 8))
+            self.ask("put", buffer, start, len(part), *numbers)
+
+    def sha384(self, data: bytes, part: int) -> bytes:
+        """The hash of `data`, added in parts of `part` bytes."""
+        self.load(0, data)
+        return bytes(self.ask("sha384", 0, part))
