@@ -217,15 +217,24 @@ static void send(u64 argument)
 	check_arrivals(sending, VECTOR);
 }
 
-/* Interrupts are off on both. The vector of an NMI is ignored. */
+/* Interrupts are off on both. */
 static void send_nmi(u64 argument)
 {
 	const struct sending *sending = (const struct sending *)argument;
 
 	if (!start(hold))
 		return;
-	EQUAL(write_register(X2(sending->reg), sending->value | NMI | VECTOR), SVSM_SUCCESS);
+	EQUAL(write_register(X2(sending->reg), sending->value | NMI), SVSM_SUCCESS);
 	check_arrivals(sending, VECTOR_NMI);
+}
+
+/* An NMI has no vector: that of the ICR is ignored. */
+static void nmi_vector(void)
+{
+	if (!start(hold))
+		return;
+	EQUAL(write_register(X2(APIC_ICR), TO(THERE) | NMI | VECTOR), SVSM_SUCCESS);
+	check_arrivals(&icr_id, VECTOR_NMI);
 	EQUAL(here[VECTOR] + there[VECTOR], 0);
 	EQUAL(in_irr(VECTOR), 0);
 }
@@ -310,7 +319,7 @@ static void nmi_wakes_hlt(void)
 		return;
 	let_pass();
 	for (u32 round = 0; round < 10 && aps[THERE].command; round++) {
-		EQUAL(write_register(X2(APIC_ICR), TO(THERE) | NMI | VECTOR), SVSM_SUCCESS);
+		EQUAL(write_register(X2(APIC_ICR), TO(THERE) | NMI), SVSM_SUCCESS);
 		let_pass();
 	}
 	finish();
@@ -428,6 +437,7 @@ static const struct point points[] = {
 	{ "other-vcpu/nmi-broadcast", NEEDS, .run_with = send_nmi, (u64)&icr_broadcast },
 	{ "other-vcpu/nmi-self", NEEDS, .run_with = send_nmi, (u64)&icr_self },
 	{ "other-vcpu/nmi-own-logical-id", NEEDS, .run_with = send_nmi, (u64)&icr_own_logical_id },
+	{ "other-vcpu/nmi-vector-ignored", NEEDS, .run = nmi_vector },
 	{ "other-vcpu/nmi-wakes-hlt", NEEDS, .run = nmi_wakes_hlt },
 	{ "other-vcpu/if-0-holds-back", NEEDS, .run = if_0 },
 	{ "other-vcpu/tpr-holds-back", NEEDS, .run = tpr },

@@ -26,8 +26,12 @@ IGNORED_BY_IPI = "values/icr-level-and-trigger-ignored"
 IGNORED_BY_SHORTHAND = "values/icr-destination-ignored-with-shorthand"
 IGNORED_BY_NMI = "nmi/icr-vector-and-others-ignored"
 
+NMI_VECTOR = "other-vcpu/nmi-vector-ignored"
+
 #: An NMI reaches the other vCPU there.
-NMI_THERE = {f"other-vcpu/nmi-{name}" for name in ("id", "logical-id", "others", "all", "broadcast", "wakes-hlt")}
+NMI_THERE = {NMI_VECTOR} | {
+    f"other-vcpu/nmi-{name}" for name in ("id", "logical-id", "others", "all", "broadcast", "wakes-hlt")
+}
 
 #: File of the SVSM, its text, what replaces it, and the points that fail.
 MUTANTS = {
@@ -117,7 +121,7 @@ MORE_MUTANTS = {
         LAPIC,
         "delivery != APIC_DELIVER_NMI))",
         "(delivery != APIC_DELIVER_NMI || (icr & APIC_ICR_VECTOR))))",
-        {IGNORED_BY_NMI, "values/icr-reads-back"},
+        {IGNORED_BY_NMI, NMI_VECTOR, "values/icr-reads-back"},
     ),
     "accepts delivery status": (
         LAPIC,
