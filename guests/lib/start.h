@@ -4,6 +4,7 @@
 #define GUEST_START_H
 
 #include "layout.h"
+#include "snp_secrets.h"
 #include "svsm.h"
 #include "types.h"
 
@@ -45,12 +46,9 @@ static inline bool sev(void) { return at_start()->cbit; }
 static inline u64 c_bit(void) { return sev() ? BIT(at_start()->cbit) : 0; }
 
 /* The secrets page shows whether an SVSM runs at VMPL0, and where the first calling area is (58019, section 3). */
-static inline u64 secrets_quad(u64 offset) { return *(const volatile a64 *)(SECRETS_PAGE + offset); }
-static inline bool has_svsm(void) { return sev() && secrets_quad(SVSM_SECRETS_SIZE); }
-static inline u8 own_vmpl(void)
-{
-	return has_svsm() ? *(const volatile u8 *)(SECRETS_PAGE + SVSM_SECRETS_GUEST_VMPL) : 0;
-}
-static inline volatile u8 *calling_area(void) { return (volatile u8 *)secrets_quad(SVSM_SECRETS_CAA); }
+static inline const volatile struct snp_secrets *secrets(void) { return (const volatile struct snp_secrets *)SECRETS_PAGE; }
+static inline bool has_svsm(void) { return sev() && secrets()->svsm_size; }
+static inline u8 own_vmpl(void) { return has_svsm() ? secrets()->svsm_guest_vmpl : 0; }
+static inline volatile u8 *calling_area(void) { return (volatile u8 *)secrets()->svsm_caa; }
 
 #endif

@@ -52,7 +52,7 @@ static u64 arena(void) { return ARENA + (any() % ARENA_SIZE & ~(PAGE_SIZE - 1));
 
 static u64 svsm_page(void)
 {
-	return secrets_quad(SVSM_SECRETS_BASE) + (any() % (secrets_quad(SVSM_SECRETS_SIZE) | 1) & ~(PAGE_SIZE - 1));
+	return secrets()->svsm_base + (any() % (secrets()->svsm_size | 1) & ~(PAGE_SIZE - 1));
 }
 
 /* Whether this guest runs in the page, or in a large page around it. */
@@ -288,7 +288,7 @@ static void one(void)
 /* On an intact platform the access does not complete, and this function does not return. */
 static void touch(enum touch how)
 {
-	volatile u64 *page = map_page(TOUCHED, secrets_quad(SVSM_SECRETS_BASE), true);
+	volatile u64 *page = map_page(TOUCHED, secrets()->svsm_base, true);
 	u64 got;
 
 	tap_note(how == TOUCH_READ ? "reading a page of the SVSM" : "writing a page of the SVSM");

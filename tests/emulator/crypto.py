@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from tests.emulator.native import Driver
 
-SOURCES = ("hardware/sha384.c",)
+SOURCES = ("hardware/hmac384.c", "hardware/sha384.c")
 _PUT = 24
 
 
@@ -25,3 +25,9 @@ class Crypto(Driver):
         """The hash of `data`, added in parts of `part` bytes."""
         self.load(0, data)
         return bytes(self.ask("sha384", 0, part))
+
+    def hmac384(self, key: bytes, data: bytes) -> bytes:
+        """The HMAC of `data`; `key` has 128 bytes at most."""
+        self.load(0, key)
+        self.load(1, data)
+        return bytes(self.ask("hmac384", 0, 1))

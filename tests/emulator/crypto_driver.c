@@ -4,7 +4,7 @@
  * each is allocated with exactly its size, so that the sanitizer sees an access behind it.
  */
 #include "driver.h"
-#include "sha384.h"
+#include "hmac384.h"
 
 #define BUFFERS 8
 
@@ -39,6 +39,17 @@ static void hash(const struct buffer *data, u64 part)
 	show(result, sizeof(result));
 }
 
+static void mac(const struct buffer *key, const struct buffer *data)
+{
+	struct hmac384 hmac;
+	u8 result[SHA384_SIZE];
+
+	hmac384_begin(&hmac, key->bytes, (u32)key->size);
+	hmac384_add(&hmac, data->bytes, data->size);
+	hmac384_end(&hmac, result);
+	show(result, sizeof(result));
+}
+
 static void command(const char *name, const u64 *a)
 {
 	if (!strcmp(name, "size")) { /* buffer, size */
@@ -48,6 +59,8 @@ static void command(const char *name, const u64 *a)
 		for (u64 i = 0; i < a[2]; i++)
 			buffer[a[0]].bytes[a[1] + i] = (u8)(a[3 + i / 8] >> (56 - 8 * (i % 8)));
 		driver_answer(0);
+	} else if (!strcmp(name, "hmac384")) { /* buffer of the key, of the data */
+		mac(&buffer[a[0]], &buffer[a[1]]);
 	} else if (!strcmp(name, "sha384")) { /* buffer, part */
 		hash(&buffer[a[0]], a[1]);
 	}

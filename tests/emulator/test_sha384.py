@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The emulated security processor's SHA-384 beside hashlib's."""
+"""The emulated security processor's SHA-384 and HMAC beside Python's."""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -32,3 +33,9 @@ def test_the_end_of_a_block(crypto: Crypto, size: int) -> None:
 @given(data=st.binary(max_size=600), part=st.integers(1, 300))
 def test_any_data_in_any_parts(crypto: Crypto, data: bytes, part: int) -> None:
     assert crypto.sha384(data, part) == hashlib.sha384(data).digest()
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(key=st.binary(max_size=128), data=st.binary(max_size=300))
+def test_hmac(crypto: Crypto, key: bytes, data: bytes) -> None:
+    assert crypto.hmac384(key, data) == hmac.digest(key, data, "sha384")

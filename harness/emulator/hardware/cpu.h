@@ -6,6 +6,7 @@
 #define SNP_HW_CPU_H
 
 #include "hw.h"
+#include "psp_guest.h"
 #include "rmp.h"
 #include "vectors.h"
 
@@ -158,6 +159,7 @@ struct hw {
 	u64 *dma_table;    /* of the IOMMU: see iommu.c */
 	u32 dma_flush;     /* the register for it */
 	struct hw_cpu cpu[HW_CPUS];
+	struct psp_guest psp;
 };
 
 static inline struct hw_vmpl *current(struct hw_cpu *cpu) { return &cpu->state[cpu->vmpl]; }

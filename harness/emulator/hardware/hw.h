@@ -106,6 +106,7 @@ bool hw_rmpread(struct hw *hw, u64 spa, struct hw_rmp_entry *entry); /* false: t
 /* The security processor (SNP firmware ABI, publication 56860): SNP_LAUNCH_UPDATE. */
 enum hw_psp_code {
 	HW_PSP_LAUNCH_PAGES, /* `gpa`, `size`: the pages are validated */
+	HW_PSP_LAUNCH_SECRETS, /* `gpa`: the same for one page, which gets the guest's secrets */
 	HW_PSP_LAUNCH_VMSA,  /* `cpu`, `vmpl`: the registers in `save` and `gpr`, 16 of them */
 };
 

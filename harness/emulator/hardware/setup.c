@@ -67,6 +67,7 @@ struct hw *hw_setup(struct machine *machine)
 	hw->encrypted = sev_status & SEV_STATUS_SEV;
 	hw->c_bit = hw->encrypted ? BIT(config->cbit) : 0;
 	hw->strict = config->strict;
+	psp_guest_begin(&hw->psp, config->psp_seed);
 	npt_setup(hw);
 	setup_processor(hw);
 	return hw;

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What SEV adds to a processor: MSRs, CPUID 8000001F, and the security processor's launch. */
+/* What SEV adds to a processor: MSRs and CPUID 8000001F. */
 #include "sev.h"
-#include "bytes.h"
 #include "cpu.h"
-#include "slot.h"
 #include "x86.h"
 
 #define ENCRYPTED_GUESTS 100 /* 8000001F ECX */
@@ -61,32 +59,4 @@ void hw_cpuid(const struct hw *hw, u32 leaf, u32 subleaf, struct cpuid_result *r
 	result->ebx = hw->machine->config->cbit;
 	result->ecx = ENCRYPTED_GUESTS;
 	result->edx = 1;
-}
-
-/* The pages are assigned and validated, without permissions for VMPL1-3. */
-static void launch_pages(struct hw *hw, u64 gpa, u64 size)
-{
-	for (u64 page = gpa; page < gpa + size; page += PAGE_SIZE) {
-		const struct hw_slot *slot = slot_of(hw, page);
-		struct rmp_entry *entry = slot ? rmp_entry(&hw->rmp, hw_slot_spa(slot, page, false)) : NULL;
-
-		if (entry && (entry->bits & RMP_ASSIGNED))
-			entry->bits |= RMP_VALIDATED;
-	}
-}
-
-static void launch_vmsa(const struct hw_psp_command *command)
-{
-	struct hw_vmpl *state = &command->cpu->state[command->vmpl];
-
-	state->vmcb->save = *command->save;
-	memcpy(state->gpr, command->gpr, sizeof(state->gpr));
-}
-
-void hw_psp(struct hw *hw, const struct hw_psp_command *command)
-{
-	if (command->code == HW_PSP_LAUNCH_PAGES)
-		launch_pages(hw, command->gpa, command->size);
-	else
-		launch_vmsa(command);
 }

@@ -9,12 +9,8 @@
 #include "kernel_hashes.h"
 #include "memory.h"
 #include "pages.h"
-#include "svsm.h"
 #include "svsm_boot.h"
 #include "x86.h"
-
-#define SECRETS_VERSION 3
-#define SECRETS_VERSION_OFFSET 0
 
 /* Inside the SVSM's memory, from its end: page tables, and below them stack and boot block. */
 #define SVSM_PML4  0x1000ull
@@ -36,20 +32,6 @@ static u64 section_gpa(const struct host_config *config, enum config_section_typ
 	return 0;
 }
 
-static void fill_secrets(struct vcpu *vcpu, u8 *page)
-{
-	const struct host_config *config = vcpu->hv->config;
-
-	*(a32 *)(page + SECRETS_VERSION_OFFSET) = SECRETS_VERSION;
-	if (!config->svsm_size)
-		return;
-	*(a64 *)(page + SVSM_SECRETS_BASE) = config->svsm_gpa;
-	*(a64 *)(page + SVSM_SECRETS_SIZE) = config->svsm_memory;
-	*(a64 *)(page + SVSM_SECRETS_CAA) = section_gpa(config, CONFIG_SECTION_SVSM_CAA);
-	*(a32 *)(page + SVSM_SECRETS_MAX_VERSION) = 1;
-	page[SVSM_SECRETS_GUEST_VMPL] = (u8)config->guest_vmpl;
-}
-
 static bool hash_table_is_in(const struct host_config *config, const struct config_section *section)
 {
 	u64 offset = config->hash_table_gpa - (u64)section->gpa;
@@ -69,13 +51,13 @@ static void launch_sections(struct vcpu *vcpu)
 		if (!memory || section->size < PAGE_SIZE || (section->gpa | section->size) & (PAGE_SIZE - 1))
 			hw_stop(vcpu->cpu, RECORD_END_CONFIG, offsetof(struct host_config, section) + i * sizeof(*section), section->gpa);
 		memset(memory, 0, section->size);
-		if (section->type == CONFIG_SECTION_SECRETS)
-			fill_secrets(vcpu, memory);
-		else if (section->type == CONFIG_SECTION_CPUID)
+		if (section->type == CONFIG_SECTION_CPUID)
 			cpuid_fill_page(vcpu, memory);
 		else if (section->type == CONFIG_SECTION_KERNEL_HASHES && hash_table_is_in(hv->config, section))
 			kernel_hashes_fill(hv, memory + (hv->config->hash_table_gpa - section->gpa));
 		pages_launch(hv, section->gpa, section->size);
+		if (section->type == CONFIG_SECTION_SECRETS)
+			hw_psp(hv->hw, &(struct hw_psp_command){ .code = HW_PSP_LAUNCH_SECRETS, .gpa = section->gpa });
 	}
 }
 
@@ -106,6 +88,7 @@ static void svsm_boot_block(struct vcpu *vcpu, struct svsm_boot *boot)
 		.memory_size = config->svsm_memory,
 		.guest_features = config->sev_status[config->guest_vmpl] >> SEV_FEATURES_STATUS_SHIFT,
 		.caa_gpa = section_gpa(config, CONFIG_SECTION_SVSM_CAA),
+		.secrets_gpa = section_gpa(config, CONFIG_SECTION_SECRETS),
 		.ram_low = config->ram_low,
 		.ram_high = config->ram_high,
 		.cbit = config->cbit,

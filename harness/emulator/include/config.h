@@ -91,6 +91,7 @@ struct host_config {
 	u64 vc_exits;    /* CONFIG_VC_* */
 	u64 svsm_flags;  /* SVSM_BOOT_*, for the SVSM */
 	u64 log_key;     /* of the digest of all records (record.h) */
+	u64 psp_seed;    /* of the keys that the security processor makes for the guest */
 	u64 vmsa_features; /* SEV_FEATURES of the guest's VMSAs: AP creation refuses others */
 	u32 cbit;        /* C-bit position: 51 (host with LA57) or 47 */
 	u32 phys_bits;   /* guest physical address bits in CPUID 80000008 */

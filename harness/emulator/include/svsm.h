@@ -46,13 +46,6 @@ struct svsm_caa {
 #define SVSM_CAA_NO_EOI_REQUIRED 2
 #define SVSM_CAA_HEADER_SIZE     8
 
-/* Secrets page (publication 56860, SNP secrets page; 58019 section 3): SVSM fields, offsets in bytes. */
-#define SVSM_SECRETS_BASE        0x140 /* u64 */
-#define SVSM_SECRETS_SIZE        0x148 /* u64 */
-#define SVSM_SECRETS_CAA         0x150 /* u64 */
-#define SVSM_SECRETS_MAX_VERSION 0x158 /* u32 */
-#define SVSM_SECRETS_GUEST_VMPL  0x15C /* u8 */
-
 /* Core protocol, 0 (section 6). */
 enum svsm_core_call {
 	SVSM_CORE_REMAP_CA = 0,

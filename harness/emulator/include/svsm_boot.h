@@ -48,6 +48,7 @@ struct svsm_boot {
 	u64 memory_size;     /* bytes, with page tables and stack */
 	u64 guest_features;  /* SEV_FEATURES for the guest's VMSA */
 	u64 caa_gpa;         /* the guest's first CAA page */
+	u64 secrets_gpa;     /* the guest's secrets page, which the security processor has filled, or 0 */
 	u64 ram_low;         /* guest RAM from 0, bytes */
 	u64 ram_high;        /* guest RAM from 4 GiB, bytes */
 	u32 cbit;

@@ -11,12 +11,14 @@
 #include "rmp.h"
 #include "run_vmpl.h"
 #include "sev.h"
+#include "snp_secrets.h"
 #include "svsm.h"
 #include "trap.h"
 #include "vmsa_reset.h"
 #include "x86.h"
 
 #define SVSM_VERSION "1"
+#define SVSM_VERSION_MAX 1 /* of the specification */
 
 struct vcpu_area vcpu_areas[SVSM_VCPUS_MAX];
 static struct svsm svsm;
@@ -77,7 +79,8 @@ static bool boot_block_sound(const struct svsm_boot *boot)
 	       areas + sizeof(vcpu_areas) <= boot->base + boot->memory_size && boot->guest_vmpl >= 1 &&
 	       boot->guest_vmpl <= 3 && boot->vcpus >= 1 && boot->vcpus <= SVSM_VCPUS_MAX &&
 	       boot->console_port <= UINT16_MAX - 7 && (boot->caa_gpa & 7) == 0 &&
-	       memory_is_guest(&svsm.memory, boot->caa_gpa, SVSM_CAA_HEADER_SIZE);
+	       memory_is_guest(&svsm.memory, boot->caa_gpa, SVSM_CAA_HEADER_SIZE) &&
+	       (!boot->secrets_gpa || memory_is_guest(&svsm.memory, boot->secrets_gpa, PAGE_SIZE));
 }
 
 /* The pages that were validated at launch: the firmware runs in them. */
@@ -121,6 +124,28 @@ static void create_launch_vmsa(struct vcpu *vcpu)
 	vcpu->caa_gpa = svsm.boot.caa_gpa;
 	registry_add(&svsm.vmsas,
 		     (struct vmsa_entry){ .vmsa_gpa = gpa, .caa_gpa = vcpu->caa_gpa, .vcpu = vcpu->index });
+}
+
+/* The guest's secrets page: without the keys of more privileged VMPLs, and with the SVSM's fields (58019, section 3). */
+static void fill_secrets(struct vcpu *vcpu)
+{
+	const struct svsm_boot *boot = &svsm.boot;
+	u64 key = boot->secrets_gpa + offsetof(struct snp_secrets, vmpck);
+	bool ok = true;
+
+	if (!boot->secrets_gpa)
+		return;
+	for (u32 i = 0; i < boot->guest_vmpl * SNP_VMPCK_SIZE; i += sizeof(u64))
+		ok = ok && guest_write64(key + i, 0);
+	ok = ok && guest_write64(boot->secrets_gpa + offsetof(struct snp_secrets, svsm_base), boot->base) &&
+	     guest_write64(boot->secrets_gpa + offsetof(struct snp_secrets, svsm_size), boot->memory_size) &&
+	     guest_write64(boot->secrets_gpa + offsetof(struct snp_secrets, svsm_caa), boot->caa_gpa) &&
+	     guest_write64(boot->secrets_gpa + offsetof(struct snp_secrets, svsm_max_version),
+			   SVSM_VERSION_MAX | (u64)boot->guest_vmpl << 32);
+	if (!ok) {
+		console_line(vcpu, "SVSM: the guest's secrets page %lx is not validated", boot->secrets_gpa);
+		ghcb_terminate(SVSM_TERM_GUEST_MEMORY);
+	}
 }
 
 static void print_banner(struct vcpu *vcpu)
@@ -167,6 +192,7 @@ _Noreturn void svsm_main(const struct svsm_boot *boot)
 	if (!ap_start_all(vcpu))
 		ghcb_terminate(SVSM_TERM_AP);
 	grant_launch_pages(vcpu);
+	fill_secrets(vcpu);
 	create_launch_vmsa(vcpu);
 	console_line(vcpu, "SVSM: %u launch regions handed to the guest, VMSA %lx; it starts", svsm.boot.regions,
 		     vcpu->vmsa_gpa);

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,23 @@ IOMMU = (
     *("-device", "intel-iommu,intremap=off,aw-bits=48", "-global", "virtio-device.iommu_platform=on"),
     *(word for kind in LEGACY_VIRTIO for word in ("-global", f"virtio-{kind}-pci.disable-legacy=on")),
 )
-#: Of the key of the log's digest, random for each run: less than DIGEST_MODULUS has (capture/record.py).
+#: Of the key of the log's digest: less than DIGEST_MODULUS has (capture/record.py).
 LOG_KEY_BITS = 60
 #: The hypervisor's limit (harness/emulator/hardware/hw.h, HW_CPUS).
 MAX_VCPUS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RunKeys:
+    """Random numbers of a run. log_key: of the log's digest. psp_seed: of the keys that the guest gets at launch."""
+
+    log_key: int = 0
+    psp_seed: int = 0
+
+
+def run_keys(spec: RunSpec) -> RunKeys:
+    """Make the numbers of a run. A run that counts instructions repeats exactly, and so do the guest's keys."""
+    return RunKeys(secrets.randbelow(1 << LOG_KEY_BITS), 0 if spec.icount else secrets.randbits(64))
 
 
 class EmulatedPlatform:
@@ -92,8 +106,8 @@ class EmulatedPlatform:
         firmware = spec.image
         check_fits(spec, firmware)
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
-        key = secrets.randbelow(1 << LOG_KEY_BITS)
-        image = build_rom(spec, firmware, memory, key)
+        keys = run_keys(spec)
+        image = build_rom(spec, firmware, memory, keys)
         directory.write_input(rundir.ROM, image)
         kept_run.note(directory, self.name, spec, offset=image.index(firmware.flat()), active=True)
         with contextlib.ExitStack() as stack:
@@ -109,7 +123,7 @@ class EmulatedPlatform:
             threading.Thread(target=_prepare, args=(firmware,), name="modules", daemon=True).start()
             from snp_harness.platforms.host_witness import HostWitness
 
-            witness = HostWitness(machine.ring(), firmware, spec, directory, key)
+            witness = HostWitness(machine.ring(), firmware, spec, directory, keys.log_key)
             stack.callback(witness.close)
             return _observe(machine, spec, witness, second, progress)
 
@@ -168,21 +182,24 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
         )
 
 
-def build_rom(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, key: int = 0) -> bytes:
+def build_rom(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, keys: RunKeys = RunKeys()) -> bytes:
     """Return the ROM of a run. Raises UsageError if it is too large, BrokenEnvironmentError if a part is not built."""
     svsm = rom.read_svsm() if spec.svsm.present else b""
     try:
         return rom.build(
-            firmware.flat(), svsm, rom.read_hypervisor(), lambda at: host_config(spec, firmware, memory, at, key).pack()
+            firmware.flat(),
+            svsm,
+            rom.read_hypervisor(),
+            lambda at: host_config(spec, firmware, memory, at, keys).pack(),
         )
     except ValueError as error:
         raise UsageError(f"firmware {firmware.path}: {error}", "use a smaller image") from None
 
 
 def host_config(
-    spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: rom.RomLayout, key: int = 0
+    spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: rom.RomLayout, keys: RunKeys
 ) -> HostConfig:
-    """Return the configuration block of a run. key: of the log's digest."""
+    """Return the configuration block of a run."""
     config = spec.svsm
     metadata = firmware.metadata
     debug_exit = debug_exit_ports(spec.extra_args) or (0, 0)
@@ -206,7 +223,8 @@ def host_config(
         hv_features=config.feature_bits,
         vc_exits=vc_exits(config.exits),
         svsm_flags=svsm_boot(config),
-        log_key=key,
+        log_key=keys.log_key,
+        psp_seed=keys.psp_seed,
         vmsa_features=sev_features(config.sev_status(config.guest_vmpl)),
         cbit=config.memory.cbit,
         phys_bits=config.memory.phys_bits,

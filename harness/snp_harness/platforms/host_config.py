@@ -140,6 +140,7 @@ class HostConfig:
     vc_exits: int
     svsm_flags: int
     log_key: int
+    psp_seed: int
     vmsa_features: int
     cbit: int
     phys_bits: int
@@ -184,4 +185,4 @@ class HostConfig:
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q5Q22I{4 * SECTIONS}II4x")
+LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q6Q22I{4 * SECTIONS}II4x")

@@ -148,7 +148,7 @@ _Noreturn void end_run(void)
 		nae(NAE_HV_FEATURES, 0, 0);
 		break;
 	case END_SVSM_MEMORY:
-		(void)*map_page(TEST_AREA + 0x10000, *(volatile u64 *)(SECRETS_PAGE + SVSM_SECRETS_BASE), true);
+		(void)*map_page(TEST_AREA + 0x10000, secrets()->svsm_base, true);
 		break;
 	case END_INSTRUCTION:
 		__asm__ volatile("jmp *%0" : : "r"(APIC_DEFAULT_BASE));

@@ -268,12 +268,47 @@ TEST(private_access_to_a_page_never_validated, SEV)
 
 TEST(launch_pages, SEV)
 {
-	EQUAL(read32(SECRETS_PAGE), 3);     /* version */
 	CHECK(read32(CPUID_PAGE) > 10 && read32(CPUID_PAGE) <= 64);
-	if (parameters->mode == SVSM) {
-		EQUAL(read32(SECRETS_PAGE + 0x150), CAA_PAGE);
-		EQUAL(read32(SECRETS_PAGE + 0x15C) & 0xFF, GUEST_VMPL);
+}
+
+static bool any_bit(const volatile u8 *bytes, u64 size)
+{
+	while (size--) {
+		if (*bytes++)
+			return true;
 	}
+	return false;
+}
+
+static bool equal_keys(u32 a, u32 b)
+{
+	for (u32 i = 0; i < SNP_VMPCK_SIZE; i++) {
+		if (secrets()->vmpck[a][i] != secrets()->vmpck[b][i])
+			return false;
+	}
+	return true;
+}
+
+TEST(secrets_page, SEV)
+{
+	u32 own = parameters->mode == SVSM ? GUEST_VMPL : 0;
+
+	EQUAL(secrets()->version, SNP_SECRETS_VERSION);
+	EQUAL(secrets()->imi_en, 0);
+	EQUAL(secrets()->fms, cpuid_or_nae(1).eax);
+	for (u32 key = 0; key < SNP_VMPCKS; key++) { /* the SVSM keeps those of the VMPLs above the guest's */
+		EQUAL(any_bit(secrets()->vmpck[key], SNP_VMPCK_SIZE), key >= own);
+		CHECK(key < own || key == 0 || !equal_keys(key, key - 1));
+	}
+	EQUAL(any_bit(secrets()->guest_os, sizeof(secrets()->guest_os)), false);
+	EQUAL(any_bit(secrets()->vmsa_tweak_bitmap, sizeof(secrets()->vmsa_tweak_bitmap)), false);
+	EQUAL(secrets()->tsc_factor, 0);
+	EQUAL(any_bit(secrets()->reserved3, sizeof(secrets()->reserved3)), false);
+	EQUAL(secrets()->svsm_caa, own ? CAA_PAGE : 0);
+	EQUAL(secrets()->svsm_max_version, own ? 1 : 0);
+	EQUAL(secrets()->svsm_guest_vmpl, own);
+	EQUAL(secrets()->svsm_size != 0, own != 0);
+	EQUAL(secrets()->svsm_base != 0, own != 0);
 }
 
 TEST(legacy_memory, PLAIN)

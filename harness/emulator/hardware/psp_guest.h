@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the security processor keeps of a guest (publication 56860, 5.1, guest context). Pure. */
+#ifndef SNP_HW_PSP_GUEST_H
+#define SNP_HW_PSP_GUEST_H
+
+#include "snp_secrets.h"
+#include "types.h"
+
+struct psp_guest {
+	u8 vmpck[SNP_VMPCKS][SNP_VMPCK_SIZE];
+};
+
+/* Its keys, which a real security processor makes at random: here they follow from the run's seed. */
+void psp_guest_begin(struct psp_guest *guest, u64 seed);
+void psp_guest_secrets(const struct psp_guest *guest, u32 cpuid_signature, struct snp_secrets *page);
+
+#endif
