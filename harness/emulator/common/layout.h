@@ -5,9 +5,9 @@
 
 #define HOST_VIRTUAL     0xFFFFFFFF80000000 /* where the host is linked: the last 2 GiB (-mcmodel=kernel) */
 #define HOST_VIRTUAL_LOW HOST_VIRTUAL
-#define HOST_ROM_SIZE    0x20000            /* the image, with ROM page tables and the reset page */
-#define HOST_ROM         0xFFFE0000         /* 4 GiB - HOST_ROM_SIZE */
-#define CONFIG_ROM       0xFFFDF000         /* the configuration block: the page below */
+#define HOST_ROM_SIZE    0x40000            /* the image, with ROM page tables and the reset page */
+#define HOST_ROM         0xFFFC0000         /* 4 GiB - HOST_ROM_SIZE */
+#define CONFIG_ROM       0xFFFBF000         /* the configuration block: the page below */
 
 #define CONFIG_OFFSET_HOST_BASE 16          /* offsetof(struct host_config, ...), checked in main.c */
 #define CONFIG_OFFSET_CBIT      192

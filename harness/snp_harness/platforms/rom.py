@@ -18,7 +18,7 @@ ROM_MULTIPLE = 64 << 10
 HYPERVISOR_IMAGE = data_file("harness/emulator/build/snp-host.bin")
 SVSM_IMAGE = data_file("harness/emulator/build/snp-svsm.bin")
 #: HOST_ROM_SIZE of harness/emulator/common/layout.h: hypervisor, ROM page tables and reset page.
-HOST_ROM_SIZE = 0x20000
+HOST_ROM_SIZE = 0x40000
 #: QEMU maps no more below 4 GiB without covering the I/O APIC (FEC00000).
 MAX_SIZE = 0x1000000
 
