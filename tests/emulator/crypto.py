@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from tests.emulator.native import Driver
 
-SOURCES = ("hardware/hmac384.c", "hardware/sha384.c")
+SOURCES = (
+    "hardware/aes_gcm.c",
+    "hardware/hmac384.c",
+    "hardware/mod384.c",
+    "hardware/p384.c",
+    "hardware/sha384.c",
+)
 _PUT = 24
 
 
@@ -31,3 +37,26 @@ class Crypto(Driver):
         self.load(0, key)
         self.load(1, data)
         return bytes(self.ask("hmac384", 0, 1))
+
+    def seal(self, key: bytes, iv: bytes, aad: bytes, text: bytes) -> tuple[bytes, bytes]:
+        """The encrypted text and its tag."""
+        self._cipher(key, iv, aad, text, bytes(16))
+        _, *answer = self.ask("seal")
+        return bytes(answer[16:]), bytes(answer[:16])
+
+    def open(self, key: bytes, iv: bytes, aad: bytes, text: bytes, tag: bytes) -> tuple[bool, bytes]:
+        """Whether the tag is right, and the text afterwards."""
+        self._cipher(key, iv, aad, text, tag)
+        right, *answer = self.ask("open")
+        return bool(right), bytes(answer)
+
+    def _cipher(self, *buffers: bytes) -> None:
+        for number, data in enumerate(buffers):
+            self.load(number, data)
+
+    def sign(self, key: int, digest: bytes) -> tuple[int, int]:
+        """The signature of a hash: r and s."""
+        self.load(0, key.to_bytes(48, "big"))
+        self.load(1, digest)
+        answer = bytes(self.ask("sign"))
+        return int.from_bytes(answer[:48], "big"), int.from_bytes(answer[48:], "big")

@@ -4,7 +4,9 @@
  * each is allocated with exactly its size, so that the sanitizer sees an access behind it.
  */
 #include "driver.h"
+#include "aes_gcm.h"
 #include "hmac384.h"
+#include "p384.h"
 
 #define BUFFERS 8
 
@@ -50,6 +52,30 @@ static void mac(const struct buffer *key, const struct buffer *data)
 	show(result, sizeof(result));
 }
 
+/* Buffers: key, IV, AAD, text, tag. Opening an encrypted text answers 0 if it is refused, else 1, then the text. */
+static void cipher(bool seal)
+{
+	const struct aes_gcm_input input = { buffer[0].bytes, buffer[1].bytes, buffer[2].bytes, (u32)buffer[2].size };
+	u8 *text = buffer[3].bytes, *tag = buffer[4].bytes;
+	u32 size = (u32)buffer[3].size;
+
+	if (seal)
+		aes_gcm_seal(&input, text, size, tag);
+	printf("%x ", seal || aes_gcm_open(&input, text, size, tag));
+	for (u32 i = 0; seal && i < AES_GCM_TAG; i++)
+		printf("%x ", tag[i]);
+	show(text, size);
+}
+
+/* Buffers: key, hash. Answers r, then s. */
+static void sign(void)
+{
+	u8 signature[2 * P384_SIZE];
+
+	p384_sign(buffer[0].bytes, buffer[1].bytes, signature, signature + P384_SIZE);
+	show(signature, sizeof(signature));
+}
+
 static void command(const char *name, const u64 *a)
 {
 	if (!strcmp(name, "size")) { /* buffer, size */
@@ -59,6 +85,10 @@ static void command(const char *name, const u64 *a)
 		for (u64 i = 0; i < a[2]; i++)
 			buffer[a[0]].bytes[a[1] + i] = (u8)(a[3 + i / 8] >> (56 - 8 * (i % 8)));
 		driver_answer(0);
+	} else if (!strcmp(name, "seal") || !strcmp(name, "open")) {
+		cipher(name[0] == 's');
+	} else if (!strcmp(name, "sign")) {
+		sign();
 	} else if (!strcmp(name, "hmac384")) { /* buffer of the key, of the data */
 		mac(&buffer[a[0]], &buffer[a[1]]);
 	} else if (!strcmp(name, "sha384")) { /* buffer, part */
