@@ -70,11 +70,12 @@ u64 hw_log(struct hw_cpu *cpu, struct record record)
 	return 0;
 }
 
-void hw_psp(struct hw *hw, const struct hw_psp_command *command)
+enum psp_status hw_psp(struct hw *hw, const struct hw_psp_command *command)
 {
 	(void)hw;
 	for (u64 gpa = command->gpa; gpa < command->gpa + command->size; gpa += PAGE_SIZE)
 		rmp_entry(&rmp, SPA + (gpa - GPA))->bits |= RMP_VALIDATED;
+	return PSP_SUCCESS;
 }
 
 static u64 npf(enum rmp_fault fault)
@@ -163,7 +164,7 @@ static u64 command(const char *name, const u64 *a)
 	if (!strcmp(name, "change")) /* gpa operation large */
 		return pages_change(&vcpu, a[0], (u32)a[1], a[2]);
 	if (!strcmp(name, "launch"))
-		return (pages_launch(&hv, a[0], a[1]), 0);
+		return (pages_launch(&hv, PSP_PAGE_NORMAL, a[0], a[1]), 0);
 	if (!strcmp(name, "state"))
 		return state_of(a[0]);
 	if (!strcmp(name, "bits"))

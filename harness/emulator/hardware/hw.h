@@ -14,6 +14,7 @@
 
 #include "config.h"
 #include "machine.h"
+#include "psp.h"
 #include "record.h"
 #include "svm.h"
 #include "types.h"
@@ -103,24 +104,28 @@ enum hw_rmp_result hw_rmpupdate(struct hw *hw, u64 spa, const struct hw_rmp_entr
 enum hw_rmp_result hw_psmash(struct hw *hw, u64 spa);
 bool hw_rmpread(struct hw *hw, u64 spa, struct hw_rmp_entry *entry); /* false: the RMP does not cover the page */
 
-/* The security processor (SNP firmware ABI, publication 56860): SNP_LAUNCH_UPDATE. */
+/* The security processor (SNP firmware ABI, publication 56860). */
 enum hw_psp_code {
-	HW_PSP_LAUNCH_PAGES, /* `gpa`, `size`: the pages are validated */
-	HW_PSP_LAUNCH_SECRETS, /* `gpa`: the same for one page, which gets the guest's secrets */
-	HW_PSP_LAUNCH_VMSA,  /* `cpu`, `vmpl`: the registers in `save` and `gpr`, 16 of them */
+	HW_PSP_LAUNCH_START,  /* `policy` */
+	HW_PSP_LAUNCH_UPDATE, /* `page`, `gpa`, `size`: the pages, which are assigned, are measured and validated; secrets are filled */
+	HW_PSP_LAUNCH_VMSA,   /* `cpu`, `vmpl`: the registers in `save` and `gpr`, 16 of them */
+	HW_PSP_LAUNCH_FINISH, /* `finish` */
 };
 
 struct hw_psp_command {
 	enum hw_psp_code code;
+	enum psp_page page;
 	u64 gpa;
 	u64 size;
+	u64 policy;
+	const struct psp_finish *finish;
 	struct hw_cpu *cpu;
 	u32 vmpl;
 	const struct vmcb_save *save;
 	const u64 *gpr;
 };
 
-void hw_psp(struct hw *hw, const struct hw_psp_command *command);
+enum psp_status hw_psp(struct hw *hw, const struct hw_psp_command *command);
 
 /* CPUID of the processor, with leaf 8000001F (APM vol. 3, E.4.17), and the SEV MSRs. */
 struct cpuid_result;

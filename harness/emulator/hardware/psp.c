@@ -5,41 +5,53 @@
 #include "slot.h"
 #include "x86.h"
 
-/* The pages are assigned and validated, without permissions for VMPL1-3. */
-static void launch_pages(struct hw *hw, u64 gpa, u64 size)
+/* The page is validated, without permissions for VMPL1-3. */
+static enum psp_status launch_page(struct hw *hw, enum psp_page type, u64 gpa)
 {
-	for (u64 page = gpa; page < gpa + size; page += PAGE_SIZE) {
-		const struct hw_slot *slot = slot_of(hw, page);
-		struct rmp_entry *entry = slot ? rmp_entry(&hw->rmp, hw_slot_spa(slot, page, false)) : NULL;
+	const struct hw_slot *slot = slot_of(hw, gpa);
+	struct rmp_entry *entry = slot ? rmp_entry(&hw->rmp, hw_slot_spa(slot, gpa, false)) : NULL;
+	u8 *page = slot_private(hw, gpa, PAGE_SIZE);
 
-		if (entry && (entry->bits & RMP_ASSIGNED))
-			entry->bits |= RMP_VALIDATED;
-	}
+	if (!page || !entry || !(entry->bits & RMP_ASSIGNED))
+		return PSP_INVALID_ADDRESS;
+	if (type == PSP_PAGE_SECRETS)
+		psp_guest_secrets(&hw->psp, cpuid(1, 0).eax, (struct snp_secrets *)page);
+	entry->bits |= RMP_VALIDATED;
+	return psp_launch_page(&hw->psp.launch, type, gpa, page);
 }
 
-static void launch_vmsa(const struct hw_psp_command *command)
+static enum psp_status launch_update(struct hw *hw, const struct hw_psp_command *command)
+{
+	for (u64 gpa = command->gpa; gpa < command->gpa + command->size; gpa += PAGE_SIZE) {
+		enum psp_status status = launch_page(hw, command->page, gpa);
+
+		if (status != PSP_SUCCESS)
+			return status;
+	}
+	return PSP_SUCCESS;
+}
+
+static enum psp_status launch_vmsa(const struct hw_psp_command *command)
 {
 	struct hw_vmpl *state = &command->cpu->state[command->vmpl];
 
 	state->vmcb->save = *command->save;
 	memcpy(state->gpr, command->gpr, sizeof(state->gpr));
+	return PSP_SUCCESS;
 }
 
-static void launch_secrets(struct hw *hw, u64 gpa)
-{
-	u8 *page = slot_private(hw, gpa, PAGE_SIZE);
-
-	if (!page)
-		return;
-	psp_guest_secrets(&hw->psp, cpuid(1, 0).eax, (struct snp_secrets *)page);
-	launch_pages(hw, gpa, PAGE_SIZE);
-}
-
-void hw_psp(struct hw *hw, const struct hw_psp_command *command)
+enum psp_status hw_psp(struct hw *hw, const struct hw_psp_command *command)
 {
 	switch (command->code) {
-	case HW_PSP_LAUNCH_PAGES: launch_pages(hw, command->gpa, command->size); break;
-	case HW_PSP_LAUNCH_SECRETS: launch_secrets(hw, command->gpa); break;
-	case HW_PSP_LAUNCH_VMSA: launch_vmsa(command); break;
+	case HW_PSP_LAUNCH_START:
+		psp_launch_begin(&hw->psp.launch, command->policy);
+		return PSP_SUCCESS;
+	case HW_PSP_LAUNCH_UPDATE:
+		return launch_update(hw, command);
+	case HW_PSP_LAUNCH_VMSA:
+		return launch_vmsa(command);
+	case HW_PSP_LAUNCH_FINISH:
+		return psp_launch_finish(&hw->psp.launch, command->finish);
 	}
+	return PSP_INVALID_PARAM;
 }

@@ -3,10 +3,12 @@
 #ifndef SNP_HW_PSP_GUEST_H
 #define SNP_HW_PSP_GUEST_H
 
+#include "psp_launch.h"
 #include "snp_secrets.h"
 #include "types.h"
 
 struct psp_guest {
+	struct psp_launch launch;
 	u8 vmpck[SNP_VMPCKS][SNP_VMPCK_SIZE];
 };
 

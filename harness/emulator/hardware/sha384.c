@@ -28,40 +28,46 @@ static const u64 constants[80] = {
 	0x4CC5D4BECB3E42B6, 0x597F299CFC657E2A, 0x5FCB6FAB3AD6FAEC, 0x6C44198C4A475817,
 };
 
-static u64 rotate(u64 x, u32 n) { return x >> n | x << (64 - n); }
+static inline u64 rotate(u64 x, u32 n) { return x >> n | x << (64 - n); }
+static inline u64 word_at(const u8 *at) { return __builtin_bswap64(*(const a64 *)at); }
 
-static u64 word_at(const u8 *at)
-{
-	u64 word = 0;
-
-	for (u32 i = 0; i < 8; i++)
-		word = word << 8 | at[i];
-	return word;
-}
-
-/* Section 6.4.2. */
+/* Section 6.4.2; of the message schedule, the last 16 words are enough. QEMU executes this: it is written to be fast there. */
 static void add_block(struct sha384 *sha, const u8 *block)
 {
-	u64 w[80], s[8];
+	u64 w[16];
+	u64 a = sha->state[0], b = sha->state[1], c = sha->state[2], d = sha->state[3];
+	u64 e = sha->state[4], f = sha->state[5], g = sha->state[6], h = sha->state[7];
 
 	for (u32 i = 0; i < 16; i++)
 		w[i] = word_at(block + 8 * i);
-	for (u32 i = 16; i < 80; i++)
-		w[i] = (rotate(w[i - 2], 19) ^ rotate(w[i - 2], 61) ^ w[i - 2] >> 6) + w[i - 7] +
-		       (rotate(w[i - 15], 1) ^ rotate(w[i - 15], 8) ^ w[i - 15] >> 7) + w[i - 16];
-	memcpy(s, sha->state, sizeof(s));
 	for (u32 i = 0; i < 80; i++) {
-		u64 one = s[7] + (rotate(s[4], 14) ^ rotate(s[4], 18) ^ rotate(s[4], 41)) + ((s[4] & s[5]) ^ (~s[4] & s[6])) +
-			  constants[i] + w[i];
-		u64 two = (rotate(s[0], 28) ^ rotate(s[0], 34) ^ rotate(s[0], 39)) + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
+		u64 one, two;
 
-		for (u32 j = 7; j; j--)
-			s[j] = s[j - 1];
-		s[4] += one;
-		s[0] = one + two;
+		if (i >= 16) {
+			u64 x = w[(i - 2) % 16], y = w[(i - 15) % 16];
+
+			w[i % 16] += (rotate(x, 19) ^ rotate(x, 61) ^ x >> 6) + w[(i - 7) % 16] +
+				     (rotate(y, 1) ^ rotate(y, 8) ^ y >> 7);
+		}
+		one = h + (rotate(e, 14) ^ rotate(e, 18) ^ rotate(e, 41)) + ((e & f) ^ (~e & g)) + constants[i] + w[i % 16];
+		two = (rotate(a, 28) ^ rotate(a, 34) ^ rotate(a, 39)) + ((a & b) ^ (a & c) ^ (b & c));
+		h = g;
+		g = f;
+		f = e;
+		e = d + one;
+		d = c;
+		c = b;
+		b = a;
+		a = one + two;
 	}
-	for (u32 i = 0; i < 8; i++)
-		sha->state[i] += s[i];
+	sha->state[0] += a;
+	sha->state[1] += b;
+	sha->state[2] += c;
+	sha->state[3] += d;
+	sha->state[4] += e;
+	sha->state[5] += f;
+	sha->state[6] += g;
+	sha->state[7] += h;
 }
 
 void sha384_begin(struct sha384 *sha)
@@ -83,28 +89,27 @@ void sha384_add(struct sha384 *sha, const void *data, u64 size)
 		u64 used = sha->size % SHA384_BLOCK;
 		u64 part = size < SHA384_BLOCK - used ? size : SHA384_BLOCK - used;
 
-		memcpy(sha->block + used, bytes, part);
+		if (part == SHA384_BLOCK) {
+			add_block(sha, bytes);
+		} else {
+			memcpy(sha->block + used, bytes, part);
+			if (used + part == SHA384_BLOCK)
+				add_block(sha, sha->block);
+		}
 		sha->size += part;
 		bytes += part;
 		size -= part;
-		if (used + part == SHA384_BLOCK)
-			add_block(sha, sha->block);
 	}
 }
 
 void sha384_end(struct sha384 *sha, u8 hash[SHA384_SIZE])
 {
-	u64 bits = sha->size * 8;
-	u8 byte = 0x80;
+	static const u8 padding[SHA384_BLOCK] = { 0x80 };
+	u64 used = sha->size % SHA384_BLOCK;
+	u64 bits[2] = { 0, __builtin_bswap64(sha->size * 8) };
 
-	do {
-		sha384_add(sha, &byte, 1);
-		byte = 0;
-	} while (sha->size % SHA384_BLOCK != LENGTH_AT);
-	for (u32 i = 0; i < 16; i++) {
-		byte = i < 8 ? 0 : (u8)(bits >> (120 - 8 * i));
-		sha384_add(sha, &byte, 1);
-	}
-	for (u32 i = 0; i < SHA384_SIZE; i++)
-		hash[i] = (u8)(sha->state[i / 8] >> (56 - 8 * (i % 8)));
+	sha384_add(sha, padding, (used < LENGTH_AT ? LENGTH_AT : SHA384_BLOCK + LENGTH_AT) - used);
+	sha384_add(sha, bits, sizeof(bits));
+	for (u32 i = 0; i < SHA384_SIZE / 8; i++)
+		*(a64 *)(hash + 8 * i) = __builtin_bswap64(sha->state[i]);
 }

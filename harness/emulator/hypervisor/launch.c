@@ -12,6 +12,8 @@
 #include "svsm_boot.h"
 #include "x86.h"
 
+#define DEFAULT_POLICY (PSP_POLICY_ONE | BIT(16)) /* of QEMU's sev-snp-guest: SMT is allowed */
+
 /* Inside the SVSM's memory, from its end: page tables, and below them stack and boot block. */
 #define SVSM_PML4  0x1000ull
 #define SVSM_PDPT_PRIVATE 0x2000ull
@@ -40,6 +42,17 @@ static bool hash_table_is_in(const struct host_config *config, const struct conf
 	       KERNEL_HASHES_SIZE <= section->size - offset;
 }
 
+/* As QEMU launches a section (its target/i386/sev.c, snp_metadata_desc_to_page_type). */
+static enum psp_page page_type(struct hypervisor *hv, const struct config_section *section)
+{
+	switch (section->type) {
+	case CONFIG_SECTION_SECRETS: return PSP_PAGE_SECRETS;
+	case CONFIG_SECTION_CPUID: return PSP_PAGE_CPUID;
+	case CONFIG_SECTION_KERNEL_HASHES: return hash_table_is_in(hv->config, section) ? PSP_PAGE_NORMAL : PSP_PAGE_ZERO;
+	default: return PSP_PAGE_ZERO;
+	}
+}
+
 static void launch_sections(struct vcpu *vcpu)
 {
 	struct hypervisor *hv = vcpu->hv;
@@ -55,9 +68,7 @@ static void launch_sections(struct vcpu *vcpu)
 			cpuid_fill_page(vcpu, memory);
 		else if (section->type == CONFIG_SECTION_KERNEL_HASHES && hash_table_is_in(hv->config, section))
 			kernel_hashes_fill(hv, memory + (hv->config->hash_table_gpa - section->gpa));
-		pages_launch(hv, section->gpa, section->size);
-		if (section->type == CONFIG_SECTION_SECRETS)
-			hw_psp(hv->hw, &(struct hw_psp_command){ .code = HW_PSP_LAUNCH_SECRETS, .gpa = section->gpa });
+		pages_launch(hv, page_type(hv, section), section->gpa, section->size);
 	}
 }
 
@@ -125,7 +136,7 @@ static void launch_svsm(struct vcpu *vcpu)
 		hw_fail(vcpu->cpu, "the SVSM does not fit its memory", __LINE__);
 	svsm_page_tables(hv, top);
 	svsm_boot_block(vcpu, (struct svsm_boot *)(top - SVSM_BOOT));
-	pages_launch(hv, config->svsm_gpa, config->svsm_memory);
+	pages_launch(hv, PSP_PAGE_UNMEASURED, config->svsm_gpa, config->svsm_memory);
 
 	hw_reset_registers(&save);
 	segment(&save.cs, 0x08, 0xA9B, 0xFFFFFFFF, 0);
@@ -149,11 +160,14 @@ void launch(struct vcpu *vcpu)
 	if (!hv->snp) {
 		pages_all_shared(hv);
 	} else {
-		pages_launch(hv, FOUR_GIB - config->fw_size, config->fw_size);
+		hw_psp(hv->hw, &(struct hw_psp_command){ .code = HW_PSP_LAUNCH_START, .policy = DEFAULT_POLICY });
+		pages_launch(hv, PSP_PAGE_NORMAL, FOUR_GIB - config->fw_size, config->fw_size);
 		launch_sections(vcpu);
 	}
 	if (hv->snp && config->svsm_size)
 		launch_svsm(vcpu);
 	else
 		hw_reset(vcpu->cpu, config->guest_vmpl);
+	if (hv->snp && hw_psp(hv->hw, &(struct hw_psp_command){ .code = HW_PSP_LAUNCH_FINISH, .finish = &(struct psp_finish){ .id_block_en = 0 } }))
+		hw_fail(vcpu->cpu, "SNP_LAUNCH_FINISH was refused", __LINE__);
 }

@@ -13,9 +13,6 @@ KVM chooses.
 
 from __future__ import annotations
 
-import enum
-import hashlib
-import struct
 from dataclasses import dataclass
 
 from snp_harness.svsm import vmsa
@@ -31,28 +28,12 @@ from snp_harness.svsm.igvm import (
     SnpIdBlock,
     VpContext,
 )
+from snp_harness.svsm.launch import KVM_VMSA_GPA, NOT_MEASURED, LaunchDigest, PageType, hash_page
 
-#: The address at which KVM puts every VMSA, for any file (QEMU, docs/system/igvm.rst).
-KVM_VMSA_GPA = 0xFFFFFFFFF000
 #: CR0 that KVM sets in the first VMSA (COCONUT igvmmeasure, --check-kvm).
 KVM_VMSA_CR0 = 0x31
 #: Bound on measured pages: a 2 MiB page counts as 512.
 PAGES_MAX = 1 << 20
-
-_INFO = struct.Struct("<48s48sHBB4xQ")
-_NOTHING = bytes(48)
-_ZERO_PAGE = hashlib.sha384(bytes(PAGE)).digest()
-
-
-class PageType(enum.IntEnum):
-    """PAGE_TYPE of SNP_LAUNCH_UPDATE (56860, section 8.17)."""
-
-    NORMAL = 1
-    VMSA = 2
-    ZERO = 3
-    UNMEASURED = 4
-    SECRETS = 5
-    CPUID = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +49,9 @@ class Measurement:
     notes: tuple[str, ...]
 
 
-class _Digest:
+class _Digest(LaunchDigest):
     def __init__(self) -> None:
-        self.value = _NOTHING
-        self.pages = 0
+        super().__init__()
         #: Pages of memory that were launched, and those that were launched again.
         self.given: set[int] = set()
         self.again: list[int] = []
@@ -81,11 +61,6 @@ class _Digest:
         if gpa in self.given:
             self.again.append(gpa)
         self.given.add(gpa)
-
-    def extend(self, kind: PageType, gpa: int, contents: bytes = _NOTHING) -> None:
-        self.pages += 1
-        info = _INFO.pack(self.value, contents, _INFO.size, kind, 0, gpa & 0xFFFFFFFFFFFFFFFF)
-        self.value = hashlib.sha384(info).digest()
 
 
 def measure(file: IgvmFile) -> Measurement | None:
@@ -112,12 +87,12 @@ def measure(file: IgvmFile) -> Measurement | None:
                         digest.extend(PageType.UNMEASURED, header.gpa + at)
             case VpContext():
                 contexts.append(header)
-                specified.extend(PageType.VMSA, header.gpa, _hash(file.contents(header)))
+                specified.extend(PageType.VMSA, header.gpa, hash_page(file.contents(header)))
             case _:
                 pass
         _check(file, specified)
     for context in contexts:
-        qemu.extend(PageType.VMSA, KVM_VMSA_GPA, _hash(file.contents(context)))
+        qemu.extend(PageType.VMSA, KVM_VMSA_GPA, hash_page(file.contents(context)))
     notes = [*_notes(file, contexts), *_repeated(specified.again)]
     return Measurement(specified.value, qemu.value if contexts else None, tuple(notes))
 
@@ -141,17 +116,13 @@ def _page(file: IgvmFile, header: PageData, specified: _Digest, qemu: _Digest) -
         kind = PageType.UNMEASURED
     data = file.contents(header)
     for at in range(0, header.size, PAGE):
-        contents = _hash(data[at : at + PAGE]) if kind is PageType.NORMAL else _NOTHING
+        contents = hash_page(data[at : at + PAGE]) if kind is PageType.NORMAL else NOT_MEASURED
         specified.give(header.gpa + at)
         specified.extend(kind, header.gpa + at, contents)
         if kind is PageType.NORMAL and not data:
             qemu.extend(PageType.ZERO, header.gpa + at)
         else:
             qemu.extend(kind, header.gpa + at, contents)
-
-
-def _hash(page: bytes) -> bytes:
-    return hashlib.sha384(page).digest() if page else _ZERO_PAGE
 
 
 def _check(file: IgvmFile, digest: _Digest) -> None:

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "psp_launch.h"
+#include "bytes.h"
+
+/* PAGE_INFO, which extends the launch digest (section 8.17.2). */
+struct page_info {
+	u8 digest[SHA384_SIZE]; /* so far */
+	u8 contents[SHA384_SIZE];
+	u16 length;
+	u8 page_type;
+	u8 imi_page;
+	u8 vmpl_permissions[4]; /* of VMPL3, 2, 1, and reserved: KVM gives none */
+	u64 gpa;
+};
+_Static_assert(sizeof(struct page_info) == 0x70, "publication 56860");
+
+static void hash(const void *data, u64 size, u8 *result)
+{
+	struct sha384 sha;
+
+	sha384_begin(&sha);
+	sha384_add(&sha, data, size);
+	sha384_end(&sha, result);
+}
+
+static bool is_repeated(const a64 *words)
+{
+	for (u32 i = 1; i < PAGE_SIZE / sizeof(*words); i++) {
+		if (words[i] != words[0])
+			return false;
+	}
+	return true;
+}
+
+static void hash_page(struct psp_launch *launch, const void *page, u8 *result)
+{
+	bool repeated = is_repeated(page);
+	u64 first = *(const a64 *)page;
+
+	if (repeated && launch->repeated_known && first == launch->repeated) {
+		memcpy(result, launch->repeated_hash, SHA384_SIZE);
+		return;
+	}
+	hash(page, PAGE_SIZE, result);
+	if (!repeated)
+		return;
+	launch->repeated = first;
+	launch->repeated_known = true;
+	memcpy(launch->repeated_hash, result, SHA384_SIZE);
+}
+
+static bool equal(const u8 *a, const u8 *b, u32 size)
+{
+	u8 difference = 0;
+
+	for (u32 i = 0; i < size; i++)
+		difference |= a[i] ^ b[i];
+	return !difference;
+}
+
+void psp_launch_begin(struct psp_launch *launch, u64 policy)
+{
+	memset(launch, 0, sizeof(*launch));
+	launch->policy = policy;
+}
+
+enum psp_status psp_launch_page(struct psp_launch *launch, enum psp_page type, u64 gpa, const void *contents)
+{
+	struct page_info info = { .length = sizeof(info), .page_type = (u8)type, .gpa = gpa };
+
+	if (launch->running)
+		return PSP_INVALID_GUEST_STATE;
+	if (type < PSP_PAGE_NORMAL || type > PSP_PAGE_CPUID)
+		return PSP_INVALID_PARAM;
+	memcpy(info.digest, launch->digest, sizeof(info.digest));
+	if (type == PSP_PAGE_NORMAL || type == PSP_PAGE_VMSA)
+		hash_page(launch, contents, info.contents);
+	hash(&info, sizeof(info), launch->digest);
+	launch->pages++;
+	return PSP_SUCCESS;
+}
+
+enum psp_status psp_launch_finish(struct psp_launch *launch, const struct psp_finish *finish)
+{
+	if (launch->running)
+		return PSP_INVALID_GUEST_STATE;
+	if (!(launch->policy & PSP_POLICY_ONE))
+		return PSP_POLICY_FAILURE;
+	if (finish->id_block_en) {
+		if (!equal(finish->id_block.launch_digest, launch->digest, sizeof(launch->digest)))
+			return PSP_BAD_MEASUREMENT;
+		if (finish->id_block.policy != launch->policy)
+			return PSP_POLICY_FAILURE;
+	}
+	launch->finish = *finish;
+	launch->running = true;
+	return PSP_SUCCESS;
+}
