@@ -74,6 +74,8 @@ SIMPLE = (
     "vmgexit",
     "pvalidate",
     "rmpadjust",
+    "invlpgb",
+    "tlbsync",
 )
 """enum insn_simple, as mnemonics."""
 

@@ -151,6 +151,8 @@ enum insn_simple {
 	INSN_SIMPLE_VMGEXIT, /* F3 or F2 0F 01 D9 (APM vol. 3 VMGEXIT) */
 	INSN_SIMPLE_PVALIDATE, /* F2 0F 01 FF */
 	INSN_SIMPLE_RMPADJUST, /* F3 0F 01 FE */
+	INSN_SIMPLE_INVLPGB,   /* 0F 01 FE */
+	INSN_SIMPLE_TLBSYNC,   /* 0F 01 FF */
 };
 
 /* Identify one of these and return its length in bytes, prefixes included; INSN_SIMPLE_UNKNOWN, length 0, otherwise. */

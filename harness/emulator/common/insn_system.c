@@ -28,8 +28,12 @@ static enum insn_simple decode_group7(struct insn_reader *reader)
 	case 0xf9:
 		return reader->repeat ? INSN_SIMPLE_UNKNOWN : INSN_SIMPLE_RDTSCP;
 	case 0xfe:
+		if (!reader->repeat)
+			return INSN_SIMPLE_INVLPGB;
 		return reader->repeat == PREFIX_REP ? INSN_SIMPLE_RMPADJUST : INSN_SIMPLE_UNKNOWN;
 	case 0xff:
+		if (!reader->repeat)
+			return INSN_SIMPLE_TLBSYNC;
 		return reader->repeat == PREFIX_REPNE ? INSN_SIMPLE_PVALIDATE : INSN_SIMPLE_UNKNOWN;
 	default:
 		return INSN_SIMPLE_UNKNOWN;

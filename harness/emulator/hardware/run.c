@@ -9,6 +9,7 @@
 #include "observe.h"
 #include "rmp_instruction.h"
 #include "sev.h"
+#include "undefined.h"
 #include "x86.h"
 
 /* vm_enter.S */
@@ -72,20 +73,6 @@ static u64 vmmcall_exit(struct hw_cpu *cpu)
 	current(cpu)->vmgexit_pc = hw_observe_pc(cpu);
 	guest_skip(cpu, instruction->length);
 	return SVM_EXIT_VMGEXIT;
-}
-
-/* Of a guest with SEV: possibly PVALIDATE or RMPADJUST. */
-static void undefined_exit(struct hw_cpu *cpu, struct hw_exit *exit)
-{
-	u8 code[INSN_MAX_LENGTH] = { 0 };
-	u32 available = guest_code(cpu, code, sizeof(code));
-	u8 length = 0;
-	enum insn_simple which = insn_decode_simple(code, available, guest_mode_bits(cpu), &length);
-
-	if (which == INSN_SIMPLE_PVALIDATE || which == INSN_SIMPLE_RMPADJUST)
-		rmp_instruction(cpu, which, length, exit);
-	else
-		guest_exception(cpu, X86_UD, false, 0);
 }
 
 /*

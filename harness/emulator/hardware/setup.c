@@ -101,7 +101,7 @@ static void setup_vmpl(struct hw_cpu *cpu, u32 vmpl, const struct hw_controls *c
 	state->offered = -1;
 
 	control = &state->vmcb->control;
-	control->intercept_exception = cpu->hw->snp ? SVM_INTERCEPT_EXC_UD : 0;
+	control->intercept_exception = cpu->hw->es ? SVM_INTERCEPT_EXC_UD : 0;
 	control->intercept_misc1 = controls->intercept_misc1 | (u32)OWN_MISC1;
 	if (misc2 & SVM_INTERCEPT_RDTSCP) /* TCG has one intercept for both */
 		control->intercept_misc1 |= (u32)SVM_INTERCEPT_RDTSC;

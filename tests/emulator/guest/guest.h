@@ -82,7 +82,7 @@ struct cpuid cpuid_or_nae(u32 leaf);
 
 /* user.S: code at CPL 3, which ends with a trap. */
 void user_run(u64 rip);
-extern const u8 user_cpuid[], user_pvalidate[], user_rmpadjust[];
+extern const u8 user_cpuid[], user_pvalidate[], user_rmpadjust[], user_invlpgb[], user_tlbsync[];
 void before_paging(void); /* 32-bit code */
 
 /* end.c: how a run ends. Each ending must leave a record that explains it, which test_ends.py checks. */

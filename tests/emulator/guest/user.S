@@ -24,7 +24,7 @@ enter_user:
 	movl $TEST_AREA + 0x2000, %eax
 	iretq
 
-	.globl user_cpuid, user_pvalidate, user_rmpadjust
+	.globl user_cpuid, user_pvalidate, user_rmpadjust, user_invlpgb, user_tlbsync
 user_cpuid:
 	cpuid
 	ud2
@@ -33,6 +33,12 @@ user_pvalidate:
 	ud2
 user_rmpadjust:
 	.byte 0xF3, 0x0F, 0x01, 0xFE
+	ud2
+user_invlpgb:
+	.byte 0x0F, 0x01, 0xFE
+	ud2
+user_tlbsync:
+	.byte 0x0F, 0x01, 0xFF
 	ud2
 
 /* void before_paging(void) */

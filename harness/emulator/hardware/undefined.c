@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "undefined.h"
+#include "guest.h"
+#include "insn.h"
+#include "rmp_instruction.h"
+
+/* INVLPGB's operands (APM vol. 3): reserved bits of rAX, ECX and EDX, and the pages beyond the first one. */
+#define INVLPGB_RAX_RESERVED 0xFC0u
+#define INVLPGB_ECX_RESERVED 0x7FFF0000u
+#define INVLPGB_EDX_RESERVED 0xF0000000u
+#define INVLPGB_COUNT        0xFFFFu
+#define INVLPGB_COUNT_MAX    7u /* of the SNP processors; KVM's CPUID 80000008 EDX does not tell guests */
+
+static bool is_legal_invlpgb(const struct hw_vmpl *state)
+{
+	u64 rcx = state->gpr[HW_RCX];
+
+	return !(state->vmcb->save.rax & INVLPGB_RAX_RESERVED) && !(rcx & INVLPGB_ECX_RESERVED) &&
+	       !(state->gpr[HW_RDX] & INVLPGB_EDX_RESERVED) && (rcx & INVLPGB_COUNT) <= INVLPGB_COUNT_MAX;
+}
+
+/*
+ * INVLPGB and TLBSYNC, which a guest with SEV-ES always has; its own ASID replaces the one in EDX (APM vol. 2, appendix B,
+ * 090h). TCG's TLB is that of all vCPUs, and empty after each #VMEXIT.
+ */
+static void broadcast_flush(struct hw_cpu *cpu, enum insn_simple which, u8 length)
+{
+	if (vmcb(cpu)->save.cpl || (which == INSN_SIMPLE_INVLPGB && !is_legal_invlpgb(current(cpu))))
+		guest_exception(cpu, X86_GP, true, 0);
+	else
+		guest_skip(cpu, length);
+}
+
+void undefined_exit(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	u8 code[INSN_MAX_LENGTH] = { 0 };
+	u32 available = guest_code(cpu, code, sizeof(code));
+	u8 length = 0;
+	enum insn_simple which = insn_decode_simple(code, available, guest_mode_bits(cpu), &length);
+
+	if (cpu->hw->snp && (which == INSN_SIMPLE_PVALIDATE || which == INSN_SIMPLE_RMPADJUST))
+		rmp_instruction(cpu, which, length, exit);
+	else if (which == INSN_SIMPLE_INVLPGB || which == INSN_SIMPLE_TLBSYNC)
+		broadcast_flush(cpu, which, length);
+	else
+		guest_exception(cpu, X86_UD, false, 0);
+}
