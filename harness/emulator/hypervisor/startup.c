@@ -16,7 +16,7 @@ void startup_reset(struct vcpu *vcpu)
 /* With SEV the registers are the guest's own: it stops, and continues at SIPI, unless a VMSA waits for INIT. */
 void startup_init(struct vcpu *vcpu)
 {
-	struct vmpl_state *state = &vcpu->state[vcpu->guest_vmpl];
+	const struct vmpl_state *state = &vcpu->state[vcpu->guest_vmpl];
 	u64 gpa = state->init_vmsa_gpa;
 
 	vapic_init(guest_apic(vcpu));
@@ -24,7 +24,6 @@ void startup_init(struct vcpu *vcpu)
 	vcpu->nmi_blocking = NMI_OPEN;
 	vcpu->apic_dirty = true;
 	if (gpa != NO_GPA) {
-		state->init_vmsa_gpa = NO_GPA;
 		startup_vmsa(vcpu, vcpu->guest_vmpl, gpa, state->init_features);
 		return;
 	}
@@ -75,17 +74,7 @@ void startup_hold(struct vcpu *vcpu, u64 ghcb_gpa)
  */
 void startup_vmsa(struct vcpu *vcpu, u32 vmpl, u64 gpa, u64 features)
 {
-	struct vmpl_state *state = &vcpu->state[vmpl];
-	const struct hw_slot *region = gpa == NO_GPA ? NULL : memory_region(vcpu->hv, gpa);
-
-	if (!region)
-		features = 0;
-	state->vmsa_gpa = gpa;
-	state->sev_features = features;
-	state->svsm_called = false; /* the registers of a new VMSA do not answer a call of the old one */
-	hw_vmsa_register(vcpu->cpu, vmpl, gpa, region ? hw_slot_spa(region, gpa, false) : NO_GPA, features);
-	alternate_begin(vcpu, vmpl, features);
-	vcpu->apic_dirty = true;
+	vmpl_set_vmsa(vcpu, vmpl, gpa, features);
 	if (vmpl > vcpu->vmpl) {
 		vcpu->vmsa_came |= gpa != NO_GPA;
 		return;

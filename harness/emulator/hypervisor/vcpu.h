@@ -21,7 +21,7 @@ struct vmpl_state {
 	u64 ghcb_generation;
 	u64 vmsa_gpa;     /* from AP creation, or NO_GPA */
 	u64 sev_features; /* of that VMSA */
-	u64 init_vmsa_gpa; /* by AP creation "on INIT": replaces it then; or NO_GPA */
+	u64 init_vmsa_gpa; /* by AP creation "on INIT": replaces it at INIT or "run VMPL"; or NO_GPA */
 	u64 init_features;
 	u64 dr7;          /* as written by NAE event; the CPU's is in the VMSA */
 	struct hw_call svsm_call; /* the SVSM call that VMPL0 has not answered yet */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmpl.h"
 #include "alternate.h"
+#include "memory.h"
 #include "svsm.h"
 
 /* The launch state of the vCPU is not in a VMSA here. */
@@ -9,6 +10,22 @@ bool vmpl_is_runnable(struct vcpu *vcpu)
 	if (!vcpu->hv->snp)
 		return true;
 	return current(vcpu)->vmsa_gpa == NO_GPA ? vcpu == boot_vcpu(vcpu) : hw_vmsa_runnable(vcpu->cpu, vcpu->vmpl);
+}
+
+void vmpl_set_vmsa(struct vcpu *vcpu, u32 vmpl, u64 gpa, u64 features)
+{
+	struct vmpl_state *state = &vcpu->state[vmpl];
+	const struct hw_slot *region = gpa == NO_GPA ? NULL : memory_region(vcpu->hv, gpa);
+
+	if (!region)
+		features = 0;
+	state->init_vmsa_gpa = NO_GPA;
+	state->vmsa_gpa = gpa;
+	state->sev_features = features;
+	state->svsm_called = false; /* the registers of a new VMSA do not answer a call of the old one */
+	hw_vmsa_register(vcpu->cpu, vmpl, gpa, region ? hw_slot_spa(region, gpa, false) : NO_GPA, features);
+	alternate_begin(vcpu, vmpl, features);
+	vcpu->apic_dirty = true;
 }
 
 void vmpl_abandon(struct vcpu *vcpu)
@@ -92,9 +109,21 @@ static void set_vmpl(struct vcpu *vcpu, u32 vmpl)
 	vcpu->apic_dirty = true;
 }
 
+/* KVM with several VMPLs (AMD's SVSM series) looks for a VMSA that waits for INIT at each switch, too. */
+static void set_waiting_vmsa(struct vcpu *vcpu, u32 vmpl)
+{
+	const struct vmpl_state *state = &vcpu->state[vmpl];
+
+	if (state->init_vmsa_gpa != NO_GPA)
+		vmpl_set_vmsa(vcpu, vmpl, state->init_vmsa_gpa, state->init_features);
+}
+
 static bool run_lower(struct vcpu *vcpu, u32 vmpl)
 {
-	if (vmpl <= vcpu->vmpl || vmpl >= CONFIG_VMPLS || !hw_vmpl_run(vcpu->cpu, vmpl))
+	if (vmpl <= vcpu->vmpl || vmpl >= CONFIG_VMPLS)
+		return false;
+	set_waiting_vmsa(vcpu, vmpl);
+	if (!hw_vmpl_run(vcpu->cpu, vmpl))
 		return false;
 	set_vmpl(vcpu, vmpl);
 	log_result(vcpu);

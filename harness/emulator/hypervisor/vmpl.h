@@ -6,6 +6,8 @@
 #include "vcpu.h"
 
 bool vmpl_is_runnable(struct vcpu *vcpu);     /* the VMSA of the VMPL that runs is one still */
+/* The VMSA of a VMPL from now on, also if it runs; NO_GPA: it has none. */
+void vmpl_set_vmsa(struct vcpu *vcpu, u32 vmpl, u64 gpa, u64 features);
 void vmpl_abandon(struct vcpu *vcpu);         /* the VMPL that runs: its VMSA is gone, and nothing is kept */
 /* The guest's request to run a VMPL: VMPL0 runs a lower one, which returns to VMPL0 to make a call; false: refused. */
 bool vmpl_switch(struct vcpu *vcpu, u32 vmpl);

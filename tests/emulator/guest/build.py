@@ -58,6 +58,8 @@ class End(enum.IntEnum):
     COVER = 22
     INIT_MESSAGE = 23
     INIT_UNDER_A_BAR = 24
+    RUN_CREATED_ON_INIT = 25
+    RUN_DESTROYED = 26
     SEV_STATUS = 30
 
 

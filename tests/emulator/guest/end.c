@@ -50,8 +50,8 @@ static void cover_the_log(void)
 #define LOWER_VMPL 1
 #define CODE_PAGE  (TEST_AREA + 0x30000)
 
-/* Runs VMPL1 at a page with these permissions. At CPL 0 it requests termination, at CPL 3 there is no stack for its #GP. */
-static void execute_at_vmpl1(u32 permissions, u8 cpl)
+/* A VMSA for VMPL1 at a page with these permissions. At CPL 0 it requests termination, at CPL 3 there is no stack for its #GP. */
+static void make_vmpl1(u32 permissions, u8 cpl)
 {
 	static const u8 code[] = { 0xB9, 0x30, 0x01, 0x01, 0xC0, /* mov $SEV_MSR_GHCB, %ecx */
 				   0xB8, 0x00, 0x51, 0x67, 0x00, /* mov $TERM_REQ, set 5, reason 67, %eax */
@@ -76,9 +76,32 @@ static void execute_at_vmpl1(u32 permissions, u8 cpl)
 		rmpadjust(page, SEV_PAGE_4K, LOWER_VMPL | SEV_PERM_ALL << SEV_RMPADJUST_PERM_SHIFT);
 	rmpadjust(CODE_PAGE, SEV_PAGE_4K, LOWER_VMPL | (u64)permissions << SEV_RMPADJUST_PERM_SHIFT);
 	rmpadjust(AP_VMSA(0), SEV_PAGE_4K, LOWER_VMPL | SEV_RMPADJUST_VMSA);
+}
+
+static void create_vmpl1(u64 operation)
+{
 	ghcb_set(GHCB_RAX, ap_features());
-	nae(NAE_AP_CREATION, NAE_AP_CREATE | LOWER_VMPL << NAE_AP_VMPL_SHIFT, AP_VMSA(0));
+	nae(NAE_AP_CREATION, operation | LOWER_VMPL << NAE_AP_VMPL_SHIFT, AP_VMSA(0));
+}
+
+static void run_vmpl1(void)
+{
 	msr_protocol((u64)LOWER_VMPL << GHCB_MSR_RUN_VMPL_SHIFT | GHCB_MSR_RUN_VMPL_REQ);
+}
+
+static void execute_at_vmpl1(u32 permissions, u8 cpl)
+{
+	make_vmpl1(permissions, cpl);
+	create_vmpl1(NAE_AP_CREATE);
+	run_vmpl1();
+}
+
+/* Whether a run of VMPL1 comes before or after it must not matter. */
+static void create_vmpl1_on_init(void)
+{
+	make_vmpl1(SEV_PERM_ALL, 0);
+	run_vmpl1();
+	create_vmpl1(NAE_AP_CREATE_ON_INIT);
 }
 
 static void end_normally(void)
@@ -183,6 +206,16 @@ _Noreturn void end_run(void)
 		break;
 	case END_EXECUTE_USER_3:
 		execute_at_vmpl1(SEV_PERM_READ | SEV_PERM_EXECUTE_USER, 3);
+		break;
+	case END_RUN_CREATED_ON_INIT:
+		create_vmpl1_on_init();
+		run_vmpl1();
+		break;
+	case END_RUN_DESTROYED:
+		create_vmpl1_on_init();
+		create_vmpl1(NAE_AP_DESTROY);
+		run_vmpl1();
+		end_normally();
 		break;
 	case END_RESET:
 		io_out(0xCF9, 1, 6);

@@ -113,6 +113,8 @@ enum ending {
 	END_COVER = 22,         /* accesses the APIC with MMCONFIG moved over the log, then ends normally */
 	END_INIT_MESSAGE = 23,  /* a device sends INIT to the processor that the host runs on */
 	END_INIT_UNDER_A_BAR = 24, /* the same with a BAR over the ROM */
+	END_RUN_CREATED_ON_INIT = 25, /* VMPL1 runs a VMSA that was created "on INIT"; no INIT comes */
+	END_RUN_DESTROYED = 26,       /* the same, with DESTROY before it runs */
 	END_SEV_STATUS = 30, /* prints SEV_STATUS, or that it faults, and CPUID 8000001F EAX and EBX */
 };
 _Noreturn void end_run(void);
