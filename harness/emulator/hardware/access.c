@@ -188,5 +188,9 @@ void hw_nested_reserved(struct hw_cpu *cpu)
 
 void hw_nested_device(struct hw_cpu *cpu, u64 gpa, u64 spa, bool writable)
 {
-	npt_map(cpu->hw, cpu->vmpl, false, PAGE_OF(gpa), PAGE_OF(spa), false, writable ? NPT_RWX : NPT_RWX & ~NPT_WRITE);
+	u64 bits = writable ? NPT_RWX : NPT_RWX & ~NPT_WRITE;
+
+	npt_map(cpu->hw, cpu->vmpl, false, PAGE_OF(gpa), PAGE_OF(spa), false, bits);
+	if (cpu->hw->encrypted && !cpu->hw->es) /* the C-bit is not a part of the GPA */
+		npt_map(cpu->hw, cpu->vmpl, true, PAGE_OF(gpa), PAGE_OF(spa), false, bits);
 }

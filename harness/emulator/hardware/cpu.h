@@ -42,8 +42,6 @@ struct hw_vmpl {
 	bool alternate;    /* Alternate Injection: the VMSA controls interrupts */
 	bool busy;         /* VMSA_VINTR_BUSY of its VMSA */
 	bool hidden_current; /* FS, GS, TR ... are in the CPU, not yet in the VMCB */
-	u64 step_rflags;   /* hw_plain_step_begin(): the guest's TF and IF, */
-	u32 step_intercepts; /* and the exceptions that were intercepted */
 	bool stepped;      /* hw_plain_run_one(): the guest itself had TF set */
 	u8 apic_mode;      /* EN<<1 | EXTD of its APIC_BASE */
 	u8 source;         /* of the vector offered, enum record_irq_source */
@@ -140,6 +138,12 @@ struct hw_cpu {
 	u32 images;
 };
 
+/* hw_plain_step_begin(): the guest's registers, but for those of hw_plain_gprs(), and the exceptions that were intercepted. */
+struct step {
+	struct vmcb_save before;
+	u32 intercepts;
+};
+
 struct hw {
 	struct machine *machine;
 	bool snp;          /* SEV-SNP */
@@ -158,6 +162,7 @@ struct hw {
 	struct rmp rmp;
 	u64 *dma_table;    /* of the IOMMU: see iommu.c */
 	u32 dma_flush;     /* the register for it */
+	struct step step;  /* of one vCPU at a time */
 	struct hw_cpu cpu[HW_CPUS];
 	struct psp_guest psp;
 };

@@ -37,23 +37,38 @@ void hw_plain_run_one(struct hw_cpu *cpu)
 
 void hw_plain_step_begin(struct hw_cpu *cpu)
 {
-	struct hw_vmpl *state = current(cpu);
-	struct vmcb *page = state->vmcb;
+	struct vmcb *page = vmcb(cpu);
+	struct step *step = &cpu->hw->step;
 
-	state->step_rflags = page->save.rflags & STEP_RFLAGS;
-	state->step_intercepts = page->control.intercept_exception;
+	step->before = page->save;
+	step->intercepts = page->control.intercept_exception;
 	page->control.intercept_exception = ~0u;
 	page->save.rflags = (page->save.rflags & ~STEP_RFLAGS) | RFLAGS_TF;
 }
 
+/* 48 bits, or 57 (APM vol. 2, 1.1.3). */
+static bool is_canonical(const struct vmcb_save *save, u64 address)
+{
+	i64 upper = (i64)address >> (save->cr4 & CR4_LA57 ? 56 : 47);
+
+	return upper == 0 || upper == -1;
+}
+
 void hw_plain_step_end(struct hw_cpu *cpu, bool executed)
 {
-	struct hw_vmpl *state = current(cpu);
-	struct vmcb *page = state->vmcb;
+	struct vmcb *page = vmcb(cpu);
+	const struct step *step = &cpu->hw->step;
+	u64 rflags = step->before.rflags & STEP_RFLAGS;
 
-	page->control.intercept_exception = state->step_intercepts;
-	page->save.rflags = (page->save.rflags & ~STEP_RFLAGS) | state->step_rflags;
-	if (executed && (state->step_rflags & RFLAGS_TF))
+	page->control.intercept_exception = step->intercepts;
+	/* The jump raises #GP (APM vol. 3, JMP, CALL, RET); TCG raises it at the target. */
+	if (executed && guest_mode_bits(cpu) == 64 && !is_canonical(&page->save, page->save.rip)) {
+		page->save = step->before;
+		guest_exception(cpu, X86_GP, true, 0);
+		return;
+	}
+	page->save.rflags = (page->save.rflags & ~STEP_RFLAGS) | rflags;
+	if (executed && (rflags & RFLAGS_TF))
 		guest_exception(cpu, X86_DB, false, 0);
 	else if (executed)
 		page->save.dr6 &= ~DR6_BS;

@@ -133,18 +133,24 @@ static void map_device(struct vcpu *vcpu, u64 gpa, u64 info)
 /* Whether the hypervisor makes the accesses to a page itself where the guest could make them. */
 static bool serves_page(struct vcpu *vcpu, u64 gpa)
 {
-	return apic_owns_page(vcpu, gpa) || ioapic_owns(gpa);
+	return apic_owns_page(vcpu, gpa) || ioapic_owns(gpa) || apic_needs_page(vcpu->hv, gpa);
+}
+
+bool mmio_is_device(struct vcpu *vcpu, u64 gpa)
+{
+	return !serves_page(vcpu, gpa) && !is_hidden(vcpu->hv, gpa & ~(PAGE_SIZE - 1), PAGE_SIZE) && !is_read_only(vcpu, gpa);
 }
 
 void mmio_exit(struct vcpu *vcpu, const struct hw_exit *exit)
 {
+	bool exits = vcpu->hv->config->vc_exits & CONFIG_VC_MMIO;
 	u64 gpa = exit->info2;
 
-	if (exit->info1 & SVM_NPF_ENC) /* with SEV only the hypervisor carries it out, as it ignores the C-bit */
-		hand_over(vcpu, gpa, exit->info1);
-	else if (serves_page(vcpu, gpa) || (vcpu->hv->es && (vcpu->hv->config->vc_exits & CONFIG_VC_MMIO)))
-		hand_over(vcpu, gpa, exit->info1);
-	else if (apic_needs_page(vcpu->hv, gpa))
+	/* A plain guest's code in a device's page is in its ROM or RAM, which KVM maps. */
+	if (!vcpu->hv->es && (exit->info1 & SVM_NPF_FETCH) && mmio_is_device(vcpu, gpa))
+		map_device(vcpu, gpa, exit->info1);
+	/* With SEV only the hypervisor carries out a private access as well: it ignores the C-bit. */
+	else if (exits || (exit->info1 & SVM_NPF_ENC) || serves_page(vcpu, gpa))
 		hand_over(vcpu, gpa, exit->info1);
 	else
 		map_device(vcpu, gpa, exit->info1);

@@ -12,6 +12,7 @@ bool mmio_access(struct vcpu *vcpu, u64 gpa, u32 size, bool write, u64 *value, u
 void mmio_emulate(struct vcpu *vcpu, u64 gpa, u64 info); /* `info`: of the #NPF */
 /* or the processor does, on a copy of the page (mmio_step.c). */
 void mmio_step(struct vcpu *vcpu, u64 gpa, bool write);
+bool mmio_is_device(struct vcpu *vcpu, u64 gpa); /* the guest may make any access to the page itself */
 bool mmio_step_exit(struct vcpu *vcpu, const struct hw_exit *exit); /* while vcpu->stepping; true: nothing is left to do */
 
 #endif

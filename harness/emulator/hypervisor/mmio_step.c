@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * An instruction that the decoder does not know, on a page that the hypervisor serves: the processor executes it, alone,
- * on a copy of the page that shows the device's registers. What it has written there is then written to the device.
+ * An instruction that the decoder does not know: the processor executes it, alone. The page of a device of QEMU's is
+ * mapped for that time. Of a page that the hypervisor serves or guards it is a copy that shows the device's registers;
+ * what the instruction has written there is then written to the device.
  * For a guest without SEV, whose instructions the hypervisor may carry out. No interrupt comes in between, and no other
  * vCPU runs: all of them share the mapping.
  */
@@ -63,8 +64,9 @@ static struct mmio_step_page *page_of(struct vcpu *vcpu, struct mmio_step *step,
 		give_up(vcpu, gpa);
 	page = &step->page[step->pages++];
 	page->gpa = gpa & ~(PAGE_SIZE - 1);
-	page->writable = false;
-	fill(vcpu, page);
+	page->writable = page->device = mmio_is_device(vcpu, gpa);
+	if (!page->device)
+		fill(vcpu, page);
 	return page;
 }
 
@@ -98,7 +100,7 @@ void mmio_step(struct vcpu *vcpu, u64 gpa, bool write)
 		page->writable = true;
 		page->written = gpa;
 	}
-	hw_nested_device(vcpu->cpu, page->gpa, (u64)page->shown, page->writable);
+	hw_nested_device(vcpu->cpu, page->gpa, page->device ? page->gpa : (u64)page->shown, page->writable);
 }
 
 /* How much was written: as decoded, else up to the last byte that has changed, as a power of two. */
@@ -145,7 +147,7 @@ static void end(struct vcpu *vcpu, bool executed)
 	for (u32 i = 0; i < step->pages; i++)
 		hw_invalidate(vcpu->hv->hw, step->page[i].gpa, false);
 	for (u32 i = 0; i < step->pages && executed; i++) {
-		if (step->page[i].writable)
+		if (step->page[i].writable && !step->page[i].device)
 			apply(vcpu, step, &step->page[i]);
 	}
 }

@@ -107,7 +107,8 @@ struct mmio_step_page {
 	u64 written;   /* the first byte, if `writable` */
 	u8 *shown;     /* mapped instead of the device */
 	u8 *before;    /* what it showed */
-	bool writable; /* the instruction has tried to write */
+	bool writable; /* the instruction has tried to write, or may */
+	bool device;   /* it is the device's own page that is mapped */
 };
 
 struct mmio_step {

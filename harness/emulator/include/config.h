@@ -19,7 +19,7 @@
 
 /* Which exits of the guest become #VC (bits of vc_exits). CPUID, the x2APIC MSRs, APIC_BASE and the APIC page always do. */
 #define CONFIG_VC_IOIO     0x001
-#define CONFIG_VC_MMIO     0x002 /* every device, not only the APIC page */
+#define CONFIG_VC_MMIO     0x002 /* every device, not only the APIC page; without SEV-ES it exits as well */
 #define CONFIG_VC_MSR      0x004 /* every MSR that KVM intercepts for an SEV-ES guest */
 #define CONFIG_VC_RDTSC    0x008
 #define CONFIG_VC_RDTSCP   0x010

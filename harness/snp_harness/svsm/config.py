@@ -214,7 +214,13 @@ class ExitsSection(_Section, frozen=True):
     """Which exits become #VC in the guest. CPUID, APIC_BASE, x2APIC MSRs and the APIC page always do."""
 
     ioio: Annotated[bool, Meta(description="Port I/O.")] = True
-    mmio: Annotated[bool, Meta(description="MMIO of every device, not of the APIC page only.")] = True
+    mmio: Annotated[
+        bool,
+        Meta(
+            description="MMIO of every device, not of the APIC page only. "
+            "Without SEV-ES the hypervisor carries it out, as KVM does."
+        ),
+    ] = True
     msr: Annotated[bool, Meta(description="Every MSR that KVM intercepts for an SEV-ES guest.")] = True
     rdtsc: Annotated[bool, Meta(description="RDTSC; KVM does not intercept it.")] = False
     rdtscp: Annotated[bool, Meta(description="RDTSCP; KVM does not intercept it.")] = False

@@ -36,6 +36,10 @@ LOOSE = [
     )
     for mode in (Mode.VMPL0, Mode.SVSM)
 ]
+LOOSE += [
+    pytest.param(Setting(Mode.PLAIN, native=True), {"a_jump_through_a_device"}, id="PLAIN-native"),
+    pytest.param(Setting(Mode.PLAIN, kind="sev"), {"no_vc_without_sev"}, id="sev"),
+]
 LAX = {
     "shared_access_to_a_private_page",
     "private_access_to_a_shared_page",

@@ -156,10 +156,64 @@ TEST(nothing_where_the_host_s_rom_is, PLAIN)
 	EQUAL(*address, 0xFFFFFFFF);
 }
 
-TEST(a_device_below_the_rom, ALL) /* pc-testdev's memory */
+#define DEVICE 0xFF000100ull /* pc-testdev's memory */
+
+TEST(a_device_below_the_rom, ALL)
 {
-	mmio_out(0xFF000100, 4, 0x12345678);
-	EQUAL(mmio_in(0xFF000100, 4), 0x12345678);
+	mmio_out(DEVICE, 4, 0x12345678);
+	EQUAL(mmio_in(DEVICE, 4), 0x12345678);
+}
+
+TEST(a_device_by_any_instruction, PLAIN)
+{
+	volatile u64 *device = (volatile u64 *)DEVICE;
+	u64 buffer[4] = { 1, 2, 3, 4 };
+	u64 source = (u64)buffer, target = DEVICE, count = 8, flags;
+
+	__asm__ volatile("cld; rep movsl" : "+S"(source), "+D"(target), "+c"(count) : : "memory");
+	EQUAL(device[0], 1);
+	EQUAL(device[3], 4);
+	__asm__ volatile("movups (%0), %%xmm0; movups %%xmm0, 16(%0)" : : "r"(DEVICE) : "memory");
+	EQUAL(device[2], 1);
+	EQUAL(device[3], 2);
+	EQUAL(DO("push (%%rbx); pop %%rax", DEVICE + 24, 0, 0, flags), 2);
+	DO("push %%rax; pop (%%rbx)", DEVICE + 0xEFC, 0x1122334455667788, 0, flags); /* across the edge of the page */
+	EQUAL(*(volatile u64 *)(DEVICE + 0xEFC), 0x1122334455667788);
+	DO("pxor %%xmm0, %%xmm0; movups %%xmm0, (%%rbx)", DEVICE, 0, 0, flags);
+	EQUAL(device[0] | device[1], 0);
+}
+
+TEST(a_jump_through_a_device, PLAIN)
+{
+	volatile u64 *target = (volatile u64 *)DEVICE;
+	u64 flags;
+
+	EQUAL(DO("lea 7f(%%rip), %%rcx; mov %%rcx, (%%rbx); jmp *(%%rbx); mov $1, %%eax; 7:", DEVICE, 5, 0, flags), 5);
+	*target = 0xAAAAAAAAAAAAAAAA; /* not canonical: as KVM's emulator, TCG itself raises #GP at the target */
+	EQUAL(TRY("jmp *(%%rax)", OUT(), "a"(DEVICE)), 13);
+	EQUAL(trap.rip, trap.start);
+	EQUAL(trap.error, 0);
+	EQUAL(trap.rflags & 0x100, 0);
+	EQUAL(TRY("call *(%%rax)", OUT(), "a"(DEVICE)), 13);
+	EQUAL(trap.rip, trap.start);
+}
+
+/* A guest with SEV only: the hypervisor ignores the C-bit. */
+TEST(a_private_access_to_a_device, PLAIN)
+{
+	u32 cbit = cpuid(SEV_CPUID_LEAF, 0).ebx & SEV_CPUID_EBX_CBIT_MASK;
+	u64 page, flags;
+
+	if (!cbit)
+		return;
+	page = (u64)map_page(TEST_AREA + 0x12000, BIT(cbit) | (DEVICE & ~(PAGE_SIZE - 1)), false);
+	DO("movd %%eax, %%xmm0; movd %%xmm0, (%%rbx)", page + 0x100, 0x99, 0, flags);
+	EQUAL(*(volatile u32 *)DEVICE, 0x99);
+	page = (u64)map_page(TEST_AREA + 0x12000, BIT(cbit) | APIC_DEFAULT_BASE, false);
+	tpr(0x20);
+	DO("movd %%eax, %%xmm0; movd %%xmm0, (%%rbx)", page + APIC_TPR, 0x45, 0, flags);
+	EQUAL(tpr_now(), 0x45);
+	tpr(0);
 }
 
 /* A walk of four levels leaves out bit 48: an address with it must not become the page of the APIC. */
