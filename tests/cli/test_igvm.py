@@ -19,7 +19,8 @@ DOCS = Path(__file__).parents[2] / "docs" / "json.md"
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "coconut.igvm"
-    path.write_bytes(writer.coconut(masks=writer.SNP | writer.NATIVE, signature=b"\x01").build())
+    made = writer.coconut(era=writer.NEW_ERA, masks=writer.SNP | writer.NATIVE, signature=b"\x01")
+    path.write_bytes(made.build())
     return path
 
 
@@ -28,7 +29,12 @@ def test_show_names_what_matters(file: Path, capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert "mask 0x1   SEV_SNP, highest VTL 2" in out
     assert "VMPL0, SEV_FEATURES 9: snp restricted-injection" in out
-    assert "use_alternate_injection = 0" in out
+    assert "  use_alternate_injection = 0 in the block\n" in out
+    assert "  use_alternate_injection = 0 in the launch information" in out
+    assert "Alternate Injection: off (the kernel reads it from the launch information)" in out
+    assert "  gpa 8204000, size 1000: DEVICE_TREE" in out
+    assert "  SVSM's kernel at 8000000, size 1000000" in out
+    assert "  firmware at FFFFE000, size 2000" in out
     assert re.search(r"launch digest [0-9a-f]{96}$", out, re.MULTILINE)
     assert "signed (the signature was not checked), ANOTHER digest" in out
 
@@ -39,9 +45,11 @@ def test_show_as_json_has_the_fields_that_are_documented(file: Path, capsys: pyt
     section = DOCS.read_text(encoding="utf-8").partition("## IGVM file")[2].partition("\n## ")[0]
     documented = set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE))
     fields = set(shown)
-    for name in ("platforms", "directives", "parameter_block", "id_blocks"):
+    for name in ("platforms", "directives", "parameter_areas", "parameter_block", "id_blocks"):
         fields |= {f"{name}[].{key}" for entry in shown[name] for key in entry}
     fields |= {f"directives[].vmsa.{key}" for entry in shown["directives"] for key in entry.get("vmsa") or {}}
+    launch = shown["parameter_block"][0]["launch_information"]
+    fields |= {f"parameter_block[].launch_information.{key}" for key in launch}
     assert fields == documented
 
 
@@ -54,7 +62,9 @@ def test_inject_writes_a_copy(file: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "signed for another launch digest" in output.err
     assert file.read_bytes() == before
     assert main(["igvm", "show", str(copy)]) == 0
-    assert "use_alternate_injection = 1" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.count("use_alternate_injection = 1 in the") == 2
+    assert "Alternate Injection: on (" in out
     assert list(file.parent.iterdir()) in ([file, copy], [copy, file])
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Writes IGVM files as COCONUT's igvmbuilder lays them out, for tests of the reader.
 
-It shares nothing with snp_harness/svsm/igvm*.py: the structures are ctypes ones, after igvm_defs and COCONUT's
-bootlib/src/igvm_params.rs and boot/defs/src/boot_params.rs.
+It shares nothing with snp_harness/svsm/igvm*.py: the structures are ctypes ones, after igvm_defs; COCONUT's own are in
+coconut_eras.py.
 """
 
 from __future__ import annotations
@@ -10,14 +10,21 @@ from __future__ import annotations
 import binascii
 import ctypes
 from dataclasses import dataclass, field
+from typing import Any
+
+from tests.svsm.coconut_eras import ERAS, Era, fill
 
 U8, U16, U32, U64 = ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
 
 #: Compatibility masks of igvmbuilder.
 SNP, NATIVE, TDP = 1, 2, 4
 #: Addresses of igvmbuilder's gpa_map.rs, shortened.
-STACK, SECRETS, CPUID, STAGE2, KERNEL = 0x805000, 0x806000, 0x807000, 0x808000, 0x8000000000
-BLOCK, PARAMS, MAP = 0x900000, 0x901000, 0x902000
+STACK, SECRETS, CPUID, STAGE2, KERNEL = 0x805000, 0x806000, 0x807000, 0x808000, 0x8000000
+KERNEL_SIZE = 0x1000000
+#: In the kernel's memory: its heap. Its direct map, and its code.
+HEAP, DIRECT_MAP, VIRTUAL = KERNEL + 0x200000, 0xFFFFFF8000400000, 0xFFFFFF8000000000
+#: The block where stage 2 has it, and the parameter areas behind it.
+BLOCK, PARAMS, MADT, MAP = 0x900000, 0x901000, 0x902000, 0x903000
 FIRMWARE = 0xFFFFE000
 IMAGE = b"\xf0" * 4096 + b"\xf1" * 4096
 VMSA_GPA = 0xFFFFFFFFF000
@@ -108,50 +115,6 @@ class IdBlock(Structure):
     ]
 
 
-class FirmwareInfo(Structure):
-    """The first fields of GuestFwInfoBlock; the others are not read."""
-
-    _fields_ = [("start", U32), ("size", U32)]
-
-
-class BootParamBlock(Structure):
-    """Today's block, and IgvmParamBlock since it has the MADT."""
-
-    _fields_ = [
-        ("param_area_size", U32),
-        ("param_page_offset", U32),
-        ("madt_offset", U32),
-        ("madt_size", U32),
-        ("memory_map_offset", U32),
-        ("guest_context_offset", U32),
-        ("debug_serial_port", U16),
-        ("use_alternate_injection", U8),
-        ("suppress_svsm_interrupts_on_snp", U8),
-        ("has_qemu_testdev", U8),
-        ("has_fw_cfg_port", U8),
-        ("has_test_iorequests", U8),
-        ("vmsa_in_kernel_range", U8),
-        ("firmware", FirmwareInfo),
-    ]
-
-
-class OldParamBlock(Structure):
-    """IgvmParamBlock of 2024."""
-
-    _fields_ = [
-        ("param_area_size", U32),
-        ("param_page_offset", U32),
-        ("memory_map_offset", U32),
-        ("guest_context_offset", U32),
-        ("cpuid_page", U32),
-        ("secrets_page", U32),
-        ("debug_serial_port", U16),
-        ("use_alternate_injection", U8),
-        ("reserved", U8 * 5),
-        ("firmware", FirmwareInfo),
-    ]
-
-
 @dataclass
 class Writer:
     """Collects headers and file data; `bytes` is the file. version 2 has architecture and page size."""
@@ -216,53 +179,160 @@ def vmsa(vmpl: int = 0, features: int = 0b1001) -> bytes:
     return bytes(page)
 
 
-def block(*, old: bool = False, use: int = 0, port: int = 0x3F8, size: int = 0x2000) -> bytes:
-    """A page with the boot parameter block. size: of the firmware below 4 GiB."""
-    firmware = FirmwareInfo((1 << 32) - size, size)
-    if old:
-        content = bytes(OldParamBlock(0x3000, 0x1000, 0x2000, 0, CPUID, SECRETS, port, use, (U8 * 5)(), firmware))
-    else:
-        content = bytes(BootParamBlock(0x3000, 0x1000, 0x3000, 0x1000, 0x2000, 0, port, use, 0, 0, 1, 0, 1, firmware))
-    return content.ljust(4096, b"\0")
+#: The eras that most tests use: stage 2 reads the block, with and without a MADT; the newest.
+STAGE2_ERA = next(era for era in ERAS if era.name == "v2025.11-devel")
+OLD_ERA = next(era for era in ERAS if era.name == "2024-06-21")
+NEW_ERA = ERAS[-1]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What igvmbuilder's options decide. launch_use: of the launch information, None for what the builder writes."""
+
+    era: Era = STAGE2_ERA
+    use: int = 0
+    launch_use: int | None = None
+    port: int = 0x3F8
+    image: bytes = IMAGE
+    context: bool = False
+    madt: bool = True
+    vmsa_in_kernel: int = 0
+
+    @property
+    def base(self) -> int:
+        """Address of the block behind which the loader puts the parameters: the kernel's own, if that has one."""
+        return HEAP if self.era.launch and not self.era.copied else BLOCK
+
+    @property
+    def areas(self) -> dict[str, int]:
+        """The offsets of the parts behind the block, in igvmbuilder's order."""
+        first = ["context"] if self.context and self.era.launch else []
+        last = ["context"] if self.context and not self.era.launch else []
+        middle = [name for name in ("madt", "map", "tree") if f" {name}:" in self.era.block]
+        if not self.madt and self.era.may_lack_madt:
+            middle.remove("madt")
+        return {name: 0x1000 * number for number, name in enumerate([*first, "param", *middle, *last], 1)}
+
+    @property
+    def block(self) -> bytes:
+        areas = self.areas
+        offsets = {"madt": areas["map"], **areas}
+        values = {
+            **offsets,
+            "area": 0x1000 * (len(areas) + 1),
+            "madt_size": 0x1000 if "madt" in areas else 0,
+            "tree_size": 0x1000,
+            "cpuid": CPUID,
+            "secrets": SECRETS,
+            "port": self.port,
+            "use": self.use,
+            "suppress": 1,
+            "testdev": 1,
+            "fw_cfg": 1,
+            "io_requests": 1,
+            "vmsa": self.vmsa_in_kernel,
+            "fw_start": (1 << 32) - len(self.image) if self.image else 0,
+            "fw_size": len(self.image),
+            "fw_secrets": 0x80D000 if self.image else 0,
+            "fw_count": 2 if self.image else 0,
+            "reserved": 0x1000,
+            "kernel": KERNEL,
+            "kernel_size": KERNEL_SIZE,
+            "kernel_max": 2 * KERNEL_SIZE,
+        }
+        return fill(self.era.block, values)
+
+    @property
+    def launch(self) -> bytes:
+        assert self.era.launch is not None
+        direct = DIRECT_MAP - KERNEL
+        written = self.use if self.era.builder_sets else 0
+        values = {
+            "kernel": KERNEL,
+            "kernel_end": KERNEL + KERNEL_SIZE,
+            "heap_offset": HEAP - KERNEL,
+            "heap_used": 40,
+            "virt": VIRTUAL,
+            "direct_map": DIRECT_MAP,
+            "fs": 0x800000,
+            "fs_end": 0x801000,
+            "loader": 0x10000,
+            "loader_end": 0x1C000,
+            "cpuid_va": direct + HEAP + 0x8000,
+            "secrets_va": direct + HEAP + 0x9000,
+            "idt_va": VIRTUAL + 0x3F000,
+            "block_va": direct + HEAP,
+            "symbols": direct + HEAP + 0xC000,
+            "symbols_size": 0x2468,
+            "strings": direct + HEAP + 0xF000,
+            "strings_size": 0x1357,
+            "tables_va": direct + HEAP + 0xA000,
+            "ap_start": 0x16000,
+            "port": self.port,
+            "vmsa": self.vmsa_in_kernel,
+            "use": written if self.launch_use is None else self.launch_use,
+        }
+        return fill(self.era.launch, values)
+
+
+#: Addresses of the secrets page, launch information and first stack of a kernel that igvmbuilder lays out.
+KERNEL_SECRETS, LAUNCH, KERNEL_STACK = HEAP + 0x9000, HEAP + 0xB000, HEAP + 0x10000
+
+
+def block(**settings: Any) -> bytes:
+    """The page with the boot parameter block, with Settings of these values."""
+    return Settings(**settings).block
 
 
 def coconut(
     *,
-    old: bool = False,
-    use: int = 0,
     version: int = 1,
     masks: int = SNP,
-    port: int = 0x3F8,
     vmsas: tuple[bytes, ...] = (vmsa(),),
     signature: bytes | None = None,
     digest: bytes = bytes(48),
-    image: bytes = IMAGE,
+    **settings: Any,
 ) -> Writer:
-    """A small file with all parts of COCONUT's. signature: of an ID block with `digest`; None for no ID block."""
+    """A small file with all parts of COCONUT's, with Settings of these values.
+
+    signature: of an ID block with `digest`; None for no ID block.
+    """
+    made = Settings(**settings)
+    image, base, areas = made.image, made.base, made.areas
     writer = Writer(version)
     for mask, kind in ((SNP, 2), (TDP, 3), (NATIVE, 0)):
         if masks & mask:
             writer.add(0x001, SupportedPlatform(mask, 2, kind, 1, 0))
     writer.add(0x101, GuestPolicy(0x30000, SNP, 0))
-    writer.add(0x305, RequiredMemory(KERNEL, masks, 0x1000000, 0, 0))
-    writer.add(0x301, ParameterArea(4096, 1, 0))
-    writer.add(0x301, ParameterArea(4096, 0, 0))
-    writer.add(0x307, Parameter(0, 0))
-    writer.add(0x313, Parameter(0, 4))
-    writer.add(0x30C, Parameter(1, 0))
+    writer.add(0x305, RequiredMemory(KERNEL, masks, KERNEL_SIZE, 0, 0))
+    values = {"map": ((0x30C, 0),), "madt": ((0x309, 0),), "tree": ((0x312, 0),), "param": ((0x307, 0), (0x313, 4))}
+    numbers = {name: number for number, name in enumerate(("param", "map", "madt", "tree")) if name in areas}
+    for number in numbers.values():
+        writer.add(0x301, ParameterArea(4096, number, 0))
+    for name, number in numbers.items():
+        for kind, at in values[name]:
+            writer.add(kind, Parameter(number, at))
     if signature is not None:
         id_block = IdBlock(SNP)
         id_block.ld[:] = digest
         id_block.version = 1
         id_block.id_key_signature[: len(signature)] = signature
         writer.add(0x30B, id_block)
-    writer.add(0x303, ParameterInsert(MAP, masks, 1))
-    writer.add(0x303, ParameterInsert(PARAMS, masks, 0))
+    for name, number in numbers.items():
+        writer.add(0x303, ParameterInsert(base + areas[name], masks, number))
     for at in range(0, len(image), 4096):
         writer.page((1 << 32) - len(image) + at, image[at : at + 4096])
-    writer.page(BLOCK, block(old=old, use=use, port=port, size=len(image)), masks)
+    writer.page(base, made.block, masks)
+    if "context" in areas:
+        writer.page(base + areas["context"], b"\x33" * 4096, masks)
+    if made.era.copied:
+        writer.page(HEAP, made.block, masks)
+    if made.era.launch:
+        writer.page(LAUNCH, made.launch, masks)
+        stack = [KERNEL + 0x20A000, DIRECT_MAP + LAUNCH - KERNEL, VIRTUAL + 0x37000]
+        writer.page(KERNEL_STACK, bytes(4096 - 24) + b"".join(word.to_bytes(8, "little") for word in stack), masks)
     writer.page(CPUID, bytes(range(256)) * 16, data_type=2)
-    writer.page(SECRETS, None, data_type=1)
+    writer.page(KERNEL_SECRETS if made.era.launch else SECRETS, None, data_type=1)
     for number in range(3):
         writer.page(0x800000 + number * 4096, None, masks)
     writer.page(STAGE2, b"\x90" * 4096, masks)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 
 from snp_harness.svsm import vmsa
 from snp_harness.svsm.igvm import FILE_MAX, IgvmError, IgvmFile, PageData, VpContext
-from snp_harness.svsm.igvm_params import CURRENT, EARLIER, find_parameter_blocks
-from snp_harness.svsm.igvm_show import SHOWN, to_json, to_text
+from snp_harness.svsm.igvm_launch import find_settings
+from snp_harness.svsm.igvm_params import BLOCKS_MAX, find_parameter_blocks
+from snp_harness.svsm.igvm_show import SHOWN, to_json
+from snp_harness.svsm.igvm_text import to_text
 from tests.svsm import igvm_writer as writer
 
 
@@ -42,26 +45,6 @@ def test_vmsa_fields_against_another_layout() -> None:
     save_area = pytest.importorskip("sevsnpmeasure.vmsa").SevEsSaveArea
     sizes = {name: dict(save_area._fields_)[name] for name in vmsa.OFFSETS if name not in ("cpl", "virtual_tom")}
     assert {name: getattr(save_area, name).offset for name in sizes} == {name: vmsa.OFFSETS[name] for name in sizes}
-
-
-@pytest.mark.parametrize("old", [False, True])
-@pytest.mark.parametrize("use", [0, 1])
-def test_the_parameter_block_is_found_by_its_content(old: bool, use: int) -> None:
-    file = parse(writer.coconut(old=old, use=use, port=0x2F8).build())
-    (block,) = find_parameter_blocks(file, writer.SNP)
-    assert block.page.gpa == writer.BLOCK
-    assert block.layout is (EARLIER if old else CURRENT)
-    assert block.use_alternate_injection is bool(use)
-    assert block.port == 0x2F8
-
-
-def test_a_block_of_unknown_layout_is_none() -> None:
-    """Between the two layouts there was one without the pages' addresses: a byte at the wrong place must not change."""
-    made = writer.coconut(old=True)
-    page = bytearray(writer.block(old=True))
-    page[16:24] = bytes(8)
-    made.data = [bytes(page) if chunk == writer.block(old=True) else chunk for chunk in made.data]
-    assert find_parameter_blocks(parse(made.build()), writer.SNP) == []
 
 
 def test_other_igvm_files_have_no_block() -> None:
@@ -173,7 +156,17 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         IgvmFile.open(huge)
 
 
-GOOD = writer.coconut(masks=writer.SNP | writer.TDP, signature=b"x").build()
+GOOD = writer.coconut(era=writer.NEW_ERA, masks=writer.SNP | writer.TDP, signature=b"x").build()
+#: Where the headers, the block and the launch information are in it.
+PLACES = st.one_of(
+    st.integers(0, 1800),
+    *(
+        st.integers(at, at + 200)
+        for at in (
+            GOOD.index(page) for page in (writer.block(era=writer.NEW_ERA), writer.Settings(era=writer.NEW_ERA).launch)
+        )
+    ),
+)
 
 
 @settings(deadline=None)
@@ -184,12 +177,31 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 255)), max_size=8))
+@given(st.lists(st.tuples(PLACES, st.integers(0, 255)), max_size=8))
 def test_any_damage_is_read_or_refused(changes: list[tuple[int, int]]) -> None:
     data = bytearray(GOOD)
     for at, value in changes:
         data[at] = value
     _read(bytes(data))
+
+
+def test_work_is_bounded_for_a_file_full_of_blocks() -> None:
+    """Each page is a block, its launch information, and a copy of every other one."""
+    made = writer.coconut(era=writer.NEW_ERA)
+    settings = writer.Settings(era=writer.NEW_ERA)
+    for kind in (0x307, 0x309, 0x312):
+        made.add(kind, writer.Parameter(1, 0))
+    for page in (settings.block, settings.launch):
+        number = made.data.index(page)
+        for at in range(0, 3000 * 0x1000, 0x1000):
+            made.page(writer.KERNEL + 0x300000 + at, None, like=number)
+    for number in range(3000):
+        made.add(0x303, writer.ParameterInsert(writer.KERNEL + 0x300000 + 0x1000 * number, writer.SNP, 1))
+        made.page(writer.KERNEL + 0x900000 + 0x1000 * number, None, data_type=1)
+    file = parse(made.build())
+    started = time.process_time()
+    assert len(find_settings(file, writer.SNP)) == BLOCKS_MAX
+    assert time.process_time() - started < 5
 
 
 def _read(data: bytes) -> None:

@@ -11,6 +11,7 @@ from snp_harness.svsm.igvm_inject import Injection, drop_id_blocks, inject
 from snp_harness.svsm.igvm_measure import id_blocks, measure
 from snp_harness.svsm.igvm_params import find_parameter_blocks
 from tests.svsm import igvm_writer as writer
+from tests.svsm.coconut_eras import ERAS, Era
 
 
 def parse(data: bytes) -> IgvmFile:
@@ -25,16 +26,47 @@ def switch(made: writer.Writer, *, on: bool = True, drop: bool = False) -> tuple
     return done, parse(done.data)
 
 
-@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("era", [era for era in ERAS if era.reads], ids=lambda era: era.name)
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("on", [False, True])
-def test_the_copy_is_what_the_writer_would_write(old: bool, version: int, on: bool) -> None:
-    """Byte by byte: the same file built with and without --alt-injection."""
-    made = writer.coconut(old=old, version=version, use=int(not on))
+def test_the_copy_is_what_the_writer_would_write(era: Era, version: int, on: bool) -> None:
+    """Byte by byte: the same file built with and without --alt-injection, in every version of COCONUT that has it."""
+    made = writer.coconut(era=era, version=version, use=int(not on), launch_use=int(not on))
     done, _ = switch(made, on=on)
-    assert done.data == writer.coconut(old=old, version=version, use=int(on)).build()
+    assert done.data == writer.coconut(era=era, version=version, use=int(on), launch_use=int(on)).build()
     assert done.warnings == ()
     assert any("use_alternate_injection" in change for change in done.changes)
+
+
+@pytest.mark.parametrize("era", [era for era in ERAS if not era.reads], ids=lambda era: era.name)
+def test_a_flag_that_nobody_reads_is_not_set(era: Era) -> None:
+    made = writer.coconut(era=era)
+    with pytest.raises(IgvmError, match="does not show where its SVSM reads use_alternate_injection") as caught:
+        switch(made)
+    assert "v2026.05" in caught.value.hint
+    done, _ = switch(made, on=False)
+    assert (done.changes, done.warnings) == ((), ())
+
+
+def test_a_flag_that_nobody_is_known_to_read_is_cleared_with_a_warning() -> None:
+    era = next(era for era in ERAS if era.name == "v2026.03-devel")
+    done, _ = switch(writer.coconut(era=era, use=1), on=False)
+    assert done.data == writer.coconut(era=era).build()
+    assert "only the boot parameter block is changed" in done.warnings[0]
+
+
+def test_every_place_of_the_flag_is_set() -> None:
+    """A builder of April 2026 copied the flag into the block, and not into the launch information."""
+    era = next(era for era in ERAS if era.name == "v2026.04-devel")
+    done, _ = switch(writer.coconut(era=era, use=1))
+    assert done.data == writer.coconut(era=era, use=1, launch_use=1).build()
+    assert done.changes[0] == "use_alternate_injection = 1 in the kernel's launch information"
+    done, _ = switch(writer.coconut(era=era))
+    assert [change.partition(" in ")[2] for change in done.changes[:3]] == [
+        "the boot parameter block",
+        "the kernel's copy of it",
+        "the kernel's launch information",
+    ]
 
 
 def test_nothing_to_change() -> None:
@@ -157,11 +189,12 @@ def test_files_that_cannot_be_changed() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 1400), st.integers(0, 255)), max_size=4), st.booleans(), st.booleans())
+@given(st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=4), st.booleans(), st.booleans())
 def test_a_copy_of_a_strange_file_is_sound_or_there_is_none(
     changes: list[tuple[int, int]], on: bool, drop: bool
 ) -> None:
-    data = bytearray(writer.coconut(signature=b"", vmsas=(writer.vmsa(vmpl=1),)).build())
+    made = writer.coconut(era=writer.NEW_ERA, signature=b"", vmsas=(writer.vmsa(vmpl=1),))
+    data = bytearray(made.build())
     for at, value in changes:
         data[at] = value
     try:

@@ -30,8 +30,8 @@ def expected(steps: Callable[[Any], None]) -> bytes:
 
 def test_the_digest_of_a_coconut_file() -> None:
     def steps(context: Any) -> None:
-        context.update_unmeasured_pages(writer.MAP, 4096)
-        context.update_unmeasured_pages(writer.PARAMS, 4096)
+        for area in (writer.PARAMS, writer.MAP, writer.MADT):
+            context.update_unmeasured_pages(area, 4096)
         context.update_normal_pages(writer.FIRMWARE, b"\xf0" * 4096 + b"\xf1" * 4096)
         context.update_normal_pages(writer.BLOCK, writer.block())
         context.update_cpuid_page(writer.CPUID)

@@ -64,7 +64,8 @@ def execute(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from snp_harness.svsm.igvm import IgvmFile
-    from snp_harness.svsm.igvm_show import to_json, to_text
+    from snp_harness.svsm.igvm_show import to_json
+    from snp_harness.svsm.igvm_text import to_text
 
     file = IgvmFile.open(options.file)
     if options.json:

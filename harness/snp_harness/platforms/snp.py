@@ -209,7 +209,7 @@ def guest_image(spec: RunSpec) -> GuestImage:
         return GuestImage(firmware.flat(), is_igvm=False)
     from snp_harness.svsm.igvm import IgvmFile
     from snp_harness.svsm.igvm_firmware import replace_firmware
-    from snp_harness.svsm.igvm_inject import drop_id_blocks, inject, parameter_block
+    from snp_harness.svsm.igvm_inject import drop_id_blocks, inject, settings_of
 
     notes: list[str] = []
     file = IgvmFile.open(Path(spec.svsm.svsm.igvm))
@@ -225,7 +225,7 @@ def guest_image(spec: RunSpec) -> GuestImage:
         file = IgvmFile.parse(dropped.data, file.name)
         notes += [change for change in dropped.changes if not change.startswith("checksum")]
     assert file.snp_mask is not None
-    port = parameter_block(file, file.snp_mask).port
+    port = settings_of(file, file.snp_mask).block.port
     return GuestImage(file.data, is_igvm=True, svsm_port=port, features=_features(file), notes=tuple(notes))
 
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 from snp_harness.errors import FirmwareError
 from snp_harness.firmware.metadata import parse_metadata
 from snp_harness.svsm.igvm import PAGE, IgvmError, IgvmFile, PageData
-from snp_harness.svsm.igvm_inject import Editor, Injection, finish_copy, parameter_block
+from snp_harness.svsm.igvm_inject import Editor, Injection, finish_copy, settings_of
+from snp_harness.svsm.igvm_params import FIRMWARE_MAX
 
-#: Bound on the firmware, bytes: QEMU's own limit for firmware below 4 GiB is 8 MiB by default.
-FIRMWARE_MAX = 64 << 20
 _REBUILD = (
     "name another build of the firmware that the IGVM file was built with (--firmware), or build the file with this one"
     " (igvmbuilder --firmware, or FW_FILE= of COCONUT's build)"
@@ -26,7 +25,7 @@ def contained_firmware(file: IgvmFile) -> bytes | None:
     mask = file.snp_mask
     if mask is None:
         return None
-    start, size = parameter_block(file, mask).firmware
+    start, size = settings_of(file, mask).block.firmware
     if not size:
         return None
     return b"".join(file.contents(page) or bytes(PAGE) for page in _pages(file, mask, start, size))[:size]
@@ -48,7 +47,7 @@ def replace_firmware(file: IgvmFile, image: bytes, name: str) -> Injection:
     except FirmwareError as error:
         raise IgvmError(f"{name}: {error.message}", error.hint) from None
     editor = Editor(file)
-    start, size = parameter_block(file, mask).firmware
+    start, size = settings_of(file, mask).block.firmware
     padded = image + bytes(-size % PAGE)
     for page in _pages(file, mask, start, size):
         at = page.gpa - start

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Switches Alternate Injection on or off in a copy of an IGVM file, and updates what depends on it.
 
-COCONUT enables Alternate Injection if a byte of its boot parameter block is set (igvmbuilder --alt-injection), and
-makes the guest VMPL's VMSA itself. So that byte is changed. If a file contains the VMSA of a lower VMPL, its
-SEV_FEATURES are changed as well; the SVSM's own, at VMPL0, keeps restricted injection.
+COCONUT enables Alternate Injection if use_alternate_injection is set (igvmbuilder --alt-injection), and makes the guest
+VMPL's VMSA itself. So that flag is changed in the boot parameter block, and in the launch information if the file has
+one: the kernel reads it there. If a file contains the VMSA of a lower VMPL, its SEV_FEATURES are changed as well; the
+SVSM's own, at VMPL0, keeps restricted injection.
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ from snp_harness.svsm.igvm import (
     pack_header,
     with_fixed_header,
 )
+from snp_harness.svsm.igvm_launch import Reader, Settings, find_settings
 from snp_harness.svsm.igvm_measure import Measurement, id_blocks, measure
-from snp_harness.svsm.igvm_params import ALTERNATE_INJECTION, ParameterBlock, find_parameter_blocks
 
 #: Where the offset of the contents is in the headers of pages and VP contexts.
 _OFFSET_AT = 12
+_UNKNOWN_HINT = (
+    "build the file by COCONUT v2026.05 or newer (igvmbuilder --alt-injection), or before 2026-02-12: versions between,"
+    " and before June 2024, have no Alternate Injection"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +102,23 @@ def _size(header: PageData | VpContext) -> int:
 def inject(file: IgvmFile, *, alternate_injection: bool) -> Injection:
     """Return a copy of a file with Alternate Injection on or off, and correct checksum and unsigned ID blocks.
 
-    Raises IgvmError for a file without an SVSM's boot parameter block.
+    Raises IgvmError for a file without an SVSM's boot parameter block, and if it is to be on and the file does not
+    show where its SVSM reads that: an old or an unknown version.
     """
     mask = _check(file)
-    block = parameter_block(file, mask)
+    settings = settings_of(file, mask)
     editor = Editor(file)
     changes: list[str] = []
     warnings: list[str] = []
-    if block.use_alternate_injection != alternate_injection:
-        page = bytearray(file.contents(block.page))
-        page[ALTERNATE_INJECTION] = alternate_injection
-        editor.replace(block.page, bytes(page))
-        changes.append(f"use_alternate_injection = {int(alternate_injection)} in the boot parameter block")
-        others = [one for one in file.platforms if one.mask != mask and block.page.applies(one.mask or 0)]
-        if others:
-            warnings.append("the boot parameter block is shared with the file's other platforms")
+    if settings.reader is Reader.UNKNOWN and (alternate_injection or settings.block.use_alternate_injection):
+        reason = f"{file.name} does not show where its SVSM reads use_alternate_injection"
+        if alternate_injection:
+            raise IgvmError(f"{reason}: the copy could run without Alternate Injection", _UNKNOWN_HINT)
+        warnings.append(f"{reason}: only the boot parameter block is changed")
+    written = _set_flags(editor, settings, alternate_injection, changes)
+    others = [one for one in file.platforms if one.mask != mask]
+    if any(page.applies(one.mask or 0) for page in written for one in others):
+        warnings.append("changed pages are shared with the file's other platforms")
     for header in file.headers:
         if isinstance(header, VpContext) and header.applies(mask):
             _inject_vmsa(editor, header, alternate_injection, changes, warnings)
@@ -139,13 +146,31 @@ def _check(file: IgvmFile) -> int:
     return file.snp_mask
 
 
-def parameter_block(file: IgvmFile, mask: int) -> ParameterBlock:
-    """Return the only boot parameter block of a file. Raises IgvmError."""
-    blocks = find_parameter_blocks(file, mask)
-    if len(blocks) != 1:
-        found = "no boot parameter block of COCONUT" if not blocks else f"{len(blocks)} boot parameter blocks"
-        raise IgvmError(f"{file.name} has {found}", "only COCONUT's IGVM files can be changed")
-    return blocks[0]
+def settings_of(file: IgvmFile, mask: int) -> Settings:
+    """Return the only boot parameter block of a file and its launch information. Raises IgvmError."""
+    found = find_settings(file, mask)
+    if len(found) != 1:
+        blocks = "no boot parameter block of COCONUT" if not found else f"{len(found)} boot parameter blocks"
+        raise IgvmError(f"{file.name} has {blocks}", "only COCONUT's IGVM files can be changed")
+    return found[0]
+
+
+def _set_flags(editor: Editor, settings: Settings, on: bool, changes: list[str]) -> list[PageData]:
+    """Set use_alternate_injection wherever it is, and return the pages that were changed."""
+    block, launch = settings.block, settings.launch
+    places = [(page, block.layout.use_alternate_injection, "boot parameter block") for page in (block.page,)]
+    places += [(page, block.layout.use_alternate_injection, "kernel's copy of it") for page in block.copies]
+    if launch is not None:
+        places.append((launch.page, launch.use_at, "kernel's launch information"))
+    written = []
+    for page, at, name in places:
+        contents = bytearray(editor.file.contents(page))
+        if bool(contents[at]) != on:
+            contents[at] = on
+            editor.replace(page, bytes(contents))
+            written.append(page)
+            changes.append(f"use_alternate_injection = {int(on)} in the {name}")
+    return written
 
 
 def _inject_vmsa(editor: Editor, header: VpContext, on: bool, changes: list[str], warnings: list[str]) -> None:

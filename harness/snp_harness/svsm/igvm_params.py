@@ -2,128 +2,266 @@
 """COCONUT's boot parameter block: the measured page of its IGVM files with the settings of the SVSM.
 
 Source: coconut-svsm/svsm, boot/defs/src/boot_params.rs (BootParamBlock), before that bootlib/src/igvm_params.rs
-(IgvmParamBlock); igvmbuilder/src/igvm_builder.rs writes it. No header in the file names the page. It is found by its
-contents: its offsets to the parameter page and to the memory map give the addresses at which the file inserts
-parameter areas.
+(IgvmParamBlock); igvmbuilder writes it. No header in the file names the page, and its layout changes with COCONUT's
+versions. So the page and its fields are found by what their values lead to:
+
+| field | leads to |
+|---|---|
+| first word | size of the area that begins at the page: the file inserts its parameter areas there |
+| words that follow | offsets and sizes of parts of that area; until 2024 addresses of the CPUID and the secrets page |
+| port | first word that does not: the SVSM console's I/O port, then flags of one byte, use_alternate_injection first |
+| firmware | address and size of pages in the file; zeroes without a firmware |
+| kernel | address of the memory that the file requires |
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import bisect
+import itertools
+from dataclasses import dataclass, replace
 
 from snp_harness.svsm.igvm import (
     PAGE,
     DataType,
     HeaderType,
     IgvmFile,
+    MemoryRange,
     PageData,
     PageFlags,
     Parameter,
     ParameterInsert,
 )
 
-_PARAM_PAGE_OFFSET = 4
-#: Offsets of debug_serial_port and use_alternate_injection.
-_PORT = 24
-ALTERNATE_INJECTION = 26
+#: Blocks of a file, and copies of one: COCONUT's files have at most one of each.
+BLOCKS_MAX = 8
+#: Bound on the firmware, bytes: QEMU's own limit for firmware below 4 GiB is 8 MiB by default.
+FIRMWARE_MAX = 64 << 20
+#: Bounds on the area's size, on where the port is, and where the kernel's address is, bytes.
+AREA_MAX = 1 << 20
+_PORT_MAX = 128
+_BLOCK_MAX = 512
+#: From the port to use_alternate_injection, to the firmware if the file has none, and to the firmware at most.
+USE_AFTER_PORT = 2
+_FIRMWARE_AFTER_PORT = 8
+_FLAGS_MAX = 16
+#: Bytes of the firmware's part without the memory map, which it has since Alternate Injection (June 2024) at the
+#: latest; then two words and the kernel's address follow.
+_OLD_FIRMWARE_PART = 96 + 8
+
+_TABLES = frozenset({HeaderType.MADT, HeaderType.DEVICE_TREE})
+_GENERAL = frozenset({HeaderType.VP_COUNT_PARAMETER, HeaderType.ENVIRONMENT_INFO_PARAMETER})
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What differs between versions of the block. name: as shown. memory_map: offset of memory_map_offset."""
+    """Where the fields are, bytes from the page's start; None for a field that it lacks."""
 
-    name: str
+    parameter_page: int
+    madt: int | None
+    device_tree: int | None
     memory_map: int
+    port: int
+    firmware: int
+    kernel: int
 
-
-#: The block contains the MADT's location: since 2025, and the present BootParamBlock.
-CURRENT = Layout("with a MADT", 16)
-#: 2024 to 2025: the addresses of the CPUID and the secrets page are between memory map and port.
-EARLIER = Layout("without a MADT", 8)
-_CPUID_PAGE = 16
-_SECRETS_PAGE = 20
-#: From use_alternate_injection to the firmware's part of the block there are flags of one byte each.
-_FLAGS_END = 32
-#: The firmware's part begins with its address and size (GuestFwInfoBlock), in both layouts.
-_FIRMWARE = 32
+    @property
+    def use_alternate_injection(self) -> int:
+        """Offset of the flag."""
+        return self.port + USE_AFTER_PORT
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterBlock:
-    """The block. page: the header of its page. port: the SVSM console's I/O port.
+    """The block. page: the header of its page. copies: pages of the kernel's memory with the same contents.
 
-    firmware: guest address and size of the firmware in the file; size 0 without one.
+    area_size: bytes of the block and the parameter areas behind it. port: the SVSM console's I/O port.
+    firmware, kernel: guest address and size; the firmware's size is 0 if there is none in the file.
+    stage2_reads: a loader in the file reads the settings from here, and knows Alternate Injection.
     """
 
     page: PageData
+    copies: tuple[PageData, ...]
     layout: Layout
+    area_size: int
     port: int
     use_alternate_injection: bool
     firmware: tuple[int, int]
+    kernel: tuple[int, int]
+    stage2_reads: bool
+
+
+def measured_pages(file: IgvmFile, mask: int) -> list[PageData]:
+    """Return the pages of a platform that have contents in the file, and are measured."""
+    return [
+        header
+        for header in file.headers
+        if isinstance(header, PageData)
+        and header.applies(mask)
+        and header.offset
+        and header.data_type == DataType.NORMAL
+        and not header.flags & (PageFlags.UNMEASURED | PageFlags.SHARED | PageFlags.LARGE)
+    ]
 
 
 def find_parameter_blocks(file: IgvmFile, mask: int) -> list[ParameterBlock]:
-    """Return a platform's boot parameter blocks: one in COCONUT's files, none in others."""
+    """Return a platform's boot parameter blocks: one in COCONUT's files, none in others. At most BLOCKS_MAX."""
     places = _Places.of(file, mask)
-    found = []
-    for header in file.headers:
-        if not isinstance(header, PageData) or not header.applies(mask) or not header.offset:
-            continue
-        if header.data_type != DataType.NORMAL or header.flags & PageFlags.UNMEASURED:
-            continue
-        data = file.contents(header)[:PAGE]
-        layout = places.layout(header.gpa, data)
-        if layout is not None:
-            firmware = _u32(data, _FIRMWARE), _u32(data, _FIRMWARE + 4)
-            use = bool(data[ALTERNATE_INJECTION])
-            found.append(ParameterBlock(header, layout, _u16(data, _PORT), use, firmware))
+    pages = measured_pages(file, mask)
+    found: list[ParameterBlock] = []
+    for header in pages:
+        data = file.contents(header)
+        block = places.block(header, data)
+        if block is not None and len(found) < BLOCKS_MAX:
+            start, size = block.kernel
+            inside = (page for page in pages if start <= page.gpa < start + size and page.gpa != header.gpa)
+            same = (page for page in inside if file.contents(page) == data)
+            found.append(replace(block, copies=tuple(itertools.islice(same, BLOCKS_MAX))))
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """The guest addresses that a block's fields give."""
+    """The guest addresses that a block's fields lead to.
 
+    inserts: of parameter areas, with the kinds of the values in them; in_order: the same, sorted.
+    maps: of the memory map itself.
+    special: of the CPUID and the secrets page. pages: of all pages. required: sizes by address.
+    """
+
+    inserts: dict[int, frozenset[HeaderType]]
+    in_order: list[int]
     maps: frozenset[int]
-    inserts: frozenset[int]
-    cpuid: frozenset[int]
-    secrets: frozenset[int]
+    special: frozenset[int]
+    pages: frozenset[int]
+    required: dict[int, int]
 
     @classmethod
     def of(cls, file: IgvmFile, mask: int) -> _Places:
         headers = [header for header in file.headers if header.applies(mask)]
-        inserts = {header.index: header.gpa for header in headers if isinstance(header, ParameterInsert)}
-        maps = {
-            inserts[header.index] + header.byte_offset
+        areas = {header.index: header.gpa for header in headers if isinstance(header, ParameterInsert)}
+        inserts: dict[int, set[HeaderType]] = {gpa: set() for gpa in areas.values()}
+        maps = set()
+        for header in headers:
+            if isinstance(header, Parameter) and header.kind is not None and header.index in areas:
+                inserts[areas[header.index]].add(header.kind)
+                if header.kind is HeaderType.MEMORY_MAP:
+                    maps.add(areas[header.index] + header.byte_offset)
+        pages = [header for header in headers if isinstance(header, PageData)]
+        required = {
+            header.gpa: header.size
             for header in headers
-            if isinstance(header, Parameter) and header.kind is HeaderType.MEMORY_MAP and header.index in inserts
+            if isinstance(header, MemoryRange) and header.kind is HeaderType.REQUIRED_MEMORY
         }
-        pages = {
-            kind: frozenset(one.gpa for one in headers if isinstance(one, PageData) and one.data_type == kind)
-            for kind in (DataType.CPUID_DATA, DataType.SECRETS)
-        }
-        return cls(frozenset(maps), frozenset(inserts.values()), pages[DataType.CPUID_DATA], pages[DataType.SECRETS])
+        return cls(
+            {gpa: frozenset(kinds) for gpa, kinds in inserts.items()},
+            sorted(inserts),
+            frozenset(maps),
+            frozenset(page.gpa for page in pages if page.data_type in (DataType.CPUID_DATA, DataType.SECRETS)),
+            frozenset(page.gpa for page in pages),
+            required,
+        )
 
-    def layout(self, gpa: int, data: bytes) -> Layout | None:
-        """Return the layout of a page that is a parameter block; None if it is not one in any layout."""
-        if gpa + _u32(data, _PARAM_PAGE_OFFSET) not in self.inserts:
+    def block(self, page: PageData, data: bytes) -> ParameterBlock | None:
+        """Return the block in a page, None if there is none."""
+        size = u32(data, 0)
+        if size % PAGE or not 2 * PAGE <= size <= AREA_MAX or page.gpa + u32(data, 4) not in self.inserts:
             return None
-        for layout in (CURRENT, EARLIER):
-            if gpa + _u32(data, layout.memory_map) not in self.maps:
-                continue
-            if any(flag > 1 for flag in data[ALTERNATE_INJECTION:_FLAGS_END]):
-                continue
-            if layout is EARLIER and not (
-                _u32(data, _CPUID_PAGE) in self.cpuid and _u32(data, _SECRETS_PAGE) in self.secrets
-            ):
-                continue
-            return layout
-        return None
+        port = self._port(data, size)
+        offsets = self._offsets(page.gpa, data, port)
+        first, last = (bisect.bisect_left(self.in_order, gpa) for gpa in (page.gpa, page.gpa + size))
+        inside = set(self.in_order[first:last])
+        if port >= _PORT_MAX or not inside <= set(offsets.values()) or not u16(data, port):
+            return None
+        memory_map = [at for at, gpa in offsets.items() if gpa in self.maps]
+        general = self._leading(offsets, _GENERAL)
+        kernel = self._kernel(data, port)
+        firmware = None if kernel is None else self._firmware(data, port, kernel)
+        if not memory_map or general is None or kernel is None or firmware is None:
+            return None
+        layout = Layout(
+            general,
+            self._leading(offsets, {HeaderType.MADT}),
+            self._leading(offsets, {HeaderType.DEVICE_TREE}),
+            memory_map[-1],
+            port,
+            firmware,
+            kernel,
+        )
+        base = u64(data, kernel)
+        return ParameterBlock(
+            page,
+            (),
+            layout,
+            size,
+            u16(data, port),
+            bool(data[layout.use_alternate_injection]),
+            (u32(data, firmware), u32(data, firmware + 4)),
+            (base, self.required[base]),
+            _stage2_reads(data, firmware, kernel, self.required[base]),
+        )
+
+    def _port(self, data: bytes, size: int) -> int:
+        """Return the offset of the first word that leads to nothing."""
+        at = 4
+        while at < _PORT_MAX:
+            word = u32(data, at)
+            if not (word % PAGE == 0 and word < size) and word not in self.special:
+                break
+            at += 4
+        return at
+
+    def _offsets(self, gpa: int, data: bytes, port: int) -> dict[int, int]:
+        """Return the addresses that the words before the port lead to, without the sizes behind tables' offsets."""
+        leads = {at: gpa + u32(data, at) for at in range(4, port, 4)}
+        tables = [at for at, place in leads.items() if self.inserts.get(place, frozenset()) & _TABLES]
+        return {at: place for at, place in leads.items() if at - 4 not in tables}
+
+    def _leading(self, offsets: dict[int, int], kinds: frozenset[HeaderType] | set[HeaderType]) -> int | None:
+        """Return the offset of the first word that leads to an area with a value of these kinds."""
+        found = (at for at, gpa in offsets.items() if self.inserts.get(gpa, frozenset()) & kinds)
+        return next(found, None)
+
+    def _kernel(self, data: bytes, port: int) -> int | None:
+        found = [at for at in range(port + _FIRMWARE_AFTER_PORT, _BLOCK_MAX, 4) if u64(data, at) in self.required]
+        return found[0] if found else None
+
+    def _firmware(self, data: bytes, port: int, kernel: int) -> int | None:
+        """Return the offset of the firmware's address and size; only flags are between it and the port."""
+        for at in range(port + 4, min(port + _FLAGS_MAX, kernel - 8) + 1, 4):
+            if any(flag > 1 for flag in data[port + USE_AFTER_PORT : at]):
+                return None
+            start, size = u32(data, at), u32(data, at + 4)
+            last = start + size - 1 & ~(PAGE - 1)
+            if 0 < size <= FIRMWARE_MAX and {start, last} & self.pages:
+                return at
+        at = port + _FIRMWARE_AFTER_PORT
+        return at if u64(data, at) == 0 else None
 
 
-def _u16(data: bytes, at: int) -> int:
+def _stage2_reads(data: bytes, firmware: int, kernel: int, size: int) -> bool:
+    """Whether the file is of a version whose stage 2 reads the block when it makes the kernel's launch information.
+
+    Until 2026-02-12 the block has, before the kernel's address, the size of the page reserved for the VMSA (until
+    2025-01 with the kernel's size between them). From then to 2026-04-01 stage 2 did not look at
+    use_alternate_injection; since then the launch information is in the file.
+    """
+    with_size = u32(data, kernel - 8) == PAGE and u32(data, kernel - 4) == size
+    part = kernel - firmware
+    return (with_size and part > _OLD_FIRMWARE_PART) or (
+        u32(data, kernel - 4) == PAGE and part > _OLD_FIRMWARE_PART + 8
+    )
+
+
+def u16(data: bytes, at: int) -> int:
+    """Return the 16-bit number at an offset."""
     return int.from_bytes(data[at : at + 2], "little")
 
 
-def _u32(data: bytes, at: int) -> int:
+def u32(data: bytes, at: int) -> int:
+    """Return the 32-bit number at an offset."""
     return int.from_bytes(data[at : at + 4], "little")
+
+
+def u64(data: bytes, at: int) -> int:
+    """Return the 64-bit number at an offset."""
+    return int.from_bytes(data[at : at + 8], "little")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The contents of an IGVM file, as JSON values and as lines of text."""
+"""The contents of an IGVM file as JSON values."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from snp_harness.svsm.igvm import (
     SnpIdBlock,
     VpContext,
 )
+from snp_harness.svsm.igvm_launch import LaunchInformation, Settings, find_settings
 from snp_harness.svsm.igvm_measure import Measurement, id_blocks, measure
-from snp_harness.svsm.igvm_params import find_parameter_blocks
+from snp_harness.svsm.igvm_params import Layout
 
 FORMAT = "snp-harness-igvm"
 VERSION = 1
@@ -51,7 +52,7 @@ def to_json(file: IgvmFile) -> dict[str, Any]:
     mask = file.snp_mask
     measured = measure(file)
     runs = list(_runs(file))
-    blocks = [] if mask is None else find_parameter_blocks(file, mask)
+    settings = [] if mask is None else find_settings(file, mask)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -73,17 +74,8 @@ def to_json(file: IgvmFile) -> dict[str, Any]:
         ],
         "directives": [_directive(file, header, last) for header, last in runs[:SHOWN]],
         "directive_count": len(runs),
-        "parameter_block": [
-            {
-                "gpa": _hex(block.page.gpa),
-                "layout": block.layout.name,
-                "use_alternate_injection": block.use_alternate_injection,
-                "debug_serial_port": _hex(block.port),
-                "firmware_gpa": _hex(block.firmware[0]),
-                "firmware_size": block.firmware[1],
-            }
-            for block in blocks[:SHOWN]
-        ],
+        "parameter_areas": [] if mask is None else list(_areas(file, mask))[:SHOWN],
+        "parameter_block": [_block(one) for one in settings],
         "launch_digest": None if measured is None else measured.digest.hex(),
         "launch_digest_qemu": None if measured is None or measured.qemu is None else measured.qemu.hex(),
         "launch_digest_notes": [] if measured is None else list(measured.notes[:SHOWN]),
@@ -101,6 +93,62 @@ def to_json(file: IgvmFile) -> dict[str, Any]:
             for block in id_blocks(file)[:SHOWN]
         ],
     }
+
+
+def _areas(file: IgvmFile, mask: int) -> Iterator[dict[str, Any]]:
+    """The parameter areas that are inserted on a platform, with the values that the loader writes into them."""
+    headers = [header for header in file.headers if header.applies(mask)]
+    sizes = {header.index: header.size for header in headers if isinstance(header, ParameterArea)}
+    values: dict[int, list[str]] = {}
+    for header in headers:
+        if isinstance(header, Parameter):
+            values.setdefault(header.index, []).append(header.name)
+    for header in headers:
+        if isinstance(header, ParameterInsert):
+            names = values.get(header.index, [])[:SHOWN]
+            size = sizes.get(header.index, 0)
+            yield {"index": header.index, "gpa": _hex(header.gpa), "size": size, "values": names}
+
+
+def _block(settings: Settings) -> dict[str, Any]:
+    block = settings.block
+    return {
+        "gpa": _hex(block.page.gpa),
+        "copies": [_hex(page.gpa) for page in block.copies],
+        "area_size": block.area_size,
+        "layout": _layout(block.layout),
+        "use_alternate_injection": block.use_alternate_injection,
+        "debug_serial_port": _hex(block.port),
+        "firmware_gpa": _hex(block.firmware[0]),
+        "firmware_size": block.firmware[1],
+        "kernel_gpa": _hex(block.kernel[0]),
+        "kernel_size": block.kernel[1],
+        "launch_information": None if settings.launch is None else _launch(settings.launch),
+        "alternate_injection": settings.alternate_injection,
+        "reader": settings.reader.value,
+    }
+
+
+def _launch(launch: LaunchInformation) -> dict[str, Any]:
+    return {
+        "gpa": _hex(launch.page.gpa),
+        "layout": f"port {launch.port_at}, use_alternate_injection {launch.use_at}",
+        "use_alternate_injection": launch.use_alternate_injection,
+    }
+
+
+def _layout(layout: Layout) -> str:
+    places = {
+        "parameter page": layout.parameter_page,
+        "MADT": layout.madt,
+        "device tree": layout.device_tree,
+        "memory map": layout.memory_map,
+        "port": layout.port,
+        "use_alternate_injection": layout.use_alternate_injection,
+        "firmware": layout.firmware,
+        "kernel": layout.kernel,
+    }
+    return ", ".join(f"{name} {at}" for name, at in places.items() if at is not None)
 
 
 def _matches(block: SnpIdBlock, measured: Measurement | None) -> str | None:
@@ -199,92 +247,3 @@ def _name(kind: type[PlatformType] | type[DataType], value: int) -> str:
 
 def _hex(value: int) -> str:
     return f"{value:#x}"
-
-
-def to_text(file: IgvmFile) -> list[str]:
-    """The lines that `igvm show` prints."""
-    shown = to_json(file)
-    right = "right" if shown["checksum_is_right"] else "WRONG: loaders refuse the file"
-    lines = [
-        f"{file.name}: IGVM version {file.version}, {shown['architecture']}, {len(file.data) >> 10} KiB,"
-        f" {len(file.headers)} headers, checksum {right}",
-        "",
-        "Platforms",
-    ]
-    for platform in shown["platforms"]:
-        boundary = int(platform["shared_gpa_boundary"], 16)
-        shared = f", shared above {boundary:X}" if boundary else ""
-        lines.append(
-            f"  mask {platform['mask']:<5} {platform['platform']}, highest VTL {platform['highest_vtl']}{shared}"
-        )
-    lines += ["", "Directives"]
-    for entry in shown["directives"]:
-        mask = "" if entry["mask"] is None else f"mask {entry['mask']}"
-        lines.append(f"  {entry['type']:<28} {mask:<10} {_entry_text(entry)}".rstrip())
-        if entry.get("vmsa"):
-            lines += _vmsa_text(entry["vmsa"])
-    if shown["directive_count"] > len(shown["directives"]):
-        lines.append(f"  ... and {shown['directive_count'] - len(shown['directives'])} more")
-    lines += ["", "Boot parameter block (COCONUT)"]
-    for block in shown["parameter_block"]:
-        lines += [
-            f"  gpa {_upper(block['gpa'])}, layout {block['layout']}",
-            f"  use_alternate_injection = {int(block['use_alternate_injection'])}",
-            f"  debug_serial_port = {_upper(block['debug_serial_port'])}",
-            f"  firmware at {_upper(block['firmware_gpa'])}, size {block['firmware_size']:X}",
-        ]
-    if not shown["parameter_block"]:
-        lines.append("  none was found")
-    return lines + _launch_text(shown)
-
-
-def _launch_text(shown: dict[str, Any]) -> list[str]:
-    lines = ["", "SEV-SNP launch"]
-    if shown["launch_digest"] is None:
-        return [*lines, "  the file is not for SEV-SNP"]
-    lines.append(f"  launch digest {shown['launch_digest']}")
-    if shown["launch_digest_qemu"] not in (None, shown["launch_digest"]):
-        lines.append(f"  by QEMU       {shown['launch_digest_qemu']}")
-    lines += [f"  note: {note}" for note in shown["launch_digest_notes"]]
-    for block in shown["id_blocks"]:
-        signed = "signed (the signature was not checked)" if block["signed"] else "not signed"
-        whose = {"specification": "the launch digest", "qemu": "QEMU's launch digest"}
-        matches = whose.get(block["matches"], f"ANOTHER digest, {block['launch_digest']}")
-        lines.append(f"  ID block: {signed}, {matches}")
-    return lines
-
-
-def _entry_text(entry: dict[str, Any]) -> str:
-    parts = []
-    if "gpa" in entry:
-        parts.append(f"gpa {_upper(entry['gpa'])}")
-    if "index" in entry:
-        parts.append(f"area {entry['index']}")
-    if "byte_offset" in entry:
-        parts.append(f"offset {entry['byte_offset']:X}")
-    if "size" in entry:
-        parts.append(f"size {entry['size']:X}")
-    if "data_type" in entry:
-        parts += [entry["data_type"], *entry["flags"], *(["zero"] if entry["zero"] else [])]
-    if "policy" in entry:
-        parts.append(
-            " ".join([_upper(entry["policy"]), f"ABI {entry['abi']}", *entry["policy_names"]])
-            if "abi" in entry
-            else _upper(entry["policy"])
-        )
-    if "vp" in entry:
-        parts.append(f"vCPU {entry['vp']}")
-    return ", ".join(parts)
-
-
-def _vmsa_text(shown: dict[str, Any]) -> list[str]:
-    names = " ".join(shown["sev_feature_names"]) or "none"
-    registers = " ".join(f"{name}={_upper(value)}" for name, value in shown["registers"].items())
-    return [
-        f"      VMPL{shown['vmpl']}, SEV_FEATURES {_upper(shown['sev_features'])}: {names}",
-        f"      entry {_upper(shown['entry'])}, {registers}",
-    ]
-
-
-def _upper(text: str) -> str:
-    return text.removeprefix("0x").upper()
