@@ -189,15 +189,16 @@ def test_work_is_bounded_for_a_file_full_of_blocks() -> None:
     """Each page is a block, its launch information, and a copy of every other one."""
     made = writer.coconut(era=writer.NEW_ERA)
     settings = writer.Settings(era=writer.NEW_ERA)
-    for kind in (0x307, 0x309, 0x312):
-        made.add(kind, writer.Parameter(1, 0))
     for page in (settings.block, settings.launch):
         number = made.data.index(page)
-        for at in range(0, 3000 * 0x1000, 0x1000):
-            made.page(writer.KERNEL + 0x300000 + at, None, like=number)
-    for number in range(3000):
-        made.add(0x303, writer.ParameterInsert(writer.KERNEL + 0x300000 + 0x1000 * number, writer.SNP, 1))
-        made.page(writer.KERNEL + 0x900000 + 0x1000 * number, None, data_type=1)
+        for at in range(1500):
+            made.page(writer.KERNEL + 0x150000 + 0x1000 * at, None, like=number)
+    # Behind every fifth page, the areas that a block leads to: parameter page, MADT, memory map, device tree.
+    for at in range(1500):
+        if at % 5:
+            area = (0, 0, 2, 1, 3)[at % 5]
+            made.add(0x303, writer.ParameterInsert(writer.KERNEL + 0x150000 + 0x1000 * at, writer.SNP, area))
+        made.page(writer.KERNEL + 0xF00000 + 0x1000 * at, None, data_type=1)
     file = parse(made.build())
     started = time.process_time()
     assert len(find_settings(file, writer.SNP)) == BLOCKS_MAX

@@ -32,8 +32,8 @@ from snp_harness.svsm.igvm import (
     ParameterInsert,
 )
 
-#: Blocks of a file, and copies of one: COCONUT's files have at most one of each.
-BLOCKS_MAX = 8
+#: Blocks of a file that are looked at, copies of one, and secrets pages: COCONUT's files have one of each at most.
+BLOCKS_MAX = 2
 #: Bound on the firmware, bytes: QEMU's own limit for firmware below 4 GiB is 8 MiB by default.
 FIRMWARE_MAX = 64 << 20
 #: Bounds on the area's size, on where the port is, and where the kernel's address is, bytes.
@@ -138,14 +138,18 @@ class _Places:
     @classmethod
     def of(cls, file: IgvmFile, mask: int) -> _Places:
         headers = [header for header in file.headers if header.applies(mask)]
-        areas = {header.index: header.gpa for header in headers if isinstance(header, ParameterInsert)}
-        inserts: dict[int, set[HeaderType]] = {gpa: set() for gpa in areas.values()}
-        maps = set()
+        kinds: dict[int, set[HeaderType]] = {}
+        at: dict[int, set[int]] = {}
         for header in headers:
-            if isinstance(header, Parameter) and header.kind is not None and header.index in areas:
-                inserts[areas[header.index]].add(header.kind)
-                if header.kind is HeaderType.MEMORY_MAP:
-                    maps.add(areas[header.index] + header.byte_offset)
+            if isinstance(header, Parameter) and header.kind is not None:
+                kinds.setdefault(header.index, set()).add(header.kind)
+                if header.kind is HeaderType.MEMORY_MAP and len(at.setdefault(header.index, set())) < BLOCKS_MAX:
+                    at[header.index].add(header.byte_offset)
+        areas = [header for header in headers if isinstance(header, ParameterInsert)]
+        inserts: dict[int, set[HeaderType]] = {}
+        for area in areas:
+            inserts.setdefault(area.gpa, set()).update(kinds.get(area.index, ()))
+        maps = {area.gpa + offset for area in areas for offset in at.get(area.index, ())}
         pages = [header for header in headers if isinstance(header, PageData)]
         required = {
             header.gpa: header.size
@@ -153,7 +157,7 @@ class _Places:
             if isinstance(header, MemoryRange) and header.kind is HeaderType.REQUIRED_MEMORY
         }
         return cls(
-            {gpa: frozenset(kinds) for gpa, kinds in inserts.items()},
+            {gpa: frozenset(of_area) for gpa, of_area in inserts.items()},
             sorted(inserts),
             frozenset(maps),
             frozenset(page.gpa for page in pages if page.data_type in (DataType.CPUID_DATA, DataType.SECRETS)),
