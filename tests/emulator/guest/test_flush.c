@@ -12,9 +12,9 @@
 #define RAX_GLOBAL BIT(3)
 #define COUNT_MAX  7u
 
-#define PAGE_A (TEST_AREA + 0x40000)
-#define PAGE_B (TEST_AREA + 0x41000)
-#define WINDOW (TEST_AREA + 0x42000)
+#define PAGE_A (TEST_AREA + 0x60000)
+#define PAGE_B (TEST_AREA + 0x61000)
+#define WINDOW (TEST_AREA + 0x62000)
 
 static void flush(u64 rax, u64 rcx)
 {
