@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snp_harness.capture.record import RECORD, HostRecord, RecordKind
-from snp_harness.conformance.guest_run import run_conformance
 from snp_harness.conformance.image import Ticks
+from snp_harness.conformance.series import run_conformance
 from snp_harness.errors import HarnessError
 from snp_harness.svsm.config import parse_config
 from snp_harness.vm import rundir

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snp_harness.conformance.guest_run import run_conformance
+from snp_harness.conformance.series import run_conformance
 from snp_harness.errors import HarnessError
 from snp_harness.firmware.find import find_firmware
 from snp_harness.firmware_run import RunSpec, run

@@ -7,7 +7,8 @@
 #include "types.h"
 
 #define PARAMETERS_MAGIC   0x464E4F4343495041ull /* "APICCONF" */
-#define PARAMETERS_VERSION 1
+#define PARAMETERS_VERSION 2
+#define SKIPPED_MAX        3000
 
 enum run_mode {
 	RUN_POINTS = 0,
@@ -33,7 +34,9 @@ struct conformance_parameters {
 	u64 seed;        /* RUN_FUZZ */
 	u32 duration_ms; /* RUN_FUZZ */
 	u32 missed_allowed; /* RUN_TICKS: accepted number of reloads without an interrupt, on a busy machine */
+	char skipped[SKIPPED_MAX]; /* RUN_POINTS: names of points that do not run, a line each, then a zero */
 };
+_Static_assert(sizeof(struct conformance_parameters) <= PARAMETERS_USED, "layout.h");
 
 static inline const volatile struct conformance_parameters *parameters(void)
 {

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from snp_harness.apic.access import Access, Phase
     from snp_harness.apic.timeline import Timeline
     from snp_harness.apic.verdict import Status, Verdict
-    from snp_harness.conformance.guest_run import ConformanceResult, run_conformance
+    from snp_harness.conformance.guest_run import ConformanceResult
+    from snp_harness.conformance.series import run_conformance
     from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
     from snp_harness.firmware.find import find_firmware
     from snp_harness.firmware_run import RunResult, run
@@ -60,7 +61,7 @@ _HOMES = {
     "find_firmware": "firmware.find",
     "load_config": "svsm.config",
     "run": "firmware_run",
-    "run_conformance": "conformance.guest_run",
+    "run_conformance": "conformance.series",
 }
 
 

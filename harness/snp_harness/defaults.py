@@ -14,3 +14,5 @@ GOALS = (*STAGES, "exit")
 DEFAULT_UNTIL = "sec"
 #: Seconds of wall time.
 DEFAULT_TIMEOUT_S = 120.0
+#: How often `conformance` runs again without a point that ended the run.
+DEFAULT_AGAIN = 4

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snp_harness.apic.contract import evaluate
-from snp_harness.apic.timeline import Event, Timeline
+from snp_harness.apic.timeline import UNANSWERED_CALL, Event, Timeline
 from snp_harness.capture import collect
 from snp_harness.capture.record import (
     FLAG_WRITE,
@@ -100,6 +100,16 @@ def test_a_refused_call_and_one_without_an_answer(run: Calls) -> None:
         "apic QUERY_FEATURES, RCX 0: no answer",
     ]
     assert all("result" not in event.fields for event in unanswered)
+
+
+def test_the_last_call_without_an_answer(run: Calls) -> None:
+    run.call(apic_call(ApicCall.CONFIGURE), 2, None)
+    run.call(Protocol.CORE << 32 | CoreCall.PVALIDATE, 0x1000)
+    run.call(Protocol.CORE << 32 | CoreCall.CREATE_VCPU, 0x2000, None, vcpu=1)
+    run.add(RecordKind.END, address=RecordEnd.SHUTDOWN)
+    [event] = run.events(UNANSWERED_CALL)
+    assert event.text == "core CREATE_VCPU, RCX 2000, RDX 0: no answer at the end of the run"
+    assert (event.vcpu, event.fields["rax"], event.fields["rcx"]) == (1, CoreCall.CREATE_VCPU, 0x2000)
 
 
 def test_an_answer_belongs_to_the_call_of_its_vcpu(run: Calls) -> None:

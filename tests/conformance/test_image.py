@@ -10,6 +10,7 @@ from snp_harness.conformance import image as conformance_image
 from snp_harness.conformance.image import (
     MAGIC,
     PARAMETERS_OFFSET,
+    SKIPPED_MAX,
     VERSION,
     Fuzz,
     RunMode,
@@ -43,6 +44,16 @@ def test_parameters_are_where_the_guest_reads_them() -> None:
         places = layout(["guests/svsm_apic_conformance/parameters.h"], "struct conformance_parameters", expected)
         read = {name: int.from_bytes(patched[at : at + size], "little") for name, (at, size) in places.items()}
         assert read == expected
+
+
+def test_skipped_points_are_where_the_guest_reads_them() -> None:
+    header = ["guests/svsm_apic_conformance/parameters.h"]
+    assert constants(header[0], "SKIPPED_") == {"SKIPPED_MAX": SKIPPED_MAX}
+    (at, size) = layout(header, "struct conformance_parameters", ["skipped"])["skipped"]
+    patched = with_mode(read_image(), None, ["a/1", "b/2"])[PARAMETERS_OFFSET + at :][:size]
+    assert patched == b"a/1\nb/2\n".ljust(SKIPPED_MAX, b"\0")
+    with pytest.raises(UsageError, match="too many points"):
+        with_mode(read_image(), None, ["a" * 60] * 50)
 
 
 def test_image_is_a_firmware_with_sev_metadata(tmp_path: Path) -> None:

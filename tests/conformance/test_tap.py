@@ -11,7 +11,10 @@ from snp_harness.conformance.tap import END, POINTS_MAX, VERSION, PointStatus, p
 NAMES = st.text(string.ascii_lowercase + string.digits + "-/", min_size=1, max_size=30)
 REASONS = st.text(string.ascii_letters + " ", min_size=1, max_size=30)
 POINTS = st.lists(
-    st.tuples(NAMES, st.sampled_from(PointStatus), REASONS), min_size=1, max_size=30, unique_by=lambda point: point[0]
+    st.tuples(NAMES, st.sampled_from([s for s in PointStatus if s is not PointStatus.ENDED_THE_RUN]), REASONS),
+    min_size=1,
+    max_size=30,
+    unique_by=lambda point: point[0],
 )
 
 
@@ -50,6 +53,13 @@ def test_a_lost_line_is_noticed(points: list[tuple[str, PointStatus, str]], data
     left = lines[:at] + lines[at + 1 :]
     harmless = lines[at] == "# a comment" or lines[at].startswith("  message") or lines[at].startswith("  got")
     assert parse("\n".join(left)).complete == harmless
+
+
+def test_the_point_that_has_begun() -> None:
+    begun = f"{VERSION}\n1..2\n# begin a\nok 1 - a\n# begin b\n"
+    assert parse(begun).begun == "b"
+    assert parse(begun + "ok 2 - b\n").begun == ""
+    assert parse(begun + "ok 2 - c\n").defects[0].startswith("b has no result: ")
 
 
 @given(st.text())

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.conformance.guest_run import ConformanceResult, run_conformance
+from snp_harness.conformance.guest_run import ConformanceResult
 from snp_harness.conformance.image import Mode
+from snp_harness.conformance.series import run_conformance
 from snp_harness.hosts.host import Host
 from snp_harness.svsm.config import load_config
 

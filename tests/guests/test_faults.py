@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from snp_harness.conformance.guest_run import ConformanceResult, run_conformance
+from snp_harness.conformance.guest_run import ConformanceResult
+from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.hosts.host import Host
 from snp_harness.svsm.config import parse_config

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.conformance.guest_run import run_conformance
+from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.platforms import rom
 from snp_harness.svsm.config import load_config

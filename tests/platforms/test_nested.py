@@ -12,7 +12,7 @@ import pytest
 from snp_harness.apic.access import Access
 from snp_harness.apic.verdict import Status
 from snp_harness.check import CheckStatus
-from snp_harness.conformance.guest_run import run_conformance
+from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.errors import UsageError
 from snp_harness.firmware_run import RunResult, RunSpec, run

@@ -15,7 +15,7 @@ from snp_harness.apic.access import Path as AccessPath
 from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import Status
-from snp_harness.conformance.guest_run import run_conformance
+from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.errors import LackingHostError
 from snp_harness.hosts.host import Host

@@ -35,6 +35,8 @@ GUEST_IMAGE = "guest-image"
 GUEST_EXIT = "guest-exit"
 #: The kind of the event that ends a run whose guest cannot go on.
 GUEST_STUCK = "guest-stuck"
+#: The kind of the event of a call of the SVSM that has no answer at the end of the run.
+UNANSWERED_CALL = "unanswered-svsm-call"
 #: The kind of the event that says which two ways of observing the run agreed.
 AGREEMENT = "agreement"
 #: Kinds of events that end a run; a run continues after all others.

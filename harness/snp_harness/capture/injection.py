@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from snp_harness.apic.registers import X2APIC_MSR_FIRST, X2APIC_MSR_LAST
+from snp_harness.apic.timeline import UNANSWERED_CALL
 from snp_harness.capture.collect import EVENT_LIMIT, Collector
 from snp_harness.capture.record import HostRecord, RecordIrqSource, RecordKind, RecordOutcome
 from snp_harness.svsm.protocol import (
@@ -43,6 +44,8 @@ class InjectionEvents:
         self._guest_vmpl = guest_vmpl
         self._collector = collector
         self._calls: dict[int, HostRecord] = {}
+        #: The last call of each vCPU, of any protocol, until it is answered.
+        self._open: dict[int, HostRecord] = {}
         self._seen: dict[int, set[tuple[str, int, int, int]]] = {}
         self.handlers: dict[int, Callable[[HostRecord], None]] = {
             RecordKind.SVSM_CALL: self._call,
@@ -61,13 +64,20 @@ class InjectionEvents:
         """Add the calls that have no answer at the end of the run."""
         for vcpu in list(self._calls):
             self._unanswered(vcpu)
+        for call in self._open.values():
+            text = f"{call_name(call.address)}, RCX {call.value:X}, RDX {call.extra:X}: no answer at the end of the run"
+            fields: dict[str, int | str] = {"rax": call.address, "rcx": call.value, "rdx": call.extra}
+            self._collector.event(UNANSWERED_CALL, call.time_ns, call.vcpu, text, **fields)
+        self._open.clear()
 
     def _call(self, record: HostRecord) -> None:
+        self._open[record.vcpu] = record
         self._unanswered(record.vcpu)
         if asks_for_apic(record.address, record.value) or record.address >> CALL_SHIFT == Protocol.APIC:
             self._calls[record.vcpu] = record
 
     def _result(self, record: HostRecord) -> None:
+        self._open.pop(record.vcpu, None)
         call = self._calls.get(record.vcpu)
         if call is None or call.address != record.address:
             return

@@ -52,6 +52,11 @@ def positive_int(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!a} is not a positive number")
 
 
+def count(text: str) -> int:
+    """Parse a number on the command line that may be 0."""
+    return 0 if text == "0" else positive_int(text)
+
+
 def positive_seconds(text: str) -> float:
     """Parse seconds on the command line."""
     with contextlib.suppress(ValueError):

@@ -9,14 +9,18 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from snp_harness.cli.arguments import add_boot_options, positive_int
+from snp_harness.cli.arguments import add_boot_options, count, name_argument, path_argument, positive_int
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu
+from snp_harness.defaults import DEFAULT_AGAIN
 
 if TYPE_CHECKING:
     from snp_harness.cli.arguments import Commands
     from snp_harness.conformance.guest_run import ConformanceResult
 
-EPILOG = "exit status: 0 no point failed, 1 a point failed, 2 usage, 3 inconclusive, 128 and up: environment"
+EPILOG = (
+    "exit status: 0 all points passed or failed as known, 1 a new failure or a known one that passes, 2 usage,"
+    " 3 inconclusive, 128 and up: environment"
+)
 
 
 def add_parser(commands: Commands) -> None:
@@ -29,15 +33,31 @@ def add_parser(commands: Commands) -> None:
         default=0,
         help="of the guest; default: 2, or 1 if it cannot have several",
     )
+    parser.add_argument(
+        "--known", metavar="FILE", type=path_argument, help="the known failures of this SVSM: docs/conformance.md"
+    )
+    parser.add_argument(
+        "--skip", metavar="POINT", type=name_argument, action="append", default=[], help="do not run it; repeatable"
+    )
+    parser.add_argument(
+        "--again",
+        metavar="N",
+        type=count,
+        default=DEFAULT_AGAIN,
+        help="how often to run again without a point that ended the run; default: %(default)s",
+    )
     add_boot_options(parser, "points")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run the guest, print the report and return the exit status. Raises HarnessError."""
     from snp_harness.cli.progress import ProgressLine
-    from snp_harness.conformance.guest_run import prepare_guest, run_guest
+    from snp_harness.conformance.guest_run import prepare_guest
+    from snp_harness.conformance.known import NONE_KNOWN, load_known
+    from snp_harness.conformance.series import run_points
     from snp_harness.svsm.config import DEFAULT_CONFIG
 
+    known = NONE_KNOWN if options.known is None else load_known(options.known)
     configuration = options.svsm_config or DEFAULT_CONFIG
     boot = prepare_guest(
         configuration,
@@ -49,7 +69,7 @@ def execute(options: argparse.Namespace) -> int:
     )
     directory = create_run_directory(options)
     with ProgressLine(quiet=options.quiet) as progress:
-        result = run_guest(boot, directory, progress.update)
+        result = run_points(boot, directory, progress.update, again=options.again, skip=options.skip, known=known)
     if options.json:
         sys.stdout.write(json.dumps(to_json(result, configuration), indent=2) + "\n")
     else:
@@ -64,10 +84,12 @@ def render(result: ConformanceResult, configuration: str) -> Iterator[str]:
     from snp_harness.report.text import escape
 
     yield result.verdict
-    for point in result.of(PointStatus.FAILED):
-        yield ""
-        yield f"not ok {point.number} - {escape(point.name)}"
-        yield from (f"  {key}: {escape(value)}" for key, value in point.diagnostic)
+    for point in result.not_passed:
+        if result.known.explains(point) is None:
+            yield ""
+            yield f"not ok {point.number} - {escape(point.name)}"
+            yield from (f"  {key}: {escape(value)}" for key, value in point.diagnostic)
+    yield from _render_known(result)
     if result.tap.defects:
         yield ""
         yield "Not complete"
@@ -88,6 +110,24 @@ def render(result: ConformanceResult, configuration: str) -> Iterator[str]:
     yield f"  artefacts      {escape(str(result.run.directory))}"
 
 
+def _render_known(result: ConformanceResult) -> Iterator[str]:
+    """Yield the lines about known failures."""
+    from snp_harness.conformance.tap import PointStatus
+    from snp_harness.report.text import escape
+
+    passes = [point for point in result.unexpected if point.status is PointStatus.PASSED]
+    if passes:
+        yield ""
+        yield f"Passed, but known to fail: remove them from {escape(result.known.source)}"
+        yield from (f"  {escape(point.name)}" for point in passes)
+    explained = [point for point in result.not_passed if result.known.explains(point) is not None]
+    if explained:
+        yield ""
+        yield "Known failures"
+        for point in explained:
+            yield f"  {escape(point.name)}: {result.known.by_name[point.name].reason}"
+
+
 def to_json(result: ConformanceResult, configuration: str) -> dict[str, Any]:
     """Return the report as JSON values."""
     return {
@@ -101,6 +141,8 @@ def to_json(result: ConformanceResult, configuration: str) -> dict[str, Any]:
         "defects": list(result.tap.defects),
         "ended": result.ended,
         "notes": list(result.tap.notes),
+        "known": result.known.source,
+        "unexpected": [point.name for point in result.unexpected],
         "points": [
             {
                 "number": point.number,

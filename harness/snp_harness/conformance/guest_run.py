@@ -1,27 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running the conformance guest and reading the results of its points."""
+"""One run of the conformance guest, and the results of its points."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from snp_harness.conformance.image import Mode, open_guest
+from snp_harness.conformance.known import NONE_KNOWN, KnownFailures
 from snp_harness.conformance.tap import TEXT_MAX, Point, PointStatus, TapReport, parse
-from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S
+from snp_harness.defaults import DEFAULT_PLATFORM
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED
 from snp_harness.firmware_run import BootOptions, PreparedBoot, prepare
-from snp_harness.hosts.local import LOCAL
 from snp_harness.vm import rundir
-from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from snp_harness.firmware_run import RunResult
-    from snp_harness.hosts.host import Host
     from snp_harness.platforms.platform import Progress
     from snp_harness.svsm.config import SvsmConfig
+    from snp_harness.vm.rundir import RunDirectory
 
 #: The guest needs little memory, and the SVSM has less to validate.
 MEMORY_MIB = 128
@@ -31,15 +29,26 @@ VCPUS = 2
 
 @dataclass(frozen=True, slots=True)
 class ConformanceResult:
-    """The result of a run. tap: the points. run: the run itself. how: how the result was obtained."""
+    """The result of a run. tap: the points. run: the run itself. how: how the result was obtained. known: failures."""
 
     tap: TapReport
     run: RunResult
     how: str
+    known: KnownFailures = NONE_KNOWN
 
     def of(self, status: PointStatus) -> tuple[Point, ...]:
         """Return the points with that status."""
         return tuple(point for point in self.tap.points if point.status is status)
+
+    @property
+    def not_passed(self) -> tuple[Point, ...]:
+        """The points that failed or ended the run."""
+        return tuple(p for p in self.tap.points if p.status in (PointStatus.FAILED, PointStatus.ENDED_THE_RUN))
+
+    @property
+    def unexpected(self) -> tuple[Point, ...]:
+        """The points with another result than expected: without known failures, those that did not pass."""
+        return tuple(point for point in self.tap.points if self.known.is_unexpected(point))
 
     @property
     def ended(self) -> str:
@@ -48,41 +57,29 @@ class ConformanceResult:
 
     @property
     def exit_status(self) -> int:
-        """Of the command: 1 a point failed, 3 not all of them were reported, 0 none failed."""
-        if self.of(PointStatus.FAILED):
+        """Of the command: 1 a point has an unexpected result, 3 not all of them were reported, 0 neither."""
+        if self.unexpected:
             return EXIT_VIOLATED
         return EXIT_HOLDS if self.tap.complete else EXIT_INCONCLUSIVE
 
     @property
     def verdict(self) -> str:
         """The result in one line."""
-        counts = ", ".join(f"{len(self.of(status))} {status.value}" for status in PointStatus)
-        words = {EXIT_HOLDS: "conforms", EXIT_VIOLATED: "does not conform", EXIT_INCONCLUSIVE: "inconclusive"}
-        return f"{words[self.exit_status]}: {counts} ({self.how})"
-
-
-def run_conformance(
-    svsm: SvsmConfig,
-    mode: Mode = None,
-    *,
-    platform: str = DEFAULT_PLATFORM,
-    vcpus: int = 0,
-    qemu: Path | None = None,
-    host: Host = LOCAL,
-    out: Path | None = None,
-    timeout_s: float = DEFAULT_TIMEOUT_S,
-    icount: bool = False,
-    progress: Progress | None = None,
-) -> ConformanceResult:
-    """Run the conformance guest under an SVSM configuration.
-
-    mode: None for its points, or Ticks or Fuzz. vcpus: of the guest; 0: two for its points, if the configuration has
-    several, otherwise one. Points that need another vCPU are skipped with one. The others: as for `run`.
-    Raises HarnessError if the run cannot start or ends early; a guest that fails, hangs or crashes is a result.
-    """
-    boot = prepare_guest(svsm, mode, platform, vcpus=vcpus, qemu=qemu, host=host, timeout_s=timeout_s, icount=icount)
-    with RunDirectory.create(out, platform) as directory:
-        return run_guest(boot, directory, progress)
+        counts = [f"{len(self.of(status))} {status.value}" for status in PointStatus]
+        if not self.of(PointStatus.ENDED_THE_RUN):
+            counts.pop()
+        if missing := (self.tap.plan or 0) - len(self.tap.points):
+            counts.append(f"{missing} not reached")
+        words = {
+            EXIT_HOLDS: "conforms but for known failures" if self.not_passed else "conforms",
+            EXIT_VIOLATED: "does not conform",
+            EXIT_INCONCLUSIVE: "inconclusive",
+        }
+        if self.known.source:
+            new = len(self.unexpected)
+            counts.append(f"{new} of them unexpected" if new else "as expected")
+            words[EXIT_VIOLATED] = "differs from the known failures"
+        return f"{words[self.exit_status]}: {', '.join(counts)} ({self.how})"
 
 
 def prepare_guest(
@@ -90,7 +87,8 @@ def prepare_guest(
 ) -> PreparedBoot:
     """Prepare the boot of the conformance guest, as `prepare` does; memory and end of the run are the guest's own.
 
-    vcpus: as for `run_conformance`.
+    vcpus: 0: two for its points, if the configuration has several, otherwise one. Points that need another vCPU are
+    skipped with one.
     """
     vcpus = options.pop("vcpus", 0)
     options["memory_mib"] = MEMORY_MIB
@@ -102,7 +100,10 @@ def prepare_guest(
 
 
 def run_guest(boot: PreparedBoot, directory: RunDirectory, progress: Progress | None = None) -> ConformanceResult:
-    """Run what `prepare_guest` has prepared, and read the points from its console. Raises as `run_conformance`."""
+    """Run what `prepare_guest` has prepared, and read the points from its console.
+
+    Raises HarnessError if the run cannot start or ends early; a guest that fails, hangs or crashes is a result.
+    """
     result = boot.run(directory, progress)
     if result.error is not None:
         raise result.error

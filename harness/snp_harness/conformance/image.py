@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snp_harness.data import data_file
@@ -16,9 +17,11 @@ IMAGE = data_file("guests/svsm_apic_conformance/build/svsm-apic-conformance.fd")
 #: guests/svsm_apic_conformance/parameters.h, struct conformance_parameters; its place follows from lib/layout.h.
 PARAMETERS_OFFSET = 0x11000
 MAGIC = b"APICCONF"
-VERSION = 1
+VERSION = 2
 _HEADER = struct.Struct("<8sI")
 _PARAMETERS = struct.Struct("<5IQII")
+#: Behind it, the names of points that do not run, a line each, and a zero.
+SKIPPED_MAX = 3000
 
 
 class RunMode(enum.IntEnum):
@@ -62,13 +65,13 @@ class Fuzz:
 Mode = Ticks | Fuzz | None
 
 
-def open_guest(mode: Mode = None) -> FirmwareImage:
+def open_guest(mode: Mode = None, skip: Sequence[str] = ()) -> FirmwareImage:
     """Open the image, with the parameters of a run.
 
-    mode: None for its points. Raises BrokenEnvironmentError if the image is not built, UsageError for a mode that does
-    not fit.
+    mode: None for its points. skip: points that do not run. Raises BrokenEnvironmentError if the image is not built,
+    UsageError for a mode that does not fit.
     """
-    return FirmwareImage(IMAGE, with_mode(read_image(), mode))
+    return FirmwareImage(IMAGE, with_mode(read_image(), mode, skip))
 
 
 def read_image() -> bytes:
@@ -85,8 +88,11 @@ def read_image() -> bytes:
 _BUILD_HINT = "build it: make -C guests/svsm_apic_conformance"
 
 
-def with_mode(image: bytes, mode: Mode) -> bytes:
-    """Return the image with the parameters of a run. mode: None for its points. Raises UsageError for large numbers."""
+def with_mode(image: bytes, mode: Mode, skip: Sequence[str] = ()) -> bytes:
+    """Return the image with the parameters of a run. mode: None for its points. skip: points that do not run.
+
+    Raises UsageError for large numbers and too many names.
+    """
     values: tuple[int, ...]
     match mode:
         case Ticks():
@@ -99,5 +105,9 @@ def with_mode(image: bytes, mode: Mode) -> bytes:
         packed = _PARAMETERS.pack(*values)
     except struct.error:
         raise UsageError(f"{mode} does not fit the guest", "its numbers have 32 bits, the seed 64") from None
+    names = "".join(f"{name}\n" for name in skip).encode("ascii", errors="replace")
+    if len(names) >= SKIPPED_MAX:
+        raise UsageError("too many points to be skipped", f"their names have at most {SKIPPED_MAX} characters")
+    packed += names.ljust(SKIPPED_MAX, b"\0")
     start = PARAMETERS_OFFSET + _HEADER.size
     return image[:start] + packed + image[start + len(packed) :]

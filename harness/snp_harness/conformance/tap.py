@@ -21,6 +21,8 @@ DIAGNOSTIC_MAX = 20
 VERSION = "TAP version 14"
 #: The guest's last line.
 END = "end of the tests"
+#: Begins the comment that names the point that begins.
+BEGIN = "begin "
 
 _PLAN = re.compile(r"1\.\.(0|[1-9][0-9]{0,3})")
 _POINT = re.compile(r"(not )?ok ([1-9][0-9]{0,3}) - ([\x21-\x7e]{1,80})(?: # SKIP ([\x20-\x7e]{1,200}))?")
@@ -37,6 +39,8 @@ class PointStatus(enum.Enum):
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
+    #: The point began and has no result. The guest does not print this; series.py finds it.
+    ENDED_THE_RUN = "ended the run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,14 @@ class Point:
 class TapReport:
     """What was read. plan: the number of points that were announced, None without a plan. notes: comments.
 
-    ended: the guest printed its last line. defects: why this is not complete, or not TAP, one line each.
+    begun: the name of the point that has begun without a result, if any. ended: the guest printed its last line.
+    defects: why this is not complete, or not TAP, one line each.
     """
 
     plan: int | None
     points: tuple[Point, ...]
     notes: tuple[str, ...]
+    begun: str
     ended: bool
     defects: tuple[str, ...]
 
@@ -76,7 +82,7 @@ def parse(text: str) -> TapReport:
     if len(text) > TEXT_MAX:
         reader.defect(f"the console has more than {TEXT_MAX} characters")
     if VERSION not in lines:
-        return TapReport(None, (), (), ended=False, defects=(f'no line "{VERSION}"',))
+        return TapReport(None, (), (), "", ended=False, defects=(f'no line "{VERSION}"',))
     for line in lines[lines.index(VERSION) + 1 :]:
         if not reader.read(line):
             break
@@ -90,6 +96,7 @@ class _Reader:
         self._plan: int | None = None
         self._points: list[Point] = []
         self._notes: list[str] = []
+        self._begun = ""
         self._block: list[tuple[str, str]] | None = None
         self._ended = False
         self._defects: list[str] = []
@@ -134,9 +141,14 @@ class _Reader:
             self.defect("no points")
         if not self._ended:
             self.defect("the guest did not reach its end")
-        return TapReport(self._plan, tuple(self._points), tuple(self._notes), self._ended, tuple(self._defects))
+        return TapReport(
+            self._plan, tuple(self._points), tuple(self._notes), self._begun, self._ended, tuple(self._defects)
+        )
 
     def _note(self, text: str) -> bool:
+        if text.startswith(BEGIN):
+            self._begun = text.removeprefix(BEGIN)[:LINE_MAX]
+            return True
         if len(self._notes) >= NOTES_MAX:
             return self._refuse("#", "too many comments")
         self._notes.append(text[:LINE_MAX])
@@ -149,6 +161,9 @@ class _Reader:
             return self._refuse(line, "a point out of order")
         if any(point.name == name for point in self._points):
             return self._refuse(line, "a repeated point")
+        if self._begun not in ("", name):
+            return self._refuse(line, f"{self._begun} has no result")
+        self._begun = ""
         status = PointStatus.FAILED if failed else PointStatus.SKIPPED if reason else PointStatus.PASSED
         self._points.append(Point(int(number), name, status, reason or ""))
         return True

@@ -38,6 +38,8 @@ VERDICT = "verdict.json"
 ENVIRONMENT = "environment.json"
 TRACEBACK = "traceback.txt"
 TAP = "tap.log"
+TAP_RESULTS = "results.tap"
+JUNIT = "junit.xml"
 OUTER_COMMAND_LINE = "outer-command-line.txt"
 OUTER_CONSOLE = "outer-console.log"
 OUTER_STDERR = "outer-qemu-stderr.log"
@@ -58,6 +60,8 @@ FILES = (
     ENVIRONMENT,
     TRACEBACK,
     TAP,
+    TAP_RESULTS,
+    JUNIT,
     OUTER_COMMAND_LINE,
     OUTER_CONSOLE,
     OUTER_STDERR,
