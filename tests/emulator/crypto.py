@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.emulator.native import Driver
+from tests.emulator.buffers import BufferDriver
 
 SOURCES = (
     "hardware/aes_gcm.c",
@@ -12,20 +12,10 @@ SOURCES = (
     "hardware/p384.c",
     "hardware/sha384.c",
 )
-_PUT = 24
 
 
-class Crypto(Driver):
+class Crypto(BufferDriver):
     """The driver's process."""
-
-    def load(self, buffer: int, data: bytes) -> None:
-        """Put `data` into a buffer that has exactly its size."""
-        self.ask("size", buffer, len(data))
-        for start in range(0, len(data), _PUT):
-            part = data[start : start + _PUT]
-            words = part.ljust(_PUT, b"\0")
-            numbers = (int.from_bytes(words[at : at + 8], "big") for at in range(0, _PUT, 8))
-            self.ask("put", buffer, start, len(part), *numbers)
 
     def sha384(self, data: bytes, part: int) -> bytes:
         """The hash of `data`, added in parts of `part` bytes."""

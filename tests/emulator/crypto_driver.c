@@ -1,32 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Test driver of the emulated security processor's arithmetic: see crypto.py for the commands. Buffers are by number;
- * each is allocated with exactly its size, so that the sanitizer sees an access behind it.
- */
-#include "driver.h"
+/* Test driver of the emulated security processor's arithmetic: see crypto.py for the commands. */
+#include "buffers.h"
 #include "aes_gcm.h"
 #include "hmac384.h"
 #include "p384.h"
-
-#define BUFFERS 8
-
-static struct buffer {
-	u8 *bytes;
-	u64 size;
-} buffer[BUFFERS];
-
-static void resize(u64 which, u64 size)
-{
-	free(buffer[which].bytes);
-	buffer[which] = (struct buffer){ .bytes = malloc(size), .size = size };
-}
-
-static void show(const u8 *bytes, u64 size)
-{
-	for (u64 i = 0; i < size; i++)
-		printf("%x ", bytes[i]);
-	putchar('\n');
-}
 
 /* In parts of `part` bytes. */
 static void hash(const struct buffer *data, u64 part)
@@ -78,14 +55,9 @@ static void sign(void)
 
 static void command(const char *name, const u64 *a)
 {
-	if (!strcmp(name, "size")) { /* buffer, size */
-		resize(a[0], a[1]);
-		driver_answer(0);
-	} else if (!strcmp(name, "put")) { /* buffer, offset, how many bytes, then up to 24 of them in big-endian words */
-		for (u64 i = 0; i < a[2]; i++)
-			buffer[a[0]].bytes[a[1] + i] = (u8)(a[3 + i / 8] >> (56 - 8 * (i % 8)));
-		driver_answer(0);
-	} else if (!strcmp(name, "seal") || !strcmp(name, "open")) {
+	if (buffers_command(name, a))
+		return;
+	if (!strcmp(name, "seal") || !strcmp(name, "open")) {
 		cipher(name[0] == 's');
 	} else if (!strcmp(name, "sign")) {
 		sign();

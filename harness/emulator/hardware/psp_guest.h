@@ -10,6 +10,9 @@
 struct psp_guest {
 	struct psp_launch launch;
 	u8 vmpck[SNP_VMPCKS][SNP_VMPCK_SIZE];
+	u64 messages[SNP_VMPCKS]; /* with each of these keys: requests and responses so far */
+	u8 vmrk[32]; /* root of keys that only this guest gets */
+	u8 report_id[32];
 };
 
 /* Its keys, which a real security processor makes at random: here they follow from the run's seed. */

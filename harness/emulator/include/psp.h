@@ -25,6 +25,8 @@ enum psp_status {
 	PSP_INVALID_ADDRESS = 0x09,
 	PSP_BAD_MEASUREMENT = 0x0B,
 	PSP_INVALID_PARAM = 0x16,
+	PSP_AEAD_OFLOW = 0x1D, /* the sequence number of a guest's message is not the next one */
+	PSP_INVALID_KEY = 0x27,
 };
 
 #define PSP_DIGEST_SIZE 48 /* SHA-384 */
