@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # How a guest's image is built: gcc and GNU binutils only. Included by a guest's Makefile, which sets NAME.
 # TEXT: where in flash the code stays and runs, as that of SEC does; empty: it is copied to memory with the data.
+# MORE_OBJECTS: that the guest's Makefile itself makes.
 
 GUEST_LIB := $(dir $(lastword $(MAKEFILE_LIST)))
 EMULATOR := $(GUEST_LIB)../../harness/emulator/
@@ -11,7 +12,7 @@ CFLAGS = -std=c11 -ffreestanding -mgeneral-regs-only -mno-red-zone $(if $(TEXT),
 	-O1 -g -Wall -Wextra -Werror -I$(EMULATOR)include -I$(GUEST_LIB)
 
 LIB_OBJECTS = $(patsubst %,$(BUILD)/lib/%.o,$(notdir $(wildcard $(GUEST_LIB)*.c $(GUEST_LIB)*.S)))
-OBJECTS = $(LIB_OBJECTS) $(patsubst %,$(BUILD)/%.o,$(wildcard *.c *.S))
+OBJECTS = $(LIB_OBJECTS) $(patsubst %,$(BUILD)/%.o,$(wildcard *.c *.S)) $(MORE_OBJECTS)
 LIB_HEADERS = $(wildcard $(EMULATOR)include/*.h $(GUEST_LIB)*.h)
 
 all: $(BUILD)/$(NAME).fd

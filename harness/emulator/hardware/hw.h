@@ -25,6 +25,7 @@
 
 enum hw_gpr { HW_RAX, HW_RCX, HW_RDX, HW_RBX, HW_RSP, HW_RBP, HW_RSI, HW_RDI }; /* then R8-R15 */
 
+struct snp_message; /* snp_message.h */
 struct hw;     /* the processors, memory and RMP of one guest */
 struct hw_cpu; /* one vCPU: the state of its VMPLs */
 
@@ -110,6 +111,7 @@ enum hw_psp_code {
 	HW_PSP_LAUNCH_UPDATE, /* `page`, `gpa`, `size`: the pages, which are assigned, are measured and validated; secrets are filled */
 	HW_PSP_LAUNCH_VMSA,   /* `cpu`, `vmpl`: the registers in `save` and `gpr`, 16 of them */
 	HW_PSP_LAUNCH_FINISH, /* `finish` */
+	HW_PSP_GUEST_REQUEST, /* `request`, `response`: pages of the hypervisor */
 };
 
 struct hw_psp_command {
@@ -119,6 +121,8 @@ struct hw_psp_command {
 	u64 size;
 	u64 policy;
 	const struct psp_finish *finish;
+	const struct snp_message *request;
+	struct snp_message *response;
 	struct hw_cpu *cpu;
 	u32 vmpl;
 	const struct vmcb_save *save;

@@ -2,6 +2,7 @@
 /* The security processor's commands (publication 56860, section 8). */
 #include "bytes.h"
 #include "cpu.h"
+#include "psp_message.h"
 #include "slot.h"
 #include "x86.h"
 
@@ -52,6 +53,8 @@ enum psp_status hw_psp(struct hw *hw, const struct hw_psp_command *command)
 		return launch_vmsa(command);
 	case HW_PSP_LAUNCH_FINISH:
 		return psp_launch_finish(&hw->psp.launch, command->finish);
+	case HW_PSP_GUEST_REQUEST:
+		return psp_message(&hw->psp, command->request, command->response);
 	}
 	return PSP_INVALID_PARAM;
 }

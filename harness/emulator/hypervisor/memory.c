@@ -80,6 +80,8 @@ void memory_setup(struct hypervisor *hv)
 		hv->step.page[i].shown = hw_take(hv->hw, PAGE_SIZE, PAGE_SIZE);
 		hv->step.page[i].before = hw_take(hv->hw, PAGE_SIZE, PAGE_SIZE);
 	}
+	hv->guest_request = hw_take(hv->hw, PAGE_SIZE, PAGE_SIZE);
+	hv->guest_response = hw_take(hv->hw, PAGE_SIZE, PAGE_SIZE);
 	hv->scratch_page = (u64)hw_take(hv->hw, PAGE_SIZE, PAGE_SIZE);
 	memset((void *)hv->scratch_page, 0xFF, PAGE_SIZE);
 }

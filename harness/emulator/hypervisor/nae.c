@@ -220,7 +220,10 @@ static void nae_rdpmc(struct nae *nae)
 		exception(nae, NAE_EVENTINJ_GP);
 }
 
-static bool is_of_snp(u64 code) { return code == NAE_PSC || code == NAE_AP_CREATION; }
+static bool is_of_snp(u64 code)
+{
+	return code == NAE_PSC || code == NAE_GUEST_REQUEST || code == NAE_EXTENDED_GUEST_REQUEST || code == NAE_AP_CREATION;
+}
 
 static void dispatch(struct vcpu *vcpu, struct nae *nae)
 {
@@ -248,6 +251,8 @@ static void dispatch(struct vcpu *vcpu, struct nae *nae)
 	case NAE_AP_RESET_HOLD: nae_ap_reset_hold(vcpu, nae); break;
 	case NAE_AP_JUMP_TABLE: nae_ap_jump_table(vcpu, nae); break;
 	case NAE_PSC: nae_psc(vcpu, nae); break;
+	case NAE_GUEST_REQUEST: nae_guest_request(vcpu, nae); break;
+	case NAE_EXTENDED_GUEST_REQUEST: nae_extended_guest_request(vcpu, nae); break;
 	case NAE_AP_CREATION: nae_ap_creation(vcpu, nae); break;
 	case NAE_HV_DOORBELL: nae_doorbell(vcpu, nae); break;
 	case NAE_HV_IPI: nae_hv_ipi(vcpu, nae); break;

@@ -8,7 +8,7 @@
 
 void nae_event(struct vcpu *vcpu, u64 ghcb_gpa);
 
-/* The rest is for nae.c, nae_page.c, nae_ap.c and nae_interrupts.c only. */
+/* The rest is for nae.c and the other nae_*.c only. */
 
 /* An event being served. `ghcb` is the shared page. */
 struct nae {
@@ -39,6 +39,10 @@ void nae_ap_creation(struct vcpu *vcpu, struct nae *nae);
 void nae_ap_reset_hold(struct vcpu *vcpu, struct nae *nae);
 void nae_apic_ids(struct vcpu *vcpu, struct nae *nae);
 void nae_ap_jump_table(struct vcpu *vcpu, struct nae *nae);
+
+/* nae_request.c */
+void nae_guest_request(struct vcpu *vcpu, struct nae *nae);
+void nae_extended_guest_request(struct vcpu *vcpu, struct nae *nae);
 
 /* nae_interrupts.c */
 void nae_doorbell(struct vcpu *vcpu, struct nae *nae);

@@ -137,6 +137,8 @@ struct hypervisor {
 	struct vcpu vcpu[HW_CPUS];
 	u64 scratch_page;       /* all ones: what the guest reads at GPAs without memory or device */
 	u64 ap_jump_table;
+	u8 *guest_request;      /* pages: the message that is given to the security processor, */
+	u8 *guest_response;     /* and its last answer */
 	struct mmio_step step; /* of one vCPU at a time */
 	u32 ioapic[IOAPIC_HALVES]; /* as the guest wrote them */
 	u8 ioapic_index;

@@ -194,6 +194,15 @@ enum nae_psc_op {
 #define NAE_PSC_ERR_HEADER  0x0000000100000001ull
 #define NAE_PSC_ERR_ENTRY   0x0000000100000002ull
 
+/*
+ * Guest request (4.1.7): SW_EXITINFO1 and SW_EXITINFO2 are the GPAs of two shared pages, request and response (struct
+ * snp_message). SW_EXITINFO2 after it: 31:0 the status of the security processor, 63:32 that of the hypervisor.
+ * Extended (4.1.8): with a report request, RAX is the GPA of pages for the certificates, RBX their number; after
+ * NAE_REQUEST_INVALID_LENGTH it is the number that is needed.
+ */
+#define NAE_REQUEST_INVALID_LENGTH (1ull << 32)
+#define NAE_REQUEST_ERROR          (0x80000000ull << 32) /* generic: Linux's SNP_GUEST_VMM_ERR_GENERIC */
+
 /* AP creation (4.1.9): SW_EXITINFO1 15:0 operation, 19:16 VMPL, 63:32 APIC ID; SW_EXITINFO2 VMSA GPA; RAX SEV_FEATURES. */
 enum nae_ap_op {
 	NAE_AP_CREATE_ON_INIT = 0,

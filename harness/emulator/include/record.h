@@ -126,6 +126,7 @@ enum record_end {
 	RECORD_END_BREAKPOINT = 17,   /* #DB in the host: a guest's breakpoint at one of its addresses, which is in rip */
 	RECORD_END_NOT_SNP = 18,      /* an SEV-ES guest made a GHCB MSR request of SEV-SNP: value: the request */
 	RECORD_END_DEBUG_EXIT = 19,   /* the guest wrote to isa-debug-exit: value: what */
+	RECORD_END_GUEST_REQUEST = 20, /* a guest request with a page that is not memory: value: GPA */
 };
 
 /* What a write to a device would have reached, had it been passed on. */

@@ -36,6 +36,7 @@ _END_TEXT = {
     RecordEnd.VMPL: "the guest's VMPL may not access GPA {gpa}, RMP entry {extra:X}",
     RecordEnd.NOT_SNP: "the guest made GHCB request {value:X}, which KVM accepts of SEV-SNP guests only",
     RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not registered: KVM ends the guest",
+    RecordEnd.GUEST_REQUEST: "a guest request has a page at {gpa}, where there is no memory: KVM ends the guest",
     RecordEnd.SUSPEND: "the guest suspended the machine (S3): it would wake up at the hypervisor's reset vector",
     RecordEnd.BREAKPOINT: "the guest set a breakpoint at an address of the hypervisor",
     RecordEnd.DEBUG_EXIT: "the guest ended by isa-debug-exit with status {status}",

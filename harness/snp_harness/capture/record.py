@@ -136,6 +136,7 @@ class RecordEnd(enum.IntEnum):
     BREAKPOINT = 17
     NOT_SNP = 18
     DEBUG_EXIT = 19
+    GUEST_REQUEST = 20
 
 
 class RecordRefused(enum.IntEnum):

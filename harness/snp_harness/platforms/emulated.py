@@ -15,7 +15,7 @@ from snp_harness.errors import HarnessError, UsageError
 from snp_harness.firmware.image import FirmwareImage
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, PATH, token
-from snp_harness.platforms import extra_arguments, kept_run, rom
+from snp_harness.platforms import certificates, extra_arguments, kept_run, rom
 from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.host_config import (
@@ -109,6 +109,9 @@ class EmulatedPlatform:
         keys = run_keys(spec)
         image = build_rom(spec, firmware, memory, keys)
         directory.write_input(rundir.ROM, image)
+        if spec.svsm.snp:
+            for name in certificates.NAMES:
+                directory.write_input(f"{name}.pem", certificates.pem(name))
         kept_run.note(directory, self.name, spec, offset=image.index(firmware.flat()), active=True)
         with contextlib.ExitStack() as stack:
             second = _second_witness(spec, directory)

@@ -32,6 +32,7 @@ HOST_LOG = "host.log"
 TRACE = "trace.log"
 ROM = "snp.rom"
 IGVM = "snp.igvm"
+CERTIFICATES = ("ark.pem", "ask.pem", "vcek.pem")
 TIMELINE = "timeline.jsonl"
 SECOND_TIMELINE = "timeline-qemu.jsonl"
 VERDICT = "verdict.json"
@@ -54,6 +55,7 @@ FILES = (
     TRACE,
     ROM,
     IGVM,
+    *CERTIFICATES,
     TIMELINE,
     SECOND_TIMELINE,
     VERDICT,
@@ -68,7 +70,7 @@ FILES = (
 )
 
 #: Files that are written before QEMU is started: a directory with nothing else, but empty files, had no run.
-PREPARED = frozenset({RUN, ROM, IGVM})
+PREPARED = frozenset({RUN, ROM, IGVM, *CERTIFICATES})
 
 #: Files that are removed, in this order, if the disk is full and the result needs their place: what can be made again,
 #: then what the timeline was made of, then consoles.

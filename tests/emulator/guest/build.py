@@ -60,6 +60,8 @@ class End(enum.IntEnum):
     INIT_UNDER_A_BAR = 24
     RUN_CREATED_ON_INIT = 25
     RUN_DESTROYED = 26
+    REPORT = 27
+    REQUEST_NOWHERE = 28
     SEV_STATUS = 30
 
 

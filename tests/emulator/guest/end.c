@@ -4,6 +4,7 @@
 #include "edu.h"
 #include "guest.h"
 #include "reach.h"
+#include "request.h"
 
 static _Noreturn void stop(void)
 {
@@ -228,6 +229,14 @@ _Noreturn void end_run(void)
 	case END_BREAKPOINT:
 		breakpoint_at(0xFFFFFFFF80001000);
 		end_normally();
+		break;
+	case END_REPORT:
+		print_report();
+		end_normally();
+		break;
+	case END_REQUEST_NOWHERE:
+		request_setup();
+		nae(NAE_GUEST_REQUEST, REQUEST_PAGE, 0x7000000000);
 		break;
 	case END_SEV_STATUS:
 		print_sev();

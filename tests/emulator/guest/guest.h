@@ -115,6 +115,8 @@ enum ending {
 	END_INIT_UNDER_A_BAR = 24, /* the same with a BAR over the ROM */
 	END_RUN_CREATED_ON_INIT = 25, /* VMPL1 runs a VMSA that was created "on INIT"; no INIT comes */
 	END_RUN_DESTROYED = 26,       /* the same, with DESTROY before it runs */
+	END_REPORT = 27,              /* prints an attestation report and certificates, then ends normally */
+	END_REQUEST_NOWHERE = 28,     /* a guest request with a response page that is not memory */
 	END_SEV_STATUS = 30, /* prints SEV_STATUS, or that it faults, and CPUID 8000001F EAX and EBX */
 };
 _Noreturn void end_run(void);

@@ -47,6 +47,11 @@ ENDS = (
     (VMPL0, End.EXECUTE_USER_3, "#VC 404 could not be delivered"),
     (VMPL0, End.RUN_CREATED_ON_INIT, "the guest asked to be ended, reason set 5, reason 67"),
     (VMPL0, End.RUN_DESTROYED, "the guest asked to be ended, reason set 5, reason 42"),
+    (
+        VMPL0,
+        End.REQUEST_NOWHERE,
+        "a guest request has a page at 7000000000, where there is no memory",
+    ),
     (VMPL0, End.SUSPEND, "the guest suspended the machine (S3)"),
     (PLAIN, End.SUSPEND, "the guest suspended the machine (S3)"),
     (VMPL0, End.INIT_MESSAGE, "the guest had INIT sent to the processor"),
