@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,12 @@ class RunKeys:
 
 def run_keys(spec: RunSpec) -> RunKeys:
     """Make the numbers of a run. A run that counts instructions repeats exactly, and so do the guest's keys."""
-    return RunKeys(secrets.randbelow(1 << LOG_KEY_BITS), 0 if spec.icount else secrets.randbits(64))
+    return RunKeys(_random(LOG_KEY_BITS), 0 if spec.icount else _random(64))
+
+
+def _random(bits: int) -> int:
+    """Return a random number of at most 64 bits. The module secrets imports hashlib, which a run needs only later."""
+    return int.from_bytes(os.urandom(8), "little") >> 64 - bits
 
 
 class EmulatedPlatform:
