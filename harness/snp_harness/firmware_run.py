@@ -77,6 +77,7 @@ class BootOptions(TypedDict, total=False):
     icount: bool
     host: Host
     as_if_active: bool | None
+    svsm_symbols: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)

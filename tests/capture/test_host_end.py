@@ -82,3 +82,22 @@ def test_an_unknown_end(run: Run) -> None:
     run.add(RecordKind.END, address=999)
     assert run.host.end is not None
     assert "999" in run.host.end.text
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "text"),
+    [
+        (RecordEnd.TERMINATE, "svsm-termination", "the SVSM asked to be ended, reason set 0, reason 5, at pc"),
+        (RecordEnd.SHUTDOWN, "svsm-termination", "the SVSM shut down (triple fault), at pc"),
+        (RecordEnd.DEBUG_EXIT, "svsm-exit", "the SVSM ended by isa-debug-exit with status 0, at pc"),
+        # Rules judge the firmware's own.
+        (RecordEnd.PRIVATE_MMIO, "host-end", "the SVSM accessed 0, where"),
+    ],
+)
+def test_an_end_of_the_svsm_s_doing_is_not_the_guest_s(run: Run, end: RecordEnd, kind: str, text: str) -> None:
+    run.add(RecordKind.END, address=end, value=0, extra=5, vmpl=0, rip=SEC_BASE)
+    timeline = run.timeline()
+    [event] = timeline.events
+    assert (event.kind, event.text[: len(text)]) == (kind, text)
+    assert "SecMain" not in event.text
+    assert timeline.guest_exit is None

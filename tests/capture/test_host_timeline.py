@@ -95,7 +95,7 @@ def test_the_svsm_s_own_accesses_are_events(run: Run) -> None:
     run.apic(0x80B, 0, vmpl=0, aux=X2APIC, write=True)
     timeline = run.timeline()
     assert timeline.accesses == ()
-    assert [event.kind for event in timeline.events] == ["other-vmpl-apic"]
+    assert [event.kind for event in timeline.events] == ["svsm-stage", "other-vmpl-apic", "svsm-activity"]
 
 
 def test_phases_go_forward_only(run: Run) -> None:

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from snp_harness.capture.record import RecordKind
 from snp_harness.cli import main as cli
 from tests.apic import samples
+from tests.launch.ring import make_record
+from tests.platforms.kept import RUN
 
 
 @pytest.fixture
@@ -57,3 +60,23 @@ def test_a_closed_stdout_is_no_traceback(recorded: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=300) == 141
+
+
+def test_a_vmpl_s_own_track(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({**RUN, "symbols_base": 0x1000}))
+    (tmp_path / "host.log").write_bytes(make_record(1, kind=RecordKind.GHCB_MSR, vmpl=0, rip=0x1234, address=0x80))
+    assert cli.main(["timeline", "--vmpl", "0", str(tmp_path)]) == 0
+    assert "0/0 1234 " in (text := capsys.readouterr().out)
+    assert "GHCB MSR request HV_FEATURES: 80, answer 0" in text
+    assert cli.main(["timeline", "--vmpl", "0", "--json", str(tmp_path)]) == 0
+    step = json.loads(capsys.readouterr().out)
+    assert (step["vmpl"], step["pc"], step["function"], step["count"]) == (0, "0x1234", None, 1)
+    assert cli.main(["timeline", "--vmpl", "2", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_track_needs_a_raw_log(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["timeline", "--vmpl", "0", str(recorded)]) == 2
+    assert "name a run on the platform emulated" in capsys.readouterr().err
+    assert cli.main(["timeline", "--svsm-symbols", "x", str(recorded)]) == 2
+    assert "add --vmpl 0" in capsys.readouterr().err

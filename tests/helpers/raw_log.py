@@ -379,7 +379,10 @@ def _compare_ends(log: list[Record], timeline: _Timeline) -> list[str]:
     return found
 
 
-_END_EVENTS = ("guest-exit", "guest-shutdown", "guest-termination", "private-mmio-end", "host-end")
+_END_EVENTS = (
+    *("guest-exit", "guest-shutdown", "guest-termination", "private-mmio-end", "host-end"),
+    *("svsm-exit", "svsm-termination"),
+)
 
 
 def _compare_accesses(accesses: list[Record], timeline: _Timeline) -> list[str]:

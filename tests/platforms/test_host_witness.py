@@ -17,9 +17,10 @@ from snp_harness.launch.ring import RingReader
 from snp_harness.platforms.host_witness import FEATURE_OF_BIT, EmulatedHostError, HostWitness
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.session import Ending
-from snp_harness.platforms.svsm_console import NoAlternateInjectionError
+from snp_harness.platforms.svsm_console import NoAlternateInjectionError, SvsmPanicError
 from snp_harness.svsm.config import parse_config
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet
+from snp_harness.vm import rundir
 from snp_harness.vm.rundir import RunDirectory
 from tests.capture.host_records import FIRMWARE
 from tests.launch.ring import RingWriter
@@ -79,7 +80,7 @@ def test_an_svsm_that_cannot_have_alternate_injection(run: Run) -> None:
     assert ending.error.exit_status == EXIT_ENVIRONMENT
     outcome = run.witness.outcome("emulated", ending, "QEMU")
     assert outcome.timeline.gaps == (ending.gap,)
-    assert [event.kind for event in outcome.timeline.events] == ["guest-termination"]
+    assert [event.kind for event in outcome.timeline.events] == ["svsm-termination"]
 
 
 def test_the_bit_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -126,6 +127,59 @@ def test_what_the_configuration_does_on_purpose_is_in_the_timeline(tmp_path: Pat
     run.close()
     assert timeline.faults == ("busy (1 of 3)",)
     assert timeline.apic_protocol
+
+
+PANIC = (
+    "ERROR: Info: panicked at kernel/src/a.rs:1:2:\r\nno memory\r\n---BACKTRACE---:\r\n  [ffffff8000000010] f+0x1\r\n"
+)
+
+
+def with_consoles(run: Run, tmp_path: Path, svsm: str = "", serial: str = "") -> Ending:
+    ending = run.witness.ended() or Ending("it timed out")
+    directory = RunDirectory.create(tmp_path / "consoles", "emulated")
+    directory.file(rundir.SVSM).write_text(svsm, newline="")
+    directory.file(rundir.SERIAL).write_text(serial, newline="")
+    return run.witness.with_panic(ending, directory)
+
+
+def test_a_panic_of_the_svsm_is_the_run_s_end(run: Run, tmp_path: Path) -> None:
+    run.end(0, RecordEnd.TERMINATE, 0, 0)
+    ending = with_consoles(run, tmp_path, svsm=PANIC)
+    assert isinstance(ending.error, SvsmPanicError)
+    assert ending.gap == "the SVSM panicked: no memory, at kernel/src/a.rs:1:2"
+    [end, panic] = run.witness.outcome("emulated", ending, "QEMU").timeline.events
+    assert (end.kind, panic.kind) == ("svsm-termination", "svsm-panic")
+    assert panic.fields == {"frame_0": "FFFFFF8000000010 f+0x1"}
+
+
+def test_a_panic_without_an_end_explains_a_run_that_timed_out(run: Run, tmp_path: Path) -> None:
+    ending = with_consoles(run, tmp_path, svsm=PANIC)
+    assert ending.gap == "the SVSM panicked: no memory, at kernel/src/a.rs:1:2"
+
+
+@pytest.mark.parametrize(("vmpl", "panicked"), [(0, True), (GUEST, False)])
+def test_a_guest_cannot_forge_a_panic(run: Run, tmp_path: Path, vmpl: int, panicked: bool) -> None:
+    """It can write to the serial console, but not end the run as VMPL0."""
+    run.end(vmpl, RecordEnd.TERMINATE, 0, 0)
+    assert isinstance(with_consoles(run, tmp_path, serial=PANIC).error, SvsmPanicError) is panicked
+
+
+def test_a_panic_for_want_of_alternate_injection_is_that_error(run: Run, tmp_path: Path) -> None:
+    run.end(0, RecordEnd.TERMINATE, 0, 0)
+    ending = with_consoles(
+        run, tmp_path, svsm=PANIC.replace("no memory", "Alternate injection required but not available")
+    )
+    assert isinstance(ending.error, NoAlternateInjectionError)
+
+
+def test_an_svsm_that_ends_the_run_by_a_test_status(run: Run) -> None:
+    run.end(0, RecordEnd.DEBUG_EXIT, 0x10)
+    ending = run.witness.ended()
+    assert ending is not None
+    assert ending.error is None
+    assert ending.gap == "the SVSM ended by isa-debug-exit with status 16, at pc 0"
+    [event] = run.witness.outcome("emulated", ending, "QEMU").timeline.events
+    assert (event.kind, event.fields["status"]) == ("svsm-exit", 16)
 
 
 def test_features_by_bit() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,18 +12,7 @@ from snp_harness.errors import UsageError
 from snp_harness.launch.ring import RECORD_SIZE
 from snp_harness.platforms.kept_run import rebuild
 from snp_harness.vm import rundir
-
-RUN: dict[str, Any] = {
-    "version": 1,
-    "platform": "emulated",
-    "firmware": {"path": "OVMF.fd", "offset": 0, "size": 4096},
-    "vcpus": 1,
-    "guest_vmpl": 2,
-    "alternate_injection": True,
-    "svsm": True,
-    "apic_protocol": True,
-    "faults": ["busy"],
-}
+from tests.platforms.kept import RUN
 
 
 def write(directory: Path, kept: object = RUN) -> None:

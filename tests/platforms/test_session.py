@@ -57,9 +57,12 @@ def run(
     *seen: tuple[Phase, ...],
     extra_args: tuple[str, ...] = (),
     known: Known = Known.PROVEN,
+    svsm_stage: str = "",
+    timeout_s: float = 120,
 ) -> tuple[Ending, list[Phase]]:
     """A session; seen: the phases that the witness sees in one step after the other. The phases in their order."""
     collector = Collector()
+    collector.svsm_stage = svsm_stage
     steps = iter(seen)
 
     def step() -> float:
@@ -68,7 +71,7 @@ def run(
         return 0.0
 
     machine: Any = guest
-    spec = RunSpec(Path("F.fd"), until=until, extra_args=extra_args)
+    spec = RunSpec(Path("F.fd"), until=until, extra_args=extra_args, timeout_s=timeout_s)
     ending = Session(machine, spec, collector, lambda *_: None, step).run()
     timeline = collector.finish(
         witness="w", platform="p", gaps=[], lost=0, not_observed=frozenset(), alternate_injection=False, svsm=False
@@ -128,3 +131,10 @@ def test_until_exit_needs_the_device() -> None:
     RunSpec(Path("F.fd"), until="exit", extra_args=DEBUG_EXIT)
     with pytest.raises(UsageError, match="isa-debug-exit"):
         RunSpec(Path("F.fd"), until="exit", extra_args=("-device", "isa-debugcon"))
+
+
+def test_a_run_that_ends_while_only_the_svsm_has_run_says_so(guest: Guest) -> None:
+    ending, _ = run(guest, "shell", svsm_stage="kernel entered", timeout_s=0.01)
+    assert "was not reached in 0.01 s: the SVSM has not started the guest (kernel entered), nothing on" in ending.gap
+    ending, _ = run(guest, "shell", (Phase.RESET,), timeout_s=0.01)
+    assert "the guest is in the reset vector" in ending.gap

@@ -59,9 +59,7 @@ def test_any_other_panic_of_the_svsm_is_told_in_its_words(wire: Wire, watch: Svs
     wire.prints(BANNER + PANIC)
     assert isinstance(watch.error, SvsmPanicError)
     assert not isinstance(watch.error, LackingHostError)
-    assert watch.error.message == (
-        "the SVSM stopped: panicked at kernel/src/svsm.rs:402:9: Failed to launch FW: Firmware"
-    )
+    assert watch.error.message == "the SVSM panicked: Failed to launch FW: Firmware, at kernel/src/svsm.rs:402:9"
 
 
 def test_what_a_guest_prints_is_no_panic_of_the_svsm(wire: Wire, watch: SvsmWatch) -> None:

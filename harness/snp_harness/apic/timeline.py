@@ -33,6 +33,14 @@ GUEST_IMAGE = "guest-image"
 #: The kind of the event of a guest that ended the run by isa-debug-exit; the field "status" has the
 #: lower seven bits of what it wrote, which are in QEMU's exit status.
 GUEST_EXIT = "guest-exit"
+#: Kinds of the events of an SVSM that ended the run itself: by isa-debug-exit (with "status"), or by a request to be
+#: ended or a triple fault.
+SVSM_EXIT = "svsm-exit"
+SVSM_TERMINATION = "svsm-termination"
+#: The kinds of the events that name a stage of the SVSM's start, its panic, and what it did in the whole run.
+SVSM_STAGE = "svsm-stage"
+SVSM_PANIC = "svsm-panic"
+SVSM_ACTIVITY = "svsm-activity"
 #: The kind of the event that ends a run whose guest cannot go on.
 GUEST_STUCK = "guest-stuck"
 #: The kind of the event of a call of the SVSM that has no answer at the end of the run.
@@ -40,7 +48,18 @@ UNANSWERED_CALL = "unanswered-svsm-call"
 #: The kind of the event that says which two ways of observing the run agreed.
 AGREEMENT = "agreement"
 #: Kinds of events that end a run; a run continues after all others.
-END_KINDS = frozenset({GUEST_EXIT, GUEST_STUCK, "guest-shutdown", "guest-termination", "private-mmio-end", "host-end"})
+END_KINDS = frozenset(
+    {
+        GUEST_EXIT,
+        GUEST_STUCK,
+        SVSM_EXIT,
+        SVSM_TERMINATION,
+        "guest-shutdown",
+        "guest-termination",
+        "private-mmio-end",
+        "host-end",
+    }
+)
 #: Kinds of events that the rules use (docs/contract.md): without one of them a rule may be wrong.
 RULE_KINDS = frozenset(
     {

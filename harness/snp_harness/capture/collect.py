@@ -33,11 +33,13 @@ _Sort = tuple[Any, ...]
 class Collector:
     """Accesses, phases and events of one run, in the order in which they are added.
 
-    phase: the furthest phase so far; it never goes back. count: accesses seen, kept or not.
+    phase: the furthest phase so far; it never goes back. count: accesses seen, kept or not. svsm_stage: how far the
+    SVSM's start is, "" without one and as soon as it has started the guest.
     """
 
     def __init__(self) -> None:
         self.phase = Phase.RESET
+        self.svsm_stage = ""
         self.count = 0
         self._accesses: list[Access] = []
         self._phases: list[PhaseMark] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from snp_harness.apic.apic_base import APIC_PAGE, APIC_PAGE_SIZE
 from snp_harness.apic.registers import by_offset
-from snp_harness.apic.timeline import GUEST_EXIT
+from snp_harness.apic.timeline import GUEST_EXIT, SVSM_EXIT, SVSM_TERMINATION
 from snp_harness.capture.record import HostRecord, RecordEnd
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet, gpa_text, termination_text
 
@@ -21,26 +21,26 @@ _PAGE_OFFSET = APIC_PAGE_SIZE - 1
 _SVM_EXIT_MAX = 0xFFF
 
 _END_TEXT = {
-    RecordEnd.SHUTDOWN: "the guest shut down (triple fault)",
-    RecordEnd.VMRUN: "VMRUN refused the guest's state (VMEXIT_INVALID)",
-    RecordEnd.TERMINATE: "the guest asked to be ended, reason set {value:X}, reason {extra:X}{words}",
+    RecordEnd.SHUTDOWN: "the {who} shut down (triple fault)",
+    RecordEnd.VMRUN: "VMRUN refused the {who}'s state (VMEXIT_INVALID)",
+    RecordEnd.TERMINATE: "the {who} asked to be ended, reason set {value:X}, reason {extra:X}{words}",
     RecordEnd.UNKNOWN_EXIT: "the hypervisor does not handle #VMEXIT {aux:X}, EXITINFO1 {value:X}, EXITINFO2 {extra:X}",
     RecordEnd.VC: "#VC {value:X} could not be delivered, failure {extra}{words}",
     RecordEnd.HOST_FAULT: "the hypervisor itself faulted, vector {value}, CR2 {extra:X}",
     RecordEnd.ASSERT: "an assertion of the hypervisor failed",
     RecordEnd.INSTRUCTION: "the hypervisor cannot emulate the instruction {value:016X} (bytes, little endian){where}",
-    RecordEnd.PRIVATE_MMIO: "the guest accessed {gpa}, where there is no memory, without paging: a private access",
+    RecordEnd.PRIVATE_MMIO: "the {who} accessed {gpa}, where there is no memory, without paging: a private access",
     RecordEnd.CONFIG: "the hypervisor refused its configuration block, field at {value:X}",
     RecordEnd.NO_VMSA: "nothing is left to run: no VMSA for the VMPL",
     RecordEnd.NAE: "the firmware reported an exit that it does not support, {value:X}{words}",
     RecordEnd.VMPL: "the guest's VMPL may not access GPA {gpa}, RMP entry {extra:X}",
-    RecordEnd.NOT_SNP: "the guest made GHCB request {value:X}, which KVM accepts of SEV-SNP guests only",
+    RecordEnd.NOT_SNP: "the {who} made GHCB request {value:X}, which KVM accepts of SEV-SNP guests only",
     RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not registered: KVM ends the guest",
     RecordEnd.GUEST_REQUEST: "a guest request has a page at {gpa}, where there is no memory: KVM ends the guest",
-    RecordEnd.SUSPEND: "the guest suspended the machine (S3): it would wake up at the hypervisor's reset vector",
-    RecordEnd.BREAKPOINT: "the guest set a breakpoint at an address of the hypervisor",
-    RecordEnd.DEBUG_EXIT: "the guest ended by isa-debug-exit with status {status}",
-    RecordEnd.INIT: "the guest had INIT sent to the processor that the hypervisor runs on",
+    RecordEnd.SUSPEND: "the {who} suspended the machine (S3): it would wake up at the hypervisor's reset vector",
+    RecordEnd.BREAKPOINT: "the {who} set a breakpoint at an address of the hypervisor",
+    RecordEnd.DEBUG_EXIT: "the {who} ended by isa-debug-exit with status {status}",
+    RecordEnd.INIT: "the {who} had INIT sent to the processor that the hypervisor runs on",
 }
 #: Ends that an RMP violation before them may have caused.
 _CAUSED = frozenset({RecordEnd.SHUTDOWN, RecordEnd.TERMINATE, RecordEnd.VC, RecordEnd.NAE})
@@ -64,6 +64,12 @@ _END_KIND = {
     RecordEnd.PRIVATE_MMIO: PRIVATE_MMIO_END,
     RecordEnd.DEBUG_EXIT: GUEST_EXIT,
 }
+#: The same where the SVSM has caused the end, which says nothing about the firmware.
+_SVSM_END_KIND = {
+    RecordEnd.SHUTDOWN: SVSM_TERMINATION,
+    RecordEnd.TERMINATE: SVSM_TERMINATION,
+    RecordEnd.DEBUG_EXIT: SVSM_EXIT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +77,14 @@ class HostEnd:
     """The hypervisor stopped. kind: of its event. text: why.
 
     hypervisor_failed: the cause is the hypervisor, or its configuration.
-    lacks_feature: the SVSM, not the tested firmware, ended the run because a hypervisor feature is missing.
+    by_svsm: the SVSM has caused it. lacks_feature: since a hypervisor feature is missing.
     """
 
     kind: str
     text: str
     hypervisor_failed: bool
     lacks_feature: bool = False
+    by_svsm: bool = False
 
     @property
     def exited(self) -> bool:
@@ -91,12 +98,14 @@ def host_end(record: HostRecord, violation: str | None, where: Callable[[int], s
     violation: the vCPU's RMP violation before it, which may be the cause. where: describes a pc. guest_vmpl: of the
     tested firmware.
     """
+    by_svsm = record.vmpl < guest_vmpl
     try:
         end = RecordEnd(record.address)
     except ValueError:
         text, failure, kind = f"the hypervisor stopped for unknown reason {record.address}", True, HOST_END
     else:
         text = _END_TEXT[end].format(
+            who="SVSM" if by_svsm else "guest",
             value=record.value,
             gpa=gpa_text(record.value),
             extra=record.extra,
@@ -107,12 +116,13 @@ def host_end(record: HostRecord, violation: str | None, where: Callable[[int], s
         )
         if end in _CAUSED and violation is not None:
             text += f", after {violation}"
-        failure, kind = end in _HYPERVISOR_FAILURES, _END_KIND.get(end, HOST_END)
+        kinds = _SVSM_END_KIND if by_svsm else _END_KIND
+        failure, kind = end in _HYPERVISOR_FAILURES, kinds.get(end, HOST_END)
     text = f"{text}, at pc {f'{record.rip:X}' if failure else where(record.rip)}"
     reason = (record.address, record.value, record.extra)
     lacks = reason == (RecordEnd.TERMINATE, TerminationSet.SVSM, SvsmTermination.FEATURE)
     # The tested firmware can send the same reason, which proves nothing.
-    return HostEnd(kind, text, failure, lacks and record.vmpl < guest_vmpl)
+    return HostEnd(kind, text, failure, lacks and by_svsm, by_svsm and not failure)
 
 
 def exit_status(record: HostRecord) -> int:

@@ -18,7 +18,7 @@ from snp_harness.apic.registers import (
     by_msr,
     by_offset,
 )
-from snp_harness.apic.timeline import Known
+from snp_harness.apic.timeline import GUEST_EXIT, SVSM_EXIT, Known
 from snp_harness.capture.collect import SORT_LIMIT, SORTS_LIMIT, Collector
 from snp_harness.capture.host_end import PRIVATE_MMIO_END, HostEnd, exit_status, host_end
 from snp_harness.capture.injection import InjectionEvents
@@ -38,6 +38,7 @@ from snp_harness.capture.record import (
     RecordRefused,
     RecordViolation,
 )
+from snp_harness.capture.svsm_track import SvsmTrack
 from snp_harness.svsm.protocol import Result
 from snp_harness.svsm.sev import gpa_text
 
@@ -93,12 +94,18 @@ class HostTimeline:
     """Converts records to a timeline.
 
     guest_vmpl: the tested firmware's, which may run code at lower ones (higher numbers) as well; accesses of the others
-    to an APIC are the SVSM's.
+    to an APIC are the SVSM's. symbols: returns the function of a pc of the SVSM.
     end: set when the hypervisor has stopped. counts: records by kind. modules: of the firmware, where they run.
     skipped: phases that were not seen, in sentences.
     """
 
-    def __init__(self, firmware: Firmware, guest_vmpl: int, collector: Collector) -> None:
+    def __init__(
+        self,
+        firmware: Firmware,
+        guest_vmpl: int,
+        collector: Collector,
+        symbols: Callable[[int], str | None] = lambda _: None,
+    ) -> None:
         self.end: HostEnd | None = None
         self.counts: Counter[int] = Counter()
         self.unknown = 0
@@ -111,6 +118,8 @@ class HostTimeline:
         self.skipped: list[str] = []
         self._guest_vmpl = guest_vmpl
         self._injection = InjectionEvents(guest_vmpl, collector)
+        self._symbols = symbols
+        self._svsm = SvsmTrack(guest_vmpl, collector, symbols)
         #: The access whose answer is awaited next, and by the low bits of their numbers those that had none at once:
         #: their records and indices in the timeline.
         self._awaited: HostRecord | None = None
@@ -140,11 +149,13 @@ class HostTimeline:
         handlers = self._handlers
         counts = self.counts
         unfinished = self._unfinished
+        svsm = self._svsm
         for fields in RECORD.iter_unpack(batch):
             kind = fields[7]
             counts[kind] += 1
             handler = handlers.get(kind)
             unfinished.take(fields)
+            svsm.take(fields)
             if handler is not None:
                 record = HostRecord._make(fields)
                 if self._awaited is not None and kind in _IN_ORDER and not _answers(record, self._awaited):
@@ -161,6 +172,7 @@ class HostTimeline:
         quiet_ns: how long the run went on after its last record.
         """
         self._injection.flush()
+        self._svsm.finish()
         if self._awaited is not None:
             self._unanswered()
         cut_off = self._unfinished.at_end(self._last_ns + quiet_ns)
@@ -186,12 +198,13 @@ class HostTimeline:
 
     def _end(self, record: HostRecord) -> None:
         self._injection.flush()
-        end = host_end(record, self._violations.get(record.vcpu), self.modules.describe, self._guest_vmpl)
+        where = self._of_svsm if record.vmpl < self._guest_vmpl else self.modules.describe
+        end = host_end(record, self._violations.get(record.vcpu), where, self._guest_vmpl)
         if self.end is None:
             self.end = end
         detail = "gpa" if end.kind == PRIVATE_MMIO_END else "value"
         fields = {"reason": record.address, detail: record.value, "extra": record.extra, "pc": record.rip}
-        if end.exited:
+        if end.kind in (GUEST_EXIT, SVSM_EXIT):
             fields["status"] = exit_status(record)
         self._collector.event(end.kind, record.time_ns, record.vcpu, end.text, vmpl=record.vmpl, **fields)
 
@@ -290,7 +303,8 @@ class HostTimeline:
             "other-vmpl-apic",
             record.time_ns,
             record.vcpu,
-            f"VMPL{record.vmpl}: APIC {write} of {record.address or APIC_BASE.msr:X}, value {record.value:X}",
+            f"VMPL{record.vmpl}: APIC {write} of {record.address or APIC_BASE.msr:X}, value {record.value:X},"
+            f" at {self._of_svsm(record.rip)}",
             vmpl=record.vmpl,
             address=record.address,
             value=record.value,
@@ -328,6 +342,14 @@ class HostTimeline:
         evidence = f"#VMEXIT in {place.name(record.rip)}"
         self._collector.enter(place.phase, record.time_ns, evidence, Known.PROVEN)
 
+    def describe(self, pc: int) -> str:
+        """Return a pc with its module, or while only the SVSM has run, with its function."""
+        return self._of_svsm(pc) if self._collector.svsm_stage else self.modules.describe(pc)
+
+    def _of_svsm(self, pc: int) -> str:
+        name = self._symbols(pc)
+        return f"{pc:X}" if name is None else f"{pc:X} ({name})"
+
     def _placed(self, record: HostRecord) -> tuple[Place, Phase]:
         """Whose code a record's instruction is, and the phase that it belongs to.
 
@@ -348,7 +370,8 @@ class HostTimeline:
         except ValueError:
             what = f"violation {record.aux}"
         place, phase = self._placed(record)
-        text = f"{what}: GPA {gpa_text(record.address)} in {place.name(record.rip)}"
+        where = self._of_svsm(record.rip) if record.vmpl < self._guest_vmpl else place.name(record.rip)
+        text = f"{what}: GPA {gpa_text(record.address)} in {where}"
         if record.aux != RecordViolation.MMIO:
             self._violations[record.vcpu] = text
         self._collector.event(

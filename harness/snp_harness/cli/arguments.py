@@ -88,6 +88,7 @@ def add_boot_options(parser: argparse.ArgumentParser, shown: str) -> None:
         type=name_argument,
         help="a TOML file, or the name of a configuration of the harness; default: SVSM present, Alternate Injection",
     )
+    add_symbols_option(parser)
     parser.add_argument(
         "--timeout",
         metavar="S",
@@ -104,6 +105,18 @@ def add_boot_options(parser: argparse.ArgumentParser, shown: str) -> None:
     add_host_options(parser)
     parser.add_argument("--json", action="store_true", help=f"print the {shown} as JSON on stdout")
     parser.add_argument("--quiet", action="store_true", help="print no progress on stderr")
+
+
+def add_symbols_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the SVSM's symbols."""
+    parser.add_argument(
+        "--svsm-symbols",
+        metavar="ELF",
+        type=path_argument,
+        action="append",
+        default=[],
+        help="an ELF file of the SVSM or of its loader: names the functions of its pcs; may be repeated",
+    )
 
 
 def add_host_options(parser: argparse.ArgumentParser) -> None:

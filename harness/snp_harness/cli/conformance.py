@@ -66,6 +66,7 @@ def execute(options: argparse.Namespace) -> int:
         qemu=find_qemu(options),
         host=find_host(options),
         timeout_s=options.timeout,
+        svsm_symbols=tuple(options.svsm_symbols),
     )
     directory = create_run_directory(options)
     with ProgressLine(quiet=options.quiet) as progress:

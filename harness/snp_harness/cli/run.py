@@ -69,6 +69,7 @@ def execute(options: argparse.Namespace) -> int:
         memory_mib=options.memory,
         until=options.until,
         timeout_s=options.timeout,
+        svsm_symbols=tuple(options.svsm_symbols),
         qemu=find_qemu(options),
         extra_args=options.extra,
         icount=options.icount,

@@ -13,6 +13,7 @@ from snp_harness.conformance.tap import TEXT_MAX, Point, PointStatus, TapReport,
 from snp_harness.defaults import DEFAULT_PLATFORM
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED
 from snp_harness.firmware_run import BootOptions, PreparedBoot, prepare
+from snp_harness.platforms.svsm_console import SvsmPanicError
 from snp_harness.vm import rundir
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def run_guest(boot: PreparedBoot, directory: RunDirectory, progress: Progress | 
     Raises HarnessError if the run cannot start or ends early; a guest that fails, hangs or crashes is a result.
     """
     result = boot.run(directory, progress)
-    if result.error is not None:
+    # An SVSM that the guest's calls make panic is a result, too.
+    if result.error is not None and not isinstance(result.error, SvsmPanicError):
         raise result.error
     with directory.file(rundir.SERIAL).open(encoding="ascii", errors="replace", newline="") as console:
         text = console.read(TEXT_MAX + 1)

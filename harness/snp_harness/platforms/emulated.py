@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,13 +112,14 @@ class EmulatedPlatform:
         firmware = spec.image
         check_fits(spec, firmware)
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
+        symbols = _symbols(spec, base := _symbols_base(spec, memory))
         keys = run_keys(spec)
         image = build_rom(spec, firmware, memory, keys)
         directory.write_input(rundir.ROM, image)
         if spec.svsm.snp:
             for name in certificates.NAMES:
                 directory.write_input(f"{name}.pem", certificates.pem(name))
-        kept_run.note(directory, self.name, spec, offset=image.index(firmware.flat()), active=True)
+        kept_run.note(directory, self.name, spec, offset=image.index(firmware.flat()), active=True, symbols_base=base)
         with contextlib.ExitStack() as stack:
             second = _second_witness(spec, directory)
             if second is not None:
@@ -131,9 +133,24 @@ class EmulatedPlatform:
             threading.Thread(target=_prepare, args=(firmware,), name="modules", daemon=True).start()
             from snp_harness.platforms.host_witness import HostWitness
 
-            witness = HostWitness(machine.ring(), firmware, spec, directory, keys.log_key)
+            witness = HostWitness(machine.ring(), firmware, spec, directory, keys.log_key, symbols)
             stack.callback(witness.close)
-            return _observe(machine, spec, witness, second, progress)
+            return _observe(machine, spec, witness, second, directory, progress)
+
+
+def _symbols_base(spec: RunSpec, memory: MemoryMap) -> int:
+    """Return how much higher the SVSM runs than its symbols say: the reference SVSM is linked at 0."""
+    return memory.svsm_gpa if spec.svsm.svsm.kind is SvsmKind.REFERENCE else 0
+
+
+def _symbols(spec: RunSpec, base: int) -> Callable[[int], str | None]:
+    """Return what finds the function of a pc of the SVSM. Raises HarnessError for a file without symbols."""
+    if not spec.svsm_symbols:
+        return lambda _: None
+    from snp_harness.svsm.symbols import SvsmSymbols
+
+    symbols = SvsmSymbols.open(*spec.svsm_symbols)
+    return lambda pc: symbols.name(pc - base)
 
 
 def _prepare(firmware: FirmwareImage) -> None:
@@ -295,7 +312,12 @@ def _arguments(spec: RunSpec, memory: MemoryMap) -> list[str]:
 
 
 def _observe(
-    machine: MachineBase, spec: RunSpec, witness: HostWitness, second: TraceWitness | None, progress: Progress
+    machine: MachineBase,
+    spec: RunSpec,
+    witness: HostWitness,
+    second: TraceWitness | None,
+    directory: RunDirectory,
+    progress: Progress,
 ) -> RunOutcome:
     """Follow the run to its end, and stop QEMU."""
     from snp_harness.platforms.session import Session
@@ -324,6 +346,7 @@ def _observe(
         witness.compare(_account(machine, memory_map(spec.memory, spec.svsm.memory.phys_bits)), machine.loop)
     machine.stop()
     witness.finish()
+    ending = witness.with_panic(ending, directory)
     seen = None
     if second is not None:
         config = spec.svsm

@@ -6,9 +6,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import re
 import time
+from collections.abc import Callable
 
-from snp_harness.apic.timeline import AGREEMENT, Event, Timeline
+from snp_harness.apic.timeline import AGREEMENT, SVSM_PANIC, Event, Timeline
 from snp_harness.capture.agree import disagreement
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.host_account import HostAccount, Seen
@@ -22,7 +24,12 @@ from snp_harness.launch.patience import Patience
 from snp_harness.launch.ring import RecordSource
 from snp_harness.platforms.platform import RunOutcome, RunSpec
 from snp_harness.platforms.session import Ending, guest_exit
-from snp_harness.platforms.svsm_console import NoAlternateInjectionError
+from snp_harness.platforms.svsm_console import (
+    NO_ALTERNATE_INJECTION,
+    NoAlternateInjectionError,
+    SvsmPanicError,
+    panic_in,
+)
 from snp_harness.svsm.config import FEATURE_NAMES
 from snp_harness.vm import rundir
 from snp_harness.vm.console import BoundedLog
@@ -50,7 +57,7 @@ class HostWitness:
     """Reads the ring, keeps the raw records, and makes the timeline.
 
     ring: the reader of the hypervisor's ring; it is closed with the witness.
-    key: of the digest of all records, in the configuration block.
+    key: of the digest of all records, in the configuration block. symbols: returns the function of a pc of the SVSM.
     alternate_injection_refused: set by the caller when the SVSM's console reports this.
     """
 
@@ -61,12 +68,13 @@ class HostWitness:
         spec: RunSpec,
         directory: RunDirectory,
         key: int = 0,
+        symbols: Callable[[int], str | None] = lambda _: None,
     ) -> None:
         self.collector = Collector()
         self.alternate_injection_refused = False
         self._spec = spec
         self._firmware = firmware
-        self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector)
+        self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector, symbols)
         self._raw = BoundedLog(directory.file(rundir.HOST_LOG), HOST_LOG_LIMIT, note=b"")
         self._log = HostLog(ring, self._take)
         self._digest = Digest(key)
@@ -96,13 +104,33 @@ class HostWitness:
         return self._log.halted or None
 
     def describe(self, pc: int) -> str:
-        """Return a pc with its module."""
-        return self._timeline.modules.describe(pc)
+        """Return a pc with its module, or with its function of the SVSM."""
+        return self._timeline.describe(pc)
 
     @property
     def stopped(self) -> bool:
         """Whether the hypervisor has stopped or ended the guest: no record follows."""
         return self._timeline.end is not None
+
+    def with_panic(self, ending: Ending, directory: RunDirectory) -> Ending:
+        """Return the ending with the SVSM's panic as its error, if the run ended early and a console shows one.
+
+        A guest can write to the serial console: a panic there counts only if the SVSM has ended the run.
+        """
+        if not ending.gap or ending.error is not None:
+            return ending
+        end = self._timeline.end
+        panic = panic_in(directory.file(rundir.SVSM))
+        if panic is None and end is not None and end.by_svsm:
+            panic = panic_in(directory.file(rundir.SERIAL))
+        if panic is None:
+            return ending
+        frames = {f"frame_{number}": frame for number, frame in enumerate(panic.frames)}
+        self.collector.event(SVSM_PANIC, None, None, panic.text, **frames)
+        error: HarnessError = SvsmPanicError(panic)
+        if re.search(NO_ALTERNATE_INJECTION, panic.text):
+            error = NoAlternateInjectionError(_offer(self._spec.svsm.svsm.feature_bit))
+        return Ending(error.message, error, ending.interrupt)
 
     def ended(self) -> Ending | None:
         """Return why the hypervisor stopped, the guest's doing or its own failure; None while it runs."""
@@ -122,6 +150,8 @@ class HostWitness:
             error = EmulatedHostError(
                 f"the emulated SNP host stopped: {end.text}", "see host.log; this is a defect of it"
             )
+        if end.by_svsm:
+            return Ending(end.text, error)
         return Ending(f"the run ended: {end.text}", error)
 
     def compare(self, account: HostAccount | None, loop: Loop) -> None:

@@ -17,6 +17,7 @@ from snp_harness.vm import rundir
 
 if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
+    from snp_harness.capture.vmpl_log import Step
     from snp_harness.firmware.firmware_modules import Module, ModuleAddress
     from snp_harness.platforms.platform import RunSpec
     from snp_harness.vm.rundir import RunDirectory
@@ -27,8 +28,20 @@ _SIZE_MAX = 1 << 20
 _HINT = "name the directory of a run on the platform emulated or tcg"
 
 
-def note(directory: RunDirectory, platform: str, spec: RunSpec, *, offset: int = 0, active: bool = False) -> None:
-    """Write run.json. offset: of the firmware in the ROM. active: the configuration applies, as on `emulated`."""
+def note(
+    directory: RunDirectory,
+    platform: str,
+    spec: RunSpec,
+    *,
+    offset: int = 0,
+    active: bool = False,
+    symbols_base: int = 0,
+) -> None:
+    """Write run.json.
+
+    offset: of the firmware in the ROM. active: the configuration applies, as on `emulated`. symbols_base: how much
+    higher the SVSM runs than its symbols say.
+    """
     config = spec.svsm
     kept = {
         "version": VERSION,
@@ -38,6 +51,7 @@ def note(directory: RunDirectory, platform: str, spec: RunSpec, *, offset: int =
         "guest_vmpl": config.guest_vmpl,
         "alternate_injection": active and config.alternate_injection,
         "svsm": active and config.present,
+        "symbols_base": symbols_base,
         "apic_protocol": active and config.apic_protocol,
         "faults": list(config.injected_faults) if active else [],
     }
@@ -57,6 +71,23 @@ def rebuild(directory: Path) -> Timeline | None:
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}", _HINT) from None
     return None
+
+
+def steps_of(directory: Path, vmpl: int) -> tuple[Iterator[Step], int]:
+    """Return what a VMPL did in a run on `emulated`, from its raw log, and the base of the SVSM's symbols.
+
+    Raises UsageError.
+    """
+    from snp_harness.capture.vmpl_log import steps
+
+    if not (directory / rundir.RUN).is_file() or not (directory / rundir.HOST_LOG).is_file():
+        raise UsageError(
+            f"{directory} has no {rundir.RUN} and {rundir.HOST_LOG}", "name a run on the platform emulated"
+        )
+    kept = _read(directory / rundir.RUN)
+    # Runs of earlier versions have none.
+    base = kept.get("symbols_base", 0)
+    return steps(_File(directory / rundir.HOST_LOG).read(), vmpl, kept["guest_vmpl"]), base if type(base) is int else 0
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class RunSpec:
     memory_mib: guest RAM, None for the default. timeout_s: seconds of wall time. qemu: the QEMU's path, None to search
     for one. extra_args: appended to QEMU's arguments. icount: TCG counts instructions, so that a boot repeats exactly.
     host: where QEMU runs, by default this machine. as_if_active: judge a run without Alternate Injection as if it were
-    active; None: only where the platform has none.
+    active; None: only where the platform has none. svsm_symbols: ELF files of the SVSM, for the functions of its pcs.
     Raises UsageError for values that cannot be run.
     """
 
@@ -75,6 +75,7 @@ class RunSpec:
     icount: bool = False
     host: Host = field(default_factory=_this_machine)
     as_if_active: bool | None = None
+    svsm_symbols: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.vcpus <= MAX_VCPUS:

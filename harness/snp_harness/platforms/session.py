@@ -138,7 +138,7 @@ class Session:
                 return self._end_by_guest(written)
             # A guest that was never seen did not start.
             self._machine.raise_if_failed(launching=not self._collector.started)
-            return Ending(f"the guest reset or powered off in {phase_name(self._collector.phase)}")
+            return Ending(f"the guest reset or powered off in {self._place}")
         return None
 
     def _is_after(self, goal: Phase) -> bool:
@@ -166,7 +166,7 @@ class Session:
 
     def _end_of_crash(self, console: Console) -> Ending:
         self._step()
-        text = f"the guest crashed in {phase_name(self._collector.phase)}: {console.crash}"
+        text = f"the guest crashed in {self._place}: {console.crash}"
         self._collector.event("guest-crash", None, None, text, console=console.name)
         return Ending(text)
 
@@ -183,10 +183,15 @@ class Session:
             wanted = "the firmware's prompt" if goal == "shell" else "the guest's exit"
         last = self._machine.console("serial").last_line
         said = f", last line of the console: {last}" if last else ", nothing on the console"
-        return (
-            f"{wanted} was not reached in {self._spec.timeout_s:g} s: the guest is in "
-            f"{phase_name(self._collector.phase)}{said}"
-        )
+        stage = self._collector.svsm_stage
+        where = f"the SVSM has not started the guest ({stage})" if stage else f"the guest is in {self._place}"
+        return f"{wanted} was not reached in {self._spec.timeout_s:g} s: {where}{said}"
+
+    @property
+    def _place(self) -> str:
+        """Return how far the boot is, for a sentence."""
+        stage = self._collector.svsm_stage
+        return f"the start of the SVSM ({stage})" if stage else phase_name(self._collector.phase)
 
     def _seen_bds(self, line: str) -> None:
         if not self._bds_line and self._collector.phase < Phase.BDS:

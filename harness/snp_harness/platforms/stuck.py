@@ -159,4 +159,5 @@ class StuckWatch:
         if refused is not None:
             at = "" if refused.pc is None else f" at pc {self._where(refused.pc)}"
             last += f", after a refused {refused.operation.value} of {refused.register.name}{at}"
-        return f"the guest {what} with interrupts off, at pc {', '.join(map(self._where, sorted(pcs)))}{last}"
+        who = "SVSM" if self._collector.svsm_stage else "guest"
+        return f"the {who} {what} with interrupts off, at pc {', '.join(map(self._where, sorted(pcs)))}{last}"

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from snp_harness.errors import BrokenEnvironmentError, LackingHostError
+from snp_harness.svsm.panic import TEXT_MAX, SvsmPanic, find_panic
 from snp_harness.vm.console import LINE, Console
 from snp_harness.vm.qemu_errors import printable
 
@@ -14,7 +16,7 @@ NO_ALTERNATE_INJECTION = r"(?i)alternate injection required but not available"
 #: COCONUT's panic handler (kernel/src/svsm.rs), whose lines begin with the stage's name: the place, and on the next
 #: line the message. Without the name it could be a panic of the guest.
 PANIC = r"\[(?:SVSM|Stage2|Bldr)\][^\r\n]{0,60}panicked at [^\r\n]{1,300}[\r\n]{1,4}[^\r\n]{1,300}[\r\n]"
-_PREFIX = re.compile(r"\[(?:SVSM|Stage2|Bldr)\] ?(?:ERROR: ?)?(?:Info: ?)?")
+_PANIC_HINT = "see svsm.log and serial.log"
 
 
 class NoAlternateInjectionError(BrokenEnvironmentError):
@@ -29,7 +31,21 @@ class HostLacksInjectionError(NoAlternateInjectionError, LackingHostError):
 
 
 class SvsmPanicError(BrokenEnvironmentError):
-    """The SVSM has stopped; the message quotes it. The firmware is not the cause."""
+    """The SVSM has panicked; the message quotes it."""
+
+    def __init__(self, panic: SvsmPanic) -> None:
+        super().__init__(f"the SVSM panicked: {panic.text}", _PANIC_HINT)
+        self.panic = panic
+
+
+def panic_in(path: Path) -> SvsmPanic | None:
+    """Return the panic that the log of a console shows, None without one or without that log."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - TEXT_MAX))
+            return find_panic(log.read(TEXT_MAX).decode("utf-8", "replace"))
+    except OSError:
+        return None
 
 
 class SvsmWatch:
@@ -48,8 +64,7 @@ class SvsmWatch:
         if re.search(NO_ALTERNATE_INJECTION, text):
             self._stop(HostLacksInjectionError(self._hint))
             return
-        said = " ".join(_PREFIX.sub("", line).strip() for line in text.splitlines())
-        self._stop(SvsmPanicError(f"the SVSM stopped: {printable(said, LINE)}", "see svsm.log and serial.log"))
+        self._stop(SvsmPanicError(find_panic(text) or SvsmPanic(printable(text, LINE))))
 
     def _stop(self, error: BrokenEnvironmentError) -> None:
         # The reason of a panic may arrive later than its place.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from snp_harness.apic.contract import REQUIRED
-from snp_harness.apic.timeline import AGREEMENT, END_KINDS, Timeline
+from snp_harness.apic.timeline import AGREEMENT, END_KINDS, SVSM_ACTIVITY, SVSM_PANIC, SVSM_STAGE, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.report.model import Report
 from snp_harness.report.text import INDENT, access_line, access_table, columns, escape, phase
@@ -129,6 +129,12 @@ def _observed(report: Report) -> Iterator[tuple[str, str]]:
     yield "reached", f"{phase(timeline.reached)}, {len(timeline.accesses)} local-APIC and APIC_BASE accesses"
     for mark in timeline.phases:
         yield "phase", f"{phase(mark.phase)} {mark.known.value}: {escape(mark.evidence, 200)}"
+    for event in timeline.events:
+        if event.kind in (SVSM_STAGE, SVSM_ACTIVITY):
+            yield "SVSM", escape(event.text.removeprefix("SVSM: "), 200)
+        elif event.kind == SVSM_PANIC:
+            yield "panic", escape(event.text, 200)
+            yield from (("at", escape(str(frame), 200)) for frame in event.fields.values())
     for defect in timeline.defects:
         yield "not read", f"a part of the image: {escape(defect, 200)}"
     for gap in timeline.gaps:
