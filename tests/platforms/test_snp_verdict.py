@@ -6,8 +6,11 @@ The lines are written from the formats of the kernels' sources; none was recorde
 
 from __future__ import annotations
 
+import dataclasses
+
 from snp_harness.apic.access import Operation
 from snp_harness.apic.contract import evaluate
+from snp_harness.apic.rules import injection
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import Status
 from snp_harness.capture.collect import Collector
@@ -18,6 +21,7 @@ from tests.capture.kvm_lines import Trace
 from tests.platforms.sec import sec_accesses, told
 
 GUEST = 2
+FIXED = ((False, 0x80F, 0xFF), (True, 0x80F, 0x1FF), (True, 0x832, 0x20005), (True, 0x838, 1))
 #: What KVM prints for the pc of an encrypted guest means nothing.
 RIP = 0xFFFFFFFF81000000
 
@@ -44,10 +48,19 @@ class SnpTrace(Trace):
         self.vmgexit(0x7C, int(write))
         self.add(f"kvm_msr: msr_{'write' if write else 'read'} {number:x} = {value:#x}{suffix}")
 
-    def svsm_starts(self) -> None:
+    def svsm_starts(self, *, injection: bool = True) -> None:
+        """injection: the SVSM gives the guest Alternate Injection: before, it configures interrupts for itself."""
         self.vmgexit(0x72, 0)
         self.register(False, 0x1B, 0xFEE00900)
+        if injection:
+            self.vmgexit(0x8000001B, 0x50, 0)
         self.run_vmpl(GUEST)
+
+    def fixed_sec(self) -> None:
+        self.register(False, 0x1B, 0xFEE00900)
+        self.register(True, 0x1B, 0xFEE00D00)
+        for write, number, value in FIXED:
+            self.register(write, number, value)
 
     def pei(self) -> None:
         self.vmgexit(0x7B, 0x510 << 16)
@@ -58,7 +71,7 @@ class SnpTrace(Trace):
         self.add("kvm_mmio: mmio read len 4 gpa 0xe0000000 val 0x0")
 
 
-def timeline_of(trace: Trace) -> Timeline:
+def timeline_of(trace: Trace, *, configured: bool = True) -> Timeline:
     collector = Collector()
     reader = KvmTimeline(collector, None, svsm=True)
     reader.feed(trace.data)
@@ -70,7 +83,7 @@ def timeline_of(trace: Trace) -> Timeline:
         gaps=[],
         lost=0,
         not_observed=NOT_OBSERVED_ENCRYPTED,
-        alternate_injection=True,
+        alternate_injection=configured,
         svsm=True,
     )
 
@@ -96,10 +109,7 @@ def test_fixed_firmware() -> None:
     """It goes to x2APIC mode; the registers that the SVSM serves do not reach KVM, the timer's do."""
     trace = SnpTrace()
     trace.svsm_starts()
-    trace.register(False, 0x1B, 0xFEE00900)
-    trace.register(True, 0x1B, 0xFEE00D00)
-    for write, number, value in ((False, 0x80F, 0xFF), (True, 0x80F, 0x1FF), (True, 0x832, 0x20005), (True, 0x838, 1)):
-        trace.register(write, number, value)
+    trace.fixed_sec()
     # A call of the APIC protocol: the SVSM runs, and runs the firmware again.
     trace.run_vmpl(0)
     trace.run_vmpl(GUEST)
@@ -125,6 +135,66 @@ def test_firmware_whose_timer_is_refused() -> None:
     verdict = evaluate(timeline_of(trace))
     assert verdict.status is Status.VIOLATED
     assert verdict.result("no-refused-access").status is Status.VIOLATED
+
+
+def test_alternate_injection_that_no_request_shows_is_not_observed() -> None:
+    """An IGVM file whose flag nobody reads: the firmware runs without Alternate Injection, and nothing is shown."""
+    trace = SnpTrace()
+    trace.svsm_starts(injection=False)
+    trace.fixed_sec()
+    trace.pei()
+    trace.dxe()
+    timeline = timeline_of(trace)
+    verdict = evaluate(timeline)
+    assert verdict.status is Status.INCONCLUSIVE
+    reason = "Alternate Injection was to be active, and was not seen to begin"
+    assert verdict.result("x2apic-before-sec").reason == reason
+    assert injection.state(timeline) == "configured, not observed to be active"
+
+
+def test_alternate_injection_that_was_to_be_off() -> None:
+    trace = SnpTrace()
+    trace.svsm_starts()
+    trace.pei()
+    timeline = timeline_of(trace, configured=False)
+    verdict = evaluate(timeline)
+    assert verdict.status is Status.INCONCLUSIVE
+    assert verdict.reason == "Alternate Injection was not configured, and seen to begin"
+    assert injection.state(timeline) == "not configured, and seen to begin"
+    quiet = SnpTrace()
+    quiet.svsm_starts(injection=False)
+    quiet.pei()
+    timeline = timeline_of(quiet, configured=False)
+    assert evaluate(timeline).status is Status.NOT_APPLICABLE
+    assert injection.state(timeline) == "not active"
+
+
+def test_the_request_of_one_vcpu_shows_it_for_those_that_the_guest_starts() -> None:
+    trace = SnpTrace()
+    trace.svsm_starts()
+    trace.fixed_sec()
+    trace.pei()
+    trace.dxe()
+    timeline = timeline_of(trace)
+    other = dataclasses.replace(timeline.accesses[0], vcpu=1)
+    assert evaluate(dataclasses.replace(timeline, accesses=(*timeline.accesses, other))).status is Status.HOLDS
+    early = dataclasses.replace(other, time_ns=0)
+    verdict = evaluate(dataclasses.replace(timeline, accesses=(early, *timeline.accesses)))
+    reason = "Alternate Injection was not seen to begin on vCPU 1 before its first access"
+    assert verdict.result("x2apic-before-sec").reason == reason
+
+
+def test_the_end_of_alternate_injection_is_seen() -> None:
+    trace = SnpTrace()
+    trace.svsm_starts()
+    trace.run_vmpl(0)
+    trace.vmgexit(0x8000001C, 0)
+    trace.run_vmpl(GUEST)
+    # The guest itself can make the request: that shows nothing.
+    trace.vmgexit(0x8000001B, 0x50)
+    events = [event for event in timeline_of(trace).events if event.kind == "alternate-injection"]
+    assert [event.fields["active"] for event in events] == [1, 0]
+    assert events[1].text == "Alternate Injection ends: the SVSM made request 8000001C"
 
 
 def test_an_svsm_that_never_starts_the_firmware_says_nothing_about_it() -> None:

@@ -106,6 +106,8 @@ def _without(timeline: Timeline, results: Sequence[RuleResult]) -> tuple[Status,
     if timeline.lost or not timeline.complete:
         why = timeline.gaps[0] if timeline.gaps else "records of the log were lost"
         return Status.INCONCLUSIVE, f"{injection.INACTIVE}, and the run was not seen whole: {why}"
+    if injection.begun(timeline):
+        return Status.INCONCLUSIVE, f"Alternate Injection was {injection.UNEXPECTED}"
     broken = [result for result in results if result.status is Status.VIOLATED]
     broken.sort(key=lambda result: result.rule not in REQUIRED)
     if not broken:
@@ -127,7 +129,7 @@ def _observed(timeline: Timeline, observed_on: str, assumed: bool) -> str:
     if assumed:
         parts.append("judged as if Alternate Injection were active")
     elif not timeline.alternate_injection:
-        parts.append("Alternate Injection not active")
+        parts.append(f"Alternate Injection {injection.state(timeline)}")
     if timeline.faults:
         parts.append(f"faults injected: {', '.join(timeline.faults)}")
     return ", ".join(parts)

@@ -40,7 +40,7 @@ WITNESS = "KVM trace events"
 #: KVM's trace events do not show these of any guest,
 NOT_OBSERVED = frozenset({"page-state", "svsm-calls", "interrupts"})
 #: nor this of a guest without SEV, which has no VMPL,
-NOT_OBSERVED_PLAIN = NOT_OBSERVED | {"vmpl"}
+NOT_OBSERVED_PLAIN = NOT_OBSERVED | {"vmpl", "alternate-injection"}
 #: nor these of an SEV-ES or SEV-SNP guest, whose registers KVM cannot read.
 NOT_OBSERVED_ENCRYPTED = NOT_OBSERVED | {"pc", "module"}
 #: Threads that are distinguished: a guest's vCPUs, and some of QEMU's own.
@@ -56,6 +56,8 @@ _MSR_REASONS = frozenset({"msr", "MSR_READ", "MSR_WRITE"})
 _ACCELERATED_REASONS = frozenset({"APIC_WRITE", "EOI_INDUCED", "avic_incomplete_ipi", "avic_unaccelerated_access"})
 #: The same as VMGEXITs of an SEV-ES or SEV-SNP guest.
 _NAE_MMIO = frozenset({NaeEvent.MMIO_READ, NaeEvent.MMIO_WRITE})
+#: An SVSM's requests when it gives the guest Alternate Injection, and takes it away (COCONUT, kernel/src/sev/ghcb.rs).
+_INJECTION = frozenset({NaeEvent.CONFIGURE_INJECTION, NaeEvent.DISABLE_ALTERNATE_INJECTION})
 #: The request's number in the GHCB MSR protocol. Run VMPL has the VMPL in bits 39:32.
 _MSR_INFO_MASK = 0xFFF
 
@@ -174,6 +176,8 @@ class KvmTimeline:
                 thread.nae = event.number
                 if event.number == NaeEvent.RUN_VMPL and event.info1 is not None:
                     self._run_vmpl(thread, event.info1 & 3)
+                elif event.number in _INJECTION and self._svsm and not thread.vmpl:
+                    self._alternate(thread, event)
             case KvmEventKind.GHCB_MSR:
                 thread.nae = None
                 if event.number & _MSR_INFO_MASK == GhcbRequest.RUN_VMPL:
@@ -256,6 +260,12 @@ class KvmTimeline:
                 self._collector.enter(
                     Phase.SEC, 0, "the SVSM started the firmware; the reset vector is not distinguished"
                 )
+
+    def _alternate(self, thread: _Thread, event: KvmEvent) -> None:
+        """The SVSM prepares a guest with Alternate Injection, or ends it: it has no other use for these requests."""
+        active = event.number == NaeEvent.CONFIGURE_INJECTION
+        text = f"Alternate Injection {'begins' if active else 'ends'}: the SVSM made request {event.number:X}"
+        self._collector.event("alternate-injection", self._time(event), thread.vcpu, text, active=int(active))
 
     def _apic(self, thread: _Thread, event: KvmEvent) -> None:
         if not event.write:

@@ -20,7 +20,9 @@ from snp_harness.capture.qemu_trace import LineSplitter, TraceEvent, TraceKind, 
 
 WITNESS = "QEMU trace events"
 #: QEMU's trace events do not show these. A refused MSR access has no line.
-NOT_OBSERVED = frozenset({"pc", "module", "vmpl", "outcome", "page-state", "svsm-calls", "interrupts"})
+NOT_OBSERVED = frozenset(
+    {"pc", "module", "vmpl", "outcome", "page-state", "svsm-calls", "interrupts", "alternate-injection"}
+)
 #: Lines of memory regions after which their events are disabled: OVMF reaches DXE in a tenth of them unless it polls.
 REGION_LINES = 20_000
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from snp_harness.apic.rules import injection
 from snp_harness.report.model import Report
 from snp_harness.version import build
 
@@ -30,6 +31,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "reached": timeline.reached.name,
             "accesses": len(timeline.accesses),
             "alternate_injection": timeline.alternate_injection,
+            "alternate_injection_seen": bool(injection.begun(timeline)),
             "svsm": timeline.svsm,
             "apic_protocol": timeline.apic_protocol,
             "faults": list(timeline.faults),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from snp_harness.apic.contract import REQUIRED
+from snp_harness.apic.rules import injection
 from snp_harness.apic.timeline import AGREEMENT, END_KINDS, SVSM_ACTIVITY, SVSM_PANIC, SVSM_STAGE, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.report.model import Report
@@ -121,9 +122,8 @@ def _observed(report: Report) -> Iterator[tuple[str, str]]:
         if event.kind == AGREEMENT:
             yield "agree", escape(event.text, 200)
     svsm = "SVSM present" if timeline.svsm else "no SVSM"
-    active = "active" if timeline.alternate_injection else "not active"
     protocol = ", APIC protocol offered" if timeline.apic_protocol else ""
-    yield "guest", f"{svsm}, Alternate Injection {active}{protocol}"
+    yield "guest", f"{svsm}, Alternate Injection {injection.state(timeline)}{protocol}"
     if timeline.faults:
         yield "faults", f"injected: {escape(', '.join(timeline.faults))}"
     yield "reached", f"{phase(timeline.reached)}, {len(timeline.accesses)} local-APIC and APIC_BASE accesses"

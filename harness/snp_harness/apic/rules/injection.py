@@ -12,6 +12,7 @@ from snp_harness.apic.timeline import Event, Timeline
 
 #: Reasons of these rules where they do not apply.
 INACTIVE = "Alternate Injection is not active"
+UNEXPECTED = "not configured, and seen to begin"
 NO_PROTOCOL = "the SVSM does not offer the APIC protocol"
 #: The kind of the event that says when Alternate Injection began or ended.
 CHANGE = "alternate-injection"
@@ -28,21 +29,37 @@ def by_policy(timeline: Timeline) -> list[Event]:
     return [event for event in timeline.events if event.kind == CHANGE and event.fields.get("by_policy")]
 
 
+def begun(timeline: Timeline) -> dict[int | None, int]:
+    """Return when Alternate Injection was first seen to begin, by vCPU: empty if it was not seen."""
+    first: dict[int | None, int] = {}
+    for event in timeline.events:
+        if event.kind == CHANGE and number(event, "active") and event.vcpu not in first:
+            first[event.vcpu] = event.time_ns or 0
+    return first
+
+
+def state(timeline: Timeline) -> str:
+    """Return whether Alternate Injection is active, by what was seen, in words."""
+    seen = bool(begun(timeline))
+    if seen == timeline.alternate_injection:
+        return "active" if seen else "not active"
+    return UNEXPECTED if seen else "configured, not observed to be active"
+
+
 def begin_not_seen(timeline: Timeline) -> Doubt | None:
     """Doubt where Alternate Injection is configured: a vCPU accessed its APIC and it was not seen to begin before.
 
-    A witness that does not see calls of the SVSM does not see this either: the configuration is all there is.
+    A witness that cannot see it has the configuration alone. One that does not see the guest's VMSAs sees it begin on
+    the vCPU that the SVSM starts: the SVSM lets the guest start others with the same SEV_FEATURES only.
     """
-    if not timeline.alternate_injection or "svsm-calls" in timeline.not_observed:
+    if not timeline.alternate_injection or CHANGE in timeline.not_observed:
         return None
-    begun: dict[int | None, int] = {}
-    for event in timeline.events:
-        if event.kind == CHANGE and number(event, "active") and event.vcpu not in begun:
-            begun[event.vcpu] = event.time_ns or 0
-    if not begun:
+    first = begun(timeline)
+    if not first:
         return Doubt("Alternate Injection was to be active, and was not seen to begin")
+    others = min(first.values()) if "svsm-calls" in timeline.not_observed else None
     for access in timeline.accesses:
-        began = begun.get(access.vcpu)
+        began = first.get(access.vcpu, others)
         if access.vcpu is not None and (began is None or (access.time_ns is not None and access.time_ns < began)):
             return Doubt(f"Alternate Injection was not seen to begin on vCPU {access.vcpu} before its first access")
     return None
