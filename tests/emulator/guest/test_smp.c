@@ -1,16 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Several vCPUs: how they start and stop, what each of them has separately, and the interrupts between them. */
-#include "guest.h"
+/* Several vCPUs: how they start and stop, and what each of them has separately. */
+#include "smp.h"
 #include "apic_access.h"
-#include "edu.h"
-#include "hpet.h"
-
-#define VECTOR  0x61
-#define PATIENCE_MS 1000
-#define ICR(mode, vector) ((u64)(mode) << APIC_ICR_DELIVERY_SHIFT | APIC_ICR_ASSERT | (vector))
-#define TO(destination)   ((u64)(destination) << APIC_ICR_DESTINATION_SHIFT)
-
-static u64 last_ap(void) { return parameters->vcpus - 1; }
 
 SMP_TEST(smp_apic_ids_are_listed, SEV)
 {
@@ -80,14 +71,6 @@ SMP_TEST(smp_page_of_another_apic_is_not_mapped, PLAIN)
 	CHECK(aps[1].value[0]);
 }
 
-static void to_x2apic(struct ap *ap)
-{
-	ap->value[0] = ap_msr_out(ap, MSR_APIC_BASE, APIC_DEFAULT_BASE | MODE_BITS);
-	ap->value[1] = ap_msr_in(ap, X2(APIC_ID));
-	ap->value[2] = ap_msr_in(ap, X2(APIC_LDR));
-	ap->value[3] = ap_msr_out(ap, X2(APIC_SPIV), 0x1FF);
-}
-
 SMP_TEST(smp_modes_are_each_ones_own, ALL | ALTERNATE)
 {
 	CHECK(ap_start_all());
@@ -99,155 +82,6 @@ SMP_TEST(smp_modes_are_each_ones_own, ALL | ALTERNATE)
 		EQUAL(aps[i].value[2], 1u << i);
 	}
 	EQUAL(apic_base() & MODE_BITS, APIC_BASE_EN);
-}
-
-/* The vCPUs that handled a vector: a bit for each. */
-static volatile u64 takers[256];
-static void note_taker(u8 vector) { takers[vector] |= BIT(ap_self()); }
-
-static u64 end_of_interrupt(struct ap *ap)
-{
-	if (has_svsm() && (ap_features() & SEV_FEATURES_ALTERNATE_INJECTION))
-		return ap_svsm_call(ap, SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER), X2(APIC_EOI), 0).rax;
-	return !ap_msr_out(ap, X2(APIC_EOI), 0);
-}
-
-static volatile bool released;
-
-/* Interrupts on until `released` is set. Interrupts that were sent before are handled by then. */
-static void take_interrupts(struct ap *ap)
-{
-	ap->value[0] = 1;
-	sti();
-	while (!released)
-		pause();
-	cli();
-	ap->value[1] = end_of_interrupt(ap);
-}
-
-static void halt(struct ap *ap)
-{
-	ap->value[0] = 1;
-	halt_once();
-	ap->value[1] = end_of_interrupt(ap);
-}
-
-static bool all_do(void (*command)(struct ap *ap))
-{
-	released = false;
-	for (u64 i = 1; i < parameters->vcpus; i++) {
-		aps[i].value[0] = 0;
-		ap_command(i, command);
-		while (!aps[i].value[0])
-			pause();
-	}
-	return true;
-}
-
-static bool all_done(void)
-{
-	released = true;
-	for (u64 i = 1; i < parameters->vcpus; i++) {
-		if (!ap_wait(i))
-			return false;
-	}
-	return true;
-}
-
-static u64 aps_mask(void) { return BIT(parameters->vcpus) - 2; }
-
-static void send(u64 icr) { apic_write(APIC_ICR, icr); }
-
-static void prepare(void)
-{
-	apic_prepare(MODE_BITS);
-	for (u64 i = 1; i < parameters->vcpus; i++)
-		ap_run(i, to_x2apic);
-	for (u32 i = 0; i < 256; i++)
-		takers[i] = 0;
-	on_interrupt = note_taker;
-}
-
-struct sending {
-	u64 icr;
-	u64 reached; /* 0: every AP */
-};
-
-static void expect(const struct sending *sending, u32 count)
-{
-	for (u32 i = 0; i < count; i++) {
-		u8 vector = (u8)(VECTOR + i);
-
-		prepare();
-		CHECK(all_do(take_interrupts));
-		send(sending[i].icr | vector);
-		CHECK(all_done());
-		EQUAL(takers[vector], sending[i].reached ? sending[i].reached : aps_mask());
-	}
-}
-
-SMP_TEST(smp_fixed_ipis_reach_their_destinations, ALL)
-{
-	static const struct sending sending[] = {
-		{ TO(1) | ICR(APIC_DELIVER_FIXED, 0), BIT(1) },
-		{ TO(2) | ICR(APIC_DELIVER_FIXED, 0), BIT(2) },
-		{ TO(6) | APIC_ICR_LOGICAL | ICR(APIC_DELIVER_FIXED, 0), BIT(1) | BIT(2) },
-		{ APIC_SHORTHAND_OTHERS | ICR(APIC_DELIVER_FIXED, 0), 0 },
-		{ TO(0x7FFFFFFF) | ICR(APIC_DELIVER_FIXED, 0), ~0ull }, /* no APIC has this ID: see below */
-	};
-	CHECK(ap_start_all());
-	expect(sending, 4);
-	prepare();
-	CHECK(all_do(take_interrupts));
-	send(sending[4].icr | VECTOR);
-	CHECK(all_done());
-	EQUAL(takers[VECTOR], 0);
-}
-
-SMP_TEST(smp_a_broadcast_reaches_everybody, ALL)
-{
-	CHECK(ap_start_all());
-	prepare();
-	CHECK(all_do(take_interrupts));
-	send(TO(APIC_BROADCAST) | ICR(APIC_DELIVER_FIXED, VECTOR));
-	sti();
-	CHECK(all_done());
-	cli();
-	apic_write(APIC_EOI, 0);
-	EQUAL(takers[VECTOR], aps_mask() | 1);
-}
-
-SMP_TEST(smp_lowest_priority_reaches_one, ALL)
-{
-	CHECK(ap_start_all());
-	prepare();
-	apic_write(APIC_TPR, 0xF0); /* so that it is not the sender */
-	CHECK(all_do(take_interrupts));
-	send(TO(7) | APIC_ICR_LOGICAL | ICR(APIC_DELIVER_LOWEST, VECTOR));
-	CHECK(all_done());
-	apic_write(APIC_TPR, 0);
-	EQUAL(takers[VECTOR], BIT(1));
-}
-
-SMP_TEST(smp_an_nmi_reaches_one, ALL)
-{
-	CHECK(ap_start_all());
-	prepare();
-	CHECK(all_do(take_interrupts));
-	send(TO(last_ap()) | ICR(APIC_DELIVER_NMI, 0));
-	CHECK(all_done());
-	EQUAL(takers[VECTOR_NMI], BIT(last_ap()));
-}
-
-SMP_TEST(smp_an_ipi_ends_hlt, ALL)
-{
-	CHECK(ap_start_all());
-	prepare();
-	CHECK(all_do(halt));
-	CHECK(!ap_is_running(1)); /* all are in HLT now */
-	send(APIC_SHORTHAND_OTHERS | ICR(APIC_DELIVER_FIXED, VECTOR));
-	CHECK(all_done());
-	EQUAL(takers[VECTOR], aps_mask());
 }
 
 #define HANDOVERS 100
@@ -271,10 +105,7 @@ SMP_TEST(smp_a_wait_without_pause_is_short, ALL)
 
 	CHECK(ap_start_all());
 	turn = 0;
-	aps[1].value[0] = 0;
-	ap_command(1, hand_back);
-	while (!aps[1].value[0])
-		pause();
+	one_does(1, hand_back);
 	for (u64 i = 0; i < HANDOVERS; i++) {
 		u64 start = rdtsc(), passed;
 
@@ -289,22 +120,6 @@ SMP_TEST(smp_a_wait_without_pause_is_short, ALL)
 	CHECK(clock_ns(fastest) < HANDOVER_NS);
 }
 
-static void send_to_boot(struct ap *ap)
-{
-	ap->value[0] = ap_msr_out(ap, X2(APIC_ICR), TO(0) | ICR(APIC_DELIVER_FIXED, VECTOR));
-}
-
-SMP_TEST(smp_an_ap_sends_to_the_boot_vcpu, ALL)
-{
-	CHECK(ap_start_all());
-	prepare();
-	CHECK(ap_run(1, send_to_boot));
-	CHECK(aps[1].value[0]);
-	CHECK(wait_until(&interrupts[VECTOR], 1, PATIENCE_MS));
-	apic_write(APIC_EOI, 0);
-	EQUAL(takers[VECTOR], 1);
-}
-
 static void own_timer(struct ap *ap)
 {
 	ap_msr_out(ap, X2(APIC_TIMER_DIVIDE), 0xB);
@@ -317,37 +132,11 @@ SMP_TEST(smp_timers_are_each_ones_own, ALL)
 {
 	CHECK(ap_start_all());
 	prepare();
-	released = false;
-	ap_command(last_ap(), own_timer);
+	one_does(last_ap(), own_timer);
 	CHECK(wait_until(&takers[VECTOR], BIT(last_ap()), PATIENCE_MS));
-	released = true;
-	CHECK(ap_wait(last_ap()));
+	CHECK(all_done());
 	EQUAL(takers[VECTOR], BIT(last_ap()));
 	EQUAL(apic_read(APIC_TIMER_INITIAL), 0);
-}
-
-/* The second interrupt of a level-triggered entry requires the device's status to be cleared and an EOI. */
-static void device_interrupt(u32 mode)
-{
-	for (u64 round = 0; round < 2; round++) {
-		prepare();
-		hpet_route_to(last_ap(), VECTOR | mode);
-		EQUAL(hpet_destination(), last_ap());
-		CHECK(all_do(take_interrupts));
-		hpet_after_1_ms(HPET_ENABLE | (mode ? HPET_LEVEL : 0));
-		CHECK(wait_until(&takers[VECTOR], BIT(last_ap()), PATIENCE_MS));
-		hpet_served();
-		CHECK(all_done());
-		hpet_off();
-		EQUAL(takers[VECTOR], BIT(last_ap()));
-	}
-}
-
-SMP_TEST(smp_a_device_interrupts_the_ap_it_is_for, ALL)
-{
-	CHECK(ap_start_all());
-	device_interrupt(0);
-	device_interrupt(RTE_LEVEL);
 }
 
 static void hold_by_msr(struct ap *ap)
@@ -366,10 +155,7 @@ static void hold_by_event(struct ap *ap)
 static void hold(void (*command)(struct ap *ap), u64 answer)
 {
 	prepare();
-	aps[1].value[0] = 0;
-	ap_command(1, command);
-	while (!aps[1].value[0])
-		pause();
+	one_does(1, command);
 	CHECK(!ap_is_running(1));
 	send(TO(1) | ICR(APIC_DELIVER_FIXED, VECTOR)); /* does not end a hold */
 	CHECK(!ap_is_running(1));
@@ -484,140 +270,4 @@ SMP_TEST(smp_a_vmsa_taken_away_stops_its_vcpu, VMPL0)
 	CHECK(ap_unmake_vmsa(1));
 	CHECK(!ap_is_running(1));
 	CHECK(ap_start(1));
-}
-
-#define WRITE_REGISTER SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER)
-
-static void send_by_svsm(u64 icr, void (*command)(struct ap *ap), u64 reached)
-{
-	for (u32 i = 0; i < 256; i++)
-		takers[i] = 0;
-	on_interrupt = note_taker;
-	CHECK(all_do(command));
-	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_ICR), icr), SVSM_SUCCESS);
-	CHECK(all_done());
-	EQUAL(takers[icr & 0xFF], reached);
-	for (u64 i = 1; i < parameters->vcpus; i++)
-		EQUAL(aps[i].value[1], SVSM_SUCCESS);
-}
-
-SMP_TEST(smp_svsm_ipis_reach_guests_that_run, ALTERNATE)
-{
-	CHECK(ap_start_all());
-	send_by_svsm(TO(1) | VECTOR, take_interrupts, BIT(1));
-	send_by_svsm(TO(6) | APIC_ICR_LOGICAL | VECTOR, take_interrupts, BIT(1) | BIT(2));
-	send_by_svsm(APIC_SHORTHAND_OTHERS | VECTOR, take_interrupts, aps_mask());
-}
-
-SMP_TEST(smp_svsm_ipis_end_hlt, ALTERNATE)
-{
-	CHECK(ap_start_all());
-	send_by_svsm(APIC_SHORTHAND_OTHERS | VECTOR, halt, aps_mask());
-}
-
-SMP_TEST(smp_svsm_refuses_init_and_sipi, ALTERNATE)
-{
-	CHECK(ap_start_all());
-	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_ICR), TO(1) | ICR(APIC_DELIVER_INIT, 0)), SVSM_ERR_INVALID_PARAMETER);
-	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_ICR), TO(1) | ICR(APIC_DELIVER_STARTUP, 8)), SVSM_ERR_INVALID_PARAMETER);
-	CHECK(ap_is_running(1));
-}
-
-static void send_to_boot_by_svsm(struct ap *ap)
-{
-	ap->value[0] = ap_svsm_call(ap, WRITE_REGISTER, X2(APIC_ICR), TO(0) | VECTOR).rax;
-}
-
-SMP_TEST(smp_svsm_ipi_of_an_ap, ALTERNATE)
-{
-	CHECK(ap_start_all());
-	takers[VECTOR] = interrupts[VECTOR] = 0;
-	on_interrupt = note_taker;
-	CHECK(ap_run(1, send_to_boot_by_svsm));
-	EQUAL(aps[1].value[0], SVSM_SUCCESS);
-	CHECK(wait_until(&interrupts[VECTOR], 1, PATIENCE_MS));
-	EQUAL(takers[VECTOR], 1);
-	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_EOI), 0), SVSM_SUCCESS);
-}
-
-static bool message_reaches(u32 destination, bool logical, u64 reached)
-{
-	bool done;
-
-	prepare();
-	all_do(take_interrupts);
-	edu_begin_message(destination, logical, VECTOR);
-	done = wait_until(&takers[VECTOR], reached, PATIENCE_MS);
-	return all_done() && done && takers[VECTOR] == reached;
-}
-
-SMP_TEST(smp_a_message_reaches_the_vcpu_it_is_for, ALL)
-{
-	CHECK(ap_start_all());
-	edu_setup();
-	CHECK(message_reaches((u32)last_ap(), false, BIT(last_ap())));
-	CHECK(message_reaches(6, true, 6)); /* x2APIC: vCPUs 1 and 2 of cluster 0 */
-}
-
-/* Each vCPU has vectors of its own: an entry of the I/O APIC with the same one for another vCPU changes nothing. */
-SMP_TEST(smp_a_message_is_not_an_ioapic_entry, ALL)
-{
-	CHECK(ap_start_all());
-	edu_setup();
-	prepare();
-	hpet_route_to(last_ap(), VECTOR);
-	edu_begin_message(0, false, VECTOR);
-	sti();
-	CHECK(wait_until(&takers[VECTOR], 1, PATIENCE_MS));
-	cli();
-	apic_write(APIC_EOI, 0);
-	hpet_off();
-	EQUAL(takers[VECTOR], 1);
-}
-
-static bool message(u32 destination, u32 mode)
-{
-	edu_begin_message(destination, false, mode << APIC_LVT_DELIVERY_SHIFT | VECTOR);
-	while (!edu_is_done())
-		pause();
-	return true;
-}
-
-#define SCRATCH      0x3FF /* of COM1 */
-#define EXECUTED     0xA5
-#define REAL_MODE    0x7000
-#define SMI_HANDLER  0x38000
-#define NMI_OF_REAL_MODE 0x8 /* its vector */
-
-/* Where a processor that is not the guest's would execute after INIT, or at an SMI. */
-static void plant(void)
-{
-	static const u8 code[] = { 0xBA, 0xFF, 0x03, 0xB0, EXECUTED, 0xEE, 0xF4, 0xEB, 0xFD }; /* OUT to SCRATCH, HLT for ever */
-
-	for (u32 i = 0; i < sizeof(code); i++) {
-		((volatile u8 *)REAL_MODE)[i] = code[i];
-		((volatile u8 *)SMI_HANDLER)[i] = code[i];
-	}
-	*(volatile a32 *)NMI_OF_REAL_MODE = REAL_MODE;
-	io_out(SCRATCH, 1, 0);
-}
-
-/* QEMU's processors hold nothing of the guest: what stops or starts one of them changes no vCPU. */
-SMP_TEST(smp_messages_to_processors, ALL)
-{
-	CHECK(ap_start_all());
-	edu_setup();
-	if (!sev())
-		plant();
-	message(2, APIC_DELIVER_SMI);
-	CHECK(message_reaches(2, false, 4));
-	for (u32 i = 0; i < 2; i++) {
-		message((u32)last_ap(), APIC_DELIVER_INIT);
-		message((u32)last_ap(), APIC_DELIVER_SMI);
-		message((u32)last_ap(), APIC_DELIVER_NMI);
-		message((u32)last_ap(), APIC_DELIVER_STARTUP);
-	}
-	CHECK(message_reaches(1, false, 2));
-	if (!sev())
-		EQUAL(io_in(SCRATCH, 1), 0);
 }

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Interrupts between vCPUs. */
+#include "smp.h"
+#include "apic_access.h"
+
+struct sending {
+	u64 icr;
+	u64 reached; /* 0: every AP */
+};
+
+static void expect(const struct sending *sending, u32 count)
+{
+	for (u32 i = 0; i < count; i++) {
+		u8 vector = (u8)(VECTOR + i);
+
+		prepare();
+		all_do(take_interrupts);
+		send(sending[i].icr | vector);
+		CHECK(all_done());
+		EQUAL(takers[vector], sending[i].reached ? sending[i].reached : aps_mask());
+	}
+}
+
+SMP_TEST(smp_fixed_ipis_reach_their_destinations, ALL)
+{
+	static const struct sending sending[] = {
+		{ TO(1) | ICR(APIC_DELIVER_FIXED, 0), BIT(1) },
+		{ TO(2) | ICR(APIC_DELIVER_FIXED, 0), BIT(2) },
+		{ TO(6) | APIC_ICR_LOGICAL | ICR(APIC_DELIVER_FIXED, 0), BIT(1) | BIT(2) },
+		{ APIC_SHORTHAND_OTHERS | ICR(APIC_DELIVER_FIXED, 0), 0 },
+		{ TO(0x7FFFFFFF) | ICR(APIC_DELIVER_FIXED, 0), ~0ull }, /* no APIC has this ID: see below */
+	};
+	CHECK(ap_start_all());
+	expect(sending, 4);
+	prepare();
+	all_do(take_interrupts);
+	send(sending[4].icr | VECTOR);
+	CHECK(all_done());
+	EQUAL(takers[VECTOR], 0);
+}
+
+SMP_TEST(smp_a_broadcast_reaches_everybody, ALL)
+{
+	CHECK(ap_start_all());
+	prepare();
+	all_do(take_interrupts);
+	send(TO(APIC_BROADCAST) | ICR(APIC_DELIVER_FIXED, VECTOR));
+	sti();
+	CHECK(all_done());
+	cli();
+	apic_write(APIC_EOI, 0);
+	EQUAL(takers[VECTOR], aps_mask() | 1);
+}
+
+SMP_TEST(smp_lowest_priority_reaches_one, ALL)
+{
+	CHECK(ap_start_all());
+	prepare();
+	apic_write(APIC_TPR, 0xF0); /* so that it is not the sender */
+	all_do(take_interrupts);
+	send(TO(7) | APIC_ICR_LOGICAL | ICR(APIC_DELIVER_LOWEST, VECTOR));
+	CHECK(all_done());
+	apic_write(APIC_TPR, 0);
+	EQUAL(takers[VECTOR], BIT(1));
+}
+
+SMP_TEST(smp_an_nmi_reaches_one, ALL)
+{
+	CHECK(ap_start_all());
+	prepare();
+	all_do(take_interrupts);
+	send(TO(last_ap()) | ICR(APIC_DELIVER_NMI, 0));
+	CHECK(all_done());
+	EQUAL(takers[VECTOR_NMI], BIT(last_ap()));
+}
+
+SMP_TEST(smp_an_ipi_ends_hlt, ALL)
+{
+	CHECK(ap_start_all());
+	prepare();
+	all_do(halt);
+	CHECK(!ap_is_running(1)); /* all are in HLT now */
+	send(APIC_SHORTHAND_OTHERS | ICR(APIC_DELIVER_FIXED, VECTOR));
+	CHECK(all_done());
+	EQUAL(takers[VECTOR], aps_mask());
+}
+
+static void send_to_boot(struct ap *ap)
+{
+	ap->value[0] = ap_msr_out(ap, X2(APIC_ICR), TO(0) | ICR(APIC_DELIVER_FIXED, VECTOR));
+}
+
+SMP_TEST(smp_an_ap_sends_to_the_boot_vcpu, ALL)
+{
+	CHECK(ap_start_all());
+	prepare();
+	CHECK(ap_run(1, send_to_boot));
+	CHECK(aps[1].value[0]);
+	CHECK(wait_until(&interrupts[VECTOR], 1, PATIENCE_MS));
+	apic_write(APIC_EOI, 0);
+	EQUAL(takers[VECTOR], 1);
+}
+
+#define WRITE_REGISTER SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER)
+
+static void send_by_svsm(u64 icr, void (*command)(struct ap *ap), u64 reached)
+{
+	for (u32 i = 0; i < 256; i++)
+		takers[i] = 0;
+	on_interrupt = note_taker;
+	all_do(command);
+	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_ICR), icr), SVSM_SUCCESS);
+	CHECK(all_done());
+	EQUAL(takers[icr & 0xFF], reached);
+	for (u64 i = 1; i < parameters->vcpus; i++)
+		EQUAL(aps[i].value[1], SVSM_SUCCESS);
+}
+
+SMP_TEST(smp_svsm_ipis_reach_guests_that_run, ALTERNATE)
+{
+	CHECK(ap_start_all());
+	send_by_svsm(TO(1) | VECTOR, take_interrupts, BIT(1));
+	send_by_svsm(TO(6) | APIC_ICR_LOGICAL | VECTOR, take_interrupts, BIT(1) | BIT(2));
+	send_by_svsm(APIC_SHORTHAND_OTHERS | VECTOR, take_interrupts, aps_mask());
+}
+
+SMP_TEST(smp_svsm_ipis_end_hlt, ALTERNATE)
+{
+	CHECK(ap_start_all());
+	send_by_svsm(APIC_SHORTHAND_OTHERS | VECTOR, halt, aps_mask());
+}
+
+SMP_TEST(smp_svsm_refuses_init_and_sipi, ALTERNATE)
+{
+	CHECK(ap_start_all());
+	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_ICR), TO(1) | ICR(APIC_DELIVER_INIT, 0)), SVSM_ERR_INVALID_PARAMETER);
+	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_ICR), TO(1) | ICR(APIC_DELIVER_STARTUP, 8)), SVSM_ERR_INVALID_PARAMETER);
+	CHECK(ap_is_running(1));
+}
+
+static void send_to_boot_by_svsm(struct ap *ap)
+{
+	ap->value[0] = ap_svsm_call(ap, WRITE_REGISTER, X2(APIC_ICR), TO(0) | VECTOR).rax;
+}
+
+SMP_TEST(smp_svsm_ipi_of_an_ap, ALTERNATE)
+{
+	CHECK(ap_start_all());
+	takers[VECTOR] = interrupts[VECTOR] = 0;
+	on_interrupt = note_taker;
+	CHECK(ap_run(1, send_to_boot_by_svsm));
+	EQUAL(aps[1].value[0], SVSM_SUCCESS);
+	CHECK(wait_until(&interrupts[VECTOR], 1, PATIENCE_MS));
+	EQUAL(takers[VECTOR], 1);
+	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_EOI), 0), SVSM_SUCCESS);
+}
