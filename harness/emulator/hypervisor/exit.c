@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "loop.h"
 #include "cpuid.h"
+#include "hypercall.h"
 #include "injection.h"
 #include "interrupts.h"
 #include "io.h"
@@ -10,11 +11,14 @@
 #include "vmgexit.h"
 #include "vmpl.h"
 
-#define NO_HYPERCALLS ((u64)-1000) /* KVM's answer for an unknown one */
-
 static void vmmcall(struct vcpu *vcpu)
 {
-	hw_plain_registers(vcpu->cpu)->rax = NO_HYPERCALLS;
+	struct vmcb_save *save = hw_plain_registers(vcpu->cpu);
+	const u64 *gpr = hw_plain_gprs(vcpu->cpu);
+
+	save->rax = hypercall(vcpu, (struct hypercall){ .number = save->rax, .cpl = save->cpl,
+						       .argument = { gpr[HW_RBX], gpr[HW_RCX], gpr[HW_RDX], gpr[HW_RSI] },
+						       .wide = hw_plain_mode(vcpu->cpu) == 64 });
 	hw_plain_step_over(vcpu->cpu);
 }
 

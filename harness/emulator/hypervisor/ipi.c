@@ -41,7 +41,7 @@ static void deliver(struct vcpu *sender, struct vcpu *target, u64 icr)
 }
 
 /* Lowest priority: the first of those whose processor priority is the lowest. */
-static void deliver_to_one(struct vcpu *sender, u64 icr)
+static u32 deliver_to_one(struct vcpu *sender, u64 icr)
 {
 	struct vcpu *found = NULL;
 	u32 lowest = 0;
@@ -57,6 +57,7 @@ static void deliver_to_one(struct vcpu *sender, u64 icr)
 	}
 	if (found)
 		deliver(sender, found, icr);
+	return found != NULL;
 }
 
 void ipi_from_device(struct hypervisor *hv, u64 icr, bool level)
@@ -75,16 +76,19 @@ void ipi_from_device(struct hypervisor *hv, u64 icr, bool level)
 	}
 }
 
-void ipi_send(struct vcpu *vcpu, u64 icr)
+u32 ipi_send(struct vcpu *vcpu, u64 icr)
 {
-	if ((icr & APIC_ICR_DELIVERY) >> APIC_ICR_DELIVERY_SHIFT == APIC_DELIVER_LOWEST) {
-		deliver_to_one(vcpu, icr);
-		return;
-	}
+	u32 reached = 0;
+
+	if ((icr & APIC_ICR_DELIVERY) >> APIC_ICR_DELIVERY_SHIFT == APIC_DELIVER_LOWEST)
+		return deliver_to_one(vcpu, icr);
 	for (u32 i = 0; i < vcpu->hv->vcpus; i++) {
-		if (reaches(vcpu, &vcpu->hv->vcpu[i], icr))
-			deliver(vcpu, &vcpu->hv->vcpu[i], icr);
+		if (!reaches(vcpu, &vcpu->hv->vcpu[i], icr))
+			continue;
+		deliver(vcpu, &vcpu->hv->vcpu[i], icr);
+		reached++;
 	}
+	return reached;
 }
 
 /* Destinations of the #HV IPI have x2APIC form in every mode of the APICs. */

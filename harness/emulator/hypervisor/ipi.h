@@ -5,7 +5,7 @@
 
 #include "vcpu.h"
 
-void ipi_send(struct vcpu *vcpu, u64 icr); /* to the APICs of the VMPL that runs; `icr`: x2APIC form */
+u32 ipi_send(struct vcpu *vcpu, u64 icr); /* to the APICs of the VMPL that runs, how many; `icr`: x2APIC form */
 void ipi_from_device(struct hypervisor *hv, u64 icr, bool level); /* Fixed or lowest priority, to guests' APICs */
 bool ipi_hv(struct vcpu *vcpu, u64 icr);   /* #HV IPI; false: not a Fixed one */
 

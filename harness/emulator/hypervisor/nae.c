@@ -4,6 +4,7 @@
 #include "apic_access.h"
 #include "bytes.h"
 #include "cpuid.h"
+#include "hypercall.h"
 #include "injection.h"
 #include "io.h"
 #include "memory.h"
@@ -206,11 +207,18 @@ static void nae_run_vmpl(struct vcpu *vcpu, struct nae *nae)
 		nae_refuse(nae, NAE_ERR_INVALID_INPUT);
 }
 
-/* A hypercall: this hypervisor has none (KVM's answer for an unknown one). */
-static void nae_vmmcall(struct nae *nae)
+/* Registers that the guest has not supplied are 0. */
+static void nae_vmmcall(struct vcpu *vcpu, struct nae *nae)
 {
-	if (nae_need(nae, GHCB_RAX, GHCB_CPL))
-		nae_set(nae, GHCB_RAX, (u64)-1000);
+	static const u16 registers[4] = { GHCB_RBX, GHCB_RCX, GHCB_RDX, GHCB_RSI };
+	struct hypercall call = { .number = nae_get(nae, GHCB_RAX), .wide = true };
+
+	if (!nae_need(nae, GHCB_RAX, GHCB_CPL))
+		return;
+	call.cpl = nae->ghcb[GHCB_CPL];
+	for (u32 i = 0; i < 4; i++)
+		call.argument[i] = nae_supplied(nae, registers[i]) ? nae_get(nae, registers[i]) : 0;
+	nae_set(nae, GHCB_RAX, hypercall(vcpu, call));
 }
 
 /* No counters. */
@@ -247,7 +255,7 @@ static void dispatch(struct vcpu *vcpu, struct nae *nae)
 	case NAE_NMI_COMPLETE: injection_open_nmi(vcpu); break;
 	case NAE_MONITOR: (void)(nae_need(nae, GHCB_RAX, GHCB_RCX) && nae_need(nae, GHCB_RDX, GHCB_RDX)); break;
 	case NAE_MWAIT: nae_need(nae, GHCB_RAX, GHCB_RCX); break;
-	case NAE_VMMCALL: nae_vmmcall(nae); break;
+	case NAE_VMMCALL: nae_vmmcall(vcpu, nae); break;
 	case NAE_AP_RESET_HOLD: nae_ap_reset_hold(vcpu, nae); break;
 	case NAE_AP_JUMP_TABLE: nae_ap_jump_table(vcpu, nae); break;
 	case NAE_PSC: nae_psc(vcpu, nae); break;

@@ -32,6 +32,7 @@ static inline void nae_refuse(struct nae *nae, enum nae_malformed why)
 /* nae_page.c: registers in the GHCB */
 u64 nae_get(const struct nae *nae, u32 offset);
 void nae_set(struct nae *nae, u32 offset, u64 value);
+bool nae_supplied(const struct nae *nae, u32 offset);
 bool nae_need(struct nae *nae, u32 a, u32 b); /* false, and the answer set, when the guest has not supplied both */
 
 /* nae_ap.c */

@@ -12,7 +12,7 @@ void nae_set(struct nae *nae, u32 offset, u64 value)
 	nae->ghcb[GHCB_VALID_BITMAP + bit / 8] |= (u8)(1 << bit % 8);
 }
 
-static bool supplied(const struct nae *nae, u32 offset)
+bool nae_supplied(const struct nae *nae, u32 offset)
 {
 	u32 bit = GHCB_VALID_BIT(offset);
 
@@ -21,7 +21,7 @@ static bool supplied(const struct nae *nae, u32 offset)
 
 bool nae_need(struct nae *nae, u32 a, u32 b)
 {
-	if (supplied(nae, a) && supplied(nae, b))
+	if (nae_supplied(nae, a) && nae_supplied(nae, b))
 		return true;
 	nae_refuse(nae, NAE_ERR_MISSING_INPUT);
 	return false;

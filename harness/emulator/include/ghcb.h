@@ -80,6 +80,7 @@ enum ghcb_term_reason { /* set 0 (table 4) */
 #define GHCB_RCX          0x308
 #define GHCB_RDX          0x310
 #define GHCB_RBX          0x318
+#define GHCB_RSI          0x330
 #define GHCB_R15          0x378
 #define GHCB_SW_EXITCODE  0x390
 #define GHCB_SW_EXITINFO1 0x398

@@ -85,6 +85,53 @@ SMP_TEST(smp_an_ipi_ends_hlt, ALL)
 	EQUAL(takers[VECTOR], aps_mask());
 }
 
+#define SEND_IPI 10 /* KVM_HC_SEND_IPI */
+
+/* RBX, RCX: bitmaps of APIC IDs, RDX: the lowest, RSI: an ICR value without destination. */
+static u64 send_by_hypercall(u64 low, u64 high, u64 lowest, u64 icr)
+{
+	u64 result = SEND_IPI;
+
+	if (!sev()) {
+		__asm__ volatile("vmmcall" : "+a"(result) : "b"(low), "c"(high), "d"(lowest), "S"(icr) : "memory");
+		return result;
+	}
+	ghcb_set(GHCB_RAX, SEND_IPI);
+	ghcb_set(GHCB_CPL & ~7u, 0);
+	ghcb_set(GHCB_RBX, low);
+	ghcb_set(GHCB_RCX, high);
+	ghcb_set(GHCB_RDX, lowest);
+	ghcb_set(GHCB_RSI, icr);
+	return nae(NAE_VMMCALL, 0, 0) == NAE_RESULT_OK ? ghcb_get(GHCB_RAX) : 0;
+}
+
+SMP_TEST(smp_ipis_by_hypercall, ALL)
+{
+	static const struct {
+		u64 low, high, lowest, reached, count;
+	} calls[] = {
+		{ 2, 0, 0, 2, 1 }, { 6, 0, 0, 6, 2 }, { 3, 0, 1, 6, 2 }, { 0, 2, (u32)-63, 4, 1 }, { 1ull << 63 | 1, 0, 2, 4, 1 },
+	};
+
+	CHECK(ap_start_all());
+	for (u32 i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		prepare();
+		all_do(take_interrupts);
+		EQUAL(send_by_hypercall(calls[i].low, calls[i].high, calls[i].lowest, VECTOR), calls[i].count);
+		CHECK(all_done());
+		EQUAL(takers[VECTOR], calls[i].reached);
+	}
+	prepare();
+	all_do(take_interrupts);
+	EQUAL(send_by_hypercall(2, 0, 0, ICR(APIC_DELIVER_NMI, 0)), 1);
+	EQUAL(send_by_hypercall(2, 0, 0, APIC_ICR_LOGICAL | VECTOR), (u64)-22);
+	EQUAL(send_by_hypercall(0, 0, 0, APIC_SHORTHAND_OTHERS | VECTOR), (u64)-22);
+	EQUAL(send_by_hypercall(~0u, 0, ~0u, 0), 0);
+	CHECK(all_done());
+	EQUAL(takers[VECTOR_NMI], 2);
+	EQUAL(takers[VECTOR], 0);
+}
+
 static void send_to_boot(struct ap *ap)
 {
 	ap->value[0] = ap_msr_out(ap, X2(APIC_ICR), TO(0) | ICR(APIC_DELIVER_FIXED, VECTOR));
