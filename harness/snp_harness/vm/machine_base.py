@@ -311,8 +311,8 @@ class MachineBase(ABC):
     ) -> None:
         """Use the harness's ends of the objects that QEMU's arguments name, by name; their maker closes them."""
         self._channels, self._pipes = channels, pipes
-        for ours in channels.values():
-            ours.setblocking(False)
+        for name, ours in channels.items():
+            ours.setblocking(name == QMP)
         for name, connection in consoles.items():
             log = BoundedLog(self.directory.file(self.devices.consoles[name]))
             self.consoles[name] = Console(name, connection, self.loop, log, self._bad_patterns)
