@@ -49,13 +49,15 @@ class Runs:
 
     ends: frozenset[str] = frozenset()
     fails: frozenset[str] = frozenset()
+    timeout: bool = False
     skipped: list[list[str]] = field(default_factory=list)
 
     def __call__(self, boot: PreparedBoot, directory: RunDirectory, _progress: object) -> ConformanceResult:
         names = boot.spec.image.data[PARAMETERS_OFFSET + 48 :].split(b"\0")[0].decode().split()
         self.skipped.append(names)
         call = Event(UNANSWERED_CALL, 1, 0, "apic CONFIGURE, RCX 0, RDX 0: no answer at the end of the run", {})
-        seen = timeline(events=(call,), gaps=('the SVSM panicked: "text"',), complete=False)
+        events = (call,) if self.timeout else (call, Event("guest-termination", 2, 0, "", {}))
+        seen = timeline(events=events, gaps=('the SVSM panicked: "text"',), complete=False)
         run = RunResult(evaluate(seen, observed_on="here"), seen, directory.path)
         return ConformanceResult(parse(console(self.ends, self.fails, frozenset(names))), run, "how")
 
@@ -118,6 +120,13 @@ def test_the_number_of_runs_is_bounded(run: Run) -> None:
     assert [point.name for point in result.of(PointStatus.ENDED_THE_RUN)] == ["a/1", "a/2", "a/3"]
     assert result.verdict.endswith(", 3 ended the run, 2 not reached (how)")
     assert run(ended("a/2"), again=0).verdict.endswith("1 ended the run, 3 not reached (how)")
+
+
+def test_a_point_that_runs_at_the_timeout_is_not_blamed(run: Run) -> None:
+    runs = Runs(frozenset({"a/2"}), timeout=True)
+    result = run(runs)
+    assert runs.skipped == [[]]
+    assert (result.exit_status, result.not_passed) == (EXIT_INCONCLUSIVE, ())
 
 
 def test_points_that_the_user_skips(run: Run) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.apic.timeline import UNANSWERED_CALL
+from snp_harness.apic.timeline import END_KINDS, UNANSWERED_CALL
 from snp_harness.conformance.guest_run import ConformanceResult, prepare_guest, run_guest
 from snp_harness.conformance.image import Mode, open_guest
 from snp_harness.conformance.known import NONE_KNOWN, KnownFailures
@@ -72,17 +72,23 @@ def run_points(
     """
     ended: list[Point] = []
     result = run_guest(_without(boot, skip), directory, progress)
-    while result.tap.begun and not result.tap.ended and len(ended) < again:
+    while ends_in_a_point(result) and len(ended) < again:
         ended.append(_ended_the_run(result))
         name = f"{directory.path.name}-again-{len(ended)}"
         with RunDirectory.create(directory.path.with_name(name), boot.platform.name) as another:
             result = run_guest(_without(boot, [*skip, *(point.name for point in ended)]), another, progress)
-    if result.tap.begun and not result.tap.ended:
+    if ends_in_a_point(result):
         ended.append(_ended_the_run(result))
     whole = dataclasses.replace(_with(result, ended), known=known)
     directory.write_text(rundir.TAP_RESULTS, to_tap(whole))
     directory.write_text(rundir.JUNIT, to_junit(whole))
     return whole
+
+
+def ends_in_a_point(result: ConformanceResult) -> bool:
+    """Whether a run has ended in a point. What a point that was running at the timeout does is not known."""
+    ended = any(event.kind in END_KINDS for event in result.run.timeline.events)
+    return ended and bool(result.tap.begun) and not result.tap.ended
 
 
 def _without(boot: PreparedBoot, skip: Sequence[str]) -> PreparedBoot:
