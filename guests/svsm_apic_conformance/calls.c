@@ -4,6 +4,8 @@
 #include "platform.h"
 #include "svsm_apic.h"
 
+#define VECTOR 0x51
+
 static void query_features(void)
 {
 	struct svsm_reply reply = apic_call(SVSM_APIC_QUERY_FEATURES, ~0ull, 0);
@@ -46,11 +48,28 @@ static void register_and_deregister(void)
 	EQUAL(read_result(X2(APIC_TPR)), SVSM_SUCCESS); /* the first registration remains */
 }
 
+/* Registers that a call does not use may have any value. */
+static void unused_registers(void)
+{
+	static const struct { u32 call; u64 rcx; bool rdx_is_used; } calls[] = {
+		{ SVSM_APIC_QUERY_FEATURES, ~0ull, false },
+		{ SVSM_APIC_CONFIGURE, SVSM_APIC_CONFIGURE_QUERY, false },
+		{ SVSM_APIC_READ_REGISTER, X2(APIC_TPR), false },
+		{ SVSM_APIC_WRITE_REGISTER, X2(APIC_EOI), true },
+		{ SVSM_APIC_CONFIGURE_VECTOR, VECTOR, false },
+	};
+
+	for (u32 i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		EQUAL_OF(calls[i].call, svsm_request(SVSM_CALL(SVSM_PROTOCOL_APIC, calls[i].call), calls[i].rcx,
+						     calls[i].rdx_is_used ? 0 : ~0ull, ~0ull).rax, SVSM_SUCCESS);
+}
+
 static const struct point points[] = {
 	{ "calls/query-features", NEED_PROTOCOL, .run = query_features },
 	{ "calls/unknown-call", NEED_PROTOCOL, .run = unknown_call },
 	{ "calls/configure-query", NEED_PROTOCOL, .run = configure_query },
 	{ "calls/configure-bad-values", NEED_PROTOCOL, .run = configure_bad_values },
+	{ "calls/unused-registers-ignored", NEED_PROTOCOL, .run = unused_registers },
 	{ "calls/configure-register-and-deregister", NEED_PROTOCOL, .run = register_and_deregister },
 };
 

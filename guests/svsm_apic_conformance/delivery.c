@@ -93,7 +93,12 @@ static void allowed_set_is_not_theirs(void)
 	arrives_once();
 }
 
-#define STACKS 32
+#define STACKS      32
+#define FEW_STACKS  8
+#define SOFTWARE    0x70 /* of INT n */
+#define VECTOR_BP   3
+
+static u64 stack_top = LARGE_AREA + PAGE_SIZE; /* of the last stack that was used */
 
 /*
  * Memory that the hypervisor has mapped as one page of 2 MiB. As one of its pages becomes shared, the others are not mapped
@@ -101,6 +106,8 @@ static void allowed_set_is_not_theirs(void)
  */
 static bool unmap_stacks(void)
 {
+	if (stack_top > LARGE_AREA + PAGE_SIZE)
+		return true; /* of its pages, those that were not used are not mapped */
 	for (u64 page = LARGE_AREA; page < LARGE_AREA + PAGE_SIZE_2M; page += PAGE_SIZE) {
 		if (!make_private(page))
 			return false;
@@ -108,6 +115,8 @@ static bool unmap_stacks(void)
 	*(volatile u8 *)LARGE_AREA = 0;
 	return svsm_pvalidate(LARGE_AREA) == SVSM_SUCCESS && make_shared(LARGE_AREA);
 }
+
+static void next_stack(void) { traps_set_ist1(stack_top += PAGE_SIZE); }
 
 /*
  * The delivery reaches a stack that is not mapped. After that exit the VMSA has the event in EXITINTINFO and BUSY set, and
@@ -118,7 +127,7 @@ static void cut_short(void)
 	CHECK(unmap_stacks());
 	trap_set_ist(VECTOR, 1);
 	for (u64 sent = 1; sent <= STACKS; sent++) {
-		traps_set_ist1(LARGE_AREA + (sent + 1) * PAGE_SIZE);
+		next_stack();
 		if (sent & 1)
 			sti();
 		send_self(VECTOR);
@@ -130,6 +139,38 @@ static void cut_short(void)
 	traps_set_ist1(IST_TOP);
 	EQUAL(interrupts[VECTOR], STACKS);
 }
+
+/* The same of other events. They have no EOI. */
+static void events_cut_short(u8 vector, void (*raise)(void))
+{
+	CHECK(unmap_stacks());
+	trap_as_interrupt(vector, true);
+	trap_set_ist(vector, 1);
+	on_interrupt = NULL;
+	for (u64 raised = 1; raised <= FEW_STACKS; raised++) {
+		next_stack();
+		raise();
+		let_pass();
+		if (!EQUAL_OF(raised, interrupts[vector], raised))
+			break;
+	}
+	trap_as_interrupt(vector, vector >= FIRST_VECTOR || vector == VECTOR_NMI);
+	traps_set_ist1(IST_TOP);
+	EQUAL(in_service(), 0);
+}
+
+static void raise_nmi(void)
+{
+	write_register(X2(APIC_ICR), APIC_SHORTHAND_SELF | APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT);
+}
+
+/* The instruction raises its event again: the SVSM must not inject it, too. */
+static void raise_software(void) { __asm__ volatile("int %0" : : "i"(SOFTWARE) : "memory"); }
+static void raise_breakpoint(void) { __asm__ volatile("int3" : : : "memory"); }
+
+static void nmi_cut_short(void) { events_cut_short(VECTOR_NMI, raise_nmi); }
+static void software_cut_short(void) { events_cut_short(SOFTWARE, raise_software); }
+static void breakpoint_cut_short(void) { events_cut_short(VECTOR_BP, raise_breakpoint); }
 
 static const struct point points[] = {
 	{ "delivery/self-ipi", NEED_PROTOCOL, .run = self_ipi },
@@ -146,6 +187,9 @@ static const struct point points[] = {
 	{ "delivery/every-vector", NEED_PROTOCOL, .run = every_vector },
 	{ "delivery/many-in-a-row", NEED_PROTOCOL, .run = many },
 	{ "delivery/cut-short", NEED_PROTOCOL, .run = cut_short },
+	{ "delivery/cut-short-nmi", NEED_PROTOCOL, .run = nmi_cut_short },
+	{ "delivery/cut-short-int-n", NEED_PROTOCOL, .run = software_cut_short },
+	{ "delivery/cut-short-int3", NEED_PROTOCOL, .run = breakpoint_cut_short },
 	{ "delivery/vector-need-not-be-allowed", NEED_PROTOCOL, .run = allowed_set_is_not_theirs },
 };
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ISR, IRR, TMR and PPR before, in and after a handler (COCONUT kernel/src/cpu/apic.rs; APM vol. 2, 16.6). */
+/*
+ * ISR, IRR, TMR and the class of PPR before, in and after a handler (COCONUT kernel/src/cpu/apic.rs; APM vol. 2, 16.6).
+ * classes/ppr-low-nibble has the rest of PPR.
+ */
 #include "groups.h"
 #include "platform.h"
 #include "svsm_apic.h"
@@ -14,10 +17,12 @@ static struct seen {
 	u32 in_service;
 } seen;
 
+static u64 ppr_class(void) { return read_register(X2(APIC_PPR)) & ~0xFull; }
+
 static struct seen look(u8 vector)
 {
-	return (struct seen){ .irr = in_irr(vector), .isr = in_isr(vector), .tmr = in_tmr(vector),
-			      .ppr = read_register(X2(APIC_PPR)), .in_service = in_service() };
+	return (struct seen){ .irr = in_irr(vector), .isr = in_isr(vector), .tmr = in_tmr(vector), .ppr = ppr_class(),
+			      .in_service = in_service() };
 }
 
 static void look_and_end(u8 vector)
@@ -126,11 +131,11 @@ static u64 ppr_above, ppr_below, ppr_same;
 static void move_tpr(u8 vector)
 {
 	write_register(X2(APIC_TPR), 0xB0);
-	ppr_above = read_register(X2(APIC_PPR));
+	ppr_above = ppr_class();
 	write_register(X2(APIC_TPR), 0x20);
-	ppr_below = read_register(X2(APIC_PPR));
+	ppr_below = ppr_class();
 	write_register(X2(APIC_TPR), vector & APIC_PRIORITY_CLASS);
-	ppr_same = read_register(X2(APIC_PPR));
+	ppr_same = ppr_class();
 	write_register(X2(APIC_TPR), 0);
 	end_interrupt(vector);
 }

@@ -31,8 +31,9 @@ static const struct conformance_parameters initial __attribute__((used, section(
 
 static const struct group *const groups[] = {
 	&apic_base_group, &core_group, &calls_group, &registers_group, &values_group, &delivery_group, &priority_group,
-	&in_service_group, &eoi_group, &nmi_group, &masking_group, &other_vcpu_group, &vectors_group, &timer_group, &level_group,
-	&registration_group, /* the last one: it ends the APIC that the others test */
+	&classes_group,
+	&in_service_group, &eoi_group, &nmi_group, &masking_group, &other_vcpu_group, &vectors_group, &timer_group,
+	&level_group, &registration_group, /* the last one: it ends the APIC that the others test */
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 

@@ -13,6 +13,15 @@ static void readable(u64 row)
 		EQUAL_OF(msr, read_result(msr), SVSM_SUCCESS);
 }
 
+/* Of registers of 32 bits; RDX was all ones before. */
+static void upper_half_reads_as_zero(void)
+{
+	static const u32 registers[] = { APIC_ID, APIC_TPR, APIC_PPR, APIC_LDR, APIC_ISR, APIC_TMR, APIC_IRR };
+
+	for (u32 i = 0; i < sizeof(registers) / sizeof(registers[0]); i++)
+		EQUAL_OF(X2(registers[i]), apic_call(SVSM_APIC_READ_REGISTER, X2(registers[i]), ~0ull).rdx >> 32, 0);
+}
+
 static void not_readable(u64 row)
 {
 	for (u64 msr = (u32)row; msr < (u32)row + (row >> 32); msr++)
@@ -66,6 +75,7 @@ static const struct point points[] = {
 	{ "registers/read-tmr", NEED_PROTOCOL, .run_with = readable, ROW(APIC_TMR, APIC_VECTOR_WORDS) },
 	{ "registers/read-irr", NEED_PROTOCOL, .run_with = readable, ROW(APIC_IRR, APIC_VECTOR_WORDS) },
 	{ "registers/read-icr", NEED_PROTOCOL, .run_with = readable, ROW(APIC_ICR, 1) },
+	{ "registers/upper-half-reads-as-zero", NEED_PROTOCOL, .run = upper_half_reads_as_zero },
 	{ "registers/read-eoi-refused", NEED_PROTOCOL, .run_with = not_readable, ROW(APIC_EOI, 1) },
 	{ "registers/read-self-ipi-refused", NEED_PROTOCOL, .run_with = not_readable, ROW(APIC_SELF_IPI, 1) },
 	{ "registers/read-others-refused", NEED_PROTOCOL, .run_with = not_served, false },

@@ -105,6 +105,17 @@ static void below_the_lowest(void)
 	trap_as_interrupt(TOO_LOW, false);
 }
 
+/* Bits 7:0 have no meaning beside "all". */
+static void all_ignores_the_vector(void)
+{
+	EQUAL(configure_vector(SVSM_APIC_VECTOR_ALL | SVSM_APIC_VECTOR_ENABLE | OTHER), SVSM_SUCCESS);
+	ticks(VECTOR);
+	CHECK(comes(&interrupts[VECTOR], 3));
+	EQUAL(configure_vector(SVSM_APIC_VECTOR_ALL | OTHER), SVSM_SUCCESS);
+	let_pass();
+	none_comes(VECTOR);
+}
+
 static const struct point points[] = {
 	{ "vectors/results", NEED_PROTOCOL, .run = results },
 	{ "vectors/bad-values-refused", NEED_PROTOCOL | NEED_X2APIC, .run = bad_values },
@@ -112,6 +123,7 @@ static const struct point points[] = {
 	{ "vectors/allowed-is-delivered", NEED_PROTOCOL | NEED_X2APIC, .run = allowed },
 	{ "vectors/no-longer-allowed", NEED_PROTOCOL | NEED_X2APIC, .run = no_longer_allowed },
 	{ "vectors/all", NEED_PROTOCOL | NEED_X2APIC, .run = all },
+	{ "vectors/all-ignores-the-vector", NEED_PROTOCOL | NEED_X2APIC, .run = all_ignores_the_vector },
 	{ "vectors/all-includes-31", NEED_PROTOCOL | NEED_X2APIC, .run = lowest },
 	{ "vectors/all-leaves-out-what-is-below-31", NEED_PROTOCOL | NEED_X2APIC, .run = below_the_lowest },
 };
