@@ -15,7 +15,9 @@ from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.contract import evaluate
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import Status
+from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_recorded import COVERAGE, read_recorded
+from snp_harness.capture.kvm_timeline import KvmTimeline
 from tests.capture.kvm_lines import KERNELS, TRACES, Trace
 
 
@@ -92,6 +94,20 @@ def test_what_could_not_be_read_is_counted() -> None:
     timeline = read("".join(trace.lines))
     assert timeline.lost == 12
     assert any("1 lines" in gap for gap in timeline.gaps)
+
+
+def test_gaps_of_the_trace_are_those_of_a_run() -> None:
+    """A run's witness (platforms/kvm_witness.py) reports them by the same method."""
+    trace = Trace()
+    trace.exit("npf")
+    trace.add("kvm_avic_unaccelerated_access: vcpu=0, offset=0xf0(APIC_SPIV), trap, write, vec=0x0")
+    data = trace.data + b"CPU:0 [LOST 5 EVENTS]\n" + b"x" * 5000 + b"\n"
+    served = "the processor handled a part of the APIC itself (AVIC): record with AVIC or APICv turned off"
+    lines = "1 lines of KVM's trace could not be read"
+    assert list(read(data).gaps) == [COVERAGE, "5 of KVM's trace events were lost", lines, served]
+    timeline = KvmTimeline(Collector(), None)
+    timeline.feed(data)
+    assert timeline.gaps() == ["5 of KVM's trace events were lost", lines, served]
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b"a letter\n" * 1000, b"\0" * 100_000])

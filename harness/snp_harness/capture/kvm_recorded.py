@@ -45,13 +45,8 @@ def read_recorded(stream: BinaryIO, firmware: Firmware | None, platform: str) ->
     if not events:
         return None
     seen.flush()
-    gaps = [COVERAGE]
-    if seen.lost:
-        gaps.append(f"{seen.lost} of KVM's trace events were lost")
-    if seen.unread or lines.cut:
-        gaps.append(f"{seen.unread + lines.cut} lines of KVM's trace could not be read")
-    if seen.accelerated:
-        gaps.append(f"the processor handled a part of the APIC itself ({seen.accelerated})")
+    seen.unread += lines.cut
+    gaps = [COVERAGE, *seen.gaps()]
     if any(len(found) > 1 for found in threads.values()):
         gaps.append("the trace has several guests: a vCPU's number appears in more than one thread")
     return collector.finish(

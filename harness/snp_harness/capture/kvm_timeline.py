@@ -188,6 +188,18 @@ class KvmTimeline:
         for thread in self._threads.values():
             self._flush(thread)
 
+    def gaps(self) -> list[str]:
+        """Return what the trace itself lacks, sentences."""
+        gaps = []
+        if self.lost:
+            gaps.append(f"{self.lost} of KVM's trace events were lost")
+        if self.unread:
+            gaps.append(f"{self.unread} lines of KVM's trace could not be read")
+        if self.accelerated:
+            served = f"the processor handled a part of the APIC itself ({self.accelerated})"
+            gaps.append(f"{served}: record with AVIC or APICv turned off")
+        return gaps
+
     def unnamed(self, limit: int) -> list[int]:
         """Return addresses of code outside the known modules, one a page, each once, and at most so many."""
         pages = list(self._unnamed)[:limit]

@@ -155,14 +155,7 @@ class KvmWitness:
         # If the host is lost, the ending reports it.
         if self._cut_off and self._cut_off != ending.gap:
             gaps.append(f"KVM's trace was cut off: {self._cut_off}")
-        if timeline.lost:
-            gaps.append(f"{timeline.lost} of KVM's trace events were lost")
-        if timeline.unread:
-            gaps.append(f"{timeline.unread} lines of KVM's trace could not be read")
-        if timeline.accelerated:
-            gaps.append(
-                f"the processor handled a part of the APIC itself ({timeline.accelerated}): turn off AVIC or APICv"
-            )
+        gaps += timeline.gaps()
         if not self._collector.started:
             gaps.append("KVM's trace shows no events of the guest: the host may be in a process namespace of its own")
         return self._collector.finish(
