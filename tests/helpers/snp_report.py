@@ -14,10 +14,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ObjectIdentifier
 
 SIZE = 0x4A0
 _SIGNED = 0x2A0
+#: GHCB publication 56421, 4.1.8.1.
+_GUIDS = {
+    "63da758de6644564adc5f4b93be8accd": "vcek",
+    "4ab7b379bbac4fe4a02f05aef327c782": "ask",
+    "c0b406a4a803495297433fb6014cd0ae": "ark",
+}
 _AMD = "1.3.6.1.4.1.3704.1"
 #: By the byte of a TCB version: boot loader, TEE, four reserved ones, SNP firmware, microcode.
 _SPL = (1, 2, 4, 5, 6, 7, 3, 8)
@@ -81,6 +88,19 @@ def verify(data: bytes, chain: Mapping[str, bytes]) -> Report:
     tcb = report.reported_tcb.to_bytes(8, "little")
     assert [_extension(vcek, f"3.{number}") for number in _SPL] == [b"\x02\x01" + bytes([value]) for value in tcb]
     return report
+
+
+def certificate_table(data: bytes) -> dict[str, bytes]:
+    """The certificates of a table, as PEM: entries of GUID, offset and size, then one of zeros."""
+    found = {}
+    for at in range(0, len(data), 24):
+        guid, offset, size = struct.unpack_from("<16sII", data, at)
+        if not any(guid):
+            assert (offset, size) == (0, 0)
+            break
+        certificate = x509.load_der_x509_certificate(data[offset : offset + size])
+        found[_GUIDS[guid.hex()]] = certificate.public_bytes(Encoding.PEM)
+    return found
 
 
 def _extension(certificate: x509.Certificate, name: str) -> bytes:

@@ -3,22 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import base64
 import re
-import socket
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from snp_harness.apic.access import Outcome, Phase
-from snp_harness.firmware_run import RunSpec
-from snp_harness.svsm.config import load_config
-from snp_harness.tools.kvm_host.cpio import CpioWriter
 from snp_harness.tools.kvm_host.pack import Image
 from snp_harness.vm import rundir
-from tests.platforms.boots import boot, run
+from tests.helpers import snp_report
+from tests.platforms.boots import boot
+from tests.platforms.linux_guest import kernel_modules, run_in_linux
 
 pytestmark = [pytest.mark.emulated, pytest.mark.slow]
 
@@ -47,8 +43,8 @@ def test_to_the_root_file_system(
     assert {access.outcome for access in own} == {Outcome.OK}
 
 
-#: The nested host's first process runs this in Linux: it moves its port's interrupt from CPU to CPU, and uses the port.
-PROGRAM = """
+#: It moves its port's interrupt from CPU to CPU, and uses the port.
+MOVE_INTERRUPT = """
 import os, sys
 def main():
     lines = open("/proc/interrupts").read().splitlines()
@@ -61,69 +57,54 @@ def main():
             os.read(0, 1)
     print(open("/proc/interrupts").read(), file=sys.stderr)
 """
-MODULE_LIST = re.compile(rb"(/lib/modules/[\w-]+\.ko\n)+")
-
-
-def _without_kvm(initramfs: Path, into: Path) -> None:
-    """The nested host's initramfs for a processor without SVM: a second archive replaces the list of modules."""
-    base = initramfs.read_bytes()
-    modules = MODULE_LIST.search(base)
-    assert modules is not None
-    wanted = [line for line in modules[0].splitlines(keepends=True) if b"virtio" in line]
-    with into.open("wb") as file:
-        file.write(base)
-        writer = CpioWriter(file)
-        writer.add("lib/modules.list", b"".join(wanted))
-        writer.finish()
-
-
-def _archive() -> bytes:
-    """PROGRAM as the nested host's agent, with its size in front (guests/kvm_host/start.py)."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, text in {"": "", "agent/": "", "agent/__main__.py": PROGRAM}.items():
-            archive.writestr(f"snp_harness/{name}" if name.endswith("py") else f"snp_harness/{name}__init__.py", text)
-    return b"%08d" % len(content.getvalue()) + content.getvalue()
 
 
 def test_messages_interrupt_the_vcpu_that_linux_chooses(
     trixie_path: Path, kvm_host_image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # a socket's path is short
-    _without_kvm(kvm_host_image.initramfs, tmp_path / "initrd")
-    out = tmp_path / "out"
-    port, connected = socket.socket(socket.AF_UNIX), list[bool]()
-
-    def send_when_ready(_phase: Phase, _accesses: int, _exits: int | None) -> None:
-        """Connect once QEMU listens; send once Linux has opened the port; then return what comes."""
-        if not connected:
-            with contextlib.suppress(OSError):
-                port.connect("port")
-                connected.append(True)
-        elif len(connected) == 1 and b"kvm-host: ready" in (out / rundir.SERIAL).read_bytes():
-            port.sendall(_archive())
-            connected.append(True)
-        elif len(connected) == 2:
-            with contextlib.suppress(BlockingIOError):
-                port.sendall(port.recv(4096, socket.MSG_DONTWAIT))
-
-    arguments = (
-        *("-kernel", str(kvm_host_image.kernel), "-initrd", str(tmp_path / "initrd")),
-        *("-append", "console=ttyS0 quiet nokaslr panic=-1", "-device", "virtio-serial-pci,id=bus,max_ports=2"),
-        *("-chardev", f"socket,id=port,path={tmp_path / 'port'},server=on,wait=off"),
-        *("-device", "virtserialport,bus=bus.0,nr=1,chardev=port"),
-    )
-    spec = RunSpec(
-        trixie_path,
-        vcpus=4,
-        memory_mib=1024,
-        svsm=load_config("plain"),
-        until="shell",
-        timeout_s=300,
-        extra_args=arguments,
-    )
-    with port:
-        run(spec, "emulated", out, send_when_ready)
-    text = (out / rundir.SERIAL).read_text(errors="replace")
+    monkeypatch.chdir(tmp_path)
+    text = run_in_linux(MOVE_INTERRUPT, kvm_host_image, trixie_path, "plain", vcpus=4)
     [line] = [line for line in text.splitlines() if "virtio0-virtqueues" in line]
     assert all(int(count) > 0 for count in line.split()[1:5]), line
+
+
+#: The driver, and what Linux 6.12's asks modprobe for: gcm(aes).
+SEV_GUEST = ("gcm", "ctr", "ghash_generic", "sev_guest")
+#: A report and the certificates by configfs (Documentation/ABI/testing/configfs-tsm), and what sysfs says of the VMPL.
+ASK_FOR_A_REPORT = """
+import base64, ctypes, os, sys
+TSM = "/sys/kernel/config/tsm/report/test"
+def read(name):
+    with open(f"{TSM}/{name}", "rb") as file:
+        return file.read()
+def main():
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mount(b"none", b"/sys/kernel/config", b"configfs", 0, None) == 0, ctypes.get_errno()
+    os.mkdir(TSM)
+    with open(f"{TSM}/privlevel", "wb") as file:
+        file.write(read("privlevel_floor"))
+    for number in range(2):
+        with open(f"{TSM}/inblob", "wb") as file:
+            file.write((b"nonce %d" % number).ljust(64, b"."))
+        for name in ("provider", "outblob", "auxblob", "privlevel_floor"):
+            print(f"{name}: {base64.b64encode(read(name)).decode()}", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("config", "vmpl"), [("no-svsm", 0), ("alternate-injection-off", 2)])
+def test_the_driver_of_linux_gets_reports(
+    config: str, vmpl: int, trixie_path: Path, kvm_host_image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sev-guest checks tag and sequence number of each answer, and gives up its key at the first that is wrong."""
+    monkeypatch.chdir(tmp_path)
+    modules = kernel_modules(kvm_host_image, *SEV_GUEST)
+    text = run_in_linux(ASK_FOR_A_REPORT, kvm_host_image, trixie_path, config, modules=modules)
+    found = re.findall(r"^(provider|outblob|auxblob|privlevel_floor): (\S+)\s*$", text, re.MULTILINE)
+    assert [name for name, _ in found] == ["provider", "outblob", "auxblob", "privlevel_floor"] * 2, text
+    values = [base64.b64decode(value) for _, value in found]
+    assert values[0] == b"sev_guest\n"
+    assert values[3] == b"%d\n" % vmpl
+    reports = [snp_report.verify(values[at], snp_report.certificate_table(values[at + 1])) for at in (1, 5)]
+    assert [report.vmpl for report in reports] == [vmpl, vmpl]
+    assert [report.report_data.rstrip(b".") for report in reports] == [b"nonce 0", b"nonce 1"]
+    assert reports[0].measurement == reports[1].measurement

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from snp_harness.platforms import certificates
 from tests.emulator.guest.build import End, Mode
@@ -17,31 +14,11 @@ from tests.helpers import snp_report
 
 pytestmark = pytest.mark.emulated
 
-#: GHCB publication 56421, 4.1.8.1.
-GUIDS = {
-    "63da758de6644564adc5f4b93be8accd": "vcek",
-    "4ab7b379bbac4fe4a02f05aef327c782": "ask",
-    "c0b406a4a803495297433fb6014cd0ae": "ark",
-}
-
-
-def table(data: bytes) -> dict[str, bytes]:
-    """The certificates of a table, as PEM: entries of GUID, offset and size, then one of zeros."""
-    found = {}
-    for at in range(0, len(data), 24):
-        guid, offset, size = struct.unpack_from("<16sII", data, at)
-        if not any(guid):
-            assert (offset, size) == (0, 0)
-            break
-        certificate = x509.load_der_x509_certificate(data[offset : offset + size])
-        found[GUIDS[guid.hex()]] = certificate.public_bytes(Encoding.PEM)
-    return found
-
 
 @pytest.mark.parametrize(("mode", "vmpl"), [(Mode.VMPL0, 0), (Mode.SVSM, 2)])
 def test_a_guest_s_report_is_verified(guest_run: Callable[..., GuestRun], mode: Mode, vmpl: int) -> None:
     run = guest_run(Setting(mode), End.REPORT)
-    chain = table(bytes.fromhex(run.lines["certificates"]))
+    chain = snp_report.certificate_table(bytes.fromhex(run.lines["certificates"]))
     report = snp_report.verify(bytes.fromhex(run.lines["report"]), chain)
     assert report.vmpl == vmpl
     assert report.report_data == b"snp-harness test guest".ljust(64, b"\0")
