@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from snp_harness.platforms.emulated import DOORBELL_PORT, SVSM_CONSOLE_PORT
+from snp_harness.platforms.emulated import DOORBELL_PORT
+from snp_harness.svsm.reference import CONSOLE_PORT
 from tests.emulator import insn, numbers, pages, rmp, vapic
 from tests.emulator.differential import operations
 from tests.emulator.guest import build
@@ -124,8 +125,7 @@ def test_guest() -> None:
             "PAYLOAD_FLASH - IMAGE_BASE": guest_image.PARAMETERS,
             "PARAMETERS_MAGIC": int.from_bytes(build.PARAMETERS_MAGIC, "little"),
             "DOORBELL_PORT": DOORBELL_PORT,
-            "SVSM_CONSOLE_PORT": SVSM_CONSOLE_PORT,
-            "sizeof(struct svsm_image)": build.SVSM_HEADER,
+            "SVSM_CONSOLE_PORT": CONSOLE_PORT,
         },
     )
     assert constants(GUEST, "END_") == {**members(build.End, "END_{}"), "END_OFFSET": 16, "END_UNPAGED_ACCESS": 10}

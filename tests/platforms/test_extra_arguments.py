@@ -109,7 +109,7 @@ def test_every_option_of_the_platforms_is_refused_or_may_be_given_again(snp_imag
     spec = RunSpec(snp_image, icount=True)
     used = [
         *machine_arguments(spec, "max"),
-        *emulated._arguments(spec, memory_map(spec.memory, spec.svsm.memory.phys_bits)),
+        *emulated._arguments(spec, memory_map(spec.memory, spec.svsm.memory.phys_bits), 2 << 20),
         *snp_command.snp_arguments(host_facts(host()), memory=1 << 30, vcpus=1, bios="x"),
         *("-S", "-msg", "timestamp=on", "-qmp", "x"),
     ]

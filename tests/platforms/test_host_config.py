@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
 from msgspec import structs
 
 from snp_harness.agent import images
-from snp_harness.firmware.metadata import FOUR_GIB, SevSection, SevSectionType
+from snp_harness.firmware.metadata import FOUR_GIB
 from snp_harness.platforms import host_config
 from snp_harness.platforms.emulated import DOORBELL_PORT, MAX_VCPUS
 from snp_harness.platforms.host_config import (
@@ -18,14 +17,10 @@ from snp_harness.platforms.host_config import (
     HYPERVISOR_FAULTS,
     LAYOUT,
     POLICY,
-    SVSM_FAULTS,
     Fault,
     Hidden,
     HostConfig,
-    SvsmBoot,
-    SvsmFault,
     VcExit,
-    svsm_boot,
     vc_exits,
 )
 from snp_harness.platforms.memory_map import HOST_REACH
@@ -33,21 +28,14 @@ from snp_harness.platforms.rom import HOST_ROM_SIZE
 from snp_harness.svsm.config import (
     HIDDEN_NAMES,
     HYPERVISOR_FAULT_NAMES,
-    SVSM_FAULT_NAMES,
     ApicServer,
     ExitsSection,
     Policy,
-    parse_config,
 )
 from tests.helpers.c_headers import INCLUDE, assert_same, constants, layout, members
 
 CONFIG = f"{INCLUDE}/config.h"
-BOOT = f"{INCLUDE}/svsm_boot.h"
 EMULATOR = "harness/emulator"
-SECTIONS = (
-    SevSection(0x800000, 0x9000, SevSectionType.SEC_MEMORY),
-    SevSection(0x80D000, 0x1000, SevSectionType.SVSM_CAA),
-)
 
 
 def example() -> HostConfig:
@@ -55,29 +43,23 @@ def example() -> HostConfig:
     numbers = {
         field.name: 0x1000 + number
         for number, field in enumerate(dataclasses.fields(HostConfig))
-        if field.name not in ("sev_status", "sections")
+        if field.name != "sev_status"
     }
-    return HostConfig(**numbers, sev_status=(5, 6, 7, 8), sections=SECTIONS)
+    return HostConfig(**numbers, sev_status=(5, 6, 7, 8))
 
 
 def test_every_field_is_where_the_header_has_it() -> None:
     config = example()
     packed = config.pack()
-    names = [field.name for field in dataclasses.fields(HostConfig) if field.name not in ("sev_status", "sections")]
+    names = [field.name for field in dataclasses.fields(HostConfig) if field.name != "sev_status"]
     expected = {name: getattr(config, name) for name in names}
     expected |= {
         "magic": host_config.MAGIC,
         "version": host_config.VERSION,
         "size": LAYOUT.size,
-        "sections": len(SECTIONS),
         "check": host_config.VERSION,
     }
     expected |= {f"sev_status[{number}]": value for number, value in enumerate(config.sev_status)}
-    for number, section in enumerate(SECTIONS):
-        place = f"section[{number}]"
-        expected |= {f"{place}.gpa": section.gpa, f"{place}.size": section.size, f"{place}.type": section.type}
-        expected[f"{place}.reserved"] = 0
-    expected[f"section[{len(SECTIONS)}].type"] = 0
     places = layout([CONFIG], "struct host_config", expected)
     assert {name: int.from_bytes(packed[at : at + size], "little") for name, (at, size) in places.items()} == expected
     assert_same([CONFIG], {"sizeof(struct host_config)": LAYOUT.size})
@@ -86,53 +68,26 @@ def test_every_field_is_where_the_header_has_it() -> None:
 def test_numbers_of_the_header() -> None:
     expected = members(VcExit, "CONFIG_VC_{}") | members(Fault, "CONFIG_FAULT_{}") | members(Hidden, "CONFIG_HIDE_{}")
     expected |= {f"CONFIG_APIC_{server.name}": APIC[server] for server in ApicServer}
-    expected |= {f"CONFIG_SECTION_{kind.name.replace('MEMORY', 'MEM')}": kind for kind in SevSectionType}
     expected |= {
         f"CONFIG_POLICY_{policy.name.replace('ALTINJ', 'ALTERNATE_INJECTION')}": POLICY[policy] for policy in Policy
     }
     expected |= {
         "CONFIG_MAGIC": host_config.MAGIC,
         "CONFIG_VERSION": host_config.VERSION,
-        "CONFIG_SECTIONS": host_config.SECTIONS,
         "CONFIG_VMPLS": host_config.VMPLS,
         "CONFIG_FAULTS": len(Fault),
     }
     assert constants(CONFIG, "CONFIG_") == expected
 
 
-def test_numbers_of_the_svsm_s_boot_block() -> None:
-    assert constants(BOOT, "SVSM_FAULT_") == members(SvsmFault, "SVSM_FAULT_{}")
-    flags = constants(BOOT, "SVSM_BOOT_")
-    assert flags.pop("SVSM_BOOT_REGIONS") >= host_config.SECTIONS
-    assert flags == members(SvsmBoot, "SVSM_BOOT_{}")
-
-
 def test_every_value_of_the_configuration_has_its_number() -> None:
     assert set(POLICY) == set(Policy)
     assert set(HYPERVISOR_FAULTS) == set(HYPERVISOR_FAULT_NAMES)
-    assert set(SVSM_FAULTS) == set(SVSM_FAULT_NAMES)
     assert set(HIDDEN) == set(HIDDEN_NAMES)
 
 
-@pytest.mark.parametrize(
-    ("text", "flags"),
-    [
-        ("", SvsmBoot.APIC_PROTOCOL),
-        ("[svsm]\napic_protocol = false", SvsmBoot(0)),
-        ("[svsm]\nscrub = true", SvsmBoot.APIC_PROTOCOL | SvsmBoot.SCRUB),
-        ("[svsm]\nfeature_bit = 7", SvsmBoot.APIC_PROTOCOL | SvsmBoot.FEATURE_BIT_7),
-        ("[hypervisor]\ntimer = 'svsm'", SvsmBoot.APIC_PROTOCOL | SvsmBoot.TIMER),
-    ],
-)
-def test_flags_of_the_svsm(text: str, flags: SvsmBoot) -> None:
-    assert svsm_boot(parse_config(text.encode(), "c.toml")) == flags
-
-
-def test_the_page_is_full_and_its_sections_bounded() -> None:
+def test_the_page_is_full() -> None:
     assert len(example().pack()) == 4096
-    too_many = dataclasses.replace(example(), sections=SECTIONS * 17)
-    with pytest.raises(ValueError, match="34 sections do not fit 32"):
-        too_many.pack()
 
 
 def test_exits_become_bits() -> None:

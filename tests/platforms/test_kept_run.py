@@ -38,7 +38,7 @@ def test_an_empty_log_and_a_firmware_that_is_gone(tmp_path: Path) -> None:
     assert (timeline.platform, timeline.alternate_injection, timeline.faults) == ("emulated", True, ("busy",))
     assert timeline.gaps == (
         "the harness was stopped before the end of the run: made again from host.log",
-        "snp.rom is not there: modules and phases are not known",
+        "snp.launch is not there: modules and phases are not known",
         "1 records of the log are torn",
     )
     assert (timeline.complete, timeline.lost, timeline.accesses) == (False, 1, ())

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snp_harness.errors import UsageError
-from snp_harness.platforms.memory_map import HOST_SIZE, RING_RECORDS, SVSM_MEMORY, memory_map
+from snp_harness.platforms.memory_map import HOST_SIZE, LAUNCH_MAX, RING_RECORDS, memory_map
+from snp_harness.svsm import reference
 
 GIB = 1 << 30
 FOUR_GIB = 4 * GIB
@@ -50,7 +51,8 @@ def test_nothing_overlaps(mib: int, phys_bits: int) -> None:
     assert found.host_base % GIB == 0
     assert found.ring_base % (2 << 20) == found.ring_file_size % (2 << 20) == found.host_size % (2 << 20) == 0
     assert found.host_size >= HOST_SIZE + ram // 1024
-    assert found.ring_base + found.ring_file_size <= found.svsm_gpa
-    assert found.svsm_gpa + SVSM_MEMORY <= min(1 << phys_bits, 1 << 39)
+    assert found.launch_base == found.ring_base + found.ring_file_size
+    assert found.launch_base + LAUNCH_MAX <= found.svsm_gpa
+    assert found.svsm_gpa + reference.MEMORY <= min(1 << phys_bits, 1 << 39)
     assert found.svsm_gpa % (2 << 20) == 0
     assert found.maxmem >= ram + found.host_size + found.ring_file_size

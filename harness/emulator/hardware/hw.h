@@ -20,7 +20,7 @@
 #include "types.h"
 
 #define HW_CPUS  16 /* vCPUs at most */
-#define HW_SLOTS 6  /* ranges of guest memory at most */
+#define HW_SLOTS 8  /* ranges of guest memory at most */
 #define HW_ASID  1  /* of the one guest, in the RMP */
 
 enum hw_gpr { HW_RAX, HW_RCX, HW_RDX, HW_RBX, HW_RSP, HW_RBP, HW_RSI, HW_RDI }; /* then R8-R15 */
@@ -109,7 +109,7 @@ bool hw_rmpread(struct hw *hw, u64 spa, struct hw_rmp_entry *entry); /* false: t
 enum hw_psp_code {
 	HW_PSP_LAUNCH_START,  /* `policy` */
 	HW_PSP_LAUNCH_UPDATE, /* `page`, `gpa`, `size`: the pages, which are assigned, are measured and validated; secrets are filled */
-	HW_PSP_LAUNCH_VMSA,   /* `cpu`, `vmpl`: the registers in `save` and `gpr`, 16 of them */
+	HW_PSP_LAUNCH_VMSA,   /* `cpu`, `vmsa`: the page on which it starts, at the VMPL that is in it */
 	HW_PSP_LAUNCH_FINISH, /* `finish` */
 	HW_PSP_GUEST_REQUEST, /* `request`, `response`: pages of the hypervisor */
 };
@@ -124,12 +124,12 @@ struct hw_psp_command {
 	const struct snp_message *request;
 	struct snp_message *response;
 	struct hw_cpu *cpu;
-	u32 vmpl;
-	const struct vmcb_save *save;
-	const u64 *gpr;
+	u8 *vmsa;
 };
 
 enum psp_status hw_psp(struct hw *hw, const struct hw_psp_command *command);
+
+const u8 *hw_launch_digest(const struct hw *hw); /* PSP_DIGEST_SIZE bytes, for its record */
 
 /* CPUID of the processor, with leaf 8000001F (APM vol. 3, E.4.17), and the SEV MSRs. */
 struct cpuid_result;
@@ -229,7 +229,6 @@ void hw_plain_step_begin(struct hw_cpu *cpu);
 void hw_plain_step_end(struct hw_cpu *cpu, bool executed);
 void hw_plain_exception(struct hw_cpu *cpu, const struct hw_exit *exit); /* the guest's own, after that */
 void hw_reset(struct hw_cpu *cpu, u32 vmpl);                /* registers as after reset; without effect on a VMSA */
-void hw_reset_registers(struct vmcb_save *save);            /* the same, for a launch */
 void hw_init(struct hw_cpu *cpu);                           /* as after INIT */
 void hw_sipi(struct hw_cpu *cpu, u8 vector);
 

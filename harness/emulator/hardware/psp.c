@@ -4,6 +4,8 @@
 #include "cpu.h"
 #include "psp_message.h"
 #include "slot.h"
+#include "vmsa_switch.h"
+#include "sev.h"
 #include "x86.h"
 
 /* The page is validated, without permissions for VMPL1-3. */
@@ -32,14 +34,17 @@ static enum psp_status launch_update(struct hw *hw, const struct hw_psp_command 
 	return PSP_SUCCESS;
 }
 
-static enum psp_status launch_vmsa(const struct hw_psp_command *command)
+static enum psp_status launch_vmsa(struct hw *hw, const struct hw_psp_command *command)
 {
-	struct hw_vmpl *state = &command->cpu->state[command->vmpl];
+	struct vmsa *vmsa = (struct vmsa *)command->vmsa;
 
-	state->vmcb->save = *command->save;
-	memcpy(state->gpr, command->gpr, sizeof(state->gpr));
-	return PSP_SUCCESS;
+	if (vmsa->vmpl || !(vmsa->efer & VMSA_EFER_SVME) || !(vmsa->sev_features & SEV_FEATURES_SNP))
+		return PSP_INVALID_PARAM;
+	vmsa_launch(command->cpu, vmsa);
+	return psp_launch_page(&hw->psp.launch, PSP_PAGE_VMSA, PSP_VMSA_GPA, vmsa);
 }
+
+const u8 *hw_launch_digest(const struct hw *hw) { return hw->psp.launch.digest; }
 
 enum psp_status hw_psp(struct hw *hw, const struct hw_psp_command *command)
 {
@@ -50,7 +55,7 @@ enum psp_status hw_psp(struct hw *hw, const struct hw_psp_command *command)
 	case HW_PSP_LAUNCH_UPDATE:
 		return launch_update(hw, command);
 	case HW_PSP_LAUNCH_VMSA:
-		return launch_vmsa(command);
+		return launch_vmsa(hw, command);
 	case HW_PSP_LAUNCH_FINISH:
 		return psp_launch_finish(&hw->psp.launch, command->finish);
 	case HW_PSP_GUEST_REQUEST:

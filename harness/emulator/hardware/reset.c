@@ -11,7 +11,7 @@ static void segment(struct vmcb_segment *to, u16 selector, u16 attributes, u64 b
 	*to = (struct vmcb_segment){ .selector = selector, .attributes = attributes, .limit = 0xFFFF, .base = base };
 }
 
-void hw_reset_registers(struct vmcb_save *save)
+static void reset_registers(struct vmcb_save *save)
 {
 	struct vmcb_segment *data[] = { &save->es, &save->ss, &save->ds, &save->fs, &save->gs };
 
@@ -33,7 +33,7 @@ void hw_reset_registers(struct vmcb_save *save)
 
 void hw_reset(struct hw_cpu *cpu, u32 vmpl)
 {
-	hw_reset_registers(&cpu->state[vmpl].vmcb->save);
+	reset_registers(&cpu->state[vmpl].vmcb->save);
 	cpu->state[vmpl].gpr[HW_RDX] = cpuid(1, 0).eax;
 }
 

@@ -6,13 +6,13 @@
 
 #define ENCRYPTED_GUESTS 100 /* 8000001F ECX */
 
-/* SEV_STATUS follows the SEV_FEATURES of the VMSA that runs (APM vol. 2, 15.34.10); VMPL0's was launched without one here. */
+/* SEV_STATUS follows the SEV_FEATURES of the VMSA that runs (APM vol. 2, 15.34.10); a guest without SNP has none. */
 static u64 sev_status(const struct hw_cpu *cpu)
 {
 	const struct hw_vmpl *state = &cpu->state[cpu->vmpl];
 	u64 configured = cpu->machine->config->sev_status[cpu->vmpl];
 
-	if (state->vmsa_gpa == NO_GPA)
+	if (!state->sev_features)
 		return configured;
 	return (configured & (SEV_STATUS_SEV | SEV_STATUS_SEV_ES)) | state->sev_features << SEV_FEATURES_STATUS_SHIFT;
 }

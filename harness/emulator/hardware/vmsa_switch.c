@@ -10,6 +10,7 @@
 #include "npt.h"
 #include "sev.h"
 #include "vmsa.h"
+#include "vmsa_switch.h"
 #include "x86.h"
 
 #define MSR_TSC_AUX 0xC0000103u
@@ -155,6 +156,15 @@ void hw_vmsa_features(struct hw_cpu *cpu, u32 vmpl, u64 features)
 {
 	cpu->state[vmpl].sev_features = features;
 	cpu->state[vmpl].alternate = features & SEV_FEATURES_ALTERNATE_INJECTION;
+}
+
+void vmsa_launch(struct hw_cpu *cpu, struct vmsa *vmsa)
+{
+	struct hw_vmpl *state = &cpu->state[vmsa->vmpl];
+
+	state->fresh = true;
+	hw_vmsa_features(cpu, vmsa->vmpl, vmsa->sev_features);
+	load_vmsa(cpu, state, vmsa);
 }
 
 bool hw_vmsa_runnable(struct hw_cpu *cpu, u32 vmpl) { return runnable(cpu, vmpl) != NULL; }

@@ -127,7 +127,7 @@ void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 		r->ebx = (r->ebx & ~0xFFu) | vcpu->index;
 		break;
 	case SEV_CPUID_LEAF:
-		if (vcpu->hv->snp && config->svsm_size)
+		if (has_svsm(vcpu->hv))
 			r->eax |= (u32)SEV_CPUID_EAX_SVSM_MSR;
 		break;
 	}

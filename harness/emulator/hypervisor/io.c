@@ -57,7 +57,7 @@ static bool is_hidden(struct vcpu *vcpu, u16 port, u32 size)
 
 	if (in_range(port, size, config->doorbell_port, 1) || in_range(port, size, MEMORY_HOTPLUG, MEMORY_HOTPLUG_SIZE))
 		return true;
-	return config->svsm_size && is_guest(vcpu) && in_range(port, size, config->svsm_console_port, UART_SIZE);
+	return has_svsm(vcpu->hv) && is_guest(vcpu) && in_range(port, size, config->svsm_console_port, UART_SIZE);
 }
 
 static void intercept(u8 *permissions, u32 first, u32 count)
@@ -77,7 +77,7 @@ void io_setup(struct hypervisor *hv, u8 *permissions)
 	intercept(permissions, hv->config->doorbell_port, 1);
 	intercept(permissions, hv->config->debug_exit_port, hv->config->debug_exit_size);
 	intercept(permissions, MEMORY_HOTPLUG, MEMORY_HOTPLUG_SIZE);
-	if (hv->config->svsm_size)
+	if (has_svsm(hv))
 		intercept(permissions, hv->config->svsm_console_port, UART_SIZE);
 	for (u32 i = 0; i < sizeof(guarded) / sizeof(guarded[0]); i++)
 		intercept(permissions, guarded[i].first, guarded[i].count);

@@ -6,6 +6,7 @@
 #include "injection.h"
 #include "interrupts.h"
 #include "io.h"
+#include "launch_list.h"
 #include "layout.h"
 #include "loop.h"
 #include "memory.h"
@@ -41,12 +42,11 @@ static void check_config(struct hypervisor *hv)
 	CHECK(vcpus, config->vcpus == 1 || config->apic != CONFIG_APIC_QEMU); /* it is one processor's */
 	CHECK(host_base, !(config->host_base & (BIT(30) - 1))); /* reset.S maps it with a 1 GiB page */
 	CHECK(cbit, config->cbit == 51 || config->cbit == 47);
-	CHECK(guest_vmpl, config->guest_vmpl < CONFIG_VMPLS && (config->svsm_size != 0) == (config->guest_vmpl != 0));
+	CHECK(guest_vmpl, config->guest_vmpl < CONFIG_VMPLS);
 	CHECK(apic, config->apic <= CONFIG_APIC_QEMU);
 	CHECK(apic, config->apic != CONFIG_APIC_QEMU || !(config->vmsa_features & SEV_FEATURES_ALTERNATE_INJECTION));
 	CHECK(policy, config->policy <= CONFIG_POLICY_X2APIC_AT_RESET);
 	CHECK(fault_every, config->fault_every);
-	CHECK(sections, config->sections <= CONFIG_SECTIONS);
 }
 
 /* Whether an exit of an SEV guest becomes #VC. */
@@ -138,7 +138,7 @@ static void name_vcpu(struct hypervisor *hv, u32 index)
 	vcpu->hv = hv;
 	vcpu->index = index;
 	vcpu->guest_vmpl = (u8)hv->config->guest_vmpl;
-	vcpu->vmpl = hv->snp && hv->config->svsm_size ? 0 : vcpu->guest_vmpl;
+	vcpu->vmpl = 0; /* with an SVSM its, else the guest's */
 	vcpu->apic_virtual = hv->config->apic == CONFIG_APIC_VIRTUAL;
 	vcpu->log_level = hv->config->log_level;
 }
@@ -178,6 +178,7 @@ void host_main(void)
 	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_START, .address = hv->machine->tsc_khz, .value = sizeof(struct record),
 					   .extra = CONFIG_VERSION, .aux = hv->config->vcpus });
 	hv->hw = hw_setup(&the_machine);
+	launch_list_check(hv);
 	memory_setup(hv);
 	fw_cfg_setup(hv);
 	for (u32 i = 0; i < hv->vcpus; i++)

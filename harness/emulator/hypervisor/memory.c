@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "memory.h"
 #include "bytes.h"
+#include "launch_list.h"
 #include "layout.h"
 
 #define LEGACY_HOLE 0xA0000ull  /* VGA: MMIO */
@@ -39,42 +40,46 @@ static void guard_real_mode(void)
 	memcpy((void *)(PHYSICAL_WINDOW + SMI_HANDLER), resume, sizeof(resume));
 }
 
-static u64 copy_of_firmware(struct hypervisor *hv)
+/* Equal offsets in the 2 MiB page let the firmware be mapped with large pages. */
+static u64 copy_of_firmware(struct hypervisor *hv, u64 data, u64 size)
 {
-	const struct host_config *config = hv->config;
-	void *copy = hw_take(hv->hw, config->fw_size, PAGE_SIZE_2M);
+	u64 offset = data & (PAGE_SIZE_2M - 1);
+	u64 copy = (u64)hw_take(hv->hw, offset + size, PAGE_SIZE_2M) + offset;
 
-	/* Equal offsets in the 2 MiB page let the firmware be mapped with large pages. */
-	memcpy(copy, (const void *)config->fw_rom, config->fw_size);
-	return (u64)copy;
+	memcpy((void *)copy, (const void *)data, size);
+	return copy;
+}
+
+static void add_launched(struct hypervisor *hv, const struct launch_entry *entry, u64 legacy)
+{
+	u64 data = launch_list_data(hv, entry), size = entry->pages * PAGE_SIZE;
+	u64 alias = size < ROM_ALIAS ? size : ROM_ALIAS;
+	bool firmware = entry->kind == LAUNCH_FIRMWARE;
+
+	/*
+	 * A private page of the firmware that is accessed with C=0 shows the image as QEMU loaded it:
+	 * on a real host the shared memory of the ROM still holds it.
+	 */
+	add_region(hv, entry->gpa, size, data, firmware && hv->encrypted ? copy_of_firmware(hv, data, size) : data);
+	if (firmware)
+		memcpy((void *)(legacy + ONE_MIB - LEGACY_ROMS - alias), (const void *)(data + size - alias), alias);
 }
 
 void memory_setup(struct hypervisor *hv)
 {
 	const struct host_config *config = hv->config;
-	u64 firmware = copy_of_firmware(hv);
+	const struct launch_list *list = launch_list(hv);
 	u64 low = (u64)hw_take(hv->hw, LEGACY_HOLE, PAGE_SIZE);
 	u64 legacy = (u64)hw_take(hv->hw, ONE_MIB - LEGACY_ROMS, PAGE_SIZE);
-	u64 alias = config->fw_size < ROM_ALIAS ? config->fw_size : ROM_ALIAS;
 
-	memcpy((void *)(legacy + ONE_MIB - LEGACY_ROMS - alias),
-	       (const void *)(firmware + config->fw_size - alias), alias);
 	guard_real_mode();
 	add_region(hv, 0, LEGACY_HOLE, low, low);
 	add_region(hv, LEGACY_ROMS, ONE_MIB - LEGACY_ROMS, legacy, legacy);
 	add_region(hv, ONE_MIB, config->ram_low - ONE_MIB, ONE_MIB, ONE_MIB);
 	add_region(hv, FOUR_GIB, config->ram_high, FOUR_GIB, FOUR_GIB);
-	/*
-	 * A private page of the firmware that is accessed with C=0 shows the image as QEMU loaded it:
-	 * on a real host the shared memory of the ROM still holds it.
-	 */
-	add_region(hv, FOUR_GIB - config->fw_size, config->fw_size, firmware,
-		   hv->encrypted ? copy_of_firmware(hv) : firmware);
-	if (config->svsm_size) {
-		u64 memory = (u64)hw_take(hv->hw, config->svsm_memory, PAGE_SIZE_2M);
-
-		memcpy((void *)memory, (const void *)config->svsm_rom, config->svsm_size);
-		add_region(hv, config->svsm_gpa, config->svsm_memory, memory, memory);
+	for (u64 i = 0; i < list->entries; i++) {
+		if (launch_is_memory(&list->entry[i]))
+			add_launched(hv, &list->entry[i], legacy);
 	}
 	for (u32 i = 0; i < MMIO_STEP_PAGES; i++) {
 		hv->step.page[i].shown = hw_take(hv->hw, PAGE_SIZE, PAGE_SIZE);

@@ -8,7 +8,6 @@
 #include "memory.h"
 #include "pci.h"
 
-#define ROM_MULTIPLE 0x10000ull /* of the size of QEMU's ROM */
 #define MESSAGES     0x100000ull /* QEMU's APIC makes an MSI of a processor's write as well, INIT and SIPI included */
 #define GIB          BIT(30)
 #define PDE_GIB      0x83ull /* present, writable, large */
@@ -19,9 +18,6 @@ static bool overlaps(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_si
 
 /* No processor has such an address. It is never mapped: a nested walk of four levels ignores bits 48 and up. */
 static bool is_beyond(struct hypervisor *hv, u64 gpa, u64 size) { return gpa > BIT(hv->config->phys_bits) - size; }
-
-/* QEMU's ROM, in which there is more than the firmware. */
-static u64 rom_start(const struct host_config *config) { return config->fw_rom & ~(ROM_MULTIPLE - 1); }
 
 static bool crosses_page(u64 gpa, u64 size) { return (gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE; }
 
@@ -36,7 +32,8 @@ static bool is_hidden(struct hypervisor *hv, u64 gpa, u64 size)
 	return is_beyond(hv, gpa, size) || crosses_page(gpa, size) || overlaps(gpa, size, config->host_base, config->host_size) ||
 	       overlaps(gpa, size, config->ring_base, config->ring_size) || overlaps(gpa, size, APIC_DEFAULT_BASE, MESSAGES) ||
 	       overlaps(gpa, size, HOST_IOMMU, PAGE_SIZE) ||
-	       overlaps(gpa, size, rom_start(config), FOUR_GIB - rom_start(config)) || memory_region(hv, gpa);
+	       overlaps(gpa, size, config->launch_base, config->launch_size) ||
+	       overlaps(gpa, size, config->rom_base, FOUR_GIB - config->rom_base) || memory_region(hv, gpa);
 }
 
 /* Where the emulator has the device. Beyond the identity map: the GiB with it and the next, in a window. */

@@ -9,8 +9,9 @@
 
 void startup_reset(struct vcpu *vcpu)
 {
-	hw_reset(vcpu->cpu, vcpu->guest_vmpl);
-	vcpu->wait = vcpu->hv->snp ? WAIT_VMSA : WAIT_SIPI;
+	if (!vcpu->launched)
+		hw_reset(vcpu->cpu, vcpu->guest_vmpl);
+	vcpu->wait = vcpu->hv->snp && !vcpu->launched ? WAIT_VMSA : WAIT_SIPI;
 }
 
 /* With SEV the registers are the guest's own: it stops, and continues at SIPI, unless a VMSA waits for INIT. */

@@ -84,6 +84,7 @@ struct vcpu {
 
 	/* Few exits use the rest. */
 	struct vapic apic[CONFIG_VMPLS]; /* the hypervisor's, one a VMPL */
+	bool launched;       /* with a VMSA, on which it starts */
 	bool vmsa_came;      /* by AP creation, for a VMPL below the one that runs: ends VMPL0's HLT, a later one too */
 	u64 hold_ghcb;       /* GHCB whose AP reset hold waits for its answer, or NO_GPA: that of the MSR protocol */
 	u32 level[8];        /* level-triggered vectors whose physical EOI waits for the guest's */
@@ -151,6 +152,7 @@ struct hypervisor {
 static inline struct vmpl_state *current(struct vcpu *vcpu) { return &vcpu->state[vcpu->vmpl]; }
 static inline struct vapic *own_apic(struct vcpu *vcpu) { return &vcpu->apic[vcpu->vmpl]; }
 static inline struct vapic *guest_apic(struct vcpu *vcpu) { return &vcpu->apic[vcpu->guest_vmpl]; }
+static inline bool has_svsm(const struct hypervisor *hv) { return hv->config->guest_vmpl; }
 static inline bool has_doorbell(const struct vcpu *vcpu) { return vcpu->doorbell.gpa != NO_GPA; }
 static inline bool has_alternate_guest(const struct vcpu *vcpu) { return vcpu->state[vcpu->guest_vmpl].alternate; }
 static inline struct vcpu *boot_vcpu(struct vcpu *vcpu) { return &vcpu->hv->vcpu[0]; } /* devices interrupt it */

@@ -147,7 +147,7 @@ void vmpl_return(struct vcpu *vcpu, u64 code)
 
 bool vmpl_switch(struct vcpu *vcpu, u32 vmpl)
 {
-	if (vmpl == 0 && vcpu->vmpl != 0 && vcpu->hv->config->svsm_size) {
+	if (vmpl == 0 && vcpu->vmpl != 0 && has_svsm(vcpu->hv)) {
 		vmpl_return(vcpu, SVM_EXIT_VMGEXIT);
 		return true;
 	}

@@ -4,7 +4,8 @@
  * image, directly below the host's code, written by harness/snp_harness/platforms/emulated.py.
  *
  * The ROM, from low to high addresses, ends at 4 GiB and is a multiple of 64 KiB:
- *   [padding] [tested firmware] [SVSM image] [this block] [host image with the reset page last]
+ *   [padding] [this block] [host image with the reset page last]
+ * What the guest is launched from is in a DIMM: see launch.h.
  * All numbers are little endian.
  */
 #ifndef SNP_CONFIG_H
@@ -13,8 +14,7 @@
 #include "types.h"
 
 #define CONFIG_MAGIC    0x3147464354534F48ull /* "HOSTCFG1" */
-#define CONFIG_VERSION  2
-#define CONFIG_SECTIONS 32
+#define CONFIG_VERSION  3
 #define CONFIG_VMPLS    4
 
 /* Which exits of the guest become #VC (bits of vc_exits). CPUID, the x2APIC MSRs, APIC_BASE and the APIC page always do. */
@@ -54,22 +54,6 @@ enum config_policy {
 #define CONFIG_HIDE_X2APIC       0x1
 #define CONFIG_HIDE_TSC_DEADLINE 0x2
 
-/* Section types of the SEV metadata (edk2 OvmfPkg/ResetVector/X64/OvmfSevMetadata.asm). */
-enum config_section_type {
-	CONFIG_SECTION_SEC_MEM = 1,
-	CONFIG_SECTION_SECRETS = 2,
-	CONFIG_SECTION_CPUID = 3,
-	CONFIG_SECTION_SVSM_CAA = 4,
-	CONFIG_SECTION_KERNEL_HASHES = 0x10,
-};
-
-struct config_section {
-	u32 gpa;
-	u32 size; /* bytes */
-	u32 type;
-	u32 reserved;
-};
-
 struct host_config {
 	u64 magic;       /* CONFIG_MAGIC */
 	u32 version;     /* CONFIG_VERSION */
@@ -78,25 +62,22 @@ struct host_config {
 	u64 host_size;   /* bytes, 2 MiB multiple */
 	u64 ring_base;   /* physical address of the log ring */
 	u64 ring_size;   /* bytes: 4096 + capacity * 64 */
-	u64 fw_rom;      /* physical address of the tested firmware in the ROM */
-	u64 fw_size;     /* bytes, 4 KiB multiple; the guest sees it end at 4 GiB */
-	u64 svsm_rom;    /* physical address of the SVSM image in the ROM */
-	u64 svsm_size;   /* bytes; 0: no SVSM, the guest runs at VMPL0 */
-	u64 svsm_gpa;    /* where the guest sees the SVSM's memory */
-	u64 svsm_memory; /* bytes of it */
+	u64 rom_base;    /* physical address of the ROM */
+	u64 launch_base; /* physical address of struct launch_list */
+	u64 launch_size; /* bytes of it, 2 MiB multiple */
+	u64 fw_size;     /* bytes of firmware that the guest sees end at 4 GiB, 4 KiB multiple; 0: none */
 	u64 ram_low;     /* guest RAM from 0, bytes */
 	u64 ram_high;    /* guest RAM from 4 GiB, bytes */
 	u64 sev_status[CONFIG_VMPLS]; /* MSR C0010131 as each VMPL reads it; all 0: SEV off */
 	u64 hv_features; /* GHCB hypervisor feature bits */
 	u64 vc_exits;    /* CONFIG_VC_* */
-	u64 svsm_flags;  /* SVSM_BOOT_*, for the SVSM */
 	u64 log_key;     /* of the digest of all records (record.h) */
 	u64 psp_seed;    /* of the keys that the security processor makes for the guest */
 	u64 vmsa_features; /* SEV_FEATURES of the guest's VMSAs: AP creation refuses others */
 	u32 cbit;        /* C-bit position: 51 (host with LA57) or 47 */
 	u32 phys_bits;   /* guest physical address bits in CPUID 80000008 */
 	u32 vcpus;
-	u32 guest_vmpl;  /* VMPL of the tested firmware: 2 with an SVSM, 0 without */
+	u32 guest_vmpl;  /* VMPL of the tested firmware under an SVSM, 0 without one */
 	u32 log_level;   /* 0: APIC, modules, violations, end; 1: and GHCB, SVSM, RMP events; 2: and every #VC, IO, MMIO */
 	u32 apic;        /* enum config_apic */
 	u32 doorbell_port; /* isa-debugcon: one byte wakes the harness */
@@ -106,16 +87,9 @@ struct host_config {
 	u32 faults;      /* CONFIG_FAULT_* */
 	u32 fault_every; /* 1: each occasion; n: each n-th */
 	u32 fault_delay_us;
-	u32 svsm_faults; /* SVSM_FAULT_*, for the SVSM, with fault_every */
-	u32 svsm_fault_register; /* MSR number for SVSM_FAULT_REGISTER */
-	u32 svsm_fault_result;   /* for SVSM_FAULT_RESULT */
 	u32 hidden_features; /* CONFIG_HIDE_* */
 	u32 debug_exit_port; /* of the user's isa-debug-exit: a write ends the run */
 	u32 debug_exit_size; /* ports; 0: there is none */
-	u32 hash_table_gpa;  /* of the kernel's hashes, in the firmware's memory; */
-	u32 hash_table_size; /* 0: the firmware has none */
-	u32 sections;    /* used entries of section[] */
-	struct config_section section[CONFIG_SECTIONS];
 	u32 check;       /* always CONFIG_VERSION: detects a wrong layout */
 };
 

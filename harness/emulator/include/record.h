@@ -104,6 +104,7 @@ enum record_kind {
 	RECORD_ALTERNATE = 23,   /* Alternate Injection of a VMPL begins (value 1) or ends (0). address: VMPL; extra: APIC_BASE of its hypervisor APIC after it; aux: 1 if the policy changed APIC_BASE */
 	RECORD_REFUSED = 24,     /* a write to a device that was not passed on as it was. address: port, GPA, or configuration space as in MMCONFIG; value; aux: enum record_refused (the first 16 of each) */
 	RECORD_ACCESS = 25,      /* the processor accesses a local APIC register or APIC_BASE: at the #VMEXIT, before #VC and before anything answers. address: GPA (first byte in the page) or MSR number; value: of a write, with RECORD_VALUE; extra: EXITINFO1; size: 0 if not observed; path: MMIO or MSR; aux: mode bits as RECORD_APIC */
+	RECORD_LAUNCH = 26,      /* the launch digest of an SNP guest. address, value, extra: 24 bytes of it; aux: 0 the first ones, 1 the others */
 };
 
 enum record_end {
@@ -127,6 +128,7 @@ enum record_end {
 	RECORD_END_NOT_SNP = 18,      /* an SEV-ES guest made a GHCB MSR request of SEV-SNP: value: the request */
 	RECORD_END_DEBUG_EXIT = 19,   /* the guest wrote to isa-debug-exit: value: what */
 	RECORD_END_GUEST_REQUEST = 20, /* a guest request with a page that is not memory: value: GPA */
+	RECORD_END_LAUNCH = 21,       /* SNP_LAUNCH_FINISH refused the guest: value: enum psp_status; extra: its policy */
 };
 
 /* What a write to a device would have reached, had it been passed on. */

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How the emulated SNP host starts the SVSM at VMPL0 (as an IGVM file does on a real host).
+ * How the reference SVSM starts at VMPL0: from an IGVM file that harness/snp_harness/svsm/reference.py makes.
  *
- * The image is loaded at `base`; its first page starts with struct svsm_image. The host enters it
- * in 64-bit mode, interrupts off, no IDT, flat segments (CS 08, SS/DS/ES 10; no GDT is loaded),
- * RDI = GPA of struct svsm_boot, RSP = base + memory_size - 0x4000, and page tables
- * (in the last 16 KiB of its memory) with two views of GPA 0-512 GiB in 1 GiB pages:
+ * The image is loaded at `base`; its first page starts with struct svsm_image. Its VMSA enters it in 64-bit mode,
+ * interrupts off, no IDT, flat segments (CS 08, SS/DS/ES 10; no GDT is loaded), RDI = GPA of struct svsm_boot, which
+ * is measured, and page tables in its memory with two views of GPA 0-512 GiB in 1 GiB pages:
  *   VA = GPA                       private, C-bit set
  *   VA = GPA + SVSM_SHARED_OFFSET  shared, C-bit clear
- * All of its memory is validated at launch. Pages of firmware and metadata are validated, with no
- * permissions for VMPL1-3: the SVSM grants them with RMPADJUST.
+ * Pages of firmware and metadata are validated, with no permissions for VMPL1-3: the SVSM grants them with RMPADJUST.
  */
 #ifndef SNP_SVSM_BOOT_H
 #define SNP_SVSM_BOOT_H
@@ -43,19 +41,37 @@ struct svsm_region {
 	u64 size;
 };
 
+/* Of the IGVM format: the number of vCPUs, and the environment's flags. */
+struct svsm_parameters {
+	u32 vcpus;
+	u32 environment;
+};
+
+/* IGVM_VHS_MEMORY_MAP_ENTRY; the map ends with an entry without pages. */
+struct svsm_map_entry {
+	u64 first; /* page */
+	u64 pages;
+	u16 type;
+	u16 flags;
+	u32 reserved;
+};
+#define SVSM_MAP_ENTRIES ((u32)(PAGE_SIZE / sizeof(struct svsm_map_entry)))
+#define SVSM_MAP_MEMORY  0
+
 struct svsm_boot {
 	u64 base;            /* GPA of the SVSM's memory */
-	u64 memory_size;     /* bytes, with page tables and stack */
+	u64 memory_size;     /* bytes, with page tables */
+	u64 secrets_gpa;     /* of its own secrets page; */
+	u64 cpuid_gpa;       /* its CPUID page; */
+	u64 parameters_gpa;  /* struct svsm_parameters; */
+	u64 memory_map_gpa;  /* and a page of struct svsm_map_entry: both by the loader, not measured */
 	u64 guest_features;  /* SEV_FEATURES for the guest's VMSA */
 	u64 caa_gpa;         /* the guest's first CAA page */
-	u64 secrets_gpa;     /* the guest's secrets page, which the security processor has filled, or 0 */
-	u64 ram_low;         /* guest RAM from 0, bytes */
-	u64 ram_high;        /* guest RAM from 4 GiB, bytes */
+	u64 guest_secrets_gpa; /* where the guest expects its secrets page, or 0 */
+	u64 guest_cpuid_gpa; /* and its CPUID page, or 0 */
 	u32 cbit;
 	u32 guest_vmpl;      /* 1-3 */
 	u32 console_port;    /* 16550 UART, by the IOIO NAE event */
-	u32 cpuid_signature; /* RDX at reset: CPUID 1 EAX */
-	u32 vcpus;
 	u32 regions;         /* used entries of region[] */
 	struct svsm_region region[SVSM_BOOT_REGIONS]; /* validated at launch: the firmware's image and metadata pages */
 	u64 flags;           /* SVSM_BOOT_* */
@@ -65,6 +81,7 @@ struct svsm_boot {
 	u32 fault_result;    /* enum svsm_result */
 };
 
+_Static_assert(sizeof(struct svsm_map_entry) == 24, "igvm_defs");
 _Static_assert(sizeof(struct svsm_boot) <= 4096, "the boot block is one page");
 
 #endif

@@ -20,7 +20,7 @@ static void own_vmsa(struct vmsa *vmsa, const struct svsm *svsm, u64 stack)
 	const struct vmsa_segment code = { .selector = 0x08, .attributes = 0xA9B, .limit = UINT32_MAX };
 	const struct vmsa_segment data = { .selector = 0x10, .attributes = 0xC93, .limit = UINT32_MAX };
 
-	vmsa_reset(vmsa, 0, svsm->sev_status >> SEV_FEATURES_STATUS_SHIFT, svsm->boot.cpuid_signature);
+	vmsa_reset(vmsa, 0, svsm->sev_status >> SEV_FEATURES_STATUS_SHIFT, svsm->cpuid_signature);
 	vmsa->cs = code;
 	vmsa->ss = vmsa->ds = vmsa->es = data;
 	vmsa->efer = read_efer() | VMSA_EFER_SVME;

@@ -75,12 +75,13 @@ static bool boot_block_sound(const struct svsm_boot *boot)
 	/* The image is at the start of the SVSM's memory. Its address follows from that of a vCPU area. */
 	u64 areas = (u64)vcpu_areas;
 
-	return memory_map_init(&svsm.memory, boot) && areas > boot->base &&
+	return memory_map_init(&svsm.memory, boot, (const struct svsm_map_entry *)boot->memory_map_gpa) && areas > boot->base &&
 	       areas + sizeof(vcpu_areas) <= boot->base + boot->memory_size && boot->guest_vmpl >= 1 &&
-	       boot->guest_vmpl <= 3 && boot->vcpus >= 1 && boot->vcpus <= SVSM_VCPUS_MAX &&
+	       boot->guest_vmpl <= 3 && svsm.vcpus >= 1 && svsm.vcpus <= SVSM_VCPUS_MAX &&
 	       boot->console_port <= UINT16_MAX - 7 && (boot->caa_gpa & 7) == 0 &&
 	       memory_is_guest(&svsm.memory, boot->caa_gpa, SVSM_CAA_HEADER_SIZE) &&
-	       (!boot->secrets_gpa || memory_is_guest(&svsm.memory, boot->secrets_gpa, PAGE_SIZE));
+	       (!boot->guest_secrets_gpa || memory_is_guest(&svsm.memory, boot->guest_secrets_gpa, PAGE_SIZE)) &&
+	       (!boot->guest_cpuid_gpa || memory_is_guest(&svsm.memory, boot->guest_cpuid_gpa, PAGE_SIZE));
 }
 
 /* The pages that were validated at launch: the firmware runs in them. */
@@ -105,7 +106,7 @@ static void create_launch_vmsa(struct vcpu *vcpu)
 	u64 gpa = (u64)vmsa; /* VA = GPA */
 	u32 result;
 
-	vmsa_reset(vmsa, (u8)svsm.boot.guest_vmpl, svsm.boot.guest_features, svsm.boot.cpuid_signature);
+	vmsa_reset(vmsa, (u8)svsm.boot.guest_vmpl, svsm.boot.guest_features, svsm.cpuid_signature);
 	result = rmp_set_vmsa(gpa, svsm.boot.guest_vmpl);
 	if (result != SEV_SUCCESS) {
 		console_line(vcpu, "SVSM: RMPADJUST of the guest's VMSA %lx failed: %x", gpa, result);
@@ -126,24 +127,42 @@ static void create_launch_vmsa(struct vcpu *vcpu)
 		     (struct vmsa_entry){ .vmsa_gpa = gpa, .caa_gpa = vcpu->caa_gpa, .vcpu = vcpu->index });
 }
 
-/* The guest's secrets page: without the keys of more privileged VMPLs, and with the SVSM's fields (58019, section 3). */
-static void fill_secrets(struct vcpu *vcpu)
+/* A page of the SVSM's own, for the guest. */
+static bool copy_page(u64 gpa, u64 from)
 {
-	const struct svsm_boot *boot = &svsm.boot;
-	u64 key = boot->secrets_gpa + offsetof(struct snp_secrets, vmpck);
 	bool ok = true;
 
-	if (!boot->secrets_gpa)
-		return;
+	for (u32 i = 0; i < PAGE_SIZE && ok; i += sizeof(u64))
+		ok = guest_write64(gpa + i, *(const a64 *)(from + i));
+	return ok;
+}
+
+/* The guest's secrets page: without the keys of more privileged VMPLs, and with the SVSM's fields (58019, section 3). */
+static bool fill_secrets(const struct svsm_boot *boot)
+{
+	u64 gpa = boot->guest_secrets_gpa;
+	u64 key = gpa + offsetof(struct snp_secrets, vmpck);
+	bool ok = copy_page(gpa, boot->secrets_gpa);
+
 	for (u32 i = 0; i < boot->guest_vmpl * SNP_VMPCK_SIZE; i += sizeof(u64))
 		ok = ok && guest_write64(key + i, 0);
-	ok = ok && guest_write64(boot->secrets_gpa + offsetof(struct snp_secrets, svsm_base), boot->base) &&
-	     guest_write64(boot->secrets_gpa + offsetof(struct snp_secrets, svsm_size), boot->memory_size) &&
-	     guest_write64(boot->secrets_gpa + offsetof(struct snp_secrets, svsm_caa), boot->caa_gpa) &&
-	     guest_write64(boot->secrets_gpa + offsetof(struct snp_secrets, svsm_max_version),
-			   SVSM_VERSION_MAX | (u64)boot->guest_vmpl << 32);
-	if (!ok) {
-		console_line(vcpu, "SVSM: the guest's secrets page %lx is not validated", boot->secrets_gpa);
+	return ok && guest_write64(gpa + offsetof(struct snp_secrets, svsm_base), boot->base) &&
+	       guest_write64(gpa + offsetof(struct snp_secrets, svsm_size), boot->memory_size) &&
+	       guest_write64(gpa + offsetof(struct snp_secrets, svsm_caa), boot->caa_gpa) &&
+	       guest_write64(gpa + offsetof(struct snp_secrets, svsm_max_version), SVSM_VERSION_MAX | (u64)boot->guest_vmpl << 32);
+}
+
+/* What the security processor would have filled for a guest without an SVSM. */
+static void fill_guest_pages(struct vcpu *vcpu)
+{
+	const struct svsm_boot *boot = &svsm.boot;
+
+	if (boot->guest_secrets_gpa && !fill_secrets(boot)) {
+		console_line(vcpu, "SVSM: the guest's secrets page %lx is not validated", boot->guest_secrets_gpa);
+		ghcb_terminate(SVSM_TERM_GUEST_MEMORY);
+	}
+	if (boot->guest_cpuid_gpa && !copy_page(boot->guest_cpuid_gpa, boot->cpuid_gpa)) {
+		console_line(vcpu, "SVSM: the guest's CPUID page %lx is not validated", boot->guest_cpuid_gpa);
 		ghcb_terminate(SVSM_TERM_GUEST_MEMORY);
 	}
 }
@@ -156,9 +175,10 @@ static void print_banner(struct vcpu *vcpu)
 		     "hypervisor features %lx", SVSM_VERSION, boot->base, boot->memory_size / 1024, svsm.ghcb_version,
 		     boot->cbit, svsm.sev_status, svsm.hv_features);
 	console_line(vcpu, "SVSM: guest at VMPL%u, %u vCPU, SEV_FEATURES %lx%s, RAM %lu + %lu MiB, calling area %lx",
-		     boot->guest_vmpl, boot->vcpus, boot->guest_features,
+		     boot->guest_vmpl, svsm.vcpus, boot->guest_features,
 		     boot->guest_features & SEV_FEATURES_ALTERNATE_INJECTION ? " (Alternate Injection)" : "",
-		     boot->ram_low >> 20, boot->ram_high >> 20, boot->caa_gpa);
+		     memory_bytes(&svsm.memory, 0, MEMORY_4G) >> 20, memory_bytes(&svsm.memory, MEMORY_4G, MEMORY_VIEW_END) >> 20,
+		     boot->caa_gpa);
 }
 
 _Noreturn void svsm_main(const struct svsm_boot *boot)
@@ -168,13 +188,14 @@ _Noreturn void svsm_main(const struct svsm_boot *boot)
 
 	*vcpu = (struct vcpu){ .svsm = &svsm, .online = true };
 	svsm.boot = *boot;
+	svsm.vcpus = ((const struct svsm_parameters *)boot->parameters_gpa)->vcpus;
+	svsm.cpuid_signature = ((const struct snp_secrets *)boot->secrets_gpa)->fms;
 	trap_init();
 	trap_load();
 
 	/* There is no console without a GHCB: these errors terminate with a reason code only. */
 	if (!boot_block_sound(&svsm.boot))
 		ghcb_terminate(SVSM_TERM_BOOT_BLOCK);
-	svsm.vcpus = svsm.boot.vcpus;
 	svsm.apic_registrations = 1; /* the firmware's, from the start */
 	svsm.sev_status = rdmsr(SEV_MSR_STATUS);
 	if (!(svsm.sev_status & SEV_STATUS_SNP))
@@ -192,7 +213,7 @@ _Noreturn void svsm_main(const struct svsm_boot *boot)
 	if (!ap_start_all(vcpu))
 		ghcb_terminate(SVSM_TERM_AP);
 	grant_launch_pages(vcpu);
-	fill_secrets(vcpu);
+	fill_guest_pages(vcpu);
 	create_launch_vmsa(vcpu);
 	console_line(vcpu, "SVSM: %u launch regions handed to the guest, VMSA %lx; it starts", svsm.boot.regions,
 		     vcpu->vmsa_gpa);

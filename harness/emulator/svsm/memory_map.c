@@ -17,13 +17,27 @@ static bool add_region(struct memory_map *map, u64 gpa, u64 size)
 		return true;
 	if (!page_multiple(gpa) || !page_multiple(size) || gpa > MEMORY_VIEW_END || size > MEMORY_VIEW_END - gpa)
 		return false;
-	if (overlaps(gpa, gpa + size, map->svsm_start, map->svsm_end))
-		return false;
 	map->region[map->count++] = (struct svsm_region){ .gpa = gpa, .size = size };
 	return true;
 }
 
-bool memory_map_init(struct memory_map *map, const struct svsm_boot *boot)
+static bool add_ram(struct memory_map *map, const struct svsm_map_entry *entry)
+{
+	u64 frames = MEMORY_VIEW_END / PAGE_SIZE;
+
+	for (u32 i = 0; i < SVSM_MAP_ENTRIES && entry[i].pages; i++) {
+		if (entry[i].type != SVSM_MAP_MEMORY)
+			continue;
+		if (map->ranges == MEMORY_RANGES || entry[i].first > frames || entry[i].pages > frames)
+			return false;
+		map->ranges++;
+		if (!add_region(map, entry[i].first * PAGE_SIZE, entry[i].pages * PAGE_SIZE))
+			return false;
+	}
+	return true;
+}
+
+bool memory_map_init(struct memory_map *map, const struct svsm_boot *boot, const struct svsm_map_entry *entry)
 {
 	*map = (struct memory_map){ 0 };
 	if (!page_multiple(boot->base) || !page_multiple(boot->memory_size) || boot->memory_size == 0 ||
@@ -32,14 +46,30 @@ bool memory_map_init(struct memory_map *map, const struct svsm_boot *boot)
 	map->svsm_start = boot->base;
 	map->svsm_end = boot->base + boot->memory_size;
 
-	if (boot->ram_low > MEMORY_4G || boot->regions > SVSM_BOOT_REGIONS)
+	if (boot->regions > SVSM_BOOT_REGIONS || !add_ram(map, entry))
 		return false;
-	if (!add_region(map, 0, boot->ram_low) || !add_region(map, MEMORY_4G, boot->ram_high))
-		return false;
-	for (u32 i = 0; i < boot->regions; i++)
-		if (!add_region(map, boot->region[i].gpa, boot->region[i].size))
+	for (u32 i = 0; i < boot->regions; i++) {
+		const struct svsm_region *region = &boot->region[i];
+
+		if (!add_region(map, region->gpa, region->size) ||
+		    overlaps(region->gpa, region->gpa + region->size, map->svsm_start, map->svsm_end))
 			return false;
+	}
 	return true;
+}
+
+u64 memory_bytes(const struct memory_map *map, u64 start, u64 end)
+{
+	u64 bytes = 0;
+
+	for (u32 i = 0; i < map->ranges; i++) {
+		u64 first = map->region[i].gpa > start ? map->region[i].gpa : start;
+		u64 last = map->region[i].gpa + map->region[i].size;
+
+		last = last < end ? last : end;
+		bytes += first < last ? last - first : 0;
+	}
+	return bytes;
 }
 
 bool memory_is_guest(const struct memory_map *map, u64 gpa, u64 size)

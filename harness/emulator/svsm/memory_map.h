@@ -13,15 +13,21 @@
 #define MEMORY_ISA_START 0xA0000ull
 #define MEMORY_ISA_END   0x100000ull
 
+#define MEMORY_RANGES 8 /* of RAM */
+
 struct memory_map {
 	u64 svsm_start;
 	u64 svsm_end;
+	u32 ranges; /* of RAM, the first ones; it may hold the SVSM's memory */
 	u32 count;
-	struct svsm_region region[2 + SVSM_BOOT_REGIONS];
+	struct svsm_region region[MEMORY_RANGES + SVSM_BOOT_REGIONS];
 };
 
-/* Fills the map. False: the boot block is inconsistent. */
-bool memory_map_init(struct memory_map *map, const struct svsm_boot *boot);
+/* Fills the map from the boot block and the loader's memory map. False: they are inconsistent. */
+bool memory_map_init(struct memory_map *map, const struct svsm_boot *boot, const struct svsm_map_entry *entry);
+
+/* Bytes of the loader's memory from `start` to `end`. */
+u64 memory_bytes(const struct memory_map *map, u64 start, u64 end);
 
 /* Whether all of [gpa, gpa + size) is guest memory and none of it is the SVSM's. False for size 0. */
 bool memory_is_guest(const struct memory_map *map, u64 gpa, u64 size);

@@ -42,6 +42,7 @@ struct vcpu {
 /* What all vCPUs share. */
 struct svsm {
 	struct svsm_boot boot; /* the SVSM's own copy */
+	u32 cpuid_signature; /* RDX at reset: CPUID 1 EAX */
 	struct memory_map memory;
 	struct lock core_lock;    /* core protocol: VMSAs and calling areas, page state changes */
 	struct lock console_lock; /* held for one line */

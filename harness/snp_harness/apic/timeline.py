@@ -30,6 +30,8 @@ LINES_MAX = 1 << 22
 LIST_MAX = 256
 #: The kind of the event that names what was launched, where that differs from what the user named.
 GUEST_IMAGE = "guest-image"
+#: The kind of the event of an SNP guest's launch; the field "digest" has the launch digest, hexadecimal.
+LAUNCH = "launch"
 #: The kind of the event of a guest that ended the run by isa-debug-exit; the field "status" has the
 #: lower seven bits of what it wrote, which are in QEMU's exit status.
 GUEST_EXIT = "guest-exit"
@@ -221,6 +223,12 @@ class Timeline:
             if event.kind == GUEST_EXIT and isinstance(status := event.fields.get("status"), int):
                 return status
         return None
+
+    @property
+    def launch_digest(self) -> str | None:
+        """The launch digest of an SNP guest, hexadecimal; None if it was not observed."""
+        digests = (event.fields.get("digest") for event in self.events if event.kind == LAUNCH)
+        return next((digest for digest in digests if isinstance(digest, str)), None)
 
     def lines(self) -> Iterator[str]:
         """Yield the JSON Lines with their newlines: header; phases, accesses and events in order; end."""

@@ -40,6 +40,7 @@ _END_TEXT = {
     RecordEnd.SUSPEND: "the {who} suspended the machine (S3): it would wake up at the hypervisor's reset vector",
     RecordEnd.BREAKPOINT: "the {who} set a breakpoint at an address of the hypervisor",
     RecordEnd.DEBUG_EXIT: "the {who} ended by isa-debug-exit with status {status}",
+    RecordEnd.LAUNCH: "the security processor refused the launch (SNP_LAUNCH_FINISH){words}",
     RecordEnd.INIT: "the {who} had INIT sent to the processor that the hypervisor runs on",
 }
 #: Ends that an RMP violation before them may have caused.
@@ -52,6 +53,11 @@ _VC_FAILURES = {
     4: "the GDT is not mapped",
     5: "the stack is not mapped",
     6: "the TSS is not mapped",
+}
+#: enum psp_status of harness/emulator/include/psp.h.
+_LAUNCH_STATUS = {
+    0x07: "the guest policy is not the ID block's, or not a valid one",
+    0x0B: "the launch digest is not the ID block's",
 }
 #: The error code of #VC for a page that is not validated (APM volume 2, 15.36.10).
 _NOT_VALIDATED_CODE = 0x404
@@ -137,6 +143,8 @@ def _words(end: RecordEnd, record: HostRecord) -> str:
         text = termination_text(record.value, record.extra)
     elif end is RecordEnd.VC:
         text = _VC_FAILURES.get(record.extra, "")
+    elif end is RecordEnd.LAUNCH:
+        text = _LAUNCH_STATUS.get(record.value, f"status {record.value:X}")
     elif end is RecordEnd.NAE and record.value == _NOT_VALIDATED_CODE:
         text = "#VC for a page that is not validated"
     return f" ({text})" if text else ""

@@ -18,7 +18,7 @@ from snp_harness.apic.registers import (
     by_msr,
     by_offset,
 )
-from snp_harness.apic.timeline import GUEST_EXIT, SVSM_EXIT, Known
+from snp_harness.apic.timeline import GUEST_EXIT, LAUNCH, SVSM_EXIT, Known
 from snp_harness.capture.collect import SORT_LIMIT, SORTS_LIMIT, Collector
 from snp_harness.capture.host_end import PRIVATE_MMIO_END, HostEnd, exit_status, host_end
 from snp_harness.capture.injection import InjectionEvents
@@ -47,6 +47,8 @@ WITNESS = "emulated host log"
 BOOT_VCPU = 0
 #: address, value and extra of a record are the bytes of an instruction.
 _CODE = struct.Struct("<QQQ")
+#: So is a half of the launch digest.
+_LAUNCH_HALF = _CODE
 #: Instructions of all vCPUs that are remembered; others are unknown.
 _EXECUTED_MAX = 1 << 16
 
@@ -117,6 +119,8 @@ class HostTimeline:
         self._executed: dict[tuple[int, int], Place] = {}
         self.skipped: list[str] = []
         self._guest_vmpl = guest_vmpl
+        #: The first half of the launch digest.
+        self._digest = b""
         self._injection = InjectionEvents(guest_vmpl, collector)
         self._symbols = symbols
         self._svsm = SvsmTrack(guest_vmpl, collector, symbols)
@@ -140,6 +144,7 @@ class HostTimeline:
             RecordKind.TEXT: self._text,
             RecordKind.VMSA: self._vmsa,
             RecordKind.REFUSED: self._refused,
+            RecordKind.LAUNCH: self._launch,
             **self._injection.handlers,
         }
         self._known = frozenset(map(int, RecordKind))
@@ -192,6 +197,15 @@ class HostTimeline:
         self._open[record.seq & _ANSWERS_MASK] = record, index
         if len(self._open) > _OPEN_MAX:
             del self._open[next(iter(self._open))]
+
+    def _launch(self, record: HostRecord) -> None:
+        """Add the launch digest, which two records have."""
+        if record.aux == 0:
+            self._digest = _LAUNCH_HALF.pack(record.address, record.value, record.extra)
+        elif record.aux == 1 and self._digest:
+            digest = (self._digest + _LAUNCH_HALF.pack(record.address, record.value, record.extra)).hex()
+            self._digest = b""
+            self._collector.event(LAUNCH, record.time_ns, None, f"launch digest {digest}", digest=digest)
 
     def _start(self, record: HostRecord) -> None:
         self._collector.enter(Phase.RESET, record.time_ns, "the emulated host started the guest", Known.PROVEN)

@@ -112,6 +112,7 @@ class RecordKind(enum.IntEnum):
     ALTERNATE = 23
     REFUSED = 24
     ACCESS = 25
+    LAUNCH = 26
 
 
 class RecordEnd(enum.IntEnum):
@@ -137,6 +138,7 @@ class RecordEnd(enum.IntEnum):
     NOT_SNP = 18
     DEBUG_EXIT = 19
     GUEST_REQUEST = 20
+    LAUNCH = 21
 
 
 class RecordRefused(enum.IntEnum):

@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING
 from snp_harness.check import Check, CheckStatus
 from snp_harness.errors import HarnessError, UsageError
 from snp_harness.firmware.image import FirmwareImage
+from snp_harness.firmware.metadata import FOUR_GIB
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, PATH, token
-from snp_harness.platforms import certificates, extra_arguments, kept_run, rom
+from snp_harness.platforms import certificates, extra_arguments, kept_run, launch_list, rom
 from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
+from snp_harness.platforms.guest_launch import guest_launch
 from snp_harness.platforms.host_config import (
     APIC,
     HIDDEN,
     HYPERVISOR_FAULTS,
     POLICY,
-    SECTIONS,
-    SVSM_FAULTS,
     HostConfig,
-    svsm_boot,
     vc_exits,
 )
-from snp_harness.platforms.memory_map import DIMM_SLOTS, SVSM_MEMORY, MemoryMap, memory_map
+from snp_harness.platforms.memory_map import DIMM_SLOTS, LAUNCH_MAX, MemoryMap, memory_map
 from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
 from snp_harness.svsm.config import SvsmKind
+from snp_harness.svsm.reference import CONSOLE_PORT
 from snp_harness.svsm.sev import sev_features
 from snp_harness.vm import rundir
 from snp_harness.vm.debug_exit import debug_exit_ports
@@ -51,8 +51,6 @@ DOORBELL_PORT = 0x5E8
 #: Names of what the machine makes: the doorbell's channel, the log's memory.
 DOORBELL = "doorbell"
 RING = "ring"
-#: COM3: the SVSM's console, which the hypervisor hides from the guest.
-SVSM_CONSOLE_PORT = 0x3E8
 SVSM_CONSOLE_IRQ = 4
 #: QEMU's physical address bits: the C-bit must lie below. EPYC-v3 is the newest AMD model that QEMU 7.2 has.
 CPU = "EPYC-v3,phys-bits=52,+la57"
@@ -114,18 +112,23 @@ class EmulatedPlatform:
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
         symbols = _symbols(spec, base := _symbols_base(spec, memory))
         keys = run_keys(spec)
-        image = build_rom(spec, firmware, memory, keys)
-        directory.write_input(rundir.ROM, image)
+        packed = build_launch(spec, firmware, memory)
+        directory.write_input(rundir.ROM, build_rom(spec, memory, packed, keys))
+        directory.write_input(rundir.LAUNCH, packed.data)
         if spec.svsm.snp:
             for name in certificates.NAMES:
                 directory.write_input(f"{name}.pem", certificates.pem(name))
-        kept_run.note(directory, self.name, spec, offset=image.index(firmware.flat()), active=True, symbols_base=base)
+        kept_run.note(directory, self.name, spec, offset=packed.firmware[0], active=True, symbols_base=base)
         with contextlib.ExitStack() as stack:
             second = _second_witness(spec, directory)
             if second is not None:
                 stack.callback(second.close)
             finish_check()
-            arguments = [*_arguments(spec, memory), *(second.arguments if second else ()), *spec.extra_args]
+            arguments = [
+                *_arguments(spec, memory, len(packed.data)),
+                *(second.arguments if second else ()),
+                *spec.extra_args,
+            ]
             devices = _devices(spec, memory, second)
             machine = stack.enter_context(spec.host.machine(binary, arguments, directory, devices))
             # QEMU boots from here on. Imports and the decompression of the image run in parallel with the guest, so
@@ -181,10 +184,6 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
     if spec.svsm.hypervisor.apic.value == "qemu":
         check_log(spec.extra_args)
     extra_arguments.check_dma(spec.extra_args)
-    if spec.svsm.svsm.kind is SvsmKind.IGVM:
-        raise UsageError(
-            "the emulated platform runs the reference SVSM only", 'use svsm.kind = "reference", or an SNP host'
-        )
     if spec.svsm.guest.sev == "sev-es" and spec.vcpus > 1:
         raise UsageError("an SEV-ES guest has one vCPU on the emulated platform", "leave out --vcpus")
     if not spec.svsm.snp:
@@ -200,54 +199,45 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
             f"firmware {firmware.path} has no SVSM CAA section in its SEV metadata (edk2 before 2024, or TDX)",
             "use --svsm-config no-svsm, or a newer OVMF such as debian:trixie",
         )
-    if len(metadata.sections) > SECTIONS:
+
+
+def build_launch(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> launch_list.Packed:
+    """Return the launch list of a run. Raises UsageError if it cannot be launched, BrokenEnvironmentError."""
+    # Without a kernel the hypervisor does not read fw_cfg, whose use is a mark of PEI for QEMU's trace events.
+    kernel = any("kernel" in argument for argument in spec.extra_args)
+    launch = guest_launch(spec, firmware, memory, kernel=kernel)
+    machine = launch_list.Machine(memory.ram_low, memory.ram_high, spec.svsm.memory.phys_bits)
+    packed = launch_list.pack(launch, firmware.flat(), machine)
+    if len(packed.data) > LAUNCH_MAX:
         raise UsageError(
-            f"firmware {firmware.path} has {len(metadata.sections)} SEV metadata sections, {SECTIONS} can be launched",
-            "use another OVMF",
+            f"the launch has {len(packed.data) >> 20} MiB, {LAUNCH_MAX >> 20} are possible", "use a smaller file"
         )
+    return packed
 
 
-def build_rom(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, keys: RunKeys = RunKeys()) -> bytes:
-    """Return the ROM of a run. Raises UsageError if it is too large, BrokenEnvironmentError if a part is not built."""
-    svsm = rom.read_svsm() if spec.svsm.present else b""
-    try:
-        return rom.build(
-            firmware.flat(),
-            svsm,
-            rom.read_hypervisor(),
-            lambda at: host_config(spec, firmware, memory, at, keys).pack(),
-        )
-    except ValueError as error:
-        raise UsageError(f"firmware {firmware.path}: {error}", "use a smaller image") from None
+def build_rom(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, keys: RunKeys = RunKeys()) -> bytes:
+    """Return the ROM of a run. Raises BrokenEnvironmentError if it is not built."""
+    return rom.build(host_config(spec, memory, packed, keys).pack(), rom.read_hypervisor())
 
 
-def host_config(
-    spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, at: rom.RomLayout, keys: RunKeys
-) -> HostConfig:
+def host_config(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, keys: RunKeys) -> HostConfig:
     """Return the configuration block of a run."""
     config = spec.svsm
-    metadata = firmware.metadata
     debug_exit = debug_exit_ports(spec.extra_args) or (0, 0)
-    # Without a kernel the hypervisor does not read fw_cfg, whose use is a mark of PEI for QEMU's trace events.
-    given = metadata is not None and any("kernel" in argument for argument in spec.extra_args)
-    hash_table = metadata.hash_table if metadata is not None and given else (0, 0)
     return HostConfig(
         host_base=memory.host_base,
         host_size=memory.host_size,
         ring_base=memory.ring_base,
         ring_size=memory.ring_size,
-        fw_rom=at.fw_rom,
-        fw_size=at.fw_size,
-        svsm_rom=at.svsm_rom,
-        svsm_size=at.svsm_size,
-        svsm_gpa=memory.svsm_gpa if config.present else 0,
-        svsm_memory=SVSM_MEMORY if config.present else 0,
+        rom_base=FOUR_GIB - rom.ROM_SIZE,
+        launch_base=memory.launch_base,
+        launch_size=len(packed.data),
+        fw_size=packed.firmware[1],
         ram_low=memory.ram_low,
         ram_high=memory.ram_high,
         sev_status=[config.sev_status(vmpl) for vmpl in range(4)],
         hv_features=config.feature_bits,
         vc_exits=vc_exits(config.exits),
-        svsm_flags=svsm_boot(config),
         log_key=keys.log_key,
         psp_seed=keys.psp_seed,
         vmsa_features=sev_features(config.sev_status(config.guest_vmpl)),
@@ -258,21 +248,15 @@ def host_config(
         log_level=config.log.level,
         apic=APIC[config.hypervisor.apic],
         doorbell_port=DOORBELL_PORT,
-        svsm_console_port=SVSM_CONSOLE_PORT,
+        svsm_console_port=CONSOLE_PORT,
         strict=config.memory.strict,
         policy=POLICY[config.hypervisor.policy],
         faults=sum(HYPERVISOR_FAULTS.get(name, 0) for name in set(config.faults.inject)),
         fault_every=config.faults.every,
         fault_delay_us=config.faults.delay_us,
-        svsm_faults=sum(SVSM_FAULTS.get(name, 0) for name in set(config.faults.inject)),
-        svsm_fault_register=config.faults.register,
-        svsm_fault_result=config.faults.result,
         debug_exit_port=debug_exit[0],
         debug_exit_size=debug_exit[1],
         hidden_features=sum(HIDDEN[name] for name in set(config.guest.hidden_features)),
-        hash_table_gpa=hash_table[0],
-        hash_table_size=hash_table[1],
-        sections=metadata.sections if metadata is not None and config.snp else (),
     )
 
 
@@ -283,31 +267,33 @@ def _devices(spec: RunSpec, memory: MemoryMap, second: TraceWitness | None) -> D
         channels=[DOORBELL],
         pipes=second.pipes if second else (),
         memory={RING: memory.ring_file_size},
-        files=[rundir.ROM],
+        files=[rundir.ROM, rundir.LAUNCH],
         # A doorbell is an instruction of the hypervisor: if instructions are counted, no two boots would be the same.
         ring=Ring(RING, DOORBELL, arm=not spec.icount),
         stand_ins={token(PATH, RING): "host-ring.bin", **(second.stand_ins if second else {})},
     )
 
 
-def _arguments(spec: RunSpec, memory: MemoryMap) -> list[str]:
-    """Return QEMU's arguments: the hypervisor's RAM and its log are DIMMs behind guest RAM."""
-    ring = token(PATH, RING)
+def _arguments(spec: RunSpec, memory: MemoryMap, launch_size: int) -> list[str]:
+    """Return QEMU's arguments: the hypervisor's RAM, its log and the launch list are DIMMs behind guest RAM."""
+    ring, launch = token(PATH, RING), token(FILE, rundir.LAUNCH)
     return [
         *machine_arguments(spec, CPU),
         # Devices that write into the processor that executes IN or OUT, or into memory: that would be the hypervisor's.
         *("-machine", "vmport=off,i8042=off", "-global", "apic-common.vapic=off"),
         *("-m", f"{spec.memory >> 20}M,slots={DIMM_SLOTS},maxmem={memory.maxmem >> 20}M"),
         # As flash, it has priority over PCI memory: a BAR over the ROM of -bios would be the guest's code at INIT.
-        *("-machine", f"max-fw-size={rom.MAX_SIZE}"),
         *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={token(FILE, rundir.ROM)}"),
         *IOMMU,
         *("-object", f"memory-backend-ram,id=host,size={memory.host_size}"),
         *("-device", f"pc-dimm,id=host-dimm,memdev=host,addr={memory.host_base}"),
         *("-object", f"memory-backend-file,id=log,share=on,mem-path={ring},size={memory.ring_file_size}"),
         *("-device", f"pc-dimm,id=log-dimm,memdev=log,addr={memory.ring_base}"),
+        # Changes are not written to the file.
+        *("-object", f"memory-backend-file,id=launch,share=off,mem-path={launch},size={launch_size}"),
+        *("-device", f"pc-dimm,id=launch-dimm,memdev=launch,addr={memory.launch_base}"),
         *("-device", f"isa-debugcon,iobase={DOORBELL_PORT},chardev={DOORBELL}"),
-        *("-device", f"isa-serial,index=2,iobase={SVSM_CONSOLE_PORT},irq={SVSM_CONSOLE_IRQ},chardev=svsm"),
+        *("-device", f"isa-serial,index=2,iobase={CONSOLE_PORT},irq={SVSM_CONSOLE_IRQ},chardev=svsm"),
     ]
 
 

@@ -11,25 +11,13 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from snp_harness.firmware.metadata import SevSection
-from snp_harness.svsm.config import ApicServer, ExitsSection, Policy, SvsmConfig, Timer
+from snp_harness.svsm.config import ApicServer, ExitsSection, Policy
 
 MAGIC = 0x3147464354534F48
-VERSION = 2
-#: Entries of section[].
-SECTIONS = 32
+VERSION = 3
 VMPLS = 4
 #: Bytes of the page that the block fills.
 PAGE = 4096
-
-
-class SvsmBoot(enum.IntFlag):
-    """SVSM_BOOT_* of svsm_boot.h: options of the reference SVSM."""
-
-    SCRUB = 0x1
-    APIC_PROTOCOL = 0x2
-    TIMER = 0x4
-    FEATURE_BIT_7 = 0x8
 
 
 class Fault(enum.IntFlag):
@@ -41,29 +29,13 @@ class Fault(enum.IntFlag):
     NAE = 0x8
 
 
-class SvsmFault(enum.IntFlag):
-    """SVSM_FAULT_* of svsm_boot.h: faults that the SVSM injects."""
-
-    BUSY = 0x1
-    INCOMPLETE = 0x2
-    RESULT = 0x4
-    REGISTER = 0x8
-
-
-#: By the names of snp_harness.svsm.config.FAULT_NAMES.
+#: By the names of snp_harness.svsm.config.HYPERVISOR_FAULT_NAMES.
 HYPERVISOR_FAULTS = {
     "lost-interrupt": Fault.LOST_INTERRUPT,
     "delayed-interrupt": Fault.DELAYED_INTERRUPT,
     "doorbell-storm": Fault.DOORBELL_STORM,
     "wrong-nae": Fault.NAE,
 }
-SVSM_FAULTS = {
-    "busy": SvsmFault.BUSY,
-    "incomplete": SvsmFault.INCOMPLETE,
-    "wrong-result": SvsmFault.RESULT,
-    "refused-register": SvsmFault.REGISTER,
-}
-
 #: enum config_policy.
 POLICY = {Policy.KVM: 0, Policy.X2APIC_ON_ALTINJ: 1, Policy.X2APIC_AT_RESET: 2}
 
@@ -105,20 +77,6 @@ def vc_exits(exits: ExitsSection) -> VcExit:
     return bits
 
 
-def svsm_boot(config: SvsmConfig) -> SvsmBoot:
-    """Return the SVSM's flags of a configuration."""
-    flags = SvsmBoot(0)
-    for flag, wanted in (
-        (SvsmBoot.SCRUB, config.svsm.scrub),
-        (SvsmBoot.APIC_PROTOCOL, config.svsm.apic_protocol),
-        (SvsmBoot.TIMER, config.hypervisor.timer is Timer.SVSM),
-        (SvsmBoot.FEATURE_BIT_7, config.svsm.feature_bit == 7),
-    ):
-        if wanted:
-            flags |= flag
-    return flags
-
-
 @dataclass(frozen=True, slots=True)
 class HostConfig:
     """The block's values, in the order and with the names of struct host_config."""
@@ -127,18 +85,15 @@ class HostConfig:
     host_size: int
     ring_base: int
     ring_size: int
-    fw_rom: int
+    rom_base: int
+    launch_base: int
+    launch_size: int
     fw_size: int
-    svsm_rom: int
-    svsm_size: int
-    svsm_gpa: int
-    svsm_memory: int
     ram_low: int
     ram_high: int
     sev_status: Sequence[int]
     hv_features: int
     vc_exits: int
-    svsm_flags: int
     log_key: int
     psp_seed: int
     vmsa_features: int
@@ -155,34 +110,18 @@ class HostConfig:
     faults: int
     fault_every: int
     fault_delay_us: int
-    svsm_faults: int
-    svsm_fault_register: int
-    svsm_fault_result: int
     hidden_features: int
     debug_exit_port: int
     debug_exit_size: int
-    hash_table_gpa: int
-    hash_table_size: int
-    sections: Sequence[SevSection]
 
     def pack(self) -> bytes:
-        """Return the page. Raises ValueError for too many sections."""
-        if len(self.sections) > SECTIONS:
-            raise ValueError(f"{len(self.sections)} sections do not fit {SECTIONS} entries")
+        """Return the page."""
         numbers: list[int] = [MAGIC, VERSION, LAYOUT.size]
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "sev_status":
-                numbers += value
-            elif field.name == "sections":
-                numbers.append(len(value))
-            else:
-                numbers.append(value)
-        for section in self.sections:
-            numbers += (section.gpa, section.size, section.type, 0)
-        numbers += [0] * 4 * (SECTIONS - len(self.sections))
+            numbers += value if field.name == "sev_status" else (value,)
         return LAYOUT.pack(*numbers, VERSION).ljust(PAGE, b"\0")
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII12Q{VMPLS}Q6Q22I{4 * SECTIONS}II4x")
+LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q5Q16II4x")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The timeline of a run whose harness was killed: made again from the raw log, as far as that was written.
 
-What it needs besides is written before QEMU is started: the firmware is in the ROM, the rest in run.json.
+What it needs besides is written before QEMU is started: the firmware is in the launch list, the rest in run.json.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def note(
 ) -> None:
     """Write run.json.
 
-    offset: of the firmware in the ROM. active: the configuration applies, as on `emulated`. symbols_base: how much
-    higher the SVSM runs than its symbols say.
+    offset: of the firmware in the launch list. active: the configuration applies, as on `emulated`. symbols_base: how
+    much higher the SVSM runs than its symbols say.
     """
     config = spec.svsm
     kept = {
@@ -150,12 +150,12 @@ def _from_records(directory: Path, kept: dict[str, Any]) -> Timeline:
     gaps = [_gap(rundir.HOST_LOG)]
     firmware: FirmwareImage | _Unknown = _Unknown()
     offset, size = kept["firmware"]["offset"], kept["firmware"]["size"]
-    rom = directory / rundir.ROM
-    data = rom.read_bytes()[offset : offset + size] if rom.is_file() else b""
+    launch = directory / rundir.LAUNCH
+    data = launch.read_bytes()[offset : offset + size] if launch.is_file() else b""
     if data and len(data) == size:
-        firmware = FirmwareImage(rom, data)
+        firmware = FirmwareImage(launch, data)
     else:
-        gaps.append(f"{rundir.ROM} is not there: modules and phases are not known")
+        gaps.append(f"{rundir.LAUNCH} is not there: modules and phases are not known")
     timeline = HostTimeline(firmware, kept["guest_vmpl"], collector)
     log = HostLog(_File(directory / rundir.HOST_LOG), timeline.take)
     log.drain()

@@ -15,14 +15,14 @@ PAGE_SIZE = 4096
 #: RAM below 4 GiB: all of it if it is less than the first number, else the second (hw/i386/pc_q35.c, pc_q35_init).
 LOW_LIMIT = 0xB0000000
 LOW_SPLIT = 0x80000000
-#: The emulator's own RAM: firmware twice, SVSM, page tables; and for each 4 KiB of guest RAM 32 bytes, of which RMP,
+#: The emulator's own RAM: a copy of the firmware, page tables; and for each 4 KiB of guest RAM 32 bytes, of which RMP,
 #: page states and IOMMU use 17.
 HOST_SIZE = 128 << 20
 RMP_SHARE = 128
 #: Records that the ring holds: four seconds of the busiest boot.
 RING_RECORDS = 1 << 16
-#: Memory of the SVSM: its image, page tables, stacks and per-vCPU areas.
-SVSM_MEMORY = 16 << 20
+#: Bytes that the launch list may have: see launch_list.py.
+LAUNCH_MAX = 512 << 20
 #: The hypervisor's page tables end here (harness/emulator/common/layout.h, PHYSICAL_WINDOW).
 HOST_REACH = 1 << 39
 DIMM_SLOTS = 4
@@ -43,6 +43,11 @@ class MemoryMap:
     maxmem: int
 
     @property
+    def launch_base(self) -> int:
+        """Where the launch list is."""
+        return self.ring_base + self.ring_file_size
+
+    @property
     def account_base(self) -> int:
         """Where the hypervisor has its account of the log: the last page of its RAM (struct record_account)."""
         return self.host_base + self.host_size - PAGE_SIZE
@@ -58,7 +63,7 @@ def memory_map(ram: int, phys_bits: int) -> MemoryMap:
     ring_base = host_base + host_size
     ring_size = HEADER_SIZE + RING_RECORDS * RECORD_SIZE
     ring_file_size = _up(ring_size, _ALIGN)
-    end = ring_base + ring_file_size
+    end = ring_base + ring_file_size + LAUNCH_MAX
     # Below the top eighth of the guest's address space, where OVMF puts 64-bit PCI memory, and far above its RAM.
     svsm_gpa = min(1 << phys_bits, HOST_REACH) // 8 * 5
     if end > svsm_gpa or end > HOST_REACH:

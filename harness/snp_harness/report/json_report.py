@@ -38,6 +38,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "defects": list(timeline.defects),
             "phases": [mark.to_json() for mark in timeline.phases],
             "guest_exit": timeline.guest_exit,
+            "launch_digest": timeline.launch_digest,
         },
         "run": {
             "firmware": run.firmware,

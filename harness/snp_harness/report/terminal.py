@@ -153,6 +153,8 @@ def _run(report: Report) -> Iterator[tuple[str, str]]:
     for name, value in (("firmware", run.firmware), ("configuration", run.configuration), ("QEMU", run.qemu)):
         if value is not None:
             yield name, escape(value)
+    if report.timeline.launch_digest is not None:
+        yield "launch digest", escape(report.timeline.launch_digest)
     if run.elapsed_s is not None:
         yield "time", f"{run.elapsed_s:.1f} s"
     if run.error is not None:

@@ -108,7 +108,7 @@ class SvsmSection(_Section, frozen=True):
         SvsmKind,
         Meta(
             description="Which SVSM: `reference` is the one that comes with the harness; `igvm` an IGVM file, such as"
-            " COCONUT's, on an SNP host."
+            " COCONUT's."
         ),
     ] = SvsmKind.REFERENCE
     igvm: Annotated[

@@ -223,7 +223,10 @@ class MemoryRange(Header):
 
 @dataclass(frozen=True, slots=True)
 class SnpIdBlock(Header):
-    """IGVM_VHS_SNP_ID_BLOCK. launch_digest: of the launch. signed: the ID key's signature is not zero."""
+    """IGVM_VHS_SNP_ID_BLOCK. launch_digest: of the launch. signed: the ID key's signature is not zero.
+
+    id_key, author_key_value: IGVM_VHS_SNP_ID_BLOCK_PUBLIC_KEY: curve, 4 reserved bytes, QX and QY of 72 bytes.
+    """
 
     author_key: bool = False
     launch_digest: bytes = b""
@@ -232,6 +235,8 @@ class SnpIdBlock(Header):
     version: int = 0
     guest_svn: int = 0
     signed: bool = False
+    id_key: bytes = b""
+    author_key_value: bytes = b""
 
 
 #: Where SnpIdBlock's launch digest lies in its content.
@@ -268,8 +273,12 @@ def _decode(at: int, kind: int, content: bytes) -> Header:
     """Raises struct.error if the content is shorter than its type's."""
     known = kind & ~OPTIONAL
     if known == HeaderType.SNP_ID_BLOCK:
-        mask, author, digest, family, image, version, svn, _, _, signature, *_ = _ID_BLOCK.unpack_from(content)
-        return SnpIdBlock(at, kind, content, mask, bool(author), digest, family, image, version, svn, any(signature))
+        mask, author, digest, family, image, version, svn, _, _, signature, key, _, author_key = _ID_BLOCK.unpack_from(
+            content
+        )
+        return SnpIdBlock(
+            at, kind, content, mask, bool(author), digest, family, image, version, svn, any(signature), key, author_key
+        )
     if known not in _FORMS:
         return Header(at, kind, content)
     form, structure, names = _FORMS[known]

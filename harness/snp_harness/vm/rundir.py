@@ -31,6 +31,7 @@ STDERR = "qemu-stderr.log"
 HOST_LOG = "host.log"
 TRACE = "trace.log"
 ROM = "snp.rom"
+LAUNCH = "snp.launch"
 IGVM = "snp.igvm"
 CERTIFICATES = ("ark.pem", "ask.pem", "vcek.pem")
 TIMELINE = "timeline.jsonl"
@@ -54,6 +55,7 @@ FILES = (
     HOST_LOG,
     TRACE,
     ROM,
+    LAUNCH,
     IGVM,
     *CERTIFICATES,
     TIMELINE,
@@ -70,11 +72,11 @@ FILES = (
 )
 
 #: Files that are written before QEMU is started: a directory with nothing else, but empty files, had no run.
-PREPARED = frozenset({RUN, ROM, IGVM, *CERTIFICATES})
+PREPARED = frozenset({RUN, ROM, LAUNCH, IGVM, *CERTIFICATES})
 
 #: Files that are removed, in this order, if the disk is full and the result needs their place: what can be made again,
 #: then what the timeline was made of, then consoles.
-GIVE_WAY = (ROM, IGVM, TRACE, HOST_LOG, OUTER_CONSOLE, SVSM, SERIAL)
+GIVE_WAY = (ROM, LAUNCH, IGVM, TRACE, HOST_LOG, OUTER_CONSOLE, SVSM, SERIAL)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 

@@ -14,8 +14,6 @@ from tests.helpers.guest_image import with_parameters
 DIRECTORY = Path(__file__).parent
 #: guest.h, struct test_parameters.
 PARAMETERS_MAGIC = b"TESTPARM"
-#: Bytes of an SVSM image's header (harness/emulator/include/svsm_boot.h).
-SVSM_HEADER = 24
 _TEST = re.compile(r"^(SMP_)?TEST\((\w+), ([\w |]+)\)", re.MULTILINE)
 
 

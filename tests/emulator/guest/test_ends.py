@@ -12,8 +12,8 @@ import pytest
 
 from snp_harness.apic.verdict import Status
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_INCONCLUSIVE
-from snp_harness.platforms import rom
-from tests.emulator.guest.build import SVSM_HEADER, End, Mode, image
+from snp_harness.platforms import memory_map
+from tests.emulator.guest.build import End, Mode, image
 from tests.emulator.guest.run import GuestRun, Setting, run_guest
 
 pytestmark = pytest.mark.emulated
@@ -89,9 +89,8 @@ def test_command_says_it_in_one_line(guest_code: bytes, tmp_path: Path) -> None:
 
 
 def test_assertion_of_the_host(guest_code: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    svsm = rom.read_svsm()
-    monkeypatch.setattr(rom, "read_svsm", lambda: bytes(SVSM_HEADER) + svsm[SVSM_HEADER:])
+    monkeypatch.setattr(memory_map, "HOST_SIZE", 2 << 20)
     run = run_guest(tmp_path / "guest", guest_code, SVSM)
     assert "an assertion of the hypervisor failed" in run.ended
-    assert any("the SVSM image has no header" in event.text for event in run.result.timeline.events)
+    assert any("host RAM is too small" in event.text for event in run.result.timeline.events)
     assert run.result.exit_status == EXIT_ENVIRONMENT

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snp_harness.platforms.host_config import SvsmBoot
 from snp_harness.svsm import vmsa
 from snp_harness.svsm.protocol import ApicCall, ApicConfigure, Protocol, Result
+from snp_harness.svsm.reference import SvsmBoot
 from snp_harness.svsm.sev import HypervisorFeature, NaeEvent
 from tests.emulator.numbers import ENTRY, V_BUSY, V_GIF, V_IRQ, VMSA_EVENT_INJ, VMSA_EXIT_INT_INFO, VMSA_VINTR_CTRL
 from tests.emulator.svsm.driver import CAA, FEATURES, LAUNCH_VMSA, Svsm

@@ -241,6 +241,7 @@ struct vcpu *vcpu_argument(void)
 static void command_boot(void)
 {
 	struct svsm_boot *boot = &svsm.boot;
+	u64 ram_low, ram_high;
 
 	forget_ranges();
 	alternate_forget();
@@ -251,10 +252,10 @@ static void command_boot(void)
 	}
 	boot->base = number();
 	boot->memory_size = number();
-	boot->ram_low = number();
-	boot->ram_high = number();
+	ram_low = number();
+	ram_high = number();
 	boot->guest_vmpl = (u32)number();
-	boot->vcpus = (u32)number();
+	svsm.vcpus = (u32)number();
 	boot->flags = number();
 	for (const char *word; (word = strtok(NULL, " \n"));) {
 		u64 size = number();
@@ -263,16 +264,20 @@ static void command_boot(void)
 			boot->region[boot->regions] = (struct svsm_region){ strtoull(word, NULL, 16), size };
 		boot->regions++;
 	}
-	if (!memory_map_init(&svsm.memory, boot)) {
+	const struct svsm_map_entry map[SVSM_MAP_ENTRIES] = {
+		{ .first = 0, .pages = ram_low / PAGE_SIZE },
+		{ .first = MEMORY_4G / PAGE_SIZE, .pages = ram_high / PAGE_SIZE },
+	};
+
+	if (!memory_map_init(&svsm.memory, boot, map)) {
 		puts("refused");
 		return;
 	}
 	add_range(boot->base, boot->memory_size);
-	add_range(0, boot->ram_low);
-	add_range(MEMORY_4G, boot->ram_high);
+	add_range(0, ram_low);
+	add_range(MEMORY_4G, ram_high);
 	for (u32 i = 0; i < boot->regions; i++)
 		add_range(boot->region[i].gpa, boot->region[i].size);
-	svsm.vcpus = boot->vcpus;
 	for (u32 i = 0; i < svsm.vcpus && i < SVSM_VCPUS_MAX; i++)
 		vcpu_areas[i].vcpu = (struct vcpu){ .svsm = &svsm, .index = i, .apic_id = i };
 	puts("ok");

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from snp_harness.platforms.host_config import SvsmBoot
 from snp_harness.svsm.protocol import CoreCall, Protocol
+from snp_harness.svsm.reference import SvsmBoot
 from snp_harness.svsm.sev import SevStatus, sev_features
 
 EMULATOR = Path(__file__).parents[3] / "harness" / "emulator"

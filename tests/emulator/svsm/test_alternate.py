@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from snp_harness.platforms.host_config import SvsmFault
 from snp_harness.svsm.protocol import ApicCall, ApicConfigure, CoreCall, Result
+from snp_harness.svsm.reference import SvsmFault
 from snp_harness.svsm.sev import GhcbRequest, HypervisorFeature, NaeEvent
 from tests.emulator.numbers import DEADLINE, ENTRY, LEVEL, MASKED, NO_EOI, NO_FURTHER_SIGNAL, PERIODIC
 from tests.emulator.svsm.alternate import APIC_PROTOCOL, HV_FEATURES, TIMER, VMPL, Guest, Nae

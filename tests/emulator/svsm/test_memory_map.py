@@ -48,9 +48,7 @@ def test_is_guest(svsm: Svsm, gpa: int, size: int, guest: bool) -> None:
         (SVSM_BASE, 0, RAM_LOW, 0, 2, 1, 0),  # no memory
         (SVSM_BASE, SVSM_SIZE + 1, RAM_LOW, 0, 2, 1, 0),
         (512 * GIB, SVSM_SIZE, RAM_LOW, 0, 2, 1, 0),  # beyond the page tables
-        (SVSM_BASE, SVSM_SIZE, 4 * GIB + PAGE, 0, 2, 1, 0),
-        (SVSM_BASE, SVSM_SIZE, RAM_LOW + 1, 0, 2, 1, 0),
-        (0x400000, SVSM_SIZE, RAM_LOW, 0, 2, 1, 0),  # the SVSM inside guest RAM
+        (SVSM_BASE, SVSM_SIZE, RAM_LOW, 512 * GIB, 2, 1, 0),  # RAM beyond them
         (SVSM_BASE, SVSM_SIZE, RAM_LOW, 0, 2, 1, 0, SVSM_BASE + PAGE, PAGE),  # a region inside the SVSM
         (SVSM_BASE, SVSM_SIZE, RAM_LOW, 0, 2, 1, 0, FLASH + 1, PAGE),
         (SVSM_BASE, SVSM_SIZE, RAM_LOW, 0, 2, 1, 0, (1 << 64) - PAGE, 2 * PAGE),
@@ -59,6 +57,16 @@ def test_is_guest(svsm: Svsm, gpa: int, size: int, guest: bool) -> None:
 )
 def test_contradicting_boot_block(svsm: Svsm, arguments: tuple[int, ...]) -> None:
     assert svsm.command("boot", *arguments) == "refused"
+
+
+def test_svsm_inside_guest_ram(svsm: Svsm) -> None:
+    base, size = 0x400000, 0x200000
+    assert svsm.command("boot", base, size, RAM_LOW, 0, 2, 1, 0) == "ok"
+    assert is_guest(svsm, base - PAGE, PAGE)
+    assert not is_guest(svsm, base - PAGE, PAGE + 1)
+    assert not is_guest(svsm, base, PAGE)
+    assert not is_guest(svsm, 0, RAM_LOW)
+    assert is_guest(svsm, base + size, RAM_LOW - base - size)
 
 
 @given(gpa=st.integers(0, (1 << 64) - 1), size=st.integers(0, (1 << 64) - 1))

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The launch list: what the loader of the guest (harness/snp_harness/platforms/launch_list.py, which plays QEMU's part)
+ * has the hypervisor launch, in order. It lies with its data in a DIMM of the emulator's, which no guest reaches.
+ * All numbers are little endian.
+ */
+#ifndef SNP_LAUNCH_H
+#define SNP_LAUNCH_H
+
+#include "psp.h"
+#include "types.h"
+
+#define LAUNCH_MAGIC 0x31434E4C504E53ull /* "SNPLNC1" */
+
+enum launch_kind {
+	/* enum psp_page: that SNP_LAUNCH_UPDATE of the pages. `offset`: their contents, 0: they are in the memory already. */
+	LAUNCH_PAGES_LAST = PSP_PAGE_CPUID,
+	/* Before all others: memory of the guest that QEMU's machine does not have. `offset`: what it starts with. */
+	LAUNCH_MEMORY = 0x10,
+	LAUNCH_FIRMWARE = 0x11, /* the same up to 4 GiB, its last 128 KiB below 1 MiB too; shared accesses see the image */
+};
+
+#define LAUNCH_NO_HASHES (~0ull)
+
+struct launch_entry {
+	u32 kind;   /* enum launch_kind */
+	u32 vcpu;   /* PSP_PAGE_VMSA: whose it is */
+	u64 gpa;
+	u64 pages;
+	u64 offset; /* from the list's start, a multiple of 4 KiB */
+	u64 hashes; /* the hashes of a kernel go this far behind gpa (QEMU's kernel-hashes=on), or LAUNCH_NO_HASHES */
+};
+
+struct launch_list {
+	u64 magic; /* LAUNCH_MAGIC */
+	u64 size;  /* bytes, with the data */
+	u64 policy;
+	struct psp_finish finish;
+	u64 entries;
+	struct launch_entry entry[];
+};
+
+_Static_assert(sizeof(struct launch_entry) == 40, "no padding");
+
+#endif

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the emulated host launches: the firmware, the firmware under the reference SVSM, or an IGVM file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snp_harness.firmware.metadata import SevMetadata, SevSectionType
+from snp_harness.platforms import rom
+from snp_harness.svsm import firmware_launch, igvm_loader, reference
+from snp_harness.svsm.config import SvsmKind
+from snp_harness.svsm.igvm import IgvmFile
+from snp_harness.svsm.igvm_parameters import MachineFacts
+from snp_harness.svsm.launch import PAGE, Launch, Pages, PageType
+from snp_harness.svsm.sev import sev_features
+
+if TYPE_CHECKING:
+    from snp_harness.firmware.image import FirmwareImage
+    from snp_harness.platforms.memory_map import MemoryMap
+    from snp_harness.platforms.platform import RunSpec
+
+#: CPUID 1 EAX of QEMU's EPYC-v3, which the guest gets in EDX at reset.
+SIGNATURE = 0x800F12
+
+
+def guest_launch(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, *, kernel: bool) -> Launch | None:
+    """Return the launch of a run, None without SEV-SNP. kernel: QEMU gets a kernel, whose hashes the firmware wants.
+
+    Raises IgvmError for an IGVM file that cannot be launched, BrokenEnvironmentError if the SVSM is not built.
+    """
+    config = spec.svsm
+    if not config.snp:
+        return None
+    metadata = firmware.metadata
+    if not config.present:
+        assert metadata is not None
+        return firmware_launch.firmware_launch(
+            firmware.flat(),
+            metadata,
+            vcpus=spec.vcpus,
+            features=sev_features(config.sev_status(0)),
+            signature=SIGNATURE,
+            hashes=kernel,
+        )
+    machine = MachineFacts(spec.vcpus, memory.ram_low, memory.ram_high)
+    if config.svsm.kind is SvsmKind.IGVM:
+        return igvm_loader.load(IgvmFile.open(Path(config.svsm.igvm)), machine)
+    launch = igvm_loader.load(IgvmFile.parse(reference_file(spec, firmware, memory), "the reference SVSM"), machine)
+    return _with_hashes(launch, metadata) if kernel and metadata is not None else launch
+
+
+def reference_file(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> bytes:
+    """Return the IGVM file of the reference SVSM for a run. Raises BrokenEnvironmentError if it is not built."""
+    assert firmware.metadata is not None
+    return reference.build(rom.read_svsm(), firmware.flat(), firmware.metadata, spec.svsm, memory.svsm_gpa)
+
+
+def _with_hashes(launch: Launch, metadata: SevMetadata) -> Launch:
+    """Return the launch with the hashes of a kernel, which QEMU offers without IGVM files only."""
+    table, size = metadata.hash_table
+    section = next(iter(metadata.of_type(SevSectionType.KERNEL_HASHES)), None)
+    if section is None or not size or not section.gpa <= table <= section.end - size:
+        return launch
+    pages: list[Pages] = []
+    for one in launch.pages:
+        if one.kind is not PageType.ZERO or not one.gpa <= section.gpa < section.end <= one.end:
+            pages.append(one)
+            continue
+        before, after = section.gpa - one.gpa, one.end - section.end
+        pages += [dataclasses.replace(one, count=before // PAGE)] if before else []
+        pages.append(
+            Pages(PageType.NORMAL, section.gpa, section.size // PAGE, hashes=table - section.gpa),
+        )
+        pages += [dataclasses.replace(one, gpa=section.end, count=after // PAGE)] if after else []
+    return dataclasses.replace(launch, pages=tuple(pages))

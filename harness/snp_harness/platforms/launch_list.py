@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The launch list of the emulated host: struct launch_list of harness/emulator/include/launch.h, with its data.
+
+tests/platforms/test_launch_list.py compares this file with the header.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from snp_harness.errors import UsageError
+from snp_harness.firmware.metadata import FOUR_GIB
+from snp_harness.svsm.launch import DEFAULT_POLICY, KVM_VMSA_GPA, PAGE, IdBlock, Launch, Pages, PageType
+
+MAGIC = 0x31434E4C504E53
+LAUNCH_MEMORY = 0x10
+LAUNCH_FIRMWARE = 0x11
+NO_HASHES = (1 << 64) - 1
+#: struct launch_list without its entries, and an entry.
+LIST = struct.Struct("<QQQ48s16s16sIIQ48s48s32sIIQ")
+ENTRY = struct.Struct("<IIQQQQ")
+#: The list is a multiple of this: it fills a DIMM.
+_ALIGN = 2 << 20
+#: Firmware lies in the last 16 MiB below 4 GiB: below that are the I/O APIC and others (QEMU hw/i386/pc.c).
+FIRMWARE_MAX = 16 << 20
+#: Ranges that the hypervisor can add to QEMU's (harness/emulator/hardware/hw.h, HW_SLOTS), and bytes of them.
+RANGES_MAX = 4
+MEMORY_MAX = 256 << 20
+#: Devices and the legacy area: no memory of a guest can be there.
+_LEGACY = (0xA0000, 0xC0000)
+_DEVICES = (0x80000000, FOUR_GIB - FIRMWARE_MAX)
+_HINT = "use an IGVM file for QEMU, or another --memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The guest's address space. ram_low, ram_high: bytes of RAM from 0 and from 4 GiB."""
+
+    ram_low: int
+    ram_high: int
+    phys_bits: int
+
+    def holds(self, gpa: int, size: int) -> bool:
+        """Whether the range is all in one of QEMU's ranges of RAM."""
+        ranges = ((0, _LEGACY[0]), (_LEGACY[1], self.ram_low), (FOUR_GIB, FOUR_GIB + self.ram_high))
+        return any(start <= gpa and gpa + size <= end for start, end in ranges)
+
+    def touches(self, gpa: int, size: int) -> bool:
+        """Whether a part of the range is RAM."""
+        return any(gpa < end and start < gpa + size for start, end in ((0, self.ram_low), (FOUR_GIB, self.high_end)))
+
+    @property
+    def high_end(self) -> int:
+        """The first address behind RAM above 4 GiB."""
+        return FOUR_GIB + self.ram_high
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The list. firmware: offset and bytes of the firmware's image in it; (0, 0) if there is none."""
+
+    data: bytes
+    firmware: tuple[int, int]
+
+
+def pack(launch: Launch | None, firmware: bytes, machine: Machine) -> Packed:
+    """Return the list for a launch, or for a guest without SNP, which only has its firmware. Raises UsageError.
+
+    firmware: of a guest without SNP.
+    """
+    ranges = _memory(launch, machine) if launch else [(FOUR_GIB - len(firmware), len(firmware))]
+    pages = launch.pages if launch else ()
+    vmsas = launch.vmsas if launch else ()
+    writer = _Writer(len(ranges) + len(pages) + len(vmsas))
+    entries: list[tuple[int, ...]] = []
+    places: list[tuple[int, int, int]] = []
+    image = (0, 0)
+    for gpa, size in ranges:
+        is_firmware = gpa + size == FOUR_GIB
+        offset = writer.place(size, gpa)
+        if is_firmware:
+            image = offset, size
+        if not launch:
+            writer.put(offset, firmware)
+        places.append((gpa, size, offset))
+        kind = LAUNCH_FIRMWARE if is_firmware else LAUNCH_MEMORY
+        entries.append((kind, 0, gpa, size // PAGE, offset, NO_HASHES))
+    for one in pages:
+        entries.append(_entry(one, places, writer))
+    for vp, page in vmsas:
+        offset = writer.place(PAGE)
+        writer.put(offset, page)
+        entries.append((PageType.VMSA, vp, KVM_VMSA_GPA, 1, offset, NO_HASHES))
+    policy = launch.policy if launch else DEFAULT_POLICY
+    return Packed(writer.finish(policy, launch.id_block if launch else None, entries), image)
+
+
+def _entry(pages: Pages, places: Iterable[tuple[int, int, int]], writer: _Writer) -> tuple[int, ...]:
+    """Return the entry of pages, after their contents were put where the guest has them, or behind the list."""
+    size = pages.count * PAGE
+    hashes = NO_HASHES if pages.hashes is None else pages.hashes
+    offset = 0
+    for gpa, length, place in places:
+        if gpa <= pages.gpa and pages.end <= gpa + length:
+            writer.put(place + pages.gpa - gpa, pages.data)
+            break
+    else:
+        if pages.data:
+            offset = writer.place(size)
+            writer.put(offset, pages.data)
+    return pages.kind, 0, pages.gpa, pages.count, offset, hashes
+
+
+class _Writer:
+    """The list's data."""
+
+    def __init__(self, entries: int) -> None:
+        self._size = _up(LIST.size + entries * ENTRY.size, PAGE)
+        self._parts: list[tuple[int, bytes]] = []
+
+    def place(self, size: int, like: int = 0) -> int:
+        """Return the offset of `size` bytes. like: an address with the same offset in its 2 MiB page, 0 for any."""
+        offset = self._size
+        if like:
+            offset += (like - offset) % _ALIGN
+        self._size = offset + _up(size, PAGE)
+        return offset
+
+    def put(self, offset: int, data: bytes) -> None:
+        if data:
+            self._parts.append((offset, data))
+
+    def finish(self, policy: int, block: IdBlock | None, entries: list[tuple[int, ...]]) -> bytes:
+        size = _up(self._size, _ALIGN)
+        head = LIST.pack(MAGIC, size, policy, *_finish(block), len(entries))
+        table = b"".join(ENTRY.pack(*entry) for entry in entries)
+        joined = [head, table]
+        at = len(head) + len(table)
+        for offset, data in sorted(self._parts):
+            joined += (bytes(offset - at), data)
+            at = offset + len(data)
+        joined.append(bytes(size - at))
+        return b"".join(joined)
+
+
+def _finish(block: IdBlock | None) -> tuple[bytes | int, ...]:
+    """The values of struct psp_finish."""
+    if block is None:
+        return b"", b"", b"", 0, 0, 0, b"", b"", b"", 0, 0
+    return (
+        block.launch_digest,
+        block.family_id,
+        block.image_id,
+        1,
+        block.guest_svn,
+        block.policy,
+        block.id_key_digest,
+        block.author_key_digest,
+        b"",
+        1,
+        int(bool(block.author_key_digest)),
+    )
+
+
+def _memory(launch: Launch, machine: Machine) -> list[tuple[int, int]]:
+    """Return the ranges of memory that the launch needs and QEMU's machine does not have. Raises UsageError."""
+    wanted: list[tuple[int, int]] = []
+    firmware = FOUR_GIB
+    for gpa, size in launch.ranges:
+        if machine.holds(gpa, size):
+            continue
+        if gpa >= FOUR_GIB - FIRMWARE_MAX and gpa + size <= FOUR_GIB:
+            firmware = min(firmware, gpa)
+            continue
+        _check(gpa, size, machine)
+        wanted.append((gpa, gpa + size))
+    merged: list[list[int]] = []
+    for start, end in sorted(wanted):
+        if merged and start <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], end)
+        else:
+            merged.append([start, end])
+    ranges = [(start, end - start) for start, end in merged]
+    if firmware < FOUR_GIB:
+        ranges.append((firmware, FOUR_GIB - firmware))
+    if len(ranges) > RANGES_MAX or sum(size for _, size in ranges) > MEMORY_MAX:
+        total = sum(size for _, size in ranges)
+        raise UsageError(
+            f"the launch needs {total >> 20} MiB in {len(ranges)} places without RAM, {MEMORY_MAX >> 20} MiB in"
+            f" {RANGES_MAX} are possible",
+            _HINT,
+        )
+    return ranges
+
+
+def _check(gpa: int, size: int, machine: Machine) -> None:
+    where = f"the launch needs memory at {gpa:X}, {size:#x} bytes"
+    if gpa + size > 1 << machine.phys_bits:
+        raise UsageError(f"{where}: beyond the guest's {machine.phys_bits} address bits", _HINT)
+    for start, end in (_LEGACY, _DEVICES):
+        if gpa < end and start < gpa + size:
+            raise UsageError(f"{where}: devices are there", _HINT)
+    if machine.touches(gpa, size):
+        raise UsageError(f"{where}: only a part of it is RAM", _HINT)
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
