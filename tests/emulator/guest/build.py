@@ -60,6 +60,7 @@ class End(enum.IntEnum):
     RUN_DESTROYED = 26
     REPORT = 27
     REQUEST_NOWHERE = 28
+    OTHER_VMSA_IN_A_CALL = 29
     SEV_STATUS = 30
 
 

@@ -105,12 +105,40 @@ static void create_vmpl1_on_init(void)
 	create_vmpl1(NAE_AP_CREATE_ON_INIT);
 }
 
+static void terminate(void)
+{
+	msr_protocol(GHCB_MSR_TERM_REQ | 5 << GHCB_MSR_TERM_SET_SHIFT | 0x42 << GHCB_MSR_TERM_REASON_SHIFT);
+}
+
 static void end_normally(void)
 {
 	print("end\n");
 	if (!sev())
 		triple_fault();
-	msr_protocol(GHCB_MSR_TERM_REQ | 5 << GHCB_MSR_TERM_SET_SHIFT | 0x42 << GHCB_MSR_TERM_REASON_SHIFT);
+	terminate();
+}
+
+static void end_by_ap(struct ap *ap)
+{
+	(void)ap;
+	terminate();
+}
+
+/* The boot vCPU runs the VMSA of AP 2 when its SVSM has answered. */
+static void replace_boot_vmsa(struct ap *ap)
+{
+	ghcb_page_set(AP_GHCB(ap->index), GHCB_RAX, ap_features());
+	ap_nae(ap, NAE_AP_CREATION, NAE_AP_CREATE_ON_INIT | (u64)own_vmpl() << NAE_AP_VMPL_SHIFT, AP_VMSA(2));
+}
+
+static void call_with_another_vmsa(void)
+{
+	ap_start(1);
+	ap_make_vmsa(2);
+	aps[2].index = 2;
+	ap_command(2, end_by_ap);
+	ap_run(1, replace_boot_vmsa);
+	svsm_call(SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_READ_REGISTER), X2(APIC_VERSION), 0);
 }
 
 static void print_number(const char *name, u64 value)
@@ -237,6 +265,9 @@ _Noreturn void end_run(void)
 	case END_REQUEST_NOWHERE:
 		request_setup();
 		nae(NAE_GUEST_REQUEST, REQUEST_PAGE, 0x7000000000);
+		break;
+	case END_OTHER_VMSA_IN_A_CALL:
+		call_with_another_vmsa();
 		break;
 	case END_SEV_STATUS:
 		print_sev();

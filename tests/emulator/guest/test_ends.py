@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from snp_harness.apic.access import Server
 from snp_harness.apic.verdict import Status
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_INCONCLUSIVE
 from snp_harness.platforms import memory_map
@@ -69,6 +70,15 @@ def test_end_is_explained(guest_run: Callable[..., GuestRun], setting: Setting, 
     assert run.result.error is None
     assert run.result.verdict.status is Status.INCONCLUSIVE
     assert run.result.exit_status == EXIT_INCONCLUSIVE
+
+
+def test_the_registers_of_another_vmsa_are_no_answer(guest_run: Callable[..., GuestRun]) -> None:
+    """The VMPL that made an SVSM call runs another VMSA after it: AP creation on INIT, for a vCPU that calls."""
+    run = guest_run(Setting(Mode.ALTERNATE, vcpus=3), End.OTHER_VMSA_IN_A_CALL)
+    assert "the guest asked to be ended, reason set 5, reason 42" in run.ended
+    unanswered = [event.text for event in run.result.timeline.events if event.kind == "unanswered-svsm-call"]
+    assert unanswered == ["apic READ_REGISTER, RCX 803, RDX 0: no answer at the end of the run"]
+    assert not [access for access in run.result.timeline.accesses if access.served_by is Server.SVSM]
 
 
 def test_command_says_it_in_one_line(guest_code: bytes, tmp_path: Path) -> None:
