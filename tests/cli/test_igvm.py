@@ -68,6 +68,19 @@ def test_inject_writes_a_copy(file: Path, capsys: pytest.CaptureFixture[str]) ->
     assert list(file.parent.iterdir()) in ([file, copy], [copy, file])
 
 
+def test_the_console_port(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["igvm", "inject", str(file), "--console-port", "3E8"]) == 0
+    output = capsys.readouterr()
+    assert "  debug_serial_port = 3E8 in the kernel's launch information\n" in output.out
+    copy = file.with_name("coconut.copy.igvm")
+    assert main(["igvm", "show", str(copy)]) == 0
+    assert "  debug_serial_port = 3E8\n" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main(["igvm", "inject", str(file), "--console-port", "70"])
+    assert stopped.value.code == 2
+    assert "'70' is not one of 3f8, 2f8, 3e8, 2e8" in capsys.readouterr().err
+
+
 def test_inject_off_drop_and_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = file.with_name("out.igvm")
     arguments = [

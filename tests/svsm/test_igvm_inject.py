@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from snp_harness.svsm import vmsa
 from snp_harness.svsm.igvm import IgvmError, IgvmFile, VpContext
-from snp_harness.svsm.igvm_inject import Injection, drop_id_blocks, inject
+from snp_harness.svsm.igvm_inject import CONSOLE_PORTS, Injection, drop_id_blocks, inject, set_console_port
 from snp_harness.svsm.igvm_measure import id_blocks, measure
 from snp_harness.svsm.igvm_params import find_parameter_blocks
 from tests.svsm import igvm_writer as writer
@@ -67,6 +67,15 @@ def test_every_place_of_the_flag_is_set() -> None:
         "the kernel's copy of it",
         "the kernel's launch information",
     ]
+
+
+@pytest.mark.parametrize("era", ERAS, ids=lambda era: era.name)
+@pytest.mark.parametrize("port", CONSOLE_PORTS)
+def test_the_console_s_port_is_set_in_every_place_of_it(era: Era, port: int) -> None:
+    file = parse(writer.coconut(era=era, use=1).build())
+    done = set_console_port(file, port)
+    assert done.data == writer.coconut(era=era, use=1, port=port).build()
+    assert bool(done.changes) == (port != 0x3F8)
 
 
 def test_nothing_to_change() -> None:

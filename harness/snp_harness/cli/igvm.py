@@ -45,6 +45,12 @@ def add_parser(commands: Commands) -> None:
         help="whether the SVSM requests it from the hypervisor; default: as in FILE",
     )
     inject.add_argument(
+        "--console-port",
+        metavar="P",
+        type=_port,
+        help="I/O port of the SVSM's console, in hexadecimal: 3f8, 2f8, 3e8 or 2e8 (COM1 to COM4)",
+    )
+    inject.add_argument(
         "--firmware", metavar="F", type=path_argument, help="replace the firmware that is in FILE by this image"
     )
     inject.add_argument(
@@ -55,6 +61,16 @@ def add_parser(commands: Commands) -> None:
     )
     inject.add_argument("--drop-id-block", action="store_true", help="omit the ID block for SEV-SNP from the copy")
     inject.add_argument("--json", action="store_true", help="print the changes as JSON")
+
+
+def _port(text: str) -> int:
+    from snp_harness.svsm.igvm_inject import CONSOLE_PORTS
+
+    ports = {f"{port:x}": port for port in CONSOLE_PORTS}
+    try:
+        return ports[text.lower().removeprefix("0x")]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(ports)}") from None
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -79,8 +95,10 @@ def _inject(options: argparse.Namespace) -> int:
     from snp_harness.svsm.igvm import IgvmFile
 
     source: Path = options.file
-    if options.alternate_injection is None and options.firmware is None and not options.drop_id_block:
-        raise UsageError("no change is requested", "use --alternate-injection, --firmware or --drop-id-block")
+    wanted = (options.alternate_injection, options.console_port, options.firmware)
+    if wanted == (None, None, None) and not options.drop_id_block:
+        hint = "use --alternate-injection, --console-port, --firmware or --drop-id-block"
+        raise UsageError("no change is requested", hint)
     out: Path = options.out or default_name(source, options.alternate_injection)
     if _is_same(out, source):
         raise UsageError(f"{out} is the input file, which is never changed", "name another file with --out")
@@ -116,6 +134,8 @@ def _steps(options: argparse.Namespace) -> list[Callable[[IgvmFile], Injection]]
     if options.firmware is not None:
         image = FirmwareImage.open(options.firmware).flat()
         steps.append(lambda file: igvm_firmware.replace_firmware(file, image, str(options.firmware)))
+    if options.console_port is not None:
+        steps.append(lambda file: igvm_inject.set_console_port(file, options.console_port))
     if options.alternate_injection is not None:
         steps.append(lambda file: igvm_inject.inject(file, alternate_injection=options.alternate_injection))
     return steps

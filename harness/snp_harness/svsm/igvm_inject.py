@@ -34,6 +34,8 @@ from snp_harness.svsm.igvm_measure import Measurement, id_blocks, measure
 
 #: Where the offset of the contents is in the headers of pages and VP contexts.
 _OFFSET_AT = 12
+#: I/O ports of COM1 to COM4: igvmbuilder's choice for the SVSM's console.
+CONSOLE_PORTS = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
 _UNKNOWN_HINT = (
     "build the file by COCONUT v2026.05 or newer (igvmbuilder --alt-injection), or before 2026-02-12: versions between,"
     " and before June 2024, have no Alternate Injection"
@@ -115,15 +117,24 @@ def inject(file: IgvmFile, *, alternate_injection: bool) -> Injection:
         if alternate_injection:
             raise IgvmError(f"{reason}: the copy could run without Alternate Injection", _UNKNOWN_HINT)
         warnings.append(f"{reason}: only the boot parameter block is changed")
-    written = _set_flags(editor, settings, alternate_injection, changes)
-    others = [one for one in file.platforms if one.mask != mask]
-    if any(page.applies(one.mask or 0) for page in written for one in others):
-        warnings.append("changed pages are shared with the file's other platforms")
+    _set(editor, settings, "use_alternate_injection", bytes([alternate_injection]), changes, warnings)
     for header in file.headers:
         if isinstance(header, VpContext) and header.applies(mask):
             _inject_vmsa(editor, header, alternate_injection, changes, warnings)
     if not changes:
         return Injection(file.data, (), tuple(warnings))
+    return finish_copy(editor, changes, warnings)
+
+
+def set_console_port(file: IgvmFile, port: int) -> Injection:
+    """Return a copy of a file whose SVSM has its console at another I/O port. Raises IgvmError."""
+    settings = settings_of(file, _check(file))
+    editor = Editor(file)
+    changes: list[str] = []
+    warnings: list[str] = []
+    _set(editor, settings, "debug_serial_port", port.to_bytes(2, "little"), changes, warnings)
+    if not changes:
+        return Injection(file.data, (), ())
     return finish_copy(editor, changes, warnings)
 
 
@@ -155,22 +166,25 @@ def settings_of(file: IgvmFile, mask: int) -> Settings:
     return found[0]
 
 
-def _set_flags(editor: Editor, settings: Settings, on: bool, changes: list[str]) -> list[PageData]:
-    """Set use_alternate_injection wherever it is, and return the pages that were changed."""
-    block, launch = settings.block, settings.launch
-    places = [(page, block.layout.use_alternate_injection, "boot parameter block") for page in (block.page,)]
-    places += [(page, block.layout.use_alternate_injection, "kernel's copy of it") for page in block.copies]
+def _set(editor: Editor, settings: Settings, field: str, value: bytes, changes: list[str], warnings: list[str]) -> None:
+    """Set a setting in every place of it: "use_alternate_injection" or "debug_serial_port"."""
+    file, block, launch = editor.file, settings.block, settings.launch
+    is_flag = field == "use_alternate_injection"
+    at = block.layout.use_alternate_injection if is_flag else block.layout.port
+    places = [(block.page, at, "boot parameter block")]
+    places += [(page, at, "kernel's copy of it") for page in block.copies]
     if launch is not None:
-        places.append((launch.page, launch.use_at, "kernel's launch information"))
+        places.append((launch.page, launch.use_at if is_flag else launch.port_at, "kernel's launch information"))
     written = []
     for page, at, name in places:
-        contents = bytearray(editor.file.contents(page))
-        if bool(contents[at]) != on:
-            contents[at] = on
-            editor.replace(page, bytes(contents))
+        contents = file.contents(page)
+        if contents[at : at + len(value)] != value:
+            editor.replace(page, contents[:at] + value + contents[at + len(value) :])
             written.append(page)
-            changes.append(f"use_alternate_injection = {int(on)} in the {name}")
-    return written
+            changes.append(f"{field} = {int.from_bytes(value, 'little'):X} in the {name}")
+    others = [one.mask or 0 for one in file.platforms if one.mask != file.snp_mask]
+    if any(page.applies(mask) for page in written for mask in others):
+        warnings.append("changed pages are shared with the file's other platforms")
 
 
 def _inject_vmsa(editor: Editor, header: VpContext, on: bool, changes: list[str], warnings: list[str]) -> None:
