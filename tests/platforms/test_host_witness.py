@@ -164,6 +164,13 @@ def test_a_guest_cannot_forge_a_panic(run: Run, tmp_path: Path, vmpl: int, panic
     assert isinstance(with_consoles(run, tmp_path, serial=PANIC).error, SvsmPanicError) is panicked
 
 
+def test_a_panic_on_the_serial_console_before_the_guest_runs_is_the_svsm_s(run: Run, tmp_path: Path) -> None:
+    run.ring.add(kind=RecordKind.GHCB_MSR, rip=1 << 63, address=0x80, vmpl=0)
+    run.witness.step()
+    assert not run.witness.guest_started
+    assert isinstance(with_consoles(run, tmp_path, serial=PANIC).error, SvsmPanicError)
+
+
 def test_a_panic_for_want_of_alternate_injection_is_that_error(run: Run, tmp_path: Path) -> None:
     run.end(0, RecordEnd.TERMINATE, 0, 0)
     ending = with_consoles(

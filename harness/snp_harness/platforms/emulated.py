@@ -306,9 +306,9 @@ def _observe(
     progress: Progress,
 ) -> RunOutcome:
     """Follow the run to its end, and stop QEMU."""
-    from snp_harness.platforms.session import Session
+    from snp_harness.platforms.session import Ending, Session
     from snp_harness.platforms.stuck import StuckWatch
-    from snp_harness.platforms.svsm_console import NO_ALTERNATE_INJECTION
+    from snp_harness.platforms.svsm_console import NO_ALTERNATE_INJECTION, PanicWatch
 
     def step() -> float:
         wait = witness.step()
@@ -321,9 +321,12 @@ def _observe(
         if witness.stopped:
             # What the SVSM printed before it stopped may not be read yet.
             machine.loop.turn(0)
+        elif panic.over(directory):
+            return Ending("the SVSM panicked and did not end")
         return witness.ended()
 
     machine.console("svsm").watch(NO_ALTERNATE_INJECTION, refused)
+    panic = PanicWatch(machine.console("svsm"), machine.console("serial"), lambda: witness.guest_started)
     if second is not None:
         second.start(machine)
     stuck = StuckWatch(machine, witness.collector, witness.describe, witness.halted)

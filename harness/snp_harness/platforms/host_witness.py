@@ -28,7 +28,7 @@ from snp_harness.platforms.svsm_console import (
     NO_ALTERNATE_INJECTION,
     NoAlternateInjectionError,
     SvsmPanicError,
-    panic_in,
+    panic_of,
 )
 from snp_harness.svsm.config import FEATURE_NAMES
 from snp_harness.vm import rundir
@@ -112,17 +112,21 @@ class HostWitness:
         """Whether the hypervisor has stopped or ended the guest: no record follows."""
         return self._timeline.end is not None
 
+    @property
+    def guest_started(self) -> bool:
+        """Whether the guest may have run: there is no SVSM, or none that is known not to have started it."""
+        return not self.collector.svsm_stage
+
     def with_panic(self, ending: Ending, directory: RunDirectory) -> Ending:
         """Return the ending with the SVSM's panic as its error, if the run ended early and a console shows one.
 
-        A guest can write to the serial console: a panic there counts only if the SVSM has ended the run.
+        A guest can write to the serial console: a panic there counts only if the SVSM has ended the run, or has not
+        started the guest.
         """
         if not ending.gap or ending.error is not None:
             return ending
         end = self._timeline.end
-        panic = panic_in(directory.file(rundir.SVSM))
-        if panic is None and end is not None and end.by_svsm:
-            panic = panic_in(directory.file(rundir.SERIAL))
+        panic = panic_of(directory, serial=(end is not None and end.by_svsm) or not self.guest_started)
         if panic is None:
             return ending
         frames = {f"frame_{number}": frame for number, frame in enumerate(panic.frames)}

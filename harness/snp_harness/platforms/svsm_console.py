@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from snp_harness.errors import BrokenEnvironmentError, LackingHostError
 from snp_harness.svsm.panic import TEXT_MAX, SvsmPanic, find_panic
+from snp_harness.vm import rundir
 from snp_harness.vm.console import LINE, Console
 from snp_harness.vm.qemu_errors import printable
+from snp_harness.vm.rundir import RunDirectory
 
 #: What an SVSM prints that requires Alternate Injection and does not get it: COCONUT, and the reference SVSM.
 NO_ALTERNATE_INJECTION = r"(?i)alternate injection required but not available"
@@ -17,6 +21,9 @@ NO_ALTERNATE_INJECTION = r"(?i)alternate injection required but not available"
 #: line the message. Without the name it could be a panic of the guest.
 PANIC = r"\[(?:SVSM|Stage2|Bldr)\][^\r\n]{0,60}panicked at [^\r\n]{1,300}[\r\n]{1,4}[^\r\n]{1,300}[\r\n]"
 _PANIC_HINT = "see svsm.log and serial.log"
+#: The last line of COCONUT's panic, and the seconds after it in which the SVSM can end the run.
+_PANIC_END = r"---END---[\r\n]"
+_GRACE_S = 1.0
 
 
 class NoAlternateInjectionError(BrokenEnvironmentError):
@@ -38,7 +45,13 @@ class SvsmPanicError(BrokenEnvironmentError):
         self.panic = panic
 
 
-def panic_in(path: Path) -> SvsmPanic | None:
+def panic_of(directory: RunDirectory, *, serial: bool) -> SvsmPanic | None:
+    """Return the SVSM's panic. serial: the serial console was the SVSM's alone, or the SVSM has ended the run."""
+    found = _panic_in(directory.file(rundir.SVSM))
+    return _panic_in(directory.file(rundir.SERIAL)) if found is None and serial else found
+
+
+def _panic_in(path: Path) -> SvsmPanic | None:
     """Return the panic that the log of a console shows, None without one or without that log."""
     try:
         with path.open("rb") as log:
@@ -46,6 +59,29 @@ def panic_in(path: Path) -> SvsmPanic | None:
             return find_panic(log.read(TEXT_MAX).decode("utf-8", "replace"))
     except OSError:
         return None
+
+
+class PanicWatch:
+    """Notices an SVSM that has panicked and neither ends the run nor goes on.
+
+    started: whether the guest runs, which can write to the serial console, too.
+    """
+
+    def __init__(self, svsm: Console, serial: Console, started: Callable[[], bool]) -> None:
+        self._said_s: float | None = None
+        self._started = started
+        svsm.watch(_PANIC_END, lambda _: self._said())
+        serial.watch(_PANIC_END, lambda _: None if started() else self._said())
+
+    def over(self, directory: RunDirectory) -> bool:
+        """Whether the SVSM had the time to end the run after its panic, which a console's log shows."""
+        if self._said_s is None or time.monotonic() - self._said_s < _GRACE_S:
+            return False
+        self._said_s = None
+        return panic_of(directory, serial=not self._started()) is not None
+
+    def _said(self) -> None:
+        self._said_s = time.monotonic()
 
 
 class SvsmWatch:
