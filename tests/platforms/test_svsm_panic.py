@@ -31,7 +31,7 @@ def test_a_panic_is_named_and_the_guest_was_not_started(
     assert isinstance(result.error, SvsmPanicError)
     assert result.error.message.startswith("the SVSM panicked: exception 6, error code 0, at offset ")
     events = {event.kind: event for event in result.timeline.events}
-    assert events["svsm-stage"].fields["stage"] == "kernel entered"
+    assert events["svsm-stage"].fields["stage"] == "started"
     assert events["svsm-stage"].fields["known"] == "located"
     assert "(ghcb_" in events["svsm-stage"].text
     assert events["svsm-termination"].text.startswith("the SVSM asked to be ended, reason set 7, reason 1")

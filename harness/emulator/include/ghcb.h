@@ -164,6 +164,7 @@ enum nae_malformed {
 #define NAE_IOIO_REP        BIT(3)
 #define NAE_IOIO_SIZE_SHIFT 4 /* 6:4: 1, 2 or 4 bytes */
 #define NAE_IOIO_SIZE_8     BIT(4)
+#define NAE_IOIO_SIZE_32    BIT(6)
 #define NAE_IOIO_ADDRESS_64 BIT(9)
 #define NAE_IOIO_PORT_SHIFT 16 /* 31:16 */
 

@@ -23,6 +23,7 @@
 #define SVSM_BOOT_APIC_PROTOCOL 0x2ull /* offer the APIC protocol, if the guest has Alternate Injection */
 #define SVSM_BOOT_TIMER         0x4ull /* serve the guest's APIC timer as well (svsm.h, SVSM_APIC_FEATURE_TIMER) */
 #define SVSM_BOOT_FEATURE_BIT_7 0x8ull /* as older COCONUT: Alternate Injection is hypervisor feature bit 7, not 9 */
+#define SVSM_BOOT_SELF_TEST     0x10ull /* run the SVSM's own tests, and no guest */
 
 /* svsm_boot.faults: deliberate faults of the SVSM's APIC protocol; `fault_every`: how often they occur. */
 #define SVSM_FAULT_BUSY       0x1 /* SVSM_ERR_BUSY */

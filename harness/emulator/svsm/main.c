@@ -10,6 +10,7 @@
 #include "nae.h"
 #include "rmp.h"
 #include "run_vmpl.h"
+#include "selftest.h"
 #include "sev.h"
 #include "snp_secrets.h"
 #include "svsm.h"
@@ -212,6 +213,8 @@ _Noreturn void svsm_main(const struct svsm_boot *boot)
 		ghcb_terminate(SVSM_TERM_INJECTION);
 	if (!ap_start_all(vcpu))
 		ghcb_terminate(SVSM_TERM_AP);
+	if (svsm.boot.flags & SVSM_BOOT_SELF_TEST)
+		selftest(vcpu);
 	grant_launch_pages(vcpu);
 	fill_guest_pages(vcpu);
 	create_launch_vmsa(vcpu);

@@ -17,6 +17,7 @@ _NOT_EXECUTED = frozenset({RecordKind.START, RecordKind.END, RecordKind.STATS, R
 #: Positions in a record's fields.
 _TIME, _RIP, _ADDRESS, _VALUE, _KIND, _VCPU, _OUTCOME, _FLAGS, _AUX = 1, 2, 3, 4, 7, 8, 12, 13, 14
 
+STARTED = "started"
 STAGE_2 = "stage 2"
 KERNEL = "kernel entered"
 GUEST = "guest started"
@@ -105,8 +106,8 @@ class SvsmTrack:
         if fields[_RIP] >= KERNEL_HALF:
             self._enter(KERNEL, fields, known)
         elif not self._stage:
-            # A loader starts without paging, as the IGVM file has it; a kernel that is started directly does not.
-            self._enter(KERNEL if fields[_FLAGS] & FLAG_EFER_LMA else STAGE_2, fields, known)
+            # In long mode it may be a loader that has come that far, or a kernel at low addresses.
+            self._enter(STARTED if fields[_FLAGS] & FLAG_EFER_LMA else STAGE_2, fields, known)
 
     def _enter(self, stage: str, fields: Fields, known: Known) -> None:
         self._stage = stage

@@ -37,6 +37,7 @@ COMMANDS = {
         "conformance",
         "test an SVSM's APIC protocol and the hypervisor's APIC_BASE rules with a guest of our own",
     ),
+    "svsm-test": ("svsm_test", "run an SVSM's own tests, a test image, and print a result for each of them"),
     "doctor": ("doctor", "check what this machine can run, and print what is missing"),
     "fetch": ("fetch", "download Debian's firmware, QEMU or the nested KVM host into the cache, without root"),
     "timeline": ("timeline", "print the timeline of a recorded run"),

@@ -50,8 +50,11 @@ if TYPE_CHECKING:
 DOORBELL_PORT = 0x5E8
 #: Names of what the machine makes: the doorbell's channel, the log's memory.
 DOORBELL = "doorbell"
+QUESTIONS = "questions"
 RING = "ring"
 SVSM_CONSOLE_IRQ = 4
+#: COM4: questions of test images.
+QUESTION_PORT = ("-device", f"isa-serial,index=3,iobase=0x2e8,irq=3,chardev={QUESTIONS}")
 #: QEMU's physical address bits: the C-bit must lie below. EPYC-v3 is the newest AMD model that QEMU 7.2 has.
 CPU = "EPYC-v3,phys-bits=52,+la57"
 #: Devices reach guest memory through an IOMMU that the hypervisor programs (harness/emulator/hardware/iommu.c); virtio
@@ -264,7 +267,7 @@ def _devices(spec: RunSpec, memory: MemoryMap, second: TraceWitness | None) -> D
     """Return the devices that the arguments of `_arguments` and of the second witness name."""
     return Devices(
         consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM},
-        channels=[DOORBELL],
+        channels=[DOORBELL, *([QUESTIONS] if spec.answers else [])],
         pipes=second.pipes if second else (),
         memory={RING: memory.ring_file_size},
         files=[rundir.ROM, rundir.LAUNCH],
@@ -294,6 +297,7 @@ def _arguments(spec: RunSpec, memory: MemoryMap, launch_size: int) -> list[str]:
         *("-device", f"pc-dimm,id=launch-dimm,memdev=launch,addr={memory.launch_base}"),
         *("-device", f"isa-debugcon,iobase={DOORBELL_PORT},chardev={DOORBELL}"),
         *("-device", f"isa-serial,index=2,iobase={CONSOLE_PORT},irq={SVSM_CONSOLE_IRQ},chardev=svsm"),
+        *(QUESTION_PORT if spec.answers else ()),
     ]
 
 
@@ -306,6 +310,7 @@ def _observe(
     progress: Progress,
 ) -> RunOutcome:
     """Follow the run to its end, and stop QEMU."""
+    from snp_harness.platforms.answered_port import AnsweredPort
     from snp_harness.platforms.session import Ending, Session
     from snp_harness.platforms.stuck import StuckWatch
     from snp_harness.platforms.svsm_console import NO_ALTERNATE_INJECTION, PanicWatch
@@ -327,6 +332,8 @@ def _observe(
 
     machine.console("svsm").watch(NO_ALTERNATE_INJECTION, refused)
     panic = PanicWatch(machine.console("svsm"), machine.console("serial"), lambda: witness.guest_started)
+    if spec.answers is not None:
+        AnsweredPort(machine.channel(QUESTIONS), spec.answers, machine.loop)
     if second is not None:
         second.start(machine)
     stuck = StuckWatch(machine, witness.collector, witness.describe, witness.halted)

@@ -61,6 +61,7 @@ class RunSpec:
     for one. extra_args: appended to QEMU's arguments. icount: TCG counts instructions, so that a boot repeats exactly.
     host: where QEMU runs, by default this machine. as_if_active: judge a run without Alternate Injection as if it were
     active; None: only where the platform has none. svsm_symbols: ELF files of the SVSM, for the functions of its pcs.
+    answers: returns the answer to a byte that the guest writes to COM4, which it then has.
     Raises UsageError for values that cannot be run.
     """
 
@@ -76,6 +77,7 @@ class RunSpec:
     host: Host = field(default_factory=_this_machine)
     as_if_active: bool | None = None
     svsm_symbols: tuple[Path, ...] = ()
+    answers: Callable[[int], bytes] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.vcpus <= MAX_VCPUS:

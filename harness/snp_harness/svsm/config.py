@@ -137,6 +137,10 @@ class SvsmSection(_Section, frozen=True):
         bool,
         Meta(description="The SVSM zeroes each page that the guest validates, as COCONUT does; about 2.4 s a GiB."),
     ] = False
+    self_test: Annotated[
+        bool,
+        Meta(description="The reference SVSM runs its own tests and no guest: `snp-harness svsm-test`."),
+    ] = False
 
 
 class HypervisorSection(_Section, frozen=True):

@@ -34,7 +34,7 @@ class SvsmPanic:
 
 def find_panic(text: str) -> SvsmPanic | None:
     """Return the last panic that a console shows, None if there is none."""
-    lines = [_plain(line) for line in text[-TEXT_MAX:].splitlines()]
+    lines = [plain_line(line) for line in text[-TEXT_MAX:].splitlines()]
     for at in range(len(lines) - 1, -1, -1):
         if match := _EXCEPTION.match(lines[at]):
             return SvsmPanic(match[1])
@@ -60,7 +60,7 @@ def _coconut(place: str, rest: str, lines: list[str]) -> SvsmPanic:
     return SvsmPanic(f"{text[:_LINE_MAX]}, at {place}", tuple(frames))
 
 
-def _plain(line: str) -> str:
+def plain_line(line: str) -> str:
     """Return a line without its prefix, with what is not printable as "?"."""
     shown = "".join(character if character.isprintable() else "?" for character in line[: 2 * _LINE_MAX])
     return _PREFIX.sub("", shown, count=1)[:_LINE_MAX].rstrip()

@@ -53,6 +53,7 @@ class SvsmBoot(enum.IntFlag):
     APIC_PROTOCOL = 0x2
     TIMER = 0x4
     FEATURE_BIT_7 = 0x8
+    SELF_TEST = 0x10
 
 
 class SvsmFault(enum.IntFlag):
@@ -85,6 +86,7 @@ def svsm_boot(config: SvsmConfig) -> SvsmBoot:
         (SvsmBoot.APIC_PROTOCOL, config.svsm.apic_protocol),
         (SvsmBoot.TIMER, config.hypervisor.timer is Timer.SVSM),
         (SvsmBoot.FEATURE_BIT_7, config.svsm.feature_bit == 7),
+        (SvsmBoot.SELF_TEST, config.svsm.self_test),
     ):
         if wanted:
             flags |= flag

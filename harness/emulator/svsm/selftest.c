@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "selftest.h"
+
+#include "console.h"
+#include "ghcb_call.h"
+#include "hardware.h"
+#include "rmp.h"
+#include "sev.h"
+#include "x86.h"
+
+/* isa-debug-exit, and what COCONUT writes to it (kernel/src/testing.rs, QEMUExitValue). */
+#define EXIT_PORT    0xF4
+#define EXIT_SUCCESS 0x10
+#define EXIT_FAIL    0x11
+
+/* COM4: questions to the host, a byte each (COCONUT scripts/test-in-svsm.sh). */
+#define COM4              0x2E8
+#define UART_DATA         0
+#define UART_LINE_STATUS  5
+#define UART_DATA_READY   0x01
+#define QUESTION_LAUNCH_MEASUREMENT 1
+#define MEASUREMENT_SIZE  48
+#define ANSWER_POLLS      1000000
+
+#define TESTS 6
+
+static bool port_access(struct vcpu *vcpu, u16 port, u64 flags, u64 *value)
+{
+	struct nae_event event = {
+		.code = NAE_IOIO,
+		.info1 = ((u64)port << NAE_IOIO_PORT_SHIFT) | flags,
+		.has_rax = true,
+		.rax = *value,
+	};
+	bool ok = ghcb_call(vcpu, &event);
+
+	*value = event.rax;
+	return ok;
+}
+
+/* A page of the SVSM's own that nothing uses: of the last vCPU. */
+static u64 spare_page(void) { return (u64)vcpu_areas[SVSM_VCPUS_MAX - 1].doorbell; }
+
+static bool test_memory_map(struct vcpu *vcpu)
+{
+	const struct svsm *svsm = vcpu->svsm;
+
+	return memory_is_guest(&svsm->memory, 0x100000, PAGE_SIZE) && !memory_is_guest(&svsm->memory, 0x100000, 0) &&
+	       !memory_is_guest(&svsm->memory, svsm->boot.base, PAGE_SIZE) && !memory_is_writable(MEMORY_ISA_START, 8);
+}
+
+static bool test_registry(struct vcpu *vcpu)
+{
+	struct vmsa_entry entry = { .vmsa_gpa = 0x3000, .caa_gpa = 0x4000, .vcpu = 1 };
+	struct vmsa_registry *registry = &vcpu->svsm->vmsas;
+	bool ok = registry_add(registry, entry) == REGISTRY_OK && registry_add(registry, entry) == REGISTRY_CONFLICT &&
+		  registry_has_vmsa(registry, 0x2000, 2 * PAGE_SIZE) && !registry_has_vmsa(registry, 0x4000, PAGE_SIZE);
+
+	registry_remove(registry, entry.vmsa_gpa);
+	return ok && !registry_find(registry, entry.vmsa_gpa);
+}
+
+static bool test_pvalidate(struct vcpu *vcpu)
+{
+	u64 gpa = spare_page(), value;
+
+	(void)vcpu;
+	return hardware_pvalidate(gpa, PAGE_4K, true) == SEV_FAIL_UNCHANGED &&
+	       hardware_pvalidate(gpa, PAGE_4K, false) == SEV_SUCCESS && !guest_read64(gpa, &value) &&
+	       hardware_pvalidate(gpa, PAGE_4K, true) == SEV_SUCCESS && guest_read64(gpa, &value);
+}
+
+static bool test_rmpadjust(struct vcpu *vcpu)
+{
+	u32 vmpl = vcpu->svsm->boot.guest_vmpl;
+
+	return rmp_grant(spare_page(), PAGE_4K, vmpl) == SEV_SUCCESS && rmp_revoke(spare_page(), PAGE_4K, vmpl) == SEV_SUCCESS;
+}
+
+static bool test_vcpus(struct vcpu *vcpu)
+{
+	for (u32 i = 0; i < vcpu->svsm->vcpus; i++) {
+		if (!__atomic_load_n(&vcpu_areas[i].vcpu.online, __ATOMIC_ACQUIRE))
+			return false;
+	}
+	return true;
+}
+
+static bool read_answer(struct vcpu *vcpu, u64 *value)
+{
+	for (u32 i = 0; i < ANSWER_POLLS; i++) {
+		u64 status = 0;
+
+		if (!port_access(vcpu, COM4 + UART_LINE_STATUS, NAE_IOIO_SIZE_8 | NAE_IOIO_IN, &status))
+			return false;
+		if (status & UART_DATA_READY)
+			return port_access(vcpu, COM4 + UART_DATA, NAE_IOIO_SIZE_8 | NAE_IOIO_IN, value);
+	}
+	return false;
+}
+
+/* The reference SVSM has no attestation, and cannot say what is right. */
+static bool test_launch_measurement(struct vcpu *vcpu)
+{
+	u64 question = QUESTION_LAUNCH_MEASUREMENT, bits = 0;
+
+	if (!port_access(vcpu, COM4 + UART_DATA, NAE_IOIO_SIZE_8, &question))
+		return false;
+	for (u32 i = 0; i < MEASUREMENT_SIZE; i++) {
+		u64 value = 0;
+
+		if (!read_answer(vcpu, &value))
+			return false;
+		bits |= value & 0xFF;
+	}
+	return bits != 0;
+}
+
+static bool run(struct vcpu *vcpu, const char *name, bool (*test)(struct vcpu *vcpu))
+{
+	bool ok;
+
+	console_line(vcpu, "test selftest::%s ...", name);
+	ok = test(vcpu);
+	console_line(vcpu, "test selftest::%s ... %s", name, ok ? "ok" : "FAILED");
+	return ok;
+}
+
+_Noreturn void selftest(struct vcpu *vcpu)
+{
+	u64 status;
+	bool ok;
+
+	console_line(vcpu, "running %u tests", TESTS);
+	ok = run(vcpu, "memory_map", test_memory_map);
+	ok &= run(vcpu, "registry", test_registry);
+	ok &= run(vcpu, "pvalidate", test_pvalidate);
+	ok &= run(vcpu, "rmpadjust", test_rmpadjust);
+	ok &= run(vcpu, "vcpus", test_vcpus);
+	ok &= run(vcpu, "launch_measurement", test_launch_measurement);
+	if (ok)
+		console_line(vcpu, "All tests passed!");
+	status = ok ? EXIT_SUCCESS : EXIT_FAIL;
+	port_access(vcpu, EXIT_PORT, NAE_IOIO_SIZE_32, &status);
+	for (;;)
+		halt();
+}

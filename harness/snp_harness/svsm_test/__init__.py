@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""In-SVSM test images: running one, answering its questions, and its plain lines as results."""

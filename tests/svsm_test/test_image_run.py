@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The reference SVSM's own tests under the emulated host: all pass, one fails, panics, or hangs; and COCONUT's."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from snp_harness.cli.main import main
+from snp_harness.data import data_file
+from snp_harness.errors import EXIT_HOLDS, EXIT_USAGE, EXIT_VIOLATED
+from snp_harness.platforms import rom
+from snp_harness.platforms.snp import IGVM_VARIABLE
+from snp_harness.svsm.symbols import functions
+
+pytestmark = pytest.mark.emulated
+
+#: The reference SVSM with its symbols, linked at 0 as its image is.
+SYMBOLS = data_file("harness/emulator/build/snp-svsm.elf")
+TESTS = ("memory_map", "registry", "pvalidate", "rmpadjust", "vcpus", "launch_measurement")
+RETURN_FALSE = b"\x31\xc0\xc3"
+UD2 = b"\x0f\x0b"
+LOOP = b"\xeb\xfe"
+#: Of COCONUT's tests, built with its test configuration.
+COCONUT = "coconut-test.igvm"
+
+
+def run(tmp_path: Path, *arguments: str) -> int:
+    return main(["svsm-test", "--quiet", "--json", "--out", str(tmp_path / "out"), *arguments])
+
+
+def results(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, str], dict[str, object]]:
+    report = json.loads(capsys.readouterr().out)
+    return {test["name"].removeprefix("selftest::"): test["status"] for test in report["tests"]}, report
+
+
+def patched(monkeypatch: pytest.MonkeyPatch, function: str, code: bytes) -> None:
+    """Replace the beginning of a function of the reference SVSM."""
+    [start] = [found.address for found in functions(SYMBOLS.read_bytes()) if found.name == function]
+    image = bytearray(rom.read_svsm())
+    image[start : start + len(code)] = code
+    monkeypatch.setattr(rom, "read_svsm", lambda: bytes(image))
+
+
+@pytest.mark.parametrize("vcpus", ["1", "3"])
+def test_all_pass(tmp_path: Path, vcpus: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--vcpus", vcpus) == EXIT_HOLDS
+    tests, report = results(capsys)
+    assert tests == dict.fromkeys(TESTS, "passed")
+    assert report["complete"]
+    assert report["status"] == 16
+    tap = (tmp_path / "out" / "results.tap").read_text().splitlines()
+    assert tap[:3] == ["TAP version 14", "1..6", "ok 1 - selftest::memory_map"]
+    [suite] = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "0", "0")
+
+
+def test_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    patched(monkeypatch, "test_registry", RETURN_FALSE)
+    assert run(tmp_path) == EXIT_VIOLATED
+    tests, report = results(capsys)
+    assert tests == dict.fromkeys(TESTS, "passed") | {"registry": "failed"}
+    assert report["status"] == 17
+    assert report["defects"] == ["the image did not say that all tests passed"]
+
+
+def test_one_panics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    patched(monkeypatch, "test_rmpadjust", UD2)
+    assert run(tmp_path) == EXIT_VIOLATED
+    tests, report = results(capsys)
+    assert tests == dict.fromkeys(TESTS[:3], "passed") | {"rmpadjust": "failed"}
+    [failed] = [test for test in report["tests"] if test["status"] == "failed"]  # type: ignore[attr-defined]
+    assert failed["reason"].startswith("exception 6, error code 0, at offset ")
+    assert report["status"] is None
+    assert "4 of 6 tests were reported, the last one is selftest::rmpadjust" in report["defects"]  # type: ignore[operator]
+
+
+def test_one_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    patched(monkeypatch, "test_vcpus", LOOP)
+    assert run(tmp_path, "--timeout", "2") == EXIT_VIOLATED
+    tests, report = results(capsys)
+    assert tests == dict.fromkeys(TESTS[:4], "passed") | {"vcpus": "failed"}
+    [failed] = [test for test in report["tests"] if test["status"] == "failed"]  # type: ignore[attr-defined]
+    assert failed["reason"] == "selftest::vcpus did not end in 2 s, last line: test selftest::vcpus ..."
+
+
+@pytest.mark.parametrize("arguments", [("--vcpus", "9"), ("--platform", "tcg"), ("nowhere.igvm",)])
+def test_usage(tmp_path: Path, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, *arguments) == EXIT_USAGE
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vcpus", ["1", "2", "4"])
+def test_coconut(tmp_path: Path, vcpus: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its own tests, the one of its launch measurement among them, whose warning would say that the digest differs."""
+    named = os.environ.get(IGVM_VARIABLE)
+    file = Path(named or "nowhere") / COCONUT
+    if not file.is_file():
+        pytest.skip(f"{IGVM_VARIABLE} names no directory with {COCONUT}")
+    assert run(tmp_path, str(file), "--vcpus", vcpus) == EXIT_HOLDS
+    tests, report = results(capsys)
+    assert len(tests) > 100
+    assert not [test for test in report["tests"] if test["warnings"]]  # type: ignore[attr-defined]
