@@ -16,6 +16,8 @@ import pytest
 from tests.emulator.native import Driver
 
 SOURCES = (
+    "common/insn_address.c",
+    "common/insn_extended.c",
     "common/insn_memory.c",
     "common/insn_prefix.c",
     "common/insn_system.c",
@@ -79,6 +81,14 @@ SIMPLE = (
 )
 """enum insn_simple, as mnemonics."""
 
+EXTENDED = ("xrstors", "xsavec", "xsaves", "xrstor")
+"""enum insn_extension, as mnemonics."""
+
+SEGMENTS = ("", "es", "cs", "ss", "ds", "fs", "gs")
+"""enum insn_segment."""
+
+NO_REGISTER = 0xFF
+
 
 @dataclass(frozen=True, slots=True)
 class Insn:
@@ -97,6 +107,22 @@ class Insn:
     repeat: bool
     segment: int
     immediate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """struct insn_extended. base, index: register numbers, None without one."""
+
+    name: str
+    length: int
+    wide: bool
+    base: int | None
+    index: int | None
+    scale: int
+    address_size: int
+    relative: bool
+    segment: str
+    displacement: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +162,25 @@ class Decoder(Driver):
     def simple(self, code: bytes, mode: int = 64) -> tuple[str, int]:
         which, length = self.ask("simple", mode, code.hex())
         return SIMPLE[which], length
+
+    def extended(self, code: bytes, mode: int = 64) -> Extended | None:
+        known, which, length, wide, base, index, scale, size, relative, segment, displacement = self.ask(
+            "extended", mode, code.hex()
+        )
+        if not known:
+            return None
+        return Extended(
+            EXTENDED[which],
+            length,
+            bool(wide),
+            None if base == NO_REGISTER else base,
+            None if index == NO_REGISTER else index,
+            scale,
+            size,
+            bool(relative),
+            SEGMENTS[segment],
+            displacement,
+        )
 
     def width(self, code: bytes, mode: int = 64) -> int:
         return self.ask("width", mode, code.hex())[0]

@@ -37,12 +37,14 @@ struct lengths {
 	u8 access;
 	u8 simple;
 	u8 cr_write;
+	u8 extended;
 	struct insn insn;
 };
 
 static void decode_all(const u8 *bytes, u32 available, u32 mode, struct lengths *lengths)
 {
 	u8 *copy = exact(bytes, available);
+	struct insn_extended extended;
 	u8 cr, gpr, length;
 
 	memset(lengths, 0, sizeof(*lengths));
@@ -56,6 +58,8 @@ static void decode_all(const u8 *bytes, u32 available, u32 mode, struct lengths 
 			fail("register number", bytes, available, mode);
 		lengths->cr_write = length;
 	}
+	if (insn_decode_extended(copy, available, mode, &extended))
+		lengths->extended = extended.length;
 	free(copy);
 }
 
@@ -88,6 +92,7 @@ static void check(const u8 *bytes, u32 available, u32 mode)
 	check_length(all.access, bytes, available, mode);
 	check_length(all.simple, bytes, available, mode);
 	check_length(all.cr_write, bytes, available, mode);
+	check_length(all.extended, bytes, available, mode);
 	if (all.access) {
 		check_insn(&all.insn, bytes, available, mode);
 		decode_all(bytes, all.access, mode, &cut);
@@ -101,6 +106,11 @@ static void check(const u8 *bytes, u32 available, u32 mode)
 		decode_all(bytes, all.simple - 1u, mode, &cut);
 		if (cut.simple)
 			fail("the last byte of a simple one does not count", bytes, available, mode);
+	}
+	if (all.extended) {
+		decode_all(bytes, all.extended - 1u, mode, &cut);
+		if (cut.extended)
+			fail("the last byte of an extended one does not count", bytes, available, mode);
 	}
 }
 
@@ -117,7 +127,7 @@ static u64 next_random(u64 *state)
 static u8 random_byte(u64 *state)
 {
 	static const u8 chosen[] = { 0x0f, 0x0f, 0x0f, 0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e, 0x64, 0x48, 0x4c,
-				     0x41, 0x01, 0xd9, 0x20, 0x22, 0x89, 0x8b, 0xc7, 0x80, 0x83, 0xba, 0xb6 };
+				     0x41, 0x01, 0xd9, 0x20, 0x22, 0x89, 0x8b, 0xc7, 0x80, 0x83, 0xba, 0xb6, 0xae, 0x64 };
 	u64 number = next_random(state);
 
 	return number & 1 ? chosen[(number >> 8) % sizeof(chosen)] : (u8)(number >> 8);
@@ -327,6 +337,16 @@ static void simple_command(const u8 *bytes, u32 available, u32 mode)
 	printf("%x %x\n", which, length);
 }
 
+static void extended_command(const u8 *bytes, u32 available, u32 mode)
+{
+	struct insn_extended insn;
+	bool known = insn_decode_extended(bytes, available, mode, &insn);
+	const struct insn_address *address = &insn.address;
+
+	printf("%x %x %x %x %x %x %x %x %x %x %llx\n", known, insn.which, insn.length, insn.wide, address->base, address->index,
+	       address->scale, address->size, address->relative, address->segment, (unsigned long long)address->displacement);
+}
+
 static void cr_write_command(const u8 *bytes, u32 available, u32 mode)
 {
 	u8 cr = 0, gpr = 0, length = 0;
@@ -345,6 +365,8 @@ static void bytes_command(const char *name, u32 mode, const u8 *bytes, u32 avail
 		printf("%x\n", insn_width(bytes, available, mode));
 	else if (!strcmp(name, "simple"))
 		simple_command(bytes, available, mode);
+	else if (!strcmp(name, "extended"))
+		extended_command(bytes, available, mode);
 	else if (!strcmp(name, "cr_write"))
 		cr_write_command(bytes, available, mode);
 	else if (!strcmp(name, "native"))

@@ -5,7 +5,7 @@
  * length it needs to step over them (TCG has no next-RIP). APM vol. 3 chapter 1 and appendix A.
  *
  * Pure. Never reads past `available` bytes nor past 15; an instruction that does not end within them is unknown.
- * Segment overrides and address sizes are decoded for the length; the address itself comes from the #NPF.
+ * Of an MMIO access, segment overrides and address sizes are decoded for the length; the address comes from the #NPF.
  */
 #ifndef SNP_INSN_H
 #define SNP_INSN_H
@@ -133,6 +133,37 @@ u32 insn_execute(const struct insn *insn, struct insn_values *values);
  * LOCK MOV CR0 is CR8 (AMD's AltMovCr8). The outputs are not valid if the result is false.
  */
 bool insn_decode_cr_write(const u8 *bytes, u32 available, u32 mode_bits, u8 *cr, u8 *gpr, u8 *length);
+
+#define INSN_NO_REGISTER 0xFF
+
+/* The address of a memory operand (APM vol. 3, 1.4.2): base + index * 2^scale + displacement, in its segment. */
+struct insn_address {
+	u8 base;  /* 0-15, or INSN_NO_REGISTER */
+	u8 index;
+	u8 scale; /* 0-3 */
+	u8 size;  /* bytes: 2, 4, 8; the sum is cut to it */
+	bool relative; /* to the next instruction */
+	enum insn_segment segment; /* never INSN_SEGMENT_DEFAULT */
+	u64 displacement; /* sign extended */
+};
+
+/* Instructions with a memory operand that SNP processors have and TCG does not know, or knows in part. */
+enum insn_extension {
+	INSN_XRSTORS, /* 0F C7 /3 */
+	INSN_XSAVEC,  /* 0F C7 /4 */
+	INSN_XSAVES,  /* 0F C7 /5 */
+	INSN_XRSTOR,  /* 0F AE /5 */
+};
+
+struct insn_extended {
+	enum insn_extension which;
+	u8 length;
+	bool wide; /* REX.W, which they have a format for */
+	struct insn_address address;
+};
+
+/* False for anything else, as insn_decode() does. */
+bool insn_decode_extended(const u8 *bytes, u32 available, u32 mode_bits, struct insn_extended *out);
 
 /* Instructions that are intercepted and stepped over, or told apart. */
 enum insn_simple {

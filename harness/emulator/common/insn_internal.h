@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared by insn_memory.c, insn_prefix.c and insn_system.c: reading an instruction's bytes. */
+/* Shared by the decoder's files: reading an instruction's bytes. */
 #ifndef SNP_INSN_INTERNAL_H
 #define SNP_INSN_INTERNAL_H
 
@@ -15,6 +15,7 @@ enum prefix {
 
 enum rex {
 	REX_B = 1,
+	REX_X = 2,
 	REX_R = 4,
 	REX_W = 8,
 };
@@ -38,6 +39,7 @@ struct insn_reader {
 struct insn_modrm {
 	u8 mod;
 	u8 reg; /* with REX.R */
+	struct insn_address address; /* unless mod is 3 */
 };
 
 /* For an unknown mode the reader is empty. */

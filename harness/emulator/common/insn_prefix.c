@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The instruction decoder: prefixes, ModRM and sizes. */
+/* The instruction decoder: prefixes and sizes. */
 #include "insn_internal.h"
 
 u8 insn_fetch(struct insn_reader *reader)
@@ -117,40 +117,4 @@ u8 insn_address_size(const struct insn_reader *reader)
 	default:
 		return reader->address_prefix ? 4 : 2;
 	}
-}
-
-static u32 displacement16(u8 mod, u8 rm)
-{
-	if (mod == 0)
-		return rm == 6 ? 2 : 0;
-	return mod;
-}
-
-/* `base` is rm, or the SIB byte's base. */
-static u32 displacement32(u8 mod, u8 base)
-{
-	if (mod == 0)
-		return base == 5 ? 4 : 0;
-	return mod == 1 ? 1 : 4;
-}
-
-struct insn_modrm insn_fetch_modrm(struct insn_reader *reader)
-{
-	u8 byte = insn_fetch(reader);
-	u8 rm = byte & 7;
-	struct insn_modrm modrm = {
-		.mod = byte >> 6,
-		.reg = ((byte >> 3) & 7) | (reader->rex & REX_R ? 8 : 0),
-	};
-
-	if (modrm.mod == 3)
-		return modrm;
-	if (insn_address_size(reader) == 2) {
-		insn_skip(reader, displacement16(modrm.mod, rm));
-		return modrm;
-	}
-	if (rm == 4)
-		rm = insn_fetch(reader) & 7;
-	insn_skip(reader, displacement32(modrm.mod, rm));
-	return modrm;
 }
