@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from snp_harness.apic.access import Outcome, Phase
+from snp_harness.tools.kvm_host.cpio import CpioWriter
 from snp_harness.tools.kvm_host.pack import Image
 from snp_harness.vm import rundir
 from tests.helpers import snp_report
@@ -20,6 +23,7 @@ pytestmark = [pytest.mark.emulated, pytest.mark.slow]
 
 #: Address of Linux's text (Documentation/arch/x86/x86_64/mm.rst).
 KERNEL_TEXT = 0xFFFF_FFFF_8000_0000
+COMPILE_TIMEOUT_S = 120
 #: It gets no root file system.
 PANIC = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
 
@@ -41,6 +45,40 @@ def test_to_the_root_file_system(
     own = [access for access in timeline.accesses if access.pc is not None and access.pc >= KERNEL_TEXT]
     assert {(access.vcpu, access.vmpl, access.phase) for access in own} == {(n, vmpl, Phase.OS) for n in range(vcpus)}
     assert {access.outcome for access in own} == {Outcome.OK}
+
+
+def _initramfs(program: Path, into: Path) -> None:
+    with into.open("wb") as file:
+        writer = CpioWriter(file)
+        writer.directory("proc")
+        writer.character_device("dev/console", 5, 1)
+        writer.add("init", program.read_bytes(), 0o755)
+        writer.finish()
+
+
+@pytest.mark.parametrize(("config", "vcpus"), [("no-svsm", 1), ("alternate-injection-off", 2)])
+def test_avx_state_is_kept(config: str, vcpus: int, trixie_path: Path, kvm_host_image: Image, tmp_path: Path) -> None:
+    compiler = os.environ.get("CC", "gcc")
+    command = [
+        compiler,
+        "-static",
+        "-O1",
+        "-mavx2",
+        "-o",
+        str(tmp_path / "init"),
+        str(Path(__file__).with_name("avx.c")),
+    ]
+    subprocess.run(command, check=True, timeout=COMPILE_TIMEOUT_S)
+    _initramfs(tmp_path / "init", tmp_path / "initrd")
+    kernel = ("-kernel", str(kvm_host_image.kernel), "-initrd", str(tmp_path / "initrd"))
+    options = ("-append", "console=ttyS0 nokaslr panic=-1")
+    result = boot(
+        trixie_path, tmp_path / "out", config, vcpus=vcpus, until="shell", timeout_s=300, extra_args=(*kernel, *options)
+    )
+    text = (result.directory / rundir.SERIAL).read_text(errors="replace")
+    [flags] = [line.split() for line in text.splitlines() if line.startswith("avx-test flags")]
+    assert {"xsave", "xsaveopt", "xsavec", "xgetbv1", "avx", "avx2", "fma"} < set(flags)
+    assert "avx-test: 0 of 4 processes failed, compacted format ok" in text
 
 
 #: It moves its port's interrupt from CPU to CPU, and uses the port.

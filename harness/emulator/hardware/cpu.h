@@ -62,8 +62,8 @@ struct hw_vmpl {
 
 /* The page-table entries of a translation, from the top. */
 struct page_walk {
-	u32 levels; /* 0: none of 8 bytes */
-	const volatile a64 *at[PAGING_LEVELS];
+	u32 levels;
+	volatile a64 *at[PAGING_LEVELS]; /* of 4 bytes without PAE */
 	u64 entry[PAGING_LEVELS];
 };
 

@@ -6,9 +6,19 @@
 #include "slot.h"
 
 #define PTE_PRESENT BIT(0)
+#define PTE_WRITE   BIT(1)
+#define PTE_USER    BIT(2)
+#define PTE_ACCESSED BIT(5)
+#define PTE_DIRTY   BIT(6)
 #define PTE_LARGE   BIT(7)
+#define PTE_NX      BIT(63)
 #define PTE_ADDRESS 0x000FFFFFFFFFF000ull
-#define PTE_ACCESSED_DIRTY 0x60ull
+
+/* Error code of #PF (APM vol. 2, 8.4.2). */
+#define FAULT_PRESENT  BIT(0)
+#define FAULT_WRITE    BIT(1)
+#define FAULT_USER     BIT(2)
+#define FAULT_RESERVED BIT(3)
 
 #define CS_ATTRIBUTE_LONG 0x200 /* VMCB segment attribute bit 9: L */
 #define CS_ATTRIBUTE_32   0x400 /* bit 10: D */
@@ -44,35 +54,28 @@ bool hw_spins(struct hw_cpu *cpu)
 	return near;
 }
 
-static u64 read_legacy_entry(struct hw *hw, u64 gpa)
+/* The entry of 4 or 8 bytes at a GPA, which the walk remembers; 0 where there is no memory. */
+static u64 read_entry(struct hw *hw, u64 gpa, u32 size, struct page_walk *walked)
 {
-	const a32 *entry = (const a32 *)slot_private(hw, gpa & ~hw->c_bit, sizeof(u32));
+	u8 *at = slot_private(hw, gpa & ~hw->c_bit, size);
 
-	return entry ? *entry : 0;
+	if (!at)
+		return 0;
+	walked->at[walked->levels] = (volatile a64 *)at;
+	return walked->entry[walked->levels++] = size == sizeof(u32) ? *(volatile a32 *)at : *(volatile a64 *)at;
 }
 
 /* 32-bit paging without PAE: two levels, no C-bit (APM vol. 2, 5.2). */
-static u64 walk_legacy(struct hw *hw, u64 cr3, u64 linear)
+static u64 walk_legacy(struct hw *hw, u64 cr3, u64 linear, struct page_walk *walked)
 {
-	u64 entry = read_legacy_entry(hw, (cr3 & 0xFFFFF000) + ((linear >> 22) & 1023) * 4);
+	u64 entry = read_entry(hw, (cr3 & 0xFFFFF000) + ((linear >> 22) & 1023) * 4, sizeof(u32), walked);
 
 	if (!(entry & PTE_PRESENT))
 		return NO_GPA;
 	if (entry & PTE_LARGE)
 		return (entry & 0xFFC00000) | (linear & 0x3FFFFF);
-	entry = read_legacy_entry(hw, (entry & 0xFFFFF000) + ((linear >> 12) & 1023) * 4);
+	entry = read_entry(hw, (entry & 0xFFFFF000) + ((linear >> 12) & 1023) * 4, sizeof(u32), walked);
 	return entry & PTE_PRESENT ? (entry & 0xFFFFF000) | (linear & 0xFFF) : NO_GPA;
-}
-
-/* The entry at a GPA, which the walk remembers; 0 where there is no memory. */
-static u64 read_entry(struct hw *hw, u64 gpa, struct page_walk *walked)
-{
-	const volatile a64 *at = (const volatile a64 *)slot_private(hw, gpa & ~hw->c_bit, sizeof(u64));
-
-	if (!at)
-		return 0;
-	walked->at[walked->levels] = at;
-	return walked->entry[walked->levels++] = *at;
 }
 
 /* GPA with C-bit behind a linear address; NO_GPA when it is not mapped. */
@@ -87,7 +90,7 @@ static u64 walk(struct hw_cpu *cpu, u64 linear, struct page_walk *walked)
 	if (!(save->cr0 & CR0_PG))
 		return (u32)linear | hw->c_bit;
 	if (!(save->cr4 & CR4_PAE))
-		return walk_legacy(hw, save->cr3, (u32)linear);
+		return walk_legacy(hw, save->cr3, (u32)linear, walked);
 	table = save->cr3 & 0xFFFFFFE0;
 	if (save->efer & EFER_LMA) {
 		level = save->cr4 & CR4_LA57 ? 5 : 4;
@@ -97,7 +100,7 @@ static u64 walk(struct hw_cpu *cpu, u64 linear, struct page_walk *walked)
 	}
 	for (; level; level--) {
 		u32 shift = 12 + 9 * (level - 1);
-		u64 entry = read_entry(hw, table + ((linear >> shift) & 511) * 8, walked);
+		u64 entry = read_entry(hw, table + ((linear >> shift) & 511) * 8, sizeof(u64), walked);
 
 		if (!(entry & PTE_PRESENT))
 			return NO_GPA;
@@ -127,10 +130,62 @@ u64 guest_physical(struct hw_cpu *cpu, u64 linear)
 	return walk(cpu, linear, &walked);
 }
 
+/* An entry of the top level of three has neither rights nor an accessed bit (APM vol. 2, 5.3.2). */
+static u32 first_with_rights(const struct vmcb_save *save) { return (save->cr4 & CR4_PAE) && !(save->efer & EFER_LMA); }
+
+static bool is_permitted(const struct vmcb_save *save, const struct page_walk *walked, bool write)
+{
+	u64 rights = PTE_WRITE | PTE_USER;
+	bool user = save->cpl == 3;
+
+	for (u32 i = first_with_rights(save); i < walked->levels; i++)
+		rights &= walked->entry[i];
+	if (write && !(rights & PTE_WRITE) && (user || (save->cr0 & CR0_WP)))
+		return false;
+	if (user)
+		return rights & PTE_USER;
+	return !(rights & PTE_USER) || !(save->cr4 & CR4_SMAP) || (save->rflags & RFLAGS_AC);
+}
+
+static bool has_reserved_bits(const struct vmcb_save *save, const struct page_walk *walked)
+{
+	for (u32 i = 0; i < walked->levels; i++) {
+		if ((walked->entry[i] & PTE_NX) && !(save->efer & EFER_NXE))
+			return true;
+	}
+	return false;
+}
+
+static void mark(const struct vmcb_save *save, const struct page_walk *walked, bool write)
+{
+	for (u32 i = first_with_rights(save); i < walked->levels; i++)
+		*(volatile a32 *)walked->at[i] |= PTE_ACCESSED | (write && i == walked->levels - 1 ? PTE_DIRTY : 0);
+}
+
+bool guest_translate(struct hw_cpu *cpu, u64 linear, bool write, u64 *gpa)
+{
+	struct vmcb_save *save = &vmcb(cpu)->save;
+	u32 error = (u32)((write ? FAULT_WRITE : 0) | (save->cpl == 3 ? FAULT_USER : 0));
+	struct page_walk walked;
+
+	*gpa = walk(cpu, linear, &walked);
+	if (*gpa != NO_GPA && has_reserved_bits(save, &walked))
+		error |= FAULT_PRESENT | FAULT_RESERVED;
+	else if (*gpa != NO_GPA && !is_permitted(save, &walked, write) && walked.levels)
+		error |= FAULT_PRESENT;
+	else if (*gpa != NO_GPA) {
+		mark(save, &walked, write);
+		return true;
+	}
+	save->cr2 = linear;
+	guest_exception(cpu, X86_PF, true, error);
+	return false;
+}
+
 static bool is_unchanged(const struct page_walk *walked)
 {
 	for (u32 i = 0; i < walked->levels; i++) {
-		if ((*walked->at[i] ^ walked->entry[i]) & ~PTE_ACCESSED_DIRTY)
+		if ((*walked->at[i] ^ walked->entry[i]) & ~(PTE_ACCESSED | PTE_DIRTY))
 			return false;
 	}
 	return true;
@@ -147,7 +202,7 @@ static u8 *page_pointer(struct hw_cpu *cpu, u64 linear)
 	    is_unchanged(&slot->walk))
 		return slot->memory;
 	slot->memory = pointer_of(cpu->hw, walk(cpu, page, &slot->walk));
-	if (!slot->memory)
+	if (!slot->memory || !(save->cr4 & CR4_PAE)) /* entries of 4 bytes are not kept */
 		slot->walk.levels = 0;
 	slot->page = page;
 	slot->cr3 = save->cr3;

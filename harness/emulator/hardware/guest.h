@@ -7,6 +7,8 @@
 
 u32 guest_mode_bits(const struct hw_cpu *cpu); /* 16, 32 or 64 */
 u64 guest_physical(struct hw_cpu *cpu, u64 linear); /* GPA with C-bit; NO_GPA: not mapped */
+/* As an access to data of the instruction at RIP: sets accessed and dirty bits. False: with #PF. */
+bool guest_translate(struct hw_cpu *cpu, u64 linear, bool write, u64 *gpa);
 bool guest_read(struct hw_cpu *cpu, u64 linear, void *to, u64 size);
 bool guest_write(struct hw_cpu *cpu, u64 linear, const void *from, u64 size);
 u32 guest_code_at(struct hw_cpu *cpu, u64 pc, u8 *bytes, u32 size);

@@ -131,7 +131,7 @@ enum psp_status hw_psp(struct hw *hw, const struct hw_psp_command *command);
 
 const u8 *hw_launch_digest(const struct hw *hw); /* PSP_DIGEST_SIZE bytes, for its record */
 
-/* CPUID of the processor, with leaf 8000001F (APM vol. 3, E.4.17), and the SEV MSRs. */
+/* CPUID of the processor, with leaf 8000001F (APM vol. 3, E.4.17) and the instructions that TCG lacks, and the SEV MSRs. */
 struct cpuid_result;
 void hw_cpuid(const struct hw *hw, u32 leaf, u32 subleaf, struct cpuid_result *result);
 u64 hw_msr(const struct hw_cpu *cpu, u32 msr); /* SEV_MSR_GHCB, SEV_MSR_STATUS of the VMPL that runs */
@@ -142,6 +142,9 @@ void hw_set_ghcb(struct hw_cpu *cpu, u64 value); /* the answer of the GHCB MSR p
  * the EFER write trap (APM vol. 2, 15.35.7).
  */
 bool hw_efer(struct hw_cpu *cpu, bool write, u64 *value);
+
+/* CR4, as its write trap shows it (15.35.7). */
+u64 hw_cr4(const struct hw_cpu *cpu);
 
 /* Running. */
 #define HW_EXIT_NONE (1ull << 32) /* the guest continues: the hardware has served the exit itself, with a #VC for example */

@@ -82,6 +82,22 @@ void npt_map(struct hw *hw, u32 vmpl, bool private_view, u64 gpa, u64 spa, bool 
 	*entry = spa | bits | (large ? NPT_LARGE : 0);
 }
 
+bool npt_find(struct hw *hw, u32 vmpl, u64 address, bool write, u64 *spa)
+{
+	u64 *table = table_at(hw, hw->npt[vmpl].paged, address, 2, false);
+	u64 entry = table ? table[(address >> 21) & 511] : 0;
+	u64 size = PAGE_SIZE_2M;
+
+	if ((entry & NPT_PRESENT) && !(entry & NPT_LARGE)) {
+		entry = ((u64 *)(entry & NPT_ADDRESS))[(address >> 12) & 511];
+		size = PAGE_SIZE;
+	}
+	if (!(entry & NPT_PRESENT) || (write && !(entry & NPT_WRITE)))
+		return false;
+	*spa = (entry & NPT_ADDRESS & ~(size - 1)) | (address & (size - 1));
+	return true;
+}
+
 /* Of a 2 MiB range the table of its 4 KiB pages stays for later, empty. */
 static void unmap(struct hw *hw, u64 *root, u64 address, bool large)
 {

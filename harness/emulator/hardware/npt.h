@@ -16,6 +16,8 @@
 void npt_setup(struct hw *hw);
 u64 npt_root(const struct hw_cpu *cpu); /* for the paging mode that the guest is in */
 bool npt_is_unpaged(const struct hw_cpu *cpu); /* every access is private */
+/* Where an address, with its C-bit, is mapped; false: an access would be an #NPF. */
+bool npt_find(struct hw *hw, u32 vmpl, u64 address, bool write, u64 *spa);
 void npt_map(struct hw *hw, u32 vmpl, bool private_view, u64 gpa, u64 spa, bool large, u64 bits);
 
 #endif

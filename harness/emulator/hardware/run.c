@@ -34,27 +34,33 @@ static void follow_control_registers(struct hw *hw, const struct vmcb_save *save
 	}
 }
 
-/* The guest reads or writes the MSRs of SEV. Others are NAE events. */
+/* IA32_XSS exists and has no bits. */
+static bool write_own_msr(struct hw_cpu *cpu, u32 msr, u64 value)
+{
+	if (msr == SEV_MSR_GHCB)
+		current(cpu)->ghcb_msr = value;
+	return msr == SEV_MSR_GHCB || (msr == MSR_XSS && !value);
+}
+
+/* The guest reads or writes the MSRs of SEV, and those that TCG lacks. Others are NAE events. */
 static void msr_exit(struct hw_cpu *cpu)
 {
 	struct hw_vmpl *state = current(cpu);
 	struct vmcb *page = state->vmcb;
 	u32 msr = (u32)state->gpr[HW_RCX];
 	bool write = page->control.exit_info1 & 1;
+	u64 value;
 
-	if (msr != SEV_MSR_GHCB && msr != SEV_MSR_STATUS) {
+	if (msr != SEV_MSR_GHCB && msr != SEV_MSR_STATUS && msr != MSR_XSS) {
 		event_vc(cpu, SVM_EXIT_MSR);
 		return;
 	}
-	if (write && msr == SEV_MSR_STATUS) {
+	if (write && !write_own_msr(cpu, msr, (u32)page->save.rax | state->gpr[HW_RDX] << 32)) {
 		guest_exception(cpu, X86_GP, true, 0);
 		return;
 	}
-	if (write) {
-		state->ghcb_msr = (u32)page->save.rax | state->gpr[HW_RDX] << 32;
-	} else {
-		u64 value = hw_msr(cpu, msr);
-
+	if (!write) {
+		value = msr == MSR_XSS ? 0 : hw_msr(cpu, msr);
 		page->save.rax = (u32)value;
 		state->gpr[HW_RDX] = value >> 32;
 	}
@@ -156,6 +162,9 @@ static void sev_exit(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 		break;
 	case SVM_EXIT_EXC_UD:
 		undefined_exit(cpu, exit);
+		break;
+	case SVM_EXIT_EXC_GP:
+		gp_exit(cpu, exit);
 		break;
 	case SVM_EXIT_RDTSC:
 	case SVM_EXIT_RDTSCP:

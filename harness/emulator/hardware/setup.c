@@ -5,6 +5,8 @@
 #include "npt.h"
 #include "sev.h"
 #include "x86.h"
+#include "xsave.h"
+#include "xsave_format.h"
 
 static struct hw the_hw __attribute__((section(".bss.hot.hardware"), aligned(4096)));
 
@@ -26,6 +28,7 @@ static void setup_processor(struct hw *hw)
 	hw->cr4 = get_cr4();
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, (u64)hw_take(hw, PAGE_SIZE, PAGE_SIZE));
+	xsave_setup();
 	__asm__ volatile("clgi; sti");
 }
 
@@ -73,16 +76,23 @@ struct hw *hw_setup(struct machine *machine)
 	return hw;
 }
 
-/* MSR permission map: three ranges of 2000h, two bits an MSR: read, write (APM vol. 2, 15.11). These are in the third. */
-static void intercept_own_msrs(u8 *permissions)
+/* MSR permission map: three ranges of 2000h, two bits an MSR: read, write (APM vol. 2, 15.11). */
+static void intercept(u8 *permissions, u32 msr)
+{
+	u32 range = msr >= 0xC0010000 ? 2 : msr >= 0xC0000000 ? 1 : 0;
+	u32 bit = (range * 0x2000 + (msr & 0x1FFF)) * 2;
+
+	permissions[bit / 8] |= (u8)(3 << bit % 8);
+}
+
+static void intercept_own_msrs(const struct hw *hw, u8 *permissions)
 {
 	static const u32 own[] = { SEV_MSR_GHCB, SEV_MSR_STATUS, MSR_VM_CR, MSR_VM_HSAVE_PA };
 
-	for (u32 i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
-		u32 bit = (2 * 0x2000 + (own[i] & 0x1FFF)) * 2;
-
-		permissions[bit / 8] |= (u8)(3 << bit % 8);
-	}
+	for (u32 i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		intercept(permissions, own[i]);
+	if (hw->es)
+		intercept(permissions, MSR_XSS);
 }
 
 static void setup_vmpl(struct hw_cpu *cpu, u32 vmpl, const struct hw_controls *controls)
@@ -93,15 +103,15 @@ static void setup_vmpl(struct hw_cpu *cpu, u32 vmpl, const struct hw_controls *c
 
 	state->vmcb = hw_take(cpu->hw, PAGE_SIZE, PAGE_SIZE);
 	state->xsave = hw_take(cpu->hw, PAGE_SIZE, PAGE_SIZE);
-	*(a16 *)state->xsave = 0x37F;          /* FCW */
-	*(a32 *)(state->xsave + 24) = 0x1F80;  /* MXCSR */
-	*(a64 *)(state->xsave + 512) = 3;      /* XSTATE_BV: x87 and SSE are in the area */
+	*(a16 *)(state->xsave + XSAVE_FCW) = XSAVE_FCW_INIT;
+	*(a32 *)(state->xsave + XSAVE_MXCSR) = XSAVE_MXCSR_INIT;
+	*(a64 *)(state->xsave + XSAVE_XSTATE_BV) = XSTATE_X87 | XSTATE_SSE;
 	state->xcr0 = 1;
 	state->vmsa_gpa = NO_GPA;
 	state->offered = -1;
 
 	control = &state->vmcb->control;
-	control->intercept_exception = cpu->hw->es ? SVM_INTERCEPT_EXC_UD : 0;
+	control->intercept_exception = cpu->hw->es ? SVM_INTERCEPT_EXC_UD | SVM_INTERCEPT_EXC_GP : 0;
 	control->intercept_misc1 = controls->intercept_misc1 | (u32)OWN_MISC1;
 	if (misc2 & SVM_INTERCEPT_RDTSCP) /* TCG has one intercept for both */
 		control->intercept_misc1 |= (u32)SVM_INTERCEPT_RDTSC;
@@ -125,7 +135,7 @@ struct hw_cpu *hw_cpu_setup(struct hw *hw, u32 index, const struct hw_controls *
 	hw->vc_rdtsc = hw->es && (controls->intercept_misc1 & SVM_INTERCEPT_RDTSC);
 	hw->vc_rdtscp = hw->es && (controls->intercept_misc2 & SVM_INTERCEPT_RDTSCP);
 	hw->native_io = controls->native_io;
-	intercept_own_msrs(controls->msr_permissions);
+	intercept_own_msrs(hw, controls->msr_permissions);
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
 		setup_vmpl(cpu, vmpl, controls);
 	return cpu;

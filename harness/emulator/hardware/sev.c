@@ -4,6 +4,10 @@
 #include "cpu.h"
 #include "x86.h"
 
+/* What undefined.c carries out. */
+#define XSAVE_EAX_XSAVEC BIT(1) /* leaf D, sub-leaf 1 */
+#define XSAVE_EAX_XSAVES BIT(3)
+
 #define ENCRYPTED_GUESTS 100 /* 8000001F ECX */
 
 /* SEV_STATUS follows the SEV_FEATURES of the VMSA that runs (APM vol. 2, 15.34.10); a guest without SNP has none. */
@@ -39,6 +43,8 @@ bool hw_efer(struct hw_cpu *cpu, bool write, u64 *value)
 	return true;
 }
 
+u64 hw_cr4(const struct hw_cpu *cpu) { return vmcb(cpu)->save.cr4; }
+
 u64 hw_tsc_offset(const struct hw_cpu *cpu) { return vmcb(cpu)->control.tsc_offset; }
 
 void hw_set_tsc_offset(struct hw_cpu *cpu, u64 offset)
@@ -50,6 +56,8 @@ void hw_set_tsc_offset(struct hw_cpu *cpu, u64 offset)
 void hw_cpuid(const struct hw *hw, u32 leaf, u32 subleaf, struct cpuid_result *result)
 {
 	*result = cpuid(leaf, subleaf);
+	if (hw->es && leaf == CPUID_XSAVE && subleaf == 1 && result->eax)
+		result->eax |= (u32)(XSAVE_EAX_XSAVEC | XSAVE_EAX_XSAVES);
 	if (leaf != SEV_CPUID_LEAF)
 		return;
 	*result = (struct cpuid_result){ 0 };

@@ -3,6 +3,7 @@
 #include "guest.h"
 #include "insn.h"
 #include "rmp_instruction.h"
+#include "xsave.h"
 
 /* INVLPGB's operands (APM vol. 3): reserved bits of rAX, ECX and EDX, and the pages beyond the first one. */
 #define INVLPGB_RAX_RESERVED 0xFC0u
@@ -34,14 +35,46 @@ static void broadcast_flush(struct hw_cpu *cpu, enum insn_simple which, u8 lengt
 void undefined_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 {
 	u8 code[INSN_MAX_LENGTH] = { 0 };
-	u32 available = guest_code(cpu, code, sizeof(code));
+	u32 available = guest_code(cpu, code, sizeof(code)), mode = guest_mode_bits(cpu);
 	u8 length = 0;
-	enum insn_simple which = insn_decode_simple(code, available, guest_mode_bits(cpu), &length);
+	enum insn_simple which = insn_decode_simple(code, available, mode, &length);
+	struct insn_extended insn;
 
 	if (cpu->hw->snp && (which == INSN_SIMPLE_PVALIDATE || which == INSN_SIMPLE_RMPADJUST))
 		rmp_instruction(cpu, which, length, exit);
 	else if (which == INSN_SIMPLE_INVLPGB || which == INSN_SIMPLE_TLBSYNC)
 		broadcast_flush(cpu, which, length);
-	else
+	else if (!insn_decode_extended(code, available, mode, &insn) || insn.which == INSN_XRSTOR)
 		guest_exception(cpu, X86_UD, false, 0);
+	else
+		xsave_instruction(cpu, &insn, exit);
+}
+
+static bool is_contributory(u64 vector) { return vector == X86_DE || (vector >= X86_TS && vector <= X86_GP); }
+
+/* The #GP of an instruction, or of the delivery of the event that is still to be injected (APM vol. 2, 8.2.9). */
+static void deliver_gp(struct hw_cpu *cpu, u32 error, struct hw_exit *exit)
+{
+	u64 event = vmcb(cpu)->control.event_inj, vector = event & SVM_EVENT_VECTOR;
+	bool exception = (event & SVM_EVENT_VALID) && (event & SVM_EVENT_TYPE_MASK) == SVM_EVENT_EXCEPTION;
+
+	if (exception && vector == X86_DF)
+		exit->code = SVM_EXIT_SHUTDOWN;
+	else if (exception && (is_contributory(vector) || vector == X86_PF))
+		guest_exception(cpu, X86_DF, true, 0);
+	else
+		guest_exception(cpu, X86_GP, true, error);
+}
+
+void gp_exit(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	u32 error = (u32)vmcb(cpu)->control.exit_info1;
+	u8 code[INSN_MAX_LENGTH] = { 0 };
+	u32 available = hw_event_pending(cpu) ? 0 : guest_code(cpu, code, sizeof(code));
+	struct insn_extended insn;
+
+	if (!error && insn_decode_extended(code, available, guest_mode_bits(cpu), &insn) && insn.which == INSN_XRSTOR)
+		xsave_instruction(cpu, &insn, exit);
+	else
+		deliver_gp(cpu, error, exit);
 }

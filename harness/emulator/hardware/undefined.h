@@ -7,5 +7,7 @@
 
 /* #UD of a guest with SEV-ES: carries the instruction out, or delivers the exception. */
 void undefined_exit(struct hw_cpu *cpu, struct hw_exit *exit);
+/* #GP: the same for XRSTOR of a compacted area, which TCG refuses. */
+void gp_exit(struct hw_cpu *cpu, struct hw_exit *exit);
 
 #endif

@@ -12,15 +12,9 @@
 #include "vmsa.h"
 #include "vmsa_switch.h"
 #include "x86.h"
+#include "xsave_format.h"
 
 #define MSR_TSC_AUX 0xC0000103u
-
-/* The legacy area and header of XSAVE (APM vol. 2, 11.5.2; figure 11-8). */
-#define XSAVE_MXCSR     24
-#define XSAVE_XSTATE_BV 512
-#define XSTATE_X87      1
-#define XSTATE_SSE      2
-#define MXCSR_BITS      0xFFFF /* the others are reserved: XRSTOR would fault */
 
 /* The state save area of the VMCB has the VMSA's layout up to here. */
 #define SAVE_AREA_SIZE 0x298
@@ -109,7 +103,7 @@ static void fresh_hidden(struct hw_vmpl *state, const struct vmsa *vmsa)
 {
 	memset(state->xsave, 0, PAGE_SIZE);
 	*(a16 *)state->xsave = vmsa->x87_fcw;
-	*(a32 *)(state->xsave + XSAVE_MXCSR) = vmsa->mxcsr & MXCSR_BITS;
+	*(a32 *)(state->xsave + XSAVE_MXCSR) = vmsa->mxcsr & XSAVE_MXCSR_BITS;
 	*(a64 *)(state->xsave + XSAVE_XSTATE_BV) = XSTATE_X87 | XSTATE_SSE;
 	memset(state->dr, 0, sizeof(state->dr));
 }

@@ -8,19 +8,17 @@
 #define LEAF1_EBX_APIC_ID       0xFF000000u
 #define LEAF1_EBX_APIC_ID_SHIFT 24
 #define LEAF1_ECX_MONITOR       BIT(3)
-#define LEAF1_ECX_FMA           BIT(12)
 #define LEAF1_ECX_X2APIC        BIT(21)
 #define LEAF1_ECX_TSC_DEADLINE  BIT(24)
-#define LEAF1_ECX_XSAVE         BIT(26)
 #define LEAF1_ECX_OSXSAVE       BIT(27)
-#define LEAF1_ECX_AVX           BIT(28)
-#define LEAF1_ECX_F16C          BIT(29)
 #define LEAF1_EDX_APIC          BIT(9)
-#define LEAF7_EBX_AVX2          BIT(5)
-#define LEAF7_ECX_PKU           BIT(3)
-#define LEAF7_ECX_VAES          BIT(9)
-#define LEAF7_ECX_VPCLMULQDQ    BIT(10)
 #define LEAF7_ECX_LA57          BIT(16)
+#define XCR0_X87                BIT(0)
+#define XCR0_SSE                BIT(1)
+#define XCR0_AVX                BIT(2)
+#define XSAVE_COMPONENTS        63u
+#define XSAVE_LEGACY            576u   /* bytes: the legacy area and the header */
+#define XSAVE_ECX_ALIGNED       BIT(1) /* to 64 bytes in the compacted format */
 #define EXT1_ECX_SVM            BIT(2)
 #define EXT1_ECX_EXTAPIC        BIT(3)
 #define LINEAR_BITS             48u /* 80000008 EAX 15:8: five-level paging is the emulator's own */
@@ -36,14 +34,6 @@ struct cpuid_entry {
 #define CPUID_PAGE_HEADER  16
 #define CPUID_PAGE_ENTRIES 64
 
-/*
- * Every SNP processor has XSAVEC and XSAVES, TCG has neither, and Linux as an SNP guest ends if it finds XSAVE without
- * them (snp_cpuid_postprocess). So a guest with SEV gets neither XSAVE nor features that need it.
- */
-#define LEAF1_ECX_OF_XSAVE (LEAF1_ECX_FMA | LEAF1_ECX_XSAVE | LEAF1_ECX_OSXSAVE | LEAF1_ECX_AVX | LEAF1_ECX_F16C)
-#define LEAF7_EBX_OF_XSAVE LEAF7_EBX_AVX2
-#define LEAF7_ECX_OF_XSAVE (LEAF7_ECX_PKU | LEAF7_ECX_VAES | LEAF7_ECX_VPCLMULQDQ)
-
 static void without_apic(struct vcpu *vcpu, u32 *edx)
 {
 	if (!apic_is_enabled(vcpu))
@@ -52,7 +42,6 @@ static void without_apic(struct vcpu *vcpu, u32 *edx)
 
 static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
 {
-	const struct vmcb_save *save = hw_plain_registers(vcpu->cpu);
 	u32 hidden = vcpu->hv->config->hidden_features;
 
 	r->ebx = (r->ebx & ~LEAF1_EBX_APIC_ID) | vcpu->index << LEAF1_EBX_APIC_ID_SHIFT;
@@ -63,20 +52,54 @@ static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
 	if (hidden & CONFIG_HIDE_TSC_DEADLINE)
 		r->ecx &= ~(u32)LEAF1_ECX_TSC_DEADLINE;
 	r->ecx &= ~(u32)(LEAF1_ECX_OSXSAVE | LEAF1_ECX_MONITOR); /* KVM does not offer MONITOR */
-	if (save && (save->cr4 & CR4_OSXSAVE))
+	if (hw_cr4(vcpu->cpu) & CR4_OSXSAVE)
 		r->ecx |= LEAF1_ECX_OSXSAVE;
-	if (vcpu->hv->es)
-		r->ecx &= ~(u32)LEAF1_ECX_OF_XSAVE;
 	without_apic(vcpu, &r->edx);
 }
 
-static void leaf_7(struct vcpu *vcpu, struct cpuid_result *r)
+/* The size of an area for these components of XSAVE, in one of its formats. */
+static u32 xsave_size(struct vcpu *vcpu, u64 components, bool compact)
 {
-	r->ecx &= ~(u32)LEAF7_ECX_LA57;
-	if (vcpu->hv->es) {
-		r->ebx &= ~(u32)LEAF7_EBX_OF_XSAVE;
-		r->ecx &= ~(u32)LEAF7_ECX_OF_XSAVE;
+	u32 end = XSAVE_LEGACY;
+
+	for (u32 i = 2; i < XSAVE_COMPONENTS; i++) {
+		struct cpuid_result r;
+
+		if (!(components & BIT(i)))
+			continue;
+		hw_cpuid(vcpu->hv->hw, CPUID_XSAVE, i, &r);
+		if (!compact)
+			end = end < r.ebx + r.eax ? r.ebx + r.eax : end;
+		else
+			end = (r.ecx & XSAVE_ECX_ALIGNED ? (end + 63) & ~63u : end) + r.eax;
 	}
+	return end;
+}
+
+/* What XCR0 may have; IA32_XSS has no bit. */
+static u64 xsave_components(struct vcpu *vcpu)
+{
+	struct cpuid_result r;
+
+	hw_cpuid(vcpu->hv->hw, CPUID_XSAVE, 0, &r);
+	return r.eax | (u64)r.edx << 32;
+}
+
+/* EBX follows XCR0, which the processor has of a plain guest only. QEMU 11 describes components that it does not have. */
+static void leaf_xsave(struct vcpu *vcpu, u32 subleaf, struct cpuid_result *r)
+{
+	if (subleaf > 1 && (subleaf >= XSAVE_COMPONENTS || !(xsave_components(vcpu) & BIT(subleaf))))
+		*r = (struct cpuid_result){ 0 };
+	else if (vcpu->hv->es && subleaf <= 1 && r->eax)
+		r->ebx = xsave_size(vcpu, current(vcpu)->xcr0, subleaf);
+}
+
+void cpuid_set_xcr0(struct vcpu *vcpu, u64 xcr0)
+{
+	bool half = (xcr0 & XCR0_AVX) && !(xcr0 & XCR0_SSE);
+
+	if ((xcr0 & XCR0_X87) && !(xcr0 & ~xsave_components(vcpu)) && !half)
+		current(vcpu)->xcr0 = xcr0;
 }
 
 void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *r)
@@ -85,10 +108,6 @@ void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 
 	hw_cpuid(vcpu->hv->hw, leaf, subleaf, r);
 	switch (leaf) {
-	case 0:
-		if (vcpu->hv->es && r->eax >= CPUID_XSAVE)
-			r->eax = CPUID_XSAVE - 1;
-		break;
 	case 1:
 		leaf_1(vcpu, r);
 		break;
@@ -97,7 +116,7 @@ void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 		break;
 	case 7:
 		if (!subleaf)
-			leaf_7(vcpu, r);
+			r->ecx &= ~(u32)LEAF7_ECX_LA57;
 		break;
 	case 0xB: /* extended topology: EDX is the x2APIC ID */
 	case 0x1F:
@@ -105,8 +124,7 @@ void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 		r->edx = vcpu->index;
 		break;
 	case CPUID_XSAVE:
-		if (vcpu->hv->es)
-			*r = (struct cpuid_result){ 0 };
+		leaf_xsave(vcpu, subleaf, r);
 		break;
 	case 0x80000000:
 		if (vcpu->hv->encrypted && r->eax < EXT_MAX_LEAF)
@@ -141,7 +159,7 @@ struct leaf_range {
 void cpuid_fill_page(struct vcpu *vcpu, u8 *page)
 {
 	static const struct leaf_range leaves[] = {
-		{ 0, 1 }, { 1, 1 }, { 2, 1 }, { 5, 1 }, { 6, 1 }, { 7, 2 }, { 0xB, 2 },
+		{ 0, 1 }, { 1, 1 }, { 2, 1 }, { 5, 1 }, { 6, 1 }, { 7, 2 }, { 0xB, 2 }, { CPUID_XSAVE, XSAVE_COMPONENTS },
 		{ 0x40000000, 1 }, { 0x40000001, 1 },
 		{ 0x80000000, 1 }, { 0x80000001, 1 }, { 0x80000002, 1 }, { 0x80000003, 1 }, { 0x80000004, 1 },
 		{ 0x80000005, 1 }, { 0x80000006, 1 }, { 0x80000007, 1 }, { 0x80000008, 1 }, { 0x8000000A, 1 },
@@ -159,8 +177,10 @@ void cpuid_fill_page(struct vcpu *vcpu, u8 *page)
 			cpuid_guest(vcpu, leaves[i].leaf, sub, &r);
 			if (sub && !(r.eax | r.ebx | r.ecx | r.edx))
 				continue;
+			/* The guest looks for the entries of the first XCR0 that it has, and computes the sizes for others. */
 			*entry = (struct cpuid_entry){ .leaf = leaves[i].leaf, .subleaf = sub, .eax = r.eax, .ebx = r.ebx,
-						       .ecx = r.ecx, .edx = r.edx };
+						       .ecx = r.ecx, .edx = r.edx,
+						       .xcr0 = leaves[i].leaf == CPUID_XSAVE && sub <= 1 ? XCR0_X87 : 0 };
 			entry++;
 			count++;
 		}

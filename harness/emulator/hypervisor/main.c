@@ -91,6 +91,7 @@ static void setup_vcpu(struct vcpu *vcpu, const struct hw_controls *controls)
 		struct vmpl_state *state = &vcpu->state[vmpl];
 
 		state->dr7 = DR7_RESET;
+		state->xcr0 = 1;
 		state->ghcb_gpa = NO_GPA;
 		state->vmsa_gpa = NO_GPA;
 		state->init_vmsa_gpa = NO_GPA;

@@ -46,8 +46,11 @@ static void nae_cpuid(struct vcpu *vcpu, struct nae *nae)
 
 	if (!nae_need(nae, GHCB_RAX, GHCB_RCX))
 		return;
-	if ((u32)nae_get(nae, GHCB_RAX) == CPUID_XSAVE && !nae_need(nae, GHCB_XCR0, GHCB_XCR0))
-		return;
+	if ((u32)nae_get(nae, GHCB_RAX) == CPUID_XSAVE) {
+		if (!nae_need(nae, GHCB_XCR0, GHCB_XCR0))
+			return;
+		cpuid_set_xcr0(vcpu, nae_get(nae, GHCB_XCR0));
+	}
 	cpuid_guest(vcpu, (u32)nae_get(nae, GHCB_RAX), (u32)nae_get(nae, GHCB_RCX), &r);
 	nae_set(nae, GHCB_RAX, r.eax);
 	nae_set(nae, GHCB_RBX, r.ebx);

@@ -23,6 +23,7 @@ struct vmpl_state {
 	u64 sev_features; /* of that VMSA */
 	u64 init_vmsa_gpa; /* by AP creation "on INIT": replaces it at INIT or "run VMPL"; or NO_GPA */
 	u64 init_features;
+	u64 xcr0;         /* as the guest last named it in a GHCB (KVM: sev_es_sync_from_ghcb) */
 	u64 dr7;          /* as written by NAE event; the CPU's is in the VMSA */
 	struct hw_call svsm_call; /* the SVSM call that VMPL0 has not answered yet */
 	u64 svsm_pc;      /* of the instruction it was made for */

@@ -16,5 +16,6 @@
 #define RFLAGS_NT BIT(14)
 #define RFLAGS_RF BIT(16)
 #define RFLAGS_VM BIT(17)
+#define RFLAGS_AC BIT(18)
 
 #endif

@@ -14,6 +14,7 @@
 #define SVM_INTERCEPT_DR7_WRITE BIT(23)
 #define SVM_INTERCEPT_EXC_DB    BIT(1)  /* in intercept_exception */
 #define SVM_INTERCEPT_EXC_UD    BIT(6)
+#define SVM_INTERCEPT_EXC_GP    BIT(13)
 
 /* intercept_misc1 (00Ch) */
 #define SVM_INTERCEPT_INTR      BIT(0)
@@ -46,6 +47,7 @@
 
 /* EXITINFO1 of SVM_EXIT_NPF (APM 15.25.6, 15.36.10) */
 #define SVM_NPF_WRITE      BIT(1)
+#define SVM_NPF_USER       BIT(2)
 #define SVM_NPF_FETCH      BIT(4)
 #define SVM_NPF_RMP        BIT(31) /* the RMP forbids it */
 #define SVM_NPF_FINAL      BIT(32) /* while translating the guest's final address */
@@ -66,6 +68,7 @@
 #define SVM_NESTED_PAGING BIT(0) /* nested_control (090h) */
 
 #define MSR_TSC         0x10
+#define MSR_XSS         0xDA0
 #define MSR_EFER        0xC0000080
 #define MSR_VM_CR       0xC0010114
 #define MSR_VM_HSAVE_PA 0xC0010117
@@ -77,6 +80,7 @@
 #define EFER_RESERVED (~0xFD01ull) /* all but SCE, LME, LMA, NXE, SVME, LMSLE, FFXSR, TCE */
 
 #define CR0_PE BIT(0)
+#define CR0_TS BIT(3)
 #define CR0_WP BIT(16)
 #define CR0_PG BIT(31)
 #define CR4_PSE     BIT(4)

@@ -15,6 +15,9 @@
 #define SVM_EVENT_VALID       BIT(31)
 #define SVM_EVENT_ERROR_SHIFT 32
 
-enum x86_vector { X86_DB = 1, X86_NMI = 2, X86_BP = 3, X86_OF = 4, X86_UD = 6, X86_GP = 13, X86_PF = 14 };
+enum x86_vector {
+	X86_DE = 0, X86_DB = 1, X86_NMI = 2, X86_BP = 3, X86_OF = 4, X86_UD = 6, X86_NM = 7, X86_DF = 8, X86_TS = 10,
+	X86_SS = 12, X86_GP = 13, X86_PF = 14,
+};
 
 #endif

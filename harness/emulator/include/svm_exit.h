@@ -12,6 +12,7 @@ enum svm_exit {
 	SVM_EXIT_EXCEPTION = 0x40, /* and the vector */
 	SVM_EXIT_EXC_DB = 0x41,
 	SVM_EXIT_EXC_UD = 0x46,
+	SVM_EXIT_EXC_GP = 0x4D,
 	SVM_EXIT_EXC_AC = 0x51,
 	SVM_EXIT_INTR = 0x60,
 	SVM_EXIT_NMI = 0x61,

@@ -42,11 +42,11 @@ static void unexpected_exception(u64 vector, u64 error, u64 rip)
 	print("\n");
 }
 
-/* A single step is one. A trap of code at CPL 3 ends user_run(). */
+/* A single step is one. A trap of code at CPL 3 ends user_run(), one of 32-bit code protect(). */
 static bool trapped(struct trap_frame *frame)
 {
 	frame->rflags &= ~RFLAGS_TF;
-	if (!(frame->cs & 3))
+	if (frame->cs == SELECTOR_CODE)
 		return false;
 	trap_record(frame);
 	trap_give_up(frame);

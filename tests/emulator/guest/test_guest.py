@@ -44,6 +44,7 @@ LAX = {
     "shared_access_to_a_private_page",
     "private_access_to_a_shared_page",
     "private_access_to_a_page_never_validated",
+    "xsave_to_a_page_not_validated",
 }
 NOT_VALIDATED = {"pvalidate_carry", "pvalidate_2m", "pvalidate_and_rmpadjust_of_2m_need_its_start"}
 LOOSE += [

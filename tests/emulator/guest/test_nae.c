@@ -136,14 +136,19 @@ TEST(cpuid_linear_addresses_have_48_bits, ALL) /* only the host itself uses five
 	EQUAL(cpuid_or_nae(0x80000008).eax >> 8 & 0xFF, 48);
 }
 
-TEST(cpuid_offers_xsave_only_without_sev, ALL) /* TCG has no XSAVEC, and Linux terminates as an SNP guest without it */
+TEST(cpuid_offers_xsave_and_avx, ALL)
 {
-	const u32 of_xsave = BIT(12) | BIT(26) | BIT(27) | BIT(28) | BIT(29); /* FMA, XSAVE, OSXSAVE, AVX, F16C */
+	const u32 of_xsave = BIT(12) | BIT(26) | BIT(28) | BIT(29); /* FMA, XSAVE, AVX, F16C */
+	u64 cr4;
 
-	EQUAL(cpuid_or_nae(0).eax >= 0xD, !sev());
-	EQUAL(!!(cpuid_or_nae(1).ecx & of_xsave), !sev());
-	EQUAL(!!(cpuid_or_nae(7).ebx & BIT(5)), !sev()); /* AVX2 */
-	EQUAL(!!cpuid_or_nae(0xD).eax, !sev());
+	EQUAL(cpuid_or_nae(1).ecx & of_xsave, of_xsave);
+	CHECK(cpuid_or_nae(0).eax >= 0xD);
+	CHECK(cpuid_or_nae(7).ebx & BIT(5)); /* AVX2 */
+	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+	for (u32 i = 0; i < 2; i++, cr4 ^= BIT(18)) {
+		__asm__ volatile("mov %0, %%cr4" : : "r"(cr4));
+		EQUAL(!!(cpuid_or_nae(1).ecx & BIT(27)), !!(cr4 & BIT(18))); /* OSXSAVE */
+	}
 }
 
 TEST(nae_msr_refused, SEV)

@@ -25,6 +25,7 @@ enter_user:
 	iretq
 
 	.globl user_cpuid, user_pvalidate, user_rmpadjust, user_invlpgb, user_tlbsync
+	.globl user_xsavec, user_xsaves, user_xrstors, user_xrstor
 user_cpuid:
 	cpuid
 	ud2
@@ -40,6 +41,38 @@ user_invlpgb:
 user_tlbsync:
 	.byte 0x0F, 0x01, 0xFF
 	ud2
+user_xsavec:
+	xsavec (%rax)
+	ud2
+user_xsaves:
+	xsaves (%rax)
+	ud2
+user_xrstors:
+	xrstors (%rax)
+	ud2
+user_xrstor:
+	xrstor (%rax)
+	ud2
+
+/* void NAME(u8 *area, u64 features): the instruction in 32-bit code. */
+	.macro COMPAT name, instruction
+	.globl \name
+\name:
+	movl %edi, %ecx
+	movl %esi, %eax
+	xorl %edx, %edx
+	pushq $SELECTOR_CODE32
+	pushq $1f
+	lretq
+	.code32
+1:	\instruction (%ecx)
+	ljmpl $SELECTOR_CODE, $2f
+	.code64
+2:	ret
+	.endm
+
+	COMPAT compat_xsavec, xsavec
+	COMPAT compat_xrstors, xrstors
 
 /* void before_paging(void) */
 	.code32
