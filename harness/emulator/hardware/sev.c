@@ -4,7 +4,8 @@
 #include "cpu.h"
 #include "x86.h"
 
-/* What undefined.c carries out. */
+/* RDSEED, which QEMU 7.2 executes but does not offer; and what undefined.c carries out. */
+#define LEAF7_EBX_RDSEED BIT(18)
 #define XSAVE_EAX_XSAVEC BIT(1) /* leaf D, sub-leaf 1 */
 #define XSAVE_EAX_XSAVES BIT(3)
 
@@ -56,6 +57,8 @@ void hw_set_tsc_offset(struct hw_cpu *cpu, u64 offset)
 void hw_cpuid(const struct hw *hw, u32 leaf, u32 subleaf, struct cpuid_result *result)
 {
 	*result = cpuid(leaf, subleaf);
+	if (hw->es && leaf == 7 && !subleaf)
+		result->ebx |= (u32)LEAF7_EBX_RDSEED;
 	if (hw->es && leaf == CPUID_XSAVE && subleaf == 1 && result->eax)
 		result->eax |= (u32)(XSAVE_EAX_XSAVEC | XSAVE_EAX_XSAVES);
 	if (leaf != SEV_CPUID_LEAF)
