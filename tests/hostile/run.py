@@ -41,7 +41,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the firmware is run. native: port I/O and MMIO do not become #VC, as far as that can be configured."""
+    """How the firmware is run. native: port I/O and MMIO do not exit, as far as that can be configured."""
 
     name: str
     svsm: bool = True
@@ -76,7 +76,8 @@ ALTERNATE = Setting("alternate")
 NATIVE = Setting("native", native=True)
 VMPL0 = Setting("vmpl0", svsm=False, alternate=False)
 PLAIN = Setting("plain", svsm=False, alternate=False, sev=False)
-SETTINGS = (ALTERNATE, NATIVE, VMPL0, PLAIN)
+PLAIN_NATIVE = Setting("plain-native", svsm=False, alternate=False, sev=False, native=True)
+SETTINGS = (ALTERNATE, NATIVE, VMPL0, PLAIN, PLAIN_NATIVE)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import pytest
 from snp_harness.apic.verdict import Status
 from tests.hostile.compare import differences
 from tests.hostile.image import case_names
-from tests.hostile.run import ALTERNATE, NATIVE, PLAIN, SETTINGS, VMPL0, HostileRun, Options, Setting
+from tests.hostile.run import ALTERNATE, NATIVE, PLAIN, PLAIN_NATIVE, SETTINGS, VMPL0, HostileRun, Options, Setting
 
 pytestmark = pytest.mark.emulated
 
@@ -28,7 +28,7 @@ DOUBT = ""
 
 ALL = SETTINGS
 SEV = (ALTERNATE, NATIVE, VMPL0)
-DIRECT = (NATIVE, PLAIN)
+DIRECT = (NATIVE, PLAIN_NATIVE)
 NOT_OFFERED = dataclasses.replace(ALTERNATE, name="not-offered", offered=False)
 FOUR_LEVELS = tuple(dataclasses.replace(setting, name=f"{setting.name}-47", cbit=47) for setting in DIRECT)
 
@@ -75,10 +75,10 @@ CASES: dict[str, tuple[str, tuple[Setting, ...]]] = {
     "back_from_pei": (SEC, ALL),
     "back_from_dxe": (SEC, ALL),
     "flood_of_events": (PAGE, SEV),
-    "flood_of_accesses": (SEC, (NATIVE, PLAIN)),
+    "flood_of_accesses": (SEC, (NATIVE, PLAIN, PLAIN_NATIVE)),
     "left_behind_a_flood": (AFTER, (PLAIN,)),
-    "moved_by_another": (SEC, several(PLAIN, NATIVE)),
-    "disabled_by_another": (SEC, several(PLAIN, NATIVE)),
+    "moved_by_another": (SEC, several(PLAIN_NATIVE, PLAIN, NATIVE)),
+    "disabled_by_another": (SEC, several(PLAIN_NATIVE, PLAIN, NATIVE)),
     "end_of_another_vmpl": (SERVED, (ALTERNATE,)),
     "other_vmpl": (SEC, several(VMPL0)),
     "another_in_sec": (SEC, several(*ALL)),
