@@ -146,3 +146,13 @@ def test_the_driver_of_linux_gets_reports(
     assert [report.vmpl for report in reports] == [vmpl, vmpl]
     assert [report.report_data.rstrip(b".") for report in reports] == [b"nonce 0", b"nonce 1"]
     assert reports[0].measurement == reports[1].measurement
+    if vmpl == 0:
+        assert reports[0].measurement == _measured_by_another_program(trixie_path)
+
+
+def _measured_by_another_program(firmware: Path) -> bytes:
+    """The launch digest that sev-snp-measure computes of a firmware with one vCPU of QEMU's EPYC-v3."""
+    measure = pytest.importorskip("sevsnpmeasure.guest").calc_launch_digest
+    mode = pytest.importorskip("sevsnpmeasure.sev_mode").SevMode.SEV_SNP
+    digest: bytes = measure(mode, 1, 0x800F12, str(firmware), None, None, None, guest_features=1)
+    return digest
