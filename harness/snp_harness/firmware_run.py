@@ -137,22 +137,32 @@ class PreparedBoot:
 def prepare(
     firmware: FirmwareImage | str | Path | None,
     platform: str,
-    config: SvsmConfig | str | Path,
+    config: SvsmConfig | str | Path | None,
     notify: Callable[[str], None] = silent,
+    *,
+    igvm: Path | None = None,
     **options: Unpack[BootOptions],
 ) -> PreparedBoot:
     """Prepare a boot: find the platform, load the configuration, find and open the firmware.
 
-    firmware: an image, a path, a name such as "debian:trixie", or None for the default. config: a configuration, or the
-    path or name of one. notify: called with each line about a download. options: the other fields of RunSpec.
+    firmware: an image, a path, a name such as "debian:trixie", or None for the default: with an IGVM file, the one in
+    it. config: a configuration, or the path or name of one, or None for the default: with an IGVM file, Alternate
+    Injection is as in it. notify: called with each line about a download. igvm: an IGVM file to launch in place of the
+    reference SVSM. options: the other fields of RunSpec.
     Raises UsageError for what cannot be run, FirmwareError for the image, FetchError if it cannot be fetched.
     """
     from snp_harness.firmware.find import open_firmware
     from snp_harness.firmware.image import FirmwareImage
-    from snp_harness.svsm.config import SvsmConfig, load_config
+    from snp_harness.svsm.config import DEFAULT_CONFIG, SvsmConfig, load_config, with_igvm
 
     found = find_platform(platform)
-    svsm = config if isinstance(config, SvsmConfig) else load_config(config)
+    svsm = config if isinstance(config, SvsmConfig) else load_config(config or DEFAULT_CONFIG)
+    if igvm is not None:
+        from snp_harness.svsm.igvm_guest import open_guest
+
+        guest = open_guest(igvm)
+        svsm = with_igvm(svsm, igvm, alternate_injection=guest.alternate_injection if config is None else None)
+        firmware = guest.image if firmware is None else firmware
     if not isinstance(firmware, FirmwareImage):
         firmware = open_firmware(firmware, notify, svsm=svsm.present)
     return PreparedBoot(found, RunSpec(firmware, svsm=svsm, **options))

@@ -47,6 +47,8 @@ WITNESS = "emulated host log"
 BOOT_VCPU = 0
 #: address, value and extra of a record are the bytes of an instruction.
 _CODE = struct.Struct("<QQQ")
+#: SW_EXITINFO1 of AP creation (harness/emulator/include/ghcb.h, NAE_AP_*).
+_AP_OPERATION, _AP_DESTROY, _AP_VMPL_SHIFT, _AP_VMPL = 0xFFFF, 2, 16, 0xF
 #: So is a half of the launch digest.
 _LAUNCH_HALF = _CODE
 #: Instructions of all vCPUs that are remembered; others are unknown.
@@ -119,6 +121,8 @@ class HostTimeline:
         self._executed: dict[tuple[int, int], Place] = {}
         self.skipped: list[str] = []
         self._guest_vmpl = guest_vmpl
+        #: SEV_FEATURES of the VMSA that was created last for the guest's VMPL; None: none was created.
+        self.guest_features: int | None = None
         #: The first half of the launch digest.
         self._digest = b""
         self._injection = InjectionEvents(guest_vmpl, collector)
@@ -404,6 +408,9 @@ class HostTimeline:
 
     def _vmsa(self, record: HostRecord) -> None:
         answer = "ok" if record.outcome == RecordOutcome.OK else "refused"
+        operation, vmpl = record.value & _AP_OPERATION, record.value >> _AP_VMPL_SHIFT & _AP_VMPL
+        if record.outcome == RecordOutcome.OK and operation != _AP_DESTROY and vmpl == self._guest_vmpl:
+            self.guest_features = record.extra
         self._collector.event(
             "vmsa",
             record.time_ns,

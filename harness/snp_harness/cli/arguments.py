@@ -90,6 +90,12 @@ def add_boot_options(parser: argparse.ArgumentParser, shown: str) -> None:
     )
     add_symbols_option(parser)
     parser.add_argument(
+        "--igvm",
+        metavar="FILE",
+        type=path_argument,
+        help="launch this IGVM file in place of the reference SVSM; with --svsm-config, Alternate Injection as in C",
+    )
+    parser.add_argument(
         "--timeout",
         metavar="S",
         type=positive_seconds,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from snp_harness.cli.arguments import add_boot_options, count, name_argument, path_argument, positive_int
-from snp_harness.cli.resources import create_run_directory, find_host, find_qemu
+from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, shown_configuration
 from snp_harness.defaults import DEFAULT_AGAIN
 
 if TYPE_CHECKING:
@@ -58,9 +58,11 @@ def execute(options: argparse.Namespace) -> int:
     from snp_harness.svsm.config import DEFAULT_CONFIG
 
     known = NONE_KNOWN if options.known is None else load_known(options.known)
-    configuration = options.svsm_config or DEFAULT_CONFIG
+    named = options.svsm_config or (DEFAULT_CONFIG if options.igvm is None else None)
+    configuration = shown_configuration(named, options.igvm)
     boot = prepare_guest(
-        configuration,
+        named,
+        igvm=options.igvm,
         platform=options.platform,
         vcpus=options.vcpus,
         qemu=find_qemu(options),

@@ -72,3 +72,8 @@ def create_run_directory(options: argparse.Namespace) -> RunDirectory:
     directory = RunDirectory.create(options.out, options.platform)
     options.run_directory = options.cleanup.enter_context(directory)
     return directory
+
+
+def shown_configuration(configuration: str | None, igvm: Path | None) -> str:
+    """Return the configuration for a report. None: that of the IGVM file."""
+    return ", ".join(part for part in (configuration, None if igvm is None else str(igvm)) if part is not None)

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, positive_int
-from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify
+from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify, shown_configuration
 from snp_harness.defaults import DEFAULT_UNTIL, GOALS, PROGRAM
 
 if TYPE_CHECKING:
@@ -59,12 +59,13 @@ def execute(options: argparse.Namespace) -> int:
     from snp_harness.firmware_run import prepare
     from snp_harness.svsm.config import DEFAULT_CONFIG
 
-    configuration = options.svsm_config or DEFAULT_CONFIG
+    configuration = options.svsm_config or (DEFAULT_CONFIG if options.igvm is None else None)
     boot = prepare(
         options.firmware,
         options.platform,
         configuration,
         notify,
+        igvm=options.igvm,
         vcpus=options.vcpus,
         memory_mib=options.memory,
         until=options.until,
@@ -91,7 +92,7 @@ def execute(options: argparse.Namespace) -> int:
 
     info = RunInfo(
         firmware=str(boot.spec.image.path),
-        configuration=configuration if boot.platform.configurable else None,
+        configuration=shown_configuration(configuration, options.igvm) if boot.platform.configurable else None,
         qemu=result.qemu,
         directory=result.directory,
         rerun=(PROGRAM, *options.arguments),

@@ -17,6 +17,8 @@ from snp_harness.platforms.svsm_console import SvsmPanicError
 from snp_harness.vm import rundir
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from snp_harness.firmware_run import RunResult
     from snp_harness.platforms.platform import Progress
     from snp_harness.svsm.config import SvsmConfig
@@ -84,7 +86,12 @@ class ConformanceResult:
 
 
 def prepare_guest(
-    config: SvsmConfig | str, mode: Mode = None, platform: str = DEFAULT_PLATFORM, **options: Unpack[BootOptions]
+    config: SvsmConfig | str | None,
+    mode: Mode = None,
+    platform: str = DEFAULT_PLATFORM,
+    *,
+    igvm: Path | None = None,
+    **options: Unpack[BootOptions],
 ) -> PreparedBoot:
     """Prepare the boot of the conformance guest, as `prepare` does; memory and end of the run are the guest's own.
 
@@ -94,7 +101,7 @@ def prepare_guest(
     vcpus = options.pop("vcpus", 0)
     options["memory_mib"] = MEMORY_MIB
     options["until"] = "shell"
-    boot = prepare(open_guest(mode), platform, config, **options)
+    boot = prepare(open_guest(mode), platform, config, igvm=igvm, **options)
     if not vcpus:
         vcpus = VCPUS if mode is None and boot.spec.svsm.several_vcpus else 1
     return dataclasses.replace(boot, spec=dataclasses.replace(boot.spec, vcpus=vcpus))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snp_harness.apic.timeline import GUEST_IMAGE
 from snp_harness.check import Check, CheckStatus
 from snp_harness.errors import HarnessError, UsageError
 from snp_harness.firmware.image import FirmwareImage
@@ -31,9 +32,10 @@ from snp_harness.platforms.host_config import (
 )
 from snp_harness.platforms.memory_map import DIMM_SLOTS, LAUNCH_MAX, MemoryMap, memory_map
 from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
+from snp_harness.svsm import vmsa
 from snp_harness.svsm.config import SvsmKind
 from snp_harness.svsm.reference import CONSOLE_PORT
-from snp_harness.svsm.sev import sev_features
+from snp_harness.svsm.sev import SEV_FEATURES_SHIFT, SevStatus, sev_features
 from snp_harness.vm import rundir
 from snp_harness.vm.debug_exit import debug_exit_ports
 from snp_harness.vm.machine_base import Devices, MachineBase, Ring
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from snp_harness.platforms.host_witness import HostWitness
     from snp_harness.platforms.session import Ending
     from snp_harness.platforms.trace_witness import TraceWitness
+    from snp_harness.svsm.config import SvsmConfig
 
 #: One byte written here wakes the harness. q35 has no device there, between COM4 and the ACPI block at 600.
 DOORBELL_PORT = 0x5E8
@@ -141,6 +144,8 @@ class EmulatedPlatform:
 
             witness = HostWitness(machine.ring(), firmware, spec, directory, keys.log_key, symbols)
             stack.callback(witness.close)
+            for note in packed.notes:
+                witness.collector.event(GUEST_IMAGE, None, None, note)
             return _observe(machine, spec, witness, second, directory, progress)
 
 
@@ -189,7 +194,7 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
     extra_arguments.check_dma(spec.extra_args)
     if spec.svsm.guest.sev == "sev-es" and spec.vcpus > 1:
         raise UsageError("an SEV-ES guest has one vCPU on the emulated platform", "leave out --vcpus")
-    if not spec.svsm.snp:
+    if not spec.svsm.snp or spec.svsm.svsm.kind is SvsmKind.IGVM:
         return
     metadata = firmware.metadata
     if metadata is None:
@@ -223,6 +228,27 @@ def build_rom(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, keys
     return rom.build(host_config(spec, memory, packed, keys).pack(), rom.read_hypervisor())
 
 
+def sev_statuses(config: SvsmConfig, launched: int | None) -> list[int]:
+    """Return SEV_STATUS of each VMPL. launched: SEV_FEATURES of what starts, at VMPL0."""
+    statuses = [int(config.sev_status(vmpl)) for vmpl in range(4)]
+    if launched is not None:
+        statuses[0] = statuses[0] & (SevStatus.SEV | SevStatus.SEV_ES) | launched << SEV_FEATURES_SHIFT
+    return statuses
+
+
+def guest_features(config: SvsmConfig, launched: int | None) -> int:
+    """Return the SEV_FEATURES that VMSAs of the guest's VMPL may have, besides those without Alternate Injection.
+
+    An SVSM in an IGVM file creates them with its own features, without restricted injection and debug swap (COCONUT
+    kernel/src/cpu/vmsa.rs, init_guest_vmsa).
+    """
+    wanted = sev_features(config.sev_status(config.guest_vmpl))
+    if config.svsm.kind is not SvsmKind.IGVM or launched is None:
+        return wanted
+    own = launched & ~vmsa.FEATURE_BITS["debug-swap"]
+    return vmsa.inject(own, alternate_injection=True)
+
+
 def host_config(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, keys: RunKeys) -> HostConfig:
     """Return the configuration block of a run."""
     config = spec.svsm
@@ -238,12 +264,12 @@ def host_config(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, ke
         fw_size=packed.firmware[1],
         ram_low=memory.ram_low,
         ram_high=memory.ram_high,
-        sev_status=[config.sev_status(vmpl) for vmpl in range(4)],
+        sev_status=sev_statuses(config, packed.features),
         hv_features=config.feature_bits,
         vc_exits=vc_exits(config.exits),
         log_key=keys.log_key,
         psp_seed=keys.psp_seed,
-        vmsa_features=sev_features(config.sev_status(config.guest_vmpl)),
+        vmsa_features=guest_features(config, packed.features),
         cbit=config.memory.cbit,
         phys_bits=config.memory.phys_bits,
         vcpus=spec.vcpus,

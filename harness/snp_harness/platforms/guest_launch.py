@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from snp_harness.firmware.metadata import SevMetadata, SevSectionType
 from snp_harness.platforms import rom
-from snp_harness.svsm import firmware_launch, igvm_loader, reference
+from snp_harness.svsm import firmware_launch, igvm_loader, reference, vmsa
 from snp_harness.svsm.config import SvsmKind
-from snp_harness.svsm.igvm import IgvmFile
+from snp_harness.svsm.igvm import IgvmError, IgvmFile
+from snp_harness.svsm.igvm_guest import launched_firmware, requests_alternate_injection, with_firmware
+from snp_harness.svsm.igvm_inject import drop_id_blocks, inject
 from snp_harness.svsm.igvm_parameters import MachineFacts
 from snp_harness.svsm.launch import PAGE, Launch, Pages, PageType
 from snp_harness.svsm.sev import sev_features
@@ -46,9 +48,48 @@ def guest_launch(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, *, k
         )
     machine = MachineFacts(spec.vcpus, memory.ram_low, memory.ram_high)
     if config.svsm.kind is SvsmKind.IGVM:
-        return igvm_loader.load(IgvmFile.open(Path(config.svsm.igvm)), machine)
+        return igvm_launch_of(spec, firmware, machine)
     launch = igvm_loader.load(IgvmFile.parse(reference_file(spec, firmware, memory), "the reference SVSM"), machine)
     return _with_hashes(launch, metadata) if kernel and metadata is not None else launch
+
+
+def igvm_launch_of(spec: RunSpec, firmware: FirmwareImage, machine: MachineFacts) -> Launch:
+    """Return the launch of the configured IGVM file, with Alternate Injection as configured, and a run's firmware.
+
+    Raises IgvmError.
+    """
+    config = spec.svsm
+    file = IgvmFile.open(Path(config.svsm.igvm))
+    notes: tuple[str, ...] = ()
+    if requests_alternate_injection(file) not in (None, config.alternate_injection):
+        injected = inject(file, alternate_injection=config.alternate_injection)
+        file = drop_id_blocks_of(IgvmFile.parse(injected.data, file.name))
+        notes = tuple(one for one in injected.changes if not one.startswith(("launch digest", "checksum")))
+        notes = (f"a copy of {file.name} was launched: {'; '.join(notes)}",)
+    launch = igvm_loader.load(file, machine)
+    _check_tables(file, launch, config.memory.cbit)
+    launch = dataclasses.replace(launch, notes=notes)
+    own = launched_firmware(launch)
+    if firmware.path == Path(config.svsm.igvm) or own == firmware.flat():
+        return launch
+    return with_firmware(file, launch, firmware.flat(), str(firmware.path))
+
+
+def drop_id_blocks_of(file: IgvmFile) -> IgvmFile:
+    """Return the file without its ID blocks, which are for another launch digest."""
+    return IgvmFile.parse(drop_id_blocks(file).data, file.name)
+
+
+def _check_tables(file: IgvmFile, launch: Launch, cbit: int) -> None:
+    """Check that the page tables which a vCPU starts on are for this C-bit. Raises IgvmError."""
+    for vp, page in launch.vmsas:
+        state = vmsa.Vmsa(page)
+        cr3 = state.field("cr3")
+        if state.field("cr0") & vmsa.CR0_PG and not cr3 >> cbit & 1:
+            raise IgvmError(
+                f"{file.name} starts vCPU {vp} on page tables for another C-bit than {cbit} (CR3 is {cr3:X})",
+                "choose memory.cbit in the configuration, or build the file for this C-bit",
+            )
 
 
 def reference_file(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> bytes:

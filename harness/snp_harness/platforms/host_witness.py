@@ -30,7 +30,8 @@ from snp_harness.platforms.svsm_console import (
     SvsmPanicError,
     panic_of,
 )
-from snp_harness.svsm.config import FEATURE_NAMES
+from snp_harness.svsm.config import FEATURE_NAMES, SvsmKind
+from snp_harness.svsm.vmsa import ALTERNATE_INJECTION
 from snp_harness.vm import rundir
 from snp_harness.vm.console import BoundedLog
 from snp_harness.vm.rundir import RunDirectory
@@ -201,15 +202,21 @@ class HostWitness:
         uncompared = self._checked and not (self._agreements or self._differences)
         if uncompared and not ending.gap:
             gaps.append("QEMU ended before its log could be compared with the hypervisor's own account of it")
+        config = self._spec.svsm
+        active = config.alternate_injection
+        features = self._timeline.guest_features
+        if config.svsm.kind is SvsmKind.IGVM and features is not None:
+            # The file, not the configuration, decides whether its SVSM requests it: this is what it created.
+            active = bool(features & ALTERNATE_INJECTION)
         timeline = self.collector.finish(
             witness=WITNESS,
             platform=platform,
             gaps=gaps,
             lost=self._log.health.lost + len(self._differences),
             not_observed=frozenset(),
-            alternate_injection=self._spec.svsm.alternate_injection,
-            svsm=self._spec.svsm.present,
-            apic_protocol=self._spec.svsm.apic_protocol,
+            alternate_injection=active,
+            svsm=config.present,
+            apic_protocol=active and config.apic_protocol,
             faults=self._spec.svsm.injected_faults,
             defects=self._firmware.defects,
         )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from snp_harness.errors import UsageError
 from snp_harness.firmware.metadata import FOUR_GIB
+from snp_harness.svsm import vmsa
+from snp_harness.svsm.igvm_guest import FIRMWARE_START
 from snp_harness.svsm.launch import DEFAULT_POLICY, KVM_VMSA_GPA, PAGE, IdBlock, Launch, Pages, PageType
 
 MAGIC = 0x31434E4C504E53
@@ -23,14 +25,12 @@ LIST = struct.Struct("<QQQ48s16s16sIIQ48s48s32sIIQ")
 ENTRY = struct.Struct("<IIQQQQ")
 #: The list is a multiple of this: it fills a DIMM.
 _ALIGN = 2 << 20
-#: Firmware lies in the last 16 MiB below 4 GiB: below that are the I/O APIC and others (QEMU hw/i386/pc.c).
-FIRMWARE_MAX = 16 << 20
 #: Ranges that the hypervisor can add to QEMU's (harness/emulator/hardware/hw.h, HW_SLOTS), and bytes of them.
 RANGES_MAX = 4
 MEMORY_MAX = 256 << 20
 #: Devices and the legacy area: no memory of a guest can be there.
 _LEGACY = (0xA0000, 0xC0000)
-_DEVICES = (0x80000000, FOUR_GIB - FIRMWARE_MAX)
+_DEVICES = (0x80000000, FIRMWARE_START)
 _HINT = "use an IGVM file for QEMU, or another --memory"
 
 
@@ -59,10 +59,15 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The list. firmware: offset and bytes of the firmware's image in it; (0, 0) if there is none."""
+    """The list. firmware: offset and bytes of the firmware's image in it; (0, 0) if there is none.
+
+    features: SEV_FEATURES of the VMSAs that are launched, None without SNP. notes: as of the launch.
+    """
 
     data: bytes
     firmware: tuple[int, int]
+    features: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def pack(launch: Launch | None, firmware: bytes, machine: Machine) -> Packed:
@@ -94,7 +99,9 @@ def pack(launch: Launch | None, firmware: bytes, machine: Machine) -> Packed:
         writer.put(offset, page)
         entries.append((PageType.VMSA, vp, KVM_VMSA_GPA, 1, offset, NO_HASHES))
     policy = launch.policy if launch else DEFAULT_POLICY
-    return Packed(writer.finish(policy, launch.id_block if launch else None, entries), image)
+    features = vmsa.Vmsa(vmsas[0][1]).features if vmsas else None
+    data = writer.finish(policy, launch.id_block if launch else None, entries)
+    return Packed(data, image, features, launch.notes if launch else ())
 
 
 def _entry(pages: Pages, places: Iterable[tuple[int, int, int]], writer: _Writer) -> tuple[int, ...]:
@@ -171,7 +178,7 @@ def _memory(launch: Launch, machine: Machine) -> list[tuple[int, int]]:
     for gpa, size in launch.ranges:
         if machine.holds(gpa, size):
             continue
-        if gpa >= FOUR_GIB - FIRMWARE_MAX and gpa + size <= FOUR_GIB:
+        if gpa >= FIRMWARE_START and gpa + size <= FOUR_GIB:
             firmware = min(firmware, gpa)
             continue
         _check(gpa, size, machine)

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from snp_harness.apic.timeline import GUEST_IMAGE
 from snp_harness.check import Check, CheckStatus, first_missing
 from snp_harness.errors import BrokenEnvironmentError, HarnessError, LackingHostError, UsageError
@@ -20,6 +18,7 @@ from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
 from snp_harness.platforms.snp_preflight import MEMORY_MIB
 from snp_harness.platforms.svsm_console import SvsmWatch
 from snp_harness.svsm.config import ApicServer, Policy, SvsmKind
+from snp_harness.svsm.config import with_igvm as config_with_igvm
 from snp_harness.vm import rundir
 from snp_harness.vm.machine_base import Devices
 
@@ -170,8 +169,7 @@ def with_igvm(spec: RunSpec, of_host: Path | None) -> RunSpec:
     section = spec.svsm.svsm
     if not named or not section.present or section.kind is SvsmKind.IGVM:
         return spec
-    section = structs.replace(section, kind=SvsmKind.IGVM, igvm=str(Path(named).expanduser().absolute()))
-    return replace(spec, svsm=structs.replace(spec.svsm, svsm=section))
+    return replace(spec, svsm=config_with_igvm(spec.svsm, Path(named)))
 
 
 def check_fits(spec: RunSpec) -> None:

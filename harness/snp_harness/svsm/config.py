@@ -445,6 +445,20 @@ def _resolved(config: SvsmConfig, directory: Path) -> SvsmConfig:
     return structs.replace(config, svsm=structs.replace(config.svsm, igvm=igvm))
 
 
+def with_igvm(config: SvsmConfig, igvm: Path, *, alternate_injection: bool | None = None) -> SvsmConfig:
+    """Return the configuration with an IGVM file's SVSM. alternate_injection: None to leave it as it is.
+
+    Raises ConfigError for a configuration without an SVSM.
+    """
+    if not config.present:
+        raise ConfigError(f"{igvm} has an SVSM, and the configuration has none", "leave out --igvm or --svsm-config")
+    use = config.alternate_injection if alternate_injection is None else alternate_injection
+    section = structs.replace(
+        config.svsm, kind=SvsmKind.IGVM, igvm=str(igvm.expanduser().absolute()), alternate_injection=use
+    )
+    return structs.replace(config, svsm=section)
+
+
 def parse_config(data: bytes, name: str) -> SvsmConfig:
     """Return the configuration in a TOML file's bytes. name: the file's, for messages. Raises ConfigError."""
     try:

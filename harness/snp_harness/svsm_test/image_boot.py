@@ -31,17 +31,15 @@ def prepare_image(
     """
     if platform != PLATFORM:
         raise UsageError(f"test images run on the platform {PLATFORM} only, not {platform}", "leave out --platform")
-    svsm = config if isinstance(config, SvsmConfig) else load_config(config or DEFAULT_CONFIG)
-    if file is None:
-        section = structs.replace(svsm.svsm, kind=SvsmKind.REFERENCE, self_test=True)
-    else:
-        section = structs.replace(svsm.svsm, kind=SvsmKind.IGVM, igvm=str(file.absolute()))
-    svsm = structs.replace(svsm, svsm=section)
     # Nothing runs below the SVSM; a guest's image is a part of every launch of the reference SVSM.
     options["until"] = "exit"
     options["timeout_s"] = RUN_TIMEOUT_S
     options["extra_args"] = TEST_DEVICES
-    return prepare(open_guest(), platform, svsm, **options)
+    if file is not None:
+        return prepare(None, platform, config, igvm=file, **options)
+    svsm = config if isinstance(config, SvsmConfig) else load_config(config or DEFAULT_CONFIG)
+    section = structs.replace(svsm.svsm, kind=SvsmKind.REFERENCE, self_test=True)
+    return prepare(open_guest(), platform, structs.replace(svsm, svsm=section), **options)
 
 
 def launch_digest(boot: PreparedBoot) -> bytes:

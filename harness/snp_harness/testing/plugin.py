@@ -75,6 +75,7 @@ class SnpBoot:
         extra_args: tuple[str, ...] = (),
         icount: bool = False,
         as_if_active: bool | None = None,
+        igvm: Path | None = None,
     ) -> RunResult:
         """Boot a firmware and return verdict, timeline and run directory.
 
@@ -83,7 +84,8 @@ class SnpBoot:
         of the options. until: the phase after which the run ends, or "shell" or "exit". config: an SvsmConfig,
         or the path or name of one, None for the default one. timeout_s: seconds of wall time. extra_args: for QEMU.
         icount: count instructions, so that a boot repeats exactly. as_if_active: judge a run without Alternate
-        Injection as if it were active; None: only on platforms that have none.
+        Injection as if it were active; None: only on platforms that have none. igvm: an IGVM file to launch in place of
+        the reference SVSM; firmware and config are by default those of the file.
         Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or ends early; what
         was seen until then is in the run directory, which the test's report names.
         """
@@ -97,9 +99,10 @@ class SnpBoot:
         require_platform(request.config, name)
         default_qemu = _option(request.config, "qemu")
         boot = prepare(
-            request.getfixturevalue("snp_firmware") if firmware is None else firmware,
+            request.getfixturevalue("snp_firmware") if firmware is None and igvm is None else firmware,
             name,
-            config or DEFAULT_CONFIG,
+            config or (DEFAULT_CONFIG if igvm is None else None),
+            igvm=igvm,
             vcpus=vcpus,
             until=until,
             timeout_s=timeout_s,
