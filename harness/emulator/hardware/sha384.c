@@ -31,41 +31,43 @@ static const u64 constants[80] = {
 static inline u64 rotate(u64 x, u32 n) { return x >> n | x << (64 - n); }
 static inline u64 word_at(const u8 *at) { return __builtin_bswap64(*(const a64 *)at); }
 
-/*
- * 16 rounds (section 6.4.2); of the message schedule, the last 16 words are enough. QEMU executes this for each page that
- * is launched: unrolled, no variable moves to the next one, and each place in the schedule is known.
- */
-static inline void add_rounds(u64 *v, u64 *w, u32 first)
-{
-#pragma GCC unroll 16
-	for (u32 i = 0; i < 16; i++) {
-		u64 a = v[(16 - i) % 8], b = v[(17 - i) % 8], c = v[(18 - i) % 8];
-		u64 e = v[(20 - i) % 8], f = v[(21 - i) % 8], g = v[(22 - i) % 8];
-		u64 *d = &v[(19 - i) % 8], *h = &v[(23 - i) % 8];
-
-		if (first) {
-			u64 x = w[(i + 14) % 16], y = w[(i + 1) % 16];
-
-			w[i] += (rotate(x, 19) ^ rotate(x, 61) ^ x >> 6) + w[(i + 9) % 16] + (rotate(y, 1) ^ rotate(y, 8) ^ y >> 7);
-		}
-		*h += (rotate(e, 14) ^ rotate(e, 18) ^ rotate(e, 41)) + (((f ^ g) & e) ^ g) + constants[first + i] + w[i];
-		*d += *h;
-		*h += (rotate(a, 28) ^ rotate(a, 34) ^ rotate(a, 39)) + ((a & b) | ((a | b) & c));
-	}
-}
-
+/* Section 6.4.2; of the message schedule, the last 16 words are enough. QEMU executes this: it is written to be fast there. */
 static void add_block(struct sha384 *sha, const u8 *block)
 {
-	u64 v[8], w[16];
+	u64 w[16];
+	u64 a = sha->state[0], b = sha->state[1], c = sha->state[2], d = sha->state[3];
+	u64 e = sha->state[4], f = sha->state[5], g = sha->state[6], h = sha->state[7];
 
-	memcpy(v, sha->state, sizeof(v));
 	for (u32 i = 0; i < 16; i++)
 		w[i] = word_at(block + 8 * i);
-	add_rounds(v, w, 0);
-	for (u32 first = 16; first < 80; first += 16)
-		add_rounds(v, w, first);
-	for (u32 i = 0; i < 8; i++)
-		sha->state[i] += v[i];
+	for (u32 i = 0; i < 80; i++) {
+		u64 one, two;
+
+		if (i >= 16) {
+			u64 x = w[(i - 2) % 16], y = w[(i - 15) % 16];
+
+			w[i % 16] += (rotate(x, 19) ^ rotate(x, 61) ^ x >> 6) + w[(i - 7) % 16] +
+				     (rotate(y, 1) ^ rotate(y, 8) ^ y >> 7);
+		}
+		one = h + (rotate(e, 14) ^ rotate(e, 18) ^ rotate(e, 41)) + ((e & f) ^ (~e & g)) + constants[i] + w[i % 16];
+		two = (rotate(a, 28) ^ rotate(a, 34) ^ rotate(a, 39)) + ((a & b) ^ (a & c) ^ (b & c));
+		h = g;
+		g = f;
+		f = e;
+		e = d + one;
+		d = c;
+		c = b;
+		b = a;
+		a = one + two;
+	}
+	sha->state[0] += a;
+	sha->state[1] += b;
+	sha->state[2] += c;
+	sha->state[3] += d;
+	sha->state[4] += e;
+	sha->state[5] += f;
+	sha->state[6] += g;
+	sha->state[7] += h;
 }
 
 void sha384_begin(struct sha384 *sha)
