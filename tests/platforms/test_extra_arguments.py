@@ -125,7 +125,10 @@ def test_every_option_of_the_platforms_is_refused_or_may_be_given_again(snp_imag
     [
         ("-device", "virtio-blk-pci,iommu_platform=off,drive=a"),
         ("-device", '{"driver":"virtio-blk-pci", "iommu_platform": false}'),
+        ("-device", '{"driver":"virtio-blk-pci", "iommu\\u005fplatform": false}'),
+        ("-device", "{'driver':'virtio-blk-pci', 'iommu\\u005Fplatform': false}"),
         ("-device", "virtio-blk-pci,disable-legacy=off"),
+        ("-device", "virtio-blk-pci,noiommu_platform,drive=a"),
         ("-global", "virtio-device.iommu_platform=off"),
         ("-global", "driver=virtio-device,property=iommu_platform,value=off"),
         ("-device", "pxb-pcie,bypass_iommu=true"),

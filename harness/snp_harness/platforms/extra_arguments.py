@@ -62,7 +62,7 @@ _GLOBAL = re.compile(
 #: QEMU's UEFI variable service copies from and to an address that it writes (QEMU hw/virtio/virtio-balloon.c,
 #: hw/uefi/var-service-core.c); a proxied device has all memory.
 _BYPASS = re.compile(
-    r"(iommu_platform|disable-legacy)[\s\"':=]+(off|no?|false)\b|bypass[-_]iommu|\b(intel|amd|virtio)-iommu"
+    r"(iommu_platform|disable-legacy)[\s\"':=]+(off|no?|false)\b|\bno(iommu_platform|disable-legacy)\b|bypass[-_]iommu|\b(intel|amd|virtio)-iommu"
     r"|\bproperty=(iommu_platform|disable-legacy)\b|\b(virtio|hv)-balloon|\buefi-vars|\bx-pci-proxy-dev"
 )
 #: Options whose value is text that may look like an option.
@@ -97,8 +97,13 @@ def check_log(arguments: Sequence[str]) -> None:
 def check_dma(arguments: Sequence[str]) -> None:
     """Check them where the hypervisor has an IOMMU. Raises UsageError."""
     for option, value in itertools.pairwise(arguments):
-        if option.lstrip("-") in ("device", "global", "machine", "M") and _BYPASS.search(value):
+        if option.lstrip("-") in ("device", "global", "machine", "M") and _BYPASS.search(_unescaped(value)):
             raise _refusal(f"{option} {value}", "the hypervisor's IOMMU must see all DMA: leave it out")
+
+
+def _unescaped(value: str) -> str:
+    """Return the value without the escapes of JSON, in which QEMU takes devices, too, in either quotes."""
+    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda escape: chr(int(escape[1], 16)), value)
 
 
 def _refusal(what: str, reason: str) -> UsageError:
