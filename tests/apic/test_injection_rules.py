@@ -166,6 +166,29 @@ def test_nothing_leaks_where_the_svsm_offers_nothing() -> None:
     assert (result.status, result.reason) == (NOT_APPLICABLE, "the SVSM does not offer the APIC protocol")
 
 
+def test_what_is_offered_is_a_fact_of_each_vcpu() -> None:
+    """COCONUT gives an APIC to the launch vCPU only: where it offers none, the hypervisor's is the right one."""
+    events = (query(1), query(7, offered=0, vcpu=1))
+    own, other = svsm(READ, 0x802, time_ns=5), x2apic(READ, 0x802, vcpu=1, time_ns=3)
+    result = check(REGISTERS, [own, other], *events)
+    assert result.status is HOLDS
+    assert result.reason == (
+        "1 local-APIC access by the APIC protocol, none of the SVSM's registers reached the hypervisor;"
+        " 1 local-APIC access on vCPU 1, where the SVSM does not offer the APIC protocol"
+    )
+    # A vCPU to which it was offered, or that did not ask, has to use it.
+    for more in ((), (query(9, vcpu=1),)):
+        leak = check(REGISTERS, [own, x2apic(READ, 0x802, vcpu=0, time_ns=3)], *events, *more)
+        assert leak.status is VIOLATED
+    assert check(REGISTERS, [own, other], *events, query(9, vcpu=1)).status is VIOLATED
+    assert check(REGISTERS, [own, other], query(1)).status is VIOLATED
+
+
+def test_an_answer_that_does_not_say_is_no_excuse() -> None:
+    unknown = Event("apic-protocol-query", 1, 1, "", {"result": 0})
+    assert check(REGISTERS, [x2apic(READ, 0x802, vcpu=1)], unknown).status is VIOLATED
+
+
 def test_no_vector_is_unregistered_where_none_can_be_registered() -> None:
     result = check(VECTORS, [], posted(5, 0x20), taken(6, 0x20), apic_protocol=False)
     assert result.status is NOT_APPLICABLE

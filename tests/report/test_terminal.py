@@ -332,3 +332,11 @@ def test_the_timeline_as_text() -> None:
     assert lines[0] == "-- SEC, proven: entry"
     assert words(lines[1]) == "0 0.000001 0/2 SEC SecMain+1A2B read SVR 0F0 = FF (mmio, ok, served by hypervisor)"
     assert lines[2:] == ["-- PEI, proven: PeiCore", "-- end: stopped", "-- not seen whole: late"]
+
+
+def test_a_vcpu_on_which_the_svsm_does_not_offer_the_protocol_is_named() -> None:
+    answers = [
+        Event("apic-protocol-query", 1, vcpu, "", {"offered": offered}) for vcpu, offered in ((0, 1), (1, 0), (3, 0))
+    ]
+    shown = render(report([], events=tuple(answers), apic_protocol=True))
+    assert "APIC protocol offered, not on vCPU 1, 3\n" in shown

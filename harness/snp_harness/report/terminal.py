@@ -11,6 +11,7 @@ from typing import TextIO
 
 from snp_harness.apic.contract import REQUIRED
 from snp_harness.apic.rules import injection
+from snp_harness.apic.rules.injection import without_protocol
 from snp_harness.apic.timeline import AGREEMENT, END_KINDS, SVSM_ACTIVITY, SVSM_PANIC, SVSM_STAGE, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.report.model import Report
@@ -123,6 +124,8 @@ def _observed(report: Report) -> Iterator[tuple[str, str]]:
             yield "agree", escape(event.text, 200)
     svsm = "SVSM present" if timeline.svsm else "no SVSM"
     protocol = ", APIC protocol offered" if timeline.apic_protocol else ""
+    if protocol and (lacking := without_protocol(timeline)):
+        protocol += f", not on vCPU {', '.join(map(str, sorted(lacking)))}"
     yield "guest", f"{svsm}, Alternate Injection {injection.state(timeline)}{protocol}"
     if timeline.faults:
         yield "faults", f"injected: {escape(', '.join(timeline.faults))}"

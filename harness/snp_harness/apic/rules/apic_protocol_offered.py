@@ -54,7 +54,7 @@ class _Answers:
         answers = [
             (event.vcpu, event.time_ns or 0, bool(injection.number(event, "offered")))
             for event in timeline.events
-            if event.kind == "apic-protocol-query"
+            if event.kind == injection.QUERY
         ]
         self._own = injection.States(answers)
         self._first_yes = min((time_ns for _, time_ns, offered in answers if offered), default=None)

@@ -14,6 +14,8 @@ from snp_harness.apic.timeline import Event, Timeline
 INACTIVE = "Alternate Injection is not active"
 UNEXPECTED = "not configured, and seen to begin"
 NO_PROTOCOL = "the SVSM does not offer the APIC protocol"
+#: The kind of the event that has the answer to a QUERY_PROTOCOL about the APIC protocol.
+QUERY = "apic-protocol-query"
 #: The kind of the event that says when Alternate Injection began or ended.
 CHANGE = "alternate-injection"
 
@@ -68,6 +70,18 @@ def begin_not_seen(timeline: Timeline) -> Doubt | None:
 def calls_not_seen(timeline: Timeline) -> Doubt | None:
     """Doubt of each of these rules: the witness does not see calls of the SVSM."""
     return observation.blind(timeline, "svsm-calls", "calls of the SVSM")
+
+
+def without_protocol(timeline: Timeline) -> frozenset[int]:
+    """Return the vCPUs on which the SVSM does not offer the APIC protocol: by every answer to QUERY_PROTOCOL there.
+
+    COCONUT of 2026 has an APIC for the launch vCPU only. A vCPU that did not ask is not among them.
+    """
+    offered: dict[int, bool] = {}
+    for event in timeline.events:
+        if event.kind == QUERY and event.vcpu is not None:
+            offered[event.vcpu] = offered.get(event.vcpu, False) or number(event, "offered") != 0
+    return frozenset(vcpu for vcpu, yes in offered.items() if not yes)
 
 
 class States:

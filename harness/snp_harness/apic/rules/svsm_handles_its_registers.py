@@ -13,6 +13,8 @@ from snp_harness.apic.verdict import RuleResult
 class SvsmHandlesItsRegisters:
     """With Alternate Injection and the APIC protocol, registers that the SVSM serves are reached by its calls only.
 
+    What the SVSM offers is a fact of each vCPU: where it answers that it does not, its registers are the hypervisor's.
+
     The interrupts that the SVSM holds are not in the hypervisor's APIC, which has a TPR, ISR and EOI of its own.
     An access by MSR outside x2APIC mode reaches neither, which other rules judge; by MMIO it reaches the hypervisor.
     """
@@ -25,7 +27,9 @@ class SvsmHandlesItsRegisters:
             return observation.not_applicable(self.name, injection.INACTIVE)
         if not timeline.apic_protocol:
             return observation.not_applicable(self.name, injection.NO_PROTOCOL)
+        lacking = injection.without_protocol(timeline)
         served = 0
+        not_offered = 0
         leaks: list[Access] = []
         undecided = 0
         activity = injection.Activity(timeline)
@@ -34,6 +38,9 @@ class SvsmHandlesItsRegisters:
                 continue
             of_svsm, leaked = ipi.served_by_svsm(access), _leaked(access)
             served += access.path is Path.SVSM
+            if access.vcpu in lacking and access.path is not Path.SVSM:
+                not_offered += of_svsm is not False and leaked is not False
+                continue
             if of_svsm and leaked:
                 leaks.append(access)
             elif of_svsm is not False and leaked is not False:
@@ -47,7 +54,7 @@ class SvsmHandlesItsRegisters:
                 observation.run_not_seen(timeline),
                 observation.unobserved(undecided, f"who served {observation.accesses(undecided)} was not observed"),
             ),
-            holds=_holds(served),
+            holds=_holds(served) + _lack(lacking, not_offered),
         )
 
 
@@ -66,3 +73,11 @@ def _leaked(access: Access) -> bool | None:
 def _holds(served: int) -> str:
     by_calls = f"{observation.accesses(served)} by the APIC protocol, " if served else ""
     return f"{by_calls}none of the SVSM's registers reached the hypervisor"
+
+
+def _lack(vcpus: frozenset[int], accesses: int) -> str:
+    """Return whose lack it is that accesses of these vCPUs reached the hypervisor."""
+    if not accesses:
+        return ""
+    named = ", ".join(map(str, sorted(vcpus)))
+    return f"; {observation.accesses(accesses)} on vCPU {named}, where the SVSM does not offer the APIC protocol"
