@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Random SVSM calls, NAE events and MSR protocol requests, from a seed. Requests by which a guest may legally harm
- * itself are left out: ending the run (termination, 8000FFFF, AP reset hold, shutdown), giving away the memory it runs
- * in, deleting or replacing its own vCPU, and writes by a device. Canaries show whether its memory has changed.
+ * Random SVSM calls, NAE events and MSR protocol requests, from a seed. Requests by which a guest may legally harm itself
+ * are left out: ending the run (termination, 8000FFFF, AP reset hold, shutdown, guest requests with pages that are not
+ * there), giving away the memory it runs in, deleting or replacing its own vCPU, and writes by a device. Canaries show
+ * whether its memory has changed.
  */
 #include "modes.h"
 #include "clock.h"
@@ -23,6 +24,7 @@
 #define ARENA_SIZE     0x1000000ull
 #define NO_MEMORY      0xD0000000ull
 #define TOUCHED        (TEST_AREA + 0x20000) /* where the SVSM's page is mapped */
+#define RESPONSE       (TEST_AREA + 0x30000) /* shared, for the answers of guest requests */
 #define EXCEPTIONS_END 32
 #define LIST_MAX       8
 
@@ -225,6 +227,13 @@ static void event(void)
 		ghcb_set(GHCB_SW_SCRATCH, GHCB_PAGE + GHCB_SHARED_BUFFER);
 		pages_of_a_list();
 		break;
+	case NAE_GUEST_REQUEST:
+	case NAE_EXTENDED_GUEST_REQUEST: /* KVM ends a guest without memory there */
+		info1 = BUFFER_PAGE + below(2) * below(16);
+		info2 = below(8) ? RESPONSE : BUFFER_PAGE;
+		ghcb_set(GHCB_RAX, BUFFER_PAGE);
+		ghcb_set(GHCB_RBX, below(2));
+		break;
 	case NAE_AP_CREATION:
 	case NAE_HV_IPI:
 		info1 |= BIT(32); /* of another CPU */
@@ -308,9 +317,12 @@ void run_fuzz(void)
 
 	tap_begin(2);
 	platform_print();
+	tap_note("begin fuzz/survived");
 	fuzz.seed = parameters()->seed | 1; /* the generator returns only zeros for seed 0 */
 	for (u64 i = 0; i < CANARY_WORDS; i++)
 		canary[i] = canary_word(i);
+	if (platform.snp)
+		make_shared(RESPONSE);
 	trap_as_interrupt(GHCB_DOORBELL_FIRST_VECTOR, true);
 	on_interrupt = end_interrupt_uncounted;
 	sti();

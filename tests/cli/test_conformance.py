@@ -55,3 +55,22 @@ def test_failed_point_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_timeout_is_inconclusive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--timeout", "0.5") == EXIT_INCONCLUSIVE
     assert capsys.readouterr().out.startswith("inconclusive: ")
+
+
+@pytest.mark.parametrize("arguments", [("--seed", "1"), ("--fuzz", "1", "--skip", "a/1"), ("--fuzz", "0")])
+def test_usage_of_fuzz(tmp_path: Path, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        status = run(tmp_path, *arguments)
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else -1
+    assert status == EXIT_USAGE
+    assert capsys.readouterr().err.startswith("snp-harness: error: ")
+
+
+@pytest.mark.emulated
+def test_fuzz(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--fuzz", "1", "--seed", "7") == EXIT_HOLDS
+    text = capsys.readouterr().out
+    assert text.startswith("conforms: 2 passed, 0 failed, 0 skipped ")
+    assert "\n  requests       survived calls=" in text
+    assert "\n  the same again --fuzz 1 --seed 7\n" in text

@@ -5,17 +5,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from snp_harness.cli.arguments import add_boot_options, count, name_argument, path_argument, positive_int
+from snp_harness.cli.arguments import (
+    add_boot_options,
+    count,
+    name_argument,
+    path_argument,
+    positive_int,
+    positive_seconds,
+)
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, shown_configuration
 from snp_harness.defaults import DEFAULT_AGAIN
 
 if TYPE_CHECKING:
     from snp_harness.cli.arguments import Commands
     from snp_harness.conformance.guest_run import ConformanceResult
+    from snp_harness.conformance.image import Fuzz
 
 EPILOG = (
     "exit status: 0 all points passed or failed as known, 1 a new failure or a known one that passes, 2 usage,"
@@ -46,6 +55,10 @@ def add_parser(commands: Commands) -> None:
         default=DEFAULT_AGAIN,
         help="how often to run again without a point that ended the run; default: %(default)s",
     )
+    parser.add_argument(
+        "--fuzz", metavar="S", type=positive_seconds, help="make random requests for S seconds instead of the points"
+    )
+    parser.add_argument("--seed", metavar="N", type=count, help="of --fuzz; default: a random one")
     add_boot_options(parser, "points")
 
 
@@ -54,35 +67,56 @@ def execute(options: argparse.Namespace) -> int:
     from snp_harness.cli.progress import ProgressLine
     from snp_harness.conformance.guest_run import prepare_guest
     from snp_harness.conformance.known import NONE_KNOWN, load_known
-    from snp_harness.conformance.series import run_points
+    from snp_harness.conformance.series import run_mode, run_points
     from snp_harness.svsm.config import DEFAULT_CONFIG
 
     known = NONE_KNOWN if options.known is None else load_known(options.known)
+    fuzz = _fuzz(options)
     named = options.svsm_config or (DEFAULT_CONFIG if options.igvm is None else None)
     configuration = shown_configuration(named, options.igvm)
     boot = prepare_guest(
         named,
+        fuzz,
         igvm=options.igvm,
         platform=options.platform,
         vcpus=options.vcpus,
         qemu=find_qemu(options),
         host=find_host(options),
-        timeout_s=options.timeout,
+        timeout_s=options.timeout + (options.fuzz or 0),
         svsm_symbols=tuple(options.svsm_symbols),
     )
     directory = create_run_directory(options)
     with ProgressLine(quiet=options.quiet) as progress:
-        result = run_points(boot, directory, progress.update, again=options.again, skip=options.skip, known=known)
+        if fuzz is not None:
+            result = run_mode(boot, directory, progress.update)
+        else:
+            result = run_points(boot, directory, progress.update, again=options.again, skip=options.skip, known=known)
+    replay = "" if fuzz is None else f"--fuzz {options.fuzz:g} --seed {fuzz.seed}"
     if options.json:
-        sys.stdout.write(json.dumps(to_json(result, configuration), indent=2) + "\n")
+        sys.stdout.write(json.dumps(to_json(result, configuration, replay), indent=2) + "\n")
     else:
-        for line in render(result, configuration):
+        for line in render(result, configuration, replay):
             print(line)
     return result.exit_status
 
 
-def render(result: ConformanceResult, configuration: str) -> Iterator[str]:
-    """Yield the lines of the report for a terminal."""
+def _fuzz(options: argparse.Namespace) -> Fuzz | None:
+    """Return the mode of --fuzz. Raises UsageError for options that do not belong together."""
+    from snp_harness.conformance.image import Fuzz
+    from snp_harness.errors import UsageError
+
+    if options.fuzz is None:
+        if options.seed is not None:
+            raise UsageError("--seed without --fuzz has no meaning", "add --fuzz S")
+        return None
+    if options.known or options.skip:
+        raise UsageError("--known and --skip are about points", "leave them out with --fuzz")
+    seed = secrets.randbits(32) if options.seed is None else options.seed
+    return Fuzz(seed, round(options.fuzz * 1000))
+
+
+def render(result: ConformanceResult, configuration: str, replay: str = "") -> Iterator[str]:
+    """Yield the lines of the report for a terminal. replay: the options that repeat the requests of a fuzz run."""
     from snp_harness.conformance.tap import PointStatus
     from snp_harness.report.text import escape
 
@@ -109,6 +143,10 @@ def render(result: ConformanceResult, configuration: str) -> Iterator[str]:
     yield "Run"
     yield f"  configuration  {escape(configuration)}"
     yield f"  QEMU           {escape(result.run.qemu)}"
+    if replay:
+        counts = [note for note in result.tap.notes if note.startswith(("fuzz ", "survived "))]
+        yield f"  requests       {escape(counts[-1]) if counts else 'not counted: less than a second'}"
+        yield f"  the same again {escape(replay)}"
     yield f"  time           {result.run.seconds:.1f} s"
     yield f"  artefacts      {escape(str(result.run.directory))}"
 
@@ -131,8 +169,8 @@ def _render_known(result: ConformanceResult) -> Iterator[str]:
             yield f"  {escape(point.name)}: {result.known.by_name[point.name].reason}"
 
 
-def to_json(result: ConformanceResult, configuration: str) -> dict[str, Any]:
-    """Return the report as JSON values."""
+def to_json(result: ConformanceResult, configuration: str, replay: str = "") -> dict[str, Any]:
+    """Return the report as JSON values. replay: as for `render`."""
     return {
         "how": result.how,
         "configuration": configuration,
@@ -145,6 +183,7 @@ def to_json(result: ConformanceResult, configuration: str) -> dict[str, Any]:
         "ended": result.ended,
         "notes": list(result.tap.notes),
         "known": result.known.source,
+        "replay": replay,
         "unexpected": [point.name for point in result.unexpected],
         "points": [
             {

@@ -52,7 +52,7 @@ def run_conformance(
     boot = prepare_guest(svsm, mode, platform, vcpus=vcpus, qemu=qemu, host=host, timeout_s=timeout_s, icount=icount)
     with RunDirectory.create(out, platform) as directory:
         if mode is not None:
-            return run_guest(boot, directory, progress)
+            return run_mode(boot, directory, progress)
         return run_points(boot, directory, progress, again=again, skip=skip, known=known)
 
 
@@ -83,6 +83,12 @@ def run_points(
     directory.write_text(rundir.TAP_RESULTS, to_tap(whole))
     directory.write_text(rundir.JUNIT, to_junit(whole))
     return whole
+
+
+def run_mode(boot: PreparedBoot, directory: RunDirectory, progress: Progress | None = None) -> ConformanceResult:
+    """Run what `prepare_guest` has prepared for another mode than its points. Raises as `run_guest`."""
+    result = run_guest(boot, directory, progress)
+    return _with(result, [_ended_the_run(result)] if ends_in_a_point(result) else [])
 
 
 def ends_in_a_point(result: ConformanceResult) -> bool:

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An SVSM that ends the run in the middle: a seed repeats the requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from snp_harness.conformance.guest_run import ConformanceResult
+from snp_harness.conformance.image import Fuzz
+from snp_harness.conformance.series import run_conformance
+from snp_harness.conformance.tap import PointStatus
+from snp_harness.platforms import rom
+from snp_harness.svsm.config import load_config
+from tests.guests.test_mutants import mutant
+
+pytestmark = pytest.mark.emulated
+
+TIMEOUT_S = 900.0
+
+
+def ended(result: ConformanceResult) -> dict[str, dict[str, str]]:
+    return {point.name: dict(point.diagnostic) for point in result.of(PointStatus.ENDED_THE_RUN)}
+
+
+def test_requests_are_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "\tcase SVSM_CORE_CREATE_VCPU:\n"
+    ends = f"{text}\t\tif (request->rdx & 0x1000)\n\t\t\t__builtin_trap();\n"
+    svsm = mutant(tmp_path, "svsm/protocol_core.c", text, ends)
+    monkeypatch.setattr(rom, "read_svsm", lambda: svsm)
+    config = load_config("alternate-injection")
+    seen = []
+    for number, seed in enumerate((11, 11, 13)):
+        out = tmp_path / f"run-{number}"
+        result = run_conformance(config, Fuzz(seed, 20_000), vcpus=1, out=out, timeout_s=TIMEOUT_S, icount=True)
+        seen.append(ended(result)["fuzz/survived"]["call"])
+    assert seen[0].startswith("core CREATE_VCPU, RCX ")
+    assert seen[0] == seen[1] != seen[2]
