@@ -32,8 +32,10 @@ static const struct conformance_parameters initial __attribute__((used, section(
 static const struct group *const groups[] = {
 	&apic_base_group, &core_group, &calls_group, &registers_group, &values_group, &delivery_group, &priority_group,
 	&classes_group,
-	&in_service_group, &eoi_group, &nmi_group, &masking_group, &other_vcpu_group, &vectors_group, &timer_group,
-	&level_group, &registration_group, /* the last one: it ends the APIC that the others test */
+	&in_service_group, &eoi_group, &nmi_group, &masking_group, &other_vcpu_group, &other_doorbell_group,
+	&other_vcpu_again_group, &vectors_group, &timer_group, &level_group,
+	&registration_group, /* ends the APIC that the groups before it test */
+	&registration_others_group, &registration_again_group,
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 

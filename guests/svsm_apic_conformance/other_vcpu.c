@@ -1,171 +1,54 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Interrupts between two vCPUs (COCONUT kernel/src/cpu/apic.rs, send_ipi, post_icr_interrupt). The other one runs only while
- * this group does: the first point creates it, the last one deletes it.
+ * the groups other-vcpu do: the first point creates it, other_vcpu_again.c deletes it.
  */
 #include "groups.h"
-#include "ap.h"
 #include "clock.h"
 #include "cpu.h"
-#include "ghcb.h"
 #include "ipi_destination.h"
 #include "platform.h"
 #include "svsm_apic.h"
+#include "there.h"
 #include "trap.h"
 
-#define HERE    0u /* APIC IDs */
-#define THERE   1u
-#define VECTOR  0x61
-#define SAME    0x62 /* of the same class */
-#define TO(id)  ((u64)(id) << APIC_ICR_DESTINATION_SHIFT)
+#define VECTOR  VECTOR_THERE
+#define SAME    SAME_THERE
+#define MANY    50
 #define LOGICAL(ldr) (APIC_ICR_LOGICAL | TO(ldr))
 #define NMI     ((u64)APIC_DELIVER_NMI << APIC_ICR_DELIVERY_SHIFT)
-#define PATIENCE_THERE_MS 200
-#define LONGEST_STEP_US   1000 /* of the loop that waits */
-#define DRAIN_ROUNDS   8  /* more than the interrupts that a point leaves there */
-#define MANY           50
 
-static volatile u64 here[256], there[256]; /* interrupts handled so far */
-static volatile bool runs;     /* it answers */
-static volatile bool released; /* it may end its command */
-static volatile bool no_eoi_there;
-
-static u64 write_there(struct ap *ap, u32 reg, u64 value)
+static void create(void)
 {
-	return ap_svsm_call(ap, SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER), X2(reg), value).rax;
+	CHECK(other_runs);
+	EQUAL(aps[THERE].started, 1);
 }
 
-static u64 read_there(struct ap *ap, u32 reg)
+static void query_there(struct ap *ap)
 {
-	struct svsm_reply reply = ap_svsm_call(ap, SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_READ_REGISTER), X2(reg), 0);
-
-	return reply.rax == SVSM_SUCCESS ? reply.rdx : ~0ull;
+	ap->value[0] = 1;
+	ap->value[1] = query_protocol_there(ap);
 }
 
-static u64 bit_there(struct ap *ap, u32 bank, u8 vector)
+/* What an SVSM offers on its first vCPU, it offers on the others. */
+static void query(void)
 {
-	return read_there(ap, bank + vector / 32 * 16) >> vector % 32 & 1;
-}
-
-static void count(u8 vector)
-{
-	if (ap_self() == HERE) {
-		here[vector]++;
-		end_interrupt(vector);
+	if (!start_there(query_there) || !finish_there())
 		return;
-	}
-	there[vector]++;
-	if (vector != VECTOR_NMI && !no_eoi_there)
-		write_there(&aps[THERE], APIC_EOI, 0);
+	platform.no_protocol_there = !aps[THERE].value[1];
+	EQUAL(aps[THERE].value[1], query_protocol(SVSM_PROTOCOL_APIC, SVSM_APIC_VERSION_MIN));
 }
 
-static bool comes_there(u8 vector, u64 target)
-{
-	struct stopwatch watch = stopwatch_start(LONGEST_STEP_US);
-
-	while (there[vector] < target && stopwatch_passed(&watch) < clock_ticks(PATIENCE_THERE_MS * 1000))
-		pause();
-	return there[vector] >= target;
-}
-
-static void drain(struct ap *ap)
-{
-	write_there(ap, APIC_TPR, 0);
-	for (u32 round = 0; round < DRAIN_ROUNDS; round++) {
-		write_there(ap, APIC_EOI, 0);
-		sti();
-		pause();
-		cli();
-	}
-}
-
-static void destroy(void)
-{
-	ap_creation(NAE_AP_DESTROY, THERE);
-	ap_unmake_vmsa(THERE);
-	aps[THERE].started = 0;
-	runs = false;
-}
-
-/* One that did not end its command is made again, so that it makes no other point fail. */
-static void prepare(void)
-{
-	svsm_apic_prepare();
-	on_interrupt = count;
-	no_eoi_there = false;
-	if (aps[THERE].started && !runs)
-		destroy();
-	runs = aps[THERE].started || ap_start(THERE);
-	runs = runs && ap_run(THERE, drain);
-	for (u32 vector = 0; vector < 256; vector++)
-		here[vector] = there[vector] = 0;
-}
-
-static bool start(void (*command)(struct ap *ap))
-{
-	if (!CHECK(runs))
-		return false;
-	released = false;
-	aps[THERE].value[0] = 0;
-	ap_command(THERE, command);
-	while (!aps[THERE].value[0] && !tap_time_is_up())
-		pause();
-	return true;
-}
-
-static bool finish(void)
-{
-	released = true;
-	runs = ap_wait(THERE);
-	return CHECK(runs);
-}
-
-static void wait_for_release(void)
-{
-	while (!released)
-		pause();
-}
-
-/*
- * value[1]: VECTOR is in ISR or IRR. After the first call, the second one also shows what was sent without a request to the
- * hypervisor.
- */
-static void note_pending(struct ap *ap)
-{
-	ap->value[1] = bit_there(ap, APIC_ISR, VECTOR);
-	ap->value[1] |= bit_there(ap, APIC_IRR, VECTOR);
-}
-
-/* Interrupts are on there. */
-static void take(struct ap *ap)
-{
-	ap->value[0] = 1;
-	sti();
-	wait_for_release();
-	cli();
-	note_pending(ap);
-}
-
-/* Interrupts are off there. */
-static void hold(struct ap *ap)
-{
-	ap->value[0] = 1;
-	wait_for_release();
-	note_pending(ap);
-}
-
-static void id_and_ldr(struct ap *ap)
+static void id_and_ldr_there(struct ap *ap)
 {
 	ap->value[0] = 1;
 	ap->value[1] = read_there(ap, APIC_ID);
 	ap->value[2] = read_there(ap, APIC_LDR);
 }
 
-static void create(void)
+static void id_and_ldr(void)
 {
-	CHECK(runs);
-	EQUAL(aps[THERE].started, 1);
-	if (!start(id_and_ldr) || !finish())
+	if (!start_there(id_and_ldr_there) || !finish_there())
 		return;
 	EQUAL(read_register(X2(APIC_ID)), HERE);
 	EQUAL(aps[THERE].value[1], THERE);
@@ -200,7 +83,7 @@ static void check_arrivals(const struct sending *sending, u8 vector)
 	if (sending->here)
 		CHECK(comes(&here[vector], sending->here));
 	let_pass();
-	if (!finish())
+	if (!finish_there())
 		return;
 	EQUAL(here[vector], sending->here);
 	EQUAL(there[vector], sending->there);
@@ -211,7 +94,7 @@ static void send(u64 argument)
 {
 	const struct sending *sending = (const struct sending *)argument;
 
-	if (!start(take))
+	if (!start_there(take_there))
 		return;
 	EQUAL(write_register(X2(sending->reg), sending->value | VECTOR), SVSM_SUCCESS);
 	check_arrivals(sending, VECTOR);
@@ -222,7 +105,7 @@ static void send_nmi(u64 argument)
 {
 	const struct sending *sending = (const struct sending *)argument;
 
-	if (!start(hold))
+	if (!start_there(hold_there))
 		return;
 	EQUAL(write_register(X2(sending->reg), sending->value | NMI), SVSM_SUCCESS);
 	check_arrivals(sending, VECTOR_NMI);
@@ -231,7 +114,7 @@ static void send_nmi(u64 argument)
 /* An NMI has no vector: that of the ICR is ignored. */
 static void nmi_vector(void)
 {
-	if (!start(hold))
+	if (!start_there(hold_there))
 		return;
 	EQUAL(write_register(X2(APIC_ICR), TO(THERE) | NMI | VECTOR), SVSM_SUCCESS);
 	check_arrivals(&icr_id, VECTOR_NMI);
@@ -241,19 +124,19 @@ static void nmi_vector(void)
 
 static void if_0(void)
 {
-	if (!start(hold))
+	if (!start_there(hold_there))
 		return;
 	EQUAL(write_register(X2(APIC_ICR), TO(THERE) | VECTOR), SVSM_SUCCESS);
 	let_pass();
 	EQUAL(in_irr(VECTOR), 0);
-	if (!finish())
+	if (!finish_there())
 		return;
 	EQUAL(aps[THERE].value[1], 1);
 	EQUAL(there[VECTOR], 0);
-	if (!start(take))
+	if (!start_there(take_there))
 		return;
 	CHECK(comes_there(VECTOR, 1));
-	finish();
+	finish_there();
 	EQUAL(there[VECTOR], 1);
 	EQUAL(here[VECTOR], 0);
 }
@@ -272,19 +155,19 @@ static void hold_by_tpr(struct ap *ap)
 
 static void tpr(void)
 {
-	if (!start(hold_by_tpr))
+	if (!start_there(hold_by_tpr))
 		return;
 	EQUAL(aps[THERE].value[2], SVSM_SUCCESS);
 	EQUAL(write_register(X2(APIC_ICR), TO(THERE) | VECTOR), SVSM_SUCCESS);
 	let_pass();
 	EQUAL(there[VECTOR], 0);
-	if (!finish())
+	if (!finish_there())
 		return;
 	EQUAL(aps[THERE].value[1], 1);
-	if (!start(take))
+	if (!start_there(take_there))
 		return;
 	CHECK(comes_there(VECTOR, 1));
-	finish();
+	finish_there();
 	EQUAL(there[VECTOR], 1);
 }
 
@@ -296,12 +179,12 @@ static void halt(struct ap *ap)
 
 static void wakes_hlt(void)
 {
-	if (!start(halt))
+	if (!start_there(halt))
 		return;
 	let_pass(); /* it is in HLT now */
 	EQUAL(there[VECTOR], 0);
 	EQUAL(write_register(X2(APIC_ICR), TO(THERE) | VECTOR), SVSM_SUCCESS);
-	finish();
+	finish_there();
 	EQUAL(there[VECTOR], 1);
 	EQUAL(here[VECTOR], 0);
 }
@@ -315,14 +198,14 @@ static void halt_with_interrupts_off(struct ap *ap)
 /* The first NMI may arrive before HLT. */
 static void nmi_wakes_hlt(void)
 {
-	if (!start(halt_with_interrupts_off))
+	if (!start_there(halt_with_interrupts_off))
 		return;
 	let_pass();
 	for (u32 round = 0; round < 10 && aps[THERE].command; round++) {
 		EQUAL(write_register(X2(APIC_ICR), TO(THERE) | NMI), SVSM_SUCCESS);
 		let_pass();
 	}
-	finish();
+	finish_there();
 	CHECK(there[VECTOR_NMI]);
 	EQUAL(here[VECTOR_NMI], 0);
 }
@@ -343,7 +226,7 @@ static void end_there(struct ap *ap)
 static void eoi(void)
 {
 	no_eoi_there = true;
-	if (!start(end_there))
+	if (!start_there(end_there))
 		return;
 	write_register(X2(APIC_ICR), TO(THERE) | VECTOR);
 	CHECK(comes_there(VECTOR, 1));
@@ -352,22 +235,22 @@ static void eoi(void)
 	EQUAL(end_by_call(), SVSM_SUCCESS); /* ends nothing there */
 	let_pass();
 	EQUAL(there[SAME], 0);
-	if (!finish())
+	if (!finish_there())
 		return;
 	EQUAL(aps[THERE].value[1], 3);
 	EQUAL(aps[THERE].value[2], SVSM_SUCCESS);
 	EQUAL(aps[THERE].value[3], 0);
-	if (!start(take))
+	if (!start_there(take_there))
 		return;
 	CHECK(comes_there(SAME, 1));
-	finish();
+	finish_there();
 	EQUAL(there[VECTOR], 1);
 	EQUAL(there[SAME], 1);
 }
 
 static void many(void)
 {
-	if (!start(take))
+	if (!start_there(take_there))
 		return;
 	for (u64 sent = 1; sent <= MANY; sent++) {
 		write_register(X2(APIC_ICR), TO(THERE) | VECTOR);
@@ -375,7 +258,7 @@ static void many(void)
 			break;
 	}
 	let_pass();
-	finish();
+	finish_there();
 	EQUAL(there[VECTOR], MANY);
 	EQUAL(here[VECTOR], 0);
 }
@@ -392,63 +275,56 @@ static const struct sending *sent_there;
 static void send_from_there(struct ap *ap)
 {
 	ap->value[2] = write_there(ap, sent_there->reg, sent_there->value | VECTOR);
-	take(ap);
+	take_there(ap);
 }
 
 static void from_there(u64 argument)
 {
 	sent_there = (const struct sending *)argument;
-	if (!start(send_from_there))
+	if (!start_there(send_from_there))
 		return;
 	check_arrivals(sent_there, VECTOR);
 	EQUAL(aps[THERE].value[2], SVSM_SUCCESS);
 }
 
-static void delete(void)
-{
-	if (!CHECK(runs))
-		return;
-	EQUAL(ap_creation(NAE_AP_DESTROY, THERE), NAE_RESULT_OK);
-	CHECK(!ap_is_running(THERE));
-	CHECK(ap_unmake_vmsa(THERE));
-}
-
-#define NEEDS (NEED_PROTOCOL | NEED_OTHER_VCPU)
+#define NEEDS       (NEED_PROTOCOL | NEED_OTHER_VCPU)
+#define NEEDS_THERE (NEEDS | NEED_PROTOCOL_THERE)
 
 static const struct point points[] = {
 	{ "other-vcpu/create", NEEDS, .run = create },
-	{ "other-vcpu/icr-id", NEEDS, .run_with = send, (u64)&icr_id },
-	{ "other-vcpu/icr-logical-id", NEEDS, .run_with = send, (u64)&icr_logical_id },
-	{ "other-vcpu/icr-both-logical-ids", NEEDS, .run_with = send, (u64)&icr_both_logical_ids },
-	{ "other-vcpu/icr-others", NEEDS, .run_with = send, (u64)&icr_others },
-	{ "other-vcpu/icr-all", NEEDS, .run_with = send, (u64)&icr_all },
-	{ "other-vcpu/icr-broadcast", NEEDS, .run_with = send, (u64)&icr_broadcast },
-	{ "other-vcpu/icr-broadcast-logical", NEEDS, .run_with = send, (u64)&icr_broadcast_logical },
-	{ "other-vcpu/icr-self", NEEDS, .run_with = send, (u64)&icr_self },
-	{ "other-vcpu/icr-own-id", NEEDS, .run_with = send, (u64)&icr_own_id },
-	{ "other-vcpu/icr-own-logical-id", NEEDS, .run_with = send, (u64)&icr_own_logical_id },
-	{ "other-vcpu/icr-logical-id-of-another", NEEDS, .run_with = send, (u64)&icr_logical_id_of_another },
-	{ "other-vcpu/icr-other-cluster", NEEDS, .run_with = send, (u64)&icr_other_cluster },
-	{ "other-vcpu/self-ipi", NEEDS, .run_with = send, (u64)&self_ipi },
-	{ "other-vcpu/nmi-id", NEEDS, .run_with = send_nmi, (u64)&icr_id },
-	{ "other-vcpu/nmi-logical-id", NEEDS, .run_with = send_nmi, (u64)&icr_logical_id },
-	{ "other-vcpu/nmi-others", NEEDS, .run_with = send_nmi, (u64)&icr_others },
-	{ "other-vcpu/nmi-all", NEEDS, .run_with = send_nmi, (u64)&icr_all },
-	{ "other-vcpu/nmi-broadcast", NEEDS, .run_with = send_nmi, (u64)&icr_broadcast },
-	{ "other-vcpu/nmi-self", NEEDS, .run_with = send_nmi, (u64)&icr_self },
-	{ "other-vcpu/nmi-own-logical-id", NEEDS, .run_with = send_nmi, (u64)&icr_own_logical_id },
-	{ "other-vcpu/nmi-vector-ignored", NEEDS, .run = nmi_vector },
-	{ "other-vcpu/nmi-wakes-hlt", NEEDS, .run = nmi_wakes_hlt },
-	{ "other-vcpu/if-0-holds-back", NEEDS, .run = if_0 },
-	{ "other-vcpu/tpr-holds-back", NEEDS, .run = tpr },
-	{ "other-vcpu/wakes-hlt", NEEDS, .run = wakes_hlt },
-	{ "other-vcpu/eoi", NEEDS, .run = eoi },
-	{ "other-vcpu/many-in-a-row", NEEDS, .run = many },
-	{ "other-vcpu/sends-to-id", NEEDS, .run_with = from_there, (u64)&from_there_id },
-	{ "other-vcpu/sends-to-others", NEEDS, .run_with = from_there, (u64)&from_there_others },
-	{ "other-vcpu/sends-to-all", NEEDS, .run_with = from_there, (u64)&from_there_all },
-	{ "other-vcpu/sends-to-itself", NEEDS, .run_with = from_there, (u64)&from_there_self },
-	{ "other-vcpu/delete", NEEDS, .run = delete },
+	{ "other-vcpu/query-protocol", NEEDS, .run = query },
+	{ "other-vcpu/id-and-ldr", NEEDS_THERE, .run = id_and_ldr },
+	{ "other-vcpu/icr-id", NEEDS_THERE, .run_with = send, (u64)&icr_id },
+	{ "other-vcpu/icr-logical-id", NEEDS_THERE, .run_with = send, (u64)&icr_logical_id },
+	{ "other-vcpu/icr-both-logical-ids", NEEDS_THERE, .run_with = send, (u64)&icr_both_logical_ids },
+	{ "other-vcpu/icr-others", NEEDS_THERE, .run_with = send, (u64)&icr_others },
+	{ "other-vcpu/icr-all", NEEDS_THERE, .run_with = send, (u64)&icr_all },
+	{ "other-vcpu/icr-broadcast", NEEDS_THERE, .run_with = send, (u64)&icr_broadcast },
+	{ "other-vcpu/icr-broadcast-logical", NEEDS_THERE, .run_with = send, (u64)&icr_broadcast_logical },
+	{ "other-vcpu/icr-self", NEEDS_THERE, .run_with = send, (u64)&icr_self },
+	{ "other-vcpu/icr-own-id", NEEDS_THERE, .run_with = send, (u64)&icr_own_id },
+	{ "other-vcpu/icr-own-logical-id", NEEDS_THERE, .run_with = send, (u64)&icr_own_logical_id },
+	{ "other-vcpu/icr-logical-id-of-another", NEEDS_THERE, .run_with = send, (u64)&icr_logical_id_of_another },
+	{ "other-vcpu/icr-other-cluster", NEEDS_THERE, .run_with = send, (u64)&icr_other_cluster },
+	{ "other-vcpu/self-ipi", NEEDS_THERE, .run_with = send, (u64)&self_ipi },
+	{ "other-vcpu/nmi-id", NEEDS_THERE, .run_with = send_nmi, (u64)&icr_id },
+	{ "other-vcpu/nmi-logical-id", NEEDS_THERE, .run_with = send_nmi, (u64)&icr_logical_id },
+	{ "other-vcpu/nmi-others", NEEDS_THERE, .run_with = send_nmi, (u64)&icr_others },
+	{ "other-vcpu/nmi-all", NEEDS_THERE, .run_with = send_nmi, (u64)&icr_all },
+	{ "other-vcpu/nmi-broadcast", NEEDS_THERE, .run_with = send_nmi, (u64)&icr_broadcast },
+	{ "other-vcpu/nmi-self", NEEDS_THERE, .run_with = send_nmi, (u64)&icr_self },
+	{ "other-vcpu/nmi-own-logical-id", NEEDS_THERE, .run_with = send_nmi, (u64)&icr_own_logical_id },
+	{ "other-vcpu/nmi-vector-ignored", NEEDS_THERE, .run = nmi_vector },
+	{ "other-vcpu/nmi-wakes-hlt", NEEDS_THERE, .run = nmi_wakes_hlt },
+	{ "other-vcpu/if-0-holds-back", NEEDS_THERE, .run = if_0 },
+	{ "other-vcpu/tpr-holds-back", NEEDS_THERE, .run = tpr },
+	{ "other-vcpu/wakes-hlt", NEEDS_THERE, .run = wakes_hlt },
+	{ "other-vcpu/eoi", NEEDS_THERE, .run = eoi },
+	{ "other-vcpu/many-in-a-row", NEEDS_THERE, .run = many },
+	{ "other-vcpu/sends-to-id", NEEDS_THERE, .run_with = from_there, (u64)&from_there_id },
+	{ "other-vcpu/sends-to-others", NEEDS_THERE, .run_with = from_there, (u64)&from_there_others },
+	{ "other-vcpu/sends-to-all", NEEDS_THERE, .run_with = from_there, (u64)&from_there_all },
+	{ "other-vcpu/sends-to-itself", NEEDS_THERE, .run_with = from_there, (u64)&from_there_self },
 };
 
-GROUP(other_vcpu_group, points, prepare);
+GROUP(other_vcpu_group, points, there_prepare);

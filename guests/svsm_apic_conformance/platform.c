@@ -101,5 +101,7 @@ const char *platform_lacks(u32 needs)
 		return "one vCPU";
 	if ((needs & NEED_OTHER_VCPU) && !(platform.hv_features & HV_FEATURE_AP_CREATION))
 		return "no AP creation (hypervisor feature bit 1)";
+	if ((needs & NEED_PROTOCOL_THERE) && platform.no_protocol_there)
+		return "the SVSM does not offer the APIC protocol on the other vCPU";
 	return NULL;
 }

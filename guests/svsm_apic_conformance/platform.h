@@ -13,6 +13,7 @@ struct platform {
 	bool snp;
 	bool svsm;
 	bool apic_protocol;  /* offered by the SVSM at the start */
+	bool no_protocol_there; /* and not on the other vCPU */
 	bool x2apic;         /* CPUID 1 ECX 21 */
 	bool hpet;
 	u32 vcpus;           /* of QEMU's fw_cfg; 1 if it is unknown */
@@ -30,6 +31,7 @@ enum need {
 	NEED_SVSM_TIMER = 0x20,
 	NEED_HPET = 0x40,
 	NEED_OTHER_VCPU = 0x80,
+	NEED_PROTOCOL_THERE = 0x100, /* the APIC protocol on the other vCPU, as far as other-vcpu/query-protocol has run */
 };
 
 void platform_find(void);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The last deregistration: the SVSM's APIC ends, and the hypervisor's continues with its state (COCONUT
- * kernel/src/protocols/apic.rs, apic_configure; cpu/apic.rs, disable_apic_emulation, handoff_to_host). It cannot be
- * registered again: this is the last group, and each point depends on the ones before.
+ * kernel/src/protocols/apic.rs, apic_configure; cpu/apic.rs, disable_apic_emulation, handoff_to_host). The count of
+ * registrations is the guest's, but each vCPU ends its APIC by a call of its own. The APIC cannot be registered again: this
+ * group and registration_others.c and registration_again.c are the last ones, and each point depends on the ones before.
  */
 #include "groups.h"
 #include "apic_access.h"
@@ -10,7 +11,9 @@
 #include "hpet.h"
 #include "io.h"
 #include "platform.h"
+#include "start.h"
 #include "svsm_apic.h"
+#include "there.h"
 #include "timer.h"
 #include "trap.h"
 
@@ -42,8 +45,11 @@ static void end_at_hypervisor(u8 vector)
 
 static void do_not_end(u8 vector) { (void)vector; tap_count_interrupt(); }
 
+/* With a second vCPU, it keeps its APIC. */
 static void deregister_last(void)
 {
+	if (!platform_lacks(NEED_OTHER_VCPU))
+		there_prepare();
 	svsm_apic_prepare();
 	CHECK(hypervisor_apic_ready());
 	on_interrupt = do_not_end;
@@ -65,7 +71,11 @@ static void calls_refused(void)
 	for (u32 call = SVSM_APIC_QUERY_FEATURES; call <= SVSM_APIC_CONFIGURE_VECTOR + 1; call++)
 		EQUAL_OF(call, apic_call(call, X2(APIC_TPR), 0).rax, SVSM_ERR_UNSUPPORTED_PROTOCOL);
 	EQUAL(configure(SVSM_APIC_CONFIGURE_REGISTER), SVSM_ERR_UNSUPPORTED_PROTOCOL);
-	EQUAL(configure(SVSM_APIC_CONFIGURE_QUERY), SVSM_ERR_UNSUPPORTED_PROTOCOL);
+}
+
+static void no_eoi_required_is_clear(void)
+{
+	EQUAL(calling_area()[SVSM_CAA_NO_EOI_REQUIRED], 0);
 }
 
 /* SEV_STATUS shows what is active (APM vol. 2, 15.34.10). The SVSM has cleared the bit in the VMSA. */
@@ -161,6 +171,7 @@ static const struct point points[] = {
 	{ "registration/query-protocol-answers-0", AFTER, .run = query_answers_0 },
 	{ "registration/calls-refused", AFTER, .run = calls_refused },
 	{ "registration/sev-status-tells", AFTER, .run = sev_status_tells },
+	{ "registration/no-eoi-required-is-clear", AFTER, .run = no_eoi_required_is_clear },
 	{ "registration/state-handed-over", AFTER, .run = state_handed_over },
 	{ "registration/pending-interrupts-come", AFTER, .run = pending_ones_come },
 	{ "registration/hypervisor-self-ipi", AFTER, .run = self_ipi },

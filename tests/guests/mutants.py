@@ -6,6 +6,7 @@ from __future__ import annotations
 LAPIC = "svsm/lapic.c"
 ALTERNATE = "svsm/alternate.c"
 PROTOCOL = "svsm/protocol_apic.c"
+CORE = "svsm/protocol_core.c"
 REFUSED = "(APIC_ICR_X2_RESERVED | APIC_ICR_BUSY)"
 IGNORED_BY_IPI = "values/icr-level-and-trigger-ignored"
 IGNORED_BY_SHORTHAND = "values/icr-destination-ignored-with-shorthand"
@@ -16,6 +17,11 @@ NMI_VECTOR = "other-vcpu/nmi-vector-ignored"
 #: An NMI reaches the other vCPU there.
 NMI_THERE = {NMI_VECTOR} | {
     f"other-vcpu/nmi-{name}" for name in ("id", "logical-id", "others", "all", "broadcast", "wakes-hlt")
+}
+
+REGISTRATION_THERE = {
+    f"registration/other-vcpu-{name}"
+    for name in ("is-still-served", "cannot-register", "ends-by-query", "calls-refused", "hypervisor-ipi")
 }
 
 #: These run in every test run.
@@ -158,6 +164,106 @@ MORE_MUTANTS = {
         "*value = register_value(lapic,",
         "*value = (*value & ~(u64)UINT32_MAX) | register_value(lapic,",
         {"registers/upper-half-reads-as-zero"},
+    ),
+    "keeps the APIC of a vCPU that comes again": (
+        ALTERNATE,
+        "\tlapic_init(&vcpu->lapic, vcpu->apic_id);\n}\n\n/* The guest's side",
+        "}\n\n/* The guest's side",
+        {"other-vcpu/comes-again-as-after-init", "other-vcpu/comes-again-and-is-served"},
+    ),
+    "keeps IPIs for a vCPU that comes again": (
+        ALTERNATE,
+        "\tlapic_take_ipis(&vcpu->lapic, &vcpu->inbox);\n\tlapic_init(",
+        "\tlapic_init(",
+        {"other-vcpu/comes-again-as-after-init", "other-vcpu/comes-again-and-is-served"},
+    ),
+    "refuses an IPI to a vCPU that was deleted": (
+        ALTERNATE,
+        "\tguest = guest_begin(vcpu, guest_vmsa(vcpu->vmsa_gpa));\n\tresult = lapic_write(",
+        "\tstruct vcpu *other = &vcpu_areas[1].vcpu;\n"
+        "\tif (msr == MSR_X2APIC_FIRST + APIC_ICR / 16 && vcpu->index == 0 &&\n"
+        "\t    !other->vmsa_gpa && other->lapic.classes)\n"
+        "\t\treturn SVSM_ERR_INVALID_PARAMETER;\n"
+        "\tguest = guest_begin(vcpu, guest_vmsa(vcpu->vmsa_gpa));\n\tresult = lapic_write(",
+        {"other-vcpu/icr-to-a-deleted-one"},
+    ),
+    "deletes a vCPU twice": (
+        CORE,
+        "\tif (!entry || !entry->guest_owned)\n\t\treturn SVSM_ERR_INVALID_PARAMETER;\n",
+        "\tif (!entry || !entry->guest_owned)\n\t\treturn SVSM_SUCCESS;\n",
+        {"other-vcpu/delete-again-refused"},
+    ),
+    "creates a vCPU once": (
+        CORE,
+        "\ttarget->caa_gpa = caa_gpa;\n\t__atomic_store_n(&target->created",
+        "\tstatic u32 times;\n\tif (times++)\n\t\treturn SVSM_ERR_INVALID_REQUEST;\n"
+        "\ttarget->caa_gpa = caa_gpa;\n\t__atomic_store_n(&target->created",
+        REGISTRATION_THERE
+        | {
+            "other-vcpu/comes-again",
+            "other-vcpu/comes-again-as-after-init",
+            "other-vcpu/comes-again-and-is-served",
+            "other-vcpu/goes-again",
+        },
+    ),
+    "offers the protocol on vCPU 0 only": (
+        PROTOCOL,
+        "\treturn vcpu->emulation && (vcpu->svsm->boot.flags & SVSM_BOOT_APIC_PROTOCOL);\n",
+        "\treturn vcpu->index == 0 && vcpu->emulation && (vcpu->svsm->boot.flags & SVSM_BOOT_APIC_PROTOCOL);\n",
+        {"other-vcpu/query-protocol"},
+    ),
+    "allows vectors for all vCPUs": (
+        PROTOCOL,
+        "\t\tlapic_allow(&vcpu->lapic, request->rcx & SVSM_APIC_VECTOR_MASK, allowed);\n",
+        "\t\tfor (u32 i = 0; i < vcpu->svsm->vcpus; i++)\n"
+        "\t\t\tlapic_allow(&vcpu_areas[i].vcpu.lapic, request->rcx & SVSM_APIC_VECTOR_MASK, allowed);\n",
+        {"other-vcpu/timer-not-allowed-there"},
+    ),
+    "reads vCPU 0's doorbell page for all": (
+        ALTERNATE,
+        "\tif (events.guest)\n",
+        "\tif (events.guest && vcpu->index == 0)\n",
+        {"other-vcpu/timer-allowed-there", "other-vcpu/device-edge", "other-vcpu/device-level-ends-there-only"},
+    ),
+    "requests an EOI for what is in service on another vCPU": (
+        ALTERNATE,
+        "\tif (result == SVSM_SUCCESS && msr == MSR_X2APIC_FIRST + APIC_ICR / 16)\n",
+        "\tif (msr == MSR_X2APIC_FIRST + APIC_EOI / 16 && vcpu->index == 0)\n\t\tnae_specific_eoi(vcpu, 0x61);\n"
+        "\tif (result == SVSM_SUCCESS && msr == MSR_X2APIC_FIRST + APIC_ICR / 16)\n",
+        {"other-vcpu/device-level-ends-there-only"},
+    ),
+    "ends the APIC of all vCPUs with the last registration": (
+        PROTOCOL,
+        "\treturn vcpu->emulation && (vcpu->svsm->boot.flags & SVSM_BOOT_APIC_PROTOCOL);\n",
+        "\treturn vcpu->emulation && (vcpu->svsm->boot.flags & SVSM_BOOT_APIC_PROTOCOL) &&\n"
+        "\t       vcpu->svsm->apic_registrations;\n",
+        REGISTRATION_THERE,
+    ),
+    "registers again after the last deregistration": (
+        PROTOCOL,
+        "\t\tif (count == 0 || count == UINT32_MAX)\n",
+        "\t\tif (count == UINT32_MAX)\n",
+        {f"registration/other-vcpu-{name}" for name in ("cannot-register", "ends-by-query", "calls-refused")},
+    ),
+    "ends no APIC by a query": (
+        PROTOCOL,
+        "\tif (__atomic_load_n(registrations, __ATOMIC_SEQ_CST) == 0)\n",
+        "\tif (__atomic_load_n(registrations, __ATOMIC_SEQ_CST) == 0 && request->rcx != SVSM_APIC_CONFIGURE_QUERY)\n",
+        {"registration/other-vcpu-ends-by-query", "registration/other-vcpu-calls-refused"},
+    ),
+    "leaves no_eoi_required at the end": (
+        LAPIC,
+        "isr_word(lapic, i), __ATOMIC_SEQ_CST);\n\t}\n\tguest->no_eoi_required = 0;\n",
+        "isr_word(lapic, i), __ATOMIC_SEQ_CST);\n\t}\n\tguest->no_eoi_required = 1;\n",
+        {"registration/no-eoi-required-is-clear"},
+    ),
+    "refuses another deregistration with a code of its own": (
+        "svsm/protocol.c",
+        "\tif (!protocol_find(vcpu, request->protocol, &protocol))\n",
+        "\tif (request->protocol == SVSM_PROTOCOL_APIC && request->call == SVSM_APIC_CONFIGURE && request->rcx < 2 &&\n"
+        "\t    !protocol_apic_offered(vcpu))\n\t\treturn SVSM_APIC_ERR_CANNOT_REGISTER;\n"
+        "\tif (!protocol_find(vcpu, request->protocol, &protocol))\n",
+        {"registration/query-again", "registration/deregister-again"},
     ),
     "refuses ICR's trigger bit": (
         LAPIC,

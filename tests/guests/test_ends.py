@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An SVSM that ends the run in the middle: a seed repeats the requests."""
+"""An SVSM that ends the run in the middle: the other points are reached, and a seed repeats the requests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from snp_harness.conformance.guest_run import ConformanceResult
 from snp_harness.conformance.image import Fuzz
 from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
+from snp_harness.errors import EXIT_VIOLATED
 from snp_harness.platforms import rom
 from snp_harness.svsm.config import load_config
+from tests.guests.points import all_points
 from tests.guests.test_mutants import mutant
 
 pytestmark = pytest.mark.emulated
@@ -22,6 +24,21 @@ TIMEOUT_S = 900.0
 
 def ended(result: ConformanceResult) -> dict[str, dict[str, str]]:
     return {point.name: dict(point.diagnostic) for point in result.of(PointStatus.ENDED_THE_RUN)}
+
+
+@pytest.mark.slow
+def test_points_behind_those_that_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the last deregistration this SVSM ends the APIC again, which the hypervisor refuses."""
+    svsm = mutant(tmp_path, "svsm/alternate.c", "\tvcpu->emulation = false;\n}", "}")
+    monkeypatch.setattr(rom, "read_svsm", lambda: svsm)
+    config = load_config("alternate-injection")
+    result = run_conformance(config, vcpus=1, out=tmp_path / "run", timeout_s=TIMEOUT_S, icount=True)
+    assert list(ended(result)) == ["registration/query-again", "registration/deregister-again"]
+    assert [point.name for point in result.tap.points] == all_points()
+    calls = [diagnostic["call"] for diagnostic in ended(result).values()]
+    assert calls == [f"apic CONFIGURE, RCX {rcx}, RDX 0: no answer at the end of the run" for rcx in (0, 1)]
+    assert all("the SVSM asked to be ended" in diagnostic["message"] for diagnostic in ended(result).values())
+    assert (result.exit_status, result.tap.defects) == (EXIT_VIOLATED, ())
 
 
 def test_requests_are_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,13 @@ WITHOUT_PROTOCOL = named("apic-base") | {
     "core/query-protocol-apic-versions",
     "timer/refused-in-xapic-mode",
     "timer/served-in-x2apic-mode",
+    "other-vcpu/create",
+    "other-vcpu/query-protocol",
     "other-vcpu/delete",
+    "other-vcpu/delete-again-refused",
+    "other-vcpu/comes-again",
+    "other-vcpu/goes-again",
+    "registration/no-eoi-required-is-clear",
 }
 #: Points that expect no interrupt, and so pass if none can be allowed.
 WITHOUT_INTERRUPT = frozenset({"vectors/all-leaves-out-what-is-below-31", "timer/stopped"})
@@ -53,6 +59,7 @@ REFUSALS = frozenset(name for name in POINTS if name.startswith("registers/") an
     "values/icr-startup-refused",
     "values/icr-extint-refused",
     "values/icr-reads-back",
+    "registration/other-vcpu-cannot-register",
     "vectors/bad-values-refused",
 }
 
@@ -76,12 +83,16 @@ TPR = frozenset(
         "priority/tpr-f0-holds-everything",
         "in-service/ppr-is-the-higher-of-two",
         "other-vcpu/tpr-holds-back",
+        "other-vcpu/comes-again-as-after-init",
         "registration/state-handed-over",
     }
 )
 
 #: Points that wait for an interrupt of the hypervisor: of its timer or of a device.
 INTERRUPTS = named("device") | {
+    "other-vcpu/timer-allowed-there",
+    "other-vcpu/device-edge",
+    "other-vcpu/device-level-ends-there-only",
     "masking/hlt-with-a-pending-interrupt",
     "vectors/allowed-is-delivered",
     "vectors/no-longer-allowed",

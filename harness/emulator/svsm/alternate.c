@@ -50,6 +50,15 @@ bool alternate_init(struct vcpu *vcpu)
 	return true;
 }
 
+void alternate_reset(struct vcpu *vcpu)
+{
+	if (!vcpu->emulation)
+		return;
+	apic_timer_stop(vcpu);
+	lapic_take_ipis(&vcpu->lapic, &vcpu->inbox);
+	lapic_init(&vcpu->lapic, vcpu->apic_id);
+}
+
 /* The guest's side of an operation; the calling area is read once. */
 static struct lapic_guest guest_begin(struct vcpu *vcpu, struct vmsa *vmsa)
 {

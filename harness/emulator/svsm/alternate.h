@@ -18,6 +18,9 @@ u64 alternate_feature(const struct svsm *svsm);
 /* Sets up the vCPU's doorbell page, APIC and timer. False: the hypervisor refuses, which is reported on the console. */
 bool alternate_init(struct vcpu *vcpu);
 
+/* The guest's vCPU starts as after INIT, which resets its APIC (APM vol. 2, table 14-1). */
+void alternate_reset(struct vcpu *vcpu);
+
 /* Called before each run of the guest: reads what is pending and presents it in the VMSA. */
 void alternate_present(struct vcpu *vcpu, struct vmsa *vmsa);
 

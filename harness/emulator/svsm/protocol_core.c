@@ -199,6 +199,7 @@ static u64 create_vcpu(struct vcpu *vcpu, struct svsm_request *request)
 		return result;
 	}
 	target->caa_gpa = caa_gpa;
+	__atomic_store_n(&target->created, true, __ATOMIC_RELEASE);
 	__atomic_store_n(&target->vmsa_gpa, vmsa_gpa, __ATOMIC_RELEASE);
 	return SVSM_SUCCESS;
 }

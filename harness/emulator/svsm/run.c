@@ -69,6 +69,8 @@ _Noreturn void run_guest(struct vcpu *vcpu)
 		struct vmsa *vmsa = guest_vmsa(vmsa_gpa);
 		u32 error;
 
+		if (__atomic_exchange_n(&vcpu->created, false, __ATOMIC_ACQUIRE))
+			alternate_reset(vcpu);
 		/* An old exit code would look like a new VMGEXIT. */
 		vmsa->guest_exit_code = SVM_EXIT_INVALID;
 		alternate_present(vcpu, vmsa);

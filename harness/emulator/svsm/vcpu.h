@@ -29,6 +29,7 @@ struct vcpu {
 	bool console;   /* console_init() has been done */
 	u64 vmsa_gpa;   /* the guest's VMSA on this vCPU; 0: none. Other vCPUs write it */
 	u64 caa_gpa;    /* its calling area; written before vmsa_gpa */
+	bool created;   /* vmsa_gpa is new: the vCPU starts as after INIT. Atomic, written before vmsa_gpa */
 	u32 refusals;   /* refused calls so far, for the console */
 	/* Alternate Injection (alternate.h) */
 	u8 *doorbell;      /* shared view; NULL without Alternate Injection */
