@@ -33,12 +33,22 @@ def test_qemus_own_apic_serves_one_vcpu(trixie_path: Path, tmp_path: Path) -> No
         boot(trixie_path, tmp_path / "out", "two-witnesses", vcpus=2)
 
 
-@pytest.mark.parametrize("until", ["exit", "pei"])
-def test_the_guest_ends_the_run_by_isa_debug_exit(until: str, trixie_path: Path, tmp_path: Path) -> None:
+#: At the reset vector: MOV AL, 85h; OUT F4, AL. MOV EAX, 850000h; OUT F2, EAX.
+WITH_ONE_BYTE = b"\xb0\x85\xe6\xf4"
+FROM_BELOW = b"\x66\xb8\x00\x00\x85\x00\x66\xe7\xf2"
+
+
+@pytest.mark.parametrize(
+    ("until", "code", "pc"),
+    [("exit", WITH_ONE_BYTE, "FFFFFFF2"), ("exit", FROM_BELOW, "FFFFFFF6"), ("pei", WITH_ONE_BYTE, "FFFFFFF2")],
+    ids=["exit", "exit-from-below", "pei"],
+)
+def test_the_guest_ends_the_run_by_isa_debug_exit(
+    until: str, code: bytes, pc: str, trixie_path: Path, tmp_path: Path
+) -> None:
     """The hypervisor serves the port: QEMU would end at once, and the log could not be compared any more."""
     image = bytearray(trixie_path.read_bytes())
-    # The reset vector: MOV AL, 85h; OUT F4, AL.
-    image[-16:-12] = b"\xb0\x85\xe6\xf4"
+    image[-16 : len(code) - 16] = code
     firmware = tmp_path / "exit.fd"
     firmware.write_bytes(image)
     device = ("-device", "isa-debug-exit,iobase=0xf4,iosize=4")
@@ -46,7 +56,7 @@ def test_the_guest_ends_the_run_by_isa_debug_exit(until: str, trixie_path: Path,
     assert timeline.guest_exit == 5
     assert AGREEMENT in {event.kind for event in timeline.events}
     (gap,) = timeline.gaps
-    assert gap.startswith("the guest ended by isa-debug-exit with status 5, at pc FFFFFFF2")
+    assert gap.startswith(f"the guest ended by isa-debug-exit with status 5, at pc {pc}")
     assert gap.endswith("in the reset vector")
 
 

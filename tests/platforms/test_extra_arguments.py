@@ -44,6 +44,7 @@ from tests.platforms.snp_hosts import host
         ("-machine max-ram-below-4g=1G", "'max-ram-below-4g' cannot be changed"),
         ("-global EPYC-v3-x86_64-cpu.phys-bits=40", "the harness sets it"),
         ("-global driver=isa-debugcon,property=iobase,value=1", "the harness sets it"),
+        ("-global isa-debug-exit.iobase=0xf4", "the harness sets it"),
         ("-global mch.extended-tseg-mbytes=8", "the harness sets it"),
         ("-set device.host-dimm.addr=0", "give the property to -device"),
         ("-qmp stdio", "the harness sets it"),

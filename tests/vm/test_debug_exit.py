@@ -14,6 +14,9 @@ from snp_harness.vm.debug_exit import debug_exit_ports, has_debug_exit, written
         ("isa-debug-exit", (0x501, 2)),
         ("isa-debug-exit,iobase=0xf4,iosize=0x04", (0xF4, 4)),
         ("driver=isa-debug-exit,iosize=1,iobase=244", (0xF4, 1)),
+        ("iosize=1,driver=isa-debug-exit", (0x501, 1)),
+        ('{"driver": "isa-debug-exit", "iobase": 244, "iosize": 4}', (0xF4, 4)),
+        ('{"driver": "isa-debug-exit", "iobase": []}', None),
         # Not more than there are.
         ("isa-debug-exit,iobase=0xffff,iosize=0xffffffff", (0xFFFF, 1)),
         ("isa-debug-exit,iobase=0x10000", None),

@@ -123,8 +123,11 @@ void io_write(struct vcpu *vcpu, u16 port, u32 size, u32 value)
 	if (is_hidden(vcpu, port, size))
 		return;
 	/* QEMU would end at once, and the emulator's account of the log with it. */
-	if (port >= config->debug_exit_port && port < config->debug_exit_port + config->debug_exit_size)
+	if (in_range(port, size, config->debug_exit_port, config->debug_exit_size)) {
+		if (port < config->debug_exit_port)
+			value >>= 8 * (config->debug_exit_port - port);
 		hw_stop(vcpu->cpu, RECORD_END_DEBUG_EXIT, value, 0);
+	}
 	if (!guard)
 		port_write(port, size, value);
 	else if (guard->write)

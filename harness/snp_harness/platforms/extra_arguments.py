@@ -56,13 +56,14 @@ MACHINE_KEYS = frozenset({"append", "hpet", "initrd", "kernel", "kernel-irqchip"
 #: Drivers whose -global properties the harness sets, or the hypervisor relies on.
 _GLOBAL = re.compile(
     r".*-cpu|.*-accel|.*-machine|memory-backend.*|(kvm-)?apic(-msi|-common)?|pc-dimm|isa-debugcon|isa-serial|mch|q35-pcihost"
-    r"|ICH9-LPC|fw_cfg.*|cfi\.pflash01|sev-.*|igvm-cfg"
+    r"|ICH9-LPC|fw_cfg.*|isa-debug-exit|cfi\.pflash01|sev-.*|igvm-cfg"
 )
 #: Devices that would bypass the hypervisor's IOMMU, or replace it. A balloon discards any page that the guest names;
 #: QEMU's UEFI variable service copies from and to an address that it writes (QEMU hw/virtio/virtio-balloon.c,
 #: hw/uefi/var-service-core.c); a proxied device has all memory.
 _BYPASS = re.compile(
-    r"(iommu_platform|disable-legacy)[\s\"':=]+(off|no?|false)\b|\bno(iommu_platform|disable-legacy)\b|bypass[-_]iommu|\b(intel|amd|virtio)-iommu"
+    r"(iommu_platform|disable-legacy)[\s\"':=]+(off|no?|false)\b|\bno(iommu_platform|disable-legacy)\b"
+    r"|bypass[-_]iommu|\b(intel|amd|virtio)-iommu"
     r"|\bproperty=(iommu_platform|disable-legacy)\b|\b(virtio|hv)-balloon|\buefi-vars|\bx-pci-proxy-dev"
 )
 #: Options whose value is text that may look like an option.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Sequence
 
 _DEVICE = "isa-debug-exit"
@@ -23,7 +24,7 @@ def debug_exit_ports(arguments: Sequence[str]) -> tuple[int, int] | None:
     Numbers that QEMU refuses are the same as none.
     """
     for argument in filter(_is_device, arguments):
-        given = dict(each.partition("=")[::2] for each in argument.split(","))
+        given = _properties(argument)
         with contextlib.suppress(ValueError):
             base, size = (int(given.get(name, default), 0) for name, default in _DEFAULTS)
             if 0 <= base < _PORTS and size >= 0:
@@ -32,7 +33,15 @@ def debug_exit_ports(arguments: Sequence[str]) -> tuple[int, int] | None:
 
 
 def _is_device(argument: str) -> bool:
-    return argument.split(",")[0] in (_DEVICE, f"driver={_DEVICE}")
+    return argument.split(",")[0] == _DEVICE or _properties(argument).get("driver") == _DEVICE
+
+
+def _properties(argument: str) -> dict[str, str]:
+    """Return the properties of a device, as text: of QEMU's list or its JSON."""
+    with contextlib.suppress(ValueError, RecursionError):
+        if isinstance(given := json.loads(argument), dict):
+            return {key: str(value) for key, value in given.items()}
+    return dict(each.partition("=")[::2] for each in argument.split(","))
 
 
 def written(status: int) -> int | None:
