@@ -13,6 +13,7 @@ static void begin(u64 seed, u64 policy)
 	psp_launch_begin(&guest.launch, policy);
 	memcpy(&guest.launch.finish, buffer[0].bytes, sizeof(guest.launch.finish));
 	memcpy(guest.launch.digest, buffer[1].bytes, sizeof(guest.launch.digest));
+	guest.launch.running = true;
 }
 
 static void command(const char *name, const u64 *a)
@@ -26,6 +27,9 @@ static void command(const char *name, const u64 *a)
 		show(guest.vmpck[0], sizeof(guest.vmpck));
 	} else if (!strcmp(name, "count")) { /* key, messages so far */
 		guest.messages[a[0]] = a[1];
+		driver_answer(0);
+	} else if (!strcmp(name, "unfinished")) { /* as before SNP_LAUNCH_FINISH */
+		guest.launch.running = false;
 		driver_answer(0);
 	} else if (!strcmp(name, "request")) { /* buffer 2; answers the status and what the response page has then */
 		response = malloc(sizeof(*response));

@@ -20,6 +20,7 @@ from tests.emulator.native import compile_driver
 from tests.emulator.psp_messages import (
     AEAD_OFLOW,
     BAD_MEASUREMENT,
+    INVALID_GUEST_STATE,
     INVALID_KEY,
     INVALID_PARAM,
     KEY_REQUEST,
@@ -204,6 +205,12 @@ def test_unsound_and_unsupported_messages_are_refused(psp: Psp, fault: dict[str,
     message = dataclasses.replace(Message(KEY_REQUEST, key_request()), **fault)
     assert psp.send(message.seal(psp.keys[0])) == (INVALID_PARAM, UNTOUCHED)
     psp.call(Message(KEY_REQUEST, key_request()))
+
+
+def test_a_guest_whose_launch_is_not_finished_is_refused(psp: Psp) -> None:
+    psp.ask("unfinished")
+    page = Message(KEY_REQUEST, key_request()).seal(psp.keys[0])
+    assert psp.send(page) == (INVALID_GUEST_STATE, UNTOUCHED)
 
 
 @pytest.mark.parametrize("vmpck", [4, 255])

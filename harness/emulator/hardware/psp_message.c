@@ -106,7 +106,7 @@ static void wrap(const struct psp_guest *guest, const struct snp_message_header 
 enum psp_status psp_message(struct psp_guest *guest, const struct snp_message *request, struct snp_message *response)
 {
 	struct snp_message message = *request, result = { 0 };
-	enum psp_status status = unwrap(guest, &message);
+	enum psp_status status = guest->launch.running ? unwrap(guest, &message) : PSP_INVALID_GUEST_STATE;
 
 	if (status == PSP_SUCCESS)
 		status = answer(guest, &message, &result);
