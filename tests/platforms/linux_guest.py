@@ -84,7 +84,8 @@ def run_in_linux(
             port.sendall(_archive(program))
             connected.append(True)
         elif len(connected) == 2:
-            with contextlib.suppress(BlockingIOError):
+            # QEMU ends with the guest.
+            with contextlib.suppress(BlockingIOError, ConnectionError):
                 port.sendall(port.recv(4096, socket.MSG_DONTWAIT))
 
     arguments = (
