@@ -57,6 +57,27 @@ TEST(dma_of_private_memory, SEV)
 	EQUAL(private, PATTERN + 2);
 }
 
+/* QEMU's IOMMU keeps the translation that the device has used: it is invalidated when the page is the guest's again. */
+TEST(dma_of_memory_that_becomes_private, SEV)
+{
+	u64 page = TEST_AREA + 0x2E000;
+	volatile a64 *shared_view = map_page(TEST_AREA + 0x11000, page, false), *own = (volatile a64 *)page;
+
+	edu_setup();
+	for (u32 i = 0; i < 2; i++) {
+		CHECK(make_shared(page));
+		*shared_view = PATTERN + 3;
+		EQUAL(device_reads(page), PATTERN + 3);
+		device_writes(page);
+		EQUAL(*shared_view, PATTERN);
+		CHECK(make_private(page));
+		*own = PATTERN + 4;
+		EQUAL(device_reads(page), 0);
+		device_writes(page);
+		EQUAL(*own, PATTERN + 4);
+	}
+}
+
 /* The hypervisor's memory, its log, its image, its IOMMU. The run goes on, and its log is whole. */
 TEST(dma_of_the_hypervisor, ALL)
 {
