@@ -91,14 +91,15 @@ class DataType(enum.IntEnum):
     CPUID_XF = 3
 
 
-class PageFlags(enum.IntFlag):
-    """IgvmPageDataFlags."""
+class PageFlags(enum.IntEnum):
+    """IgvmPageDataFlags, bits of a number. Of enum.IntFlag, `&` is slow: a file has thousands of pages."""
 
     LARGE = 1
     UNMEASURED = 2
     SHARED = 4
 
 
+_KINDS = {int(kind): kind for kind in HeaderType}
 #: Content of a header for a value that the loader writes into a parameter area (IGVM_VHS_PARAMETER).
 PARAMETERS = frozenset(
     {
@@ -131,10 +132,7 @@ class Header:
     @property
     def kind(self) -> HeaderType | None:
         """Its type, None if the specification does not name it."""
-        try:
-            return HeaderType(self.type & ~OPTIONAL)
-        except ValueError:
-            return None
+        return _KINDS.get(self.type & ~OPTIONAL)
 
     @property
     def name(self) -> str:
