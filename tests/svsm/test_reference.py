@@ -10,7 +10,6 @@ import struct
 import pytest
 
 from snp_harness.errors import BrokenEnvironmentError
-from snp_harness.firmware.metadata import SevMetadata, SevSection, SevSectionType
 from snp_harness.svsm import reference
 from snp_harness.svsm.config import SVSM_FAULT_NAMES, parse_config
 from snp_harness.svsm.igvm import IgvmFile
@@ -18,25 +17,9 @@ from snp_harness.svsm.igvm_measure import measure
 from snp_harness.svsm.reference import BootBlock, Place, SvsmBoot, SvsmFault, svsm_boot
 from tests.helpers.c_headers import INCLUDE, assert_same, constants, layout, members
 from tests.svsm import igvm_reader
+from tests.svsm.reference_files import BASE, ENTRY, FIRMWARE, IMAGE, METADATA, SIZE, file
 
 BOOT = f"{INCLUDE}/svsm_boot.h"
-BASE = 0x5000000000
-ENTRY, SIZE = 0x1234, 0x203000
-IMAGE = struct.pack("<QQQ", reference.IMAGE_MAGIC, ENTRY, SIZE) + bytes(range(256)) * 40
-FIRMWARE = b"\xf0" * 4096 + bytes(4096) + b"\xf1" * 4096
-METADATA = SevMetadata(
-    1,
-    (
-        SevSection(0x800000, 0x9000, SevSectionType.SEC_MEMORY),
-        SevSection(0x80D000, 0x1000, SevSectionType.SECRETS),
-        SevSection(0x80E000, 0x1000, SevSectionType.CPUID),
-        SevSection(0x80F000, 0x1000, SevSectionType.SVSM_CAA),
-    ),
-)
-
-
-def file(text: str = "") -> bytes:
-    return reference.build(IMAGE, FIRMWARE, METADATA, parse_config(text.encode(), "c.toml"), BASE)
 
 
 def test_every_field_of_the_boot_block_is_where_the_header_has_it() -> None:

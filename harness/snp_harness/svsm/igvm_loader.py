@@ -28,6 +28,7 @@ from snp_harness.svsm.igvm import (
     SnpIdBlock,
     VpContext,
 )
+from snp_harness.svsm.igvm_order import in_qemu_order
 from snp_harness.svsm.igvm_parameters import MachineFacts, parameter
 from snp_harness.svsm.launch import DEFAULT_POLICY, KVM_VMSA_GPA, PAGE, IdBlock, Launch, Pages, PageType
 
@@ -72,9 +73,6 @@ class _Loader:
         self._machine = machine
         self._areas: dict[int, _Area] = {}
         self._pages: list[Pages] = []
-        #: Pages that continue each other are launched when the run of them ends: see `_flush`.
-        self._run: list[PageData] = []
-        self._run_end = -1
         self._count = 0
         self._given: set[int] = set()
         self._vmsas: dict[int, bytes] = {}
@@ -83,9 +81,14 @@ class _Loader:
         self._block: SnpIdBlock | None = None
 
     def load(self) -> Launch:
-        for number, header in enumerate(self._file.headers):
-            self._take(number, header)
-        self._flush()
+        for header in self._file.headers:
+            if header.kind is None:
+                raise self._refusal(f"has a header of unknown type {header.type:X} at {header.at:#x}")
+        for step in in_qemu_order(self._file, self._mask):
+            if isinstance(step, list):
+                self._run(step)
+            else:
+                self._take(step)
         if not self._vmsas:
             raise self._refusal("has no VP context for SEV-SNP: nothing says where its SVSM starts")
         if 0 not in self._vmsas:
@@ -102,15 +105,10 @@ class _Loader:
     def _refusal(self, what: str, hint: str = _BUILD_HINT) -> IgvmError:
         return IgvmError(f"{self._file.name} {what}", hint)
 
-    def _take(self, number: int, header: Header) -> None:
-        kind = header.kind
-        if kind is None:
-            raise self._refusal(f"has a header of unknown type {header.type:X} at {header.at:#x}")
-        if not header.applies(self._mask) or kind in _IGNORED:
+    def _take(self, header: Header) -> None:
+        if header.kind in _IGNORED:
             return
         match header:
-            case PageData():
-                self._page(number, header)
             case ParameterArea():
                 self._new_area(header)
             case Parameter():
@@ -130,32 +128,21 @@ class _Loader:
             case _:
                 raise self._refusal(f"has a directive that QEMU's loader does not know: {header.name}")
 
-    def _page(self, number: int, header: PageData) -> None:
-        if header.data_type not in (*_TYPES, DataType.NORMAL):
-            raise self._refusal(f"has page data of unknown type {header.data_type} at {header.gpa:X}")
-        if header.flags & PageFlags.LARGE and header.gpa % header.size:
-            raise self._refusal(f"has a 2 MiB page at {header.gpa:X}, which is not a multiple of 2 MiB")
-        last = self._run[-1] if self._run else None
-        follows = last is not None and self._run_end == number - 1 and last.gpa + last.size == header.gpa
-        if not follows or last is None or _attributes(last) != _attributes(header):
-            self._flush()
-        self._run.append(header)
-        self._run_end = number
-
-    def _flush(self) -> None:
-        """Launch the run of pages that was collected: QEMU does it at the next page that does not continue it."""
-        if not self._run:
-            return
-        first = self._run[0]
+    def _run(self, run: list[PageData]) -> None:
+        for page in run:
+            if page.data_type not in (*_TYPES, DataType.NORMAL):
+                raise self._refusal(f"has page data of unknown type {page.data_type} at {page.gpa:X}")
+            if page.flags & PageFlags.LARGE and page.gpa % page.size:
+                raise self._refusal(f"has a 2 MiB page at {page.gpa:X}, which is not a multiple of 2 MiB")
+        first = run[0]
         kind = _TYPES.get(first.data_type, PageType.NORMAL)
         if kind is PageType.NORMAL and first.flags & PageFlags.UNMEASURED:
             kind = PageType.UNMEASURED
         elif kind is PageType.NORMAL and not first.offset:
             kind = PageType.ZERO
-        count = sum(page.size for page in self._run) // PAGE
-        data = b"" if kind is PageType.ZERO else b"".join(self._file.contents(page) for page in self._run)
+        count = sum(page.size for page in run) // PAGE
+        data = b"" if kind is PageType.ZERO else b"".join(self._file.contents(page) for page in run)
         self._add(Pages(kind, first.gpa, count, data))
-        self._run = []
 
     def _add(self, pages: Pages) -> None:
         self._count += pages.count
@@ -234,10 +221,6 @@ class _Loader:
         if header.gpa % PAGE or header.size % PAGE or not header.size:
             raise self._refusal(f"requires memory at {header.gpa:X}, {header.size:#x} bytes, which are not whole pages")
         self._memory.append((header.gpa, header.size))
-
-
-def _attributes(page: PageData) -> tuple[object, ...]:
-    return page.flags, page.data_type, page.mask, bool(page.offset)
 
 
 def _id_block(block: SnpIdBlock, policy: int) -> IdBlock:

@@ -13,6 +13,7 @@ KVM chooses.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from snp_harness.svsm import vmsa
@@ -28,6 +29,7 @@ from snp_harness.svsm.igvm import (
     SnpIdBlock,
     VpContext,
 )
+from snp_harness.svsm.igvm_order import in_qemu_order
 from snp_harness.svsm.launch import KVM_VMSA_GPA, NOT_MEASURED, LaunchDigest, PageType, hash_page
 
 #: CR0 that KVM sets in the first VMSA (COCONUT igvmmeasure, --check-kvm).
@@ -68,7 +70,7 @@ def measure(file: IgvmFile) -> Measurement | None:
     mask = file.snp_mask
     if mask is None:
         return None
-    specified, qemu = _Digest(), _Digest()
+    specified = _Digest()
     areas: dict[int, int] = {}
     contexts: list[VpContext] = []
     for header in file.headers:
@@ -77,24 +79,49 @@ def measure(file: IgvmFile) -> Measurement | None:
         match header:
             case ParameterArea():
                 areas[header.index] = header.size
-            case PageData():
-                _page(file, header, specified, qemu)
+            case PageData() if not header.flags & PageFlags.SHARED:
+                for kind, gpa, contents in _pages(file, header):
+                    specified.give(gpa)
+                    specified.extend(kind, gpa, contents)
             case ParameterInsert():
                 for at in range(0, areas.get(header.index, 0), PAGE):
                     _check(file, specified)
                     specified.give(header.gpa + at)
-                    for digest in (specified, qemu):
-                        digest.extend(PageType.UNMEASURED, header.gpa + at)
+                    specified.extend(PageType.UNMEASURED, header.gpa + at)
             case VpContext():
                 contexts.append(header)
                 specified.extend(PageType.VMSA, header.gpa, hash_page(file.contents(header)))
             case _:
                 pass
         _check(file, specified)
-    for context in contexts:
-        qemu.extend(PageType.VMSA, KVM_VMSA_GPA, hash_page(file.contents(context)))
     notes = [*_notes(file, contexts), *_repeated(specified.again)]
-    return Measurement(specified.value, qemu.value if contexts else None, tuple(notes))
+    return Measurement(specified.value, _by_qemu(file, mask, areas) if contexts else None, tuple(notes))
+
+
+def _by_qemu(file: IgvmFile, mask: int, areas: dict[int, int]) -> bytes:
+    """Return the digest of what QEMU launches: it does not know the flag for shared pages."""
+    digest = LaunchDigest()
+    contexts: list[VpContext] = []
+    for step in in_qemu_order(file, mask):
+        match step:
+            case list():
+                for page in step:
+                    zero = not page.offset
+                    for kind, gpa, contents in _pages(file, page):
+                        if kind is PageType.NORMAL and zero:
+                            digest.extend(PageType.ZERO, gpa)
+                        else:
+                            digest.extend(kind, gpa, contents)
+            case ParameterInsert():
+                for at in range(0, areas.get(step.index, 0), PAGE):
+                    digest.extend(PageType.UNMEASURED, step.gpa + at)
+            case VpContext():
+                contexts.append(step)
+            case _:
+                pass
+    for context in contexts:
+        digest.extend(PageType.VMSA, KVM_VMSA_GPA, hash_page(file.contents(context)))
+    return digest.value
 
 
 def id_blocks(file: IgvmFile) -> list[SnpIdBlock]:
@@ -103,9 +130,8 @@ def id_blocks(file: IgvmFile) -> list[SnpIdBlock]:
     return [header for header in file.headers if isinstance(header, SnpIdBlock) and header.applies(mask)]
 
 
-def _page(file: IgvmFile, header: PageData, specified: _Digest, qemu: _Digest) -> None:
-    if header.flags & PageFlags.SHARED:
-        return
+def _pages(file: IgvmFile, header: PageData) -> Iterator[tuple[PageType, int, bytes]]:
+    """Yield type, address and measured contents of each 4 KiB of a page."""
     kinds: dict[int, PageType] = {
         DataType.SECRETS: PageType.SECRETS,
         DataType.CPUID_DATA: PageType.CPUID,
@@ -117,12 +143,7 @@ def _page(file: IgvmFile, header: PageData, specified: _Digest, qemu: _Digest) -
     data = file.contents(header)
     for at in range(0, header.size, PAGE):
         contents = hash_page(data[at : at + PAGE]) if kind is PageType.NORMAL else NOT_MEASURED
-        specified.give(header.gpa + at)
-        specified.extend(kind, header.gpa + at, contents)
-        if kind is PageType.NORMAL and not data:
-            qemu.extend(PageType.ZERO, header.gpa + at)
-        else:
-            qemu.extend(kind, header.gpa + at, contents)
+        yield kind, header.gpa + at, contents
 
 
 def _check(file: IgvmFile, digest: _Digest) -> None:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs of IGVM files on the emulated host; the files are the reference SVSM's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from snp_harness.apic.verdict import Status
+from snp_harness.errors import EXIT_INCONCLUSIVE
+from snp_harness.firmware.image import FirmwareImage
+from snp_harness.platforms.guest_launch import SIGNATURE, reference_file
+from snp_harness.platforms.memory_map import memory_map
+from snp_harness.platforms.platform import RunSpec
+from snp_harness.svsm.firmware_launch import firmware_launch
+from snp_harness.svsm.igvm import IgvmFile
+from snp_harness.svsm.igvm_measure import measure
+from snp_harness.testing.plugin import SnpBoot
+from tests.svsm.igvm_headers import ID_BLOCK, Headers
+
+pytestmark = pytest.mark.emulated
+
+
+@pytest.fixture
+def reference(snp_firmware: Path) -> bytes:
+    """The file that the package makes for a run of the firmware with 512 MiB."""
+    image = FirmwareImage.open(snp_firmware)
+    return reference_file(RunSpec(image), image, memory_map(512 << 20, 40))
+
+
+def digest_of(data: bytes) -> bytes:
+    measured = measure(IgvmFile.parse(data, "x.igvm"))
+    assert measured is not None
+    assert measured.qemu is not None
+    return measured.qemu
+
+
+def with_id_block(data: bytes, digest: bytes) -> bytes:
+    content = (1).to_bytes(4, "little") + bytes(4) + digest
+    return Headers.split(data).add(ID_BLOCK, content.ljust(768, b"\0")).join()
+
+
+def test_the_reference_svsm_from_a_file(snp_boot: SnpBoot, reference: bytes, tmp_path: Path) -> None:
+    """Its own firmware, an ID block for it, and the digest that `igvm show` computes."""
+    digest = digest_of(reference)
+    path = tmp_path / "reference.igvm"
+    path.write_bytes(with_id_block(reference, digest))
+    result = snp_boot(igvm=path)
+    assert result.verdict.status is Status.VIOLATED
+    assert result.timeline.launch_digest == digest.hex()
+    assert result.timeline.alternate_injection
+    made = snp_boot()
+    assert made.timeline.launch_digest == digest.hex()
+    assert [access.register for access in made.timeline.accesses] == [
+        access.register for access in result.timeline.accesses
+    ]
+
+
+def test_another_digest_than_the_id_block_s(snp_boot: SnpBoot, reference: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "reference.igvm"
+    path.write_bytes(with_id_block(reference, bytes(48)))
+    result = snp_boot(igvm=path)
+    assert result.exit_status == EXIT_INCONCLUSIVE
+    assert result.timeline.launch_digest == digest_of(reference).hex()
+    [gap] = result.timeline.gaps
+    assert "refused the launch (SNP_LAUNCH_FINISH) (the launch digest is not the ID block's)" in gap
+
+
+def test_digest_of_firmware_alone(snp_boot: SnpBoot, snp_firmware: Path) -> None:
+    image = FirmwareImage.open(snp_firmware)
+    assert image.metadata is not None
+    result = snp_boot(config="no-svsm", vcpus=2)
+    expected = firmware_launch(image.flat(), image.metadata, vcpus=2, features=1, signature=SIGNATURE)
+    assert result.timeline.launch_digest == expected.digest().hex()
+
+
+def test_a_guest_without_snp_has_no_digest(snp_boot: SnpBoot) -> None:
+    assert snp_boot(config="plain").timeline.launch_digest is None
