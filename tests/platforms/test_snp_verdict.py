@@ -152,6 +152,22 @@ def test_alternate_injection_that_no_request_shows_is_not_observed() -> None:
     assert injection.state(timeline) == "configured, not observed to be active"
 
 
+def test_what_was_not_seen_to_be_active_is_not_violated() -> None:
+    trace = SnpTrace()
+    trace.svsm_starts(injection=False)
+    for operation, offset, value in SEVEN:
+        trace.page(operation is Operation.WRITE, offset, value)
+    trace.pei()
+    trace.dxe()
+    verdict = evaluate(timeline_of(trace))
+    assert verdict.status is Status.INCONCLUSIVE
+    assert verdict.reason == (
+        "Alternate Injection was configured, not observed to be active;"
+        " with it: 7 local-APIC accesses in SEC before x2APIC mode"
+    )
+    assert verdict.result("x2apic-before-sec").status is Status.NOT_APPLICABLE
+
+
 def test_alternate_injection_that_was_to_be_off() -> None:
     trace = SnpTrace()
     trace.svsm_starts()

@@ -61,9 +61,10 @@ def evaluate(
     observed_on: how the platform obtains its results, in words; without it the verdict has the platform's name.
     as_if_active: judge a run without Alternate Injection as if it were active.
     Without Alternate Injection the contract does not apply: each rule then states what it would be otherwise.
-    Else violated if any rule is. Otherwise inconclusive if a rule is, except for a rule outside REQUIRED that the
-    witness cannot observe at all: such a rule is listed and does not count. Otherwise the contract does not apply if
-    the hypervisor has set x2APIC mode by itself. Otherwise it holds.
+    Else violated if any rule is; but inconclusive if Alternate Injection was not seen to begin. Otherwise inconclusive
+    if a rule is, except for a rule outside REQUIRED that the witness cannot observe at all: such a rule is listed and
+    does not count. Otherwise the contract does not apply if the hypervisor has set x2APIC mode by itself. Otherwise it
+    holds.
     """
     results = tuple(rule.check(timeline) for rule in rules)
     assumed = as_if_active and not timeline.alternate_injection
@@ -71,6 +72,10 @@ def evaluate(
         status, reason = _overall(results), ""
         if status is Status.HOLDS and injection.by_policy(timeline):
             status, reason = Status.NOT_APPLICABLE, _by_hypervisor(results)
+        if status is Status.VIOLATED and not as_if_active and not injection.begun_or_unseen(timeline):
+            status, reason = Status.INCONCLUSIVE, f"Alternate Injection was {injection.state(timeline)}"
+            reason += f"; with it: {_first_broken(results)}"
+            results = tuple(_stated(result) for result in results)
     else:
         status, reason = _without(timeline, results)
         results = tuple(_stated(result) for result in results)
@@ -108,11 +113,15 @@ def _without(timeline: Timeline, results: Sequence[RuleResult]) -> tuple[Status,
         return Status.INCONCLUSIVE, f"{injection.INACTIVE}, and the run was not seen whole: {why}"
     if injection.begun(timeline):
         return Status.INCONCLUSIVE, f"Alternate Injection was {injection.UNEXPECTED}"
+    broken = _first_broken(results)
+    return Status.NOT_APPLICABLE, f"{injection.INACTIVE}; with it: {broken}" if broken else injection.INACTIVE
+
+
+def _first_broken(results: Sequence[RuleResult]) -> str:
+    """Return the reason of the first rule that is violated, a required one if there is one; "" if none is."""
     broken = [result for result in results if result.status is Status.VIOLATED]
     broken.sort(key=lambda result: result.rule not in REQUIRED)
-    if not broken:
-        return Status.NOT_APPLICABLE, injection.INACTIVE
-    return Status.NOT_APPLICABLE, f"{injection.INACTIVE}; with it: {broken[0].reason}"
+    return broken[0].reason if broken else ""
 
 
 def _stated(result: RuleResult) -> RuleResult:

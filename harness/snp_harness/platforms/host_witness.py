@@ -208,6 +208,9 @@ class HostWitness:
         if config.svsm.kind is SvsmKind.IGVM and features is not None:
             # The file, not the configuration, decides whether its SVSM requests it: this is what it created.
             active = bool(features & ALTERNATE_INJECTION)
+            if active != config.alternate_injection:
+                wanted, created = ("on", "without") if config.alternate_injection else ("off", "with")
+                gaps.append(f"Alternate Injection was to be {wanted}, and the SVSM created the guest {created} it")
         timeline = self.collector.finish(
             witness=WITNESS,
             platform=platform,

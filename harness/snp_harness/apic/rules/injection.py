@@ -40,6 +40,11 @@ def begun(timeline: Timeline) -> dict[int | None, int]:
     return first
 
 
+def begun_or_unseen(timeline: Timeline) -> bool:
+    """Return whether it was seen to begin, or the witness cannot see that."""
+    return CHANGE in timeline.not_observed or bool(begun(timeline))
+
+
 def state(timeline: Timeline) -> str:
     """Return whether Alternate Injection is active, by what was seen, in words."""
     seen = bool(begun(timeline))
