@@ -269,9 +269,9 @@ def disagreements(directory: Path) -> list[str]:
 
 
 def _guest_vmpl(log: list[Record], svsm: bool) -> int:
-    """The VMPL of the firmware: 0 without an SVSM, which is at VMPL0 itself."""
+    """The VMPL of the firmware: 0 without an SVSM, which is at VMPL0 itself; it may not have run."""
     others = {record.vmpl for record in log} - {0}
-    return min(others, default=0) if svsm else 0
+    return min(others, default=1) if svsm else 0
 
 
 def _accesses(log: list[Record], svsm: bool) -> list[Record]:

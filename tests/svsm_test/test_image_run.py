@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,8 +13,8 @@ from snp_harness.cli.main import main
 from snp_harness.data import data_file
 from snp_harness.errors import EXIT_HOLDS, EXIT_USAGE, EXIT_VIOLATED
 from snp_harness.platforms import rom
-from snp_harness.platforms.snp import IGVM_VARIABLE
 from snp_harness.svsm.symbols import functions
+from tests.helpers.coconut import coconut_file
 
 pytestmark = pytest.mark.emulated
 
@@ -98,10 +97,7 @@ def test_usage(tmp_path: Path, arguments: tuple[str, ...], capsys: pytest.Captur
 @pytest.mark.parametrize("vcpus", ["1", "2", "4"])
 def test_coconut(tmp_path: Path, vcpus: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Its own tests, the one of its launch measurement among them, whose warning would say that the digest differs."""
-    named = os.environ.get(IGVM_VARIABLE)
-    file = Path(named or "nowhere") / COCONUT
-    if not file.is_file():
-        pytest.skip(f"{IGVM_VARIABLE} names no directory with {COCONUT}")
+    file = coconut_file(COCONUT)
     assert run(tmp_path, str(file), "--vcpus", vcpus) == EXIT_HOLDS
     tests, report = results(capsys)
     assert len(tests) > 100
