@@ -36,8 +36,8 @@ def svsm(operation: Any, msr: int, value: int | None = 0, **fields: Any) -> Acce
     return x2apic(operation, msr, value, **{"path": AccessPath.SVSM, "served_by": Server.SVSM, **fields})
 
 
-def query(time_ns: int, offered: int = 1, vcpu: int = 0) -> Event:
-    return Event("apic-protocol-query", time_ns, vcpu, "", {"offered": offered, "result": 0})
+def query(time_ns: int, offered: int = 1, vcpu: int = 0, *, version: int = 1, result: int = 0) -> Event:
+    return Event("apic-protocol-query", time_ns, vcpu, "", {"offered": offered, "version": version, "result": result})
 
 
 def call(time_ns: int, vcpu: int = 0, **fields: int) -> Event:
@@ -184,9 +184,31 @@ def test_what_is_offered_is_a_fact_of_each_vcpu() -> None:
     assert check(REGISTERS, [own, other], query(1)).status is VIOLATED
 
 
-def test_an_answer_that_does_not_say_is_no_excuse() -> None:
-    unknown = Event("apic-protocol-query", 1, 1, "", {"result": 0})
-    assert check(REGISTERS, [x2apic(READ, 0x802, vcpu=1)], unknown).status is VIOLATED
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Event("apic-protocol-query", 10, 1, "", {"version": 1, "result": 0}),
+        Event("apic-protocol-query", 10, 1, "", {"offered": 0, "result": 0}),
+        query(10, offered=0, vcpu=1, version=0),
+        query(10, offered=0, vcpu=1, version=2),
+        query(10, offered=0, vcpu=1, result=0x80000001),
+    ],
+    ids=["offered", "version", "version-0", "version-2", "incomplete"],
+)
+def test_an_answer_that_does_not_say_is_no_excuse(answer: Event) -> None:
+    assert check(REGISTERS, [x2apic(READ, 0x802, vcpu=1, time_ns=5)], answer).status is VIOLATED
+
+
+def test_an_answer_after_the_end_of_alternate_injection_is_no_excuse() -> None:
+    """Firmware ends it at last and asks then: the SVSM has no APIC for the vCPU any more."""
+    leak = x2apic(READ, 0x802, vcpu=1, time_ns=3)
+    assert check(REGISTERS, [leak], injection(1, 1, vcpu=1), injection(8, 0, vcpu=1), query(9, 0, 1)).status is VIOLATED
+    assert check(REGISTERS, [leak], injection(1, 1, vcpu=1), query(7, 0, 1), injection(8, 0, vcpu=1)).status is HOLDS
+
+
+def test_asking_for_another_version_does_not_take_the_offer_back() -> None:
+    assert check(PROTOCOL, [svsm(READ, 0x802, time_ns=5)], query(1), query(2, 0, version=9)).status is HOLDS
+    assert check(PROTOCOL, [svsm(READ, 0x802, time_ns=5)], query(1), query(2, 0)).status is VIOLATED
 
 
 def test_no_vector_is_unregistered_where_none_can_be_registered() -> None:

@@ -59,7 +59,7 @@ def test_the_answer_to_a_query_of_the_apic_protocol(run: Calls, result: int, rcx
     run.call(QUERY, Protocol.VTPM << 32 | 1, 0, 1 << 32 | 1)
     run.call(QUERY, Protocol.APIC << 32 | 1, result, rcx_out, vcpu=1)
     [event] = run.events("apic-protocol-query")
-    assert (event.vcpu, event.fields["offered"]) == (1, offered)
+    assert (event.vcpu, event.fields["offered"], event.fields["version"]) == (1, offered, 1)
     assert ("does not offer" in event.text) == (not offered)
 
 

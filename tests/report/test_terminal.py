@@ -336,7 +336,8 @@ def test_the_timeline_as_text() -> None:
 
 def test_a_vcpu_on_which_the_svsm_does_not_offer_the_protocol_is_named() -> None:
     answers = [
-        Event("apic-protocol-query", 1, vcpu, "", {"offered": offered}) for vcpu, offered in ((0, 1), (1, 0), (3, 0))
+        Event("apic-protocol-query", 1, vcpu, "", {"offered": offered, "version": 1, "result": 0})
+        for vcpu, offered in ((0, 1), (1, 0), (3, 0))
     ]
     shown = render(report([], events=tuple(answers), apic_protocol=True))
     assert "APIC protocol offered, not on vCPU 1, 3\n" in shown

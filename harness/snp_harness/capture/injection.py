@@ -84,12 +84,15 @@ class InjectionEvents:
         del self._calls[record.vcpu]
         if record.address == QUERY_PROTOCOL:
             offered = record.value == Result.SUCCESS and record.extra != 0
+            version = call.value & _LOW_32
+            answer = "offers" if offered else "does not offer"
             self._collector.event(
                 "apic-protocol-query",
                 record.time_ns,
                 record.vcpu,
-                f"QUERY_PROTOCOL: the SVSM {'offers' if offered else 'does not offer'} the APIC protocol",
+                f"QUERY_PROTOCOL: the SVSM {answer} the APIC protocol, version {version}",
                 offered=int(offered),
+                version=version,
                 result=record.value,
             )
         elif not _is_access(call):

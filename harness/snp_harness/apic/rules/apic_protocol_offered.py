@@ -51,11 +51,7 @@ class _Answers:
     """The answers of QUERY_PROTOCOL about the APIC protocol."""
 
     def __init__(self, timeline: Timeline) -> None:
-        answers = [
-            (event.vcpu, event.time_ns or 0, bool(injection.number(event, "offered")))
-            for event in timeline.events
-            if event.kind == injection.QUERY
-        ]
+        answers = [(event.vcpu, event.time_ns or 0, offered) for event, offered in injection.answers(timeline)]
         self._own = injection.States(answers)
         self._first_yes = min((time_ns for _, time_ns, offered in answers if offered), default=None)
 

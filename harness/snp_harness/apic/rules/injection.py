@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from snp_harness.apic.rules import observation
 from snp_harness.apic.rules.observation import Doubt
@@ -14,8 +14,9 @@ from snp_harness.apic.timeline import Event, Timeline
 INACTIVE = "Alternate Injection is not active"
 UNEXPECTED = "not configured, and seen to begin"
 NO_PROTOCOL = "the SVSM does not offer the APIC protocol"
-#: The kind of the event that has the answer to a QUERY_PROTOCOL about the APIC protocol.
+#: The kind of the event that has the answer to a QUERY_PROTOCOL about the APIC protocol, and the protocol's version.
 QUERY = "apic-protocol-query"
+_VERSION = 1
 #: The kind of the event that says when Alternate Injection began or ended.
 CHANGE = "alternate-injection"
 
@@ -77,18 +78,6 @@ def calls_not_seen(timeline: Timeline) -> Doubt | None:
     return observation.blind(timeline, "svsm-calls", "calls of the SVSM")
 
 
-def without_protocol(timeline: Timeline) -> frozenset[int]:
-    """Return the vCPUs on which the SVSM does not offer the APIC protocol: by every answer to QUERY_PROTOCOL there.
-
-    COCONUT of 2026 has an APIC for the launch vCPU only. A vCPU that did not ask is not among them.
-    """
-    offered: dict[int, bool] = {}
-    for event in timeline.events:
-        if event.kind == QUERY and event.vcpu is not None:
-            offered[event.vcpu] = offered.get(event.vcpu, False) or number(event, "offered") != 0
-    return frozenset(vcpu for vcpu, yes in offered.items() if not yes)
-
-
 class States:
     """A state of each vCPU that changes with time. changes: vCPU, time, and the state from then on."""
 
@@ -136,3 +125,29 @@ class Activity:
         """Return whether it was active; if the time was not observed, whether it was configured."""
         state = None if time_ns is None else self._states.at(vcpu, time_ns)
         return self._configured if state is None else state
+
+
+def answers(timeline: Timeline) -> Iterator[tuple[Event, bool]]:
+    """Yield the answers of QUERY_PROTOCOL, and whether the APIC protocol is offered.
+
+    That another version of it is not offered says nothing, nor does an answer that is an error.
+    """
+    for event in timeline.events:
+        if event.kind == QUERY:
+            offered = number(event, "offered") != 0
+            if offered or (number(event, "version") == _VERSION and number(event, "result") == 0):
+                yield event, offered
+
+
+def without_protocol(timeline: Timeline) -> frozenset[int]:
+    """Return the vCPUs on which the SVSM does not offer the APIC protocol: by every answer to QUERY_PROTOCOL there.
+
+    COCONUT of 2026 has an APIC for the launch vCPU only. A vCPU that did not ask is not among them, nor one that asked
+    after Alternate Injection had ended.
+    """
+    activity = Activity(timeline)
+    offered: dict[int, bool] = {}
+    for event, yes in answers(timeline):
+        if event.vcpu is not None and (yes or activity.at(event.vcpu, event.time_ns)):
+            offered[event.vcpu] = offered.get(event.vcpu, False) or yes
+    return frozenset(vcpu for vcpu, yes in offered.items() if not yes)
