@@ -80,6 +80,7 @@ CASES: dict[str, tuple[str, tuple[Setting, ...]]] = {
     "moved_by_another": (SEC, several(PLAIN_NATIVE, PLAIN, NATIVE)),
     "disabled_by_another": (SEC, several(PLAIN_NATIVE, PLAIN, NATIVE)),
     "end_of_another_vmpl": (SERVED, (ALTERNATE,)),
+    "offer_of_another_version": (SERVED, (ALTERNATE,)),
     "other_vmpl": (SEC, several(VMPL0)),
     "another_in_sec": (SEC, several(*ALL)),
 }

@@ -446,6 +446,17 @@ CASE(end_of_another_vmpl)
 	to_dxe();
 }
 
+/* The SVSM does not offer that version, which excuses nothing. */
+CASE(offer_of_another_version)
+{
+	enter_x2apic();
+	svsm_call(SVSM_CALL(SVSM_PROTOCOL_CORE, SVSM_CORE_QUERY_PROTOCOL),
+		  (u64)SVSM_PROTOCOL_APIC << SVSM_QUERY_PROTOCOL_SHIFT | (SVSM_APIC_VERSION_MAX + 1), 0);
+	read_msr(X2(APIC_TPR));
+	to_pei();
+	to_dxe();
+}
+
 /* --- other VMPLs: firmware at VMPL0 has VMPL1 to itself. Nothing leads back, so an AP does it. */
 
 #define VMPL1      1
