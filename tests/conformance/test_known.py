@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snp_harness.conformance.known import NONE_KNOWN, SIZE_MAX, load_known, parse_known
+from snp_harness.conformance.known import NONE_KNOWN, SHIPPED_DIRECTORY, SIZE_MAX, load_known, parse_known
 from snp_harness.conformance.tap import Point, PointStatus
 from snp_harness.errors import UsageError
+from tests.guests.points import all_points
 
 TEXT = """\
 # an SVSM of 2026-08
@@ -80,3 +81,13 @@ def test_what_is_expected(status: PointStatus) -> None:
         assert other.is_unexpected(point("classes/class-1", status)) == (
             not skipped and status is not PointStatus.PASSED
         )
+
+
+def test_those_of_the_harness_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in SHIPPED_DIRECTORY.glob("*.txt"):
+        known = load_known(Path(path.stem))
+        assert known.source == str(path)
+        assert set(known.by_name) <= set(all_points())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "coconut-svsm").write_text("fails a/1 # own\n", encoding="ascii")
+    assert set(load_known(Path("coconut-svsm")).by_name) == {"a/1"}

@@ -43,7 +43,7 @@ def add_parser(commands: Commands) -> None:
         help="of the guest; default: 2, or 1 if it cannot have several",
     )
     parser.add_argument(
-        "--known", metavar="FILE", type=path_argument, help="the known failures of this SVSM: docs/conformance.md"
+        "--known", metavar="FILE", type=path_argument, help="the known failures of this SVSM: a file, or coconut-svsm"
     )
     parser.add_argument(
         "--skip", metavar="POINT", type=name_argument, action="append", default=[], help="do not run it; repeatable"

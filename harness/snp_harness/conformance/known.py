@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.conformance.tap import POINTS_MAX, PointStatus
+from snp_harness.data import data_file
 from snp_harness.errors import UsageError
 
 if TYPE_CHECKING:
     from snp_harness.conformance.tap import Point
 
+#: Those of the harness, as NAME.txt.
+SHIPPED_DIRECTORY = data_file("svsm_configs/known-failures")
 #: Bytes of a file.
 SIZE_MAX = 1 << 18
+_NAMES_HINT = "name a file of known failures, or coconut-svsm"
 _LINE = re.compile(r"(fails|ends-the-run) ([\x21-\x7e]{1,80})\s+#\s*(\S[\x20-\x7e]{0,300})")
 _STATUSES = {"fails": PointStatus.FAILED, "ends-the-run": PointStatus.ENDED_THE_RUN}
 
@@ -54,14 +58,17 @@ NONE_KNOWN = KnownFailures()
 
 
 def load_known(path: Path) -> KnownFailures:
-    """Read a file of known failures. Raises UsageError, with the line."""
+    """Read a file of known failures: a path, or the name of one of the harness. Raises UsageError, with the line."""
+    shipped = SHIPPED_DIRECTORY / f"{path.name}.txt"
+    if path.name == str(path) and not path.exists() and shipped.is_file():
+        path = shipped
     try:
         with path.open("rb") as file:
             data = file.read(SIZE_MAX + 1)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "name a file of known failures") from None
+        raise UsageError(f"cannot read {path}: {error.strerror}", _NAMES_HINT) from None
     if len(data) > SIZE_MAX:
-        raise UsageError(f"{path} has more than {SIZE_MAX} bytes", "name a file of known failures")
+        raise UsageError(f"{path} has more than {SIZE_MAX} bytes", _NAMES_HINT)
     return parse_known(data.decode("ascii", errors="replace"), str(path))
 
 
@@ -81,6 +88,6 @@ def parse_known(text: str, source: str) -> KnownFailures:
         if name in found:
             raise UsageError(f"{source}:{number}: {name} is named twice", "remove one of the lines")
         if len(found) >= POINTS_MAX:
-            raise UsageError(f"{source} has more than {POINTS_MAX} points", "name a file of known failures")
+            raise UsageError(f"{source} has more than {POINTS_MAX} points", _NAMES_HINT)
         found[name] = KnownFailure(_STATUSES[kind], reason)
     return KnownFailures(found, source)

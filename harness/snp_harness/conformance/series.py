@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 
 def run_conformance(
-    svsm: SvsmConfig,
+    svsm: SvsmConfig | None,
     mode: Mode = None,
     *,
+    igvm: Path | None = None,
     platform: str = DEFAULT_PLATFORM,
     vcpus: int = 0,
     qemu: Path | None = None,
@@ -42,14 +43,16 @@ def run_conformance(
     skip: Sequence[str] = (),
     known: KnownFailures = NONE_KNOWN,
 ) -> ConformanceResult:
-    """Run the conformance guest under an SVSM configuration.
+    """Run the conformance guest under an SVSM configuration, or with None under the SVSM of an IGVM file.
 
     mode: None for its points, or Ticks or Fuzz. vcpus: of the guest; 0: two for its points, if the configuration has
     several, otherwise one. Points that need another vCPU are skipped with one. again, skip: as for `run_points`. known:
     failures that are expected. The others: as for `run`.
     Raises HarnessError if a run cannot start or ends early; a guest that fails, hangs or crashes is a result.
     """
-    boot = prepare_guest(svsm, mode, platform, vcpus=vcpus, qemu=qemu, host=host, timeout_s=timeout_s, icount=icount)
+    boot = prepare_guest(
+        svsm, mode, platform, igvm=igvm, vcpus=vcpus, qemu=qemu, host=host, timeout_s=timeout_s, icount=icount
+    )
     with RunDirectory.create(out, platform) as directory:
         if mode is not None:
             return run_mode(boot, directory, progress)
