@@ -149,6 +149,15 @@ def report_of_or_none(answer: Message) -> bytes | None:
     return report_of(answer) if not any(answer.payload[:4]) else None
 
 
+def test_a_guest_s_keys_follow_from_the_seed(process: Psp) -> None:
+    keys = []
+    for seed in (0, 0, 1, 1 << 63):
+        process.begin(seed=seed)
+        keys.append(process.keys)
+    assert keys[0] == keys[1]
+    assert len({key for each in keys for key in each}) == 12
+
+
 def test_messages_are_counted_for_each_key(psp: Psp) -> None:
     for sequence in (1, 3, 5):
         answer = psp.call(Message(KEY_REQUEST, key_request(vmpl=2), sequence=sequence, vmpck=2))

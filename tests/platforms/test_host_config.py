@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from msgspec import structs
 
 from snp_harness.agent import images
 from snp_harness.firmware.metadata import FOUR_GIB
 from snp_harness.platforms import host_config
-from snp_harness.platforms.emulated import DOORBELL_PORT, MAX_VCPUS
+from snp_harness.platforms.emulated import DOORBELL_PORT, MAX_VCPUS, run_keys
 from snp_harness.platforms.host_config import (
     APIC,
     HIDDEN,
@@ -24,6 +25,7 @@ from snp_harness.platforms.host_config import (
     vc_exits,
 )
 from snp_harness.platforms.memory_map import HOST_REACH
+from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.rom import HOST_ROM_SIZE
 from snp_harness.svsm.config import (
     HIDDEN_NAMES,
@@ -127,3 +129,9 @@ def test_both_sides_search_for_pe_images_in_the_same_way() -> None:
 def test_the_doorbell_is_beside_every_port_of_the_machine() -> None:
     assert 0x3EF < DOORBELL_PORT < 0x600
     assert DOORBELL_PORT not in (0x402, 0x4D0, 0x4D1, 0x510, 0x511, 0x514)
+
+
+def test_a_guest_s_keys_are_random_unless_the_run_repeats() -> None:
+    spec = RunSpec(Path("OVMF.fd"))
+    assert len({run_keys(spec).psp_seed for _ in range(3)}) == 3
+    assert {run_keys(dataclasses.replace(spec, icount=True)).psp_seed for _ in range(3)} == {0}
