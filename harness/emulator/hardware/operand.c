@@ -87,29 +87,34 @@ bool operand_locate(struct hw_cpu *cpu, struct hw_operand *operand, u32 size, bo
 	return ok;
 }
 
-/*
- * The part of a page that begins at `linear`; NULL: see operand_map(). What the processor would find unmapped becomes an
- * #NPF as of the processor; access.c maps it, or answers.
- */
-static u8 *part(struct hw_cpu *cpu, u64 linear, bool write, struct hw_exit *exit)
+#define TRIES 4 /* to map a page: the paging mode may be another than at the last #NPF */
+
+/* As an #NPF of the processor: access.c maps the page, or answers. False: not mapped. */
+static bool fault_in(struct hw_cpu *cpu, u64 gpa, bool write, struct hw_exit *exit)
 {
 	struct vmcb *page = vmcb(cpu);
 	u64 rip = page->save.rip, rsp = page->save.rsp;
+
+	exit->info1 = page->control.exit_info1 = SVM_NPF_FINAL | SVM_NPF_USER | (write ? SVM_NPF_WRITE : 0);
+	exit->info2 = page->control.exit_info2 = gpa;
+	access_fault(cpu, exit);
+	return exit->code == HW_EXIT_NONE && page->save.rip == rip && page->save.rsp == rsp; /* else #VC */
+}
+
+/* The part of a page that begins at `linear`; NULL: see operand_map(), or the guest has to try again. */
+static u8 *part(struct hw_cpu *cpu, u64 linear, bool write, struct hw_exit *exit)
+{
 	u64 gpa, spa;
+	u32 tries = 0;
 
 	if (!guest_translate(cpu, linear, write, &gpa))
 		return NULL;
 	while (!npt_find(cpu->hw, cpu->vmpl, gpa, write, &spa)) {
-		page->control.exit_info1 = SVM_NPF_FINAL | SVM_NPF_USER | (write ? SVM_NPF_WRITE : 0);
-		page->control.exit_info2 = gpa;
-		exit->info1 = page->control.exit_info1;
-		exit->info2 = gpa;
-		access_fault(cpu, exit);
-		if (exit->code != HW_EXIT_NONE || page->save.rip != rip || page->save.rsp != rsp)
+		if (tries++ == TRIES || !fault_in(cpu, gpa, write, exit))
 			return NULL;
 	}
 	if (spa >= IDENTITY_SIZE) /* a device beyond: nobody has state there */
-		hw_stop(cpu, RECORD_END_INSTRUCTION, gpa, page->control.exit_code);
+		hw_stop(cpu, RECORD_END_INSTRUCTION, gpa, vmcb(cpu)->control.exit_code);
 	return (u8 *)(PHYSICAL_WINDOW + spa);
 }
 
