@@ -101,3 +101,11 @@ def test_an_end_of_the_svsm_s_doing_is_not_the_guest_s(run: Run, end: RecordEnd,
     assert (event.kind, event.text[: len(text)]) == (kind, text)
     assert "SecMain" not in event.text
     assert timeline.guest_exit is None
+
+
+def test_a_violation_of_the_svsm_does_not_explain_the_guest_s_end(run: Run) -> None:
+    """It probes the guest's pages, and resumes after the fault."""
+    run.add(RecordKind.RMP_VIOLATION, address=0x4000, aux=RecordViolation.NOT_VALIDATED, vmpl=0, rip=0x5000001B4A)
+    run.add(RecordKind.END, address=RecordEnd.TERMINATE, value=6)
+    assert run.host.end is not None
+    assert "after" not in run.host.end.text

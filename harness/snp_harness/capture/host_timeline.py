@@ -113,8 +113,8 @@ class HostTimeline:
         self.end: HostEnd | None = None
         self.counts: Counter[int] = Counter()
         self.unknown = 0
-        #: The last RMP violation of each vCPU, which may be why the guest ends.
-        self._violations: dict[int, str] = {}
+        #: The last RMP violation of each vCPU's VMPL, which may be why that ends.
+        self._violations: dict[tuple[int, int], str] = {}
         self._collector = collector
         self.modules = ModuleMap(firmware)
         #: Whose code the instruction at a pc of a vCPU was when it was executed last.
@@ -217,7 +217,7 @@ class HostTimeline:
     def _end(self, record: HostRecord) -> None:
         self._injection.flush()
         where = self._of_svsm if record.vmpl < self._guest_vmpl else self.modules.describe
-        end = host_end(record, self._violations.get(record.vcpu), where, self._guest_vmpl)
+        end = host_end(record, self._violations.get((record.vcpu, record.vmpl)), where, self._guest_vmpl)
         if self.end is None:
             self.end = end
         detail = "gpa" if end.kind == PRIVATE_MMIO_END else "value"
@@ -391,7 +391,7 @@ class HostTimeline:
         where = self._of_svsm(record.rip) if record.vmpl < self._guest_vmpl else place.name(record.rip)
         text = f"{what}: GPA {gpa_text(record.address)} in {where}"
         if record.aux != RecordViolation.MMIO:
-            self._violations[record.vcpu] = text
+            self._violations[record.vcpu, record.vmpl] = text
         self._collector.event(
             "private-mmio" if record.aux == RecordViolation.MMIO else "rmp-violation",
             record.time_ns,
