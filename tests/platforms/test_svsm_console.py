@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.platforms.svsm_console import PanicWatch
+from snp_harness.capture.collect import Collector
+from snp_harness.platforms.svsm_console import PanicWatch, note_lacking_features
 from snp_harness.vm import rundir
 from snp_harness.vm.rundir import RunDirectory
 from tests.vm.wire import Wire
@@ -79,3 +80,16 @@ def test_what_a_guest_prints_ends_nothing(consoles: Consoles) -> None:
     assert not consoles.over()
     consoles.prints(rundir.SVSM, "[SVSM] ---END---\r\n")
     assert not consoles.over()
+
+
+def test_an_svsm_that_goes_on_without_features_is_quoted(tmp_path: Path) -> None:
+    wire, collector = Wire(tmp_path), Collector()
+    note_lacking_features(wire.console, collector)
+    wire.prints("[SVSM] ERROR: Required hypervisor GHCB features not available: present=0x3, missing=0x20\r\n")
+    wire.close()
+    timeline = collector.finish(
+        witness="w", platform="p", gaps=[], lost=0, not_observed=frozenset(), alternate_injection=False, svsm=True
+    )
+    [event] = timeline.events
+    assert event.kind == "svsm-error"
+    assert event.text == "Required hypervisor GHCB features not available: present=0x3, missing=0x20"

@@ -39,6 +39,8 @@ GUEST_EXIT = "guest-exit"
 #: ended or a triple fault.
 SVSM_EXIT = "svsm-exit"
 SVSM_TERMINATION = "svsm-termination"
+#: The kind of the event with an error that an SVSM has printed and gone on after.
+SVSM_ERROR = "svsm-error"
 #: The kinds of the events that name a stage of the SVSM's start, its panic, and what it did in the whole run.
 SVSM_STAGE = "svsm-stage"
 SVSM_PANIC = "svsm-panic"

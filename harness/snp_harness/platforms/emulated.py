@@ -339,7 +339,7 @@ def _observe(
     from snp_harness.platforms.answered_port import AnsweredPort
     from snp_harness.platforms.session import Ending, Session
     from snp_harness.platforms.stuck import StuckWatch
-    from snp_harness.platforms.svsm_console import NO_ALTERNATE_INJECTION, PanicWatch
+    from snp_harness.platforms.svsm_console import NO_ALTERNATE_INJECTION, PanicWatch, note_lacking_features
 
     def step() -> float:
         wait = witness.step()
@@ -357,6 +357,9 @@ def _observe(
         return witness.ended()
 
     machine.console("svsm").watch(NO_ALTERNATE_INJECTION, refused)
+    if spec.svsm.present:
+        for name in ("svsm", "serial"):
+            note_lacking_features(machine.console(name), witness.collector)
     panic = PanicWatch(machine.console("svsm"), machine.console("serial"), lambda: witness.guest_started)
     if spec.answers is not None:
         AnsweredPort(machine.channel(QUESTIONS), spec.answers, machine.loop)

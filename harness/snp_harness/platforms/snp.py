@@ -16,7 +16,7 @@ from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
 from snp_harness.platforms.snp_preflight import MEMORY_MIB
-from snp_harness.platforms.svsm_console import SvsmWatch
+from snp_harness.platforms.svsm_console import SvsmWatch, note_lacking_features
 from snp_harness.svsm.config import ApicServer, Policy, SvsmKind
 from snp_harness.svsm.config import with_igvm as config_with_igvm
 from snp_harness.vm import rundir
@@ -142,6 +142,7 @@ def _observe(
         # COCONUT prints on COM1, which the firmware uses too, unless its IGVM file names another port.
         for console in machine.consoles.values():
             watch.watch(console)
+            note_lacking_features(console, collector)
 
     def ended() -> Ending | None:
         if machine.ended:

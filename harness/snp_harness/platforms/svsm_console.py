@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from snp_harness.apic.timeline import SVSM_ERROR
+from snp_harness.capture.collect import Collector
 from snp_harness.errors import BrokenEnvironmentError, LackingHostError
 from snp_harness.svsm.panic import TEXT_MAX, SvsmPanic, find_panic
 from snp_harness.vm import rundir
@@ -20,6 +22,8 @@ NO_ALTERNATE_INJECTION = r"(?i)alternate injection required but not available"
 #: COCONUT's panic handler (kernel/src/svsm.rs), whose lines begin with the stage's name: the place, and on the next
 #: line the message. Without the name it could be a panic of the guest.
 PANIC = r"\[(?:SVSM|Stage2|Bldr)\][^\r\n]{0,60}panicked at [^\r\n]{1,300}[\r\n]{1,4}[^\r\n]{1,300}[\r\n]"
+#: COCONUT prints this and goes on (kernel/src/sev/msr_protocol.rs): KVM does not say what it offers.
+LACKS_FEATURES = r"Required hypervisor GHCB features not available[^\r\n]{0,160}[\r\n]"
 _PANIC_HINT = "see svsm.log and serial.log"
 #: The last line of COCONUT's panic, and the seconds after it in which the SVSM can end the run.
 _PANIC_END = r"---END---[\r\n]"
@@ -59,6 +63,15 @@ def _panic_in(path: Path) -> SvsmPanic | None:
             return find_panic(log.read(TEXT_MAX).decode("utf-8", "replace"))
     except OSError:
         return None
+
+
+def note_lacking_features(console: Console, collector: Collector) -> None:
+    """Add an event if the SVSM prints that the hypervisor lacks features: the run goes on, and may end for it later."""
+
+    def said(text: str) -> None:
+        collector.event(SVSM_ERROR, None, None, printable(text.strip(), LINE), console=console.name)
+
+    console.watch(LACKS_FEATURES, said)
 
 
 class PanicWatch:

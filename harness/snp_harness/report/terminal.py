@@ -12,7 +12,7 @@ from typing import TextIO
 from snp_harness.apic.contract import REQUIRED
 from snp_harness.apic.rules import injection
 from snp_harness.apic.rules.injection import without_protocol
-from snp_harness.apic.timeline import AGREEMENT, END_KINDS, SVSM_ACTIVITY, SVSM_PANIC, SVSM_STAGE, Timeline
+from snp_harness.apic.timeline import AGREEMENT, END_KINDS, SVSM_ACTIVITY, SVSM_ERROR, SVSM_PANIC, SVSM_STAGE, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.report.model import Report
 from snp_harness.report.text import INDENT, access_line, access_table, columns, escape, phase
@@ -135,6 +135,8 @@ def _observed(report: Report) -> Iterator[tuple[str, str]]:
     for event in timeline.events:
         if event.kind in (SVSM_STAGE, SVSM_ACTIVITY):
             yield "SVSM", escape(event.text.removeprefix("SVSM: "), 200)
+        elif event.kind == SVSM_ERROR:
+            yield "SVSM", f"printed: {escape(event.text, 200)}"
         elif event.kind == SVSM_PANIC:
             yield "panic", escape(event.text, 200)
             yield from (("at", escape(str(frame), 200)) for frame in event.fields.values())

@@ -136,8 +136,9 @@ def run_image(
     watcher.read()
     status = _status(result)
     panic = result.error.panic if isinstance(result.error, SvsmPanicError) else None
-    failure = "" if status in (SUCCESS, FAILURE) else "; ".join([*result.timeline.gaps, *questions.refused])
+    failure = "" if status in (SUCCESS, FAILURE) else "; ".join(result.timeline.gaps)
     report = watcher.lines.finish(panic, failure, time.monotonic())
+    report = dataclasses.replace(report, defects=(*report.defects, *(f"it {what}" for what in questions.refused)))
     if status not in (SUCCESS, FAILURE):
         shown = "no status" if status is None else f"status {status}"
         report = dataclasses.replace(report, defects=(*report.defects, f"the image ended with {shown}, not {SUCCESS}"))
