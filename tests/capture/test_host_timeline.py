@@ -276,6 +276,17 @@ def test_no_violation_ends_a_run(run: Run, violation: RecordViolation) -> None:
     assert run.host.end is None
 
 
+def test_the_guest_s_features_are_those_that_the_svsm_gave_it_first(run: Run) -> None:
+    """Firmware that has ended Alternate Injection may create VMSAs without it, or have the SVSM do so."""
+    create, guest = 1, GUEST << 16
+    run.add(RecordKind.VMSA, vmpl=0, value=create, extra=0x29)  # the SVSM's own, of another vCPU
+    assert run.host.guest_features is None
+    run.add(RecordKind.VMSA, vmpl=0, value=guest | create, extra=0x11)
+    run.add(RecordKind.VMSA, vmpl=0, value=guest | create | 1 << 32, extra=1)
+    run.add(RecordKind.VMSA, vmpl=GUEST, value=guest | create | 1 << 32, extra=1)
+    assert run.host.guest_features == 0x11
+
+
 def test_an_unknown_kind(run: Run) -> None:
     run.add(4711)
     assert run.host.unknown == 1

@@ -121,7 +121,7 @@ class HostTimeline:
         self._executed: dict[tuple[int, int], Place] = {}
         self.skipped: list[str] = []
         self._guest_vmpl = guest_vmpl
-        #: SEV_FEATURES of the VMSA that was created last for the guest's VMPL; None: none was created.
+        #: SEV_FEATURES of the VMSA that the SVSM created first for the guest; None: none was created.
         self.guest_features: int | None = None
         #: The first half of the launch digest.
         self._digest = b""
@@ -409,7 +409,9 @@ class HostTimeline:
     def _vmsa(self, record: HostRecord) -> None:
         answer = "ok" if record.outcome == RecordOutcome.OK else "refused"
         operation, vmpl = record.value & _AP_OPERATION, record.value >> _AP_VMPL_SHIFT & _AP_VMPL
-        if record.outcome == RecordOutcome.OK and operation != _AP_DESTROY and vmpl == self._guest_vmpl:
+        created = record.outcome == RecordOutcome.OK and operation != _AP_DESTROY and vmpl == self._guest_vmpl
+        # The SVSM's first one: it is the launch vCPU's, and no wish of the guest's.
+        if created and record.vmpl < vmpl and self.guest_features is None:
             self.guest_features = record.extra
         self._collector.event(
             "vmsa",
