@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.verdict import Status
-from snp_harness.errors import EXIT_INCONCLUSIVE
+from snp_harness.errors import EXIT_INCONCLUSIVE, UsageError
 from snp_harness.firmware.image import FirmwareImage
 from snp_harness.platforms.guest_launch import SIGNATURE, reference_file
 from snp_harness.platforms.memory_map import memory_map
 from snp_harness.platforms.platform import RunSpec
+from snp_harness.svsm.config import parse_config
 from snp_harness.svsm.firmware_launch import firmware_launch
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_measure import measure
 from snp_harness.testing.plugin import SnpBoot
+from snp_harness.vm import rundir
 from tests.svsm.igvm_headers import ID_BLOCK, Headers
 
 pytestmark = pytest.mark.emulated
@@ -55,6 +57,23 @@ def test_the_reference_svsm_from_a_file(snp_boot: SnpBoot, reference: bytes, tmp
     assert [access.register for access in made.timeline.accesses] == [
         access.register for access in result.timeline.accesses
     ]
+
+
+@pytest.mark.parametrize("mib", [128, 512])
+def test_svsm_inside_guest_ram_or_directly_behind_it(snp_boot: SnpBoot, mib: int) -> None:
+    """As COCONUT's; the secrets page tells the guest where it is."""
+    config = parse_config(b"[svsm]\nin_ram = true", "c.toml")
+    result = snp_boot(config=config, memory_mib=mib)
+    assert result.verdict.status is Status.VIOLATED
+    console = (result.directory / rundir.SVSM).read_text(encoding="ascii")
+    assert "at 8000000, 4096 KiB" in console
+    assert f"RAM {mib} + 0 MiB" in console
+
+
+def test_svsm_partly_inside_guest_ram(snp_boot: SnpBoot) -> None:
+    config = parse_config(b"[svsm]\nin_ram = true", "c.toml")
+    with pytest.raises(UsageError, match="only a part of it is RAM"):
+        snp_boot(config=config, memory_mib=130)
 
 
 def test_another_digest_than_the_id_block_s(snp_boot: SnpBoot, reference: bytes, tmp_path: Path) -> None:

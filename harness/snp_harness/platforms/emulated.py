@@ -21,7 +21,7 @@ from snp_harness.launch.tokens import FILE, PATH, token
 from snp_harness.platforms import certificates, extra_arguments, kept_run, launch_list, rom
 from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
-from snp_harness.platforms.guest_launch import guest_launch
+from snp_harness.platforms.guest_launch import guest_launch, svsm_base
 from snp_harness.platforms.host_config import (
     APIC,
     HIDDEN,
@@ -151,7 +151,7 @@ class EmulatedPlatform:
 
 def _symbols_base(spec: RunSpec, memory: MemoryMap) -> int:
     """Return how much higher the SVSM runs than its symbols say: the reference SVSM is linked at 0."""
-    return memory.svsm_gpa if spec.svsm.svsm.kind is SvsmKind.REFERENCE else 0
+    return svsm_base(spec, memory) if spec.svsm.svsm.kind is SvsmKind.REFERENCE else 0
 
 
 def _symbols(spec: RunSpec, base: int) -> Callable[[int], str | None]:

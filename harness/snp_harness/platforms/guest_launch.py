@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from snp_harness.platforms.memory_map import MemoryMap
     from snp_harness.platforms.platform import RunSpec
 
+#: Where COCONUT's memory is (tools/igvmbuilder/src/gpa_map.rs).
+BASE_IN_RAM = 128 << 20
 #: CPUID 1 EAX of QEMU's EPYC-v3, which the guest gets in EDX at reset.
 SIGNATURE = 0x800F12
 
@@ -95,7 +97,12 @@ def _check_tables(file: IgvmFile, launch: Launch, cbit: int) -> None:
 def reference_file(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> bytes:
     """Return the IGVM file of the reference SVSM for a run. Raises BrokenEnvironmentError if it is not built."""
     assert firmware.metadata is not None
-    return reference.build(rom.read_svsm(), firmware.flat(), firmware.metadata, spec.svsm, memory.svsm_gpa)
+    return reference.build(rom.read_svsm(), firmware.flat(), firmware.metadata, spec.svsm, svsm_base(spec, memory))
+
+
+def svsm_base(spec: RunSpec, memory: MemoryMap) -> int:
+    """Return the address of the reference SVSM's memory."""
+    return BASE_IN_RAM if spec.svsm.svsm.in_ram else memory.svsm_gpa
 
 
 def _with_hashes(launch: Launch, metadata: SevMetadata) -> Launch:

@@ -133,6 +133,13 @@ class SvsmSection(_Section, frozen=True):
         Literal[7, 9],
         Meta(description="GHCB hypervisor feature that the SVSM takes for Alternate Injection; older COCONUT: 7."),
     ] = 9
+    in_ram: Annotated[
+        bool,
+        Meta(
+            description="The reference SVSM's memory is at 128 MiB, inside guest RAM or directly behind it, as"
+            " COCONUT's; otherwise far above guest RAM."
+        ),
+    ] = False
     scrub: Annotated[
         bool,
         Meta(description="The SVSM zeroes each page that the guest validates, as COCONUT does; about 2.4 s a GiB."),

@@ -76,6 +76,7 @@ class SnpBoot:
         icount: bool = False,
         as_if_active: bool | None = None,
         igvm: Path | None = None,
+        memory_mib: int | None = None,
     ) -> RunResult:
         """Boot a firmware and return verdict, timeline and run directory.
 
@@ -85,7 +86,8 @@ class SnpBoot:
         or the path or name of one, None for the default one. timeout_s: seconds of wall time. extra_args: for QEMU.
         icount: count instructions, so that a boot repeats exactly. as_if_active: judge a run without Alternate
         Injection as if it were active; None: only on platforms that have none. igvm: an IGVM file to launch in place of
-        the reference SVSM; firmware and config are by default those of the file.
+        the reference SVSM; firmware and config are by default those of the file. memory_mib: RAM of the guest; None:
+        the platform's.
         Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or ends early; what
         was seen until then is in the run directory, which the test's report names.
         """
@@ -103,6 +105,7 @@ class SnpBoot:
             name,
             config or (DEFAULT_CONFIG if igvm is None else None),
             igvm=igvm,
+            memory_mib=memory_mib,
             vcpus=vcpus,
             until=until,
             timeout_s=timeout_s,
