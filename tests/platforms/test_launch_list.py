@@ -62,7 +62,7 @@ def test_layout() -> None:
             "LAUNCH_FIRMWARE": launch_list.LAUNCH_FIRMWARE,
         },
     )
-    entry = layout([HEADER], "struct launch_entry", ["kind", "vcpu", "gpa", "pages", "offset", "hashes"])
+    entry = layout([HEADER], "struct launch_entry", ["kind", "vcpu", "gpa", "pages", "offset", "detail"])
     assert [at for at, _ in entry.values()] == [0, 4, 8, 16, 24, 32]
 
 
@@ -89,10 +89,12 @@ def test_contents_lie_where_the_guest_has_them() -> None:
     )
     packed = pack(launch, b"", MACHINE)
     memory, firmware, *others = entries(packed)
-    assert memory[:4] == (launch_list.LAUNCH_MEMORY, 0, 0x5000000000, 0x400)
-    assert data(packed, memory) == bytes(4096) + b"d" + bytes(0x400000 - 4097)
+    assert memory[:5] == (launch_list.LAUNCH_MEMORY, 0, 0x5000000000, 0x400, 0)
     assert firmware[:4] == (launch_list.LAUNCH_FIRMWARE, 0, FOUR_GIB - 0x2000, 2)
-    assert data(packed, firmware) == b"a" * 4096 + b"b" * 100 + bytes(3996)
+    image = b"a" * 4096 + b"b" * 100 + bytes(3996)
+    assert data(packed, firmware) == image
+    assert firmware[5] != firmware[4], "shared accesses see another copy"
+    assert packed.data[firmware[5] :][: len(image)] == image
     assert [entry[:4] for entry in others] == [
         (1, 0, FOUR_GIB - 0x2000, 1),
         (1, 0, FOUR_GIB - 0x1000, 1),
@@ -102,8 +104,9 @@ def test_contents_lie_where_the_guest_has_them() -> None:
         (2, 0, 0xFFFFFFFFF000, 1),
         (2, 1, 0xFFFFFFFFF000, 1),
     ]
-    assert [bool(entry[4]) for entry in others] == [False, False, True, False, False, True, True]
+    assert [bool(entry[4]) for entry in others] == [False, False, True, False, True, True, True]
     assert data(packed, others[2]) == b"c" * 5000 + bytes(3192)
+    assert data(packed, others[4]) == b"d" + bytes(4095)
     assert data(packed, others[6]) == b"W" * 4096
     assert len(packed.data) % (2 * MIB) == 0
 
@@ -117,7 +120,7 @@ def test_contents_lie_where_the_guest_has_them() -> None:
         (0xFEFFF000, 0x2000, "at FEFFF000, 0x2000 bytes: devices are there"),
         (512 * MIB - 0x1000, 0x2000, "only a part of it is RAM"),
         (1 << 40, 0x1000, "beyond the guest's 40 address bits"),
-        (512 * MIB, 257 * MIB, "257 MiB in 1 places without RAM"),
+        (512 * MIB, 65 * MIB, "65 MiB in 1 places without RAM"),
     ],
 )
 def test_no_memory_can_be_there(gpa: int, size: int, message: str) -> None:

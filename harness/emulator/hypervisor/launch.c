@@ -33,12 +33,12 @@ static void launch_pages(struct vcpu *vcpu, u64 number, const struct launch_entr
 	u64 size = entry->pages * PAGE_SIZE;
 	u8 *memory = memory_launch(hv, entry->gpa, size);
 
-	if (!memory || (entry->hashes != LAUNCH_NO_HASHES && (entry->hashes > size || KERNEL_HASHES_SIZE > size - entry->hashes)))
+	if (!memory || (entry->detail != LAUNCH_NO_HASHES && (entry->detail > size || KERNEL_HASHES_SIZE > size - entry->detail)))
 		refused(vcpu, number);
 	if (entry->offset) /* else QEMU's RAM, which starts as zeros, or the list's data themselves */
 		memcpy(memory, (const void *)launch_list_data(hv, entry), size);
-	if (entry->hashes != LAUNCH_NO_HASHES)
-		kernel_hashes_fill(hv, memory + entry->hashes);
+	if (entry->detail != LAUNCH_NO_HASHES)
+		kernel_hashes_fill(hv, memory + entry->detail);
 	for (u64 at = 0; entry->kind == PSP_PAGE_CPUID && at < size; at += PAGE_SIZE)
 		cpuid_fill_page(vcpu, memory + at);
 	pages_launch(hv, (enum psp_page)entry->kind, entry->gpa, size);

@@ -40,29 +40,25 @@ static void guard_real_mode(void)
 	memcpy((void *)(PHYSICAL_WINDOW + SMI_HANDLER), resume, sizeof(resume));
 }
 
-/* Equal offsets in the 2 MiB page let the firmware be mapped with large pages. */
-static u64 copy_of_firmware(struct hypervisor *hv, u64 data, u64 size)
-{
-	u64 offset = data & (PAGE_SIZE_2M - 1);
-	u64 copy = (u64)hw_take(hv->hw, offset + size, PAGE_SIZE_2M) + offset;
-
-	memcpy((void *)copy, (const void *)data, size);
-	return copy;
-}
-
-static void add_launched(struct hypervisor *hv, const struct launch_entry *entry, u64 legacy)
+/*
+ * A private page of the firmware that is accessed with C=0 shows the image as QEMU loaded it: on a real host the shared
+ * memory of the ROM still holds it.
+ */
+static void add_firmware(struct hypervisor *hv, const struct launch_entry *entry, u64 legacy)
 {
 	u64 data = launch_list_data(hv, entry), size = entry->pages * PAGE_SIZE;
 	u64 alias = size < ROM_ALIAS ? size : ROM_ALIAS;
-	bool firmware = entry->kind == LAUNCH_FIRMWARE;
 
-	/*
-	 * A private page of the firmware that is accessed with C=0 shows the image as QEMU loaded it:
-	 * on a real host the shared memory of the ROM still holds it.
-	 */
-	add_region(hv, entry->gpa, size, data, firmware && hv->encrypted ? copy_of_firmware(hv, data, size) : data);
-	if (firmware)
-		memcpy((void *)(legacy + ONE_MIB - LEGACY_ROMS - alias), (const void *)(data + size - alias), alias);
+	add_region(hv, entry->gpa, size, data, hv->encrypted ? hv->config->launch_base + entry->detail : data);
+	memcpy((void *)(legacy + ONE_MIB - LEGACY_ROMS - alias), (const void *)(data + size - alias), alias);
+}
+
+static void add_memory(struct hypervisor *hv, const struct launch_entry *entry)
+{
+	u64 size = entry->pages * PAGE_SIZE, inside = entry->gpa & (PAGE_SIZE_2M - 1);
+	u64 memory = (u64)hw_take(hv->hw, inside + size, PAGE_SIZE_2M) + inside; /* equal offsets allow large pages */
+
+	add_region(hv, entry->gpa, size, memory, memory);
 }
 
 void memory_setup(struct hypervisor *hv)
@@ -78,8 +74,10 @@ void memory_setup(struct hypervisor *hv)
 	add_region(hv, ONE_MIB, config->ram_low - ONE_MIB, ONE_MIB, ONE_MIB);
 	add_region(hv, FOUR_GIB, config->ram_high, FOUR_GIB, FOUR_GIB);
 	for (u64 i = 0; i < list->entries; i++) {
-		if (launch_is_memory(&list->entry[i]))
-			add_launched(hv, &list->entry[i], legacy);
+		if (list->entry[i].kind == LAUNCH_FIRMWARE)
+			add_firmware(hv, &list->entry[i], legacy);
+		else if (list->entry[i].kind == LAUNCH_MEMORY)
+			add_memory(hv, &list->entry[i]);
 	}
 	for (u32 i = 0; i < MMIO_STEP_PAGES; i++) {
 		hv->step.page[i].shown = hw_take(hv->hw, PAGE_SIZE, PAGE_SIZE);

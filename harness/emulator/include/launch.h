@@ -15,9 +15,10 @@
 enum launch_kind {
 	/* enum psp_page: that SNP_LAUNCH_UPDATE of the pages. `offset`: their contents, 0: they are in the memory already. */
 	LAUNCH_PAGES_LAST = PSP_PAGE_CPUID,
-	/* Before all others: memory of the guest that QEMU's machine does not have. `offset`: what it starts with. */
+	/* Before all others: memory of the guest that QEMU's machine does not have. It starts as zeros, or */
 	LAUNCH_MEMORY = 0x10,
-	LAUNCH_FIRMWARE = 0x11, /* the same up to 4 GiB, its last 128 KiB below 1 MiB too; shared accesses see the image */
+	/* up to 4 GiB with `offset`. Its last 128 KiB appear below 1 MiB too. Shared accesses see the image at `detail`. */
+	LAUNCH_FIRMWARE = 0x11,
 };
 
 #define LAUNCH_NO_HASHES (~0ull)
@@ -28,7 +29,7 @@ struct launch_entry {
 	u64 gpa;
 	u64 pages;
 	u64 offset; /* from the list's start, a multiple of 4 KiB */
-	u64 hashes; /* the hashes of a kernel go this far behind gpa (QEMU's kernel-hashes=on), or LAUNCH_NO_HASHES */
+	u64 detail; /* of pages: the hashes of a kernel go this far behind gpa (QEMU's kernel-hashes=on), or LAUNCH_NO_HASHES */
 };
 
 struct launch_list {

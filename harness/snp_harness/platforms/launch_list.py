@@ -27,7 +27,7 @@ ENTRY = struct.Struct("<IIQQQQ")
 _ALIGN = 2 << 20
 #: Ranges that the hypervisor can add to QEMU's (harness/emulator/hardware/hw.h, HW_SLOTS), and bytes of them.
 RANGES_MAX = 4
-MEMORY_MAX = 256 << 20
+MEMORY_MAX = 64 << 20
 #: Devices and the legacy area: no memory of a guest can be there.
 _LEGACY = (0xA0000, 0xC0000)
 _DEVICES = (0x80000000, FIRMWARE_START)
@@ -80,20 +80,22 @@ def pack(launch: Launch | None, firmware: bytes, machine: Machine) -> Packed:
     vmsas = launch.vmsas if launch else ()
     writer = _Writer(len(ranges) + len(pages) + len(vmsas))
     entries: list[tuple[int, ...]] = []
-    places: list[tuple[int, int, int]] = []
     image = (0, 0)
     for gpa, size in ranges:
-        is_firmware = gpa + size == FOUR_GIB
+        if gpa + size != FOUR_GIB:
+            entries.append((LAUNCH_MEMORY, 0, gpa, size // PAGE, 0, NO_HASHES))
+            continue
         offset = writer.place(size, gpa)
-        if is_firmware:
-            image = offset, size
-        if not launch:
-            writer.put(offset, firmware)
-        places.append((gpa, size, offset))
-        kind = LAUNCH_FIRMWARE if is_firmware else LAUNCH_MEMORY
-        entries.append((kind, 0, gpa, size // PAGE, offset, NO_HASHES))
+        image = offset, size
+        contents = _contents(gpa, size, pages) if launch else firmware
+        writer.put(offset, contents)
+        # What shared accesses see, which the guest does not change.
+        second = writer.place(size, gpa) if launch else offset
+        if second != offset:
+            writer.put(second, contents)
+        entries.append((LAUNCH_FIRMWARE, 0, gpa, size // PAGE, offset, second))
     for one in pages:
-        entries.append(_entry(one, places, writer))
+        entries.append(_entry(one, image[1], writer))
     for vp, page in vmsas:
         offset = writer.place(PAGE)
         writer.put(offset, page)
@@ -104,19 +106,23 @@ def pack(launch: Launch | None, firmware: bytes, machine: Machine) -> Packed:
     return Packed(data, image, features, launch.notes if launch else ())
 
 
-def _entry(pages: Pages, places: Iterable[tuple[int, int, int]], writer: _Writer) -> tuple[int, ...]:
-    """Return the entry of pages, after their contents were put where the guest has them, or behind the list."""
-    size = pages.count * PAGE
+def _contents(gpa: int, size: int, pages: Iterable[Pages]) -> bytes:
+    """Return what pages put into a range."""
+    contents = bytearray(size)
+    for one in pages:
+        if gpa <= one.gpa and one.end <= gpa + size:
+            at = one.gpa - gpa
+            contents[at : at + len(one.data)] = one.data
+    return bytes(contents)
+
+
+def _entry(pages: Pages, firmware: int, writer: _Writer) -> tuple[int, ...]:
+    """Return the entry of pages, after their contents were put behind the list. firmware: its bytes, at 4 GiB."""
     hashes = NO_HASHES if pages.hashes is None else pages.hashes
     offset = 0
-    for gpa, length, place in places:
-        if gpa <= pages.gpa and pages.end <= gpa + length:
-            writer.put(place + pages.gpa - gpa, pages.data)
-            break
-    else:
-        if pages.data:
-            offset = writer.place(size)
-            writer.put(offset, pages.data)
+    if pages.data and not FOUR_GIB - firmware <= pages.gpa < FOUR_GIB:
+        offset = writer.place(pages.count * PAGE)
+        writer.put(offset, pages.data)
     return pages.kind, 0, pages.gpa, pages.count, offset, hashes
 
 

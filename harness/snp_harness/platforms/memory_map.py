@@ -15,7 +15,7 @@ PAGE_SIZE = 4096
 #: RAM below 4 GiB: all of it if it is less than the first number, else the second (hw/i386/pc_q35.c, pc_q35_init).
 LOW_LIMIT = 0xB0000000
 LOW_SPLIT = 0x80000000
-#: The emulator's own RAM: a copy of the firmware, page tables; and for each 4 KiB of guest RAM 32 bytes, of which RMP,
+#: The emulator's own RAM: memory of the SVSM, page tables; and for each 4 KiB of guest RAM 32 bytes, of which RMP,
 #: page states and IOMMU use 17.
 HOST_SIZE = 128 << 20
 RMP_SHARE = 128
