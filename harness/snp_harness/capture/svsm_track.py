@@ -14,6 +14,11 @@ from snp_harness.svsm.protocol import CALL_SHIFT, Protocol
 
 #: Records that are not about what the vCPU executes.
 _NOT_EXECUTED = frozenset({RecordKind.START, RecordKind.END, RecordKind.STATS, RecordKind.TEXT, RecordKind.DOORBELL})
+#: As integers: a record is compared with them, and the members of an enumeration are slow to look up.
+_RESULT, _RMP_CHANGE = int(RecordKind.SVSM_RESULT), int(RecordKind.RMP_CHANGE)
+_REQUESTS = (int(RecordKind.NAE), int(RecordKind.GHCB_MSR))
+_APIC = (int(RecordKind.APIC), int(RecordKind.APIC_BASE))
+_OK = int(RecordOutcome.OK)
 #: Positions in a record's fields.
 _TIME, _RIP, _ADDRESS, _VALUE, _KIND, _VCPU, _OUTCOME, _FLAGS, _AUX = 1, 2, 3, 4, 7, 8, 12, 13, 14
 
@@ -48,7 +53,7 @@ Fields = tuple[int, ...]
 class SvsmTrack:
     """Reads the records of VMPLs below the guest's.
 
-    name: returns a pc's function, None without symbols of it.
+    name: returns a pc's function, None without symbols of it. awaits_guest: the guest was not seen yet.
     """
 
     def __init__(self, guest_vmpl: int, collector: Collector, name: Callable[[int], str | None]) -> None:
@@ -56,27 +61,34 @@ class SvsmTrack:
         self._collector = collector
         self._name = name
         self._stage = "" if guest_vmpl else GUEST
+        self.awaits_guest = guest_vmpl > 0
         self._counts: Counter[str] = Counter()
+        self._changes: Counter[int] = Counter()
         #: At log level 1 an SVSM has made a request by the GHCB MSR before anything else.
         self._detailed = False
 
     def take(self, fields: Fields) -> None:
         """Process a record's fields."""
         kind = fields[_KIND]
-        if kind == RecordKind.SVSM_RESULT:
+        if kind == _RESULT:
             self._answered(fields)
         if fields[9] >= self._guest_vmpl:
             if self._stage not in ("", GUEST) and kind not in _NOT_EXECUTED:
                 self._enter(GUEST, fields, Known.PROVEN)
         else:
-            if self._stage not in (KERNEL, GUEST) and fields[_RIP] and kind not in _NOT_EXECUTED:
+            if self.awaits_guest and self._stage != KERNEL and fields[_RIP] and kind not in _NOT_EXECUTED:
                 self._executes(fields)
-            self._count(fields)
+            if kind == _RMP_CHANGE:
+                self._changes[fields[_AUX]] += fields[_OUTCOME] == _OK
+            else:
+                self._count(kind)
 
     def finish(self) -> None:
         """Add what was counted, if an SVSM was seen."""
         if not self._stage or not self._guest_vmpl:
             return
+        for operation, what in _RMP_COUNTED.items():
+            self._counts[what] += self._changes[operation]
         fields = {name: self._counts[name] for name, _ in _COUNTED if self._detailed or name not in _LEVEL_1}
         text = ", ".join(f"{fields[name]} {words}" for name, words in _COUNTED if fields.get(name)) or "nothing"
         if not self._detailed:
@@ -88,16 +100,11 @@ class SvsmTrack:
         self._counts["apic_calls"] += fields[_ADDRESS] >> CALL_SHIFT == Protocol.APIC
         self._counts["refused_calls"] += fields[_VALUE] != 0
 
-    def _count(self, fields: Fields) -> None:
-        kind = fields[_KIND]
-        if kind in (RecordKind.APIC, RecordKind.APIC_BASE):
+    def _count(self, kind: int) -> None:
+        if kind in _APIC:
             self._counts["apic_accesses"] += 1
-        elif kind == RecordKind.RMP_CHANGE:
-            what = _RMP_COUNTED.get(fields[_AUX])  # type: ignore[call-overload]
-            if what is not None and fields[_OUTCOME] == RecordOutcome.OK:
-                self._counts[what] += 1
-        elif kind in (RecordKind.NAE, RecordKind.GHCB_MSR):
-            self._detailed |= kind == RecordKind.GHCB_MSR
+        elif kind in _REQUESTS:
+            self._detailed |= kind == _REQUESTS[1]
             self._counts["requests"] += 1
 
     def _executes(self, fields: Fields) -> None:
@@ -111,6 +118,7 @@ class SvsmTrack:
 
     def _enter(self, stage: str, fields: Fields, known: Known) -> None:
         self._stage = stage
+        self.awaits_guest = stage != GUEST
         self._collector.svsm_stage = "" if stage == GUEST else stage
         name = self._name(fields[_RIP]) if stage != GUEST else None
         at = f"{fields[_RIP]:X}" if name is None else f"{fields[_RIP]:X} ({name})"
