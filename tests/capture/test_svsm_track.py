@@ -104,3 +104,10 @@ def test_what_the_log_s_level_leaves_out_is_not_observed(run: Run) -> None:
     event = activity(run.timeline())
     assert "pvalidates" not in event.fields
     assert event.text.endswith("not observed (log.level 0)")
+
+
+def test_a_time_out_of_range_does_not_make_the_timeline_unreadable(run: Run) -> None:
+    run.add(RecordKind.GHCB_MSR, rip=KERNEL, vmpl=0, flags=LONG, time_ns=(1 << 64) - 1)
+    timeline = run.timeline()
+    assert stages(timeline) == [("kernel entered", "inferred", KERNEL)]
+    assert Timeline.from_jsonl(timeline.to_jsonl()) == timeline

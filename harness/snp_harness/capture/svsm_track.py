@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from snp_harness.apic.jsonfield import TIME_MAX
 from snp_harness.apic.timeline import SVSM_ACTIVITY, SVSM_STAGE, Known
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.module_names import KERNEL_HALF
@@ -124,5 +125,11 @@ class SvsmTrack:
         at = f"{fields[_RIP]:X}" if name is None else f"{fields[_RIP]:X} ({name})"
         text = f"SVSM: {stage}, {known.value}: #VMEXIT at pc {at}"
         self._collector.event(
-            SVSM_STAGE, fields[_TIME], fields[_VCPU], text, stage=stage, known=known.value, pc=fields[_RIP]
+            SVSM_STAGE,
+            min(fields[_TIME], TIME_MAX),
+            fields[_VCPU],
+            text,
+            stage=stage,
+            known=known.value,
+            pc=fields[_RIP],
         )
