@@ -30,6 +30,8 @@ _MAGIC = b"ASEV"
 _SUPPORTED_VERSION = 1
 _PAGE = 0x1000
 FOUR_GIB = 1 << 32
+#: Firmware lies in the last 16 MiB below 4 GiB: below that are the I/O APIC and other devices (QEMU hw/i386/pc.c).
+FIRMWARE_START = FOUR_GIB - (16 << 20)
 _MAX_ENTRIES = 64
 _MAX_SECTIONS = 64
 #: A launch measures every page of these sections; firmware needs a few hundred KiB.

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.apic.timeline import GUEST_IMAGE
 from snp_harness.check import Check, CheckStatus
 from snp_harness.errors import HarnessError, UsageError
 from snp_harness.firmware.image import FirmwareImage
@@ -140,6 +139,7 @@ class EmulatedPlatform:
             # QEMU boots from here on. Imports and the decompression of the image run in parallel with the guest, so
             # that the module of the first pc of PEI is found without delay.
             threading.Thread(target=_prepare, args=(firmware,), name="modules", daemon=True).start()
+            from snp_harness.apic.timeline import GUEST_IMAGE
             from snp_harness.platforms.host_witness import HostWitness
 
             witness = HostWitness(machine.ring(), firmware, spec, directory, keys.log_key, symbols)

@@ -12,8 +12,6 @@ from snp_harness.platforms import rom
 from snp_harness.svsm import firmware_launch, igvm_loader, reference, vmsa
 from snp_harness.svsm.config import SvsmKind
 from snp_harness.svsm.igvm import IgvmError, IgvmFile
-from snp_harness.svsm.igvm_guest import launched_firmware, requests_alternate_injection, with_firmware
-from snp_harness.svsm.igvm_inject import drop_id_blocks, inject
 from snp_harness.svsm.igvm_parameters import MachineFacts
 from snp_harness.svsm.launch import PAGE, Launch, Pages, PageType
 from snp_harness.svsm.sev import sev_features
@@ -60,6 +58,10 @@ def igvm_launch_of(spec: RunSpec, firmware: FirmwareImage, machine: MachineFacts
 
     Raises IgvmError.
     """
+    # Only such a run needs them.
+    from snp_harness.svsm.igvm_guest import launched_firmware, requests_alternate_injection, with_firmware
+    from snp_harness.svsm.igvm_inject import inject
+
     config = spec.svsm
     file = IgvmFile.open(Path(config.svsm.igvm))
     notes: tuple[str, ...] = ()
@@ -79,6 +81,8 @@ def igvm_launch_of(spec: RunSpec, firmware: FirmwareImage, machine: MachineFacts
 
 def drop_id_blocks_of(file: IgvmFile) -> IgvmFile:
     """Return the file without its ID blocks, which are for another launch digest."""
+    from snp_harness.svsm.igvm_inject import drop_id_blocks
+
     return IgvmFile.parse(drop_id_blocks(file).data, file.name)
 
 

@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snp_harness.errors import UsageError
-from snp_harness.firmware.metadata import FOUR_GIB
+from snp_harness.firmware.metadata import FIRMWARE_START, FOUR_GIB
 from snp_harness.svsm import vmsa
-from snp_harness.svsm.igvm_guest import FIRMWARE_START
 from snp_harness.svsm.launch import DEFAULT_POLICY, KVM_VMSA_GPA, PAGE, IdBlock, Launch, Pages, PageType
 
 MAGIC = 0x31434E4C504E53

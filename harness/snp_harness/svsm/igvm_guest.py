@@ -15,7 +15,7 @@ from pathlib import Path
 
 from snp_harness.errors import FirmwareError
 from snp_harness.firmware.image import MIN_SIZE, FirmwareImage
-from snp_harness.firmware.metadata import FOUR_GIB, SevMetadata, SevSectionType, parse_metadata
+from snp_harness.firmware.metadata import FIRMWARE_START, FOUR_GIB, SevMetadata, SevSectionType, parse_metadata
 from snp_harness.svsm.igvm import IgvmError, IgvmFile
 from snp_harness.svsm.igvm_launch import find_settings
 from snp_harness.svsm.igvm_loader import load
@@ -23,8 +23,6 @@ from snp_harness.svsm.igvm_parameters import MachineFacts
 from snp_harness.svsm.igvm_params import ParameterBlock
 from snp_harness.svsm.launch import PAGE, Launch, Pages, PageType
 
-#: Firmware lies in the last 16 MiB below 4 GiB: below that are the I/O APIC and other devices (QEMU hw/i386/pc.c).
-FIRMWARE_START = FOUR_GIB - (16 << 20)
 #: Of GuestFwInfoBlock: start and size; behind 16 bytes the pages for secrets, CAA and CPUID; behind 8 bytes the
 #: prevalidated regions, with their number.
 _PLACE = struct.Struct("<II")
