@@ -34,7 +34,8 @@ struct conformance_parameters {
 	u64 seed;        /* RUN_FUZZ */
 	u32 duration_ms; /* RUN_FUZZ */
 	u32 missed_allowed; /* RUN_TICKS: accepted number of reloads without an interrupt, on a busy machine */
-	char skipped[SKIPPED_MAX]; /* RUN_POINTS: names of points that do not run, a line each, then a zero */
+	/* A line each, then a zero. RUN_POINTS: points that do not run. RUN_FUZZ: calls that are not made, "call/0/1". */
+	char skipped[SKIPPED_MAX];
 };
 _Static_assert(sizeof(struct conformance_parameters) <= PARAMETERS_USED, "layout.h");
 

@@ -152,8 +152,7 @@ void tap_result(const char *name, bool held, const char *skipped)
 	put_result(name, skipped);
 }
 
-/* The point is one of those that the parameters name. */
-static bool is_skipped(const char *name)
+bool tap_is_skipped(const char *name)
 {
 	const volatile char *at = parameters()->skipped, *end = at + SKIPPED_MAX;
 
@@ -179,7 +178,7 @@ void tap_run(const struct group *group)
 {
 	for (u32 i = 0; i < group->count; i++) {
 		const struct point *point = &group->points[i];
-		const char *missing = is_skipped(point->name) ? "by request" : platform_lacks(point->needs);
+		const char *missing = tap_is_skipped(point->name) ? "by request" : platform_lacks(point->needs);
 
 		watch = stopwatch_start(PATIENCE_MS * 1000);
 		taken = 0;

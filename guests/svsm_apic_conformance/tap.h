@@ -44,6 +44,8 @@ void let_pass(void);
 /* Counts an interrupt. Ends the point after too many. */
 void tap_count_interrupt(void);
 
+/* The parameters name it among what does not run. */
+bool tap_is_skipped(const char *name);
 void tap_begin(u32 points);
 void tap_note(const char *text); /* "# text" */
 void tap_number(const char *key, u64 value); /* " key=value": part of a note */

@@ -57,7 +57,10 @@ def test_timeout_is_inconclusive(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.startswith("inconclusive: ")
 
 
-@pytest.mark.parametrize("arguments", [("--seed", "1"), ("--fuzz", "1", "--skip", "a/1"), ("--fuzz", "0")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--seed", "1"), ("--fuzz", "1", "--skip", "a/1"), ("--fuzz", "1", "--known", "coconut-svsm"), ("--fuzz", "0")],
+)
 def test_usage_of_fuzz(tmp_path: Path, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     try:
         status = run(tmp_path, *arguments)

@@ -11,7 +11,7 @@ from snp_harness.conformance.guest_run import ConformanceResult
 from snp_harness.conformance.image import Fuzz
 from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
-from snp_harness.errors import EXIT_VIOLATED
+from snp_harness.errors import EXIT_HOLDS, EXIT_VIOLATED
 from snp_harness.platforms import rom
 from snp_harness.svsm.config import load_config
 from tests.guests.points import all_points
@@ -54,3 +54,8 @@ def test_requests_are_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
         seen.append(ended(result)["fuzz/survived"]["call"])
     assert seen[0].startswith("core CREATE_VCPU, RCX ")
     assert seen[0] == seen[1] != seen[2]
+    out = tmp_path / "without"
+    result = run_conformance(
+        config, Fuzz(11, 500), vcpus=1, out=out, timeout_s=TIMEOUT_S, icount=True, skip=("call/0/2",)
+    )
+    assert (result.exit_status, result.tap.defects) == (EXIT_HOLDS, ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -46,7 +47,12 @@ def add_parser(commands: Commands) -> None:
         "--known", metavar="FILE", type=path_argument, help="the known failures of this SVSM: a file, or coconut-svsm"
     )
     parser.add_argument(
-        "--skip", metavar="POINT", type=name_argument, action="append", default=[], help="do not run it; repeatable"
+        "--skip",
+        metavar="POINT",
+        type=name_argument,
+        action="append",
+        default=[],
+        help="do not run it; with --fuzz, do not make call/PROTOCOL/NUMBER; repeatable",
     )
     parser.add_argument(
         "--again",
@@ -88,10 +94,14 @@ def execute(options: argparse.Namespace) -> int:
     directory = create_run_directory(options)
     with ProgressLine(quiet=options.quiet) as progress:
         if fuzz is not None:
-            result = run_mode(boot, directory, progress.update)
+            result = run_mode(boot, fuzz, directory, progress.update, skip=options.skip)
         else:
             result = run_points(boot, directory, progress.update, again=options.again, skip=options.skip, known=known)
-    replay = "" if fuzz is None else f"--fuzz {options.fuzz:g} --seed {fuzz.seed}"
+    replay = (
+        ""
+        if fuzz is None
+        else " ".join([f"--fuzz {options.fuzz:g} --seed {fuzz.seed}", *(f"--skip {name}" for name in options.skip)])
+    )
     if options.json:
         sys.stdout.write(json.dumps(to_json(result, configuration, replay), indent=2) + "\n")
     else:
@@ -109,8 +119,10 @@ def _fuzz(options: argparse.Namespace) -> Fuzz | None:
         if options.seed is not None:
             raise UsageError("--seed without --fuzz has no meaning", "add --fuzz S")
         return None
-    if options.known or options.skip:
-        raise UsageError("--known and --skip are about points", "leave them out with --fuzz")
+    if options.known:
+        raise UsageError("--known is about points", "leave it out with --fuzz")
+    if wrong := [name for name in options.skip if not re.fullmatch("call/[0-9]/[0-9]", name)]:
+        raise UsageError(f"{wrong[0]!a} is not a call", "name it call/PROTOCOL/NUMBER with --fuzz, such as call/0/1")
     seed = secrets.randbits(32) if options.seed is None else options.seed
     return Fuzz(seed, round(options.fuzz * 1000))
 

@@ -55,7 +55,7 @@ def run_conformance(
     )
     with RunDirectory.create(out, platform) as directory:
         if mode is not None:
-            return run_mode(boot, directory, progress)
+            return run_mode(boot, mode, directory, progress, skip=skip)
         return run_points(boot, directory, progress, again=again, skip=skip, known=known)
 
 
@@ -88,9 +88,19 @@ def run_points(
     return whole
 
 
-def run_mode(boot: PreparedBoot, directory: RunDirectory, progress: Progress | None = None) -> ConformanceResult:
-    """Run what `prepare_guest` has prepared for another mode than its points. Raises as `run_guest`."""
-    result = run_guest(boot, directory, progress)
+def run_mode(
+    boot: PreparedBoot,
+    mode: Mode,
+    directory: RunDirectory,
+    progress: Progress | None = None,
+    *,
+    skip: Sequence[str] = (),
+) -> ConformanceResult:
+    """Run what `prepare_guest` has prepared for another mode than its points. Raises as `run_guest`.
+
+    skip: SVSM calls that Fuzz does not make, as "call/PROTOCOL/NUMBER".
+    """
+    result = run_guest(_without(boot, skip, mode), directory, progress)
     return _with(result, [_ended_the_run(result)] if ends_in_a_point(result) else [])
 
 
@@ -100,8 +110,8 @@ def ends_in_a_point(result: ConformanceResult) -> bool:
     return ended and bool(result.tap.begun) and not result.tap.ended
 
 
-def _without(boot: PreparedBoot, skip: Sequence[str]) -> PreparedBoot:
-    return dataclasses.replace(boot, spec=dataclasses.replace(boot.spec, firmware=open_guest(None, skip)))
+def _without(boot: PreparedBoot, skip: Sequence[str], mode: Mode = None) -> PreparedBoot:
+    return dataclasses.replace(boot, spec=dataclasses.replace(boot.spec, firmware=open_guest(mode, skip)))
 
 
 def _ended_the_run(result: ConformanceResult) -> Point:
