@@ -40,25 +40,27 @@ static void add_block(struct sha384 *sha, const u8 *block)
 
 	for (u32 i = 0; i < 16; i++)
 		w[i] = word_at(block + 8 * i);
-	for (u32 i = 0; i < 80; i++) {
-		u64 one, two;
+	for (u32 first = 0; first < 80; first += 16) {
+#pragma GCC unroll 16
+		for (u32 i = 0; i < 16; i++) {
+			u64 one, two;
 
-		if (i >= 16) {
-			u64 x = w[(i - 2) % 16], y = w[(i - 15) % 16];
+			if (first) {
+				u64 x = w[(i + 14) % 16], y = w[(i + 1) % 16];
 
-			w[i % 16] += (rotate(x, 19) ^ rotate(x, 61) ^ x >> 6) + w[(i - 7) % 16] +
-				     (rotate(y, 1) ^ rotate(y, 8) ^ y >> 7);
+				w[i] += (rotate(x, 19) ^ rotate(x, 61) ^ x >> 6) + w[(i + 9) % 16] + (rotate(y, 1) ^ rotate(y, 8) ^ y >> 7);
+			}
+			one = h + (rotate(e, 14) ^ rotate(e, 18) ^ rotate(e, 41)) + ((e & f) ^ (~e & g)) + constants[first + i] + w[i];
+			two = (rotate(a, 28) ^ rotate(a, 34) ^ rotate(a, 39)) + ((a & b) ^ (a & c) ^ (b & c));
+			h = g;
+			g = f;
+			f = e;
+			e = d + one;
+			d = c;
+			c = b;
+			b = a;
+			a = one + two;
 		}
-		one = h + (rotate(e, 14) ^ rotate(e, 18) ^ rotate(e, 41)) + ((e & f) ^ (~e & g)) + constants[i] + w[i % 16];
-		two = (rotate(a, 28) ^ rotate(a, 34) ^ rotate(a, 39)) + ((a & b) ^ (a & c) ^ (b & c));
-		h = g;
-		g = f;
-		f = e;
-		e = d + one;
-		d = c;
-		c = b;
-		b = a;
-		a = one + two;
 	}
 	sha->state[0] += a;
 	sha->state[1] += b;
