@@ -28,7 +28,7 @@ static bool allowed_there;
 /* value[2]: the timer was set, value[3]: result of CONFIGURE_VECTOR. */
 static void tick_there(struct ap *ap)
 {
-	ap->value[3] = allow_there(ap, allowed_there ? ALLOW : SVSM_APIC_VECTOR_ALL);
+	ap->value[3] = allowed_there ? allow_there(ap, ALLOW) : SVSM_SUCCESS; /* there_prepare() has allowed none */
 	ap->value[2] = timer_there(ap, APIC_TIMER_PERIODIC | VECTOR, COUNT);
 	ap->value[0] = 1;
 	sti();

@@ -223,13 +223,16 @@ MORE_MUTANTS = {
         ALTERNATE,
         "\tif (events.guest)\n",
         "\tif (events.guest && vcpu->index == 0)\n",
-        {"other-vcpu/timer-allowed-there", "other-vcpu/device-edge", "other-vcpu/device-level-ends-there-only"},
+        # The device's interrupt stays in service in the I/O APIC.
+        {"other-vcpu/timer-allowed-there", "other-vcpu/device-edge", "other-vcpu/device-level-ends-there-only"}
+        | {f"device/{name}" for name in ("edge", "edge-after-level", "level")}
+        | {f"device/{name}" for name in ("level-again-until-served", "level-ends-in-order")},
     ),
-    "requests an EOI for what is in service on another vCPU": (
+    "ends a level-triggered interrupt at its delivery on another vCPU": (
         ALTERNATE,
-        "\tif (result == SVSM_SUCCESS && msr == MSR_X2APIC_FIRST + APIC_ICR / 16)\n",
-        "\tif (msr == MSR_X2APIC_FIRST + APIC_EOI / 16 && vcpu->index == 0)\n\t\tnae_specific_eoi(vcpu, 0x61);\n"
-        "\tif (result == SVSM_SUCCESS && msr == MSR_X2APIC_FIRST + APIC_ICR / 16)\n",
+        "\twrite_no_eoi_required(vcpu, &guest);\n\ttell_host_eois(vcpu);\n}\n\nu64 alternate_read",
+        "\twrite_no_eoi_required(vcpu, &guest);\n\ttell_host_eois(vcpu);\n"
+        "\tif (vcpu->index != 0 && vcpu->lapic.classes)\n\t\tnae_specific_eoi(vcpu, 0x61);\n}\n\nu64 alternate_read",
         {"other-vcpu/device-level-ends-there-only"},
     ),
     "ends the APIC of all vCPUs with the last registration": (
