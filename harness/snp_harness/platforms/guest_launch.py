@@ -76,7 +76,27 @@ def igvm_launch_of(spec: RunSpec, firmware: FirmwareImage, machine: MachineFacts
     own = launched_firmware(launch)
     if firmware.path == Path(config.svsm.igvm) or own == firmware.flat():
         return launch
+    file, moved = own_console(file)
+    if moved:
+        launch = dataclasses.replace(igvm_loader.load(file, machine), notes=(*launch.notes, moved))
     return with_firmware(file, launch, firmware.flat(), str(firmware.path))
+
+
+def own_console(file: IgvmFile) -> tuple[IgvmFile, str]:
+    """Return COCONUT's file with the SVSM's console where the reference SVSM has it, and a note about that, or "".
+
+    COCONUT prints on the firmware's COM1 otherwise: lines of several vCPUs break those of the firmware.
+    """
+    from snp_harness.svsm.igvm_inject import set_console_port
+    from snp_harness.svsm.igvm_launch import find_settings
+
+    if len(find_settings(file, file.snp_mask or 0)) != 1:
+        return file, ""
+    done = set_console_port(file, reference.CONSOLE_PORT)
+    if not done.changes:
+        return file, ""
+    note = f"the SVSM's console was moved to port {reference.CONSOLE_PORT:X}"
+    return drop_id_blocks_of(IgvmFile.parse(done.data, file.name)), note
 
 
 def drop_id_blocks_of(file: IgvmFile) -> IgvmFile:
