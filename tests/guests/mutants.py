@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutants of the reference SVSM for test_mutants: file, its text, what replaces it, and the points that fail."""
+"""Mutants of the reference SVSM: file, its text, what replaces it, and the points that fail."""
 
 from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from snp_harness.platforms import rom
+
+EMULATOR = Path(__file__).parents[2] / "harness" / "emulator"
 
 LAPIC = "svsm/lapic.c"
 ALTERNATE = "svsm/alternate.c"
@@ -352,3 +360,17 @@ MORE_MUTANTS = {
         )
     },
 }
+
+
+def mutant(directory: Path, source: str, text: str, replacement: str) -> bytes:
+    """The SVSM's image, compiled with a change."""
+    copy = directory / "emulator"
+    shutil.copytree(EMULATOR, copy)  # with what is built: only the changed file is compiled
+    code = (copy / source).read_text(encoding="utf-8")
+    assert code.count(text) == 1, f"{source} has not just one {text!r}"
+    (copy / source).write_text(code.replace(text, replacement), encoding="utf-8")
+    image = str(rom.SVSM_IMAGE.relative_to(EMULATOR))
+    command = ["make", "-s", "-C", str(copy), image]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return (copy / image).read_bytes()

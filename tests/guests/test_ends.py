@@ -14,8 +14,8 @@ from snp_harness.conformance.tap import PointStatus
 from snp_harness.errors import EXIT_HOLDS, EXIT_VIOLATED
 from snp_harness.platforms import rom
 from snp_harness.svsm.config import load_config
+from tests.guests.mutants import mutant
 from tests.guests.points import all_points
-from tests.guests.test_mutants import mutant
 
 pytestmark = pytest.mark.emulated
 

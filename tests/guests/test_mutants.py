@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,26 +11,11 @@ from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.platforms import rom
 from snp_harness.svsm.config import load_config
-from tests.guests.mutants import MORE_MUTANTS, MUTANTS
+from tests.guests.mutants import MORE_MUTANTS, MUTANTS, mutant
 
 pytestmark = pytest.mark.emulated
 
-EMULATOR = Path(__file__).parents[2] / "harness" / "emulator"
 TIMEOUT_S = 900.0
-
-
-def mutant(directory: Path, source: str, text: str, replacement: str) -> bytes:
-    """The SVSM's image, compiled with a change."""
-    copy = directory / "emulator"
-    shutil.copytree(EMULATOR, copy)  # with what is built: only the changed file is compiled
-    code = (copy / source).read_text(encoding="utf-8")
-    assert code.count(text) == 1, f"{source} has not just one {text!r}"
-    (copy / source).write_text(code.replace(text, replacement), encoding="utf-8")
-    image = str(rom.SVSM_IMAGE.relative_to(EMULATOR))
-    command = ["make", "-s", "-C", str(copy), image]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return (copy / image).read_bytes()
 
 
 @pytest.mark.parametrize("name", [*MUTANTS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_MUTANTS)])
