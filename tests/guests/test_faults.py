@@ -134,6 +134,10 @@ HYPERVISOR_MSRS = (
         "registration/hypervisor-timer-one-shot",
         "registration/hypervisor-timer-periodic",
         "registration/hypervisor-device",
+        "registration/other-vcpu-ends-by-query",
+        "registration/other-vcpu-hypervisor-ipi",
+        "registration/query-again",
+        "registration/deregister-again",
     }
 )
 
