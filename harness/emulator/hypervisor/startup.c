@@ -14,16 +14,24 @@ void startup_reset(struct vcpu *vcpu)
 	vcpu->wait = vcpu->hv->snp && !vcpu->launched ? WAIT_VMSA : WAIT_SIPI;
 }
 
+/* What KVM's kvm_vcpu_reset() does at an INIT, but for the registers. */
+static void reset_events(struct vcpu *vcpu, u32 vmpl)
+{
+	vapic_init(&vcpu->apic[vmpl]);
+	vcpu->apic_dirty = true;
+	if (vmpl != vcpu->guest_vmpl)
+		return;
+	vcpu->nmi_pending = false;
+	vcpu->nmi_blocking = NMI_OPEN;
+}
+
 /* With SEV the registers are the guest's own: it stops, and continues at SIPI, unless a VMSA waits for INIT. */
 void startup_init(struct vcpu *vcpu)
 {
 	const struct vmpl_state *state = &vcpu->state[vcpu->guest_vmpl];
 	u64 gpa = state->init_vmsa_gpa;
 
-	vapic_init(guest_apic(vcpu));
-	vcpu->nmi_pending = false;
-	vcpu->nmi_blocking = NMI_OPEN;
-	vcpu->apic_dirty = true;
+	reset_events(vcpu, vcpu->guest_vmpl);
 	if (gpa != NO_GPA) {
 		startup_vmsa(vcpu, vcpu->guest_vmpl, gpa, state->init_features);
 		return;
@@ -70,11 +78,13 @@ void startup_hold(struct vcpu *vcpu, u64 ghcb_gpa)
 }
 
 /*
- * AP creation for a VMPL. VMPL0 runs a lower VMPL itself: its RUN_VMPL or HLT ends, and it reads the request of
- * its guest. On hardware the hypervisor decides when.
+ * AP creation for a VMPL, for which KVM resets the vCPU as at an INIT (KVM_REQ_UPDATE_PROTECTED_GUEST_STATE). VMPL0
+ * runs a lower VMPL itself: its RUN_VMPL or HLT ends, and it reads the request of its guest. On hardware the
+ * hypervisor decides when.
  */
 void startup_vmsa(struct vcpu *vcpu, u32 vmpl, u64 gpa, u64 features)
 {
+	reset_events(vcpu, vmpl);
 	vmpl_set_vmsa(vcpu, vmpl, gpa, features);
 	if (vmpl > vcpu->vmpl) {
 		vcpu->vmsa_came |= gpa != NO_GPA;

@@ -247,6 +247,36 @@ SMP_TEST(smp_destroyed_and_created_again, SEV)
 	CHECK(ap_is_running(1));
 }
 
+#define SPIV_IN_USE (APIC_SPIV_ENABLE | 0x40)
+
+static void use_apic(struct ap *ap)
+{
+	ap->value[0] = ap_msr_out(ap, X2(APIC_SPIV), SPIV_IN_USE) && ap_msr_out(ap, X2(APIC_TPR), 0x80);
+}
+
+static void read_apic(struct ap *ap)
+{
+	ap->value[0] = ap_msr_in(ap, X2(APIC_SPIV));
+	ap->value[1] = ap_msr_in(ap, X2(APIC_TPR));
+	ap->value[2] = ap_msr_in(ap, MSR_APIC_BASE) & MODE_BITS;
+}
+
+/* KVM: kvm_vcpu_reset(vcpu, true) at KVM_REQ_UPDATE_PROTECTED_GUEST_STATE, as for an INIT: the mode stays. */
+SMP_TEST(smp_creation_resets_the_apic, SEV)
+{
+	CHECK(ap_start_all());
+	prepare();
+	CHECK(ap_run(1, use_apic));
+	CHECK(aps[1].value[0]);
+	EQUAL(ap_creation(NAE_AP_DESTROY, 1), NAE_RESULT_OK);
+	CHECK(ap_unmake_vmsa(1));
+	CHECK(ap_start(1));
+	CHECK(ap_run(1, read_apic));
+	EQUAL(aps[1].value[0], APIC_RESET_SPIV);
+	EQUAL(aps[1].value[1], 0);
+	EQUAL(aps[1].value[2], MODE_BITS);
+}
+
 SMP_TEST(smp_created_at_init, SEV)
 {
 	u64 started;
