@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snp_harness.svsm import vmsa
-from snp_harness.svsm.igvm import FILE_MAX, IgvmError, IgvmFile, PageData, VpContext
+from snp_harness.svsm.igvm import FILE_MAX, LARGE_PAGE, IgvmError, IgvmFile, PageData, VpContext
 from snp_harness.svsm.igvm_launch import find_settings
 from snp_harness.svsm.igvm_params import BLOCKS_MAX, find_parameter_blocks
 from snp_harness.svsm.igvm_show import SHOWN, to_json
@@ -125,6 +125,16 @@ def test_many_headers_are_counted_and_refused_in_the_end(monkeypatch: pytest.Mon
     assert f"  ... and {shown['directive_count'] - SHOWN} more" in lines
     monkeypatch.setattr("snp_harness.svsm.igvm.HEADER_COUNT_MAX", 4000)
     with pytest.raises(IgvmError, match="has more than 4000 variable headers"):
+        parse(made.build())
+
+
+def test_pages_that_share_their_contents_cannot_load_more_than_a_file_has() -> None:
+    """A file of 6 MiB would have 256 GiB otherwise."""
+    made = writer.coconut()
+    first = made.page(0x40000000, bytes(LARGE_PAGE), flags=1)
+    for number in range(1, FILE_MAX // LARGE_PAGE + 1):
+        made.page(0x40000000 + number * LARGE_PAGE, None, flags=1, like=first)
+    with pytest.raises(IgvmError, match="has pages with contents of 514 MiB"):
         parse(made.build())
 
 

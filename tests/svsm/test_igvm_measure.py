@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from snp_harness.svsm.igvm import IgvmFile
+from snp_harness.svsm import igvm_measure
+from snp_harness.svsm.igvm import LARGE_PAGE, IgvmError, IgvmFile, PageFlags
 from snp_harness.svsm.igvm_measure import id_blocks, measure
 from tests.svsm import igvm_writer as writer
 
@@ -81,6 +82,16 @@ def test_large_unmeasured_and_shared_pages() -> None:
     made.page(0x6000, b"\x22" * 4096, 4, flags=4)
     made.page(0x7000, b"\x33" * 4096, 2)
     assert digest(made) == expected(steps)
+
+
+def test_measured_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU measures pages with the flag for shared ones, too."""
+    made = writer.coconut()
+    for page in range(3):
+        made.page(0x40000000 + page * LARGE_PAGE, None, flags=PageFlags.LARGE | PageFlags.SHARED)
+    monkeypatch.setattr(igvm_measure, "PAGES_MAX", 1000)
+    with pytest.raises(IgvmError, match="loads more than 1000 pages"):
+        measure(IgvmFile.parse(made.build(), "t.igvm"))
 
 
 def test_pages_of_other_platforms_do_not_count() -> None:

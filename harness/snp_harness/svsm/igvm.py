@@ -25,7 +25,8 @@ MAGIC = b"IGVM"
 VERSIONS = (1, 2)
 PAGE = 0x1000
 LARGE_PAGE = 0x200000
-#: Bounds on a file and its list of headers. COCONUT's files have some 20 MiB and 6000 headers.
+#: Bounds on a file and its list of headers. COCONUT's files have some 20 MiB and 6000 headers. Pages may share their
+#: contents in the file: that of all pages together has the file's bound, too.
 FILE_MAX = 512 << 20
 HEADERS_MAX = 64 << 20
 #: Variable headers of a file: with one for each page, 512 MiB.
@@ -354,11 +355,13 @@ class IgvmFile:
     def _check(self) -> None:
         """Check that every reference of a header is inside the file, after the headers."""
         first = self.headers_at + self.headers_size
+        contents = 0
         for header in self.headers:
             match header:
                 case PageData():
                     self._check_address(header, header.gpa)
                     size = header.size
+                    contents += size if header.offset else 0
                 case VpContext():
                     # Other platforms' contexts are shorter; they are not decoded.
                     size = PAGE if self.snp_mask is not None and header.applies(self.snp_mask) else 1
@@ -373,6 +376,10 @@ class IgvmFile:
                     continue
             if header.offset and not first <= header.offset <= len(self.data) - size:
                 raise _damaged(self.name, f"{header.name} at {header.at:#x} refers to bytes outside its file data")
+        if contents > FILE_MAX:
+            raise IgvmError(
+                f"{self.name} has pages with contents of {contents >> 20} MiB", f"{FILE_MAX >> 20} are possible"
+            )
 
     def _check_address(self, header: Header, gpa: int) -> None:
         if gpa % PAGE:

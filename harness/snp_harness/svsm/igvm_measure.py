@@ -112,6 +112,7 @@ def _by_qemu(file: IgvmFile, mask: int, areas: dict[int, int]) -> bytes:
                             digest.extend(PageType.ZERO, gpa)
                         else:
                             digest.extend(kind, gpa, contents)
+                    _check(file, digest)
             case ParameterInsert():
                 for at in range(0, areas.get(step.index, 0), PAGE):
                     digest.extend(PageType.UNMEASURED, step.gpa + at)
@@ -146,7 +147,7 @@ def _pages(file: IgvmFile, header: PageData) -> Iterator[tuple[PageType, int, by
         yield kind, header.gpa + at, contents
 
 
-def _check(file: IgvmFile, digest: _Digest) -> None:
+def _check(file: IgvmFile, digest: LaunchDigest) -> None:
     if digest.pages > PAGES_MAX:
         raise IgvmError(f"{file.name} loads more than {PAGES_MAX} pages", "give a smaller file")
 
