@@ -24,6 +24,8 @@ SEC_BASE = 0xFFFD0000
 PEI_BASE = 0x820000
 #: Where the others are loaded, and an address of an operating system.
 DXE_BASE, BDS_BASE, KERNEL = 0x7E000000, 0x7D000000, 0xFFFFFFFF81000000
+#: Of the SVSM.
+SVSM = 0xA000001000
 XAPIC, X2APIC = 2, 3
 GUEST = 2
 

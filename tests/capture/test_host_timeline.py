@@ -33,6 +33,7 @@ from tests.capture.host_records import (
     KERNEL,
     PEI_BASE,
     SEC_BASE,
+    SVSM,
     X2APIC,
     XAPIC,
     Run,
@@ -92,7 +93,7 @@ def test_apic_base(run: Run) -> None:
 
 
 def test_the_svsm_s_own_accesses_are_events(run: Run) -> None:
-    run.apic(0x80B, 0, vmpl=0, aux=X2APIC, write=True)
+    run.apic(0x80B, 0, vmpl=0, rip=SVSM, aux=X2APIC, write=True)
     timeline = run.timeline()
     assert timeline.accesses == ()
     assert [event.kind for event in timeline.events] == ["svsm-stage", "other-vmpl-apic", "svsm-activity"]
@@ -132,6 +133,25 @@ def test_phases_go_forward_only(run: Run) -> None:
 def test_another_vmpl_shows_no_phase(run: Run) -> None:
     run.code(PEI_BASE, vmpl=0)
     assert run.timeline().reached is Phase.RESET
+
+
+def test_an_svsm_that_runs_the_firmware_s_code_at_its_own_vmpl_is_a_gap(run: Run) -> None:
+    """The accesses of that code are not judged: a firmware at VMPL2 that makes none must not get "holds"."""
+    alternate(run)
+    run.code(SEC_BASE + 0x40)
+    run.apic(0xFEE00020, 0, vmpl=0)
+    run.apic(0xFEE00030, 0, vmpl=0, rip=SEC_BASE + 0x3B60)
+    run.code(PEI_BASE + 4)
+    run.code(PEI_BASE + 8)
+    timeline = run.timeline()
+    gap = "VMPL0 executed code of the firmware (SecMain+3B52), whose accesses there were not judged"
+    assert (timeline.accesses, timeline.gaps) == ((), (gap,))
+    assert evaluate(timeline).status is Status.INCONCLUSIVE
+
+
+def test_other_code_at_an_address_of_the_firmware_s_is_the_svsm_s(run: Run) -> None:
+    run.code(SEC_BASE + 0x40, b"\x0f\x32" * 12, vmpl=0)
+    assert run.timeline().gaps == ()
 
 
 def test_another_vcpu_shows_no_phase(run: Run) -> None:

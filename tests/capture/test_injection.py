@@ -20,7 +20,7 @@ from snp_harness.capture.record import (
 )
 from snp_harness.svsm.protocol import ApicCall, CoreCall, Protocol, Result
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet
-from tests.capture.host_records import GUEST, X2APIC, Run
+from tests.capture.host_records import GUEST, SVSM, X2APIC, Run
 
 QUERY = Protocol.CORE << 32 | CoreCall.QUERY_PROTOCOL
 ALL, ENABLE = 1 << 9, 1 << 8
@@ -205,7 +205,7 @@ def test_the_vectors_that_are_sent_are_kept_when_accesses_are_condensed(
 
 def test_an_svsm_with_a_timer_of_its_own_does_not_fill_the_timeline(run: Calls) -> None:
     for _ in range(collect.EVENT_LIMIT * 2):
-        run.apic(0x80B, 0, vmpl=0, aux=X2APIC, write=True)
+        run.apic(0x80B, 0, vmpl=0, rip=SVSM, aux=X2APIC, write=True)
     timeline = run.timeline()
     assert timeline.complete
     assert [event.kind for event in timeline.events].count("other-vmpl-apic") == collect.SORT_LIMIT

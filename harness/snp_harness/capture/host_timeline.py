@@ -100,7 +100,7 @@ class HostTimeline:
     guest_vmpl: the tested firmware's, which may run code at lower ones (higher numbers) as well; accesses of the others
     to an APIC are the SVSM's. symbols: returns the function of a pc of the SVSM.
     end: set when the hypervisor has stopped. counts: records by kind. modules: of the firmware, where they run.
-    skipped: phases that were not seen, in sentences.
+    skipped: what was not seen, in sentences: phases, and code of the firmware that the SVSM's VMPL executed.
     """
 
     def __init__(
@@ -120,6 +120,8 @@ class HostTimeline:
         #: Whose code the instruction at a pc of a vCPU was when it was executed last.
         self._executed: dict[tuple[int, int], Place] = {}
         self.skipped: list[str] = []
+        #: The SVSM's VMPL executed code of the firmware.
+        self._misplaced = False
         self._guest_vmpl = guest_vmpl
         #: SEV_FEATURES of the VMSA that the SVSM created first for the guest; None: none was created.
         self.guest_features: int | None = None
@@ -337,10 +339,14 @@ class HostTimeline:
 
     def _bytes(self, record: HostRecord) -> None:
         """Find out whose code was executed, and record a later phase if the boot processor shows that it has begun."""
-        if record.vmpl < self._guest_vmpl:
-            return
         code = _CODE.pack(record.address, record.value, record.extra)[: record.size]
         place = self.modules.proven(record.rip, code) if code else UNKNOWN_CODE
+        if record.vmpl < self._guest_vmpl:
+            if place.module is not None and not self._misplaced:
+                self._misplaced = True
+                what = f"code of the firmware ({place.name(record.rip)})"
+                self.skipped.append(f"VMPL{record.vmpl} executed {what}, whose accesses there were not judged")
+            return
         key = record.vcpu, record.rip
         if key in self._executed or len(self._executed) < _EXECUTED_MAX:
             self._executed[key] = place
