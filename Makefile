@@ -9,6 +9,7 @@
 #   make test-long run searches with many seeds, for a nightly
 #   make test-edk2 run the tests on firmware that is built from edk2's source
 #   make bench     compare emulated runs with plain TCG, and a host over SSH with this machine
+#   make check-counts  compare the exits of stock firmware with those recorded; COUNTS_FLAGS=--update records them
 #   make firmware  build edk2 with and without ovmf_patches/, into build/firmware/
 #   make nightly   build both, and run each under each configuration, into build/nightly/
 #   make clean     remove what was built; make distclean: also .venv and runs/
@@ -27,6 +28,7 @@ FIRMWARE ?= debian:trixie
 SOURCE ?= debian:trixie
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+COUNTS_FLAGS ?=
 
 PACKAGES  := $(VENV)/.packages
 BUILDING  := $(VENV)/.packages-build
@@ -38,7 +40,7 @@ NEWER     := $(VENV)/.fetched-qemu
 NESTED    := $(VENV)/.fetched-nested
 SPHINX    := $(VENV)/.installed-docs
 
-.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-long test-edk2 check lint docs bench clean distclean
+.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-long test-edk2 check lint docs bench check-counts clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -152,6 +154,9 @@ bench: setup $(FETCHED) $(TESTING)
 	@$(BIN)/python -m bench $(BENCH_FLAGS)
 	@$(BIN)/python -m bench.interrupt_path
 	@$(BIN)/python -m bench.remote
+
+check-counts: setup $(FETCHED) $(TESTING)
+	@$(BIN)/python -m bench.counts $(COUNTS_FLAGS)
 
 clean:
 	rm -rf harness/emulator/build guests/svsm_apic_conformance/build guests/kvm_host/build tests/emulator/guest/build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

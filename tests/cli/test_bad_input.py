@@ -142,6 +142,12 @@ def test_configuration_that_is_not_there(run: Run, name: str) -> None:
     assert "none" in line
 
 
+def test_a_profile_on_a_platform_that_counts_no_exits(run: Run, snp_firmware: Path) -> None:
+    status, line = run("--platform", "tcg", "--firmware", snp_firmware, "--profile")
+    assert status == EXIT_USAGE
+    assert line.endswith("the platform tcg does not count exits: leave out --profile\n")
+
+
 def test_unknown_platform_names_the_known_ones(run: Run) -> None:
     status, line = run("--platform", "vax")
     assert status == EXIT_USAGE

@@ -177,7 +177,7 @@ def test_a_plain_guest_has_no_features() -> None:
         ("[svsm]\nvmpl = 2.0", "svsm.vmpl = 2.0: expected an integer of 1 to 3"),
         ("[svsm]\nvmpl = 0x1" + "0" * 5000, "svsm.vmpl = a huge number: expected an integer of 1 to 3"),
         ("[memory]\ncbit = 50", "memory.cbit = 50: expected 47 or 51"),
-        ("[log]\nlevel = 3", "log.level = 3: expected an integer of 0 to 2"),
+        ("[log]\nlevel = 4", "log.level = 4: expected an integer of 0 to 3"),
         ("[hypervisor]\napic = 'kvm'", 'hypervisor.apic = \'kvm\': expected "virtual" or "qemu"'),
         ("[hypervisor]\nfeatures = ['snp', 'sno']", "hypervisor.features = 'sno': expected a list of snp, ap-creation"),
         ("[hypervisor]\nfeatures = ['snp ']", "hypervisor.features = 'snp ': expected a list of snp, ap-creation"),

@@ -246,6 +246,22 @@ static void log_taken(struct hw_cpu *cpu, struct hw_vmpl *state)
 					     .value = state->source });
 }
 
+/* Before the exit is served, which may advance RIP or switch the VMPL. */
+static void log_exit_itself(struct hw_cpu *cpu, u64 code)
+{
+	const struct hw_vmpl *state = current(cpu);
+	struct record record = { .kind = RECORD_EXIT, .rip = hw_observe_pc(cpu), .address = code,
+				 .value = state->vmcb->control.exit_info1, .extra = state->vmcb->control.exit_info2 };
+
+	if (code == SVM_EXIT_MSR)
+		record.extra = (u32)state->gpr[HW_RCX];
+	else if (code == SVM_EXIT_CPUID)
+		record.extra = (u32)state->vmcb->save.rax;
+	else if (code == SVM_EXIT_VMMCALL && cpu->hw->es && guest_instruction(cpu)->which == INSN_SIMPLE_VMGEXIT)
+		record.address = SVM_EXIT_VMGEXIT;
+	hw_log(cpu, record);
+}
+
 static void apply(struct hw_vmpl *state, const struct hw_request *request)
 {
 	struct vmcb_control *control = &state->vmcb->control;
@@ -283,6 +299,8 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 	else if (state->offered >= 0 && !(page->control.vintr & SVM_V_IRQ))
 		log_taken(cpu, state);
 	event_after_exit(cpu);
+	if (log_at(cpu, 3))
+		log_exit_itself(cpu, code);
 	exit->info1 = page->control.exit_info1;
 	exit->info2 = page->control.exit_info2;
 	exit->vintr = page->control.vintr;

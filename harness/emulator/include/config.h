@@ -78,7 +78,7 @@ struct host_config {
 	u32 phys_bits;   /* guest physical address bits in CPUID 80000008 */
 	u32 vcpus;
 	u32 guest_vmpl;  /* VMPL of the tested firmware under an SVSM, 0 without one */
-	u32 log_level;   /* 0: APIC, modules, violations, end; 1: and GHCB, SVSM, RMP events; 2: and every #VC, IO, MMIO */
+	u32 log_level;   /* 0: APIC, modules, violations, end; 1: and GHCB, SVSM, RMP events; 2: and every #VC, IO, MMIO; 3: and every #VMEXIT */
 	u32 apic;        /* enum config_apic */
 	u32 doorbell_port; /* isa-debugcon: one byte wakes the harness */
 	u32 svsm_console_port; /* UART of the SVSM's console, hidden from the guest */

@@ -105,6 +105,7 @@ enum record_kind {
 	RECORD_REFUSED = 24,     /* a write to a device that was not passed on as it was. address: port, GPA, or configuration space as in MMCONFIG; value; aux: enum record_refused (the first 16 of each) */
 	RECORD_ACCESS = 25,      /* the processor accesses a local APIC register or APIC_BASE: at the #VMEXIT, before #VC and before anything answers. address: GPA (first byte in the page) or MSR number; value: of a write, with RECORD_VALUE; extra: EXITINFO1; size: 0 if not observed; path: MMIO or MSR; aux: mode bits as RECORD_APIC */
 	RECORD_LAUNCH = 26,      /* the launch digest of an SNP guest. address, value, extra: 24 bytes of it; aux: 0 the first ones, 1 the others */
+	RECORD_EXIT = 27,        /* a #VMEXIT (level 3), before the records that it leads to. address: exit code, of VMGEXIT 403h; value: EXITINFO1; extra: the MSR or CPUID leaf, else EXITINFO2 */
 };
 
 enum record_end {

@@ -164,6 +164,8 @@ class HostTimeline:
         for fields in RECORD.iter_unpack(batch):
             kind = fields[7]
             counts[kind] += 1
+            if kind == RecordKind.EXIT:  # of a profile: a timeline is the same at every log level
+                continue
             handler = handlers.get(kind)
             unfinished.take(fields)
             # Of the guest's records few concern the SVSM: a call for each would be a fifth of the time.

@@ -113,6 +113,7 @@ class RecordKind(enum.IntEnum):
     REFUSED = 24
     ACCESS = 25
     LAUNCH = 26
+    EXIT = 27
 
 
 class RecordEnd(enum.IntEnum):

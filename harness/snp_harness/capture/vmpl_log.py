@@ -26,7 +26,9 @@ _PAGE_OFFSET = 0xFFF
 #: Changes of pages that are held back because the next one may continue them.
 _HELD_MAX = 8
 #: Not what a VMPL does.
-_LEFT_OUT = frozenset({RecordKind.START, RecordKind.STATS, RecordKind.BYTES, RecordKind.MODULE, RecordKind.TEXT})
+_LEFT_OUT = frozenset(
+    {RecordKind.START, RecordKind.STATS, RecordKind.BYTES, RecordKind.MODULE, RecordKind.TEXT, RecordKind.EXIT}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,9 @@ def add_parser(commands: Commands) -> None:
         action=argparse.BooleanOptionalAction,
         help="judge a run without Alternate Injection as if it were active; default: on platforms that have none",
     )
+    parser.add_argument(
+        "--profile", action="store_true", help="count the #VMEXITs by kind, register and module; emulated only"
+    )
     add_boot_options(parser, "verdict")
 
 
@@ -77,6 +80,10 @@ def execute(options: argparse.Namespace) -> int:
         as_if_active=options.as_if_active,
         host=find_host(options),
     )
+    if options.profile:
+        from snp_harness.cli import profile
+
+        boot = profile.with_profile(boot)
     directory = create_run_directory(options)
     with ProgressLine(quiet=options.quiet) as progress:
 
@@ -98,7 +105,12 @@ def execute(options: argparse.Namespace) -> int:
         rerun=(PROGRAM, *options.arguments),
         elapsed_s=result.seconds,
     )
-    _print(Report(result.verdict, result.timeline, info), as_json=options.json)
+    report = Report(result.verdict, result.timeline, info)
+    if not options.profile:
+        _print(report, as_json=options.json)
+    else:
+        exits = profile.write(directory, boot.spec)
+        profile.print_with(report, exits, sys.stdout, as_json=options.json)
     if result.error is not None:
         raise result.error
     return result.exit_status

@@ -261,9 +261,9 @@ class LogSection(_Section, frozen=True):
         int,
         Meta(
             ge=0,
-            le=2,
+            le=3,
             description="0: APIC accesses, modules, violations, the end. 1: and GHCB, SVSM and RMP events."
-            " 2: and every #VC, port and MMIO access.",
+            " 2: and every #VC, port and MMIO access. 3: and every #VMEXIT.",
         ),
     ] = 1
 

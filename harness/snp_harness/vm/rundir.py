@@ -37,6 +37,7 @@ CERTIFICATES = ("ark.pem", "ask.pem", "vcek.pem")
 TIMELINE = "timeline.jsonl"
 SECOND_TIMELINE = "timeline-qemu.jsonl"
 VERDICT = "verdict.json"
+PROFILE = "profile.json"
 ENVIRONMENT = "environment.json"
 TRACEBACK = "traceback.txt"
 TAP = "tap.log"
@@ -61,6 +62,7 @@ FILES = (
     TIMELINE,
     SECOND_TIMELINE,
     VERDICT,
+    PROFILE,
     ENVIRONMENT,
     TRACEBACK,
     TAP,

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`make check-counts`: the exits of stock firmware with counted instructions, against those in exit_counts.json.
+
+The counts do not depend on the machine, only on the firmware, QEMU and the harness. With another firmware or QEMU than
+those of the file nothing is compared, which is reported as skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from snp_harness.capture.exit_profile import CONSOLE_MARK, MARKS
+from snp_harness.cli import profile
+from snp_harness.errors import HarnessError
+from snp_harness.firmware.find import find_firmware
+from snp_harness.firmware_run import prepare
+from snp_harness.hosts.host import Host
+from snp_harness.hosts.local import LOCAL
+from snp_harness.vm.rundir import RunDirectory
+
+COUNTS = Path(__file__).with_name("exit_counts.json")
+FIRMWARE = "debian:trixie"
+#: All exits as #VC, and port I/O native; without Alternate Injection, where stock firmware gets its timer's ticks.
+CONFIGURATIONS = ("alternate-injection-off", "alternate-injection-off-native-io")
+SEC, BDS = MARKS.values()
+#: What a run has to reach for its marks.
+MARKS_OF = {"sec": (SEC,), "bds": (SEC, BDS, CONSOLE_MARK)}
+#: The timer ticks by counted instructions, the emulated host's included: any change of it moves some exits behind SEC.
+SLACK_SHARE, SLACK = 0.01, 20
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+Marks = dict[str, dict[str, int]]
+
+
+class OtherVersionError(Exception):
+    """The counts are of another firmware or QEMU."""
+
+
+def count(configuration: str, until: str, firmware: Path, host: Host = LOCAL) -> tuple[Marks, str]:
+    """Boot, and return the counts at the marks of `until`, and QEMU's version. Raises HarnessError."""
+    boot = profile.with_profile(
+        prepare(firmware, "emulated", configuration, until=until, icount=True, timeout_s=900.0, host=host)
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="snp-counts-") as name,
+        RunDirectory.create(Path(name) / "run", "emulated") as directory,
+    ):
+        result = boot.run(directory)
+        if result.error is not None:
+            raise result.error
+        marks = profile.read(directory.path, boot.spec).marks
+    found = _VERSION.search(result.qemu)
+    return {mark: marks[mark] for mark in MARKS_OF[until] if mark in marks}, found[0] if found else result.qemu
+
+
+def digest(firmware: Path) -> str:
+    """Return the SHA-256 of an image."""
+    return hashlib.sha256(firmware.read_bytes()).hexdigest()
+
+
+def expected(counts: Mapping[str, Any], configuration: str, until: str, firmware: Path, qemu: str) -> Marks:
+    """Return the recorded counts at the marks of `until`. Raises OtherVersionError if they are of something else."""
+    if (found := digest(firmware)) != counts["firmware_sha256"]:
+        raise OtherVersionError(
+            f"{firmware} is another firmware (SHA-256 {found[:16]}) than that of {COUNTS.name}"
+            f" ({counts['firmware_sha256'][:16]}): make check-counts COUNTS_FLAGS=--update"
+        )
+    if qemu != counts["qemu"]:
+        raise OtherVersionError(f"the counts of {COUNTS.name} are of QEMU {counts['qemu']}, not of {qemu}")
+    marks: Marks = counts["runs"][configuration]
+    return {mark: marks[mark] for mark in MARKS_OF[until] if mark in marks}
+
+
+def changes(wanted: Marks, counted: Marks) -> Iterator[tuple[bool, str]]:
+    """Yield for each kind whose count has changed whether that is a regression, and a sentence."""
+    for mark, kinds in wanted.items():
+        if mark not in counted:
+            yield True, f"{mark}: not reached"
+            continue
+        for kind in sorted(kinds.keys() | counted[mark].keys()):
+            before, now = kinds.get(kind, 0), counted[mark].get(kind, 0)
+            slack = 0 if mark == SEC else max(SLACK, int(before * SLACK_SHARE))
+            if before != now:
+                what = f"{abs(now - before)} {'more' if now > before else 'fewer'}"
+                yield now > before + slack, f"{mark}: {kind}: {what} exits, {now} and not {before}"
+
+
+def check(configuration: str, until: str, firmware: Path, host: Host = LOCAL) -> list[str]:
+    """Count, and return what has grown, a sentence each; smaller changes are printed.
+
+    Raises HarnessError, and OtherVersionError if there is nothing to compare with.
+    """
+    marks, qemu = count(configuration, until, firmware, host)
+    wanted = expected(json.loads(COUNTS.read_text(encoding="utf-8")), configuration, until, firmware, qemu)
+    grown = []
+    for regression, text in changes(wanted, marks):
+        if regression:
+            grown.append(f"{configuration}: {text}")
+        else:
+            print(f"{configuration}: {text}")
+    for mark, kinds in marks.items():
+        print(f"{configuration}: {sum(kinds.values())} exits until {mark}")
+    return grown
+
+
+def update(firmware: Path) -> None:
+    """Count, and write the file. Raises HarnessError."""
+    runs = {}
+    qemu = ""
+    for configuration in CONFIGURATIONS:
+        runs[configuration], qemu = count(configuration, "bds", firmware)
+    data = {"firmware": FIRMWARE, "firmware_sha256": digest(firmware), "qemu": qemu, "runs": runs}
+    COUNTS.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check or update the counts; status 1 if exits have grown."""
+    parser = argparse.ArgumentParser(prog="python -m bench.counts", description=__doc__.splitlines()[0])
+    parser.add_argument("--update", action="store_true", help=f"write {COUNTS.name} anew")
+    options = parser.parse_args(argv)
+    grown: list[str] = []
+    try:
+        firmware = find_firmware(FIRMWARE)
+        if options.update:
+            update(firmware)
+            return 0
+        for configuration in CONFIGURATIONS:
+            grown += check(configuration, "bds", firmware)
+    except OtherVersionError as error:
+        print(f"check-counts: skipped: {error}")
+        return 0
+    except HarnessError as error:
+        print(f"check-counts: error: {error}", file=sys.stderr)
+        return error.exit_status
+    for text in grown:
+        print(f"check-counts: error: {text}", file=sys.stderr)
+    return 1 if grown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Exits of real firmware: counted by their records as by the hypervisor itself, and not more than before."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bench import counts
+from snp_harness.capture.exit_profile import LOG_LEVEL
+from snp_harness.capture.record import RECORD, HostRecord, RecordKind
+from snp_harness.cli.main import main
+from snp_harness.errors import EXIT_VIOLATED
+from snp_harness.hosts.host import Host
+from snp_harness.vm import rundir
+from tests.platforms.boots import boot, toml
+
+pytestmark = pytest.mark.emulated
+
+#: At the reset vector: #VC, for which there is no handler yet, so that the guest ends.
+CPUID_AT_RESET = b"\x0f\xa2"
+
+
+def test_every_exit_has_a_record(trixie_path: Path, tmp_path: Path) -> None:
+    """The hypervisor counts exits by code, too, and writes these counts at the end of a guest."""
+    image = bytearray(trixie_path.read_bytes())
+    image[-16:-14] = CPUID_AT_RESET
+    firmware = tmp_path / "end.fd"
+    firmware.write_bytes(image)
+    result = boot(firmware, tmp_path / "out", toml(tmp_path, f"[log]\nlevel = {LOG_LEVEL}"))
+    exits: Counter[int] = Counter()
+    stats: dict[int, int] = {}
+    for record in map(HostRecord._make, RECORD.iter_unpack((result.directory / rundir.HOST_LOG).read_bytes())):
+        if record.kind == RecordKind.EXIT:
+            exits[{0x400: 0xFE, 0x403: 0x81}.get(record.address, record.address)] += 1
+        elif record.kind == RecordKind.STATS:
+            stats[record.address] = record.value
+    assert exits == stats
+    assert len(stats) >= 3
+
+
+def test_the_command_prints_the_profile(trixie_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    arguments = ["run", "--quiet", "--firmware", str(trixie_path), "--profile", "--out", str(out)]
+    assert main(arguments) == EXIT_VIOLATED
+    lines = capsys.readouterr().out.splitlines()
+    profile = json.loads((out / rundir.PROFILE).read_text())
+    assert f"exits by kind: {profile['exits']}" in lines
+    assert f"exits until end of SEC: {sum(profile['marks']['end of SEC'].values())}" in lines
+    seen = {(row["vmpl"], row["kind"], row["register"], row["module"]) for row in profile["rows"]}
+    assert seen >= {(2, "RDMSR", "C0010130", "SecMain"), (2, "NPF MMIO", "FEE00000", "SecMain")}
+    assert sum(row["count"] for row in profile["rows"]) == profile["exits"]
+
+
+def _check(configuration: str, until: str, firmware: Path, host: Host) -> None:
+    try:
+        grown = counts.check(configuration, until, firmware, host)
+    except counts.OtherVersionError as error:
+        pytest.skip(str(error))
+    assert not grown, "\n".join(grown)
+
+
+@pytest.mark.parametrize("configuration", counts.CONFIGURATIONS)
+def test_exits_of_stock_firmware_to_the_end_of_sec(configuration: str, trixie_path: Path, snp_host: Host) -> None:
+    _check(configuration, "sec", trixie_path, snp_host)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("configuration", counts.CONFIGURATIONS)
+def test_exits_of_stock_firmware_to_bdsdxe(configuration: str, trixie_path: Path, snp_host: Host) -> None:
+    _check(configuration, "bds", trixie_path, snp_host)
