@@ -111,6 +111,26 @@ def test_alternate_injection_that_was_not_seen_to_begin(events: list[Event], rea
     assert evaluate(blind).status is HOLDS
 
 
+def changed(time_ns: int, vcpu: int = 0, **fields: int) -> Event:
+    event = begins(time_ns, vcpu)
+    return dataclasses.replace(event, fields={**event.fields, **fields})
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (changed(500, active=0, asked=0), INCONCLUSIVE),
+        (changed(500, active=0, asked=1), HOLDS),
+        (changed(500, active=0, asked=0, vcpu=1), HOLDS),
+        (changed(500, active=1, asked=0), HOLDS),
+        (changed(1 << 60, active=0, asked=0), HOLDS),
+    ],
+)
+def test_the_svsm_ends_alternate_injection_before_the_firmware_s_accesses(change: Event, status: Status) -> None:
+    """They cannot show then how the firmware does with it."""
+    assert check("x2apic-before-sec", samples.fixed_sec(), events=(begins(), change)).status is status
+
+
 # --- no-access-outside-x2apic
 
 

@@ -164,6 +164,17 @@ def test_begin_and_end_of_alternate_injection(run: Calls) -> None:
     assert [(event.fields["active"], event.fields["by_policy"]) for event in (begin, end)] == [(1, 1), (0, 0)]
 
 
+@pytest.mark.parametrize(
+    ("call", "vcpu", "asked"),
+    [(ApicCall.CONFIGURE, 1, 1), (ApicCall.CONFIGURE, 0, 0), (ApicCall.QUERY_FEATURES, 1, 0)],
+)
+def test_who_wants_the_end_of_alternate_injection(run: Calls, call: ApicCall, vcpu: int, asked: int) -> None:
+    run.call(apic_call(call), 0, None, vcpu=vcpu)
+    run.add(RecordKind.ALTERNATE, address=2, value=0, vmpl=0, vcpu=1)
+    [end] = run.events("alternate-injection")
+    assert end.fields["asked"] == asked
+
+
 def test_a_call_that_the_run_ends_in_has_no_answer(run: Calls) -> None:
     run.add(RecordKind.SVSM_CALL, address=apic_call(ApicCall.CONFIGURE_VECTOR), value=0x20 | ENABLE)
     run.host.finish()

@@ -29,6 +29,7 @@ from snp_harness.svsm.protocol import (
 )
 
 _LOW_32 = 0xFFFFFFFF
+_CONFIGURE = APIC_CALLS[ApicCall.CONFIGURE]
 #: These two are accesses if they name a register, and the hypervisor records them as such when they are answered.
 _REGISTER_CALLS = frozenset({APIC_CALLS[ApicCall.READ_REGISTER], APIC_CALLS[ApicCall.WRITE_REGISTER]})
 _SOURCES: dict[int, str] = {source: source.name.lower() for source in RecordIrqSource}
@@ -147,6 +148,8 @@ class InjectionEvents:
         text = f"Alternate Injection of VMPL{record.address} {'begins' if record.value else 'ends'}"
         if record.aux:
             text += f"; the hypervisor has changed APIC_BASE to {record.extra:X} by itself"
+        call = self._calls.get(record.vcpu)
+        asked = call is not None and call.address == _CONFIGURE
         # The guest can have VMPLs below its own begin and end by AP creation, without running them.
         kind = "alternate-injection" if record.address == self._guest_vmpl else "other-vmpl-alternate-injection"
         self._collector.event(
@@ -158,6 +161,7 @@ class InjectionEvents:
             active=int(bool(record.value)),
             apic_base=record.extra,
             by_policy=int(bool(record.aux)),
+            asked=int(asked),
         )
 
 

@@ -181,10 +181,10 @@ class _Loader:
         # QEMU writes memory map and MADT at the area's start, whatever the offset; in a file for it, it is 0.
         value = parameter(kind, self._machine)
         end = header.byte_offset + len(value)
+        room = max(0, len(area.data) - header.byte_offset)
         if end > len(area.data):
             raise self._refusal(
-                f"has {len(area.data) - header.byte_offset} bytes in parameter area {header.index} for {header.name},"
-                f" which takes {len(value)}",
+                f"has {room} bytes in parameter area {header.index} for {header.name}, which takes {len(value)}",
                 "run fewer vCPUs, or build it with a larger area",
             )
         area.data[header.byte_offset : end] = value

@@ -73,6 +73,22 @@ def begin_not_seen(timeline: Timeline) -> Doubt | None:
     return None
 
 
+def ended_unasked(timeline: Timeline) -> Doubt | None:
+    """Doubt where Alternate Injection is configured: the SVSM ended it unasked on a vCPU that accessed its APIC then.
+
+    It had no part in these accesses. What the guest ends itself, by CONFIGURE of the APIC protocol, is its choice.
+    """
+    unasked = States(
+        (event.vcpu, event.time_ns or 0, number(event, "active") == 0 and number(event, "asked") == 0)
+        for event in timeline.events
+        if event.kind == CHANGE
+    )
+    for access in timeline.accesses if timeline.alternate_injection else ():
+        if unasked.at(access.vcpu, access.time_ns):
+            return Doubt(f"the SVSM ended Alternate Injection on vCPU {access.vcpu}, which the guest had not asked for")
+    return None
+
+
 def calls_not_seen(timeline: Timeline) -> Doubt | None:
     """Doubt of each of these rules: the witness does not see calls of the SVSM."""
     return observation.blind(timeline, "svsm-calls", "calls of the SVSM")

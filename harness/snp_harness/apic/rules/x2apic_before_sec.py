@@ -44,6 +44,7 @@ class X2ApicBeforeSec:
             doubts=(
                 observation.sec_not_seen(timeline),
                 injection.begin_not_seen(timeline),
+                injection.ended_unasked(timeline),
                 _doubt(unknown_mode, "in SEC in a mode that was not observed"),
                 _doubt(
                     unplaced,
