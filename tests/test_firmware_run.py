@@ -110,6 +110,13 @@ def test_a_run_that_cannot_be_is_refused_before_there_is_a_directory(firmware: P
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("platform", ["tcg", "kvm", "nested"])
+def test_a_platform_without_an_svsm_refuses_an_igvm_file(platform: str, tmp_path: Path) -> None:
+    """It would run the firmware of the file alone, and the report would name the file."""
+    with pytest.raises(UsageError, match=f"^the platform {platform} launches no IGVM file"):
+        prepare(None, platform, None, igvm=tmp_path / "svsm.igvm")
+
+
 @pytest.mark.usefixtures("recorder")
 def test_the_directory_is_locked_until_its_owner_releases_it(firmware: Path, tmp_path: Path) -> None:
     boot = prepare(firmware, "recorder", SvsmConfig())

@@ -158,6 +158,11 @@ def prepare(
     found = find_platform(platform)
     svsm = config if isinstance(config, SvsmConfig) else load_config(config or DEFAULT_CONFIG)
     if igvm is not None:
+        if not found.configurable:
+            raise UsageError(
+                f"the platform {found.name} launches no IGVM file",
+                f"use --platform {DEFAULT_PLATFORM}, or give the firmware alone by --firmware",
+            )
         from snp_harness.svsm.igvm_guest import open_guest
 
         guest = open_guest(igvm)
