@@ -108,7 +108,7 @@ def test_injected_faults_are_in_the_first_line_and_below() -> None:
     assert text.splitlines()[0].endswith("(emulated SNP host, not hardware, faults injected: busy (1 of 3))")
     observed = "\n".join(section(text, "Observed"))
     assert "faults    injected: busy (1 of 3)" in observed
-    assert "SVSM present, Alternate Injection active, APIC protocol offered" in observed
+    assert "SVSM present, Alternate Injection active, APIC protocol not asked for" in observed
     assert "note           faults injected: busy (1 of 3); the firmware does not cause" in text
     timeline = samples.timeline([], faults=("busy (1 of 3)",))
     assert next(render_timeline(timeline)) == "-- faults injected: busy (1 of 3)"
@@ -334,10 +334,22 @@ def test_the_timeline_as_text() -> None:
     assert lines[2:] == ["-- PEI, proven: PeiCore", "-- end: stopped", "-- not seen whole: late"]
 
 
-def test_a_vcpu_on_which_the_svsm_does_not_offer_the_protocol_is_named() -> None:
-    answers = [
+@pytest.mark.parametrize(
+    ("answers", "shown"),
+    [
+        (((0, 1), (1, 0), (3, 0)), "APIC protocol offered, not on vCPU 1, 3"),
+        (((0, 1),), "APIC protocol offered"),
+        (((0, 0),), "APIC protocol not offered"),
+    ],
+)
+def test_the_protocol_is_offered_by_what_the_svsm_answers(answers: tuple[tuple[int, int], ...], shown: str) -> None:
+    events = tuple(
         Event("apic-protocol-query", 1, vcpu, "", {"offered": offered, "version": 1, "result": 0})
-        for vcpu, offered in ((0, 1), (1, 0), (3, 0))
-    ]
-    shown = render(report([], events=tuple(answers), apic_protocol=True))
-    assert "APIC protocol offered, not on vCPU 1, 3\n" in shown
+        for vcpu, offered in answers
+    )
+    assert f"{shown}\n" in render(report([], events=events, apic_protocol=True))
+
+
+def test_a_witness_that_sees_no_calls_does_not_show_what_is_offered() -> None:
+    text = render(report([], apic_protocol=True, not_observed=frozenset({"svsm-calls"})))
+    assert "APIC protocol not observed\n" in text

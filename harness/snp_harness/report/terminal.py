@@ -115,6 +115,16 @@ def _rule(result: RuleResult) -> tuple[str, str, str]:
     return result.rule, status, escape(result.reason)
 
 
+def _protocol(timeline: Timeline) -> str:
+    """Return whether the SVSM offers the APIC protocol, by its answers to the guest."""
+    answers = [offered for _, offered in injection.answers(timeline)]
+    if not answers:
+        return "not observed" if "svsm-calls" in timeline.not_observed else "not asked for"
+    lacking = without_protocol(timeline)
+    where = f", not on vCPU {', '.join(map(str, sorted(lacking)))}" if lacking else ""
+    return f"offered{where}" if any(answers) else "not offered"
+
+
 def _observed(report: Report) -> Iterator[tuple[str, str]]:
     timeline = report.timeline
     yield "platform", f"{escape(timeline.platform)} ({escape(report.verdict.observed)})"
@@ -123,9 +133,7 @@ def _observed(report: Report) -> Iterator[tuple[str, str]]:
         if event.kind == AGREEMENT:
             yield "agree", escape(event.text, 200)
     svsm = "SVSM present" if timeline.svsm else "no SVSM"
-    protocol = ", APIC protocol offered" if timeline.apic_protocol else ""
-    if protocol and (lacking := without_protocol(timeline)):
-        protocol += f", not on vCPU {', '.join(map(str, sorted(lacking)))}"
+    protocol = f", APIC protocol {_protocol(timeline)}" if timeline.apic_protocol else ""
     yield "guest", f"{svsm}, Alternate Injection {injection.state(timeline)}{protocol}"
     if timeline.faults:
         yield "faults", f"injected: {escape(', '.join(timeline.faults))}"
