@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from bench import counts
 from snp_harness.capture.exit_profile import LOG_LEVEL
 from snp_harness.capture.record import RECORD, HostRecord, RecordKind
 from snp_harness.cli.main import main
-from snp_harness.errors import EXIT_VIOLATED
+from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_VIOLATED
 from snp_harness.hosts.host import Host
 from snp_harness.vm import rundir
 from tests.platforms.boots import boot, toml
@@ -53,6 +55,29 @@ def test_the_command_prints_the_profile(trixie_path: Path, tmp_path: Path, capsy
     seen = {(row["vmpl"], row["kind"], row["register"], row["module"]) for row in profile["rows"]}
     assert seen >= {(2, "RDMSR", "C0010130", "SecMain"), (2, "NPF MMIO", "FEE00000", "SecMain")}
     assert sum(row["count"] for row in profile["rows"]) == profile["exits"]
+
+
+@pytest.fixture
+def private_directory() -> Iterator[Path]:
+    """A directory whose runs no second reader of raw logs looks at: it would refuse one that was cut off."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_a_log_that_is_cut_off_has_no_profile(
+    trixie_path: Path, private_directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snp_harness.platforms.host_witness.HOST_LOG_LIMIT", 64 * 1000)
+    monkeypatch.setattr("snp_harness.cli.profile.HOST_LOG_LIMIT", 64 * 1000)
+    out = private_directory / "out"
+    arguments = ["run", "--quiet", "--json", "--firmware", str(trixie_path), "--profile", "--out", str(out)]
+    assert main(arguments) == EXIT_ENVIRONMENT
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert report["verdict"]["status"] == "violated"
+    assert "profile" not in report
+    assert "host.log lacks records: the exits cannot be counted" in printed.err
+    assert not (out / rundir.PROFILE).exists()
 
 
 def _check(configuration: str, until: str, firmware: Path, host: Host) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, positive_int
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify, shown_configuration
 from snp_harness.defaults import DEFAULT_UNTIL, GOALS, PROGRAM
+from snp_harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
@@ -106,13 +107,19 @@ def execute(options: argparse.Namespace) -> int:
         elapsed_s=result.seconds,
     )
     report = Report(result.verdict, result.timeline, info)
-    if not options.profile:
+    error = result.error
+    exits = None
+    if options.profile:
+        try:
+            exits = profile.write(directory, boot.spec)
+        except HarnessError as missing:
+            error = error or missing
+    if exits is None:
         _print(report, as_json=options.json)
     else:
-        exits = profile.write(directory, boot.spec)
         profile.print_with(report, exits, sys.stdout, as_json=options.json)
-    if result.error is not None:
-        raise result.error
+    if error is not None:
+        raise error
     return result.exit_status
 
 
