@@ -92,7 +92,12 @@ def test_the_module_is_the_command(installed: Path, path: Path, tmp_path: Path) 
 def test_files_beside_the_code(installed: Path, path: Path, tmp_path: Path) -> None:
     sources = runpy.run_path(str(ROOT / "hatch_build.py"))["SOURCES"]
     names = [
-        *(f"{folder}/{file.name}" for folder in ("ovmf_patches", "svsm_configs") for file in (ROOT / folder).iterdir()),
+        *(
+            str(file.relative_to(ROOT))
+            for folder in ("ovmf_patches", "svsm_configs")
+            for file in (ROOT / folder).rglob("*")
+            if file.is_file()
+        ),
         *(f"{source}/build/{image}" for source, images in sources for image in images),
         "guests/kvm_host/recipe.toml",
         "guests/kvm_host/start.py",

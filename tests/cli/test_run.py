@@ -248,7 +248,8 @@ def end_by_two_signals(
     process.send_signal(second)
     _, stderr = process.communicate(timeout=DEADLINE_S)
     assert process.returncode in (128 + first, 128 + second, -first, EXIT_VIOLATED), stderr
-    assert "Traceback" not in stderr
+    # An interrupt before main() is Python's own: its traceback ends in an import.
+    assert "Traceback" not in stderr or (process.returncode == -first and ", in main" not in stderr), stderr
     assert "Exception" not in stderr
     if (out / "qemu-stderr.log").exists():
         assert json.loads((out / "verdict.json").read_text())["platform"]

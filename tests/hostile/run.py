@@ -93,6 +93,10 @@ class HostileRun:
         return (self.result.directory / "serial.log").read_text(encoding="ascii", errors="replace")
 
 
+#: Cases that access the APIC after the phase that ends their run: QEMU is not stopped before their end.
+GOES_ON = ("back_from_pei", "back_from_dxe")
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a case is run with besides the setting."""
@@ -133,6 +137,9 @@ def run_hostile(
         stop = Machine.stop
 
         def save_and_stop(machine: Machine) -> None:
+            if name in GOES_ON:
+                serial = machine.directory.file("serial.log")
+                machine.loop.run_until(lambda: machine.ended or b"end\n" in serial.read_bytes(), given.timeout_s)
             if not machine.ended:
                 size = _SIZE * setting.vcpus
                 machine.qmp.execute("pmemsave", val=_BASE, size=size, filename=str(image))
