@@ -116,8 +116,12 @@ def test_ticks_come_through_the_svsm_at_their_rate(active: RunResult) -> None:
     ticks = [access.time_ns or 0 for access in registers(active.timeline) if access.register.name == "EOI"]
     assert len(ticks) > 300
     waiting = [later - earlier for earlier, later in pairwise(ticks)]
-    # A handler starts a little later or sooner than the tick before, by what it interrupts.
-    assert waiting == pytest.approx([TICK_NS] * len(waiting), rel=0.02)
+    # A handler starts a little later or sooner than the tick before, by what it interrupts, and seldom much later.
+    # None is lost by that.
+    off = [ns for ns in waiting if ns != pytest.approx(TICK_NS, rel=0.02)]
+    assert len(off) <= len(waiting) // 100, off
+    assert max(waiting) < 2 * TICK_NS
+    assert ticks[-1] - ticks[0] == pytest.approx(TICK_NS * len(waiting), abs=TICK_NS / 10)
     calls = [event for event in active.timeline.events if event.kind == "apic-protocol-call"]
     assert any(event.text.startswith(f"apic CONFIGURE_VECTOR, RCX {TIMER_VECTOR | 0x100:X}") for event in calls)
 
