@@ -4,24 +4,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.emulator.insn import EXTENDED, SOURCES, Decoder, Extended, assemble, disassemble
-from tests.emulator.native import compile_driver
+from tests.emulator.insn import EXTENDED, Decoder, Extended, assemble, disassemble
 
 M64 = (1 << 64) - 1
 GPR = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")
 BASES_16 = ((3, 6), (3, 7), (5, 6), (5, 7), (6, None), (7, None), (5, None), (3, None), (None, None))
 SP, BP = 4, 5
-
-
-@pytest.fixture(scope="module")
-def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decoder]:
-    with Decoder(compile_driver(tmp_path_factory.mktemp("insn"), "insn_driver.c", *SOURCES)) as driver:
-        yield driver
 
 
 def register(number: int | None, size: int) -> str:
