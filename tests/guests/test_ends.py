@@ -12,10 +12,10 @@ from snp_harness.conformance.image import Fuzz
 from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.errors import EXIT_HOLDS, EXIT_VIOLATED
-from snp_harness.platforms import rom
 from snp_harness.svsm.config import load_config
 from tests.guests.mutants import mutant
 from tests.guests.points import all_points
+from tests.helpers.reference_svsm import use_svsm
 
 pytestmark = pytest.mark.emulated
 
@@ -29,8 +29,7 @@ def ended(result: ConformanceResult) -> dict[str, dict[str, str]]:
 @pytest.mark.slow
 def test_points_behind_those_that_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the last deregistration this SVSM ends the APIC again, which the hypervisor refuses."""
-    svsm = mutant(tmp_path, "svsm/alternate.c", "\tvcpu->emulation = false;\n}", "}")
-    monkeypatch.setattr(rom, "read_svsm", lambda: svsm)
+    use_svsm(monkeypatch, mutant(tmp_path, "svsm/alternate.c", "\tvcpu->emulation = false;\n}", "}"))
     config = load_config("alternate-injection")
     result = run_conformance(config, vcpus=1, out=tmp_path / "run", timeout_s=TIMEOUT_S, icount=True)
     assert list(ended(result)) == ["registration/query-again", "registration/deregister-again"]
@@ -44,8 +43,7 @@ def test_points_behind_those_that_end_the_run(tmp_path: Path, monkeypatch: pytes
 def test_requests_are_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\tcase SVSM_CORE_CREATE_VCPU:\n"
     ends = f"{text}\t\tif (request->rdx & 0x1000)\n\t\t\t__builtin_trap();\n"
-    svsm = mutant(tmp_path, "svsm/protocol_core.c", text, ends)
-    monkeypatch.setattr(rom, "read_svsm", lambda: svsm)
+    use_svsm(monkeypatch, mutant(tmp_path, "svsm/protocol_core.c", text, ends))
     config = load_config("alternate-injection")
     seen = []
     for number, seed in enumerate((11, 11, 13)):

@@ -9,9 +9,9 @@ import pytest
 
 from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
-from snp_harness.platforms import rom
 from snp_harness.svsm.config import load_config
 from tests.guests.mutants import MORE_MUTANTS, MUTANTS, mutant
+from tests.helpers.reference_svsm import use_svsm
 
 pytestmark = pytest.mark.emulated
 
@@ -21,8 +21,7 @@ TIMEOUT_S = 900.0
 @pytest.mark.parametrize("name", [*MUTANTS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_MUTANTS)])
 def test_mutant(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, text, replacement, failing = {**MUTANTS, **MORE_MUTANTS}[name]
-    svsm = mutant(tmp_path, source, text, replacement)
-    monkeypatch.setattr(rom, "read_svsm", lambda: svsm)
+    use_svsm(monkeypatch, mutant(tmp_path, source, text, replacement))
     result = run_conformance(load_config("alternate-injection"), out=tmp_path / "run", timeout_s=TIMEOUT_S, icount=True)
     assert {point.name for point in result.of(PointStatus.FAILED)} == failing
     assert not result.tap.defects

@@ -7,26 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.data import data_file
-from snp_harness.platforms import rom
 from snp_harness.platforms.svsm_console import SvsmPanicError
-from snp_harness.svsm.symbols import functions
+from tests.helpers.reference_svsm import SYMBOLS, UD2, patch_svsm
 from tests.platforms.boots import boot
 
 pytestmark = pytest.mark.emulated
-
-#: The reference SVSM with its symbols, linked at 0 as its image is.
-SYMBOLS = data_file("harness/emulator/build/snp-svsm.elf")
-UD2 = b"\x0f\x0b"
 
 
 def test_a_panic_is_named_and_the_guest_was_not_started(
     trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [start] = [at.address for at in functions(SYMBOLS.read_bytes()) if at.name == "nae_create_vmsa"]
-    image = bytearray(rom.read_svsm())
-    image[start : start + len(UD2)] = UD2
-    monkeypatch.setattr(rom, "read_svsm", lambda: bytes(image))
+    patch_svsm(monkeypatch, "nae_create_vmsa", UD2)
     result = boot(trixie_path, tmp_path / "out", svsm_symbols=(SYMBOLS,))
     assert isinstance(result.error, SvsmPanicError)
     assert result.error.message.startswith("the SVSM panicked: exception 6, error code 0, at offset ")

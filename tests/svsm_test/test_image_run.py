@@ -10,19 +10,14 @@ from xml.etree import ElementTree
 import pytest
 
 from snp_harness.cli.main import main
-from snp_harness.data import data_file
 from snp_harness.errors import EXIT_HOLDS, EXIT_USAGE, EXIT_VIOLATED
-from snp_harness.platforms import rom
-from snp_harness.svsm.symbols import functions
 from tests.helpers.coconut import coconut_file
+from tests.helpers.reference_svsm import UD2, patch_svsm
 
 pytestmark = pytest.mark.emulated
 
-#: The reference SVSM with its symbols, linked at 0 as its image is.
-SYMBOLS = data_file("harness/emulator/build/snp-svsm.elf")
 TESTS = ("memory_map", "registry", "pvalidate", "rmpadjust", "vcpus", "launch_measurement")
 RETURN_FALSE = b"\x31\xc0\xc3"
-UD2 = b"\x0f\x0b"
 LOOP = b"\xeb\xfe"
 #: Of COCONUT's tests, built with its test configuration.
 COCONUT = "coconut-test.igvm"
@@ -35,14 +30,6 @@ def run(tmp_path: Path, *arguments: str) -> int:
 def results(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, str], dict[str, object]]:
     report = json.loads(capsys.readouterr().out)
     return {test["name"].removeprefix("selftest::"): test["status"] for test in report["tests"]}, report
-
-
-def patched(monkeypatch: pytest.MonkeyPatch, function: str, code: bytes) -> None:
-    """Replace the beginning of a function of the reference SVSM."""
-    [start] = [found.address for found in functions(SYMBOLS.read_bytes()) if found.name == function]
-    image = bytearray(rom.read_svsm())
-    image[start : start + len(code)] = code
-    monkeypatch.setattr(rom, "read_svsm", lambda: bytes(image))
 
 
 @pytest.mark.parametrize("vcpus", ["1", "3"])
@@ -59,7 +46,7 @@ def test_all_pass(tmp_path: Path, vcpus: str, capsys: pytest.CaptureFixture[str]
 
 
 def test_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    patched(monkeypatch, "test_registry", RETURN_FALSE)
+    patch_svsm(monkeypatch, "test_registry", RETURN_FALSE)
     assert run(tmp_path) == EXIT_VIOLATED
     tests, report = results(capsys)
     assert tests == dict.fromkeys(TESTS, "passed") | {"registry": "failed"}
@@ -68,7 +55,7 @@ def test_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 def test_one_panics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    patched(monkeypatch, "test_rmpadjust", UD2)
+    patch_svsm(monkeypatch, "test_rmpadjust", UD2)
     assert run(tmp_path) == EXIT_VIOLATED
     tests, report = results(capsys)
     assert tests == dict.fromkeys(TESTS[:3], "passed") | {"rmpadjust": "failed"}
@@ -79,7 +66,7 @@ def test_one_panics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 def test_one_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    patched(monkeypatch, "test_vcpus", LOOP)
+    patch_svsm(monkeypatch, "test_vcpus", LOOP)
     assert run(tmp_path, "--timeout", "2") == EXIT_VIOLATED
     tests, report = results(capsys)
     assert tests == dict.fromkeys(TESTS[:4], "passed") | {"vcpus": "failed"}
