@@ -21,19 +21,12 @@ static inline void resize(u64 which, u64 size)
 	buffer[which] = (struct buffer){ .bytes = malloc(size), .size = size };
 }
 
-static inline void show(const u8 *bytes, u64 size)
-{
-	for (u64 i = 0; i < size; i++)
-		printf("%x ", bytes[i]);
-	putchar('\n');
-}
-
 /* False: it is another command. */
 static inline bool buffers_command(const char *name, const u64 *a)
 {
 	if (!strcmp(name, "size")) { /* buffer, size */
 		resize(a[0], a[1]);
-	} else if (!strcmp(name, "put")) { /* buffer, offset, how many bytes, then up to 24 of them in big-endian words */
+	} else if (!strcmp(name, "put")) { /* buffer, offset, how many bytes, then up to a page of them in big-endian words */
 		for (u64 i = 0; i < a[2]; i++)
 			buffer[a[0]].bytes[a[1] + i] = (u8)(a[3 + i / 8] >> (56 - 8 * (i % 8)));
 	} else {

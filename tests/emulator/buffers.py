@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from tests.emulator.native import Driver
 
-_PUT = 24
+#: Bytes of a command: a page.
+_PUT = 4096
 
 
 class BufferDriver(Driver):

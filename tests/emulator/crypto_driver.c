@@ -15,7 +15,7 @@ static void hash(const struct buffer *data, u64 part)
 	for (u64 done = 0; done < data->size; done += part)
 		sha384_add(&sha, data->bytes + done, data->size - done < part ? data->size - done : part);
 	sha384_end(&sha, result);
-	show(result, sizeof(result));
+	driver_show(result, sizeof(result));
 }
 
 static void mac(const struct buffer *key, const struct buffer *data)
@@ -26,7 +26,7 @@ static void mac(const struct buffer *key, const struct buffer *data)
 	hmac384_begin(&hmac, key->bytes, (u32)key->size);
 	hmac384_add(&hmac, data->bytes, data->size);
 	hmac384_end(&hmac, result);
-	show(result, sizeof(result));
+	driver_show(result, sizeof(result));
 }
 
 /* Buffers: key, IV, AAD, text, tag. Opening an encrypted text answers 0 if it is refused, else 1, then the text. */
@@ -41,7 +41,7 @@ static void cipher(bool seal)
 	printf("%x ", seal || aes_gcm_open(&input, text, size, tag));
 	for (u32 i = 0; seal && i < AES_GCM_TAG; i++)
 		printf("%x ", tag[i]);
-	show(text, size);
+	driver_show(text, size);
 }
 
 /* Buffers: key, hash. Answers r, then s. */
@@ -50,7 +50,7 @@ static void sign(void)
 	u8 signature[2 * P384_SIZE];
 
 	p384_sign(buffer[0].bytes, buffer[1].bytes, signature, signature + P384_SIZE);
-	show(signature, sizeof(signature));
+	driver_show(signature, sizeof(signature));
 }
 
 static void command(const char *name, const u64 *a)

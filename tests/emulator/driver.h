@@ -14,12 +14,13 @@
 #include "types.h"
 
 #define COMMAND_SECONDS 120
-#define ARGUMENTS       6
+#define ARGUMENTS       (3 + 512) /* up to a page of 64-bit words behind the others: buffers.h */
+#define LINE_SIZE       (32 + 17 * ARGUMENTS)
 
 /* Give each line of stdin to command, which prints the answer. Arguments that are not there are 0. */
 static inline int driver_serve(void (*command)(const char *name, const u64 *arguments))
 {
-	char line[256];
+	static char line[LINE_SIZE];
 
 	while (fgets(line, sizeof(line), stdin)) {
 		char *word = strtok(line, " \n");
@@ -42,6 +43,14 @@ static inline int driver_serve(void (*command)(const char *name, const u64 *argu
 static inline void driver_answer(u64 value)
 {
 	printf("%llx\n", (unsigned long long)value);
+}
+
+/* For one whose answer is bytes. */
+static inline void driver_show(const u8 *bytes, u64 size)
+{
+	for (u64 i = 0; i < size; i++)
+		printf("%x ", bytes[i]);
+	putchar('\n');
 }
 
 #endif

@@ -24,7 +24,7 @@ static void command(const char *name, const u64 *a)
 		return;
 	if (!strcmp(name, "begin")) { /* seed, policy; answers the guest's keys, VMPCK0-3 */
 		begin(a[0], a[1]);
-		show(guest.vmpck[0], sizeof(guest.vmpck));
+		driver_show(guest.vmpck[0], sizeof(guest.vmpck));
 	} else if (!strcmp(name, "count")) { /* key, messages so far */
 		guest.messages[a[0]] = a[1];
 		driver_answer(0);
@@ -35,7 +35,7 @@ static void command(const char *name, const u64 *a)
 		response = malloc(sizeof(*response));
 		memset(response, 0xEE, sizeof(*response));
 		printf("%x ", psp_message(&guest, (const struct snp_message *)buffer[2].bytes, response));
-		show((const u8 *)response, sizeof(*response));
+		driver_show((const u8 *)response, sizeof(*response));
 		free(response);
 	}
 }

@@ -5,13 +5,6 @@
 
 static struct psp_launch launch;
 
-static void show(void)
-{
-	for (u32 i = 0; i < sizeof(launch.digest); i++)
-		printf("%x ", launch.digest[i]);
-	putchar('\n');
-}
-
 static void page(enum psp_page type, u64 gpa, u64 first, u64 step)
 {
 	u64 words[PAGE_SIZE / 8]; /* word i is first + i * step */
@@ -35,7 +28,7 @@ static void command(const char *name, const u64 *a)
 		finish.id_block.launch_digest[sizeof(launch.digest) - 1] ^= (u8)a[2];
 		driver_answer(psp_launch_finish(&launch, &finish));
 	} else if (!strcmp(name, "digest")) {
-		show();
+		driver_show(launch.digest, sizeof(launch.digest));
 	}
 }
 

@@ -8,18 +8,15 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tests.emulator import crypto
 from tests.emulator.buffers import BufferDriver
 
 SOURCES = (
-    "hardware/aes_gcm.c",
-    "hardware/hmac384.c",
-    "hardware/mod384.c",
-    "hardware/p384.c",
+    *crypto.SOURCES,
     "hardware/psp_guest.c",
     "hardware/psp_launch.c",
     "hardware/psp_message.c",
     "hardware/psp_report.c",
-    "hardware/sha384.c",
 )
 PAGE = 4096
 KEY_REQUEST, KEY_RESPONSE, REPORT_REQUEST, REPORT_RESPONSE = 3, 4, 5, 6

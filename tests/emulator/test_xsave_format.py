@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.emulator.native import Driver, compile_driver
+from tests.emulator.buffers import BufferDriver
+from tests.emulator.native import compile_driver
 
 X87, SSE, AVX = 1, 2, 4
 COMPACT = 1 << 63
@@ -45,7 +46,7 @@ OTHER: Layout = {
 }
 
 
-class Format(Driver):
+class Format(BufferDriver):
     """harness/emulator/hardware/xsave_format.h for one layout."""
 
     def use(self, layout: Layout) -> None:
@@ -53,9 +54,25 @@ class Format(Driver):
         for number, part in layout.items():
             assert self.ask("add", number, part.size, part.offset, 2 if part.aligned else 0) == [1]
 
-    def change(self, word: str, requested: int, saved: int, mode64: bool, read: bytes, changed: bytes) -> bytes:
-        words = self.ask(word, requested, saved, int(mode64), read.hex(), changed.hex())
-        return b"".join(number.to_bytes(8, "little") for number in words)
+    def in_use(self, features: int, image: bytes) -> int:
+        self.load(0, image)
+        [used] = self.ask("in_use", features)
+        return used
+
+    def valid(self, allowed: int, requested: int, area: bytes) -> int:
+        self.load(0, area)
+        [valid] = self.ask("valid", allowed, requested)
+        return valid
+
+    def compact(self, image: bytes, requested: int, saved: int, mode64: bool, before: bytes) -> bytes:
+        self.load(0, image)
+        self.load(1, before)
+        return bytes(self.ask("compact", requested, saved, int(mode64)))
+
+    def expand(self, area: bytes, requested: int, mode64: bool, before: bytes) -> bytes:
+        self.load(0, area)
+        self.load(1, before)
+        return bytes(self.ask("expand", requested, int(mode64)))
 
 
 @pytest.fixture(scope="module")
@@ -159,18 +176,18 @@ def test_against_the_model(xsave: Format, layout: Layout) -> None:
     for _ in range(300):
         image, mode64 = random_image(seed, layout), seed.random() < 0.6
         requested = random_features(seed, layout)
-        [saved] = xsave.ask("in_use", requested, image.hex())
+        saved = xsave.in_use(requested, image)
         assert saved == used(layout, image) & requested
         ends = places(layout, requested)
         last = max((n for n in layout if saved & 1 << n), default=0)
         end = ends[last] + layout[last].size if last else LEGACY
         assert xsave.ask("end", requested, saved) == [end]
         before = seed.randbytes(end)
-        area = xsave.change("compact", requested, saved, mode64, image, before)
+        area = xsave.compact(image, requested, saved, mode64, before)
         assert area == compacted(layout, image, requested, saved, mode64, before)
 
         other, wanted = random_image(seed, layout), random_features(seed, layout)
-        assert xsave.change("expand", wanted, 0, mode64, area, other) == expanded(layout, area, wanted, mode64, other)
+        assert xsave.expand(area, wanted, mode64, other) == expanded(layout, area, wanted, mode64, other)
 
 
 def header(xstate: int, xcomp: int, mxcsr: int = MXCSR) -> bytearray:
@@ -196,14 +213,14 @@ def header(xstate: int, xcomp: int, mxcsr: int = MXCSR) -> bytearray:
     ],
 )
 def test_headers(xsave: Format, xstate: int, xcomp: int, mxcsr: int, requested: int, valid: bool) -> None:
-    assert xsave.ask("valid", 7, requested, header(xstate, xcomp, mxcsr).hex()) == [int(valid)]
+    assert xsave.valid(7, requested, bytes(header(xstate, xcomp, mxcsr))) == valid
 
 
 def test_each_reserved_byte_of_the_header(xsave: Format) -> None:
     for position in range(528, 576):
         area = header(7, COMPACT | 7)
         area[position] = 1
-        assert xsave.ask("valid", 7, 7, area.hex()) == [0], position
+        assert xsave.valid(7, 7, bytes(area)) == 0, position
 
 
 @pytest.mark.parametrize(
