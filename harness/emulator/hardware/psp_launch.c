@@ -14,15 +14,6 @@ struct page_info {
 };
 _Static_assert(sizeof(struct page_info) == 0x70, "publication 56860");
 
-static void hash(const void *data, u64 size, u8 *result)
-{
-	struct sha384 sha;
-
-	sha384_begin(&sha);
-	sha384_add(&sha, data, size);
-	sha384_end(&sha, result);
-}
-
 static bool is_repeated(const a64 *words)
 {
 	for (u32 i = 1; i < PAGE_SIZE / sizeof(*words); i++) {
@@ -41,7 +32,7 @@ static void hash_page(struct psp_launch *launch, const void *page, u8 *result)
 		memcpy(result, launch->repeated_hash, SHA384_SIZE);
 		return;
 	}
-	hash(page, PAGE_SIZE, result);
+	sha384(page, PAGE_SIZE, result);
 	if (!repeated)
 		return;
 	launch->repeated = first;
@@ -75,7 +66,7 @@ enum psp_status psp_launch_page(struct psp_launch *launch, enum psp_page type, u
 	memcpy(info.digest, launch->digest, sizeof(info.digest));
 	if (type == PSP_PAGE_NORMAL || type == PSP_PAGE_VMSA)
 		hash_page(launch, contents, info.contents);
-	hash(&info, sizeof(info), launch->digest);
+	sha384(&info, sizeof(info), launch->digest);
 	launch->pages++;
 	return PSP_SUCCESS;
 }

@@ -68,11 +68,8 @@ static void reverse(u8 *to, const u8 *from)
 static void sign(struct snp_report *report)
 {
 	u8 hash[SHA384_SIZE], r[P384_SIZE], s[P384_SIZE];
-	struct sha384 sha;
 
-	sha384_begin(&sha);
-	sha384_add(&sha, report, SNP_REPORT_SIGNED);
-	sha384_end(&sha, hash);
+	sha384(report, SNP_REPORT_SIGNED, hash);
 	p384_sign(vcek, hash, r, s);
 	reverse(report->signature_r, r);
 	reverse(report->signature_s, s);

@@ -115,3 +115,12 @@ void sha384_end(struct sha384 *sha, u8 hash[SHA384_SIZE])
 	for (u32 i = 0; i < SHA384_SIZE / 8; i++)
 		*(a64 *)(hash + 8 * i) = __builtin_bswap64(sha->state[i]);
 }
+
+void sha384(const void *data, u64 size, u8 hash[SHA384_SIZE])
+{
+	struct sha384 sha;
+
+	sha384_begin(&sha);
+	sha384_add(&sha, data, size);
+	sha384_end(&sha, hash);
+}

@@ -17,5 +17,6 @@ struct sha384 {
 void sha384_begin(struct sha384 *sha);
 void sha384_add(struct sha384 *sha, const void *data, u64 size);
 void sha384_end(struct sha384 *sha, u8 hash[SHA384_SIZE]);
+void sha384(const void *data, u64 size, u8 hash[SHA384_SIZE]); /* all three */
 
 #endif
