@@ -86,6 +86,15 @@ struct nonces {
 	u8 v[SHA384_SIZE];
 };
 
+static void next_v(struct nonces *nonces)
+{
+	struct hmac384 hmac;
+
+	hmac384_begin(&hmac, nonces->k, sizeof(nonces->k));
+	hmac384_add(&hmac, nonces->v, sizeof(nonces->v));
+	hmac384_end(&hmac, nonces->v);
+}
+
 static void nonces_update(struct nonces *nonces, const u8 *separator, const u8 *key, const u8 *hash)
 {
 	struct hmac384 hmac;
@@ -98,9 +107,7 @@ static void nonces_update(struct nonces *nonces, const u8 *separator, const u8 *
 		hmac384_add(&hmac, hash, P384_SIZE);
 	}
 	hmac384_end(&hmac, nonces->k);
-	hmac384_begin(&hmac, nonces->k, sizeof(nonces->k));
-	hmac384_add(&hmac, nonces->v, sizeof(nonces->v));
-	hmac384_end(&hmac, nonces->v);
+	next_v(nonces);
 }
 
 static const u8 zero = 0, one = 1;
@@ -116,11 +123,7 @@ static void nonces_begin(struct nonces *nonces, const u8 *key, const u8 *hash)
 
 static struct num384 nonces_next(struct nonces *nonces)
 {
-	struct hmac384 hmac;
-
-	hmac384_begin(&hmac, nonces->k, sizeof(nonces->k));
-	hmac384_add(&hmac, nonces->v, sizeof(nonces->v));
-	hmac384_end(&hmac, nonces->v);
+	next_v(nonces);
 	return num384_read(nonces->v);
 }
 
