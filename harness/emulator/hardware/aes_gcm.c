@@ -203,14 +203,12 @@ void aes_gcm_seal(const struct aes_gcm_input *input, u8 *text, u32 size, u8 tag[
 
 bool aes_gcm_open(const struct aes_gcm_input *input, u8 *text, u32 size, const u8 tag[AES_GCM_TAG])
 {
-	u8 expected[AES_GCM_TAG], difference = 0;
+	u8 expected[AES_GCM_TAG];
 	struct aes aes;
 
 	expand(&aes, input->key);
 	make_tag(&aes, input, text, size, expected);
-	for (u32 i = 0; i < AES_GCM_TAG; i++)
-		difference |= expected[i] ^ tag[i];
-	if (difference)
+	if (!bytes_are_equal(expected, tag, AES_GCM_TAG))
 		return false;
 	crypt(&aes, input->iv, text, size);
 	return true;

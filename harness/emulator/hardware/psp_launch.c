@@ -40,15 +40,6 @@ static void hash_page(struct psp_launch *launch, const void *page, u8 *result)
 	memcpy(launch->repeated_hash, result, SHA384_SIZE);
 }
 
-static bool equal(const u8 *a, const u8 *b, u32 size)
-{
-	u8 difference = 0;
-
-	for (u32 i = 0; i < size; i++)
-		difference |= a[i] ^ b[i];
-	return !difference;
-}
-
 void psp_launch_begin(struct psp_launch *launch, u64 policy)
 {
 	memset(launch, 0, sizeof(*launch));
@@ -78,7 +69,7 @@ enum psp_status psp_launch_finish(struct psp_launch *launch, const struct psp_fi
 	if (!(launch->policy & PSP_POLICY_ONE))
 		return PSP_POLICY_FAILURE;
 	if (finish->id_block_en) {
-		if (!equal(finish->id_block.launch_digest, launch->digest, sizeof(launch->digest)))
+		if (!bytes_are_equal(finish->id_block.launch_digest, launch->digest, sizeof(launch->digest)))
 			return PSP_BAD_MEASUREMENT;
 		if (finish->id_block.policy != launch->policy)
 			return PSP_POLICY_FAILURE;

@@ -15,15 +15,6 @@ static const u8 chip_id[] = PSP_TEST_CHIP_ID;
 _Static_assert(sizeof(vcek) - 1 == P384_SIZE, "without NUL");
 _Static_assert(sizeof(chip_id) - 1 == sizeof(((struct snp_report *)0)->chip_id), "without NUL");
 
-static bool any_bit(const u8 *bytes, u32 size)
-{
-	u8 any = 0;
-
-	while (size--)
-		any |= *bytes++;
-	return any;
-}
-
 /* There is no VLEK. */
 static bool has_key(u32 select)
 {
@@ -32,7 +23,7 @@ static bool has_key(u32 select)
 
 static enum psp_status check_report(u8 vmpck, const struct snp_report_request *request)
 {
-	if (any_bit(request->reserved, sizeof(request->reserved)) || request->key_select & ~SNP_KEY_SELECT_MASK)
+	if (!bytes_are_zero(request->reserved, sizeof(request->reserved)) || request->key_select & ~SNP_KEY_SELECT_MASK)
 		return PSP_INVALID_PARAM;
 	if (!has_key(request->key_select))
 		return PSP_INVALID_KEY;

@@ -17,26 +17,17 @@ bool xsave_layout_add(struct xsave_layout *layout, u32 component, u32 size, u32 
 	return true;
 }
 
-static bool is_zero(const u8 *bytes, u32 size)
-{
-	u8 seen = 0;
-
-	for (u32 i = 0; i < size; i++)
-		seen |= bytes[i];
-	return !seen;
-}
-
 static bool in_use(const struct xsave_layout *layout, const u8 *image, u32 component)
 {
 	switch (component) {
 	case 0:
-		return *(const a16 *)image != XSAVE_FCW_INIT || !is_zero(image + 2, XSAVE_MXCSR - 2) ||
-		       !is_zero(image + XSAVE_ST, XSAVE_XMM - XSAVE_ST);
+		return *(const a16 *)image != XSAVE_FCW_INIT || !bytes_are_zero(image + 2, XSAVE_MXCSR - 2) ||
+		       !bytes_are_zero(image + XSAVE_ST, XSAVE_XMM - XSAVE_ST);
 	case 1:
 		return *(const a32 *)(image + XSAVE_MXCSR) != XSAVE_MXCSR_INIT ||
-		       !is_zero(image + XSAVE_XMM, XSAVE_XMM_END - XSAVE_XMM);
+		       !bytes_are_zero(image + XSAVE_XMM, XSAVE_XMM_END - XSAVE_XMM);
 	default:
-		return !is_zero(image + layout->offset[component], layout->size[component]);
+		return !bytes_are_zero(image + layout->offset[component], layout->size[component]);
 	}
 }
 
@@ -107,7 +98,7 @@ bool xsave_is_valid(const u8 *area, u64 allowed, u64 requested)
 
 	if (!(xcomp & XCOMP_COMPACT) || (xcomp & ~XCOMP_COMPACT & ~allowed) || (xstate & ~(xcomp & ~XCOMP_COMPACT)))
 		return false;
-	if (!is_zero(area + XSAVE_RESERVED, XSAVE_EXTENDED - XSAVE_RESERVED))
+	if (!bytes_are_zero(area + XSAVE_RESERVED, XSAVE_EXTENDED - XSAVE_RESERVED))
 		return false;
 	return !(xstate & requested & XSTATE_SSE) || !(*(const a32 *)(area + XSAVE_MXCSR) & ~XSAVE_MXCSR_BITS);
 }
