@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "aes_gcm.h"
+#include "big_endian.h"
 #include "bytes.h"
 
 #define BLOCK  16u
@@ -103,21 +104,6 @@ struct element {
 	u64 high;
 	u64 low;
 };
-
-static u64 big_endian(const u8 *bytes)
-{
-	u64 value = 0;
-
-	for (u32 i = 0; i < 8; i++)
-		value = value << 8 | bytes[i];
-	return value;
-}
-
-static void put_big_endian(u8 *bytes, u64 value)
-{
-	for (u32 i = 0; i < 8; i++)
-		bytes[i] = (u8)(value >> (56 - 8 * i));
-}
 
 /* SP 800-38D, section 6.3. */
 static struct element multiply(struct element x, struct element y)

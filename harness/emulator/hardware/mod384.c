@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "mod384.h"
+#include "big_endian.h"
 
 typedef unsigned __int128 u128;
 
@@ -7,20 +8,17 @@ typedef unsigned __int128 u128;
 
 struct num384 num384_read(const u8 bytes[MOD384_BYTES])
 {
-	struct num384 a = { 0 };
+	struct num384 a;
 
-	for (u32 i = 0; i < MOD384_BYTES; i++) {
-		u64 *limb = &a.limb[MOD384_LIMBS - 1 - i / 8];
-
-		*limb = *limb << 8 | bytes[i];
-	}
+	for (u32 i = 0; i < MOD384_LIMBS; i++)
+		a.limb[MOD384_LIMBS - 1 - i] = big_endian(bytes + 8 * i);
 	return a;
 }
 
 void num384_write(struct num384 a, u8 bytes[MOD384_BYTES])
 {
-	for (u32 i = 0; i < MOD384_BYTES; i++)
-		bytes[i] = (u8)(a.limb[MOD384_LIMBS - 1 - i / 8] >> (56 - 8 * (i % 8)));
+	for (u32 i = 0; i < MOD384_LIMBS; i++)
+		put_big_endian(bytes + 8 * i, a.limb[MOD384_LIMBS - 1 - i]);
 }
 
 bool num384_is_zero(struct num384 a)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "sha384.h"
+#include "big_endian.h"
 #include "bytes.h"
 
 #define LENGTH_AT (SHA384_BLOCK - 16) /* 128 bits */
@@ -29,7 +30,6 @@ static const u64 constants[80] = {
 };
 
 static inline u64 rotate(u64 x, u32 n) { return x >> n | x << (64 - n); }
-static inline u64 word_at(const u8 *at) { return __builtin_bswap64(*(const a64 *)at); }
 
 /* Section 6.4.2; of the message schedule, the last 16 words are enough. QEMU executes this: it is written to be fast there. */
 static void add_block(struct sha384 *sha, const u8 *block)
@@ -39,7 +39,7 @@ static void add_block(struct sha384 *sha, const u8 *block)
 	u64 e = sha->state[4], f = sha->state[5], g = sha->state[6], h = sha->state[7];
 
 	for (u32 i = 0; i < 16; i++)
-		w[i] = word_at(block + 8 * i);
+		w[i] = big_endian(block + 8 * i);
 	for (u32 first = 0; first < 80; first += 16) {
 #pragma GCC unroll 16
 		for (u32 i = 0; i < 16; i++) {
@@ -108,12 +108,13 @@ void sha384_end(struct sha384 *sha, u8 hash[SHA384_SIZE])
 {
 	static const u8 padding[SHA384_BLOCK] = { 0x80 };
 	u64 used = sha->size % SHA384_BLOCK;
-	u64 bits[2] = { 0, __builtin_bswap64(sha->size * 8) };
+	u8 bits[16] = { 0 };
 
+	put_big_endian(bits + 8, sha->size * 8);
 	sha384_add(sha, padding, (used < LENGTH_AT ? LENGTH_AT : SHA384_BLOCK + LENGTH_AT) - used);
 	sha384_add(sha, bits, sizeof(bits));
 	for (u32 i = 0; i < SHA384_SIZE / 8; i++)
-		*(a64 *)(hash + 8 * i) = __builtin_bswap64(sha->state[i]);
+		put_big_endian(hash + 8 * i, sha->state[i]);
 }
 
 void sha384(const void *data, u64 size, u8 hash[SHA384_SIZE])
