@@ -54,6 +54,14 @@ bool hw_spins(struct hw_cpu *cpu)
 	return near;
 }
 
+/* 48 bits, or 57 (APM vol. 2, 1.1.3). */
+bool guest_is_canonical(const struct hw_cpu *cpu, u64 linear)
+{
+	i64 upper = (i64)linear >> (vmcb(cpu)->save.cr4 & CR4_LA57 ? 56 : 47);
+
+	return upper == 0 || upper == -1;
+}
+
 /* The entry of 4 or 8 bytes at a GPA, which the walk remembers; 0 where there is no memory. */
 static u64 read_entry(struct hw *hw, u64 gpa, u32 size, struct page_walk *walked)
 {

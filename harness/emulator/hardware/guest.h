@@ -6,6 +6,7 @@
 #include "cpu.h"
 
 u32 guest_mode_bits(const struct hw_cpu *cpu); /* 16, 32 or 64 */
+bool guest_is_canonical(const struct hw_cpu *cpu, u64 linear); /* in 64-bit mode */
 u64 guest_physical(struct hw_cpu *cpu, u64 linear); /* GPA with C-bit; NO_GPA: not mapped */
 /* As an access to data of the instruction at RIP: sets accessed and dirty bits. False: with #PF. */
 bool guest_translate(struct hw_cpu *cpu, u64 linear, bool write, u64 *gpa);

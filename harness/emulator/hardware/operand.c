@@ -13,8 +13,6 @@
 #define SEGMENT_PRESENT BIT(7)
 #define SEGMENT_BIG     BIT(10)
 
-#define LINEAR_BITS 48 /* the guest has no five-level paging (cpuid.c) */
-
 static const struct vmcb_segment *segment_of(struct hw_cpu *cpu, enum insn_segment which)
 {
 	struct vmcb_save *save = &vmcb(cpu)->save;
@@ -48,13 +46,6 @@ static bool segment_allows(const struct hw_cpu *cpu, const struct vmcb_segment *
 	return last <= segment->limit;
 }
 
-static bool is_canonical(u64 linear)
-{
-	u64 sign = linear >> (LINEAR_BITS - 1);
-
-	return !sign || sign == ~0ull >> (LINEAR_BITS - 1);
-}
-
 static u64 offset_of(struct hw_cpu *cpu, const struct insn_address *address, u8 length)
 {
 	u64 sum = address->displacement;
@@ -77,7 +68,7 @@ bool operand_locate(struct hw_cpu *cpu, struct hw_operand *operand, u32 size, bo
 
 	if (guest_mode_bits(cpu) == 64) {
 		operand->linear = offset + (address->segment >= INSN_SEGMENT_FS ? segment->base : 0);
-		ok = is_canonical(operand->linear) && is_canonical(operand->linear + size - 1);
+		ok = guest_is_canonical(cpu, operand->linear) && guest_is_canonical(cpu, operand->linear + size - 1);
 	} else {
 		operand->linear = (u32)(segment->base + offset);
 		ok = segment_allows(cpu, segment, offset, size, write);

@@ -46,14 +46,6 @@ void hw_plain_step_begin(struct hw_cpu *cpu)
 	page->save.rflags = (page->save.rflags & ~STEP_RFLAGS) | RFLAGS_TF;
 }
 
-/* 48 bits, or 57 (APM vol. 2, 1.1.3). */
-static bool is_canonical(const struct vmcb_save *save, u64 address)
-{
-	i64 upper = (i64)address >> (save->cr4 & CR4_LA57 ? 56 : 47);
-
-	return upper == 0 || upper == -1;
-}
-
 void hw_plain_step_end(struct hw_cpu *cpu, bool executed)
 {
 	struct vmcb *page = vmcb(cpu);
@@ -62,7 +54,7 @@ void hw_plain_step_end(struct hw_cpu *cpu, bool executed)
 
 	page->control.intercept_exception = step->intercepts;
 	/* The jump raises #GP (APM vol. 3, JMP, CALL, RET); TCG raises it at the target. */
-	if (executed && guest_mode_bits(cpu) == 64 && !is_canonical(&page->save, page->save.rip)) {
+	if (executed && guest_mode_bits(cpu) == 64 && !guest_is_canonical(cpu, page->save.rip)) {
 		page->save = step->before;
 		guest_exception(cpu, X86_GP, true, 0);
 		return;
