@@ -2,6 +2,7 @@
 /* Start of the hardware: its one processor, and the VMCBs of each vCPU. */
 #include "bytes.h"
 #include "cpu.h"
+#include "msr_permissions.h"
 #include "npt.h"
 #include "sev.h"
 #include "x86.h"
@@ -76,23 +77,14 @@ struct hw *hw_setup(struct machine *machine)
 	return hw;
 }
 
-/* MSR permission map: three ranges of 2000h, two bits an MSR: read, write (APM vol. 2, 15.11). */
-static void intercept(u8 *permissions, u32 msr)
-{
-	u32 range = msr >= 0xC0010000 ? 2 : msr >= 0xC0000000 ? 1 : 0;
-	u32 bit = (range * 0x2000 + (msr & 0x1FFF)) * 2;
-
-	permissions[bit / 8] |= (u8)(3 << bit % 8);
-}
-
 static void intercept_own_msrs(const struct hw *hw, u8 *permissions)
 {
 	static const u32 own[] = { SEV_MSR_GHCB, SEV_MSR_STATUS, MSR_VM_CR, MSR_VM_HSAVE_PA };
 
 	for (u32 i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		intercept(permissions, own[i]);
+		msr_intercept(permissions, own[i]);
 	if (hw->es)
-		intercept(permissions, MSR_XSS);
+		msr_intercept(permissions, MSR_XSS);
 }
 
 static void setup_vmpl(struct hw_cpu *cpu, u32 vmpl, const struct hw_controls *controls)

@@ -3,10 +3,8 @@
 #include "apic.h"
 #include "apic_access.h"
 #include "bytes.h"
+#include "msr_permissions.h"
 #include "x86.h"
-
-/* MSR permission map: three ranges, two bits an MSR: read, write (APM vol. 2, 15.11). */
-#define PERMISSION_RANGE 0x2000u
 
 static const u32 always_intercepted[] = { MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_TSC /* TCG has none */ };
 
@@ -19,31 +17,17 @@ static const u32 passed_through[] = {
 	0x48 /* SPEC_CTRL */,		   0x49 /* PRED_CMD */,		  0xDA0 /* XSS */,
 };
 
-static u32 permission_bit(u32 msr)
-{
-	u32 index = msr & (PERMISSION_RANGE - 1);
-
-	if (msr >= 0xC0010000)
-		index += 2 * PERMISSION_RANGE;
-	else if (msr >= 0xC0000000)
-		index += PERMISSION_RANGE;
-	return index * 2;
-}
-
-static void intercept(u8 *permissions, u32 msr) { permissions[permission_bit(msr) / 8] |= (u8)(3 << permission_bit(msr) % 8); }
-static void pass(u8 *permissions, u32 msr) { permissions[permission_bit(msr) / 8] &= (u8)~(3 << permission_bit(msr) % 8); }
-
 void msr_setup(struct hypervisor *hv, u8 *permissions)
 {
 	if (hv->es && (hv->config->vc_exits & CONFIG_VC_MSR)) {
 		memset(permissions, 0xFF, 2 * PAGE_SIZE);
 		for (u32 i = 0; i < sizeof(passed_through) / sizeof(passed_through[0]); i++)
-			pass(permissions, passed_through[i]);
+			msr_pass(permissions, passed_through[i]);
 	}
 	for (u32 i = 0; i < sizeof(always_intercepted) / sizeof(always_intercepted[0]); i++)
-		intercept(permissions, always_intercepted[i]);
+		msr_intercept(permissions, always_intercepted[i]);
 	for (u32 msr = MSR_X2APIC_FIRST; msr <= MSR_X2APIC_LAST; msr++)
-		intercept(permissions, msr);
+		msr_intercept(permissions, msr);
 }
 
 static bool is_hidden(u32 msr)
