@@ -60,29 +60,19 @@ static enum psp_status unwrap(struct psp_guest *guest, struct snp_message *messa
 static enum psp_status answer(const struct psp_guest *guest, const struct snp_message *request, struct snp_message *response)
 {
 	const struct snp_message_header *header = &request->header;
-	u16 needed;
 
-	switch (header->type) {
-	case SNP_MESSAGE_KEY_REQUEST:
-		needed = sizeof(struct snp_key_request);
+	if (header->type == SNP_MESSAGE_KEY_REQUEST && header->size >= sizeof(struct snp_key_request)) {
 		response->header.size = sizeof(struct snp_key_response);
-		break;
-	case SNP_MESSAGE_REPORT_REQUEST:
-		needed = sizeof(struct snp_report_request);
-		response->header.size = sizeof(struct snp_report_response);
-		break;
-	default:
-		return PSP_INVALID_PARAM;
-	}
-	if (header->size < needed)
-		return PSP_INVALID_PARAM;
-	response->header.type = header->type + 1;
-	if (header->type == SNP_MESSAGE_KEY_REQUEST)
 		psp_key(guest, header->vmpck, (const struct snp_key_request *)request->payload,
 			(struct snp_key_response *)response->payload);
-	else
+	} else if (header->type == SNP_MESSAGE_REPORT_REQUEST && header->size >= sizeof(struct snp_report_request)) {
+		response->header.size = sizeof(struct snp_report_response);
 		psp_report(guest, header->vmpck, (const struct snp_report_request *)request->payload,
 			   (struct snp_report_response *)response->payload);
+	} else {
+		return PSP_INVALID_PARAM;
+	}
+	response->header.type = header->type + 1;
 	return PSP_SUCCESS;
 }
 
