@@ -7,16 +7,19 @@
 
 extern const u8 certificates[], certificates_end[]; /* certificates.S */
 
-/* KVM_RUN fails: a page is not memory. */
-static _Noreturn void no_memory(struct vcpu *vcpu, u64 gpa) { hw_stop(vcpu->cpu, RECORD_END_GUEST_REQUEST, gpa, 0); }
+/* NULL: it is private. KVM_RUN fails if it is not memory. */
+static u8 *shared_page(struct vcpu *vcpu, u64 gpa)
+{
+	if (!memory_region(vcpu->hv, gpa))
+		hw_stop(vcpu->cpu, RECORD_END_GUEST_REQUEST, gpa, 0);
+	return memory_shared(vcpu->hv, gpa, PAGE_SIZE);
+}
 
-/* The guest may change a page at any time, so it is copied once. What KVM reads of a private page the guest did not write. */
+/* The guest may change a page at any time, so a copy is used. What KVM reads of a private page the guest did not write. */
 static void read_page(struct vcpu *vcpu, u64 gpa, u8 *to)
 {
-	const u8 *page = memory_shared(vcpu->hv, gpa, PAGE_SIZE);
+	const u8 *page = shared_page(vcpu, gpa);
 
-	if (!memory_region(vcpu->hv, gpa))
-		no_memory(vcpu, gpa);
 	if (page)
 		memcpy(to, page, PAGE_SIZE);
 	else
@@ -26,10 +29,8 @@ static void read_page(struct vcpu *vcpu, u64 gpa, u8 *to)
 /* And what it writes to one, the guest does not see. */
 static void write_page(struct vcpu *vcpu, u64 gpa, const u8 *from)
 {
-	u8 *page = memory_shared(vcpu->hv, gpa, PAGE_SIZE);
+	u8 *page = shared_page(vcpu, gpa);
 
-	if (!memory_region(vcpu->hv, gpa))
-		no_memory(vcpu, gpa);
 	if (page)
 		memcpy(page, from, PAGE_SIZE);
 }
@@ -98,5 +99,5 @@ void nae_extended_guest_request(struct vcpu *vcpu, struct nae *nae)
 		if (!give_certificates(vcpu, nae, gpa, pages))
 			return;
 	}
-	request(vcpu, nae);
+	request(vcpu, nae); /* which reads the message again, as KVM does: the certificates may be in its page now */
 }
