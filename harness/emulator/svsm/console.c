@@ -22,25 +22,16 @@
 
 static bool port_write(struct vcpu *vcpu, u16 port, u8 value)
 {
-	struct nae_event event = {
-		.code = NAE_IOIO,
-		.info1 = ((u64)port << NAE_IOIO_PORT_SHIFT) | NAE_IOIO_SIZE_8,
-		.has_rax = true,
-		.rax = value,
-	};
+	u64 rax = value;
 
-	return ghcb_call(vcpu, &event);
+	return ghcb_port(vcpu, port, NAE_IOIO_SIZE_8, &rax);
 }
 
 static u8 port_read(struct vcpu *vcpu, u16 port)
 {
-	struct nae_event event = {
-		.code = NAE_IOIO,
-		.info1 = ((u64)port << NAE_IOIO_PORT_SHIFT) | NAE_IOIO_SIZE_8 | NAE_IOIO_IN,
-		.has_rax = true,
-	};
+	u64 rax = 0;
 
-	return ghcb_call(vcpu, &event) ? (u8)event.rax : 0xFF;
+	return ghcb_port(vcpu, port, NAE_IOIO_SIZE_8 | NAE_IOIO_IN, &rax) ? (u8)rax : 0xFF;
 }
 
 /* OUTSB by the shared buffer: one exit for up to a FIFO of characters. */

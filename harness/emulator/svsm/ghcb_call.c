@@ -126,3 +126,17 @@ bool ghcb_call(struct vcpu *vcpu, struct nae_event *event)
 		read_field(vcpu, GHCB_RDX, &event->rdx);
 	return field_valid(vcpu, GHCB_SW_EXITINFO1) && (u32)result == NAE_RESULT_OK;
 }
+
+bool ghcb_port(struct vcpu *vcpu, u16 port, u64 flags, u64 *value)
+{
+	struct nae_event event = {
+		.code = NAE_IOIO,
+		.info1 = ((u64)port << NAE_IOIO_PORT_SHIFT) | flags,
+		.has_rax = true,
+		.rax = *value,
+	};
+	bool ok = ghcb_call(vcpu, &event);
+
+	*value = event.rax;
+	return ok;
+}

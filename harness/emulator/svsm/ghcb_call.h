@@ -58,4 +58,7 @@ struct nae_event {
 /* True when the hypervisor answered without an error. */
 bool ghcb_call(struct vcpu *vcpu, struct nae_event *event);
 
+/* IN or OUT by such an event: `flags` are NAE_IOIO_*, the value in and out. False: as above. */
+bool ghcb_port(struct vcpu *vcpu, u16 port, u64 flags, u64 *value);
+
 #endif

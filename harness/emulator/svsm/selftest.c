@@ -24,20 +24,6 @@
 
 #define TESTS 6
 
-static bool port_access(struct vcpu *vcpu, u16 port, u64 flags, u64 *value)
-{
-	struct nae_event event = {
-		.code = NAE_IOIO,
-		.info1 = ((u64)port << NAE_IOIO_PORT_SHIFT) | flags,
-		.has_rax = true,
-		.rax = *value,
-	};
-	bool ok = ghcb_call(vcpu, &event);
-
-	*value = event.rax;
-	return ok;
-}
-
 /* A page of the SVSM's own that nothing uses: of the last vCPU. */
 static u64 spare_page(void) { return (u64)vcpu_areas[SVSM_VCPUS_MAX - 1].doorbell; }
 
@@ -91,10 +77,10 @@ static bool read_answer(struct vcpu *vcpu, u64 *value)
 	for (u32 i = 0; i < ANSWER_POLLS; i++) {
 		u64 status = 0;
 
-		if (!port_access(vcpu, COM4 + UART_LINE_STATUS, NAE_IOIO_SIZE_8 | NAE_IOIO_IN, &status))
+		if (!ghcb_port(vcpu, COM4 + UART_LINE_STATUS, NAE_IOIO_SIZE_8 | NAE_IOIO_IN, &status))
 			return false;
 		if (status & UART_DATA_READY)
-			return port_access(vcpu, COM4 + UART_DATA, NAE_IOIO_SIZE_8 | NAE_IOIO_IN, value);
+			return ghcb_port(vcpu, COM4 + UART_DATA, NAE_IOIO_SIZE_8 | NAE_IOIO_IN, value);
 	}
 	return false;
 }
@@ -104,7 +90,7 @@ static bool test_launch_measurement(struct vcpu *vcpu)
 {
 	u64 question = QUESTION_LAUNCH_MEASUREMENT, bits = 0;
 
-	if (!port_access(vcpu, COM4 + UART_DATA, NAE_IOIO_SIZE_8, &question))
+	if (!ghcb_port(vcpu, COM4 + UART_DATA, NAE_IOIO_SIZE_8, &question))
 		return false;
 	for (u32 i = 0; i < MEASUREMENT_SIZE; i++) {
 		u64 value = 0;
@@ -141,7 +127,7 @@ _Noreturn void selftest(struct vcpu *vcpu)
 	if (ok)
 		console_line(vcpu, "All tests passed!");
 	status = ok ? EXIT_SUCCESS : EXIT_FAIL;
-	port_access(vcpu, EXIT_PORT, NAE_IOIO_SIZE_32, &status);
+	ghcb_port(vcpu, EXIT_PORT, NAE_IOIO_SIZE_32, &status);
 	for (;;)
 		halt();
 }
