@@ -2,7 +2,6 @@
 #include "xsave_format.h"
 #include "bytes.h"
 
-#define FLAG_ALIGNED BIT(1) /* ECX */
 #define XMM_HALF     128u   /* registers 0-7, of the XMM and of the upper YMM halves */
 
 bool xsave_layout_add(struct xsave_layout *layout, u32 component, u32 size, u32 offset, u32 flags)
@@ -11,7 +10,7 @@ bool xsave_layout_add(struct xsave_layout *layout, u32 component, u32 size, u32 
 	    offset < XSAVE_EXTENDED)
 		return false;
 	layout->supported |= BIT(component);
-	layout->aligned |= flags & FLAG_ALIGNED ? BIT(component) : 0;
+	layout->aligned |= flags & XSAVE_ECX_ALIGNED ? BIT(component) : 0;
 	layout->size[component] = (u16)size;
 	layout->offset[component] = (u16)offset;
 	return true;

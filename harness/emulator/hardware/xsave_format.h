@@ -8,15 +8,10 @@
 #ifndef SNP_HW_XSAVE_FORMAT_H
 #define SNP_HW_XSAVE_FORMAT_H
 
-#include "types.h"
+#include "xstate.h"
 
 #define XSAVE_AREA 4096u
 
-/* State components: bits of XCR0, XSTATE_BV and XCOMP_BV. */
-#define XSTATE_X87 BIT(0)
-#define XSTATE_SSE BIT(1)
-#define XSTATE_AVX BIT(2)
-#define XSTATE_COMPONENTS 63u
 #define XCOMP_COMPACT BIT(63)
 
 /* Offsets in the legacy area, and in the header after it. */
@@ -29,7 +24,6 @@
 #define XSAVE_XSTATE_BV 512u
 #define XSAVE_XCOMP_BV  520u
 #define XSAVE_RESERVED  528u
-#define XSAVE_EXTENDED  576u
 
 #define XSAVE_FCW_INIT   0x37F
 #define XSAVE_MXCSR_INIT 0x1F80

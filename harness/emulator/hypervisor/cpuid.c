@@ -4,6 +4,7 @@
 #include "apic_access.h"
 #include "bytes.h"
 #include "x86.h"
+#include "xstate.h"
 
 #define LEAF1_EBX_APIC_ID       0xFF000000u
 #define LEAF1_EBX_APIC_ID_SHIFT 24
@@ -13,12 +14,6 @@
 #define LEAF1_ECX_OSXSAVE       BIT(27)
 #define LEAF1_EDX_APIC          BIT(9)
 #define LEAF7_ECX_LA57          BIT(16)
-#define XCR0_X87                BIT(0)
-#define XCR0_SSE                BIT(1)
-#define XCR0_AVX                BIT(2)
-#define XSAVE_COMPONENTS        63u
-#define XSAVE_LEGACY            576u   /* bytes: the legacy area and the header */
-#define XSAVE_ECX_ALIGNED       BIT(1) /* to 64 bytes in the compacted format */
 #define EXT1_ECX_SVM            BIT(2)
 #define EXT1_ECX_EXTAPIC        BIT(3)
 #define LINEAR_BITS             48u /* 80000008 EAX 15:8: five-level paging is the emulator's own */
@@ -60,9 +55,9 @@ static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
 /* The size of an area for these components of XSAVE, in one of its formats. */
 static u32 xsave_size(struct vcpu *vcpu, u64 components, bool compact)
 {
-	u32 end = XSAVE_LEGACY;
+	u32 end = XSAVE_EXTENDED;
 
-	for (u32 i = 2; i < XSAVE_COMPONENTS; i++) {
+	for (u32 i = 2; i < XSTATE_COMPONENTS; i++) {
 		struct cpuid_result r;
 
 		if (!(components & BIT(i)))
@@ -88,7 +83,7 @@ static u64 xsave_components(struct vcpu *vcpu)
 /* EBX follows XCR0, which the processor has of a plain guest only. QEMU 11 describes components that it does not have. */
 static void leaf_xsave(struct vcpu *vcpu, u32 subleaf, struct cpuid_result *r)
 {
-	if (subleaf > 1 && (subleaf >= XSAVE_COMPONENTS || !(xsave_components(vcpu) & BIT(subleaf))))
+	if (subleaf > 1 && (subleaf >= XSTATE_COMPONENTS || !(xsave_components(vcpu) & BIT(subleaf))))
 		*r = (struct cpuid_result){ 0 };
 	else if (vcpu->hv->es && subleaf <= 1 && r->eax)
 		r->ebx = xsave_size(vcpu, current(vcpu)->xcr0, subleaf);
@@ -96,9 +91,9 @@ static void leaf_xsave(struct vcpu *vcpu, u32 subleaf, struct cpuid_result *r)
 
 void cpuid_set_xcr0(struct vcpu *vcpu, u64 xcr0)
 {
-	bool half = (xcr0 & XCR0_AVX) && !(xcr0 & XCR0_SSE);
+	bool half = (xcr0 & XSTATE_AVX) && !(xcr0 & XSTATE_SSE);
 
-	if ((xcr0 & XCR0_X87) && !(xcr0 & ~xsave_components(vcpu)) && !half)
+	if ((xcr0 & XSTATE_X87) && !(xcr0 & ~xsave_components(vcpu)) && !half)
 		current(vcpu)->xcr0 = xcr0;
 }
 
@@ -159,7 +154,7 @@ struct leaf_range {
 void cpuid_fill_page(struct vcpu *vcpu, u8 *page)
 {
 	static const struct leaf_range leaves[] = {
-		{ 0, 1 }, { 1, 1 }, { 2, 1 }, { 5, 1 }, { 6, 1 }, { 7, 2 }, { 0xB, 2 }, { CPUID_XSAVE, XSAVE_COMPONENTS },
+		{ 0, 1 }, { 1, 1 }, { 2, 1 }, { 5, 1 }, { 6, 1 }, { 7, 2 }, { 0xB, 2 }, { CPUID_XSAVE, XSTATE_COMPONENTS },
 		{ 0x40000000, 1 }, { 0x40000001, 1 },
 		{ 0x80000000, 1 }, { 0x80000001, 1 }, { 0x80000002, 1 }, { 0x80000003, 1 }, { 0x80000004, 1 },
 		{ 0x80000005, 1 }, { 0x80000006, 1 }, { 0x80000007, 1 }, { 0x80000008, 1 }, { 0x8000000A, 1 },
@@ -180,7 +175,7 @@ void cpuid_fill_page(struct vcpu *vcpu, u8 *page)
 			/* The guest looks for the entries of the first XCR0 that it has, and computes the sizes for others. */
 			*entry = (struct cpuid_entry){ .leaf = leaves[i].leaf, .subleaf = sub, .eax = r.eax, .ebx = r.ebx,
 						       .ecx = r.ecx, .edx = r.edx,
-						       .xcr0 = leaves[i].leaf == CPUID_XSAVE && sub <= 1 ? XCR0_X87 : 0 };
+						       .xcr0 = leaves[i].leaf == CPUID_XSAVE && sub <= 1 ? XSTATE_X87 : 0 };
 			entry++;
 			count++;
 		}
