@@ -31,9 +31,7 @@ static void tick_there(struct ap *ap)
 	ap->value[3] = allowed_there ? allow_there(ap, ALLOW) : SVSM_SUCCESS; /* there_prepare() has allowed none */
 	ap->value[2] = timer_there(ap, APIC_TIMER_PERIODIC | VECTOR, COUNT);
 	ap->value[0] = 1;
-	sti();
-	wait_for_release();
-	cli();
+	serve_until_release();
 	timer_there(ap, APIC_LVT_MASKED, 0);
 }
 
@@ -83,9 +81,7 @@ static void end_level_there(struct ap *ap)
 {
 	allow_there(ap, ALLOW);
 	ap->value[0] = 1;
-	sti();
-	wait_for_release();
-	cli();
+	serve_until_release();
 	ap->value[1] = bit_there(ap, APIC_ISR, VECTOR) && bit_there(ap, APIC_TMR, VECTOR);
 	ap->value[2] = write_there(ap, APIC_EOI, 0);
 }

@@ -146,9 +146,7 @@ static void hold_by_tpr(struct ap *ap)
 {
 	ap->value[2] = write_there(ap, APIC_TPR, VECTOR & APIC_PRIORITY_CLASS);
 	ap->value[0] = 1;
-	sti();
-	wait_for_release();
-	cli();
+	serve_until_release();
 	ap->value[1] = bit_there(ap, APIC_IRR, VECTOR);
 	write_there(ap, APIC_TPR, 0);
 }
@@ -214,9 +212,7 @@ static void nmi_wakes_hlt(void)
 static void end_there(struct ap *ap)
 {
 	ap->value[0] = 1;
-	sti();
-	wait_for_release();
-	cli();
+	serve_until_release();
 	no_eoi_there = false;
 	ap->value[1] = bit_there(ap, APIC_ISR, VECTOR) | bit_there(ap, APIC_IRR, SAME) << 1;
 	ap->value[2] = write_there(ap, APIC_EOI, 0);

@@ -25,9 +25,7 @@ static u64 delete_vcpu(void)
 static void leave_state(struct ap *ap)
 {
 	ap->value[0] = 1;
-	sti();
-	wait_for_release();
-	cli();
+	serve_until_release();
 	write_there(ap, APIC_ICR, APIC_SHORTHAND_SELF | SAME);
 	write_there(ap, APIC_TPR, TPR);
 }

@@ -45,15 +45,18 @@ static u64 configure_there(struct ap *ap, u64 rcx)
 
 static bool alternate_there(void) { return rdmsr(SEV_MSR_STATUS) & SEV_STATUS_ALTERNATE_INJECTION; }
 
-static void use_there(struct ap *ap)
+static void call_there(struct ap *ap)
 {
 	ap->value[1] = query_protocol_there(ap);
 	ap->value[2] = alternate_there();
 	ap->value[3] = write_there(ap, APIC_SELF_IPI, VECTOR);
 	ap->value[0] = 1;
-	sti();
-	wait_for_release();
-	cli();
+}
+
+static void use_there(struct ap *ap)
+{
+	call_there(ap);
+	serve_until_release();
 }
 
 static void is_served(void)
@@ -101,9 +104,7 @@ static void end_there(struct ap *ap)
 	ap->value[2] = configure_there(ap, SVSM_APIC_CONFIGURE_QUERY);
 	ended_there = true;
 	ap->value[3] = ap_msr_in(ap, X2(APIC_IRR) + PENDING / 32) >> PENDING % 32 & 1;
-	sti();
-	wait_for_release();
-	cli();
+	serve_until_release();
 }
 
 static void ends_by_query(void)
@@ -120,14 +121,6 @@ static void ends_by_query(void)
 	EQUAL(there[PENDING], 1);
 }
 
-static void call_there(struct ap *ap)
-{
-	ap->value[0] = 1;
-	ap->value[1] = query_protocol_there(ap);
-	ap->value[2] = alternate_there();
-	ap->value[3] = write_there(ap, APIC_SELF_IPI, VECTOR);
-}
-
 static void calls_refused(void)
 {
 	if (!start_there(call_there) || !finish_there())
@@ -140,9 +133,7 @@ static void calls_refused(void)
 static void wait_there(struct ap *ap)
 {
 	ap->value[0] = 1;
-	sti();
-	wait_for_release();
-	cli();
+	serve_until_release();
 }
 
 /* The last point with the other vCPU. */

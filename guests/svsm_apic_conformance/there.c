@@ -116,10 +116,17 @@ bool finish_there(void)
 	return CHECK(other_runs);
 }
 
-void wait_for_release(void)
+static void wait_for_release(void)
 {
 	while (!released)
 		pause();
+}
+
+void serve_until_release(void)
+{
+	sti();
+	wait_for_release();
+	cli();
 }
 
 /*
@@ -135,9 +142,7 @@ static void note_pending(struct ap *ap)
 void take_there(struct ap *ap)
 {
 	ap->value[0] = 1;
-	sti();
-	wait_for_release();
-	cli();
+	serve_until_release();
 	note_pending(ap);
 }
 

@@ -24,7 +24,7 @@ void there_destroy(void);
 /* Starts a command there, and returns when it has set value[0]; it may wait for finish_there(). False: it did not. */
 bool start_there(void (*command)(struct ap *ap));
 bool finish_there(void);
-void wait_for_release(void); /* in a command: until finish_there() */
+void serve_until_release(void); /* in a command: takes interrupts until finish_there() */
 bool comes_there(u8 vector, u64 target);
 
 /* Called by the other vCPU. */
