@@ -20,7 +20,6 @@
 #define XSAVE_ST        32u
 #define XSAVE_XMM       160u
 #define XSAVE_XMM_END   416u
-#define XSAVE_HEADER    512u
 #define XSAVE_XSTATE_BV 512u
 #define XSAVE_XCOMP_BV  520u
 #define XSAVE_RESERVED  528u
