@@ -40,9 +40,7 @@ static void command(const char *name, const u64 *a)
 		return;
 	}
 	kernel_hashes_fill(&hv, memory);
-	for (u32 i = 0; i < sizeof(memory); i++)
-		printf("%x ", memory[i]);
-	putchar('\n');
+	driver_show(memory, sizeof(memory));
 }
 
 int main(void) { return driver_serve(command); }
