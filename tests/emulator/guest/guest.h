@@ -77,6 +77,15 @@ void fail(u32 line, const char *what, u64 got, u64 wanted);
 		}                                                     \
 	} while (0)
 
+static inline bool any_bit(const volatile u8 *bytes, u64 size)
+{
+	while (size--) {
+		if (*bytes++)
+			return true;
+	}
+	return false;
+}
+
 /* CPUID of a leaf's sub-leaf 0: by the instruction, or with SEV by NAE event. */
 struct cpuid cpuid_or_nae(u32 leaf);
 

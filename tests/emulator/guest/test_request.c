@@ -14,15 +14,6 @@
 
 static const u8 data[64] = { 1, 2, 3 };
 
-static bool any_bit(const u8 *bytes, u64 size)
-{
-	u8 any = 0;
-
-	while (size--)
-		any |= *bytes++;
-	return any;
-}
-
 TEST(request_report_of_the_own_vmpl, SEV)
 {
 	const struct snp_report *report;

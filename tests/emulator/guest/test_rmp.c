@@ -271,15 +271,6 @@ TEST(launch_pages, SEV)
 	CHECK(read32(CPUID_PAGE) > 10 && read32(CPUID_PAGE) <= 64);
 }
 
-static bool any_bit(const volatile u8 *bytes, u64 size)
-{
-	while (size--) {
-		if (*bytes++)
-			return true;
-	}
-	return false;
-}
-
 static bool equal_keys(u32 a, u32 b)
 {
 	for (u32 i = 0; i < SNP_VMPCK_SIZE; i++) {

@@ -62,34 +62,22 @@ static void enable(void)
 #define DO(instruction, address, features)                                                                        \
 	__asm__ volatile(instruction : : "r"(address), "a"((u32)(features)), "d"((u32)((u64)(features) >> 32)) : "memory")
 
+#define EXECUTE(name)                                     \
+	do {                                              \
+		if (wide)                                 \
+			DO(name "64 (%0)", at, features); \
+		else                                      \
+			DO(name " (%0)", at, features);   \
+	} while (0)
+
 /* `wide`: with REX.W, whose x87 pointers have 64 bits; QEMU keeps neither kind. */
 static void execute(enum how how, bool wide, u8 *at, u64 features)
 {
 	switch (how) {
-	case XSAVEC:
-		if (wide)
-			DO("xsavec64 (%0)", at, features);
-		else
-			DO("xsavec (%0)", at, features);
-		break;
-	case XSAVES:
-		if (wide)
-			DO("xsaves64 (%0)", at, features);
-		else
-			DO("xsaves (%0)", at, features);
-		break;
-	case XRSTORS:
-		if (wide)
-			DO("xrstors64 (%0)", at, features);
-		else
-			DO("xrstors (%0)", at, features);
-		break;
-	case XRSTOR:
-		if (wide)
-			DO("xrstor64 (%0)", at, features);
-		else
-			DO("xrstor (%0)", at, features);
-		break;
+	case XSAVEC: EXECUTE("xsavec"); break;
+	case XSAVES: EXECUTE("xsaves"); break;
+	case XRSTORS: EXECUTE("xrstors"); break;
+	case XRSTOR: EXECUTE("xrstor"); break;
 	}
 }
 
@@ -111,14 +99,7 @@ static void random_state(u64 *seed)
 	standard_load(state);
 }
 
-static bool is_zero(const u8 *bytes, u32 from, u32 to)
-{
-	for (u32 i = from; i < to; i++) {
-		if (bytes[i])
-			return false;
-	}
-	return true;
-}
+static bool is_zero(const u8 *bytes, u32 from, u32 to) { return !any_bit(bytes + from, to - from); }
 
 static u64 in_use(const u8 *state)
 {
