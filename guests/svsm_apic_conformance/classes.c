@@ -105,15 +105,21 @@ static void note_ppr(u8 vector)
 	end_with_call(vector);
 }
 
+/* Fills ppr[] while `vector` is in service. */
+static bool find_ppr(u8 vector)
+{
+	on_interrupt = note_ppr;
+	send_self(vector);
+	return EQUAL_OF(vector, comes(&interrupts[vector], 1), true);
+}
+
 /* The higher class of TPR and what is in service. */
 static void ppr_by_tpr_and_in_service(void)
 {
-	on_interrupt = note_ppr;
 	for (u32 service = FIRST_CLASS; service < CLASSES; service++) {
 		u8 vector = vector_of(service, HIGHER);
 
-		send_self(vector);
-		if (!EQUAL_OF(vector, comes(&interrupts[vector], 1), true))
+		if (!find_ppr(vector))
 			return;
 		for (u32 tpr = 0; tpr < CLASSES; tpr++)
 			EQUAL_OF(OF(tpr, vector), ppr[tpr] >> 4, due(service, tpr) ? service : tpr);
@@ -123,12 +129,10 @@ static void ppr_by_tpr_and_in_service(void)
 /* PPR 3:0 is 0 if the class in service is the higher one. TPR 3:0 is 0 always (values/tpr-reads-back). */
 static void ppr_low_nibble(void)
 {
-	on_interrupt = note_ppr;
 	for (u32 service = FIRST_CLASS; service < CLASSES; service++) {
 		u8 vector = vector_of(service, HIGHER);
 
-		send_self(vector);
-		if (!EQUAL_OF(vector, comes(&interrupts[vector], 1), true))
+		if (!find_ppr(vector))
 			return;
 		for (u32 tpr = 0; tpr < CLASSES; tpr++)
 			EQUAL_OF(OF(tpr, vector), ppr[tpr] & ~(u64)APIC_PRIORITY_CLASS, 0);
