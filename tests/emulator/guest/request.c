@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "request.h"
 #include "aes_gcm.h"
+#include "bytes.h"
 #include "guest.h"
-
-void *memset(void *to, int byte, size_t count);
-void *memcpy(void *to, const void *from, size_t count);
 
 static u64 messages[SNP_VMPCKS]; /* sent and received with each key */
 static struct snp_message message;
