@@ -11,11 +11,9 @@ from msgspec import structs
 from snp_harness.conformance.image import open_guest
 from snp_harness.errors import UsageError
 from snp_harness.firmware_run import BootOptions, PreparedBoot, prepare
-from snp_harness.platforms.guest_launch import reference_file
+from snp_harness.platforms.guest_launch import guest_launch
 from snp_harness.platforms.memory_map import memory_map
 from snp_harness.svsm.config import DEFAULT_CONFIG, SvsmConfig, SvsmKind, load_config
-from snp_harness.svsm.igvm import IgvmFile
-from snp_harness.svsm.igvm_measure import measure
 from snp_harness.svsm_test.image_run import RUN_TIMEOUT_S, TEST_DEVICES
 
 #: The platform whose hypervisor serves COM4 and isa-debug-exit to VMPL0.
@@ -43,12 +41,7 @@ def prepare_image(
 
 
 def launch_digest(boot: PreparedBoot) -> bytes:
-    """Return the launch digest of what is booted, as QEMU and KVM measure it. Raises IgvmError."""
+    """Return the launch digest of what is booted. Raises IgvmError."""
     spec = boot.spec
-    if spec.svsm.svsm.kind is SvsmKind.IGVM:
-        file = IgvmFile.open(Path(spec.svsm.svsm.igvm))
-    else:
-        memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
-        file = IgvmFile.parse(reference_file(spec, spec.image, memory), "the reference SVSM")
-    measured = measure(file)
-    return (measured.qemu if measured is not None else None) or b""
+    launch = guest_launch(spec, spec.image, memory_map(spec.memory, spec.svsm.memory.phys_bits), kernel=False)
+    return b"" if launch is None else launch.digest()
