@@ -1,10 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
-from snp_harness.platforms.guest_launch import own_console
+from pathlib import Path
+
+import pytest
+
+from snp_harness.firmware.image import FirmwareImage
+from snp_harness.firmware.metadata import SevSectionType
+from snp_harness.platforms.guest_launch import guest_launch, own_console
+from snp_harness.platforms.memory_map import memory_map
+from snp_harness.platforms.platform import RunSpec
+from snp_harness.svsm.config import load_config
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_inject import settings_of
 from snp_harness.svsm.igvm_measure import id_blocks
+from snp_harness.svsm.launch import Pages, PageType
 from tests.svsm import igvm_writer as writer
 
 
@@ -24,3 +34,21 @@ def test_a_file_of_another_svsm_is_left_as_it_is() -> None:
     made.add(0x001, writer.SupportedPlatform(1, 0, 2, 1, 0))
     file = IgvmFile.parse(made.build(), "t.igvm")
     assert own_console(file) == (file, "")
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("name", ["no-svsm", "alternate-injection"])
+def test_hashes_of_a_kernel_are_put_into_their_section(amdsev_path: Path, name: str) -> None:
+    spec = RunSpec(FirmwareImage.open(amdsev_path), svsm=load_config(name))
+    memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
+    assert spec.image.metadata is not None
+    [section] = spec.image.metadata.of_type(SevSectionType.KERNEL_HASHES)
+    table, _ = spec.image.metadata.hash_table
+    without, launch = (guest_launch(spec, spec.image, memory, kernel=kernel) for kernel in (False, True))
+    assert without is not None
+    assert launch is not None
+    assert [pages for pages in without.pages if pages.hashes is not None] == []
+    [pages] = [pages for pages in launch.pages if pages.hashes is not None]
+    assert pages == Pages(PageType.NORMAL, section.gpa, section.size // 4096, hashes=table - section.gpa)
+    assert set(launch.ranges) >= {(section.gpa, section.size)}
+    assert sum(pages.count for pages in launch.pages) == sum(pages.count for pages in without.pages)

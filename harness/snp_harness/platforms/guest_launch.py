@@ -35,22 +35,23 @@ def guest_launch(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap, *, k
     config = spec.svsm
     if not config.snp:
         return None
+    machine = MachineFacts(spec.vcpus, memory.ram_low, memory.ram_high)
+    if config.svsm.kind is SvsmKind.IGVM:
+        return igvm_launch_of(spec, firmware, machine)
     metadata = firmware.metadata
-    if not config.present:
-        assert metadata is not None
-        return firmware_launch.firmware_launch(
+    assert metadata is not None
+    if config.present:
+        file = IgvmFile.parse(reference_file(spec, firmware, memory), "the reference SVSM")
+        launch = igvm_loader.load(file, machine)
+    else:
+        launch = firmware_launch.firmware_launch(
             firmware.flat(),
             metadata,
             vcpus=spec.vcpus,
             features=sev_features(config.sev_status(0)),
             signature=SIGNATURE,
-            hashes=kernel,
         )
-    machine = MachineFacts(spec.vcpus, memory.ram_low, memory.ram_high)
-    if config.svsm.kind is SvsmKind.IGVM:
-        return igvm_launch_of(spec, firmware, machine)
-    launch = igvm_loader.load(IgvmFile.parse(reference_file(spec, firmware, memory), "the reference SVSM"), machine)
-    return _with_hashes(launch, metadata) if kernel and metadata is not None else launch
+    return _with_hashes(launch, metadata) if kernel else launch
 
 
 def igvm_launch_of(spec: RunSpec, firmware: FirmwareImage, machine: MachineFacts) -> Launch:
@@ -130,7 +131,7 @@ def svsm_base(spec: RunSpec, memory: MemoryMap) -> int:
 
 
 def _with_hashes(launch: Launch, metadata: SevMetadata) -> Launch:
-    """Return the launch with the hashes of a kernel, which QEMU offers without IGVM files only."""
+    """Return the launch with the hashes of a kernel in their section, which QEMU offers without IGVM files only."""
     table, size = metadata.hash_table
     section = next(iter(metadata.of_type(SevSectionType.KERNEL_HASHES)), None)
     if section is None or not size or not section.gpa <= table <= section.end - size:

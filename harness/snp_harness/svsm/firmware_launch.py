@@ -6,32 +6,24 @@ Source: QEMU target/i386/sev.c (sev_snp_launch_finish, snp_metadata_desc_to_page
 
 from __future__ import annotations
 
-from snp_harness.firmware.metadata import FOUR_GIB, SevMetadata, SevSection, SevSectionType
+from snp_harness.firmware.metadata import FOUR_GIB, SevMetadata, SevSectionType
 from snp_harness.svsm import vmsa
 from snp_harness.svsm.launch import PAGE, Launch, Pages, PageType
 
 _TYPES = {SevSectionType.SECRETS: PageType.SECRETS, SevSectionType.CPUID: PageType.CPUID}
 
 
-def firmware_launch(
-    firmware: bytes, metadata: SevMetadata, *, vcpus: int, features: int, signature: int, hashes: bool = False
-) -> Launch:
+def firmware_launch(firmware: bytes, metadata: SevMetadata, *, vcpus: int, features: int, signature: int) -> Launch:
     """Return the launch: the image, the sections of its SEV metadata in their order, and a VMSA for each vCPU.
 
-    features: SEV_FEATURES. signature: CPUID 1 EAX. hashes: QEMU puts the hashes of a kernel into their section.
+    features: SEV_FEATURES. signature: CPUID 1 EAX.
     """
     image = Pages(PageType.NORMAL, FOUR_GIB - len(firmware), len(firmware) // PAGE, firmware)
-    sections = (_section(section, metadata, hashes) for section in metadata.sections)
+    sections = (
+        Pages(_TYPES.get(section.type, PageType.ZERO), section.gpa, section.size // PAGE)
+        for section in metadata.sections
+    )
     first = vmsa.reset_page(features, signature)
     others = vmsa.reset_page(features, signature, metadata.ap_reset or vmsa.RESET_VECTOR)
     vmsas = tuple((number, others if number else first) for number in range(vcpus))
     return Launch(pages=(image, *sections), vmsas=vmsas)
-
-
-def _section(section: SevSection, metadata: SevMetadata, hashes: bool) -> Pages:
-    kind = _TYPES.get(section.type, PageType.ZERO)
-    table, size = metadata.hash_table
-    filled = hashes and section.type is SevSectionType.KERNEL_HASHES
-    if filled and size and section.gpa <= table and table + size <= section.end:
-        return Pages(PageType.NORMAL, section.gpa, section.size // PAGE, hashes=table - section.gpa)
-    return Pages(kind, section.gpa, section.size // PAGE)
