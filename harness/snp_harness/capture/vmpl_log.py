@@ -77,7 +77,7 @@ def steps(batches: Iterable[bytes], vmpl: int, guest_vmpl: int) -> Iterator[Step
     for batch in batches:
         for fields in RECORD.iter_unpack(batch):
             record = HostRecord._make(fields)
-            step = _step(record, guest_vmpl) if _concerns(record, vmpl, guest_vmpl) else None
+            step = _step(record) if _concerns(record, vmpl, guest_vmpl) else None
             if step is None:
                 continue
             open_steps = held.setdefault(step.vcpu, [])
@@ -109,56 +109,62 @@ def _continues(before: Step, step: Step, record: HostRecord) -> bool:
     return before.end == record.address and before.what.rpartition(" ")[0] == kind
 
 
-def _step(record: HostRecord, guest_vmpl: int) -> Step | None:
-    vmpl = 0 if record.kind == RecordKind.SVSM_RESULT and guest_vmpl else record.vmpl
-    step = Step(record.time_ns, record.vcpu, vmpl, record.rip, "")
+def _step(record: HostRecord) -> Step | None:
+    what = _what(record)
+    if what is None:
+        return None
+    vmpl, pc, end = record.vmpl, record.rip, 0
+    if record.kind == RecordKind.SVSM_RESULT:
+        # The record has the guest's pc and VMPL.
+        vmpl, pc = 0, 0
+    elif record.kind == RecordKind.RMP_CHANGE and record.outcome == RecordOutcome.OK:
+        end = record.address + (_LARGE_PAGE if record.size else _PAGE)
+    return Step(record.time_ns, record.vcpu, vmpl, pc, what, end=end)
+
+
+def _what(record: HostRecord) -> str | None:
+    """Return what a record says that was done, None for a kind that is not shown."""
     failed = "" if record.outcome == RecordOutcome.OK else ", refused"
     value = f"{'write' if record.flags & FLAG_WRITE else 'read'}, value {record.value:X}"
     match record.kind:
         case RecordKind.RMP_CHANGE:
-            end = record.address + (_LARGE_PAGE if record.size else _PAGE)
-            what = f"{_name(RecordRmpOp, record.aux)}{failed} {record.address:X}"
-            return replace(step, what=what, end=0 if failed else end)
+            return f"{_name(RecordRmpOp, record.aux)}{failed} {record.address:X}"
         case RecordKind.SVSM_RESULT:
-            what = f"answers {call_name(record.address)} of the guest: {result_name(record.value)}"
-            return replace(step, pc=0, what=what)
+            return f"answers {call_name(record.address)} of the guest: {result_name(record.value)}"
         case RecordKind.SVSM_CALL:
-            return replace(step, what=f"calls {call_name(record.address)}, RCX {record.value:X}")
+            return f"calls {call_name(record.address)}, RCX {record.value:X}"
         case RecordKind.GHCB_MSR:
             request = _name(GhcbRequest, record.address & _REQUEST_MASK)
-            return replace(
-                step, what=f"GHCB MSR request {request}: {record.address:X}, answer {record.value:X}{failed}"
-            )
+            return f"GHCB MSR request {request}: {record.address:X}, answer {record.value:X}{failed}"
         case RecordKind.NAE:
             event = _name(NaeEvent, record.address)
-            return replace(step, what=f"NAE event {event}, {record.value:X}, {record.extra:X}{failed}")
+            return f"NAE event {event}, {record.value:X}, {record.extra:X}{failed}"
         case RecordKind.APIC | RecordKind.ACCESS:
             by_page = record.path == RecordPath.MMIO
             register = by_offset(record.address & _PAGE_OFFSET) if by_page else by_msr(record.address)
-            return replace(step, what=f"APIC {register.name} {value}{failed}")
+            return f"APIC {register.name} {value}{failed}"
         case RecordKind.APIC_BASE:
-            return replace(step, what=f"{APIC_BASE.name} {value}{failed}")
+            return f"{APIC_BASE.name} {value}{failed}"
         case RecordKind.MSR:
-            return replace(step, what=f"MSR {record.address or MSR_GHCB:X} {value}{failed}")
+            return f"MSR {record.address or MSR_GHCB:X} {value}{failed}"
         case RecordKind.RMP_VIOLATION:
-            return replace(step, what=f"RMP violation {record.aux}: {gpa_text(record.address)}, error {record.value:X}")
+            return f"RMP violation {record.aux}: {gpa_text(record.address)}, error {record.value:X}"
         case RecordKind.VMSA:
-            return replace(step, what=f"AP creation: VMSA {record.address:X}, SEV_FEATURES {record.extra:X}{failed}")
+            return f"AP creation: VMSA {record.address:X}, SEV_FEATURES {record.extra:X}{failed}"
         case RecordKind.VMPL_SWITCH:
-            return replace(step, what=f"runs, exit {record.value:X} of the other")
+            return f"runs, exit {record.value:X} of the other"
         case RecordKind.IO:
-            return replace(step, what=f"port {record.address:X} {value}")
+            return f"port {record.address:X} {value}"
         case RecordKind.MMIO:
-            return replace(step, what=f"device at {record.address:X} {value}")
+            return f"device at {record.address:X} {value}"
         case RecordKind.VC:
-            return replace(step, what=f"#VC {record.address:X}, {record.value:X}")
+            return f"#VC {record.address:X}, {record.value:X}"
         case RecordKind.INTERRUPT:
-            return replace(step, what=f"takes vector {record.address:X}")
+            return f"takes vector {record.address:X}"
         case RecordKind.ALTERNATE:
-            what = "begins" if record.value else "ends"
-            return replace(step, what=f"Alternate Injection of VMPL{record.address} {what}")
+            return f"Alternate Injection of VMPL{record.address} {'begins' if record.value else 'ends'}"
         case RecordKind.END:
-            return replace(step, what=f"ends the run: {record.address}, {record.value:X}, {record.extra:X}")
+            return f"ends the run: {record.address}, {record.value:X}, {record.extra:X}"
     return None
 
 
