@@ -203,7 +203,7 @@ class HostTimeline:
         """Add the awaited access as one that the guest's own #VC handler answers, unless an answer comes later."""
         record, self._awaited = self._awaited, None
         assert record is not None
-        index = self._add(record, _register(record), _PATHS.get(record.path), Outcome.NOT_OBSERVED, Server.GUEST)
+        index = self._add(record, register_of(record), _PATHS.get(record.path), Outcome.NOT_OBSERVED, Server.GUEST)
         self._open[record.seq & _ANSWERS_MASK] = record, index
         if len(self._open) > _OPEN_MAX:
             del self._open[next(iter(self._open))]
@@ -241,7 +241,7 @@ class HostTimeline:
             # The TSC deadline (MSR 6E0) belongs to the APIC timer, but is not a register of the APIC. Other numbers
             # that the SVSM was asked for are calls (capture/injection.py).
             return
-        self._access(record, _register(record), Path.MSR if of_base else _PATHS.get(record.path))
+        self._access(record, register_of(record), Path.MSR if of_base else _PATHS.get(record.path))
 
     def _apic_base(self, record: HostRecord) -> None:
         if record.vmpl < self._guest_vmpl:
@@ -474,7 +474,8 @@ def _operation(record: HostRecord) -> Operation:
     return Operation.WRITE if record.flags & FLAG_WRITE else Operation.READ
 
 
-def _register(record: HostRecord) -> Register:
+def register_of(record: HostRecord) -> Register:
+    """Return the register that a record of an access names, by its page offset or its MSR."""
     return by_offset(record.address & _PAGE_OFFSET) if record.path == RecordPath.MMIO else by_msr(record.address)
 
 

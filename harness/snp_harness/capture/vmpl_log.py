@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from snp_harness.apic.registers import APIC_BASE, by_msr, by_offset
+from snp_harness.apic.registers import APIC_BASE
+from snp_harness.capture.host_timeline import register_of
 from snp_harness.capture.record import (
     FLAG_WRITE,
     RECORD,
     HostRecord,
     RecordKind,
     RecordOutcome,
-    RecordPath,
     RecordRmpOp,
 )
 from snp_harness.svsm.protocol import call_name, result_name
@@ -22,7 +22,6 @@ from snp_harness.svsm.sev import MSR_GHCB, GhcbRequest, NaeEvent, gpa_text
 _PAGE = 1 << 12
 _LARGE_PAGE = 1 << 21
 _REQUEST_MASK = 0xFFF
-_PAGE_OFFSET = 0xFFF
 #: Changes of pages that are held back because the next one may continue them.
 _HELD_MAX = 8
 #: Not what a VMPL does.
@@ -140,9 +139,7 @@ def _what(record: HostRecord) -> str | None:
             event = _name(NaeEvent, record.address)
             return f"NAE event {event}, {record.value:X}, {record.extra:X}{failed}"
         case RecordKind.APIC | RecordKind.ACCESS:
-            by_page = record.path == RecordPath.MMIO
-            register = by_offset(record.address & _PAGE_OFFSET) if by_page else by_msr(record.address)
-            return f"APIC {register.name} {value}{failed}"
+            return f"APIC {register_of(record).name} {value}{failed}"
         case RecordKind.APIC_BASE:
             return f"{APIC_BASE.name} {value}{failed}"
         case RecordKind.MSR:
