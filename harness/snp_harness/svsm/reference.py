@@ -6,6 +6,7 @@ harness/emulator/include/svsm_boot.h has the same structures for C; tests/platfo
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import struct
 from dataclasses import dataclass
@@ -118,32 +119,18 @@ class BootBlock:
     fault_result: int
 
     def pack(self) -> bytes:
-        """Return the block. Raises ValueError for too many regions."""
+        """Return the block; the number of regions is before them. Raises ValueError for too many."""
         if len(self.regions) > REGIONS:
             raise ValueError(f"{len(self.regions)} regions do not fit {REGIONS} entries")
-        regions = [number for region in self.regions for number in region] + [0] * 2 * (REGIONS - len(self.regions))
-        return BOOT.pack(
-            self.base,
-            self.memory_size,
-            self.secrets_gpa,
-            self.cpuid_gpa,
-            self.parameters_gpa,
-            self.memory_map_gpa,
-            self.guest_features,
-            self.caa_gpa,
-            self.guest_secrets_gpa,
-            self.guest_cpuid_gpa,
-            self.cbit,
-            self.guest_vmpl,
-            self.console_port,
-            len(self.regions),
-            *regions,
-            self.flags,
-            self.faults,
-            self.fault_every,
-            self.fault_register,
-            self.fault_result,
-        )
+        numbers: list[int] = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "regions":
+                flat = [number for region in value for number in region]
+                numbers += (len(value), *flat, *[0] * (2 * REGIONS - len(flat)))
+            else:
+                numbers.append(value)
+        return BOOT.pack(*numbers)
 
 
 def _boot_block(config: SvsmConfig, firmware_size: int, metadata: SevMetadata, base: int) -> BootBlock:
