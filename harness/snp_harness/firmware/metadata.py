@@ -79,6 +79,10 @@ class SevMetadata:
         """All sections of one type."""
         return tuple(section for section in self.sections if section.type is kind)
 
+    def gpa_of(self, kind: SevSectionType) -> int:
+        """Address of the first section of one type, 0 without one."""
+        return next((section.gpa for section in self.of_type(kind)), 0)
+
     @property
     def has_svsm_caa(self) -> bool:
         """True if the firmware has a calling area for an SVSM: it can run under one."""

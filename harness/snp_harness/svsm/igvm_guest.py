@@ -130,9 +130,8 @@ def _describe(
 
 
 def _pages_of(metadata: SevMetadata) -> tuple[int, int, int]:
-    kinds = (SevSectionType.SECRETS, SevSectionType.SVSM_CAA, SevSectionType.CPUID)
-    first, second, third = (next((one.gpa for one in metadata.of_type(kind)), 0) for kind in kinds)
-    return first, second, third
+    secrets, caa = metadata.gpa_of(SevSectionType.SECRETS), metadata.gpa_of(SevSectionType.SVSM_CAA)
+    return secrets, caa, metadata.gpa_of(SevSectionType.CPUID)
 
 
 def _merged(metadata: SevMetadata) -> list[tuple[int, int]]:

@@ -134,9 +134,6 @@ class BootBlock:
 
 
 def _boot_block(config: SvsmConfig, firmware_size: int, metadata: SevMetadata, base: int) -> BootBlock:
-    def first(kind: SevSectionType) -> int:
-        return next((section.gpa for section in metadata.of_type(kind)), 0)
-
     def page(place: Place) -> int:
         return base + MEMORY - place * PAGE
 
@@ -149,9 +146,9 @@ def _boot_block(config: SvsmConfig, firmware_size: int, metadata: SevMetadata, b
         parameters_gpa=page(Place.PARAMETERS),
         memory_map_gpa=page(Place.MEMORY_MAP),
         guest_features=sev_features(config.sev_status(config.guest_vmpl)),
-        caa_gpa=first(SevSectionType.SVSM_CAA),
-        guest_secrets_gpa=first(SevSectionType.SECRETS),
-        guest_cpuid_gpa=first(SevSectionType.CPUID),
+        caa_gpa=metadata.gpa_of(SevSectionType.SVSM_CAA),
+        guest_secrets_gpa=metadata.gpa_of(SevSectionType.SECRETS),
+        guest_cpuid_gpa=metadata.gpa_of(SevSectionType.CPUID),
         cbit=config.memory.cbit,
         guest_vmpl=config.guest_vmpl,
         console_port=CONSOLE_PORT,
