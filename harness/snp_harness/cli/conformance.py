@@ -74,14 +74,12 @@ def execute(options: argparse.Namespace) -> int:
     from snp_harness.conformance.guest_run import prepare_guest
     from snp_harness.conformance.known import NONE_KNOWN, load_known
     from snp_harness.conformance.series import run_mode, run_points
-    from snp_harness.svsm.config import DEFAULT_CONFIG
 
     known = NONE_KNOWN if options.known is None else load_known(options.known)
     fuzz = _fuzz(options)
-    named = options.svsm_config or (DEFAULT_CONFIG if options.igvm is None else None)
-    configuration = shown_configuration(named, options.igvm)
+    configuration = shown_configuration(options)
     boot = prepare_guest(
-        named,
+        options.svsm_config,
         fuzz,
         igvm=options.igvm,
         platform=options.platform,

@@ -74,6 +74,9 @@ def create_run_directory(options: argparse.Namespace) -> RunDirectory:
     return directory
 
 
-def shown_configuration(configuration: str | None, igvm: Path | None) -> str:
-    """Return the configuration for a report. None: that of the IGVM file."""
-    return ", ".join(part for part in (configuration, None if igvm is None else str(igvm)) if part is not None)
+def shown_configuration(options: argparse.Namespace) -> str:
+    """Return --svsm-config and --igvm for a report, without both of them the default configuration."""
+    from snp_harness.svsm.config import DEFAULT_CONFIG
+
+    given = (options.svsm_config, options.igvm)
+    return ", ".join(str(part) for part in given if part is not None) or DEFAULT_CONFIG

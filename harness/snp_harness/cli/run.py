@@ -61,13 +61,11 @@ def execute(options: argparse.Namespace) -> int:
     """Boot, print the report and return the exit status. Raises HarnessError."""
     from snp_harness.cli.progress import ProgressLine
     from snp_harness.firmware_run import prepare
-    from snp_harness.svsm.config import DEFAULT_CONFIG
 
-    configuration = options.svsm_config or (DEFAULT_CONFIG if options.igvm is None else None)
     boot = prepare(
         options.firmware,
         options.platform,
-        configuration,
+        options.svsm_config,
         notify,
         igvm=options.igvm,
         vcpus=options.vcpus,
@@ -100,7 +98,7 @@ def execute(options: argparse.Namespace) -> int:
 
     info = RunInfo(
         firmware=str(boot.spec.image.path),
-        configuration=shown_configuration(configuration, options.igvm) if boot.platform.configurable else None,
+        configuration=shown_configuration(options) if boot.platform.configurable else None,
         qemu=result.qemu,
         directory=result.directory,
         rerun=(PROGRAM, *options.arguments),

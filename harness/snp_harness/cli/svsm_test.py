@@ -45,6 +45,7 @@ def execute(options: argparse.Namespace) -> int:
     from snp_harness.svsm_test.image_boot import launch_digest, prepare_image
     from snp_harness.svsm_test.image_run import run_image
     from snp_harness.svsm_test.questions import Questions
+    from snp_harness.vm import rundir
 
     if options.vcpus > MAX_VCPUS:
         raise UsageError(f"{options.vcpus} vCPUs are too many for a test image", f"give 1 to {MAX_VCPUS}")
@@ -66,7 +67,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.json:
         sys.stdout.write(json.dumps(to_json(result, name), indent=2) + "\n")
     elif options.tap:
-        sys.stdout.write((result.run.directory / "results.tap").read_text(encoding="utf-8"))
+        sys.stdout.write((result.run.directory / rundir.TAP_RESULTS).read_text(encoding="utf-8"))
     else:
         for line in render(result, name):
             print(line)

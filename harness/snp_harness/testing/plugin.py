@@ -93,7 +93,6 @@ class SnpBoot:
         """
         from snp_harness.errors import LackingHostError
         from snp_harness.firmware_run import prepare
-        from snp_harness.svsm.config import DEFAULT_CONFIG
         from snp_harness.vm.rundir import RunDirectory
 
         request = self._request
@@ -103,7 +102,7 @@ class SnpBoot:
         boot = prepare(
             request.getfixturevalue("snp_firmware") if firmware is None and igvm is None else firmware,
             name,
-            config or (DEFAULT_CONFIG if igvm is None else None),
+            config,
             igvm=igvm,
             memory_mib=memory_mib,
             vcpus=vcpus,
