@@ -136,7 +136,8 @@ def test_the_api_page_has_every_public_name() -> None:
 def test_the_page_of_the_environment_has_every_variable() -> None:
     """Those that the code and the tests name, and no others of the same kind."""
     kinds = re.compile(r"\b(?:SNP_HARNESS_[A-Z_]*[A-Z]|XDG_[A-Z]+_HOME|SSH_AUTH_SOCK)\b")
-    programs = [*SOURCES, ROOT / "hatch_build.py", ROOT / "tests" / "platforms" / "test_kvm_unit_tests.py"]
+    tests = [ROOT / "tests" / name for name in ("helpers/coconut.py", "platforms/test_kvm_unit_tests.py")]
+    programs = [*SOURCES, ROOT / "hatch_build.py", *tests]
     read = {found for path in programs for found in kinds.findall(path.read_text(encoding="utf-8"))}
     assert set(kinds.findall(page_text(DOCS / "environment.md"))) == read
 

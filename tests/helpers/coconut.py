@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""COCONUT's files, which are built elsewhere: in the directory that SNP_HARNESS_IGVM names."""
+"""COCONUT's files, which are built elsewhere: in the directory that SNP_HARNESS_COCONUT names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.platforms.snp import IGVM_VARIABLE
+#: SNP_HARNESS_IGVM is the variable for one file, on hardware.
+DIRECTORY = "SNP_HARNESS_COCONUT"
 
 
 def coconut_file(name: str) -> Path:
@@ -17,8 +18,8 @@ def coconut_file(name: str) -> Path:
     coconut.igvm, coconut-alt.igvm: for QEMU, without and with Alternate Injection, with an OVMF in it.
     coconut-test.igvm: COCONUT's test configuration, without virtio.
     """
-    named = os.environ.get(IGVM_VARIABLE)
+    named = os.environ.get(DIRECTORY)
     file = Path(named or "") / name
     if not named or not file.is_file():
-        pytest.skip(f"{IGVM_VARIABLE} names no directory with {name}")
+        pytest.skip(f"{DIRECTORY} names no directory with {name}")
     return file
