@@ -18,6 +18,7 @@ _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^```\{include\} (\S+)$", re.MULTILINE)
 #: What differs from run to run, or from build to build, and what stands for it.
 _VOLATILE = (
     (re.compile(r"\b[\d.]+ s$", re.MULTILINE), "0 s"),
@@ -32,6 +33,12 @@ _VOLATILE = (
 def page_text(page: Path) -> str:
     """A page's text."""
     return page.read_text(encoding="utf-8")
+
+
+def page_anchors(page: Path) -> set[str]:
+    """The anchors of a page, and of the page that it includes."""
+    text = page_text(page)
+    return anchors(text).union(*(anchors(page_text(page.parent / other)) for other in _INCLUDE.findall(text)))
 
 
 def prose(text: str) -> str:

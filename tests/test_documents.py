@@ -18,7 +18,7 @@ from snp_harness.debian.firmware_names import cached_firmware
 from snp_harness.platforms import platform_names
 from snp_harness.svsm.config import shipped_configs
 from snp_harness.vm import rundir
-from tests.documents import DOCS, PAGES, ROOT, anchors, files, links, matches, page_text, prose, shown
+from tests.documents import DOCS, PAGES, ROOT, files, links, matches, page_anchors, page_text, prose, shown
 
 #: Columns of a line of text, and of a table's.
 TEXT_MAX, TABLE_MAX = 100, 120
@@ -55,7 +55,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         target = page if not path else page.parent / path
         assert target.exists(), f"{name(page)} links to {link}"
         if anchor:
-            assert anchor in anchors(page_text(target)), f"{name(page)} links to {link}"
+            assert anchor in page_anchors(target), f"{name(page)} links to {link}"
 
 
 def test_every_picture_is_text_and_is_shown() -> None:
