@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from snp_harness.debian.cache import silent
 from snp_harness.defaults import DEFAULT_PLATFORM
-from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, HarnessError, UsageError
+from snp_harness.errors import HarnessError, UsageError
 from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.platforms import find_platform
 from snp_harness.platforms.platform import Platform, Progress, RunSpec, Until
@@ -52,17 +52,9 @@ class RunResult:
     @property
     def exit_status(self) -> int:
         """Of the command: the error's, else by the verdict 0 holds or does not apply, 1 violated, 3 inconclusive."""
-        from snp_harness.apic.verdict import Status
+        from snp_harness.apic.verdict import EXIT_STATUS
 
-        if self.error is not None:
-            return self.error.exit_status
-        by_status = {
-            Status.HOLDS: EXIT_HOLDS,
-            Status.VIOLATED: EXIT_VIOLATED,
-            Status.INCONCLUSIVE: EXIT_INCONCLUSIVE,
-            Status.NOT_APPLICABLE: EXIT_HOLDS,
-        }
-        return by_status[self.verdict.status]
+        return EXIT_STATUS[self.verdict.status] if self.error is None else self.error.exit_status
 
 
 class BootOptions(TypedDict, total=False):
@@ -82,10 +74,15 @@ class BootOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class PreparedBoot:
-    """A boot with all that is known of it before there is a machine. spec: its firmware is opened."""
+    """A boot with all that is known of it before there is a machine.
+
+    spec: its firmware is opened. configuration: the name or path of the configuration and the IGVM file, None on a
+    platform that has none and for a configuration that is a value.
+    """
 
     platform: Platform
     spec: RunSpec
+    configuration: str | None = None
 
     def run(self, directory: RunDirectory, progress: Progress | None = None) -> RunResult:
         """Boot, and judge what is seen. The caller creates the directory and releases it.
@@ -108,13 +105,19 @@ class PreparedBoot:
         from snp_harness.apic.contract import evaluate
 
         assumed = self.spec.as_if_active
-        verdict = evaluate(
-            outcome.timeline,
-            observed_on=self.platform.observed_on,
-            as_if_active=not self.platform.alternate_injection if assumed is None else assumed,
-        )
+        as_if_active = not self.platform.alternate_injection if assumed is None else assumed
+        verdict = evaluate(outcome.timeline, observed_on=self.platform.observed_on, as_if_active=as_if_active)
         where = {**self.spec.host.facts(), **outcome.facts}
-        facts = {"platform": self.platform.name, "qemu": outcome.qemu, "seconds": round(seconds, 3), **where}
+        facts = {
+            "platform": self.platform.name,
+            "qemu": outcome.qemu,
+            "seconds": round(seconds, 3),
+            "firmware": str(self.spec.image.path),
+            "configuration": self.configuration,
+            "as_if_active": as_if_active,
+            "error": None if outcome.error is None else outcome.error.message,
+            **where,
+        }
         writes: list[Callable[[], None]] = [
             lambda: directory.write_json(rundir.VERDICT, verdict.to_json()),
             lambda: directory.write_lines(rundir.TIMELINE, outcome.timeline.lines()),
@@ -156,6 +159,7 @@ def prepare(
     from snp_harness.svsm.config import DEFAULT_CONFIG, SvsmConfig, load_config, with_igvm
 
     found = find_platform(platform)
+    named = _shown(config, igvm) if found.configurable else None
     svsm = config if isinstance(config, SvsmConfig) else load_config(config or DEFAULT_CONFIG)
     if igvm is not None:
         if not found.configurable:
@@ -170,7 +174,15 @@ def prepare(
         firmware = guest.image if firmware is None else firmware
     if not isinstance(firmware, FirmwareImage):
         firmware = open_firmware(firmware, notify, svsm=svsm.present)
-    return PreparedBoot(found, RunSpec(firmware, svsm=svsm, **options))
+    return PreparedBoot(found, RunSpec(firmware, svsm=svsm, **options), named)
+
+
+def _shown(config: SvsmConfig | str | Path | None, igvm: Path | None) -> str | None:
+    """Return the configuration and the IGVM file as they were named."""
+    from snp_harness.svsm.config import DEFAULT_CONFIG
+
+    named = [str(part) for part in (config, igvm) if isinstance(part, (str, Path))]
+    return ", ".join(named) or (DEFAULT_CONFIG if config is None else None)
 
 
 def run(

@@ -214,6 +214,7 @@ def test_qemu_that_is_killed_in_the_middle(start: Command, platform: str, tmp_pa
     assert str(tmp_path / "out") in line
     assert "Traceback" not in stderr
     assert register_accesses(partial_timeline(tmp_path / "out"), Phase.SEC) == len(SEVEN)
+    assert "SIGKILL" in json.loads((tmp_path / "out" / "environment.json").read_text())["error"]
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -354,6 +355,9 @@ def test_a_run_that_was_killed_has_a_timeline(
     if platform == "emulated":
         assert timeline.alternate_injection is False
         assert {access.module for access in timeline.accesses if access.phase is Phase.SEC} == {"SecMain"}
+    # --as-if-active of the run that was killed counts.
+    assert main(["report", str(tmp_path / "out")]) == EXIT_VIOLATED
+    assert "the harness was stopped before the end of the run" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from typing import Any
 
 from snp_harness.apic.access import Access
 from snp_harness.apic.timeline import Event
+from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED
 
 #: Offences and events of a rule that JSON lists; the timeline has all.
 LISTED = 200
@@ -21,6 +22,15 @@ class Status(enum.Enum):
     VIOLATED = "violated"
     INCONCLUSIVE = "inconclusive"
     NOT_APPLICABLE = "does not apply"
+
+
+#: Exit status of the command by the verdict.
+EXIT_STATUS = {
+    Status.HOLDS: EXIT_HOLDS,
+    Status.VIOLATED: EXIT_VIOLATED,
+    Status.INCONCLUSIVE: EXIT_INCONCLUSIVE,
+    Status.NOT_APPLICABLE: EXIT_HOLDS,
+}
 
 
 @dataclass(frozen=True, slots=True)

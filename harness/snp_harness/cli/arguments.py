@@ -77,8 +77,8 @@ def path_argument(text: str) -> Path:
     return Path(name_argument(text))
 
 
-def add_boot_options(parser: argparse.ArgumentParser, shown: str) -> None:
-    """Add the options of every command that boots a guest. shown: what its report is about."""
+def add_boot_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every command that boots a guest."""
     parser.add_argument(
         "--platform", metavar="P", default=DEFAULT_PLATFORM, help="what runs the guest; default: %(default)s"
     )
@@ -109,8 +109,12 @@ def add_boot_options(parser: argparse.ArgumentParser, shown: str) -> None:
         "--out", metavar="DIR", type=path_argument, help="the run directory; default: a new one under runs/"
     )
     add_host_options(parser)
-    parser.add_argument("--json", action="store_true", help=f"print the {shown} as JSON on stdout")
     parser.add_argument("--quiet", action="store_true", help="print no progress on stderr")
+
+
+def add_json_option(parser: argparse.ArgumentParser, shown: str) -> None:
+    """Add --json. shown: what is printed."""
+    parser.add_argument("--json", action="store_true", help=f"print the {shown} as JSON on stdout")
 
 
 def add_symbols_option(parser: argparse.ArgumentParser) -> None:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from snp_harness.cli.arguments import (
     add_boot_options,
+    add_json_option,
     count,
     name_argument,
     path_argument,
     positive_int,
     positive_seconds,
 )
-from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, shown_configuration
+from snp_harness.cli.resources import create_run_directory, find_host, find_qemu
 from snp_harness.defaults import DEFAULT_AGAIN
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def add_parser(commands: Commands) -> None:
         "--fuzz", metavar="S", type=positive_seconds, help="make random requests for S seconds instead of the points"
     )
     parser.add_argument("--seed", metavar="N", type=count, help="of --fuzz; default: a random one")
-    add_boot_options(parser, "points")
+    add_boot_options(parser)
+    add_json_option(parser, "points")
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -77,7 +79,6 @@ def execute(options: argparse.Namespace) -> int:
 
     known = NONE_KNOWN if options.known is None else load_known(options.known)
     fuzz = _fuzz(options)
-    configuration = shown_configuration(options)
     boot = prepare_guest(
         options.svsm_config,
         fuzz,
@@ -89,6 +90,7 @@ def execute(options: argparse.Namespace) -> int:
         timeout_s=options.timeout + (options.fuzz or 0),
         svsm_symbols=tuple(options.svsm_symbols),
     )
+    configuration = boot.configuration or ""
     directory = create_run_directory(options)
     with ProgressLine(quiet=options.quiet) as progress:
         if fuzz is not None:

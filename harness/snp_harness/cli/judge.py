@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import path_argument
+from snp_harness.cli.output import add_report_options, write_report
 from snp_harness.errors import EXIT_INCONCLUSIVE, EXIT_VIOLATED, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add_parser(commands: Commands) -> None:
         metavar="F",
         help="the guest's firmware, as for run: names modules and phases; leave it out for a guest with SEV-ES or SNP",
     )
-    parser.add_argument("--json", action="store_true", help="the report as JSON")
+    add_report_options(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -39,7 +40,6 @@ def execute(options: argparse.Namespace) -> int:
     from snp_harness.apic.verdict import Status
     from snp_harness.capture.kvm_recorded import read_recorded
     from snp_harness.firmware.find import open_firmware
-    from snp_harness.report import json_report, terminal
     from snp_harness.report.model import Report, RunInfo
 
     firmware = open_firmware(options.firmware) if options.firmware is not None else None
@@ -56,8 +56,5 @@ def execute(options: argparse.Namespace) -> int:
         )
     verdict = evaluate(timeline, observed_on=OBSERVED_ON, as_if_active=True)
     report = Report(verdict, timeline, RunInfo(firmware=options.firmware))
-    if options.json:
-        sys.stdout.write(json_report.render(report))
-    else:
-        terminal.print_report(report, sys.stdout)
+    write_report(report, options)
     return EXIT_VIOLATED if verdict.status is Status.VIOLATED else EXIT_INCONCLUSIVE

@@ -40,6 +40,7 @@ COMMANDS = {
     "svsm-test": ("svsm_test", "run an SVSM's own tests, a test image, and print a result for each of them"),
     "doctor": ("doctor", "check what this machine can run, and print what is missing"),
     "fetch": ("fetch", "download Debian's firmware, QEMU or the nested KVM host into the cache, without root"),
+    "report": ("report", "judge a recorded run again and print its report"),
     "timeline": ("timeline", "print the timeline of a recorded run"),
     "judge": ("judge", "judge a KVM trace that was recorded elsewhere"),
     "firmware": ("firmware", "build firmware from edk2's source"),

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -13,20 +12,16 @@ from snp_harness.capture.exit_profile import LOG_LEVEL, ExitProfile
 from snp_harness.errors import BrokenEnvironmentError, UsageError
 from snp_harness.launch.ring import RECORD_SIZE
 from snp_harness.platforms.host_witness import HOST_LOG_LIMIT
-from snp_harness.report import json_report, terminal
 from snp_harness.vm import rundir
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from snp_harness.firmware_run import PreparedBoot, RunSpec
-    from snp_harness.report.model import Report
     from snp_harness.vm.rundir import RunDirectory
 
 #: Bytes of the log that are read at once.
 _BLOCK = 8192 * RECORD_SIZE
-#: Rows of each table of the report; profile.json has all.
-_SHOWN = 25
 
 
 class IncompleteProfileError(BrokenEnvironmentError):
@@ -68,13 +63,3 @@ def write(directory: RunDirectory, spec: RunSpec) -> ExitProfile:
     profile = read(directory.path, spec)
     directory.write_json(rundir.PROFILE, profile.to_json())
     return profile
-
-
-def print_with(report: Report, profile: ExitProfile, stream: TextIO, *, as_json: bool) -> None:
-    """Print the report with the profile: as a table behind it, or as `profile` of the JSON."""
-    if as_json:
-        stream.write(json.dumps({**json_report.to_json(report), "profile": profile.to_json()}, indent=2) + "\n")
-    else:
-        terminal.print_report(report, stream)
-        stream.writelines(f"{line}\n" for line in profile.lines(_SHOWN))
-    stream.flush()

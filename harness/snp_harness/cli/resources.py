@@ -72,11 +72,3 @@ def create_run_directory(options: argparse.Namespace) -> RunDirectory:
     directory = RunDirectory.create(options.out, options.platform)
     options.run_directory = options.cleanup.enter_context(directory)
     return directory
-
-
-def shown_configuration(options: argparse.Namespace) -> str:
-    """Return --svsm-config and --igvm for a report, without both of them the default configuration."""
-    from snp_harness.svsm.config import DEFAULT_CONFIG
-
-    given = (options.svsm_config, options.igvm)
-    return ", ".join(str(part) for part in given if part is not None) or DEFAULT_CONFIG

@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, positive_int
-from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify, shown_configuration
+from snp_harness.cli.output import add_report_options, load, write_report
+from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify
 from snp_harness.defaults import DEFAULT_UNTIL, GOALS, PROGRAM
 from snp_harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
     from snp_harness.cli.arguments import Commands
-    from snp_harness.report.model import Report
 
 
 def add_parser(commands: Commands) -> None:
@@ -54,13 +53,16 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--profile", action="store_true", help="count the #VMEXITs by kind, register and module; emulated only"
     )
-    add_boot_options(parser, "verdict")
+    add_boot_options(parser)
+    add_report_options(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Boot, print the report and return the exit status. Raises HarnessError."""
     from snp_harness.cli.progress import ProgressLine
     from snp_harness.firmware_run import prepare
+    from snp_harness.recorded import rerun
+    from snp_harness.vm.rundir import variables
 
     boot = prepare(
         options.firmware,
@@ -88,9 +90,7 @@ def execute(options: argparse.Namespace) -> int:
 
         def update(phase: Phase, accesses: int, exits: int | None) -> None:
             # First called when QEMU has started: what shows the verdict is loaded while it boots.
-            from snp_harness.report import terminal
-
-            terminal.load(sys.stdout)
+            load(options)
             progress.update(phase, accesses, exits)
 
         result = boot.run(directory, update)
@@ -98,13 +98,13 @@ def execute(options: argparse.Namespace) -> int:
 
     info = RunInfo(
         firmware=str(boot.spec.image.path),
-        configuration=shown_configuration(options) if boot.platform.configurable else None,
+        configuration=boot.configuration,
         qemu=result.qemu,
         directory=result.directory,
-        rerun=(PROGRAM, *options.arguments),
+        rerun=rerun(options.arguments, variables()),
         elapsed_s=result.seconds,
+        error=None if result.error is None else result.error.message,
     )
-    report = Report(result.verdict, result.timeline, info)
     error = result.error
     exits = None
     if options.profile:
@@ -112,20 +112,7 @@ def execute(options: argparse.Namespace) -> int:
             exits = profile.write(directory, boot.spec)
         except HarnessError as missing:
             error = error or missing
-    if exits is None:
-        _print(report, as_json=options.json)
-    else:
-        profile.print_with(report, exits, sys.stdout, as_json=options.json)
+    write_report(Report(result.verdict, result.timeline, info, exits), options)
     if error is not None:
         raise error
     return result.exit_status
-
-
-def _print(report: Report, *, as_json: bool) -> None:
-    from snp_harness.report import json_report, terminal
-
-    if as_json:
-        sys.stdout.write(json_report.render(report))
-    else:
-        terminal.print_report(report, sys.stdout)
-    sys.stdout.flush()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from snp_harness.cli.arguments import add_boot_options, path_argument, positive_int
+from snp_harness.cli.arguments import add_boot_options, add_json_option, path_argument, positive_int
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="1 to 8; default: %(default)s")
     parser.add_argument("--memory", metavar="MIB", type=positive_int, help="RAM of the guest in MiB")
     parser.add_argument("--tap", action="store_true", help="print TAP version 14 on stdout")
-    add_boot_options(parser, "results")
+    add_boot_options(parser)
+    add_json_option(parser, "results")
     parser.set_defaults(timeout=DEFAULT_TEST_S)
 
 

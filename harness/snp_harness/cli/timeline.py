@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import add_symbols_option, path_argument
@@ -37,23 +36,9 @@ def execute(options: argparse.Namespace) -> int:
         return _print_steps(options)
     if options.svsm_symbols:
         raise UsageError("--svsm-symbols names what --vmpl prints", "add --vmpl 0")
-    from snp_harness.apic.timeline import Timeline, bounded_lines
+    from snp_harness.recorded import load_timeline
 
-    path: Path = options.directory
-    if path.is_dir():
-        path = path / "timeline.jsonl"
-    try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            timeline = Timeline.from_jsonl(bounded_lines(stream), str(path))
-    except OSError as error:
-        from snp_harness.platforms.kept_run import rebuild
-
-        rebuilt = rebuild(path.parent) if isinstance(error, FileNotFoundError) else None
-        if rebuilt is None:
-            raise UsageError(
-                f"cannot read {path}: {error.strerror}", "name a run directory or its timeline.jsonl"
-            ) from None
-        timeline = rebuilt
+    timeline = load_timeline(options.directory)
     if options.json:
         sys.stdout.writelines(timeline.lines())
         return EXIT_HOLDS

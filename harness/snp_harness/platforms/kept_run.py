@@ -54,8 +54,21 @@ def note(
         "symbols_base": symbols_base,
         "apic_protocol": active and config.apic_protocol,
         "faults": list(config.injected_faults) if active else [],
+        "as_if_active": spec.as_if_active,
     }
     directory.write_text(rundir.RUN, json.dumps(kept, indent=2) + "\n")
+
+
+def asked_for(directory: Path) -> tuple[str | None, bool | None]:
+    """Return the firmware's path of a run that was killed, and `as_if_active` of its RunSpec; None where it is unknown.
+
+    Raises UsageError.
+    """
+    if not (directory / rundir.RUN).is_file():
+        return None, None
+    kept = _read(directory / rundir.RUN)
+    path, assumed = kept["firmware"].get("path"), kept.get("as_if_active")
+    return path if isinstance(path, str) else None, assumed if isinstance(assumed, bool) else None
 
 
 def rebuild(directory: Path) -> Timeline | None:

@@ -18,6 +18,7 @@ VERSION = 1
 def to_json(report: Report) -> dict[str, Any]:
     """Return the report as JSON values."""
     timeline, run = report.timeline, report.run
+    profile = {} if report.profile is None else {"profile": report.profile.to_json()}
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -50,6 +51,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "error": run.error,
             "notes": list(report.notes),
         },
+        **profile,
     }
 
 

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
+from snp_harness.apic.access import Access
 from snp_harness.apic.contract import REQUIRED
 from snp_harness.apic.rules.legal_transition import STATE_DIAGRAM, LegalTransition
 from snp_harness.apic.timeline import GUEST_IMAGE, Timeline
@@ -32,13 +35,40 @@ class RunInfo:
     notes: tuple[str, ...] = ()
 
 
+class Profile(Protocol):
+    """The #VMEXITs of a run that were counted."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as JSON values."""
+        ...
+
+    def lines(self, most: int) -> Iterator[str]:
+        """Yield the counts as lines of text. most: rows of each table."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an instruction comes from. file: a path, as the debugging information has it. line: from 1."""
+
+    file: str
+    line: int
+    function: str | None = None
+
+
+def _unknown(_access: Access) -> Source | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything a report shows."""
+    """Everything a report shows. profile: the exits, if they were counted. source: finds the source of an access."""
 
     verdict: Verdict
     timeline: Timeline
     run: RunInfo = RunInfo()
+    profile: Profile | None = None
+    source: Callable[[Access], Source | None] = field(default=_unknown, repr=False, compare=False)
 
     @property
     def headline(self) -> str:

@@ -21,6 +21,8 @@ from snp_harness.report.text import INDENT, access_line, access_table, columns, 
 OFFENCES_SHOWN = 20
 #: Events shown for a rule.
 EVENTS_SHOWN = 5
+#: Rows of each table of a profile; profile.json has all.
+PROFILE_SHOWN = 25
 
 _STYLES = {
     Status.HOLDS: "bold green",
@@ -49,6 +51,8 @@ def render(report: Report) -> str:
     lines = [escape(report.headline)]
     for block in _blocks(report, width=None):
         lines += ["", block.title, *columns(block.rows), *(INDENT + line for line in block.after)]
+    if report.profile is not None:
+        lines += report.profile.lines(PROFILE_SHOWN)
     return "\n".join(lines) + "\n"
 
 
@@ -64,7 +68,12 @@ def print_report(report: Report, stream: TextIO) -> None:
     if stream.isatty():
         _print_rich(report, stream)
     else:
-        _write(stream, render(report))
+        write(stream, render(report))
+
+
+def print_headline(report: Report, stream: TextIO) -> None:
+    """Write the verdict alone."""
+    write(stream, f"{escape(report.headline)}\n")
 
 
 def render_timeline(timeline: Timeline) -> Iterator[str]:
@@ -180,7 +189,7 @@ def _run(report: Report) -> Iterator[tuple[str, str]]:
         yield "again", escape(shlex.join(run.rerun))
 
 
-def _write(stream: TextIO, text: str) -> None:
+def write(stream: TextIO, text: str) -> None:
     """Write text to a stream; characters that its encoding lacks are escaped."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -210,3 +219,5 @@ def _print_rich(report: Report, stream: TextIO) -> None:
             show(line)
         for text in block.after:
             show(Text(INDENT + text, style="dim"))
+    for text in report.profile.lines(PROFILE_SHOWN) if report.profile is not None else ():
+        show(Text(text))

@@ -80,6 +80,8 @@ PREPARED = frozenset({RUN, ROM, LAUNCH, IGVM, *CERTIFICATES})
 #: then what the timeline was made of, then consoles.
 GIVE_WAY = (ROM, LAUNCH, IGVM, TRACE, HOST_LOG, OUTER_CONSOLE, SVSM, SERIAL)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: Environment variables that a run depends on (docs/environment.md).
+VARIABLES = ("SNP_HARNESS_QEMU", "SNP_HARNESS_IGVM", "SNP_HARNESS_SUDO", "SNP_HARNESS_NESTED_SUITE")
 
 
 class _Lock:
@@ -310,8 +312,14 @@ class RunDirectory:
             "kernel": os.uname().release,
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "argv": sys.argv,
+            "variables": variables(),
         }
         self.write_json(ENVIRONMENT, environment | facts)
+
+
+def variables() -> dict[str, str]:
+    """Return the environment variables that a run depends on, as they are set."""
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def _take(path: Path) -> RunDirectory:

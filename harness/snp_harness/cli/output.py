@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The options --format, --output and --json of the commands that print a report, and what they do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snp_harness.cli.arguments import path_argument
+from snp_harness.errors import BrokenEnvironmentError
+from snp_harness.report.formats import FORMATS, render
+
+if TYPE_CHECKING:
+    from snp_harness.report.model import Report
+
+DEFAULT = "text"
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose the form of the report, and where it goes."""
+    parser.add_argument(
+        "--format", choices=FORMATS, default=DEFAULT, metavar="FORM", help=f"form of the report: {', '.join(FORMATS)}"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=_output,
+        help="write the report to this file; the first line, the verdict, is printed",
+    )
+    parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
+
+
+def load(options: argparse.Namespace) -> None:
+    """Import what `write_report` needs, before the end of a run."""
+    if options.format == DEFAULT:
+        from snp_harness.report import terminal
+
+        terminal.load(sys.stdout)
+
+
+def write_report(report: Report, options: argparse.Namespace) -> None:
+    """Write the report as the options say. Raises BrokenEnvironmentError if the file cannot be written."""
+    from snp_harness.report import terminal
+
+    path: Path | None = options.output
+    if path is not None:
+        try:
+            path.write_text(render(report, options.format), encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise BrokenEnvironmentError(
+                f"cannot write {path}: {error.strerror}", "name another file with --output"
+            ) from None
+        terminal.print_headline(report, sys.stdout)
+    elif options.format == DEFAULT:
+        terminal.print_report(report, sys.stdout)
+    else:
+        terminal.write(sys.stdout, render(report, options.format))
+    sys.stdout.flush()
+
+
+def _output(text: str) -> Path:
+    """Parse --output. A directory that is not there is an error before a run, not after it."""
+    path = path_argument(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!a} cannot be a file: it is a directory, or there is none for it")
+    return path

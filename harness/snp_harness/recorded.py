@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A recorded run: its timeline, and its report, for which the timeline is judged again.
+
+A run directory has its timeline; of a run whose harness was killed it is made again from the raw log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snp_harness.defaults import PROGRAM
+from snp_harness.errors import UsageError
+from snp_harness.vm import rundir
+
+if TYPE_CHECKING:
+    from snp_harness.apic.timeline import Timeline
+    from snp_harness.report.model import Report, RunInfo
+
+#: Bytes of environment.json that are read.
+_SIZE_MAX = 1 << 20
+#: Names of the command in argv: the program, and `python -m snp_harness`.
+_PROGRAMS = (PROGRAM, "__main__.py")
+
+
+def load_timeline(path: Path) -> Timeline:
+    """Return the timeline of a run directory, or of a timeline.jsonl. Raises UsageError."""
+    from snp_harness.apic.timeline import Timeline, bounded_lines
+
+    if path.is_dir():
+        path = path / rundir.TIMELINE
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            return Timeline.from_jsonl(bounded_lines(stream), str(path))
+    except OSError as error:
+        from snp_harness.platforms.kept_run import rebuild
+
+        rebuilt = rebuild(path.parent) if isinstance(error, FileNotFoundError) else None
+        if rebuilt is None:
+            raise UsageError(
+                f"cannot read {path}: {error.strerror}", f"name a run directory or its {rundir.TIMELINE}"
+            ) from None
+        return rebuilt
+
+
+def load_report(path: Path) -> Report:
+    """Return the report of a run directory, or of a timeline.jsonl in one, judged again. Raises UsageError."""
+    from snp_harness.apic.contract import evaluate
+    from snp_harness.platforms import find_platform, platform_names
+    from snp_harness.report.model import Report
+
+    timeline = load_timeline(path)
+    info, as_if_active = _information(path if path.is_dir() else path.parent)
+    observed_on = ""
+    if timeline.platform in platform_names():
+        platform = find_platform(timeline.platform)
+        observed_on = platform.observed_on
+        as_if_active = not platform.alternate_injection if as_if_active is None else as_if_active
+    verdict = evaluate(timeline, observed_on=observed_on, as_if_active=bool(as_if_active))
+    return Report(verdict, timeline, info)
+
+
+def rerun(arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the command that repeats a run. variables: of the environment, that it depends on."""
+    settings = [f"{name}={value}" for name, value in variables.items()]
+    return (*(["env", *settings] if settings else []), PROGRAM, *arguments)
+
+
+def _information(directory: Path) -> tuple[RunInfo, bool | None]:
+    """Return what the directory says of how the run was made, and whether it was judged as if active."""
+    from snp_harness.platforms.kept_run import asked_for
+    from snp_harness.report.model import RunInfo
+
+    facts = _facts(directory / rundir.ENVIRONMENT)
+    if facts is None:
+        firmware, assumed = asked_for(directory)
+        return RunInfo(firmware=firmware, directory=directory.absolute()), assumed
+    seconds = facts.get("seconds")
+    assumed = facts.get("as_if_active")
+    info = RunInfo(
+        firmware=_text(facts, "firmware"),
+        configuration=_text(facts, "configuration"),
+        qemu=_text(facts, "qemu"),
+        directory=directory.absolute(),
+        rerun=_rerun(facts),
+        elapsed_s=seconds if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None,
+        error=_text(facts, "error"),
+    )
+    return info, assumed if isinstance(assumed, bool) else None
+
+
+def _facts(path: Path) -> dict[str, Any] | None:
+    """Return what environment.json has, None if there is none. Raises UsageError."""
+    try:
+        with path.open("rb") as file:
+            facts = json.loads(file.read(_SIZE_MAX))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict):
+        raise UsageError(f"{path} does not describe a run", "remove it to judge the timeline without it")
+    return facts
+
+
+def _text(facts: Mapping[str, Any], key: str) -> str | None:
+    return value if isinstance(value := facts.get(key), str) else None
+
+
+def _rerun(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the command of a recorded run; empty if it was made by another program, such as pytest."""
+    argv, variables = facts.get("argv"), facts.get("variables", {})
+    if not isinstance(argv, list) or len(argv) < 2 or not all(isinstance(part, str) for part in argv):
+        return ()
+    if Path(argv[0]).name not in _PROGRAMS or argv[1] != "run" or not isinstance(variables, dict):
+        return ()
+    return rerun(argv[1:], {name: value for name, value in variables.items() if isinstance(value, str)})
