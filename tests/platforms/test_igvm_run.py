@@ -17,7 +17,7 @@ from snp_harness.svsm.config import parse_config
 from snp_harness.svsm.firmware_launch import firmware_launch
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_measure import measure
-from snp_harness.testing.plugin import SnpBoot
+from snp_harness.testing.boot import SnpBoot
 from snp_harness.vm import rundir
 from tests.svsm.igvm_headers import ID_BLOCK, Headers
 

@@ -22,7 +22,7 @@ from snp_harness.hosts.host import Host
 from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_firmware import contained_firmware
-from snp_harness.testing.plugin import SnpBoot
+from snp_harness.testing.boot import SnpBoot
 from tests.apic.samples import SEVEN
 from tests.platforms.sec import sec_accesses, told
 

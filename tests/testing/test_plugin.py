@@ -9,8 +9,9 @@ import pytest
 
 from snp_harness.check import Check, CheckStatus
 from snp_harness.platforms import platform_names
-from snp_harness.testing import plugin
-from snp_harness.testing.plugin import OPTIONS, OTHER_MARKERS
+from snp_harness.testing import boot, plugin
+from snp_harness.testing.markers import OTHER_MARKERS
+from snp_harness.testing.options import OPTIONS
 
 LACKING = Check("QEMU", CheckStatus.MISSING, "not installed", "apt-get install qemu-system-x86")
 
@@ -185,7 +186,7 @@ def test_the_marker_is_the_platform(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Without a boot: the platform that it would use is printed. Neither is it probed.
-    monkeypatch.setattr(plugin, "require_platform", lambda _config, name: pytest.skip(f"platform={name}."))
+    monkeypatch.setattr(boot, "require_platform", lambda _config, name: pytest.skip(f"platform={name}."))
     monkeypatch.delattr(plugin, "pytest_runtest_setup")
     lines = "\n    ".join(f"@pytest.mark.{name}" for name in marks.split())
     pytester.makepyfile(MARKED.replace("MARKS", lines).replace("CALL", call))

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`SnpBoot`: what the fixture `snp_boot` returns. A call boots a firmware on the platform of the test."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from snp_harness.defaults import DEFAULT_TIMEOUT_S, DEFAULT_UNTIL
+from snp_harness.testing.abilities import lacking, require_platform, session_host
+from snp_harness.testing.markers import platform_of
+from snp_harness.testing.options import option
+
+if TYPE_CHECKING:
+    from snp_harness.apic.access import Phase
+    from snp_harness.firmware_run import RunResult
+    from snp_harness.svsm.config import SvsmConfig
+
+#: Longest name of a test's directory, in characters.
+NAME_MAX = 120
+#: The run directories of a test's boots.
+RUN_DIRECTORIES = pytest.StashKey[list[Path]]()
+
+
+class SnpBoot:
+    """The fixture `snp_boot`: a call boots a firmware. request: that of the test."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+
+    def __call__(
+        self,
+        firmware: str | Path | None = None,
+        *,
+        platform: str | None = None,
+        until: Phase | str = DEFAULT_UNTIL,
+        config: SvsmConfig | str | Path | None = None,
+        vcpus: int = 1,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        qemu: Path | None = None,
+        extra_args: tuple[str, ...] = (),
+        icount: bool = False,
+        as_if_active: bool | None = None,
+        igvm: Path | None = None,
+        memory_mib: int | None = None,
+    ) -> RunResult:
+        """Boot a firmware and return verdict, timeline and run directory.
+
+        firmware: a path or a name such as "debian:trixie", None for the fixture snp_firmware. platform: None for
+        that of the test's marker, else of the options; another one than the marker's is an error. qemu: None for that
+        of the options. until: the phase after which the run ends, or "shell" or "exit". config: an SvsmConfig,
+        or the path or name of one, None for the default one. timeout_s: seconds of wall time. extra_args: for QEMU.
+        icount: count instructions, so that a boot repeats exactly. as_if_active: judge a run without Alternate
+        Injection as if it were active; None: only on platforms that have none. igvm: an IGVM file to launch in place of
+        the reference SVSM; firmware and config are by default those of the file. memory_mib: RAM of the guest; None:
+        the platform's.
+        Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or ends early; what
+        was seen until then is in the run directory, which the test's report names.
+        """
+        from snp_harness.errors import LackingHostError
+        from snp_harness.firmware_run import prepare
+        from snp_harness.vm.rundir import RunDirectory
+
+        request = self._request
+        name = platform_of(request, platform)
+        require_platform(request.config, name)
+        default_qemu = option(request.config, "qemu")
+        boot = prepare(
+            request.getfixturevalue("snp_firmware") if firmware is None and igvm is None else firmware,
+            name,
+            config,
+            igvm=igvm,
+            memory_mib=memory_mib,
+            vcpus=vcpus,
+            until=until,
+            timeout_s=timeout_s,
+            qemu=qemu or (Path(default_qemu) if default_qemu else None),
+            extra_args=extra_args,
+            icount=icount,
+            as_if_active=as_if_active,
+            host=session_host(request.config),
+        )
+        with RunDirectory.create(None, name, run_parent(request)) as directory:
+            request.node.stash.setdefault(RUN_DIRECTORIES, []).append(directory.path)
+            result = boot.run(directory)
+        if isinstance(result.error, LackingHostError):
+            lacking(request.config, name, str(result.error))
+        if result.error is not None:
+            raise result.error
+        return result
+
+
+def run_parent(request: pytest.FixtureRequest) -> Path:
+    """Return the parent of a test's run directories: its own directory under --snp-out, else one in its tmp_path."""
+    given = option(request.config, "out")
+    if given is None:
+        temporary: Path = request.getfixturevalue("tmp_path")
+        return temporary / "runs"
+    name = re.sub(r"[^\w.-]+", "-", request.node.nodeid).strip("-.")
+    return Path(given) / name[-NAME_MAX:]

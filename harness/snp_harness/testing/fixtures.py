@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The fixtures of the pytest plugin."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from snp_harness.defaults import DEFAULT_PLATFORM
+from snp_harness.testing.abilities import session_host
+from snp_harness.testing.boot import SnpBoot
+from snp_harness.testing.options import option, required
+
+if TYPE_CHECKING:
+    from snp_harness.hosts.host import Host
+
+
+@pytest.fixture(scope="session")
+def snp_platform(pytestconfig: pytest.Config) -> str:
+    """The name of the platform: --snp-platform, else `emulated`."""
+    return option(pytestconfig, "platform") or DEFAULT_PLATFORM
+
+
+@pytest.fixture(scope="session")
+def snp_host(pytestconfig: pytest.Config) -> Host:
+    """The host of --snp-host that this process uses and is connected to, else this machine."""
+    return session_host(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def snp_firmware(pytestconfig: pytest.Config) -> Path:
+    """The path of the firmware: --snp-firmware, else the first one fetched or installed. Skips if there is none."""
+    from snp_harness.errors import HarnessError
+    from snp_harness.firmware.find import find_firmware
+
+    given = option(pytestconfig, "firmware")
+    try:
+        return find_firmware(given)
+    except HarnessError as error:
+        if given or required(pytestconfig):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def snp_igvm(pytestconfig: pytest.Config, snp_host: Host) -> Path:
+    """The path of the SVSM's IGVM file: --snp-igvm, else the host's, else SNP_HARNESS_IGVM. Skips if there is none."""
+    given = option(pytestconfig, "igvm") or snp_host.igvm or os.environ.get("SNP_HARNESS_IGVM")
+    if not given:
+        missing = "no IGVM file with an SVSM is named: use --snp-igvm F (docs/snp.md describes how to build one)"
+        if "snp" in required(pytestconfig):
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+    return Path(given)
+
+
+@pytest.fixture
+def snp_boot(request: pytest.FixtureRequest) -> SnpBoot:
+    """Boot a firmware: snp_boot(firmware=..., platform=..., until=..., config=...) returns a RunResult; see SnpBoot."""
+    return SnpBoot(request)
