@@ -6,11 +6,13 @@
 #include "memory.h"
 #include "x86.h"
 
-#define BUFFER_SIZE 0x10000u
+#define BUFFER_SIZE 0x20000u /* QEMU's file of ACPI tables */
 
+#define FACS      0x53434146u /* "FACS": QEMU's first table, the only one with an alignment */
 #define DMAR      0x52414D44u /* "DMAR" */
 #define BOCHS     0x48434F42u /* "BOCH": QEMU's OEM ID, without -machine x-oem-id */
 #define OEM_TABLE 0x314D454Fu /* "OEM1" */
+#define TABLE_LEAST 36u /* bytes of a table's header */
 
 #define CONTROL_ERROR  BIT(0)
 #define CONTROL_READ   BIT(1)
@@ -55,13 +57,21 @@ const u8 *fw_cfg_read(struct hypervisor *hv, u16 item, u32 *size)
 
 /*
  * The ACPI table of QEMU's IOMMU, which is not the guest's, becomes one that no system reads (ACPI 6.5, 5.2.6: signature,
- * length, revision, checksum, OEM ID; the guest computes the checksum).
+ * length, revision, checksum, OEM ID; the guest computes the checksum). The tables follow each other. A file that begins
+ * with another one is not searched: a kernel has megabytes.
  */
 static void hide_iommu(u8 *buffer, u32 size)
 {
-	for (u32 i = 0; i + 16 <= size; i++) {
-		if (*(a32 *)(buffer + i) == DMAR && *(a32 *)(buffer + i + 10) == BOCHS)
-			*(a32 *)(buffer + i) = OEM_TABLE;
+	u32 at = 0, length;
+
+	if (size < TABLE_LEAST || *(a32 *)buffer != FACS)
+		return;
+	for (; size - at >= TABLE_LEAST; at += length) {
+		length = *(a32 *)(buffer + at + 4);
+		if (*(a32 *)(buffer + at) == DMAR && *(a32 *)(buffer + at + 10) == BOCHS)
+			*(a32 *)(buffer + at) = OEM_TABLE;
+		if (length < TABLE_LEAST || length > size - at) /* behind the last one are zeros */
+			return;
 	}
 }
 
