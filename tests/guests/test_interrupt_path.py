@@ -9,6 +9,7 @@ import pytest
 
 from bench.interrupt_path import follow, measure_path
 from snp_harness.capture.record import HostRecord, RecordKind
+from snp_harness.platforms import memory_map
 
 PERIOD_US = 1000
 
@@ -34,6 +35,15 @@ def test_posts_and_interrupts_are_paired() -> None:
 def test_no_tick_is_lost_or_doubled(ticks: int, load: bool, tmp_path: Path) -> None:
     sample = measure_path(tmp_path / "out", ticks, PERIOD_US, load=load, icount=True)
     assert (sample.taken, sample.posted, sample.delivered) == (ticks, ticks, ticks)
+    assert (sample.merged, sample.doubled, sample.off_period) == (0, 0, 0)
+
+
+@pytest.mark.emulated
+def test_no_time_passes_while_a_full_log_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log of five ticks, which the harness reads every 20 ms."""
+    monkeypatch.setattr(memory_map, "RING_RECORDS", 256)
+    sample = measure_path(tmp_path / "out", 500, PERIOD_US, load=True, icount=True)
+    assert (sample.taken, sample.posted, sample.delivered) == (500, 500, 500)
     assert (sample.merged, sample.doubled, sample.off_period) == (0, 0, 0)
 
 
