@@ -57,7 +57,7 @@ FORBIDDEN = [
     ("edk2", "edk2/build.py", "hosts.local"),
     ("shipped", "agent/mux.py", "errors"),
     ("standard-library", "launch/spawn.py", "msgspec"),
-    ("nested-host", "hosts/remote.py", "tools.kvm_host.cpio"),
+    ("nested-host", "hosts/remote.py", "tools.kvm_host.recipe"),
 ]
 
 

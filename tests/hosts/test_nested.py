@@ -19,8 +19,8 @@ from snp_harness.errors import EXIT_ENVIRONMENT
 from snp_harness.hosts import bundle, nested
 from snp_harness.hosts.host_errors import HostLostError
 from snp_harness.hosts.nested import NestedHost, OuterConnection
+from snp_harness.tools.initramfs.cpio import CpioWriter
 from snp_harness.tools.kvm_host import snapshot
-from snp_harness.tools.kvm_host.cpio import CpioWriter
 from snp_harness.tools.kvm_host.outer import READY, Outer
 from snp_harness.tools.kvm_host.pack import INITRAMFS, Image
 from snp_harness.tools.kvm_host.snapshot import snapshot_of

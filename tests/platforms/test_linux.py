@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Outcome, Phase
-from snp_harness.tools.kvm_host.cpio import CpioWriter
+from snp_harness.tools.initramfs.cpio import CpioWriter
 from snp_harness.tools.kvm_host.pack import Image
 from snp_harness.vm import rundir
 from tests.helpers import snp_report

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from snp_harness.errors import BrokenEnvironmentError
-from snp_harness.tools.kvm_host.kernel_modules import load_order
+from snp_harness.tools.initramfs.kernel_modules import load_order
 from snp_harness.tools.kvm_host.pack import Image
 from snp_harness.tools.kvm_host.patch import FUNCTION, intercept_cr8, without_signature
-from tests.tools.kvm_host.archive import read
+from tests.tools.initramfs.archive import read
 
 MARK = b"~Module signature appended~\n"
 TIMEOUT_S = 60

@@ -11,7 +11,7 @@ import struct
 import zlib
 
 from snp_harness.errors import BrokenEnvironmentError
-from snp_harness.tools.kvm_host.elf import is_elf
+from snp_harness.tools.initramfs.elf import is_elf
 
 _MAGIC_AT = 0x202
 _MAGIC = b"HdrS"

@@ -9,12 +9,11 @@ from pathlib import Path
 import msgspec
 
 from snp_harness.debian.cache import writing
-from snp_harness.debian.qemu_bundle import LIBRARY_DIRECTORIES, find_loader
 from snp_harness.errors import BrokenEnvironmentError
-from snp_harness.tools.kvm_host.cpio import CpioWriter
-from snp_harness.tools.kvm_host.elf import Dynamic, dynamic, is_elf
+from snp_harness.tools.initramfs.cpio import CpioWriter
+from snp_harness.tools.initramfs.kernel_modules import load_order
+from snp_harness.tools.initramfs.tree import HINT, Libraries, kernel_image, modules_directory, read
 from snp_harness.tools.kvm_host.kernel import vmlinux
-from snp_harness.tools.kvm_host.kernel_modules import load_order
 from snp_harness.tools.kvm_host.patch import MODULE, intercept_cr8
 from snp_harness.tools.kvm_host.python_library import PythonFiles, python_files
 from snp_harness.tools.kvm_host.recipe import Recipe
@@ -22,9 +21,6 @@ from snp_harness.tools.kvm_host.recipe import Recipe
 KERNEL = "kernel"
 INITRAMFS = "initramfs.cpio"
 MANIFEST = "manifest.json"
-_HINT = "use another suite"
-_LIBRARIES = "lib/x86_64-linux-gnu"
-_LOADER = "lib64/ld-linux-x86-64.so.2"
 _QEMU = "usr/bin/qemu-system-x86_64"
 _QEMU_DATA = "usr/share/qemu"
 _DATA_PLACES = ("usr/share/qemu", "usr/share/seabios")
@@ -76,8 +72,7 @@ class Image:
 
 def pack(tree: Path, recipe: Recipe, suite: str, packages: dict[str, str], into: Path) -> None:
     """Make the image. tree: the unpacked packages. into: a directory. Raises HarnessError."""
-    modules_directory = _only(tree, ("lib/modules/*", "usr/lib/modules/*"), "modules of a kernel")
-    bzimage = _only(tree, ("boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz"), "a kernel").read_bytes()
+    modules, bzimage = modules_directory(tree), kernel_image(tree)
     scratch = into / ".scratch"
     with writing(into):
         python = python_files(tree, recipe.python, scratch)
@@ -86,10 +81,10 @@ def pack(tree: Path, recipe: Recipe, suite: str, packages: dict[str, str], into:
         with (into / INITRAMFS).open("wb") as file:
             writer = CpioWriter(file)
             _system(writer, recipe)
-            _kernel_modules(writer, modules_directory, recipe)
+            _kernel_modules(writer, modules, recipe)
             _programs(writer, tree, recipe, python)
             writer.finish()
-        manifest = Manifest(suite, modules_directory.name, elf is not None, python.version, packages, recipe.digest)
+        manifest = Manifest(suite, modules.name, elf is not None, python.version, packages, recipe.digest)
         (into / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
 
 
@@ -113,62 +108,18 @@ def _kernel_modules(writer: CpioWriter, directory: Path, recipe: Recipe) -> None
 
 def _programs(writer: CpioWriter, tree: Path, recipe: Recipe, python: PythonFiles) -> None:
     """Add QEMU, Python, and the libraries that they need, once each."""
-    libraries = _Libraries(tree)
+    libraries = Libraries(tree)
     for place, source in ((_QEMU, tree / recipe.qemu.program), (_PYTHON, python.program), *python.extensions.items()):
-        data = _read(source)
+        data = read(source)
         libraries.need(data, source)
         writer.add(place, data, 0o755)
     for name in recipe.qemu.libraries:
         libraries.take(name, "the recipe")
-    for name, data in sorted(libraries.found.items()):
-        writer.add(f"{_LIBRARIES}/{name}", data, 0o755)
-    writer.add(_LOADER, _read(find_loader(tree)), 0o755)
+    libraries.write(writer)
     for name in recipe.qemu.data:
         path = next((tree / place / name for place in _DATA_PLACES if (tree / place / name).is_file()), None)
         if path is None:
-            raise BrokenEnvironmentError(f"the fetched QEMU has no {name}", _HINT)
-        writer.add(f"{_QEMU_DATA}/{name}", _read(path))
+            raise BrokenEnvironmentError(f"the fetched QEMU has no {name}", HINT)
+        writer.add(f"{_QEMU_DATA}/{name}", read(path))
     for place, source in sorted(python.compiled.items()):
-        writer.add(place, _read(source))
-
-
-class _Libraries:
-    """Shared libraries, found in the tree as the dynamic linker would find them."""
-
-    def __init__(self, tree: Path) -> None:
-        self.found: dict[str, bytes] = {}
-        self._tree = tree
-
-    def need(self, data: bytes, source: Path) -> None:
-        """Add the libraries that a program or library needs, and theirs."""
-        if not is_elf(data):
-            raise BrokenEnvironmentError(f"{source} is not a program", _HINT)
-        names = dynamic(data, str(source))
-        for name in names.needed:
-            self.take(name, source.name, names)
-
-    def take(self, name: str, asked_by: str, names: Dynamic | None = None) -> None:
-        """Add a library by its name; the loader is one that all need, with a path of its own."""
-        if name in self.found or name == Path(_LOADER).name:
-            return
-        search = (*(path.strip("/") for path in (names.search if names else ())), *LIBRARY_DIRECTORIES)
-        path = next((self._tree / place / name for place in search if (self._tree / place / name).is_file()), None)
-        if path is None:
-            raise BrokenEnvironmentError(f"the fetched packages have no {name}, which {asked_by} needs", _HINT)
-        data = _read(path)
-        self.found[name] = data
-        self.need(data, path)
-
-
-def _only(tree: Path, patterns: tuple[str, ...], what: str) -> Path:
-    found = [path for pattern in patterns for path in sorted(tree.glob(pattern))]
-    if len(found) != 1:
-        raise BrokenEnvironmentError(f"the fetched packages have {what} {len(found)} times", _HINT)
-    return found[0]
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BrokenEnvironmentError(f"{path} cannot be read: {error.strerror}", "fetch it again") from None
+        writer.add(place, read(source))

@@ -10,7 +10,7 @@ function as a no-op the intercept remains as KVM sets it for a new vCPU. The API
 from __future__ import annotations
 
 from snp_harness.errors import BrokenEnvironmentError
-from snp_harness.tools.kvm_host.elf import function_offset
+from snp_harness.tools.initramfs.elf import function_offset
 
 FUNCTION = "svm_update_cr8_intercept"
 MODULE = "kvm_amd"

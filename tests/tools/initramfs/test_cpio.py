@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snp_harness.tools.kvm_host.cpio import CpioWriter
-from tests.tools.kvm_host.archive import read
+from snp_harness.tools.initramfs.cpio import CpioWriter
+from tests.tools.initramfs.archive import read
 
 
 def test_all_kinds() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.errors import BrokenEnvironmentError
-from snp_harness.tools.kvm_host.kernel_modules import load_order
+from snp_harness.tools.initramfs.kernel_modules import load_order
 
 TIMEOUT_S = 60
 

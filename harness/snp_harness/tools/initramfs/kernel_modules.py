@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snp_harness.errors import BrokenEnvironmentError
-from snp_harness.tools.kvm_host.elf import module_info
+from snp_harness.tools.initramfs.elf import module_info
 
 _BUILT_IN = "modules.builtin"
 _HINT = "use another suite"

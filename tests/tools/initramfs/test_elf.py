@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snp_harness.tools.kvm_host.elf import Dynamic, ElfError, dynamic, function_offset, module_info
+from snp_harness.tools.initramfs.elf import Dynamic, ElfError, dynamic, function_offset, module_info
 
 TIMEOUT_S = 60
 
