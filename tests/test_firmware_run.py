@@ -127,3 +127,8 @@ def test_the_directory_is_locked_until_its_owner_releases_it(firmware: Path, tmp
     assert result.directory == directory.path
     assert {rundir.TIMELINE, rundir.VERDICT, rundir.ENVIRONMENT} <= {path.name for path in directory.path.iterdir()}
     run(RunSpec(firmware), "recorder", tmp_path / "out")
+
+
+def test_symbols_that_are_not_a_directory_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none is not a directory: name one that has the modules' debug files"):
+        RunSpec(tmp_path / "F.fd", symbols=(tmp_path / "none",))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from snp_harness.apic.source_place import Frame, SourcePlace
 from snp_harness.apic.verdict import Status
 from snp_harness.errors import UsageError
 from snp_harness.recorded import load_report, load_timeline, rerun
@@ -93,3 +94,14 @@ def test_a_run_whose_harness_was_killed(tmp_path: Path) -> None:
 def test_the_command_that_repeats_it() -> None:
     assert rerun(("run", "--icount"), {}) == ("snp-harness", "run", "--icount")
     assert rerun(("run",), {"A": "1", "B": "2"}) == ("env", "A=1", "B=2", "snp-harness", "run")
+
+
+def test_the_source_lines_of_a_run(run: Path) -> None:
+    place = SourcePlace("SecMain", 0x4CD9, (Frame("ReadLocalApicReg", "UefiCpuPkg/Lib.c", 288),))
+    assert load_report(run).sources == ()
+    (run / rundir.SOURCES).write_text(json.dumps({"sources": [place.to_json()]}))
+    assert load_report(run).sources == (place,)
+    for content in ("", "[]", '{"sources": 1}', '{"sources": [1]}', '{"sources": [{}]}', '{"sources": {"a": 1}}'):
+        (run / rundir.SOURCES).write_text(content)
+        with pytest.raises(UsageError, match=r"sources\.json has no source lines"):
+            load_report(run)

@@ -21,14 +21,17 @@ ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}
 
 
 def build_stock() -> None:
-    """Build the stock image last: the tutorial's reader has the workspace of it, not of a build since."""
+    """Build the stock image last: the tutorial's reader has the workspace of it, not of a build since.
+
+    An older image in the cache has no debug files.
+    """
     for _ in range(2):
         argv = ["snp-harness", "firmware", "build", "--quiet"]
         done = subprocess.run(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=True)
         image = Path(done.stdout.strip())
         workspaces = sorted((image.parents[2] / "work").glob("*/source"), key=lambda path: path.parent.stat().st_mtime)
         built = workspaces[-1] / "Build" / "OvmfX64" / "DEBUG_GCC5" / "FV" / "OVMF.fd"
-        if built.read_bytes() == image.read_bytes():
+        if built.read_bytes() == image.read_bytes() and (image.parent / "symbols").is_dir():
             return
         shutil.rmtree(image.parent)
     pytest.fail("the workspace used last has another build than the image's")
@@ -61,8 +64,6 @@ def test_each_command_prints_what_is_shown(tmp_path: Path) -> None:
         assert output.endswith("<<< 1" if command in failing else "<<< 0"), f"{command}\n{output}"
     for command in runs.values():
         assert matches(shown(page, command), ran[command]), ran[command]
-    found = next(output for command, output in ran.items() if command.startswith("addr2line"))
-    assert "(inlined by) ReadLocalApicReg at " in found
     grepped = next(output for command, output in ran.items() if command.startswith("grep"))
     assert grepped.removesuffix("<<< 0") in page
     timeline = ran["snp-harness timeline runs/latest"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from snp_harness.apic.access import Phase
+    from snp_harness.apic.source_place import SourcePlace
     from snp_harness.apic.timeline import Timeline
     from snp_harness.apic.verdict import Verdict
     from snp_harness.firmware.image import FirmwareImage
@@ -38,7 +39,8 @@ class RunResult:
 
     verdict, timeline: of what was seen until the end of the run. directory: the run directory. error: what ended the
     run early, None if nothing did. seconds: wall time of the run. qemu: its version and path. second: the timeline of
-    another witness of the same run, None if there was none; the verdict is about `timeline`.
+    another witness of the same run, None if there was none; the verdict is about `timeline`. sources: of the offences'
+    instructions, where the firmware's debug files have them. notes: sentences for the reader.
     """
 
     verdict: Verdict
@@ -48,6 +50,8 @@ class RunResult:
     seconds: float = 0.0
     qemu: str = ""
     second: Timeline | None = None
+    sources: tuple[SourcePlace, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -70,6 +74,7 @@ class BootOptions(TypedDict, total=False):
     host: Host
     as_if_active: bool | None
     svsm_symbols: tuple[Path, ...]
+    symbols: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,10 @@ class PreparedBoot:
         if outcome.second is not None:
             second = outcome.second
             writes.insert(2, lambda: directory.write_lines(rundir.SECOND_TIMELINE, second.lines()))
+        sources, notes = _sources(self.spec, verdict)
+        if sources:
+            listed = [place.to_json() for place in sources]
+            writes.append(lambda: directory.write_json(rundir.SOURCES, {"sources": listed}))
         error = outcome.error
         for write in writes:
             try:
@@ -134,7 +143,9 @@ class PreparedBoot:
                 error = error or cannot
         if outcome.interrupt is not None:
             raise outcome.interrupt
-        return RunResult(verdict, outcome.timeline, directory.path, error, seconds, outcome.qemu, outcome.second)
+        return RunResult(
+            verdict, outcome.timeline, directory.path, error, seconds, outcome.qemu, outcome.second, sources, notes
+        )
 
 
 def prepare(
@@ -200,6 +211,22 @@ def run(
     boot = PreparedBoot(find_platform(platform), dataclasses.replace(spec, firmware=spec.image))
     with RunDirectory.create(out, platform) as directory:
         return boot.run(directory, progress)
+
+
+def _sources(spec: RunSpec, verdict: Verdict) -> tuple[tuple[SourcePlace, ...], tuple[str, ...]]:
+    """Return the source of the offences' instructions, and notes about what --symbols names in vain."""
+    offences = [access for result in verdict.results for access in result.offences]
+    if not offences:
+        return (), ()
+    from snp_harness.firmware.debug_directories import own_directories
+    from snp_harness.firmware.source_lines import SourceLines
+
+    directories = (*spec.symbols, *own_directories(spec.image.path))
+    if not directories:
+        return (), ()
+    lines = SourceLines(spec.image, directories)
+    places = lines.places(offences)
+    return places, tuple(lines.notes) if spec.symbols else ()
 
 
 def _silent(_phase: Phase, _accesses: int, _exits: int | None) -> None:

@@ -16,11 +16,14 @@ from snp_harness.errors import UsageError
 from snp_harness.vm import rundir
 
 if TYPE_CHECKING:
+    from snp_harness.apic.source_place import SourcePlace
     from snp_harness.apic.timeline import Timeline
     from snp_harness.report.model import Report, RunInfo
 
 #: Bytes of environment.json that are read.
 _SIZE_MAX = 1 << 20
+#: Bytes of sources.json that are read.
+_SOURCES_SIZE_MAX = 16 << 20
 #: Names of the command in argv: the program, and `python -m snp_harness`.
 _PROGRAMS = (PROGRAM, "__main__.py")
 
@@ -59,7 +62,7 @@ def load_report(path: Path) -> Report:
         observed_on = platform.observed_on
         as_if_active = not platform.alternate_injection if as_if_active is None else as_if_active
     verdict = evaluate(timeline, observed_on=observed_on, as_if_active=bool(as_if_active))
-    return Report(verdict, timeline, info)
+    return Report(verdict, timeline, info, sources=_sources(path if path.is_dir() else path.parent))
 
 
 def rerun(arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[str, ...]:
@@ -89,6 +92,21 @@ def _information(directory: Path) -> tuple[RunInfo, bool | None]:
         error=_text(facts, "error"),
     )
     return info, assumed if isinstance(assumed, bool) else None
+
+
+def _sources(directory: Path) -> tuple[SourcePlace, ...]:
+    """Return the source lines that the directory has. Raises UsageError."""
+    from snp_harness.apic.source_place import PLACES_MAX, SourcePlace
+
+    path = directory / rundir.SOURCES
+    try:
+        with path.open("rb") as file:
+            listed = json.loads(file.read(_SOURCES_SIZE_MAX))["sources"]
+        return tuple(map(SourcePlace.from_json, listed[:PLACES_MAX]))
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise UsageError(f"{path} has no source lines", "remove it to have a report without them") from None
 
 
 def _facts(path: Path) -> dict[str, Any] | None:

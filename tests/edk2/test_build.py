@@ -16,7 +16,7 @@ import pytest
 
 from snp_harness.edk2 import images, workspaces
 from snp_harness.edk2.build import Builder
-from snp_harness.edk2.images import add_image, copy_image, find_image
+from snp_harness.edk2.images import BuiltImage, add_image, copy_image, find_image
 from snp_harness.edk2.recipe import Recipe
 from snp_harness.edk2.runner import first_error, run_logged
 from snp_harness.edk2.source import Source, directory_source
@@ -352,6 +352,46 @@ def test_images_of_long_ago_go(cache: Path, tmp_path: Path) -> None:
     assert "key2" in entries(cache)
     assert "key3" not in entries(cache)
     assert len(entries(cache)) == images.KEPT
+
+
+def test_the_modules_debug_files_are_kept_with_the_image(cache: Path, tmp_path: Path) -> None:
+    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image"})
+    modules = tmp_path / "X64"
+    files = {
+        "OvmfPkg/Sec/SecMain/DEBUG/SecMain.debug": b"sec",
+        "UefiCpuPkg/CpuDxe/CpuDxe/DEBUG/CpuDxe.debug": b"one",
+        "UefiCpuPkg/CpuDxe/CpuDxe2/DEBUG/CpuDxe.debug": b"two",
+        "UefiCpuPkg/CpuDxe/CpuDxe/DEBUG/CpuDxe.map": b"",
+        "SecMain.debug": b"a copy",
+    }
+    write_tree(modules, files)
+    first = add_image("first", volumes, {}, modules)
+    (modules / "OvmfPkg/Sec/SecMain/DEBUG/SecMain.debug").write_bytes(b"SEC")
+    second = add_image("second", volumes, {}, modules)
+    for image, sec in ((first, b"sec"), (second, b"SEC")):
+        copy_image(image, tmp_path / "out")
+        for directory in (image.directory / "symbols", tmp_path / "out" / "symbols"):
+            assert {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*.debug")} == {
+                "SecMain.debug": sec,
+                "CpuDxe.debug": b"one",
+                "2/CpuDxe.debug": b"two",
+            }
+    assert (second.directory / "symbols" / "CpuDxe.debug").stat().st_nlink == 2
+    add_image("none", volumes, {})
+    copy_image(BuiltImage(cache / "edk2" / "images" / "none", {}), tmp_path / "out")
+    assert not (tmp_path / "out" / "symbols").exists(), "they would be those of another image"
+
+
+def test_debug_files_are_kept_of_the_last_images(cache: Path, tmp_path: Path) -> None:
+    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image"})
+    modules = write_tree(tmp_path / "X64", {"SecMain/DEBUG/SecMain.debug": b"sec"})
+    for number in range(images.SYMBOLS_KEPT + 2):
+        directory = add_image(f"key{number}", volumes, {}, modules).directory
+        os.utime(directory, (number, number))
+    add_image("new", volumes, {}, modules)
+    kept = {path.parent.name for path in (cache / "edk2" / "images").glob("*/symbols")}
+    assert kept == {"new", *(f"key{number}" for number in range(3, images.SYMBOLS_KEPT + 2))}
+    assert len(entries(cache)) == images.SYMBOLS_KEPT + 3
 
 
 def test_who_waited_for_the_same_takes_what_was_built(edk2: Path, cache: Path) -> None:

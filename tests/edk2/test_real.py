@@ -14,6 +14,7 @@ import pytest
 
 from bench.history import MP_INIT_LIB, SEC, SEC_MAIN, History, Planted, make_history
 from snp_harness.apic.verdict import Status
+from snp_harness.debian.cache import remove
 from snp_harness.edk2.build import Builder
 from snp_harness.edk2.images import BuiltImage
 from snp_harness.edk2.recipe import Recipe
@@ -58,9 +59,7 @@ def edited(source: Source, path: str, before: bytes, after: bytes) -> Source:
 def forget(image: BuiltImage) -> bytes:
     """An image's content; it is no longer in the cache."""
     content = image.path.read_bytes()
-    for path in image.directory.iterdir():
-        path.unlink()
-    image.directory.rmdir()
+    remove(image.directory)
     return content
 
 
@@ -69,6 +68,8 @@ def test_stock_firmware_is_built_and_makes_the_seven_accesses(source: Source, bu
     result = boot(image.path, tmp_path / "run")
     assert result.verdict.status is Status.VIOLATED
     check_seven(result.timeline, vmpl=2)
+    assert {place.compiled.function for place in result.sources} == {"ReadLocalApicReg", "WriteLocalApicReg"}
+    assert all("/BaseXApicX2ApicLib.c" in place.compiled.file for place in result.sources)
     firmware = FirmwareImage.open(image.path)
     assert firmware.metadata is not None
     assert firmware.metadata.has_svsm_caa

@@ -8,8 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from snp_harness.apic.access import Access
 from snp_harness.apic.contract import evaluate
+from snp_harness.apic.jsonfield import FieldError
+from snp_harness.apic.source_place import Frame, SourcePlace
 from snp_harness.apic.timeline import GUEST_IMAGE, Event
 from snp_harness.apic.verdict import LISTED
 from snp_harness.report import json_report
@@ -26,7 +30,8 @@ def sample() -> Report:
     run = RunInfo(
         "F.fd", "alternate-injection", "QEMU", Path("runs/1"), ("snp-harness", "run"), 1.5, "broke", ("a note",)
     )
-    return Report(evaluate(timeline), timeline, run)
+    place = SourcePlace("SecMain", 0x4CD9, (Frame("MmioRead32", "IoLib.c", 278), Frame("Read", "Lib.c", 288)))
+    return Report(evaluate(timeline), timeline, run, sources=(place,))
 
 
 def test_the_report_is_one_json_object_of_plain_values() -> None:
@@ -38,6 +43,14 @@ def test_the_report_is_one_json_object_of_plain_values() -> None:
     assert data["summary"] == sample().headline
     assert data["run"]["rerun"] == ["snp-harness", "run"]
     assert data["observation"]["reached"] == "PEI"
+
+
+def test_the_source_of_offences_can_be_read_back() -> None:
+    (data,) = json_report.to_json(sample())["sources"]
+    assert (SourcePlace.from_json(data),) == sample().sources
+    for field, value in (("frames", []), ("frames", [1]), ("offset", None), ("module", 1)):
+        with pytest.raises(FieldError):
+            SourcePlace.from_json({**data, field: value})
 
 
 def test_many_offences_are_counted() -> None:

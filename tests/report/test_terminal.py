@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from snp_harness.apic.access import Access, Outcome, Phase, Server
 from snp_harness.apic.contract import RULES, evaluate
+from snp_harness.apic.source_place import Frame, SourcePlace
 from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.report.model import Report, RunInfo
 from snp_harness.report.terminal import OFFENCES_SHOWN, print_report, render, render_timeline
@@ -52,6 +53,20 @@ def section(text: str, title: str) -> list[str]:
 
 def words(line: str) -> str:
     return " ".join(line.split())
+
+
+def test_the_source_of_an_offence_is_named_once() -> None:
+    known = report(samples.stock_sec())
+    offence = known.verdict.results[0].offences[0]
+    assert offence.module is not None
+    assert offence.module_offset is not None
+    frames = (Frame("MmioRead32", "IoLib.c", 278), Frame("ReadLocalApicReg", "Lib.c\x1b", 288))
+    place = SourcePlace(offence.module, offence.module_offset, frames)
+    text = render(dataclasses.replace(known, sources=(place,)))
+    lines = [words(line) for line in text.splitlines() if "Lib.c" in line]
+    assert lines == [
+        f"source {offence.module}+{offence.module_offset:X}: ReadLocalApicReg at Lib.c\\x1b:288",
+    ]
 
 
 def test_the_first_line_is_the_verdict() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, positive_int
+from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, path_argument, positive_int
 from snp_harness.cli.output import add_report_options, load, write_report
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify
 from snp_harness.defaults import DEFAULT_UNTIL, GOALS, PROGRAM
@@ -53,6 +53,15 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--profile", action="store_true", help="count the #VMEXITs by kind, register and module; emulated only"
     )
+    parser.add_argument(
+        "--symbols",
+        metavar="DIR",
+        type=path_argument,
+        action="append",
+        default=[],
+        help="where the firmware's debug files are (MODULE.debug), for source lines; may be repeated; default: those of"
+        " its own build",
+    )
     add_boot_options(parser)
     add_report_options(parser)
 
@@ -75,6 +84,7 @@ def execute(options: argparse.Namespace) -> int:
         until=options.until,
         timeout_s=options.timeout,
         svsm_symbols=tuple(options.svsm_symbols),
+        symbols=tuple(options.symbols),
         qemu=find_qemu(options),
         extra_args=options.extra,
         icount=options.icount,
@@ -104,6 +114,7 @@ def execute(options: argparse.Namespace) -> int:
         rerun=rerun(options.arguments, variables()),
         elapsed_s=result.seconds,
         error=None if result.error is None else result.error.message,
+        notes=result.notes,
     )
     error = result.error
     exits = None
@@ -112,7 +123,7 @@ def execute(options: argparse.Namespace) -> int:
             exits = profile.write(directory, boot.spec)
         except HarnessError as missing:
             error = error or missing
-    write_report(Report(result.verdict, result.timeline, info, exits), options)
+    write_report(Report(result.verdict, result.timeline, info, exits, result.sources), options)
     if error is not None:
         raise error
     return result.exit_status

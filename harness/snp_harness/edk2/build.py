@@ -10,7 +10,7 @@ from pathlib import Path
 
 from snp_harness.debian.cache import Progress, silent
 from snp_harness.edk2.images import BuiltImage, add_image, find_image, image_key
-from snp_harness.edk2.recipe import Recipe, tool_chain
+from snp_harness.edk2.recipe import ARCHITECTURE, Recipe, tool_chain
 from snp_harness.edk2.runner import ModuleProgress
 from snp_harness.edk2.sec import build_sec
 from snp_harness.edk2.series import load_series
@@ -77,7 +77,9 @@ class Builder:
                 "sec_only": done,
                 "seconds": round(time.monotonic() - started, 1),
             }
-            return add_image(self.key(source, sec_only=done), workspace.volumes, manifest)
+            return add_image(
+                self.key(source, sec_only=done), workspace.volumes, manifest, workspace.output / ARCHITECTURE
+            )
 
     def _cached(self, source: Source, sec_only: bool) -> BuiltImage | None:
         return find_image(self.key(source)) or (find_image(self.key(source, sec_only=True)) if sec_only else None)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from snp_harness.debian.cache import cache_root, make_directory, remove, writing
 from snp_harness.errors import BrokenEnvironmentError
+from snp_harness.firmware.debug_directories import SUFFIX, SYMBOLS
 
 IMAGE = "OVMF.fd"
 #: The halves of the split image.
@@ -22,8 +24,10 @@ _HALVES = ("OVMF_CODE.fd", "OVMF_VARS.fd")
 #: The files that are kept of a build.
 _FILES = (IMAGE, *_HALVES)
 MANIFEST = "build.json"
-#: Images that are kept, 8 MB each: the most recently used.
+#: Images that are kept, 8 MB each: the most recently used. Of fewer, the modules' debug files too, which have 70 MB and
+#: share those that are equal.
 KEPT = 64
+SYMBOLS_KEPT = 8
 _TEMPORARY = ".incomplete-"
 #: Seconds after which an incomplete entry is abandoned: it is a copy of three files.
 _ABANDONED_S = 3600
@@ -63,8 +67,11 @@ def find_image(key: str) -> BuiltImage | None:
     return BuiltImage(directory, manifest)
 
 
-def add_image(key: str, volumes: Path, manifest: dict[str, object]) -> BuiltImage:
-    """Copy the images of a build directory into the cache under a key; raises FetchError if that fails."""
+def add_image(key: str, volumes: Path, manifest: dict[str, object], modules: Path | None = None) -> BuiltImage:
+    """Copy the images of a build directory into the cache under a key; raises FetchError if that fails.
+
+    modules: the directory of the modules' own build directories, whose debug files are kept too.
+    """
     root = make_directory(_root())
     with writing(root):
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=root))
@@ -73,6 +80,8 @@ def add_image(key: str, volumes: Path, manifest: dict[str, object]) -> BuiltImag
             for name in _FILES:
                 if (volumes / name).is_file():
                     shutil.copyfile(volumes / name, temporary / name)
+            if modules is not None:
+                _add_symbols(modules, temporary / SYMBOLS, _latest_symbols(root))
             halves = {name: _digest(temporary / name) for name in _HALVES if (temporary / name).is_file()}
             complete = {**manifest, "sha256": _digest(temporary / IMAGE), "halves": halves}
             (temporary / MANIFEST).write_text(json.dumps(complete, indent=2) + "\n", encoding="utf-8")
@@ -94,6 +103,9 @@ def copy_image(image: BuiltImage, into: Path) -> Path:
                 temporary = into / f".{name}.new"
                 shutil.copyfile(image.directory / name, temporary)
                 temporary.replace(into / name)
+        remove(into / SYMBOLS)
+        if (image.directory / SYMBOLS).is_dir():
+            shutil.copytree(image.directory / SYMBOLS, into / SYMBOLS)
     except OSError as error:
         hint = "make room, or name another directory with --out"
         raise BrokenEnvironmentError(f"cannot write to {into}: {error.strerror}", hint) from None
@@ -107,8 +119,35 @@ def _prune(root: Path) -> None:
             if time.time() - path.stat().st_mtime > _ABANDONED_S:
                 remove(path)
         entries = [path for path in root.iterdir() if not path.name.startswith(_TEMPORARY)]
-        for path in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+        entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in entries[KEPT:]:
             remove(path)
+        for path in entries[SYMBOLS_KEPT:KEPT]:
+            used = path.stat().st_mtime
+            remove(path / SYMBOLS)
+            os.utime(path, (used, used))
+
+
+def _add_symbols(modules: Path, into: Path, last: Path | None) -> None:
+    """Copy the debug files of all modules; those that the last image has too become links to its files."""
+    number: dict[str, int] = {}
+    for path in sorted(modules.glob(f"**/DEBUG/*{SUFFIX}")):
+        # A module can be built several times, with different libraries.
+        number[path.name] = count = number.get(path.name, 0) + 1
+        name = Path(path.name) if count == 1 else Path(str(count), path.name)
+        target = into / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if last is not None and (last / name).is_file() and filecmp.cmp(last / name, path, shallow=False):
+            with contextlib.suppress(OSError):
+                os.link(last / name, target)
+                continue
+        shutil.copyfile(path, target)
+
+
+def _latest_symbols(root: Path) -> Path | None:
+    with contextlib.suppress(OSError):
+        return max(root.glob(f"*/{SYMBOLS}"), key=lambda path: path.parent.stat().st_mtime, default=None)
+    return None
 
 
 def _root() -> Path:

@@ -97,6 +97,14 @@ _RELOC_BLOCK = struct.Struct("<II")
 _RELOCS_MAX = 1 << 18
 #: Number of the base relocations' data directory in a PE image; a TE image has it first.
 _DIRECTORY_RELOC = 5
+#: The same of the debug directory, of whose entries one can name the file with debug information: "CodeView" ("Debug
+#: Directory"), by the formats NB10 and RSDS, whose paths are at these offsets.
+_DIRECTORY_DEBUG = 6
+_DEBUG_ENTRY = struct.Struct("<12xIII4x")
+_DEBUG_CODEVIEW = 2
+_PATH_OFFSETS = {b"NB10": 16, b"RSDS": 24}
+_DEBUG_ENTRIES_MAX = 16
+_PATH_MAX = 1024
 _SECTIONS_MAX = 96
 
 
@@ -109,6 +117,7 @@ class CodeImage:
         self._image_base = 0
         self._sections: list[tuple[int, int, int]] = []
         self._relocs: dict[int, int] = {}
+        self._debug = (0, 0)
 
     def bytes_at(self, base: int, rva: int, size: int) -> bytes | None:
         """Return the bytes of a section at `base` + `rva` in an image that is loaded at `base`.
@@ -120,6 +129,25 @@ class CodeImage:
         for start, length, offset in self._sections:
             if start <= rva and rva + size <= start + length:
                 return self._relocated(rva, size, offset - start, base - self._image_base)
+        return None
+
+    def debug_path(self) -> str | None:
+        """Return the path of the file with debug information that the debug directory names, None without one.
+
+        It is that of the machine where the image was built: only its name is of use elsewhere.
+        """
+        if not self._parsed:
+            self._parse()
+        address, size = self._debug
+        for number in range(min(size // _DEBUG_ENTRY.size, _DEBUG_ENTRIES_MAX)):
+            entry = self.bytes_at(self._image_base, address + number * _DEBUG_ENTRY.size, _DEBUG_ENTRY.size)
+            if entry is None:
+                return None
+            kind, length, where = _DEBUG_ENTRY.unpack(entry)
+            record = self.bytes_at(self._image_base, where, min(length, _PATH_MAX)) or b""
+            offset = _PATH_OFFSETS.get(record[:4])
+            if kind == _DEBUG_CODEVIEW and offset is not None:
+                return record[offset:].partition(b"\0")[0].decode("utf-8", "replace") or None
         return None
 
     def _relocated(self, rva: int, size: int, shift: int, delta: int) -> bytes:
@@ -150,7 +178,7 @@ class CodeImage:
             count, stripped = data[4], int.from_bytes(data[6:8], "little")
             table = _TE_HEADER.size
             shift = table - stripped
-            directory = table - 16
+            relocs, debug = table - 16, table - 8
         else:
             header = parse_pe(data)
             (at,) = _unpack(_U32, data, _DOS_LFANEW)
@@ -159,7 +187,8 @@ class CodeImage:
             (optional_size,) = _unpack(_U16, data, at + 20)
             (magic,) = _unpack(_U16, data, optional)
             table, shift = optional + optional_size, 0
-            directory = optional + (96 if magic == _PE32_MAGIC else 112) + 8 * _DIRECTORY_RELOC
+            directories = optional + (96 if magic == _PE32_MAGIC else 112)
+            relocs, debug = (directories + 8 * number for number in (_DIRECTORY_RELOC, _DIRECTORY_DEBUG))
         self._image_base = header.image_base
         for number in range(min(count, _SECTIONS_MAX)):
             at = table + number * _SECTION_HEADER_SIZE
@@ -171,9 +200,12 @@ class CodeImage:
             length = min(virtual_size, raw_size, max(0, len(data) - offset))
             if offset >= 0 and length:
                 self._sections.append((address, length, offset))
+        with contextlib.suppress(ImageFormatError):
+            address, size = _unpack(_RELOC_BLOCK, data, debug)
+            self._debug = (address, size)
         # An image without them runs where it was linked.
         with contextlib.suppress(ImageFormatError):
-            self._parse_relocs(*_unpack(_RELOC_BLOCK, data, directory))
+            self._parse_relocs(*_unpack(_RELOC_BLOCK, data, relocs))
 
     def _parse_relocs(self, address: int, size: int) -> None:
         found = next((entry for entry in self._sections if entry[0] <= address < entry[0] + entry[1]), None)

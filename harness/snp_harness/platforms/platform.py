@@ -61,6 +61,7 @@ class RunSpec:
     for one. extra_args: appended to QEMU's arguments. icount: TCG counts instructions, so that a boot repeats exactly.
     host: where QEMU runs, by default this machine. as_if_active: judge a run without Alternate Injection as if it were
     active; None: only where the platform has none. svsm_symbols: ELF files of the SVSM, for the functions of its pcs.
+    symbols: directories with the debug files of the firmware's modules, beside those of its own build.
     answers: returns the answer to a byte that the guest writes to COM4, which it then has.
     Raises UsageError for values that cannot be run.
     """
@@ -77,6 +78,7 @@ class RunSpec:
     host: Host = field(default_factory=_this_machine)
     as_if_active: bool | None = None
     svsm_symbols: tuple[Path, ...] = ()
+    symbols: tuple[Path, ...] = ()
     answers: Callable[[int], bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -86,6 +88,9 @@ class RunSpec:
             raise UsageError(f"{self.memory_mib} MiB of memory cannot be run", "give {} to {}".format(*MEMORY_MIB))
         if not 0 < self.timeout_s < float("inf"):
             raise UsageError(f"the timeout of {self.timeout_s} s is not positive", "use a positive number of seconds")
+        for path in self.symbols:
+            if not path.is_dir():
+                raise UsageError(f"{path} is not a directory", "name one that has the modules' debug files")
         if not isinstance(self.until, Phase) and self.until not in UNTIL_NAMES:
             raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {', '.join(UNTIL_NAMES)}")
         extra_arguments.check(self.extra_args, self.vcpus)

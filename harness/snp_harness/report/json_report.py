@@ -25,6 +25,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "harness": build().version,
         "summary": report.headline,
         "verdict": report.verdict.to_json(),
+        "sources": [place.to_json() for place in report.sources],
         "observation": {
             "complete": timeline.complete,
             "gaps": list(timeline.gaps),

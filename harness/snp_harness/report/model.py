@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from snp_harness.apic.access import Access
 from snp_harness.apic.contract import REQUIRED
 from snp_harness.apic.rules.legal_transition import STATE_DIAGRAM, LegalTransition
+from snp_harness.apic.source_place import Frame, SourcePlace
 from snp_harness.apic.timeline import GUEST_IMAGE, Timeline
 from snp_harness.apic.verdict import RuleResult, Status, Verdict
 
@@ -48,27 +49,18 @@ class Profile(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where an instruction comes from. file: a path, as the debugging information has it. line: from 1."""
-
-    file: str
-    line: int
-    function: str | None = None
-
-
-def _unknown(_access: Access) -> Source | None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
-    """Everything a report shows. profile: the exits, if they were counted. source: finds the source of an access."""
+    """Everything a report shows.
+
+    profile: the exits, if they were counted. sources: of the offences' instructions, where the firmware's debug files
+    have them.
+    """
 
     verdict: Verdict
     timeline: Timeline
     run: RunInfo = RunInfo()
     profile: Profile | None = None
-    source: Callable[[Access], Source | None] = field(default=_unknown, repr=False, compare=False)
+    sources: tuple[SourcePlace, ...] = ()
 
     @property
     def headline(self) -> str:
@@ -76,6 +68,16 @@ class Report:
         deciding = deciding_result(self.verdict)
         reason = self.verdict.reason or (deciding.reason if deciding else "no rule was checked")
         return f"{self.verdict.status.value}: {reason} ({self.verdict.observed})"
+
+    def place(self, access: Access) -> SourcePlace | None:
+        """Return where an access's instruction is in the source, None if it is not known."""
+        key = (access.module, access.module_offset)
+        return next((place for place in self.sources if (place.module, place.offset) == key), None)
+
+    def source(self, access: Access) -> Frame | None:
+        """Return the function that makes an access, as it was compiled, and the line; None if it is not known."""
+        found = self.place(access)
+        return None if found is None else found.compiled
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from snp_harness.apic.access import Access
 from snp_harness.apic.contract import REQUIRED
 from snp_harness.apic.rules import injection
 from snp_harness.apic.rules.injection import without_protocol
 from snp_harness.apic.timeline import AGREEMENT, END_KINDS, SVSM_ACTIVITY, SVSM_ERROR, SVSM_PANIC, SVSM_STAGE, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.report.model import Report
-from snp_harness.report.text import INDENT, access_line, access_table, columns, escape, phase
+from snp_harness.report.text import INDENT, access_line, access_table, columns, escape, phase, place
 
 #: Offences shown for a rule; the others are counted.
 OFFENCES_SHOWN = 20
@@ -96,16 +97,21 @@ def render_timeline(timeline: Timeline) -> Iterator[str]:
 
 def _blocks(report: Report, width: int | None) -> Iterator[_Block]:
     """The parts below the headline. width: of the terminal, None if lines may be of any length."""
+    sources: set[str] = set()
     for result in report.verdict.results:
         if result.offences or result.events:
-            yield _offences(result, width)
+            yield _offences(report, result, width, sources)
     yield _Block("Rules", tuple(_rule(result) for result in report.verdict.results), coloured=True)
     yield _Block("Observed", tuple(_observed(report)))
     yield _Block("Run", tuple(_run(report)))
 
 
-def _offences(result: RuleResult, width: int | None) -> _Block:
+def _offences(report: Report, result: RuleResult, width: int | None, sources: set[str]) -> _Block:
+    """The offences against a rule. sources: the lines about the source that were printed; those here are added."""
     rows, after = access_table(result.offences[:OFFENCES_SHOWN], width) if result.offences else ([], [])
+    found = [line for line in _source_lines(report, result.offences[:OFFENCES_SHOWN]) if line not in sources]
+    sources.update(found)
+    after += found
     after += [f"event {escape(event.kind, 40)}: {escape(event.text, 200)}" for event in result.events[:EVENTS_SHOWN]]
     more = len(result.offences) - OFFENCES_SHOWN
     if more > 0:
@@ -115,6 +121,12 @@ def _offences(result: RuleResult, width: int | None) -> _Block:
     broken = result.status is Status.VIOLATED
     title = f"Offences against {result.rule}" if broken else f"What would break {result.rule}"
     return _Block(title, tuple(map(tuple, rows)), tuple(after), headed=True)
+
+
+def _source_lines(report: Report, accesses: Sequence[Access]) -> list[str]:
+    """The source of the accesses' instructions: a line for each instruction."""
+    known = {place(access): found for access in accesses if (found := report.source(access)) is not None}
+    return [f"source {name}: {escape(str(found), 200)}" for name, found in known.items()]
 
 
 def _rule(result: RuleResult) -> tuple[str, str, str]:

@@ -37,6 +37,7 @@ CERTIFICATES = ("ark.pem", "ask.pem", "vcek.pem")
 TIMELINE = "timeline.jsonl"
 SECOND_TIMELINE = "timeline-qemu.jsonl"
 VERDICT = "verdict.json"
+SOURCES = "sources.json"
 PROFILE = "profile.json"
 ENVIRONMENT = "environment.json"
 TRACEBACK = "traceback.txt"
@@ -62,6 +63,7 @@ FILES = (
     TIMELINE,
     SECOND_TIMELINE,
     VERDICT,
+    SOURCES,
     PROFILE,
     ENVIRONMENT,
     TRACEBACK,
