@@ -16,6 +16,7 @@ from snp_harness.errors import UsageError
 from snp_harness.vm import rundir
 
 if TYPE_CHECKING:
+    from snp_harness.apic.activity import Activity
     from snp_harness.apic.source_place import SourcePlace
     from snp_harness.apic.timeline import Timeline
     from snp_harness.report.model import Report, RunInfo
@@ -62,7 +63,17 @@ def load_report(path: Path) -> Report:
         observed_on = platform.observed_on
         as_if_active = not platform.alternate_injection if as_if_active is None else as_if_active
     verdict = evaluate(timeline, observed_on=observed_on, as_if_active=bool(as_if_active))
-    return Report(verdict, timeline, info, sources=_sources(path if path.is_dir() else path.parent))
+    directory = path if path.is_dir() else path.parent
+    return Report(verdict, timeline, info, sources=_sources(directory), activity=lambda: load_activity(directory))
+
+
+def load_activity(directory: Path) -> Activity | None:
+    """Return what the raw log of a run on `emulated` has between the accesses, None where there is no such log."""
+    from snp_harness.capture.activity_log import read_activity
+    from snp_harness.platforms.kept_run import RecordFile
+
+    path = directory / rundir.HOST_LOG
+    return read_activity(RecordFile(path).read()) if path.is_file() else None
 
 
 def rerun(arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[str, ...]:

@@ -85,3 +85,9 @@ def test_a_run_is_reported_again_as_it_was(
         del report["run"]["rerun"]
         report["run"]["elapsed_s"] = round(report["run"]["elapsed_s"], 3)
     assert again == first
+    trace = tmp_path / "trace.json"
+    assert cli.main(["report", str(out), "--format", "perfetto", "--output", str(trace)]) == status
+    events = json.loads(trace.read_text())["traceEvents"]
+    assert [event["name"] for event in events if event.get("cat") == "phase"][:3] == ["RESET", "SEC", "PEI"]
+    assert [event for event in events if event.get("cat") == "SVSM calls" and event["dur"] > 0]
+    assert [event for event in events if event["name"] == "requests" and event["args"].get("NAE event", 0) > 10]

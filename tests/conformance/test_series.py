@@ -181,7 +181,7 @@ def test_reports(run: Run, tmp_path: Path) -> None:
         "not ok 4 - b/1 # TODO two",
         "ok 5 - b/2 # TODO three",
     ]
-    suite = ElementTree.parse(tmp_path / "run" / "junit.xml").getroot()
+    [suite] = ElementTree.parse(tmp_path / "run" / "junit.xml").getroot()
     assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
         "tests": "5",
         "failures": "2",
@@ -198,5 +198,5 @@ def test_reports(run: Run, tmp_path: Path) -> None:
 def test_reports_of_an_incomplete_run(run: Run, tmp_path: Path) -> None:
     run(ended("a/2"), again=0)
     assert "\nBail out! 1 of 5 points were reported" in (tmp_path / "run" / "results.tap").read_text(encoding="ascii")
-    suite = ElementTree.parse(tmp_path / "run" / "junit.xml").getroot()
+    [suite] = ElementTree.parse(tmp_path / "run" / "junit.xml").getroot()
     assert suite.get("errors") == "2"

@@ -49,6 +49,13 @@ RULES: tuple[Rule, ...] = (
 REQUIRED: frozenset[str] = frozenset({X2ApicBeforeSec.name})
 
 
+def explained(rule: Rule) -> str:
+    """Return what a rule asserts: a sentence, and after an empty line why."""
+    import inspect  # a run does not need it
+
+    return inspect.cleandoc(type(rule).__doc__ or rule.name)
+
+
 def evaluate(
     timeline: Timeline,
     rules: Sequence[Rule] = RULES,

@@ -70,7 +70,7 @@ def execute(options: argparse.Namespace) -> int:
     """Boot, print the report and return the exit status. Raises HarnessError."""
     from snp_harness.cli.progress import ProgressLine
     from snp_harness.firmware_run import prepare
-    from snp_harness.recorded import rerun
+    from snp_harness.recorded import load_activity, rerun
     from snp_harness.vm.rundir import variables
 
     boot = prepare(
@@ -123,7 +123,10 @@ def execute(options: argparse.Namespace) -> int:
             exits = profile.write(directory, boot.spec)
         except HarnessError as missing:
             error = error or missing
-    write_report(Report(result.verdict, result.timeline, info, exits, result.sources), options)
+    report = Report(
+        result.verdict, result.timeline, info, exits, result.sources, lambda: load_activity(result.directory)
+    )
+    write_report(report, options)
     if error is not None:
         raise error
     return result.exit_status

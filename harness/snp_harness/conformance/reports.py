@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
 from snp_harness.conformance.tap import VERSION, PointStatus
+from snp_harness.report.junit_xml import Case, CaseResult, document
 
 if TYPE_CHECKING:
     from snp_harness.conformance.guest_run import ConformanceResult
@@ -44,37 +44,27 @@ def to_junit(result: ConformanceResult) -> str:
 
     A known failure is skipped, an unexpected pass a failure, a point that ended the run an error.
     """
-    suite = ElementTree.Element("testsuite", name="snp-harness conformance")
-    counts = {"failure": 0, "error": 0, "skipped": 0}
+    cases = []
     for point in result.tap.points:
         group, _, name = point.name.partition("/")
-        case = ElementTree.SubElement(suite, "testcase", classname=f"conformance.{group}", name=name)
-        kind, message = _junit_result(result, point)
-        if kind:
-            counts[kind] += 1
-            element = ElementTree.SubElement(case, kind, message=_plain(message))
-            element.text = "\n".join(f"{key}: {_plain(value)}" for key, value in point.diagnostic)
+        status, message = _junit_result(result, point)
+        text = "" if status is CaseResult.PASSED else "\n".join(f"{key}: {value}" for key, value in point.diagnostic)
+        cases.append(Case(f"conformance.{group}", name, status, _plain(message), text))
     if result.tap.defects:
-        case = ElementTree.SubElement(suite, "testcase", classname="conformance", name="all points are reported")
-        ElementTree.SubElement(case, "error", message=_plain("; ".join(result.tap.defects)))
-        counts["error"] += 1
-    suite.set("tests", str(len(suite)))
-    suite.set("failures", str(counts["failure"]))
-    suite.set("errors", str(counts["error"]))
-    suite.set("skipped", str(counts["skipped"]))
-    ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+        message = _plain("; ".join(result.tap.defects))
+        cases.append(Case("conformance", "all points are reported", CaseResult.ERROR, message))
+    return document("snp-harness conformance", cases, seconds=result.run.seconds)
 
 
-def _junit_result(result: ConformanceResult, point: Point) -> tuple[str, str]:
-    """Return the element for a point's result, and its message; an empty one if it passed as expected."""
+def _junit_result(result: ConformanceResult, point: Point) -> tuple[CaseResult, str]:
+    """Return a point's result, and its message."""
     if point.status is PointStatus.SKIPPED:
-        return "skipped", point.reason
+        return CaseResult.SKIPPED, point.reason
     if (known := result.known.explains(point)) is not None:
-        return "skipped", f"known failure: {known.reason}"
+        return CaseResult.SKIPPED, f"known failure: {known.reason}"
     if point.status is PointStatus.PASSED:
-        return ("failure", UNEXPECTED_PASS) if result.known.is_unexpected(point) else ("", "")
-    kind = "error" if point.status is PointStatus.ENDED_THE_RUN else "failure"
+        return (CaseResult.FAILED, UNEXPECTED_PASS) if result.known.is_unexpected(point) else (CaseResult.PASSED, "")
+    kind = CaseResult.ERROR if point.status is PointStatus.ENDED_THE_RUN else CaseResult.FAILED
     return kind, dict(point.diagnostic).get("message", point.status.value)
 
 

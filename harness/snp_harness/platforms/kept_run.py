@@ -100,7 +100,9 @@ def steps_of(directory: Path, vmpl: int) -> tuple[Iterator[Step], int]:
     kept = _read(directory / rundir.RUN)
     # Runs of earlier versions have none.
     base = kept.get("symbols_base", 0)
-    return steps(_File(directory / rundir.HOST_LOG).read(), vmpl, kept["guest_vmpl"]), base if type(base) is int else 0
+    return steps(RecordFile(directory / rundir.HOST_LOG).read(), vmpl, kept["guest_vmpl"]), base if type(
+        base
+    ) is int else 0
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -133,7 +135,7 @@ class _Unknown:
         return None
 
 
-class _File:
+class RecordFile:
     """A RecordSource (snp_harness.launch.ring) of the raw log. A record that was not written to its end is left out."""
 
     exits = lost = halted = 0
@@ -142,6 +144,7 @@ class _File:
         self._path = path
 
     def read(self) -> Iterator[bytes]:
+        """Yield batches of whole records."""
         with self._path.open("rb") as file:
             while batch := file.read(BATCH * RECORD_SIZE):
                 yield batch[: len(batch) // RECORD_SIZE * RECORD_SIZE]
@@ -170,7 +173,7 @@ def _from_records(directory: Path, kept: dict[str, Any]) -> Timeline:
     else:
         gaps.append(f"{rundir.LAUNCH} is not there: modules and phases are not known")
     timeline = HostTimeline(firmware, kept["guest_vmpl"], collector)
-    log = HostLog(_File(directory / rundir.HOST_LOG), timeline.take)
+    log = HostLog(RecordFile(directory / rundir.HOST_LOG), timeline.take)
     log.drain()
     timeline.finish()
     return collector.finish(

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 FORMATS = {
     "text": "snp_harness.report.terminal",
     "json": "snp_harness.report.json_report",
+    "junit": "snp_harness.report.junit",
+    "sarif": "snp_harness.report.sarif",
+    "markdown": "snp_harness.report.markdown",
+    "github": "snp_harness.report.github",
+    "gitlab": "snp_harness.report.gitlab",
+    "perfetto": "snp_harness.report.perfetto",
 }
 
 

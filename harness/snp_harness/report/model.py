@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from snp_harness.apic.access import Access
+from snp_harness.apic.activity import Activity
 from snp_harness.apic.contract import REQUIRED
 from snp_harness.apic.rules.legal_transition import STATE_DIAGRAM, LegalTransition
 from snp_harness.apic.source_place import Frame, SourcePlace
@@ -48,12 +49,16 @@ class Profile(Protocol):
         ...
 
 
+def _unseen() -> Activity | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything a report shows.
 
     profile: the exits, if they were counted. sources: of the offences' instructions, where the firmware's debug files
-    have them.
+    have them. activity: reads what happened between the accesses from the raw log, None where there is none.
     """
 
     verdict: Verdict
@@ -61,6 +66,7 @@ class Report:
     run: RunInfo = RunInfo()
     profile: Profile | None = None
     sources: tuple[SourcePlace, ...] = ()
+    activity: Callable[[], Activity | None] = field(default=_unseen, repr=False, compare=False)
 
     @property
     def headline(self) -> str:

@@ -34,7 +34,7 @@ _STYLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class Block:
     """A titled part of the report.
 
     rows: cells of a table, the first row the headings if `headed`. after: lines below it. coloured: statuses in colour.
@@ -50,7 +50,7 @@ class _Block:
 def render(report: Report) -> str:
     """Return the report as plain text, with a newline at its end."""
     lines = [escape(report.headline)]
-    for block in _blocks(report, width=None):
+    for block in blocks(report, width=None):
         lines += ["", block.title, *columns(block.rows), *(INDENT + line for line in block.after)]
     if report.profile is not None:
         lines += report.profile.lines(PROFILE_SHOWN)
@@ -95,18 +95,21 @@ def render_timeline(timeline: Timeline) -> Iterator[str]:
         yield f"-- not seen whole: {escape(gap, 200)}"
 
 
-def _blocks(report: Report, width: int | None) -> Iterator[_Block]:
-    """The parts below the headline. width: of the terminal, None if lines may be of any length."""
+def blocks(report: Report, width: int | None) -> Iterator[Block]:
+    """Yield the parts below the headline, of which the last two are about the run.
+
+    width: of the terminal, None if lines may be of any length.
+    """
     sources: set[str] = set()
     for result in report.verdict.results:
         if result.offences or result.events:
             yield _offences(report, result, width, sources)
-    yield _Block("Rules", tuple(_rule(result) for result in report.verdict.results), coloured=True)
-    yield _Block("Observed", tuple(_observed(report)))
-    yield _Block("Run", tuple(_run(report)))
+    yield Block("Rules", tuple(_rule(result) for result in report.verdict.results), coloured=True)
+    yield Block("Observed", tuple(_observed(report)))
+    yield Block("Run", tuple(_run(report)))
 
 
-def _offences(report: Report, result: RuleResult, width: int | None, sources: set[str]) -> _Block:
+def _offences(report: Report, result: RuleResult, width: int | None, sources: set[str]) -> Block:
     """The offences against a rule. sources: the lines about the source that were printed; those here are added."""
     rows, after = access_table(result.offences[:OFFENCES_SHOWN], width) if result.offences else ([], [])
     found = [line for line in _source_lines(report, result.offences[:OFFENCES_SHOWN]) if line not in sources]
@@ -120,7 +123,14 @@ def _offences(report: Report, result: RuleResult, width: int | None, sources: se
         after.append(f"... and {len(result.events) - EVENTS_SHOWN} more events; timeline.jsonl has them")
     broken = result.status is Status.VIOLATED
     title = f"Offences against {result.rule}" if broken else f"What would break {result.rule}"
-    return _Block(title, tuple(map(tuple, rows)), tuple(after), headed=True)
+    return Block(title, tuple(map(tuple, rows)), tuple(after), headed=True)
+
+
+def rule_status(result: RuleResult) -> str:
+    """Return a rule's status in words: "not observed" for a rule that takes no part because it cannot be seen."""
+    if result.status is Status.INCONCLUSIVE and not result.observable and result.rule not in REQUIRED:
+        return "not observed"
+    return result.status.value
 
 
 def _source_lines(report: Report, accesses: Sequence[Access]) -> list[str]:
@@ -130,10 +140,7 @@ def _source_lines(report: Report, accesses: Sequence[Access]) -> list[str]:
 
 
 def _rule(result: RuleResult) -> tuple[str, str, str]:
-    status = result.status.value
-    if result.status is Status.INCONCLUSIVE and not result.observable:
-        status = "inconclusive" if result.rule in REQUIRED else "not observed"
-    return result.rule, status, escape(result.reason)
+    return result.rule, rule_status(result), escape(result.reason)
 
 
 def _protocol(timeline: Timeline) -> str:
@@ -220,7 +227,7 @@ def _print_rich(report: Report, stream: TextIO) -> None:
         console.print(line, soft_wrap=True)  # long paths are not broken, so that they can be copied
 
     show(Text(escape(report.headline), style=_STYLES[report.verdict.status]))
-    for block in _blocks(report, console.width):
+    for block in blocks(report, console.width):
         show(Text())
         show(Text(block.title, style="bold"))
         for position, row in enumerate(columns(block.rows)):

@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from xml.etree import ElementTree
 
+from snp_harness.report.junit_xml import Case, CaseResult, document
 from snp_harness.svsm_test.lines import TestReport, TestResult, TestStatus
 
 TAP_VERSION = "TAP version 14"
+_RESULTS = {
+    TestStatus.PASSED: CaseResult.PASSED,
+    TestStatus.FAILED: CaseResult.FAILED,
+    TestStatus.SKIPPED: CaseResult.SKIPPED,
+}
 
 
 def tap_lines(report: TestReport) -> Iterator[str]:
@@ -43,40 +48,18 @@ def _diagnostic(result: TestResult) -> Iterator[str]:
 
 def junit(report: TestReport, name: str, vcpus: int) -> str:
     """Return the report as XML. name: the image's. What is not complete is an error of a test case of its own."""
-    failures = len(report.of(TestStatus.FAILED))
-    skipped = len(report.of(TestStatus.SKIPPED))
-    cases = len(report.results) + bool(report.defects)
-    suite = ElementTree.Element(
-        "testsuite",
-        name=_xml(name),
-        tests=str(cases),
-        failures=str(failures),
-        errors=str(int(bool(report.defects))),
-        skipped=str(skipped),
-        time=f"{sum(result.seconds for result in report.results):.3f}",
-    )
-    properties = ElementTree.SubElement(suite, "properties")
-    ElementTree.SubElement(properties, "property", name="vcpus", value=str(vcpus))
+    cases = []
     for result in report.results:
         group, _, test = result.name.rpartition("::")
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=_xml(group or name), name=_xml(test), time=f"{result.seconds:.3f}"
+        why = "" if result.status is TestStatus.PASSED else result.reason
+        text = why if result.status is TestStatus.FAILED else ""
+        cases.append(
+            Case(group or name, test, _RESULTS[result.status], why, text, result.seconds, "\n".join(result.output))
         )
-        if result.status is TestStatus.FAILED:
-            ElementTree.SubElement(case, "failure", message=_xml(result.reason)).text = _xml(result.reason)
-        elif result.status is TestStatus.SKIPPED:
-            ElementTree.SubElement(case, "skipped", message=_xml(result.reason))
-        if result.output:
-            ElementTree.SubElement(case, "system-out").text = "\n".join(map(_xml, result.output))
     if report.defects:
-        case = ElementTree.SubElement(suite, "testcase", classname=_xml(name), name="the whole image", time="0.000")
-        ElementTree.SubElement(case, "error", message=_xml(report.defects[0])).text = "\n".join(
-            map(_xml, report.defects)
-        )
-    root = ElementTree.Element("testsuites")
-    root.append(suite)
-    ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+        text = "\n".join(report.defects)
+        cases.append(Case(name, "the whole image", CaseResult.ERROR, report.defects[0], text))
+    return document(name, cases, {"vcpus": str(vcpus)})
 
 
 def _escaped(text: str) -> str:
@@ -87,8 +70,3 @@ def _escaped(text: str) -> str:
 def _quoted(text: str) -> str:
     """Return text as a double-quoted string of YAML."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _xml(text: str) -> str:
-    """Return text without characters that XML 1.0 cannot have."""
-    return "".join(character if character.isprintable() and character < "\ufffe" else "?" for character in text)
