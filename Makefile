@@ -38,6 +38,7 @@ FETCHED   := $(VENV)/.fetched
 MORE      := $(VENV)/.fetched-more
 NEWER     := $(VENV)/.fetched-qemu
 NESTED    := $(VENV)/.fetched-nested
+LINUX     := $(VENV)/.fetched-linux
 SPHINX    := $(VENV)/.installed-docs
 
 .PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-long test-edk2 check lint docs bench check-counts clean distclean
@@ -75,7 +76,7 @@ emulator: $(PACKAGES)
 	@$(MAKE) --no-print-directory -s -C guests/kvm_host
 
 # Debian's images, which the tests boot.
-images: $(FETCHED) $(MORE) $(NESTED)
+images: $(FETCHED) $(MORE) $(NESTED) $(LINUX)
 
 # Build tools that are not installed are fetched without root. Images that were built before come from the cache.
 firmware: setup $(BUILDING)
@@ -104,6 +105,10 @@ $(MORE): $(FETCHED)
 $(NESTED): $(FETCHED)
 	@$(BIN)/snp-harness fetch nested && touch $@ || \
 	    echo "warning: tests on the nested KVM host will be skipped" >&2
+
+$(LINUX): $(FETCHED)
+	@$(BIN)/snp-harness fetch linux trixie sid && touch $@ || \
+	    echo "warning: tests with the Linux guest will be skipped" >&2
 
 $(NEWER): $(INSTALLED)
 	@$(BIN)/snp-harness fetch qemu sid && touch $@ || \

@@ -18,6 +18,8 @@ from snp_harness.errors import HarnessError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.tools.kvm_host.host_image import image
 from snp_harness.tools.kvm_host.pack import Image
+from snp_harness.tools.linux_guest.image import image as linux_guest_image
+from snp_harness.tools.linux_guest.pack import LinuxImage
 from tests.helpers.raw_log import disagreements, finished_runs
 
 pytest_plugins = ["pytester"]
@@ -49,6 +51,15 @@ def kvm_host_image(request: pytest.FixtureRequest) -> Image:
         if "nested" in (request.config.getoption("snp_require") or ""):
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def linux_image() -> LinuxImage:
+    """The Linux guest's image, of the default suite: from the cache, or made for it."""
+    try:
+        return linux_guest_image()
+    except HarnessError as error:
+        pytest.skip(f"no image of the Linux guest: {error}")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 import snp_harness.debian.firmware
 import snp_harness.debian.qemu_bundle
 import snp_harness.tools.kvm_host.host_image
+import snp_harness.tools.linux_guest.image
 from snp_harness.cli.main import main
 from snp_harness.errors import EXIT_ENVIRONMENT, FetchError
 
@@ -31,6 +32,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     monkeypatch.setattr(snp_harness.debian.firmware, "fetch_firmware", firmware)
     monkeypatch.setattr(snp_harness.debian.qemu_bundle, "fetch_qemu", lambda spec, _: directory("qemu", spec))
     monkeypatch.setattr(snp_harness.tools.kvm_host.host_image, "fetch_image", lambda spec, _: directory("nested", spec))
+    monkeypatch.setattr(snp_harness.tools.linux_guest.image, "fetch_image", lambda spec, _: directory("linux", spec))
     return seen
 
 
@@ -41,6 +43,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         (("firmware", "sid/amdsev", "debian:bookworm"), [("firmware", "sid/amdsev"), ("firmware", "debian:bookworm")]),
         (("qemu", "debian:sid"), [("qemu", "sid")]),
         (("nested",), [("nested", "trixie")]),
+        (("linux", "trixie", "debian:sid"), [("linux", "trixie"), ("linux", "sid")]),
     ],
 )
 def test_what_is_fetched_is_printed(

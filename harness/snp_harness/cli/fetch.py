@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`snp-harness fetch`: download Debian's firmware, QEMU or the nested KVM host into the cache."""
+"""`snp-harness fetch`: download Debian's firmware, QEMU, the nested KVM host or a Linux guest into the cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ def add_parser(commands: Commands) -> None:
     """Add `fetch` to the command line."""
     parser = commands.add_parser("fetch", allow_abbrev=False)
     parser.add_argument(
-        "kind", choices=("firmware", "qemu", "nested"), nargs="?", default="firmware", help="default: %(default)s"
+        "kind",
+        choices=("firmware", "qemu", "nested", "linux"),
+        nargs="?",
+        default="firmware",
+        help="default: %(default)s",
     )
     parser.add_argument("specs", metavar="SPEC", nargs="*", help=f"trixie, sid/amdsev, ...; default: {DEFAULT_SUITE}")
 
@@ -43,6 +47,10 @@ def _fetch(kind: str, spec: str) -> Path:
         from snp_harness.debian.qemu_bundle import fetch_qemu
 
         return fetch_qemu(spec.removeprefix(DEBIAN), notify).directory
+    if kind == "linux":
+        from snp_harness.tools.linux_guest.image import fetch_image as fetch_linux
+
+        return fetch_linux(spec.removeprefix(DEBIAN), notify).directory
     from snp_harness.tools.kvm_host.host_image import fetch_image
 
     return fetch_image(spec.removeprefix(DEBIAN), notify).directory

@@ -59,7 +59,7 @@ def test_as_readelf_reads(program: str) -> None:
 def test_module_info(tmp_path: Path) -> None:
     text = '.section .modinfo, "a"\n.asciz "depends=kvm,irq-bypass"\n.asciz "name=kvm_amd"\n.asciz "depends=second"\n'
     module = compiled(tmp_path, text, "-r")
-    assert module_info(module, "m") == {"depends": "kvm,irq-bypass", "name": "kvm_amd"}
+    assert module_info(module, "m") == {"depends": ["kvm,irq-bypass", "second"], "name": ["kvm_amd"]}
     assert module_info(compiled(tmp_path, "ret\n", "-r"), "m") == {}
 
 

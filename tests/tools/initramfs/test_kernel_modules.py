@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.errors import BrokenEnvironmentError
-from snp_harness.tools.initramfs.kernel_modules import load_order
+from snp_harness.tools.initramfs.kernel_modules import Module, available, load_order, module_index
 
 TIMEOUT_S = 60
 
@@ -67,3 +67,21 @@ def test_damaged_module(directory: Path) -> None:
 def test_no_list_of_what_is_built_in(tmp_path: Path) -> None:
     with pytest.raises(BrokenEnvironmentError, match=r"modules\.builtin cannot be read"):
         load_order(tmp_path, ("a",))
+
+
+def test_what_a_kernel_has(directory: Path) -> None:
+    add(directory, "net/virtio-net.ko", "")
+    assert available(directory) == {"virtio_net", "virtio", "crc_ccitt"}
+
+
+def test_index_for_modprobe() -> None:
+    """What is needed comes in the order in which modprobe unloads: what needs others first."""
+    modules = [
+        Module("failover", b"", (), ()),
+        Module("net_failover", b"", ("failover",), ()),
+        Module("virtio_net", b"", ("failover", "net_failover", "built_in"), ("virtio:d00000001v*",)),
+    ]
+    assert module_index(modules) == {
+        "modules.dep": b"failover.ko:\nnet_failover.ko: failover.ko\nvirtio_net.ko: net_failover.ko failover.ko\n",
+        "modules.alias": b"alias virtio:d00000001v* virtio_net\n",
+    }

@@ -59,17 +59,17 @@ def dynamic(data: bytes, name: str) -> Dynamic:
         raise ElfError(f"{name} is a damaged ELF file: {error}", "fetch its package again") from None
 
 
-def module_info(data: bytes, name: str) -> dict[str, str]:
-    """Return a kernel module's .modinfo: the first value of each key. Raises ElfError."""
+def module_info(data: bytes, name: str) -> dict[str, list[str]]:
+    """Return a kernel module's .modinfo: the values of each key. Raises ElfError."""
     try:
         section = _section(data, _MODINFO)
     except _DAMAGE as error:
         raise ElfError(f"{name} is a damaged kernel module: {error}", "fetch its package again") from None
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for field in section.split(b"\0"):
         key, equals, value = field.decode("utf-8", "replace").partition("=")
         if equals:
-            found.setdefault(key, value)
+            found.setdefault(key, []).append(value)
     return found
 
 

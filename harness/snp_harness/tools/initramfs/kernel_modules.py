@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import lzma
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,15 @@ _MAX_SIZE = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """name: with underscores, as in modinfo's dependencies. data: the ELF file, not compressed."""
+    """name: with underscores, as in modinfo's dependencies. data: the ELF file, not compressed.
+
+    depends: names of the modules that it needs. aliases: patterns of the devices and features that it is for.
+    """
 
     name: str
     data: bytes
+    depends: tuple[str, ...]
+    aliases: tuple[str, ...]
 
 
 def module_name(file_name: str) -> str:
@@ -31,7 +37,7 @@ def module_name(file_name: str) -> str:
 
 def load_order(directory: Path, wanted: tuple[str, ...]) -> list[Module]:
     """Return the modules of lib/modules/VERSION to load. Raises BrokenEnvironmentError, ElfError."""
-    files = {module_name(path.name): path for path in sorted(directory.rglob("*.ko*")) if path.is_file()}
+    files = _files(directory)
     ordered: dict[str, Module] = {}
     built_in = _built_in(directory)
 
@@ -43,14 +49,39 @@ def load_order(directory: Path, wanted: tuple[str, ...]) -> list[Module]:
         if name not in files:
             raise BrokenEnvironmentError(f"the kernel in {directory} has no module {name}", _HINT)
         data = _read(files[name])
-        for needed in module_info(data, str(files[name])).get("depends", "").split(","):
-            if needed:
-                take(needed.replace("-", "_"), (*asked_by, name))
-        ordered[name] = Module(name, data)
+        info = module_info(data, str(files[name]))
+        depends = tuple(module_name(needed) for needed in ",".join(info.get("depends", [])).split(",") if needed)
+        for needed in depends:
+            take(needed, (*asked_by, name))
+        ordered[name] = Module(name, data, depends, tuple(info.get("alias", ())))
 
     for name in wanted:
         take(name.replace("-", "_"), ())
     return list(ordered.values())
+
+
+def available(directory: Path) -> set[str]:
+    """Return the names of the modules in lib/modules/VERSION, built in or not. Raises BrokenEnvironmentError."""
+    return {*_files(directory), *_built_in(directory)}
+
+
+def module_index(modules: Sequence[Module]) -> dict[str, bytes]:
+    """Return the files by which modprobe finds modules (depmod(8)). They are beside them, as NAME.ko."""
+    order = {module.name: module for module in modules}
+
+    def needs(module: Module) -> list[str]:
+        """Return all that it needs, those without needs last."""
+        direct = [order[name] for name in module.depends if name in order]
+        names = [name for one in direct for name in (one.name, *needs(one))]
+        return [name for number, name in enumerate(names) if name not in names[number + 1 :]]
+
+    lines = (f"{module.name}.ko:{''.join(f' {name}.ko' for name in needs(module))}\n" for module in modules)
+    aliases = (f"alias {alias} {module.name}\n" for module in modules for alias in module.aliases)
+    return {"modules.dep": "".join(lines).encode(), "modules.alias": "".join(aliases).encode()}
+
+
+def _files(directory: Path) -> dict[str, Path]:
+    return {module_name(path.name): path for path in sorted(directory.rglob("*.ko*")) if path.is_file()}
 
 
 def _built_in(directory: Path) -> set[str]:
