@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from snp_harness.firmware_run import RunResult, run
     from snp_harness.platforms.platform import RunSpec
     from snp_harness.svsm.config import SvsmConfig, load_config
+    from snp_harness.testing.assertions import assert_holds, assert_violated
+    from snp_harness.testing.boot import SnpBoot
 
     __version__: str
 
@@ -32,12 +34,15 @@ __all__ = [
     "Phase",
     "RunResult",
     "RunSpec",
+    "SnpBoot",
     "Status",
     "SvsmConfig",
     "Timeline",
     "UsageError",
     "Verdict",
     "__version__",
+    "assert_holds",
+    "assert_violated",
     "find_firmware",
     "load_config",
     "run",
@@ -53,11 +58,14 @@ _HOMES = {
     "Phase": "apic.access",
     "RunResult": "firmware_run",
     "RunSpec": "platforms.platform",
+    "SnpBoot": "testing.boot",
     "Status": "apic.verdict",
     "SvsmConfig": "svsm.config",
     "Timeline": "apic.timeline",
     "UsageError": "errors",
     "Verdict": "apic.verdict",
+    "assert_holds": "testing.assertions",
+    "assert_violated": "testing.assertions",
     "find_firmware": "firmware.find",
     "load_config": "svsm.config",
     "run": "firmware_run",

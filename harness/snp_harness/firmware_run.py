@@ -53,6 +53,9 @@ class RunResult:
     sources: tuple[SourcePlace, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<RunResult {self.verdict.status.value}, in {self.directory}>"
+
     @property
     def exit_status(self) -> int:
         """Of the command: the error's, else by the verdict 0 holds or does not apply, 1 violated, 3 inconclusive."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from snp_harness.apic.rules import injection
 from snp_harness.apic.rules.apic_protocol_offered import ApicProtocolUsedOnlyWhenOffered
@@ -45,6 +45,19 @@ RULES: tuple[Rule, ...] = (
     ApicProtocolUsedOnlyWhenOffered(),
 )
 
+#: The names of RULES, for type checkers.
+RuleName = Literal[
+    "x2apic-before-sec",
+    "legal-transition",
+    "no-xapic-after-x2apic",
+    "no-access-outside-x2apic",
+    "no-refused-access",
+    "sec-apic-page-shared",
+    "svsm-handles-its-registers",
+    "timer-reaches-hypervisor-in-x2apic",
+    "no-unregistered-vector",
+    "apic-protocol-used-only-when-offered",
+]
 #: Rules that "holds" requires, even where the witness cannot observe what they need.
 REQUIRED: frozenset[str] = frozenset({X2ApicBeforeSec.name})
 

@@ -218,6 +218,9 @@ class Timeline:
     faults: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Timeline of {self.platform}: {len(self.accesses)} accesses, reached {self.reached.name}>"
+
     @property
     def guest_exit(self) -> int | None:
         """The lower seven bits of what the guest wrote to isa-debug-exit, if that has ended the run; else None."""

@@ -88,6 +88,10 @@ class Verdict:
     reason: str = ""
     as_if_active: bool = False
 
+    def __repr__(self) -> str:
+        same = (result.reason for result in self.results if result.status is self.status)
+        return f"<Verdict {self.status.value}: {self.reason or next(same, 'no rule was checked')}>"
+
     def result(self, rule: str) -> RuleResult:
         """Return the result of a rule by name. Raises KeyError."""
         for result in self.results:

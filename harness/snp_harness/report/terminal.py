@@ -24,6 +24,8 @@ OFFENCES_SHOWN = 20
 EVENTS_SHOWN = 5
 #: Rows of each table of a profile; profile.json has all.
 PROFILE_SHOWN = 25
+#: Columns of a failed test's report.
+FAILURE_WIDTH = 100
 
 _STYLES = {
     Status.HOLDS: "bold green",
@@ -55,6 +57,30 @@ def render(report: Report) -> str:
     if report.profile is not None:
         lines += report.profile.lines(PROFILE_SHOWN)
     return "\n".join(lines) + "\n"
+
+
+def render_failure(report: Report) -> str:
+    """Return what a failed test shows: the verdict, offences, the rules that do not hold, and the run directory.
+
+    Offences that another rule has shown are left out.
+    """
+    results = report.verdict.results
+    lines = [escape(report.headline)]
+    shown: set[int] = set()
+    sources: set[str] = set()
+    for result in results:
+        numbers = {access.index for access in result.offences}
+        if result.events or not numbers <= shown:
+            shown |= numbers
+            block = _offences(report, result, FAILURE_WIDTH, sources)
+            lines += [block.title, *columns(block.rows), *(INDENT + line for line in block.after)]
+    rows = [_rule(result) for result in results if result.status is not Status.HOLDS]
+    lines += ["Rules", *columns(rows)] if rows else []
+    if report.run.error is not None:
+        lines.append(f"error: {escape(report.run.error)}")
+    if report.run.directory is not None:
+        lines.append(f"artefacts: {escape(str(report.run.directory))}")
+    return "\n".join(lines)
 
 
 def load(stream: TextIO) -> None:
