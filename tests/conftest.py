@@ -16,6 +16,8 @@ import snp_harness
 from snp_harness.debian.cache import cache_root
 from snp_harness.errors import HarnessError
 from snp_harness.hosts.local import LOCAL
+from snp_harness.platforms import platform_names
+from snp_harness.testing.markers import marker_of
 from snp_harness.tools.kvm_host.host_image import image
 from snp_harness.tools.kvm_host.pack import Image
 from snp_harness.tools.linux_guest.image import image as linux_guest_image
@@ -39,6 +41,13 @@ def pytest_configure() -> None:
     for module in pkgutil.walk_packages(snp_harness.__path__, "snp_harness."):
         if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The project's own tests have short names for the plugin's markers: `emulated` is `snp_emulated`."""
+    for name in platform_names():
+        if item.get_closest_marker(name) is not None:
+            item.add_marker(marker_of(name))
 
 
 @pytest.fixture(scope="session")

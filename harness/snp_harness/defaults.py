@@ -5,6 +5,8 @@ from __future__ import annotations
 
 #: The command's name, in front of its messages.
 PROGRAM = "snp-harness"
+#: Begins a name that refers to a package of a Debian suite.
+DEBIAN = "debian:"
 #: Name of a platform (snp_harness.platforms).
 DEFAULT_PLATFORM = "emulated"
 #: Names of --until, in the order in which a boot reaches them: a run ends after that phase, or at the prompt.

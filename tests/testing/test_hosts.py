@@ -16,7 +16,7 @@ Servers = Callable[..., Sshd]
 
 BOOTS = """
 import json, os, pytest
-@pytest.mark.emulated
+@pytest.mark.snp_emulated
 @pytest.mark.parametrize("number", range(4))
 def test_boot(number, snp_boot, snp_host, worker_id):
     result = snp_boot({firmware!r})

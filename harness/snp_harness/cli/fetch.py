@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.resources import DEBIAN, notify
+from snp_harness.cli.resources import notify
+from snp_harness.defaults import DEBIAN
 from snp_harness.errors import EXIT_HOLDS
 
 if TYPE_CHECKING:

@@ -9,15 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.defaults import PROGRAM
+from snp_harness.defaults import DEBIAN, PROGRAM
 from snp_harness.errors import UsageError
 
 if TYPE_CHECKING:
     from snp_harness.hosts.host import Host
     from snp_harness.vm.rundir import RunDirectory
-
-#: Prefix of a name that refers to a package of a Debian suite.
-DEBIAN = "debian:"
 
 
 def notify(text: str) -> None:
@@ -34,19 +31,16 @@ def find_qemu(options: argparse.Namespace) -> Path | None:
     spec: str | None = options.qemu
     if spec is None:
         return None
-    debian = spec.startswith(DEBIAN)
+    from snp_harness.debian.qemu_bundle import named_qemu
+
     if options.host is not None:
-        if debian:
+        if spec.startswith(DEBIAN):
             raise UsageError(
                 f"--qemu {spec} names a QEMU of this machine, which {options.host} cannot run",
                 "name the path of a QEMU on that host",
             )
         return Path(spec)
-    if not debian:
-        return Path(spec).expanduser()
-    from snp_harness.debian.qemu_bundle import qemu_bundle
-
-    return qemu_bundle(spec.removeprefix(DEBIAN), notify).directory
+    return named_qemu(spec, notify) or Path(spec).expanduser()
 
 
 def find_host(options: argparse.Namespace, *, lock: bool = True) -> Host:

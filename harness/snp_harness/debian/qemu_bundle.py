@@ -18,6 +18,8 @@ from snp_harness.debian.packages import AptRoot, Archive, Mirror
 from snp_harness.debian.program import run
 from snp_harness.errors import FetchError
 
+#: Begins a name that refers to a package of a Debian suite.
+_NAME_PREFIX = "debian:"
 _PACKAGES = ("qemu-system-x86",)
 _NAME = "qemu-bundle"
 _PROGRAM = "usr/bin/qemu-system-x86_64"
@@ -59,6 +61,13 @@ def cached_qemu(suite: str) -> QemuBundle | None:
     """Return the QEMU of a suite that was fetched last, None if none was. Needs no network."""
     entry = Entries(package_directory(suite, _NAME)).current()
     return None if entry is None else QemuBundle.load(entry)
+
+
+def named_qemu(spec: str, progress: Progress = silent) -> Path | None:
+    """Return the QEMU that a name such as debian:sid refers to, None if `spec` is a path; raises FetchError."""
+    if not spec.startswith(_NAME_PREFIX):
+        return None
+    return qemu_bundle(spec.removeprefix(_NAME_PREFIX), progress).directory
 
 
 def qemu_bundle(suite: str, progress: Progress = silent) -> QemuBundle:

@@ -12,11 +12,12 @@ import pytest
 from snp_harness.defaults import DEFAULT_TIMEOUT_S, DEFAULT_UNTIL
 from snp_harness.testing.abilities import lacking, require_platform, session_host
 from snp_harness.testing.markers import platform_of
-from snp_harness.testing.options import option
+from snp_harness.testing.options import path_option
+from snp_harness.testing.options import qemu as default_qemu
 
 if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
-    from snp_harness.firmware_run import RunResult
+    from snp_harness.firmware_run import PreparedBoot, RunResult
     from snp_harness.svsm.config import SvsmConfig
 
 #: Longest name of a test's directory, in characters.
@@ -60,44 +61,54 @@ class SnpBoot:
         Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or ends early; what
         was seen until then is in the run directory, which the test's report names.
         """
-        from snp_harness.errors import LackingHostError
+        __tracebackhide__ = True
+        from snp_harness.errors import HarnessError, LackingHostError
         from snp_harness.firmware_run import prepare
-        from snp_harness.vm.rundir import RunDirectory
 
         request = self._request
         name = platform_of(request, platform)
         require_platform(request.config, name)
-        default_qemu = option(request.config, "qemu")
-        boot = prepare(
-            request.getfixturevalue("snp_firmware") if firmware is None and igvm is None else firmware,
-            name,
-            config,
-            igvm=igvm,
-            memory_mib=memory_mib,
-            vcpus=vcpus,
-            until=until,
-            timeout_s=timeout_s,
-            qemu=qemu or (Path(default_qemu) if default_qemu else None),
-            extra_args=extra_args,
-            icount=icount,
-            as_if_active=as_if_active,
-            host=session_host(request.config),
-        )
-        with RunDirectory.create(None, name, run_parent(request)) as directory:
-            request.node.stash.setdefault(RUN_DIRECTORIES, []).append(directory.path)
-            result = boot.run(directory)
+        try:
+            result = self._run(
+                prepare(
+                    request.getfixturevalue("snp_firmware") if firmware is None and igvm is None else firmware,
+                    name,
+                    request.getfixturevalue("snp_config") if config is None else config,
+                    igvm=igvm,
+                    memory_mib=memory_mib,
+                    vcpus=vcpus,
+                    until=until,
+                    timeout_s=timeout_s,
+                    qemu=qemu or default_qemu(request.config),
+                    extra_args=extra_args,
+                    icount=icount,
+                    as_if_active=as_if_active,
+                    host=session_host(request.config),
+                )
+            )
+        except HarnessError as error:
+            # A test's report shows its own line and the message, not the frames of the harness.
+            raise error.with_traceback(None) from None
         if isinstance(result.error, LackingHostError):
             lacking(request.config, name, str(result.error))
         if result.error is not None:
-            raise result.error
+            raise result.error.with_traceback(None) from None
         return result
+
+    def _run(self, boot: PreparedBoot) -> RunResult:
+        from snp_harness.vm.rundir import RunDirectory
+
+        request, platform = self._request, boot.platform.name
+        with RunDirectory.create(None, platform, run_parent(request)) as directory:
+            request.node.stash.setdefault(RUN_DIRECTORIES, []).append(directory.path)
+            return boot.run(directory)
 
 
 def run_parent(request: pytest.FixtureRequest) -> Path:
     """Return the parent of a test's run directories: its own directory under --snp-out, else one in its tmp_path."""
-    given = option(request.config, "out")
+    given = path_option(request.config, "out")
     if given is None:
         temporary: Path = request.getfixturevalue("tmp_path")
         return temporary / "runs"
     name = re.sub(r"[^\w.-]+", "-", request.node.nodeid).strip("-.")
-    return Path(given) / name[-NAME_MAX:]
+    return given / name[-NAME_MAX:]

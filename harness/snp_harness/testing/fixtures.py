@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from snp_harness.defaults import DEFAULT_PLATFORM
+from snp_harness.testing import options
 from snp_harness.testing.abilities import session_host
 from snp_harness.testing.boot import SnpBoot
-from snp_harness.testing.options import option, required
+from snp_harness.testing.markers import configuration
 
 if TYPE_CHECKING:
     from snp_harness.hosts.host import Host
+    from snp_harness.svsm.config import SvsmConfig
 
 
 @pytest.fixture(scope="session")
 def snp_platform(pytestconfig: pytest.Config) -> str:
     """The name of the platform: --snp-platform, else `emulated`."""
-    return option(pytestconfig, "platform") or DEFAULT_PLATFORM
+    return options.option(pytestconfig, "platform") or DEFAULT_PLATFORM
 
 
 @pytest.fixture(scope="session")
@@ -31,27 +33,38 @@ def snp_host(pytestconfig: pytest.Config) -> Host:
 
 
 @pytest.fixture(scope="session")
-def snp_firmware(pytestconfig: pytest.Config) -> Path:
-    """The path of the firmware: --snp-firmware, else the first one fetched or installed. Skips if there is none."""
+def snp_firmware(request: pytest.FixtureRequest) -> Path:
+    """The path of the firmware: the marker's, else --snp-firmware, else the first one fetched or installed.
+
+    Skips the test if there is none.
+    """
     from snp_harness.errors import HarnessError
     from snp_harness.firmware.find import find_firmware
 
-    given = option(pytestconfig, "firmware")
+    config = request.config
+    marked = getattr(request, "param", None)
+    given = options.firmware(config) if marked is None else options.in_project(config, str(marked))
     try:
         return find_firmware(given)
     except HarnessError as error:
-        if given or required(pytestconfig):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+        if given or options.required(config):
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
+        raise pytest.skip.Exception(str(error)) from None
+
+
+@pytest.fixture(scope="session")
+def snp_config(request: pytest.FixtureRequest) -> SvsmConfig | str | Path | None:
+    """The configuration of the marker snp_configs; None, the default one, without that marker."""
+    return configuration(getattr(request, "param", None), request.config)
 
 
 @pytest.fixture(scope="session")
 def snp_igvm(pytestconfig: pytest.Config, snp_host: Host) -> Path:
     """The path of the SVSM's IGVM file: --snp-igvm, else the host's, else SNP_HARNESS_IGVM. Skips if there is none."""
-    given = option(pytestconfig, "igvm") or snp_host.igvm or os.environ.get("SNP_HARNESS_IGVM")
+    given = options.path_option(pytestconfig, "igvm") or snp_host.igvm or os.environ.get("SNP_HARNESS_IGVM")
     if not given:
         missing = "no IGVM file with an SVSM is named: use --snp-igvm F (docs/snp.md describes how to build one)"
-        if "snp" in required(pytestconfig):
+        if "snp" in options.required(pytestconfig):
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
     return Path(given)

@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 
-from snp_harness.defaults import DEFAULT_PLATFORM
+from snp_harness.defaults import DEBIAN, DEFAULT_PLATFORM
+from snp_harness.errors import HarnessError
+from snp_harness.nearest import known_names
+from snp_harness.platforms import platform_names
 
 OPTIONS = {
     "platform": ("NAME", f"the platform that snp_boot uses; default: {DEFAULT_PLATFORM}"),
@@ -43,9 +49,109 @@ def option(config: pytest.Config, name: str) -> str | None:
     return str(given) if given else None
 
 
+def path_option(config: pytest.Config, name: str) -> Path | None:
+    """Return the path that an option names; one in the ini file is relative to the directory of that file."""
+    given = option(config, name)
+    if given is None:
+        return None
+    path = Path(given).expanduser()
+    if config.getoption(f"snp_{name}"):
+        return path
+    return (config.rootpath if config.inipath is None else config.inipath.parent) / path
+
+
 def required(config: pytest.Config) -> set[str]:
     """Return the platforms of --snp-require."""
     return {name.strip() for name in (option(config, "require") or "").split(",") if name.strip()}
+
+
+def host_wait(config: pytest.Config) -> float:
+    """Return the seconds of --snp-host-wait. Raises pytest.UsageError."""
+    given = option(config, "host_wait") or "0"
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise pytest.UsageError(f"{_source(config, 'host_wait')}: {given!a} is not a number of seconds")
+    return seconds
+
+
+def qemu(config: pytest.Config) -> Path | None:
+    """Return the QEMU of --snp-qemu; None without one. That of a Debian suite is fetched. Raises FetchError."""
+    given = option(config, "qemu")
+    if given is None:
+        return None
+    if host_names(config):
+        return Path(given)
+    from snp_harness.debian.qemu_bundle import named_qemu
+
+    return named_qemu(given) or path_option(config, "qemu")
+
+
+def firmware(config: pytest.Config) -> str | None:
+    """Return the name or the path of --snp-firmware."""
+    given = option(config, "firmware")
+    return given if given is None or given.startswith(DEBIAN) else str(path_option(config, "firmware"))
+
+
+def in_project(config: pytest.Config, given: str) -> str:
+    """Return a firmware of a marker: a name as it is, a path relative to the project's root directory."""
+    return given if given.startswith(DEBIAN) else str(config.rootpath / Path(given).expanduser())
+
+
+def check(config: pytest.Config) -> None:
+    """Check the values of the options. Raises pytest.UsageError, which pytest prints in one line."""
+    platform = option(config, "platform")
+    for name, given in (("platform", {platform} if platform else set()), ("require", required(config))):
+        for unknown in sorted(given - set(platform_names())):
+            known = known_names(unknown, platform_names())
+            raise pytest.UsageError(f"{_source(config, name)}: no platform is named {unknown!a}: {known}")
+    host_wait(config)
+    # A file of the ini file is looked for when a test needs it: that of a command line is for this session.
+    if config.getoption("snp_qemu"):
+        check_qemu(config)
+    if given := config.getoption("snp_firmware"):
+        _check_firmware(given)
+    if (given := config.getoption("snp_igvm")) and not host_names(config):
+        _check_file("--snp-igvm", given)
+
+
+def _check_firmware(given: str) -> None:
+    if not given.startswith(DEBIAN):
+        _check_file("--snp-firmware", given)
+        return
+    from snp_harness.debian.firmware_names import DebianFirmware
+
+    try:
+        DebianFirmware.parse(given)
+    except HarnessError as error:
+        raise pytest.UsageError(f"--snp-firmware: {error}") from None
+
+
+def _check_file(name: str, given: str) -> None:
+    if not Path(given).expanduser().is_file():
+        raise pytest.UsageError(f"{name}: {given!a} is not a file")
+
+
+def check_qemu(config: pytest.Config) -> None:
+    """Check that there is the QEMU that --snp-qemu names by its path. Raises pytest.UsageError."""
+    given = option(config, "qemu")
+    if given is None or given.startswith(DEBIAN) or host_names(config):
+        return
+    from snp_harness.vm.qemu_binary import QemuBinary
+
+    try:
+        QemuBinary.locate(path_option(config, "qemu"))
+    except HarnessError as error:
+        raise pytest.UsageError(f"{_source(config, 'qemu')}: {error.message}") from None
+
+
+def _source(config: pytest.Config, name: str) -> str:
+    """Return what gives an option its value, for a message."""
+    if config.getoption(f"snp_{name}"):
+        return f"--snp-{name.replace('_', '-')}"
+    return f"snp_{name} in {config.inipath.name if config.inipath else 'the ini file'}"
 
 
 def host_names(config: pytest.Config) -> list[str]:

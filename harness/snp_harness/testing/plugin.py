@@ -1,27 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """pytest plugin: boots firmware in tests, skips tests that cannot run here, and names the files of failed boots.
 
-    @pytest.mark.emulated
+    @pytest.mark.snp_emulated
     def test_contract(snp_boot):
         result = snp_boot(until=Phase.SEC)
         assert result.verdict.status is Status.HOLDS
 
 Each option has a counterpart in the ini file: `--snp-firmware F` is `snp_firmware = F`. The option has priority.
-The plugin is loaded by every pytest run in an environment that has the harness, so it imports the rest of it late.
+The plugin is loaded by every pytest run in an environment that has the harness. So it imports the rest of it late, and
+does nothing until a test has one of its markers or fixtures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from typing import Any
 
 import pytest
 
 from snp_harness.testing import abilities, markers, options
 from snp_harness.testing.boot import RUN_DIRECTORIES
-from snp_harness.testing.fixtures import snp_boot, snp_firmware, snp_host, snp_igvm, snp_platform
+from snp_harness.testing.fixtures import snp_boot, snp_config, snp_firmware, snp_host, snp_igvm, snp_platform
 
 #: pytest finds fixtures and hooks among the names of this module.
-__all__ = ["snp_boot", "snp_firmware", "snp_host", "snp_igvm", "snp_platform"]
+__all__ = ["snp_boot", "snp_config", "snp_firmware", "snp_host", "snp_igvm", "snp_platform"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,8 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers for --strict-markers, and check the hosts."""
+    """Register the markers for --strict-markers, and check the options."""
     markers.register(config)
+    options.check(config)
     hosts = options.host_names(config)
     if hosts:
         from snp_harness.testing.hosts import check
@@ -39,21 +42,15 @@ def pytest_configure(config: pytest.Config) -> None:
         check(config, hosts)
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Connect to the host: if it cannot be used, the session ends at once, with the exit status of the command."""
-    from snp_harness.errors import HarnessError
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat a test for the firmwares and configurations of its markers."""
+    markers.repeat(metafunc)
 
-    config = session.config
-    if not options.host_names(config):
-        return
-    from snp_harness.testing.hosts import distributes, worker
 
-    if distributes(config) or worker(config) is not None:
-        return
-    try:
-        abilities.session_host(config)
-    except HarnessError as error:
-        pytest.exit(f"snp-harness: {error}", returncode=error.exit_status)
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Check what the tests need, before a line about their platforms is printed."""
+    abilities.prepare(session.config, session.items)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -62,29 +59,30 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Return a line for each platform: whether it can run, and what is missing."""
+    """Return a line with the hosts, if several processes use them."""
     return abilities.header(config)
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
+    """Return a line for each platform that the tests name: whether it can run, and what is missing."""
+    return abilities.abilities(config, items)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose platform cannot run here, with what is missing as the reason."""
-    from snp_harness.platforms import platform_names
-
-    for name in platform_names():
-        if item.get_closest_marker(name) is not None:
-            abilities.require_platform(item.config, name)
+    for name in markers.marked_platforms(item):
+        abilities.require_platform(item.config, name)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+# Not wrapper=True, which pluggy 1.0 does not know: it is that of Debian 12.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Add to a failed test's report the run directories of its boots and the files in them."""
-    report = yield
+    outcome = yield
+    report: pytest.TestReport = outcome.get_result()
     if report.failed:
         for directory in item.stash.get(RUN_DIRECTORIES, []):
             files = sorted(path.name for path in directory.glob("*"))
             # A boot that could not start leaves none.
             if files:
                 report.sections.append(("snp-harness artefacts", f"{directory}: {', '.join(files)}"))
-    return report
