@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 
 from snp_harness.defaults import DEFAULT_TIMEOUT_S, DEFAULT_UNTIL
 from snp_harness.testing.abilities import lacking, require_platform, session_host
+from snp_harness.testing.evidence import EVIDENCE, Evidence
 from snp_harness.testing.markers import platform_of
 from snp_harness.testing.options import path_option
 from snp_harness.testing.options import qemu as default_qemu
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 #: Longest name of a test's directory, in characters.
 NAME_MAX = 120
-#: The run directories of a test's boots.
-RUN_DIRECTORIES = pytest.StashKey[list[Path]]()
 
 
 class SnpBoot:
@@ -100,8 +100,10 @@ class SnpBoot:
 
         request, platform = self._request, boot.platform.name
         with RunDirectory.create(None, platform, run_parent(request)) as directory:
-            request.node.stash.setdefault(RUN_DIRECTORIES, []).append(directory.path)
-            return boot.run(directory)
+            evidence = Evidence(directory.path, platform, sha256(boot.spec.image.data).hexdigest())
+            request.node.stash.setdefault(EVIDENCE, []).append(evidence)
+            evidence.result = boot.run(directory)
+        return evidence.result
 
 
 def run_parent(request: pytest.FixtureRequest) -> Path:

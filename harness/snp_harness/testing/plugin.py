@@ -18,8 +18,7 @@ from typing import Any
 
 import pytest
 
-from snp_harness.testing import abilities, markers, options
-from snp_harness.testing.boot import RUN_DIRECTORIES
+from snp_harness.testing import abilities, evidence, markers, options
 from snp_harness.testing.fixtures import snp_boot, snp_config, snp_firmware, snp_host, snp_igvm, snp_platform
 
 #: pytest finds fixtures and hooks among the names of this module.
@@ -35,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers for --strict-markers, and check the options."""
     markers.register(config)
     options.check(config)
+    if config.getoption("xmlpath", None):
+        config.pluginmanager.register(JUnit(config))
     hosts = options.host_names(config)
     if hosts:
         from snp_harness.testing.hosts import check
@@ -76,13 +77,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 # Not wrapper=True, which pluggy 1.0 does not know: it is that of Debian 12.
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
-    """Add to a failed test's report the run directories of its boots and the files in them."""
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+    """Add what the test's boots left: properties, attachments, and to a failed test's report verdicts and files."""
+    evidence.record(item)
     outcome = yield
-    report: pytest.TestReport = outcome.get_result()
-    if report.failed:
-        for directory in item.stash.get(RUN_DIRECTORIES, []):
-            files = sorted(path.name for path in directory.glob("*"))
-            # A boot that could not start leaves none.
-            if files:
-                report.sections.append(("snp-harness artefacts", f"{directory}: {', '.join(files)}"))
+    evidence.add(item, outcome.get_result(), "" if call.excinfo is None else str(call.excinfo.value))
+
+
+class JUnit:
+    """Writes attachments to JUnit, in the process that writes it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write the attachments of a test's last report."""
+        evidence.attach(self._config, report)
