@@ -112,6 +112,44 @@ def test_messages_interrupt_the_vcpu_that_linux_chooses(
     assert all(int(count) > 0 for count in line.split()[1:5]), line
 
 
+#: Each CPU but the first goes offline and comes again, once: Linux 6.12 leaves the GHCB of one that was offline marked
+#: as in use (sev_es_ap_hlt_loop), and panics when it comes the second time. Then each runs a process and takes the
+#: port's interrupt.
+CPUS_GO_AND_COME = """
+import os, sys
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+def main():
+    for cpu in range(1, 4):
+        for state in "01":
+            write(f"/sys/devices/system/cpu/cpu{cpu}/online", state)
+            print("online:", open("/sys/devices/system/cpu/online").read(), end="", file=sys.stderr)
+    lines = open("/proc/interrupts").read().splitlines()
+    [number] = [line.split(":")[0].strip() for line in lines if "virtio0-virtqueues" in line]
+    for cpu in range(4):
+        os.sched_setaffinity(0, {cpu})
+        write(f"/proc/irq/{number}/smp_affinity_list", str(cpu))
+        for _ in range(3):
+            os.write(1, b"x")
+            os.read(0, 1)
+    print(open("/proc/interrupts").read(), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("config", ["no-svsm", "alternate-injection-off"])
+def test_cpus_go_and_come_again(
+    config: str, trixie_path: Path, kvm_host_image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By AP creation; under the SVSM by CREATE_VCPU and DELETE_VCPU, too."""
+    monkeypatch.chdir(tmp_path)
+    text = run_in_linux(CPUS_GO_AND_COME, kvm_host_image, trixie_path, config, vcpus=4)
+    online = re.findall(r"^online: (\S+)", text, re.MULTILINE)
+    assert online == ["0,2-3", "0-3", "0-1,3", "0-3", "0-2", "0-3"], text
+    [line] = [line for line in text.splitlines() if "virtio0-virtqueues" in line]
+    assert all(int(count) > 0 for count in line.split()[1:5]), line
+
+
 #: The driver, and what Linux 6.12's asks modprobe for: gcm(aes).
 SEV_GUEST = ("gcm", "ctr", "ghash_generic", "sev_guest")
 #: A report and the certificates by configfs (Documentation/ABI/testing/configfs-tsm), and what sysfs says of the VMPL.

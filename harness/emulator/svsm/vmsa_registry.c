@@ -22,15 +22,17 @@ bool registry_has_vmsa(const struct vmsa_registry *registry, u64 gpa, u64 size)
 	return false;
 }
 
-/* The page is a VMSA or a calling area of an entry other than `self`. */
-static bool page_in_use(const struct vmsa_registry *registry, u64 page, const struct vmsa_entry *self)
+#define NO_VCPU (~0u)
+
+/* The page is a VMSA, or the calling area of a vCPU other than `vcpu`: until its old VMSA is deleted, one has two. */
+static bool page_in_use(const struct vmsa_registry *registry, u64 page, u32 vcpu)
 {
 	for (u32 i = 0; i < VMSA_REGISTRY_SIZE; i++) {
 		const struct vmsa_entry *entry = &registry->entry[i];
 
 		if (entry->vmsa_gpa == 0)
 			continue;
-		if (entry->vmsa_gpa == page || (entry != self && PAGE_OF(entry->caa_gpa) == page))
+		if (entry->vmsa_gpa == page || (entry->vcpu != vcpu && PAGE_OF(entry->caa_gpa) == page))
 			return true;
 	}
 	return false;
@@ -38,8 +40,8 @@ static bool page_in_use(const struct vmsa_registry *registry, u64 page, const st
 
 enum registry_result registry_add(struct vmsa_registry *registry, struct vmsa_entry entry)
 {
-	if (entry.vmsa_gpa == PAGE_OF(entry.caa_gpa) || page_in_use(registry, entry.vmsa_gpa, NULL) ||
-	    page_in_use(registry, PAGE_OF(entry.caa_gpa), NULL))
+	if (entry.vmsa_gpa == PAGE_OF(entry.caa_gpa) || page_in_use(registry, entry.vmsa_gpa, NO_VCPU) ||
+	    page_in_use(registry, PAGE_OF(entry.caa_gpa), entry.vcpu))
 		return REGISTRY_CONFLICT;
 	for (u32 i = 0; i < VMSA_REGISTRY_SIZE; i++) {
 		if (registry->entry[i].vmsa_gpa == 0) {
@@ -62,7 +64,7 @@ enum registry_result registry_move_caa(struct vmsa_registry *registry, u64 vmsa_
 {
 	struct vmsa_entry *entry = registry_find(registry, vmsa_gpa);
 
-	if (!entry || page_in_use(registry, PAGE_OF(caa_gpa), entry))
+	if (!entry || page_in_use(registry, PAGE_OF(caa_gpa), entry->vcpu))
 		return REGISTRY_CONFLICT;
 	entry->caa_gpa = caa_gpa;
 	return REGISTRY_OK;

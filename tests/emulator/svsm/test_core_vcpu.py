@@ -12,6 +12,7 @@ from tests.emulator.svsm.driver import CAA, FEATURES, LAUNCH_VMSA, RAM_LOW, SVSM
 
 VMSA = 0x201000
 NEW_CAA = 0x202000
+OTHER_VMSA = 0x203000
 FAIL_INPUT = Result.PROTOCOL_BASE + 1
 FAIL_INUSE = Result.PROTOCOL_BASE + 3
 #: VMSA offsets (APM volume 2, table B-4).
@@ -112,6 +113,18 @@ def test_delete_gives_the_page_back(smp: Svsm) -> None:
     assert smp.peek(VMSA + EFER) == 0
     assert smp.vcpu(1) == (0, 0)
     assert smp.core(CoreCall.DELETE_VCPU, VMSA).rax == Result.INVALID_PARAMETER
+
+
+def test_create_again_before_the_old_vmsa_is_deleted(smp: Svsm) -> None:
+    """As Linux does when a CPU comes online again, with the same calling area (wakeup_cpu_via_vmgexit)."""
+    write_vmsa(smp, at=OTHER_VMSA)
+    assert smp.core(CoreCall.CREATE_VCPU, VMSA, NEW_CAA, 1).rax == Result.SUCCESS
+    assert smp.core(CoreCall.CREATE_VCPU, OTHER_VMSA, NEW_CAA, 1).rax == Result.SUCCESS
+    assert smp.core(CoreCall.DELETE_VCPU, VMSA).rax == Result.SUCCESS
+    assert smp.vcpu(1) == (OTHER_VMSA, NEW_CAA)
+    assert smp.rmp(OTHER_VMSA).vmsa
+    assert not smp.rmp(VMSA).vmsa
+    assert smp.core(CoreCall.REMAP_CA, NEW_CAA).rax == Result.INVALID_ADDRESS  # another vCPU's
 
 
 def test_delete_leaves_a_vmsa_in_use(smp: Svsm) -> None:
