@@ -381,6 +381,7 @@ def _compare_ends(log: list[Record], timeline: _Timeline) -> list[str]:
 
 _END_EVENTS = (
     *("guest-exit", "guest-shutdown", "guest-termination", "private-mmio-end", "host-end"),
+    *("guest-reset", "guest-power-off"),
     *("svsm-exit", "svsm-termination"),
 )
 

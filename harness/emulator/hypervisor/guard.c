@@ -6,6 +6,8 @@
 
 #define RECORDS_OF_A_SORT 16 /* the others are alike */
 
+#define RESET_CPU BIT(2) /* port CF9, ICH9 13.7.5 */
+
 #define A20_ON 0x02u /* off, bit 20 of every physical address is 0: the emulator's, too */
 
 /* Port B2: these two switch ACPI mode; every other value raises an SMI. */
@@ -18,10 +20,12 @@
 #define SMI_SOFTWARE BIT(6)
 #define SMI_SOURCES  (u32)(SMI_PERIODIC | SMI_TCO | SMI_SOFTWARE)
 
-/* ACPI 6.5, 4.8.3.2.1: PM1 control. QEMU's sleep types: 0 is soft off, 1 is S3, 2 is S4. */
+/* ACPI 6.5, 4.8.3.2.1: PM1 control. QEMU's sleep types: 0 is soft off, 1 is S3, 2 is S4, which is off as well. */
 #define PM1_SLEEP_ENABLE BIT(13)
 #define PM1_SLEEP_TYPE(value) ((value) >> 10 & 7)
 #define PM1_TYPE_S3 1u
+#define PM1_TYPE_S4 2u
+#define PM1_ABSENT  0xFFFFu /* what is read while the LPC bridge does not decode PMBASE */
 
 #define CPU_EJECT 0x08u
 
@@ -53,8 +57,21 @@ void guard_a20(struct vcpu *vcpu, u16 port, u32 size, u32 value)
 {
 	if (size != 1 || port != PORT_A20 || !(value & A20_ON))
 		guard_refused(vcpu, RECORD_REFUSED_A20, port, size, value);
-	if (size == 1 && port == PORT_A20) /* bit 0 ends the run: a reset */
+	if (size == 1 && port == PORT_A20)
 		port_write(port, size, value | A20_ON);
+}
+
+/*
+ * SNP guests cannot be reset: their registers are measured. QEMU ends ("cpus are not resettable, terminating"), and so
+ * does the run; here the account of the log would end with QEMU.
+ */
+void guard_reset(struct vcpu *vcpu, u16 port, u32 size, u32 value)
+{
+	u32 at = PORT_RESET - port;
+
+	if (at < size && (value >> 8 * at & RESET_CPU))
+		hw_stop(vcpu->cpu, RECORD_END_RESET, value, port);
+	port_write(port, size, value);
 }
 
 void guard_apm(struct vcpu *vcpu, u16 port, u32 size, u32 value)
@@ -73,8 +90,8 @@ void guard_pm1_control(struct vcpu *vcpu, u16 port, u32 size, u32 value)
 		guard_drop(vcpu, port, size, value);
 		return;
 	}
-	if ((written & PM1_SLEEP_ENABLE) && PM1_SLEEP_TYPE(written) == PM1_TYPE_S3)
-		hw_stop(vcpu->cpu, RECORD_END_SUSPEND, value, port);
+	if ((written & PM1_SLEEP_ENABLE) && PM1_SLEEP_TYPE(written) <= PM1_TYPE_S4 && port_read(PORT_PM1_CONTROL, 2) != PM1_ABSENT)
+		hw_stop(vcpu->cpu, PM1_SLEEP_TYPE(written) == PM1_TYPE_S3 ? RECORD_END_SUSPEND : RECORD_END_POWER_OFF, value, port);
 	port_write(port, size, value);
 }
 

@@ -9,6 +9,7 @@
 #include "vcpu.h"
 
 #define PORT_A20         0x92u
+#define PORT_RESET       0xCF9u
 #define PORT_APM         0xB2u
 #define PORT_PM1_CONTROL 0x604u /* PMBASE + 4; pci.c keeps PMBASE at 600h */
 #define PORT_SMI_ENABLE  0x630u
@@ -19,6 +20,7 @@
 u32 guard_pass(struct vcpu *vcpu, u16 port, u32 size); /* a read as it is */
 void guard_drop(struct vcpu *vcpu, u16 port, u32 size, u32 value);
 void guard_a20(struct vcpu *vcpu, u16 port, u32 size, u32 value);
+void guard_reset(struct vcpu *vcpu, u16 port, u32 size, u32 value); /* ports before CF9, too: a write may reach it */
 void guard_apm(struct vcpu *vcpu, u16 port, u32 size, u32 value);
 void guard_pm1_control(struct vcpu *vcpu, u16 port, u32 size, u32 value);
 void guard_smi_enable(struct vcpu *vcpu, u16 port, u32 size, u32 value);

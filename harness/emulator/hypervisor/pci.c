@@ -147,7 +147,7 @@ void pci_port_write(struct vcpu *vcpu, u16 port, u32 size, u32 value)
 		return;
 	}
 	if (port < PCI_DATA) { /* CF9; the device ignores the others */
-		port_write(port, size, value);
+		guard_reset(vcpu, port, size, value);
 		return;
 	}
 	if (!(hv->pci_address & PCI_ENABLE) || may_write(hv, &target, offset, size, value))

@@ -130,6 +130,8 @@ enum record_end {
 	RECORD_END_DEBUG_EXIT = 19,   /* the guest wrote to isa-debug-exit: value: what */
 	RECORD_END_GUEST_REQUEST = 20, /* a guest request with a page that is not memory: value: GPA */
 	RECORD_END_LAUNCH = 21,       /* SNP_LAUNCH_FINISH refused the guest: value: enum psp_status; extra: its policy */
+	RECORD_END_RESET = 22,        /* the guest reset the machine. value, extra: what it wrote, port */
+	RECORD_END_POWER_OFF = 23,    /* the guest powered the machine off: the same */
 };
 
 /* What a write to a device would have reached, had it been passed on. */

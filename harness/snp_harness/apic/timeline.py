@@ -35,6 +35,8 @@ LAUNCH = "launch"
 #: The kind of the event of a guest that ended the run by isa-debug-exit; the field "status" has the
 #: lower seven bits of what it wrote, which are in QEMU's exit status.
 GUEST_EXIT = "guest-exit"
+#: Kinds of the events when a guest resets the machine or powers it off.
+GUEST_RESET, GUEST_POWER_OFF = "guest-reset", "guest-power-off"
 #: Kinds of the events of an SVSM that ended the run itself: by isa-debug-exit (with "status"), or by a request to be
 #: ended or a triple fault.
 SVSM_EXIT = "svsm-exit"
@@ -55,6 +57,8 @@ AGREEMENT = "agreement"
 END_KINDS = frozenset(
     {
         GUEST_EXIT,
+        GUEST_POWER_OFF,
+        GUEST_RESET,
         GUEST_STUCK,
         SVSM_EXIT,
         SVSM_TERMINATION,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import END_KINDS, GUEST_EXIT, Timeline
+from snp_harness.apic.timeline import END_KINDS, GUEST_EXIT, GUEST_POWER_OFF, GUEST_RESET, Timeline
 from snp_harness.apic.verdict import Status
 
 NO_CRASH = "no-crash"
@@ -14,8 +14,8 @@ _REACHED = "reached:"
 #: The stage, and the goal of a run that shows it: a phase is reached when the one before it is over.
 _STAGES = {"pei": "sec", "dxe": "pei", "bds": "dxe", "shell": "shell"}
 NAMES = (NO_CRASH, *(f"{_REACHED}{stage}" for stage in _STAGES))
-#: Events of a guest that does not go on; an exit that it requests is its aim.
-_ENDS = (END_KINDS | {"guest-crash"}) - {GUEST_EXIT}
+#: Events of a guest that does not go on; an exit, a reset or power-off that it requests is its aim.
+_ENDS = (END_KINDS | {"guest-crash"}) - {GUEST_EXIT, GUEST_RESET, GUEST_POWER_OFF}
 
 
 @dataclass(frozen=True, slots=True)

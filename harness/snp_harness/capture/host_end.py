@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from snp_harness.apic.apic_base import APIC_PAGE, APIC_PAGE_SIZE
 from snp_harness.apic.registers import by_offset
-from snp_harness.apic.timeline import GUEST_EXIT, SVSM_EXIT, SVSM_TERMINATION
+from snp_harness.apic.timeline import GUEST_EXIT, GUEST_POWER_OFF, GUEST_RESET, SVSM_EXIT, SVSM_TERMINATION
 from snp_harness.capture.record import HostRecord, RecordEnd
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet, gpa_text, termination_text
 
@@ -38,6 +38,8 @@ _END_TEXT = {
     RecordEnd.GHCB: "VMGEXIT with a GHCB at {gpa}, which is not registered: KVM ends the guest",
     RecordEnd.GUEST_REQUEST: "a guest request has a page at {gpa}, where there is no memory: KVM ends the guest",
     RecordEnd.SUSPEND: "the {who} suspended the machine (S3): it would wake up at the hypervisor's reset vector",
+    RecordEnd.RESET: "the {who} reset the machine by port {extra:X}",
+    RecordEnd.POWER_OFF: "the {who} powered the machine off",
     RecordEnd.BREAKPOINT: "the {who} set a breakpoint at an address of the hypervisor",
     RecordEnd.DEBUG_EXIT: "the {who} ended by isa-debug-exit with status {status}",
     RecordEnd.LAUNCH: "the security processor refused the launch (SNP_LAUNCH_FINISH){words}",
@@ -69,12 +71,16 @@ _END_KIND = {
     RecordEnd.TERMINATE: "guest-termination",
     RecordEnd.PRIVATE_MMIO: PRIVATE_MMIO_END,
     RecordEnd.DEBUG_EXIT: GUEST_EXIT,
+    RecordEnd.RESET: GUEST_RESET,
+    RecordEnd.POWER_OFF: GUEST_POWER_OFF,
 }
 #: The same where the SVSM has caused the end, which says nothing about the firmware.
 _SVSM_END_KIND = {
     RecordEnd.SHUTDOWN: SVSM_TERMINATION,
     RecordEnd.TERMINATE: SVSM_TERMINATION,
     RecordEnd.DEBUG_EXIT: SVSM_EXIT,
+    RecordEnd.RESET: SVSM_TERMINATION,
+    RecordEnd.POWER_OFF: SVSM_TERMINATION,
 }
 
 

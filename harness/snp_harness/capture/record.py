@@ -140,6 +140,8 @@ class RecordEnd(enum.IntEnum):
     DEBUG_EXIT = 19
     GUEST_REQUEST = 20
     LAUNCH = 21
+    RESET = 22
+    POWER_OFF = 23
 
 
 class RecordRefused(enum.IntEnum):

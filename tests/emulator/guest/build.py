@@ -62,6 +62,7 @@ class End(enum.IntEnum):
     REQUEST_NOWHERE = 28
     OTHER_VMSA_IN_A_CALL = 29
     SEV_STATUS = 30
+    POWER_OFF = 31
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,12 @@ static void breakpoint_at(u64 linear)
 	(void)cpuid(0, 0);
 }
 
-static void suspend(void)
+static void sleep_of_type(u32 type)
 {
+	io_out(0x604, 2, 0x2000); /* the machine goes on: nothing is there yet */
 	pci_write(LPC, PMBASE, 0x601);
 	pci_write(LPC, ACPI_CONTROL, 0x80);
-	io_out(0x604, 2, 0x2400);
+	io_out(0x604, 2, 0x2000 | type << 10);
 }
 
 /* What was done under the window, another access after it, and the normal end have to be in the log. */
@@ -222,7 +223,7 @@ _Noreturn void end_run(void)
 		delay_us(2000000);
 		break;
 	case END_SUSPEND:
-		suspend();
+		sleep_of_type(1);
 		break;
 	case END_EXECUTE_SUPERVISOR_0:
 		execute_at_vmpl1(SEV_PERM_READ | SEV_PERM_EXECUTE_SUPERVISOR, 0);
@@ -249,6 +250,9 @@ _Noreturn void end_run(void)
 	case END_RESET:
 		io_out(0xCF9, 1, 6);
 		delay_us(2000000);
+		break;
+	case END_POWER_OFF:
+		sleep_of_type(0);
 		break;
 	case END_COVER:
 		cover_the_log();

@@ -127,6 +127,7 @@ enum ending {
 	END_REPORT = 27,              /* prints an attestation report and certificates, then ends normally */
 	END_REQUEST_NOWHERE = 28,     /* a guest request with a response page that is not memory */
 	END_OTHER_VMSA_IN_A_CALL = 29, /* an SVSM call, after which the vCPU runs another VMSA */
+	END_POWER_OFF = 31,
 	END_SEV_STATUS = 30, /* prints SEV_STATUS, or that it faults, and CPUID 8000001F EAX and EBX */
 };
 _Noreturn void end_run(void);

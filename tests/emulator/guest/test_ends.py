@@ -55,6 +55,11 @@ ENDS = (
     ),
     (VMPL0, End.SUSPEND, "the guest suspended the machine (S3)"),
     (PLAIN, End.SUSPEND, "the guest suspended the machine (S3)"),
+    (VMPL0, End.RESET, "the guest reset the machine by port CF9, at pc"),
+    (PLAIN, End.RESET, "the guest reset the machine by port CF9, at pc"),
+    (SVSM, End.RESET, "the guest reset the machine by port CF9, at pc"),
+    (SVSM, End.POWER_OFF, "the guest powered the machine off, at pc"),
+    (PLAIN, End.POWER_OFF, "the guest powered the machine off, at pc"),
     (VMPL0, End.INIT_MESSAGE, "the guest had INIT sent to the processor"),
     (PLAIN, End.INIT_UNDER_A_BAR, "the guest had INIT sent to the processor"),
     (PLAIN, End.INIT_MESSAGE, "the guest had INIT sent to the processor"),
@@ -70,6 +75,7 @@ def test_end_is_explained(guest_run: Callable[..., GuestRun], setting: Setting, 
     assert run.result.error is None
     assert run.result.verdict.status is Status.INCONCLUSIVE
     assert run.result.exit_status == EXIT_INCONCLUSIVE
+    assert [event.kind for event in run.result.timeline.events].count("agreement") == 1
 
 
 def test_the_registers_of_another_vmsa_are_no_answer(guest_run: Callable[..., GuestRun]) -> None:

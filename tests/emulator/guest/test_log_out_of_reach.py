@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from snp_harness.apic.access import Operation
 from snp_harness.apic.verdict import Status
 from snp_harness.capture.record import RecordRefused
-from snp_harness.platforms.common import machine_arguments
 from tests.emulator.guest.build import End, Mode
-from tests.emulator.guest.run import GuestRun, Setting, run_guest
+from tests.emulator.guest.run import GuestRun, Setting
 
 pytestmark = pytest.mark.emulated
 
@@ -52,27 +50,6 @@ def test_each_refused_write_is_an_event(guest_run: Callable[..., GuestRun], sett
     sorts = [event.fields["sort"] for event in events]
     assert set(sorts) == set(RecordRefused)
     assert max(map(sorts.count, RecordRefused)) == 16
-
-
-def test_a_restart_of_the_emulator_is_noticed(
-    guest_code: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """QEMU's -no-reboot ends a run at a reset. Without it the emulator starts again, finds its log and reports it."""
-    monkeypatch.setattr(
-        "snp_harness.platforms.emulated.machine_arguments",
-        lambda spec, cpu: [argument for argument in machine_arguments(spec, cpu) if argument != "-no-reboot"],
-    )
-    run = run_guest(tmp_path / "guest", guest_code, PLAIN, end=End.RESET)
-    assert "INIT sent to the processor" in run.ended
-    assert run.result.verdict.status is Status.INCONCLUSIVE
-    assert run.result.timeline.lost == 0
-
-
-@pytest.mark.parametrize("setting", [VMPL0, PLAIN], ids=lambda setting: setting.name)
-def test_a_reset_ends_the_run(guest_run: Callable[..., GuestRun], setting: Setting) -> None:
-    run = guest_run(setting, End.RESET)
-    assert run.result.verdict.status is Status.INCONCLUSIVE
-    assert "still here" not in run.lines
 
 
 def test_a_breakpoint_in_the_emulator_ends_the_run_or_does_nothing(guest_run: Callable[..., GuestRun]) -> None:
