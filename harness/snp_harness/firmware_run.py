@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from snp_harness.data import json_head
 from snp_harness.debian.cache import silent
 from snp_harness.defaults import DEFAULT_PLATFORM
 from snp_harness.errors import HarnessError, UsageError
@@ -127,7 +128,7 @@ class PreparedBoot:
             **where,
         }
         writes: list[Callable[[], None]] = [
-            lambda: directory.write_json(rundir.VERDICT, verdict.to_json()),
+            lambda: directory.write_json(rundir.VERDICT, json_head("verdict") | verdict.to_json()),
             lambda: directory.write_lines(rundir.TIMELINE, outcome.timeline.lines()),
             lambda: directory.write_environment(**facts),
         ]
@@ -137,7 +138,7 @@ class PreparedBoot:
         sources, notes = _sources(self.spec, verdict)
         if sources:
             listed = [place.to_json() for place in sources]
-            writes.append(lambda: directory.write_json(rundir.SOURCES, {"sources": listed}))
+            writes.append(lambda: directory.write_json(rundir.SOURCES, json_head("sources") | {"sources": listed}))
         error = outcome.error
         for write in writes:
             try:

@@ -10,6 +10,7 @@ import pytest
 
 from snp_harness.cli.main import main
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_USAGE, EXIT_VIOLATED
+from tests.schemas import check
 
 
 def run(tmp_path: Path, *arguments: str) -> int:
@@ -38,6 +39,7 @@ def test_report_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "(emulated SNP host, not hardware)" in text
     assert run(tmp_path, "--svsm-config", "no-svsm", "--json") == EXIT_HOLDS
     report = json.loads(capsys.readouterr().out)
+    check("conformance", report)
     assert report["plan"] == len(report["points"])
     assert report["complete"]
     assert report["how"] == "emulated SNP host, not hardware"

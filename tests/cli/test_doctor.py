@@ -9,10 +9,12 @@ import pytest
 
 from snp_harness.check import Check, CheckStatus
 from snp_harness.cli import doctor
+from snp_harness.cli import main as cli
 from snp_harness.cli.doctor import Section, render_json, render_text
 from snp_harness.hosts.agent_process import ProcessHost
 from snp_harness.hosts.local import LOCAL
 from snp_harness.platforms import platform_names
+from tests.schemas import check as check_schema
 
 
 def test_missing_tools_are_named_by_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,16 +30,18 @@ def test_missing_tools_are_named_by_their_packages(tmp_path: Path, monkeypatch: 
 def test_renderings_hold_every_check() -> None:
     sections = [
         Section("this machine", (Check("QEMU", CheckStatus.MISSING, "not in PATH", "install it"),)),
-        Section("platform tcg", (Check("QEMU", CheckStatus.OK, "7.2.22", "unused hint"),)),
+        Section("platform tcg", (Check("QEMU", CheckStatus.OK, "7.2.22", "unused hint"),), "tcg"),
     ]
-    assert render_text(sections).splitlines() == [
+    assert render_text(sections, "tcg").splitlines() == [
         "this machine:",
         "  missing  QEMU: not in PATH",
         "           install it",
         "platform tcg:",
         "  ok       QEMU: 7.2.22",
+        "summary:",
+        "  tcg       can run (exit status)",
     ]
-    first, second = json.loads(render_json(sections))
+    first, second = json.loads(render_json(sections, "tcg"))["checks"]
     assert first == {
         "section": "this machine",
         "name": "QEMU",
@@ -83,8 +87,9 @@ def test_another_host_is_examined_through_its_agent() -> None:
     there = {section.title: section.checks for section in sections}
     for check, other in zip(here["platform snp"], there["platform snp on local"], strict=True):
         assert (check.name, check.status) == (other.name, other.status)
-    entries = json.loads(render_json(sections))
-    assert {entry["status"] for entry in entries} <= {"ok", "warn", "missing"}
+    report = json.loads(render_json(sections, "emulated"))
+    check_schema("doctor", report)
+    assert {entry["status"] for entry in report["checks"]} <= {"ok", "warn", "missing"}
 
 
 def test_a_qemu_that_is_named_is_what_the_platforms_look_at(tmp_path: Path) -> None:
@@ -97,5 +102,23 @@ def test_a_qemu_that_is_named_is_what_the_platforms_look_at(tmp_path: Path) -> N
 def test_the_json_is_as_documented() -> None:
     page = Path(__file__).parents[2].joinpath("docs", "json.md").read_text(encoding="utf-8")
     section = page.partition("## Doctor")[2].partition("\n## ")[0]
-    entry = json.loads(render_json([Section("s", (Check("n", CheckStatus.OK, "e"),))]))[0]
-    assert re.findall(r"^\| `([^`]+)`", section, re.MULTILINE) == list(entry)
+    report = json.loads(render_json([Section("s", (Check("n", CheckStatus.OK, "e"),), "tcg")], "tcg"))
+    fields = [*report, *(f"checks[].{name}" for name in report["checks"][0])]
+    assert re.findall(r"^\| `([^`]+)`", section, re.MULTILINE) == fields
+
+
+def test_the_status_is_about_one_platform(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--qemu", str(tmp_path / "qemu")]) == 128
+    summary = capsys.readouterr().out.partition("summary:\n")[2].splitlines()
+    assert len(summary) == len(platform_names())
+    assert re.fullmatch(r"  emulated  cannot run: QEMU: .*/qemu.* \(exit status\)", summary[0])
+    assert cli.main(["doctor", "--platform", "vmware"]) == 2
+    assert "no platform is named 'vmware'" in capsys.readouterr().err
+
+
+@pytest.mark.tcg
+def test_a_platform_that_can_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--platform", "tcg", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    check_schema("doctor", report)
+    assert (report["platform"], report["can_run"]["tcg"]) == ("tcg", True)

@@ -12,6 +12,7 @@ from snp_harness.cli import main as cli
 from snp_harness.report.formats import FORMATS
 from snp_harness.vm import rundir
 from tests.apic import samples
+from tests.schemas import check
 
 
 @pytest.fixture
@@ -78,6 +79,11 @@ def test_a_run_is_reported_again_as_it_was(
     out = tmp_path / "out"
     status = cli.main(["run", "--firmware", str(snp_firmware), "--out", str(out), "--json", "--quiet"])
     first = json.loads(capsys.readouterr().out)
+    check("report", first)
+    for name in ("environment", "verdict"):
+        check(name, json.loads((out / f"{name}.json").read_text()))
+    for line in (out / "timeline.jsonl").read_text().splitlines():
+        check("timeline", json.loads(line))
     assert cli.main(["report", str(out), "--json"]) == status
     again = json.loads(capsys.readouterr().out)
     # sys.argv is that of the test runner, and the time is rounded in the file.

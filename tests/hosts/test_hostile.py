@@ -170,7 +170,7 @@ def test_what_a_probe_says_does_not_drive_the_terminal(liar: Callable[..., Liar]
     facts |= {"sev": {"present": True, "api": evil, "error": evil}, "disk": {"path": evil}, "machine": evil}
     kvm = {"error": "", "hint": "", "modules": [evil], "accelerated": evil}
     tracing = {"root": evil, "error": "", "hint": evil, "events": [evil], "missing": [evil]}
-    text = render_text(examine(None, liar(probe=facts, kvm=kvm, tracing=tracing)))
+    text = render_text(examine(None, liar(probe=facts, kvm=kvm, tracing=tracing)), "kvm")
     assert all(line.isprintable() for line in text.splitlines())
     assert max(map(len, text.splitlines())) < 100000
     assert host_facts(facts).kernel.isprintable()

@@ -13,6 +13,7 @@ from snp_harness.cli.main import main
 from snp_harness.errors import EXIT_HOLDS, EXIT_USAGE, EXIT_VIOLATED
 from tests.helpers.coconut import coconut_file
 from tests.helpers.reference_svsm import UD2, patch_svsm
+from tests.schemas import check
 
 pytestmark = pytest.mark.emulated
 
@@ -29,6 +30,7 @@ def run(tmp_path: Path, *arguments: str) -> int:
 
 def results(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, str], dict[str, object]]:
     report = json.loads(capsys.readouterr().out)
+    check("svsm-test", report)
     return {test["name"].removeprefix("selftest::"): test["status"] for test in report["tests"]}, report
 
 

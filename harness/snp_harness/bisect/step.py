@@ -15,6 +15,7 @@ from snp_harness.apic.verdict import RuleResult, Status, Verdict
 from snp_harness.bisect import boot_rules
 from snp_harness.bisect.boot_rules import BootRule
 from snp_harness.check import first_missing
+from snp_harness.data import json_head
 from snp_harness.edk2.build import Builder
 from snp_harness.edk2.source import Source
 from snp_harness.edk2.source_errors import SourceError
@@ -69,12 +70,13 @@ class Step:
 
     def to_json(self) -> dict[str, Any]:
         """Return the step as JSON values."""
-        return asdict(self)
+        return json_head("bisect-step") | asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Step:
         """Return the step of JSON values. Raises ValueError, KeyError or TypeError for other values."""
-        return cls(**{**data, "judgement": Judgement(data["judgement"])})
+        fields = {name: data[name] for name in cls.__slots__ if name in data}
+        return cls(**{**fields, "judgement": Judgement(data["judgement"])})
 
     def line(self) -> str:
         """Return the step as one line for the user."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from snp_harness.cli.arguments import name_argument, path_argument, positive_int, positive_seconds
 from snp_harness.cli.firmware import add_recipe_options
 from snp_harness.cli.resources import create_run_directory
+from snp_harness.data import json_head
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, DEFAULT_UNTIL, PROGRAM, STAGES
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, EXIT_INCONCLUSIVE, HarnessError, UsageError
 
@@ -104,7 +105,7 @@ def _step(options: argparse.Namespace) -> int:
 
 
 def _print_error(message: str, hint: str, status: int) -> int:
-    print(json.dumps({"error": message, "hint": hint, "exit_status": status}))
+    print(json.dumps(json_head("bisect-step") | {"error": message, "hint": hint, "exit_status": status}))
     return status
 
 

@@ -21,6 +21,7 @@ from snp_harness.cli.arguments import (
     positive_seconds,
 )
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu
+from snp_harness.data import json_head
 from snp_harness.defaults import DEFAULT_AGAIN
 
 if TYPE_CHECKING:
@@ -183,7 +184,12 @@ def _render_known(result: ConformanceResult) -> Iterator[str]:
 
 def to_json(result: ConformanceResult, configuration: str, replay: str = "") -> dict[str, Any]:
     """Return the report as JSON values. replay: as for `render`."""
+    from snp_harness.version import build
+
     return {
+        **json_head("conformance"),
+        "harness": build().version,
+        "summary": result.verdict,
         "how": result.how,
         "configuration": configuration,
         "qemu": result.run.qemu,

@@ -16,15 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.check import Check, CheckStatus
+from snp_harness.check import Check, CheckStatus, first_missing
 from snp_harness.cli.arguments import add_host_options, name_argument
 from snp_harness.cli.resources import find_host, find_qemu
-from snp_harness.errors import EXIT_HOLDS, HarnessError
+from snp_harness.data import json_head
+from snp_harness.defaults import DEFAULT_PLATFORM
+from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, HarnessError
+from snp_harness.version import build
 
 if TYPE_CHECKING:
     from snp_harness.cli.arguments import Commands
     from snp_harness.hosts.host import Host
 
+EPILOG = "exit status: 0 the platform can run, 2 usage, 128 it cannot: something is missing"
 MINIMUM_PYTHON = (3, 11)
 #: The programs that compile harness/emulator, each with its Debian package.
 BUILD_TOOLS = {"gcc": "gcc", "ld": "binutils", "objcopy": "binutils", "make": "make"}
@@ -32,7 +36,14 @@ BUILD_TOOLS = {"gcc": "gcc", "ld": "binutils", "objcopy": "binutils", "make": "m
 
 def add_parser(commands: Commands) -> None:
     """Add `doctor` to the command line."""
-    parser = commands.add_parser("doctor", allow_abbrev=False)
+    parser = commands.add_parser("doctor", epilog=EPILOG, allow_abbrev=False)
+    parser.add_argument(
+        "--platform",
+        metavar="P",
+        type=name_argument,
+        default=DEFAULT_PLATFORM,
+        help="the platform that the exit status is about; default: %(default)s",
+    )
     parser.add_argument("--json", action="store_true", help="print the checks as JSON on stdout")
     parser.add_argument("--qemu", metavar="Q", type=name_argument, help="the QEMU to check, as for run")
     add_host_options(parser)
@@ -40,18 +51,23 @@ def add_parser(commands: Commands) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Make the checks, print them and return the exit status. Raises HarnessError if the host cannot be reached."""
+    from snp_harness.platforms import find_platform
+
+    find_platform(options.platform)
     # Without the host's lock: the checks do not disturb a run there.
-    sections = examine(find_qemu(options), find_host(options, lock=False))
-    print(render_json(sections) if options.json else render_text(sections))
-    return EXIT_HOLDS
+    host = find_host(options, lock=False)
+    sections = examine(find_qemu(options), host)
+    print(render_json(sections, options.platform) if options.json else render_text(sections, options.platform))
+    return EXIT_HOLDS if first_missing_of(sections, options.platform) is None else EXIT_ENVIRONMENT
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and its checks: "host", or "platform emulated"."""
+    """A heading and its checks: "this machine", or "platform emulated". platform: its name, if it is about one."""
 
     title: str
     checks: tuple[Check, ...]
+    platform: str | None = None
 
 
 def python_check() -> Check:
@@ -135,13 +151,20 @@ def examine(qemu: Path | None, host: Host) -> tuple[Section, ...]:
         first = (python_check(), firmware_check(), build_tools_check(), apt_check(), ssh_check(), host_check(host))
     where = "" if host.here else f" on {host.name}"
     platforms = tuple(
-        Section(f"platform {name}{where}", tuple(find_platform(name).probe(host, qemu))) for name in platform_names()
+        Section(f"platform {name}{where}", tuple(find_platform(name).probe(host, qemu)), name)
+        for name in platform_names()
     )
     return Section("this machine", first), *platforms
 
 
-def render_text(sections: Sequence[Section]) -> str:
-    """Return one line for each check: status, name, evidence; the hint of one that failed is on the next line."""
+def first_missing_of(sections: Sequence[Section], platform: str) -> Check | None:
+    """Return the first check that a platform does not meet, None if it can run."""
+    [section] = (section for section in sections if section.platform == platform)
+    return first_missing(list(section.checks))
+
+
+def render_text(sections: Sequence[Section], platform: str) -> str:
+    """Return one line for each check, with the hint of one that failed on the next line, and a summary."""
     lines = []
     for section in sections:
         lines.append(f"{section.title}:")
@@ -149,10 +172,19 @@ def render_text(sections: Sequence[Section]) -> str:
             lines.append(f"  {check.status:<7}  {check.name}: {check.evidence}")
             if check.hint and check.status is not CheckStatus.OK:
                 lines.append(f"           {check.hint}")
+    lines.append("summary:")
+    for name in (section.platform for section in sections if section.platform is not None):
+        missing = first_missing_of(sections, name)
+        state = "can run" if missing is None else f"cannot run: {missing.name}: {missing.evidence}"
+        asked = " (exit status)" if name == platform else ""
+        lines.append(f"  {name:<9} {state}{asked}")
     return "\n".join(lines)
 
 
-def render_json(sections: Sequence[Section]) -> str:
-    """Return a JSON list of {"section", "name", "status", "evidence", "hint"}."""
-    entries = [{"section": section.title, **check.to_json()} for section in sections for check in section.checks]
-    return json.dumps(entries, indent=2)
+def render_json(sections: Sequence[Section], platform: str) -> str:
+    """Return a JSON object with the checks in their order, and which platforms can run."""
+    platforms = [section.platform for section in sections if section.platform is not None]
+    ready = {name: first_missing_of(sections, name) is None for name in platforms}
+    checks = [{"section": section.title, **check.to_json()} for section in sections for check in section.checks]
+    head = json_head("doctor") | {"harness": build().version}
+    return json.dumps(head | {"platform": platform, "can_run": ready, "checks": checks}, indent=2)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from snp_harness.capture.exit_profile import LOG_LEVEL, ExitProfile
+from snp_harness.data import json_head
 from snp_harness.errors import BrokenEnvironmentError, UsageError
 from snp_harness.launch.ring import RECORD_SIZE
 from snp_harness.platforms.host_witness import HOST_LOG_LIMIT
@@ -61,5 +62,5 @@ def read(directory: Path, spec: RunSpec) -> ExitProfile:
 def write(directory: RunDirectory, spec: RunSpec) -> ExitProfile:
     """Count the exits, write them as profile.json, and return them. Raises HarnessError."""
     profile = read(directory.path, spec)
-    directory.write_json(rundir.PROFILE, profile.to_json())
+    directory.write_json(rundir.PROFILE, json_head("profile") | profile.to_json())
     return profile

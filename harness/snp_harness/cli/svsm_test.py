@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from snp_harness.cli.arguments import add_boot_options, add_json_option, path_argument, positive_int
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu
+from snp_harness.data import json_head
 
 if TYPE_CHECKING:
     from snp_harness.cli.arguments import Commands
@@ -103,7 +104,12 @@ def render(result: ImageResult, name: str) -> Iterator[str]:
 
 def to_json(result: ImageResult, name: str) -> dict[str, Any]:
     """Return the report as JSON values."""
+    from snp_harness.version import build
+
     return {
+        **json_head("svsm-test"),
+        "harness": build().version,
+        "summary": result.verdict,
         "image": name,
         "exit_status": result.exit_status,
         "status": result.status,

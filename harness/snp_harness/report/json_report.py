@@ -7,12 +7,9 @@ import json
 from typing import Any
 
 from snp_harness.apic.rules import injection
+from snp_harness.data import json_head
 from snp_harness.report.model import Report
 from snp_harness.version import build
-
-#: Name and version of the format.
-FORMAT = "snp-harness-report"
-VERSION = 1
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -20,8 +17,7 @@ def to_json(report: Report) -> dict[str, Any]:
     timeline, run = report.timeline, report.run
     profile = {} if report.profile is None else {"profile": report.profile.to_json()}
     return {
-        "format": FORMAT,
-        "version": VERSION,
+        **json_head("report"),
         "harness": build().version,
         "summary": report.headline,
         "verdict": report.verdict.to_json(),

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from snp_harness.data import json_head
 from snp_harness.errors import UsageError
 from snp_harness.version import build
 from snp_harness.vm.qemu_errors import CannotWriteError
@@ -307,6 +308,7 @@ class RunDirectory:
         """Record what the run depended on: harness, Python and kernel, and the facts of the caller."""
         harness = build()
         environment: dict[str, Any] = {
+            **json_head("environment"),
             "snp_harness": harness.version,
             "commit": harness.commit,
             "modified": harness.modified,
