@@ -92,6 +92,7 @@ def test_extra_arguments_are_taken_from_the_first_dashes_on() -> None:
         (BrokenEnvironmentError("QEMU is\nmissing"), 128, "QEMU is missing"),
         (HarnessError("odd"), 128, "odd"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (Terminated(signal.SIGINT), 130, "interrupted"),
         (Terminated(), 143, "terminated"),
         (Terminated(signal.SIGHUP), 129, "terminated"),
         (OSError(errno.EMFILE, "Too many open files"), 128, "the system: Too many open files: see df and ulimit -a"),

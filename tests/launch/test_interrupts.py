@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,8 +38,34 @@ def test_the_first_of_two_that_are_seen_together(interrupts: Interrupts) -> None
     signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
     # Signals that are not handled are in it, too.
     os.write(pipe, bytes((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)))
-    with pytest.raises(Terminated):
+    with pytest.raises(Terminated) as caught:
         interrupts.arrive(signal.SIGINT)
+    assert caught.value.exit_status == 128 + signal.SIGTERM
+
+
+def test_the_exit_status_after_an_interrupt_of_an_import(tmp_path: Path) -> None:
+    """A dataclass is made by exec() of a string."""
+    (tmp_path / "interrupted_import.py").write_text(
+        """
+import signal
+import sys
+
+from snp_harness.launch.interrupts import INTERRUPTS
+
+
+def status():
+    with INTERRUPTS.handled(ends=True):
+        try:
+            exec("signal.raise_signal(signal.SIGINT)")
+        except KeyboardInterrupt as interrupt:
+            return interrupt.exit_status
+
+
+sys.exit(status())
+"""
+    )
+    ended = subprocess.run([sys.executable, "-m", "interrupted_import"], cwd=tmp_path, timeout=60)
+    assert ended.returncode == 128 + signal.SIGINT
 
 
 def run(interrupts: Interrupts, held_by: Callable[[], None]) -> Iterator[str]:
@@ -50,9 +79,9 @@ def run(interrupts: Interrupts, held_by: Callable[[], None]) -> Iterator[str]:
 def test_a_held_one_is_raised_at_the_end_of_the_scope(interrupts: Interrupts) -> None:
     steps = run(interrupts, interrupts.hold)
     assert next(steps) == "kept"
-    with pytest.raises(KeyboardInterrupt) as caught:
+    with pytest.raises(Terminated) as caught:
         next(steps)
-    assert not isinstance(caught.value, Terminated)
+    assert caught.value.exit_status == 128 + signal.SIGINT
 
 
 def test_a_held_one_that_is_taken_is_not_raised_again(interrupts: Interrupts) -> None:

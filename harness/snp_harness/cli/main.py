@@ -152,9 +152,9 @@ def _execute(options: argparse.Namespace) -> int:
 
 
 def _interrupted(interrupt: KeyboardInterrupt, options: argparse.Namespace) -> int:
-    if isinstance(interrupt, Terminated):
-        return _fail("terminated", "", options.run_directory, interrupt.exit_status)
-    return _fail("interrupted", "", options.run_directory, EXIT_INTERRUPTED)
+    status = interrupt.exit_status if isinstance(interrupt, Terminated) else EXIT_INTERRUPTED
+    what = "interrupted" if status == EXIT_INTERRUPTED else "terminated"
+    return _fail(what, "", options.run_directory, status)
 
 
 def _open_streams() -> None:

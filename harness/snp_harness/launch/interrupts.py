@@ -22,7 +22,11 @@ _ORDER_MAX = 4096
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal arrived: ends the run as Ctrl-C does, so that QEMU is stopped and the partial timeline kept."""
+    """A signal arrived: ends the run as Ctrl-C does, so that QEMU is stopped and the partial timeline kept.
+
+    That of SIGINT is of this class, too: Python, when it runs a module, ends itself by SIGINT whatever its exit status
+    is, if the very class KeyboardInterrupt has left an exec() of a string, as the definition of a dataclass is one.
+    """
 
     def __init__(self, number: int = signal.SIGTERM) -> None:
         super().__init__()
@@ -33,7 +37,7 @@ class Interrupts:
     """The interrupts of one process. first: the first signal that arrived, None before it."""
 
     def __init__(self) -> None:
-        self.first: KeyboardInterrupt | None = None
+        self.first: Terminated | None = None
         self._scope = False
         self._held = False
         self._taken = False
@@ -85,7 +89,7 @@ class Interrupts:
             return
         with contextlib.suppress(OSError):
             number = next((early for early in os.read(self._order, _ORDER_MAX) if early in self._numbers), number)
-        self.first = KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
+        self.first = Terminated(number)
         if not self._held:
             raise self.first
 
@@ -105,7 +109,7 @@ class Interrupts:
         if self._scope and threading.current_thread() is threading.main_thread():
             self._held = True
 
-    def take(self) -> KeyboardInterrupt | None:
+    def take(self) -> Terminated | None:
         """Return the interrupt that is held, if any; the caller is responsible for it then."""
         if not self._held or self.first is None:
             return None
