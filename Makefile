@@ -33,6 +33,7 @@ COUNTS_FLAGS ?=
 PACKAGES  := $(VENV)/.packages
 BUILDING  := $(VENV)/.packages-build
 TESTING   := $(VENV)/.packages-test
+BROWSER   := $(VENV)/.packages-browser
 INSTALLED := $(VENV)/.installed
 FETCHED   := $(VENV)/.fetched
 MORE      := $(VENV)/.fetched-more
@@ -62,6 +63,11 @@ $(BUILDING): .ci/install-packages | $(PACKAGES)
 
 $(TESTING): .ci/install-packages | $(PACKAGES)
 	@.ci/install-packages test
+	@touch $@
+
+# Debian's Chromium, of 100 MB: only the slow tests need it.
+$(BROWSER): .ci/install-packages | $(PACKAGES)
+	@.ci/install-packages browser
 	@touch $@
 
 # The emulator first: if it does not compile, the compiler's message is clearer than pip's.
@@ -127,7 +133,7 @@ test: setup images $(TESTING)
 	@$(BIN)/pytest $(PYTEST_FLAGS)
 
 # Two at a time: QEMU's TCG uses one processor.
-test-slow: setup images $(NEWER) $(TESTING)
+test-slow: setup images $(NEWER) $(TESTING) $(BROWSER)
 	@$(BIN)/pytest -m 'slow and not edk2 and not long' -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 # Builds edk2 many times, which takes a quarter of an hour with an empty cache.

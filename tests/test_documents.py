@@ -60,10 +60,17 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_picture_is_text_and_is_shown() -> None:
-    """Pictures are written by hand: XML with a title for those who do not see it, and colours of its own."""
+    """Pictures are written by hand: XML with a title for those who do not see it, and colours of its own.
+
+    Those of the report as a page are a browser's.
+    """
     shown_somewhere = {link for page in DOCS.glob("*.md") for link in links(page_text(page))}
     for picture in (DOCS / "pictures").iterdir():
         assert f"pictures/{picture.name}" in shown_somewhere
+        if picture.suffix == ".png":
+            assert f"](pictures/{picture.name})" in page_text(DOCS / "html.md")
+            assert picture.stat().st_size < 300_000
+            continue
         root = ElementTree.fromstring(picture.read_text(encoding="utf-8"))
         tags = [element.tag.rpartition("}")[2] for element in root]
         assert tags[:2] == ["title", "desc"]

@@ -435,6 +435,7 @@ def test_overall(fields: dict[str, Any], status: Status) -> None:
 def test_a_required_rule_that_cannot_be_observed_keeps_the_verdict_open() -> None:
     class Blind:
         name = "x2apic-before-sec"
+        specification = ""
         title = ""
 
         def check(self, timeline: Timeline) -> RuleResult:

@@ -23,9 +23,10 @@ from snp_harness.apic.verdict import RuleResult, Status, Verdict
 
 
 class Rule(Protocol):
-    """One rule of the contract. name: stable, used in files and options."""
+    """One rule of the contract. name: stable, used in files and options. specification: what requires it."""
 
     name: str
+    specification: str
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Apply the rule to a timeline. Does not raise: what cannot be judged gives an inconclusive result."""

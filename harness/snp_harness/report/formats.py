@@ -22,6 +22,7 @@ FORMATS = {
     "github": "snp_harness.report.github",
     "gitlab": "snp_harness.report.gitlab",
     "perfetto": "snp_harness.report.perfetto",
+    "html": "snp_harness.report.html",
 }
 
 

@@ -131,8 +131,8 @@ def blocks(report: Report, width: int | None) -> Iterator[Block]:
         if result.offences or result.events:
             yield _offences(report, result, width, sources)
     yield Block("Rules", tuple(_rule(result) for result in report.verdict.results), coloured=True)
-    yield Block("Observed", tuple(_observed(report)))
-    yield Block("Run", tuple(_run(report)))
+    yield Block("Observed", tuple(observed(report)))
+    yield Block("Run", tuple(run_facts(report)))
 
 
 def _offences(report: Report, result: RuleResult, width: int | None, sources: set[str]) -> Block:
@@ -179,7 +179,8 @@ def _protocol(timeline: Timeline) -> str:
     return f"offered{where}" if any(answers) else "not offered"
 
 
-def _observed(report: Report) -> Iterator[tuple[str, str]]:
+def observed(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield names and values of what was observed, and how."""
     timeline = report.timeline
     yield "platform", f"{escape(timeline.platform)} ({escape(report.verdict.observed)})"
     yield "witness", escape(timeline.witness)
@@ -215,7 +216,8 @@ def _observed(report: Report) -> Iterator[tuple[str, str]]:
         yield "ended by", f"{escape(ends[-1].kind, 40)}: {escape(ends[-1].text, 200)}"
 
 
-def _run(report: Report) -> Iterator[tuple[str, str]]:
+def run_facts(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield names and values of how the run was made."""
     run = report.run
     for name, value in (("firmware", run.firmware), ("configuration", run.configuration), ("QEMU", run.qemu)):
         if value is not None:

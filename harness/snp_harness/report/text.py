@@ -88,13 +88,18 @@ COLUMNS = (
 )
 
 
+def access_cells(access: Access) -> list[str]:
+    """Return an access as the cells of COLUMNS."""
+    return [make(access) for _, make in COLUMNS]
+
+
 def access_table(accesses: Sequence[Access], width: int | None = None) -> tuple[list[list[str]], list[str]]:
     """Return rows of cells, the first the headings, and the lines that belong below the table.
 
     Columns without a value in any row are omitted and named below. If the table is wider than `width`, columns with the
     same value in all rows are replaced by a line below, from the right, until it fits.
     """
-    table = [[heading for heading, _ in COLUMNS], *([make(access) for _, make in COLUMNS] for access in accesses)]
+    table = [[heading for heading, _ in COLUMNS], *map(access_cells, accesses)]
     by_column = list(zip(*table, strict=True))
     unseen = [column[0] for column in by_column if set(column[1:]) == {NOT_OBSERVED}]
     kept = [column for column in by_column if column[0] not in unseen]

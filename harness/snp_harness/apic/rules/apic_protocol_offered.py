@@ -18,6 +18,7 @@ class ApicProtocolUsedOnlyWhenOffered:
     """
 
     name = "apic-protocol-used-only-when-offered"
+    specification = "SVSM section 6, QUERY_PROTOCOL (core call 6); SVSM APIC protocol (results when emulation is off)."
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Compare the time of each call with the earlier answers to its vCPU, or else to another."""

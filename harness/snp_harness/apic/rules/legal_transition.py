@@ -43,6 +43,10 @@ class LegalTransition:
     """
 
     name = "legal-transition"
+    specification = (
+        'APM 16.9, table 16-5 and figure 16-32; Intel SDM volume 3, "x2APIC State Transitions"; KVM lapic.c, '
+        "kvm_apic_set_base."
+    )
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check all accesses: each has the mode before it, a write of APIC_BASE also the mode after it."""

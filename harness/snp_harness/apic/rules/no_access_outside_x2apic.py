@@ -17,6 +17,7 @@ class NoAccessOutsideX2Apic:
     """
 
     name = "no-access-outside-x2apic"
+    specification = "as x2apic-before-sec; Linux ends itself when it finds Alternate Injection outside x2APIC mode."
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check every register access; what a vCPU does after the end of Alternate Injection cannot be judged."""

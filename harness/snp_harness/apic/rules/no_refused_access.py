@@ -23,6 +23,10 @@ class NoRefusedAccess:
     """
 
     name = "no-refused-access"
+    specification = (
+        "APM 16.11 and 16.11.3 (#GP on unimplemented registers and reserved bits), GHCB 4.1 (a refused MSR "
+        "access returns an injected #GP), SVSM APIC protocol (results)."
+    )
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the outcome of every access, APIC_BASE included."""

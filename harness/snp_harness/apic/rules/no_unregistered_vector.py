@@ -22,6 +22,10 @@ class NoUnregisteredVector:
     """
 
     name = "no-unregistered-vector"
+    specification = (
+        "SVSM APIC protocol, call 4 (COCONUT-SVSM kernel/src/cpu/apic.rs: allowed vectors, empty at first, of "
+        "host interrupts only), GHCB (#HV doorbell page), APM 15.36.16 (Alternate Injection)."
+    )
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the events against the set of vectors that each vCPU allows."""

@@ -19,6 +19,10 @@ class NoXapicAfterX2apic:
     """
 
     name = "no-xapic-after-x2apic"
+    specification = (
+        "APM 16.11 (no MMIO in x2APIC mode), APM 16.9.1 (leaving x2APIC mode); Linux ends itself when it "
+        "finds Alternate Injection outside x2APIC mode."
+    )
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check each vCPU's accesses with the mode before each."""

@@ -25,6 +25,10 @@ class SecApicPageShared:
     """
 
     name = "sec-apic-page-shared"
+    specification = (
+        "APM 15.36.10 (RMP checks), GHCB 4.1 (MMIO NAE events need a shared page); edk2 maps the page shared "
+        "in SecMapApicBaseUnencrypted."
+    )
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Look for events that name the page, until SEC's end; the accesses only show whether the page was used."""

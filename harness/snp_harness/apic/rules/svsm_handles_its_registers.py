@@ -20,6 +20,10 @@ class SvsmHandlesItsRegisters:
     """
 
     name = "svsm-handles-its-registers"
+    specification = (
+        "SVSM APIC protocol (COCONUT-SVSM kernel/src/cpu/apic.rs, kernel/src/protocols/apic.rs), APM 16.11 "
+        "(x2APIC MSRs), APM 16.5 (ICR message types)."
+    )
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the accesses to these registers while Alternate Injection is active."""

@@ -21,6 +21,11 @@ class TimerReachesHypervisorInX2Apic:
     """
 
     name = "timer-reaches-hypervisor-in-x2apic"
+    specification = (
+        "APM 16.11 (MSRs 800-8FF outside x2APIC mode raise #GP), GHCB 4.1 (MSR accesses of the guest go to "
+        "the hypervisor), SVSM APIC protocol (the timer is not among its registers; the preliminary "
+        "specification has it as a feature)."
+    )
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the accesses to the timer while Alternate Injection is active."""

@@ -19,6 +19,10 @@ class X2ApicBeforeSec:
     """
 
     name = "x2apic-before-sec"
+    specification = (
+        "APM 16.9 (x2APIC mode), APM 16.11 (MSRs 800-8FF outside x2APIC mode raise #GP; in x2APIC mode the "
+        "xAPIC page is gone), SVSM APIC protocol (COCONUT-SVSM kernel/src/cpu/apic.rs)."
+    )
 
     def check(self, timeline: Timeline) -> RuleResult:
         """Check the register accesses of RESET and SEC."""

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The report as a page: one file that a browser opens without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from snp_harness.apic.access import Access
+from snp_harness.apic.contract import RULES, explained
+from snp_harness.apic.timeline import PhaseMark
+from snp_harness.apic.verdict import RuleResult, Status
+from snp_harness.report.html.chart_data import pack
+from snp_harness.report.html.consoles import ConsoleText, read_consoles
+from snp_harness.report.html.elements import asset, data_block, page, pairs, table, text
+from snp_harness.report.model import Report, deciding_result
+from snp_harness.report.terminal import OFFENCES_SHOWN, observed, rule_status, run_facts
+from snp_harness.report.text import COLUMNS, access_cells, number, phase, place, register, server
+
+__all__ = ["render"]
+
+#: Words of a status as names of classes.
+STATUS_CLASS = {
+    Status.HOLDS: "holds",
+    Status.VIOLATED: "violated",
+    Status.INCONCLUSIVE: "inconclusive",
+    Status.NOT_APPLICABLE: "not-applicable",
+}
+
+
+def render(report: Report) -> str:
+    """Return the report as one HTML file."""
+    parts = [
+        _verdict(report),
+        "<main>\n",
+        _first_offence(report),
+        _timeline(),
+        _rules(report),
+        *map(_console, consoles := read_consoles(report.run.directory)),
+        _facts("observed", "Observed", observed(report)),
+        _facts("run", "Run", run_facts(report)),
+        "</main>\n",
+        data_block("data", pack(report)),
+    ]
+    body = _navigation(consoles) + "".join(parts)
+    title = f"{report.verdict.status.value}: snp-harness"
+    scripts = (asset("uPlot.iife.min.js"), asset("report.js"))
+    return page(title, body, scripts, (asset("uPlot.min.css"), asset("report.css")))
+
+
+def _navigation(consoles: list[ConsoleText]) -> str:
+    links = [("verdict", "Verdict"), ("timeline", "Timeline"), ("rules", "Rules")]
+    links += [(console.name, console.title) for console in consoles]
+    links += [("observed", "Observed"), ("run", "Run")]
+    items = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in links)
+    return f'<nav aria-label="Parts of the report"><ul>{items}</ul></nav>\n'
+
+
+def _verdict(report: Report) -> str:
+    verdict = report.verdict
+    deciding = deciding_result(verdict)
+    reason = verdict.reason or (deciding.reason if deciding else "no rule was checked")
+    status = f'<span class="status {STATUS_CLASS[verdict.status]}">{text(verdict.status.value)}</span>'
+    error = "" if report.run.error is None else f'<p class="error">The run broke: {text(report.run.error)}</p>'
+    return (
+        f'<header id="verdict" class="{STATUS_CLASS[verdict.status]}"><p>{status} {text(verdict.observed)}</p>'
+        f"<h1>{text(reason)}</h1><p>{text(report.run.firmware or '')}</p>{error}</header>\n"
+    )
+
+
+def _first_offence(report: Report) -> str:
+    """The first offence against the deciding rule, or where there is none an empty part."""
+    result = deciding_result(report.verdict)
+    if result is None or not result.offences:
+        result = next((result for result in report.verdict.results if result.offences), None)
+    if result is None or (first := result.first_offence) is None:
+        return ""
+    broken = result.status is Status.VIOLATED
+    heading = "The first offence" if broken else "What would be the first offence"
+    return (
+        f'<section id="offence" aria-labelledby="offence-heading"><h2 id="offence-heading">{heading}</h2>\n'
+        f"{pairs(_explained(report, result, first))}</section>\n"
+    )
+
+
+def _explained(report: Report, result: RuleResult, access: Access) -> Iterator[tuple[str, str]]:
+    yield "rule", f'<a href="#rule-{text(result.rule)}">{text(result.rule)}</a>: {text(_statement(result.rule))}'
+    for rule in RULES:
+        if rule.name == result.rule:
+            yield "specification", text(rule.specification)
+    what = f"{access.operation.value} of {register(access.register, access.path)}, value {number(access.value)}"
+    mode = "a mode that was not observed" if access.mode is None else f"{access.mode.value} mode"
+    yield (
+        "access",
+        f'<a class="access" href="#a{access.index}">{access.index}</a>: {text(what)}, by {text(access.path.value)},'
+        f" in {text(mode)}; {text(access.outcome.value)}, {text(server(access))}",
+    )
+    yield "instruction", f"{text(place(access))}, pc {text(number(access.pc))}"
+    found = report.place(access)
+    frames = [] if found is None else found.frames
+    if not frames:
+        yield "source line", "not known: the firmware's debug files were not found"
+    for level, frame in enumerate(reversed(frames)):
+        name = "function" if level == 0 else "inlined"
+        yield name, f"<code>{text(frame.function)}</code> at <code>{text(f'{frame.file}:{frame.line}')}</code>"
+    yield "vCPU and VMPL", text("/".join("not observed" if n is None else str(n) for n in (access.vcpu, access.vmpl)))
+    mark = _mark(report, access)
+    how = "" if mark is None else f", {mark.known.value}: {mark.evidence}"
+    yield "phase", text(f"{phase(access.phase)}{how}")
+
+
+def _mark(report: Report, access: Access) -> PhaseMark | None:
+    """How the phase of an access is known to have begun."""
+    return next((mark for mark in report.timeline.phases if mark.phase is access.phase), None)
+
+
+def _statement(name: str) -> str:
+    """What a rule asserts, in a sentence."""
+    found = next((rule for rule in RULES if rule.name == name), None)
+    return "" if found is None else explained(found).partition("\n\n")[0]
+
+
+def _timeline() -> str:
+    """What the script fills: without scripts the files of the run directory have the timeline."""
+    buttons = "".join(
+        f'<button type="button" data-do="{action}" title="{title} ({key})">{label}</button>'
+        for action, label, title, key in (
+            ("in", "+", "zoom in", "+"),
+            ("out", "-", "zoom out", "-"),
+            ("left", "&larr;", "earlier", "Left"),
+            ("right", "&rarr;", "later", "Right"),
+            ("all", "All", "the whole run", "0"),
+            ("order", "By order", "equal distances instead of time", "o"),
+        )
+    )
+    return (
+        '<section id="timeline" aria-labelledby="timeline-heading"><h2 id="timeline-heading">Timeline</h2>\n'
+        "<noscript><p>The timeline needs scripts; <code>snp-harness timeline DIR</code> prints it.</p></noscript>\n"
+        f'<div id="tools" hidden><div role="group" aria-label="Zoom">{buttons}</div>'
+        '<div role="group" aria-label="Filter">'
+        '<label>Phase <select id="phase"><option value="">all</option></select></label> '
+        '<label>vCPU <select id="vcpu"><option value="">all</option></select></label> '
+        '<label>Text <input id="find" type="search" placeholder="register, module, value"></label></div>'
+        '<fieldset id="paths"><legend>Paths</legend></fieldset></div>\n'
+        '<div id="chart" tabindex="0" role="group" aria-label="Accesses by vCPU and path over time. Keys: plus and'
+        ' minus zoom, the arrows move, 0 shows the whole run. The table below has the same accesses."></div>\n'
+        '<div id="tip" role="tooltip" hidden></div><p id="said" role="status"></p>\n'
+        '<div id="log" class="scroll" tabindex="0" role="region" aria-label="Accesses, phases and events"></div>'
+        "</section>\n"
+    )
+
+
+def _rules(report: Report) -> str:
+    rows = []
+    details = []
+    for result in report.verdict.results:
+        count = len(result.offences) + len(result.events)
+        rows.append(
+            (
+                text(result.rule),
+                f'<span class="status {STATUS_CLASS[result.status]}">{text(rule_status(result))}</span>',
+                text(result.reason),
+                f'<a href="#rule-{text(result.rule)}">{count}</a>' if count else "0",
+            )
+        )
+        details.append(_rule_details(report, result))
+    return (
+        '<section id="rules" aria-labelledby="rules-heading"><h2 id="rules-heading">Rules</h2>\n'
+        + table(("rule", "result", "reason", "offences"), rows, "Results of the rules")
+        + "".join(details)
+        + "</section>\n"
+    )
+
+
+def _rule_details(report: Report, result: RuleResult) -> str:
+    """A rule's statement, and the accesses and events that break it."""
+    rule = next((rule for rule in RULES if rule.name == result.rule), None)
+    parts = [f"<p>{text(_statement(result.rule))}</p>"]
+    if rule is not None:
+        parts.append(f"<p>Specification: {text(rule.specification)}</p>")
+    if result.offences:
+        rows = []
+        for access in result.offences[:OFFENCES_SHOWN]:
+            index, *cells = map(text, access_cells(access))
+            source = report.source(access)
+            rows.append((f'<a class="access" href="#a{index}">{index}</a>', *cells, text(source or "")))
+        headings = (*(heading for heading, _ in COLUMNS), "source")
+        parts.append(table(headings, rows, f"Accesses against {result.rule}"))
+    more = len(result.offences) - OFFENCES_SHOWN
+    if more > 0:
+        parts.append(f"<p>{more} more are in the timeline.</p>")
+    parts += [f"<p>{text(event.kind, 40)}: {text(event.text, 200)}</p>" for event in result.events[:OFFENCES_SHOWN]]
+    opened = " open" if result.status is Status.VIOLATED else ""
+    return (
+        f'<details id="rule-{text(result.rule)}"{opened}><summary>{text(result.rule)}</summary>'
+        f"{''.join(parts)}</details>\n"
+    )
+
+
+def _console(console: ConsoleText) -> str:
+    name = console.name
+    lines = "".join(
+        f'<li id="{name}-{line.number}" class="{line.severity.value}"><a href="#{name}-{line.number}">{line.number}</a>'
+        f"<code>{text(line.text)}</code></li>\n"
+        for line in console.lines
+    )
+    return (
+        f'<section id="{name}" aria-labelledby="{name}-heading"><h2 id="{name}-heading">{console.title}</h2>\n'
+        f'<div class="find" hidden><label>Search <input type="search" data-console="{name}"></label> '
+        f'<label>Lines <select data-console="{name}"><option value="">all</option>'
+        '<option value="warning">warnings and errors</option><option value="error">errors</option></select></label>'
+        f'<span role="status"></span></div>\n'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Lines: {console.title}"><ol class="console">'
+        f"{lines}</ol>"
+        "</div></section>\n"
+    )
+
+
+def _facts(name: str, heading: str, rows: Iterator[tuple[str, str]]) -> str:
+    body = table(("what", "value"), ((text(key), text(value)) for key, value in rows), heading)
+    return (
+        f'<section id="{name}" aria-labelledby="{name}-heading"><h2 id="{name}-heading">{heading}</h2>\n'
+        f"{body}</section>\n"
+    )
