@@ -7,7 +7,7 @@ A run directory has its timeline; of a run whose harness was killed it is made a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,25 @@ def load_timeline(path: Path) -> Timeline:
                 f"cannot read {path}: {error.strerror}", f"name a run directory or its {rundir.TIMELINE}"
             ) from None
         return rebuilt
+
+
+def follow_timeline(directory: Path, wait: Callable[[], object]) -> Iterator[Timeline]:
+    """Yield the timeline of a run again and again while it goes on, and at last the whole one.
+
+    wait: called before the log is read again. Raises UsageError for a run without a raw log.
+    """
+    from snp_harness.platforms.kept_run import open_log
+
+    while rundir.in_use(directory) and not (directory / rundir.TIMELINE).exists():
+        log = open_log(directory)
+        if log is not None:
+            while rundir.in_use(directory) and not (directory / rundir.TIMELINE).exists():
+                log.more()
+                yield log.timeline()
+                wait()
+            break
+        wait()
+    yield load_timeline(directory)
 
 
 def load_report(path: Path) -> Report:

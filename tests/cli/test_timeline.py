@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from snp_harness.apic.timeline import Event
 from snp_harness.capture.record import RecordKind
 from snp_harness.cli import main as cli
+from snp_harness.vm.rundir import RunDirectory
 from tests.apic import samples
 from tests.launch.ring import make_record
 from tests.platforms.kept import RUN
+from tests.schemas import check
 
 
 @pytest.fixture
@@ -30,6 +33,88 @@ def recorded(tmp_path: Path) -> Path:
 def test_timeline_as_json_is_what_was_recorded(recorded: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["timeline", "--json", str(recorded / name)]) == 0
     assert capsys.readouterr().out == (recorded / "timeline.jsonl").read_text(encoding="utf-8")
+
+
+def test_text_in_the_columns_of_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = Event("svsm-stage", 1500, 0, "a long text " * 12, {})
+    accesses = [*samples.stock_sec(), samples.xapic(samples.READ, 0x380, 0xFFFFFFFFFFFFFFFF, module="M" * 60)]
+    timeline = samples.timeline(accesses, events=(event,), faults=("busy",), gaps=("late",), complete=False)
+    (tmp_path / "timeline.jsonl").write_text(timeline.to_jsonl(), encoding="utf-8")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert cli.main(["timeline", str(tmp_path)]) == 0
+    wide = capsys.readouterr().out.splitlines()
+    assert wide[0] == "-- faults injected: busy"
+    assert wide[1].split()[:3] == ["#", "time/s", "vCPU/VMPL"]
+    assert wide[-1] == "-- not seen whole: late"
+    assert any("SecMain+1A2B" in line and "Timer Initial Count 380" in line for line in wide)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(["timeline", str(tmp_path)]) == 0
+    narrow = capsys.readouterr().out.splitlines()
+    assert max(map(len, narrow)) <= 80
+    assert len([line for line in narrow if "Timer Initial Count" in line]) == 2
+    assert any("FFFFFFFFFFFFFFFF" in line for line in narrow)
+
+
+def test_what_is_asked_for(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    accesses = samples.stock_sec()
+    (recorded / "timeline.jsonl").write_text(samples.timeline(accesses).to_jsonl())
+    assert cli.main(["timeline", str(recorded), "--json", "--register", "timer lvt,380", "--path", "mmio"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = [line["access"]["offset"] for line in lines if "access" in line]
+    assert found == ["0x320", "0x320", "0x380", "0x320", "0x320"]
+    for line in lines:
+        check("timeline", line)
+    filters = ("--phase", "sec,pei", "--vcpu", "0", "--served-by", "hypervisor", "--since", "#3", "--all")
+    assert cli.main(["timeline", str(recorded), *filters]) == 0
+    assert len([line for line in capsys.readouterr().out.splitlines() if " -- " not in line]) == 12
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--phase", "sex"), ("--vcpu", "x"), ("--path", ""), ("--since", "-1"), ("--since", "1e9"), ("--vcpu", "1,")],
+)
+def test_what_cannot_be_asked_for(wrong: tuple[str, str], recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main(["timeline", str(recorded), *wrong])
+    assert wrong[0] in capsys.readouterr().err
+
+
+def test_a_register_that_there_is_not(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["timeline", str(recorded), "--register", "svx"]) == 2
+    assert "no register is named 'svx'" in capsys.readouterr().err
+
+
+def test_a_run_is_followed_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log grows between two looks, and at the end the whole timeline is there."""
+    out = tmp_path / "out"
+    directory = RunDirectory.create(out, "emulated")
+    (out / "run.json").write_text(json.dumps(RUN))
+    record = {"kind": RecordKind.APIC_BASE, "vmpl": 2, "address": 0x1B, "value": 0xFEE00900}
+    (out / "host.log").write_bytes(make_record(1, **record))
+    seen: list[str] = []
+    looks = iter(range(3))
+
+    def look(_seconds: float) -> None:
+        seen.append(capsys.readouterr().out)
+        number = next(looks)
+        if number < 2:
+            with (out / "host.log").open("ab") as log:
+                # A part of the next record is not read before the rest is there.
+                log.write(make_record(2, **record)[:40] if number == 0 else make_record(2, **record)[40:])
+            return
+        accesses = [samples.base(samples.READ, 0xFEE00900, None, time_ns=time) for time in (1000, 2000, 3000)]
+        (out / "timeline.jsonl").write_text(samples.timeline(accesses, alternate_injection=False, phases=()).to_jsonl())
+        directory.release()
+
+    monkeypatch.setattr("time.sleep", look)
+    assert cli.main(["timeline", "--follow", "--all", str(out)]) == 0
+    seen.append(capsys.readouterr().out)
+    assert [text.count("APIC_BASE") for text in seen] == [1, 0, 1, 1]
+    assert "".join(seen).count("time/s") == 1
 
 
 @pytest.mark.parametrize(

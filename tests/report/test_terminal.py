@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 
 from snp_harness.apic.access import Access, Outcome, Phase, Server
 from snp_harness.apic.contract import RULES, evaluate
+from snp_harness.apic.selection import Selection, fold
 from snp_harness.apic.source_place import Frame, SourcePlace
 from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.report.model import Report, RunInfo
-from snp_harness.report.terminal import OFFENCES_SHOWN, print_report, render, render_timeline
-from snp_harness.report.text import escape
+from snp_harness.report.terminal import OFFENCES_SHOWN, print_report, render
+from snp_harness.report.text import access_line, escape
+from snp_harness.report.timeline_text import WIDE, lines
 from tests.apic import samples
 from tests.apic.samples import READ, xapic
 from tests.apic.strategies import timelines
@@ -49,6 +51,10 @@ def section(text: str, title: str) -> list[str]:
     lines = text.splitlines()
     start = lines.index(title) + 1
     return lines[start : lines.index("", start) if "" in lines[start:] else len(lines)]
+
+
+def timeline_lines(timeline: Timeline, width: int = WIDE) -> list[str]:
+    return list(lines(fold(Selection().entries(timeline)), width))
 
 
 def words(line: str) -> str:
@@ -113,7 +119,7 @@ def test_a_register_is_shown_with_the_number_of_its_path() -> None:
 )
 def test_who_served_or_refused_an_access(outcome: Outcome, server: Server, shown: str) -> None:
     shown_report = report([xapic(READ, 0x0F0), xapic(READ, 0x0F0, outcome=outcome, served_by=server)])
-    assert list(render_timeline(shown_report.timeline))[2].endswith(f", {shown})")
+    assert access_line(shown_report.timeline.accesses[1]).endswith(f", {shown})")
     cell = section(render(shown_report), "Offences against x2apic-before-sec")[2]
     assert cell.endswith("  " + shown.removeprefix("served by "))
 
@@ -125,8 +131,6 @@ def test_injected_faults_are_in_the_first_line_and_below() -> None:
     assert "faults    injected: busy (1 of 3)" in observed
     assert "SVSM present, Alternate Injection active, APIC protocol not asked for" in observed
     assert "note           faults injected: busy (1 of 3); the firmware does not cause" in text
-    timeline = samples.timeline([], faults=("busy (1 of 3)",))
-    assert next(render_timeline(timeline)) == "-- faults injected: busy (1 of 3)"
     assert "faults" not in render(report(samples.stock_sec()))
 
 
@@ -259,7 +263,7 @@ def test_untrusted_names_cannot_reach_the_terminal(monkeypatch: pytest.MonkeyPat
     run = RunInfo(HOSTILE, HOSTILE, HOSTILE, Path(HOSTILE), (HOSTILE,), 1.0, HOSTILE, (HOSTILE,))
     hostile = report(accesses, run, witness=HOSTILE, platform=HOSTILE, **fields)
     coloured = without_colours(on_terminal(hostile, monkeypatch))
-    for text in (render(hostile), "\n".join(render_timeline(hostile.timeline)), coloured):
+    for text in (render(hostile), "\n".join(timeline_lines(hostile.timeline)), coloured):
         assert all(character.isprintable() or character == "\n" for character in text)
         assert r"Evil\x1b]0;owned\x07\x1b[31m\n\r" in text
     assert "[bold]" in render(hostile)
@@ -335,18 +339,20 @@ def test_any_timeline_is_shown_in_printable_lines(timeline: Timeline, name: str)
     accesses = tuple(dataclasses.replace(access, module=name) for access in timeline.accesses)
     timeline = dataclasses.replace(timeline, accesses=accesses)
     shown = Report(evaluate(timeline), timeline, dataclasses.replace(RUN, firmware=name))
-    lines = render(shown).splitlines() + list(render_timeline(timeline))
-    assert all(line.isprintable() for line in lines)
+    printed = render(shown).splitlines() + timeline_lines(timeline) + timeline_lines(timeline, 80)
+    assert all(line.isprintable() for line in printed)
 
 
 def test_the_timeline_as_text() -> None:
     event = Event("end", 9, 0, "stopped", {})
-    fields = {"events": (event,), "gaps": ("late",), "alternate_injection": False}
-    timeline = samples.timeline([xapic(READ, 0x0F0, 0xFF)], **fields)
-    lines = list(render_timeline(timeline))
-    assert lines[0] == "-- SEC, proven: entry"
-    assert words(lines[1]) == "0 0.000001 0/2 SEC SecMain+1A2B read SVR 0F0 = FF (mmio, ok, served by hypervisor)"
-    assert lines[2:] == ["-- PEI, proven: PeiCore", "-- end: stopped", "-- not seen whole: late"]
+    timeline = samples.timeline([xapic(READ, 0x0F0, 0xFF)], events=(event,), alternate_injection=False)
+    assert [words(line) for line in timeline_lines(timeline)] == [
+        "# time/s vCPU/VMPL phase module op register value path outcome served by",
+        "0.000000 -- SEC, proven: entry",
+        "0.000000 -- end: stopped",
+        "0 0.000001 0/2 SEC SecMain+1A2B read SVR 0F0 FF mmio ok hypervisor",
+        "0.000009 -- PEI, proven: PeiCore",
+    ]
 
 
 @pytest.mark.parametrize(

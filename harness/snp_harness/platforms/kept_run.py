@@ -6,10 +6,11 @@ What it needs besides is written before QEMU is started: the firmware is in the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from snp_harness.errors import UsageError
 from snp_harness.launch.ring import BATCH, RECORD_SIZE
@@ -73,14 +74,23 @@ def asked_for(directory: Path) -> tuple[str | None, bool | None]:
 
 def rebuild(directory: Path) -> Timeline | None:
     """Return the timeline of a run that has none, None if the directory lacks what that needs. Raises UsageError."""
+    reader = open_log(directory)
+    if reader is None:
+        return None
+    reader.more()
+    return reader.finish()
+
+
+def open_log(directory: Path) -> KeptLog | None:
+    """Return a reader of the raw log of a run, which may go on; None without one. Raises UsageError."""
     if not (directory / rundir.RUN).is_file():
         return None
     kept = _read(directory / rundir.RUN)
     try:
         if (directory / rundir.HOST_LOG).is_file():
-            return _from_records(directory, kept)
+            return _Records(directory, kept)
         if (directory / rundir.TRACE).is_file() and kept["platform"] == "tcg":
-            return _from_trace(directory, kept)
+            return _Trace(directory, kept)
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}", _HINT) from None
     return None
@@ -142,12 +152,16 @@ class RecordFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._offset = 0
 
     def read(self) -> Iterator[bytes]:
-        """Yield batches of whole records."""
+        """Yield batches of whole records, the next time from where it ended."""
         with self._path.open("rb") as file:
+            file.seek(self._offset)
             while batch := file.read(BATCH * RECORD_SIZE):
-                yield batch[: len(batch) // RECORD_SIZE * RECORD_SIZE]
+                whole = batch[: len(batch) // RECORD_SIZE * RECORD_SIZE]
+                self._offset += len(whole)
+                yield whole
 
     def arm(self) -> None:
         """Nothing follows."""
@@ -156,58 +170,111 @@ class RecordFile:
         """Nothing is open."""
 
 
-def _from_records(directory: Path, kept: dict[str, Any]) -> Timeline:
-    from snp_harness.capture.collect import Collector
-    from snp_harness.capture.host_log import HostLog
-    from snp_harness.capture.host_timeline import WITNESS, HostTimeline
-    from snp_harness.firmware.image import FirmwareImage
+class KeptLog(Protocol):
+    """A reader of a raw log."""
 
-    collector = Collector()
-    gaps = [_gap(rundir.HOST_LOG)]
-    firmware: FirmwareImage | _Unknown = _Unknown()
-    offset, size = kept["firmware"]["offset"], kept["firmware"]["size"]
-    launch = directory / rundir.LAUNCH
-    data = launch.read_bytes()[offset : offset + size] if launch.is_file() else b""
-    if data and len(data) == size:
-        firmware = FirmwareImage(launch, data)
-    else:
-        gaps.append(f"{rundir.LAUNCH} is not there: modules and phases are not known")
-    timeline = HostTimeline(firmware, kept["guest_vmpl"], collector)
-    log = HostLog(RecordFile(directory / rundir.HOST_LOG), timeline.take)
-    log.drain()
-    timeline.finish()
-    return collector.finish(
-        witness=WITNESS,
-        platform=kept["platform"],
-        gaps=gaps + log.health.gaps(),
-        lost=log.health.lost,
-        not_observed=frozenset(),
-        alternate_injection=kept["alternate_injection"],
-        svsm=kept["svsm"],
-        apic_protocol=kept["apic_protocol"],
-        faults=tuple(kept["faults"]),
-    )
+    def more(self) -> None:
+        """Read what was written since. Raises UsageError."""
+
+    def timeline(self) -> Timeline:
+        """Return what was read so far, as the timeline of a run that was stopped there."""
+
+    def finish(self) -> Timeline:
+        """Return the same, with what was open at the end. Nothing can be read after it."""
 
 
-def _from_trace(directory: Path, kept: dict[str, Any]) -> Timeline:
-    from snp_harness.capture.collect import Collector
-    from snp_harness.capture.trace_timeline import NOT_OBSERVED, WITNESS, TraceTimeline
+class _Records:
+    """The log of the emulated host."""
 
-    collector = Collector()
-    timeline = TraceTimeline(kept["vcpus"], collector)
-    with (directory / rundir.TRACE).open("rb") as file:
-        while data := file.read(1 << 20):
-            timeline.feed(data)
-    timeline.flush()
-    return collector.finish(
-        witness=WITNESS,
-        platform=kept["platform"],
-        gaps=[_gap(rundir.TRACE)],
-        lost=0,
-        not_observed=NOT_OBSERVED,
-        alternate_injection=kept["alternate_injection"],
-        svsm=kept["svsm"],
-    )
+    def __init__(self, directory: Path, kept: dict[str, Any]) -> None:
+        from snp_harness.capture.collect import Collector
+        from snp_harness.capture.host_log import HostLog
+        from snp_harness.capture.host_timeline import HostTimeline
+        from snp_harness.firmware.image import FirmwareImage
+
+        self._kept = kept
+        self._collector = Collector()
+        self._gaps = [_gap(rundir.HOST_LOG)]
+        firmware: FirmwareImage | _Unknown = _Unknown()
+        offset, size = kept["firmware"]["offset"], kept["firmware"]["size"]
+        launch = directory / rundir.LAUNCH
+        data = launch.read_bytes()[offset : offset + size] if launch.is_file() else b""
+        if data and len(data) == size:
+            firmware = FirmwareImage(launch, data)
+        else:
+            self._gaps.append(f"{rundir.LAUNCH} is not there: modules and phases are not known")
+        self._host = HostTimeline(firmware, kept["guest_vmpl"], self._collector)
+        self._log = HostLog(RecordFile(directory / rundir.HOST_LOG), self._host.take)
+
+    def more(self) -> None:
+        with _readable():
+            self._log.drain()
+
+    def timeline(self) -> Timeline:
+        from snp_harness.capture.host_timeline import WITNESS
+
+        health = self._log.health
+        return self._collector.finish(
+            witness=WITNESS,
+            platform=self._kept["platform"],
+            gaps=self._gaps + health.gaps(),
+            lost=health.lost,
+            not_observed=frozenset(),
+            alternate_injection=self._kept["alternate_injection"],
+            svsm=self._kept["svsm"],
+            apic_protocol=self._kept["apic_protocol"],
+            faults=tuple(self._kept["faults"]),
+        )
+
+    def finish(self) -> Timeline:
+        self._host.finish()
+        return self.timeline()
+
+
+class _Trace:
+    """QEMU's trace events."""
+
+    def __init__(self, directory: Path, kept: dict[str, Any]) -> None:
+        from snp_harness.capture.collect import Collector
+        from snp_harness.capture.trace_timeline import TraceTimeline
+
+        self._kept = kept
+        self._collector = Collector()
+        self._trace = TraceTimeline(kept["vcpus"], self._collector)
+        self._path = directory / rundir.TRACE
+        self._offset = 0
+
+    def more(self) -> None:
+        with _readable(), self._path.open("rb") as file:
+            file.seek(self._offset)
+            while data := file.read(1 << 20):
+                self._offset += len(data)
+                self._trace.feed(data)
+
+    def timeline(self) -> Timeline:
+        from snp_harness.capture.trace_timeline import NOT_OBSERVED, WITNESS
+
+        return self._collector.finish(
+            witness=WITNESS,
+            platform=self._kept["platform"],
+            gaps=[_gap(rundir.TRACE)],
+            lost=0,
+            not_observed=NOT_OBSERVED,
+            alternate_injection=self._kept["alternate_injection"],
+            svsm=self._kept["svsm"],
+        )
+
+    def finish(self) -> Timeline:
+        self._trace.flush()
+        return self.timeline()
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot read {error.filename}: {error.strerror}", _HINT) from None
 
 
 def _gap(name: str) -> str:

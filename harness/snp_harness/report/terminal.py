@@ -16,7 +16,7 @@ from snp_harness.apic.rules.injection import without_protocol
 from snp_harness.apic.timeline import AGREEMENT, END_KINDS, SVSM_ACTIVITY, SVSM_ERROR, SVSM_PANIC, SVSM_STAGE, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.report.model import Report
-from snp_harness.report.text import INDENT, access_line, access_table, columns, escape, phase, place
+from snp_harness.report.text import INDENT, access_table, columns, escape, phase, place
 
 #: Offences shown for a rule; the others are counted.
 OFFENCES_SHOWN = 20
@@ -101,24 +101,6 @@ def print_report(report: Report, stream: TextIO) -> None:
 def print_headline(report: Report, stream: TextIO) -> None:
     """Write the verdict alone."""
     write(stream, f"{escape(report.headline)}\n")
-
-
-def render_timeline(timeline: Timeline) -> Iterator[str]:
-    """Yield a timeline as lines of text: injected faults, accesses with phases between them, events, gaps."""
-    if timeline.faults:
-        yield f"-- faults injected: {escape(', '.join(timeline.faults), 200)}"
-    marks = list(timeline.phases[::-1])
-    for position, access in enumerate(timeline.accesses):
-        while marks and marks[-1].index <= position:
-            mark = marks.pop()
-            yield f"-- {phase(mark.phase)}, {mark.known.value}: {escape(mark.evidence, 200)}"
-        yield access_line(access)
-    for mark in reversed(marks):
-        yield f"-- {phase(mark.phase)}, {mark.known.value}: {escape(mark.evidence, 200)}"
-    for event in timeline.events:
-        yield f"-- {escape(event.kind, 40)}: {escape(event.text, 200)}"
-    for gap in timeline.gaps:
-        yield f"-- not seen whole: {escape(gap, 200)}"
 
 
 def blocks(report: Report, width: int | None) -> Iterator[Block]:

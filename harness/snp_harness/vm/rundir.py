@@ -326,6 +326,24 @@ def variables() -> dict[str, str]:
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
+def in_use(path: Path) -> bool:
+    """Return whether a run is writing to a directory."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # A file system without locks.
+        return False
+    finally:
+        os.close(fd)
+    return False
+
+
 def _take(path: Path) -> RunDirectory:
     """Use the directory that the user named."""
     path = path.absolute()
