@@ -30,11 +30,15 @@ static void deliver(struct vcpu *sender, struct vcpu *target, u64 icr)
 		target->nmi_pending |= apic == guest_apic(target); /* VMPL0 gets no NMI */
 		break;
 	case APIC_DELIVER_INIT:
-		if (target != sender && is_guest(sender) && !deassert)
+		if (!is_guest(sender) || deassert)
+			break;
+		if (target == sender) /* after this instruction: schedule() */
+			sender->init_pending = sender->yield = true;
+		else
 			startup_init(target);
 		break;
-	case APIC_DELIVER_STARTUP:
-		if (target != sender && is_guest(sender))
+	case APIC_DELIVER_STARTUP: /* without effect on the sender, which runs */
+		if (is_guest(sender))
 			startup_sipi(target, (u8)icr);
 		break;
 	}

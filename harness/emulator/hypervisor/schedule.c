@@ -11,6 +11,7 @@
 #include "layout.h"
 #include "physical_apic.h"
 #include "readiness.h"
+#include "startup.h"
 
 extern u8 host_stacks[];
 
@@ -79,6 +80,10 @@ struct vcpu *schedule(struct vcpu *vcpu)
 	struct vcpu *next;
 
 	vcpu->yield = false;
+	if (vcpu->init_pending) {
+		vcpu->init_pending = false;
+		startup_init(vcpu);
+	}
 	while (!(next = next_ready(vcpu))) {
 		if (is_over(vcpu->hv))
 			hw_stop(vcpu->cpu, RECORD_END_NO_VMSA, 0, 0);

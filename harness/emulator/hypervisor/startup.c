@@ -25,7 +25,7 @@ static void reset_events(struct vcpu *vcpu, u32 vmpl)
 	vcpu->nmi_blocking = NMI_OPEN;
 }
 
-/* With SEV the registers are the guest's own: it stops, and continues at SIPI, unless a VMSA waits for INIT. */
+/* With SEV the registers are the guest's own: an AP stops, and continues at SIPI, unless a VMSA waits for INIT. */
 void startup_init(struct vcpu *vcpu)
 {
 	const struct vmpl_state *state = &vcpu->state[vcpu->guest_vmpl];
@@ -42,7 +42,7 @@ void startup_init(struct vcpu *vcpu)
 		vcpu->posted = -1;
 		vcpu->wait = vcpu == boot_vcpu(vcpu) ? WAIT_NOTHING : WAIT_SIPI;
 	} else if (is_guest(vcpu) && vcpu->wait <= WAIT_INTERRUPT) {
-		vcpu->wait = WAIT_SIPI;
+		vcpu->wait = vcpu == boot_vcpu(vcpu) ? WAIT_NOTHING : WAIT_SIPI;
 	}
 }
 

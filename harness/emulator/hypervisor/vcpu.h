@@ -98,6 +98,7 @@ struct vcpu {
 	u8 irq_source[256];  /* enum record_irq_source of a vector that was posted */
 	u32 posted_seen[APIC_VECTOR_WORDS]; /* vectors logged since the last CONFIGURE_VECTOR */
 	u32 fault_count[CONFIG_FAULTS]; /* occasions of each fault so far */
+	bool init_pending;   /* an INIT that it has sent to itself */
 	u64 delayed_until_ns; /* CONFIG_FAULT_DELAYED_INTERRUPT: nothing is posted before */
 };
 

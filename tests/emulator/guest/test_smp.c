@@ -196,6 +196,63 @@ SMP_TEST(smp_init_stops_and_sipi_starts, PLAIN)
 	EQUAL(aps[1].value[3] & MODE_BITS, MODE_BITS); /* INIT keeps the mode */
 }
 
+static void init_itself(struct ap *ap)
+{
+	ap->value[0] = 1;
+	ap_msr_out(ap, X2(APIC_ICR), TO(ap->index) | ICR(APIC_DELIVER_INIT, 0));
+	ap->value[1] = 1;
+}
+
+SMP_TEST(smp_init_to_itself_stops_an_ap, PLAIN)
+{
+	u64 started;
+
+	CHECK(ap_start_all());
+	prepare();
+	started = aps[1].started;
+	aps[1].value[1] = 0;
+	one_does(1, init_itself);
+	CHECK(!ap_is_running(1));
+	EQUAL(aps[1].value[1], 0);
+	aps[1].command = NULL;
+	send(TO(1) | ICR(APIC_DELIVER_STARTUP, AP_START >> 12));
+	CHECK(ap_is_running(1));
+	EQUAL(aps[1].started, started + 1);
+}
+
+SMP_TEST(smp_init_to_itself_stops_an_ap_with_a_vmsa, SEV)
+{
+	u64 started;
+
+	CHECK(ap_start_all());
+	prepare();
+	started = aps[1].started;
+	aps[1].value[1] = 0;
+	one_does(1, init_itself);
+	CHECK(!ap_is_running(1));
+	EQUAL(aps[1].value[1], 0);
+	send(TO(1) | ICR(APIC_DELIVER_STARTUP, AP_START >> 12));
+	CHECK(ap_wait(1)); /* its registers are its own: it goes on */
+	EQUAL(aps[1].value[1], 1);
+	EQUAL(aps[1].started, started);
+}
+
+static void init_the_boot_vcpu(struct ap *ap)
+{
+	ap->value[0] = ap_msr_out(ap, X2(APIC_ICR), TO(0) | ICR(APIC_DELIVER_INIT, 0));
+}
+
+/* KVM: the boot vCPU does not wait for SIPI (kvm_apic_accept_events), and its registers are its own. */
+SMP_TEST(smp_init_leaves_a_boot_vcpu_with_a_vmsa, SEV)
+{
+	CHECK(ap_start_all());
+	prepare();
+	CHECK(ap_run(1, init_the_boot_vcpu));
+	CHECK(aps[1].value[0]);
+	apic_write(APIC_ICR, TO(0) | ICR(APIC_DELIVER_INIT, 0)); /* and to itself */
+	CHECK(ap_is_running(1));
+}
+
 SMP_TEST(smp_init_and_sipi_keep_a_vmsa, SEV)
 {
 	CHECK(ap_start_all());
