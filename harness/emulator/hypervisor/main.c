@@ -11,6 +11,7 @@
 #include "loop.h"
 #include "memory.h"
 #include "msr.h"
+#include "own_msr.h"
 #include "startup.h"
 
 extern u8 host_stacks[], host_bss_end[];
@@ -96,6 +97,7 @@ static void setup_vcpu(struct vcpu *vcpu, const struct hw_controls *controls)
 		state->vmsa_gpa = NO_GPA;
 		state->init_vmsa_gpa = NO_GPA;
 	}
+	own_msr_reset(vcpu);
 	injection_setup(vcpu);
 }
 

@@ -4,6 +4,7 @@
 #include "apic_access.h"
 #include "bytes.h"
 #include "msr_permissions.h"
+#include "own_msr.h"
 #include "x86.h"
 
 static const u32 always_intercepted[] = { MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_TSC /* TCG has none */ };
@@ -26,6 +27,7 @@ void msr_setup(struct hypervisor *hv, u8 *permissions)
 	}
 	for (u32 i = 0; i < sizeof(always_intercepted) / sizeof(always_intercepted[0]); i++)
 		msr_intercept(permissions, always_intercepted[i]);
+	own_msr_intercept(permissions);
 	for (u32 msr = MSR_X2APIC_FIRST; msr <= MSR_X2APIC_LAST; msr++)
 		msr_intercept(permissions, msr);
 }
@@ -47,6 +49,7 @@ static void tsc_msr(struct vcpu *vcpu, bool write, u64 *value)
 /* An access the hypervisor makes for the guest. */
 bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 {
+	u64 *own = own_msr(vcpu, msr);
 	bool ok = true;
 
 	if (apic_owns_msr(msr))
@@ -57,6 +60,12 @@ bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 		tsc_msr(vcpu, write, value);
 	} else if (msr == MSR_EFER) {
 		ok = hw_efer(vcpu->cpu, write, value);
+	} else if (own && write) {
+		ok = own_msr_accepts(vcpu, msr, *value);
+		if (ok)
+			*own = *value;
+	} else if (own) {
+		*value = *own;
 	} else {
 		ok = write ? msr_write_safe(msr, *value) : msr_read_safe(msr, value);
 	}

@@ -11,6 +11,7 @@
 #include "vapic.h"
 
 #define NO_DEADLINE (~0ull)
+#define OWN_MSRS 71 /* see own_msr.c */
 #define IOAPIC_HALVES 48 /* of QEMU's 24 redirection entries */
 
 /* One VMPL of one vCPU, as the hypervisor knows it. */
@@ -99,6 +100,7 @@ struct vcpu {
 	u32 posted_seen[APIC_VECTOR_WORDS]; /* vectors logged since the last CONFIGURE_VECTOR */
 	u32 fault_count[CONFIG_FAULTS]; /* occasions of each fault so far */
 	bool init_pending;   /* an INIT that it has sent to itself */
+	u64 own_msr[OWN_MSRS];
 	u64 delayed_until_ns; /* CONFIG_FAULT_DELAYED_INTERRUPT: nothing is posted before */
 };
 

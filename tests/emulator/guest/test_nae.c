@@ -191,6 +191,18 @@ TEST(nae_msr_mtrr, SEV)
 	CHECK(msr_out(0x200, 0x12345000));
 	CHECK(msr_in(0x200, &value));
 	EQUAL(value, 0x12345000);
+	CHECK(!msr_out(0x200, 0x12345002)); /* KVM: kvm_mtrr_valid */
+	CHECK(!msr_out(0x200, 0x12345106));
+	CHECK(!msr_out(0x200, 1ull << 52));
+	CHECK(!msr_out(0x201, 0x400));
+	CHECK(!msr_out(0x250, 0x0606060606060602));
+	CHECK(!msr_out(0x2FF, 0x1006));
+	CHECK(!msr_out(0x400, 1)); /* set_msr_mce */
+	CHECK(!msr_out(0x401, 1));
+	CHECK(msr_in(0x200, &value));
+	EQUAL(value, 0x12345000);
+	CHECK(msr_out(0x201, 0xFFFFF00800));
+	CHECK(msr_out(0x201, 0));
 	CHECK(msr_out(0x200, 0));
 }
 

@@ -42,6 +42,34 @@ SMP_TEST(smp_cpuid_and_apic_base_are_each_ones_own, ALL)
 	CHECK(apic_base() & APIC_BASE_BSP);
 }
 
+#define MTRR_PHYS_BASE0 0x200u
+#define MTRR_DEF_TYPE   0x2FFu
+#define MC0_CTL         0x400u
+
+static void use_own_msrs(struct ap *ap)
+{
+	ap->value[0] = ap_msr_in(ap, MTRR_PHYS_BASE0) == 0 && ap_msr_out(ap, MTRR_PHYS_BASE0, ap->index << 12 | 6);
+	ap->value[1] = ap_msr_in(ap, MC0_CTL) == ~0ull && ap_msr_out(ap, MC0_CTL, 0);
+	ap->value[2] = ap_msr_in(ap, MTRR_PHYS_BASE0);
+}
+
+SMP_TEST(smp_mtrrs_and_machine_checks_are_each_ones_own, ALL)
+{
+	u64 value;
+
+	CHECK(ap_start_all());
+	for (u64 i = 1; i < parameters->vcpus; i++) {
+		CHECK(ap_run(i, use_own_msrs));
+		CHECK(aps[i].value[0]);
+		CHECK(aps[i].value[1]);
+		EQUAL(aps[i].value[2], i << 12 | 6);
+	}
+	CHECK(msr_in(MTRR_PHYS_BASE0, &value));
+	EQUAL(value, 0);
+	CHECK(msr_in(MC0_CTL, &value));
+	EQUAL(value, ~0ull);
+}
+
 #define ELSEWHERE 0xFED10000ull
 
 /* An AP that has moved its APIC reads the page at reset, where the boot vCPU's still is. */

@@ -22,7 +22,7 @@ TEST(vc_ioio_in, SEV) { RAISES(SVM_EXIT_IOIO, "inb $0x80, %%al", "a"(0)); }
 TEST(vc_ioio_out, SEV) { RAISES(SVM_EXIT_IOIO, "outl %%eax, %%dx", "a"(0), "d"(0xCF8)); }
 TEST(vc_ioio_string, SEV) { RAISES(SVM_EXIT_IOIO, "rep insb", "d"(0x511), "c"(4), "D"(TEST_AREA)); }
 TEST(vc_msr_read, SEV) { RAISES(SVM_EXIT_MSR, "rdmsr", "c"(MSR_APIC_BASE)); }
-TEST(vc_msr_write, SEV) { RAISES(SVM_EXIT_MSR, "wrmsr", "c"(0x250), "a"(0), "d"(0)); }
+TEST(vc_msr_write, SEV) { RAISES(SVM_EXIT_MSR, "wrmsr", "c"(0xC0010015), "a"(0), "d"(0)); }
 TEST(vc_msr_x2apic, SEV) { RAISES(SVM_EXIT_MSR, "rdmsr", "c"(0x80F)); }
 TEST(vc_msr_caa, SEV) { RAISES(SVM_EXIT_MSR, "rdmsr", "c"(SEV_MSR_SVSM_CAA)); }
 TEST(vc_vmmcall, SEV) { RAISES(SVM_EXIT_VMMCALL, "vmmcall", "a"(0)); }
