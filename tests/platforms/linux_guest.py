@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Phase
+from snp_harness.apic.timeline import AGREEMENT, GUEST_POWER_OFF
 from snp_harness.debian.cache import Entries
 from snp_harness.debian.firmware_names import package_directory
 from snp_harness.firmware_run import RunSpec
@@ -63,9 +64,17 @@ def _archive(program: str) -> bytes:
 
 
 def run_in_linux(
-    program: str, image: Image, firmware: Path, config: str, vcpus: int = 1, modules: Sequence[Module] = ()
+    program: str,
+    image: Image,
+    firmware: Path,
+    config: str,
+    vcpus: int = 1,
+    modules: Sequence[Module] = (),
+    memory_mib: int = 1024,
 ) -> str:
-    """What Linux and the program print. It defines main(), and its standard streams are a port that echoes.
+    """What Linux and the program print until Linux powers the machine off.
+
+    The program defines main(), and its standard streams are a port that echoes.
 
     Runs in the current directory: a socket's path is short.
     """
@@ -97,12 +106,17 @@ def run_in_linux(
     spec = RunSpec(
         firmware,
         vcpus=vcpus,
-        memory_mib=1024,
+        memory_mib=memory_mib,
         svsm=load_config(config),
         until="shell",
         timeout_s=300,
         extra_args=arguments,
     )
     with port:
-        run(spec, "emulated", out, send_when_ready)
-    return (out / rundir.SERIAL).read_text(errors="replace")
+        result = run(spec, "emulated", out, send_when_ready)
+    text = (out / rundir.SERIAL).read_text(errors="replace")
+    kinds = [event.kind for event in result.timeline.events]
+    # Whatever Linux did, the hypervisor's memory is whole.
+    assert kinds.count(AGREEMENT) == 1, text
+    assert GUEST_POWER_OFF in kinds, text
+    return text

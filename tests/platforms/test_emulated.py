@@ -33,6 +33,13 @@ def test_qemus_own_apic_serves_one_vcpu(trixie_path: Path, tmp_path: Path) -> No
         boot(trixie_path, tmp_path / "out", "two-witnesses", vcpus=2)
 
 
+@pytest.mark.parametrize("config", ["alternate-injection", "no-svsm"])
+def test_a_guest_may_have_more_memory_than_the_machine(config: str, trixie_path: Path, tmp_path: Path) -> None:
+    result = boot(trixie_path, tmp_path / "out", config, memory_mib=64 << 10, until="sec")
+    check_seven(result.timeline, 0 if config == "no-svsm" else 2)
+    assert result.timeline.complete
+
+
 #: At the reset vector: MOV AL, 85h; OUT F4, AL. MOV EAX, 850000h; OUT F2, EAX.
 WITH_ONE_BYTE = b"\xb0\x85\xe6\xf4"
 FROM_BELOW = b"\x66\xb8\x00\x00\x85\x00\x66\xe7\xf2"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Outcome, Phase
+from snp_harness.platforms.memory_map import memory_map
 from snp_harness.tools.initramfs.cpio import CpioWriter
 from snp_harness.tools.kvm_host.pack import Image
 from snp_harness.vm import rundir
@@ -148,6 +149,36 @@ def test_cpus_go_and_come_again(
     assert online == ["0,2-3", "0-3", "0-1,3", "0-3", "0-2", "0-3"], text
     [line] = [line for line in text.splitlines() if "virtio0-virtqueues" in line]
     assert all(int(count) > 0 for count in line.split()[1:5]), line
+
+
+#: Writes to nine tenths of the free memory, but no more than 800 MiB.
+FILL_MEMORY = """
+import mmap, re, sys
+def main():
+    print("".join(line for line in open("/proc/iomem") if "System RAM" in line), file=sys.stderr)
+    text = open("/proc/meminfo").read()
+    print(text, file=sys.stderr)
+    size = min(int(re.search(r"MemAvailable: *([0-9]+)", text)[1]) * 1024 * 9 // 10, 800 << 20)
+    memory = mmap.mmap(-1, size)
+    for at in range(0, size, 4096):
+        memory[at] = 0xA5
+    print("filled", all(memory[at] == 0xA5 for at in range(0, size, 4096)), size >> 20, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("mib", [1024, 64 << 10])
+def test_hidden_memory_is_neither_seen_nor_overwritten(
+    mib: int, trixie_path: Path, kvm_host_image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the emulated host, behind the guest's. run_in_linux checks that its account of the log is whole."""
+    monkeypatch.chdir(tmp_path)
+    text = run_in_linux(FILL_MEMORY, kvm_host_image, trixie_path, "alternate-injection-off", memory_mib=mib)
+    ends = [int(end, 16) for end in re.findall(r"^[0-9a-f]+-([0-9a-f]+) : System RAM", text, re.MULTILINE)]
+    assert 0 < max(ends) < memory_map(mib << 20, 40).host_base
+    [total] = re.findall(r"^MemTotal: +(\d+) kB", text, re.MULTILINE)
+    assert mib * 0.8 < int(total) >> 10 < mib
+    [filled] = re.findall(r"^filled True (\d+)", text, re.MULTILINE)
+    assert int(filled) > 500
 
 
 #: The driver, and what Linux 6.12's asks modprobe for: gcm(aes).

@@ -54,6 +54,7 @@ DOORBELL_PORT = 0x5E8
 DOORBELL = "doorbell"
 QUESTIONS = "questions"
 RING = "ring"
+GUEST_RAM = "guest-ram"
 SVSM_CONSOLE_IRQ = 4
 #: COM4: questions of test images.
 QUESTION_PORT = ("-device", f"isa-serial,index=3,iobase=0x2e8,irq=3,chardev={QUESTIONS}")
@@ -311,10 +312,13 @@ def _arguments(spec: RunSpec, memory: MemoryMap, launch_size: int) -> list[str]:
         # Devices that write into the processor that executes IN or OUT, or into memory: that would be the hypervisor's.
         *("-machine", "vmport=off,i8042=off", "-global", "apic-common.vapic=off"),
         *("-m", f"{spec.memory >> 20}M,slots={DIMM_SLOTS},maxmem={memory.maxmem >> 20}M"),
+        # Pages that the guest never touches need not be there: it may have more memory than the machine.
+        *("-object", f"memory-backend-ram,id={GUEST_RAM},size={spec.memory},reserve=off"),
+        *("-machine", f"memory-backend={GUEST_RAM}"),
         # As flash, it has priority over PCI memory: a BAR over the ROM of -bios would be the guest's code at INIT.
         *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={token(FILE, rundir.ROM)}"),
         *IOMMU,
-        *("-object", f"memory-backend-ram,id=host,size={memory.host_size}"),
+        *("-object", f"memory-backend-ram,id=host,size={memory.host_size},reserve=off"),
         *("-device", f"pc-dimm,id=host-dimm,memdev=host,addr={memory.host_base}"),
         *("-object", f"memory-backend-file,id=log,share=on,mem-path={ring},size={memory.ring_file_size}"),
         *("-device", f"pc-dimm,id=log-dimm,memdev=log,addr={memory.ring_base}"),
