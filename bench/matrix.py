@@ -18,12 +18,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from snp_harness.apic.contract import REQUIRED
+from snp_harness.apic.difference import difference
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import Status
-from snp_harness.bisect.report import difference
 from snp_harness.errors import EXIT_ENVIRONMENT, HarnessError
 from snp_harness.firmware_run import RunResult, RunSpec, run
 from snp_harness.platforms.svsm_console import NoAlternateInjectionError
+from snp_harness.report.difference import summary
 from snp_harness.report.model import Report
 from snp_harness.svsm.config import DEFAULT_CONFIG, load_config, shipped_configs
 
@@ -101,8 +102,8 @@ def compare(stock: Timeline, fixed: Timeline) -> tuple[str, ...]:
         return ()
     if not (stock.complete and fixed.complete):
         return ("the accesses cannot be compared: not all of them were recorded",)
-    lines = [line for line in difference(stock, fixed) if line[0] in "+-"]
-    return (f"{len(lines)} accesses differ from stock's: {lines[0]}",) if lines else ()
+    found = difference(stock, fixed)
+    return () if found.empty else (f"other than stock's: {summary(found)}",)
 
 
 def table(cells: Sequence[Cell]) -> str:

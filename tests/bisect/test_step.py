@@ -10,16 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.verdict import RuleResult, Status, Verdict
-from snp_harness.bisect.report import difference
 from snp_harness.bisect.step import Judgement, Question, Step, as_environment
 from snp_harness.cli.main import main
 from snp_harness.edk2.git import GitError
 from snp_harness.edk2.tools import ToolError
 from snp_harness.errors import BrokenEnvironmentError, UsageError
 from snp_harness.svsm.config import SvsmConfig
-from tests.apic.samples import READ, WRITE, base, timeline, x2apic, xapic
+from tests.apic.samples import timeline
 from tests.edk2.trees import write_tree
 
 RULE = "x2apic-before-sec"
@@ -151,27 +149,3 @@ def test_a_missing_program_ends_the_bisection(edk2: Path, tmp_path: Path, missin
     )
     assert done.returncode >= 128
     assert missing in done.stderr
-
-
-def test_the_difference_of_two_timelines_leaves_out_what_moves() -> None:
-    svr, icr, tpr = (READ, 0x0F0), (READ, 0x300), (READ, 0x080)
-    one = timeline([xapic(*svr, pc=0x1000, time_ns=5), xapic(*tpr, pc=0x1010, time_ns=9)])
-    moved = timeline([xapic(*svr, pc=0x2000, time_ns=6), xapic(*tpr, pc=0x2010, time_ns=8)])
-    assert difference(one, moved) == []
-    eoi, read_base = xapic(WRITE, 0x0B0), base(READ, 0xFEE00900, ApicMode.XAPIC)
-    ticks = [timeline([xapic(*svr), *[read_base, eoi] * count, xapic(*tpr), read_base]) for count in (1, 3)]
-    assert difference(*ticks) == []
-    moved_late = timeline([xapic(*svr), read_base, eoi, xapic(*tpr), x2apic(WRITE, 0x80B, mode=ApicMode.XAPIC)])
-    assert any("80B" in line for line in difference(ticks[0], moved_late))
-    # The first tick comes before or after another access: chance.
-    early = timeline([xapic(*svr), read_base, read_base, eoi, read_base, xapic(*tpr), read_base, eoi])
-    late = timeline([xapic(*svr), read_base, xapic(*tpr), read_base, read_base, eoi])
-    assert difference(early, late) == []
-    x2apic_mode = base(WRITE, 0xFEE00D00, ApicMode.XAPIC), base(READ, 0xFEE00D00, ApicMode.X2APIC)
-    switched = difference(timeline([read_base, *x2apic_mode, read_base]), timeline([read_base, *x2apic_mode]))
-    assert [line for line in switched if line[0] in "+-"] == [
-        "-SEC SecMain vCPU/VMPL 0/2: read APIC_BASE 1B = FEE00900 (msr, xAPIC, ok)"
-    ]
-    more = timeline([xapic(*svr), xapic(*icr), xapic(*tpr)])
-    changed = [line for line in difference(one, more) if line[0] in "+-"]
-    assert changed == ["+SEC SecMain vCPU/VMPL 0/2: read ICR 300 = 0 (mmio, xAPIC, ok)"]

@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-import difflib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from snp_harness.apic.access import Access, Operation
-from snp_harness.apic.registers import EOI
+from snp_harness.apic.difference import difference
 from snp_harness.apic.timeline import Timeline, TimelineError, bounded_lines
 from snp_harness.bisect.bisection import Found
+from snp_harness.defaults import PROGRAM
 from snp_harness.edk2.source import Repository
-from snp_harness.report.text import cpu, escape, number, phase, register
+from snp_harness.report.difference import lines, summary
+from snp_harness.report.text import escape
 from snp_harness.vm.rundir import TIMELINE
 
-_CONTEXT = 2
 #: Lines shown; both timelines are in the run directories.
 _SHOWN = 60
 
@@ -41,9 +41,13 @@ def report_lines(found: Found, repository: Repository) -> Iterator[str]:
     if before is None or after is None:
         yield "  the timelines are no longer there"
         return
-    yield "Difference of the timelines"
-    for line in difference(before, after) or ["none: the accesses are the same"]:
-        yield f"  {line}"
+    changes = difference(before, after)
+    yield f"Difference of the timelines: {summary(changes)}"
+    shown = list(lines(changes))
+    yield from (f"  {line}" for line in shown[:_SHOWN])
+    if len(shown) > _SHOWN:
+        command = shlex.join([PROGRAM, "diff", found.before.directory, found.first.directory])
+        yield f"  ... and {len(shown) - _SHOWN} lines more: {command}"
 
 
 def load_timeline(directory: str) -> Timeline | None:
@@ -56,50 +60,3 @@ def load_timeline(directory: str) -> Timeline | None:
             return Timeline.from_jsonl(bounded_lines(stream), str(path))
     except (OSError, TimelineError):
         return None
-
-
-def difference(before: Timeline, after: Timeline) -> list[str]:
-    """Return the difference of the accesses of two timelines, in unified format without headings.
-
-    Values that every change of code moves (numbers, times, addresses) are not compared, nor are times and numbers of
-    timer ticks: EOIs come last, each kind once, and reads of APIC_BASE once after each write.
-    """
-    lines = list(difflib.unified_diff(list(_lines(before)), list(_lines(after)), n=_CONTEXT, lineterm=""))[2:]
-    more = len(lines) - _SHOWN
-    return lines[:_SHOWN] + ([f"... and {more} lines more"] if more > 0 else [])
-
-
-def _lines(timeline: Timeline) -> Iterator[str]:
-    marks = list(timeline.phases[::-1])
-    ticks: set[str] = set()
-    read: set[str] = set()
-    for position, access in enumerate(timeline.accesses):
-        while marks and marks[-1].index <= position:
-            yield f"-- {phase(marks.pop().phase)}"
-        line = _line(access)
-        # The phase of a timer tick is random, too.
-        kind = line.partition(" ")[2]
-        if access.register == EOI:
-            ticks.add(kind)
-        elif access.is_base and access.operation is Operation.READ:
-            if kind not in read:
-                read.add(kind)
-                yield line
-        else:
-            if access.is_base:
-                read.clear()
-            yield line
-    for mark in reversed(marks):
-        yield f"-- {phase(mark.phase)}"
-    yield from (f"at each tick: {kind}" for kind in sorted(ticks))
-    for event in timeline.events:
-        yield f"-- {escape(event.kind, 40)}"
-
-
-def _line(access: Access) -> str:
-    mode = "?" if access.mode is None else access.mode.value
-    return (
-        f"{phase(access.phase)} {escape(access.module or '?', 40)} vCPU/VMPL {cpu(access)}: {access.operation.value} "
-        f"{register(access.register, access.path)} = {number(access.value)} "
-        f"({access.path.value}, {mode}, {access.outcome.value})"
-    )

@@ -12,14 +12,12 @@ from snp_harness.apic import ipi
 from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode, mode_of
 from snp_harness.apic.registers import APIC_BASE, Register
-from snp_harness.apic.timeline import END_KINDS, RULE_KINDS, Event, Known, PhaseMark, Timeline, sec_is_over
+from snp_harness.apic.timeline import CONDENSED, END_KINDS, RULE_KINDS, Event, Known, PhaseMark, Timeline, sec_is_over
 
 #: Accesses that are kept one by one. A boot to the shell makes 5,000; the shell makes 300 a second.
 ACCESS_LIMIT = 20_000
 #: Beyond ACCESS_LIMIT, so many more accesses of each kind are kept; the others differ in value, pc and time.
 SORT_LIMIT = 16
-#: The kind of the event with the number of accesses that were not kept.
-CONDENSED = "condensed"
 #: Kinds that are distinguished beyond ACCESS_LIMIT.
 SORTS_LIMIT = 4096
 EVENT_LIMIT = 10_000

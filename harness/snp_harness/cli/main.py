@@ -42,6 +42,7 @@ COMMANDS = {
     "fetch": ("fetch", "download Debian's firmware, QEMU or the nested KVM host into the cache, without root"),
     "report": ("report", "judge a recorded run again and print its report"),
     "timeline": ("timeline", "print the timeline of a recorded run"),
+    "diff": ("diff", "print what differs between the accesses of two recorded runs"),
     "judge": ("judge", "judge a KVM trace that was recorded elsewhere"),
     "firmware": ("firmware", "build firmware from edk2's source"),
     "igvm": ("igvm", "show an IGVM file, or write a copy with Alternate Injection on or off"),
