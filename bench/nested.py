@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 import tempfile
@@ -13,9 +14,10 @@ from pathlib import Path
 
 from snp_harness.firmware.find import find_firmware
 from snp_harness.hosts.nested import NestedHost
-from snp_harness.platforms.kvm import run_on
+from snp_harness.platforms.kvm import start_on
 from snp_harness.platforms.nested import suite
 from snp_harness.platforms.platform import RunSpec
+from snp_harness.platforms.session import Session
 from snp_harness.tools.kvm_host.host_image import image
 from snp_harness.tools.kvm_host.outer import Outer
 from snp_harness.tools.kvm_host.snapshot import snapshot_of
@@ -36,15 +38,16 @@ def main() -> None:
         agent, verdict = [], []
         for _ in range(runs):
             agent.append(_timed(lambda host, _: host.link(), outer, cold))
-            verdict.append(
-                _timed(
-                    lambda host, directory: run_on(host, "nested", replace(spec, host=host), directory, _silent),
-                    outer,
-                    cold,
-                )
-            )
+            verdict.append(_timed(lambda host, directory: _run(host, spec, directory), outer, cold))
         name = "cold boot" if cold else "snapshot"
         print(f"{name:10} agent {_text(agent)}  SEC {_text(verdict)}")
+
+
+def _run(host: NestedHost, spec: RunSpec, directory: RunDirectory) -> None:
+    with contextlib.ExitStack() as stack:
+        spec = replace(spec, host=host)
+        running = start_on(host, "nested", spec, directory, stack)
+        running.finish(Session(running, spec).run(lambda *_: None))
 
 
 def _timed(work: Callable[[NestedHost, RunDirectory], object], outer: Outer, cold: bool) -> float:
@@ -58,10 +61,6 @@ def _timed(work: Callable[[NestedHost, RunDirectory], object], outer: Outer, col
         finally:
             host.close()
             directory.release()
-
-
-def _silent(*_: object) -> None:
-    """No progress."""
 
 
 def _text(seconds: list[float]) -> str:

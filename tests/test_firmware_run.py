@@ -3,18 +3,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 import snp_harness.platforms
 from snp_harness.apic.access import Phase
+from snp_harness.apic.timeline import Timeline
+from snp_harness.capture.collect import Collector
 from snp_harness.errors import FirmwareError, UsageError
 from snp_harness.firmware.image import FirmwareImage
 from snp_harness.firmware_run import RunSpec, prepare, run
-from snp_harness.platforms.platform import Progress, RunOutcome
+from snp_harness.platforms.platform import RunOutcome
+from snp_harness.platforms.running import Running
+from snp_harness.platforms.session import Ending
 from snp_harness.svsm.config import SvsmConfig, load_config
 from snp_harness.vm import rundir
+from snp_harness.vm.machine_base import MachineBase
 from snp_harness.vm.rundir import RunDirectory
 from tests.apic import samples
 from tests.firmware import builder
@@ -32,14 +40,34 @@ class Recorder:
         self.PLATFORM = self
         self.images: list[FirmwareImage] = []
 
-    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
+    def start(self, spec: RunSpec, directory: RunDirectory, _stack: contextlib.ExitStack) -> Running:
         self.images.append(spec.image)
         with pytest.raises(UsageError, match="another run is writing"):
             RunDirectory.create(directory.path, self.name)
-        progress(Phase.SEC, 0, None)
-        return RunOutcome(
-            samples.timeline(platform=self.name, complete=False, gaps=("nothing ran",), reached=Phase.SEC)
-        )
+        return Nothing()
+
+
+class Nothing(Running):
+    """A guest that has ended, without a machine."""
+
+    platform = Recorder.name
+
+    def __init__(self) -> None:
+        silent: Any = SimpleNamespace(watch=lambda *_: None)
+        self.machine = cast("MachineBase", SimpleNamespace(console=lambda _: silent))
+        self.collector = Collector()
+
+    def step(self) -> float:
+        return 0.0
+
+    def ended(self) -> Ending:
+        return Ending("nothing ran")
+
+    def timeline(self, ending: Ending) -> Timeline:
+        return samples.timeline(platform=self.platform, complete=False, gaps=(ending.gap,), reached=Phase.SEC)
+
+    def finish(self, ending: Ending) -> RunOutcome:
+        return RunOutcome(self.timeline(ending))
 
 
 @pytest.fixture

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
     from snp_harness.firmware.find import find_firmware
     from snp_harness.firmware_run import RunResult, run
+    from snp_harness.guest.guest import Guest, boot
+    from snp_harness.guest.guest_errors import GuestError, UnsupportedError
     from snp_harness.platforms.platform import RunSpec
     from snp_harness.svsm.config import SvsmConfig, load_config
     from snp_harness.testing.assertions import assert_holds, assert_violated
     from snp_harness.testing.boot import SnpBoot
+    from snp_harness.testing.guest import SnpGuest
 
     __version__: str
 
@@ -30,19 +33,24 @@ __all__ = [
     "Access",
     "BrokenEnvironmentError",
     "ConformanceResult",
+    "Guest",
+    "GuestError",
     "HarnessError",
     "Phase",
     "RunResult",
     "RunSpec",
     "SnpBoot",
+    "SnpGuest",
     "Status",
     "SvsmConfig",
     "Timeline",
+    "UnsupportedError",
     "UsageError",
     "Verdict",
     "__version__",
     "assert_holds",
     "assert_violated",
+    "boot",
     "find_firmware",
     "load_config",
     "run",
@@ -54,18 +62,23 @@ _HOMES = {
     "Access": "apic.access",
     "BrokenEnvironmentError": "errors",
     "ConformanceResult": "conformance.guest_run",
+    "Guest": "guest.guest",
+    "GuestError": "guest.guest_errors",
     "HarnessError": "errors",
     "Phase": "apic.access",
     "RunResult": "firmware_run",
     "RunSpec": "platforms.platform",
     "SnpBoot": "testing.boot",
+    "SnpGuest": "testing.guest",
     "Status": "apic.verdict",
     "SvsmConfig": "svsm.config",
     "Timeline": "apic.timeline",
+    "UnsupportedError": "guest.guest_errors",
     "UsageError": "errors",
     "Verdict": "apic.verdict",
     "assert_holds": "testing.assertions",
     "assert_violated": "testing.assertions",
+    "boot": "guest.guest",
     "find_firmware": "firmware.find",
     "load_config": "svsm.config",
     "run": "firmware_run",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from snp_harness.defaults import DEFAULT_PLATFORM
 from snp_harness.errors import HarnessError, UsageError
 from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.platforms import find_platform
-from snp_harness.platforms.platform import Platform, Progress, RunSpec, Until
+from snp_harness.platforms.platform import Platform, Progress, RunOutcome, RunSpec, Until
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import CannotWriteError, NotQemuError, QemuMissingError, QemuTooOldError
 from snp_harness.vm.rundir import RunDirectory
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from snp_harness.apic.verdict import Verdict
     from snp_harness.firmware.image import FirmwareImage
     from snp_harness.hosts.host import Host
+    from snp_harness.platforms.session import Ending, Session
     from snp_harness.svsm.config import SvsmConfig
 
-__all__ = ["BootOptions", "PreparedBoot", "RunResult", "RunSpec", "prepare", "run"]
+__all__ = ["BootOptions", "GuestOptions", "PreparedBoot", "RunResult", "RunSpec", "prepare", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,11 @@ class RunResult:
         return EXIT_STATUS[self.verdict.status] if self.error is None else self.error.exit_status
 
 
-class BootOptions(TypedDict, total=False):
-    """The fields of RunSpec, without firmware and configuration."""
+class GuestOptions(TypedDict, total=False):
+    """The fields of RunSpec, without firmware, configuration and goal."""
 
     vcpus: int
     memory_mib: int | None
-    until: Until | str
     timeout_s: float
     qemu: Path | None
     extra_args: tuple[str, ...]
@@ -79,6 +80,12 @@ class BootOptions(TypedDict, total=False):
     as_if_active: bool | None
     svsm_symbols: tuple[Path, ...]
     symbols: tuple[Path, ...]
+
+
+class BootOptions(GuestOptions, total=False):
+    """The fields of RunSpec, without firmware and configuration."""
+
+    until: Until | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +107,21 @@ class PreparedBoot:
         of what was seen are written before.
         """
         with INTERRUPTS.scope():
-            return self._run(directory, progress or _silent)
+            return self.follow(directory, lambda session: session.run(progress or _silent))
 
-    def _run(self, directory: RunDirectory, progress: Progress) -> RunResult:
+    def follow(self, directory: RunDirectory, follow: Callable[[Session], Ending]) -> RunResult:
+        """Start the guest, call `follow` with it, which returns how it ended, and judge what was seen.
+
+        Raises as `run`.
+        """
         started = time.monotonic()
         try:
-            outcome = self.platform.run(self.spec, directory, progress)
+            outcome = self._outcome(directory, follow)
         except (UsageError, QemuMissingError, NotQemuError, QemuTooOldError):
             directory.discard()
             raise
         seconds = time.monotonic() - started
-        # Imported here, not before QEMU is started, to start it early. By now the command has loaded it.
-        from snp_harness.apic.contract import evaluate
-
-        assumed = self.spec.as_if_active
-        as_if_active = not self.platform.alternate_injection if assumed is None else assumed
-        verdict = evaluate(outcome.timeline, observed_on=self.platform.observed_on, as_if_active=as_if_active)
+        as_if_active, verdict = self.as_if_active, self.judge(outcome.timeline)
         where = {**self.spec.host.facts(), **outcome.facts}
         facts = {
             "platform": self.platform.name,
@@ -150,6 +156,26 @@ class PreparedBoot:
         return RunResult(
             verdict, outcome.timeline, directory.path, error, seconds, outcome.qemu, outcome.second, sources, notes
         )
+
+    def _outcome(self, directory: RunDirectory, follow: Callable[[Session], Ending]) -> RunOutcome:
+        with contextlib.ExitStack() as stack:
+            running = self.platform.start(self.spec, directory, stack)
+            from snp_harness.platforms.session import Session
+
+            return running.finish(follow(Session(running, self.spec)))
+
+    @property
+    def as_if_active(self) -> bool:
+        """Whether a run without Alternate Injection is judged as if it were active."""
+        assumed = self.spec.as_if_active
+        return not self.platform.alternate_injection if assumed is None else assumed
+
+    def judge(self, timeline: Timeline) -> Verdict:
+        """Return the verdict on a timeline of this boot."""
+        # Imported here, not before QEMU is started, to start it early. By now the command has loaded it.
+        from snp_harness.apic.contract import evaluate
+
+        return evaluate(timeline, observed_on=self.platform.observed_on, as_if_active=self.as_if_active)
 
 
 def prepare(

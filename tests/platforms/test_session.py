@@ -4,21 +4,23 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import Known
+from snp_harness.apic.timeline import Known, Timeline
 from snp_harness.capture.collect import Collector
 from snp_harness.errors import UsageError
 from snp_harness.launch.loop import Loop
 from snp_harness.platforms import session
-from snp_harness.platforms.platform import RunSpec
+from snp_harness.platforms.platform import RunOutcome, RunSpec
+from snp_harness.platforms.running import Running
 from snp_harness.platforms.session import Ending, Session
 from snp_harness.vm.console import BoundedLog, Console
+from snp_harness.vm.machine_base import MachineBase
 
 DEBUG_EXIT = ("-device", "isa-debug-exit,iobase=0xf4,iosize=4")
 BOOT = b'BdsDxe: loading Boot0001 "EFI Internal Shell"\r\n'
@@ -42,6 +44,25 @@ class Guest:
         self.consoles["serial"].close()
         self.serial.close()
         self.loop.close()
+
+
+class Stepped(Running):
+    """A guest whose witness is a function."""
+
+    platform = "p"
+
+    def __init__(self, machine: MachineBase, collector: Collector, step: Callable[[], float]) -> None:
+        self.machine, self.collector = machine, collector
+        self._step = step
+
+    def step(self) -> float:
+        return self._step()
+
+    def timeline(self, ending: Ending) -> Timeline:
+        raise NotImplementedError
+
+    def finish(self, ending: Ending) -> RunOutcome:
+        raise NotImplementedError
 
 
 @pytest.fixture
@@ -72,7 +93,7 @@ def run(
 
     machine: Any = guest
     spec = RunSpec(Path("F.fd"), until=until, extra_args=extra_args, timeout_s=timeout_s)
-    ending = Session(machine, spec, collector, lambda *_: None, step).run()
+    ending = Session(Stepped(machine, collector, step), spec).run(lambda *_: None)
     timeline = collector.finish(
         witness="w", platform="p", gaps=[], lost=0, not_observed=frozenset(), alternate_injection=False, svsm=False
     )

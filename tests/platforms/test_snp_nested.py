@@ -6,6 +6,7 @@ Only QEMU's arguments are a plain guest's; files, consoles, trace, phases and ve
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from snp_harness.hosts.nested import NestedHost
 from snp_harness.platforms import snp, snp_command
 from snp_harness.platforms.host_facts import host_facts
 from snp_harness.platforms.nested import suite
+from snp_harness.platforms.platform import RunOutcome
+from snp_harness.platforms.session import Session
 from snp_harness.platforms.svsm_console import HostLacksInjectionError
 from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
 from snp_harness.tools.kvm_host.host_image import image
@@ -70,8 +73,11 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def quiet(_phase: Phase, _accesses: int, _exits: int | None) -> None:
-    """No progress."""
+def run(host: NestedHost, spec: RunSpec, directory: RunDirectory) -> RunOutcome:
+    """Start a guest on the host, as if that had SNP, and follow it to its goal."""
+    with contextlib.ExitStack() as stack:
+        running = snp._start(host, host_facts(host_values()), spec, directory, stack)
+        return running.finish(Session(running, spec).run(lambda *_: None))
 
 
 def test_the_preflight_of_a_real_kvm_without_sev(kvm_host: NestedHost) -> None:
@@ -88,7 +94,7 @@ def test_the_preflight_of_a_real_kvm_without_sev(kvm_host: NestedHost) -> None:
 @pytest.mark.usefixtures("plain_guest")
 def test_the_same_seven_accesses_without_a_pc(kvm_host: NestedHost, directory: RunDirectory, trixie_path: Path) -> None:
     spec = RunSpec(trixie_path, svsm=load_config("no-svsm"), timeout_s=900)
-    outcome = snp._run(kvm_host, host_facts(host_values()), spec, directory, quiet)
+    outcome = run(kvm_host, spec, directory)
     assert outcome.error is None
     timeline = outcome.timeline
     assert (timeline.platform, timeline.gaps, timeline.lost) == ("snp", (), 0)
@@ -111,7 +117,7 @@ def test_an_svsm_that_stops_ends_the_run_with_its_words(
     monkeypatch.setattr(snp, "guest_image", lambda _: snp.GuestImage(speaking(BANNER + LACKS), is_igvm=True))
     section = SvsmSection(kind=SvsmKind.IGVM, igvm="unused")
     spec = RunSpec(tmp_path / "unused", svsm=SvsmConfig(svsm=section), timeout_s=900)
-    outcome = snp._run(kvm_host, host_facts(host_values()), spec, directory, quiet)
+    outcome = run(kvm_host, spec, directory)
     assert isinstance(outcome.error, HostLacksInjectionError)
     assert outcome.error.exit_status >= 128
     assert outcome.timeline.accesses == ()

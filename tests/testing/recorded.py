@@ -13,14 +13,15 @@ CONFTEST = """
     import pytest
     from pathlib import Path
     from snp_harness.apic.timeline import Timeline
+    from snp_harness.firmware_run import PreparedBoot
     from snp_harness.platforms import find_platform
     from snp_harness.platforms.platform import RunOutcome
 
     HERE = Path(__file__).parent
 
-    def recorded(_self, spec, directory, _progress):
-        directory.write_json("configuration.json", {"injection": spec.svsm.alternate_injection})
-        with (HERE / f"{spec.image.path.stem}.jsonl").open() as stream:
+    def recorded(boot, directory, _follow):
+        directory.write_json("configuration.json", {"injection": boot.spec.svsm.alternate_injection})
+        with (HERE / f"{boot.spec.image.path.stem}.jsonl").open() as stream:
             return RunOutcome(Timeline.from_jsonl(stream))
 
     @pytest.fixture(autouse=True, scope="session")
@@ -28,7 +29,7 @@ CONFTEST = """
         with pytest.MonkeyPatch.context() as patch:
             for name in ("emulated", "tcg"):
                 patch.setattr(type(find_platform(name)), "probe", lambda *_: [])
-                patch.setattr(type(find_platform(name)), "run", recorded)
+            patch.setattr(PreparedBoot, "_outcome", recorded)
             yield
 """
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from snp_harness.apic.contract import evaluate
 from snp_harness.capture.collect import Collector
 from snp_harness.check import Check, CheckStatus, first_missing
+from snp_harness.firmware_run import PreparedBoot, RunResult
 from snp_harness.platforms import kvm, snp
 from snp_harness.platforms.host_facts import host_facts
-from snp_harness.platforms.platform import RunOutcome
 from snp_harness.platforms.svsm_console import HostLacksInjectionError
 from tests.firmware import builder
 from tests.hosts.conftest import servers, sshd
@@ -112,7 +113,7 @@ def test_a_host_that_turns_out_to_lack_alternate_injection(
         alternate_injection=True,
         svsm=True,
     )
-    monkeypatch.setattr(snp, "_run", lambda *_: RunOutcome(timeline, error))
+    monkeypatch.setattr(PreparedBoot, "follow", lambda *_: RunResult(evaluate(timeline), timeline, tmp_path, error))
     (tmp_path / "firmware.fd").write_bytes(builder.image())
     (tmp_path / "c.toml").write_text('[svsm]\nkind = "igvm"\nigvm = "x.igvm"\n')
     pytester.makepyfile(

@@ -37,7 +37,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_the_tests_that_the_page_shows_are_typed(checked: str) -> None:
     assert [line for line in checked.splitlines() if "error:" in line and not line.startswith("test_mistakes.py")] == []
-    assert "checked 4 source files" in checked
+    assert "checked 5 source files" in checked
 
 
 @pytest.mark.parametrize(

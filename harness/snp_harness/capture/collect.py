@@ -32,16 +32,17 @@ class Collector:
     """Accesses, phases and events of one run, in the order in which they are added.
 
     phase: the furthest phase so far; it never goes back. count: accesses seen, kept or not. svsm_stage: how far the
-    SVSM's start is, "" without one and as soon as it has started the guest.
+    SVSM's start is, "" without one and as soon as it has started the guest. accesses, phases, events: those that are
+    kept; other threads may read them.
     """
 
     def __init__(self) -> None:
         self.phase = Phase.RESET
         self.svsm_stage = ""
         self.count = 0
-        self._accesses: list[Access] = []
-        self._phases: list[PhaseMark] = []
-        self._events: list[Event] = []
+        self.accesses: list[Access] = []
+        self.phases: list[PhaseMark] = []
+        self.events: list[Event] = []
         self._sorts: Counter[_Sort] = Counter()
         self._condensed = 0
         self._dropped_accesses = 0
@@ -51,24 +52,24 @@ class Collector:
     @property
     def started(self) -> bool:
         """Whether anything of the guest was observed."""
-        return bool(self._phases)
+        return bool(self.phases)
 
     @property
     def last_refused(self) -> Access | None:
         """Return the last access that was refused, of those that are kept."""
-        return next((access for access in reversed(self._accesses) if access.outcome in _REFUSED), None)
+        return next((access for access in reversed(self.accesses) if access.outcome in _REFUSED), None)
 
     @property
     def sec_is_over(self) -> bool:
         """Whether what was seen shows that SEC has ended."""
-        return sec_is_over(self._phases)
+        return sec_is_over(self.phases)
 
     def enter(self, phase: Phase, time_ns: int | None, evidence: str, known: Known = Known.INFERRED) -> None:
         """Record that the boot has reached `phase`, as `evidence` shows; no effect if it is already that far."""
-        if phase is Phase.UNKNOWN or (self._phases and phase <= self.phase):
+        if phase is Phase.UNKNOWN or (self.phases and phase <= self.phase):
             return
         self.phase = phase
-        self._phases.append(PhaseMark(phase, len(self._accesses), time_ns, evidence, known))
+        self.phases.append(PhaseMark(phase, len(self.accesses), time_ns, evidence, known))
 
     def access(
         self,
@@ -96,7 +97,7 @@ class Collector:
         """
         self.count += 1
         phase = self.phase if phase is None else phase
-        if len(self._accesses) >= ACCESS_LIMIT:
+        if len(self.accesses) >= ACCESS_LIMIT:
             # The only values that rules judge are the vectors of interrupts that are sent, and modes.
             judged: int | ApicMode | None = ipi.request(operation, register, value)
             if register == APIC_BASE and value is not None:
@@ -109,9 +110,9 @@ class Collector:
             if self._sorts[sort] > SORT_LIMIT:
                 self._condensed += 1
                 return None
-        self._accesses.append(
+        self.accesses.append(
             Access(
-                index=len(self._accesses),
+                index=len(self.accesses),
                 operation=operation,
                 register=register,
                 path=path,
@@ -129,11 +130,11 @@ class Collector:
                 time_ns=time_ns,
             )
         )
-        return len(self._accesses) - 1
+        return len(self.accesses) - 1
 
     def amend(self, index: int, **fields: Any) -> None:
         """Replace fields of an access that has been added: its answer was seen later."""
-        self._accesses[index] = dataclasses.replace(self._accesses[index], **fields)
+        self.accesses[index] = dataclasses.replace(self.accesses[index], **fields)
 
     def uncount(self) -> None:
         """Take back an access that was only counted: it will be added again, with its answer."""
@@ -142,24 +143,24 @@ class Collector:
 
     def name_modules(self, find: Callable[[int], tuple[str, int] | None]) -> None:
         """Set the module of accesses with a pc and without a module. find: returns name and base of a pc's module."""
-        for number, access in enumerate(self._accesses):
+        for number, access in enumerate(self.accesses):
             if access.pc is None or access.module is not None:
                 continue
             found = find(access.pc)
             if found is not None:
                 name, base = found
-                self._accesses[number] = dataclasses.replace(access, module=name, module_offset=access.pc - base)
+                self.accesses[number] = dataclasses.replace(access, module=name, module_offset=access.pc - base)
 
     def event(self, kind: str, time_ns: int | None, vcpu: int | None, text: str, **fields: int | str) -> None:
         """Add an event; after EVENT_LIMIT events are only counted, except for one that ends the run.
 
         Those that rules use are then lost.
         """
-        if len(self._events) >= EVENT_LIMIT + (kind in END_KINDS):
+        if len(self.events) >= EVENT_LIMIT + (kind in END_KINDS):
             self._dropped_events += 1
             self._dropped_rule_events += kind in RULE_KINDS
             return
-        self._events.append(Event(kind, time_ns, vcpu, text, fields))
+        self.events.append(Event(kind, time_ns, vcpu, text, fields))
 
     def finish(
         self,
@@ -182,13 +183,13 @@ class Collector:
         if self._dropped_events:
             gaps = [*gaps, f"{self._dropped_events} events were not kept"]
             lost += self._dropped_rule_events
-        events = list(self._events)
+        events = list(self.events)
         if self._condensed:
             text = f"{self._condensed} accesses that repeat earlier ones are counted, not listed"
             events.append(Event(CONDENSED, None, None, text, {"accesses": self._condensed}))
         return Timeline(
-            accesses=tuple(self._accesses),
-            phases=tuple(self._phases),
+            accesses=tuple(self.accesses),
+            phases=tuple(self.phases),
             events=tuple(events),
             witness=witness,
             platform=platform,

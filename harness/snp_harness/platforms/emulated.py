@@ -30,21 +30,19 @@ from snp_harness.platforms.host_config import (
     vc_exits,
 )
 from snp_harness.platforms.memory_map import DIMM_SLOTS, LAUNCH_MAX, MemoryMap, memory_map
-from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
+from snp_harness.platforms.platform import RunSpec
 from snp_harness.svsm import vmsa
 from snp_harness.svsm.config import SvsmKind
 from snp_harness.svsm.reference import CONSOLE_PORT
 from snp_harness.svsm.sev import SEV_FEATURES_SHIFT, SevStatus, sev_features
 from snp_harness.vm import rundir
 from snp_harness.vm.debug_exit import debug_exit_ports
-from snp_harness.vm.machine_base import Devices, MachineBase, Ring
+from snp_harness.vm.machine_base import Devices, Ring
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
-    from snp_harness.capture.host_account import HostAccount
     from snp_harness.hosts.host import Host
-    from snp_harness.platforms.host_witness import HostWitness
-    from snp_harness.platforms.session import Ending
+    from snp_harness.platforms.running import Running
     from snp_harness.platforms.trace_witness import TraceWitness
     from snp_harness.svsm.config import SvsmConfig
 
@@ -109,12 +107,12 @@ class EmulatedPlatform:
                 checks.append(Check(name, CheckStatus.MISSING, error.message, error.hint))
         return checks
 
-    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-        """Run the guest to spec.until. Raises HarnessError if it could not be started."""
+    def start(self, spec: RunSpec, directory: RunDirectory, stack: contextlib.ExitStack) -> Running:
+        """Start the guest. Raises HarnessError if it could not be started."""
         binary = spec.host.qemu(spec.qemu)
-        finish_check = binary.start_check()
         firmware = spec.image
         check_fits(spec, firmware)
+        finish_check = binary.start_check()
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
         symbols = _symbols(spec, base := _symbols_base(spec, memory))
         keys = run_keys(spec)
@@ -125,29 +123,32 @@ class EmulatedPlatform:
             for name in certificates.NAMES:
                 directory.write_input(f"{name}.pem", certificates.pem(name))
         kept_run.note(directory, self.name, spec, offset=packed.firmware[0], active=True, symbols_base=base)
-        with contextlib.ExitStack() as stack:
-            second = _second_witness(spec, directory)
-            if second is not None:
-                stack.callback(second.close)
-            finish_check()
-            arguments = [
-                *_arguments(spec, memory, len(packed.data)),
-                *(second.arguments if second else ()),
-                *spec.extra_args,
-            ]
-            devices = _devices(spec, memory, second)
-            machine = stack.enter_context(spec.host.machine(binary, arguments, directory, devices))
-            # QEMU boots from here on. Imports and the decompression of the image run in parallel with the guest, so
-            # that the module of the first pc of PEI is found without delay.
-            threading.Thread(target=_prepare, args=(firmware,), name="modules", daemon=True).start()
-            from snp_harness.apic.timeline import GUEST_IMAGE
-            from snp_harness.platforms.host_witness import HostWitness
+        second = _second_witness(spec, directory)
+        if second is not None:
+            stack.callback(second.close)
+        finish_check()
+        arguments = [
+            *_arguments(spec, memory, len(packed.data)),
+            *(second.arguments if second else ()),
+            *spec.extra_args,
+        ]
+        devices = _devices(spec, memory, second)
+        machine = stack.enter_context(spec.host.machine(binary, arguments, directory, devices))
+        # QEMU boots from here on. Imports and the decompression of the image run in parallel with the guest, so
+        # that the module of the first pc of PEI is found without delay.
+        threading.Thread(target=_prepare, args=(firmware,), name="modules", daemon=True).start()
+        from snp_harness.apic.timeline import GUEST_IMAGE
+        from snp_harness.platforms.answered_port import AnsweredPort
+        from snp_harness.platforms.emulated_guest import EmulatedGuest
+        from snp_harness.platforms.host_witness import HostWitness
 
-            witness = HostWitness(machine.ring(), firmware, spec, directory, keys.log_key, symbols)
-            stack.callback(witness.close)
-            for note in packed.notes:
-                witness.collector.event(GUEST_IMAGE, None, None, note)
-            return _observe(machine, spec, witness, second, directory, progress)
+        witness = HostWitness(machine.ring(), firmware, spec, directory, keys.log_key, symbols)
+        stack.callback(witness.close)
+        if spec.answers is not None:
+            AnsweredPort(machine.channel(QUESTIONS), spec.answers, machine.loop)
+        for note in packed.notes:
+            witness.collector.event(GUEST_IMAGE, None, None, note)
+        return EmulatedGuest(self.name, machine, spec, witness, second, directory, memory)
 
 
 def _symbols_base(spec: RunSpec, memory: MemoryMap) -> int:
@@ -330,72 +331,6 @@ def _arguments(spec: RunSpec, memory: MemoryMap, launch_size: int) -> list[str]:
         *("-device", f"isa-serial,index=2,iobase={CONSOLE_PORT},irq={SVSM_CONSOLE_IRQ},chardev=svsm"),
         *(QUESTION_PORT if spec.answers else ()),
     ]
-
-
-def _observe(
-    machine: MachineBase,
-    spec: RunSpec,
-    witness: HostWitness,
-    second: TraceWitness | None,
-    directory: RunDirectory,
-    progress: Progress,
-) -> RunOutcome:
-    """Follow the run to its end, and stop QEMU."""
-    from snp_harness.platforms.answered_port import AnsweredPort
-    from snp_harness.platforms.session import Ending, Session
-    from snp_harness.platforms.stuck import StuckWatch
-    from snp_harness.platforms.svsm_console import NO_ALTERNATE_INJECTION, PanicWatch, note_lacking_features
-
-    def step() -> float:
-        wait = witness.step()
-        return wait if second is None else min(wait, second.step())
-
-    def refused(_text: str) -> None:
-        witness.alternate_injection_refused = True
-
-    def ended() -> Ending | None:
-        if witness.stopped:
-            # What the SVSM printed before it stopped may not be read yet.
-            machine.loop.turn(0)
-        elif panic.over(directory):
-            return Ending("the SVSM panicked and did not end")
-        return witness.ended()
-
-    machine.console("svsm").watch(NO_ALTERNATE_INJECTION, refused)
-    if spec.svsm.present:
-        for name in ("svsm", "serial"):
-            note_lacking_features(machine.console(name), witness.collector)
-    panic = PanicWatch(machine.console("svsm"), machine.console("serial"), lambda: witness.guest_started)
-    if spec.answers is not None:
-        AnsweredPort(machine.channel(QUESTIONS), spec.answers, machine.loop)
-    if second is not None:
-        second.start(machine)
-    stuck = StuckWatch(machine, witness.collector, witness.describe, witness.halted)
-    ending = Session(machine, spec, witness.collector, progress, step, witness.exits, stuck).run(ended)
-    if ending.error is None and ending.interrupt is None:
-        witness.compare(_account(machine, memory_map(spec.memory, spec.svsm.memory.phys_bits)), machine.loop)
-    machine.stop()
-    witness.finish()
-    ending = witness.with_panic(ending, directory)
-    seen = None
-    if second is not None:
-        config = spec.svsm
-        seen = second.finish(
-            EmulatedPlatform.name, ending, alternate_injection=config.alternate_injection, svsm=config.present
-        )
-    return witness.outcome(EmulatedPlatform.name, ending, str(machine.binary), seen)
-
-
-def _account(machine: MachineBase, memory: MemoryMap) -> HostAccount | None:
-    """Stop QEMU and return the hypervisor's account of its log; None if QEMU has ended, or its host is lost."""
-    from snp_harness.capture.host_account import ACCOUNT_WORDS, HostAccount
-
-    command = f"xp /{ACCOUNT_WORDS}gx {memory.account_base:#x}"
-    with contextlib.suppress(HarnessError):
-        if not machine.ended:
-            machine.qmp.execute("stop")
-            return HostAccount.parse(machine.qmp.execute("human-monitor-command", command_line=command))
-    return None
 
 
 PLATFORM = EmulatedPlatform()

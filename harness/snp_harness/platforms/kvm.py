@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,16 +17,20 @@ from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.common import cpu_argument, machine_arguments, qemu_check
 from snp_harness.platforms.kvm_witness import KvmWitness
-from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
-from snp_harness.platforms.session import Session
+from snp_harness.platforms.platform import RunOutcome, RunSpec
+from snp_harness.platforms.running import Running
+from snp_harness.platforms.session import Ending
 from snp_harness.vm import rundir
 from snp_harness.vm.machine_base import Devices
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from snp_harness.apic.timeline import Timeline
     from snp_harness.hosts.answers import KvmAnswer, Tracing
     from snp_harness.hosts.host import Host
     from snp_harness.hosts.remote import RemoteHost
+    from snp_harness.hosts.remote_machine import RemoteMachine
+    from snp_harness.platforms.svsm_console import SvsmWatch
 
 #: The host's own model: OVMF runs on every model.
 CPU = "host"
@@ -51,20 +55,20 @@ class KvmPlatform:
             return [Check("agent", CheckStatus.MISSING, error.message, error.hint)]
         return [qemu_check(host, qemu), *kvm_checks(root)]
 
-    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-        """Run the guest to spec.until. Raises HarnessError if it could not be started."""
-        return run_on(spec.host.traced(), self.name, spec, directory, progress)
+    def start(self, spec: RunSpec, directory: RunDirectory, stack: contextlib.ExitStack) -> Running:
+        """Start the guest. Raises HarnessError if it could not be started."""
+        return start_on(spec.host.traced(), self.name, spec, directory, stack)
 
 
-def run_on(
+def start_on(
     host: RemoteHost,
     platform: str,
     spec: RunSpec,
     directory: RunDirectory,
-    progress: Progress,
+    stack: contextlib.ExitStack,
     inputs: Mapping[str, Path] = NO_INPUTS,
-) -> RunOutcome:
-    """Run the guest on a host that is reached through its agent, under the platform's name. Raises HarnessError.
+) -> KvmGuest:
+    """Start the guest on a host that is reached through its agent, under the platform's name. Raises HarnessError.
 
     inputs: files of this machine, by the names in the tokens of the extra arguments.
     """
@@ -79,33 +83,82 @@ def run_on(
     image = rundir.ROM
     directory.write_input(image, firmware.flat())
     collector = Collector()
-    with contextlib.ExitStack() as stack:
-        witness = KvmWitness(collector, firmware, directory, memory=spec.memory)
-        stack.callback(witness.close)
-        witness.timeline.accelerated = facts.accelerated[:_NAME_MAX]
-        arguments = [
-            *machine_arguments(spec, cpu_argument(spec, CPU), accelerator="kvm"),
-            *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
-            *witness.arguments,
-            *spec.extra_args,
-        ]
-        devices = Devices(
-            consoles={"serial": rundir.SERIAL},
-            files=[image],
-            inputs=inputs,
-            stand_ins={token(FILE, name): str(path) for name, path in inputs.items()},
-        )
-        machine = host.machine(binary, arguments, directory, devices)
-        with machine:
-            try:
-                witness.start(machine)
-                version = ".".join(map(str, machine.qmp.version))
-                session = Session(machine, spec, collector, progress, witness.step, lambda: witness.timeline.exits)
-                ending = session.run()
-            finally:
-                witness.end()
-        timeline = witness.finish(platform, ending)
-    return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")
+    witness = KvmWitness(collector, firmware, directory, memory=spec.memory)
+    stack.callback(witness.close)
+    witness.timeline.accelerated = facts.accelerated[:_NAME_MAX]
+    arguments = [
+        *machine_arguments(spec, cpu_argument(spec, CPU), accelerator="kvm"),
+        *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
+        *witness.arguments,
+        *spec.extra_args,
+    ]
+    devices = Devices(
+        consoles={"serial": rundir.SERIAL},
+        files=[image],
+        inputs=inputs,
+        stand_ins={token(FILE, name): str(path) for name, path in inputs.items()},
+    )
+    machine = stack.enter_context(host.machine(binary, arguments, directory, devices))
+    stack.callback(witness.end)
+    witness.start(machine)
+    return KvmGuest(platform, machine, collector, witness)
+
+
+class KvmGuest(Running):
+    """A guest of KVM.
+
+    alternate_injection: of the run's configuration. svsm: notices an SVSM that stops, None without one.
+    facts: returns those of its outcome.
+    """
+
+    def __init__(
+        self,
+        platform: str,
+        machine: RemoteMachine,
+        collector: Collector,
+        witness: KvmWitness,
+        *,
+        alternate_injection: bool = False,
+        svsm: SvsmWatch | None = None,
+    ) -> None:
+        self.platform = platform
+        self.machine = machine
+        self.collector = collector
+        self._witness = witness
+        self.facts: Callable[[], Mapping[str, object]] = dict
+        self._alternate_injection = alternate_injection
+        self._svsm = svsm
+
+    def step(self) -> float:
+        """Read the witnesses, as Running.step."""
+        return self._witness.step()
+
+    def exits(self) -> int | None:
+        """Return the #VMEXITs so far."""
+        return self._witness.timeline.exits
+
+    def ended(self) -> Ending | None:
+        """Return the end that a witness has seen."""
+        if self._svsm is None:
+            return None
+        if self.machine.ended:
+            # What the guest printed before is there, and perhaps not read yet.
+            self.machine.loop.turn(0)
+        error = self._svsm.error
+        return None if error is None else Ending(error.message, error)
+
+    def timeline(self, ending: Ending) -> Timeline:
+        """Return what was seen so far."""
+        return self._witness.seen(self.platform, ending, alternate_injection=self._alternate_injection)
+
+    def finish(self, ending: Ending) -> RunOutcome:
+        """Stop QEMU, read the rest, and return the outcome."""
+        version = ".".join(map(str, self.machine.qmp.version))
+        self._witness.end()
+        self.machine.stop()
+        timeline = self._witness.finish(self.platform, ending, alternate_injection=self._alternate_injection)
+        qemu = f"{version}, {self.machine.binary.name}"
+        return RunOutcome(timeline, ending.error, ending.interrupt, qemu, facts=self.facts())
 
 
 def kvm_checks(host: Host) -> list[Check]:

@@ -129,7 +129,7 @@ class KvmWitness:
     def end(self) -> None:
         """Read the remaining events; call it before the machine is closed. What cannot be read is a gap."""
         machine = self._machine
-        if machine is None or not self._number:
+        if machine is None or not self._number or self._ending:
             return
         self._ending = True
         try:
@@ -147,9 +147,13 @@ class KvmWitness:
 
     def finish(self, platform: str, ending: Ending, *, alternate_injection: bool = False) -> Timeline:
         """Return the timeline. alternate_injection: of the run's configuration."""
-        timeline = self.timeline
-        timeline.flush()
+        self.timeline.flush()
         self.close()
+        return self.seen(platform, ending, alternate_injection=alternate_injection)
+
+    def seen(self, platform: str, ending: Ending, *, alternate_injection: bool = False) -> Timeline:
+        """Return the timeline of what was read so far; arguments as in `finish`."""
+        timeline = self.timeline
         gaps = [ending.gap] if ending.gap else []
         gaps += self._gaps
         # If the host is lost, the ending reports it.

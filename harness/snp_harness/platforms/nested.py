@@ -7,6 +7,7 @@ import itertools
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +17,13 @@ from snp_harness.errors import UsageError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.common import qemu_check
-from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
+from snp_harness.platforms.platform import RunSpec
 from snp_harness.vm.qemu_binary import QemuBinary
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from snp_harness.hosts.host import Host
+    from snp_harness.platforms.running import Running
 
 #: Names the Debian suite of the nested host's image.
 SUITE_VARIABLE = "SNP_HARNESS_NESTED_SUITE"
@@ -44,10 +46,10 @@ class NestedPlatform:
             return [Check("host", CheckStatus.MISSING, *ELSEWHERE)]
         return [qemu_check(host, qemu), _image_check()]
 
-    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-        """Run the guest inside the nested host, as Platform.run describes. spec.qemu: the outer QEMU."""
+    def start(self, spec: RunSpec, directory: RunDirectory, stack: ExitStack) -> Running:
+        """Start the guest inside the nested host, as Platform.start describes. spec.qemu: the outer QEMU."""
         from snp_harness.hosts.nested import NestedHost
-        from snp_harness.platforms.kvm import run_on
+        from snp_harness.platforms.kvm import start_on
         from snp_harness.tools.kvm_host.host_image import image
         from snp_harness.tools.kvm_host.outer import Outer
 
@@ -56,13 +58,12 @@ class NestedPlatform:
         binary = QemuBinary.find(spec.qemu)
         outer = Outer(image(suite(), _say), binary, spec.memory >> 20)
         host = NestedHost(outer, directory, _say)
-        try:
-            arguments, inputs = shipped(spec.extra_args)
-            inner = replace(spec, qemu=None, host=host, extra_args=arguments)
-            outcome = run_on(host, self.name, inner, directory, progress, inputs)
-            return replace(outcome, facts=host.facts())
-        finally:
-            host.close()
+        stack.callback(host.close)
+        arguments, inputs = shipped(spec.extra_args)
+        inner = replace(spec, qemu=None, host=host, extra_args=arguments)
+        guest = start_on(host, self.name, inner, directory, stack, inputs)
+        guest.facts = host.facts
+        return guest
 
 
 def shipped(arguments: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Path]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
     from snp_harness.firmware.image import FirmwareImage
     from snp_harness.hosts.host import Host
+    from snp_harness.platforms.running import Running
     from snp_harness.svsm.config import SvsmConfig
     from snp_harness.vm.rundir import RunDirectory
 
@@ -155,6 +157,9 @@ class Platform(Protocol):
         """
         ...
 
-    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-        """Run the guest to spec.until. Raises HarnessError if it could not be started."""
+    def start(self, spec: RunSpec, directory: RunDirectory, stack: ExitStack) -> Running:
+        """Start the guest. Raises HarnessError if it could not be started.
+
+        stack: whatever is opened for the guest is entered here; at its end QEMU is stopped if it still runs.
+        """
         ...

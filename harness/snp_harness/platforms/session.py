@@ -6,21 +6,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import GUEST_EXIT, GUEST_STUCK, Known
-from snp_harness.capture.collect import Collector
 from snp_harness.errors import HarnessError
 from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.launch.patience import Patience, Silence
 from snp_harness.platforms.platform import Progress, RunSpec, Until
-from snp_harness.platforms.stuck import StuckWatch
 from snp_harness.vm.console import LINE, Console
-from snp_harness.vm.machine_base import MachineBase
 from snp_harness.vm.qemu_errors import QemuError, QemuLaunchError, printable
+
+if TYPE_CHECKING:
+    from snp_harness.platforms.running import Running
 
 #: Seconds between two calls of the progress function.
 PROGRESS_S = 0.25
+#: Longest wait of a turn for a guest that is held: a stuck one is noticed by samples.
+HOLD_S = 0.25
 #: The end of a boot without an operating system: EDK II's shell, and BdsDxe if nothing can be booted.
 PROMPT = r"Shell> |BdsDxe: No bootable option[^\r\n]{0,60}[\r\n]"
 #: BdsDxe prints what it boots.
@@ -46,60 +49,94 @@ class Ending:
 
 
 class Session:
-    """A run of a machine until its end.
+    """Follows a guest until its end.
 
-    step: reads the witnesses, and returns the seconds after which it has to be called again at the latest.
-    exits: returns the #VMEXITs so far, or None. stuck: recognizes a guest that cannot go on.
+    stuck: why a guest that is held cannot go on. trouble: the same, or its crash. Both are "" before that.
     """
 
-    def __init__(
-        self,
-        machine: MachineBase,
-        spec: RunSpec,
-        collector: Collector,
-        progress: Progress,
-        step: Callable[[], float],
-        exits: Callable[[], int | None] = lambda: None,
-        stuck: StuckWatch | None = None,
-    ) -> None:
-        self._machine = machine
+    def __init__(self, running: Running, spec: RunSpec) -> None:
+        self.running = running
+        self.trouble = self.stuck = ""
+        self._machine = running.machine
         self._spec = spec
-        self._collector = collector
-        self._progress = progress
-        self._step = step
-        self._exits = exits
-        self._stuck = stuck
+        self._collector = running.collector
         self._prompt = False
         self._bds_line = ""
         self._behind = Patience(0)
         self._crash: tuple[Silence, Patience] | None = None
         self._started = time.monotonic()
-        serial = machine.console("serial")
+        serial = self._machine.console("serial")
         serial.watch(BDS_LINE, self._seen_bds)
         serial.watch(PROMPT, self._seen_prompt)
 
-    def run(self, ended: Callable[[], Ending | None] = lambda: None) -> Ending:
-        """Wait until the run ends; QEMU is not stopped. ended: a witness's end, if any. Raises QemuLaunchError."""
+    def run(self, progress: Progress) -> Ending:
+        """Wait until the goal is reached or the run ends early; QEMU is not stopped. Raises QemuLaunchError."""
         deadline = self._started + self._spec.timeout_s
         next_progress = self._started
+
+        def turn(wait: float) -> Ending | None:
+            nonlocal next_progress
+            ending = self.running.ended() or self._over()
+            if ending is not None:
+                return ending
+            interrupt = INTERRUPTS.take()
+            if interrupt is not None:
+                return Ending(_INTERRUPTED, interrupt=interrupt)
+            now = time.monotonic()
+            if now >= deadline:
+                crashed = self._crashed()
+                return self._end_of_crash(crashed) if crashed else Ending(self._timed_out())
+            if now >= next_progress:
+                progress(self._collector.phase, self._collector.count, self.running.exits())
+                next_progress = now + PROGRESS_S
+            self._machine.loop.turn(min(wait, deadline - now, next_progress - now))
+            return None
+
+        return self._follow(turn)
+
+    def hold(self, serve: Callable[[], bool]) -> Ending:
+        """Follow the guest while `serve`, which is called in each turn, returns True; QEMU is not stopped.
+
+        A guest that crashes or is stuck goes on. Raises QemuLaunchError.
+        """
+
+        def turn(wait: float) -> Ending | None:
+            ending = self.running.ended() or self._ended(self._is_past_sec)
+            if ending is not None or not serve():
+                return ending or self.so_far()
+            self._note_trouble()
+            self._machine.loop.turn(min(wait, HOLD_S))
+            return None
+
+        return self._follow(turn)
+
+    def so_far(self) -> Ending:
+        """Return the ending of a guest that is held, as if it ended now."""
+        if self.trouble:
+            return Ending(self.trouble)
+        return Ending("" if self._is_past_sec() else f"the guest was ended in {self._place}")
+
+    def _is_past_sec(self) -> bool:
+        return self._is_after(Phase.SEC)
+
+    def _note_trouble(self) -> None:
+        if self.trouble:
+            return
+        crashed = self._crashed()
+        if crashed is None:
+            self.trouble = self.stuck = self._stuck() or ""
+        elif self._has_said_all(crashed):
+            self.trouble = self._end_of_crash(crashed).gap
+
+    def _follow(self, turn: Callable[[float], Ending | None]) -> Ending:
+        """Read the witnesses and call `turn` until it returns an ending."""
         try:
             while True:
-                wait = self._step()
+                wait = self.running.step()
                 self._enter_bds()
-                ending = ended() or self._over()
+                ending = turn(wait)
                 if ending is not None:
                     return ending
-                interrupt = INTERRUPTS.take()
-                if interrupt is not None:
-                    return Ending(_INTERRUPTED, interrupt=interrupt)
-                now = time.monotonic()
-                if now >= deadline:
-                    crashed = self._crashed()
-                    return self._end_of_crash(crashed) if crashed else Ending(self._timed_out())
-                if now >= next_progress:
-                    self._progress(self._collector.phase, self._collector.count, self._exits())
-                    next_progress = now + PROGRESS_S
-                self._machine.loop.turn(min(wait, deadline - now, next_progress - now))
         except KeyboardInterrupt as interrupt:
             return Ending(_INTERRUPTED, interrupt=interrupt)
         except QemuLaunchError:
@@ -124,22 +161,33 @@ class Session:
         crashed = self._crashed()
         if crashed and self._has_said_all(crashed):
             return self._end_of_crash(crashed)
-        if not crashed and self._stuck is not None and not self._machine.ended:
-            reason = self._stuck.step()
-            if reason is not None:
-                self._collector.event(GUEST_STUCK, None, None, reason, pc=self._stuck.pc)
-                return Ending(reason)
-        if self._machine.ended:
-            # QEMU has ended: one step reads all that is left.
-            self._step()
-            self._enter_bds()
-            written = self._machine.debug_exit
-            if written is not None:
-                return self._end_by_guest(written)
-            # A guest that was never seen did not start.
-            self._machine.raise_if_failed(launching=not self._collector.started)
-            return Ending(f"the guest reset or powered off in {self._place}")
-        return None
+        stuck = None if crashed else self._stuck()
+        return Ending(stuck) if stuck else self._ended(lambda: False)
+
+    def _stuck(self) -> str | None:
+        """Return the description of a guest that cannot go on, with an event, once; else None."""
+        watch = self.running.stuck
+        if watch is None or self._machine.ended:
+            return None
+        reason = watch.step()
+        if reason is not None:
+            self._collector.event(GUEST_STUCK, None, None, reason, pc=watch.pc)
+        return reason
+
+    def _ended(self, done: Callable[[], bool]) -> Ending | None:
+        """Return the end of QEMU, None if it runs. done: whether the goal of the run was reached before."""
+        if not self._machine.ended:
+            return None
+        # One step reads all that is left.
+        self.running.step()
+        self._enter_bds()
+        written = self._machine.debug_exit
+        if written is not None:
+            return self._end_by_guest(written)
+        # A guest that was never seen did not start.
+        seen = self._collector.started or any(console.last_line for console in self._machine.consoles.values())
+        self._machine.raise_if_failed(launching=not seen)
+        return Ending("" if done() else f"the guest reset or powered off in {self._place}")
 
     def _is_after(self, goal: Phase) -> bool:
         """Whether the phase is over. After the prompt only the phase of an operating system is left.
@@ -165,7 +213,7 @@ class Session:
         return patience.step() <= 0 or silent or self._machine.ended
 
     def _end_of_crash(self, console: Console) -> Ending:
-        self._step()
+        self.running.step()
         text = f"the guest crashed in {self._place}: {console.crash}"
         self._collector.event("guest-crash", None, None, text, console=console.name)
         return Ending(text)

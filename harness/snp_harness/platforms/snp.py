@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from snp_harness.check import Check, CheckStatus, first_missing
 from snp_harness.errors import BrokenEnvironmentError, HarnessError, LackingHostError, UsageError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
-from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
+from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.snp_preflight import MEMORY_MIB
 from snp_harness.platforms.svsm_console import SvsmWatch, note_lacking_features
 from snp_harness.svsm.config import ApicServer, Policy, SvsmKind
@@ -23,13 +23,10 @@ from snp_harness.vm import rundir
 from snp_harness.vm.machine_base import Devices
 
 if TYPE_CHECKING:
-    from snp_harness.capture.collect import Collector
     from snp_harness.hosts.host import Host
     from snp_harness.hosts.remote import RemoteHost
-    from snp_harness.hosts.remote_machine import RemoteMachine
     from snp_harness.platforms.host_facts import HostFacts
-    from snp_harness.platforms.kvm_witness import KvmWitness
-    from snp_harness.platforms.session import Ending
+    from snp_harness.platforms.running import Running
     from snp_harness.svsm.igvm import IgvmFile
     from snp_harness.vm.rundir import RunDirectory
 
@@ -72,8 +69,8 @@ class SnpPlatform:
             return [Check("agent", CheckStatus.MISSING, error.message, error.hint)]
         return probe_checks(root, facts_of(root, qemu))
 
-    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-        """Run the guest to spec.until. Raises HarnessError if it could not be started."""
+    def start(self, spec: RunSpec, directory: RunDirectory, stack: ExitStack) -> Running:
+        """Start the guest. Raises HarnessError if it could not be started."""
         host = spec.host.traced()
         spec = with_igvm(spec, host.igvm)
         check_fits(spec)
@@ -82,7 +79,7 @@ class SnpPlatform:
         if missing is not None:
             what = f"{host.name} cannot run this: {missing.name}: {missing.evidence}"
             raise BrokenEnvironmentError(what, missing.hint)
-        return _run(host, facts, spec, directory, progress)
+        return _start(host, facts, spec, directory, stack)
 
 
 def probe_checks(host: Host, facts: HostFacts) -> list[Check]:
@@ -93,9 +90,10 @@ def probe_checks(host: Host, facts: HostFacts) -> list[Check]:
     return [*checks(facts), trace_check(host)]
 
 
-def _run(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-    """Run the guest on a host that passed the checks."""
+def _start(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirectory, stack: ExitStack) -> Running:
+    """Start the guest on a host that passed the checks."""
     from snp_harness.capture.collect import Collector
+    from snp_harness.platforms.kvm import KvmGuest
     from snp_harness.platforms.kvm_witness import KvmWitness
     from snp_harness.platforms.snp_command import snp_arguments
 
@@ -107,54 +105,33 @@ def _run(host: RemoteHost, facts: HostFacts, spec: RunSpec, directory: RunDirect
     directory.write_input(name, image.data)
     binary = host.qemu(spec.qemu)
     collector = Collector()
-    with contextlib.ExitStack() as stack:
-        witness = KvmWitness(collector, None, directory, svsm=config.present)
-        stack.callback(witness.close)
-        arguments = snp_arguments(
-            facts,
-            memory=(spec.memory_mib or MEMORY_MIB) << 20,
-            vcpus=spec.vcpus,
-            igvm=path if image.is_igvm else None,
-            bios=None if image.is_igvm else path,
-            guest_vmpl=config.guest_vmpl,
-            extra=spec.extra_args,
-        )
-        devices = Devices(consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM}, files=[name])
-        machine = host.machine(binary, [*arguments, *witness.arguments], directory, devices)
-        with machine:
-            if image.notes:
-                text = f"a copy of {config.svsm.igvm} was launched: {'; '.join(image.notes)}"
-                collector.event(GUEST_IMAGE, None, None, text)
-            ending = _observe(machine, spec, collector, witness, progress)
-            version = ".".join(map(str, machine.qmp.version))
-        timeline = witness.finish(SnpPlatform.name, ending, alternate_injection=config.alternate_injection)
-    return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")
-
-
-def _observe(
-    machine: RemoteMachine, spec: RunSpec, collector: Collector, witness: KvmWitness, progress: Progress
-) -> Ending:
-    """Follow the run until the goal is reached, or until the firmware or the SVSM ends."""
-    from snp_harness.platforms.session import Ending, Session
-
+    witness = KvmWitness(collector, None, directory, svsm=config.present)
+    stack.callback(witness.close)
+    arguments = snp_arguments(
+        facts,
+        memory=(spec.memory_mib or MEMORY_MIB) << 20,
+        vcpus=spec.vcpus,
+        igvm=path if image.is_igvm else None,
+        bios=None if image.is_igvm else path,
+        guest_vmpl=config.guest_vmpl,
+        extra=spec.extra_args,
+    )
+    devices = Devices(consoles={"serial": rundir.SERIAL, "svsm": rundir.SVSM}, files=[name])
+    machine = stack.enter_context(host.machine(binary, [*arguments, *witness.arguments], directory, devices))
+    stack.callback(witness.end)
+    if image.notes:
+        text = f"a copy of {config.svsm.igvm} was launched: {'; '.join(image.notes)}"
+        collector.event(GUEST_IMAGE, None, None, text)
     watch = SvsmWatch(_NO_INJECTION_HINT)
-    if spec.svsm.present:
+    if config.present:
         # COCONUT prints on COM1, which the firmware uses too, unless its IGVM file names another port.
         for console in machine.consoles.values():
             watch.watch(console)
             note_lacking_features(console, collector)
-
-    def ended() -> Ending | None:
-        if machine.ended:
-            # What the guest printed before is there, and perhaps not read yet.
-            machine.loop.turn(0)
-        return None if watch.error is None else Ending(watch.error.message, watch.error)
-
-    try:
-        witness.start(machine)
-        return Session(machine, spec, collector, progress, witness.step, lambda: witness.timeline.exits).run(ended)
-    finally:
-        witness.end()
+    witness.start(machine)
+    return KvmGuest(
+        SnpPlatform.name, machine, collector, witness, alternate_injection=config.alternate_injection, svsm=watch
+    )
 
 
 def facts_of(host: Host, qemu: Path | None) -> HostFacts:

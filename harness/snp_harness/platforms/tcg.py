@@ -15,8 +15,8 @@ from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms import kept_run
 from snp_harness.platforms.common import cpu_argument, machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
-from snp_harness.platforms.platform import Progress, RunOutcome, RunSpec
-from snp_harness.platforms.session import Session
+from snp_harness.platforms.platform import RunOutcome, RunSpec
+from snp_harness.platforms.running import Running
 from snp_harness.platforms.stuck import StuckWatch
 from snp_harness.platforms.trace_witness import TraceWitness
 from snp_harness.vm import rundir
@@ -24,7 +24,10 @@ from snp_harness.vm.machine_base import Devices
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from snp_harness.apic.timeline import Timeline
     from snp_harness.hosts.host import Host
+    from snp_harness.platforms.session import Ending
+    from snp_harness.vm.machine_base import MachineBase
 
 #: QEMU's 64-bit default model, by name: it has an APIC, and x2APIC from QEMU 9.0 on.
 CPU = "max"
@@ -42,8 +45,8 @@ class TcgPlatform:
         """Check for a QEMU; nothing else is needed."""
         return [qemu_check(host, qemu)]
 
-    def run(self, spec: RunSpec, directory: RunDirectory, progress: Progress) -> RunOutcome:
-        """Run the guest to spec.until. Raises HarnessError if it could not be started."""
+    def start(self, spec: RunSpec, directory: RunDirectory, stack: contextlib.ExitStack) -> Running:
+        """Start the guest. Raises HarnessError if it could not be started."""
         check_log(spec.extra_args)
         binary = spec.host.qemu(spec.qemu)
         firmware = spec.image
@@ -51,26 +54,47 @@ class TcgPlatform:
         directory.write_input(image, firmware.flat())
         kept_run.note(directory, self.name, spec)
         collector = Collector()
-        with contextlib.ExitStack() as stack:
-            witness = TraceWitness(spec.vcpus, collector, directory)
-            stack.callback(witness.close)
-            arguments = [
-                *machine_arguments(spec, cpu_argument(spec, CPU)),
-                *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
-                *witness.arguments,
-                *spec.extra_args,
-            ]
-            devices = Devices(
-                consoles={"serial": rundir.SERIAL}, pipes=witness.pipes, files=[image], stand_ins=witness.stand_ins
-            )
-            machine = spec.host.machine(binary, arguments, directory, devices)
-            with machine:
-                witness.start(machine)
-                stuck = StuckWatch(machine, collector, ModuleMap(firmware).describe)
-                ending = Session(machine, spec, collector, progress, witness.step, stuck=stuck).run()
-                version = ".".join(map(str, machine.qmp.version))
-            timeline = witness.finish(self.name, ending)
-        return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {binary.name}")
+        witness = TraceWitness(spec.vcpus, collector, directory)
+        stack.callback(witness.close)
+        arguments = [
+            *machine_arguments(spec, cpu_argument(spec, CPU)),
+            *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
+            *witness.arguments,
+            *spec.extra_args,
+        ]
+        devices = Devices(
+            consoles={"serial": rundir.SERIAL}, pipes=witness.pipes, files=[image], stand_ins=witness.stand_ins
+        )
+        machine = stack.enter_context(spec.host.machine(binary, arguments, directory, devices))
+        witness.start(machine)
+        return _TcgGuest(machine, collector, witness, StuckWatch(machine, collector, ModuleMap(firmware).describe))
+
+
+class _TcgGuest(Running):
+    """A guest on plain TCG."""
+
+    platform = TcgPlatform.name
+
+    def __init__(self, machine: MachineBase, collector: Collector, witness: TraceWitness, stuck: StuckWatch) -> None:
+        self.machine = machine
+        self.collector = collector
+        self.stuck = stuck
+        self._witness = witness
+
+    def step(self) -> float:
+        """Read the witnesses, as Running.step."""
+        return self._witness.step()
+
+    def timeline(self, ending: Ending) -> Timeline:
+        """Return what was seen so far."""
+        return self._witness.seen(self.platform, ending)
+
+    def finish(self, ending: Ending) -> RunOutcome:
+        """Stop QEMU, read the rest, and return the outcome."""
+        version = ".".join(map(str, self.machine.qmp.version))
+        self.machine.stop()
+        timeline = self._witness.finish(self.platform, ending)
+        return RunOutcome(timeline, ending.error, ending.interrupt, f"{version}, {self.machine.binary.name}")
 
 
 PLATFORM = TcgPlatform()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from snp_harness.platforms.session import Ending
 from snp_harness.vm import rundir
 from snp_harness.vm.console import BoundedLog
 from snp_harness.vm.machine_base import MachineBase
+from snp_harness.vm.qemu_errors import QmpEndedError
 from snp_harness.vm.rundir import RunDirectory
 
 #: Bytes of one read.
@@ -59,7 +61,9 @@ class TraceWitness:
     def step(self) -> float:
         """Disable the frequent events when they are no longer needed; returns the seconds until the next call."""
         if self._regions_on and not self.timeline.regions_wanted:
-            self._enable(REGION_EVENTS, False)
+            # A QEMU that ends just now needs no fewer events.
+            with contextlib.suppress(QmpEndedError):
+                self._enable(REGION_EVENTS, False)
             self._regions_on = False
         return 1.0
 
@@ -71,6 +75,10 @@ class TraceWitness:
             pass
         self.timeline.flush()
         self.close()
+        return self.seen(platform, ending, alternate_injection=alternate_injection, svsm=svsm)
+
+    def seen(self, platform: str, ending: Ending, *, alternate_injection: bool = False, svsm: bool = False) -> Timeline:
+        """Return the timeline of what was read so far; arguments as in `finish`."""
         gaps = [ending.gap] if ending.gap else []
         if self.timeline.unread:
             gaps.append(f"{self.timeline.unread} lines of QEMU's trace were too long")

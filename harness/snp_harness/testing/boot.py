@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import pytest
 
@@ -19,8 +19,9 @@ from snp_harness.testing.options import qemu as default_qemu
 
 if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
-    from snp_harness.firmware_run import PreparedBoot, RunResult
+    from snp_harness.firmware_run import BootOptions, PreparedBoot, RunResult
     from snp_harness.svsm.config import SvsmConfig
+    from snp_harness.vm.rundir import RunDirectory
 
 #: Longest name of a test's directory, in characters.
 NAME_MAX = 120
@@ -63,47 +64,69 @@ class SnpBoot:
         """
         __tracebackhide__ = True
         from snp_harness.errors import HarnessError, LackingHostError
-        from snp_harness.firmware_run import prepare
 
-        request = self._request
-        name = platform_of(request, platform)
-        require_platform(request.config, name)
         try:
-            result = self._run(
-                prepare(
-                    request.getfixturevalue("snp_firmware") if firmware is None and igvm is None else firmware,
-                    name,
-                    request.getfixturevalue("snp_config") if config is None else config,
-                    igvm=igvm,
-                    memory_mib=memory_mib,
-                    vcpus=vcpus,
-                    until=until,
-                    timeout_s=timeout_s,
-                    qemu=qemu or default_qemu(request.config),
-                    extra_args=extra_args,
-                    icount=icount,
-                    as_if_active=as_if_active,
-                    host=session_host(request.config),
-                )
+            boot = prepared(
+                self._request,
+                firmware,
+                platform,
+                config,
+                igvm,
+                memory_mib=memory_mib,
+                vcpus=vcpus,
+                until=until,
+                timeout_s=timeout_s,
+                qemu=qemu,
+                extra_args=extra_args,
+                icount=icount,
+                as_if_active=as_if_active,
             )
+            directory, evidence = new_evidence(self._request, boot)
+            with directory:
+                result = evidence.result = boot.run(directory)
         except HarnessError as error:
             # A test's report shows its own line and the message, not the frames of the harness.
             raise error.with_traceback(None) from None
         if isinstance(result.error, LackingHostError):
-            lacking(request.config, name, str(result.error))
+            lacking(self._request.config, boot.platform.name, str(result.error))
         if result.error is not None:
             raise result.error.with_traceback(None) from None
         return result
 
-    def _run(self, boot: PreparedBoot) -> RunResult:
-        from snp_harness.vm.rundir import RunDirectory
 
-        request, platform = self._request, boot.platform.name
-        with RunDirectory.create(None, platform, run_parent(request)) as directory:
-            evidence = Evidence(directory.path, platform, sha256(boot.spec.image.data).hexdigest())
-            request.node.stash.setdefault(EVIDENCE, []).append(evidence)
-            evidence.result = boot.run(directory)
-        return evidence.result
+def prepared(
+    request: pytest.FixtureRequest,
+    firmware: str | Path | None,
+    platform: str | None,
+    config: SvsmConfig | str | Path | None,
+    igvm: Path | None,
+    **options: Unpack[BootOptions],
+) -> PreparedBoot:
+    """Prepare a boot of a test, with the options of pytest for what is None; skip the test if it cannot run here."""
+    from snp_harness.firmware_run import prepare
+
+    name = platform_of(request, platform)
+    require_platform(request.config, name)
+    options["qemu"] = options.get("qemu") or default_qemu(request.config)
+    options["host"] = session_host(request.config)
+    return prepare(
+        request.getfixturevalue("snp_firmware") if firmware is None and igvm is None else firmware,
+        name,
+        request.getfixturevalue("snp_config") if config is None else config,
+        igvm=igvm,
+        **options,
+    )
+
+
+def new_evidence(request: pytest.FixtureRequest, boot: PreparedBoot) -> tuple[RunDirectory, Evidence]:
+    """Return a new run directory for a boot of the test, and the evidence that its report names if it fails."""
+    from snp_harness.vm.rundir import RunDirectory
+
+    platform = boot.platform.name
+    directory = RunDirectory.create(None, platform, run_parent(request))
+    evidence = Evidence(directory.path, platform, sha256(boot.spec.image.data).hexdigest())
+    request.node.stash.setdefault(EVIDENCE, []).append(evidence)
+    return directory, evidence
 
 
 def run_parent(request: pytest.FixtureRequest) -> Path:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from snp_harness.testing.markers import configuration
 if TYPE_CHECKING:
     from snp_harness.hosts.host import Host
     from snp_harness.svsm.config import SvsmConfig
+    from snp_harness.testing.guest import SnpGuest
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +71,15 @@ def snp_igvm(pytestconfig: pytest.Config, snp_host: Host) -> Path:
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
     return Path(given)
+
+
+@pytest.fixture
+def snp_guest(request: pytest.FixtureRequest) -> Iterator[SnpGuest]:
+    """Boot a firmware and get the guest alive: snp_guest(firmware=..., config=...) returns a Guest; see SnpGuest."""
+    from snp_harness.testing.guest import SnpGuest
+
+    with contextlib.ExitStack() as stack:
+        yield SnpGuest(request, stack)
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 from snp_harness.testing import abilities, evidence, markers, options
-from snp_harness.testing.fixtures import snp_boot, snp_config, snp_firmware, snp_host, snp_igvm, snp_platform
+from snp_harness.testing.fixtures import snp_boot, snp_config, snp_firmware, snp_guest, snp_host, snp_igvm, snp_platform
 
 #: pytest finds fixtures and hooks among the names of this module.
-__all__ = ["snp_boot", "snp_config", "snp_firmware", "snp_host", "snp_igvm", "snp_platform"]
+__all__ = ["snp_boot", "snp_config", "snp_firmware", "snp_guest", "snp_host", "snp_igvm", "snp_platform"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -25,7 +25,7 @@ LOG_NOTE = b"\n[snp-harness: the log is full, the rest is not kept]\n"
 #: Characters that a match may span.
 WINDOW = 4096
 #: Characters kept for `expect`.
-_PENDING = 1 << 20
+PENDING = 1 << 20
 _RECEIVE = 1 << 16
 #: Characters of a line of the guest that a message quotes.
 LINE = 200
@@ -45,7 +45,7 @@ class BoundedLog:
     """A file of at most `limit` bytes; bytes above it are only counted, and `note` is written once."""
 
     def __init__(self, path: Path, limit: int = LOG_LIMIT, note: bytes = LOG_NOTE) -> None:
-        self._path = path
+        self.path = path
         try:
             self._file = path.open("wb", buffering=0)
         except OSError as error:
@@ -73,7 +73,7 @@ class BoundedLog:
         except OSError as error:
             self._left = 0
             self.dropped += len(data)
-            raise CannotWriteError(self._path, error) from None
+            raise CannotWriteError(self.path, error) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -121,6 +121,8 @@ class Console:
         self.closed = False
         #: The pexpect object, made by the first `expect`.
         self.spawn: object | None = None
+        #: What shows a crash; `search_for` replaces it.
+        self.bad = [re.compile(pattern) for pattern in bad]
         self._connection = connection
         self._connection.setblocking(False)
         self._loop = loop
@@ -130,13 +132,33 @@ class Console:
         self._pending: deque[str] = deque()
         self._pending_size = 0
         self._watches: list[tuple[re.Pattern[str], Callable[[str], None]]] = []
-        self._bad = [re.compile(pattern) for pattern in bad]
+        self._bad_from = 0
         self._crash_whole = False
+        self._received: Callable[[str], None] | None = None
         loop.watch(connection, self._readable)
 
     def watch(self, pattern: str, seen: Callable[[str], None]) -> None:
         """Call `seen` with the text that matches, once, when the console first prints it."""
         self._watches.append((re.compile(pattern), seen))
+
+    def listen(self, receive: Callable[[str], None]) -> None:
+        """Call `receive` with all text from now on, and with what was not read yet; `read` returns nothing then."""
+        for text in self._pending:
+            receive(text)
+        self._pending.clear()
+        self._received = receive
+
+    def search_for(self, bad: list[re.Pattern[str]]) -> None:
+        """Search what is printed from now on for these patterns, in place of those before; forget an earlier crash."""
+        self.bad = bad
+        self.crash = None
+        self._crash_whole = False
+        self._bad_from = len(self._tail)
+
+    @property
+    def path(self) -> Path:
+        """Return the path of the log."""
+        return self._log.path
 
     @property
     def last_line(self) -> str:
@@ -158,16 +180,23 @@ class Console:
         data = text.encode()
         patience = Patience(timeout_s)
         while data:
-            try:
-                data = data[self._connection.send(data) :]
-            except BlockingIOError:
+            sent = self.send_some(data)
+            data = data[sent:]
+            if not sent:
                 if patience.step() <= 0:
                     raise ConsoleTimeoutError(
                         f"the {self.name} console accepted no input for {timeout_s:g} s", "the guest does not read it"
-                    ) from None
+                    )
                 self._loop.turn(0.05)
-            except OSError as error:
-                raise ConsoleError(f"the {self.name} console is closed: {error.strerror}", "QEMU has ended") from None
+
+    def send_some(self, data: bytes) -> int:
+        """Send as much as the guest reads now; returns how many bytes that was. Raises ConsoleError."""
+        try:
+            return self._connection.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ConsoleError(f"the {self.name} console is closed: {error.strerror}", "QEMU has ended") from None
 
     def read(self, timeout_s: float) -> str:
         """Return what was printed and not returned yet, after a wait if there is nothing; "" at the timeout."""
@@ -208,13 +237,17 @@ class Console:
         self.read_at = time.monotonic()
         self._log.write(data)
         text = self._decoder.decode(data)
-        self._pending.append(text)
-        self._pending_size += len(text)
-        while self._pending_size > _PENDING and len(self._pending) > 1:
-            self._pending_size -= len(self._pending.popleft())
+        if self._received is not None:
+            self._received(text)
+        else:
+            self._pending.append(text)
+            self._pending_size += len(text)
+            while self._pending_size > PENDING and len(self._pending) > 1:
+                self._pending_size -= len(self._pending.popleft())
         text = self._tail + text
         self._search(text)
         self._tail = text[-WINDOW:]
+        self._bad_from = max(0, self._bad_from - (len(text) - len(self._tail)))
         return True
 
     def _search(self, text: str) -> None:
@@ -224,10 +257,10 @@ class Console:
                 self._watches.remove(watch)
                 watch[1](match.group())
         if not self._crash_whole:
-            self._search_crash(text)
+            self._search_crash(text[self._bad_from :])
 
     def _search_crash(self, text: str) -> None:
-        match = next(filter(None, (pattern.search(text) for pattern in self._bad)), None)
+        match = next(filter(None, (pattern.search(text) for pattern in self.bad)), None)
         if match:
             self.crash = printable(match.group().strip(), LINE)
             self._crash_whole = match.end() < len(text) or len(match.group()) > LINE

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Wait for text on a console with pexpect, while the event loop serves the other descriptors of the run."""
+"""Wait for text on a console with pexpect."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pexpect import EOF, TIMEOUT  # type: ignore[import-untyped]
 from pexpect.spawnbase import SpawnBase  # type: ignore[import-untyped]
 
 from snp_harness.launch.patience import Patience
-from snp_harness.vm.console import WINDOW, Console
+from snp_harness.vm.console import WINDOW
 from snp_harness.vm.qemu_errors import ConsoleError, ConsoleTimeoutError
 
 
@@ -24,10 +25,35 @@ class Expectation:
     before: str
 
 
-class _ConsoleSpawn(SpawnBase):  # type: ignore[misc]
-    """pexpect's view of a console: it reads by running the event loop of the run."""
+class Source(Protocol):
+    """A console to expect text on. spawn: the place of its pexpect object, None at first."""
 
-    def __init__(self, console: Console) -> None:
+    name: str
+    spawn: object | None
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing will be printed any more."""
+        ...
+
+    @property
+    def last_line(self) -> str:
+        """The last line that is not empty."""
+        ...
+
+    def read(self, timeout_s: float) -> str:
+        """Return what was printed and not returned yet, after a wait if there is nothing; "" at the timeout."""
+        ...
+
+    def raise_if_crashed(self) -> None:
+        """Raise the error of a guest that has crashed."""
+        ...
+
+
+class _ConsoleSpawn(SpawnBase):  # type: ignore[misc]
+    """pexpect's view of a console."""
+
+    def __init__(self, console: Source) -> None:
         super().__init__(encoding="utf-8", codec_errors="replace", searchwindowsize=WINDOW)
         self.console = console
         self.delayafterread = None
@@ -54,12 +80,12 @@ class _ConsoleSpawn(SpawnBase):  # type: ignore[misc]
         raise TIMEOUT("nothing was printed")
 
 
-def expect(console: Console, patterns: list[str], timeout_s: float) -> Expectation:
-    """Wait until one of the patterns is printed; as Console.expect, which is its only caller."""
+def expect(console: Source, patterns: Sequence[str | re.Pattern[str]], timeout_s: float) -> Expectation:
+    """Wait until one of the patterns is printed; as Console.expect."""
     spawn = _spawn_of(console)
     spawn.wait(timeout_s)
     try:
-        index = spawn.expect(patterns, timeout=None)
+        index = spawn.expect(list(patterns), timeout=None)
     except TIMEOUT:
         raise ConsoleTimeoutError(
             f"{_shown(patterns)} did not appear on the {console.name} console in {timeout_s:g} s, "
@@ -75,12 +101,12 @@ def expect(console: Console, patterns: list[str], timeout_s: float) -> Expectati
     return Expectation(index, spawn.match, spawn.before)
 
 
-def _spawn_of(console: Console) -> Any:
+def _spawn_of(console: Source) -> Any:
     """Return the console's only pexpect object, which holds the text that was read and not matched."""
     if console.spawn is None:
         console.spawn = _ConsoleSpawn(console)
     return console.spawn
 
 
-def _shown(patterns: list[str]) -> str:
-    return " or ".join(map(repr, patterns))
+def _shown(patterns: Sequence[str | re.Pattern[str]]) -> str:
+    return " or ".join(repr(one if isinstance(one, str) else one.pattern) for one in patterns)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import socket
@@ -15,6 +16,7 @@ from typing import Any, TypeVar, cast
 from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
 from snp_harness.launch.loop import Loop
+from snp_harness.launch.patience import Patience
 from snp_harness.vm.qemu_errors import QemuError, QemuTimeoutError, QmpCommandError, QmpEndedError, printable
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -29,11 +31,13 @@ _T = TypeVar("_T")
 class Qmp:
     """A QMP session over a connected socket.
 
-    `loop` runs while a command waits for its answer: a QEMU that is blocked on a full pipe would never answer.
+    `loop` runs while a command waits for its answer: a QEMU that is blocked on a full pipe would never answer. The
+    thread that makes the object turns it; a command of another thread waits while that one does.
     """
 
     def __init__(self, connection: socket.socket, loop: Loop, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         self._loop = loop
+        self._owner = threading.get_ident()
         self._events = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._events.run_forever, name="qmp", daemon=True)
         self._thread.start()
@@ -63,6 +67,13 @@ class Qmp:
         """
         given = {name.replace("_", "-"): value for name, value in arguments.items()}
         return self._call(self._client.execute(command, given or None), command, timeout_s)
+
+    def event(self, timeout_s: float) -> dict[str, Any] | None:
+        """Return the next event, in their order; None at the timeout. Raises QmpEndedError."""
+        try:
+            return dict(self._call(self._client.events.get(), "an event", timeout_s))
+        except QemuTimeoutError:
+            return None
 
     def give(self, name: str, fd: int) -> None:
         """Send QEMU a descriptor, which later commands name. The caller closes its own copy."""
@@ -95,8 +106,7 @@ class Qmp:
 
     def _call(self, coroutine: Coroutine[Any, Any, _T], what: str, timeout_s: float) -> _T:
         future: Future[_T] = asyncio.run_coroutine_threadsafe(coroutine, self._events)
-        future.add_done_callback(lambda _: self._loop.wake())
-        if not self._loop.run_until(future.done, timeout_s):
+        if not self._wait(future, timeout_s):
             future.cancel()
             raise QemuTimeoutError(f"QEMU's monitor did not answer {what} in {timeout_s:g} s", "see qemu-stderr.log")
         try:
@@ -109,6 +119,15 @@ class Qmp:
             raise QmpEndedError(
                 f"the QMP session ended during {what}: {_words(error)}", "see qemu-stderr.log"
             ) from error
+
+    def _wait(self, future: Future[_T], timeout_s: float) -> bool:
+        if threading.get_ident() == self._owner:
+            future.add_done_callback(lambda _: self._loop.wake())
+            return self._loop.run_until(future.done, timeout_s)
+        patience = Patience(timeout_s)
+        while not future.done() and (step_s := patience.step()) > 0:
+            concurrent.futures.wait([future], step_s)
+        return future.done()
 
     def _stop(self) -> None:
         # A task that still waits for an answer would report the end of its loop on stderr.

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest on the emulated SNP host: its witnesses, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from snp_harness.apic.timeline import Timeline
+from snp_harness.capture.host_account import ACCOUNT_WORDS, HostAccount
+from snp_harness.errors import HarnessError
+from snp_harness.platforms.platform import RunOutcome
+from snp_harness.platforms.running import Running
+from snp_harness.platforms.session import Ending
+from snp_harness.platforms.stuck import StuckWatch
+from snp_harness.platforms.svsm_console import NO_ALTERNATE_INJECTION, PanicWatch, note_lacking_features
+
+if TYPE_CHECKING:
+    from snp_harness.platforms.host_witness import HostWitness
+    from snp_harness.platforms.memory_map import MemoryMap
+    from snp_harness.platforms.platform import RunSpec
+    from snp_harness.platforms.trace_witness import TraceWitness
+    from snp_harness.vm.machine_base import MachineBase
+    from snp_harness.vm.rundir import RunDirectory
+
+
+class EmulatedGuest(Running):
+    """A guest on the emulated SNP host. second: a witness of QEMU's trace events, if any; it starts the guest."""
+
+    def __init__(
+        self,
+        platform: str,
+        machine: MachineBase,
+        spec: RunSpec,
+        witness: HostWitness,
+        second: TraceWitness | None,
+        directory: RunDirectory,
+        memory: MemoryMap,
+    ) -> None:
+        self.platform = platform
+        self.machine = machine
+        self.collector = witness.collector
+        self.stuck = StuckWatch(machine, witness.collector, witness.describe, witness.halted)
+        self.memory = memory
+        self._spec = spec
+        self._witness = witness
+        self._second = second
+        self._directory = directory
+        machine.console("svsm").watch(NO_ALTERNATE_INJECTION, self._refused)
+        if spec.svsm.present:
+            for name in ("svsm", "serial"):
+                note_lacking_features(machine.console(name), witness.collector)
+        self._panic = PanicWatch(machine.console("svsm"), machine.console("serial"), lambda: witness.guest_started)
+        if second is not None:
+            second.start(machine)
+
+    def step(self) -> float:
+        """Read the witnesses, as Running.step."""
+        wait = self._witness.step()
+        return wait if self._second is None else min(wait, self._second.step())
+
+    def exits(self) -> int | None:
+        """Return the #VMEXITs so far."""
+        return self._witness.exits()
+
+    def ended(self) -> Ending | None:
+        """Return the end that a witness has seen."""
+        if self._witness.stopped:
+            # What the SVSM printed before it stopped may not be read yet.
+            self.machine.loop.turn(0)
+        elif self._panic.over(self._directory):
+            return Ending("the SVSM panicked and did not end")
+        return self._witness.ended()
+
+    def timeline(self, ending: Ending) -> Timeline:
+        """Return what was seen so far."""
+        return self._witness.outcome(self.platform, ending, "").timeline
+
+    def finish(self, ending: Ending) -> RunOutcome:
+        """Stop QEMU, read the rest, and return the outcome."""
+        if ending.error is None and ending.interrupt is None:
+            self._witness.compare(self._account(), self.machine.loop)
+        self.machine.stop()
+        self._witness.finish()
+        ending = self._witness.with_panic(ending, self._directory)
+        seen = None
+        if self._second is not None:
+            config = self._spec.svsm
+            seen = self._second.finish(
+                self.platform, ending, alternate_injection=config.alternate_injection, svsm=config.present
+            )
+        return self._witness.outcome(self.platform, ending, str(self.machine.binary), seen)
+
+    def _account(self) -> HostAccount | None:
+        """Stop QEMU and return the hypervisor's account of its log; None if QEMU has ended, or its host is lost."""
+        command = f"xp /{ACCOUNT_WORDS}gx {self.memory.account_base:#x}"
+        with contextlib.suppress(HarnessError):
+            if not self.machine.ended:
+                self.machine.qmp.execute("stop")
+                return HostAccount.parse(self.machine.qmp.execute("human-monitor-command", command_line=command))
+        return None
+
+    def _refused(self, _text: str) -> None:
+        self._witness.alternate_injection_refused = True

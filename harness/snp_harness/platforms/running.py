@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that a platform has started: how it is followed, and how it ends."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snp_harness.apic.timeline import Timeline
+    from snp_harness.capture.collect import Collector
+    from snp_harness.platforms.platform import RunOutcome
+    from snp_harness.platforms.session import Ending
+    from snp_harness.platforms.stuck import StuckWatch
+    from snp_harness.vm.machine_base import MachineBase
+
+
+class Running(ABC):
+    """A guest in its machine, and its witnesses. All methods belong to the thread that started it.
+
+    platform: its name. stuck: recognizes a guest that cannot go on, None where that is not known.
+    """
+
+    platform: str
+    machine: MachineBase
+    collector: Collector
+    stuck: StuckWatch | None = None
+
+    @abstractmethod
+    def step(self) -> float:
+        """Read the witnesses; returns the seconds after which it has to be called again at the latest."""
+
+    def exits(self) -> int | None:
+        """Return the #VMEXITs so far, None if they are not counted."""
+        return None
+
+    def ended(self) -> Ending | None:
+        """Return the end of the guest that a witness has seen, None if there is none."""
+        return None
+
+    @abstractmethod
+    def timeline(self, ending: Ending) -> Timeline:
+        """Return what was seen so far, as if the run had ended so. The guest may go on."""
+
+    @abstractmethod
+    def finish(self, ending: Ending) -> RunOutcome:
+        """Stop QEMU, read the rest, and return the outcome. Called once."""
