@@ -41,6 +41,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     [
         ((), [("firmware", "trixie")]),
         (("firmware", "sid/amdsev", "debian:bookworm"), [("firmware", "sid/amdsev"), ("firmware", "debian:bookworm")]),
+        (("sid", "bookworm/amdsev"), [("firmware", "sid"), ("firmware", "bookworm/amdsev")]),
         (("qemu", "debian:sid"), [("qemu", "sid")]),
         (("nested",), [("nested", "trixie")]),
         (("linux", "trixie", "debian:sid"), [("linux", "trixie"), ("linux", "sid")]),

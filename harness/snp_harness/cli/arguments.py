@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -18,11 +20,28 @@ EPILOG = (
 )
 
 
+#: What argparse says of a value that is not one of a choice; Python 3.12 and later do not quote the choices.
+_INVALID_CHOICE = re.compile(r"invalid choice: (?P<given>'.*?') \(choose from (?P<known>.*)\)")
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, with the name that was meant if one is close."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Parse as argparse does. An option that there is not is an error of the sub-command, which knows its own."""
+        options, rest = super().parse_known_args(args, namespace)
+        unknown = [text for text in rest if text.startswith("--")]
+        if unknown and self._subparsers is None:
+            name = unknown[0].partition("=")[0]
+            self.error(f"there is no option {name}{did_you_mean(name, self._option_string_actions)}")
+        return options, rest
 
     def error(self, message: str) -> NoReturn:
         """Print the error in one line and exit."""
+        if found := _INVALID_CHOICE.search(message):
+            known = re.findall(r"[^\s,']+", found["known"])
+            message = f"{message[: found.start()]}{found['given']} is not one of {', '.join(known)}"
+            message += did_you_mean(found["given"].strip("'"), known)
         # The status stays the same if stderr cannot be written to.
         with contextlib.suppress(OSError):
             print(f"{PROGRAM}: error: {' '.join(message.split())}: see {self.prog} --help", file=sys.stderr, flush=True)
@@ -38,6 +57,14 @@ class ShowVersion(argparse.Action):
 
         print(f"{PROGRAM} {build().version}")
         parser.exit()
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return ": did you mean X?" with the name that is closest, an empty text if none is."""
+    import difflib
+
+    near = difflib.get_close_matches(given, list(known), n=1)
+    return f": did you mean {near[0]}?" if near else ""
 
 
 #: What a sub-command adds its parser to. argparse's own name for it cannot be subscripted at run time.

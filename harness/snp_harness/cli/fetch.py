@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from snp_harness.cli.arguments import did_you_mean
 from snp_harness.cli.resources import notify
 from snp_harness.defaults import DEBIAN
 from snp_harness.errors import EXIT_HOLDS
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 #: What is fetched if nothing is named.
 DEFAULT_SUITE = "trixie"
+KINDS = ("firmware", "qemu", "nested", "linux")
+#: What can be named without the kind.
+SUITES = ("trixie", "sid", "bookworm", "forky", "bullseye", "stable", "testing", "unstable", "experimental")
 
 
 def add_parser(commands: Commands) -> None:
@@ -24,18 +28,31 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("fetch", allow_abbrev=False)
     parser.add_argument(
         "kind",
-        choices=("firmware", "qemu", "nested", "linux"),
+        metavar="|".join(KINDS),
+        type=_kind,
         nargs="?",
-        default="firmware",
-        help="default: %(default)s",
+        default=KINDS[0],
+        help="what is fetched; default: %(default)s",
     )
     parser.add_argument("specs", metavar="SPEC", nargs="*", help=f"trixie, sid/amdsev, ...; default: {DEFAULT_SUITE}")
 
 
+def _kind(text: str) -> str:
+    """Parse what is fetched: one of KINDS, or the suite of a firmware. The archive is not asked about another word."""
+    if text in KINDS or "/" in text or text.removeprefix(DEBIAN) in SUITES:
+        return text
+    known = (*KINDS, *SUITES)
+    raise argparse.ArgumentTypeError(f"{text!a} is not one of {', '.join(known)}{did_you_mean(text, known)}")
+
+
 def execute(options: argparse.Namespace) -> int:
     """Fetch what is named, print each path and return the exit status. Raises UsageError, FetchError."""
-    for spec in options.specs or (DEFAULT_SUITE,):
-        print(_fetch(options.kind, spec))
+    kind, specs = options.kind, options.specs
+    if kind not in KINDS:
+        # `fetch trixie`: a firmware.
+        kind, specs = KINDS[0], [kind, *specs]
+    for spec in specs or (DEFAULT_SUITE,):
+        print(_fetch(kind, spec))
     return EXIT_HOLDS
 
 

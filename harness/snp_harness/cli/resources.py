@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,11 +25,16 @@ def notify(text: str) -> None:
 
 
 def find_qemu(options: argparse.Namespace) -> Path | None:
-    """Return the path of the QEMU that --qemu names, None without --qemu. A path is one of the machine of --host.
+    """Return the path of the QEMU that --qemu or SNP_HARNESS_QEMU names, None if a run finds it by itself.
 
-    A QEMU of a Debian suite is fetched if it is not in the cache. Raises UsageError, FetchError.
+    A path is one of the machine of --host. A QEMU of a Debian suite is fetched if it is not in the cache.
+    Raises UsageError, FetchError.
     """
     spec: str | None = options.qemu
+    if spec is None and options.host is None:
+        # The variable may name a path, too: that is found where QEMU is started.
+        named = os.environ.get("SNP_HARNESS_QEMU", "")
+        spec = named if named.startswith(DEBIAN) else None
     if spec is None:
         return None
     from snp_harness.debian.qemu_bundle import named_qemu

@@ -10,7 +10,7 @@ from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, p
 from snp_harness.cli.output import add_report_options, load, write_report
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify
 from snp_harness.defaults import DEFAULT_UNTIL, GOALS, PROGRAM
-from snp_harness.errors import HarnessError
+from snp_harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
@@ -21,10 +21,11 @@ def add_parser(commands: Commands) -> None:
     """Add `run` to the command line."""
     parser = commands.add_parser(
         "run",
-        usage=f"{PROGRAM} run [options] [-- EXTRA QEMU ARGUMENTS]",
+        usage=f"{PROGRAM} run [options] [FIRMWARE] [-- EXTRA QEMU ARGUMENTS]",
         epilog=EPILOG,
         allow_abbrev=False,
     )
+    parser.add_argument("file", metavar="FIRMWARE", type=name_argument, nargs="?", help="the same as --firmware")
     parser.add_argument(
         "--firmware",
         metavar="F",
@@ -73,8 +74,10 @@ def execute(options: argparse.Namespace) -> int:
     from snp_harness.recorded import load_activity, rerun
     from snp_harness.vm.rundir import variables
 
+    if options.file is not None and options.firmware is not None:
+        raise UsageError(f"two firmwares are named: {options.file!a} and --firmware", "name one of them")
     boot = prepare(
-        options.firmware,
+        options.firmware or options.file,
         options.platform,
         options.svsm_config,
         notify,

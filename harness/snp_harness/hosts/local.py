@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from snp_harness.hosts.host import Host
 from snp_harness.vm.machine import Machine
 from snp_harness.vm.machine_base import Devices
-from snp_harness.vm.qemu_binary import QemuBinary
+from snp_harness.vm.qemu_binary import QemuBinary, environment_qemu
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class LocalHost(Host):
         """What snp_harness/agent/probe.py finds, unchecked."""
         from snp_harness.agent.probe import probe
 
-        return probe(str(qemu) if qemu else None)
+        found = qemu or environment_qemu()
+        return probe(str(found) if found else None)
 
     def kvm(self) -> KvmAnswer:
         """Whether KVM runs a guest."""

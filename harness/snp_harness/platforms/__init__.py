@@ -29,6 +29,8 @@ def platform_names() -> tuple[str, ...]:
 def find_platform(name: str) -> Platform:
     """The platform of that name. Raises UsageError."""
     if name not in _MODULES:
-        raise UsageError(f"no platform is named {name!a}", f"there are {', '.join(_MODULES)}")
+        from snp_harness.nearest import known_names
+
+        raise UsageError(f"no platform is named {name!a}", known_names(name, _MODULES))
     platform: Platform = import_module(_MODULES[name]).PLATFORM
     return platform

@@ -426,8 +426,10 @@ def find_config(spec: str | Path) -> Path:
         shipped = shipped_configs()
         if spec in shipped:
             return shipped[spec]
-        names = ", ".join(shipped) or "none, the installation is broken"
-        raise ConfigError(f"no configuration is named {spec!a}", f"give a TOML file's path, or one of: {names}")
+        from snp_harness.nearest import known_names
+
+        hint = known_names(spec, shipped) if shipped else "there are none: the installation is broken"
+        raise ConfigError(f"no configuration is named {spec!a}", f"{hint}, or give the path of a TOML file")
     return Path(spec)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 from snp_harness.agent import qemu_program
 from snp_harness.agent.agent_errors import AgentError
 from snp_harness.agent.qemu_program import INSTALL, PROGRAM, VARIABLE, VERSION_TIMEOUT_S
+from snp_harness.defaults import DEBIAN
 from snp_harness.errors import HarnessError
 from snp_harness.vm.qemu_errors import NotQemuError, QemuMissingError, QemuTooOldError
 
@@ -48,9 +50,12 @@ class QemuBinary:
 
     @classmethod
     def locate(cls, path: Path | None = None) -> QemuBinary:
-        """Find a QEMU as `find` does, without its start: the version is checked later. Raises QemuMissingError."""
+        """Find a QEMU as `find` does, without its start: the version is checked later.
+
+        Raises QemuMissingError, and FetchError for a name such as debian:sid in SNP_HARNESS_QEMU.
+        """
         try:
-            return cls(*qemu_program.locate(path))
+            return cls(*qemu_program.locate(path or environment_qemu()))
         except AgentError as error:
             raise QemuMissingError(error.message, error.hint) from None
 
@@ -101,6 +106,16 @@ class QemuBinary:
 
     def __str__(self) -> str:
         return f"{'.'.join(map(str, self.version))}, {self.name}"
+
+
+def environment_qemu() -> Path | None:
+    """Return the QEMU that SNP_HARNESS_QEMU names as debian:SUITE, from the cache or fetched; None if it does not."""
+    named = os.environ.get(VARIABLE, "")
+    if not named.startswith(DEBIAN):
+        return None
+    from snp_harness.debian.qemu_bundle import named_qemu
+
+    return named_qemu(named)
 
 
 def version_line(name: str, status: int, out: str, said: str) -> str:
