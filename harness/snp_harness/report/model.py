@@ -69,11 +69,15 @@ class Report:
     activity: Callable[[], Activity | None] = field(default=_unseen, repr=False, compare=False)
 
     @property
+    def reason(self) -> str:
+        """Why the verdict is what it is, in one sentence."""
+        deciding = deciding_result(self.verdict)
+        return self.verdict.reason or (deciding.reason if deciding else "no rule was checked")
+
+    @property
     def headline(self) -> str:
         """The verdict in one sentence: status, the deciding reason, how it was observed."""
-        deciding = deciding_result(self.verdict)
-        reason = self.verdict.reason or (deciding.reason if deciding else "no rule was checked")
-        return f"{self.verdict.status.value}: {reason} ({self.verdict.observed})"
+        return f"{self.verdict.status.value}: {self.reason} ({self.verdict.observed})"
 
     def place(self, access: Access) -> SourcePlace | None:
         """Return where an access's instruction is in the source, None if it is not known."""

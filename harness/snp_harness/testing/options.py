@@ -21,6 +21,7 @@ OPTIONS = {
     "inventory": ("FILE", "the inventory of hosts; default: ~/.config/snp-harness/hosts.toml"),
     "host-wait": ("S", "seconds to wait for a host that is in use"),
     "out": ("DIR", "the parent of run directories; default: the test's own temporary directory"),
+    "report": ("DIR", "write a page for each boot there, and index.html"),
     "require": (
         "NAMES",
         "platforms, separated by commas, whose tests fail instead of being skipped if they cannot run here",
@@ -111,6 +112,9 @@ def check(config: pytest.Config) -> None:
     # A file of the ini file is looked for when a test needs it: that of a command line is for this session.
     if config.getoption("snp_qemu"):
         check_qemu(config)
+    report = path_option(config, "report")
+    if report is not None and report.exists() and not report.is_dir():
+        raise pytest.UsageError(f"{_source(config, 'report')}: {str(report)!a} is not a directory")
     if given := config.getoption("snp_firmware"):
         _check_firmware(given)
     if (given := config.getoption("snp_igvm")) and not host_names(config):

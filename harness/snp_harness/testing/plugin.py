@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from snp_harness.testing import abilities, evidence, markers, options
+from snp_harness.testing import abilities, evidence, markers, options, pages
 from snp_harness.testing.fixtures import snp_boot, snp_config, snp_firmware, snp_guest, snp_host, snp_igvm, snp_platform
 
 #: pytest finds fixtures and hooks among the names of this module.
@@ -36,6 +36,10 @@ def pytest_configure(config: pytest.Config) -> None:
     options.check(config)
     if config.getoption("xmlpath", None):
         config.pluginmanager.register(JUnit(config))
+    directory = options.path_option(config, "report")
+    # With pytest-xdist the workers write pages.
+    if directory is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(pages.Index(directory))
     hosts = options.host_names(config)
     if hosts:
         from snp_harness.testing.hosts import check
@@ -82,6 +86,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     evidence.record(item)
     outcome = yield
     evidence.add(item, outcome.get_result(), "" if call.excinfo is None else str(call.excinfo.value))
+    pages.write_pages(item, outcome.get_result())
 
 
 class JUnit:

@@ -57,13 +57,11 @@ def _navigation(consoles: list[ConsoleText]) -> str:
 
 def _verdict(report: Report) -> str:
     verdict = report.verdict
-    deciding = deciding_result(verdict)
-    reason = verdict.reason or (deciding.reason if deciding else "no rule was checked")
     status = f'<span class="status {STATUS_CLASS[verdict.status]}">{text(verdict.status.value)}</span>'
     error = "" if report.run.error is None else f'<p class="error">The run broke: {text(report.run.error)}</p>'
     return (
         f'<header id="verdict" class="{STATUS_CLASS[verdict.status]}"><p>{status} {text(verdict.observed)}</p>'
-        f"<h1>{text(reason)}</h1><p>{text(report.run.firmware or '')}</p>{error}</header>\n"
+        f"<h1>{text(report.reason)}</h1><p>{text(report.run.firmware or '')}</p>{error}</header>\n"
     )
 
 
