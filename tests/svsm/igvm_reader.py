@@ -83,15 +83,21 @@ def read(data: bytes) -> ReadFile:
 
 
 def _take(found: ReadFile, kind: int, header: ctypes.LittleEndianStructure, data: bytes, first: int) -> None:
-    def contents(offset: int) -> bytes:
-        assert not offset or first <= offset <= len(data) - 4096
-        return data[offset : offset + 4096] if offset else bytes(4096)
+    def contents(offset: int, size: int = 4096) -> bytes:
+        assert not offset or first <= offset <= len(data) - size
+        return data[offset : offset + size] if offset else bytes(size)
 
     match header:
         case GuestPolicy():
             found.policy = header.policy
         case PageData():
-            found.pages.append(Contents(header.gpa, contents(header.file_offset), header.data_type))
+            assert header.flags in (0, 1)
+            size = 0x200000 if header.flags else 4096
+            assert header.gpa % size == 0
+            whole = contents(header.file_offset, size)
+            found.pages += [
+                Contents(header.gpa + at, whole[at : at + 4096], header.data_type) for at in range(0, size, 4096)
+            ]
         case VpContext():
             found.contexts.append(Contents(header.gpa, contents(header.file_offset)))
         case ParameterArea():

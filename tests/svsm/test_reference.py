@@ -12,7 +12,7 @@ import pytest
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.svsm import reference
 from snp_harness.svsm.config import SVSM_FAULT_NAMES, parse_config
-from snp_harness.svsm.igvm import IgvmFile
+from snp_harness.svsm.igvm import IgvmFile, PageData
 from snp_harness.svsm.igvm_measure import measure
 from snp_harness.svsm.reference import BootBlock, Place, SvsmBoot, SvsmFault, svsm_boot
 from tests.helpers.c_headers import INCLUDE, assert_same, constants, layout, members
@@ -77,6 +77,17 @@ def test_pages() -> None:
     assert read.inserts == {end - Place.PARAMETERS * 4096: 0, end - Place.MEMORY_MAP * 4096: 1}
     assert read.required == [(BASE, reference.MEMORY)]
     assert read.policy == 0x30000
+
+
+def test_pages_of_2_mib_where_they_fit() -> None:
+    firmware = b"".join(number.to_bytes(2, "little") * 2048 for number in range(3 * 512 + 1))
+    data = reference.build(IMAGE, firmware, METADATA, parse_config(b"", "c.toml"), BASE)
+    start = (1 << 32) - len(firmware)
+    found = [header for header in IgvmFile.parse(data, "x").headers if isinstance(header, PageData)]
+    sizes = [header.size for header in found if start <= header.gpa < 1 << 32]
+    assert sizes == [4096, 2 << 20, 2 << 20, 2 << 20]
+    pages = {page.gpa: page.data for page in igvm_reader.read(data).pages}
+    assert b"".join(pages[gpa] for gpa in range(start, 1 << 32, 4096)) == firmware
 
 
 def test_start() -> None:

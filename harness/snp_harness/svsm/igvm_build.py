@@ -5,7 +5,16 @@ from __future__ import annotations
 
 import struct
 
-from snp_harness.svsm.igvm import MAGIC, PAGE, HeaderType, PlatformType, checksum_of, pack_header
+from snp_harness.svsm.igvm import (
+    LARGE_PAGE,
+    MAGIC,
+    PAGE,
+    HeaderType,
+    PageFlags,
+    PlatformType,
+    checksum_of,
+    pack_header,
+)
 
 #: The compatibility mask of the only platform, SEV-SNP.
 MASK = 1
@@ -13,7 +22,7 @@ _FIXED = struct.Struct("<4sIIIII")
 
 
 class Builder:
-    """Collects headers and file data. Contents that occur again are stored once."""
+    """Collects headers and file data. The contents of pages of 4 KiB that occur again are stored once."""
 
     def __init__(self) -> None:
         self._headers: list[tuple[int, bytes, int | None]] = []
@@ -28,11 +37,12 @@ class Builder:
         if not data or offset_at is None:
             self._headers.append((kind, content, None))
             return
-        if data not in self._places:
-            self._places[data] = self._size
+        known = None if len(data) > PAGE else self._places.setdefault(data, self._size)
+        if known is None or known == self._size:
+            known = self._size
             self._data.append(data)
             self._size += len(data)
-        place = self._places[data].to_bytes(4, "little")
+        place = known.to_bytes(4, "little")
         self._headers.append((kind, content[:offset_at] + place + content[offset_at + 4 :], offset_at))
 
     def policy(self, policy: int) -> None:
@@ -43,13 +53,17 @@ class Builder:
         """Add memory that the guest has to have."""
         self.header(HeaderType.REQUIRED_MEMORY, struct.pack("<QIIII", gpa, MASK, size, 0, 0))
 
-    def pages(self, gpa: int, data: bytes, count: int | None = None, *, data_type: int = 0, flags: int = 0) -> None:
-        """Add consecutive pages. count: how many, by default those of `data`; others are zero pages."""
-        for number in range(-(-len(data) // PAGE) if count is None else count):
-            page = data[number * PAGE : (number + 1) * PAGE]
-            content = struct.pack("<QIIIHH", gpa + number * PAGE, MASK, 0, flags, data_type, 0)
-            contents = page.ljust(PAGE, b"\0") if page else b""
-            self.header(HeaderType.PAGE_DATA, content, contents, 12)
+    def pages(self, gpa: int, data: bytes, count: int | None = None, *, data_type: int = 0) -> None:
+        """Add consecutive pages, of 2 MiB where they fit. count: of 4 KiB; those behind `data` are zero pages."""
+        at, end = 0, len(data) + -len(data) % PAGE if count is None else count * PAGE
+        while at < end:
+            large = not (gpa + at) % LARGE_PAGE and at + LARGE_PAGE <= (len(data) if at < len(data) else end)
+            size = LARGE_PAGE if large else PAGE
+            page = data[at : at + size]
+            flags = PageFlags.LARGE if large else 0
+            content = struct.pack("<QIIIHH", gpa + at, MASK, 0, flags, data_type, 0)
+            self.header(HeaderType.PAGE_DATA, content, page.ljust(size, b"\0") if page else b"", 12)
+            at += size
 
     def area(self, index: int, size: int) -> None:
         """Add a parameter area."""
@@ -77,5 +91,5 @@ class Builder:
                 place = int.from_bytes(content[at : at + 4], "little") + first
                 content = content[:at] + place.to_bytes(4, "little") + content[at + 4 :]
             headers.append(pack_header(kind, content))
-        data = b"".join((_FIXED.pack(MAGIC, 1, _FIXED.size, size, first + self._size, 0), *headers, *self._data))
-        return data[:20] + checksum_of(data).to_bytes(4, "little") + data[24:]
+        whole = b"".join((_FIXED.pack(MAGIC, 1, _FIXED.size, size, first + self._size, 0), *headers))
+        return b"".join((whole[:20], checksum_of(whole).to_bytes(4, "little"), whole[24:], *self._data))

@@ -140,9 +140,14 @@ class _Loader:
             kind = PageType.UNMEASURED
         elif kind is PageType.NORMAL and not first.offset:
             kind = PageType.ZERO
-        count = sum(page.size for page in run) // PAGE
-        data = b"" if kind is PageType.ZERO else b"".join(self._file.contents(page) for page in run)
-        self._add(Pages(kind, first.gpa, count, data))
+        size = sum(page.size for page in run)
+        if not first.offset:
+            data = b""
+        elif all(page.offset - first.offset == page.gpa - first.gpa for page in run):
+            data = self._file.data[first.offset : first.offset + size]
+        else:
+            data = b"".join(self._file.contents(page) for page in run)
+        self._add(Pages(kind, first.gpa, size // PAGE, data))
 
     def _add(self, pages: Pages) -> None:
         self._count += pages.count
