@@ -354,6 +354,7 @@ def test_a_run_that_was_killed_has_a_timeline(
     assert told([access for access in timeline.accesses if not access.is_base][: len(SEVEN)]) == SEVEN
     if platform == "emulated":
         assert timeline.alternate_injection is False
+        assert len(timeline.launch_digest or "") == 96
         assert {access.module for access in timeline.accesses if access.phase is Phase.SEC} == {"SecMain"}
     # --as-if-active of the run that was killed counts.
     assert main(["report", str(tmp_path / "out")]) == EXIT_VIOLATED

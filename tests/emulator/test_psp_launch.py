@@ -19,9 +19,16 @@ SOURCES = ("hardware/psp_launch.c", "hardware/sha384.c")
 POLICY = 0x30000
 MEASURED = (PageType.NORMAL, PageType.VMSA)
 SUCCESS, INVALID_STATE, POLICY_FAILURE, BAD_MEASUREMENT, INVALID_PARAM = 0, 2, 7, 0xB, 0x16
-PAGES = st.lists(
-    st.tuples(st.sampled_from(PageType), st.integers(0, (1 << 40) - 1), st.integers(0, 2), st.integers(0, 1)),
-    max_size=12,
+RUNS = st.lists(
+    st.tuples(
+        st.sampled_from(PageType),
+        st.integers(0, (1 << 40) - 1),
+        st.integers(1, 3),
+        st.integers(0, 2),
+        st.integers(0, 1),
+        st.booleans(),
+    ),
+    max_size=80,
 )
 
 
@@ -38,15 +45,36 @@ def extended(digest: bytes, kind: int, gpa: int, contents: bytes) -> bytes:
     return hashlib.sha384(info).digest()
 
 
-@given(PAGES)
-def test_digest(driver: Driver, pages: list[tuple[PageType, int, int, int]]) -> None:
+@given(RUNS)
+def test_digest(driver: Driver, runs: list[tuple[PageType, int, int, int, int, bool]]) -> None:
+    """Whether it is asked for at the end, between two runs, or there are more than wait for that."""
     driver.ask("begin", POLICY)
     expected = bytes(48)
-    for kind, frame, first, step in pages:
-        assert driver.ask("page", kind, frame << 12, first, step) == [SUCCESS]
-        words = struct.pack("<512Q", *(first + number * step for number in range(512)))
-        expected = extended(expected, kind, frame << 12, words)
+    for kind, frame, pages, first, step, asked in runs:
+        assert driver.ask("pages", kind, frame << 12, pages, first, step) == [SUCCESS]
+        for page in range(pages):
+            words = struct.pack("<512Q", *(first + number * step for number in range(512 * page, 512 * page + 512)))
+            expected = extended(expected, kind, frame + page << 12, words)
+        if asked:
+            assert bytes(driver.ask("digest")) == expected
     assert bytes(driver.ask("digest")) == expected
+
+
+@pytest.mark.parametrize(("block", "waiting"), [(0, 40 - 32), (1, 0)], ids=["no ID block", "its own"])
+def test_pages_are_measured_when_the_digest_is_needed(driver: Driver, block: int, waiting: int) -> None:
+    driver.ask("begin", POLICY)
+    for number in range(40):
+        driver.ask("pages", PageType.NORMAL, number << 12, 1, 1, 1)
+    assert driver.ask("finish", block, POLICY, 0) == [SUCCESS]
+    assert driver.ask("waiting") == [waiting]
+    driver.ask("digest")
+    assert driver.ask("waiting") == [0]
+
+
+@pytest.mark.parametrize("kind", PageType)
+def test_what_is_measured_needs_contents(driver: Driver, kind: PageType) -> None:
+    driver.ask("begin", POLICY)
+    assert driver.ask("nothing", kind) == [INVALID_PARAM if kind in MEASURED else SUCCESS]
 
 
 @pytest.mark.parametrize(
@@ -62,16 +90,16 @@ def test_digest(driver: Driver, pages: list[tuple[PageType, int, int, int]]) -> 
 )
 def test_finish(driver: Driver, policy: int, block: tuple[int, int, int], status: int) -> None:
     driver.ask("begin", policy)
-    driver.ask("page", PageType.NORMAL, 0x1000, 1, 1)
+    driver.ask("pages", PageType.NORMAL, 0x1000, 1, 1, 1)
     assert driver.ask("finish", *block) == [status]
     after = SUCCESS if status else INVALID_STATE
-    assert driver.ask("page", PageType.NORMAL, 0x2000, 1, 1) == [after]
+    assert driver.ask("pages", PageType.NORMAL, 0x2000, 1, 1, 1) == [after]
 
 
 def test_unknown_type_of_page(driver: Driver) -> None:
     driver.ask("begin", POLICY)
-    assert driver.ask("page", 0, 0, 0, 0) == [INVALID_PARAM]
-    assert driver.ask("page", 7, 0, 0, 0) == [INVALID_PARAM]
+    assert driver.ask("pages", 0, 0, 1, 0, 0) == [INVALID_PARAM]
+    assert driver.ask("pages", 7, 0, 1, 0, 0) == [INVALID_PARAM]
     assert bytes(driver.ask("digest")) == bytes(48)
 
 

@@ -13,6 +13,7 @@ from snp_harness.firmware.image import FirmwareImage
 from snp_harness.platforms.guest_launch import SIGNATURE, reference_file
 from snp_harness.platforms.memory_map import memory_map
 from snp_harness.platforms.platform import RunSpec
+from snp_harness.svsm import launch_digest
 from snp_harness.svsm.config import parse_config
 from snp_harness.svsm.firmware_launch import firmware_launch
 from snp_harness.svsm.igvm import IgvmFile
@@ -91,7 +92,7 @@ def test_digest_of_firmware_alone(snp_boot: SnpBoot, snp_firmware: Path) -> None
     assert image.metadata is not None
     result = snp_boot(config="no-svsm", vcpus=2)
     expected = firmware_launch(image.flat(), image.metadata, vcpus=2, features=1, signature=SIGNATURE)
-    assert result.timeline.launch_digest == expected.digest().hex()
+    assert result.timeline.launch_digest == launch_digest.digest_of(expected).hex()
 
 
 def test_a_guest_without_snp_has_no_digest(snp_boot: SnpBoot) -> None:

@@ -18,19 +18,31 @@ MACHINE = Machine(512 * MIB, 0, 40)
 BLOCK = IdBlock(b"D" * 48, b"F" * 16, b"I" * 16, 7, 0x30000, b"K" * 48, b"A" * 48)
 
 
+def written(packed: Packed) -> bytes:
+    whole = bytearray(packed.size)
+    for offset, part in packed.parts:
+        assert not any(whole[offset : offset + len(part)])
+        whole[offset : offset + len(part)] = part
+    assert len(whole) == packed.size
+    return bytes(whole)
+
+
 def entries(packed: Packed) -> list[tuple[int, ...]]:
-    count = int.from_bytes(packed.data[LIST.size - 8 : LIST.size], "little")
-    return [ENTRY.unpack_from(packed.data, LIST.size + number * ENTRY.size) for number in range(count)]
+    whole = written(packed)
+    count = int.from_bytes(whole[LIST.size - 8 : LIST.size], "little")
+    return [ENTRY.unpack_from(whole, LIST.size + number * ENTRY.size) for number in range(count)]
 
 
 def data(packed: Packed, entry: tuple[int, ...]) -> bytes:
     _, _, _, pages, offset, _ = entry
-    return packed.data[offset : offset + pages * 4096]
+    found = packed.read(offset, pages * 4096)
+    assert found == written(packed)[offset : offset + pages * 4096]
+    return found
 
 
 def test_layout() -> None:
     launch = Launch(pages=(Pages(PageType.NORMAL, 0x1000, 1, b"N"),), vmsas=(), policy=0x30001, id_block=BLOCK)
-    packed = pack(launch, b"", MACHINE).data
+    packed = written(pack(launch, b"", MACHINE))
     expected: dict[str, int | bytes] = {
         "magic": launch_list.MAGIC,
         "size": len(packed),
@@ -62,7 +74,7 @@ def test_layout() -> None:
             "LAUNCH_FIRMWARE": launch_list.LAUNCH_FIRMWARE,
         },
     )
-    entry = layout([HEADER], "struct launch_entry", ["kind", "vcpu", "gpa", "pages", "offset", "detail"])
+    entry = layout([HEADER], "struct launch_entry", ["kind", "vcpu", "gpa", "pages", "offset", "hashes"])
     assert [at for at, _ in entry.values()] == [0, 4, 8, 16, 24, 32]
 
 
@@ -93,8 +105,6 @@ def test_contents_lie_where_the_guest_has_them() -> None:
     assert firmware[:4] == (launch_list.LAUNCH_FIRMWARE, 0, FOUR_GIB - 0x2000, 2)
     image = b"a" * 4096 + b"b" * 100 + bytes(3996)
     assert data(packed, firmware) == image
-    assert firmware[5] != firmware[4], "shared accesses see another copy"
-    assert packed.data[firmware[5] :][: len(image)] == image
     assert [entry[:4] for entry in others] == [
         (1, 0, FOUR_GIB - 0x2000, 1),
         (1, 0, FOUR_GIB - 0x1000, 1),
@@ -104,11 +114,20 @@ def test_contents_lie_where_the_guest_has_them() -> None:
         (2, 0, 0xFFFFFFFFF000, 1),
         (2, 1, 0xFFFFFFFFF000, 1),
     ]
-    assert [bool(entry[4]) for entry in others] == [False, False, True, False, True, True, True]
+    assert [bool(entry[4]) for entry in others] == [True, True, True, False, True, True, True]
+    assert [entry[4] for entry in others[:2]] == [firmware[4], firmware[4] + 4096], "they are in the image"
+    assert data(packed, others[1]) == b"b" * 100 + bytes(3996)
     assert data(packed, others[2]) == b"c" * 5000 + bytes(3192)
     assert data(packed, others[4]) == b"d" + bytes(4095)
     assert data(packed, others[6]) == b"W" * 4096
-    assert len(packed.data) % (2 * MIB) == 0
+    assert packed.size % (2 * MIB) == 0
+
+
+def test_hashes_of_a_kernel_have_a_page_that_is_measured() -> None:
+    launch = Launch(pages=(Pages(PageType.NORMAL, 0x10000, 1, hashes=0xC00),), vmsas=())
+    [entry] = entries(pack(launch, b"", MACHINE))
+    assert entry[5] == 0xC00
+    assert entry[4]
 
 
 @pytest.mark.parametrize(

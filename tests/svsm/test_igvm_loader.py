@@ -16,6 +16,7 @@ from snp_harness.svsm.igvm_loader import load
 from snp_harness.svsm.igvm_measure import measure
 from snp_harness.svsm.igvm_parameters import MachineFacts
 from snp_harness.svsm.launch import Launch, Pages, PageType
+from snp_harness.svsm.launch_digest import digest_of
 from tests.svsm.igvm_writer import (
     SNP,
     VMSA_GPA,
@@ -105,7 +106,7 @@ def test_an_insert_goes_before_the_run_of_pages_that_it_ends() -> None:
     file = IgvmFile.parse(made.build(), "x.igvm")
     measured = measure(file)
     assert measured is not None
-    assert load(file, MACHINE).digest() == gctx.ld() == measured.qemu
+    assert digest_of(load(file, MACHINE)) == gctx.ld() == measured.qemu
 
 
 def test_vcpu_count() -> None:
@@ -205,7 +206,7 @@ def test_digest_of_a_file_is_that_of_another_implementation() -> None:
         gctx.update_vmsa_page(page)
     measured = measure(file)
     assert measured is not None
-    assert found.digest() == gctx.ld() == measured.qemu
+    assert digest_of(found) == gctx.ld() == measured.qemu
 
 
 @pytest.mark.parametrize("vcpus", [1, 2, 5])
@@ -220,7 +221,7 @@ def test_digest_of_firmware_alone_is_sev_snp_measure_s(vcpus: int, features: int
     calculate = pytest.importorskip("sevsnpmeasure.guest").calc_launch_digest
     mode = pytest.importorskip("sevsnpmeasure.sev_mode").SevMode.SEV_SNP
     expected = calculate(mode, vcpus, 0x800F12, str(firmware.path), "", "", "", features)
-    assert found.digest() == expected
+    assert digest_of(found) == expected
 
 
 def test_another_firmware_in_its_place() -> None:
@@ -231,7 +232,7 @@ def test_another_firmware_in_its_place() -> None:
     new = with_firmware(file, found, bytes(len(old)), "new.fd")
     assert launched_firmware(new) == bytes(len(old))
     assert [pages.gpa for pages in new.pages] == [pages.gpa for pages in found.pages]
-    assert new.digest() != found.digest()
+    assert digest_of(new) != digest_of(found)
     assert new.notes == ("the firmware in x.igvm was replaced by new.fd",)
 
 

@@ -124,12 +124,10 @@ struct hw_psp_command {
 	const struct snp_message *request;
 	struct snp_message *response;
 	struct hw_cpu *cpu;
-	u8 *vmsa;
+	u8 *contents; /* of what is launched: where they stay as they are */
 };
 
 enum psp_status hw_psp(struct hw *hw, const struct hw_psp_command *command);
-
-const u8 *hw_launch_digest(const struct hw *hw); /* PSP_DIGEST_SIZE bytes, for its record */
 
 /* CPUID of the processor, with leaf 8000001F (APM vol. 3, E.4.17) and the instructions that TCG lacks, and the SEV MSRs. */
 struct cpuid_result;

@@ -9,42 +9,38 @@
 #include "x86.h"
 
 /* The page is validated, without permissions for VMPL1-3. */
-static enum psp_status launch_page(struct hw *hw, enum psp_page type, u64 gpa)
+static bool launch_page(struct hw *hw, enum psp_page type, u64 gpa)
 {
 	const struct hw_slot *slot = slot_of(hw, gpa);
 	struct rmp_entry *entry = slot ? rmp_entry(&hw->rmp, hw_slot_spa(slot, gpa, false)) : NULL;
 	u8 *page = slot_private(hw, gpa, PAGE_SIZE);
 
 	if (!page || !entry || !(entry->bits & RMP_ASSIGNED))
-		return PSP_INVALID_ADDRESS;
+		return false;
 	if (type == PSP_PAGE_SECRETS)
 		psp_guest_secrets(&hw->psp, cpuid(1, 0).eax, (struct snp_secrets *)page);
 	entry->bits |= RMP_VALIDATED;
-	return psp_launch_page(&hw->psp.launch, type, gpa, page);
+	return true;
 }
 
 static enum psp_status launch_update(struct hw *hw, const struct hw_psp_command *command)
 {
 	for (u64 gpa = command->gpa; gpa < command->gpa + command->size; gpa += PAGE_SIZE) {
-		enum psp_status status = launch_page(hw, command->page, gpa);
-
-		if (status != PSP_SUCCESS)
-			return status;
+		if (!launch_page(hw, command->page, gpa))
+			return PSP_INVALID_ADDRESS;
 	}
-	return PSP_SUCCESS;
+	return psp_launch_pages(&hw->psp.launch, command->page, command->gpa, command->size / PAGE_SIZE, command->contents);
 }
 
 static enum psp_status launch_vmsa(struct hw *hw, const struct hw_psp_command *command)
 {
-	struct vmsa *vmsa = (struct vmsa *)command->vmsa;
+	struct vmsa *vmsa = (struct vmsa *)command->contents;
 
 	if (vmsa->vmpl || !(vmsa->efer & VMSA_EFER_SVME) || !(vmsa->sev_features & SEV_FEATURES_SNP))
 		return PSP_INVALID_PARAM;
 	vmsa_launch(command->cpu, vmsa);
-	return psp_launch_page(&hw->psp.launch, PSP_PAGE_VMSA, PSP_VMSA_GPA, vmsa);
+	return psp_launch_pages(&hw->psp.launch, PSP_PAGE_VMSA, PSP_VMSA_GPA, 1, command->contents);
 }
-
-const u8 *hw_launch_digest(const struct hw *hw) { return hw->psp.launch.digest; }
 
 enum psp_status hw_psp(struct hw *hw, const struct hw_psp_command *command)
 {

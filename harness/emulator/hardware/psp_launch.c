@@ -46,20 +46,38 @@ void psp_launch_begin(struct psp_launch *launch, u64 policy)
 	launch->policy = policy;
 }
 
-enum psp_status psp_launch_page(struct psp_launch *launch, enum psp_page type, u64 gpa, const void *contents)
-{
-	struct page_info info = { .length = sizeof(info), .page_type = (u8)type, .gpa = gpa };
+static bool is_measured(enum psp_page type) { return type == PSP_PAGE_NORMAL || type == PSP_PAGE_VMSA; }
 
+enum psp_status psp_launch_pages(struct psp_launch *launch, enum psp_page type, u64 gpa, u64 pages, const u8 *contents)
+{
 	if (launch->running)
 		return PSP_INVALID_GUEST_STATE;
-	if (type < PSP_PAGE_NORMAL || type > PSP_PAGE_CPUID)
+	if (type < PSP_PAGE_NORMAL || type > PSP_PAGE_CPUID || (is_measured(type) && !contents))
 		return PSP_INVALID_PARAM;
-	memcpy(info.digest, launch->digest, sizeof(info.digest));
-	if (type == PSP_PAGE_NORMAL || type == PSP_PAGE_VMSA)
-		hash_page(launch, contents, info.contents);
-	sha384(&info, sizeof(info), launch->digest);
-	launch->pages++;
+	if (launch->runs == PSP_RUNS)
+		psp_launch_measure(launch);
+	launch->run[launch->runs++] = (struct psp_run){ .type = type, .gpa = gpa, .pages = pages, .contents = contents };
 	return PSP_SUCCESS;
+}
+
+static void measure(struct psp_launch *launch, const struct psp_run *run)
+{
+	struct page_info info = { .length = sizeof(info), .page_type = (u8)run->type };
+
+	for (u64 page = 0; page < run->pages; page++) {
+		info.gpa = run->gpa + page * PAGE_SIZE;
+		memcpy(info.digest, launch->digest, sizeof(info.digest));
+		if (is_measured(run->type))
+			hash_page(launch, run->contents + page * PAGE_SIZE, info.contents);
+		sha384(&info, sizeof(info), launch->digest);
+	}
+}
+
+void psp_launch_measure(struct psp_launch *launch)
+{
+	for (u32 i = 0; i < launch->runs; i++)
+		measure(launch, &launch->run[i]);
+	launch->runs = 0;
 }
 
 enum psp_status psp_launch_finish(struct psp_launch *launch, const struct psp_finish *finish)
@@ -69,6 +87,7 @@ enum psp_status psp_launch_finish(struct psp_launch *launch, const struct psp_fi
 	if (!(launch->policy & PSP_POLICY_ONE))
 		return PSP_POLICY_FAILURE;
 	if (finish->id_block_en) {
+		psp_launch_measure(launch);
 		if (!bytes_are_equal(finish->id_block.launch_digest, launch->digest, sizeof(launch->digest)))
 			return PSP_BAD_MEASUREMENT;
 		if (finish->id_block.policy != launch->policy)

@@ -57,10 +57,11 @@ static enum psp_status unwrap(struct psp_guest *guest, struct snp_message *messa
 }
 
 /* The payload of the answer; its header's type and size. */
-static enum psp_status answer(const struct psp_guest *guest, const struct snp_message *request, struct snp_message *response)
+static enum psp_status answer(struct psp_guest *guest, const struct snp_message *request, struct snp_message *response)
 {
 	const struct snp_message_header *header = &request->header;
 
+	psp_launch_measure(&guest->launch);
 	if (header->type == SNP_MESSAGE_KEY_REQUEST && header->size >= sizeof(struct snp_key_request)) {
 		response->header.size = sizeof(struct snp_key_response);
 		psp_key(guest, header->vmpck, (const struct snp_key_request *)request->payload,

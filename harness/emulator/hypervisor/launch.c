@@ -20,7 +20,7 @@ static void launch_vmsa(struct vcpu *vcpu, u64 number, const struct launch_entry
 {
 	struct vcpu *of = &vcpu->hv->vcpu[entry->vcpu];
 	const struct hw_psp_command command = { .code = HW_PSP_LAUNCH_VMSA, .cpu = of->cpu,
-						.vmsa = (u8 *)launch_list_data(vcpu->hv, entry) };
+						.contents = launch_list_data(vcpu->hv, entry) };
 
 	if (hw_psp(vcpu->hv->hw, &command) != PSP_SUCCESS)
 		refused(vcpu, number);
@@ -31,27 +31,24 @@ static void launch_pages(struct vcpu *vcpu, u64 number, const struct launch_entr
 {
 	struct hypervisor *hv = vcpu->hv;
 	u64 size = entry->pages * PAGE_SIZE;
-	u8 *memory = memory_launch(hv, entry->gpa, size);
+	u8 *memory = memory_launch(hv, entry->gpa, size), *contents = entry->offset ? launch_list_data(hv, entry) : NULL;
 
-	if (!memory || (entry->detail != LAUNCH_NO_HASHES && (entry->detail > size || KERNEL_HASHES_SIZE > size - entry->detail)))
+	if (!memory || (entry->hashes != LAUNCH_NO_HASHES &&
+			(!contents || entry->hashes > size || KERNEL_HASHES_SIZE > size - entry->hashes)))
 		refused(vcpu, number);
-	if (entry->offset) /* else QEMU's RAM, which starts as zeros, or the list's data themselves */
-		memcpy(memory, (const void *)launch_list_data(hv, entry), size);
-	if (entry->detail != LAUNCH_NO_HASHES)
-		kernel_hashes_fill(hv, memory + entry->detail);
+	if (entry->hashes != LAUNCH_NO_HASHES)
+		kernel_hashes_fill(hv, contents + entry->hashes);
+	if (contents && !memory_is_at(memory, launch_list_spa(hv, entry, LAUNCH_PRIVATE))) /* else it has them */
+		memcpy(memory, contents, size);
 	for (u64 at = 0; entry->kind == PSP_PAGE_CPUID && at < size; at += PAGE_SIZE)
 		cpuid_fill_page(vcpu, memory + at);
-	pages_launch(hv, (enum psp_page)entry->kind, entry->gpa, size);
+	pages_launch(hv, (enum psp_page)entry->kind, entry->gpa, size, contents);
 }
 
-static void log_launch(struct vcpu *vcpu)
+static void log_entry(struct vcpu *vcpu, const struct launch_entry *entry)
 {
-	u64 digest[PSP_DIGEST_SIZE / 8];
-
-	memcpy(digest, hw_launch_digest(vcpu->hv->hw), sizeof(digest));
-	for (u32 half = 0; half < 2; half++)
-		hw_log(vcpu->cpu, (struct record){ .kind = RECORD_LAUNCH, .address = digest[3 * half], .value = digest[3 * half + 1],
-						   .extra = digest[3 * half + 2], .aux = half });
+	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_LAUNCH, .address = entry->gpa, .value = entry->pages, .extra = entry->offset,
+					   .aux = entry->kind });
 }
 
 static void launch_finish(struct vcpu *vcpu, const struct launch_list *list)
@@ -59,7 +56,7 @@ static void launch_finish(struct vcpu *vcpu, const struct launch_list *list)
 	enum psp_status status = hw_psp(vcpu->hv->hw, &(struct hw_psp_command){ .code = HW_PSP_LAUNCH_FINISH,
 									       .finish = &list->finish });
 
-	log_launch(vcpu);
+	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_LAUNCH, .value = status, .aux = RECORD_LAUNCH_FINISH });
 	if (status != PSP_SUCCESS)
 		hw_stop(vcpu->cpu, RECORD_END_LAUNCH, status, list->policy);
 }
@@ -84,6 +81,7 @@ void launch(struct vcpu *vcpu)
 			launch_vmsa(vcpu, i, entry);
 		else
 			launch_pages(vcpu, i, entry);
+		log_entry(vcpu, entry);
 	}
 	launch_finish(vcpu, list);
 	if (!vcpu->launched)

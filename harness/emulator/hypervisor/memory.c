@@ -46,11 +46,11 @@ static void guard_real_mode(void)
  */
 static void add_firmware(struct hypervisor *hv, const struct launch_entry *entry, u64 legacy)
 {
-	u64 data = launch_list_data(hv, entry), size = entry->pages * PAGE_SIZE;
-	u64 alias = size < ROM_ALIAS ? size : ROM_ALIAS;
+	u64 size = entry->pages * PAGE_SIZE, alias = size < ROM_ALIAS ? size : ROM_ALIAS;
 
-	add_region(hv, entry->gpa, size, data, hv->encrypted ? hv->config->launch_base + entry->detail : data);
-	memcpy((void *)(legacy + ONE_MIB - LEGACY_ROMS - alias), (const void *)(data + size - alias), alias);
+	add_region(hv, entry->gpa, size, launch_list_spa(hv, entry, hv->snp ? LAUNCH_PRIVATE : LAUNCH_KEPT),
+		   launch_list_spa(hv, entry, hv->snp ? LAUNCH_SHARED : LAUNCH_KEPT));
+	memcpy((void *)(legacy + ONE_MIB - LEGACY_ROMS - alias), launch_list_data(hv, entry) + size - alias, alias);
 }
 
 static void add_memory(struct hypervisor *hv, const struct launch_entry *entry)
@@ -110,6 +110,8 @@ static struct hw_slot *region_with(struct hypervisor *hv, u64 gpa, u64 size)
 }
 
 u8 *memory_page(const struct hw_slot *region, u64 gpa) { return (u8 *)(PHYSICAL_WINDOW + hw_slot_spa(region, gpa, false)); }
+
+bool memory_is_at(const u8 *memory, u64 spa) { return (u64)memory == PHYSICAL_WINDOW + spa; }
 
 u8 *memory_launch(struct hypervisor *hv, u64 gpa, u64 size)
 {

@@ -36,7 +36,7 @@ static void psmash(struct hypervisor *hv, struct hw_slot *region, u64 gpa)
 	hw_psmash(hv->hw, hw_slot_spa(region, start_of_2m(gpa), false));
 }
 
-void pages_launch(struct hypervisor *hv, enum psp_page type, u64 gpa, u64 size)
+void pages_launch(struct hypervisor *hv, enum psp_page type, u64 gpa, u64 size, u8 *contents)
 {
 	u64 step;
 
@@ -50,7 +50,8 @@ void pages_launch(struct hypervisor *hv, enum psp_page type, u64 gpa, u64 size)
 		rmpupdate(hv, region, page, true, large);
 		memset(hw_slot_nested(region, page), HW_PRIVATE, step / PAGE_SIZE);
 	}
-	if (hw_psp(hv->hw, &(struct hw_psp_command){ .code = HW_PSP_LAUNCH_UPDATE, .page = type, .gpa = gpa, .size = size }))
+	if (hw_psp(hv->hw, &(struct hw_psp_command){ .code = HW_PSP_LAUNCH_UPDATE, .page = type, .gpa = gpa, .size = size,
+						     .contents = contents }))
 		hw_fail(hv->vcpu[0].cpu, "SNP_LAUNCH_UPDATE was refused", __LINE__);
 }
 

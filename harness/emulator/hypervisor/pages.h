@@ -5,7 +5,7 @@
 
 #include "vcpu.h"
 
-void pages_launch(struct hypervisor *hv, enum psp_page type, u64 gpa, u64 size); /* assigned, then SNP_LAUNCH_UPDATE */
+void pages_launch(struct hypervisor *hv, enum psp_page type, u64 gpa, u64 size, u8 *contents); /* assigned, then SNP_LAUNCH_UPDATE */
 void pages_all_shared(struct hypervisor *hv); /* without SEV */
 /* Resolve an #NPF and repeat the access: `exit` is the result. False: the GPA has no memory. */
 bool pages_fault(struct vcpu *vcpu, struct hw_exit *exit);

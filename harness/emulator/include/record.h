@@ -104,9 +104,11 @@ enum record_kind {
 	RECORD_ALTERNATE = 23,   /* Alternate Injection of a VMPL begins (value 1) or ends (0). address: VMPL; extra: APIC_BASE of its hypervisor APIC after it; aux: 1 if the policy changed APIC_BASE */
 	RECORD_REFUSED = 24,     /* a write to a device that was not passed on as it was. address: port, GPA, or configuration space as in MMCONFIG; value; aux: enum record_refused (the first 16 of each) */
 	RECORD_ACCESS = 25,      /* the processor accesses a local APIC register or APIC_BASE: at the #VMEXIT, before #VC and before anything answers. address: GPA (first byte in the page) or MSR number; value: of a write, with RECORD_VALUE; extra: EXITINFO1; size: 0 if not observed; path: MMIO or MSR; aux: mode bits as RECORD_APIC */
-	RECORD_LAUNCH = 26,      /* the launch digest of an SNP guest. address, value, extra: 24 bytes of it; aux: 0 the first ones, 1 the others */
+	RECORD_LAUNCH = 26,      /* SNP_LAUNCH_UPDATE. address: GPA; value: pages; extra: their offset in the launch list, 0: none; aux: enum psp_page, or RECORD_LAUNCH_FINISH: SNP_LAUNCH_FINISH, value: its status */
 	RECORD_EXIT = 27,        /* a #VMEXIT (level 3), before the records that it leads to. address: exit code, of VMGEXIT 403h; value: EXITINFO1; extra: the MSR or CPUID leaf, else EXITINFO2 */
 };
+
+#define RECORD_LAUNCH_FINISH 0
 
 enum record_end {
 	RECORD_END_SHUTDOWN = 1,      /* triple fault of the guest */

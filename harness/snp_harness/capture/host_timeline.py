@@ -18,10 +18,11 @@ from snp_harness.apic.registers import (
     by_msr,
     by_offset,
 )
-from snp_harness.apic.timeline import GUEST_EXIT, LAUNCH, SVSM_EXIT, Known
+from snp_harness.apic.timeline import GUEST_EXIT, SVSM_EXIT, Known
 from snp_harness.capture.collect import SORT_LIMIT, SORTS_LIMIT, Collector
 from snp_harness.capture.host_end import PRIVATE_MMIO_END, HostEnd, exit_status, host_end
 from snp_harness.capture.injection import InjectionEvents
+from snp_harness.capture.launch_log import LaunchLog
 from snp_harness.capture.module_names import KERNEL_HALF, UNKNOWN_CODE, Firmware, ModuleMap, Place
 from snp_harness.capture.open_access import OpenAccesses
 from snp_harness.capture.record import (
@@ -49,8 +50,6 @@ BOOT_VCPU = 0
 _CODE = struct.Struct("<QQQ")
 #: SW_EXITINFO1 of AP creation (harness/emulator/include/ghcb.h, NAE_AP_*).
 _AP_OPERATION, _AP_DESTROY, _AP_VMPL_SHIFT, _AP_VMPL = 0xFFFF, 2, 16, 0xF
-#: So is a half of the launch digest.
-_LAUNCH_HALF = _CODE
 #: Instructions of all vCPUs that are remembered; others are unknown.
 _EXECUTED_MAX = 1 << 16
 
@@ -98,7 +97,7 @@ class HostTimeline:
     """Converts records to a timeline.
 
     guest_vmpl: the tested firmware's, which may run code at lower ones (higher numbers) as well; accesses of the others
-    to an APIC are the SVSM's. symbols: returns the function of a pc of the SVSM.
+    to an APIC are the SVSM's. symbols: returns the function of a pc of the SVSM. launched: bytes of the launch list.
     end: set when the hypervisor has stopped. counts: records by kind. modules: of the firmware, where they run.
     skipped: what was not seen, in sentences: phases, and code of the firmware that the SVSM's VMPL executed.
     """
@@ -109,6 +108,7 @@ class HostTimeline:
         guest_vmpl: int,
         collector: Collector,
         symbols: Callable[[int], str | None] = lambda _: None,
+        launched: Callable[[int, int], bytes] | None = None,
     ) -> None:
         self.end: HostEnd | None = None
         self.counts: Counter[int] = Counter()
@@ -125,8 +125,6 @@ class HostTimeline:
         self._guest_vmpl = guest_vmpl
         #: SEV_FEATURES of the VMSA that the SVSM created first for the guest; None: none was created.
         self.guest_features: int | None = None
-        #: The first half of the launch digest.
-        self._digest = b""
         self._injection = InjectionEvents(guest_vmpl, collector)
         self._symbols = symbols
         self._svsm = SvsmTrack(guest_vmpl, collector, symbols)
@@ -150,7 +148,7 @@ class HostTimeline:
             RecordKind.TEXT: self._text,
             RecordKind.VMSA: self._vmsa,
             RecordKind.REFUSED: self._refused,
-            RecordKind.LAUNCH: self._launch,
+            RecordKind.LAUNCH: LaunchLog(collector, launched).take,
             **self._injection.handlers,
         }
         self._known = frozenset(map(int, RecordKind))
@@ -207,15 +205,6 @@ class HostTimeline:
         self._open[record.seq & _ANSWERS_MASK] = record, index
         if len(self._open) > _OPEN_MAX:
             del self._open[next(iter(self._open))]
-
-    def _launch(self, record: HostRecord) -> None:
-        """Add the launch digest, which two records have."""
-        if record.aux == 0:
-            self._digest = _LAUNCH_HALF.pack(record.address, record.value, record.extra)
-        elif record.aux == 1 and self._digest:
-            digest = (self._digest + _LAUNCH_HALF.pack(record.address, record.value, record.extra)).hex()
-            self._digest = b""
-            self._collector.event(LAUNCH, record.time_ns, None, f"launch digest {digest}", digest=digest)
 
     def _start(self, record: HostRecord) -> None:
         self._collector.enter(Phase.RESET, record.time_ns, "the emulated host started the guest", Known.PROVEN)

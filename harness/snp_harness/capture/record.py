@@ -116,6 +116,10 @@ class RecordKind(enum.IntEnum):
     EXIT = 27
 
 
+#: aux of a LAUNCH record: the end of the launch.
+LAUNCH_FINISH = 0
+
+
 class RecordEnd(enum.IntEnum):
     """enum record_end: why the hypervisor stopped."""
 

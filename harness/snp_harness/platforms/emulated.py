@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from snp_harness.platforms.host_config import (
     HostConfig,
     vc_exits,
 )
-from snp_harness.platforms.memory_map import DIMM_SLOTS, LAUNCH_MAX, MemoryMap, memory_map
+from snp_harness.platforms.memory_map import DIMM_SLOTS, LAUNCH_COPIES, LAUNCH_MAX, MemoryMap, memory_map
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.svsm import vmsa
 from snp_harness.svsm.config import SvsmKind
@@ -118,7 +118,7 @@ class EmulatedPlatform:
         keys = run_keys(spec)
         packed = build_launch(spec, firmware, memory)
         directory.write_input(rundir.ROM, build_rom(spec, memory, packed, keys))
-        directory.write_input(rundir.LAUNCH, packed.data)
+        directory.write_input_parts(rundir.LAUNCH, packed.parts, packed.size)
         if spec.svsm.snp:
             for name in certificates.NAMES:
                 directory.write_input(f"{name}.pem", certificates.pem(name))
@@ -128,7 +128,7 @@ class EmulatedPlatform:
             stack.callback(second.close)
         finish_check()
         arguments = [
-            *_arguments(spec, memory, len(packed.data)),
+            *_arguments(spec, memory, packed.size),
             *(second.arguments if second else ()),
             *spec.extra_args,
         ]
@@ -142,7 +142,7 @@ class EmulatedPlatform:
         from snp_harness.platforms.emulated_guest import EmulatedGuest
         from snp_harness.platforms.host_witness import HostWitness
 
-        witness = HostWitness(machine.ring(), firmware, spec, directory, keys.log_key, symbols)
+        witness = HostWitness(machine.ring(), firmware, spec, directory, keys.log_key, symbols, packed.read)
         stack.callback(witness.close)
         if spec.answers is not None:
             AnsweredPort(machine.channel(QUESTIONS), spec.answers, machine.loop)
@@ -218,9 +218,9 @@ def build_launch(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> l
     launch = guest_launch(spec, firmware, memory, kernel=kernel)
     machine = launch_list.Machine(memory.ram_low, memory.ram_high, spec.svsm.memory.phys_bits)
     packed = launch_list.pack(launch, firmware.flat(), machine)
-    if len(packed.data) > LAUNCH_MAX:
+    if packed.size > LAUNCH_MAX:
         raise UsageError(
-            f"the launch has {len(packed.data) >> 20} MiB, {LAUNCH_MAX >> 20} are possible", "use a smaller file"
+            f"the launch has {packed.size >> 20} MiB, {LAUNCH_MAX >> 20} are possible", "use a smaller file"
         )
     return packed
 
@@ -262,7 +262,7 @@ def host_config(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, ke
         ring_size=memory.ring_size,
         rom_base=FOUR_GIB - rom.ROM_SIZE,
         launch_base=memory.launch_base,
-        launch_size=len(packed.data),
+        launch_size=packed.size,
         fw_size=packed.firmware[1],
         ram_low=memory.ram_low,
         ram_high=memory.ram_high,
@@ -323,14 +323,19 @@ def _arguments(spec: RunSpec, memory: MemoryMap, launch_size: int) -> list[str]:
         *("-device", f"pc-dimm,id=host-dimm,memdev=host,addr={memory.host_base}"),
         *("-object", f"memory-backend-file,id=log,share=on,mem-path={ring},size={memory.ring_file_size}"),
         *("-device", f"pc-dimm,id=log-dimm,memdev=log,addr={memory.ring_base}"),
-        # QEMU reads the file into the DIMM: on a machine that maps files slowly, that is faster than a mapped one.
-        *("-object", f"memory-backend-ram,id=launch,size={launch_size}"),
-        *("-device", f"pc-dimm,id=launch-dimm,memdev=launch,addr={memory.launch_base}"),
-        *("-device", f"loader,file={launch},addr={memory.launch_base},force-raw=on"),
+        *_launch_arguments(launch, memory.launch_base, launch_size, LAUNCH_COPIES if spec.svsm.snp else 1),
         *("-device", f"isa-debugcon,iobase={DOORBELL_PORT},chardev={DOORBELL}"),
         *("-device", f"isa-serial,index=2,iobase={CONSOLE_PORT},irq={SVSM_CONSOLE_IRQ},chardev=svsm"),
         *(QUESTION_PORT if spec.answers else ()),
     ]
+
+
+def _launch_arguments(file: str, base: int, size: int, copies: int) -> Iterator[str]:
+    """Yield QEMU's arguments for the launch list and its copies: of a mapped file only what is used costs time."""
+    for number in range(copies):
+        name = f"launch{number}"
+        yield from ("-object", f"memory-backend-file,id={name},share=off,mem-path={file},size={size}")
+        yield from ("-device", f"pc-dimm,id={name}-dimm,memdev={name},addr={base + number * size}")
 
 
 PLATFORM = EmulatedPlatform()

@@ -59,6 +59,7 @@ class HostWitness:
 
     ring: the reader of the hypervisor's ring; it is closed with the witness.
     key: of the digest of all records, in the configuration block. symbols: returns the function of a pc of the SVSM.
+    launched: returns bytes of the launch list, for the launch digest.
     alternate_injection_refused: set by the caller when the SVSM's console reports this.
     """
 
@@ -70,12 +71,13 @@ class HostWitness:
         directory: RunDirectory,
         key: int = 0,
         symbols: Callable[[int], str | None] = lambda _: None,
+        launched: Callable[[int, int], bytes] | None = None,
     ) -> None:
         self.collector = Collector()
         self.alternate_injection_refused = False
         self._spec = spec
         self._firmware = firmware
-        self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector, symbols)
+        self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector, symbols, launched)
         self._raw = BoundedLog(directory.file(rundir.HOST_LOG), HOST_LOG_LIMIT, note=b"")
         self._log = HostLog(ring, self._take)
         self._digest = Digest(key)

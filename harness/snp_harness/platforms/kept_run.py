@@ -198,12 +198,14 @@ class _Records:
         firmware: FirmwareImage | _Unknown = _Unknown()
         offset, size = kept["firmware"]["offset"], kept["firmware"]["size"]
         launch = directory / rundir.LAUNCH
-        data = launch.read_bytes()[offset : offset + size] if launch.is_file() else b""
+        kept_launch = launch.read_bytes() if launch.is_file() else b""
+        data = kept_launch[offset : offset + size]
         if data and len(data) == size:
             firmware = FirmwareImage(launch, data)
         else:
             self._gaps.append(f"{rundir.LAUNCH} is not there: modules and phases are not known")
-        self._host = HostTimeline(firmware, kept["guest_vmpl"], self._collector)
+        launched = (lambda at, size: kept_launch[at : at + size]) if kept_launch else None
+        self._host = HostTimeline(firmware, kept["guest_vmpl"], self._collector, launched=launched)
         self._log = HostLog(RecordFile(directory / rundir.HOST_LOG), self._host.take)
 
     def more(self) -> None:

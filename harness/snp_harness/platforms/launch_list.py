@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from snp_harness.errors import UsageError
 from snp_harness.firmware.metadata import FIRMWARE_START, FOUR_GIB
@@ -58,15 +58,22 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The list. firmware: offset and bytes of the firmware's image in it; (0, 0) if there is none.
+    """The list. size: its bytes. parts: offset and data, in order; between them are zeros.
 
-    features: SEV_FEATURES of the VMSAs that are launched, None without SNP. notes: as of the launch.
+    firmware: offset and bytes of the firmware's image in it; (0, 0) if there is none. features: SEV_FEATURES of the
+    VMSAs that are launched, None without SNP. notes: as of the launch.
     """
 
-    data: bytes
+    size: int
+    parts: tuple[tuple[int, bytes], ...] = field(repr=False)
     firmware: tuple[int, int]
     features: int | None = None
     notes: tuple[str, ...] = ()
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes of the list. None of what is launched goes across two parts."""
+        at, data = max((part for part in self.parts if part[0] <= offset), key=lambda part: part[0])
+        return data[offset - at : offset - at + size].ljust(size, b"\0")
 
 
 def pack(launch: Launch | None, firmware: bytes, machine: Machine) -> Packed:
@@ -86,42 +93,43 @@ def pack(launch: Launch | None, firmware: bytes, machine: Machine) -> Packed:
             continue
         offset = writer.place(size, gpa)
         image = offset, size
-        contents = _contents(gpa, size, pages) if launch else firmware
-        writer.put(offset, contents)
-        # What shared accesses see, which the guest does not change.
-        second = writer.place(size, gpa) if launch else offset
-        if second != offset:
-            writer.put(second, contents)
-        entries.append((LAUNCH_FIRMWARE, 0, gpa, size // PAGE, offset, second))
+        writer.put(offset, _contents(gpa, size, pages) if launch else firmware)
+        entries.append((LAUNCH_FIRMWARE, 0, gpa, size // PAGE, offset, NO_HASHES))
     for one in pages:
-        entries.append(_entry(one, image[1], writer))
+        entries.append(_entry(one, image, writer))
     for vp, page in vmsas:
         offset = writer.place(PAGE)
         writer.put(offset, page)
         entries.append((PageType.VMSA, vp, KVM_VMSA_GPA, 1, offset, NO_HASHES))
     policy = launch.policy if launch else DEFAULT_POLICY
     features = vmsa.Vmsa(vmsas[0][1]).features if vmsas else None
-    data = writer.finish(policy, launch.id_block if launch else None, entries)
-    return Packed(data, image, features, launch.notes if launch else ())
+    size, parts = writer.finish(policy, launch.id_block if launch else None, entries)
+    return Packed(size, parts, image, features, launch.notes if launch else ())
 
 
 def _contents(gpa: int, size: int, pages: Iterable[Pages]) -> bytes:
     """Return what pages put into a range."""
+    inside = [one for one in pages if gpa <= one.gpa and one.end <= gpa + size]
+    if len(inside) == 1 and len(inside[0].data) == size:
+        return inside[0].data
     contents = bytearray(size)
-    for one in pages:
-        if gpa <= one.gpa and one.end <= gpa + size:
-            at = one.gpa - gpa
-            contents[at : at + len(one.data)] = one.data
+    for one in inside:
+        at = one.gpa - gpa
+        contents[at : at + len(one.data)] = one.data
     return bytes(contents)
 
 
-def _entry(pages: Pages, firmware: int, writer: _Writer) -> tuple[int, ...]:
-    """Return the entry of pages, after their contents were put behind the list. firmware: its bytes, at 4 GiB."""
+def _entry(pages: Pages, image: tuple[int, int], writer: _Writer) -> tuple[int, ...]:
+    """Return the entry of pages, after their contents were put behind the list. image: the firmware's, at 4 GiB."""
     hashes = NO_HASHES if pages.hashes is None else pages.hashes
-    offset = 0
-    if pages.data and not FOUR_GIB - firmware <= pages.gpa < FOUR_GIB:
+    offset, size = image
+    if FOUR_GIB - size <= pages.gpa < FOUR_GIB:
+        offset += pages.gpa - (FOUR_GIB - size)
+    elif pages.kind is PageType.NORMAL or pages.data:
         offset = writer.place(pages.count * PAGE)
         writer.put(offset, pages.data)
+    else:
+        offset = 0
     return pages.kind, 0, pages.gpa, pages.count, offset, hashes
 
 
@@ -141,20 +149,16 @@ class _Writer:
         return offset
 
     def put(self, offset: int, data: bytes) -> None:
-        if data:
-            self._parts.append((offset, data))
+        self._parts.append((offset, data))
 
-    def finish(self, policy: int, block: IdBlock | None, entries: list[tuple[int, ...]]) -> bytes:
+    def finish(
+        self, policy: int, block: IdBlock | None, entries: list[tuple[int, ...]]
+    ) -> tuple[int, tuple[tuple[int, bytes], ...]]:
+        """Return the bytes of the list, and its parts."""
         size = _up(self._size, _ALIGN)
         head = LIST.pack(MAGIC, size, policy, *_finish(block), len(entries))
         table = b"".join(ENTRY.pack(*entry) for entry in entries)
-        joined = [head, table]
-        at = len(head) + len(table)
-        for offset, data in sorted(self._parts):
-            joined += (bytes(offset - at), data)
-            at = offset + len(data)
-        joined.append(bytes(size - at))
-        return b"".join(joined)
+        return size, ((0, head + table), *self._parts)
 
 
 def _finish(block: IdBlock | None) -> tuple[bytes | int, ...]:

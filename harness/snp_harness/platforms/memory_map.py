@@ -21,11 +21,12 @@ HOST_SIZE = 128 << 20
 RMP_SHARE = 128
 #: Records that the ring holds: four seconds of the busiest boot.
 RING_RECORDS = 1 << 16
-#: Bytes that the launch list may have: see launch_list.py.
+#: Bytes that the launch list may have, and how often an SNP guest has it: see launch_list.py.
 LAUNCH_MAX = 512 << 20
+LAUNCH_COPIES = 3
 #: The hypervisor's page tables end here (harness/emulator/common/layout.h, PHYSICAL_WINDOW).
 HOST_REACH = 1 << 39
-DIMM_SLOTS = 4
+DIMM_SLOTS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def memory_map(ram: int, phys_bits: int) -> MemoryMap:
     ring_base = host_base + host_size
     ring_size = HEADER_SIZE + RING_RECORDS * RECORD_SIZE
     ring_file_size = _up(ring_size, _ALIGN)
-    end = ring_base + ring_file_size + LAUNCH_MAX
+    end = ring_base + ring_file_size + LAUNCH_COPIES * LAUNCH_MAX
     # Below the top eighth of the guest's address space, where OVMF puts 64-bit PCI memory, and far above its RAM.
     svsm_gpa = min(1 << phys_bits, HOST_REACH) // 8 * 5
     if end > svsm_gpa or end > HOST_REACH:

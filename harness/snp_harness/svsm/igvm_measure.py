@@ -30,7 +30,8 @@ from snp_harness.svsm.igvm import (
     VpContext,
 )
 from snp_harness.svsm.igvm_order import in_qemu_order
-from snp_harness.svsm.launch import KVM_VMSA_GPA, NOT_MEASURED, LaunchDigest, PageType, hash_page
+from snp_harness.svsm.launch import KVM_VMSA_GPA, PageType
+from snp_harness.svsm.launch_digest import NOT_MEASURED, LaunchDigest, hash_page
 
 #: CR0 that KVM sets in the first VMSA (COCONUT igvmmeasure, --check-kvm).
 KVM_VMSA_CR0 = 0x31

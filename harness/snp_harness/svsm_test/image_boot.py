@@ -14,6 +14,7 @@ from snp_harness.firmware_run import BootOptions, PreparedBoot, prepare
 from snp_harness.platforms.guest_launch import guest_launch
 from snp_harness.platforms.memory_map import memory_map
 from snp_harness.svsm.config import DEFAULT_CONFIG, SvsmConfig, SvsmKind, load_config
+from snp_harness.svsm.launch_digest import digest_of
 from snp_harness.svsm_test.image_run import RUN_TIMEOUT_S, TEST_DEVICES
 
 #: The platform whose hypervisor serves COM4 and isa-debug-exit to VMPL0.
@@ -44,4 +45,4 @@ def launch_digest(boot: PreparedBoot) -> bytes:
     """Return the launch digest of what is booted. Raises IgvmError."""
     spec = boot.spec
     launch = guest_launch(spec, spec.image, memory_map(spec.memory, spec.svsm.memory.phys_bits), kernel=False)
-    return b"" if launch is None else launch.digest()
+    return b"" if launch is None else digest_of(launch)

@@ -249,19 +249,27 @@ class RunDirectory:
             raise CannotWriteError(self.file(name), error) from None
 
     def write_input(self, name: str, data: bytes) -> None:
-        """Write a file that QEMU reads. If the disk is full, it is a link to a file in memory, until `release`."""
+        """Write a file that QEMU reads, as `write_input_parts` does."""
+        self.write_input_parts(name, ((0, data),), len(data))
+
+    def write_input_parts(self, name: str, parts: Iterable[tuple[int, bytes]], size: int) -> None:
+        """Write a file that QEMU reads. If the disk is full, it is a link to a file in memory, until `release`.
+
+        parts: offset and data; what is between them, up to `size` bytes, are holes, which read as zeros.
+        """
+        path = self.file(name)
         try:
-            self.write_bytes(name, data)
-        except CannotWriteError as error:
-            if error.number not in _FULL:
-                raise
+            with path.open("wb") as file:
+                _write_parts(file, parts, size)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise CannotWriteError(path, error) from None
         else:
             return
-        path = self.file(name)
         fd = os.memfd_create(name)
         try:
             with open(fd, "wb", closefd=False) as file:
-                file.write(data)
+                _write_parts(file, parts, size)
             path.unlink(missing_ok=True)
             path.symlink_to(f"/proc/{os.getpid()}/fd/{fd}")
         except OSError as error:
@@ -342,6 +350,13 @@ def in_use(path: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def _write_parts(file: BinaryIO, parts: Iterable[tuple[int, bytes]], size: int) -> None:
+    for offset, data in parts:
+        file.seek(offset)
+        file.write(data)
+    file.truncate(size)
 
 
 def _take(path: Path) -> RunDirectory:
