@@ -31,6 +31,14 @@ def test_a_difference(tmp_path: Path, stock: str, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out)["format"] == "snp-harness-diff"
 
 
+def test_a_page_goes_to_a_file(tmp_path: Path, stock: str, capsys: pytest.CaptureFixture[str]) -> None:
+    fixed = run_directory(tmp_path / "fixed", timeline(fixed_sec()))
+    path = tmp_path / "page.html"
+    assert main(["diff", stock, fixed, "--format", "html", "--output", str(path)]) == 1
+    assert capsys.readouterr().out == "accesses: 2 came, 7 changed, 1 the same\n"
+    assert "<h1>accesses: 2 came, 7 changed, 1 the same</h1>" in path.read_text(encoding="utf-8")
+
+
 def test_no_difference(tmp_path: Path, stock: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", stock, stock]) == 0
     assert capsys.readouterr().out == "no difference: all 8 accesses that are compared are the same\n"

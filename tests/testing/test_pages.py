@@ -133,4 +133,4 @@ def test_the_index_in_a_browser(pytester: pytest.Pytester, tmp_path: Path) -> No
         tmp_path,
         libraries=(files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8"),),
     )
-    assert found == {"errors": [], "all": 6, "passed": 2, "found": 1, "said": "1 of 6 tests", "faults": []}
+    assert found == {"errors": [], "all": 6, "passed": 2, "found": 1, "said": "1 of 6 rows", "faults": []}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,14 @@ if TYPE_CHECKING:
 DEFAULT = "text"
 
 
-def add_report_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose the form of the report, and where it goes."""
-    parser.add_argument(
-        "--format", choices=FORMATS, default=DEFAULT, metavar="FORM", help=f"form of the report: {', '.join(FORMATS)}"
-    )
+def add_report_options(parser: argparse.ArgumentParser, forms: Collection[str] = FORMATS) -> None:
+    """Add the options that choose the form of what is printed, and where it goes."""
+    parser.add_argument("--format", choices=forms, default=DEFAULT, metavar="FORM", help=f"form: {', '.join(forms)}")
     parser.add_argument(
         "--output",
         metavar="FILE",
         type=_output,
-        help="write the report to this file; the first line, the verdict, is printed",
+        help="write to this file; the first line, the verdict, is printed",
     )
     parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
 
@@ -46,18 +45,22 @@ def write_report(report: Report, options: argparse.Namespace) -> None:
 
     path: Path | None = options.output
     if path is not None:
-        try:
-            path.write_text(render(report, options.format), encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise BrokenEnvironmentError(
-                f"cannot write {path}: {error.strerror}", "name another file with --output"
-            ) from None
+        write_file(path, render(report, options.format))
         terminal.print_headline(report, sys.stdout)
     elif options.format == DEFAULT:
         terminal.print_report(report, sys.stdout)
     else:
         terminal.write(sys.stdout, render(report, options.format))
     sys.stdout.flush()
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write the file of --output. Raises BrokenEnvironmentError."""
+    try:
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror}"
+        raise BrokenEnvironmentError(message, "name another file with --output") from None
 
 
 def _output(text: str) -> Path:

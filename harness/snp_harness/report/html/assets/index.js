@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The filters of the list of tests. */
+/* The filters of a list. */
 "use strict";
 (() => {
   const find = document.getElementById("find"), outcome = document.getElementById("outcome");
@@ -12,7 +12,7 @@
       row.hidden = !fits;
       shown += fits;
     }
-    document.getElementById("said").textContent = `${shown} of ${rows.length} tests`;
+    document.getElementById("said").textContent = `${shown} of ${rows.length} rows`;
   };
   document.querySelector(".find").hidden = false;
   document.querySelector(".find").addEventListener("input", filter);

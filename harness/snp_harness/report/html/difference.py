@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The difference of two runs as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from snp_harness.apic.access import Access
+from snp_harness.apic.difference import Difference, Entry, Kind
+from snp_harness.apic.timeline import Timeline
+from snp_harness.report.difference import summary
+from snp_harness.report.html.elements import asset, page, table, text
+from snp_harness.report.text import NAME_MAX, NOT_OBSERVED, access_cells, phase
+
+#: Rows of the list, so that a page has less than 10 MB.
+ROWS_MAX = 5_000
+_CLASS = {Kind.CAME: "came", Kind.WENT: "went", Kind.CHANGED: "changed", Kind.SAME: "same"}
+
+
+def render(difference: Difference, before: Timeline, after: Timeline, names: tuple[str, str]) -> str:
+    """Return the page. names: of the two runs."""
+    said = summary(difference)
+    kind = "holds" if difference.empty and not difference.doubts else "inconclusive" if difference.empty else "violated"
+    rows = list(_rows(difference))
+    left = len(rows) - ROWS_MAX
+    doubts = "".join(f'<p class="warning">{text(doubt, 200)}</p>' for doubt in difference.doubts)
+    if difference.not_compared:
+        doubts += f"<p>not compared, because one run did not observe it: {text(', '.join(difference.not_compared))}</p>"
+    runs = [_run(title, name, run) for title, name, run in zip(("-", "+"), names, (before, after), strict=True)]
+    body = (
+        f'<header id="verdict" class="{kind}"><p><span class="status">{"same" if difference.empty else "different"}'
+        f"</span></p><h1>{text(said)}</h1>{doubts}</header>\n<main>\n"
+        '<section id="runs" aria-labelledby="runs-heading"><h2 id="runs-heading">Runs</h2>\n'
+        + table(("", "run", "platform", "witness", "reached", "accesses"), runs, "Runs")
+        + "</section>\n"
+        '<section id="accesses" aria-labelledby="accesses-heading"><h2 id="accesses-heading">Accesses</h2>\n'
+        '<div class="find" hidden><label>Search <input id="find" type="search"></label> '
+        '<label>Kind <select id="outcome"><option value="">all</option>'
+        + "".join(f"<option>{kind.value}</option>" for kind in Kind)
+        + '</select></label> <span id="said" role="status"></span></div>\n'
+        + table(
+            ("module, vCPU", "kind", "in the first run (-)", "in the second run (+)", "changed"),
+            rows[:ROWS_MAX],
+            "Accesses",
+            "list",
+        )
+        + (f"<p>{left} more rows are not shown; <code>snp-harness diff</code> prints them.</p>" if left > 0 else "")
+        + "</section>\n</main>\n"
+    )
+    return page(f"{said}: snp-harness", body, (asset("index.js"),), (asset("report.css"),))
+
+
+def _run(sign: str, name: str, timeline: Timeline) -> tuple[str, ...]:
+    seen = "" if timeline.complete else ", not seen whole"
+    return (
+        sign,
+        text(name),
+        text(timeline.platform),
+        text(timeline.witness),
+        f"{text(phase(timeline.reached))}{seen}",
+        str(len(timeline.accesses)),
+    )
+
+
+def _rows(difference: Difference) -> Iterator[tuple[str, ...]]:
+    for group, entries in groupby(difference.entries, key=lambda entry: entry.group):
+        vcpu, module = group
+        where = f"{text(module or NOT_OBSERVED, NAME_MAX)}, {'?' if vcpu is None else vcpu}"
+        for kind, run in groupby(entries, key=lambda entry: entry.kind):
+            if kind is Kind.SAME:
+                count = len(list(run))
+                yield where, _kind(kind), f"{count} {'is' if count == 1 else 'are'} the same", "", ""
+            else:
+                yield from (_row(where, entry) for entry in run)
+    for kind, what, names in (
+        (Kind.CAME, "phase", difference.phases_came),
+        (Kind.WENT, "phase", difference.phases_went),
+        (Kind.CAME, "event", difference.events_came),
+        (Kind.WENT, "event", difference.events_went),
+    ):
+        for name in names:
+            shown = text(f"{what} {name}", NAME_MAX)
+            yield what, _kind(kind), *(("", shown) if kind is Kind.CAME else (shown, "")), ""
+
+
+def _kind(kind: Kind) -> str:
+    return f'<span class="status {_CLASS[kind]}">{kind.value}</span>'
+
+
+def _row(where: str, entry: Entry) -> tuple[str, ...]:
+    return where, _kind(entry.kind), _access(entry.before), _access(entry.after), text(", ".join(entry.fields))
+
+
+def _access(access: Access | None) -> str:
+    """An access in words, with its number; empty for none."""
+    if access is None:
+        return ""
+    index, operation, register, value, _pc, place, _vcpu, vmpl, in_phase, path, mode, outcome, server = access_cells(
+        access
+    )
+    seen = (in_phase, path, mode, f"VMPL {vmpl}", outcome, server)
+    shown = ", ".join(part for part in seen if NOT_OBSERVED not in part)
+    return (
+        f"<code>{text(index)}: {text(operation)} {text(register)} = {text(value)}</code> {text(shown)}, {text(place)}"
+    )
