@@ -72,6 +72,7 @@ void exit_handle(struct vcpu *vcpu, struct hw_exit *exit)
 		break;
 	case SVM_EXIT_PAUSE: /* intercepted where there are several vCPUs */
 		vcpu->yield = true;
+		vcpu->paused = true;
 		break;
 	case SVM_EXIT_BUSY: /* VMPL0 has to inject the guest's event again */
 		vmpl_return(vcpu, SVM_EXIT_NPF);

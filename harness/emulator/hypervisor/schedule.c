@@ -3,7 +3,7 @@
  * Several vCPUs on the one processor that runs the emulator: one after the other, always in the same order.
  *
  * A vCPU leaves the processor when it has to wait, at PAUSE (it spins for another vCPU), and at the end of
- * its slice if others are ready. With one vCPU there are no slices and no exits at PAUSE.
+ * its slice if others are ready. The slices of others are short while one spins: see readiness.c. With one vCPU there are no slices and no exits at PAUSE.
  */
 #include "loop.h"
 #include "injection.h"
@@ -80,6 +80,7 @@ struct vcpu *schedule(struct vcpu *vcpu)
 	struct vcpu *next;
 
 	vcpu->yield = false;
+	readiness_turn_ends(vcpu);
 	if (vcpu->init_pending) {
 		vcpu->init_pending = false;
 		startup_init(vcpu);
@@ -96,5 +97,6 @@ struct vcpu *schedule(struct vcpu *vcpu)
 		next->vmsa_came = false;
 	next->wait = WAIT_NOTHING;
 	next->apic_dirty = true;
+	vcpu->hv->turn_began_ns = now_ns(vcpu->hv);
 	return next;
 }

@@ -71,6 +71,8 @@ struct vcpu {
 	bool stepping;       /* see mmio_step.c */
 	bool yield;          /* another vCPU may have the processor before this one runs on */
 	u8 wait;             /* enum wait */
+	bool paused;         /* it leaves the processor at PAUSE */
+	u8 spins;            /* how often it has got the processor, since it last went on, and only waited: see readiness.c */
 	bool pic_waiting;    /* the PIC has an interrupt that the guest cannot take yet */
 	bool nmi_pending;
 	u8 nmi_blocking;     /* enum nmi_blocking */
@@ -137,6 +139,7 @@ struct hypervisor {
 	u64 timer_armed_ns;     /* deadline in the physical timer, or NO_DEADLINE */
 	u64 slice_end_ns;       /* of a part of the slice, or NO_DEADLINE: no other vCPU is ready */
 	u32 slice_part;         /* from 1: see readiness.c */
+	u64 turn_began_ns;      /* when the vCPU that runs got the processor */
 	u32 regions;
 	struct hw_slot region[HW_SLOTS]; /* of guest memory */
 	struct vcpu vcpu[HW_CPUS];
