@@ -79,6 +79,8 @@ class GuestOptions(TypedDict, total=False):
     host: Host
     as_if_active: bool | None
     svsm_symbols: tuple[Path, ...]
+    rules: tuple[str, ...]
+    fail_fast: bool
     symbols: tuple[Path, ...]
 
 
@@ -107,7 +109,13 @@ class PreparedBoot:
         of what was seen are written before.
         """
         with INTERRUPTS.scope():
-            return self.follow(directory, lambda session: session.run(progress or _silent))
+            broken = self._is_broken if self.spec.fail_fast else None
+            return self.follow(directory, lambda session: session.run(progress or _silent, broken))
+
+    def _is_broken(self, timeline: Timeline) -> bool:
+        from snp_harness.apic.contract import is_certain
+
+        return is_certain(self.judge(timeline))
 
     def follow(self, directory: RunDirectory, follow: Callable[[Session], Ending]) -> RunResult:
         """Start the guest, call `follow` with it, which returns how it ended, and judge what was seen.
@@ -130,6 +138,7 @@ class PreparedBoot:
             "firmware": str(self.spec.image.path),
             "configuration": self.configuration,
             "as_if_active": as_if_active,
+            "rules": list(self.spec.rules),
             "error": None if outcome.error is None else outcome.error.message,
             **where,
         }
@@ -175,7 +184,9 @@ class PreparedBoot:
         # Imported here, not before QEMU is started, to start it early. By now the command has loaded it.
         from snp_harness.apic.contract import evaluate
 
-        return evaluate(timeline, observed_on=self.platform.observed_on, as_if_active=self.as_if_active)
+        return evaluate(
+            timeline, observed_on=self.platform.observed_on, as_if_active=self.as_if_active, chosen=self.spec.rules
+        )
 
 
 def prepare(

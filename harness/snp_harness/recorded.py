@@ -68,21 +68,24 @@ def follow_timeline(directory: Path, wait: Callable[[], object]) -> Iterator[Tim
     yield load_timeline(directory)
 
 
-def load_report(path: Path) -> Report:
-    """Return the report of a run directory, or of a timeline.jsonl in one, judged again. Raises UsageError."""
+def load_report(path: Path, rules: tuple[str, ...] = ()) -> Report:
+    """Return the report of a run directory, or of a timeline.jsonl in one, judged again.
+
+    rules: the only ones that are judged; empty: those of the run. Raises UsageError.
+    """
     from snp_harness.apic.contract import evaluate
     from snp_harness.platforms import find_platform, platform_names
     from snp_harness.report.model import Report
 
     timeline = load_timeline(path)
-    info, as_if_active = _information(path if path.is_dir() else path.parent)
+    directory = path if path.is_dir() else path.parent
+    info, as_if_active, chosen = _information(directory)
     observed_on = ""
     if timeline.platform in platform_names():
         platform = find_platform(timeline.platform)
         observed_on = platform.observed_on
         as_if_active = not platform.alternate_injection if as_if_active is None else as_if_active
-    verdict = evaluate(timeline, observed_on=observed_on, as_if_active=bool(as_if_active))
-    directory = path if path.is_dir() else path.parent
+    verdict = evaluate(timeline, observed_on=observed_on, as_if_active=bool(as_if_active), chosen=rules or chosen)
     return Report(verdict, timeline, info, sources=_sources(directory), activity=lambda: load_activity(directory))
 
 
@@ -101,15 +104,19 @@ def rerun(arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[str, 
     return (*(["env", *settings] if settings else []), PROGRAM, *arguments)
 
 
-def _information(directory: Path) -> tuple[RunInfo, bool | None]:
-    """Return what the directory says of how the run was made, and whether it was judged as if active."""
+def _information(directory: Path) -> tuple[RunInfo, bool | None, tuple[str, ...]]:
+    """Return what the directory says of how the run was made, whether it was judged as if active, and by which rules.
+
+    Raises UsageError.
+    """
     from snp_harness.platforms.kept_run import asked_for
+    from snp_harness.platforms.platform import check_rules
     from snp_harness.report.model import RunInfo
 
     facts = _facts(directory / rundir.ENVIRONMENT)
     if facts is None:
         firmware, assumed = asked_for(directory)
-        return RunInfo(firmware=firmware, directory=directory.absolute()), assumed
+        return RunInfo(firmware=firmware, directory=directory.absolute()), assumed, ()
     seconds = facts.get("seconds")
     assumed = facts.get("as_if_active")
     info = RunInfo(
@@ -121,7 +128,9 @@ def _information(directory: Path) -> tuple[RunInfo, bool | None]:
         elapsed_s=seconds if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None,
         error=_text(facts, "error"),
     )
-    return info, assumed if isinstance(assumed, bool) else None
+    rules = facts.get("rules", [])
+    chosen = check_rules(rules) if isinstance(rules, list) else ()
+    return info, assumed if isinstance(assumed, bool) else None, chosen
 
 
 def _sources(directory: Path) -> tuple[SourcePlace, ...]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from snp_harness.apic.access import Access, Outcome, Phase, Server
 from snp_harness.apic.access import Path as AccessPath
 from snp_harness.apic.apic_base import ApicMode
-from snp_harness.apic.contract import REQUIRED, RULES, evaluate
+from snp_harness.apic.contract import REQUIRED, RULES, evaluate, is_certain
 from snp_harness.apic.timeline import Event, PhaseMark, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
 from tests.apic import samples
@@ -486,3 +486,23 @@ def test_phases_do_not_decide_by_number() -> None:
     # UNKNOWN is 99: greater than PEI as a number, but no evidence that SEC ended.
     marks = (PhaseMark(Phase.UNKNOWN, 0, 1, "noise"),)
     assert evaluate(timeline([], phases=marks, reached=Phase.UNKNOWN)).status is INCONCLUSIVE
+
+
+# --- a run that goes on
+
+
+def test_what_is_certain_before_the_end_of_a_run() -> None:
+    assert is_certain(evaluate(timeline(samples.stock_sec(), complete=False, gaps=("goes on",))))
+    assert not is_certain(evaluate(timeline(samples.fixed_sec(), complete=False, gaps=("goes on",))))
+    refused = x2apic(READ, 0x80F, outcome=Outcome.GP)
+    assert is_certain(evaluate(timeline([*samples.fixed_sec(), refused])))
+
+
+def test_what_a_later_answer_can_explain_is_not_certain() -> None:
+    """A call that was answered BUSY may be made again, and the SVSM may say that it does not serve a register."""
+    busy = x2apic(READ, 0x802, path=AccessPath.SVSM, outcome=Outcome.BUSY, served_by=Server.SVSM)
+    other = x2apic(READ, 0x808, path=AccessPath.SVSM, served_by=Server.SVSM)
+    for accesses in ([busy, other], [x2apic(READ, 0x802, served_by=Server.HYPERVISOR)]):
+        verdict = evaluate(timeline([*samples.fixed_sec(), *accesses]))
+        assert verdict.status is VIOLATED
+        assert not is_certain(verdict)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
+from snp_harness.apic.access import Outcome
 from snp_harness.apic.rules import injection
 from snp_harness.apic.rules.apic_protocol_offered import ApicProtocolUsedOnlyWhenOffered
 from snp_harness.apic.rules.legal_transition import LegalTransition
@@ -62,6 +63,24 @@ RuleName = Literal[
 #: Rules that "holds" requires, even where the witness cannot observe what they need.
 REQUIRED: frozenset[str] = frozenset({X2ApicBeforeSec.name})
 
+#: Rules of which an offence stays one, whatever follows in the run. Of the others, a later answer of the SVSM may
+#: explain an access.
+_FINAL = frozenset(
+    rule.name
+    for rule in (X2ApicBeforeSec, LegalTransition, NoXapicAfterX2apic, NoAccessOutsideX2Apic, SecApicPageShared)
+)
+
+
+def is_certain(verdict: Verdict) -> bool:
+    """Return whether the verdict on a run that goes on is violated, and will be at its end."""
+    if verdict.status is not Status.VIOLATED:
+        return False
+    broken = [result for result in verdict.results if result.status is Status.VIOLATED]
+    # A call that was answered BUSY may be made again.
+    refused = [result for result in broken if result.rule == NoRefusedAccess.name]
+    is_final = any(access.outcome is not Outcome.BUSY for result in refused for access in result.offences)
+    return is_final or any(result.rule in _FINAL for result in broken)
+
 
 def explained(rule: Rule) -> str:
     """Return what a rule asserts: a sentence, and after an empty line why."""
@@ -76,8 +95,11 @@ def evaluate(
     *,
     observed_on: str = "",
     as_if_active: bool = False,
+    chosen: Sequence[str] = (),
 ) -> Verdict:
     """Check every rule and return the verdict.
+
+    chosen: names of the only rules that are checked, each of them required; empty: all.
 
     observed_on: how the platform obtains its results, in words; without it the verdict has the platform's name.
     as_if_active: judge a run without Alternate Injection as if it were active.
@@ -87,10 +109,11 @@ def evaluate(
     does not count. Otherwise the contract does not apply if the hypervisor has set x2APIC mode by itself. Otherwise it
     holds.
     """
-    results = tuple(rule.check(timeline) for rule in rules)
+    results = tuple(rule.check(timeline) for rule in rules if not chosen or rule.name in chosen)
+    required = frozenset(chosen) or REQUIRED
     assumed = as_if_active and not timeline.alternate_injection
     if timeline.alternate_injection or assumed:
-        status, reason = _overall(results), ""
+        status, reason = _overall(results, required), ""
         if status is Status.HOLDS and injection.by_policy(timeline):
             status, reason = Status.NOT_APPLICABLE, _by_hypervisor(results)
         if status is Status.VIOLATED and not as_if_active and not injection.begun_or_unseen(timeline):
@@ -105,18 +128,19 @@ def evaluate(
         results=results,
         platform=timeline.platform,
         witness=timeline.witness,
-        observed=_observed(timeline, observed_on or timeline.platform, assumed),
+        observed=_observed(timeline, observed_on or timeline.platform, assumed, chosen),
         not_observed=timeline.not_observed,
         reason=reason,
         as_if_active=assumed,
+        chosen=tuple(chosen),
     )
 
 
-def _overall(results: Sequence[RuleResult]) -> Status:
+def _overall(results: Sequence[RuleResult], required: frozenset[str]) -> Status:
     applying = [result for result in results if result.status is not Status.NOT_APPLICABLE]
     if any(result.status is Status.VIOLATED for result in applying):
         return Status.VIOLATED
-    counted = [result for result in applying if result.observable or result.rule in REQUIRED]
+    counted = [result for result in applying if result.observable or result.rule in required]
     if not counted or any(result.status is Status.INCONCLUSIVE for result in counted):
         return Status.INCONCLUSIVE
     return Status.HOLDS
@@ -154,8 +178,10 @@ def _stated(result: RuleResult) -> RuleResult:
     )
 
 
-def _observed(timeline: Timeline, observed_on: str, assumed: bool) -> str:
+def _observed(timeline: Timeline, observed_on: str, assumed: bool, chosen: Sequence[str]) -> str:
     parts = [observed_on]
+    if chosen:
+        parts.append(f"judged by {', '.join(chosen)} alone")
     if assumed:
         parts.append("judged as if Alternate Injection were active")
     elif not timeline.alternate_injection:

@@ -76,7 +76,8 @@ class Verdict:
     results: one for each rule, in the rules' order. platform, witness: as in the timeline.
     observed: how the run was observed, in words. not_observed: what the witness cannot see.
     reason: why the contract does not apply, or why a run without Alternate Injection is inconclusive; else empty, the
-    rules have their own. as_if_active: judged as if Alternate Injection were active, which it was not.
+    rules have their own. as_if_active: judged as if Alternate Injection were active, which it was not. chosen: the only
+    rules that were judged; empty: all.
     """
 
     status: Status
@@ -87,6 +88,7 @@ class Verdict:
     not_observed: frozenset[str]
     reason: str = ""
     as_if_active: bool = False
+    chosen: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         same = (result.reason for result in self.results if result.status is self.status)
@@ -105,6 +107,7 @@ class Verdict:
             "status": self.status.value,
             "reason": self.reason,
             "as_if_active": self.as_if_active,
+            "chosen": list(self.chosen),
             "platform": self.platform,
             "witness": self.witness,
             "observed": self.observed,

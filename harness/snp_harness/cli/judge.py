@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import path_argument
-from snp_harness.cli.output import add_report_options, write_report
+from snp_harness.cli.output import add_report_options, chosen_rules, write_report
 from snp_harness.errors import EXIT_INCONCLUSIVE, EXIT_VIOLATED, UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def execute(options: argparse.Namespace) -> int:
             f"{path} has no trace event of KVM",
             "give the text of trace_pipe or of `trace-cmd report`, with kvm_exit, kvm_apic, kvm_msr and kvm_mmio",
         )
-    verdict = evaluate(timeline, observed_on=OBSERVED_ON, as_if_active=True)
+    verdict = evaluate(timeline, observed_on=OBSERVED_ON, as_if_active=True, chosen=chosen_rules(options))
     report = Report(verdict, timeline, RunInfo(firmware=options.firmware))
     write_report(report, options)
     return EXIT_VIOLATED if verdict.status is Status.VIOLATED else EXIT_INCONCLUSIVE

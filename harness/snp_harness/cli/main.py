@@ -44,6 +44,7 @@ COMMANDS = {
     "timeline": ("timeline", "print the timeline of a recorded run"),
     "diff": ("diff", "print what differs between the accesses of two recorded runs"),
     "judge": ("judge", "judge a KVM trace that was recorded elsewhere"),
+    "rules": ("rules", "list the rules of the contract, and explain them"),
     "firmware": ("firmware", "build firmware from edk2's source"),
     "igvm": ("igvm", "show an IGVM file, or write a copy with Alternate Injection on or off"),
     "bisect": ("bisect", "find the commit of edk2 that broke or fixed the contract"),

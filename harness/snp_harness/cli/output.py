@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.arguments import path_argument
+from snp_harness.cli.arguments import name_argument, path_argument
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.report.formats import FORMATS, render
 
@@ -28,7 +28,24 @@ def add_report_options(parser: argparse.ArgumentParser, forms: Collection[str] =
         type=_output,
         help="write to this file; the first line, the verdict, is printed",
     )
+    parser.add_argument(
+        "--rule",
+        metavar="R,..",
+        type=name_argument,
+        action="append",
+        default=[],
+        help="judge by these rules alone: see snp-harness rules list",
+    )
     parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
+
+
+def chosen_rules(options: argparse.Namespace) -> tuple[str, ...]:
+    """Return the rules of --rule; empty: all. Raises UsageError."""
+    if not options.rule:
+        return ()
+    from snp_harness.platforms.platform import check_rules
+
+    return check_rules([name.strip() for text in options.rule for name in text.split(",")])
 
 
 def load(options: argparse.Namespace) -> None:

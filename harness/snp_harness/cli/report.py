@@ -7,7 +7,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import EPILOG, path_argument
-from snp_harness.cli.output import add_report_options, write_report
+from snp_harness.cli.output import add_report_options, chosen_rules, write_report
 
 if TYPE_CHECKING:
     from snp_harness.cli.arguments import Commands
@@ -25,6 +25,6 @@ def execute(options: argparse.Namespace) -> int:
     from snp_harness.apic.verdict import EXIT_STATUS
     from snp_harness.recorded import load_report
 
-    report = load_report(options.directory)
+    report = load_report(options.directory, chosen_rules(options))
     write_report(report, options)
     return EXIT_STATUS[report.verdict.status]

@@ -7,7 +7,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, path_argument, positive_int
-from snp_harness.cli.output import add_report_options, load, write_report
+from snp_harness.cli.output import add_report_options, chosen_rules, load, write_report
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify
 from snp_harness.defaults import DEFAULT_UNTIL, GOALS, PROGRAM
 from snp_harness.errors import HarnessError, UsageError
@@ -51,6 +51,7 @@ def add_parser(commands: Commands) -> None:
         action=argparse.BooleanOptionalAction,
         help="judge a run without Alternate Injection as if it were active; default: on platforms that have none",
     )
+    parser.add_argument("--fail-fast", action="store_true", help="end the run as soon as what was seen breaks a rule")
     parser.add_argument(
         "--profile", action="store_true", help="count the #VMEXITs by kind, register and module; emulated only"
     )
@@ -92,6 +93,8 @@ def execute(options: argparse.Namespace) -> int:
         extra_args=options.extra,
         icount=options.icount,
         as_if_active=options.as_if_active,
+        rules=chosen_rules(options),
+        fail_fast=options.fail_fast,
         host=find_host(options),
     )
     if options.profile:

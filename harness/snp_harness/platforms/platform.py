@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,18 @@ def _this_machine() -> Host:
     return LOCAL
 
 
+def check_rules(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of rules, each once. Raises UsageError for one that there is not."""
+    from snp_harness.apic.contract import RULES
+    from snp_harness.nearest import known_names
+
+    known = [rule.name for rule in RULES]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no rule is named {name!a}", known_names(name, known))
+    return tuple(dict.fromkeys(names))
+
+
 @dataclass(frozen=True, slots=True)
 class RunSpec:
     """What to run. firmware: the image, or its path. until: a phase, or a name of UNTIL_NAMES.
@@ -65,6 +77,7 @@ class RunSpec:
     active; None: only where the platform has none. svsm_symbols: ELF files of the SVSM, for the functions of its pcs.
     symbols: directories with the debug files of the firmware's modules, beside those of its own build.
     answers: returns the answer to a byte that the guest writes to COM4, which it then has.
+    rules: names of the only rules that are judged; empty: all. fail_fast: end the run when one of them is broken.
     Raises UsageError for values that cannot be run.
     """
 
@@ -79,6 +92,8 @@ class RunSpec:
     icount: bool = False
     host: Host = field(default_factory=_this_machine)
     as_if_active: bool | None = None
+    rules: tuple[str, ...] = ()
+    fail_fast: bool = False
     svsm_symbols: tuple[Path, ...] = ()
     symbols: tuple[Path, ...] = ()
     answers: Callable[[int], bytes] | None = None
@@ -95,6 +110,8 @@ class RunSpec:
                 raise UsageError(f"{path} is not a directory", "name one that has the modules' debug files")
         if not isinstance(self.until, Phase) and self.until not in UNTIL_NAMES:
             raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {', '.join(UNTIL_NAMES)}")
+        if self.rules:
+            check_rules(self.rules)
         extra_arguments.check(self.extra_args, self.vcpus)
         if self.until == "exit" and not has_debug_exit(self.extra_args):
             raise UsageError(

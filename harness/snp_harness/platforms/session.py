@@ -18,6 +18,7 @@ from snp_harness.vm.console import LINE, Console
 from snp_harness.vm.qemu_errors import QemuError, QemuLaunchError, printable
 
 if TYPE_CHECKING:
+    from snp_harness.apic.timeline import Timeline
     from snp_harness.platforms.running import Running
 
 #: Seconds between two calls of the progress function.
@@ -35,6 +36,7 @@ _CRASH_MAX_S = 10.0
 #: The console may be ahead of the witness, by much if the harness got no processor time: so many seconds after the
 #: prompt the witness must have seen DXE.
 _BEHIND_S = 10.0
+_FAILED_FAST = "a rule is broken, and the run was to end there"
 _INTERRUPTED = "the run was interrupted"
 _NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
 
@@ -69,13 +71,18 @@ class Session:
         serial.watch(BDS_LINE, self._seen_bds)
         serial.watch(PROMPT, self._seen_prompt)
 
-    def run(self, progress: Progress) -> Ending:
-        """Wait until the goal is reached or the run ends early; QEMU is not stopped. Raises QemuLaunchError."""
+    def run(self, progress: Progress, broken: Callable[[Timeline], bool] | None = None) -> Ending:
+        """Wait until the goal is reached or the run ends early; QEMU is not stopped.
+
+        broken: called with what was seen so far; the run ends when it returns True. Raises QemuLaunchError.
+        """
         deadline = self._started + self._spec.timeout_s
         next_progress = self._started
 
+        judged = 0
+
         def turn(wait: float) -> Ending | None:
-            nonlocal next_progress
+            nonlocal next_progress, judged
             ending = self.running.ended() or self._over()
             if ending is not None:
                 return ending
@@ -89,6 +96,10 @@ class Session:
             if now >= next_progress:
                 progress(self._collector.phase, self._collector.count, self.running.exits())
                 next_progress = now + PROGRESS_S
+                if broken is not None and self._collector.count > judged:
+                    judged = self._collector.count
+                    if broken(self.running.timeline(Ending(_FAILED_FAST))):
+                        return Ending(_FAILED_FAST)
             self._machine.loop.turn(min(wait, deadline - now, next_progress - now))
             return None
 

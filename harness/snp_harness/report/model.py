@@ -107,7 +107,8 @@ class Report:
 def deciding_result(verdict: Verdict) -> RuleResult | None:
     """Return the result whose reason is the verdict's: with its status, that of a required rule, else the first."""
     same = [result for result in verdict.results if result.status is verdict.status]
+    required = frozenset(verdict.chosen) or REQUIRED
     if verdict.status is Status.INCONCLUSIVE:
-        same = [result for result in same if result.observable or result.rule in REQUIRED]
-    same.sort(key=lambda result: result.rule not in REQUIRED)
+        same = [result for result in same if result.observable or result.rule in required]
+    same.sort(key=lambda result: result.rule not in required)
     return same[0] if same else None
