@@ -16,11 +16,17 @@ if TYPE_CHECKING:
     from snp_harness.apic.verdict import Status, Verdict
     from snp_harness.conformance.guest_run import ConformanceResult
     from snp_harness.conformance.series import run_conformance
-    from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
+    from snp_harness.errors import (
+        BrokenEnvironmentError,
+        HarnessError,
+        MemoryAccessError,
+        UnsupportedError,
+        UsageError,
+    )
     from snp_harness.firmware.find import find_firmware
     from snp_harness.firmware_run import RunResult, run
     from snp_harness.guest.guest import Guest, boot
-    from snp_harness.guest.guest_errors import GuestError, UnsupportedError
+    from snp_harness.guest.guest_errors import GuestError
     from snp_harness.platforms.platform import RunSpec
     from snp_harness.svsm.config import SvsmConfig, load_config
     from snp_harness.testing.assertions import assert_holds, assert_violated
@@ -36,6 +42,7 @@ __all__ = [
     "Guest",
     "GuestError",
     "HarnessError",
+    "MemoryAccessError",
     "Phase",
     "RunResult",
     "RunSpec",
@@ -65,6 +72,7 @@ _HOMES = {
     "Guest": "guest.guest",
     "GuestError": "guest.guest_errors",
     "HarnessError": "errors",
+    "MemoryAccessError": "errors",
     "Phase": "apic.access",
     "RunResult": "firmware_run",
     "RunSpec": "platforms.platform",
@@ -73,7 +81,7 @@ _HOMES = {
     "Status": "apic.verdict",
     "SvsmConfig": "svsm.config",
     "Timeline": "apic.timeline",
-    "UnsupportedError": "guest.guest_errors",
+    "UnsupportedError": "errors",
     "UsageError": "errors",
     "Verdict": "apic.verdict",
     "assert_holds": "testing.assertions",

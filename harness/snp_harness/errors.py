@@ -35,6 +35,19 @@ class UsageError(HarnessError):
     exit_status = EXIT_USAGE
 
 
+class UnsupportedError(UsageError):
+    """The platform cannot do this; the message names it and says why."""
+
+    def __init__(self, platform: str, what: str, why: str, hint: str = "") -> None:
+        super().__init__(f"the platform {platform} cannot {what}: {why}", hint)
+
+
+class MemoryAccessError(HarnessError):
+    """A guest's memory cannot be accessed as asked: there is none, or the VMPL has no permission."""
+
+    exit_status = EXIT_INCONCLUSIVE
+
+
 class BrokenEnvironmentError(HarnessError):
     """Something the run needs is missing or too old on this machine."""
 

@@ -11,6 +11,9 @@ _SEGMENT = 0x10000
 _ROOM = 0x100
 #: 16-bit code. Interrupts are on, so that the guest is not treated as stuck.
 _CODE = (
+    "b0ff"  # mov al, FFh
+    "e621"  # out 21h, al: no interrupt of the PIC
+    "e6a1"  # out A1h, al
     "fb"  # sti
     "be{text}"  # mov si, text
     "2e8a04"  # next: mov al, cs:[si]

@@ -13,9 +13,9 @@ import pytest
 
 from snp_harness.apic.access import Operation, Phase
 from snp_harness.apic.verdict import Status
-from snp_harness.errors import HarnessError
+from snp_harness.errors import HarnessError, UnsupportedError
 from snp_harness.guest.guest import Guest, boot
-from snp_harness.guest.guest_errors import GuestEndedError, GuestTimeoutError, UnsupportedError
+from snp_harness.guest.guest_errors import GuestEndedError, GuestTimeoutError
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import (
     ConsoleError,

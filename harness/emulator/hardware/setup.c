@@ -2,6 +2,7 @@
 /* Start of the hardware: its one processor, and the VMCBs of each vCPU. */
 #include "bytes.h"
 #include "cpu.h"
+#include "debugger.h"
 #include "msr_permissions.h"
 #include "npt.h"
 #include "sev.h"
@@ -46,8 +47,8 @@ void *hw_take(struct hw *hw, u64 size, u64 alignment)
 	struct machine *machine = hw->machine;
 	u64 start = (machine->allocated + alignment - 1) & ~(alignment - 1);
 
-	/* QEMU's RAM starts as zeros, and a run never restarts: -no-reboot. The last page is struct record_account. */
-	if (start + size > machine->config->host_base + machine->config->host_size - PAGE_SIZE)
+	/* QEMU's RAM starts as zeros, and a run never restarts: -no-reboot. The last two pages are struct view and record_account. */
+	if (start + size > machine->config->host_base + machine->config->host_size - 2 * PAGE_SIZE)
 		hw_fail(&hw->cpu[0], "host RAM is too small", __LINE__);
 	machine->allocated = start + size;
 	return (void *)start;
@@ -130,5 +131,6 @@ struct hw_cpu *hw_cpu_setup(struct hw *hw, u32 index, const struct hw_controls *
 	intercept_own_msrs(hw, controls->msr_permissions);
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)
 		setup_vmpl(cpu, vmpl, controls);
+	debugger_add_cpu(cpu);
 	return cpu;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "slot.h"
 #include "bytes.h"
+#include "debugger.h"
 #include "layout.h"
 
 void hw_slot_add(struct hw *hw, const struct hw_slot *slot)
@@ -10,6 +11,7 @@ void hw_slot_add(struct hw *hw, const struct hw_slot *slot)
 	if (hw->slots == HW_SLOTS || !rmp_cover(&hw->rmp, slot->spa, slot->size, (struct rmp_entry *)entries))
 		hw_fail(&hw->cpu[0], "too many memory regions", __LINE__);
 	hw->slot[hw->slots++] = *slot;
+	debugger_add_slot(hw, slot, (struct rmp_entry *)entries);
 }
 
 struct hw_slot *slot_of(struct hw *hw, u64 gpa)

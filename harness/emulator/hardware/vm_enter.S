@@ -26,6 +26,8 @@ vm_enter:
 	.endr
 	movq 7*8(%rdi), %rdi
 	vmrun %rax
+	.globl vm_enter_left
+vm_enter_left:
 	xchgq %rdi, (%rsp)
 	movq %rcx, 1*8(%rdi)
 	movq %rdx, 2*8(%rdi)
@@ -37,6 +39,8 @@ vm_enter:
 	.endr
 	popq %rax
 	movq %rax, 7*8(%rdi)
+	.globl vm_enter_saved
+vm_enter_saved:
 	popq %r15
 	popq %r14
 	popq %r13

@@ -6,6 +6,7 @@
 #include "alternate.h"
 #include "bytes.h"
 #include "cpu.h"
+#include "debugger.h"
 #include "layout.h"
 #include "npt.h"
 #include "sev.h"
@@ -215,6 +216,7 @@ void hw_cpu_switch(struct hw_cpu *from, struct hw_cpu *to)
 	from->tsc_aux = rdmsr(MSR_TSC_AUX);
 	wrmsr(MSR_TSC_AUX, to->tsc_aux);
 	enter(to, to->vmpl);
+	debugger_set_running(to);
 }
 
 void hw_cpu_start(struct hw_cpu *cpu)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 from snp_harness.apic.access import Phase
 from snp_harness.defaults import DEFAULT_PLATFORM
-from snp_harness.errors import HarnessError
+from snp_harness.errors import HarnessError, UnsupportedError
 from snp_harness.firmware_run import GuestOptions, PreparedBoot, RunResult, prepare
 from snp_harness.guest.accesses import Accesses
 from snp_harness.guest.console import GuestConsole
-from snp_harness.guest.guest_errors import UnsupportedError
+from snp_harness.guest.guest_errors import GuestError
 from snp_harness.guest.keeper import Keeper
+from snp_harness.guest.memory import GuestMemory
 from snp_harness.guest.qmp import GuestQmp
+from snp_harness.platforms.view import MovingError
 from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -36,8 +38,8 @@ class Guest:
     """A guest that runs. `boot` makes it, and ends it.
 
     platform: its name. console: of the firmware and the operating system. accesses: the live timeline. qmp: QEMU's
-    monitor. timeout_s: the default of all waits, seconds. boots: the results of the boots that have ended, in order;
-    `reset` begins another one. All methods may be called from one thread at a time.
+    monitor. memory: by guest-physical address. timeout_s: the default of all waits, seconds. boots: the results of the
+    boots that have ended, in order; `reset` begins another one. All methods may be called from one thread at a time.
     """
 
     def __init__(self, prepared: PreparedBoot, directory: Callable[[], RunDirectory]) -> None:
@@ -47,6 +49,7 @@ class Guest:
         self.console = GuestConsole(SERIAL, timeout_s)
         self.accesses = Accesses(lambda: self._keeper, timeout_s)
         self.qmp = GuestQmp(lambda: self._keeper.call(lambda session: session.running.machine.qmp), self._gone)
+        self.memory = GuestMemory(self.qmp, lambda: self._keeper, self._stopped)
         self._svsm = GuestConsole(SVSM, timeout_s)
         self._prepared = prepared
         self._make_directory = directory
@@ -83,6 +86,26 @@ class Guest:
     def resume(self) -> None:
         """Let the vCPUs go on. Raises GuestEndedError."""
         self.qmp.execute("cont")
+
+    def registers(self, vcpu: int = 0, vmpl: int | None = None) -> dict[str, int]:
+        """Return the registers of a vCPU by their names, such as "rip" and "cr3"; the guest is stopped for that time.
+
+        vmpl: None for the VMPL that runs. A vCPU that is in the hypervisor has those that it left the guest with.
+        Raises UsageError for a vCPU that the guest does not have, UnsupportedError where they are encrypted, and
+        GuestError if the guest was paused just while it saved them.
+        """
+        for _ in range(_REGISTER_TRIES):
+            was_paused = self.paused
+            with self._stopped():
+                printed = self.qmp.monitor("info registers -a")
+                running = self._keeper.session.running
+                try:
+                    return running.registers(self.memory.peek, printed, vcpu, vmpl)
+                except MovingError as error:
+                    moving = GuestError(error.message, error.hint)
+            if was_paused:
+                break
+        raise moving
 
     @overload
     def wait_for(self, what: Phase, timeout_s: float | None = None) -> PhaseMark: ...
@@ -152,6 +175,18 @@ class Guest:
         self.power_off()
         self._keeper = self._start()
 
+    @contextlib.contextmanager
+    def _stopped(self) -> Iterator[None]:
+        """Stop the guest in the block, unless it is paused."""
+        if self.paused:
+            yield
+            return
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
     def _start(self) -> Keeper:
         keeper = Keeper(self._prepared, self._make_directory())
 
@@ -169,6 +204,7 @@ class Guest:
 
     def _end(self) -> RunResult:
         result = self._keeper.end()
+        self.memory.close()
         self._keeper.directory.release()
         if result not in self.boots:
             self.boots.append(result)
@@ -183,6 +219,8 @@ class Guest:
 
 #: Seconds until QEMU's end is noticed.
 _END_S = 10.0
+#: How often a guest that runs is stopped to find its registers where they are known.
+_REGISTER_TRIES = 20
 
 
 def _timeline(session: Session) -> Timeline:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from snp_harness.errors import EXIT_INCONCLUSIVE, HarnessError, UsageError
+from snp_harness.errors import EXIT_INCONCLUSIVE, HarnessError
 
 
 class GuestError(HarnessError):
@@ -22,10 +22,3 @@ class GuestEndedError(GuestError):
 
 class GuestStuckError(GuestError):
     """The guest cannot go on: it is halted with interrupts off, or executes the same instructions without end."""
-
-
-class UnsupportedError(UsageError):
-    """The platform cannot do this; the message names it and says why."""
-
-    def __init__(self, platform: str, what: str, why: str, hint: str = "") -> None:
-        super().__init__(f"the platform {platform} cannot {what}: {why}", hint)

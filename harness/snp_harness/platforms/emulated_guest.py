@@ -10,10 +10,11 @@ from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.host_account import ACCOUNT_WORDS, HostAccount
 from snp_harness.errors import HarnessError
 from snp_harness.platforms.platform import RunOutcome
-from snp_harness.platforms.running import Running
+from snp_harness.platforms.running import Peek, Running
 from snp_harness.platforms.session import Ending
 from snp_harness.platforms.stuck import StuckWatch
 from snp_harness.platforms.svsm_console import NO_ALTERNATE_INJECTION, PanicWatch, note_lacking_features
+from snp_harness.platforms.view import View
 
 if TYPE_CHECKING:
     from snp_harness.platforms.host_witness import HostWitness
@@ -75,6 +76,15 @@ class EmulatedGuest(Running):
     def timeline(self, ending: Ending) -> Timeline:
         """Return what was seen so far."""
         return self._witness.outcome(self.platform, ending, "").timeline
+
+    def locate(self, peek: Peek, gpa: int, vmpl: int | None, *, write: bool) -> int:
+        """Return where the byte at a GPA is, as the VMPL sees it by the nested page table and the RMP."""
+        view = View.read(peek, self.memory.view_base)
+        return view.locate(peek, gpa, self._spec.svsm.guest_vmpl if vmpl is None else vmpl, write=write)
+
+    def registers(self, peek: Peek, printed: str, vcpu: int, vmpl: int | None) -> dict[str, int]:
+        """Return the registers of a vCPU: from the processor if it runs there, else where the hardware saved them."""
+        return View.read(peek, self.memory.view_base).registers(peek, printed, vcpu, vmpl)
 
     def finish(self, ending: Ending) -> RunOutcome:
         """Stop QEMU, read the rest, and return the outcome."""

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
 from snp_harness.check import Check, CheckStatus, first_missing
-from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
+from snp_harness.errors import BrokenEnvironmentError, HarnessError, UnsupportedError, UsageError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.common import cpu_argument, machine_arguments, qemu_check
 from snp_harness.platforms.kvm_witness import KvmWitness
+from snp_harness.platforms.plain_guest import locate_plain, printed_registers
 from snp_harness.platforms.platform import RunOutcome, RunSpec
-from snp_harness.platforms.running import Running
+from snp_harness.platforms.running import Peek, Running
 from snp_harness.platforms.session import Ending
 from snp_harness.vm import rundir
 from snp_harness.vm.machine_base import Devices
@@ -101,14 +102,14 @@ def start_on(
     machine = stack.enter_context(host.machine(binary, arguments, directory, devices))
     stack.callback(witness.end)
     witness.start(machine)
-    return KvmGuest(platform, machine, collector, witness)
+    return KvmGuest(platform, machine, collector, witness, ram=spec.memory, rom=len(firmware.flat()))
 
 
 class KvmGuest(Running):
     """A guest of KVM.
 
     alternate_injection: of the run's configuration. svsm: notices an SVSM that stops, None without one.
-    facts: returns those of its outcome.
+    ram, rom: bytes of both; 0 for an encrypted guest. facts: returns those of its outcome.
     """
 
     def __init__(
@@ -120,6 +121,8 @@ class KvmGuest(Running):
         *,
         alternate_injection: bool = False,
         svsm: SvsmWatch | None = None,
+        ram: int = 0,
+        rom: int = 0,
     ) -> None:
         self.platform = platform
         self.machine = machine
@@ -128,6 +131,7 @@ class KvmGuest(Running):
         self.facts: Callable[[], Mapping[str, object]] = dict
         self._alternate_injection = alternate_injection
         self._svsm = svsm
+        self._ram, self._rom = ram, rom
 
     def step(self) -> float:
         """Read the witnesses, as Running.step."""
@@ -150,6 +154,20 @@ class KvmGuest(Running):
     def timeline(self, ending: Ending) -> Timeline:
         """Return what was seen so far."""
         return self._witness.seen(self.platform, ending, alternate_injection=self._alternate_injection)
+
+    def locate(self, peek: Peek, gpa: int, vmpl: int | None, *, write: bool) -> int:
+        """Return the address of a GPA, which is the same; that of an encrypted guest is not known."""
+        if not self._ram:
+            return super().locate(peek, gpa, vmpl, write=write)
+        return locate_plain(self.platform, gpa, self._ram, self._rom, vmpl, write=write)
+
+    def registers(self, peek: Peek, printed: str, vcpu: int, vmpl: int | None) -> dict[str, int]:
+        """Return the registers of a vCPU, which QEMU has; those of an encrypted guest are not known."""
+        if not self._ram:
+            return super().registers(peek, printed, vcpu, vmpl)
+        if vmpl is not None:
+            raise UnsupportedError(self.platform, f"show the registers of VMPL{vmpl}", "its guest has no VMPLs")
+        return printed_registers(printed, vcpu)
 
     def finish(self, ending: Ending) -> RunOutcome:
         """Stop QEMU, read the rest, and return the outcome."""

@@ -53,6 +53,11 @@ class MemoryMap:
         """Where the hypervisor has its account of the log: the last page of its RAM (struct record_account)."""
         return self.host_base + self.host_size - PAGE_SIZE
 
+    @property
+    def view_base(self) -> int:
+        """Where the emulated hardware describes itself to a debugger: the page before (struct view)."""
+        return self.account_base - PAGE_SIZE
+
 
 def memory_map(ram: int, phys_bits: int) -> MemoryMap:
     """Return the map for bytes of guest RAM and physical address bits. Raises UsageError if it does not fit."""

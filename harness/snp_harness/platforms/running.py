@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from snp_harness.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
     from snp_harness.platforms.session import Ending
     from snp_harness.platforms.stuck import StuckWatch
     from snp_harness.vm.machine_base import MachineBase
+
+#: Reads physical memory of QEMU's: address and size.
+Peek = Callable[[int, int], bytes]
 
 
 class Running(ABC):
@@ -41,6 +47,21 @@ class Running(ABC):
     @abstractmethod
     def timeline(self, ending: Ending) -> Timeline:
         """Return what was seen so far, as if the run had ended so. The guest may go on."""
+
+    def locate(self, peek: Peek, gpa: int, vmpl: int | None, *, write: bool) -> int:
+        """Return where QEMU has the byte at a GPA, as a VMPL sees it; it is there to the end of its page.
+
+        vmpl: None for the guest's. Raises MemoryAccessError, and UnsupportedError where that is not known.
+        """
+        raise UnsupportedError(self.platform, "access the guest's memory", "it is encrypted")
+
+    def registers(self, peek: Peek, printed: str, vcpu: int, vmpl: int | None) -> dict[str, int]:
+        """Return the registers of a vCPU of a stopped guest, by their names in small letters.
+
+        printed: what QEMU's monitor prints for all its processors. vmpl: None for the one that runs. Raises UsageError
+        for a vCPU or VMPL that there is none of, UnsupportedError where the registers are not known.
+        """
+        raise UnsupportedError(self.platform, "show the guest's registers", "they are encrypted")
 
     @abstractmethod
     def finish(self, ending: Ending) -> RunOutcome:

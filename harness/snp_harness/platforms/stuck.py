@@ -34,7 +34,7 @@ _REGISTER = re.compile(r"\b([ER][A-D]X|[ER][SD]I|[ER][SB]P|R\d+|[ER]IP|[ER]?FL|H
 _CODE_SEGMENT = re.compile(r"^CS\s*=[0-9a-f]+ ([0-9a-f]+)", re.MULTILINE)
 _INTERRUPT_FLAG = 1 << 9
 #: Where the emulated host is linked (harness/emulator/common/layout.h); a Linux kernel begins above.
-_HOST_TEXT = range(0xFFFFFFFF80000000, 0xFFFFFFFF81000000)
+HOST_TEXT = range(0xFFFFFFFF80000000, 0xFFFFFFFF81000000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Sample:
     @property
     def in_hypervisor(self) -> bool:
         """Whether the first processor executes the emulated host, whose registers these are then."""
-        return self.pcs[0] in _HOST_TEXT
+        return self.pcs[0] in HOST_TEXT
 
 
 class StuckWatch:

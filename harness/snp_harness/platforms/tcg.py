@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.module_names import ModuleMap
 from snp_harness.check import Check
+from snp_harness.errors import UnsupportedError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms import kept_run
 from snp_harness.platforms.common import cpu_argument, machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
+from snp_harness.platforms.plain_guest import locate_plain, printed_registers
 from snp_harness.platforms.platform import RunOutcome, RunSpec
-from snp_harness.platforms.running import Running
+from snp_harness.platforms.running import Peek, Running
 from snp_harness.platforms.stuck import StuckWatch
 from snp_harness.platforms.trace_witness import TraceWitness
 from snp_harness.vm import rundir
@@ -67,19 +69,29 @@ class TcgPlatform:
         )
         machine = stack.enter_context(spec.host.machine(binary, arguments, directory, devices))
         witness.start(machine)
-        return _TcgGuest(machine, collector, witness, StuckWatch(machine, collector, ModuleMap(firmware).describe))
+        stuck = StuckWatch(machine, collector, ModuleMap(firmware).describe)
+        return _TcgGuest(machine, collector, witness, stuck, spec.memory, len(firmware.flat()))
 
 
 class _TcgGuest(Running):
-    """A guest on plain TCG."""
+    """A guest on plain TCG. ram, rom: bytes of both."""
 
     platform = TcgPlatform.name
 
-    def __init__(self, machine: MachineBase, collector: Collector, witness: TraceWitness, stuck: StuckWatch) -> None:
+    def __init__(
+        self,
+        machine: MachineBase,
+        collector: Collector,
+        witness: TraceWitness,
+        stuck: StuckWatch,
+        ram: int,
+        rom: int,
+    ) -> None:
         self.machine = machine
         self.collector = collector
         self.stuck = stuck
         self._witness = witness
+        self._ram, self._rom = ram, rom
 
     def step(self) -> float:
         """Read the witnesses, as Running.step."""
@@ -88,6 +100,16 @@ class _TcgGuest(Running):
     def timeline(self, ending: Ending) -> Timeline:
         """Return what was seen so far."""
         return self._witness.seen(self.platform, ending)
+
+    def locate(self, _peek: Peek, gpa: int, vmpl: int | None, *, write: bool) -> int:
+        """Return the address of a GPA, which is the same."""
+        return locate_plain(self.platform, gpa, self._ram, self._rom, vmpl, write=write)
+
+    def registers(self, _peek: Peek, printed: str, vcpu: int, vmpl: int | None) -> dict[str, int]:
+        """Return the registers of a vCPU, which QEMU has."""
+        if vmpl is not None:
+            raise UnsupportedError(self.platform, f"show the registers of VMPL{vmpl}", "its guest has no VMPLs")
+        return printed_registers(printed, vcpu)
 
     def finish(self, ending: Ending) -> RunOutcome:
         """Stop QEMU, read the rest, and return the outcome."""

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 STOP_TIMEOUT_S = 30.0
 _KILL_TIMEOUT_S = 60.0
 QMP = "qmp"
+#: The character device for QEMU's gdb stub, which only a guest that is held uses.
+GDB = "gdb"
 _STDERR_TAIL = 8192
 #: Longest time between the end of QEMU's monitor and its exit status, seconds.
 _DEATH_S = 30.0
@@ -279,7 +281,7 @@ class MachineBase(ABC):
 
     def _sockets(self) -> tuple[str, ...]:
         """Return the IDs of the character devices that are sockets: all but the consoles."""
-        return (QMP, *self.devices.channels)
+        return (QMP, GDB, *self.devices.channels)
 
     def _command(self) -> list[str]:
         """Return argv with tokens; records it in the run directory in a form to run by hand."""
@@ -287,7 +289,8 @@ class MachineBase(ABC):
         by_hand: list[str] = []
         for name in self._sockets():
             chardevs += ["-chardev", f"socket,id={name},fd={tokens.token(tokens.NUMBER, name)}"]
-            by_hand += ["-chardev", "stdio,id=qmp" if name == QMP else f"file,id={name},path={os.devnull}"]
+            if name != GDB:
+                by_hand += ["-chardev", "stdio,id=qmp" if name == QMP else f"file,id={name},path={os.devnull}"]
         for name, log in self.devices.consoles.items():
             chardevs += ["-chardev", f"pipe,id={name},path={tokens.token(tokens.PATH, name)}"]
             by_hand += ["-chardev", f"file,id={name},path={log}"]
