@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from snp_harness.svsm.config import SvsmConfig, load_config
     from snp_harness.testing.assertions import assert_holds, assert_violated
     from snp_harness.testing.boot import SnpBoot
+    from snp_harness.testing.golden import SnpGolden
     from snp_harness.testing.guest import SnpGuest
 
     __version__: str
@@ -47,6 +48,7 @@ __all__ = [
     "RunResult",
     "RunSpec",
     "SnpBoot",
+    "SnpGolden",
     "SnpGuest",
     "Status",
     "SvsmConfig",
@@ -77,6 +79,7 @@ _HOMES = {
     "RunResult": "firmware_run",
     "RunSpec": "platforms.platform",
     "SnpBoot": "testing.boot",
+    "SnpGolden": "testing.golden",
     "SnpGuest": "testing.guest",
     "Status": "apic.verdict",
     "SvsmConfig": "svsm.config",

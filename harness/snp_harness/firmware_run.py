@@ -110,17 +110,18 @@ class PreparedBoot:
         """
         with INTERRUPTS.scope():
             broken = self._is_broken if self.spec.fail_fast else None
-            return self.follow(directory, lambda session: session.run(progress or _silent, broken))
+            until = self.spec.until if isinstance(self.spec.until, str) else self.spec.until.name.lower()
+            return self.follow(directory, lambda session: session.run(progress or _silent, broken), until)
 
     def _is_broken(self, timeline: Timeline) -> bool:
         from snp_harness.apic.contract import is_certain
 
         return is_certain(self.judge(timeline))
 
-    def follow(self, directory: RunDirectory, follow: Callable[[Session], Ending]) -> RunResult:
+    def follow(self, directory: RunDirectory, follow: Callable[[Session], Ending], until: str = "") -> RunResult:
         """Start the guest, call `follow` with it, which returns how it ended, and judge what was seen.
 
-        Raises as `run`.
+        until: where `follow` ends it, for the timeline. Raises as `run`.
         """
         started = time.monotonic()
         try:
@@ -129,6 +130,7 @@ class PreparedBoot:
             directory.discard()
             raise
         seconds = time.monotonic() - started
+        outcome = dataclasses.replace(outcome, timeline=dataclasses.replace(outcome.timeline, until=until))
         as_if_active, verdict = self.as_if_active, self.judge(outcome.timeline)
         where = {**self.spec.host.facts(), **outcome.facts}
         facts = {

@@ -136,6 +136,32 @@ def test_phases_and_events_are_compared_by_name() -> None:
     assert not found.empty
 
 
+def test_how_far_a_run_came_after_its_goal_is_chance() -> None:
+    """A run until PEI ends somewhere in DXE."""
+    marks = [PhaseMark(Phase.PEI, 0, 10, ""), PhaseMark(Phase.DXE, 1, 50, "")]
+    pei, dxe = xapic(*SVR, phase=Phase.PEI), xapic(*TPR, phase=Phase.DXE)
+    late = Event("guest-stuck", 60, 0, "", {})
+    one = timeline([pei], phases=marks[:1], until="pei")
+    further = timeline([pei, dxe], phases=marks, until="pei", events=(late,))
+    assert difference(one, further).empty
+    assert difference(one, further).doubts == ()
+    # An access of a phase that nobody knows may be of PEI.
+    unknown = dataclasses.replace(dxe, phase=Phase.UNKNOWN)
+    assert kinds(difference(one, timeline([pei, unknown], phases=marks, until="pei"))) == "=+"
+    # Where the goal is not a phase, all of it was asked for.
+    for until in ("shell", "exit", ""):
+        whole = [dataclasses.replace(seen, until=until) for seen in (one, further)]
+        assert kinds(difference(*whole)) == "=+"
+        assert difference(*whole).events_came == ("guest-stuck",)
+
+
+def test_runs_with_two_goals_are_compared_to_the_earlier_one() -> None:
+    sec, pei = xapic(*SVR), xapic(*TPR, phase=Phase.PEI)
+    found = difference(timeline([sec], until="sec"), timeline([sec, pei], until="pei"))
+    assert found.empty
+    assert found.doubts == ("the runs are until sec and pei: what follows the earlier one is not compared",)
+
+
 def test_a_run_that_was_not_seen_whole_leaves_a_doubt() -> None:
     one = timeline([xapic(*SVR)])
     cut = dataclasses.replace(one, complete=False, gaps=("the run was ended",))

@@ -23,7 +23,7 @@ _GROUPED = ("vcpu", "module")
 #: Values that stand for "not observed", which agree with every other.
 _UNSEEN = (None, Path.UNKNOWN, Outcome.NOT_OBSERVED, Server.NOT_OBSERVED, Phase.UNKNOWN)
 #: Kinds of events that are about the recording, or that the end of the run makes by chance.
-_CHANCE = {AGREEMENT, CONDENSED, UNANSWERED_CALL}
+CHANCE = frozenset({AGREEMENT, CONDENSED, UNANSWERED_CALL})
 #: Accesses of a module from which on frequent ones align only beside others: time would grow with their square.
 _LONG = 1000
 
@@ -102,60 +102,90 @@ class Difference:
 
 def difference(before: Timeline, after: Timeline) -> Difference:
     """Return the difference of two timelines."""
-    both = [field for field in (*_GROUPED, *FIELDS) if _observed(before, field) and _observed(after, field)]
-    fields = [field for field in both if field in FIELDS]
-    grouped = [field for field in both if field in _GROUPED]
-    old, new = (_grouped(steady(timeline), grouped) for timeline in (before, after))
+    last = min(last_phase(before), last_phase(after))
+    kept = [steady(timeline, last) for timeline in (before, after)]
+    seen = [{field for field in (*_GROUPED, *FIELDS) if _observed(accesses, field)} for accesses in kept]
+    both = seen[0] & seen[1]
+    one = seen[0] ^ seen[1] if all(kept) else set()
+    fields = [field for field in FIELDS if field in both]
+    grouped = [field for field in _GROUPED if field in both]
+    old, new = (_grouped(accesses, grouped) for accesses in kept)
     entries: list[Entry] = []
     for group in dict.fromkeys((*old, *new)):
         entries += _aligned(old.get(group, []), new.get(group, []), fields)
-    phases = [[mark.phase.name for mark in timeline.phases] for timeline in (before, after)]
-    events = [sorted({event.kind for event in timeline.events} - _CHANCE) for timeline in (before, after)]
+    phases = [phase_names(timeline, last) for timeline in (before, after)]
+    events = [event_kinds(timeline, last) for timeline in (before, after)]
     return Difference(
         entries=tuple(entries),
         phases_came=_lacking(phases[1], phases[0]),
         phases_went=_lacking(phases[0], phases[1]),
         events_came=_lacking(events[1], events[0]),
         events_went=_lacking(events[0], events[1]),
-        not_compared=tuple(
-            field for field in (*_GROUPED, *FIELDS) if field not in both and before.accesses and after.accesses
-        ),
-        doubts=(*_doubts(before, "first"), *_doubts(after, "second")),
+        not_compared=tuple(field for field in (*_GROUPED, *FIELDS) if field in one),
+        doubts=(*_goals(before, after), *_doubts(before, "first"), *_doubts(after, "second")),
     )
 
 
-def steady(timeline: Timeline) -> list[Access]:
-    """Return the accesses without those that only time repeats.
+def last_phase(timeline: Timeline) -> Phase:
+    """Return the last phase that the run was to see whole: it ends somewhere in the next one, by chance."""
+    goal = timeline.until.upper()
+    return Phase[goal] if goal in Phase.__members__ else Phase.OS
 
-    An EOI comes last, once for each kind of it, and a read of APIC_BASE once after each write of the vCPU: the ticks of
-    a timer make them, in any phase and any number. Neither has a phase.
+
+def _after(phase: Phase, last: Phase) -> bool:
+    return phase is not Phase.UNKNOWN and phase > last
+
+
+def phase_names(timeline: Timeline, last: Phase) -> list[str]:
+    """Return the names of the phases, to the last one that is compared."""
+    return [mark.phase.name for mark in timeline.phases if not _after(mark.phase, last)]
+
+
+def event_kinds(timeline: Timeline, last: Phase) -> list[str]:
+    """Return the kinds of events, but for those by chance and those after the last phase that is compared."""
+    after = [mark.time_ns for mark in timeline.phases if _after(mark.phase, last) and mark.time_ns is not None]
+    end = min(after, default=None)
+    events = [event for event in timeline.events if end is None or event.time_ns is None or event.time_ns < end]
+    return sorted({event.kind for event in events} - CHANCE)
+
+
+def steady(timeline: Timeline, last: Phase | None = None) -> list[Access]:
+    """Return the accesses without those that only time repeats, and without those after a phase.
+
+    last: the phase; None for that where the run was to end.
+
+    An EOI comes last, once for each kind of it, and a read of APIC_BASE once after each write of the module on the
+    vCPU: the ticks of a timer make them, in any phase and any number. Neither has a phase.
     """
     kept: list[Access] = []
     ticks: dict[Hashable, Access] = {}
-    read: dict[int | None, set[Hashable]] = {}
+    read: dict[Group, set[Hashable]] = {}
+    last = last_phase(timeline) if last is None else last
     for access in timeline.accesses:
+        if _after(access.phase, last):
+            continue
         if access.register == EOI:
             access = dataclasses.replace(access, phase=Phase.UNKNOWN, value=None)
             ticks.setdefault((_group(access), _exact(access, FIELDS)), access)
         elif access.is_base and access.operation is Operation.READ:
             access = dataclasses.replace(access, phase=Phase.UNKNOWN)
-            seen = read.setdefault(access.vcpu, set())
-            key = (access.module, _exact(access, FIELDS))
+            seen = read.setdefault(_group(access), set())
+            key = _exact(access, FIELDS)
             if key not in seen:
                 seen.add(key)
                 kept.append(access)
         else:
             if access.is_base:
-                read.pop(access.vcpu, None)
+                read.pop(_group(access), None)
             kept.append(access)
     # The end of the run cuts off an EOI now and then, before it is known who serves it: that is not a kind of its own.
     whole = {(_group(tick), _sort(tick)) for tick in ticks.values() if tick.outcome is not Outcome.NOT_OBSERVED}
-    last = [
+    counted = [
         tick
         for tick in ticks.values()
         if tick.outcome is not Outcome.NOT_OBSERVED or (_group(tick), _sort(tick)) not in whole
     ]
-    return [*kept, *sorted(last, key=lambda access: repr(_exact(access, FIELDS)))]
+    return [*kept, *sorted(counted, key=lambda access: repr(_exact(access, FIELDS)))]
 
 
 def observed(value: object) -> bool:
@@ -163,8 +193,8 @@ def observed(value: object) -> bool:
     return not any(value is unseen for unseen in _UNSEEN)
 
 
-def _observed(timeline: Timeline, field: str) -> bool:
-    return any(observed(getattr(access, field)) for access in timeline.accesses)
+def _observed(accesses: Sequence[Access], field: str) -> bool:
+    return any(observed(getattr(access, field)) for access in accesses)
 
 
 def _group(access: Access) -> Group:
@@ -239,6 +269,12 @@ def _blocks(
 
 def _lacking(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if name not in others)
+
+
+def _goals(before: Timeline, after: Timeline) -> Iterator[str]:
+    if last_phase(before) != last_phase(after):
+        goals = " and ".join(timeline.until or "an unknown end" for timeline in (before, after))
+        yield f"the runs are until {goals}: what follows the earlier one is not compared"
 
 
 def _doubts(timeline: Timeline, which: str) -> Iterator[str]:

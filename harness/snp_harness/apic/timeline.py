@@ -205,7 +205,8 @@ class Timeline:
     reached: the furthest phase seen. alternate_injection, svsm: the configuration of the run.
     lost: records known to be lost (they may have been accesses). apic_protocol: the SVSM offers the APIC protocol.
     faults: the faults that the configuration injects, each in words. defects: the parts of the firmware's image that
-    could not be read; their modules are unknown.
+    could not be read; their modules are unknown. until: where the run was to end, such as "sec" or "shell"; "" if that
+    is not known.
     """
 
     accesses: tuple[Access, ...]
@@ -223,6 +224,7 @@ class Timeline:
     apic_protocol: bool = False
     faults: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
+    until: str = ""
 
     def __repr__(self) -> str:
         return f"<Timeline of {self.platform}: {len(self.accesses)} accesses, reached {self.reached.name}>"
@@ -254,6 +256,7 @@ class Timeline:
             "apic_protocol": self.apic_protocol,
             "faults": list(self.faults),
             "defects": list(self.defects),
+            "until": self.until,
         }
         yield _line("timeline", header)
         marks, events = list(self.phases[::-1]), list(self.events[::-1])
@@ -371,9 +374,9 @@ class _Reader:
         if (data.get("format"), data.get("version")) != (FORMAT, VERSION):
             raise jsonfield.FieldError(f"not {FORMAT} version {VERSION}")
         # Older files lack these fields: no SVSM had an APIC protocol then, and no faults were injected.
-        data = {"apic_protocol": False, "faults": [], "defects": [], **data}
+        data = {"apic_protocol": False, "faults": [], "defects": [], "until": "", **data}
         keys = {"format", "version", "witness", "platform", "not_observed", "alternate_injection", "svsm"}
-        jsonfield.require_keys(data, frozenset(keys | {"apic_protocol", "faults", "defects"}))
+        jsonfield.require_keys(data, frozenset(keys | {"apic_protocol", "faults", "defects", "until"}))
         self.header = {
             "witness": jsonfield.text(data, "witness"),
             "platform": jsonfield.text(data, "platform"),
@@ -383,6 +386,7 @@ class _Reader:
             "apic_protocol": jsonfield.boolean(data, "apic_protocol"),
             "faults": _strings(data, "faults"),
             "defects": _strings(data, "defects"),
+            "until": jsonfield.text(data, "until"),
         }
 
     def take_end(self, data: dict[str, Any]) -> None:

@@ -11,12 +11,10 @@ from typing import Any
 from snp_harness.apic.access import Access
 from snp_harness.apic.difference import FIELDS, Difference, Entry, Kind, observed
 from snp_harness.apic.timeline import Timeline
+from snp_harness.data import json_head
 from snp_harness.report.text import INDENT, NAME_MAX, NOT_OBSERVED, escape, number, place, register
 from snp_harness.version import build
 
-#: Name and version of the JSON.
-FORMAT = "snp-harness-diff"
-VERSION = 1
 #: Fields whose values do not say what they are.
 _NAMES = {"path": "path ", "mode": "mode ", "outcome": "outcome ", "phase": "phase ", "value": "value "}
 _SIGNS = {Kind.CAME: "+", Kind.WENT: "-", Kind.CHANGED: "~"}
@@ -97,8 +95,7 @@ def _field(access: Access, field: str) -> str:
 def to_json(difference: Difference, before: Timeline, after: Timeline, names: tuple[str, str]) -> dict[str, Any]:
     """Return the difference as JSON values. names: of the two runs."""
     return {
-        "format": FORMAT,
-        "version": VERSION,
+        **json_head("diff"),
         "harness": build().version,
         "summary": summary(difference),
         "before": _run(before, names[0]),

@@ -15,6 +15,7 @@ from snp_harness.defaults import DEFAULT_PLATFORM
 from snp_harness.testing import options
 from snp_harness.testing.abilities import session_host
 from snp_harness.testing.boot import SnpBoot
+from snp_harness.testing.golden import SnpGolden
 from snp_harness.testing.markers import configuration
 
 if TYPE_CHECKING:
@@ -86,3 +87,9 @@ def snp_guest(request: pytest.FixtureRequest) -> Iterator[SnpGuest]:
 def snp_boot(request: pytest.FixtureRequest) -> SnpBoot:
     """Boot a firmware: snp_boot(firmware=..., platform=..., until=..., config=...) returns a RunResult; see SnpBoot."""
     return SnpBoot(request)
+
+
+@pytest.fixture
+def snp_golden(request: pytest.FixtureRequest) -> SnpGolden:
+    """Compare a boot with the golden timeline beside the test: snp_golden.check(result); see SnpGolden."""
+    return SnpGolden(request)

@@ -31,6 +31,7 @@ HOST_HELP = (
     "the host where boots run: ssh://USER@BOX[:PORT], or a name of the inventory; one for each worker of pytest-xdist"
     " (repeat the option, or separate them by commas)"
 )
+UPDATE_HELP = "write the golden timelines of snp_golden instead of comparing with them"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -42,6 +43,7 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(dest, text, default="")
     group.addoption("--snp-host", dest="snp_host", metavar="H", action="append", default=[], help=HOST_HELP)
     parser.addini("snp_host", HOST_HELP, default="")
+    group.addoption("--snp-update-golden", dest="snp_update_golden", action="store_true", help=UPDATE_HELP)
 
 
 def option(config: pytest.Config, name: str) -> str | None:

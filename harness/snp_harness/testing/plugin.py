@@ -18,11 +18,20 @@ from typing import Any
 
 import pytest
 
-from snp_harness.testing import abilities, evidence, markers, options, pages
-from snp_harness.testing.fixtures import snp_boot, snp_config, snp_firmware, snp_guest, snp_host, snp_igvm, snp_platform
+from snp_harness.testing import abilities, evidence, golden, markers, options, pages
+from snp_harness.testing.fixtures import (
+    snp_boot,
+    snp_config,
+    snp_firmware,
+    snp_golden,
+    snp_guest,
+    snp_host,
+    snp_igvm,
+    snp_platform,
+)
 
 #: pytest finds fixtures and hooks among the names of this module.
-__all__ = ["snp_boot", "snp_config", "snp_firmware", "snp_guest", "snp_host", "snp_igvm", "snp_platform"]
+__all__ = ["snp_boot", "snp_config", "snp_firmware", "snp_golden", "snp_guest", "snp_host", "snp_igvm", "snp_platform"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,6 +96,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     outcome = yield
     evidence.add(item, outcome.get_result(), "" if call.excinfo is None else str(call.excinfo.value))
     pages.write_pages(item, outcome.get_result())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the golden timelines that were written."""
+    for path in golden.updated(terminalreporter):
+        terminalreporter.write_line(f"snp-harness: golden timeline written: {path}")
 
 
 class JUnit:
