@@ -44,11 +44,14 @@ COMMANDS = {
     "timeline": ("timeline", "print the timeline of a recorded run"),
     "diff": ("diff", "print what differs between the accesses of two recorded runs"),
     "judge": ("judge", "judge a KVM trace that was recorded elsewhere"),
+    "configs": ("configs", "list, show and copy the configurations that come with the harness"),
     "rules": ("rules", "list the rules of the contract, and explain them"),
     "firmware": ("firmware", "build firmware from edk2's source"),
     "igvm": ("igvm", "show an IGVM file, or write a copy with Alternate Injection on or off"),
     "bisect": ("bisect", "find the commit of edk2 that broke or fixed the contract"),
     "bisect-step": ("bisect", "judge one commit of edk2, for `git bisect run`"),
+    "cache": ("cache", "show what is in the cache, and remove it"),
+    "completion": ("completion", "print a script with which a shell completes this command"),
 }
 #: Exit statuses of a wrong command line where it is not 2, which `git bisect run` would take for "bad".
 USAGE_STATUS = {"bisect-step": EXIT_ENVIRONMENT}

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`snp-harness completion`: a script with which a shell completes commands, options and their values."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from snp_harness.cli.arguments import Parser
+from snp_harness.defaults import PROGRAM
+from snp_harness.errors import EXIT_HOLDS
+
+if TYPE_CHECKING:
+    from snp_harness.cli.arguments import Commands
+
+SHELLS = ("bash", "zsh", "fish")
+EPILOG = "bash: source <(snp-harness completion bash); zsh: the same after compinit; fish: ... | source"
+
+
+def add_parser(commands: Commands) -> None:
+    """Add `completion` to the command line."""
+    parser = commands.add_parser("completion", epilog=EPILOG, allow_abbrev=False)
+    parser.add_argument("shell", choices=SHELLS, help="the shell that is to complete")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print the script and return the exit status."""
+    grammars = list(_grammars())
+    print("\n".join(_fish(grammars) if options.shell == "fish" else _bash(grammars, zsh=options.shell == "zsh")))
+    return EXIT_HOLDS
+
+
+@dataclass(frozen=True, slots=True)
+class _Grammar:
+    """What follows a command. values: of an option or, under "", of the argument; an option without any has files."""
+
+    command: str
+    text: str
+    options: tuple[str, ...]
+    values: dict[str, tuple[str, ...]]
+
+
+def _grammars() -> Iterator[_Grammar]:
+    from snp_harness.cli.main import COMMANDS
+
+    for command, (module, text) in COMMANDS.items():
+        parent = argparse.ArgumentParser()
+        # The parsers of a module: bisect and bisect-step have one.
+        commands = parent.add_subparsers(parser_class=Parser)
+        import_module(f"snp_harness.cli.{module}").add_parser(commands)
+        yield _read(command, text, commands.choices[command])
+
+
+def _read(command: str, text: str, parser: argparse.ArgumentParser) -> _Grammar:
+    from snp_harness.apic.contract import RULES
+    from snp_harness.platforms import platform_names
+    from snp_harness.svsm.config import shipped_configs
+
+    known = {
+        "--platform": platform_names(),
+        "--svsm-config": tuple(shipped_configs()),
+        "--rule": tuple(rule.name for rule in RULES),
+    }
+    options: list[str] = []
+    values: dict[str, tuple[str, ...]] = {}
+    for action in parser._actions:
+        names = [name for name in action.option_strings if name.startswith("--")]
+        options += names
+        found = known.get(names[0]) if names else None
+        if found is None and action.choices is not None:
+            found = tuple(map(str, action.choices))
+        for name in names or [""]:
+            if found is not None and (action.nargs != 0):
+                values[name] = found
+    if command == "rules":
+        values[""] = ("list", "explain", *known["--rule"])
+    if command == "configs":
+        values[""] = ("list", "show", "copy", *known["--svsm-config"])
+    return _Grammar(command, text, tuple(options), values)
+
+
+def _bash(grammars: list[_Grammar], *, zsh: bool) -> Iterator[str]:
+    if zsh:
+        yield "autoload -U +X bashcompinit && bashcompinit"
+    yield "_snp_harness() {"
+    yield '    local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" words=""'
+    yield '    if [ "$COMP_CWORD" -eq 1 ]; then'
+    yield f"        words={shlex.quote(' '.join([*(g.command for g in grammars), '--help', '--version']))}"
+    yield "    else"
+    yield '        case "${COMP_WORDS[1]} $before" in'
+    for grammar in grammars:
+        for option, values in grammar.values.items():
+            if option:
+                yield f'            "{grammar.command} {option}") words={shlex.quote(" ".join(values))} ;;'
+    yield "            *)"
+    yield '                case "${COMP_WORDS[1]}" in'
+    for grammar in grammars:
+        words = " ".join([*grammar.options, *grammar.values.get("", ())])
+        yield f"                    {grammar.command}) words={shlex.quote(words)} ;;"
+    yield "                esac ;;"
+    yield "        esac"
+    yield "    fi"
+    yield '    COMPREPLY=($(compgen -W "$words" -- "$word"))'
+    yield "}"
+    yield f"complete -o default -F _snp_harness {PROGRAM}"
+
+
+def _fish(grammars: list[_Grammar]) -> Iterator[str]:
+    for grammar in grammars:
+        yield f"complete -c {PROGRAM} -n __fish_use_subcommand -a {grammar.command} -d {shlex.quote(grammar.text)}"
+    for grammar in grammars:
+        of_command = f"complete -c {PROGRAM} -n {shlex.quote(f'__fish_seen_subcommand_from {grammar.command}')}"
+        for option in grammar.options:
+            values = grammar.values.get(option)
+            chosen = "" if values is None else f" -x -a {shlex.quote(' '.join(values))}"
+            yield f"{of_command} -l {option.removeprefix('--')}{chosen}"
+        if grammar.values.get(""):
+            yield f"{of_command} -a {shlex.quote(' '.join(grammar.values['']))}"
