@@ -35,6 +35,7 @@ from snp_harness.svsm import vmsa
 from snp_harness.svsm.config import SvsmKind
 from snp_harness.svsm.reference import CONSOLE_PORT
 from snp_harness.svsm.sev import SEV_FEATURES_SHIFT, SevStatus, sev_features
+from snp_harness.version import build
 from snp_harness.vm import rundir
 from snp_harness.vm.debug_exit import debug_exit_ports
 from snp_harness.vm.machine_base import Devices, Ring
@@ -170,6 +171,9 @@ def _prepare(firmware: FirmwareImage) -> None:
     """Do in parallel with the guest's start what is needed later."""
     _ = firmware.modules
     import snp_harness.vm.qmp  # noqa: F401
+
+    # In a checkout two runs of git, for the run's environment.
+    build()
 
 
 def _second_witness(spec: RunSpec, directory: RunDirectory) -> TraceWitness | None:
