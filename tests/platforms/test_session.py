@@ -50,6 +50,7 @@ class Stepped(Running):
     """A guest whose witness is a function."""
 
     platform = "p"
+    end: Ending | None = None
 
     def __init__(self, machine: MachineBase, collector: Collector, step: Callable[[], float]) -> None:
         self.machine, self.collector = machine, collector
@@ -57,6 +58,9 @@ class Stepped(Running):
 
     def step(self) -> float:
         return self._step()
+
+    def ended(self) -> Ending | None:
+        return self.end
 
     def timeline(self, ending: Ending) -> Timeline:
         raise NotImplementedError
@@ -130,6 +134,38 @@ def test_a_witness_that_does_not_see_dxe_is_not_waited_for_without_end(
     ending, phases = run(guest, "shell", (Phase.SEC,))
     assert ending == Ending("the console shows the firmware's prompt, and the guest was not seen further than SEC")
     assert phases == [Phase.SEC]
+
+
+LEFT = Ending("the run ended: the guest reset the machine", left=True)
+
+
+def leave(guest: Guest, *seen: Phase, printed: bytes = b"", held: bool = False) -> Ending:
+    """The ending of a run until PEI, or of a guest that is held, which reset the machine."""
+    machine: Any = guest
+    collector = Collector()
+    guest.serial.sendall(printed)
+    guest.loop.turn(0)
+    running = Stepped(machine, collector, lambda: 0.0)
+    running.end = LEFT
+    for phase in seen:
+        collector.enter(phase, 0, "the witness", Known.PROVEN)
+    followed = Session(running, RunSpec(Path("F.fd"), until="pei"))
+    return followed.hold(lambda: True) if held else followed.run(lambda *_: None)
+
+
+def test_a_reset_before_the_goal_ends_the_run(guest: Guest) -> None:
+    assert leave(guest, Phase.SEC, Phase.PEI) == LEFT
+    assert leave(guest, Phase.SEC, held=True) == LEFT
+
+
+def test_a_reset_after_the_goal_is_no_gap(guest: Guest) -> None:
+    assert leave(guest, Phase.SEC, Phase.PEI, Phase.DXE) == Ending()
+    assert leave(guest, Phase.SEC, Phase.PEI, held=True) == Ending()
+
+
+def test_a_reset_after_a_crash_is_its_consequence(guest: Guest) -> None:
+    ending = leave(guest, Phase.SEC, Phase.PEI, printed=b"Kernel panic - not syncing: no init\r\n")
+    assert ending == Ending("the guest crashed in PEI: Kernel panic - not syncing: no init")
 
 
 @pytest.mark.parametrize(

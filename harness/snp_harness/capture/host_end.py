@@ -103,6 +103,11 @@ class HostEnd:
         """Whether the guest ended the run by isa-debug-exit."""
         return self.kind == GUEST_EXIT
 
+    @property
+    def left(self) -> bool:
+        """Whether the guest reset the machine or powered it off."""
+        return self.kind in (GUEST_RESET, GUEST_POWER_OFF)
+
 
 def host_end(record: HostRecord, violation: str | None, where: Callable[[int], str], guest_vmpl: int) -> HostEnd:
     """Return what an END record means.

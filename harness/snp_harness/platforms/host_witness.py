@@ -159,7 +159,7 @@ class HostWitness:
             )
         if end.by_svsm:
             return Ending(end.text, error)
-        return Ending(f"the run ended: {end.text}", error)
+        return Ending(f"the run ended: {end.text}", error, left=end.left)
 
     def compare(self, account: HostAccount | None, loop: Loop) -> None:
         """Compare the log with the hypervisor's own account of it, after QEMU was stopped; None if it has ended.

@@ -43,11 +43,15 @@ _NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended. gap: why the timeline is not complete, "" if the goal was reached."""
+    """How a run ended. gap: why the timeline is not complete, "" if the goal was reached.
+
+    left: the guest reset the machine or powered it off.
+    """
 
     gap: str = ""
     error: HarnessError | None = None
     interrupt: KeyboardInterrupt | None = None
+    left: bool = False
 
 
 class Session:
@@ -83,7 +87,7 @@ class Session:
 
         def turn(wait: float) -> Ending | None:
             nonlocal next_progress, judged
-            ending = self.running.ended() or self._over()
+            ending = self._seen_end(self._is_done) or self._over()
             if ending is not None:
                 return ending
             interrupt = INTERRUPTS.take()
@@ -112,7 +116,7 @@ class Session:
         """
 
         def turn(wait: float) -> Ending | None:
-            ending = self.running.ended() or self._ended(self._is_past_sec)
+            ending = self._seen_end(self._is_past_sec) or self._ended(self._is_past_sec)
             if ending is not None or not serve():
                 return ending or self.so_far()
             self._note_trouble()
@@ -163,8 +167,7 @@ class Session:
 
     def _over(self) -> Ending | None:
         """Return how the run ended: the goal is reached, the guest has crashed or QEMU has ended; else None."""
-        goal = self._spec.goal
-        if self._is_at_prompt() if goal == "shell" else goal != "exit" and self._is_after(goal):
+        if self._is_done():
             return Ending()
         if self._prompt and self._collector.phase < Phase.BDS and self._behind.step() <= 0:
             shown = phase_name(self._collector.phase)
@@ -174,6 +177,21 @@ class Session:
             return self._end_of_crash(crashed)
         stuck = None if crashed else self._stuck()
         return Ending(stuck) if stuck else self._ended(lambda: False)
+
+    def _is_done(self) -> bool:
+        """Whether the goal of the run is reached; that of an exit never is before it."""
+        goal = self._spec.goal
+        return self._is_at_prompt() if goal == "shell" else goal != "exit" and self._is_after(goal)
+
+    def _seen_end(self, done: Callable[[], bool]) -> Ending | None:
+        """Return the end that a witness has seen. A guest that has left may have crashed before, or be done."""
+        ending = self.running.ended()
+        if ending is None or not ending.left:
+            return ending
+        crashed = self._crashed()
+        if crashed is not None:
+            return self._end_of_crash(crashed)
+        return Ending() if done() else ending
 
     def _stuck(self) -> str | None:
         """Return the description of a guest that cannot go on, with an event, once; else None."""
