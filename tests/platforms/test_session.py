@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +22,20 @@ from snp_harness.platforms.running import Running
 from snp_harness.platforms.session import Ending, Session
 from snp_harness.vm.console import BoundedLog, Console
 from snp_harness.vm.machine_base import MachineBase
+from tests.schemas import check
 
 DEBUG_EXIT = ("-device", "isa-debug-exit,iobase=0xf4,iosize=4")
 BOOT = b'BdsDxe: loading Boot0001 "EFI Internal Shell"\r\n'
+
+
+class Files:
+    """What a session uses of a run directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def write_text(self, name: str, text: str) -> None:
+        (self.directory / name).write_text(text)
 
 
 class Guest:
@@ -33,6 +45,7 @@ class Guest:
     debug_exit: int | None = None
 
     def __init__(self, directory: Path) -> None:
+        self.directory = Files(directory)
         self.loop = Loop()
         ours, self.serial = socket.socketpair()
         self.consoles = {"serial": Console("serial", ours, self.loop, BoundedLog(directory / "serial.log"))}
@@ -111,6 +124,16 @@ def test_bds_begins_when_the_witness_has_seen_dxe(until: str, guest: Guest) -> N
     ending, phases = run(guest, until, *behind)
     assert ending == Ending()
     assert phases == [Phase.SEC, Phase.PEI, Phase.DXE, Phase.BDS]
+
+
+def test_the_consoles_have_times_of_the_timeline(guest: Guest, tmp_path: Path) -> None:
+    guest.serial.sendall(BOOT)
+    run(guest, "sec", (), (), (Phase.SEC,), (), (Phase.PEI,))
+    written = json.loads((tmp_path / "consoles.json").read_text())
+    check("consoles", written)
+    ((offset, time_ns),) = written["consoles"]["serial.log"]
+    assert offset == 0
+    assert 0 <= time_ns < 60e9
 
 
 def test_a_run_until_sec_ends_with_what_the_witness_saw(guest: Guest) -> None:

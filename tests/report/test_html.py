@@ -224,6 +224,30 @@ def test_consoles_are_lines_with_a_link_and_a_severity(tmp_path: Path) -> None:
     assert "warning: &lt;b&gt;" in text
 
 
+def test_the_lines_of_a_console_have_the_time_of_what_was_read(tmp_path: Path) -> None:
+    (tmp_path / "serial.log").write_bytes(b"one\ntwo\nthree\n")
+    assert [line.time_ns for line in read_consoles(tmp_path)[0].lines] == [None] * 4
+    marks = {"consoles": {"serial.log": [[2, 5_000_000], [8, 7_000_000]], "svsm.log": []}}
+    (tmp_path / rundir.CONSOLES).write_text(json.dumps(marks))
+    (console,) = read_consoles(tmp_path)
+    assert [line.time_ns for line in console.lines] == [None, 5_000_000, 7_000_000, 7_000_000]
+    text = render(report(samples.stock_sec(), RunInfo(directory=tmp_path)))
+    assert Page(text).data["lines"] == [
+        ["Guest's console", 5_000_000, "serial-2", "info", "two"],
+        ["Guest's console", 7_000_000, "serial-3", "info", "three"],
+    ]
+    assert '<a href="#serial-2">2</a><time>5.000</time><code>two</code>' in text
+    for damaged in (
+        "",
+        "[]",
+        '{"consoles": 1}',
+        '{"consoles": {"serial.log": [1]}}',
+        '{"consoles": {"a": [[1, "x"]]}}',
+    ):
+        (tmp_path / rundir.CONSOLES).write_text(damaged)
+        assert read_consoles(tmp_path)[0].lines[1].time_ns is None
+
+
 def test_a_long_console_has_its_begin_and_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "serial.log").write_bytes(b"".join(b"line %d\n" % n for n in range(200_000)))
     (console,) = read_consoles(tmp_path)
@@ -237,7 +261,7 @@ def test_a_long_console_has_its_begin_and_its_end(tmp_path: Path, monkeypatch: p
 
 
 def test_the_consoles_are_files_of_a_run() -> None:
-    assert set(CONSOLES) <= set(rundir.FILES)
+    assert {*CONSOLES, consoles.TIMES} <= set(rundir.FILES)
     assert read_consoles(None) == []
     assert read_consoles(Path("/nonexistent")) == []
 

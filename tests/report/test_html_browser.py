@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,16 @@ from tests.report.test_terminal import report
 pytestmark = pytest.mark.slow
 
 WAIT = "const wait = () => new Promise((done) => setTimeout(done, 50));"
-SHOWN = "const shown = () => [...document.querySelectorAll('#log tbody th a')].map((a) => Number(a.textContent));"
+SHOWN = """
+const shown = () => [...document.querySelectorAll("#log tbody tr:not(.note) th a")].map((a) => Number(a.textContent));
+"""
 
 
 def two_vcpus(directory: Path) -> Report:
     (directory / "serial.log").write_text("one\nerror: two\nwarning: three\n")
     (directory / "svsm.log").write_text("SVSM: it starts\n")
+    times = {"consoles": {"serial.log": [[0, 2500], [4, 1 << 30]]}}
+    (directory / "consoles.json").write_text(json.dumps(times))
     accesses = [
         *samples.stock_sec(),
         *(x2apic(READ, 0x802, 7, vcpu=1, module="CpuDxe", phase=Phase.DXE) for _ in range(3)),
@@ -54,6 +59,9 @@ def test_the_page_works(tmp_path: Path) -> None:
         const ticks = () => document.querySelectorAll("#chart canvas").length;
         result.all = shown(); result.said = $("said").textContent; result.charts = ticks();
         result.notes = [...document.querySelectorAll("#log tr.note")].map((tr) => tr.textContent);
+        result.order = [...document.querySelectorAll("#log tbody th")].map((th) => th.textContent);
+        const box = document.querySelector("#lines input");
+        box.click(); result.without = document.querySelectorAll("#log a[href^='#serial']").length; box.click();
         result.marked = [...document.querySelectorAll("#log tr.offence th")].map((th) => Number(th.textContent));
         set($("vcpu"), "1", "change"); result.vcpu = shown(); set($("vcpu"), "", "change");
         set($("phase"), "DXE", "change"); result.phase = shown(); set($("phase"), "", "change");
@@ -83,6 +91,10 @@ def test_the_page_works(tmp_path: Path) -> None:
     assert found["all"] == list(range(count))
     assert found["said"] == f"{count} of {count} accesses shown; {len(found['marked'])} break a rule (\u25c6)"
     assert set(offences) <= set(found["marked"])
+    at = found["order"].index("serial-1")
+    assert (found["order"][at - 1], found["order"][at + 1]) == ("1", "2"), "a line stands where it was read"
+    assert [name for name in found["order"] if name][-2:] == ["serial-2", "serial-3"]
+    assert found["without"] == 0
     assert any("doorbell: vCPU 1: rung" in note for note in found["notes"])
     assert any("phase SEC: proven" in note for note in found["notes"])
     last = [count - 3, count - 2, count - 1]

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snp_harness.vm import console
 from snp_harness.vm.console import LINE, BoundedLog
 from snp_harness.vm.qemu_errors import CannotWriteError, ConsoleError, ConsoleTimeoutError, GuestCrashError
 from tests.vm.wire import Wire
@@ -25,6 +26,18 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
     made = Wire(tmp_path)
     yield made
     made.close()
+
+
+def test_marks_say_when_what_follows_was_read(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("one\n", "two\n"):
+        wire.prints(text)
+        time.sleep(console.MARK_S)
+    (first, before), (second, after) = wire.console.marks
+    assert (first, second) == (0, 4)
+    assert before + console.MARK_S <= after == wire.console.read_at
+    monkeypatch.setattr(console, "MARKS_MAX", 2)
+    wire.prints("three\n")
+    assert len(wire.console.marks) == 2
 
 
 def test_expect_takes_text_in_order(wire: Wire) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -32,14 +33,16 @@ class Collector:
     """Accesses, phases and events of one run, in the order in which they are added.
 
     phase: the furthest phase so far; it never goes back. count: accesses seen, kept or not. svsm_stage: how far the
-    SVSM's start is, "" without one and as soon as it has started the guest. accesses, phases, events: those that are
-    kept; other threads may read them.
+    SVSM's start is, "" without one and as soon as it has started the guest. started_at: time.monotonic() at time 0 of
+    the witness, as near as what was added shows, None as long as nothing shows it. accesses, phases, events: those that
+    are kept; other threads may read them.
     """
 
     def __init__(self) -> None:
         self.phase = Phase.RESET
         self.svsm_stage = ""
         self.count = 0
+        self.started_at: float | None = None
         self.accesses: list[Access] = []
         self.phases: list[PhaseMark] = []
         self.events: list[Event] = []
@@ -68,6 +71,7 @@ class Collector:
         """Record that the boot has reached `phase`, as `evidence` shows; no effect if it is already that far."""
         if phase is Phase.UNKNOWN or (self.phases and phase <= self.phase):
             return
+        self._timed(time_ns)
         self.phase = phase
         self.phases.append(PhaseMark(phase, len(self.accesses), time_ns, evidence, known))
 
@@ -96,6 +100,7 @@ class Collector:
         like them, since phase, register, path, mode, outcome, server and module are the same.
         """
         self.count += 1
+        self._timed(time_ns)
         phase = self.phase if phase is None else phase
         if len(self.accesses) >= ACCESS_LIMIT:
             # The only values that rules judge are the vectors of interrupts that are sent, and modes.
@@ -131,6 +136,12 @@ class Collector:
             )
         )
         return len(self.accesses) - 1
+
+    def _timed(self, time_ns: int | None) -> None:
+        """Use the time of what is added: it is added after it happened, so the earliest start is the nearest."""
+        if time_ns is not None:
+            start = time.monotonic() - time_ns / 1e9
+            self.started_at = start if self.started_at is None else min(self.started_at, start)
 
     def amend(self, index: int, **fields: Any) -> None:
         """Replace fields of an access that has been added: its answer was seen later."""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import GUEST_EXIT, GUEST_STUCK, Known
+from snp_harness.data import json_head
 from snp_harness.errors import HarnessError
 from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.launch.patience import Patience, Silence
 from snp_harness.platforms.platform import Progress, RunSpec, Until
+from snp_harness.vm import rundir
 from snp_harness.vm.console import LINE, Console
-from snp_harness.vm.qemu_errors import QemuError, QemuLaunchError, printable
+from snp_harness.vm.qemu_errors import CannotWriteError, QemuError, QemuLaunchError, printable
 
 if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
@@ -151,6 +155,7 @@ class Session:
                 self._enter_bds()
                 ending = turn(wait)
                 if ending is not None:
+                    self._note_consoles()
                     return ending
         except KeyboardInterrupt as interrupt:
             return Ending(_INTERRUPTED, interrupt=interrupt)
@@ -159,6 +164,21 @@ class Session:
         except HarnessError as error:
             why = self._machine.explain(error) if isinstance(error, QemuError) else error
             return Ending(why.message, why)
+
+    def _note_consoles(self) -> None:
+        """Write when the consoles were read, in the time of the timeline."""
+        start = self._collector.started_at
+        if start is None:
+            return
+        times = {
+            console.file: [[size, max(0, round((read - start) * 1e9))] for size, read in console.marks]
+            for console in self._machine.consoles.values()
+        }
+        # A full disk ends no run because of this file.
+        with contextlib.suppress(CannotWriteError):
+            self._machine.directory.write_text(
+                rundir.CONSOLES, json.dumps(json_head("consoles") | {"consoles": times}) + "\n"
+            )
 
     @property
     def seconds(self) -> float:

@@ -27,6 +27,9 @@ WINDOW = 4096
 #: Characters kept for `expect`.
 PENDING = 1 << 20
 _RECEIVE = 1 << 16
+#: Seconds between two marks of `Console.marks`, and how many are kept.
+MARK_S = 0.002
+MARKS_MAX = 10_000
 #: Characters of a line of the guest that a message quotes.
 LINE = 200
 
@@ -42,7 +45,7 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?=]*[ -/]*[@-~]|[@-_])")
 
 
 class BoundedLog:
-    """A file of at most `limit` bytes; bytes above it are only counted, and `note` is written once."""
+    """A file of at most `limit` bytes, `path`; bytes above it are only counted, and `note` is written once."""
 
     def __init__(self, path: Path, limit: int = LOG_LIMIT, note: bytes = LOG_NOTE) -> None:
         self.path = path
@@ -107,22 +110,26 @@ class Connection(Protocol):
 class Console:
     """One serial port of the guest.
 
-    name: "serial", "svsm". crash: what a bad pattern matched, as `printable` text, None as long as none has; it grows
-    until the line is whole. read_at: time.monotonic() of what was read last. All methods belong to the thread that
-    turns the loop.
+    name: "serial", "svsm". file: the name of its log. crash: what a bad pattern matched, as `printable` text, None
+    as long as none has; it grows until the line is whole. read_at: time.monotonic() of what was read last. marks:
+    numbers of bytes, each with the time.monotonic() at which what follows was read. All methods belong to the
+    thread that turns the loop.
     """
 
     def __init__(
         self, name: str, connection: Connection, loop: Loop, log: BoundedLog, bad: Sequence[str] = BAD_PATTERNS
     ) -> None:
         self.name = name
+        self.file = log.path.name
         self.crash: str | None = None
         self.read_at = time.monotonic()
+        self.marks: list[tuple[int, float]] = []
         self.closed = False
         #: The pexpect object, made by the first `expect`.
         self.spawn: object | None = None
         #: What shows a crash; `search_for` replaces it.
         self.bad = [re.compile(pattern) for pattern in bad]
+        self._size = 0
         self._connection = connection
         self._connection.setblocking(False)
         self._loop = loop
@@ -235,6 +242,9 @@ class Console:
             self._end()
             return False
         self.read_at = time.monotonic()
+        if len(self.marks) < MARKS_MAX and (not self.marks or self.read_at - self.marks[-1][1] >= MARK_S):
+            self.marks.append((self._size, self.read_at))
+        self._size += len(data)
         self._log.write(data)
         text = self._decoder.decode(data)
         if self._received is not None:

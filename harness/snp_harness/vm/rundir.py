@@ -45,6 +45,7 @@ TRACEBACK = "traceback.txt"
 TAP = "tap.log"
 TAP_RESULTS = "results.tap"
 JUNIT = "junit.xml"
+CONSOLES = "consoles.json"
 OUTER_COMMAND_LINE = "outer-command-line.txt"
 OUTER_CONSOLE = "outer-console.log"
 OUTER_STDERR = "outer-qemu-stderr.log"
@@ -71,6 +72,7 @@ FILES = (
     TAP,
     TAP_RESULTS,
     JUNIT,
+    CONSOLES,
     OUTER_COMMAND_LINE,
     OUTER_CONSOLE,
     OUTER_STDERR,

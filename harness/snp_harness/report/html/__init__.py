@@ -10,7 +10,7 @@ from snp_harness.apic.contract import RULES, explained
 from snp_harness.apic.timeline import PhaseMark
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.report.html.chart_data import pack
-from snp_harness.report.html.consoles import ConsoleText, read_consoles
+from snp_harness.report.html.consoles import ConsoleText, Line, read_consoles
 from snp_harness.report.html.elements import asset, data_block, page, pairs, table, text
 from snp_harness.report.model import Report, deciding_result
 from snp_harness.report.terminal import OFFENCES_SHOWN, observed, rule_status, run_facts
@@ -39,7 +39,7 @@ def render(report: Report) -> str:
         _facts("observed", "Observed", observed(report)),
         _facts("run", "Run", run_facts(report)),
         "</main>\n",
-        data_block("data", pack(report)),
+        data_block("data", pack(report, consoles)),
     ]
     body = _navigation(consoles) + "".join(parts)
     title = f"{report.verdict.status.value}: snp-harness"
@@ -137,7 +137,8 @@ def _timeline() -> str:
         '<div role="group" aria-label="Filter">'
         '<label>Phase <select id="phase"><option value="">all</option></select></label> '
         '<label>vCPU <select id="vcpu"><option value="">all</option></select></label> '
-        '<label>Text <input id="find" type="search" placeholder="register, module, value"></label></div>'
+        '<label>Text <input id="find" type="search" placeholder="register, module, value"></label> '
+        '<label id="lines" hidden><input type="checkbox" checked>Console lines</label></div>'
         '<fieldset id="paths"><legend>Paths</legend></fieldset></div>\n'
         '<div id="chart" tabindex="0" role="group" aria-label="Accesses by vCPU and path over time. Keys: plus and'
         ' minus zoom, the arrows move, 0 shows the whole run. The table below has the same accesses."></div>\n'
@@ -198,7 +199,7 @@ def _console(console: ConsoleText) -> str:
     name = console.name
     lines = "".join(
         f'<li id="{name}-{line.number}" class="{line.severity.value}"><a href="#{name}-{line.number}">{line.number}</a>'
-        f"<code>{text(line.text)}</code></li>\n"
+        f"{_when(line)}<code>{text(line.text)}</code></li>\n"
         for line in console.lines
     )
     return (
@@ -211,6 +212,10 @@ def _console(console: ConsoleText) -> str:
         f"{lines}</ol>"
         "</div></section>\n"
     )
+
+
+def _when(line: Line) -> str:
+    return "" if line.time_ns is None else f"<time>{line.time_ns / 1e6:.3f}</time>"
 
 
 def _facts(name: str, heading: str, rows: Iterator[tuple[str, str]]) -> str:

@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from snp_harness.apic.access import Access, Outcome, Path, Server
+from snp_harness.report.html.consoles import ConsoleText
 from snp_harness.report.model import Report
 from snp_harness.report.text import access_cells, escape, phase
 
-#: Bounds, so that a page has less than 10 MB: accesses, kinds of them, values, events, and characters of a text.
+#: Bounds, so that a page has less than 10 MB: accesses, kinds of them, values, events, characters of a text,
+#: lines of each console, and their characters.
 ACCESSES_MAX = 200_000
 KINDS_MAX = 5_000
 VALUES_MAX = 50_000
 EVENTS_MAX = 1_500
 TEXT_MAX = 200
+LINES_MAX = 2_000
+_LINE_MAX = 120
 #: The paths of accesses in the order of the chart's rows, by which they are filtered.
 CATEGORIES = (
     "APIC_BASE",
@@ -63,7 +67,7 @@ class _Table:
         return found
 
 
-def pack(report: Report) -> dict[str, Any]:
+def pack(report: Report, consoles: Sequence[ConsoleText] = ()) -> dict[str, Any]:
     """Return what the page's script shows of a timeline. "left" has how many accesses are not in it."""
     timeline = report.timeline
 
@@ -123,4 +127,14 @@ def pack(report: Report) -> dict[str, Any]:
             [escape(event.kind, 40), event.time_ns, event.vcpu, escape(event.text, TEXT_MAX)]
             for event in timeline.events[:EVENTS_MAX]
         ],
+        "lines": list(_lines(consoles)),
     }
+
+
+def _lines(consoles: Sequence[ConsoleText]) -> Iterator[list[Any]]:
+    """The lines of consoles that have a time, with the links to them."""
+    for console in consoles:
+        timed = [line for line in console.lines if line.time_ns is not None and line.text]
+        for line in timed[:LINES_MAX]:
+            link = f"{console.name}-{line.number}"
+            yield [console.title, line.time_ns, link, line.severity.value, escape(line.text, _LINE_MAX)]

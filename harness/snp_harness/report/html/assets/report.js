@@ -26,6 +26,8 @@
     notes.push({ time: time === null ? null : time / 1e6, index, title: phase, text: `${known}: ${evidence}`, phase: true });
   for (const [name, time, vcpu, text] of data.events)
     notes.push({ time: time === null ? null : time / 1e6, index: count, title: name, text: vcpu === null ? text : `vCPU ${vcpu}: ${text}` });
+  for (const [name, time, link, level, text] of data.lines)
+    notes.push({ time: time / 1e6, index: count, title: name, text, link, level });
   for (const note of notes) {
     if (note.phase || note.time === null || !timed) continue;
     let low = 0, high = count;
@@ -38,14 +40,14 @@
     order[at] = n < notes.length && (i === count || notes[n].index <= i) ? count + n++ : i++;
 
   /* Filters. A kind is looked at once for each text. */
-  const wanted = { text: "", phase: "", vcpu: "", path: new Set(categories.keys()) };
+  const wanted = { text: "", phase: "", vcpu: "", lines: true, path: new Set(categories.keys()) };
   let shown = order, visible = new Uint8Array(count).fill(1);
   const refilter = () => {
     const text = wanted.text.toLowerCase();
     const fits = kinds.map((k) => wanted.path.has(k[CATEGORY]) && (!wanted.phase || k[PHASE] === wanted.phase) &&
       (!wanted.vcpu || String(k[VCPU]) === wanted.vcpu) && (!text || k.slice(OP).join(" ").toLowerCase().includes(text) ? 2 : 1));
     const hit = text ? values.map((v) => v.toLowerCase() === text) : null;
-    const noted = notes.map((n) => !text || `${n.title} ${n.text}`.toLowerCase().includes(text));
+    const noted = notes.map((n) => (wanted.lines || !n.link) && (!text || `${n.title} ${n.text}`.toLowerCase().includes(text)));
     let total = 0, rows = 0;
     const next = new Uint32Array(order.length);
     for (const row of order) {
@@ -72,8 +74,10 @@
   const line = (row) => {
     if (row >= count) {
       const note = notes[row - count];
-      return make("tr", { className: "note" }, make("th", { scope: "row" }), make("td", { textContent: stamp(note.time) }),
-        make("td", { colSpan: HEADINGS.length - 2, textContent: `${note.phase ? "phase " : ""}${note.title}: ${note.text}` }));
+      const said = `${note.phase ? "phase " : ""}${note.title}: ${note.text}`;
+      const where = note.link ? [make("a", { href: `#${note.link}`, textContent: note.link })] : [];
+      return make("tr", { className: `note ${note.level ?? ""}` }, make("th", { scope: "row" }, ...where), make("td", { textContent: stamp(note.time) }),
+        make("td", { colSpan: HEADINGS.length - 2, textContent: said }));
     }
     const k = kind(row);
     const cells = [stamp(times[row]), k[OP], k[REGISTER], values[data.value[row]], ...k.slice(PC)];
@@ -168,7 +172,7 @@
     for (const event of notes) {
       if (event.phase) continue;
       const x = left + (startOf(event) - min) * ratio;
-      if (x >= left && x <= left + width) { ctx.fillStyle = colours.soft; ctx.fillRect(x, u.bbox.top + u.bbox.height - 8 * devicePixelRatio, devicePixelRatio, 8 * devicePixelRatio); }
+      if (x >= left && x <= left + width) { ctx.fillStyle = event.level === "error" ? colours.bad : colours.soft; ctx.fillRect(x, u.bbox.top + u.bbox.height - 8 * devicePixelRatio, devicePixelRatio, 8 * devicePixelRatio); }
     }
     const diamonds = [];
     for (const i of sorted) {
@@ -265,6 +269,10 @@
     for (const value of [...new Set(kinds.map((k) => k[at]))].filter((v) => v !== null).sort((a, b) => (at === VCPU ? a - b : 0)))
       $(id).append(make("option", { value, textContent: value }));
     $(id).addEventListener("change", () => { wanted[id] = $(id).value; refilter(); });
+  }
+  if (data.lines.length) {
+    $("lines").hidden = false;
+    $("lines").firstChild.addEventListener("change", (event) => { wanted.lines = event.target.checked; refilter(); });
   }
   $("find").addEventListener("input", () => { wanted.text = $("find").value; refilter(); });
   for (const button of document.querySelectorAll("#tools [data-do]")) button.addEventListener("click", () => zoom(button.dataset.do));
