@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
 from snp_harness.apic.access import Phase
 from snp_harness.cli import progress
-from snp_harness.cli.progress import ProgressLine
+from snp_harness.cli.progress import PointsProgress, ProgressLine
 
 
 class Terminal(io.StringIO):
@@ -63,3 +64,27 @@ def test_quiet_says_nothing(clock: list[float], stream: io.StringIO) -> None:
         clock[0] += 2 * progress.LINE_S
         line.update(Phase.SEC, 1)
     assert stream.getvalue() == ""
+
+
+def test_points_are_counted_not_accesses(tmp_path: Path, clock: list[float]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    stream = Terminal()
+
+    def shown(console: bytes | None, directory: Path = out) -> str:
+        if console is not None:
+            (directory / "serial.log").write_bytes(console)
+        clock[0] += 10
+        points.update(Phase.SEC, 5929)
+        return stream.getvalue().rpartition("\r")[2].rstrip()
+
+    points = PointsProgress(out, stream)
+    assert shown(None) == "SEC: no points yet, 10.0 s"
+    head = b"noise\r\nTAP version 14\r\n1..4\r\n# begin a/first\r\n"
+    assert shown(head) == "0 of 4 points, a/first, 20.0 s"
+    head += b"ok 1 - a/first\r\n# begin a/second\r\nnot ok 2 - a/second\r\n# begin b/third\r\n"
+    assert shown(head) == "2 of 4 points, b/third, 30.0 s, about 30 s left"
+    # The points are run again without one that has ended the run.
+    again = tmp_path / "out-again-1"
+    again.mkdir()
+    assert shown(b"1..4\n# begin a/first\nok 1 - a/first\n", again).startswith("1 of 4 points, a/first, 40.0 s")

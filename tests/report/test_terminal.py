@@ -374,3 +374,13 @@ def test_the_protocol_is_offered_by_what_the_svsm_answers(answers: tuple[tuple[i
 def test_a_witness_that_sees_no_calls_does_not_show_what_is_offered() -> None:
     text = render(report([], apic_protocol=True, not_observed=frozenset({"svsm-calls"})))
     assert "APIC protocol not observed\n" in text
+
+
+def test_what_was_configured_is_not_what_was_observed() -> None:
+    """An SVSM that was not seen to do anything, such as one that QEMU did not start."""
+    nothing = report([], complete=False, gaps=("QEMU died",), phases=(), events=(samples.BEGIN,))
+    assert "SVSM configured, not observed, Alternate Injection" in render(nothing)
+    stage = Event("svsm-stage", 1, None, "SVSM: started", {})
+    assert "SVSM present, " in render(report([], phases=(), events=(samples.BEGIN, stage)))
+    assert "SVSM present, " in render(report(samples.stock_sec()))
+    assert "no SVSM, " in render(report([xapic(READ, 0x0F0, vmpl=0)], svsm=False, alternate_injection=False))

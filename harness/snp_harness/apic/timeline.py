@@ -83,6 +83,19 @@ RULE_KINDS = frozenset(
         "alternate-injection",
     }
 )
+#: Kinds of events that only an SVSM causes.
+_SVSM_KINDS = frozenset(
+    {
+        SVSM_EXIT,
+        SVSM_TERMINATION,
+        SVSM_ERROR,
+        SVSM_STAGE,
+        SVSM_PANIC,
+        SVSM_ACTIVITY,
+        "apic-protocol-query",
+        "apic-protocol-call",
+    }
+)
 #: The gap of a file without an end line.
 NO_END = "the timeline has no end line: its writer was stopped"
 
@@ -236,6 +249,12 @@ class Timeline:
             if event.kind == GUEST_EXIT and isinstance(status := event.fields.get("status"), int):
                 return status
         return None
+
+    @property
+    def svsm_seen(self) -> bool:
+        """Whether an SVSM was seen: something that it did, or the guest at a VMPL below its own."""
+        kinds = _SVSM_KINDS
+        return any(event.kind in kinds for event in self.events) or any(access.vmpl for access in self.accesses)
 
     @property
     def launch_digest(self) -> str | None:

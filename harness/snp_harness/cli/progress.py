@@ -3,17 +3,25 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 from time import monotonic
 from typing import Self, TextIO
 
 from snp_harness.apic.access import Phase
 from snp_harness.defaults import PROGRAM
+from snp_harness.vm.rundir import SERIAL
 
 #: Seconds between two redraws of the line on a terminal.
 REDRAW_S = 0.1
 #: Seconds between two lines where stderr is a file or a pipe.
 LINE_S = 10.0
+#: The lines of TAP that are counted, and how much of a console is read for them.
+_PLAN = re.compile(rb"^1\.\.([0-9]{1,4})\r?$", re.MULTILINE)
+_RESULT = re.compile(rb"^(?:not )?ok [0-9]{1,4} - ", re.MULTILINE)
+_BEGUN = re.compile(rb"^# begin ([\x21-\x7e]{1,80})\r?$", re.MULTILINE)
+_CONSOLE_MAX = 1 << 20
 
 
 class _Line:
@@ -75,6 +83,41 @@ class ProgressLine(_Line):
         if seconds is not None:
             counted = "" if exits is None else f", {exits} exits"
             self._draw(f"{phase.name}: {accesses} APIC accesses{counted}, {seconds:.1f} s")
+
+
+class PointsProgress(_Line):
+    """The progress of tests that a guest prints as TAP: how many have a result, and which one runs."""
+
+    def __init__(self, directory: Path, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        super().__init__(stream, quiet=quiet)
+        self._directory = directory
+
+    def update(self, phase: Phase, _accesses: int, _exits: int | None = None) -> None:
+        """Show how many points are done; before the first one, the phase of the guest's start."""
+        seconds = self._due()
+        if seconds is None:
+            return
+        done, plan, name = self._read()
+        if not plan:
+            self._draw(f"{phase.name}: no points yet, {seconds:.1f} s")
+            return
+        # The start of the guest counts, too: the estimate is a little long at first.
+        left = f", about {seconds / done * (plan - done):.0f} s left" if 0 < done < plan else ""
+        self._draw(f"{done} of {plan} points, {name or 'the end'}, {seconds:.1f} s{left}")
+
+    def _read(self) -> tuple[int, int, str]:
+        """Return from the console of the last run: points with a result, their number, and the one that runs."""
+        directory = self._directory
+        runs = [directory, *directory.parent.glob(f"{directory.name}-again-*")]
+        try:
+            with max(runs, key=lambda run: (len(run.name), run.name)).joinpath(SERIAL).open("rb") as console:
+                text = console.read(_CONSOLE_MAX)
+        except OSError:
+            return 0, 0, ""
+        plan = _PLAN.search(text)
+        begun = _BEGUN.findall(text)
+        name = begun[-1].decode("ascii", "replace") if begun else ""
+        return len(_RESULT.findall(text)), int(plan[1]) if plan else 0, name
 
 
 class BuildProgress(_Line):

@@ -31,6 +31,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "alternate_injection": timeline.alternate_injection,
             "alternate_injection_seen": bool(injection.begun(timeline)),
             "svsm": timeline.svsm,
+            "svsm_seen": timeline.svsm_seen,
             "apic_protocol": timeline.apic_protocol,
             "faults": list(timeline.faults),
             "defects": list(timeline.defects),

@@ -169,7 +169,7 @@ def observed(report: Report) -> Iterator[tuple[str, str]]:
     for event in timeline.events:
         if event.kind == AGREEMENT:
             yield "agree", escape(event.text, 200)
-    svsm = "SVSM present" if timeline.svsm else "no SVSM"
+    svsm = "SVSM present" if timeline.svsm_seen else "SVSM configured, not observed" if timeline.svsm else "no SVSM"
     protocol = f", APIC protocol {_protocol(timeline)}" if timeline.apic_protocol else ""
     yield "guest", f"{svsm}, Alternate Injection {injection.state(timeline)}{protocol}"
     if timeline.faults:
