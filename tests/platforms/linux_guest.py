@@ -8,7 +8,7 @@ import io
 import re
 import socket
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -71,10 +71,15 @@ def run_in_linux(
     vcpus: int = 1,
     modules: Sequence[Module] = (),
     memory_mib: int = 1024,
+    devices: Sequence[str] = (),
+    timeout_s: float = 300,
+    end: str = GUEST_POWER_OFF,
+    watch: Callable[[int], None] = lambda _: None,
 ) -> str:
     """What Linux and the program print until Linux powers the machine off.
 
-    The program defines main(), and its standard streams are a port that echoes.
+    The program defines main(), and its standard streams are a port that echoes. end: the event that ends the run.
+    watch: called several times a second with the number of accesses so far.
 
     Runs in the current directory: a socket's path is short.
     """
@@ -83,8 +88,9 @@ def run_in_linux(
     out = directory / "out"
     port, connected = socket.socket(socket.AF_UNIX), list[bool]()
 
-    def send_when_ready(_phase: Phase, _accesses: int, _exits: int | None) -> None:
+    def send_when_ready(_phase: Phase, accesses: int, _exits: int | None) -> None:
         """Connect once QEMU listens; send once Linux has opened the port; then return what comes."""
+        watch(accesses)
         if not connected:
             with contextlib.suppress(OSError):
                 port.connect("port")
@@ -102,6 +108,7 @@ def run_in_linux(
         *("-append", "console=ttyS0 quiet nokaslr panic=-1", "-device", "virtio-serial-pci,id=bus,max_ports=2"),
         *("-chardev", f"socket,id=port,path={directory / 'port'},server=on,wait=off"),
         *("-device", "virtserialport,bus=bus.0,nr=1,chardev=port"),
+        *devices,
     )
     spec = RunSpec(
         firmware,
@@ -109,7 +116,7 @@ def run_in_linux(
         memory_mib=memory_mib,
         svsm=load_config(config),
         until="shell",
-        timeout_s=300,
+        timeout_s=timeout_s,
         extra_args=arguments,
     )
     with port:
@@ -118,5 +125,5 @@ def run_in_linux(
     kinds = [event.kind for event in result.timeline.events]
     # Whatever Linux did, the hypervisor's memory is whole.
     assert kinds.count(AGREEMENT) == 1, text
-    assert GUEST_POWER_OFF in kinds, text
+    assert end in kinds, text
     return text
