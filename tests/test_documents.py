@@ -18,6 +18,7 @@ from snp_harness.debian.firmware_names import cached_firmware
 from snp_harness.platforms import platform_names
 from snp_harness.svsm.config import shipped_configs
 from snp_harness.testing.markers import marker_of
+from snp_harness.tools.linux_guest.pack import LinuxImage
 from snp_harness.vm import rundir
 from tests.documents import DOCS, PAGES, ROOT, files, links, matches, page_anchors, page_text, prose, shown
 
@@ -291,6 +292,16 @@ def test_the_tests_that_the_pages_show_pass(pytester: pytest.Pytester, trixie: P
     result.stdout.fnmatch_lines(["FAILED test_contract.py::*", "*1 failed, 6 passed*"])
     pytester.runpytest(*options, "test_accesses.py").assert_outcomes(passed=1)
     assert (pytester.path / "runs").is_dir()
+
+
+@pytest.mark.snp_emulated
+@pytest.mark.slow
+def test_the_test_of_the_page_about_linux_passes(
+    pytester: pytest.Pytester, trixie: Path, linux_image: LinuxImage
+) -> None:
+    pytester.makepyfile(test_linux=files(page_text(DOCS / "linux-guest.md"))["test_linux.py"])
+    result = pytester.runpytest("-p", "no:hypothesispytest", f"--snp-firmware={trixie}")
+    result.assert_outcomes(passed=1)
 
 
 @pytest.mark.emulated

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from snp_harness.firmware_run import RunResult, run
     from snp_harness.guest.guest import Guest, boot
     from snp_harness.guest.guest_errors import GuestError
+    from snp_harness.guest.linux import LinuxGuest, boot_linux
     from snp_harness.platforms.platform import RunSpec
     from snp_harness.svsm.config import SvsmConfig, load_config
     from snp_harness.testing.assertions import assert_holds, assert_violated
     from snp_harness.testing.boot import SnpBoot
     from snp_harness.testing.golden import SnpGolden
     from snp_harness.testing.guest import SnpGuest
+    from snp_harness.testing.linux import SnpLinux
 
     __version__: str
 
@@ -43,6 +45,7 @@ __all__ = [
     "Guest",
     "GuestError",
     "HarnessError",
+    "LinuxGuest",
     "MemoryAccessError",
     "Phase",
     "RunResult",
@@ -50,6 +53,7 @@ __all__ = [
     "SnpBoot",
     "SnpGolden",
     "SnpGuest",
+    "SnpLinux",
     "Status",
     "SvsmConfig",
     "Timeline",
@@ -60,6 +64,7 @@ __all__ = [
     "assert_holds",
     "assert_violated",
     "boot",
+    "boot_linux",
     "find_firmware",
     "load_config",
     "run",
@@ -74,6 +79,7 @@ _HOMES = {
     "Guest": "guest.guest",
     "GuestError": "guest.guest_errors",
     "HarnessError": "errors",
+    "LinuxGuest": "guest.linux",
     "MemoryAccessError": "errors",
     "Phase": "apic.access",
     "RunResult": "firmware_run",
@@ -81,6 +87,7 @@ _HOMES = {
     "SnpBoot": "testing.boot",
     "SnpGolden": "testing.golden",
     "SnpGuest": "testing.guest",
+    "SnpLinux": "testing.linux",
     "Status": "apic.verdict",
     "SvsmConfig": "svsm.config",
     "Timeline": "apic.timeline",
@@ -90,6 +97,7 @@ _HOMES = {
     "assert_holds": "testing.assertions",
     "assert_violated": "testing.assertions",
     "boot": "guest.guest",
+    "boot_linux": "guest.linux",
     "find_firmware": "firmware.find",
     "load_config": "svsm.config",
     "run": "firmware_run",

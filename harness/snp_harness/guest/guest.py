@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SERIAL = "serial"
 SVSM = "svsm"
 _T = TypeVar("_T")
+_Guest = TypeVar("_Guest", bound="Guest")
 
 
 class Guest:
@@ -229,13 +230,12 @@ def _timeline(session: Session) -> Timeline:
 
 
 @contextlib.contextmanager
-def hold(prepared: PreparedBoot, directory: Callable[[], RunDirectory]) -> Iterator[Guest]:
-    """Boot, and give the guest back alive; it is ended, judged and kept at the end of the block, however that ends.
+def hold(guest: _Guest) -> Iterator[_Guest]:
+    """Give the guest back; it is ended, judged and kept at the end of the block, however that ends.
 
-    directory: makes the run directory of each boot. An exception of the block gets a note that names them.
-    Raises HarnessError if the guest cannot be started, or if something broke the run and was not raised yet.
+    An exception of the block gets a note that names the run directories of its boots.
+    Raises HarnessError if something broke the run and was not raised yet.
     """
-    guest = Guest(prepared, directory)
     try:
         yield guest
     except BaseException as error:
@@ -270,6 +270,12 @@ def boot(
     cannot be started.
     """
     prepared = prepare(firmware, platform, config, igvm=igvm, **options)
+    with hold(Guest(prepared, run_directories(out, platform))) as guest:
+        yield guest
+
+
+def run_directories(out: Path | None, platform: str) -> Callable[[], RunDirectory]:
+    """Return what makes the run directory of each boot of a guest: `out`, then those beside it; None: under runs/."""
     number = 0
 
     def directory() -> RunDirectory:
@@ -279,5 +285,4 @@ def boot(
             return RunDirectory.create(out, platform)
         return RunDirectory.create(out.with_name(f"{out.name}-{number}"), platform)
 
-    with hold(prepared, directory) as guest:
-        yield guest
+    return directory

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from snp_harness.hosts.host import Host
     from snp_harness.svsm.config import SvsmConfig
     from snp_harness.testing.guest import SnpGuest
+    from snp_harness.testing.linux import SnpLinux
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +82,15 @@ def snp_guest(request: pytest.FixtureRequest) -> Iterator[SnpGuest]:
 
     with contextlib.ExitStack() as stack:
         yield SnpGuest(request, stack)
+
+
+@pytest.fixture
+def linux_guest(request: pytest.FixtureRequest) -> Iterator[SnpLinux]:
+    """Boot Linux and get the guest alive: linux_guest("trixie", vcpus=...) returns a LinuxGuest; see SnpLinux."""
+    from snp_harness.testing.linux import SnpLinux
+
+    with contextlib.ExitStack() as stack:
+        yield SnpLinux(request, stack)
 
 
 @pytest.fixture

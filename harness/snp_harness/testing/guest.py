@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from snp_harness.errors import LackingHostError
 from snp_harness.guest.guest import Guest, hold
@@ -15,10 +16,12 @@ from snp_harness.testing.boot import new_evidence, prepared
 if TYPE_CHECKING:
     import pytest
 
-    from snp_harness.firmware_run import GuestOptions
+    from snp_harness.firmware_run import GuestOptions, PreparedBoot
     from snp_harness.svsm.config import SvsmConfig
     from snp_harness.testing.evidence import Evidence
     from snp_harness.vm.rundir import RunDirectory
+
+_Guest = TypeVar("_Guest", bound=Guest)
 
 
 class SnpGuest:
@@ -47,22 +50,32 @@ class SnpGuest:
         if something broke the run and was not raised before.
         """
         boot = prepared(self._request, firmware, platform, config, igvm, **options)
-        kept: list[Evidence] = []
-        guests: list[Guest] = []
+        return held(self._request, self._stack, boot, Guest)
 
-        def directory() -> RunDirectory:
-            made, evidence = new_evidence(self._request, boot)
-            kept.append(evidence)
-            return made
 
-        def note_results() -> None:
-            results = {result.directory: result for guest in guests for result in guest.boots}
-            for evidence in kept:
-                evidence.result = results.get(evidence.directory)
+def held(
+    request: pytest.FixtureRequest,
+    stack: contextlib.ExitStack,
+    boot: PreparedBoot,
+    make: Callable[[PreparedBoot, Callable[[], RunDirectory]], _Guest],
+) -> _Guest:
+    """Start a guest of a test, which ends with `stack`. make: of a prepared boot, and what makes run directories."""
+    kept: list[Evidence] = []
+    guests: list[_Guest] = []
 
-        self._stack.callback(note_results)
-        try:
-            guests.append(self._stack.enter_context(hold(boot, directory)))
-        except LackingHostError as error:
-            lacking(self._request.config, boot.platform.name, str(error))
-        return guests[0]
+    def directory() -> RunDirectory:
+        made, evidence = new_evidence(request, boot)
+        kept.append(evidence)
+        return made
+
+    def note_results() -> None:
+        results = {result.directory: result for guest in guests for result in guest.boots}
+        for evidence in kept:
+            evidence.result = results.get(evidence.directory)
+
+    stack.callback(note_results)
+    try:
+        guests.append(stack.enter_context(hold(make(boot, directory))))
+    except LackingHostError as error:
+        lacking(request.config, boot.platform.name, str(error))
+    return guests[0]

@@ -20,6 +20,7 @@ import pytest
 
 from snp_harness.testing import abilities, evidence, golden, markers, options, pages
 from snp_harness.testing.fixtures import (
+    linux_guest,
     snp_boot,
     snp_config,
     snp_firmware,
@@ -31,7 +32,17 @@ from snp_harness.testing.fixtures import (
 )
 
 #: pytest finds fixtures and hooks among the names of this module.
-__all__ = ["snp_boot", "snp_config", "snp_firmware", "snp_golden", "snp_guest", "snp_host", "snp_igvm", "snp_platform"]
+__all__ = [
+    "linux_guest",
+    "snp_boot",
+    "snp_config",
+    "snp_firmware",
+    "snp_golden",
+    "snp_guest",
+    "snp_host",
+    "snp_igvm",
+    "snp_platform",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debian's unmodified Linux, as an SNP guest that a test logs in to."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from snp_harness import LinuxGuest, Phase, SnpLinux
+from snp_harness.apic.access import Outcome
+
+pytestmark = [pytest.mark.snp_emulated, pytest.mark.slow]
+
+WAIT_S = 300.0
+SECTOR = 512
+DISK_MIB = 8
+
+
+def sev_lines(guest: LinuxGuest) -> str:
+    return "\n".join(line for line in guest.dmesg().splitlines() if "SEV" in line)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """A raw disk, with a word in its first sector."""
+    path = tmp_path / "disk.raw"
+    path.write_bytes(b"first".ljust(SECTOR, b".") + bytes((DISK_MIB << 20) - SECTOR))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suite", "config", "vmpl", "vcpus"),
+    [
+        ("trixie", "alternate-injection-off", 2, 4),
+        ("trixie", "no-svsm", 0, 1),
+        pytest.param("trixie", "alternate-injection-off", 2, 1, marks=pytest.mark.long),
+        pytest.param("trixie", "no-svsm", 0, 4, marks=pytest.mark.long),
+        pytest.param("sid", "alternate-injection-off", 2, 1, marks=pytest.mark.long),
+        ("sid", "alternate-injection-off", 2, 4),
+        pytest.param("sid", "no-svsm", 0, 1, marks=pytest.mark.long),
+        pytest.param("sid", "no-svsm", 0, 4, marks=pytest.mark.long),
+    ],
+)
+def test_to_a_command_with_network_and_disk(
+    suite: str, config: str, vmpl: int, vcpus: int, linux_guest: SnpLinux, disk: Path, tmp_path: Path
+) -> None:
+    """The command line has a console, and what the firmware adds."""
+    drive = ("-drive", f"if=none,id=d,format=raw,file={disk}", "-device", "virtio-blk-pci,drive=d")
+    guest = linux_guest(suite, config=config, vcpus=vcpus, timeout_s=WAIT_S, extra_args=drive)
+    assert guest.run("cat /proc/cmdline") == (0, "console=ttyS0 initrd=initrd\n", "")
+    assert guest.run("nproc").out == f"{vcpus}\n"
+    assert guest.run("exit 7").status == 7
+    # What Linux says of where it runs.
+    said = sev_lines(guest)
+    assert "Memory Encryption Features active: AMD SEV SEV-ES SEV-SNP" in said
+    assert f"SEV: SNP running at VMPL{vmpl}." in said
+    # APIC_BASE of every vCPU, as Linux reads it: enabled, in xAPIC mode as the firmware has left it, one BSP.
+    bases = [int(line.split()[-1], 16) for line in guest.run("rdmsr -a 0x1b").out.splitlines()]
+    assert bases == [0xFEE00900, *[0xFEE00800] * (vcpus - 1)]
+    # The disk, through QEMU's IOMMU and Linux' bounce buffers.
+    assert guest.run("head -c 5 /dev/vda").out == "first"
+    assert guest.run("dd if=/dev/urandom of=/dev/vda bs=64k seek=16 count=32 conv=fsync").status == 0
+    inside = guest.run("dd if=/dev/vda bs=64k skip=16 count=32 iflag=direct 2>/dev/null | sha256sum").out.split()[0]
+    written = disk.read_bytes()[1 << 20 : 3 << 20]
+    assert written.strip(b"\0")
+    assert hashlib.sha256(written).hexdigest() == inside
+    # Files, by SFTP over the network.
+    here, back = tmp_path / "here", tmp_path / "back"
+    here.write_bytes(bytes(range(256)) * 1024)
+    guest.put(here, "/tmp/there")
+    guest.get("/tmp/there", back)
+    assert back.read_bytes() == here.read_bytes()
+    # The interrupts of card and disk were taken, and every vCPU has its timer's.
+    rows = interrupts(guest)
+    for device in ("virtio0-", "virtio1-"):
+        assert sum(sum(counts) for name, counts in rows.items() if name.startswith(device)) > 0
+    assert all(count > 0 for count in rows["LOC"])
+    assert rows.get("ERR", [0]) == [0]
+    # The console, and an end by Linux itself.
+    guest.login()
+    guest.console.sendline("echo $((6 * 7))")
+    guest.console.expect_exact("\n42")
+    own = [access for access in guest.accesses.of(phase=Phase.OS) if access.vmpl == vmpl]
+    assert {access.vcpu for access in own} == set(range(vcpus))
+    assert {access.outcome for access in own} == {Outcome.OK}
+    guest.console.sendline("poweroff")
+    assert guest.wait_ended().error is None
+
+
+def interrupts(guest: LinuxGuest) -> dict[str, list[int]]:
+    """The counts of /proc/interrupts, a number a vCPU, by the last word of their line or their short name."""
+    found = {}
+    for line in guest.run("cat /proc/interrupts").out.splitlines()[1:]:
+        name, _, rest = line.strip().partition(":")
+        counts = re.match(r"[\s\d]*", rest)
+        assert counts is not None
+        words = rest.split()
+        found[words[-1] if name.isdigit() else name] = [int(count) for count in counts[0].split()]
+    return found
