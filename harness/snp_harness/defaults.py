@@ -11,8 +11,10 @@ DEBIAN = "debian:"
 DEFAULT_PLATFORM = "emulated"
 #: Names of --until, in the order in which a boot reaches them: a run ends after that phase, or at the prompt.
 STAGES = ("sec", "pei", "dxe", "bds", "shell")
-#: The same, and the guest's end by isa-debug-exit.
-GOALS = (*STAGES, "exit")
+#: The same, an operating system, and the guest's end by isa-debug-exit.
+GOALS = (*STAGES, "os", "exit")
+#: What precedes a regular expression that a run ends at, once the console shows it.
+CONSOLE_GOAL = "console:"
 DEFAULT_UNTIL = "sec"
 #: Seconds of wall time.
 DEFAULT_TIMEOUT_S = 120.0

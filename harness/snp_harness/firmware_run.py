@@ -16,7 +16,7 @@ from snp_harness.defaults import DEFAULT_PLATFORM
 from snp_harness.errors import HarnessError, UsageError
 from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.platforms import find_platform
-from snp_harness.platforms.platform import Platform, Progress, RunOutcome, RunSpec, Until
+from snp_harness.platforms.platform import Platform, Progress, RunOutcome, RunSpec, Until, goal_name
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import CannotWriteError, NotQemuError, QemuMissingError, QemuTooOldError
 from snp_harness.vm.rundir import RunDirectory
@@ -110,8 +110,9 @@ class PreparedBoot:
         """
         with INTERRUPTS.scope():
             broken = self._is_broken if self.spec.fail_fast else None
-            until = self.spec.until if isinstance(self.spec.until, str) else self.spec.until.name.lower()
-            return self.follow(directory, lambda session: session.run(progress or _silent, broken), until)
+            return self.follow(
+                directory, lambda session: session.run(progress or _silent, broken), goal_name(self.spec.until)
+            )
 
     def _is_broken(self, timeline: Timeline) -> bool:
         from snp_harness.apic.contract import is_certain

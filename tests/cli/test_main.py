@@ -40,7 +40,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (),
         ("boot",),
         ("run", "--unknown"),
-        ("run", "--until", "os"),
+        ("run", "--until", "login"),
         ("run", "--vcpus", "0"),
         ("run", "--vcpus", "two"),
         ("run", "--timeout", "0"),

@@ -218,3 +218,43 @@ def test_a_run_that_ends_while_only_the_svsm_has_run_says_so(guest: Guest) -> No
     assert "was not reached in 0.01 s: the SVSM has not started the guest (kernel entered), nothing on" in ending.gap
     ending, _ = run(guest, "shell", (Phase.RESET,), timeout_s=0.01)
     assert "the guest is in the reset vector" in ending.gap
+
+
+def test_a_run_until_an_operating_system(guest: Guest) -> None:
+    firmware: list[tuple[Phase, ...]] = [(Phase.SEC,), (Phase.PEI,), (Phase.DXE,), (Phase.BDS,)]
+    ending, phases = run(guest, "os", *firmware, (), (Phase.OS,))
+    assert ending == Ending()
+    assert phases[-1] is Phase.OS
+
+
+def test_firmware_that_boots_nothing_ends_a_run_until_an_operating_system(guest: Guest) -> None:
+    guest.serial.sendall(b"BdsDxe: No bootable option or device was found.\r\n")
+    ending, _ = run(guest, "os", (Phase.SEC,), (Phase.PEI,), (Phase.DXE,))
+    assert ending == Ending("the firmware is at its prompt, and has started no operating system")
+
+
+def test_a_run_until_the_console_shows_a_text(guest: Guest) -> None:
+    guest.serial.sendall(b"linux-guest login: ")
+    ending, phases = run(guest, r"console:guest lo+gin", (), (Phase.SEC,), (), (Phase.PEI,))
+    assert ending == Ending()
+    # The witness has seen all of SEC before the run ends, though the console was ahead.
+    assert phases == [Phase.SEC, Phase.PEI]
+
+
+def test_a_text_that_the_console_does_not_show(guest: Guest) -> None:
+    ending, _ = run(guest, "console:login:", (Phase.SEC,), (Phase.PEI,), timeout_s=0.2)
+    assert ending.gap.startswith("'login:' on the console was not reached in 0.2 s")
+
+
+@pytest.mark.parametrize(
+    ("until", "message"),
+    [
+        ("console:(", "is not a regular expression"),
+        ("console:x*", "matches nothing at all"),
+        ("console:", "matches nothing at all"),
+        ("login", "nothing can be run until 'login'"),
+    ],
+)
+def test_goals_that_mean_nothing(until: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        RunSpec(Path("F.fd"), until=until)

@@ -7,14 +7,26 @@ import argparse
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, path_argument, positive_int
+from snp_harness.cli.linux import add_linux_options, find_launch, linux_boot, run_until_login
 from snp_harness.cli.output import add_report_options, chosen_rules, load, write_report
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify
-from snp_harness.defaults import DEFAULT_UNTIL, GOALS, PROGRAM
+from snp_harness.defaults import CONSOLE_GOAL, DEFAULT_UNTIL, GOALS, PROGRAM
 from snp_harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
     from snp_harness.cli.arguments import Commands
+
+
+#: The goal of a run that ends when its guest was logged in to.
+SSH_GOAL = "ssh"
+
+
+def goal_argument(text: str) -> str:
+    """Parse a goal."""
+    if text not in (*GOALS, SSH_GOAL) and not text.startswith(CONSOLE_GOAL):
+        raise argparse.ArgumentTypeError(f"{text!a} is not one of {', '.join(GOALS)}, {SSH_GOAL}, {CONSOLE_GOAL}REGEX")
+    return text
 
 
 def add_parser(commands: Commands) -> None:
@@ -38,10 +50,12 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument(
         "--until",
-        choices=GOALS,
+        metavar="GOAL",
+        type=goal_argument,
         default=DEFAULT_UNTIL,
-        help="end the run after this phase; rules of later phases are then not judged; default: %(default)s; exit: when"
-        " the guest writes to isa-debug-exit",
+        help=f"{', '.join(GOALS)}, ssh or '{CONSOLE_GOAL}REGEX': end the run after this phase; rules of later phases"
+        " are then not judged; default: %(default)s; os: when an operating system executes; exit: when the guest writes"
+        " to isa-debug-exit; ssh: when the Linux guest is logged in to",
     )
     parser.add_argument(
         "--icount", action="store_true", help="count instructions: the same boot gives the same timeline"
@@ -64,6 +78,7 @@ def add_parser(commands: Commands) -> None:
         help="where the firmware's debug files are (MODULE.debug), for source lines; may be repeated; default: those of"
         " its own build",
     )
+    add_linux_options(parser)
     add_boot_options(parser)
     add_report_options(parser)
 
@@ -77,31 +92,34 @@ def execute(options: argparse.Namespace) -> int:
 
     if options.file is not None and options.firmware is not None:
         raise UsageError(f"two firmwares are named: {options.file!a} and --firmware", "name one of them")
+    host, launch = find_host(options), find_launch(options)
+    if options.until == SSH_GOAL and launch is None:
+        raise UsageError("only a Linux guest can be logged in to", "add --guest linux")
     boot = prepare(
         options.firmware or options.file,
         options.platform,
-        options.svsm_config,
-        notify,
+        notify=notify,
+        **linux_boot(options, launch, host),
         igvm=options.igvm,
         vcpus=options.vcpus,
-        memory_mib=options.memory,
-        until=options.until,
+        until=DEFAULT_UNTIL if options.until == SSH_GOAL else options.until,
         timeout_s=options.timeout,
         svsm_symbols=tuple(options.svsm_symbols),
         symbols=tuple(options.symbols),
         qemu=find_qemu(options),
-        extra_args=options.extra,
         icount=options.icount,
         as_if_active=options.as_if_active,
         rules=chosen_rules(options),
         fail_fast=options.fail_fast,
-        host=find_host(options),
+        host=host,
     )
     if options.profile:
         from snp_harness.cli import profile
 
         boot = profile.with_profile(boot)
     directory = create_run_directory(options)
+    if launch is not None:
+        launch.write(directory)
     with ProgressLine(quiet=options.quiet) as progress:
 
         def update(phase: Phase, accesses: int, exits: int | None) -> None:
@@ -109,7 +127,11 @@ def execute(options: argparse.Namespace) -> int:
             load(options)
             progress.update(phase, accesses, exits)
 
-        result = boot.run(directory, update)
+        if options.until == SSH_GOAL and launch is not None:
+            result = run_until_login(boot, launch, directory)
+            load(options)
+        else:
+            result = boot.run(directory, update)
     from snp_harness.report.model import Report, RunInfo
 
     info = RunInfo(

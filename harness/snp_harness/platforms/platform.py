@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from snp_harness.apic.access import Phase
 from snp_harness.check import Check
-from snp_harness.defaults import DEFAULT_TIMEOUT_S, GOALS
+from snp_harness.defaults import CONSOLE_GOAL, DEFAULT_TIMEOUT_S, STAGES
 from snp_harness.errors import HarnessError, UsageError
 from snp_harness.platforms import extra_arguments
 from snp_harness.vm.debug_exit import has_debug_exit
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from snp_harness.vm.rundir import RunDirectory
 
 #: Where a run ends: when the phase is over; "shell": at the firmware's prompt (or the message that there is nothing to
-#: boot); "exit": when the guest writes to the device isa-debug-exit.
-Until = Phase | Literal["shell", "exit"]
+#: boot); "os": when an operating system executes; "exit": when the guest writes to the device isa-debug-exit; a
+#: pattern: when the console shows it.
+Until = Phase | Literal["shell", "os", "exit"] | re.Pattern[str]
 #: The goals that the names of --until mean.
 UNTIL_NAMES: dict[str, Until] = {
-    **{phase.name.lower(): phase for phase in Phase if phase.name.lower() in GOALS},
+    **{phase.name.lower(): phase for phase in Phase if phase.name.lower() in STAGES},
     "shell": "shell",
+    "os": "os",
     "exit": "exit",
 }
 #: Guest RAM where a run names none.
@@ -69,7 +72,7 @@ def check_rules(names: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What to run. firmware: the image, or its path. until: a phase, or a name of UNTIL_NAMES.
+    """What to run. firmware: the image, or its path. until: a goal, a name of UNTIL_NAMES, or "console:REGEX".
 
     memory_mib: guest RAM, None for the default. timeout_s: seconds of wall time. qemu: the QEMU's path, None to search
     for one. extra_args: appended to QEMU's arguments. icount: TCG counts instructions, so that a boot repeats exactly.
@@ -108,8 +111,7 @@ class RunSpec:
         for path in self.symbols:
             if not path.is_dir():
                 raise UsageError(f"{path} is not a directory", "name one that has the modules' debug files")
-        if not isinstance(self.until, Phase) and self.until not in UNTIL_NAMES:
-            raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {', '.join(UNTIL_NAMES)}")
+        _ = self.goal
         if self.rules:
             check_rules(self.rules)
         extra_arguments.check(self.extra_args, self.vcpus)
@@ -128,13 +130,38 @@ class RunSpec:
 
     @property
     def goal(self) -> Until:
-        """Return `until` as a goal, never as a name."""
-        return self.until if isinstance(self.until, Phase) else UNTIL_NAMES[self.until]
+        """Return `until` as a goal, never as a name. Raises UsageError for a name that means none."""
+        if not isinstance(self.until, str):
+            return self.until
+        if self.until.startswith(CONSOLE_GOAL):
+            return _pattern(self.until.removeprefix(CONSOLE_GOAL))
+        if self.until not in UNTIL_NAMES:
+            names = ", ".join((*UNTIL_NAMES, f"{CONSOLE_GOAL}REGEX"))
+            raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {names}")
+        return UNTIL_NAMES[self.until]
 
     @property
     def memory(self) -> int:
         """Return guest RAM in bytes."""
         return (self.memory_mib or DEFAULT_MEMORY_MIB) << 20
+
+
+def goal_name(until: Until | str) -> str:
+    """Return the name of a goal, as --until has it."""
+    if isinstance(until, re.Pattern):
+        return f"{CONSOLE_GOAL}{until.pattern}"
+    return until.name.lower() if isinstance(until, Phase) else until
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return the regular expression of a goal; raises UsageError."""
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"{text!a} is not a regular expression: {error}", "see Python's module re") from None
+    if pattern.match(""):
+        raise UsageError(f"the regular expression {text!a} matches nothing at all", "name a text that is printed")
+    return pattern
 
 
 @dataclass(frozen=True, slots=True)

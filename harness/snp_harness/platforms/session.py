@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ _CRASH_MAX_S = 10.0
 _BEHIND_S = 10.0
 _FAILED_FAST = "a rule is broken, and the run was to end there"
 _INTERRUPTED = "the run was interrupted"
+_GOALS = {"shell": "the firmware's prompt", "os": "an operating system", "exit": "the guest's exit"}
 _NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
 
 
@@ -70,7 +72,7 @@ class Session:
         self._machine = running.machine
         self._spec = spec
         self._collector = running.collector
-        self._prompt = False
+        self._prompt = self._shown = False
         self._bds_line = ""
         self._behind = Patience(0)
         self._crash: tuple[Silence, Patience] | None = None
@@ -78,6 +80,8 @@ class Session:
         serial = self._machine.console("serial")
         serial.watch(BDS_LINE, self._seen_bds)
         serial.watch(PROMPT, self._seen_prompt)
+        if isinstance(spec.goal, re.Pattern):
+            serial.watch(spec.goal.pattern, self._seen_goal)
 
     def run(self, progress: Progress, broken: Callable[[Timeline], bool] | None = None) -> Ending:
         """Wait until the goal is reached or the run ends early; QEMU is not stopped.
@@ -189,6 +193,8 @@ class Session:
         """Return how the run ended: the goal is reached, the guest has crashed or QEMU has ended; else None."""
         if self._is_done():
             return Ending()
+        if self._spec.goal == "os" and self._is_at_prompt():
+            return Ending("the firmware is at its prompt, and has started no operating system")
         if self._prompt and self._collector.phase < Phase.BDS and self._behind.step() <= 0:
             shown = phase_name(self._collector.phase)
             return Ending(f"the console shows the firmware's prompt, and the guest was not seen further than {shown}")
@@ -201,7 +207,14 @@ class Session:
     def _is_done(self) -> bool:
         """Whether the goal of the run is reached; that of an exit never is before it."""
         goal = self._spec.goal
-        return self._is_at_prompt() if goal == "shell" else goal != "exit" and self._is_after(goal)
+        if isinstance(goal, re.Pattern):
+            # The console may be ahead of the witness.
+            return self._shown and self._is_past_sec()
+        if isinstance(goal, Phase):
+            return self._is_after(goal)
+        if goal == "os":
+            return self._collector.phase >= Phase.OS
+        return goal == "shell" and self._is_at_prompt()
 
     def _seen_end(self, done: Callable[[], bool]) -> Ending | None:
         """Return the end that a witness has seen. A guest that has left may have crashed before, or be done."""
@@ -276,8 +289,10 @@ class Session:
         goal = self._spec.goal
         if isinstance(goal, Phase):
             wanted = f"the end of {phase_name(goal)}"
+        elif isinstance(goal, re.Pattern):
+            wanted = f"{goal.pattern!a} on the console"
         else:
-            wanted = "the firmware's prompt" if goal == "shell" else "the guest's exit"
+            wanted = _GOALS[goal]
         last = self._machine.console("serial").last_line
         said = f", last line of the console: {last}" if last else ", nothing on the console"
         stage = self._collector.svsm_stage
@@ -305,6 +320,9 @@ class Session:
     def _seen_prompt(self, line: str) -> None:
         self._seen_bds(line)
         self._prompt = True
+
+    def _seen_goal(self, _text: str) -> None:
+        self._shown = True
 
 
 def guest_exit(text: str, goal: Until, phase: Phase) -> Ending:
