@@ -3,15 +3,22 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+
+def nearest(given: str, names: Iterable[str]) -> str | None:
+    """Return the name that is close to `given`, whatever the case of its letters; None if none is."""
+    import difflib
+
+    lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(given.lower(), lower, n=1)
+    return lower[near[0]] if near else None
 
 
 def known_names(given: str, names: Iterable[str]) -> str:
     """Return "there are a, b and c", with "did you mean b?" before it if one of the names is close to `given`."""
     listed = list(names)
-    lower = {name.lower(): name for name in listed}
-    near = difflib.get_close_matches(given.lower(), lower, n=1)
+    near = nearest(given, listed)
     *most, last = listed
     there_are = f"there are {', '.join(most)} and {last}" if most else f"there is {last}"
-    return f"did you mean {lower[near[0]]}? {there_are}" if near else there_are
+    return f"did you mean {near}? {there_are}" if near else there_are

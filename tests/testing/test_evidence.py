@@ -87,10 +87,9 @@ def properties(case: ElementTree.Element) -> dict[str, str]:
     return {found.attrib["name"]: found.attrib["value"] for found in case.iter("property")}
 
 
-@pytest.mark.parametrize("logging", ["no", "all"])
-@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["here", "xdist"])
+@pytest.mark.parametrize(("logging", "workers"), [("all", ()), ("no", ("-n2",))], ids=["here", "xdist"])
 def test_junit_has_properties_and_attachments(
-    pytester: pytest.Pytester, tmp_path: Path, workers: tuple[str, ...], logging: str
+    pytester: pytest.Pytester, tmp_path: Path, logging: str, workers: tuple[str, ...]
 ) -> None:
     project(pytester)
     pytester.makepyfile(TESTS)

@@ -4,11 +4,28 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import snp_harness
 from snp_harness.testing import plugin
+
+OLD = """
+import pytest
+
+@pytest.mark.kvm
+def test_plain():
+    pass
+
+@pytest.mark.snp_emulated
+@pytest.mark.snp_firmwares({firmware!r})
+def test_boot(snp_boot, snp_golden):
+    snp_golden.check(snp_boot())
+"""
 
 PLAIN = """
     import pytest
@@ -122,3 +139,35 @@ def test_the_hooks_need_no_newer_pluggy_than_debian_12s() -> None:
     assert len(marked) > 1
     assert not [options for options in marked if options.get("wrapper")]
     assert sys.modules["snp_harness.testing.plugin"] is plugin
+
+
+@pytest.mark.slow
+@pytest.mark.emulated
+def test_the_pytest_of_debian_12(tmp_path: Path, snp_firmware: Path) -> None:
+    """pytest 7.2 and pluggy 1.0, with all that the plugin adds to them."""
+    packages = tmp_path / "packages"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(packages)]
+    done = subprocess.run([*pip, "pytest==7.2.1", "pluggy==1.0.0"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"pytest 7.2 cannot be installed: {done.stderr[-200:]}")
+    (tmp_path / "test_it.py").write_text(OLD.format(firmware=str(snp_firmware)), encoding="utf-8")
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    environment |= {"PYTHONPATH": f"{packages}:{Path(snp_harness.__file__).parents[1]}"}
+    environment.pop("SNP_HARNESS_QEMU")
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "snp_harness.testing.plugin",
+        "--rootdir",
+        str(tmp_path),
+        "test_it.py",
+    ]
+    for options in (["--snp-update-golden", "--junitxml=junit.xml"], []):
+        done = subprocess.run(
+            [*argv, *options], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert "pytest-7.2.1, pluggy-1.0.0" in done.stdout
+        assert "2 passed" in done.stdout, done.stdout + done.stderr
+    assert "snp_run_directory" in (tmp_path / "junit.xml").read_text(encoding="utf-8")

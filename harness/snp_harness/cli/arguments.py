@@ -61,10 +61,10 @@ class ShowVersion(argparse.Action):
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Return ": did you mean X?" with the name that is closest, an empty text if none is."""
-    import difflib
+    from snp_harness.nearest import nearest
 
-    near = difflib.get_close_matches(given, list(known), n=1)
-    return f": did you mean {near[0]}?" if near else ""
+    near = nearest(given, known)
+    return f": did you mean {near}?" if near else ""
 
 
 #: What a sub-command adds its parser to. argparse's own name for it cannot be subscripted at run time.

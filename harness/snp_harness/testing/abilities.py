@@ -90,7 +90,8 @@ def abilities(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
     from snp_harness.errors import HarnessError
     from snp_harness.platforms import platform_names
 
-    if config.get_verbosity() < 0 or config.getoption("collectonly"):
+    # Not config.get_verbosity(), which is newer than the pytest of Debian 12.
+    if config.getoption("verbose") < 0 or config.getoption("collectonly"):
         return []
     wanted = {name for item in items for name in _platforms_of(item)}
     lines = []
