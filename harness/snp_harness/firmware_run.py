@@ -263,11 +263,12 @@ def _sources(spec: RunSpec, verdict: Verdict) -> tuple[tuple[SourcePlace, ...], 
     if not offences:
         return (), ()
     from snp_harness.firmware.debug_directories import own_directories
-    from snp_harness.firmware.source_lines import SourceLines
 
     directories = (*spec.symbols, *own_directories(spec.image.path))
     if not directories:
         return (), ()
+    from snp_harness.firmware.source_lines import SourceLines
+
     lines = SourceLines(spec.image, directories)
     places = lines.places(offences)
     return places, tuple(lines.notes) if spec.symbols else ()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,29 @@ def test_a_file_of_another_svsm_is_left_as_it_is() -> None:
     made.add(0x001, writer.SupportedPlatform(1, 0, 2, 1, 0))
     file = IgvmFile.parse(made.build(), "t.igvm")
     assert own_console(file) == (file, "")
+
+
+@pytest.mark.emulated
+def test_what_few_runs_need_is_not_loaded(snp_firmware: Path, tmp_path: Path) -> None:
+    """Before QEMU is started, and at all: each of these takes milliseconds."""
+    program = (
+        "import sys\n"
+        "from snp_harness.cli.main import main\n"
+        "from snp_harness.hosts.local import LocalHost\n"
+        "machine = LocalHost.machine\n"
+        "def started(*arguments):\n"
+        "    print(*{'hashlib', 'base64', 'asyncio'} & {*sys.modules}, end='|')\n"
+        "    return machine(*arguments)\n"
+        "LocalHost.machine = started\n"
+        "main(sys.argv[1:])\n"
+        "print('|', *{'elftools', 'cryptography'} & {*sys.modules})\n"
+    )
+    command = [sys.executable, "-c", program, "run", "--quiet", "--firmware", str(snp_firmware)]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, timeout=300, check=True
+    )
+    before, *_, after = done.stdout.split("|")
+    assert (before.split(), after.split()) == ([], [])
 
 
 @pytest.mark.emulated

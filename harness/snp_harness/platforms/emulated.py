@@ -17,7 +17,7 @@ from snp_harness.firmware.image import FirmwareImage
 from snp_harness.firmware.metadata import FOUR_GIB
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, PATH, token
-from snp_harness.platforms import certificates, extra_arguments, kept_run, launch_list, rom
+from snp_harness.platforms import extra_arguments, kept_run, launch_list, rom
 from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.guest_launch import guest_launch, svsm_base
@@ -120,9 +120,6 @@ class EmulatedPlatform:
         packed = build_launch(spec, firmware, memory)
         directory.write_input(rundir.ROM, build_rom(spec, memory, packed, keys))
         directory.write_input_parts(rundir.LAUNCH, packed.parts, packed.size)
-        if spec.svsm.snp:
-            for name in certificates.NAMES:
-                directory.write_input(f"{name}.pem", certificates.pem(name))
         kept_run.note(directory, self.name, spec, offset=packed.firmware[0], active=True, symbols_base=base)
         second = _second_witness(spec, directory)
         if second is not None:
@@ -143,6 +140,11 @@ class EmulatedPlatform:
         from snp_harness.platforms.emulated_guest import EmulatedGuest
         from snp_harness.platforms.host_witness import HostWitness
 
+        if spec.svsm.snp:
+            from snp_harness.platforms import certificates
+
+            for name in certificates.NAMES:
+                directory.write_input(f"{name}.pem", certificates.pem(name))
         witness = HostWitness(machine.ring(), firmware, spec, directory, keys.log_key, symbols, packed.read)
         stack.callback(witness.close)
         if spec.answers is not None:

@@ -7,7 +7,6 @@ Source: QEMU backends/igvm.c (qigvm_process_file and the handlers of its directi
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from snp_harness.svsm import vmsa
@@ -242,6 +241,9 @@ def _id_block(block: SnpIdBlock, policy: int) -> IdBlock:
 
 def _key_digest(key: bytes) -> bytes:
     """Return the SHA-384 of a key in the layout of the SNP firmware (56860, chapter 10): curve, QX, QY, reserved."""
+    # Few files have one, and loading it takes two milliseconds before QEMU is started.
+    import hashlib
+
     return hashlib.sha384((key[:4] + key[8:]).ljust(_KEY_SIZE, b"\0")).digest()
 
 
