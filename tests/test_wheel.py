@@ -81,6 +81,9 @@ def test_the_main_job(installed: Path, path: Path, tmp_path: Path) -> None:
     recorded = json.loads((tmp_path / "run/environment.json").read_text())
     assert recorded["snp_harness"] == build().version
     assert recorded["commit"] == build().commit
+    page = command(installed / "snp-harness", "report", tmp_path / "run", "--format", "html", **environment)
+    assert page.returncode == EXIT_VIOLATED, page.stderr
+    assert "uPlot" in page.stdout
 
 
 def test_the_module_is_the_command(installed: Path, path: Path, tmp_path: Path) -> None:

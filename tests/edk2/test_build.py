@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from snp_harness.debian.cache import remove
 from snp_harness.edk2 import images, workspaces
 from snp_harness.edk2.build import Builder
 from snp_harness.edk2.images import BuiltImage, add_image, copy_image, find_image
@@ -90,6 +91,20 @@ def test_an_image_is_built_once_for_each_content(edk2: Path, cache: Path) -> Non
     assert second.path.read_bytes().startswith(b"other\r\n")
     assert (builder.build(source(edk2, code_c=b"code\r\n")).path, built(cache)) == (first.path, 2)
     assert entries(cache) == sorted([first.directory.name, second.directory.name])
+
+
+def test_an_image_without_its_debug_files_is_built_again_where_they_are_wanted(edk2: Path, cache: Path) -> None:
+    """A bisection wants none, and is not slowed down by them."""
+    plain, with_symbols = Builder(Recipe(), TOOLS), Builder(Recipe(), TOOLS, symbols=True)
+    assert not plain.build(source(edk2)).has_symbols
+    image = with_symbols.build(source(edk2))
+    assert (image.has_symbols, image.cached, built(cache)) == (True, False, 2)
+    for builder in (plain, with_symbols):
+        assert builder.build(source(edk2)).has_symbols
+    assert built(cache) == 2
+    remove(image.directory / "symbols")
+    assert with_symbols.build(source(edk2)).has_symbols
+    assert built(cache) == 3
 
 
 def test_what_decides_an_image_is_in_its_name(edk2: Path) -> None:

@@ -40,7 +40,7 @@ def source() -> Source:
 @pytest.fixture(scope="module")
 def builder() -> Builder:
     try:
-        return Builder(Recipe(), find_tools())
+        return Builder(Recipe(), find_tools(), symbols=True)
     except (FetchError, ToolError) as error:
         pytest.skip(str(error))
 

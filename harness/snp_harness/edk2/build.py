@@ -22,7 +22,11 @@ from snp_harness.edk2.workspaces import held, workspace_directory
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Builds sources with a recipe. slot: of the workspace, for builders that run at the same time. jobs: of make."""
+    """Builds sources with a recipe.
+
+    slot: of the workspace, for builders that run at the same time. jobs: of make. symbols: images have their modules'
+    debug files; one in the cache without them is built again.
+    """
 
     recipe: Recipe
     tools: Tools
@@ -30,6 +34,7 @@ class Builder:
     module: ModuleProgress | None = None
     slot: int = 0
     jobs: int = 0
+    symbols: bool = False
 
     def key(self, source: Source, *, sec_only: bool = False) -> str:
         """Return the cache's key of a source's image. It includes the workspace's path, which is in DEBUG images."""
@@ -77,12 +82,13 @@ class Builder:
                 "sec_only": done,
                 "seconds": round(time.monotonic() - started, 1),
             }
-            return add_image(
-                self.key(source, sec_only=done), workspace.volumes, manifest, workspace.output / ARCHITECTURE
-            )
+            modules = workspace.output / ARCHITECTURE if self.symbols else None
+            return add_image(self.key(source, sec_only=done), workspace.volumes, manifest, modules)
 
     def _cached(self, source: Source, sec_only: bool) -> BuiltImage | None:
-        return find_image(self.key(source)) or (find_image(self.key(source, sec_only=True)) if sec_only else None)
+        keys = (self.key(source), self.key(source, sec_only=True)) if sec_only else (self.key(source),)
+        found = (find_image(key) for key in keys)
+        return next((image for image in found if image is not None and (image.has_symbols or not self.symbols)), None)
 
 
 def build_firmware(
@@ -98,5 +104,5 @@ def build_firmware(
     """Build the user's source with a series on top, or return its image from the cache."""
     patches = load_series(series) if series is not None else ()
     source = find_source(spec, progress).with_series(patches).prepared(recipe)
-    builder = Builder(recipe, find_tools(progress), progress, module, jobs=jobs or 0)
+    builder = Builder(recipe, find_tools(progress), progress, module, jobs=jobs or 0, symbols=True)
     return builder.build(source, sec_only=sec_only)

@@ -27,7 +27,7 @@ MANIFEST = "build.json"
 #: Images that are kept, 8 MB each: the most recently used. Of fewer, the modules' debug files too, which have 70 MB and
 #: share those that are equal.
 KEPT = 64
-SYMBOLS_KEPT = 8
+SYMBOLS_KEPT = 12
 _TEMPORARY = ".incomplete-"
 #: Seconds after which an incomplete entry is abandoned: it is a copy of three files.
 _ABANDONED_S = 3600
@@ -45,6 +45,11 @@ class BuiltImage:
     def path(self) -> Path:
         """The combined image, for `run --firmware`."""
         return self.directory / IMAGE
+
+    @property
+    def has_symbols(self) -> bool:
+        """Whether the modules' debug files are still there."""
+        return (self.directory / SYMBOLS).is_dir()
 
 
 def image_key(*parts: object) -> str:
@@ -130,6 +135,7 @@ def _prune(root: Path) -> None:
 
 def _add_symbols(modules: Path, into: Path, last: Path | None) -> None:
     """Copy the debug files of all modules; those that the last image has too become links to its files."""
+    into.mkdir()
     number: dict[str, int] = {}
     for path in sorted(modules.glob(f"**/DEBUG/*{SUFFIX}")):
         # A module can be built several times, with different libraries.
