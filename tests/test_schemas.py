@@ -21,7 +21,7 @@ from snp_harness.report import json_report
 from snp_harness.report.model import Report
 from tests.apic.strategies import timelines
 from tests.documents import DOCS, page_text
-from tests.report.test_json_report import sample
+from tests.report.reports import sample
 from tests.schemas import check, load_schema
 
 NAMES = sorted(path.name.removesuffix("-1.json") for path in schema_file("report").parent.iterdir())

@@ -25,7 +25,7 @@ from snp_harness.report.model import Report, RunInfo
 from tests.apic import samples
 from tests.apic.samples import READ, xapic
 from tests.apic.strategies import timelines
-from tests.report.test_terminal import HOSTILE, report
+from tests.report.reports import HOSTILE, report
 
 STOCK = report(samples.stock_sec())
 FIXED = report(samples.fixed_sec())

@@ -9,7 +9,6 @@ import hashlib
 import itertools
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from snp_harness.apic.access import Path as AccessPath
 from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.contract import RULES, evaluate
 from snp_harness.apic.source_place import Frame, SourcePlace
-from snp_harness.apic.timeline import Event, Known, PhaseMark, Timeline
+from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.report.html import chart_data, consoles, render
 from snp_harness.report.html.chart_data import CATEGORIES, category
 from snp_harness.report.html.consoles import CONSOLES, Severity, read_consoles
@@ -33,69 +32,11 @@ from tests.apic import samples
 from tests.apic.samples import READ, WRITE, base, x2apic, xapic
 from tests.apic.strategies import timelines
 from tests.documents import DOCS, page_text
-from tests.report.test_terminal import report
-
-#: What leaves an element, an attribute, a script or a block of JSON, if it is not escaped.
-HOSTILE = (
-    "</script><script>window.owned=1</script><!--<script>\"'><img src=x onerror=window.owned=1>"
-    "<a href=javascript:window.owned=1>x</a>&lt;b&gt;\u2028\x1b[31m\r\u202e]]>"
-)
-
+from tests.report.hostile import Page, hostile_report
+from tests.report.reports import report
 
 #: SHA-256 of uPlot 1.6.32, dist/uPlot.iife.min.js of the npm package.
 UPLOT = "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"
-
-
-class Page(HTMLParser):
-    """The elements of a page and the text of each block of scripts or styles."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.blocks: list[tuple[str, dict[str, str | None], str]] = []
-        self._inside: tuple[str, dict[str, str | None]] | None = None
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._inside = (tag, dict(attrs)) if tag in ("script", "style") else None
-
-    def handle_data(self, data: str) -> None:
-        if self._inside is not None:
-            self.blocks.append((*self._inside, data))
-            self._inside = None
-
-    @property
-    def data(self) -> Any:
-        [text] = [text for _, attributes, text in self.blocks if attributes.get("id") == "data"]
-        return json.loads(text)
-
-
-def hostile_report(directory: Path) -> Report:
-    """A report of which each text is hostile, and so are its consoles."""
-    for name in CONSOLES:
-        (directory / name).write_text(f"{HOSTILE}\n\x1b]0;{HOSTILE}\x07\n\u0000\n")
-    event = Event(HOSTILE, 1, 0, HOSTILE, {HOSTILE: HOSTILE})
-    shown = report(
-        [xapic(READ, 0x0F0, module=HOSTILE)],
-        RunInfo(HOSTILE, HOSTILE, HOSTILE, directory, (HOSTILE,), 1.0, HOSTILE, (HOSTILE,)),
-        events=(event,),
-        phases=(PhaseMark(samples.DEFAULTS.phase, 0, 1, HOSTILE, Known.PROVEN),),
-        witness=HOSTILE,
-        platform=HOSTILE,
-        gaps=(HOSTILE,),
-        complete=False,
-        faults=(HOSTILE,),
-        defects=(HOSTILE,),
-        not_observed=frozenset({HOSTILE}),
-    )
-    place = SourcePlace(HOSTILE, samples.DEFAULTS.module_offset or 0, (Frame(HOSTILE, HOSTILE, 1),))
-    results = tuple(
-        dataclasses.replace(result, reason=HOSTILE, offences=shown.timeline.accesses, events=(event,))
-        for result in shown.verdict.results
-    )
-    verdict = dataclasses.replace(shown.verdict, results=results, reason=HOSTILE)
-    return dataclasses.replace(shown, verdict=verdict, sources=(place,))
 
 
 def test_hostile_text_is_text(tmp_path: Path) -> None:

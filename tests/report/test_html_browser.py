@@ -18,8 +18,8 @@ from snp_harness.report.model import Report, RunInfo
 from tests.apic import samples
 from tests.apic.samples import READ, x2apic
 from tests.report.browser import look
-from tests.report.test_html import hostile_report
-from tests.report.test_terminal import report
+from tests.report.hostile import hostile_report
+from tests.report.reports import report
 
 pytestmark = pytest.mark.slow
 

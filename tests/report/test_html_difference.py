@@ -16,7 +16,7 @@ from snp_harness.report.html import difference as page
 from tests.apic import samples
 from tests.apic.samples import READ, xapic
 from tests.report.browser import look
-from tests.report.test_html import HOSTILE, Page
+from tests.report.hostile import HOSTILE, Page
 
 STOCK, FIXED = samples.timeline(samples.stock_sec()), samples.timeline(samples.fixed_sec())
 

@@ -11,27 +11,13 @@ from typing import Any
 import pytest
 
 from snp_harness.apic.access import Access
-from snp_harness.apic.contract import evaluate
 from snp_harness.apic.jsonfield import FieldError
-from snp_harness.apic.source_place import Frame, SourcePlace
+from snp_harness.apic.source_place import SourcePlace
 from snp_harness.apic.timeline import GUEST_IMAGE, Event
 from snp_harness.apic.verdict import LISTED
 from snp_harness.report import json_report
-from snp_harness.report.model import Report, RunInfo
 from tests.apic import samples
-
-EVENT = Event("rmp-violation", 5, 0, "C=1", {"gpa": 0xFEE00000})
-
-
-def sample() -> Report:
-    timeline = samples.timeline(
-        samples.stock_sec(), events=(EVENT,), not_observed=frozenset({"value"}), apic_protocol=True, faults=("busy",)
-    )
-    run = RunInfo(
-        "F.fd", "alternate-injection", "QEMU", Path("runs/1"), ("snp-harness", "run"), 1.5, "broke", ("a note",)
-    )
-    place = SourcePlace("SecMain", 0x4CD9, (Frame("MmioRead32", "IoLib.c", 278), Frame("Read", "Lib.c", 288)))
-    return Report(evaluate(timeline), timeline, run, sources=(place,))
+from tests.report.reports import EVENT, sample
 
 
 def test_the_report_is_one_json_object_of_plain_values() -> None:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snp_harness.apic.access import Access, Outcome, Phase, Server
+from snp_harness.apic.access import Outcome, Phase, Server
 from snp_harness.apic.contract import RULES, evaluate
 from snp_harness.apic.selection import Selection, fold
 from snp_harness.apic.source_place import Frame, SourcePlace
@@ -30,20 +30,7 @@ from snp_harness.report.timeline_text import WIDE, lines
 from tests.apic import samples
 from tests.apic.samples import READ, xapic
 from tests.apic.strategies import timelines
-
-RUN = RunInfo(
-    firmware="/usr/share/ovmf/OVMF.fd",
-    configuration="alternate-injection",
-    qemu="QEMU 7.2.19 (/usr/bin/qemu-system-x86_64)",
-    directory=Path("runs/1"),
-    rerun=("snp-harness", "run", "--firmware", "/usr/share/ovmf/OVMF.fd"),
-    elapsed_s=0.84,
-)
-
-
-def report(accesses: list[Access], run: RunInfo = RUN, **fields: Any) -> Report:
-    timeline = samples.timeline(accesses, **fields)
-    return Report(evaluate(timeline, observed_on="emulated SNP host, not hardware"), timeline, run)
+from tests.report.reports import HOSTILE, RUN, report
 
 
 def section(text: str, title: str) -> list[str]:
@@ -246,9 +233,6 @@ def test_a_run_that_ended_early_says_why_and_the_last_thing_seen() -> None:
 def test_an_inconclusive_verdict_gives_the_reason_that_decides() -> None:
     blind = report(samples.fixed_sec(), not_observed=frozenset({"page-state"}), complete=False, gaps=("QEMU died",))
     assert blind.headline.startswith("inconclusive: the run was not seen whole: QEMU died (")
-
-
-HOSTILE = "Evil\x1b]0;owned\x07\x1b[31m\n\r\u202e[bold]\ud800\u009b"
 
 
 def test_untrusted_names_cannot_reach_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
