@@ -29,13 +29,13 @@ def add_parser(commands: Commands) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print the script and return the exit status."""
-    grammars = list(_grammars())
-    print("\n".join(_fish(grammars) if options.shell == "fish" else _bash(grammars, zsh=options.shell == "zsh")))
+    found = list(grammars())
+    print("\n".join(_fish(found) if options.shell == "fish" else _bash(found, zsh=options.shell == "zsh")))
     return EXIT_HOLDS
 
 
 @dataclass(frozen=True, slots=True)
-class _Grammar:
+class Grammar:
     """What follows a command. values: of an option or, under "", of the argument; an option without any has files."""
 
     command: str
@@ -44,7 +44,8 @@ class _Grammar:
     values: dict[str, tuple[str, ...]]
 
 
-def _grammars() -> Iterator[_Grammar]:
+def grammars() -> Iterator[Grammar]:
+    """Yield the grammar of each command."""
     from snp_harness.cli.main import COMMANDS
 
     for command, (module, text) in COMMANDS.items():
@@ -55,7 +56,7 @@ def _grammars() -> Iterator[_Grammar]:
         yield _read(command, text, commands.choices[command])
 
 
-def _read(command: str, text: str, parser: argparse.ArgumentParser) -> _Grammar:
+def _read(command: str, text: str, parser: argparse.ArgumentParser) -> Grammar:
     from snp_harness.apic.contract import RULES
     from snp_harness.platforms import platform_names
     from snp_harness.svsm.config import shipped_configs
@@ -80,25 +81,25 @@ def _read(command: str, text: str, parser: argparse.ArgumentParser) -> _Grammar:
         values[""] = ("list", "explain", *known["--rule"])
     if command == "configs":
         values[""] = ("list", "show", "copy", *known["--svsm-config"])
-    return _Grammar(command, text, tuple(options), values)
+    return Grammar(command, text, tuple(options), values)
 
 
-def _bash(grammars: list[_Grammar], *, zsh: bool) -> Iterator[str]:
+def _bash(found: list[Grammar], *, zsh: bool) -> Iterator[str]:
     if zsh:
         yield "autoload -U +X bashcompinit && bashcompinit"
     yield "_snp_harness() {"
     yield '    local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" words=""'
     yield '    if [ "$COMP_CWORD" -eq 1 ]; then'
-    yield f"        words={shlex.quote(' '.join([*(g.command for g in grammars), '--help', '--version']))}"
+    yield f"        words={shlex.quote(' '.join([*(g.command for g in found), '--help', '--version']))}"
     yield "    else"
     yield '        case "${COMP_WORDS[1]} $before" in'
-    for grammar in grammars:
+    for grammar in found:
         for option, values in grammar.values.items():
             if option:
                 yield f'            "{grammar.command} {option}") words={shlex.quote(" ".join(values))} ;;'
     yield "            *)"
     yield '                case "${COMP_WORDS[1]}" in'
-    for grammar in grammars:
+    for grammar in found:
         words = " ".join([*grammar.options, *grammar.values.get("", ())])
         yield f"                    {grammar.command}) words={shlex.quote(words)} ;;"
     yield "                esac ;;"
@@ -109,10 +110,10 @@ def _bash(grammars: list[_Grammar], *, zsh: bool) -> Iterator[str]:
     yield f"complete -o default -F _snp_harness {PROGRAM}"
 
 
-def _fish(grammars: list[_Grammar]) -> Iterator[str]:
-    for grammar in grammars:
+def _fish(found: list[Grammar]) -> Iterator[str]:
+    for grammar in found:
         yield f"complete -c {PROGRAM} -n __fish_use_subcommand -a {grammar.command} -d {shlex.quote(grammar.text)}"
-    for grammar in grammars:
+    for grammar in found:
         of_command = f"complete -c {PROGRAM} -n {shlex.quote(f'__fish_seen_subcommand_from {grammar.command}')}"
         for option in grammar.options:
             values = grammar.values.get(option)

@@ -55,6 +55,8 @@ COMMANDS = {
 }
 #: Exit statuses of a wrong command line where it is not 2, which `git bisect run` would take for "bad".
 USAGE_STATUS = {"bisect-step": EXIT_ENVIRONMENT}
+#: Commands whose options are those of the command line alone: another command has chosen them.
+EXACT = ("bisect-step",)
 #: 128 + the signal's number, as in a shell.
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -81,10 +83,22 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     called = arguments[0] if arguments else ""
     if called in COMMANDS:
         _module(called).add_parser(commands)
+        if called not in EXACT:
+            _apply_settings(commands.choices[called], called)
     else:
         for name, (_, text) in COMMANDS.items():
             commands.add_parser(name, help=text)
     return parser
+
+
+def _apply_settings(parser: Parser, command: str) -> None:
+    """Set the defaults of a command as the files of options say; what is wrong with them ends the command."""
+    from snp_harness.cli.settings import SettingsError, apply
+
+    try:
+        parser.set_defaults(settings=apply(parser, command))
+    except SettingsError as error:
+        parser.error(str(error))
 
 
 def split_extra(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:

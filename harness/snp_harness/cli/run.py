@@ -6,7 +6,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.arguments import EPILOG, add_boot_options, name_argument, path_argument, positive_int
+from snp_harness.cli.arguments import (
+    EPILOG,
+    add_boot_options,
+    did_you_mean,
+    name_argument,
+    path_argument,
+    positive_int,
+)
 from snp_harness.cli.linux import add_linux_options, find_launch, linux_boot, run_until_login
 from snp_harness.cli.output import add_report_options, chosen_rules, load, write_report
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify
@@ -14,8 +21,12 @@ from snp_harness.defaults import CONSOLE_GOAL, DEFAULT_UNTIL, GOALS, PROGRAM
 from snp_harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from snp_harness.apic.access import Phase
     from snp_harness.cli.arguments import Commands
+    from snp_harness.firmware_run import PreparedBoot
+    from snp_harness.vm.rundir import RunDirectory
 
 
 #: The goal of a run that ends when its guest was logged in to.
@@ -25,7 +36,8 @@ SSH_GOAL = "ssh"
 def goal_argument(text: str) -> str:
     """Parse a goal."""
     if text not in (*GOALS, SSH_GOAL) and not text.startswith(CONSOLE_GOAL):
-        raise argparse.ArgumentTypeError(f"{text!a} is not one of {', '.join(GOALS)}, {SSH_GOAL}, {CONSOLE_GOAL}REGEX")
+        known = (*GOALS, SSH_GOAL, f"{CONSOLE_GOAL}REGEX")
+        raise argparse.ArgumentTypeError(f"{text!a} is not one of {', '.join(known)}{did_you_mean(text, known)}")
     return text
 
 
@@ -80,6 +92,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_linux_options(parser)
     add_boot_options(parser)
+    parser.add_argument("-v", "--verbose", action="store_true", help="print on stderr what is run, before it runs")
     add_report_options(parser)
 
 
@@ -90,13 +103,13 @@ def execute(options: argparse.Namespace) -> int:
     from snp_harness.recorded import load_activity, rerun
     from snp_harness.vm.rundir import variables
 
-    if options.file is not None and options.firmware is not None:
+    if options.file is not None and any(text.partition("=")[0] == "--firmware" for text in options.arguments):
         raise UsageError(f"two firmwares are named: {options.file!a} and --firmware", "name one of them")
     host, launch = find_host(options), find_launch(options)
     if options.until == SSH_GOAL and launch is None:
         raise UsageError("only a Linux guest can be logged in to", "add --guest linux")
     boot = prepare(
-        options.firmware or options.file,
+        options.file or options.firmware,
         options.platform,
         notify=notify,
         **linux_boot(options, launch, host),
@@ -120,6 +133,9 @@ def execute(options: argparse.Namespace) -> int:
     directory = create_run_directory(options)
     if launch is not None:
         launch.write(directory)
+    if options.verbose:
+        for line in _choices(boot, directory, options):
+            notify(line)
     with ProgressLine(quiet=options.quiet) as progress:
 
         def update(phase: Phase, accesses: int, exits: int | None) -> None:
@@ -142,7 +158,7 @@ def execute(options: argparse.Namespace) -> int:
         rerun=rerun(options.arguments, variables()),
         elapsed_s=result.seconds,
         error=None if result.error is None else result.error.message,
-        notes=result.notes,
+        notes=(*result.notes, *options.settings),
     )
     error = result.error
     exits = None
@@ -158,3 +174,16 @@ def execute(options: argparse.Namespace) -> int:
     if error is not None:
         raise error
     return result.exit_status
+
+
+def _choices(boot: PreparedBoot, directory: RunDirectory, options: argparse.Namespace) -> Iterator[str]:
+    """Yield what was chosen, by the command line, by files of options, or by default."""
+    from snp_harness.version import build
+
+    spec = boot.spec
+    yield f"version {build().version}"
+    yield from options.settings
+    yield f"platform {boot.platform.name} on {spec.host.name}, configuration {boot.configuration or 'none'}"
+    yield f"firmware {spec.image.path}, {spec.image.size >> 10} KiB, {spec.vcpus} vCPUs, {spec.memory >> 20} MiB of RAM"
+    yield f"QEMU {spec.qemu or 'as found by the host'}, until {options.until}, at most {spec.timeout_s:g} s"
+    yield f"run directory {directory.path}"
