@@ -8,43 +8,14 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Phase
-from snp_harness.errors import MemoryAccessError, UnsupportedError, UsageError
-from snp_harness.guest.guest import Guest, boot
+from snp_harness.errors import MemoryAccessError, UnsupportedError
+from snp_harness.guest.guest import boot
 from snp_harness.platforms.kvm import KvmGuest
+from tests.guest.inside import look_inside
 
 #: The SVSM's memory, which only VMPL0 may access; it begins with this.
 SVSM_GPA = 0x5000000000
 SVSM_MAGIC = b"FSVSM1"
-
-
-def look_inside(guest: Guest) -> None:
-    """What is the same on every platform, in a guest that waits in a loop of COM1."""
-    guest.wait_for("ready")
-    found = guest.registers()
-    assert found["rdx"] & 0xFFFF == 0x3FD
-    assert found["cs_base"] == 0xF0000
-    # in al, dx; test al, 1; jz
-    assert bytes.fromhex("eca80174") in guest.memory.read(found["cs_base"] + found["rip"] - 4, 12)
-    states = [guest.paused]
-    with pytest.raises(UsageError, match="the guest has no vCPU 1"):
-        guest.registers(1)
-    guest.pause()
-    pattern = bytes(range(256)) * 20
-    guest.memory.write(0x100FFB, pattern)
-    assert guest.memory.read(0x100FFB, len(pattern)) == pattern
-    assert guest.memory.read(0x100FFA, 3) == b"\0" + pattern[:2]
-    assert guest.memory.read(0x2000, 0) == b""
-    states.append(guest.paused)
-    guest.resume()
-    guest.memory.write(0x2000, b"in a guest that runs")
-    assert guest.memory.read(0x2000, 4) == b"in a"
-    assert [*states, guest.paused] == [False, True, False]
-    with pytest.raises(MemoryAccessError, match="GPA FEE00000"):
-        guest.memory.read(0xFEE00000, 4)
-    with pytest.raises(UsageError, match="at most 1048576"):
-        guest.memory.read(0, 1 << 30)
-    guest.console.send("still there")
-    guest.wait_for("still there")
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,9 @@ class TraceWitness:
         self, platform: str, ending: Ending, *, alternate_injection: bool = False, svsm: bool = False
     ) -> Timeline:
         """Read the rest and return the timeline, after QEMU has ended. The flags are the run's configuration."""
+        if self._read_fd >= 0:
+            # All that is left is in the pipe. It has no end if the host is lost.
+            os.set_blocking(self._read_fd, False)
         while self._take():
             pass
         self.timeline.flush()
@@ -116,7 +119,10 @@ class TraceWitness:
         """Read what the pipe holds; False at its end."""
         if self._read_fd < 0:
             return False
-        data = os.read(self._read_fd, _RECEIVE)
+        try:
+            data = os.read(self._read_fd, _RECEIVE)
+        except BlockingIOError:
+            return False
         # First what the verdict is made of: the disk may be full.
         self.timeline.feed(data)
         self._log.write(data)
