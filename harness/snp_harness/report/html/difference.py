@@ -32,7 +32,7 @@ def render(difference: Difference, before: Timeline, after: Timeline, names: tup
         f'<header id="verdict" class="{kind}"><p><span class="status">{"same" if difference.empty else "different"}'
         f"</span></p><h1>{text(said)}</h1>{doubts}</header>\n<main>\n"
         '<section id="runs" aria-labelledby="runs-heading"><h2 id="runs-heading">Runs</h2>\n'
-        + table(("", "run", "platform", "witness", "reached", "accesses"), runs, "Runs")
+        + table(("sign", "run", "platform", "witness", "reached", "accesses"), runs, "Runs")
         + "</section>\n"
         '<section id="accesses" aria-labelledby="accesses-heading"><h2 id="accesses-heading">Accesses</h2>\n'
         '<div class="find" hidden><label>Search <input id="find" type="search"></label> '

@@ -75,8 +75,8 @@
     if (row >= count) {
       const note = notes[row - count];
       const said = `${note.phase ? "phase " : ""}${note.title}: ${note.text}`;
-      const where = note.link ? [make("a", { href: `#${note.link}`, textContent: note.link })] : [];
-      return make("tr", { className: `note ${note.level ?? ""}` }, make("th", { scope: "row" }, ...where), make("td", { textContent: stamp(note.time) }),
+      const where = note.link ? make("th", { scope: "row" }, make("a", { href: `#${note.link}`, textContent: note.link })) : make("td");
+      return make("tr", { className: `note ${note.level ?? ""}` }, where, make("td", { textContent: stamp(note.time) }),
         make("td", { colSpan: HEADINGS.length - 2, textContent: said }));
     }
     const k = kind(row);
