@@ -13,17 +13,21 @@ from jsonschema import ValidationError
 from snp_harness.apic.access import Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.contract import evaluate
+from snp_harness.apic.difference import FIELDS, difference
 from snp_harness.apic.timeline import Known, Timeline
 from snp_harness.apic.verdict import Status
 from snp_harness.bisect.step import Judgement, Step
 from snp_harness.data import json_head, schema_file
 from snp_harness.report import json_report
+from snp_harness.report.difference import to_json
 from snp_harness.report.model import Report
+from tests.apic import samples
 from tests.apic.strategies import timelines
 from tests.documents import DOCS, page_text
 from tests.report.reports import sample
 from tests.schemas import check, load_schema
 
+STOCK, FIXED = samples.timeline(samples.stock_sec()), samples.timeline(samples.fixed_sec())
 NAMES = sorted(path.name.removesuffix("-1.json") for path in schema_file("report").parent.iterdir())
 
 
@@ -63,6 +67,13 @@ def test_every_timeline_and_its_report(timeline: Timeline) -> None:
     check("report", json.loads(json_report.render(Report(evaluate(timeline), timeline))))
 
 
+@settings(max_examples=20)
+@given(timelines(), timelines())
+def test_a_difference(before: Timeline, after: Timeline) -> None:
+    for one, other in ((before, after), (STOCK, FIXED)):
+        check("diff", to_json(difference(one, other), one, other, ("a", "b")))
+
+
 def test_a_step_of_a_bisection() -> None:
     step = Step("c" * 40, "subject", Judgement.BAD, "reason", 1.5, 0.7, "SEC", "offence", "/runs/x")
     check("bisect-step", step.to_json())
@@ -78,3 +89,5 @@ def test_every_value_of_an_enumeration_is_in_the_schema() -> None:
     assert access["mode"]["enum"] == [*(mode.value for mode in ApicMode), None]
     assert access["phase"]["enum"] == [phase.name for phase in Phase]
     assert definitions["phase"]["properties"]["known"]["enum"] == [known.value for known in Known]
+    changed = load_schema("diff")["properties"]["changed"]["items"]["properties"]["fields"]
+    assert changed["items"]["enum"] == list(FIELDS)
