@@ -33,13 +33,17 @@ if TYPE_CHECKING:
 #: add_parser(commands), which adds the grammar, and execute(options), which returns the exit status.
 COMMANDS = {
     "run": ("run", "boot a firmware and print the verdict"),
+    "shell": ("shell", "boot a guest, with its console on the terminal"),
     "conformance": (
         "conformance",
         "test an SVSM's APIC protocol and the hypervisor's APIC_BASE rules with a guest of our own",
     ),
     "svsm-test": ("svsm_test", "run an SVSM's own tests, a test image, and print a result for each of them"),
     "doctor": ("doctor", "check what this machine can run, and print what is missing"),
-    "fetch": ("fetch", "download Debian's firmware, QEMU or the nested KVM host into the cache, without root"),
+    "fetch": (
+        "fetch",
+        "download Debian's firmware, QEMU, the nested KVM host or a Linux guest into the cache, without root",
+    ),
     "report": ("report", "judge a recorded run again and print its report"),
     "timeline": ("timeline", "print the timeline of a recorded run"),
     "diff": ("diff", "print what differs between the accesses of two recorded runs"),
@@ -117,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         parser = build_parser(own)
         options = parser.parse_args(own, argparse.Namespace(arguments=arguments, extra=extra, run_directory=None))
-        if extra and options.command != "run":
+        if extra and options.command not in ("run", "shell"):
             parser.error(f"{options.command} accepts no arguments after --")
     except SystemExit as end:
         _drop_unwritable_stderr()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -92,6 +93,13 @@ class LinuxGuest(Guest):
         if port is None:
             raise GuestError("QEMU forwards no port to the guest's SSH server", "see QEMU's stderr")
         return port
+
+    def ssh_command(self) -> str:
+        """Return a command line that logs in to the guest; its keys are in the run directory from now on.
+
+        Raises as `ssh_port`.
+        """
+        return shlex.join(self.launch.keys.write(self.directory, self.ssh_port()))
 
     def reset(self) -> None:
         """End this boot and boot again, as Guest.reset; the keys stay the same."""

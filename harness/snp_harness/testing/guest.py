@@ -78,4 +78,8 @@ def held(
         guests.append(stack.enter_context(hold(make(boot, directory))))
     except LackingHostError as error:
         lacking(request.config, boot.platform.name, str(error))
+    if request.config.getoption("snp_keep"):
+        from snp_harness.testing.keep import keep
+
+        stack.callback(keep, request, guests[0])
     return guests[0]

@@ -34,6 +34,9 @@ HOST_HELP = (
 UPDATE_HELP = "write the golden timelines of snp_golden instead of comparing with them"
 
 
+KEEP_HELP = "when a test fails, leave its guests running, one after the other, with their consoles on the terminal"
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Add --snp-platform and the other options, each with its ini option."""
     group = parser.getgroup("snp-harness", "SEV-SNP firmware harness")
@@ -43,6 +46,7 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(dest, text, default="")
     group.addoption("--snp-host", dest="snp_host", metavar="H", action="append", default=[], help=HOST_HELP)
     parser.addini("snp_host", HOST_HELP, default="")
+    group.addoption("--snp-keep", dest="snp_keep", action="store_true", help=KEEP_HELP)
     group.addoption("--snp-update-golden", dest="snp_update_golden", action="store_true", help=UPDATE_HELP)
 
 

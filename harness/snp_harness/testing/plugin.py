@@ -104,6 +104,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
     """Add what the test's boots left: properties, attachments, and to a failed test's report verdicts and files."""
     evidence.record(item)
+    if item.config.getoption("snp_keep") and call.excinfo is not None:
+        from snp_harness.testing.keep import note
+
+        note(item, call)
     outcome = yield
     evidence.add(item, outcome.get_result(), "" if call.excinfo is None else str(call.excinfo.value))
     pages.write_pages(item, outcome.get_result())

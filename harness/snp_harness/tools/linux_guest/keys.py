@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -39,6 +40,16 @@ class RunKeys:
 
     client: KeyPair = field(default_factory=KeyPair.make)
     host: KeyPair = field(default_factory=KeyPair.make)
+
+    def write(self, directory: Path, port: int) -> tuple[str, ...]:
+        """Write the client's key to a directory; returns the `ssh` command that uses it and knows the guest's key."""
+        key, known = directory / "ssh-key", directory / "ssh-known-hosts"
+        key.touch(0o600)
+        key.write_bytes(self.client.private)
+        known.write_text(f"[127.0.0.1]:{port} {self.host.public}\n", encoding="ascii")
+        options = {"UserKnownHostsFile": str(known), "GlobalKnownHostsFile": "/dev/null", "IdentitiesOnly": "yes"}
+        settings = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        return ("ssh", "-F", "none", "-i", str(key), "-p", str(port), *settings, f"{USER}@127.0.0.1")
 
     def archive(self) -> bytes:
         """Return the archive that has the keys in the guest; the kernel unpacks it behind the image's."""
