@@ -5,18 +5,28 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from snp_harness import LinuxGuest, Phase, SnpLinux
 from snp_harness.apic.access import Outcome
+from snp_harness.apic.apic_base import ApicMode
 
 pytestmark = [pytest.mark.snp_emulated, pytest.mark.slow]
 
 WAIT_S = 300.0
 SECTOR = 512
 DISK_MIB = 8
+#: Seconds for which a vCPU is busy, and how often its timer ticks at least: Debian's HZ is 250.
+BUSY_S = 10
+LEAST_HZ = 20
+CLOCK_ERROR_S = 0.1
+#: EXTD of APIC_BASE.
+EXTD = 1 << 10
+#: Rows of /proc/interrupts whose interrupts end with an EOI of the local APIC.
+EOI_ROWS = ("LOC", "RES", "CAL")
 
 
 def sev_lines(guest: LinuxGuest) -> str:
@@ -100,3 +110,46 @@ def interrupts(guest: LinuxGuest) -> dict[str, list[int]]:
         words = rest.split()
         found[words[-1] if name.isdigit() else name] = [int(count) for count in counts[0].split()]
     return found
+
+
+def test_disks_clock_and_interrupts(linux_guest: SnpLinux, tmp_path: Path) -> None:
+    """Disks behind three controllers, the clock, and what Linux and the log say of the APIC."""
+    disks = {name: tmp_path / f"{name}.raw" for name in ("sata", "scsi", "nvme")}
+    arguments = ["-device", "virtio-scsi-pci,id=scsi"]
+    for name, path in disks.items():
+        path.write_bytes(name.encode() + bytes((DISK_MIB << 20) - len(name)))
+        arguments += ["-drive", f"if=none,id=d-{name},format=raw,file={path}"]
+    arguments += ["-device", "ide-hd,drive=d-sata,bus=ide.0", "-device", "scsi-hd,drive=d-scsi,bus=scsi.0"]
+    arguments += ["-device", "nvme,serial=1,drive=d-nvme"]
+    guest = linux_guest(vcpus=2, timeout_s=WAIT_S, extra_args=tuple(arguments))
+    found = {guest.run(f"head -c 4 /dev/{device}").out: device for device in ("sda", "sdb", "nvme0n1")}
+    assert found.keys() == disks.keys()
+    for name, device in found.items():
+        assert guest.run(f"dd if=/dev/urandom of=/dev/{device} bs=64k seek=16 count=16 conv=fsync").status == 0
+        inside = guest.run(f"dd if=/dev/{device} bs=64k skip=16 count=16 iflag=direct | sha256sum").out.split()[0]
+        assert hashlib.sha256(disks[name].read_bytes()[1 << 20 : 2 << 20]).hexdigest() == inside
+    # What Linux has of the SVSM.
+    assert guest.run("cat /sys/devices/system/cpu/sev/vmpl").out == "2\n"
+    # The guest's clock goes as the one here: each reading of it was made between two of ours.
+    first, second = clock(guest), interrupts(guest)
+    count = guest.accesses.count
+    guest.run(f"timeout {BUSY_S} taskset 2 sh -c 'while :; do :; done'")
+    busy, last = interrupts(guest), clock(guest)
+    passed = last[1] - first[1]
+    assert last[0] - first[2] - CLOCK_ERROR_S <= passed <= last[2] - first[0] + CLOCK_ERROR_S
+    # Every interrupt that Linux counts ends with an EOI, which the log has.
+    assert busy["LOC"][1] - second["LOC"][1] >= BUSY_S * LEAST_HZ
+    taken = sum(sum(counts) - sum(second.get(name, [])) for name, counts in busy.items() if name in EOI_ROWS)
+    guest.verdict()
+    assert guest.accesses.count - count >= taken
+    # The mode of the APIC, as Linux reads it and as the log has it.
+    bases = [int(line.split()[-1], 16) for line in guest.run("rdmsr -a 0x1b").out.splitlines()]
+    modes = {access.mode for access in guest.accesses.of(phase=Phase.OS, vmpl=2) if access.mode is not None}
+    assert {ApicMode.X2APIC if base & EXTD else ApicMode.XAPIC for base in bases} == modes
+
+
+def clock(guest: LinuxGuest) -> tuple[float, float, float]:
+    """The seconds of the guest since its start, between two readings of the clock here."""
+    before = time.monotonic()
+    seconds = float(guest.run("cat /proc/uptime").out.split()[0])
+    return before, seconds, time.monotonic()
