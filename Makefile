@@ -165,6 +165,7 @@ bench: setup $(FETCHED) $(TESTING)
 	@$(BIN)/python -m bench $(BENCH_FLAGS)
 	@$(BIN)/python -m bench.interrupt_path
 	@$(BIN)/python -m bench.remote
+	@$(BIN)/python -m bench.linux
 	@$(BIN)/python -m bench.page
 
 check-counts: setup $(FETCHED) $(TESTING)
