@@ -19,5 +19,5 @@ def test_how_its_results_are_obtained(name: str) -> None:
 
 
 def test_a_platform_that_is_not_there() -> None:
-    with pytest.raises(UsageError, match="there are emulated, tcg, kvm, nested, snp"):
+    with pytest.raises(UsageError, match="there are emulated, tcg, kvm, nested and snp"):
         find_platform("nothing")
