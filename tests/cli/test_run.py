@@ -431,8 +431,8 @@ def test_a_disk_that_is_full(snp_firmware: Path, tmp_path: Path, size: int) -> N
         assert "No space left on device: make room, or name another directory with --out" in line
         assert "internal error" not in done.stderr
         if size == 1:
-            # It has one page, which is taken before run.json: QEMU is not started.
-            assert "run.json" in line
+            # It has one page, which run.json takes: QEMU is not started.
+            assert "command-line.txt" in line
             assert not done.stdout
             return
         assert done.stdout.splitlines()[0].endswith("(emulated SNP host, not hardware)")
