@@ -38,7 +38,7 @@ def test_a_copy_says_what_it_was_built_from(edk2: Path, tmp_path: Path, capsys: 
     told = json.loads(captured.out)
     assert (told["path"], told["platform"], told["sec_only"]) == (str(out / "OVMF.fd"), "OvmfX64", False)
     assert captured.err == ""
-    assert sorted(path.name for path in out.iterdir()) == ["OVMF.fd", "build.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["OVMF.fd", "build.json", "symbols"]
 
 
 def test_what_cannot_be_written_to_is_told_before_the_build(

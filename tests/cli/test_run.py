@@ -474,7 +474,11 @@ def test_an_argument_that_qemu_refuses(start: Command) -> None:
 
 
 @pytest.mark.tcg
-def test_timeline_prints_what_was_recorded(start: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_timeline_prints_what_was_recorded(
+    start: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Lines are cut to a terminal's width.
+    monkeypatch.delenv("COLUMNS", raising=False)
     start("tcg", None, "--quiet").communicate(timeout=DEADLINE_S)
     from snp_harness.cli import main as cli
 

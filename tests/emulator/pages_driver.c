@@ -164,7 +164,7 @@ static u64 command(const char *name, const u64 *a)
 	if (!strcmp(name, "change")) /* gpa operation large */
 		return pages_change(&vcpu, a[0], (u32)a[1], a[2]);
 	if (!strcmp(name, "launch"))
-		return (pages_launch(&hv, PSP_PAGE_NORMAL, a[0], a[1]), 0);
+		return (pages_launch(&hv, PSP_PAGE_NORMAL, a[0], a[1], memory + (a[0] - GPA)), 0);
 	if (!strcmp(name, "state"))
 		return state_of(a[0]);
 	if (!strcmp(name, "bits"))
