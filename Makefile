@@ -129,10 +129,10 @@ run: setup $(FETCHED)
 	*) echo "error: no verdict: snp-harness run ended with exit status $$status" >&2; exit $$status;; \
 	esac
 
+# Two at a time: QEMU's TCG uses one processor. A module's tests stay together, for what they build.
 test: setup images $(TESTING)
-	@$(BIN)/pytest $(PYTEST_FLAGS)
+	@$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
 
-# Two at a time: QEMU's TCG uses one processor.
 test-slow: setup images $(NEWER) $(TESTING) $(BROWSER)
 	@$(BIN)/pytest -m 'slow and not edk2 and not long' -n 2 --dist worksteal $(PYTEST_FLAGS)
 
