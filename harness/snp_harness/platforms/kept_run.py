@@ -109,10 +109,9 @@ def steps_of(directory: Path, vmpl: int) -> tuple[Iterator[Step], int]:
         )
     kept = _read(directory / rundir.RUN)
     # Runs of earlier versions have none.
-    base = kept.get("symbols_base", 0)
-    return steps(RecordFile(directory / rundir.HOST_LOG).read(), vmpl, kept["guest_vmpl"]), base if type(
-        base
-    ) is int else 0
+    recorded = kept.get("symbols_base", 0)
+    symbols_base = recorded if type(recorded) is int else 0
+    return steps(RecordFile(directory / rundir.HOST_LOG).read(), vmpl, kept["guest_vmpl"]), symbols_base
 
 
 def _read(path: Path) -> dict[str, Any]:
