@@ -104,6 +104,20 @@ def path_argument(text: str) -> Path:
     return Path(name_argument(text))
 
 
+def add_guest_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the commands that boot a firmware with any number of vCPUs."""
+    parser.add_argument(
+        "--firmware",
+        metavar="F",
+        type=name_argument,
+        help="path of an image, debian:SUITE or debian:SUITE/amdsev; default: the first one fetched or installed",
+    )
+    parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="of the guest; default: %(default)s")
+    parser.add_argument(
+        "--memory", metavar="MIB", type=positive_int, help="RAM of the guest in MiB; default: the platform's"
+    )
+
+
 def add_boot_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of every command that boots a guest."""
     parser.add_argument(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.arguments import Parser, name_argument
+from snp_harness.cli.arguments import name_argument
 from snp_harness.errors import EXIT_HOLDS, BrokenEnvironmentError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _MIB = 1 << 20
 def add_parser(commands: Commands) -> None:
     """Add `cache` to the command line."""
     parser = commands.add_parser("cache", allow_abbrev=False)
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("show", allow_abbrev=False, help="the directory, its entries and their sizes")
     clean = actions.add_parser("clean", allow_abbrev=False, help="remove entries; they are made again when needed")
     clean.add_argument("names", metavar="NAME", type=name_argument, nargs="*", help="as show prints it, or its begin")

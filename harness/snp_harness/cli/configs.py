@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.arguments import Parser, name_argument, path_argument
+from snp_harness.cli.arguments import name_argument, path_argument
 from snp_harness.errors import EXIT_HOLDS, BrokenEnvironmentError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add_parser(commands: Commands) -> None:
     """Add `configs` to the command line."""
     parser = commands.add_parser("configs", allow_abbrev=False)
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", allow_abbrev=False, help="the names, and what each is for")
     show = actions.add_parser("show", allow_abbrev=False, help="print a configuration")
     show.add_argument("name", metavar="NAME", type=name_argument)

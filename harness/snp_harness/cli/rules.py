@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.arguments import Parser, name_argument
+from snp_harness.cli.arguments import name_argument
 from snp_harness.errors import EXIT_HOLDS
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add_parser(commands: Commands) -> None:
     """Add `rules` to the command line."""
     parser = commands.add_parser("rules", allow_abbrev=False)
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", allow_abbrev=False, help="the rules, in a line each")
     explain = actions.add_parser("explain", allow_abbrev=False, help="what rules assert, and why")
     explain.add_argument("rules", metavar="RULE", type=name_argument, nargs="+", help="a rule's name")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from snp_harness.cli.arguments import (
     EPILOG,
     add_boot_options,
+    add_guest_options,
     did_you_mean,
     name_argument,
     path_argument,
-    positive_int,
 )
 from snp_harness.cli.linux import add_linux_options, find_launch, linux_boot, run_until_login
 from snp_harness.cli.output import add_report_options, chosen_rules, load, write_report
@@ -50,16 +50,7 @@ def add_parser(commands: Commands) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("file", metavar="FIRMWARE", type=name_argument, nargs="?", help="the same as --firmware")
-    parser.add_argument(
-        "--firmware",
-        metavar="F",
-        type=name_argument,
-        help="path of an image, debian:SUITE or debian:SUITE/amdsev; default: the first one fetched or installed",
-    )
-    parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="of the guest; default: %(default)s")
-    parser.add_argument(
-        "--memory", metavar="MIB", type=positive_int, help="RAM of the guest in MiB; default: the platform's"
-    )
+    add_guest_options(parser)
     parser.add_argument(
         "--until",
         metavar="GOAL",

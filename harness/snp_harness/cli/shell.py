@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.arguments import add_boot_options, name_argument, positive_int
+from snp_harness.cli.arguments import add_boot_options, add_guest_options
 from snp_harness.cli.linux import add_linux_options, find_launch, linux_boot
 from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify
 from snp_harness.defaults import PROGRAM
@@ -21,16 +21,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "shell", usage=f"{PROGRAM} shell [options] [-- EXTRA QEMU ARGUMENTS]", allow_abbrev=False
     )
-    parser.add_argument(
-        "--firmware",
-        metavar="F",
-        type=name_argument,
-        help="path of an image, debian:SUITE or debian:SUITE/amdsev; default: the first one fetched or installed",
-    )
-    parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="of the guest; default: %(default)s")
-    parser.add_argument(
-        "--memory", metavar="MIB", type=positive_int, help="RAM of the guest in MiB; default: the platform's"
-    )
+    add_guest_options(parser)
     add_linux_options(parser)
     add_boot_options(parser)
 
