@@ -8,7 +8,6 @@ Every time is wall time from the start of the process: for an emulated run that 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -18,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure import MeasureError, Sample, has_text, measure
+from bench.measure import MeasureError, Sample, has_text, measure, write_report
 from snp_harness.errors import HarnessError
 from snp_harness.firmware.find import find_firmware
 from snp_harness.platforms.platform import DEFAULT_MEMORY_MIB
@@ -158,8 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "medians_s": results,
         "samples_s": {name: [dict(sample.marks) for sample in taken] for name, taken in samples.items()},
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(options.json, report)
     print(f"\n{options.json}")
     return 0
 

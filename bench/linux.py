@@ -8,7 +8,6 @@ Every time is wall time from the start of QEMU's preparation; firmware, kernel, 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import socket
@@ -20,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.measure import POLL_S
+from bench.measure import POLL_S, write_report
 from snp_harness.errors import HarnessError
 from snp_harness.firmware.find import find_firmware
 from snp_harness.guest.linux import boot_linux
@@ -121,8 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         aim = f"  aim {AIMS[name]:.1f}x: {'met' if ratio <= AIMS[name] else 'not met'}" if name in AIMS else ""
         print(f"{name:<12}{seconds:>8.1f} s ({ratio:.2f}x){aim}")
     report = {"suite": options.suite, "vcpus": options.vcpus, "medians_s": medians, "samples_s": taken}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(options.json, report)
     print(f"\n{options.json}")
     return 0
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,12 @@ class Sample:
 
     marks: Mapping[str, float]
     status: int | None
+
+
+def write_report(path: Path, report: object) -> None:
+    """Write what was measured as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def has_text(text: str) -> Callable[[bytes], bool]:
