@@ -77,24 +77,21 @@ def report(count: int = ACCESSES) -> Report:
     return Report(evaluate(timeline), timeline)
 
 
-def load_s(browser: str, page: Path, profile: Path) -> float:
-    """Return the seconds from the start of loading a page until it is drawn."""
-    dom = subprocess.run(
-        (
-            browser,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            f"--user-data-dir={profile}",
-            "--timeout=10000",
-            "--dump-dom",
-            page.as_uri(),
-        ),
+def dump_dom(browser: str, page: Path, profile: Path, *options: str) -> str:
+    """Open a page in headless Chromium, and return its document once it is loaded. options: further ones."""
+    fixed = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}")
+    return subprocess.run(
+        (browser, *fixed, *options, "--dump-dom", page.as_uri()),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         timeout=_TIMEOUT_S,
         check=True,
     ).stdout.decode()
+
+
+def load_s(browser: str, page: Path, profile: Path) -> float:
+    """Return the seconds from the start of loading a page until it is drawn."""
+    dom = dump_dom(browser, page, profile, "--timeout=10000")
     match = re.search(r'data-ready="(\d+)"', dom)
     if match is None:
         raise SystemExit("the page was not drawn within 10 s")

@@ -9,15 +9,15 @@ import html
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.page import dump_dom
+
 #: Seconds of the page's own clock, which runs as fast as it can.
 _BUDGET_MS = 20_000
-_TIMEOUT_S = 120
 _DARK = "--blink-settings=preferredColorScheme=0"
 #: Before all scripts of the page: errors, and what the policy refuses, are found in `probe.errors`.
 _HEAD = """\
@@ -56,25 +56,8 @@ def look(page: str, script: str, directory: Path, *, libraries: tuple[str, ...] 
     end = page.rindex("</body>")
     path = directory / "page.html"
     path.write_text(page[:end] + tail + page[end:], encoding="utf-8")
-    dom = subprocess.run(
-        (
-            chromium(),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            f"--user-data-dir={directory / 'profile'}",
-            "--window-size=1300,1000",
-            f"--virtual-time-budget={_BUDGET_MS}",
-            *([_DARK] if dark else []),
-            "--dump-dom",
-            path.as_uri(),
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        timeout=_TIMEOUT_S,
-        check=True,
-    ).stdout.decode()
+    options = ["--disable-dev-shm-usage", "--window-size=1300,1000", f"--virtual-time-budget={_BUDGET_MS}"]
+    dom = dump_dom(chromium(), path, directory / "profile", *options, *([_DARK] if dark else []))
     match = re.search(r'data-probe="([^"]*)"', dom)
     assert match is not None, dom[:2000]
     return json.loads(html.unescape(match[1]))
