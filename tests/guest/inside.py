@@ -8,6 +8,16 @@ import pytest
 from snp_harness.errors import MemoryAccessError, UsageError
 from snp_harness.guest.guest import Guest
 
+#: Parametrizes a test's `platform`.
+ON_EVERY_PLATFORM = pytest.mark.parametrize(
+    "platform",
+    [
+        pytest.param("emulated", marks=pytest.mark.emulated),
+        pytest.param("tcg", marks=pytest.mark.tcg),
+        pytest.param("nested", marks=[pytest.mark.nested, pytest.mark.slow]),
+    ],
+)
+
 
 def look_inside(guest: Guest) -> None:
     """What is the same on every platform, in a guest that waits in a loop of COM1."""

@@ -25,6 +25,7 @@ from snp_harness.vm.qemu_errors import (
     QemuError,
     QmpCommandError,
 )
+from tests.guest.inside import ON_EVERY_PLATFORM
 from tests.vm.processes import children, is_running
 
 
@@ -213,14 +214,7 @@ def never(_guest: Guest) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
-    "platform",
-    [
-        pytest.param("emulated", marks=pytest.mark.emulated),
-        pytest.param("tcg", marks=pytest.mark.tcg),
-        pytest.param("nested", marks=[pytest.mark.nested, pytest.mark.slow]),
-    ],
-)
+@ON_EVERY_PLATFORM
 def test_the_live_timeline_of_firmware(platform: str, snp_firmware: Path, tmp_path: Path) -> None:
     with boot(snp_firmware, platform=platform, out=tmp_path / "out", timeout_s=600, as_if_active=True) as guest:
         assert guest.wait_for(Phase.SEC).phase is Phase.SEC

@@ -11,21 +11,14 @@ from snp_harness.apic.access import Phase
 from snp_harness.errors import MemoryAccessError, UnsupportedError
 from snp_harness.guest.guest import boot
 from snp_harness.platforms.kvm import KvmGuest
-from tests.guest.inside import look_inside
+from tests.guest.inside import ON_EVERY_PLATFORM, look_inside
 
 #: The SVSM's memory, which only VMPL0 may access; it begins with this.
 SVSM_GPA = 0x5000000000
 SVSM_MAGIC = b"FSVSM1"
 
 
-@pytest.mark.parametrize(
-    "platform",
-    [
-        pytest.param("emulated", marks=pytest.mark.emulated),
-        pytest.param("tcg", marks=pytest.mark.tcg),
-        pytest.param("nested", marks=[pytest.mark.nested, pytest.mark.slow]),
-    ],
-)
+@ON_EVERY_PLATFORM
 def test_memory_and_registers(platform: str, echo_firmware: Path, tmp_path: Path) -> None:
     config = "plain" if platform == "emulated" else None
     with boot(echo_firmware, platform=platform, config=config, out=tmp_path / "out", timeout_s=300) as guest:
