@@ -20,9 +20,10 @@ from snp_harness.hosts import bundle, nested
 from snp_harness.hosts.host_errors import HostLostError
 from snp_harness.hosts.nested import NestedHost, OuterConnection
 from snp_harness.tools.initramfs.cpio import CpioWriter
+from snp_harness.tools.initramfs.image import INITRAMFS
 from snp_harness.tools.kvm_host import snapshot
 from snp_harness.tools.kvm_host.outer import READY, Outer
-from snp_harness.tools.kvm_host.pack import INITRAMFS, Image
+from snp_harness.tools.kvm_host.pack import Image
 from snp_harness.tools.kvm_host.snapshot import snapshot_of
 from snp_harness.vm.qemu_binary import QemuBinary
 from snp_harness.vm.rundir import OUTER_CONSOLE, RunDirectory

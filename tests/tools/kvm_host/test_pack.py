@@ -12,7 +12,8 @@ from snp_harness.debian.cache import Entries
 from snp_harness.debian.firmware_names import package_directory
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.tools.initramfs.elf import dynamic, is_elf
-from snp_harness.tools.kvm_host.pack import INITRAMFS, KERNEL, Image, pack
+from snp_harness.tools.initramfs.image import INITRAMFS
+from snp_harness.tools.kvm_host.pack import KERNEL, Image, pack
 from snp_harness.tools.kvm_host.recipe import Recipe
 from tests.tools.initramfs.archive import Entry, read
 

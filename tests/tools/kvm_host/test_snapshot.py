@@ -12,7 +12,7 @@ from snp_harness.tools.kvm_host.pack import Image, Manifest
 from snp_harness.tools.kvm_host.snapshot import drop_oldest
 from snp_harness.vm.qemu_binary import QemuBinary
 
-IMAGE = Image(Path("/image"), Manifest("trixie", "6.12", False, "3.13", {}, "0"))
+IMAGE = Image(Path("/image"), Manifest("trixie", "6.12", {}, "0", False, "3.13"))
 OUTER = Outer(IMAGE, QemuBinary(Path("/usr/bin/qemu-system-x86_64"), ("/usr/bin/qemu-system-x86_64",)), 512)
 
 

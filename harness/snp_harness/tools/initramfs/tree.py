@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from snp_harness.debian.qemu_bundle import LIBRARY_DIRECTORIES, find_loader
@@ -33,7 +34,22 @@ def read(path: Path) -> bytes:
         raise BrokenEnvironmentError(f"{path} cannot be read: {error.strerror}", "fetch it again") from None
 
 
-class Libraries:
+def add_programs(writer: CpioWriter, tree: Path, programs: Mapping[str, Path], libraries: Iterable[str]) -> None:
+    """Add programs, and the libraries that they need, once each. programs: files by their places in the image.
+
+    tree: the packages. libraries: names of further ones. Raises BrokenEnvironmentError.
+    """
+    found = _Libraries(tree)
+    for place, source in programs.items():
+        data = read(source)
+        found.need(data, source)
+        writer.add(place, data, 0o755)
+    for name in libraries:
+        found.take(name, "the recipe")
+    found.write(writer)
+
+
+class _Libraries:
     """Shared libraries, found in the tree as the dynamic linker would find them."""
 
     def __init__(self, tree: Path) -> None:

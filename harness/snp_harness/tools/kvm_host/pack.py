@@ -5,22 +5,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-import msgspec
-
-from snp_harness.debian.cache import writing
+from snp_harness.debian.cache import remove, writing
 from snp_harness.errors import BrokenEnvironmentError
+from snp_harness.tools.initramfs import image
 from snp_harness.tools.initramfs.cpio import CpioWriter
 from snp_harness.tools.initramfs.kernel_modules import load_order
-from snp_harness.tools.initramfs.tree import HINT, Libraries, kernel_image, modules_directory, read
+from snp_harness.tools.initramfs.tree import HINT, add_programs, kernel_image, modules_directory, read
 from snp_harness.tools.kvm_host.kernel import vmlinux
 from snp_harness.tools.kvm_host.patch import MODULE, intercept_cr8
 from snp_harness.tools.kvm_host.python_library import PythonFiles, python_files
 from snp_harness.tools.kvm_host.recipe import Recipe
 
 KERNEL = "kernel"
-INITRAMFS = "initramfs.cpio"
-MANIFEST = "manifest.json"
+#: The image in messages.
+WHAT = "the nested host"
 _QEMU = "usr/bin/qemu-system-x86_64"
 _QEMU_DATA = "usr/share/qemu"
 _DATA_PLACES = ("usr/share/qemu", "usr/share/seabios")
@@ -30,44 +30,23 @@ _MODULES = "lib/modules"
 _MODULE_LIST = "lib/modules.list"
 
 
-class Manifest(msgspec.Struct, frozen=True):
-    """The contents of an image. kernel: its release. elf: the kernel is an ELF file. packages: versions by name."""
+class Manifest(image.Manifest, frozen=True):
+    """The contents of an image. elf: the kernel is an ELF file. python: its version."""
 
-    suite: str
-    kernel: str
     elf: bool
     python: str
-    packages: dict[str, str]
-    recipe: str
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """An image in the cache."""
+class Image(image.Image[Manifest]):
+    """An image of the nested host in the cache."""
 
-    directory: Path
-    manifest: Manifest
-
-    @property
-    def kernel(self) -> Path:
-        """The file for QEMU's -kernel."""
-        return self.directory / KERNEL
-
-    @property
-    def initramfs(self) -> Path:
-        """The file for QEMU's -initrd."""
-        return self.directory / INITRAMFS
+    KERNEL: ClassVar[str] = KERNEL
 
     @classmethod
     def load(cls, directory: Path) -> Image:
         """Read an image; raises BrokenEnvironmentError if it is not complete."""
-        try:
-            manifest = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=Manifest)
-        except (OSError, msgspec.DecodeError):
-            raise BrokenEnvironmentError(
-                f"{directory} contains no complete image of the nested host", "remove the directory and fetch it again"
-            ) from None
-        return cls(directory, manifest)
+        return cls(directory, image.read_manifest(directory, Manifest, WHAT))
 
 
 def pack(tree: Path, recipe: Recipe, suite: str, packages: dict[str, str], into: Path) -> None:
@@ -78,14 +57,14 @@ def pack(tree: Path, recipe: Recipe, suite: str, packages: dict[str, str], into:
         python = python_files(tree, recipe.python, scratch)
         elf = vmlinux(bzimage)
         (into / KERNEL).write_bytes(elf or bzimage)
-        with (into / INITRAMFS).open("wb") as file:
+        with (into / image.INITRAMFS).open("wb") as file:
             writer = CpioWriter(file)
             _system(writer, recipe)
             _kernel_modules(writer, modules, recipe)
             _programs(writer, tree, recipe, python)
             writer.finish()
-        manifest = Manifest(suite, modules.name, elf is not None, python.version, packages, recipe.digest)
-        (into / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+        Manifest(suite, modules.name, packages, recipe.digest, elf is not None, python.version).write(into)
+    remove(scratch)
 
 
 def _system(writer: CpioWriter, recipe: Recipe) -> None:
@@ -107,15 +86,9 @@ def _kernel_modules(writer: CpioWriter, directory: Path, recipe: Recipe) -> None
 
 
 def _programs(writer: CpioWriter, tree: Path, recipe: Recipe, python: PythonFiles) -> None:
-    """Add QEMU, Python, and the libraries that they need, once each."""
-    libraries = Libraries(tree)
-    for place, source in ((_QEMU, tree / recipe.qemu.program), (_PYTHON, python.program), *python.extensions.items()):
-        data = read(source)
-        libraries.need(data, source)
-        writer.add(place, data, 0o755)
-    for name in recipe.qemu.libraries:
-        libraries.take(name, "the recipe")
-    libraries.write(writer)
+    """Add QEMU and Python, with what they need."""
+    programs = {_QEMU: tree / recipe.qemu.program, _PYTHON: python.program, **python.extensions}
+    add_programs(writer, tree, programs, recipe.qemu.libraries)
     for name in recipe.qemu.data:
         path = next((tree / place / name for place in _DATA_PLACES if (tree / place / name).is_file()), None)
         if path is None:

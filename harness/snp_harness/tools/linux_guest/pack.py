@@ -5,19 +5,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
+from typing import ClassVar
 
 from snp_harness.debian.cache import writing
-from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.tools.initramfs import tree
 from snp_harness.tools.initramfs.cpio import CpioWriter
+from snp_harness.tools.initramfs.image import INITRAMFS, Image, Manifest, read_manifest
 from snp_harness.tools.initramfs.kernel_modules import available, load_order, module_index
 from snp_harness.tools.linux_guest.recipe import PLACES, Recipe
 
 KERNEL = "vmlinuz"
-INITRAMFS = "initramfs.cpio"
-MANIFEST = "manifest.json"
+#: The image in messages.
+WHAT = "the Linux guest"
 _BUSYBOX = "usr/bin/busybox"
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "usr/bin/sh": "busybox", "init": _BUSYBOX}
 _DIRECTORIES = {"proc": 0o755, "sys": 0o755, "dev": 0o755, "run": 0o755, "tmp": 0o1777, "root": 0o700, "mnt": 0o755}
@@ -31,42 +30,16 @@ _TEXTS = {
 }
 
 
-class Manifest(msgspec.Struct, frozen=True):
-    """The contents of an image. kernel: its release. packages: versions by name. recipe: its digest."""
-
-    suite: str
-    kernel: str
-    packages: dict[str, str]
-    recipe: str
-
-
 @dataclass(frozen=True, slots=True)
-class LinuxImage:
-    """An image in the cache."""
+class LinuxImage(Image[Manifest]):
+    """An image of the Linux guest in the cache."""
 
-    directory: Path
-    manifest: Manifest
-
-    @property
-    def kernel(self) -> Path:
-        """The file for QEMU's -kernel."""
-        return self.directory / KERNEL
-
-    @property
-    def initramfs(self) -> Path:
-        """The initramfs, without the keys of a run."""
-        return self.directory / INITRAMFS
+    KERNEL: ClassVar[str] = KERNEL
 
     @classmethod
     def load(cls, directory: Path) -> LinuxImage:
         """Read an image; raises BrokenEnvironmentError if it is not complete."""
-        try:
-            manifest = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=Manifest)
-        except (OSError, msgspec.DecodeError):
-            raise BrokenEnvironmentError(
-                f"{directory} contains no complete image of the Linux guest", "remove the directory and fetch it again"
-            ) from None
-        return cls(directory, manifest)
+        return cls(directory, read_manifest(directory, Manifest, WHAT))
 
 
 def pack(packages: Path, recipe: Recipe, suite: str, versions: dict[str, str], into: Path) -> None:
@@ -80,8 +53,7 @@ def pack(packages: Path, recipe: Recipe, suite: str, versions: dict[str, str], i
             _programs(writer, packages, recipe)
             _kernel_modules(writer, modules, recipe)
             writer.finish()
-        manifest = Manifest(suite, modules.name, versions, recipe.digest)
-        (into / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+        Manifest(suite, modules.name, versions, recipe.digest).write(into)
 
 
 def _system(writer: CpioWriter, recipe: Recipe) -> None:
@@ -100,17 +72,9 @@ def _system(writer: CpioWriter, recipe: Recipe) -> None:
 
 
 def _programs(writer: CpioWriter, packages: Path, recipe: Recipe) -> None:
-    """Add programs, and the libraries that they need, once each."""
-    libraries = tree.Libraries(packages)
     sources = {place: _source(packages, place) for place in (_BUSYBOX, *recipe.files.programs)}
     sources |= {place: source for place in recipe.files.optional if (source := _source(packages, place)).is_file()}
-    for place, source in sources.items():
-        data = tree.read(source)
-        libraries.need(data, source)
-        writer.add(place, data, 0o755)
-    for name in recipe.files.libraries:
-        libraries.take(name, "the recipe")
-    libraries.write(writer)
+    tree.add_programs(writer, packages, sources, recipe.files.libraries)
 
 
 def _source(packages: Path, place: str) -> Path:
