@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads cpio archives of the newc format, as Linux' early-userspace/buffer-format describes them."""
+"""Reads cpio archives of the newc format (Linux, early-userspace/buffer-format), and checks images in them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from snp_harness.tools.initramfs.elf import dynamic, is_elf
+
+_LIBRARIES = "lib/x86_64-linux-gnu"
 
 
 @dataclass(frozen=True)
@@ -37,3 +41,17 @@ def read(archive: bytes) -> list[Entry]:
             assert archive[at:] == b""
             return entries
         entries.append(Entry(name[:-1].decode(), mode, archive[start : start + size], (major, minor), number))
+
+
+def by_name(archive: bytes) -> dict[str, Entry]:
+    """All entries of an archive by their names."""
+    return {entry.name: entry for entry in read(archive)}
+
+
+def assert_every_program_finds_its_libraries(entries: dict[str, Entry]) -> None:
+    """The libraries that the programs of an image need are in it, where the dynamic linker looks."""
+    programs = [entry for name, entry in entries.items() if is_elf(entry.data) and not name.endswith(".ko")]
+    assert len(programs) > 20
+    for entry in programs:
+        for needed in dynamic(entry.data, entry.name).needed:
+            assert f"{_LIBRARIES}/{needed}" in entries or f"lib64/{needed}" in entries, f"{entry.name} needs {needed}"

@@ -13,27 +13,19 @@ import pytest
 from snp_harness.debian.packages import Mirror
 from snp_harness.errors import FetchError, HarnessError
 from snp_harness.tools.kvm_host.host_image import cached_image, explain_missing, fetch_image, image
-from tests.debian.mirror import SUITE, Repository, SigningKey, serving
+from tests.debian.mirror import SUITE, Repository, serving
+from tests.tools.initramfs.mirror import kernel_repository, needs_apt
 
 pytestmark = pytest.mark.usefixtures("cache")
-needs_apt = pytest.mark.skipif(
-    any(shutil.which(name) is None for name in ("apt-get", "dpkg-deb", "gpg")), reason="needs apt, dpkg and gpg"
-)
 
 
 @pytest.fixture
 def repository(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
-    key = SigningKey(tmp_path_factory.mktemp("k") / "a")
-    repository = Repository(tmp_path / "mirror", key)
-    kernel = {"boot/vmlinuz-1-cloud-amd64": b"kernel", "lib/modules/1-cloud-amd64/modules.builtin": b""}
-    repository.add("linux-image-1-cloud-amd64", "1.1-1", kernel, depends="initramfs-tools")
-    repository.add("initramfs-tools", "0.1", {"usr/share/initramfs-tools/init": b"not wanted"})
-    repository.add("linux-image-cloud-amd64", "1.1-1", {}, depends="linux-image-1-cloud-amd64")
-    repository.add(
-        "qemu-system-x86", "1:10.0", {"usr/bin/qemu-system-x86_64": b"", "usr/share/doc/qemu/copyright": b""}
-    )
-    yield repository
-    key.close()
+    with kernel_repository(tmp_path / "mirror", tmp_path_factory.mktemp("k") / "a", "initramfs-tools") as repository:
+        repository.add("initramfs-tools", "0.1", {"usr/share/initramfs-tools/init": b"not wanted"})
+        qemu = {"usr/bin/qemu-system-x86_64": b"", "usr/share/doc/qemu/copyright": b""}
+        repository.add("qemu-system-x86", "1:10.0", qemu)
+        yield repository
 
 
 def test_nothing_is_there(cache: Path) -> None:

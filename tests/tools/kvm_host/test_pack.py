@@ -11,27 +11,20 @@ import pytest
 from snp_harness.debian.cache import Entries
 from snp_harness.debian.firmware_names import package_directory
 from snp_harness.errors import BrokenEnvironmentError
-from snp_harness.tools.initramfs.elf import dynamic, is_elf
 from snp_harness.tools.initramfs.image import INITRAMFS
 from snp_harness.tools.kvm_host.pack import KERNEL, Image, pack
 from snp_harness.tools.kvm_host.recipe import Recipe
-from tests.tools.initramfs.archive import Entry, read
-
-LIBRARIES = "lib/x86_64-linux-gnu/"
+from tests.tools.initramfs.archive import Entry, assert_every_program_finds_its_libraries, by_name
 
 
 @pytest.fixture(scope="module")
 def entries(kvm_host_image: Image) -> dict[str, Entry]:
-    return {entry.name: entry for entry in read(kvm_host_image.initramfs.read_bytes())}
+    return by_name(kvm_host_image.initramfs.read_bytes())
 
 
 @pytest.mark.nested
 def test_every_program_finds_its_libraries(entries: dict[str, Entry]) -> None:
-    programs = [entry for name, entry in entries.items() if is_elf(entry.data) and not name.endswith(".ko")]
-    assert len(programs) > 20
-    for entry in programs:
-        for needed in dynamic(entry.data, entry.name).needed:
-            assert f"{LIBRARIES}{needed}" in entries or f"lib64/{needed}" in entries, f"{entry.name} needs {needed}"
+    assert_every_program_finds_its_libraries(entries)
 
 
 @pytest.mark.nested

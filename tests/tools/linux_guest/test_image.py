@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,28 +12,19 @@ from snp_harness.debian.packages import Mirror
 from snp_harness.errors import FetchError, HarnessError
 from snp_harness.tools.linux_guest.image import cached_image, fetch_image, image
 from tests.debian.mirror import SUITE, Repository, SigningKey, serving
+from tests.tools.initramfs.mirror import kernel_repository, needs_apt
 
-pytestmark = [
-    pytest.mark.usefixtures("cache"),
-    pytest.mark.skipif(
-        any(shutil.which(name) is None for name in ("apt-get", "dpkg-deb", "gpg")), reason="needs apt, dpkg and gpg"
-    ),
-]
+pytestmark = [pytest.mark.usefixtures("cache"), needs_apt]
 
 
 @pytest.fixture
 def repository(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     """Packages with the right names, and nothing that can run in them."""
-    key = SigningKey(tmp_path_factory.mktemp("k") / "a")
-    repository = Repository(tmp_path / "mirror", key)
-    kernel = {"boot/vmlinuz-1-cloud-amd64": b"kernel", "lib/modules/1-cloud-amd64/modules.builtin": b""}
-    repository.add("linux-image-1-cloud-amd64", "1.1-1", kernel)
-    repository.add("linux-image-cloud-amd64", "1.1-1", {}, depends="linux-image-1-cloud-amd64")
-    for name in ("openssh-server", "msr-tools", "cpuid", "kexec-tools", "stress"):
-        repository.add(name, "1", {f"usr/share/doc/{name}/copyright": b""})
-    repository.add("busybox-static", "1", {"usr/bin/busybox": b"not a program"})
-    yield repository
-    key.close()
+    with kernel_repository(tmp_path / "mirror", tmp_path_factory.mktemp("k") / "a") as repository:
+        for name in ("openssh-server", "msr-tools", "cpuid", "kexec-tools", "stress"):
+            repository.add(name, "1", {f"usr/share/doc/{name}/copyright": b""})
+        repository.add("busybox-static", "1", {"usr/bin/busybox": b"not a program"})
+        yield repository
 
 
 def test_packages_that_make_no_image_leave_none(repository: Repository, cache: Path) -> None:
