@@ -6,13 +6,13 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections import deque
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from snp_harness.guest.guest_errors import GuestTimeoutError
 from snp_harness.launch.patience import Patience
-from snp_harness.vm.console import PENDING
+from snp_harness.vm.console import PendingText
 from snp_harness.vm.expect import Expectation, expect
 from snp_harness.vm.qemu_errors import ConsoleTimeoutError
 
@@ -41,9 +41,8 @@ class GuestConsole:
         self.match: re.Match[str] | None = None
         #: The pexpect object, made by the first `expect`.
         self.spawn: object | None = None
-        self._texts: deque[str] = deque()
-        self._size = 0
-        self._received = threading.Condition()
+        self._pending = PendingText()
+        self._lock = threading.Lock()
 
     def attach(self, keeper: Keeper, console: Console) -> None:
         """Use this console of a boot; called in the guest's thread. What an earlier boot printed stays readable."""
@@ -78,7 +77,7 @@ class GuestConsole:
                     f"the {self.name} console accepted no input for {self.timeout_s:g} s", "the guest does not read it"
                 )
             if data:
-                threading.Event().wait(_SEND_S)
+                time.sleep(_SEND_S)
 
     def sendline(self, text: str = "") -> None:
         """Type `text` and the return key."""
@@ -136,10 +135,8 @@ class GuestConsole:
             closed = self.closed
             if closed:
                 self._keeper.settle()
-            with self._received:
-                text = "".join(self._texts)
-                self._texts.clear()
-                self._size = 0
+            with self._lock:
+                text = self._pending.take()
             return text or ("" if closed else None)
 
         with contextlib.suppress(GuestTimeoutError):
@@ -147,8 +144,5 @@ class GuestConsole:
         return ""
 
     def _receive(self, text: str) -> None:
-        with self._received:
-            self._texts.append(text)
-            self._size += len(text)
-            while self._size > PENDING and len(self._texts) > 1:
-                self._size -= len(self._texts.popleft())
+        with self._lock:
+            self._pending.add(text)

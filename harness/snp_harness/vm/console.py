@@ -83,6 +83,31 @@ class BoundedLog:
         self._file.close()
 
 
+class PendingText:
+    """Text of a console that was not returned yet; the oldest is dropped above PENDING characters."""
+
+    def __init__(self) -> None:
+        self._texts: deque[str] = deque()
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
+    def add(self, text: str) -> None:
+        """Add text at the end."""
+        self._texts.append(text)
+        self._size += len(text)
+        while self._size > PENDING and len(self._texts) > 1:
+            self._size -= len(self._texts.popleft())
+
+    def take(self) -> str:
+        """Return all of it, once."""
+        text = "".join(self._texts)
+        self._texts.clear()
+        self._size = 0
+        return text
+
+
 class Connection(Protocol):
     """A socket, or an object with these methods of a socket."""
 
@@ -136,8 +161,7 @@ class Console:
         self._log = log
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._tail = ""
-        self._pending: deque[str] = deque()
-        self._pending_size = 0
+        self._pending = PendingText()
         self._watches: list[tuple[re.Pattern[str], Callable[[str], None]]] = []
         self._bad_from = 0
         self._crash_whole = False
@@ -150,9 +174,8 @@ class Console:
 
     def listen(self, receive: Callable[[str], None]) -> None:
         """Call `receive` with all text from now on, and with what was not read yet; `read` returns nothing then."""
-        for text in self._pending:
-            receive(text)
-        self._pending.clear()
+        if self._pending:
+            receive(self._pending.take())
         self._received = receive
 
     def search_for(self, bad: list[re.Pattern[str]]) -> None:
@@ -208,10 +231,7 @@ class Console:
     def read(self, timeout_s: float) -> str:
         """Return what was printed and not returned yet, after a wait if there is nothing; "" at the timeout."""
         self._loop.run_until(lambda: bool(self._pending) or self.closed or self.crash is not None, timeout_s)
-        text = "".join(self._pending)
-        self._pending.clear()
-        self._pending_size = 0
-        return text
+        return self._pending.take()
 
     def raise_if_crashed(self) -> None:
         """Raise GuestCrashError if the console shows a crash."""
@@ -250,10 +270,7 @@ class Console:
         if self._received is not None:
             self._received(text)
         else:
-            self._pending.append(text)
-            self._pending_size += len(text)
-            while self._pending_size > PENDING and len(self._pending) > 1:
-                self._pending_size -= len(self._pending.popleft())
+            self._pending.add(text)
         text = self._tail + text
         self._search(text)
         self._tail = text[-WINDOW:]
