@@ -3,26 +3,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import tomllib
 from dataclasses import dataclass
 
 import msgspec
 
-from snp_harness.data import data_file
-from snp_harness.errors import BrokenEnvironmentError
+from snp_harness.tools.initramfs.recipe import RECIPE, Packages, RecipeSource, digest_of
 
-_BUILD_HINT = "build it: make -C guests/kvm_host"
-_RECIPE = "recipe.toml"
+_SOURCE = RecipeSource("guests/kvm_host", "the nested host", "build it: make -C guests/kvm_host")
 _INIT = "build/kvm-host-init"
 _START = "start.py"
-
-
-class Packages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Names of Debian packages."""
-
-    kernel: str
-    programs: tuple[str, ...]
 
 
 class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,20 +57,7 @@ class Recipe:
     @classmethod
     def load(cls) -> Recipe:
         """Read the recipe; raises BrokenEnvironmentError if a part is missing."""
-        text, start, init = _read(_RECIPE), _read(_START), _read(_INIT)
-        try:
-            parts = msgspec.convert(tomllib.loads(text.decode()), _File)
-        except (ValueError, msgspec.ValidationError) as error:
-            raise BrokenEnvironmentError(f"{_RECIPE} of the nested host is damaged: {error}", _BUILD_HINT) from None
-        digest = hashlib.sha256()
-        for part in (text, start, init):
-            digest.update(hashlib.sha256(part).digest())
-        return cls(parts.packages, parts.kernel, parts.qemu, parts.python, init, start, digest.hexdigest())
-
-
-def _read(name: str) -> bytes:
-    path = data_file(f"guests/kvm_host/{name}")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BrokenEnvironmentError(f"cannot read {path}: {error.strerror}", _BUILD_HINT) from None
+        text, start, init = map(_SOURCE.read, (RECIPE, _START, _INIT))
+        parts = _SOURCE.parse(text, _File)
+        digest = digest_of(text, start, init)
+        return cls(parts.packages, parts.kernel, parts.qemu, parts.python, init, start, digest)

@@ -3,25 +3,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import tomllib
 from dataclasses import dataclass
 
 import msgspec
 
-from snp_harness.data import data_file
-from snp_harness.errors import BrokenEnvironmentError
+from snp_harness.tools.initramfs.recipe import RECIPE, Packages, RecipeSource, digest_of
 
-_RECIPE = "recipe.toml"
+_SOURCE = RecipeSource("guests/linux", "the Linux guest", "install the harness again")
 #: The harness's files: path in the image and mode.
 PLACES = {"inittab": ("etc/inittab", 0o644), "rc": ("etc/rc", 0o755), "sshd_config": ("etc/ssh/sshd_config", 0o644)}
-
-
-class Packages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Names of Debian packages."""
-
-    kernel: str
-    programs: tuple[str, ...]
 
 
 class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,22 +48,6 @@ class Recipe:
     @classmethod
     def load(cls) -> Recipe:
         """Read the recipe; raises BrokenEnvironmentError if a part is missing."""
-        text, own = _read(_RECIPE), {name: _read(name) for name in PLACES}
-        try:
-            parts = msgspec.convert(tomllib.loads(text.decode()), _File)
-        except (ValueError, msgspec.ValidationError) as error:
-            raise BrokenEnvironmentError(
-                f"{_RECIPE} of the Linux guest is damaged: {error}", "install the harness again"
-            ) from None
-        digest = hashlib.sha256()
-        for part in (text, *own.values()):
-            digest.update(hashlib.sha256(part).digest())
-        return cls(parts.packages, parts.kernel, parts.files, own, digest.hexdigest())
-
-
-def _read(name: str) -> bytes:
-    path = data_file(f"guests/linux/{name}")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BrokenEnvironmentError(f"cannot read {path}: {error.strerror}", "install the harness again") from None
+        text, own = _SOURCE.read(RECIPE), {name: _SOURCE.read(name) for name in PLACES}
+        parts = _SOURCE.parse(text, _File)
+        return cls(parts.packages, parts.kernel, parts.files, own, digest_of(text, *own.values()))
