@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
 from snp_harness.check import Check, CheckStatus, first_missing
-from snp_harness.errors import BrokenEnvironmentError, HarnessError, UnsupportedError, UsageError
+from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.common import cpu_argument, machine_arguments, qemu_check
 from snp_harness.platforms.kvm_witness import KvmWitness
-from snp_harness.platforms.plain_guest import locate_plain, printed_registers
+from snp_harness.platforms.plain_guest import locate_plain, plain_registers
 from snp_harness.platforms.platform import RunOutcome, RunSpec
 from snp_harness.platforms.running import Peek, Running
 from snp_harness.platforms.session import Ending
@@ -165,9 +165,7 @@ class KvmGuest(Running):
         """Return the registers of a vCPU, which QEMU has; those of an encrypted guest are not known."""
         if not self._ram:
             return super().registers(peek, printed, vcpu, vmpl)
-        if vmpl is not None:
-            raise UnsupportedError(self.platform, f"show the registers of VMPL{vmpl}", "its guest has no VMPLs")
-        return printed_registers(printed, vcpu)
+        return plain_registers(self.platform, printed, vcpu, vmpl)
 
     def finish(self, ending: Ending) -> RunOutcome:
         """Stop QEMU, read the rest, and return the outcome."""

@@ -28,6 +28,13 @@ def locate_plain(platform: str, gpa: int, ram: int, rom: int, vmpl: int | None, 
     raise MemoryAccessError(f"there is no RAM at GPA {gpa:X}")
 
 
+def plain_registers(platform: str, printed: str, vcpu: int, vmpl: int | None) -> dict[str, int]:
+    """Return the registers of a vCPU, as printed_registers. Raises UsageError, UnsupportedError for a VMPL."""
+    if vmpl is not None:
+        raise UnsupportedError(platform, f"show the registers of VMPL{vmpl}", "its guest has no VMPLs")
+    return printed_registers(printed, vcpu)
+
+
 def printed_registers(printed: str, vcpu: int) -> dict[str, int]:
     """Return the registers of a vCPU in what the monitor's `info registers -a` prints. Raises UsageError."""
     parts = _CPU.split(printed)

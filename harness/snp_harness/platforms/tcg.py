@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.module_names import ModuleMap
 from snp_harness.check import Check
-from snp_harness.errors import UnsupportedError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms import kept_run
 from snp_harness.platforms.common import cpu_argument, machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
-from snp_harness.platforms.plain_guest import locate_plain, printed_registers
+from snp_harness.platforms.plain_guest import locate_plain, plain_registers
 from snp_harness.platforms.platform import RunOutcome, RunSpec
 from snp_harness.platforms.running import Peek, Running
 from snp_harness.platforms.stuck import StuckWatch
@@ -107,9 +106,7 @@ class _TcgGuest(Running):
 
     def registers(self, _peek: Peek, printed: str, vcpu: int, vmpl: int | None) -> dict[str, int]:
         """Return the registers of a vCPU, which QEMU has."""
-        if vmpl is not None:
-            raise UnsupportedError(self.platform, f"show the registers of VMPL{vmpl}", "its guest has no VMPLs")
-        return printed_registers(printed, vcpu)
+        return plain_registers(self.platform, printed, vcpu, vmpl)
 
     def finish(self, ending: Ending) -> RunOutcome:
         """Stop QEMU, read the rest, and return the outcome."""
