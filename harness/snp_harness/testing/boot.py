@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -12,7 +11,7 @@ import pytest
 
 from snp_harness.defaults import DEFAULT_TIMEOUT_S, DEFAULT_UNTIL
 from snp_harness.testing.abilities import lacking, require_platform, session_host
-from snp_harness.testing.evidence import EVIDENCE, Evidence
+from snp_harness.testing.evidence import EVIDENCE, Evidence, file_name
 from snp_harness.testing.markers import platform_of
 from snp_harness.testing.options import path_option
 from snp_harness.testing.options import qemu as default_qemu
@@ -135,5 +134,4 @@ def run_parent(request: pytest.FixtureRequest) -> Path:
     if given is None:
         temporary: Path = request.getfixturevalue("tmp_path")
         return temporary / "runs"
-    name = re.sub(r"[^\w.-]+", "-", request.node.nodeid).strip("-.")
-    return given / name[-NAME_MAX:]
+    return given / file_name(request.node.nodeid)[-NAME_MAX:]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -54,6 +55,11 @@ class Evidence:
         yield "platform", self.platform
         yield "firmware_sha256", self.firmware
         yield "run_directory", str(self.directory)
+
+
+def file_name(text: str) -> str:
+    """Return text, such as the id of a test, as the name of a file or as a part of it."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")
 
 
 #: The boots of a test.

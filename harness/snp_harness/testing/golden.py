@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from snp_harness.errors import HarnessError
+from snp_harness.testing.evidence import file_name
 
 if TYPE_CHECKING:
     from snp_harness.apic.difference import Difference
@@ -35,7 +35,7 @@ class SnpGolden:
         """Return the file of a golden timeline: golden/FILE/TEST.jsonl beside the test's file, or TEST.NAME.jsonl."""
         node = self._request.node
         test = node.nodeid.split("::", 1)[-1]
-        parts = [re.sub(r"[^\w.-]+", "-", part).strip("-.") for part in ([test] if name is None else [test, name])]
+        parts = map(file_name, [test] if name is None else [test, name])
         file: Path = node.path
         return file.parent / DIRECTORY / file.stem / f"{'.'.join(parts)}.jsonl"
 

@@ -32,8 +32,6 @@ HOST_HELP = (
     " (repeat the option, or separate them by commas)"
 )
 UPDATE_HELP = "write the golden timelines of snp_golden instead of comparing with them"
-
-
 KEEP_HELP = "when a test fails, leave its guests running, one after the other, with their consoles on the terminal"
 
 

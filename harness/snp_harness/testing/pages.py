@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from snp_harness.testing.evidence import EVIDENCE, Evidence
+from snp_harness.testing.evidence import EVIDENCE, Evidence, file_name
 from snp_harness.testing.options import path_option
 
 if TYPE_CHECKING:
@@ -29,8 +28,7 @@ def write_pages(item: pytest.Item, report: pytest.TestReport) -> None:
     if directory is None or report.when != "teardown" or not boots:
         return
     # Names that are shortened or lose a character stay apart.
-    stem = re.sub(r"[^\w.-]+", "-", item.nodeid).strip("-.")[-_NAME_MAX:]
-    stem += f"-{sha256(item.nodeid.encode()).hexdigest()[:8]}"
+    stem = f"{file_name(item.nodeid)[-_NAME_MAX:]}-{sha256(item.nodeid.encode()).hexdigest()[:8]}"
     written = [_write_page(directory, f"{stem}-{number}.html", boot) for number, boot in enumerate(boots, start=1)]
     setattr(report, _BOOTS, [entry for entry in written if entry is not None])
 
