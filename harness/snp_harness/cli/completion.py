@@ -77,10 +77,9 @@ def _read(command: str, text: str, parser: argparse.ArgumentParser) -> Grammar:
         for name in names or [""]:
             if found is not None and (action.nargs != 0):
                 values[name] = found
-    if command == "rules":
-        values[""] = ("list", "explain", *known["--rule"])
-    if command == "configs":
-        values[""] = ("list", "show", "copy", *known["--svsm-config"])
+    # What follows the actions of a command, which are its argument.
+    if (option := {"rules": "--rule", "configs": "--svsm-config"}.get(command)) is not None:
+        values[""] += known[option]
     return Grammar(command, text, tuple(options), values)
 
 
