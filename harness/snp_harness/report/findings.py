@@ -14,7 +14,7 @@ from snp_harness.apic.access import Access
 from snp_harness.apic.source_place import Frame
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.report.model import Report, deciding_result
-from snp_harness.report.text import NOT_OBSERVED, escape, number, phase, place, register
+from snp_harness.report.text import NOT_OBSERVED, escape, mode_of, number, phase, place, register
 
 #: Findings of a rule; the report's text has the number of the others.
 FINDINGS_MAX = 100
@@ -101,9 +101,8 @@ def _of(report: Report, result: RuleResult) -> Iterator[Finding]:
 
 def _message(access: Access, count: int) -> str:
     """Return what an access did, in a sentence."""
-    mode = "a mode that was not observed" if access.mode is None else f"{access.mode.value} mode"
     times = f", {count} times" if count > 1 else ""
     return (
-        f"{access.operation.value} of {register(access.register, access.path)} by {access.path.value} in {mode}, "
-        f"phase {phase(access.phase)}, outcome {access.outcome.value}{times}"
+        f"{access.operation.value} of {register(access.register, access.path)} by {access.path.value} in "
+        f"{mode_of(access)}, phase {phase(access.phase)}, outcome {access.outcome.value}{times}"
     )

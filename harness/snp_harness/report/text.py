@@ -67,6 +67,11 @@ def phase(phase: Phase) -> str:
     return NOT_OBSERVED if phase is Phase.UNKNOWN else phase.name
 
 
+def mode_of(access: Access) -> str:
+    """Return the mode of an access, for a sentence."""
+    return "a mode that was not observed" if access.mode is None else f"{access.mode.value} mode"
+
+
 #: Columns of a list of accesses: heading and how a cell is made.
 COLUMNS = (
     ("#", lambda access: str(access.index)),

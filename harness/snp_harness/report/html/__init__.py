@@ -14,7 +14,7 @@ from snp_harness.report.html.consoles import ConsoleText, Line, read_consoles
 from snp_harness.report.html.elements import asset, data_block, page, pairs, table, text
 from snp_harness.report.model import Report, deciding_result
 from snp_harness.report.terminal import OFFENCES_SHOWN, observed, rule_status, run_facts
-from snp_harness.report.text import COLUMNS, access_cells, number, phase, place, register, server
+from snp_harness.report.text import COLUMNS, access_cells, mode_of, number, phase, place, register, server
 
 __all__ = ["render"]
 
@@ -81,16 +81,15 @@ def _first_offence(report: Report) -> str:
 
 
 def _explained(report: Report, result: RuleResult, access: Access) -> Iterator[tuple[str, str]]:
-    yield "rule", f'<a href="#rule-{text(result.rule)}">{text(result.rule)}</a>: {text(_statement(result.rule))}'
-    for rule in RULES:
-        if rule.name == result.rule:
-            yield "specification", text(rule.specification)
+    statement, specification = _stated(result.rule)
+    yield "rule", f'<a href="#rule-{text(result.rule)}">{text(result.rule)}</a>: {text(statement)}'
+    if specification:
+        yield "specification", text(specification)
     what = f"{access.operation.value} of {register(access.register, access.path)}, value {number(access.value)}"
-    mode = "a mode that was not observed" if access.mode is None else f"{access.mode.value} mode"
     yield (
         "access",
         f'<a class="access" href="#a{access.index}">{access.index}</a>: {text(what)}, by {text(access.path.value)},'
-        f" in {text(mode)}; {text(access.outcome.value)}, {text(server(access))}",
+        f" in {text(mode_of(access))}; {text(access.outcome.value)}, {text(server(access))}",
     )
     yield "instruction", f"{text(place(access))}, pc {text(number(access.pc))}"
     found = report.place(access)
@@ -111,10 +110,10 @@ def _mark(report: Report, access: Access) -> PhaseMark | None:
     return next((mark for mark in report.timeline.phases if mark.phase is access.phase), None)
 
 
-def _statement(name: str) -> str:
-    """What a rule asserts, in a sentence."""
-    found = next((rule for rule in RULES if rule.name == name), None)
-    return "" if found is None else explained(found).partition("\n\n")[0]
+def _stated(name: str) -> tuple[str, str]:
+    """What a rule asserts, in a sentence, and its specification; both are empty for a rule of another version."""
+    rule = next((rule for rule in RULES if rule.name == name), None)
+    return ("", "") if rule is None else (explained(rule).partition("\n\n")[0], rule.specification)
 
 
 def _timeline() -> str:
@@ -172,10 +171,10 @@ def _rules(report: Report) -> str:
 
 def _rule_details(report: Report, result: RuleResult) -> str:
     """A rule's statement, and the accesses and events that break it."""
-    rule = next((rule for rule in RULES if rule.name == result.rule), None)
-    parts = [f"<p>{text(_statement(result.rule))}</p>"]
-    if rule is not None:
-        parts.append(f"<p>Specification: {text(rule.specification)}</p>")
+    statement, specification = _stated(result.rule)
+    parts = [f"<p>{text(statement)}</p>"]
+    if specification:
+        parts.append(f"<p>Specification: {text(specification)}</p>")
     if result.offences:
         rows = []
         for access in result.offences[:OFFENCES_SHOWN]:
