@@ -77,7 +77,9 @@ def test_digest_is_the_headers() -> None:
     fields = record.HostRecord(*range(1, 16))._replace(seq=(1 << 64) - 1, value=(1 << 64) - 1)
     initial = ", ".join(f".{name} = {value}ull" for name, value in fields._asdict().items())
     start = record.DIGEST_MODULUS - 1
-    (wanted,) = values([HEADER], [f"record_digest({start}ull, {key}ull, &(struct record){{ {initial} }})"]).values()
+    powers = f"struct record_key powers; record_key_set(&powers, {key}ull)"
+    digested = f"record_digest({start}ull, &powers, &(struct record){{ {initial} }})"
+    (wanted,) = values([HEADER], [f"({{ {powers}; {digested}; }})"]).values()
     digest = record.Digest(key)
     digest.value = start
     digest.add(record.RECORD.pack(*fields))

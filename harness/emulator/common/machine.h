@@ -25,6 +25,7 @@ struct machine {
 	u64 ns_to_tsc; /* 32.32 fixed point */
 	u64 tsc_khz;
 	u64 allocated; /* next free physical address of the emulator's RAM */
+	struct record_key log_key;
 };
 
 static inline _Noreturn void machine_halt(void)

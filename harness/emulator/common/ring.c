@@ -14,6 +14,7 @@ bool ring_open(struct machine *machine)
 	machine->records = (struct record *)(machine->config->ring_base + sizeof(struct record_ring));
 	machine->account = (struct record_account *)(machine->config->host_base + machine->config->host_size - PAGE_SIZE);
 	machine->capacity = capacity;
+	record_key_set(&machine->log_key, machine->config->log_key);
 	if (machine->account->magic == RECORD_ACCOUNT_MAGIC)
 		return false;
 	machine->account->magic = RECORD_ACCOUNT_MAGIC;
@@ -64,7 +65,7 @@ u64 ring_write(struct machine *machine, struct record *record)
 	record->seq = account->count + 1;
 	record->check = record_check(record);
 	account->digest[record->seq % RECORD_ACCOUNT_SLOTS] =
-		record_digest(account->digest[account->count % RECORD_ACCOUNT_SLOTS], machine->config->log_key, record);
+		record_digest(account->digest[account->count % RECORD_ACCOUNT_SLOTS], &machine->log_key, record);
 	__atomic_store_n(&account->count, record->seq, __ATOMIC_RELEASE);
 
 	slot = &machine->records[(record->seq - 1) & (machine->capacity - 1)];

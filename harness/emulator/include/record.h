@@ -195,17 +195,40 @@ struct record_account {
 	u64 digest[RECORD_ACCOUNT_SLOTS]; /* [n % RECORD_ACCOUNT_SLOTS]: after record n */
 };
 
-static inline u64 record_digest(u64 digest, u64 key, const struct record *record)
+#define DIGEST_WORDS (sizeof(struct record) / sizeof(u32))
+
+/* Powers of the key, from the first one: a record is digested in one step, which gives the same as one step a word. */
+struct record_key {
+	u64 power[DIGEST_WORDS];
+};
+
+/* Below 2^64 again, from below 2^124; twice of that is below 2^61 + 8. */
+static inline u64 record_fold(unsigned __int128 value) { return (u64)(value & RECORD_DIGEST_MODULUS) + (u64)(value >> 61); }
+
+static inline u64 record_reduce(unsigned __int128 value)
+{
+	u64 digest = record_fold(record_fold(value));
+
+	return digest >= RECORD_DIGEST_MODULUS ? digest - RECORD_DIGEST_MODULUS : digest;
+}
+
+static inline void record_key_set(struct record_key *key, u64 value)
+{
+	key->power[0] = value;
+	for (u32 i = 1; i < DIGEST_WORDS; i++)
+		key->power[i] = record_reduce((unsigned __int128)key->power[i - 1] * value);
+}
+
+/* digest * key^16 + word[0] * key^15 + ... + word[15]: below 2^122 + 15 * 2^93 + 2^32. */
+static inline u64 record_digest(u64 digest, const struct record_key *key, const struct record *record)
 {
 	const u32 *word = (const u32 *)record;
+	unsigned __int128 sum = (unsigned __int128)digest * key->power[DIGEST_WORDS - 1] + word[DIGEST_WORDS - 1];
 
-	for (u32 i = 0; i < sizeof(*record) / 4; i++) {
-		unsigned __int128 product = (unsigned __int128)digest * key + word[i];
-
-		digest = (u64)(product & RECORD_DIGEST_MODULUS) + (u64)(product >> 61);
-		digest = digest >= RECORD_DIGEST_MODULUS ? digest - RECORD_DIGEST_MODULUS : digest;
-	}
-	return digest;
+#pragma GCC unroll 16
+	for (u32 i = 0; i < DIGEST_WORDS - 1; i++)
+		sum += (unsigned __int128)word[i] * key->power[DIGEST_WORDS - 2 - i];
+	return record_reduce(sum);
 }
 
 /* FNV-1a over the record's 32-bit words, with the check word counted as 0. */
@@ -214,7 +237,8 @@ static inline u32 record_check(const struct record *record)
 	const u32 *word = (const u32 *)record;
 	u32 hash = 2166136261u;
 
-	for (u32 i = 0; i < sizeof(*record) / 4; i++) {
+#pragma GCC unroll 16
+	for (u32 i = 0; i < DIGEST_WORDS; i++) {
 		u32 w = (i == 12) ? 0 : word[i];
 
 		hash = (hash ^ w) * 16777619u;
