@@ -97,9 +97,8 @@ static void log_io(struct vcpu *vcpu, u16 port, u32 size, u32 value, u8 flags)
 					   .value = value, .size = (u8)size, .flags = flags });
 }
 
-u32 io_read(struct vcpu *vcpu, u16 port, u32 size)
+static u32 read_port(struct vcpu *vcpu, const struct guarded *guard, u16 port, u32 size)
 {
-	const struct guarded *guard = guard_of(port, size);
 	u32 value;
 
 	if (is_hidden(vcpu, port, size))
@@ -113,10 +112,9 @@ u32 io_read(struct vcpu *vcpu, u16 port, u32 size)
 	return value;
 }
 
-void io_write(struct vcpu *vcpu, u16 port, u32 size, u32 value)
+static void write_port(struct vcpu *vcpu, const struct guarded *guard, u16 port, u32 size, u32 value)
 {
 	const struct host_config *config = vcpu->hv->config;
-	const struct guarded *guard = guard_of(port, size);
 
 	if (log_at(vcpu, 2))
 		log_io(vcpu, port, size, value, RECORD_WRITE);
@@ -134,18 +132,24 @@ void io_write(struct vcpu *vcpu, u16 port, u32 size, u32 value)
 		guard->write(vcpu, port, size, value);
 }
 
+u32 io_read(struct vcpu *vcpu, u16 port, u32 size) { return read_port(vcpu, guard_of(port, size), port, size); }
+
+void io_write(struct vcpu *vcpu, u16 port, u32 size, u32 value) { write_port(vcpu, guard_of(port, size), port, size, value); }
+
 /* INS and OUTS of `count` items from or to a buffer. */
 void io_string(struct vcpu *vcpu, u16 port, u32 size, bool in, u8 *buffer, u64 count)
 {
+	const struct guarded *guard = guard_of(port, size);
+
 	for (; count; count--, buffer += size) {
 		u32 value = 0;
 
 		if (in) {
-			value = io_read(vcpu, port, size);
+			value = read_port(vcpu, guard, port, size);
 			memcpy(buffer, &value, size);
 		} else {
 			memcpy(&value, buffer, size);
-			io_write(vcpu, port, size, value);
+			write_port(vcpu, guard, port, size, value);
 		}
 	}
 }
