@@ -14,6 +14,7 @@
 struct npt {
 	u64 *paged;   /* root while the guest pages: shared view low, private view at the C-bit */
 	u64 *unpaged; /* root while it does not: every access is private (APM vol. 2, 15.34.5) */
+	bool mapped;  /* something was mapped */
 };
 
 /* Kinds of #VC with an address of their own. */

@@ -76,6 +76,7 @@ void npt_map(struct hw *hw, u32 vmpl, bool private_view, u64 gpa, u64 spa, bool 
 	u64 *table = table_at(hw, hw->npt[vmpl].paged, address, level, true);
 	u64 *entry;
 
+	hw->npt[vmpl].mapped = true;
 	if (!table) /* a large page is there already */
 		return;
 	entry = &table[(address >> (12 + 9 * (level - 1))) & 511];
@@ -118,6 +119,8 @@ static void unmap(struct hw *hw, u64 *root, u64 address, bool large)
 void hw_invalidate(struct hw *hw, u64 gpa, bool large)
 {
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++) {
+		if (!hw->npt[vmpl].mapped)
+			continue;
 		unmap(hw, hw->npt[vmpl].paged, gpa, large);
 		unmap(hw, hw->npt[vmpl].paged, gpa | hw->c_bit, large);
 	}
