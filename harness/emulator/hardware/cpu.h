@@ -123,10 +123,10 @@ struct hw_cpu {
 	int posted;      /* and its vector while it is in V_IRQ, or -1 */
 	int injected;    /* vector of the VMSA's event_inj that is not taken yet, or -1 */
 	struct hw_vmpl state[CONFIG_VMPLS];
-	struct translation translation[TRANSLATIONS];
 	struct known_instruction known[KNOWN_INSTRUCTIONS];
 	u64 code_page[CODE_PAGES]; /* code pages seen: see image.c */
 	u16 exit_count[EXIT_CODES]; /* since last published */
+	struct translation translation[TRANSLATIONS];
 
 	/* Few exits use the rest. */
 	u64 spin_pc;         /* see hw_spins() */
@@ -163,10 +163,13 @@ struct hw {
 	struct rmp rmp;
 	u64 *dma_table;    /* of the IOMMU: see iommu.c */
 	u32 dma_flush;     /* the register for it */
-	struct step step;  /* of one vCPU at a time */
 	struct hw_cpu cpu[HW_CPUS];
 	struct psp_guest psp;
+	struct step step;  /* of one vCPU at a time */
 };
+
+_Static_assert(offsetof(struct hw, cpu) + offsetof(struct hw_cpu, translation) <= PAGE_SIZE,
+	       "what each exit uses of the first vCPU is on one page");
 
 static inline struct hw_vmpl *current(struct hw_cpu *cpu) { return &cpu->state[cpu->vmpl]; }
 static inline struct vmcb *vmcb(const struct hw_cpu *cpu) { return cpu->state[cpu->vmpl].vmcb; }
