@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -55,6 +56,16 @@ def test_a_descriptor_is_watched_until_it_is_forgotten(loop: Loop, pipe: tuple[i
     loop.watch(write_fd, None, lambda: seen.append(b"writable"))
     assert loop.turn(60)
     assert seen[-1] == b"writable"
+
+
+def test_a_socket_that_is_closed_is_not_watched(loop: Loop) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        loop.watch(ours, lambda: None)
+        loop.forget(ours)
+        ours.close()
+        loop.forget(ours)
+        assert not loop.turn(0)
 
 
 def test_a_function_that_forgets_another(loop: Loop, pipe: tuple[int, int]) -> None:

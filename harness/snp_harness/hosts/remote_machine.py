@@ -174,7 +174,9 @@ class RemoteMachine(MachineBase):
 
     def drop_stream(self, number: int) -> None:
         """Close a stream whose operation failed: it carries no data."""
-        self._streams.pop(number).close()
+        stream = self._streams.pop(number)
+        self.loop.forget(stream)
+        stream.close()
         self._open.discard(number)
         self.link.drop([number])
 

@@ -66,9 +66,10 @@ class Loop:
         self, file: File, readable: Callable[[], None] | None = None, writable: Callable[[], None] | None = None
     ) -> None:
         """Call `readable` when file can be read or has ended, `writable` when it can be written; neither: `forget`."""
-        if self._closed:
-            return
         fd = file if isinstance(file, int) else file.fileno()
+        # A file that is closed is not watched.
+        if self._closed or fd < 0:
+            return
         events = (selectors.EVENT_READ if readable else 0) | (selectors.EVENT_WRITE if writable else 0)
         known = fd in self._selector.get_map()
         data: _Watch = (readable, writable)
