@@ -31,7 +31,8 @@ def build_stock() -> None:
         image = Path(done.stdout.strip())
         workspaces = sorted((image.parents[2] / "work").glob("*/source"), key=lambda path: path.parent.stat().st_mtime)
         built = workspaces[-1] / "Build" / "OvmfX64" / "DEBUG_GCC5" / "FV" / "OVMF.fd"
-        if built.read_bytes() == image.read_bytes() and (image.parent / "symbols").is_dir():
+        kept = built.is_file() and built.read_bytes() == image.read_bytes()
+        if kept and (image.parent / "symbols").is_dir():
             return
         shutil.rmtree(image.parent)
     pytest.fail("the workspace used last has another build than the image's")

@@ -10,7 +10,7 @@ import pytest
 from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.svsm.config import load_config
-from tests.guests.mutants import MORE_MUTANTS, MUTANTS, mutant
+from tests.guests.mutants import BY_CHANCE, MORE_MUTANTS, MUTANTS, mutant
 from tests.helpers.reference_svsm import use_svsm
 
 pytestmark = pytest.mark.emulated
@@ -23,5 +23,6 @@ def test_mutant(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     source, text, replacement, failing = {**MUTANTS, **MORE_MUTANTS}[name]
     use_svsm(monkeypatch, mutant(tmp_path, source, text, replacement))
     result = run_conformance(load_config("alternate-injection"), out=tmp_path / "run", timeout_s=TIMEOUT_S, icount=True)
-    assert {point.name for point in result.of(PointStatus.FAILED)} == failing
+    failed = {point.name for point in result.of(PointStatus.FAILED)}
+    assert failed - BY_CHANCE.get(name, set()) == failing
     assert not result.tap.defects
