@@ -141,7 +141,7 @@ test-long: setup images $(NEWER) $(TESTING)
 	@$(BIN)/pytest -m long -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 test-edk2: setup images $(NEWER) $(TESTING)
-	@$(BIN)/pytest -m edk2 $(PYTEST_FLAGS)
+	@$(BIN)/pytest -m 'edk2 and not long' $(PYTEST_FLAGS)
 
 lint: setup
 	@$(BIN)/ruff check .
