@@ -64,6 +64,23 @@ def test_missing_sequence_numbers_are_reported(reader: Reader) -> None:
     assert reader.log.health.missing == 3
 
 
+def test_records_that_an_interrupt_falls_into_are_missing(reader: Reader) -> None:
+    """Python raises Ctrl-C between any two steps of what takes them."""
+
+    def interrupted(_batch: bytes) -> None:
+        raise KeyboardInterrupt
+
+    log = HostLog(RingReader(reader.ring.fd, reader.ring.size), interrupted)
+    reader.ring.start()
+    for seq in (1, 2, 3):
+        reader.ring.write(make_record(seq))
+    with pytest.raises(KeyboardInterrupt):
+        log.drain()
+    assert log.health.missing == 3
+    assert log.health.gaps() == ["3 records of the log are missing"]
+    log.close()
+
+
 def test_an_old_record_is_torn(reader: Reader) -> None:
     reader.ring.start()
     for seq in (1, 2, 1, 4):

@@ -22,7 +22,7 @@ class HostLogError(BrokenEnvironmentError):
 class LogHealth:
     """What was lost so far. dropped: by the hypervisor, since the ring was full. torn: records with a wrong check word.
 
-    missing: records that the sequence numbers skip.
+    missing: records that the sequence numbers skip, and those that were being taken when an interrupt arrived.
     """
 
     dropped: int = 0
@@ -88,7 +88,13 @@ class HostLog:
     def _give(self, batch: bytes) -> None:
         """Pass on the good records of a batch."""
         number = len(batch) // RECORD_SIZE
-        self._take(batch if self._is_good(batch, number) else self._sift(batch))
+        good = batch if self._is_good(batch, number) else self._sift(batch)
+        try:
+            self._take(good)
+        except KeyboardInterrupt:
+            # How many of them were taken before Ctrl-C is not known.
+            self.health.missing += len(good) // RECORD_SIZE
+            raise
 
     def _is_good(self, batch: bytes, number: int) -> bool:
         """Whether every record of the batch is complete and has the next sequence number."""
