@@ -18,11 +18,11 @@ from snp_harness.vm.qemu_binary import QemuBinary
     ("arguments", "said"),
     [
         (["rnu"], "did you mean run?"),
-        (["run", "--firmwar", "x"], "there is no option --firmwar: did you mean --firmware?"),
-        (["run", "--firmwar=x"], "there is no option --firmwar: did you mean --firmware?"),
+        (["run", "--firmwar", "x"], "unknown option --firmwar: did you mean --firmware?"),
+        (["run", "--firmwar=x"], "unknown option --firmwar: did you mean --firmware?"),
         (["run", "--until", "pie"], "did you mean pei?"),
         (["igvm", "shw", "x"], "did you mean show?"),
-        (["timeline", "x", "--bogus"], "there is no option --bogus: see snp-harness timeline --help"),
+        (["timeline", "x", "--bogus"], "unknown option --bogus: see snp-harness timeline --help"),
     ],
 )
 def test_options_and_commands(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
         unknown = [text for text in rest if text.startswith("--")]
         if unknown and self._subparsers is None:
             name = unknown[0].partition("=")[0]
-            self.error(f"there is no option {name}{did_you_mean(name, self._option_string_actions)}")
+            self.error(f"unknown option {name}{did_you_mean(name, self._option_string_actions)}")
         return options, rest
 
     def error(self, message: str) -> NoReturn:
