@@ -7,8 +7,6 @@
  * Of an SNP guest two more DIMMs follow, each with a copy of all of it, of which pages that nothing uses cost nothing. In
  * the first the guest has its firmware's private memory, in the second what shared accesses to it see.
  */
-enum launch_copy { LAUNCH_KEPT = 0, LAUNCH_PRIVATE = 1, LAUNCH_SHARED = 2 };
-
 #ifndef SNP_LAUNCH_H
 #define SNP_LAUNCH_H
 
@@ -16,6 +14,8 @@ enum launch_copy { LAUNCH_KEPT = 0, LAUNCH_PRIVATE = 1, LAUNCH_SHARED = 2 };
 #include "types.h"
 
 #define LAUNCH_MAGIC 0x31434E4C504E53ull /* "SNPLNC1" */
+
+enum launch_copy { LAUNCH_KEPT = 0, LAUNCH_PRIVATE = 1, LAUNCH_SHARED = 2 };
 
 enum launch_kind {
 	/* enum psp_page: that SNP_LAUNCH_UPDATE of the pages. `offset`: their contents, 0: as the memory has them. */
