@@ -3,7 +3,8 @@
  * Several vCPUs on the one processor that runs the emulator: one after the other, always in the same order.
  *
  * A vCPU leaves the processor when it has to wait, at PAUSE (it spins for another vCPU), and at the end of
- * its slice if others are ready. The slices of others are short while one spins: see readiness.c. With one vCPU there are no slices and no exits at PAUSE.
+ * its slice if others are ready. The slices of others are short while one spins: see readiness.c. With one
+ * vCPU there are no slices and no exits at PAUSE.
  */
 #include "loop.h"
 #include "injection.h"
