@@ -177,5 +177,6 @@ static inline bool log_at(const struct hw_cpu *cpu, u32 level) { return cpu->log
 
 void log_exit(struct hw_cpu *cpu, u64 code); /* count an #VMEXIT */
 void switch_save_hidden(struct hw_cpu *cpu); /* FS, GS, TR ... into the VMCB */
+void switch_load_hidden(struct hw_cpu *cpu); /* the same from it, and DR0-3 */
 
 #endif

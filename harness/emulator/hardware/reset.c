@@ -2,7 +2,6 @@
 /* The registers of a processor after reset, INIT and SIPI (APM vol. 2, table 14-1). */
 #include "bytes.h"
 #include "cpu.h"
-#include "npt.h"
 #include "x86.h"
 
 #define RESET_CODE 0x9B /* segment attributes: present, code, read, accessed */
@@ -38,16 +37,6 @@ void hw_reset(struct hw_cpu *cpu, u32 vmpl)
 	cpu->state[vmpl].gpr[HW_RDX] = cpuid(1, 0).eax;
 }
 
-/* It is in the processor: what VMRUN does not load. */
-static void reload(struct hw_cpu *cpu)
-{
-	struct hw_vmpl *state = current(cpu);
-
-	__asm__ volatile("mov %0, %%db0; mov %0, %%db1; mov %0, %%db2; mov %0, %%db3" : : "r"(0ull));
-	vmload((u64)state->vmcb);
-	state->vmcb->control.nested_cr3 = npt_root(cpu);
-}
-
 /* INIT resets no MSR and no FPU. */
 void hw_init(struct hw_cpu *cpu)
 {
@@ -67,7 +56,7 @@ void hw_init(struct hw_cpu *cpu)
 	control->event_inj = 0;
 	state->offered = -1;
 	if (state->hidden_current)
-		reload(cpu);
+		switch_load_hidden(cpu);
 }
 
 void hw_sipi(struct hw_cpu *cpu, u8 vector)

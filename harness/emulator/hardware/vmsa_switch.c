@@ -31,6 +31,19 @@ void switch_save_hidden(struct hw_cpu *cpu)
 #define READ_DR(n, value)  __asm__ volatile("mov %%db" #n ", %0" : "=r"(value))
 #define WRITE_DR(n, value) __asm__ volatile("mov %0, %%db" #n : : "r"(value))
 
+void switch_load_hidden(struct hw_cpu *cpu)
+{
+	struct hw_vmpl *state = current(cpu);
+
+	WRITE_DR(0, state->dr[0]);
+	WRITE_DR(1, state->dr[1]);
+	WRITE_DR(2, state->dr[2]);
+	WRITE_DR(3, state->dr[3]);
+	vmload((u64)state->vmcb);
+	state->hidden_current = true;
+	state->vmcb->control.nested_cr3 = npt_root(cpu);
+}
+
 /* State that VMRUN does not switch and a VMPL can see: FPU, SSE, AVX, XCR0, DR0-3, and what VMLOAD moves. */
 static void leave(struct hw_cpu *cpu)
 {
@@ -54,13 +67,7 @@ static void enter(struct hw_cpu *cpu, u32 vmpl)
 	cpu->vmpl = (u8)vmpl;
 	__asm__ volatile("xrstor64 (%0)" : : "r"(state->xsave), "a"(~0u), "d"(~0u) : "memory");
 	xsetbv(state->xcr0);
-	WRITE_DR(0, state->dr[0]);
-	WRITE_DR(1, state->dr[1]);
-	WRITE_DR(2, state->dr[2]);
-	WRITE_DR(3, state->dr[3]);
-	vmload((u64)state->vmcb);
-	state->hidden_current = true;
-	state->vmcb->control.nested_cr3 = npt_root(cpu);
+	switch_load_hidden(cpu);
 }
 
 static void copy_registers(u64 *gpr, struct vmsa *vmsa, bool to_vmsa)
@@ -219,9 +226,4 @@ void hw_cpu_switch(struct hw_cpu *from, struct hw_cpu *to)
 	debugger_set_running(to);
 }
 
-void hw_cpu_start(struct hw_cpu *cpu)
-{
-	vmload((u64)current(cpu)->vmcb);
-	current(cpu)->hidden_current = true;
-	vmcb(cpu)->control.nested_cr3 = npt_root(cpu);
-}
+void hw_cpu_start(struct hw_cpu *cpu) { switch_load_hidden(cpu); }
