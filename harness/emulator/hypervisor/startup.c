@@ -40,10 +40,10 @@ void startup_init(struct vcpu *vcpu)
 		hw_init(vcpu->cpu);
 		vcpu->extint = -1;
 		vcpu->posted = -1;
-		vcpu->wait = vcpu == boot_vcpu(vcpu) ? WAIT_NOTHING : WAIT_SIPI;
-	} else if (is_guest(vcpu) && vcpu->wait <= WAIT_INTERRUPT) {
-		vcpu->wait = vcpu == boot_vcpu(vcpu) ? WAIT_NOTHING : WAIT_SIPI;
+	} else if (!is_guest(vcpu) || vcpu->wait > WAIT_INTERRUPT) {
+		return;
 	}
+	vcpu->wait = vcpu == boot_vcpu(vcpu) ? WAIT_NOTHING : WAIT_SIPI;
 }
 
 static void end_hold(struct vcpu *vcpu)
