@@ -49,11 +49,12 @@ static void tsc_msr(struct vcpu *vcpu, bool write, u64 *value)
 /* An access the hypervisor makes for the guest. */
 bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 {
-	u64 *own = own_msr(vcpu, msr);
 	bool ok = true;
+	u64 *own;
 
 	if (apic_owns_msr(msr))
 		return apic_msr(vcpu, msr, write, value, pc);
+	own = own_msr(vcpu, msr);
 	if (is_hidden(msr)) {
 		ok = false;
 	} else if (msr == MSR_TSC) {
