@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypedDict, Unpack, overload
 
 from snp_harness.apic.access import Access, Operation, Outcome, Phase
 from snp_harness.apic.registers import Register
@@ -15,11 +15,22 @@ if TYPE_CHECKING:
     from snp_harness.guest.keeper import Keeper
 
 
+class Selection(TypedDict, total=False):
+    """Which accesses, by the names that Accesses describes."""
+
+    register: str | Register | None
+    phase: Phase | None
+    vcpu: int | None
+    vmpl: int | None
+    operation: Operation | str | None
+    outcome: Outcome | None
+
+
 class Accesses(Sequence[Access]):
     """The accesses of the present boot, in order: a sequence that grows.
 
     The names of a selection: register: its name, such as "SVR" or "APIC_BASE", or a Register. phase, vcpu, vmpl,
-    operation, outcome: as in Access. Each that is None selects all.
+    operation, outcome: as in Access. Each that is None or left out selects all.
     """
 
     def __init__(self, keeper: Callable[[], Keeper], timeout_s: float) -> None:
@@ -56,18 +67,9 @@ class Accesses(Sequence[Access]):
         """Return the phases so far, and what showed that they began."""
         return list(self._collector.phases)
 
-    def of(
-        self,
-        *,
-        register: str | Register | None = None,
-        phase: Phase | None = None,
-        vcpu: int | None = None,
-        vmpl: int | None = None,
-        operation: Operation | str | None = None,
-        outcome: Outcome | None = None,
-    ) -> list[Access]:
+    def of(self, **selection: Unpack[Selection]) -> list[Access]:
         """Return the selected accesses so far."""
-        wanted = _selection(register, phase, vcpu, vmpl, operation, outcome)
+        wanted = _wanted(**selection)
         return [access for access in self if wanted(access)]
 
     def events(self, kind: str | None = None) -> list[Event]:
@@ -75,25 +77,16 @@ class Accesses(Sequence[Access]):
         return [event for event in list(self._collector.events) if kind in (None, event.kind)]
 
     def wait(
-        self,
-        *,
-        register: str | Register | None = None,
-        phase: Phase | None = None,
-        vcpu: int | None = None,
-        vmpl: int | None = None,
-        operation: Operation | str | None = None,
-        outcome: Outcome | None = None,
-        after: Access | None = None,
-        timeout_s: float | None = None,
+        self, *, after: Access | None = None, timeout_s: float | None = None, **selection: Unpack[Selection]
     ) -> Access:
         """Wait for a selected access, and return the first; one that was made already counts.
 
         after: only later accesses than this one. Raises GuestTimeoutError, and as Guest.wait_for.
         """
-        wanted = _selection(register, phase, vcpu, vmpl, operation, outcome)
+        wanted = _wanted(**selection)
         start = 0 if after is None else after.index + 1
         keeper, collector = self._keeper(), self._collector
-        name = register.name if isinstance(register, Register) else register
+        name = _name(selection.get("register"))
 
         def check() -> Access | None:
             nonlocal start
@@ -131,15 +124,20 @@ class Accesses(Sequence[Access]):
         return self._timeout_s if timeout_s is None else timeout_s
 
 
-def _selection(
-    register: str | Register | None,
-    phase: Phase | None,
-    vcpu: int | None,
-    vmpl: int | None,
-    operation: Operation | str | None,
-    outcome: Outcome | None,
+def _name(register: str | Register | None) -> str | None:
+    return register.name if isinstance(register, Register) else register
+
+
+def _wanted(
+    *,
+    register: str | Register | None = None,
+    phase: Phase | None = None,
+    vcpu: int | None = None,
+    vmpl: int | None = None,
+    operation: Operation | str | None = None,
+    outcome: Outcome | None = None,
 ) -> Callable[[Access], bool]:
-    name = register.name if isinstance(register, Register) else register
+    name = _name(register)
     kind = Operation(operation) if isinstance(operation, str) else operation
 
     def wanted(access: Access) -> bool:
