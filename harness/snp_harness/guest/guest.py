@@ -96,8 +96,7 @@ class Guest:
         GuestError if the guest was paused just while it saved them.
         """
         for _ in range(_REGISTER_TRIES):
-            was_paused = self.paused
-            with self._stopped():
+            with self._stopped() as was_paused:
                 printed = self.qmp.monitor("info registers -a")
                 running = self._keeper.session.running
                 try:
@@ -177,14 +176,14 @@ class Guest:
         self._keeper = self._start()
 
     @contextlib.contextmanager
-    def _stopped(self) -> Iterator[None]:
-        """Stop the guest in the block, unless it is paused."""
+    def _stopped(self) -> Iterator[bool]:
+        """Stop the guest in the block, unless it is paused; yields whether it was."""
         if self.paused:
-            yield
+            yield True
             return
         self.pause()
         try:
-            yield
+            yield False
         finally:
             self.resume()
 

@@ -89,7 +89,7 @@ class LinuxGuest(Guest):
 
     def ssh_port(self) -> int:
         """Return the port of 127.0.0.1 that leads to the guest's SSH server. Raises GuestEndedError, GuestError."""
-        port = forwarded_port(str(self.qmp.execute("human-monitor-command", command_line="info usernet")))
+        port = forwarded_port(self.qmp.monitor("info usernet"))
         if port is None:
             raise GuestError("QEMU forwards no port to the guest's SSH server", "see QEMU's stderr")
         return port

@@ -33,7 +33,7 @@ class GuestMemory:
     """
 
     def __init__(
-        self, qmp: GuestQmp, keeper: Callable[[], Keeper], stopped: Callable[[], AbstractContextManager[None]]
+        self, qmp: GuestQmp, keeper: Callable[[], Keeper], stopped: Callable[[], AbstractContextManager[object]]
     ) -> None:
         self._qmp = qmp
         self._keeper = keeper
