@@ -48,6 +48,6 @@ def test_an_encrypted_guest_shows_nothing() -> None:
     guest = KvmGuest.__new__(KvmGuest)
     guest.platform, guest._ram = "snp", 0
     with pytest.raises(UnsupportedError, match="the platform snp cannot access the guest's memory: it is encrypted"):
-        guest.locate(lambda *_: b"", 0, None, write=False)
+        guest.locate(lambda *_: b"", [0], None, write=False)
     with pytest.raises(UnsupportedError, match="the platform snp cannot show the guest's registers"):
         guest.registers(lambda *_: b"", "", 0, None)

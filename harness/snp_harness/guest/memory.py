@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -81,12 +82,12 @@ class GuestMemory:
         if not 0 <= size <= SIZE_MAX or gpa < 0:
             raise UsageError(f"{size} bytes at {gpa:#x} cannot be accessed", f"ask for at most {SIZE_MAX} bytes")
         running = self._keeper().session.running
-        parts = []
-        while size > 0:
-            length = min(size, PAGE_SIZE - gpa % PAGE_SIZE)
-            parts.append((running.locate(self.peek, gpa, vmpl, write=write), length))
-            gpa, size = gpa + length, size - length
-        return parts
+        if size == 0:
+            return []
+        end = gpa + size
+        starts = [gpa, *range(gpa - gpa % PAGE_SIZE + PAGE_SIZE, end, PAGE_SIZE)]
+        lengths = [after - start for start, after in itertools.pairwise((*starts, end))]
+        return list(zip(running.locate(self.peek, starts, vmpl, write=write), lengths, strict=True))
 
     def _open_stub(self) -> GdbStub:
         if self._stub is None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snp_harness.apic.timeline import Timeline
@@ -77,10 +78,11 @@ class EmulatedGuest(Running):
         """Return what was seen so far."""
         return self._witness.outcome(self.platform, ending, "").timeline
 
-    def locate(self, peek: Peek, gpa: int, vmpl: int | None, *, write: bool) -> int:
-        """Return where the byte at a GPA is, as the VMPL sees it by the nested page table and the RMP."""
+    def locate(self, peek: Peek, gpas: Sequence[int], vmpl: int | None, *, write: bool) -> list[int]:
+        """Return where the byte at each GPA is, as the VMPL sees it by the nested page table and the RMP."""
         view = View.read(peek, self.memory.view_base)
-        return view.locate(peek, gpa, self._spec.svsm.guest_vmpl if vmpl is None else vmpl, write=write)
+        seen_by = self._spec.svsm.guest_vmpl if vmpl is None else vmpl
+        return [view.locate(peek, gpa, seen_by, write=write) for gpa in gpas]
 
     def registers(self, peek: Peek, printed: str, vcpu: int, vmpl: int | None) -> dict[str, int]:
         """Return the registers of a vCPU: from the processor if it runs there, else where the hardware saved them."""

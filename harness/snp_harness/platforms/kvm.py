@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -155,11 +155,11 @@ class KvmGuest(Running):
         """Return what was seen so far."""
         return self._witness.seen(self.platform, ending, alternate_injection=self._alternate_injection)
 
-    def locate(self, peek: Peek, gpa: int, vmpl: int | None, *, write: bool) -> int:
-        """Return the address of a GPA, which is the same; that of an encrypted guest is not known."""
+    def locate(self, peek: Peek, gpas: Sequence[int], vmpl: int | None, *, write: bool) -> list[int]:
+        """Return the address of each GPA, which is the same; that of an encrypted guest is not known."""
         if not self._ram:
-            return super().locate(peek, gpa, vmpl, write=write)
-        return locate_plain(self.platform, gpa, self._ram, self._rom, vmpl, write=write)
+            return super().locate(peek, gpas, vmpl, write=write)
+        return [locate_plain(self.platform, gpa, self._ram, self._rom, vmpl, write=write) for gpa in gpas]
 
     def registers(self, peek: Peek, printed: str, vcpu: int, vmpl: int | None) -> dict[str, int]:
         """Return the registers of a vCPU, which QEMU has; those of an encrypted guest are not known."""

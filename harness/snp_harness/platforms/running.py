@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from snp_harness.errors import UnsupportedError
@@ -48,8 +48,8 @@ class Running(ABC):
     def timeline(self, ending: Ending) -> Timeline:
         """Return what was seen so far, as if the run had ended so. The guest may go on."""
 
-    def locate(self, peek: Peek, gpa: int, vmpl: int | None, *, write: bool) -> int:
-        """Return where QEMU has the byte at a GPA, as a VMPL sees it; it is there to the end of its page.
+    def locate(self, peek: Peek, gpas: Sequence[int], vmpl: int | None, *, write: bool) -> list[int]:
+        """Return where QEMU has the byte at each GPA, as a VMPL sees it; it is there to the end of its page.
 
         vmpl: None for the guest's. Raises MemoryAccessError, and UnsupportedError where that is not known.
         """

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,9 +101,9 @@ class _TcgGuest(Running):
         """Return what was seen so far."""
         return self._witness.seen(self.platform, ending)
 
-    def locate(self, _peek: Peek, gpa: int, vmpl: int | None, *, write: bool) -> int:
-        """Return the address of a GPA, which is the same."""
-        return locate_plain(self.platform, gpa, self._ram, self._rom, vmpl, write=write)
+    def locate(self, _peek: Peek, gpas: Sequence[int], vmpl: int | None, *, write: bool) -> list[int]:
+        """Return the address of each GPA, which is the same."""
+        return [locate_plain(self.platform, gpa, self._ram, self._rom, vmpl, write=write) for gpa in gpas]
 
     def registers(self, _peek: Peek, printed: str, vcpu: int, vmpl: int | None) -> dict[str, int]:
         """Return the registers of a vCPU, which QEMU has."""
