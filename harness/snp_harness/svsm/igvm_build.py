@@ -37,13 +37,12 @@ class Builder:
         if not data or offset_at is None:
             self._headers.append((kind, content, None))
             return
-        known = None if len(data) > PAGE else self._places.setdefault(data, self._size)
-        if known is None or known == self._size:
-            known = self._size
+        place = self._size if len(data) > PAGE else self._places.setdefault(data, self._size)
+        if place == self._size:
             self._data.append(data)
             self._size += len(data)
-        place = known.to_bytes(4, "little")
-        self._headers.append((kind, content[:offset_at] + place + content[offset_at + 4 :], offset_at))
+        content = content[:offset_at] + place.to_bytes(4, "little") + content[offset_at + 4 :]
+        self._headers.append((kind, content, offset_at))
 
     def policy(self, policy: int) -> None:
         """Add the guest policy."""
