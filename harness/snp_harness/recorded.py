@@ -56,14 +56,12 @@ def follow_timeline(directory: Path, wait: Callable[[], object]) -> Iterator[Tim
     """
     from snp_harness.platforms.kept_run import open_log
 
+    log = None
     while rundir.in_use(directory) and not (directory / rundir.TIMELINE).exists():
-        log = open_log(directory)
+        log = log or open_log(directory)
         if log is not None:
-            while rundir.in_use(directory) and not (directory / rundir.TIMELINE).exists():
-                log.more()
-                yield log.timeline()
-                wait()
-            break
+            log.more()
+            yield log.timeline()
         wait()
     yield load_timeline(directory)
 

@@ -57,7 +57,7 @@ def note(
         "faults": list(config.injected_faults) if active else [],
         "as_if_active": spec.as_if_active,
     }
-    directory.write_text(rundir.RUN, json.dumps(kept, indent=2) + "\n")
+    directory.write_json(rundir.RUN, kept)
 
 
 def asked_for(directory: Path) -> tuple[str | None, bool | None]:
