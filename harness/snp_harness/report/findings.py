@@ -38,6 +38,11 @@ class Finding:
     access: Access | None = None
 
     @property
+    def sentence(self) -> str:
+        """The message, and where it was."""
+        return f"{self.message} at {self.place}" if self.place else self.message
+
+    @property
     def fingerprint(self) -> str:
         """Names the finding in other runs of the same firmware, and no other finding of this one."""
         what = self.message

@@ -25,8 +25,7 @@ def render(report: Report) -> str:
 
 def _annotation(finding: Finding) -> str:
     where = {} if finding.source is None else {"file": finding.source.file, "line": str(finding.source.line)}
-    place = f" at {finding.place}" if finding.place else ""
-    return _command("error", {**where, "title": finding.rule}, f"{finding.message}{place}")
+    return _command("error", {**where, "title": finding.rule}, finding.sentence)
 
 
 def _command(level: str, properties: dict[str, str], message: str) -> str:

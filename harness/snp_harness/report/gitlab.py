@@ -17,9 +17,8 @@ def render(report: Report) -> str:
 
 def _entry(report: Report, finding: Finding) -> dict[str, Any]:
     source = finding.source
-    place = f" at {finding.place}" if finding.place else ""
     return {
-        "description": f"{finding.message}{place}",
+        "description": finding.sentence,
         "check_name": finding.rule or "verdict",
         "fingerprint": finding.fingerprint,
         "severity": "critical" if finding.broken else "major",

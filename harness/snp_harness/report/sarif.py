@@ -70,13 +70,12 @@ def _notification(level: str, text: str) -> dict[str, Any]:
 
 
 def _result(report: Report, finding: Finding) -> dict[str, Any]:
-    where = f" at {finding.place}" if finding.place else ""
     index = next((number for number, rule in enumerate(RULES) if rule.name == finding.rule), None)
     rule = {} if index is None else {"ruleId": finding.rule, "ruleIndex": index}
     return {
         **rule,
         "level": "error" if finding.broken else "warning",
-        "message": {"text": f"{finding.message}{where}"},
+        "message": {"text": finding.sentence},
         "locations": [_location(report, finding)],
         "partialFingerprints": {"snpHarness/v1": finding.fingerprint},
     }
