@@ -94,10 +94,20 @@ class Difference:
         return tuple(entry for entry in self.entries if entry.kind is kind)
 
     @property
+    def marks(self) -> tuple[tuple[Kind, str, str], ...]:
+        """The phases and kinds of events that came and went: which of both, "phase" or "event", and the name."""
+        lists = (
+            (Kind.CAME, "phase", self.phases_came),
+            (Kind.WENT, "phase", self.phases_went),
+            (Kind.CAME, "event", self.events_came),
+            (Kind.WENT, "event", self.events_went),
+        )
+        return tuple((kind, what, name) for kind, what, names in lists for name in names)
+
+    @property
     def empty(self) -> bool:
         """Whether nothing differs; look at `doubts`, too."""
-        marks = self.phases_came + self.phases_went + self.events_came + self.events_went
-        return not marks and all(entry.kind is Kind.SAME for entry in self.entries)
+        return not self.marks and all(entry.kind is Kind.SAME for entry in self.entries)
 
 
 def difference(before: Timeline, after: Timeline) -> Difference:

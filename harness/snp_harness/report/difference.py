@@ -26,8 +26,8 @@ def summary(difference: Difference) -> str:
     parts = [f"{counts[kind]} {kind.value}" for kind in (Kind.CAME, Kind.WENT, Kind.CHANGED) if counts[kind]]
     if difference.empty:
         return f"no difference: all {counts[Kind.SAME]} accesses that are compared are the same"
-    marks = difference.phases_came + difference.phases_went + difference.events_came + difference.events_went
-    more = f", and {len(marks)} phases or kinds of events" if marks else ""
+    marks = len(difference.marks)
+    more = f", and {marks} phases or kinds of events" if marks else ""
     return f"accesses: {', '.join([*parts, f'{counts[Kind.SAME]} the same'])}{more}"
 
 
@@ -45,13 +45,7 @@ def lines(difference: Difference) -> Iterator[str]:
                 yield f"{INDENT}... {count} {'is' if count == 1 else 'are'} the same"
             else:
                 yield from (f"{_SIGNS[kind]} {_line(entry)}" for entry in run)
-    for sign, what, names in (
-        ("+", "phase", difference.phases_came),
-        ("-", "phase", difference.phases_went),
-        ("+", "event", difference.events_came),
-        ("-", "event", difference.events_went),
-    ):
-        yield from (f"{sign} {what} {escape(name, 40)}" for name in names)
+    yield from (f"{_SIGNS[kind]} {what} {escape(name, 40)}" for kind, what, name in difference.marks)
     if difference.not_compared:
         yield f"not compared, because one run did not observe it: {', '.join(difference.not_compared)}"
     yield from (escape(doubt, 200) for doubt in difference.doubts)

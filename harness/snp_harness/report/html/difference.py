@@ -73,15 +73,9 @@ def _rows(difference: Difference) -> Iterator[tuple[str, ...]]:
                 yield where, _kind(kind), f"{count} {'is' if count == 1 else 'are'} the same", "", ""
             else:
                 yield from (_row(where, entry) for entry in run)
-    for kind, what, names in (
-        (Kind.CAME, "phase", difference.phases_came),
-        (Kind.WENT, "phase", difference.phases_went),
-        (Kind.CAME, "event", difference.events_came),
-        (Kind.WENT, "event", difference.events_went),
-    ):
-        for name in names:
-            shown = text(f"{what} {name}", NAME_MAX)
-            yield what, _kind(kind), *(("", shown) if kind is Kind.CAME else (shown, "")), ""
+    for kind, what, name in difference.marks:
+        shown = text(f"{what} {name}", NAME_MAX)
+        yield what, _kind(kind), *(("", shown) if kind is Kind.CAME else (shown, "")), ""
 
 
 def _kind(kind: Kind) -> str:
