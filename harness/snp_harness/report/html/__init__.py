@@ -11,20 +11,12 @@ from snp_harness.apic.timeline import PhaseMark
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.report.html.chart_data import pack
 from snp_harness.report.html.consoles import ConsoleText, Line, read_consoles
-from snp_harness.report.html.elements import asset, data_block, page, pairs, table, text
+from snp_harness.report.html.elements import STATUS_CLASS, asset, badge, data_block, page, pairs, section, table, text
 from snp_harness.report.model import Report, deciding_result
 from snp_harness.report.terminal import OFFENCES_SHOWN, observed, rule_status, run_facts
 from snp_harness.report.text import COLUMNS, access_cells, mode_of, number, phase, place, register, server
 
 __all__ = ["render"]
-
-#: Words of a status as names of classes.
-STATUS_CLASS = {
-    Status.HOLDS: "holds",
-    Status.VIOLATED: "violated",
-    Status.INCONCLUSIVE: "inconclusive",
-    Status.NOT_APPLICABLE: "not-applicable",
-}
 
 
 def render(report: Report) -> str:
@@ -57,7 +49,7 @@ def _navigation(consoles: list[ConsoleText]) -> str:
 
 def _verdict(report: Report) -> str:
     verdict = report.verdict
-    status = f'<span class="status {STATUS_CLASS[verdict.status]}">{text(verdict.status.value)}</span>'
+    status = badge(STATUS_CLASS[verdict.status], verdict.status.value)
     error = "" if report.run.error is None else f'<p class="error">The run broke: {text(report.run.error)}</p>'
     return (
         f'<header id="verdict" class="{STATUS_CLASS[verdict.status]}"><p>{status} {text(verdict.observed)}</p>'
@@ -74,10 +66,7 @@ def _first_offence(report: Report) -> str:
         return ""
     broken = result.status is Status.VIOLATED
     heading = "The first offence" if broken else "What would be the first offence"
-    return (
-        f'<section id="offence" aria-labelledby="offence-heading"><h2 id="offence-heading">{heading}</h2>\n'
-        f"{pairs(_explained(report, result, first))}</section>\n"
-    )
+    return section("offence", heading, pairs(_explained(report, result, first)))
 
 
 def _explained(report: Report, result: RuleResult, access: Access) -> Iterator[tuple[str, str]]:
@@ -129,8 +118,7 @@ def _timeline() -> str:
             ("order", "By order", "equal distances instead of time", "o"),
         )
     )
-    return (
-        '<section id="timeline" aria-labelledby="timeline-heading"><h2 id="timeline-heading">Timeline</h2>\n'
+    content = (
         "<noscript><p>The timeline needs scripts; <code>snp-harness timeline DIR</code> prints it.</p></noscript>\n"
         f'<div id="tools" hidden><div role="group" aria-label="Zoom">{buttons}</div>'
         '<div role="group" aria-label="Filter">'
@@ -143,8 +131,8 @@ def _timeline() -> str:
         ' minus zoom, the arrows move, 0 shows the whole run. The table below has the same accesses."></div>\n'
         '<div id="tip" role="tooltip" hidden></div><p id="said" role="status"></p>\n'
         '<div id="log" class="scroll" tabindex="0" role="region" aria-label="Accesses, phases and events"></div>'
-        "</section>\n"
     )
+    return section("timeline", "Timeline", content)
 
 
 def _rules(report: Report) -> str:
@@ -155,18 +143,14 @@ def _rules(report: Report) -> str:
         rows.append(
             (
                 text(result.rule),
-                f'<span class="status {STATUS_CLASS[result.status]}">{text(rule_status(result))}</span>',
+                badge(STATUS_CLASS[result.status], rule_status(result)),
                 text(result.reason),
                 f'<a href="#rule-{text(result.rule)}">{count}</a>' if count else "0",
             )
         )
         details.append(_rule_details(report, result))
-    return (
-        '<section id="rules" aria-labelledby="rules-heading"><h2 id="rules-heading">Rules</h2>\n'
-        + table(("rule", "result", "reason", "offences"), rows, "Results of the rules")
-        + "".join(details)
-        + "</section>\n"
-    )
+    results = table(("rule", "result", "reason", "offences"), rows, "Results of the rules")
+    return section("rules", "Rules", results + "".join(details))
 
 
 def _rule_details(report: Report, result: RuleResult) -> str:
@@ -201,16 +185,15 @@ def _console(console: ConsoleText) -> str:
         f"{_when(line)}<code>{text(line.text)}</code></li>\n"
         for line in console.lines
     )
-    return (
-        f'<section id="{name}" aria-labelledby="{name}-heading"><h2 id="{name}-heading">{console.title}</h2>\n'
+    content = (
         f'<div class="find" hidden><label>Search <input type="search" data-console="{name}"></label> '
         f'<label>Lines <select data-console="{name}"><option value="">all</option>'
         '<option value="warning">warnings and errors</option><option value="error">errors</option></select></label>'
         f'<span role="status"></span></div>\n'
         f'<div class="scroll" tabindex="0" role="region" aria-label="Lines: {console.title}"><ol class="console">'
-        f"{lines}</ol>"
-        "</div></section>\n"
+        f"{lines}</ol></div>"
     )
+    return section(name, console.title, content)
 
 
 def _when(line: Line) -> str:
@@ -218,8 +201,4 @@ def _when(line: Line) -> str:
 
 
 def _facts(name: str, heading: str, rows: Iterator[tuple[str, str]]) -> str:
-    body = table(("what", "value"), ((text(key), text(value)) for key, value in rows), heading)
-    return (
-        f'<section id="{name}" aria-labelledby="{name}-heading"><h2 id="{name}-heading">{heading}</h2>\n'
-        f"{body}</section>\n"
-    )
+    return section(name, heading, table(("what", "value"), ((text(key), text(value)) for key, value in rows), heading))

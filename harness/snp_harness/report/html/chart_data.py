@@ -9,7 +9,7 @@ from typing import Any
 from snp_harness.apic.access import Access, Outcome, Path, Server
 from snp_harness.report.html.consoles import ConsoleText
 from snp_harness.report.model import Report
-from snp_harness.report.text import access_cells, escape, phase
+from snp_harness.report.text import access_cells, escape, number, phase
 
 #: Bounds, so that a page has less than 10 MB: accesses, kinds of them, values, events, characters of a text,
 #: lines of each console, and their characters.
@@ -103,7 +103,7 @@ def pack(report: Report, consoles: Sequence[ConsoleText] = ()) -> dict[str, Any]
             access.module_offset,
         )
         numbers.append(kinds.number(key, access))
-        value = "not observed" if access.value is None else f"{access.value:X}"
+        value = number(access.value)
         value_numbers.append(values.number(value, value))
         if timed and access.time_ns is not None:
             times.append(access.time_ns - last)

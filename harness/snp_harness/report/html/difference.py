@@ -10,12 +10,11 @@ from snp_harness.apic.access import Access
 from snp_harness.apic.difference import Difference, Entry, Kind
 from snp_harness.apic.timeline import Timeline
 from snp_harness.report.difference import summary
-from snp_harness.report.html.elements import asset, page, table, text
+from snp_harness.report.html.elements import asset, badge, page, searched_table, section, table, text
 from snp_harness.report.text import NAME_MAX, NOT_OBSERVED, access_cells, phase
 
 #: Rows of the list, so that a page has less than 10 MB.
 ROWS_MAX = 5_000
-_CLASS = {Kind.CAME: "came", Kind.WENT: "went", Kind.CHANGED: "changed", Kind.SAME: "same"}
 
 
 def render(difference: Difference, before: Timeline, after: Timeline, names: tuple[str, str]) -> str:
@@ -28,25 +27,15 @@ def render(difference: Difference, before: Timeline, after: Timeline, names: tup
     if difference.not_compared:
         doubts += f"<p>not compared, because one run did not observe it: {text(', '.join(difference.not_compared))}</p>"
     runs = [_run(title, name, run) for title, name, run in zip(("-", "+"), names, (before, after), strict=True)]
+    compared = table(("sign", "run", "platform", "witness", "reached", "accesses"), runs, "Runs")
+    headings = ("module, vCPU", "kind", "in the first run (-)", "in the second run (+)", "changed")
+    accesses = table(headings, rows[:ROWS_MAX], "Accesses", "list")
+    listed = searched_table("Kind", (each.value for each in Kind), accesses)
+    more = f"<p>{left} more rows are not shown; <code>snp-harness diff</code> prints them.</p>" if left > 0 else ""
     body = (
         f'<header id="verdict" class="{kind}"><p><span class="status">{"same" if difference.empty else "different"}'
-        f"</span></p><h1>{text(said)}</h1>{doubts}</header>\n<main>\n"
-        '<section id="runs" aria-labelledby="runs-heading"><h2 id="runs-heading">Runs</h2>\n'
-        + table(("sign", "run", "platform", "witness", "reached", "accesses"), runs, "Runs")
-        + "</section>\n"
-        '<section id="accesses" aria-labelledby="accesses-heading"><h2 id="accesses-heading">Accesses</h2>\n'
-        '<div class="find" hidden><label>Search <input id="find" type="search"></label> '
-        '<label>Kind <select id="outcome"><option value="">all</option>'
-        + "".join(f"<option>{kind.value}</option>" for kind in Kind)
-        + '</select></label> <span id="said" role="status"></span></div>\n'
-        + table(
-            ("module, vCPU", "kind", "in the first run (-)", "in the second run (+)", "changed"),
-            rows[:ROWS_MAX],
-            "Accesses",
-            "list",
-        )
-        + (f"<p>{left} more rows are not shown; <code>snp-harness diff</code> prints them.</p>" if left > 0 else "")
-        + "</section>\n</main>\n"
+        f"</span></p><h1>{text(said)}</h1>{doubts}</header>\n"
+        f"<main>\n{section('runs', 'Runs', compared)}{section('accesses', 'Accesses', listed + more)}</main>\n"
     )
     return page(f"{said}: snp-harness", body, (asset("index.js"),), (asset("report.css"),))
 
@@ -79,7 +68,7 @@ def _rows(difference: Difference) -> Iterator[tuple[str, ...]]:
 
 
 def _kind(kind: Kind) -> str:
-    return f'<span class="status {_CLASS[kind]}">{kind.value}</span>'
+    return badge(kind.value, kind.value)
 
 
 def _row(where: str, entry: Entry) -> tuple[str, ...]:

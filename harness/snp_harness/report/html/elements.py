@@ -11,7 +11,16 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
+from snp_harness.apic.verdict import Status
 from snp_harness.report.text import escape
+
+#: Words of a status as names of classes.
+STATUS_CLASS = {
+    Status.HOLDS: "holds",
+    Status.VIOLATED: "violated",
+    Status.INCONCLUSIVE: "inconclusive",
+    Status.NOT_APPLICABLE: "not-applicable",
+}
 
 
 def asset(name: str) -> str:
@@ -45,6 +54,32 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], caption: str, 
         f'<div class="scroll" tabindex="0" role="region" aria-label="Table: {html.escape(caption)}">'
         f"<table{identity}><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>\n"
+    )
+
+
+def badge(kind: str, words: str) -> str:
+    """Return a result in a word or two. kind: the class that gives it its colour."""
+    return f'<span class="status {kind}">{text(words)}</span>'
+
+
+def section(name: str, heading: str, content: str) -> str:
+    """Return a part of the page, to which #name leads. heading, content: HTML."""
+    return (
+        f'<section id="{name}" aria-labelledby="{name}-heading"><h2 id="{name}-heading">{heading}</h2>\n'
+        f"{content}</section>\n"
+    )
+
+
+def searched_table(label: str, choices: Iterable[str], shown: str) -> str:
+    """Return a table of the name "list" below what index.js filters it with.
+
+    label, choices: of its second column, whose cells are compared with the choice. shown: the table.
+    """
+    options = "".join(f"<option>{choice}</option>" for choice in choices)
+    return (
+        '<div class="find" hidden><label>Search <input id="find" type="search"></label> '
+        f'<label>{label} <select id="outcome"><option value="">all</option>{options}</select></label>'
+        f' <span id="said" role="status"></span></div>\n{shown}'
     )
 
 

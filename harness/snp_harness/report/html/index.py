@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from snp_harness.apic.verdict import Status
-from snp_harness.report.html.elements import asset, page, table, text
+from snp_harness.report.html.elements import STATUS_CLASS, asset, badge, page, searched_table, section, table, text
 from snp_harness.version import build
 
 #: Outcomes of tests in the order in which they are listed.
@@ -51,18 +51,14 @@ def render_index(tests: Sequence[TestEntry]) -> str:
     kind = "violated" if failed else "holds"
     said = f"{failed} of {len(tests)} tests failed" if failed else f"{len(tests)} tests, none failed"
     quiet = len(tests) - len(shown)
+    more = f"<p>{quiet} more passed and booted nothing.</p>" if quiet else ""
+    rows = table(("test", "outcome", "boots", "reason", "s"), map(_row, shown), "Tests", "list")
+    listed = searched_table("Outcome", filter(counts.get, OUTCOMES), rows)
     body = (
         f'<header id="verdict" class="{kind}"><p><span class="status">{"failed" if failed else "passed"}</span></p>'
         f"<h1>{said}</h1><p>{_counted('Tests', counts)}; {_counted('Verdicts', verdicts)}</p>"
-        f"<p>snp-harness {text(build().version)}</p></header>\n<main>\n"
-        '<section id="tests" aria-labelledby="tests-heading"><h2 id="tests-heading">Tests</h2>\n'
-        '<div class="find" hidden><label>Search <input id="find" type="search"></label> '
-        '<label>Outcome <select id="outcome"><option value="">all</option>'
-        + "".join(f"<option>{outcome}</option>" for outcome in OUTCOMES if counts[outcome])
-        + '</select></label> <span id="said" role="status"></span></div>\n'
-        + table(("test", "outcome", "boots", "reason", "s"), map(_row, shown), "Tests", "list")
-        + (f"<p>{quiet} more passed and booted nothing.</p>" if quiet else "")
-        + "</section>\n</main>\n"
+        f"<p>snp-harness {text(build().version)}</p></header>\n"
+        f"<main>\n{section('tests', 'Tests', listed + more)}</main>\n"
     )
     return page(f"{said}: snp-harness", body, (asset("index.js"),), (asset("report.css"),))
 
@@ -75,7 +71,7 @@ def _row(test: TestEntry) -> tuple[str, ...]:
     state = {"error": "failed", "xfailed": "skipped", "xpassed": "failed"}.get(test.outcome, test.outcome)
     return (
         text(test.name),
-        f'<span class="status {state}">{text(test.outcome)}</span>',
+        badge(state, test.outcome),
         "".join(_boots(test)),
         text(test.reason, _REASON_MAX),
         f"{test.seconds:.1f}",
@@ -84,8 +80,7 @@ def _row(test: TestEntry) -> tuple[str, ...]:
 
 def _boots(test: TestEntry) -> Iterator[str]:
     for boot in test.boots:
-        status = {Status.NOT_APPLICABLE: "not-applicable"}.get(boot.status, boot.status.value)
-        verdict = f'<span class="status {status}">{text(boot.status.value)}</span>'
+        verdict = badge(STATUS_CLASS[boot.status], boot.status.value)
         if boot.page:
             verdict = f'<a href="{text(boot.page)}">{verdict}</a>'
         where = ", ".join(filter(None, (boot.platform, boot.firmware)))
