@@ -8,6 +8,7 @@ that has the option. What the command line names has priority, then the project'
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,10 +38,10 @@ def apply(parser: argparse.ArgumentParser, command: str) -> tuple[str, ...]:
     Raises SettingsError.
     """
     said = []
+    actions = {name: action for action in parser._actions for name in _long_name(action)}
     for path, settings in _files():
         chosen = {key: value for key, value in settings.items() if not isinstance(value, dict)}
         own = settings.get(command, {})
-        actions = {name: action for action in parser._actions for name in _long_name(action)}
         for key in own:
             if key not in actions:
                 raise SettingsError(f"{path}: {command} has no option {key!a}{did_you_mean(key, actions)}")
@@ -135,10 +136,16 @@ def _one(path: Path, key: str, value: Any, action: argparse.Action) -> Any:
     return parsed
 
 
-def _check_known(path: Path, key: str) -> None:
-    """Raise SettingsError for a key that is an option of no command."""
+@functools.cache
+def _known() -> frozenset[str]:
+    """Return the options of all commands: their modules are loaded for it."""
     from snp_harness.cli.completion import grammars
 
-    known = {option.removeprefix("--") for grammar in grammars() for option in grammar.options}
+    return frozenset(option.removeprefix("--") for grammar in grammars() for option in grammar.options)
+
+
+def _check_known(path: Path, key: str) -> None:
+    """Raise SettingsError for a key that is an option of no command."""
+    known = _known()
     if key not in known:
         raise SettingsError(f"{path}: no command has an option {key!a}{did_you_mean(key, known)}")
