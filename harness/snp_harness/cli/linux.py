@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from snp_harness.cli.arguments import path_argument
 from snp_harness.cli.resources import notify
+from snp_harness.defaults import DEBIAN
 
 if TYPE_CHECKING:
     from snp_harness.firmware_run import PreparedBoot, RunResult
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from snp_harness.vm.rundir import RunDirectory
 
 _LINUX = "linux"
-_DEBIAN = "debian:"
 
 
 class LinuxOptions(TypedDict):
@@ -32,7 +32,7 @@ def guest_argument(text: str) -> str:
     kind, _, suite = text.partition(":")
     if kind != _LINUX or text.endswith(":"):
         raise argparse.ArgumentTypeError(f"{text!a} is not a guest: linux, or linux:SUITE")
-    return suite.removeprefix(_DEBIAN)
+    return suite.removeprefix(DEBIAN)
 
 
 def add_linux_options(parser: argparse.ArgumentParser) -> None:

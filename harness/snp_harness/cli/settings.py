@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from snp_harness.cli.arguments import did_you_mean
+from snp_harness.defaults import DEBIAN
 
 USER_FILE = "config.toml"
 PROJECT_FILE = "pyproject.toml"
@@ -123,7 +124,7 @@ def _one(path: Path, key: str, value: Any, action: argparse.Action) -> Any:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise SettingsError(f"{path}: {key} cannot be {value!a}")
     text = str(value)
-    if key in _PATHS and ("/" in text or text.endswith(_SUFFIXES)) and not text.startswith(("/", "~", "debian:")):
+    if key in _PATHS and ("/" in text or text.endswith(_SUFFIXES)) and not text.startswith(("/", "~", DEBIAN)):
         text = str(path.parent / text)
     kind = action.type
     try:
