@@ -253,8 +253,7 @@ class Timeline:
     @property
     def svsm_seen(self) -> bool:
         """Whether an SVSM was seen: something that it did, or the guest at a VMPL below its own."""
-        kinds = _SVSM_KINDS
-        return any(event.kind in kinds for event in self.events) or any(access.vmpl for access in self.accesses)
+        return any(event.kind in _SVSM_KINDS for event in self.events) or any(access.vmpl for access in self.accesses)
 
     @property
     def launch_digest(self) -> str | None:
