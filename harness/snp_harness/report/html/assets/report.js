@@ -14,6 +14,12 @@
   /* Cells of a kind: category, vCPU's number, then the cells of the table without number and value, then the source. */
   const CATEGORY = 0, VCPU = 1, OP = 2, REGISTER = 3, PC = 4, MODULE = 5, PHASE = 8, SOURCE = 13;
   const kind = (i) => kinds[data.kind[i]];
+  /* The first position from which on `below` is false. */
+  const firstNot = (below) => {
+    let low = 0, high = count;
+    while (low < high) { const mid = (low + high) >> 1; if (below(mid)) low = mid + 1; else high = mid; }
+    return low;
+  };
   const timed = data.time !== null;
   const times = new Float64Array(count);
   for (let i = 0, t = 0; timed && i < count; i++) times[i] = (t += data.time[i]) / 1e6;
@@ -30,9 +36,7 @@
     notes.push({ time: time / 1e6, index: count, title: name, text, link, level });
   for (const note of notes) {
     if (note.phase || note.time === null || !timed) continue;
-    let low = 0, high = count;
-    while (low < high) { const mid = (low + high) >> 1; if (times[mid] < note.time) low = mid + 1; else high = mid; }
-    note.index = low;
+    note.index = firstNot((i) => times[i] < note.time);
   }
   notes.sort((a, b) => a.index - b.index || (a.time ?? 0) - (b.time ?? 0));
   const order = new Uint32Array(count + notes.length);
@@ -120,13 +124,14 @@
 
   /* The chart: a row for each vCPU and path. uPlot has axes, zoom and cursor; the marks are drawn here, one a pixel. */
   const laneOf = new Map(), lanes = [];
+  const laneKey = (k) => `${k[VCPU] ?? "?"} ${k[CATEGORY]}`;
   for (const k of kinds) {
-    const key = `${k[VCPU] ?? "?"} ${k[CATEGORY]}`;
+    const key = laneKey(k);
     if (!laneOf.has(key)) { laneOf.set(key, null); lanes.push({ key, vcpu: k[VCPU], category: k[CATEGORY] }); }
   }
   lanes.sort((a, b) => (b.vcpu ?? -1) - (a.vcpu ?? -1) || b.category - a.category);
   lanes.forEach((lane, at) => laneOf.set(lane.key, at));
-  const laneOfKind = kinds.map((k) => laneOf.get(`${k[VCPU] ?? "?"} ${k[CATEGORY]}`));
+  const laneOfKind = kinds.map((k) => laneOf.get(laneKey(k)));
   let byOrder = !timed, xs = [], sorted = [], chart = null, colours = {};
   const readColours = () => {
     const style = getComputedStyle(document.documentElement);
@@ -198,9 +203,7 @@
   const nearest = (u, x, y) => {
     let best = -1, least = 400;
     const near = u.posToVal(x, "x"), reach = u.posToVal(x + 12, "x") - near;
-    let low = 0, high = count;
-    while (low < high) { const mid = (low + high) >> 1; if (xs[sorted[mid]] < near - reach) low = mid + 1; else high = mid; }
-    for (let at = low, tried = 0; at < count && xs[sorted[at]] <= near + reach && tried < 20000; at++, tried++) {
+    for (let at = firstNot((i) => xs[sorted[i]] < near - reach), tried = 0; at < count && xs[sorted[at]] <= near + reach && tried < 20000; at++, tried++) {
       const i = sorted[at];
       if (!visible[i]) continue;
       const dx = u.valToPos(xs[i], "x") - x, dy = u.valToPos(laneOfKind[data.kind[i]], "y") - y, far = dx * dx + dy * dy;
@@ -216,7 +219,7 @@
     if (i < 0) return;
     const k = kind(i);
     tip.textContent = [`${i}${timed ? `, ${stamp(times[i])} ms` : ""}: ${k[OP]} ${k[REGISTER]} = ${values[data.value[i]]}`,
-      `${k[MODULE]}, pc ${k[PC]}${k[SOURCE] ? `\n${k[SOURCE]}` : ""}`, k.slice(6, SOURCE).map((c, at) => `${["vCPU", "VMPL", "phase", "path", "mode", "outcome", "served by"][at]} ${c}`).join(", ")].join("\n");
+      `${k[MODULE]}, pc ${k[PC]}${k[SOURCE] ? `\n${k[SOURCE]}` : ""}`, k.slice(MODULE + 1, SOURCE).map((c, at) => `${HEADINGS[MODULE + 2 + at]} ${c}`).join(", ")].join("\n");
     const box = u.over.getBoundingClientRect();
     tip.style.left = `${Math.min(box.left + left + 14, innerWidth - tip.offsetWidth - 8) + scrollX}px`;
     tip.style.top = `${box.top + top + 18 + scrollY}px`;
