@@ -294,7 +294,7 @@ def test_the_tests_that_the_pages_show_pass(pytester: pytest.Pytester, trixie: P
     assert (pytester.path / "runs").is_dir()
 
 
-@pytest.mark.snp_emulated
+@pytest.mark.emulated
 @pytest.mark.slow
 def test_the_test_of_the_page_about_linux_passes(
     pytester: pytest.Pytester, trixie: Path, linux_image: LinuxImage

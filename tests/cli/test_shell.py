@@ -13,7 +13,7 @@ import pytest
 
 from tests.guest.echo import echo_image
 
-pytestmark = pytest.mark.snp_tcg
+pytestmark = pytest.mark.tcg
 
 TIMEOUT_S = 60
 ENDED = 0

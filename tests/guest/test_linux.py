@@ -14,7 +14,7 @@ from snp_harness import LinuxGuest, Phase, SnpLinux
 from snp_harness.apic.access import Outcome
 from snp_harness.apic.apic_base import ApicMode
 
-pytestmark = [pytest.mark.snp_emulated, pytest.mark.slow]
+pytestmark = [pytest.mark.emulated, pytest.mark.slow]
 
 WAIT_S = 300.0
 SECTOR = 512
