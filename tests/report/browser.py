@@ -9,6 +9,7 @@ import html
 import json
 import re
 import shutil
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ _TAIL = """\
   document.documentElement.dataset.probe = JSON.stringify({ ...found, errors: probe.errors });
 })();
 """
+#: Has the faults of accessibility that axe-core finds, for a page with the library of axe().
+AXE_FAULTS = """
+const seen = await axe.run(document);
+const faults = seen.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html.slice(0, 120))]);
+"""
+
+
+def axe() -> str:
+    """The script of axe-core."""
+    return files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 
 
 def chromium() -> str:

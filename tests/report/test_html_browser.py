@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from snp_harness.report.html import render
 from snp_harness.report.model import Report, RunInfo
 from tests.apic import samples
 from tests.apic.samples import READ, x2apic
-from tests.report.browser import look
+from tests.report.browser import AXE_FAULTS, axe, look
 from tests.report.hostile import hostile_report
 from tests.report.reports import report
 
@@ -158,17 +157,16 @@ def test_a_run_without_accesses_or_times_has_a_page(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_no_fault(tmp_path: Path, dark: bool) -> None:
-    axe = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
     found: Any = look(
         render(two_vcpus(tmp_path)),
         """
         for (const part of document.querySelectorAll("details")) part.open = true;
-        const seen = await axe.run(document);
-        return { faults: seen.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html.slice(0, 120))]),
-                 passes: seen.passes.length, back: getComputedStyle(document.body).backgroundColor };
-        """,
+        """
+        + AXE_FAULTS
+        + "const back = getComputedStyle(document.body).backgroundColor;"
+        + "return { faults, passes: seen.passes.length, back };",
         tmp_path,
-        libraries=(axe,),
+        libraries=(axe(),),
         dark=dark,
     )
     assert found["faults"] == []

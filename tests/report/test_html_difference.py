@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from snp_harness.apic.timeline import Timeline
 from snp_harness.report.html import difference as page
 from tests.apic import samples
 from tests.apic.samples import READ, xapic
-from tests.report.browser import look
+from tests.report.browser import AXE_FAULTS, axe, look
 from tests.report.hostile import HOSTILE, Page
 
 STOCK, FIXED = samples.timeline(samples.stock_sec()), samples.timeline(samples.fixed_sec())
@@ -81,11 +80,10 @@ def test_in_a_browser(tmp_path: Path) -> None:
         const kind = document.getElementById("outcome");
         kind.value = "changed"; kind.dispatchEvent(new Event("input", { bubbles: true })); result.changed = rows();
         kind.value = ""; kind.dispatchEvent(new Event("input", { bubbles: true }));
-        const seen = await axe.run(document);
-        result.faults = seen.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html.slice(0, 120))]);
-        return result;
-        """,
+        """
+        + AXE_FAULTS
+        + "return { ...result, faults };",
         tmp_path,
-        libraries=(files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8"),),
+        libraries=(axe(),),
     )
     assert found == {"errors": [], "changed": 7, "faults": []}

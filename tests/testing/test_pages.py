@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.browser import look
+from tests.report.browser import AXE_FAULTS, axe, look
 from tests.testing.recorded import project
 
 TESTS = """
@@ -111,8 +111,6 @@ def test_a_directory_that_cannot_be_is_a_usage_error(pytester: pytest.Pytester, 
 
 @pytest.mark.slow
 def test_the_index_in_a_browser(pytester: pytest.Pytester, tmp_path: Path) -> None:
-    from importlib.resources import files
-
     index = session(pytester, tmp_path / "report")
     found = look(
         index,
@@ -126,11 +124,10 @@ def test_the_index_in_a_browser(pytester: pytest.Pytester, tmp_path: Path) -> No
         set("outcome", "passed"); result.passed = rows(); set("outcome", "");
         set("find", "NO FIXTURE"); result.found = rows(); result.said = document.getElementById("said").textContent;
         set("find", "");
-        const seen = await axe.run(document);
-        result.faults = seen.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html.slice(0, 120))]);
-        return result;
-        """,
+        """
+        + AXE_FAULTS
+        + "return { ...result, faults };",
         tmp_path,
-        libraries=(files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8"),),
+        libraries=(axe(),),
     )
     assert found == {"errors": [], "all": 6, "passed": 2, "found": 1, "said": "1 of 6 rows", "faults": []}
