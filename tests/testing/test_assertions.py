@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -101,15 +102,11 @@ def test_violated_otherwise(arguments: dict[str, Any], message: str) -> None:
 def test_register_and_module_are_those_of_one_access() -> None:
     first, *others = stock_sec()[1::2]
     accesses = [first, *(access for access in others if access.register.name != first.register.name)]
-    mixed = [accesses[0], *(type(access)(**{**fields(access), "module": "Other"}) for access in accesses[1:])]
+    mixed = [accesses[0], *(dataclasses.replace(access, module="Other") for access in accesses[1:])]
     seen = result(timeline(mixed))
     assert_violated(seen, register="SVR", module="SecMain")
     with pytest.raises(AssertionError):
         assert_violated(seen, register="SVR", module="Other")
-
-
-def fields(access: Any) -> dict[str, Any]:
-    return {name: getattr(access, name) for name in access.__slots__}
 
 
 @pytest.mark.parametrize(
