@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from snp_harness.apic.timeline import Timeline
@@ -40,8 +42,12 @@ def recording(pytester: pytest.Pytester, name: str, timeline: Timeline) -> None:
     (pytester.path / f"{name}.jsonl").write_text(timeline.to_jsonl(), encoding="utf-8")
 
 
-def project(pytester: pytest.Pytester) -> None:
-    """Make a project with the firmware stock.fd, which breaks the contract in SEC, and fixed.fd, which does not."""
+def project(pytester: pytest.Pytester, tests: str) -> Path:
+    """Make a project with the firmware stock.fd, which breaks the contract in SEC, and fixed.fd, which does not.
+
+    Returns the file of its tests.
+    """
     pytester.makeconftest(CONFTEST)
     recording(pytester, "stock", samples.timeline(samples.stock_sec()))
     recording(pytester, "fixed", samples.timeline(samples.fixed_sec()))
+    return pytester.makepyfile(tests)

@@ -31,15 +31,8 @@ TESTS = """
 """
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out hypothesis, whose import would take a second of each inner run."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-
-
 def test_a_contract_that_is_broken_shows_rule_reason_and_offence(pytester: pytest.Pytester) -> None:
-    project(pytester)
-    pytester.makepyfile(TESTS)
+    project(pytester, TESTS)
     result = pytester.runpytest("-k", "test_plain")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
@@ -58,8 +51,7 @@ def test_a_contract_that_is_broken_shows_rule_reason_and_offence(pytester: pytes
 
 
 def test_an_assertion_shows_the_same_once_and_no_frame_of_the_harness(pytester: pytest.Pytester) -> None:
-    project(pytester)
-    pytester.makepyfile(TESTS)
+    project(pytester, TESTS)
     result = pytester.runpytest("-k", "test_assertion")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
@@ -74,9 +66,8 @@ def test_an_assertion_shows_the_same_once_and_no_frame_of_the_harness(pytester: 
 
 
 def test_a_wrong_firmware_shows_no_frame_of_the_harness(pytester: pytest.Pytester) -> None:
-    project(pytester)
+    project(pytester, "def test_it(snp_boot):\n    snp_boot('text.fd')")
     pytester.path.joinpath("text.fd").write_bytes(b"no firmware\n" * 16384)
-    pytester.makepyfile("def test_it(snp_boot):\n    snp_boot('text.fd')")
     result = pytester.runpytest()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([">   *snp_boot('text.fd')", "E *FirmwareError: *text.fd*"])
@@ -91,8 +82,7 @@ def properties(case: ElementTree.Element) -> dict[str, str]:
 def test_junit_has_properties_and_attachments(
     pytester: pytest.Pytester, tmp_path: Path, logging: str, workers: tuple[str, ...]
 ) -> None:
-    project(pytester)
-    pytester.makepyfile(TESTS)
+    project(pytester, TESTS)
     out, xml = tmp_path / "out", tmp_path / "junit.xml"
     result = pytester.runpytest_subprocess(
         f"--snp-out={out}", f"--junitxml={xml}", "-o", f"junit_logging={logging}", *workers
@@ -123,8 +113,7 @@ def test_junit_has_properties_and_attachments(
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["here", "xdist"])
 def test_html_has_the_verdict_and_links(pytester: pytest.Pytester, tmp_path: Path, workers: tuple[str, ...]) -> None:
-    project(pytester)
-    pytester.makepyfile(TESTS)
+    project(pytester, TESTS)
     out, html = tmp_path / "out", tmp_path / "report.html"
     result = pytester.runpytest_subprocess(f"--snp-out={out}", f"--html={html}", "--self-contained-html", *workers)
     result.assert_outcomes(passed=2, failed=2)
@@ -136,7 +125,6 @@ def test_html_has_the_verdict_and_links(pytester: pytest.Pytester, tmp_path: Pat
 
 
 def test_nothing_is_attached_without_junit(pytester: pytest.Pytester) -> None:
-    project(pytester)
-    pytester.makepyfile(TESTS)
+    project(pytester, TESTS)
     result = pytester.runpytest("-rA")
     assert "ATTACHMENT" not in result.stdout.str()

@@ -39,9 +39,8 @@ PLAIN = """
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out hypothesis, whose import would take a second of each inner run. Probes need QEMU and find none."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+def no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes need QEMU and find none."""
     monkeypatch.setenv("SNP_HARNESS_QEMU", "/nonexistent/qemu")
 
 

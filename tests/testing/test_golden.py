@@ -32,17 +32,10 @@ FILES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out hypothesis, whose import would take a second of each inner run."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-
-
 @pytest.fixture
 def golden(pytester: pytest.Pytester) -> Path:
     """The directory of the golden timelines of a project that has written them."""
-    project(pytester)
-    test = pytester.makepyfile(TESTS)
+    test = project(pytester, TESTS)
     result = pytester.runpytest("--snp-update-golden")
     result.assert_outcomes(passed=3)
     directory = pytester.path / "golden" / test.stem
@@ -85,8 +78,7 @@ def test_another_timeline_fails_with_the_difference(pytester: pytest.Pytester, g
 
 
 def test_workers_of_xdist_write_and_compare(pytester: pytest.Pytester) -> None:
-    project(pytester)
-    pytester.makepyfile(TESTS)
+    project(pytester, TESTS)
     result = pytester.runpytest_subprocess("-n2", "--snp-update-golden")
     result.assert_outcomes(passed=3)
     assert len([line for line in result.outlines if "golden timeline written" in line]) == len(FILES)
@@ -94,8 +86,7 @@ def test_workers_of_xdist_write_and_compare(pytester: pytest.Pytester) -> None:
 
 
 def test_a_golden_timeline_that_is_not_there_fails(pytester: pytest.Pytester) -> None:
-    project(pytester)
-    pytester.makepyfile(TESTS)
+    project(pytester, TESTS)
     result = pytester.runpytest("-k", "stock.fd")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E *AssertionError: there is no golden timeline"])
@@ -138,13 +129,13 @@ def test_a_file_of_another_version_is_refused_in_one_line(pytester: pytest.Pytes
 
 
 def test_two_timelines_need_names(pytester: pytest.Pytester) -> None:
-    project(pytester)
-    pytester.makepyfile(
+    project(
+        pytester,
         """
         def test_it(snp_boot, snp_golden):
             for _ in range(2):
                 snp_golden.check(snp_boot("stock.fd"))
-        """
+        """,
     )
     result = pytester.runpytest("--snp-update-golden")
     result.assert_outcomes(failed=1)

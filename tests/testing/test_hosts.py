@@ -28,12 +28,6 @@ def test_boot(number, snp_boot, snp_host, worker_id):
 """
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out hypothesis, whose import would take a second of each inner run."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-
-
 def inventory(path: Path, **servers: Sshd) -> Path:
     path.write_text("".join(f'[hosts.{name}]\nurl = "{server.url}"\n' for name, server in servers.items()))
     return path

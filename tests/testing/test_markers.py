@@ -42,17 +42,10 @@ TESTS = """
 """
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out hypothesis, whose import would take a second of each inner run."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-
-
 def test_a_test_is_repeated_for_each(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    project(pytester)
+    path = project(pytester, TESTS)
     pytester.makeini("[pytest]\n")
     pytester.mkdir("conf").joinpath("own.toml").write_text("")
-    path = pytester.makepyfile(TESTS)
     # Paths of markers are relative to the project, wherever pytest is started.
     monkeypatch.chdir(pytester.path / "conf")
     result = pytester.runpytest("-v", str(path))
@@ -71,9 +64,8 @@ def test_a_test_is_repeated_for_each(pytester: pytest.Pytester, monkeypatch: pyt
 
 
 def test_xdist_runs_them(pytester: pytest.Pytester) -> None:
-    project(pytester)
+    project(pytester, TESTS)
     pytester.mkdir("conf").joinpath("own.toml").write_text("")
-    pytester.makepyfile(TESTS)
     pytester.runpytest_subprocess("-n2", "-k", "test_firmwares or test_both").assert_outcomes(passed=9, failed=1)
 
 

@@ -48,16 +48,9 @@ REMOVES = """
 """
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out hypothesis, whose import would take a second of each inner run."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-
-
 def session(pytester: pytest.Pytester, directory: Path, *arguments: str) -> str:
     """Run the tests and return the index."""
-    project(pytester)
-    pytester.makepyfile(TESTS)
+    project(pytester, TESTS)
     result = pytester.runpytest_subprocess(f"--snp-report={directory}", *arguments)
     result.assert_outcomes(passed=3, failed=1, xfailed=1, errors=1, skipped=1)
     result.stdout.fnmatch_lines([f"snp-harness: report: {directory}/index.html"])
@@ -87,16 +80,14 @@ def test_the_index_has_each_boot_with_its_page(
 
 
 def test_without_the_option_nothing_is_written(pytester: pytest.Pytester) -> None:
-    project(pytester)
-    pytester.makepyfile(TESTS)
+    project(pytester, TESTS)
     result = pytester.runpytest("-k", "test_passes")
     assert "report:" not in result.stdout.str()
     assert not list(pytester.path.rglob("*.html"))
 
 
 def test_a_run_that_is_gone_has_a_verdict_and_no_page(pytester: pytest.Pytester, tmp_path: Path) -> None:
-    project(pytester)
-    pytester.makepyfile(REMOVES)
+    project(pytester, REMOVES)
     pytester.runpytest(f"--snp-report={tmp_path / 'report'}").assert_outcomes(passed=1)
     (index,) = (tmp_path / "report").iterdir()
     assert '<div><span class="status holds">holds</span> ' in index.read_text(encoding="utf-8")

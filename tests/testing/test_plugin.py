@@ -16,12 +16,6 @@ from snp_harness.testing.options import OPTIONS
 LACKING = Check("QEMU", CheckStatus.MISSING, "not installed", "apt-get install qemu-system-x86")
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out hypothesis, whose import would take a second of each inner run."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-
-
 @pytest.fixture
 def no_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine without QEMU: an empty PATH."""

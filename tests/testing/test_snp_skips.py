@@ -59,7 +59,6 @@ def test_the_projects_own_tests_are_skipped_with_the_reason() -> None:
 
 def good_host(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """This machine passes for an SNP host, but for the changes."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
     monkeypatch.setattr(snp, "facts_of", lambda *_: host_facts(host(**changes)))
     # Imported above: a module that a run of pytester is the first to import is forgotten after it, and is another then.
     monkeypatch.setattr(kvm, "trace_check", lambda *_: Check("trace events", CheckStatus.OK, "all"))
@@ -159,9 +158,8 @@ def test_the_same_on_a_host_over_ssh(sshd: Sshd) -> None:
 
 
 def test_a_host_that_is_named_by_the_inventory_brings_its_igvm_file(
-    pytester: pytest.Pytester, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, sshd: Sshd, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
     inventory = tmp_path / "hosts.toml"
     inventory.write_text(f'[hosts.box]\nurl = "{sshd.url}"\nigvm = "/igvm/coconut.igvm"\n')
     pytester.makepyfile("def test_it(snp_igvm):\n    assert str(snp_igvm) == '/igvm/coconut.igvm'")

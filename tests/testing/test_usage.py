@@ -8,12 +8,6 @@ import pytest
 TEST = "def test_it(snp_platform):\n    pass\n"
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out hypothesis, whose import would take a second of each inner run."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-
-
 @pytest.mark.parametrize(
     ("option", "message"),
     [
