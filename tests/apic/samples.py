@@ -49,6 +49,11 @@ DEFAULTS = Access(
 )
 
 
+def begins(time_ns: int = 0, vcpu: int = 0, active: int = 1) -> Event:
+    """Alternate Injection begins on a vCPU, or with active=0 ends."""
+    return dataclasses.replace(BEGIN, time_ns=time_ns, vcpu=vcpu, fields={**BEGIN.fields, "active": active})
+
+
 def access(operation: Operation, register: Register, value: int | None, **fields: Any) -> Access:
     """An access in SEC by vCPU 0 at VMPL2, with other values for `fields`."""
     return dataclasses.replace(DEFAULTS, operation=operation, register=register, value=value, **fields)

@@ -17,6 +17,7 @@ from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.contract import evaluate
 from snp_harness.apic.timeline import Event
 from snp_harness.apic.verdict import RuleResult, Status
+from tests.apic import judge
 from tests.apic.samples import READ, WRITE, base, stock_sec, timeline, x2apic, xapic
 
 HOLDS, VIOLATED, INCONCLUSIVE = Status.HOLDS, Status.VIOLATED, Status.INCONCLUSIVE
@@ -28,7 +29,7 @@ XAPIC = ApicMode.XAPIC
 
 
 def check(rule: str, accesses: list[Access], *events: Event, **fields: Any) -> RuleResult:
-    return evaluate(timeline(accesses, events=events, **{"apic_protocol": True, **fields})).result(rule)
+    return judge.check(rule, accesses, events=events, **{"apic_protocol": True, **fields})
 
 
 def svsm(operation: Any, msr: int, value: int | None = 0, **fields: Any) -> Access:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from snp_harness.apic.access import Access, Outcome, Server
 from snp_harness.apic.access import Path as AccessPath
 from snp_harness.apic.apic_base import ApicMode
-from snp_harness.apic.contract import RULES, evaluate
+from snp_harness.apic.contract import evaluate
 from snp_harness.apic.source_place import Frame, SourcePlace
 from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.report.html import chart_data, consoles, render
@@ -31,7 +31,6 @@ from snp_harness.vm import rundir
 from tests.apic import samples
 from tests.apic.samples import READ, WRITE, base, x2apic, xapic
 from tests.apic.strategies import timelines
-from tests.documents import DOCS, page_text
 from tests.report.hostile import Page, hostile_report
 from tests.report.reports import report
 
@@ -205,14 +204,6 @@ def test_the_consoles_are_files_of_a_run() -> None:
     assert {*CONSOLES, consoles.TIMES} <= set(rundir.FILES)
     assert read_consoles(None) == []
     assert read_consoles(Path("/nonexistent")) == []
-
-
-def test_each_rule_names_its_specification() -> None:
-    page = page_text(DOCS / "contract.md")
-    for rule in RULES:
-        [part] = re.findall(rf"^## `{rule.name}`\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
-        [said] = re.findall(r"\*\*Specification\*\*: (.*?)\n\n", part, re.DOTALL)
-        assert rule.specification == " ".join(said.replace("`", "").split())
 
 
 def test_the_chart_library_is_as_its_authors_released_it() -> None:
