@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Builds: cache, interrupts, errors. `build` is a small script here; test_real.py has the real one."""
+"""Builds: workspaces, interrupts, errors. `build` is a small script here; test_real.py has the real one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 
 from snp_harness.debian.cache import remove
-from snp_harness.edk2 import images, workspaces
+from snp_harness.edk2 import workspaces
 from snp_harness.edk2.build import Builder
-from snp_harness.edk2.images import BuiltImage, add_image, copy_image, find_image
+from snp_harness.edk2.images import find_image
 from snp_harness.edk2.recipe import Recipe
-from snp_harness.edk2.runner import first_error, run_logged
 from snp_harness.edk2.source import Source, directory_source
 from snp_harness.edk2.source_errors import CompileError
 from snp_harness.edk2.tools import ToolError, Tools
 from snp_harness.errors import BrokenEnvironmentError, FetchError
+from tests.edk2.cached import entries, fill_disk
 from tests.edk2.conftest import Said
 from tests.edk2.trees import LANDMARKS, skip_unless_built_here, write_tree
 from tests.vm.processes import fifo, is_running, line_of, wait_for_end
@@ -72,10 +72,6 @@ def source(edk2: Path, **files: bytes) -> Source:
 def built(cache: Path) -> int:
     (file,) = cache.glob("edk2/work/*/source/builds")
     return len(file.read_text().splitlines())
-
-
-def entries(cache: Path) -> list[str]:
-    return sorted(path.name for path in cache.glob("edk2/images/*"))
 
 
 def test_an_image_is_built_once_for_each_content(edk2: Path, cache: Path) -> None:
@@ -209,38 +205,6 @@ def test_an_image_that_rots_is_built_again(edk2: Path) -> None:
     assert builder.build(source(edk2)).path.read_bytes().startswith(b"code")
 
 
-@pytest.mark.parametrize("harm", ["truncated", "a half missing", "no manifest", "no JSON", "a half as a directory"])
-def test_an_entry_that_was_damaged_is_made_anew(cache: Path, tmp_path: Path, harm: str) -> None:
-    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image", "OVMF_CODE.fd": b"code", "OVMF_VARS.fd": b"vars"})
-    entry = add_image("key", volumes, {}).directory
-    assert find_image("key") is not None
-    half = entry / "OVMF_VARS.fd"
-    if harm == "truncated":
-        os.truncate(entry / "OVMF.fd", 2)
-    elif harm == "no manifest":
-        (entry / "build.json").unlink()
-    elif harm == "no JSON":
-        (entry / "build.json").write_text("[]")
-    else:
-        half.unlink()
-        if harm == "a half as a directory":
-            half.mkdir()
-    assert find_image("key") is None
-    add_image("key", volumes, {})
-    assert find_image("key") is not None
-    assert entries(cache) == ["key"]
-
-
-def test_what_a_killed_process_left_half_made_goes(cache: Path, tmp_path: Path) -> None:
-    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image"})
-    left, fresh = (cache / "edk2" / "images" / f".incomplete-{name}" for name in ("left", "fresh"))
-    for path in (left, fresh):
-        path.mkdir(parents=True)
-    os.utime(left, (1, 1))
-    add_image("key", volumes, {})
-    assert (left.exists(), fresh.exists()) == (False, True)
-
-
 def test_an_interrupt_ends_the_build_and_leaves_no_entry(edk2: Path, cache: Path, tmp_path: Path) -> None:
     pipe = fifo(tmp_path / "pid")
     builds: list[int] = []
@@ -260,153 +224,12 @@ def test_an_interrupt_ends_the_build_and_leaves_no_entry(edk2: Path, cache: Path
 
 
 def test_a_full_disk_leaves_no_entry(edk2: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     one = source(edk2)
     with monkeypatch.context() as patched:
-        patched.setattr("snp_harness.edk2.images.shutil.copyfile", full)
+        fill_disk(patched)
         with pytest.raises(FetchError, match="No space left on device"):
             Builder(Recipe(), TOOLS).build(one)
     assert entries(cache) == []
-
-
-def test_a_disk_that_fills_up_where_the_copy_goes(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = add_image("key", write_tree(tmp_path / "FV", {"OVMF.fd": b"image"}), {})
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("snp_harness.edk2.images.shutil.copyfile", full)
-    with pytest.raises(BrokenEnvironmentError, match=r"out: No space left on device: make room") as error:
-        copy_image(image, tmp_path / "out")
-    assert "--out" in error.value.hint
-
-
-def test_a_full_disk_is_not_the_sources_fault(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="the disk is full"):
-        run_logged(
-            ("sh", "-c", "echo x.c:1:2: fatal error: error writing to y: No space left on device; exit 1"),
-            log=tmp_path / "log",
-            cwd=tmp_path,
-            environment={"PATH": os.environ["PATH"]},
-        )
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "gcc: fatal error: Killed signal terminated program cc1",
-        "make[1]: *** [GNUmakefile:9: /x/a.obj] Terminated",
-        "make: *** [GNUmakefile:9: /x/a.obj] Error 137",
-    ],
-)
-def test_a_killed_compiler_is_not_the_sources_fault(tmp_path: Path, said: str) -> None:
-    with pytest.raises(ToolError, match="was killed"):
-        run_logged(
-            ("sh", "-c", 'echo "$0"; exit 1', said),
-            log=tmp_path / "log",
-            cwd=tmp_path,
-            environment={"PATH": os.environ["PATH"]},
-        )
-
-
-def test_a_build_that_hangs_is_ended(tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
-    with pytest.raises(ToolError, match=r"did not end within 2 s"):
-        run_logged(
-            ("sh", "-c", 'sleep 3600 & echo $! >"$0"; wait', str(pid)),
-            log=tmp_path / "log",
-            cwd=tmp_path,
-            environment={"PATH": os.environ["PATH"]},
-            timeout_s=2,
-        )
-    assert wait_for_end(int(pid.read_text()), MOST_S)
-
-
-@pytest.mark.parametrize(
-    ("said", "error"),
-    [
-        ("noise\n/x/a.c:3:5: error: ‘y’ undeclared\nmake: *** [x] Error 1\n", "/x/a.c:3:5: error: ‘y’ undeclared"),
-        ("/x/a.c:3:5: warning: z\nb.nasm:7: error: parser: instruction expected\n", "b.nasm:7: error: parser: instr"),
-        (
-            "/usr/bin/ld: a.o: undefined reference to `f'\ncollect2: error: ld returned 1\n",
-            "undefined reference to `f'",
-        ),
-        (
-            "build.py...\n : error 4000: Instance of library class [X] is not found\n\tin [a.inf]\n",
-            "Instance of library",
-        ),
-        ("make[1]: *** [GNUmakefile:9: tbuild] Error 2\nlast\n", "make[1]: *** [GNUmakefile:9: tbuild] Error 2"),
-        ("one\n\nlast words\n\n", "last words"),
-        ("", "it printed nothing"),
-    ],
-)
-def test_the_first_error_that_says_most(said: str, error: str) -> None:
-    assert first_error(said).startswith(error)
-
-
-def test_an_entry_appears_when_it_is_complete(cache: Path, tmp_path: Path) -> None:
-    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image", "OVMF_VARS.fd": b"vars"})
-    image = add_image("key", volumes, {"source": "x"})
-    found = find_image("key")
-    assert found is not None
-    assert (found.directory, found.manifest["source"]) == (image.directory, "x")
-    assert copy_image(found, tmp_path / "out").read_bytes() == b"image"
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["OVMF.fd", "OVMF_VARS.fd", "build.json"]
-    assert entries(cache) == ["key"]
-
-
-def test_images_of_long_ago_go(cache: Path, tmp_path: Path) -> None:
-    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image"})
-    for number in range(images.KEPT + 2):
-        directory = add_image(f"key{number}", volumes, {}).directory
-        os.utime(directory, (number, number))
-    assert find_image("key2") is not None
-    add_image("new", volumes, {})
-    assert "key2" in entries(cache)
-    assert "key3" not in entries(cache)
-    assert len(entries(cache)) == images.KEPT
-
-
-def test_the_modules_debug_files_are_kept_with_the_image(cache: Path, tmp_path: Path) -> None:
-    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image"})
-    modules = tmp_path / "X64"
-    files = {
-        "OvmfPkg/Sec/SecMain/DEBUG/SecMain.debug": b"sec",
-        "UefiCpuPkg/CpuDxe/CpuDxe/DEBUG/CpuDxe.debug": b"one",
-        "UefiCpuPkg/CpuDxe/CpuDxe2/DEBUG/CpuDxe.debug": b"two",
-        "UefiCpuPkg/CpuDxe/CpuDxe/DEBUG/CpuDxe.map": b"",
-        "SecMain.debug": b"a copy",
-    }
-    write_tree(modules, files)
-    first = add_image("first", volumes, {}, modules)
-    (modules / "OvmfPkg/Sec/SecMain/DEBUG/SecMain.debug").write_bytes(b"SEC")
-    second = add_image("second", volumes, {}, modules)
-    for image, sec in ((first, b"sec"), (second, b"SEC")):
-        copy_image(image, tmp_path / "out")
-        for directory in (image.directory / "symbols", tmp_path / "out" / "symbols"):
-            assert {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*.debug")} == {
-                "SecMain.debug": sec,
-                "CpuDxe.debug": b"one",
-                "2/CpuDxe.debug": b"two",
-            }
-    assert (second.directory / "symbols" / "CpuDxe.debug").stat().st_nlink == 2
-    add_image("none", volumes, {})
-    copy_image(BuiltImage(cache / "edk2" / "images" / "none", {}), tmp_path / "out")
-    assert not (tmp_path / "out" / "symbols").exists(), "they would be those of another image"
-
-
-def test_debug_files_are_kept_of_the_last_images(cache: Path, tmp_path: Path) -> None:
-    volumes = write_tree(tmp_path / "FV", {"OVMF.fd": b"image"})
-    modules = write_tree(tmp_path / "X64", {"SecMain/DEBUG/SecMain.debug": b"sec"})
-    for number in range(images.SYMBOLS_KEPT + 2):
-        directory = add_image(f"key{number}", volumes, {}, modules).directory
-        os.utime(directory, (number, number))
-    add_image("new", volumes, {}, modules)
-    kept = {path.parent.name for path in (cache / "edk2" / "images").glob("*/symbols")}
-    assert kept == {"new", *(f"key{number}" for number in range(3, images.SYMBOLS_KEPT + 2))}
-    assert len(entries(cache)) == images.SYMBOLS_KEPT + 3
 
 
 def test_who_waited_for_the_same_takes_what_was_built(edk2: Path, cache: Path) -> None:
