@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.measure import POLL_S, write_report
@@ -98,12 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         firmware, launch = find_firmware("debian:trixie"), find_launch(options.suite)
         variants: dict[str, Callable[[Path], float]] = {
-            PLAIN: lambda at: plain(firmware, launch, options.vcpus, options.timeout, at)
+            PLAIN: partial(plain, firmware, launch, options.vcpus, options.timeout)
         }
         for name, config in CONFIGS.items():
-            variants[name] = lambda at, config=config: emulated(  # type: ignore[misc]
-                firmware, options.suite, config, options.vcpus, options.timeout, at
-            )
+            variants[name] = partial(emulated, firmware, options.suite, config, options.vcpus, options.timeout)
         taken: dict[str, list[float]] = {name: [] for name in variants}
         for number in range(1, options.rounds + 1):
             for name, measure in variants.items():
