@@ -6,9 +6,9 @@
 #   make lint      the same without the unit tests
 #   make docs      build the documents as HTML into build/docs, with warnings as errors
 #   make test-slow run the tests that take minutes, and repeat some on another QEMU
-#   make test-long run searches with many seeds, for a nightly
+#   make test-long run searches with many seeds, repeated suites and boots, hours of load, for a nightly
 #   make test-edk2 run the tests on firmware that is built from edk2's source
-#   make bench     compare emulated runs with plain TCG, and a host over SSH with this machine
+#   make bench     compare emulated runs with plain TCG, and a host over SSH with this machine; time the largest page
 #   make check-counts  compare the exits of stock firmware with those recorded; COUNTS_FLAGS=--update records them
 #   make firmware  build edk2 with and without ovmf_patches/, into build/firmware/
 #   make nightly   build both, and run each under each configuration, into build/nightly/
