@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snp_harness.debian.cache import Progress, cache_root, locked, remove, silent, writing
+from snp_harness.defaults import DEBIAN
 from snp_harness.edk2.archive import MAX_FILE_BYTES
 from snp_harness.edk2.debian_source import cached_source, debian_commit, debian_store, fetch_source
 from snp_harness.edk2.git import GitError, GitResult, Store, TreeEditor, git
@@ -27,7 +28,6 @@ from snp_harness.edk2.series import Patch, apply_series
 from snp_harness.errors import FirmwareError
 
 DEFAULT_SOURCE = "debian:trixie"
-_DEBIAN = "debian:"
 _SUITE = re.compile(r"[a-z][a-z0-9.-]{0,40}")
 _STABLE_TAG = re.compile(r"edk2-stable(20\d{4})")
 #: A file that identifies a directory of edk2.
@@ -76,7 +76,7 @@ def find_source(spec: str, progress: Progress = silent) -> Source:
 
     Raises FirmwareError if it is not a source of edk2, FetchError if it cannot be fetched.
     """
-    if not spec.startswith(_DEBIAN):
+    if not spec.startswith(DEBIAN):
         return directory_source(Path(spec).expanduser(), progress)
     suite = debian_suite(spec)
     package = cached_source(suite) or fetch_source(suite, progress)
@@ -85,7 +85,7 @@ def find_source(spec: str, progress: Progress = silent) -> Source:
 
 def debian_suite(spec: str) -> str:
     """Return the suite of debian:SUITE; raises FirmwareError."""
-    suite = spec.removeprefix(_DEBIAN)
+    suite = spec.removeprefix(DEBIAN)
     if not _SUITE.fullmatch(suite):
         raise FirmwareError(f"{spec!a} does not name a suite of Debian", f"names are like {DEFAULT_SOURCE}")
     return suite

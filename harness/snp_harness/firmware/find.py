@@ -9,10 +9,10 @@ from pathlib import Path
 
 from snp_harness.debian.cache import Progress, silent
 from snp_harness.debian.firmware_names import cached_firmware, cached_names
+from snp_harness.defaults import DEBIAN
 from snp_harness.errors import FirmwareError
 from snp_harness.firmware.image import FirmwareImage
 
-_NAME_PREFIX = "debian:"
 _FETCH_HINT = "run `snp-harness fetch firmware trixie`, or name a path with --firmware"
 
 
@@ -39,7 +39,7 @@ def open_firmware(spec: str | Path | None, progress: Progress = silent, *, svsm:
 
 
 def _named(spec: str, progress: Progress) -> Path:
-    if not spec.startswith(_NAME_PREFIX):
+    if not spec.startswith(DEBIAN):
         return Path(spec).expanduser()
     cached = cached_firmware(spec)
     if cached is not None:
