@@ -11,12 +11,12 @@ and all run directories.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from bench.measure import write_report
 from snp_harness.apic.contract import REQUIRED
 from snp_harness.apic.difference import difference
 from snp_harness.apic.timeline import Timeline
@@ -135,7 +135,7 @@ def write(cells: Sequence[Cell], out: Path) -> None:
     """Write down what there is so far: an interrupt leaves it."""
     out.mkdir(parents=True, exist_ok=True)
     (out / TABLE).write_text(table(cells), encoding="utf-8")
-    (out / CELLS).write_text(json.dumps([asdict(cell) for cell in cells], indent=2) + "\n", encoding="utf-8")
+    write_report(out / CELLS, [asdict(cell) for cell in cells])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.measure import write_report
 from snp_harness.conformance.series import run_conformance
 from snp_harness.errors import HarnessError
 from snp_harness.firmware.find import find_firmware
@@ -159,8 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return error.exit_status
     print(f"{firmware}\n{options.rounds} rounds, medians, {os.cpu_count()} cores, host {given[0]}\n")
     print(table(compared, times))
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"host": given[0], "seconds": times}, indent=2) + "\n", encoding="utf-8")
+    write_report(options.json, {"host": given[0], "seconds": times})
     print(f"\n{options.json}")
     return 0
 
