@@ -31,6 +31,17 @@ def summary(difference: Difference) -> str:
     return f"accesses: {', '.join([*parts, f'{counts[Kind.SAME]} the same'])}{more}"
 
 
+def same(count: int) -> str:
+    """Return how many accesses in a row are the same, in words."""
+    return f"{count} {'is' if count == 1 else 'are'} the same"
+
+
+def not_compared(difference: Difference) -> str:
+    """Return what was not compared, in a sentence; empty if everything was."""
+    fields = ", ".join(difference.not_compared)
+    return f"not compared, because one run did not observe it: {fields}" if fields else ""
+
+
 def lines(difference: Difference) -> Iterator[str]:
     """Yield the difference as lines of text: "+" came, "-" went, "~" changed, below a heading for each module."""
     for (vcpu, module), entries in groupby(difference.entries, key=lambda entry: entry.group):
@@ -41,13 +52,12 @@ def lines(difference: Difference) -> Iterator[str]:
         yield f"{shown}, vCPU {'?' if vcpu is None else vcpu}"
         for kind, run in groupby(listed, key=lambda entry: entry.kind):
             if kind is Kind.SAME:
-                count = len(list(run))
-                yield f"{INDENT}... {count} {'is' if count == 1 else 'are'} the same"
+                yield f"{INDENT}... {same(len(list(run)))}"
             else:
                 yield from (f"{_SIGNS[kind]} {_line(entry)}" for entry in run)
     yield from (f"{_SIGNS[kind]} {what} {escape(name, 40)}" for kind, what, name in difference.marks)
-    if difference.not_compared:
-        yield f"not compared, because one run did not observe it: {', '.join(difference.not_compared)}"
+    if sentence := not_compared(difference):
+        yield sentence
     yield from (escape(doubt, 200) for doubt in difference.doubts)
 
 

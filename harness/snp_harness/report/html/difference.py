@@ -9,7 +9,7 @@ from itertools import groupby
 from snp_harness.apic.access import Access
 from snp_harness.apic.difference import Difference, Entry, Kind
 from snp_harness.apic.timeline import Timeline
-from snp_harness.report.difference import summary
+from snp_harness.report.difference import not_compared, same, summary
 from snp_harness.report.html.elements import asset, badge, page, searched_table, section, table, text
 from snp_harness.report.text import NAME_MAX, NOT_OBSERVED, access_cells, phase
 
@@ -24,8 +24,8 @@ def render(difference: Difference, before: Timeline, after: Timeline, names: tup
     rows = list(_rows(difference))
     left = len(rows) - ROWS_MAX
     doubts = "".join(f'<p class="warning">{text(doubt, 200)}</p>' for doubt in difference.doubts)
-    if difference.not_compared:
-        doubts += f"<p>not compared, because one run did not observe it: {text(', '.join(difference.not_compared))}</p>"
+    if sentence := not_compared(difference):
+        doubts += f"<p>{text(sentence)}</p>"
     runs = [_run(title, name, run) for title, name, run in zip(("-", "+"), names, (before, after), strict=True)]
     compared = table(("sign", "run", "platform", "witness", "reached", "accesses"), runs, "Runs")
     headings = ("module, vCPU", "kind", "in the first run (-)", "in the second run (+)", "changed")
@@ -58,8 +58,7 @@ def _rows(difference: Difference) -> Iterator[tuple[str, ...]]:
         where = f"{text(module or NOT_OBSERVED, NAME_MAX)}, {'?' if vcpu is None else vcpu}"
         for kind, run in groupby(entries, key=lambda entry: entry.kind):
             if kind is Kind.SAME:
-                count = len(list(run))
-                yield where, _kind(kind), f"{count} {'is' if count == 1 else 'are'} the same", "", ""
+                yield where, _kind(kind), same(len(list(run))), "", ""
             else:
                 yield from (_row(where, entry) for entry in run)
     for kind, what, name in difference.marks:
