@@ -6,11 +6,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from snp_harness.cli.resources import notify
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, PROGRAM
 from snp_harness.errors import EXIT_USAGE
 
@@ -42,9 +42,7 @@ class Parser(argparse.ArgumentParser):
             known = re.findall(r"[^\s,']+", found["known"])
             message = f"{message[: found.start()]}{found['given']} is not one of {', '.join(known)}"
             message += did_you_mean(found["given"].strip("'"), known)
-        # The status stays the same if stderr cannot be written to.
-        with contextlib.suppress(OSError):
-            print(f"{PROGRAM}: error: {' '.join(message.split())}: see {self.prog} --help", file=sys.stderr, flush=True)
+        notify(f"error: {' '.join(message.split())}: see {self.prog} --help")
         self.exit(EXIT_USAGE)
 
 

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TextIO
 
 from snp_harness.cli.arguments import EPILOG, Parser, ShowVersion
+from snp_harness.cli.resources import notify
 from snp_harness.defaults import PROGRAM
 from snp_harness.errors import EXIT_ENVIRONMENT, HarnessError
 from snp_harness.launch.interrupts import INTERRUPTS, Terminated
@@ -215,7 +216,5 @@ def _fail(message: str, hint: str, directory: RunDirectory | None, status: int) 
     """Print one line: what is wrong, what to do, and where the run's files are if it left any."""
     parts = [message, hint, f"see {directory.path}" if directory is not None and directory.has_run else ""]
     line = " ".join(": ".join(part for part in parts if part).split())
-    # The status stays the same if stderr cannot be written to.
-    with contextlib.suppress(OSError):
-        print(f"{PROGRAM}: error: {line}", file=sys.stderr, flush=True)
+    notify(f"error: {line}")
     return status

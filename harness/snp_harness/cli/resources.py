@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def notify(text: str) -> None:
-    """Print a line on stderr about work that is slow, such as a download."""
+    """Print a line on stderr: an error, or news of slow work, such as a download.
+
+    The command goes on, and its exit status stays the same, if stderr cannot be written to.
+    """
     with contextlib.suppress(OSError):
         print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
 
