@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     for name in platform_names():
         if item.get_closest_marker(name) is not None:
             item.add_marker(marker_of(name))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def inner_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A pytest that a test starts makes its directories elsewhere.
+
+    At its start it takes the rights of other users to the common root away, which a test of another user has given.
+    """
+    tmp_path_factory.getbasetemp()
+    with tempfile.TemporaryDirectory(prefix="pytest-inner-") as root, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DEBUG_TEMPROOT", root)
+        yield
 
 
 @pytest.fixture(scope="session")
