@@ -90,7 +90,7 @@ def port(keys: RunKeys) -> Iterator[int]:
                 started.append(transport)
                 try:
                     transport.start_server(server=Server(keys))
-                except (paramiko.SSHException, EOFError):
+                except (paramiko.SSHException, EOFError, ConnectionError):
                     transport.close()
 
         threading.Thread(target=serve, daemon=True).start()
