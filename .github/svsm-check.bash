@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # For the steps of action.yml. Sets `failed`; RUNS is the directory for the files of each run.
+# Where action.yml installs the harness.
+PATH="$RUNNER_TEMP/snp-harness/bin:$PATH"
 mkdir -p "$RUNS"
 failed=0
 

@@ -47,18 +47,17 @@ class Job:
     def run(self, names: list[str] | None = None) -> None:
         """Run the steps, or those of these names, with the action's defaults for the inputs that were not given."""
         given = {name: str(about.get("default", "")) for name, about in ACTION["inputs"].items()} | self.inputs
-        files = {name: self.directory / name.lower() for name in ("GITHUB_PATH", "GITHUB_STEP_SUMMARY")}
-        for file in files.values():
-            file.touch()
+        summary = self.directory / "github_step_summary"
+        summary.touch()
         temporary = self.directory / "temp"
         temporary.mkdir(exist_ok=True)
         for step in ACTION["runs"]["steps"]:
             if (names is not None and step["name"] not in names) or not self._applies(step.get("if"), given):
                 continue
-            before = [*reversed(files["GITHUB_PATH"].read_text().split()), *([str(self.path)] if self.path else [])]
+            before = [str(self.path)] if self.path else []
             environment = {
                 **{name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SNP_HARNESS"))},
-                **{name: str(file) for name, file in files.items()},
+                "GITHUB_STEP_SUMMARY": str(summary),
                 "GITHUB_ACTION_PATH": str(ROOT),
                 "RUNNER_TEMP": str(temporary),
                 **{name: self._filled(value, given) for name, value in step.get("env", {}).items()},
