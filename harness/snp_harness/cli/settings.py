@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from snp_harness.cli.arguments import did_you_mean
 from snp_harness.defaults import DEBIAN
+from snp_harness.xdg import config_home
 
 USER_FILE = "config.toml"
 PROJECT_FILE = "pyproject.toml"
@@ -65,11 +65,9 @@ def _long_name(action: argparse.Action) -> list[str]:
 
 def _files() -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield the files that there are, with their settings: the user's, then the project's."""
-    configured = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(configured) if configured.startswith("/") else Path("~/.config").expanduser()
-    user = _read(base / TOOL / USER_FILE)
-    if user is not None:
-        yield base / TOOL / USER_FILE, _parse(base / TOOL / USER_FILE, user)
+    path = config_home() / TOOL / USER_FILE
+    if (user := _read(path)) is not None:
+        yield path, _parse(path, user)
     try:
         here = Path.cwd()
     except OSError:

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from snp_harness.errors import FetchError
+from snp_harness.xdg import cache_home
 
 Progress = Callable[[str], None]
 
@@ -31,9 +32,7 @@ def silent(_text: str) -> None:
 
 def cache_root() -> Path:
     """Return $XDG_CACHE_HOME/snp-harness, or ~/.cache/snp-harness if that is not set or not absolute."""
-    configured = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(configured) if configured.startswith("/") else Path.home() / ".cache"
-    return base / "snp-harness"
+    return cache_home() / "snp-harness"
 
 
 def make_directory(path: Path) -> Path:

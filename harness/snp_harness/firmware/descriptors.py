@@ -7,13 +7,14 @@ treats a descriptor without "mode" as one without variables, although the defaul
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+from snp_harness.xdg import config_home
 
 _SYSTEM_DIRECTORIES = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))
 _MAX_DESCRIPTOR_SIZE = 1 << 20
@@ -59,9 +60,7 @@ class _Firmware(msgspec.Struct):
 
 def directories() -> tuple[Path, ...]:
     """The directories of descriptors; a file in an earlier one hides the file of the same name in a later one."""
-    configured = os.environ.get("XDG_CONFIG_HOME", "")
-    config = Path(configured) if configured.startswith("/") else Path.home() / ".config"
-    return (config / "qemu" / "firmware", *_SYSTEM_DIRECTORIES)
+    return (config_home() / "qemu" / "firmware", *_SYSTEM_DIRECTORIES)
 
 
 def read_descriptors(where: tuple[Path, ...] | None = None) -> tuple[Descriptor, ...]:

@@ -14,7 +14,6 @@ notes = "EPYC 9124, Linux 6.18"
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from snp_harness.errors import UsageError
 from snp_harness.hosts.ssh_url import SCHEME, parse_url
+from snp_harness.xdg import config_home
 
 if TYPE_CHECKING:
     from snp_harness.hosts.remote import RemoteHost
@@ -52,9 +52,7 @@ class HostEntry:
 
 def default_path() -> Path:
     """Return the path of the inventory if --hosts does not name one."""
-    config = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(config) if config.startswith("/") else Path.home() / ".config"
-    return base / "snp-harness" / "hosts.toml"
+    return config_home() / "snp-harness" / "hosts.toml"
 
 
 def read_inventory(path: Path | None = None) -> dict[str, HostEntry]:
