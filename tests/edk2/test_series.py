@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snp_harness.edk2.git import PatchError, Store
-from snp_harness.edk2.series import Bound, Entry, apply_series, load_series, parse_series, quilt_series
+from snp_harness.edk2.series import SHIPPED, Bound, Entry, apply_series, load_series, parse_series, quilt_series
 from snp_harness.errors import FirmwareError
 from tests.edk2.trees import patch_between, tree_of
 
@@ -156,3 +156,14 @@ def test_a_missing_patch_is_named(tmp_path: Path) -> None:
     (tmp_path / "series").write_text("gone.patch\n")
     with pytest.raises(FirmwareError, match=r"gone\.patch: No such file"):
         load_series(tmp_path / "series")
+
+
+def test_the_series_of_the_harness_is_found_in_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless there is a file of that name; another one is not looked for."""
+    monkeypatch.chdir(tmp_path)
+    assert [patch.entry.path for patch in load_series(SHIPPED)][-1].endswith(".patch")
+    with pytest.raises(FirmwareError, match="cannot read other/series"):
+        load_series(Path("other/series"))
+    (tmp_path / SHIPPED).parent.mkdir()
+    (tmp_path / SHIPPED).write_text("")
+    assert load_series(SHIPPED) == ()

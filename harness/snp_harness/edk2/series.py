@@ -19,10 +19,13 @@ from dataclasses import dataclass
 from email import message_from_bytes, policy
 from pathlib import Path
 
+from snp_harness.data import data_file
 from snp_harness.edk2.git import Store
 from snp_harness.edk2.source_errors import SourceError
 from snp_harness.errors import FirmwareError
 
+#: The series that comes with the harness, as a checkout and the documents name it.
+SHIPPED = Path("ovmf_patches/series")
 _MAX_BYTES = 1 << 20
 _MAX_PATCH_BYTES = 16 << 20
 _MAX_PATCHES = 1000
@@ -123,7 +126,12 @@ def _bounds(text: str | None, where: str) -> tuple[Bound, ...]:
 
 
 def load_series(path: Path) -> tuple[Patch, ...]:
-    """Read the patches of a series file; raises FirmwareError if one cannot be read."""
+    """Read the patches of a series file; raises FirmwareError if one cannot be read.
+
+    path: SHIPPED is the harness's own series where there is no such file.
+    """
+    if path == SHIPPED and not path.exists():
+        path = data_file(str(SHIPPED))
     entries = parse_series(_read(path, _MAX_BYTES).decode(errors="replace"), str(path))
     return tuple(Patch(entry, _read(path.parent / entry.path, _MAX_PATCH_BYTES)) for entry in entries)
 
