@@ -11,6 +11,7 @@ import os
 import runpy
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,15 @@ BUILD_TIMEOUT_S = 300
 
 class EmulatorBuildHook(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
-    _generated: tempfile.TemporaryDirectory[str] | None = None
+    _generated: tempfile.TemporaryDirectory[str]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         # An editable installation runs the checkout, whose commit changes.
+        self._generated = tempfile.TemporaryDirectory()
         if version != "editable":
             self._record_build(build_data)
+            if self.target_name == "wheel":
+                self._write_manual(build_data)
         if self.target_name != "wheel" or os.environ.get("SNP_HARNESS_NO_EMULATOR") == "1":
             return  # an sdist carries the sources
         missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
@@ -52,8 +56,7 @@ class EmulatorBuildHook(BuildHookInterface[Any]):
                 build_data["force_include"][str(path)] = f"snp_harness/data/{source}/build/{image}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        if self._generated is not None:
-            self._generated.cleanup()
+        self._generated.cleanup()
 
     def _record_build(self, build_data: dict[str, Any]) -> None:
         """Put version and commit into the package; the tree of an sdist has them already."""
@@ -61,11 +64,23 @@ class EmulatorBuildHook(BuildHookInterface[Any]):
         recorded = Path(VERSION_MODULE).with_name(module["BUILD_FILE"])
         if Path(self.root, recorded).exists():
             return
-        self._generated = tempfile.TemporaryDirectory()
         path = Path(self._generated.name, recorded.name)
         path.write_text(module["build"]().to_json(), encoding="utf-8")
         target = recorded if self.target_name == "sdist" else recorded.relative_to("harness")
         build_data["force_include"][str(path)] = str(target)
+
+    def _write_manual(self, build_data: dict[str, Any]) -> None:
+        """Make the manual page of the parsers, which need no other package."""
+        path = Path(self._generated.name, "snp-harness.1")
+        with path.open("wb") as file:
+            subprocess.run(
+                [sys.executable, "-m", "snp_harness.cli.manual"],
+                env={**os.environ, "PYTHONPATH": str(Path(self.root, "harness"))},
+                stdout=file,
+                timeout=BUILD_TIMEOUT_S,
+                check=True,
+            )
+        build_data["shared_data"][str(path)] = f"share/man/man1/{path.name}"
 
 
 def _make(source: str, directory: Path) -> None:

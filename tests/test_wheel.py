@@ -92,6 +92,13 @@ def test_the_module_is_the_command(installed: Path, path: Path, tmp_path: Path) 
         assert command(*argv, "--version", **environment).stdout == f"snp-harness {build().version}\n"
 
 
+def test_the_manual_page(installed: Path) -> None:
+    """Beside the programs, where man looks for the pages of a program in PATH."""
+    page = (installed.parent / "share/man/man1/snp-harness.1").read_text()
+    assert f'"{build().version}"'.replace("-", "\\-") in page
+    assert ".SS snp\\-harness run\n" in page
+
+
 def test_files_beside_the_code(installed: Path, path: Path, tmp_path: Path) -> None:
     sources = runpy.run_path(str(ROOT / "hatch_build.py"))["SOURCES"]
     names = [

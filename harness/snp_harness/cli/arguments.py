@@ -8,7 +8,7 @@ import contextlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from snp_harness.cli.resources import notify
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, PROGRAM
@@ -35,6 +35,16 @@ class Parser(argparse.ArgumentParser):
             name = unknown[0].partition("=")[0]
             self.error(f"unknown option {name}{did_you_mean(name, self._option_string_actions)}")
         return options, rest
+
+    def add_subparsers(self, **options: Any) -> Commands:  # type: ignore[override]
+        """Add commands, each described by what its line in the help of this parser says."""
+        return super().add_subparsers(action=_Commands, **options)
+
+    def format_help(self) -> str:
+        """Return the help, with examples."""
+        from snp_harness.cli.examples import examples_help
+
+        return super().format_help() + examples_help(self.prog)
 
     def error(self, message: str) -> NoReturn:
         """Print the error in one line and exit."""
@@ -67,6 +77,19 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 #: What a sub-command adds its parser to. argparse's own name for it cannot be subscripted at run time.
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]
+    """Sub-commands whose help begins with what they do."""
+
+    def add_parser(self, name: str, **options: Any) -> Any:
+        options.setdefault("description", as_sentence(options.get("help", "")))
+        return super().add_parser(name, **options)
+
+
+def as_sentence(text: str) -> str:
+    """Return the line of a command in the help as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def positive_int(text: str) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.arguments import Parser
+from snp_harness.cli.arguments import Parser, as_sentence
 from snp_harness.defaults import PROGRAM
 from snp_harness.errors import EXIT_HOLDS
 
@@ -44,16 +44,23 @@ class Grammar:
     values: dict[str, tuple[str, ...]]
 
 
-def grammars() -> Iterator[Grammar]:
-    """Yield the grammar of each command."""
+def parsers() -> Iterator[tuple[str, str, Parser]]:
+    """Yield the name of each command, what it does, and its parser."""
     from snp_harness.cli.main import COMMANDS
 
     for command, (module, text) in COMMANDS.items():
-        parent = argparse.ArgumentParser()
         # The parsers of a module: bisect and bisect-step have one.
-        commands = parent.add_subparsers(parser_class=Parser)
+        commands = Parser(prog=PROGRAM).add_subparsers()
         import_module(f"snp_harness.cli.{module}").add_parser(commands)
-        yield _read(command, text, commands.choices[command])
+        parser = commands.choices[command]
+        parser.description = as_sentence(text)
+        yield command, text, parser
+
+
+def grammars() -> Iterator[Grammar]:
+    """Yield the grammar of each command."""
+    for command, text, parser in parsers():
+        yield _read(command, text, parser)
 
 
 def _read(command: str, text: str, parser: argparse.ArgumentParser) -> Grammar:

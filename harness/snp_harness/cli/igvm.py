@@ -34,6 +34,7 @@ def add_parser(commands: Commands) -> None:
     show.add_argument("--json", action="store_true", help="print JSON")
     inject = actions.add_parser(
         "inject",
+        usage=f"{PROGRAM} igvm inject [options] FILE",
         help="write a copy with Alternate Injection on or off, or with another firmware",
         epilog=EPILOG,
         allow_abbrev=False,

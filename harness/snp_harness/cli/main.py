@@ -21,7 +21,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, TextIO
 
-from snp_harness.cli.arguments import EPILOG, Parser, ShowVersion
+from snp_harness.cli.arguments import EPILOG, Parser, ShowVersion, as_sentence
 from snp_harness.cli.resources import notify
 from snp_harness.defaults import PROGRAM
 from snp_harness.errors import EXIT_ENVIRONMENT, HarnessError
@@ -88,6 +88,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     called = arguments[0] if arguments else ""
     if called in COMMANDS:
         _module(called).add_parser(commands)
+        commands.choices[called].description = as_sentence(COMMANDS[called][1])
         if called not in EXACT:
             _apply_settings(commands.choices[called], called)
     else:
