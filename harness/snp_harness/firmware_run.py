@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from snp_harness.apic.access import Phase
     from snp_harness.apic.source_place import SourcePlace
     from snp_harness.apic.timeline import Timeline
-    from snp_harness.apic.verdict import Verdict
+    from snp_harness.apic.verdict import RuleResult, Verdict
     from snp_harness.firmware.image import FirmwareImage
     from snp_harness.hosts.host import Host
     from snp_harness.platforms.session import Ending, Session
@@ -102,22 +102,34 @@ class PreparedBoot:
     spec: RunSpec
     configuration: str | None = None
 
-    def run(self, directory: RunDirectory, progress: Progress | None = None) -> RunResult:
+    def run(
+        self,
+        directory: RunDirectory,
+        progress: Progress | None = None,
+        broken: Callable[[RuleResult], None] | None = None,
+    ) -> RunResult:
         """Boot, and judge what is seen. The caller creates the directory and releases it.
 
+        broken: called once, with the first rule that is broken for certain, as soon as that is seen.
         Raises HarnessError if the run cannot start, and KeyboardInterrupt when the user ends it; timeline and verdict
         of what was seen are written before.
         """
         with INTERRUPTS.scope():
-            broken = self._is_broken if self.spec.fail_fast else None
+            judge = None
+
+            def is_broken(timeline: Timeline) -> bool:
+                from snp_harness.apic.contract import certain
+
+                result = certain(self.judge(timeline))
+                if result is not None and broken is not None:
+                    broken(result)
+                return result is not None
+
+            if self.spec.fail_fast or broken is not None:
+                judge = is_broken
             return self.follow(
-                directory, lambda session: session.run(progress or _silent, broken), goal_name(self.spec.until)
+                directory, lambda session: session.run(progress or _silent, judge), goal_name(self.spec.until)
             )
-
-    def _is_broken(self, timeline: Timeline) -> bool:
-        from snp_harness.apic.contract import is_certain
-
-        return is_certain(self.judge(timeline))
 
     def follow(self, directory: RunDirectory, follow: Callable[[Session], Ending], until: str = "") -> RunResult:
         """Start the guest, call `follow` with it, which returns how it ended, and judge what was seen.

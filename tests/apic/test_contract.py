@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from snp_harness.apic.access import Access, Outcome, Phase, Server
 from snp_harness.apic.access import Path as AccessPath
-from snp_harness.apic.contract import REQUIRED, RULES, evaluate, is_certain
+from snp_harness.apic.contract import REQUIRED, RULES, certain, evaluate
 from snp_harness.apic.timeline import Event, PhaseMark, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
 from tests.apic import samples
@@ -209,10 +209,10 @@ def test_phases_do_not_decide_by_number() -> None:
 
 
 def test_what_is_certain_before_the_end_of_a_run() -> None:
-    assert is_certain(evaluate(timeline(samples.stock_sec(), complete=False, gaps=("goes on",))))
-    assert not is_certain(evaluate(timeline(samples.fixed_sec(), complete=False, gaps=("goes on",))))
+    assert certain(evaluate(timeline(samples.stock_sec(), complete=False, gaps=("goes on",))))
+    assert not certain(evaluate(timeline(samples.fixed_sec(), complete=False, gaps=("goes on",))))
     refused = x2apic(READ, 0x80F, outcome=Outcome.GP)
-    assert is_certain(evaluate(timeline([*samples.fixed_sec(), refused])))
+    assert certain(evaluate(timeline([*samples.fixed_sec(), refused])))
 
 
 def test_what_a_later_answer_can_explain_is_not_certain() -> None:
@@ -222,4 +222,4 @@ def test_what_a_later_answer_can_explain_is_not_certain() -> None:
     for accesses in ([busy, other], [x2apic(READ, 0x802, served_by=Server.HYPERVISOR)]):
         verdict = evaluate(timeline([*samples.fixed_sec(), *accesses]))
         assert verdict.status is VIOLATED
-        assert not is_certain(verdict)
+        assert not certain(verdict)

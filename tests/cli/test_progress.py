@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Phase
+from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.cli import progress
 from snp_harness.cli.progress import PointsProgress, ProgressLine
+from tests.apic import samples
 
 
 class Terminal(io.StringIO):
@@ -44,6 +46,18 @@ def test_terminal_line_is_not_redrawn_more_often_than_it_can_be_read(clock: list
         line.update(Phase.SEC, accesses)
         clock[0] += progress.REDRAW_S / 10
     assert 10 <= stream.getvalue().count("\r") <= 11
+
+
+def test_a_broken_rule_gets_a_line_of_its_own() -> None:
+    stream = Terminal()
+    with ProgressLine(stream) as line:
+        line.update(Phase.SEC, 7)
+        line.broken(RuleResult("x2apic-before-sec", Status.VIOLATED, "", (samples.DEFAULTS,)))
+        line.broken(RuleResult("no-refused-access", Status.VIOLATED, "an access\x1b never completed"))
+    assert stream.getvalue().split("\r")[-1] == (
+        "snp-harness: violated: x2apic-before-sec: read of SVR 0F0 by SecMain+1A2B in SEC; the run goes on\n"
+        "snp-harness: violated: no-refused-access: an access\\x1b never completed; the run goes on\n"
+    )
 
 
 def test_a_pipe_gets_whole_lines_now_and_then(clock: list[float]) -> None:

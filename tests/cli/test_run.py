@@ -133,6 +133,9 @@ def test_default_run_gives_the_verdict_for_sec(start: Command, platform: str, tm
     assert timeline.complete
     seen = [access for access in timeline.accesses if not access.is_base and access.phase is Phase.SEC]
     assert told(seen) == SEVEN
+    by = r" by SecMain\+[0-9A-F]+" if platform == "emulated" else ""
+    (line,) = re.findall(rf"snp-harness: violated: (.*){by} in SEC; the run goes on\n", stderr)
+    assert line == "x2apic-before-sec: read of SVR 0F0"
 
 
 @pytest.fixture

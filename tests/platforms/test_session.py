@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from snp_harness.platforms.running import Running
 from snp_harness.platforms.session import Ending, Session
 from snp_harness.vm.console import BoundedLog, Console
 from snp_harness.vm.machine_base import MachineBase
+from tests.apic import samples
 from tests.schemas import check
 
 DEBUG_EXIT = ("-device", "isa-debug-exit,iobase=0xf4,iosize=4")
@@ -76,7 +79,7 @@ class Stepped(Running):
         return self.end
 
     def timeline(self, ending: Ending) -> Timeline:
-        raise NotImplementedError
+        return samples.timeline([])
 
     def finish(self, ending: Ending) -> RunOutcome:
         raise NotImplementedError
@@ -157,6 +160,57 @@ def test_a_witness_that_does_not_see_dxe_is_not_waited_for_without_end(
     ending, phases = run(guest, "shell", (Phase.SEC,))
     assert ending == Ending("the console shows the firmware's prompt, and the guest was not seen further than SEC")
     assert phases == [Phase.SEC]
+
+
+@pytest.mark.parametrize("fail_fast", [False, True])
+def test_new_accesses_are_judged_at_once_until_a_rule_is_broken(
+    guest: Guest, fail_fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine: Any = guest
+    collector = Collector()
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    judged: list[int] = []
+    steps = iter([1, 1, 3, 4, 5])
+
+    def step() -> float:
+        clock[0] += 0.001
+        collector.count = next(steps, 5)
+        if collector.count == 5:
+            collector.enter(Phase.PEI, 0, "the witness", Known.PROVEN)
+        return 0.0
+
+    def broken(_: Timeline) -> bool:
+        judged.append(collector.count)
+        return collector.count >= 3
+
+    spec = RunSpec(Path("F.fd"), until="sec", fail_fast=fail_fast)
+    followed = Session(Stepped(machine, collector, step), spec)
+    ending = followed.run(lambda *_: None, broken)
+    assert (judged, collector.count) == ([1, 3], 3 if fail_fast else 5)
+    assert ending == Ending(session._FAILED_FAST if fail_fast else "")
+
+
+def test_a_timeline_that_takes_long_to_judge_is_judged_seldom(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine: Any = guest
+    collector = Collector()
+    clock = [1000.0]
+    judged: list[float] = []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def step() -> float:
+        clock[0] += 0.25
+        collector.count += 1
+        return 0.0
+
+    def broken(_: Timeline) -> bool:
+        judged.append(clock[0])
+        clock[0] += 0.5
+        return False
+
+    Session(Stepped(machine, collector, step), RunSpec(Path("F.fd"), timeout_s=12)).run(lambda *_: None, broken)
+    assert len(judged) == 3
+    assert min(second - first for first, second in itertools.pairwise(judged)) >= 0.5 + 0.5 / session.JUDGED_SHARE
 
 
 LEFT = Ending("the run ended: the guest reset the machine", left=True)

@@ -71,15 +71,20 @@ _FINAL = frozenset(
 )
 
 
-def is_certain(verdict: Verdict) -> bool:
-    """Return whether the verdict on a run that goes on is violated, and will be at its end."""
+def certain(verdict: Verdict) -> RuleResult | None:
+    """Return the first broken rule that makes a run in progress violated whatever follows, None if there is none."""
     if verdict.status is not Status.VIOLATED:
+        return None
+    return next(filter(_is_final, verdict.results), None)
+
+
+def _is_final(result: RuleResult) -> bool:
+    if result.status is not Status.VIOLATED:
         return False
-    broken = [result for result in verdict.results if result.status is Status.VIOLATED]
-    # A call that was answered BUSY may be made again.
-    refused = [result for result in broken if result.rule == NoRefusedAccess.name]
-    is_final = any(access.outcome is not Outcome.BUSY for result in refused for access in result.offences)
-    return is_final or any(result.rule in _FINAL for result in broken)
+    if result.rule == NoRefusedAccess.name:
+        # A call that was answered BUSY may be made again.
+        return any(access.outcome is not Outcome.BUSY for access in result.offences)
+    return result.rule in _FINAL
 
 
 def explained(rule: Rule) -> str:

@@ -7,11 +7,14 @@ import re
 import sys
 from pathlib import Path
 from time import monotonic
-from typing import Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from snp_harness.apic.access import Phase
 from snp_harness.defaults import PROGRAM
 from snp_harness.vm.rundir import SERIAL
+
+if TYPE_CHECKING:
+    from snp_harness.apic.verdict import RuleResult
 
 #: Seconds between two redraws of the line on a terminal.
 REDRAW_S = 0.1
@@ -83,6 +86,13 @@ class ProgressLine(_Line):
         if seconds is not None:
             counted = "" if exits is None else f", {exits} exits"
             self._draw(f"{phase.name}: {accesses} APIC accesses{counted}, {seconds:.1f} s")
+
+    def broken(self, result: RuleResult) -> None:
+        """Write a permanent line about a rule that is broken for certain, while the run goes on."""
+        from snp_harness.report.text import broken_line
+
+        self.clear()
+        self._write(f"{PROGRAM}: {broken_line(result)}; the run goes on\n")
 
 
 class PointsProgress(_Line):

@@ -138,7 +138,8 @@ def execute(options: argparse.Namespace) -> int:
             result = run_until_login(boot, launch, directory)
             load(options)
         else:
-            result = boot.run(directory, update)
+            quiet = options.quiet or options.fail_fast
+            result = boot.run(directory, update, None if quiet else progress.broken)
     from snp_harness.report.model import Report, RunInfo
 
     info = RunInfo(

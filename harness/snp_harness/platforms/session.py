@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two calls of the progress function.
 PROGRESS_S = 0.25
+#: A run in progress is judged for so many times as long as it goes on without that.
+JUDGED_SHARE = 0.1
 #: Longest wait of a turn for a guest that is held: a stuck one is noticed by samples.
 HOLD_S = 0.25
 #: The end of a boot without an operating system: EDK II's shell, and BdsDxe if nothing can be booted.
@@ -86,15 +88,30 @@ class Session:
     def run(self, progress: Progress, broken: Callable[[Timeline], bool] | None = None) -> Ending:
         """Wait until the goal is reached or the run ends early; QEMU is not stopped.
 
-        broken: called with what was seen so far; the run ends when it returns True. Raises QemuLaunchError.
+        broken: called with what was seen so far when there is more of it, until it returns True; with `fail_fast` the
+        run then ends. Raises QemuLaunchError.
         """
         deadline = self._started + self._spec.timeout_s
-        next_progress = self._started
+        next_progress = next_judgement = self._started
 
         judged = 0
 
+        def is_broken() -> bool:
+            """Judge what was seen. This takes the longer the more that is, and so it is then done less often."""
+            nonlocal broken, judged, next_judgement
+            began = time.monotonic()
+            if broken is None or self._collector.count == judged or began < next_judgement:
+                return False
+            judged = self._collector.count
+            found = broken(self.running.timeline(Ending(_FAILED_FAST)))
+            if found:
+                broken = None
+            now = time.monotonic()
+            next_judgement = now + (now - began) / JUDGED_SHARE
+            return found
+
         def turn(wait: float) -> Ending | None:
-            nonlocal next_progress, judged
+            nonlocal next_progress
             ending = self._seen_end(self._is_done) or self._over()
             if ending is not None:
                 return ending
@@ -108,10 +125,8 @@ class Session:
             if now >= next_progress:
                 progress(self._collector.phase, self._collector.count, self.running.exits())
                 next_progress = now + PROGRESS_S
-                if broken is not None and self._collector.count > judged:
-                    judged = self._collector.count
-                    if broken(self.running.timeline(Ending(_FAILED_FAST))):
-                        return Ending(_FAILED_FAST)
+            if is_broken() and self._spec.fail_fast:
+                return Ending(_FAILED_FAST)
             self._machine.loop.turn(min(wait, deadline - now, next_progress - now))
             return None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from snp_harness.apic.access import Access, Outcome, Path, Phase, Server
 from snp_harness.apic.registers import Register
+from snp_harness.apic.verdict import RuleResult
 
 #: Shown for a value that the witness did not see.
 NOT_OBSERVED = "not observed"
@@ -134,6 +135,16 @@ def columns(rows: Iterable[Sequence[str]]) -> list[str]:
         (INDENT + GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
         for row in table
     ]
+
+
+def broken_line(result: RuleResult) -> str:
+    """Return a line about a rule that is broken: its first offence, or the reason if that is not an access."""
+    access = result.first_offence
+    if access is None:
+        return f"{result.status.value}: {result.rule}: {escape(result.reason)}"
+    what = f"{access.operation.value} of {register(access.register, access.path)}"
+    by = "" if access.module is None else f" by {place(access)}"
+    return f"{result.status.value}: {result.rule}: {what}{by} in {phase(access.phase)}"
 
 
 def access_line(access: Access) -> str:
