@@ -67,6 +67,33 @@ static void msr_exit(struct hw_cpu *cpu)
 	guest_skip(cpu, guest_instruction(cpu)->length);
 }
 
+#define VMGEXIT_CODE 0xD9010FF3u /* F3 0F 01 D9, in memory */
+
+/*
+ * A guest writes the GHCB MSR, and exits by the next instruction. A processor has no exit at the write, so both are carried
+ * out at the write's: then the guest is behind the write, at its VMGEXIT. The fetch of that is allowed: the write's was, from
+ * the same page. Interrupts wait for the end of the request, as if they had arrived during it.
+ */
+static bool ghcb_is_written_for_vmgexit(struct hw_cpu *cpu)
+{
+	struct hw_vmpl *state = current(cpu);
+	struct vmcb *page = state->vmcb;
+	u32 length, next = 0;
+	u64 pc;
+
+	if ((u32)state->gpr[HW_RCX] != SEV_MSR_GHCB || !(page->control.exit_info1 & 1) || !cpu->hw->es ||
+	    (page->save.rflags & RFLAGS_TF) || hw_event_pending(cpu))
+		return false;
+	length = guest_instruction(cpu)->length;
+	pc = hw_observe_pc(cpu) + length;
+	if ((pc - length) / PAGE_SIZE != (pc + sizeof(next) - 1) / PAGE_SIZE ||
+	    guest_code_at(cpu, pc, (u8 *)&next, sizeof(next)) != sizeof(next) || next != VMGEXIT_CODE)
+		return false;
+	state->ghcb_msr = (u32)page->save.rax | state->gpr[HW_RDX] << 32;
+	guest_skip(cpu, length);
+	return true;
+}
+
 /* VMMCALL and VMGEXIT share an opcode; F3 or F2 makes it VMGEXIT. RIP is advanced first: the request may change the VMPL. */
 static u64 vmmcall_exit(struct hw_cpu *cpu)
 {
@@ -293,12 +320,14 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 	code = page->control.exit_code;
 	if (cpu->executable[0] != NO_GPA)
 		access_after_exit(cpu);
-	log_exit(cpu, code);
 	if (state->alternate)
 		alternate_after_exit(cpu);
 	else if (state->offered >= 0 && !(page->control.vintr & SVM_V_IRQ))
 		log_taken(cpu, state);
 	event_after_exit(cpu);
+	if (code == SVM_EXIT_MSR && ghcb_is_written_for_vmgexit(cpu))
+		code = SVM_EXIT_VMMCALL;
+	log_exit(cpu, code);
 	if (log_at(cpu, 3))
 		log_exit_itself(cpu, code);
 	exit->info1 = page->control.exit_info1;

@@ -4,6 +4,7 @@
 
 #define ERROR_OF(answer) ((answer) >> GHCB_MSR_ERROR_SHIFT)
 #define NO_SUCH_GPA 0x7000000000ull
+#define CODE_PAGES (TEST_AREA + 0x3E000)
 
 TEST(msr_protocol_sev_information, SEV)
 {
@@ -116,4 +117,26 @@ TEST(msr_ghcb_and_sev_status_need_no_vc, SEV)
 	EQUAL(trap.error, 0);
 	wrmsr(SEV_MSR_GHCB, 0x123456789ABCD000);
 	EQUAL(rdmsr(SEV_MSR_GHCB), 0x123456789ABCD000);
+}
+
+/* One exit of the host carries out a write with the VMGEXIT right behind it: here the two are not on one page, and not the two. */
+TEST(msr_protocol_write_and_vmgexit_apart, SEV)
+{
+	static const u8 code[] = { 0x0F, 0x30, 0xF3, 0x0F, 0x01, 0xD9, 0xC3 }; /* WRMSR, VMGEXIT, RET */
+	volatile u8 *first = (volatile u8 *)(CODE_PAGES + PAGE_SIZE - 2); /* WRMSR is the end of its page */
+	const u64 answer = msr_protocol(GHCB_MSR_HV_FEATURES_REQ);
+
+	wrmsr(SEV_MSR_GHCB, 0);
+	CHECK(make_private(CODE_PAGES));
+	CHECK(make_private(CODE_PAGES + PAGE_SIZE));
+	for (u32 i = 0; i < sizeof(code); i++)
+		first[i] = code[i];
+	__asm__ volatile("call *%3" : : "c"(SEV_MSR_GHCB), "a"(GHCB_MSR_HV_FEATURES_REQ), "d"(0), "r"(first) : "memory");
+	EQUAL(rdmsr(SEV_MSR_GHCB), answer);
+	wrmsr(SEV_MSR_GHCB, 0);
+	__asm__ volatile("wrmsr; repne; vmmcall" : : "c"(SEV_MSR_GHCB), "a"(GHCB_MSR_HV_FEATURES_REQ), "d"(0) : "memory");
+	EQUAL(rdmsr(SEV_MSR_GHCB), answer);
+	EQUAL(TRY("wrmsr; vmmcall", OUT(), "c"(SEV_MSR_GHCB), "a"(GHCB_MSR_HV_FEATURES_REQ), "d"(0)), SEV_VECTOR_VC);
+	EQUAL(trap.error, NAE_VMMCALL);
+	EQUAL(rdmsr(SEV_MSR_GHCB), GHCB_MSR_HV_FEATURES_REQ);
 }
