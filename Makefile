@@ -11,7 +11,7 @@
 #   make bench     compare emulated runs with plain TCG, and a host over SSH with this machine; time the largest page
 #   make check-counts  compare the exits of stock firmware with those recorded; COUNTS_FLAGS=--update records them
 #   make firmware  build edk2 with and without ovmf_patches/, into build/firmware/
-#   make nightly   build both, and run each under each configuration, into build/nightly/
+#   make nightly   build both, run each under each configuration, into build/nightly/, and compare with the last
 #   make clean     remove what was built; make distclean: also .venv and runs/
 #
 # Each step leaves a stamp in .venv: a second call repeats only what changed.
@@ -96,8 +96,9 @@ firmware-source: setup $(BUILDING)
 nightly: setup $(BUILDING)
 	@case '$(SOURCE)' in debian:*) $(BIN)/snp-harness firmware source '$(SOURCE)';; esac
 	@$(MAKE) --no-print-directory firmware
-	@rm -rf build/nightly
-	@$(BIN)/python -m bench.matrix --stock build/firmware/stock/OVMF.fd --fixed build/firmware/fixed/OVMF.fd
+	@$(BIN)/snp-harness matrix stock=build/firmware/stock/OVMF.fd fixed=build/firmware/fixed/OVMF.fd --until shell \
+	    --expect stock=any --expect stock/alternate-injection=x2apic-before-sec:violated \
+	    --expect fixed/alternate-injection=holds --same-as stock --out build/nightly
 
 $(FETCHED): $(INSTALLED)
 	@$(BIN)/snp-harness fetch firmware trixie

@@ -49,6 +49,8 @@ def test_options_and_their_values(complete: Complete) -> None:
     assert complete("report", "out", "--rule", "x2") == ["x2apic-before-sec"]
     assert complete("igvm", "sh") == ["show"]
     assert complete("rules", "explain", "x2") == ["x2apic-before-sec"]
+    assert complete("matrix", "a.fd", "--svsm-config", "two") == ["two-witnesses"]
+    assert complete("matrix", "a.fd", "--format", "mark") == ["markdown"]
     assert complete("bisect-step", "--find") == ["--find-fix"]
 
 

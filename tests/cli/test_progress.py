@@ -9,7 +9,7 @@ import pytest
 from snp_harness.apic.access import Phase
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.cli import progress
-from snp_harness.cli.progress import PointsProgress, ProgressLine
+from snp_harness.cli.progress import CellsProgress, PointsProgress, ProgressLine
 from tests.apic import samples
 
 
@@ -102,3 +102,15 @@ def test_points_are_counted_not_accesses(tmp_path: Path, clock: list[float]) -> 
     again = tmp_path / "out-again-1"
     again.mkdir()
     assert shown(b"1..4\n# begin a/first\nok 1 - a/first\n", again).startswith("1 of 4 points, a/first, 40.0 s")
+
+
+def test_the_cells_of_a_matrix(clock: list[float]) -> None:
+    stream = Terminal()
+    line = CellsProgress(4, stream)
+    line.update(0, ["a/plain/emulated/1", "b/plain/emulated/1"])
+    assert stream.getvalue() == "\r0 of 4 cells, a/plain/emulated/1 and 1 more, 0.0 s"
+    clock[0] += 10
+    line.update(1, ["b/plain/emulated/1"])
+    assert stream.getvalue().split("\r")[-1].rstrip() == "1 of 4 cells, b/plain/emulated/1, 10.0 s, about 30 s left"
+    line.say("b/plain: violated")
+    assert stream.getvalue().endswith("\rsnp-harness: b/plain: violated\n")

@@ -57,6 +57,17 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("snp-harness timeline runs/latest --register timer,320 --all", "print every access to the timer"),
     ),
     "diff": (("snp-harness diff runs/stock runs/fixed", "print the accesses that came, went and changed"),),
+    "matrix": (
+        ("snp-harness matrix OVMF.fd -j 4", "judge an image under each configuration, four at a time"),
+        (
+            "snp-harness matrix old=debian:trixie new=OVMF.fd --expect old=any",
+            "compare two images; whatever the first one does is fine",
+        ),
+        (
+            "snp-harness matrix OVMF.fd --svsm-config 'fault-*' --only-worse",
+            "fail for what has become worse since the last time",
+        ),
+    ),
     "judge": (("snp-harness judge trace.txt --rule x2apic-before-sec", "judge a trace of KVM that somebody has sent"),),
     "configs": (
         ("snp-harness configs list", "print the configurations, and what each is for"),

@@ -48,6 +48,7 @@ COMMANDS = {
     "report": ("report", "judge a recorded run again and print its report"),
     "timeline": ("timeline", "print the timeline of a recorded run"),
     "diff": ("diff", "print what differs between the accesses of two recorded runs"),
+    "matrix": ("matrix", "run firmwares under configurations, and compare them with the last time"),
     "judge": ("judge", "judge a KVM trace that was recorded elsewhere"),
     "configs": ("configs", "list, show and copy the configurations that come with the harness"),
     "rules": ("rules", "list the rules of the contract, and explain them"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Self, TextIO
@@ -154,3 +155,27 @@ class BuildProgress(_Line):
         if seconds is not None:
             total = max(self._modules, count)
             self._draw(f"building: {count - 1} of {total} modules, {name}, {seconds:.0f} s")
+
+
+class CellsProgress(_Line):
+    """The progress of a matrix: how many of its cells are done, which run, and an estimate of the rest."""
+
+    def __init__(self, cells: int, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        super().__init__(stream, quiet=quiet)
+        self._cells = cells
+
+    def say(self, text: str) -> None:
+        """Write a permanent line."""
+        self.clear()
+        if not self._quiet:
+            self._write(f"{PROGRAM}: {text}\n")
+
+    def update(self, done: int, running: Sequence[str]) -> None:
+        """Show the cells that are done, and those that run."""
+        seconds = self._due()
+        if seconds is not None:
+            left = f", about {seconds / done * (self._cells - done):.0f} s left" if done else ""
+            more = f" and {len(running) - 1} more" if len(running) > 1 else ""
+            self._draw(
+                f"{done} of {self._cells} cells, {running[0] if running else 'the end'}{more}, {seconds:.1f} s{left}"
+            )

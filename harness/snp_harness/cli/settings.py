@@ -24,7 +24,7 @@ TOOL = "snp-harness"
 _SIZE_MAX = 1 << 20
 #: Options whose values are paths, or may be: relative to the directory of the file.
 _PATHS = frozenset(
-    {"firmware", "qemu", "svsm-config", "igvm", "out", "output", "hosts", "known", "symbols", "svsm-symbols"}
+    {"firmware", "qemu", "svsm-config", "igvm", "out", "output", "hosts", "known", "symbols", "svsm-symbols", "compare"}
 )
 _SUFFIXES = (".fd", ".toml", ".igvm")
 

@@ -33,8 +33,10 @@ _GRACE_S = 1.0
 class NoAlternateInjectionError(BrokenEnvironmentError):
     """The SVSM requires Alternate Injection, which the hypervisor does not offer: the firmware did not run."""
 
+    MESSAGE = "Alternate injection required but not available"
+
     def __init__(self, hint: str) -> None:
-        super().__init__("Alternate injection required but not available", hint)
+        super().__init__(self.MESSAGE, hint)
 
 
 class HostLacksInjectionError(NoAlternateInjectionError, LackingHostError):

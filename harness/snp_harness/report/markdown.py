@@ -23,9 +23,9 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&])")
 def render(report: Report) -> str:
     """Return the report as Markdown of GitHub's and GitLab's kind: what is known of the run is folded."""
     *shown, observed, run = blocks(report, None)
-    lines = [f"### {_MARKS[report.verdict.status]} {_text(escape(report.headline))}"]
+    lines = [f"### {_MARKS[report.verdict.status]} {escaped(escape(report.headline))}"]
     for block in shown:
-        lines += ["", f"#### {_text(block.title)}", "", *_table(block)]
+        lines += ["", f"#### {escaped(block.title)}", "", *_table(block)]
     lines += ["", "<details>", f"<summary>{observed.title}, {run.title.lower()}</summary>"]
     for block in (observed, run):
         lines += ["", *_table(block)]
@@ -44,13 +44,13 @@ def _table(block: Block) -> Iterator[str]:
         yield from (_row(row) for row in rows)
     for line in block.after:
         yield ""
-        yield _text(line)
+        yield escaped(line)
 
 
 def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(map(_text, cells)) + " |"
+    return "| " + " | ".join(map(escaped, cells)) + " |"
 
 
-def _text(text: str) -> str:
-    """Return text that is shown as it is."""
+def escaped(text: str) -> str:
+    """Return text as Markdown that shows it as it is."""
     return _SPECIAL.sub(r"\\\1", text)
