@@ -18,9 +18,14 @@ from tests.documents import DOCS, page_text
 COMMAND = re.compile(r"^ {4}.*?(snp-harness (?:run|report) [^\n]*)$", re.MULTILINE)
 
 
+def recipes() -> list[str]:
+    """The command lines of the page."""
+    return list(dict.fromkeys(COMMAND.findall(page_text(DOCS / "formats.md"))))
+
+
 @pytest.mark.emulated
 def test_the_recipes_of_the_page(snp_firmware: Path, tmp_path: Path) -> None:
-    commands = list(dict.fromkeys(COMMAND.findall(page_text(DOCS / "formats.md"))))
+    commands = recipes()
     assert len(commands) >= 7
     (tmp_path / "OVMF.fd").symlink_to(snp_firmware)
     summary = tmp_path / "summary.md"

@@ -59,6 +59,12 @@ def test_its_own_markers_skip_nothing(pytester: pytest.Pytester) -> None:
     assert "snp-harness:" not in result.stdout.str()
 
 
+def test_the_plugin_can_be_left_out(pytester: pytest.Pytester) -> None:
+    for left_out, options in ((False, ()), (True, ("-p", "no:snp_harness"))):
+        printed = pytester.runpytest_subprocess(*options, "--markers").stdout.str()
+        assert ("@pytest.mark.snp_emulated" in printed) is not left_out
+
+
 def test_common_words_are_not_registered(pytester: pytest.Pytester) -> None:
     """So --strict-markers still finds a project's mistakes."""
     result = pytester.runpytest("--markers")
