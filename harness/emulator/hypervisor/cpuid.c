@@ -3,6 +3,7 @@
 #include "cpuid.h"
 #include "apic_access.h"
 #include "bytes.h"
+#include "kvm_clock.h"
 #include "x86.h"
 #include "xstate.h"
 
@@ -121,6 +122,10 @@ void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 	case CPUID_XSAVE:
 		leaf_xsave(vcpu, subleaf, r);
 		break;
+	case KVM_CPUID_SIGNATURE:
+	case KVM_CPUID_FEATURES:
+		kvm_clock_cpuid(leaf, r);
+		break;
 	case 0x80000000:
 		if (vcpu->hv->encrypted && r->eax < EXT_MAX_LEAF)
 			r->eax = EXT_MAX_LEAF;
@@ -155,7 +160,7 @@ void cpuid_fill_page(struct vcpu *vcpu, u8 *page)
 {
 	static const struct leaf_range leaves[] = {
 		{ 0, 1 }, { 1, 1 }, { 2, 1 }, { 5, 1 }, { 6, 1 }, { 7, 2 }, { 0xB, 2 }, { CPUID_XSAVE, XSTATE_COMPONENTS },
-		{ 0x40000000, 1 }, { 0x40000001, 1 },
+		{ KVM_CPUID_SIGNATURE, 1 }, { KVM_CPUID_FEATURES, 1 },
 		{ 0x80000000, 1 }, { 0x80000001, 1 }, { 0x80000002, 1 }, { 0x80000003, 1 }, { 0x80000004, 1 },
 		{ 0x80000005, 1 }, { 0x80000006, 1 }, { 0x80000007, 1 }, { 0x80000008, 1 }, { 0x8000000A, 1 },
 		{ 0x80000019, 1 }, { 0x8000001A, 1 }, { 0x8000001D, 4 }, { 0x8000001E, 1 }, { SEV_CPUID_LEAF, 1 },

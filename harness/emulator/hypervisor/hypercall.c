@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * As KVM without KVM_CAP_ENFORCE_PV_FEATURE_CPUID: a hypercall that CPUID does not offer is carried out. Only the one for
- * IPIs is: the others do nothing that a guest without KVM's CPUID leaves could notice.
+ * IPIs is: the others do nothing that a guest could notice, since CPUID does not offer their features.
  */
 #include "hypercall.h"
 #include "apic.h"

@@ -3,6 +3,7 @@
 #include "apic.h"
 #include "apic_access.h"
 #include "bytes.h"
+#include "kvm_clock.h"
 #include "msr_permissions.h"
 #include "own_msr.h"
 #include "x86.h"
@@ -40,10 +41,12 @@ static bool is_hidden(u32 msr)
 /* As KVM without TSC_ADJUST: a write changes the offset (kvm_set_msr_common, MSR_IA32_TSC). */
 static void tsc_msr(struct vcpu *vcpu, bool write, u64 *value)
 {
-	if (write)
+	if (write) {
 		hw_set_tsc_offset(vcpu->cpu, *value - rdtsc());
-	else
+		kvm_clock_tsc_changed(vcpu);
+	} else {
 		*value = rdtsc() + hw_tsc_offset(vcpu->cpu);
+	}
 }
 
 /* An access the hypervisor makes for the guest. */
@@ -59,6 +62,8 @@ bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 		ok = false;
 	} else if (msr == MSR_TSC) {
 		tsc_msr(vcpu, write, value);
+	} else if (kvm_clock_owns_msr(msr)) {
+		kvm_clock_msr(vcpu, msr, write, value);
 	} else if (msr == MSR_EFER) {
 		ok = hw_efer(vcpu->cpu, write, value);
 	} else if (own && write) {

@@ -103,6 +103,7 @@ struct vcpu {
 	u32 fault_count[CONFIG_FAULTS]; /* occasions of each fault so far */
 	bool init_pending;   /* an INIT that it has sent to itself */
 	u64 own_msr[OWN_MSRS];
+	u64 clock_msr;       /* as the guest wrote it: see kvm_clock.c */
 	u64 delayed_until_ns; /* CONFIG_FAULT_DELAYED_INTERRUPT: nothing is posted before */
 };
 
@@ -151,6 +152,7 @@ struct hypervisor {
 	u32 ioapic[IOAPIC_HALVES]; /* as the guest wrote them */
 	u8 ioapic_index;
 	u32 pci_address;        /* CF8 as the guest wrote it */
+	u64 wall_clock_msr;
 	u32 fw_cfg_high;        /* high half of the address of the guest's next command */
 	u8 *fw_cfg_buffer;
 	u8 refused[RECORD_REFUSED_DMA + 1]; /* records so far */

@@ -14,7 +14,7 @@
 #include "types.h"
 
 #define CONFIG_MAGIC    0x3147464354534F48ull /* "HOSTCFG1" */
-#define CONFIG_VERSION  3
+#define CONFIG_VERSION  4
 #define CONFIG_VMPLS    4
 
 /* Which exits of the guest become #VC (bits of vc_exits). CPUID, the x2APIC MSRs, APIC_BASE and the APIC page always do. */
@@ -73,6 +73,7 @@ struct host_config {
 	u64 vc_exits;    /* CONFIG_VC_* */
 	u64 log_key;     /* of the digest of all records (record.h) */
 	u64 psp_seed;    /* of the keys that the security processor makes for the guest */
+	u64 started_s;   /* of the run: the time of day, in seconds since 1970 */
 	u64 vmsa_features; /* SEV_FEATURES of the guest's VMSAs: AP creation refuses others */
 	u32 cbit;        /* C-bit position: 51 (host with LA57) or 47 */
 	u32 phys_bits;   /* guest physical address bits in CPUID 80000008 */

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -277,6 +278,7 @@ def host_config(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, ke
         vc_exits=vc_exits(config.exits),
         log_key=keys.log_key,
         psp_seed=keys.psp_seed,
+        started_s=int(time.time()),
         vmsa_features=guest_features(config, packed.features),
         cbit=config.memory.cbit,
         phys_bits=config.memory.phys_bits,

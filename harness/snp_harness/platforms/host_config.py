@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from snp_harness.svsm.config import ApicServer, ExitsSection, Policy
 
 MAGIC = 0x3147464354534F48
-VERSION = 3
+VERSION = 4
 VMPLS = 4
 #: Bytes of the page that the block fills.
 PAGE = 4096
@@ -96,6 +96,7 @@ class HostConfig:
     vc_exits: int
     log_key: int
     psp_seed: int
+    started_s: int
     vmsa_features: int
     cbit: int
     phys_bits: int
@@ -124,4 +125,4 @@ class HostConfig:
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q5Q16II4x")
+LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q6Q16II4x")
