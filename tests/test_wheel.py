@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.errors import EXIT_VIOLATED
+from snp_harness.errors import EXIT_HOLDS, EXIT_USAGE, EXIT_VIOLATED
 from snp_harness.version import build
 from tests.firmware.conftest import trixie_path
 
@@ -84,6 +84,55 @@ def test_the_main_job(installed: Path, path: Path, tmp_path: Path) -> None:
     page = command(installed / "snp-harness", "report", tmp_path / "run", "--format", "html", **environment)
     assert page.returncode == EXIT_VIOLATED, page.stderr
     assert "uPlot" in page.stdout
+
+
+@pytest.mark.usefixtures("trixie_path")
+def test_commands_from_an_empty_directory(installed: Path, path: Path, tmp_path: Path) -> None:
+    """One after the other, as somebody types them who has nothing but the wheel."""
+    environment = {"PATH": str(path), "PWD": str(tmp_path)}
+
+    def call(line: str) -> subprocess.CompletedProcess[str]:
+        return command(installed / "snp-harness", *line.split(), **environment)
+
+    run = call("run debian:trixie --until sec")
+    assert run.returncode == EXIT_VIOLATED, run.stderr
+    report = call("report runs/latest")
+    assert (report.returncode, report.stdout.splitlines()[0]) == (EXIT_VIOLATED, run.stdout.splitlines()[0])
+    plain = call("run debian:trixie --svsm-config alternate-injection-off --out off --quiet")
+    assert plain.returncode == EXIT_HOLDS, plain.stderr
+    difference = call("diff runs/latest off --json")
+    assert difference.returncode == EXIT_VIOLATED, difference.stderr
+    assert not json.loads(difference.stdout)["equal"]
+    same = call("diff runs/latest runs/latest")
+    assert (same.returncode, same.stderr) == (EXIT_HOLDS, "")
+    configs = "--svsm-config alternate-injection --svsm-config plain"
+    matrix = call(f"matrix a=debian:trixie b=debian:trixie {configs} --expect */alt*=violated --same-as a --json")
+    assert matrix.returncode == EXIT_HOLDS, matrix.stdout + matrix.stderr
+    found = json.loads(matrix.stdout)
+    assert [cell["verdict"] for cell in found["cells"]] == ["violated", "violated", "does not apply", "does not apply"]
+    assert (tmp_path / "runs/matrix/latest/index.html").is_file()
+
+
+def test_the_series_is_in_the_wheel(installed: Path, path: Path, tmp_path: Path) -> None:
+    """The error is that of the source, which is read after the series."""
+    (tmp_path / "edk2").mkdir()
+    environment = {"PATH": str(path), "PWD": str(tmp_path)}
+    build_it = (installed / "snp-harness", "firmware", "build", "--source", "edk2", "--series")
+    done = command(*build_it, "ovmf_patches/series", **environment)
+    assert done.returncode == EXIT_USAGE
+    assert "edk2" in done.stderr
+    assert "series" not in done.stderr
+    assert "cannot read other/series" in command(*build_it, "other/series", **environment).stderr
+
+
+@pytest.mark.edk2
+def test_firmware_that_is_built_with_the_series_of_the_wheel(installed: Path, tmp_path: Path) -> None:
+    build_it = (installed / "snp-harness", "firmware", "build", "--series", "ovmf_patches/series", "--quiet")
+    done = command(*build_it, PWD=str(tmp_path))
+    assert done.returncode == EXIT_HOLDS, done.stderr
+    run = command(installed / "snp-harness", "run", done.stdout.strip(), "--quiet", PWD=str(tmp_path))
+    assert run.returncode == EXIT_HOLDS, run.stdout + run.stderr
+    assert run.stdout.startswith("holds: ")
 
 
 def test_the_module_is_the_command(installed: Path, path: Path, tmp_path: Path) -> None:
