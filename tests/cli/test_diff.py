@@ -48,6 +48,13 @@ def test_no_difference(tmp_path: Path, stock: str, capsys: pytest.CaptureFixture
     assert "the second run was not seen whole: the run was ended" in capsys.readouterr().out
 
 
+def test_there_are_no_rules_for_a_difference(stock: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is judged: an option that chooses rules would be ignored."""
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["diff", stock, stock, "--rule", "x2apic-before-sec"])
+    assert "unknown option --rule" in capsys.readouterr().err
+
+
 def test_a_run_that_is_not_there(stock: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", stock, "/nonexistent"]) == 2
     assert capsys.readouterr().err.startswith("snp-harness: error: cannot read /nonexistent")

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import path_argument
-from snp_harness.cli.output import add_report_options, write_file
+from snp_harness.cli.output import add_form_options, write_file
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("diff", epilog=EPILOG, allow_abbrev=False)
     parser.add_argument("before", metavar="RUN", type=path_argument, help="a run directory, or a timeline.jsonl")
     parser.add_argument("after", metavar="RUN", type=path_argument, help="the run that it is compared with")
-    add_report_options(parser, FORMS)
+    add_form_options(parser, FORMS)
 
 
 def execute(options: argparse.Namespace) -> int:

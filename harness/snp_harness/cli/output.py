@@ -20,14 +20,8 @@ DEFAULT = "text"
 
 
 def add_report_options(parser: argparse.ArgumentParser, forms: Collection[str] = FORMATS) -> None:
-    """Add the options that choose the form of what is printed, and where it goes."""
-    parser.add_argument("--format", choices=forms, default=DEFAULT, metavar="FORM", help=f"form: {', '.join(forms)}")
-    parser.add_argument(
-        "--output",
-        metavar="FILE",
-        type=_output,
-        help="write to this file; the first line, the verdict, is printed",
-    )
+    """Add the options that choose the form of what is printed, and where it goes, and the rules that judge it."""
+    add_form_options(parser, forms)
     parser.add_argument(
         "--rule",
         metavar="R,..",
@@ -35,6 +29,17 @@ def add_report_options(parser: argparse.ArgumentParser, forms: Collection[str] =
         action="append",
         default=[],
         help="judge by these rules alone: see snp-harness rules list",
+    )
+
+
+def add_form_options(parser: argparse.ArgumentParser, forms: Collection[str]) -> None:
+    """Add the options that choose the form of what is printed, and where it goes."""
+    parser.add_argument("--format", choices=forms, default=DEFAULT, metavar="FORM", help=f"form: {', '.join(forms)}")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=_output,
+        help="write to this file; the first line, the verdict, is printed",
     )
     parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
 
