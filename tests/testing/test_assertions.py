@@ -136,3 +136,15 @@ def test_a_repr_is_a_line() -> None:
     for value in (STOCK, STOCK.verdict, STOCK.timeline):
         assert len(repr(value)) < 300
     assert repr(STOCK.verdict) == "<Verdict violated: 7 local-APIC accesses in SEC before x2APIC mode>"
+
+
+def test_a_rule_by_which_the_run_was_not_judged() -> None:
+    """It exists, so the message is not that it does not."""
+    verdict = evaluate(FIXED.timeline, chosen=["legal-transition"])
+    judged = dataclasses.replace(FIXED, verdict=verdict)
+    for ask in (assert_holds, assert_violated):
+        with pytest.raises(UsageError) as error:
+            ask(judged, rule=RULE)
+        assert str(error.value) == (
+            f"the run was not judged by {RULE}: it was by legal-transition alone: choose the rule, too"
+        )

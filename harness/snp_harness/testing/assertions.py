@@ -77,10 +77,16 @@ def _judged(result: RunResult, rule: str | None) -> tuple[RuleResult, ...]:
     """Return the results of one rule, or of all."""
     if rule is None:
         return result.verdict.results
+    names = [known.name for known in RULES]
+    if rule not in names:
+        raise UsageError(f"no rule is named {rule!a}", known_names(rule, names))
     try:
         return (result.verdict.result(rule),)
     except KeyError:
-        raise UsageError(f"no rule is named {rule!a}", known_names(rule, [known.name for known in RULES])) from None
+        chosen = ", ".join(result.verdict.chosen)
+        raise UsageError(
+            f"the run was not judged by {rule}: it was by {chosen} alone", "choose the rule, too"
+        ) from None
 
 
 def _offences(results: list[RuleResult]) -> list[Access]:
