@@ -70,8 +70,7 @@ def test_a_chosen_rule_that_cannot_be_observed_is_inconclusive(tmp_path: Path) -
 @pytest.mark.parametrize("command", [["run"], ["report", "x"], ["judge", "x"]])
 def test_a_rule_that_there_is_not(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*command, "--rule", "no-refused-acess"]) == 2
-    error = capsys.readouterr().err
-    assert "did you mean no-refused-access?" in error or "cannot read x" in error
+    assert "did you mean no-refused-access?" in capsys.readouterr().err
 
 
 @pytest.mark.emulated

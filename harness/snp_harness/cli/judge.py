@@ -42,6 +42,7 @@ def execute(options: argparse.Namespace) -> int:
     from snp_harness.firmware.find import open_firmware
     from snp_harness.report.model import Report, RunInfo
 
+    chosen = chosen_rules(options)
     firmware = open_firmware(options.firmware) if options.firmware is not None else None
     path: Path = options.file
     try:
@@ -54,7 +55,7 @@ def execute(options: argparse.Namespace) -> int:
             f"{path} has no trace event of KVM",
             "give the text of trace_pipe or of `trace-cmd report`, with kvm_exit, kvm_apic, kvm_msr and kvm_mmio",
         )
-    verdict = evaluate(timeline, observed_on=OBSERVED_ON, as_if_active=True, chosen=chosen_rules(options))
+    verdict = evaluate(timeline, observed_on=OBSERVED_ON, as_if_active=True, chosen=chosen)
     report = Report(verdict, timeline, RunInfo(firmware=options.firmware))
     write_report(report, options)
     return EXIT_VIOLATED if verdict.status is Status.VIOLATED else EXIT_INCONCLUSIVE
