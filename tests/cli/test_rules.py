@@ -59,12 +59,28 @@ def test_a_run_is_judged_again_by_its_rules(run: Path, capsys: pytest.CaptureFix
     assert cli.main(["report", str(run)]) == 2
 
 
-def test_a_chosen_rule_that_cannot_be_observed_is_inconclusive(tmp_path: Path) -> None:
+def test_a_chosen_rule_that_cannot_be_observed_is_inconclusive(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     timeline = samples.timeline(samples.fixed_sec(), not_observed=frozenset({"page-state"}))
     (tmp_path / rundir.TIMELINE).write_text(timeline.to_jsonl())
     assert cli.main(["report", str(tmp_path)]) == 0
+    rule = "sec-apic-page-shared"
+    assert f"{rule} not observed" in " ".join(capsys.readouterr().out.split())
     for chosen in ("sec-apic-page-shared", "sec-apic-page-shared,x2apic-before-sec"):
         assert cli.main(["report", str(tmp_path), "--rule", chosen]) == 3
+    # It decides the verdict, and each form shows it as that.
+    for form, words in (
+        ("text", f"{rule} inconclusive"),
+        ("junit", 'errors="2" skipped="0"'),
+        ("html", '<span class="status inconclusive">inconclusive</span>'),
+    ):
+        capsys.readouterr()
+        assert cli.main(["report", str(tmp_path), "--format", form, "--rule", rule]) == 3
+        printed = " ".join(capsys.readouterr().out.split())
+        assert words in printed
+        assert "not observed</span>" not in printed
+        assert f"{rule} not observed" not in printed
 
 
 @pytest.mark.parametrize("command", [["run"], ["report", "x"], ["judge", "x"]])

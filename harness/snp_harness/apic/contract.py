@@ -87,6 +87,16 @@ def _is_final(result: RuleResult) -> bool:
     return result.rule in _FINAL
 
 
+def required(chosen: Sequence[str]) -> frozenset[str]:
+    """Return the names of the rules that "holds" requires. chosen: those that a run is judged by alone, if any."""
+    return frozenset(chosen) or REQUIRED
+
+
+def counts(result: RuleResult, chosen: Sequence[str]) -> bool:
+    """Return whether a result takes part in the verdict: what cannot be observed does only if it is required."""
+    return result.observable or result.rule in required(chosen)
+
+
 def explained(rule: Rule) -> str:
     """Return what a rule asserts: a sentence, and after an empty line why."""
     import inspect  # a run does not need it
@@ -115,10 +125,9 @@ def evaluate(
     holds.
     """
     results = tuple(rule.check(timeline) for rule in rules if not chosen or rule.name in chosen)
-    required = frozenset(chosen) or REQUIRED
     assumed = as_if_active and not timeline.alternate_injection
     if timeline.alternate_injection or assumed:
-        status, reason = _overall(results, required), ""
+        status, reason = _overall(results, chosen), ""
         if status is Status.HOLDS and injection.by_policy(timeline):
             status, reason = Status.NOT_APPLICABLE, _by_hypervisor(results)
         if status is Status.VIOLATED and not as_if_active and not injection.begun_or_unseen(timeline):
@@ -141,11 +150,11 @@ def evaluate(
     )
 
 
-def _overall(results: Sequence[RuleResult], required: frozenset[str]) -> Status:
+def _overall(results: Sequence[RuleResult], chosen: Sequence[str]) -> Status:
     applying = [result for result in results if result.status is not Status.NOT_APPLICABLE]
     if any(result.status is Status.VIOLATED for result in applying):
         return Status.VIOLATED
-    counted = [result for result in applying if result.observable or result.rule in required]
+    counted = [result for result in applying if counts(result, chosen)]
     if not counted or any(result.status is Status.INCONCLUSIVE for result in counted):
         return Status.INCONCLUSIVE
     return Status.HOLDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snp_harness.apic.verdict import RuleResult, Status
+from snp_harness.apic.verdict import RuleResult, Status, Verdict
 from snp_harness.report.findings import findings
 from snp_harness.report.junit_xml import Case, CaseResult, document
 from snp_harness.report.model import Report
@@ -48,12 +48,12 @@ def _cases(report: Report) -> Iterator[Case]:
         where = f"{finding.place}: " if finding.place else ""
         places.setdefault(finding.rule, []).append(f"{where}{finding.message}")
     for result in verdict.results:
-        case = _result(result)
+        case = _result(verdict, result)
         lines = places.get(result.rule, []) if case is CaseResult.FAILED else []
         more = [f"... and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
         shown = "" if case is CaseResult.PASSED else result.reason
         yield Case("snp-harness.rules", result.rule, case, shown, "\n".join(lines[:LISTED] + more))
 
 
-def _result(result: RuleResult) -> CaseResult:
-    return CaseResult.SKIPPED if rule_status(result) == "not observed" else _RESULTS[result.status]
+def _result(verdict: Verdict, result: RuleResult) -> CaseResult:
+    return CaseResult.SKIPPED if rule_status(verdict, result) == "not observed" else _RESULTS[result.status]

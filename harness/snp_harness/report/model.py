@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from snp_harness.apic.access import Access
 from snp_harness.apic.activity import Activity
-from snp_harness.apic.contract import REQUIRED
+from snp_harness.apic.contract import counts, required
 from snp_harness.apic.rules.legal_transition import STATE_DIAGRAM, LegalTransition
 from snp_harness.apic.source_place import Frame, SourcePlace
 from snp_harness.apic.timeline import GUEST_IMAGE, Timeline
@@ -107,8 +107,7 @@ class Report:
 def deciding_result(verdict: Verdict) -> RuleResult | None:
     """Return the result whose reason is the verdict's: with its status, that of a required rule, else the first."""
     same = [result for result in verdict.results if result.status is verdict.status]
-    required = frozenset(verdict.chosen) or REQUIRED
     if verdict.status is Status.INCONCLUSIVE:
-        same = [result for result in same if result.observable or result.rule in required]
-    same.sort(key=lambda result: result.rule not in required)
+        same = [result for result in same if counts(result, verdict.chosen)]
+    same.sort(key=lambda result: result.rule not in required(verdict.chosen))
     return same[0] if same else None

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from snp_harness.apic.access import Access
-from snp_harness.apic.contract import REQUIRED
+from snp_harness.apic.contract import counts
 from snp_harness.apic.rules import injection
 from snp_harness.apic.rules.injection import without_protocol
 from snp_harness.apic.timeline import AGREEMENT, END_KINDS, SVSM_ACTIVITY, SVSM_ERROR, SVSM_PANIC, SVSM_STAGE, Timeline
-from snp_harness.apic.verdict import RuleResult, Status
+from snp_harness.apic.verdict import RuleResult, Status, Verdict
 from snp_harness.report.model import Report
 from snp_harness.report.text import INDENT, access_table, columns, escape, phase, place
 
@@ -74,7 +74,7 @@ def render_failure(report: Report) -> str:
             shown |= numbers
             block = _offences(report, result, FAILURE_WIDTH, sources)
             lines += [block.title, *columns(block.rows), *(INDENT + line for line in block.after)]
-    rows = [_rule(result) for result in results if result.status is not Status.HOLDS]
+    rows = [_rule(report.verdict, result) for result in results if result.status is not Status.HOLDS]
     lines += ["Rules", *columns(rows)] if rows else []
     if report.run.error is not None:
         lines.append(f"error: {escape(report.run.error)}")
@@ -112,7 +112,7 @@ def blocks(report: Report, width: int | None) -> Iterator[Block]:
     for result in report.verdict.results:
         if result.offences or result.events:
             yield _offences(report, result, width, sources)
-    yield Block("Rules", tuple(_rule(result) for result in report.verdict.results), coloured=True)
+    yield Block("Rules", tuple(_rule(report.verdict, result) for result in report.verdict.results), coloured=True)
     yield Block("Observed", tuple(observed(report)))
     yield Block("Run", tuple(run_facts(report)))
 
@@ -134,9 +134,9 @@ def _offences(report: Report, result: RuleResult, width: int | None, sources: se
     return Block(title, tuple(map(tuple, rows)), tuple(after), headed=True)
 
 
-def rule_status(result: RuleResult) -> str:
+def rule_status(verdict: Verdict, result: RuleResult) -> str:
     """Return a rule's status in words: "not observed" for a rule that takes no part because it cannot be seen."""
-    if result.status is Status.INCONCLUSIVE and not result.observable and result.rule not in REQUIRED:
+    if result.status is Status.INCONCLUSIVE and not counts(result, verdict.chosen):
         return "not observed"
     return result.status.value
 
@@ -147,8 +147,8 @@ def _source_lines(report: Report, accesses: Sequence[Access]) -> list[str]:
     return [f"source {name}: {escape(str(found), 200)}" for name, found in known.items()]
 
 
-def _rule(result: RuleResult) -> tuple[str, str, str]:
-    return result.rule, rule_status(result), escape(result.reason)
+def _rule(verdict: Verdict, result: RuleResult) -> tuple[str, str, str]:
+    return result.rule, rule_status(verdict, result), escape(result.reason)
 
 
 def _protocol(timeline: Timeline) -> str:

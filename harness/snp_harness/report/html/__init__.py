@@ -143,7 +143,7 @@ def _rules(report: Report) -> str:
         rows.append(
             (
                 text(result.rule),
-                badge(STATUS_CLASS[result.status], rule_status(result)),
+                badge(STATUS_CLASS[result.status], rule_status(report.verdict, result)),
                 text(result.reason),
                 f'<a href="#rule-{text(result.rule)}">{count}</a>' if count else "0",
             )
