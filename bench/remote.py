@@ -72,7 +72,6 @@ def works(firmware: Path, inventory: Path | None, name: str) -> list[Work]:
     return [
         Work("emulated, until SEC", boot("emulated", "alternate-injection", "sec")),
         Work("emulated, until DXE", boot("emulated", "alternate-injection", "dxe")),
-        Work("emulated, to the shell", boot("emulated", "alternate-injection-off", "shell")),
         Work("tcg, until SEC", boot("tcg", "plain", "sec")),
         Work("conformance", conformance),
         # One connection for one run: what a session pays once.
@@ -143,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--firmware", default="debian:trixie", help="default: %(default)s")
     parser.add_argument("--host", help="a host, as of run; default: this machine, by an sshd on loopback")
     parser.add_argument("--hosts", type=Path, help="the inventory")
-    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--json", type=Path, default=Path("build/bench-remote.json"), help="default: %(default)s")
     options = parser.parse_args(argv)
     with contextlib.ExitStack() as stack:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import PLAIN, VERDICT, medians, table
+from bench import answers
+from bench.__main__ import PLAIN, PYTHON, medians, table
 from bench.measure import MeasureError, Sample, has_text, measure
 from tests.vm.processes import children, fifo, is_running
 
@@ -65,12 +66,21 @@ def test_medians_and_ratios() -> None:
     marks = ("BdsDxe: ", "Shell> ")
     results = {
         PLAIN: dict(zip(marks, (2.0, 8.0), strict=True)),
-        "emulated, I/O as #VC": dict(zip(marks, (3.2, 9.0), strict=True)),
+        "emulated, I/O as #VC": dict(zip(marks, (4.6, 9.0), strict=True)),
         "emulated, I/O native": dict(zip(marks, (2.2, 8.4), strict=True)),
-        VERDICT: {"end": 0.9},
+        answers.TCG: {"end": 0.5},
+        answers.VERDICT: {"end": 0.51},
+        answers.TOLD: {answers.OFFENCE: 0.25},
+        answers.FAIL_FAST: {"end": 0.31},
+        PYTHON: {"end": 0.07},
     }
     text = table(results, marks)
-    assert "emulated, I/O as #VC: 1.60x to 'BdsDxe:', aim 1.5x: not met" in text
-    assert "emulated, I/O native: 1.10x to 'BdsDxe:', aim 1.2x: met" in text
+    assert "emulated, I/O as #VC: 2.30x to 'BdsDxe:', aim 2.20x: not met" in text
+    assert "emulated, I/O native: 1.10x to 'BdsDxe:', aim 1.45x: met" in text
     assert "8.40 s (1.05x)" in text
-    assert "verdict for SEC: 0.90 s, aim 1.0 s: met" in text
+    assert "emulated to the end of SEC: 0.51 s, aim 1.0 s: met" in text
+    assert "emulated, the first offence: 0.50x of tcg to the end of SEC, aim 0.60x: met" in text
+    assert "emulated, --fail-fast: 0.62x of tcg to the end of SEC, aim 0.60x: not met" in text
+    assert "fixed" not in text
+    results |= {answers.TCG_FIXED: {"end": 0.4}, answers.HOLDS: {"end": 0.44}}
+    assert "fixed: 1.10x of tcg to the end of SEC, fixed, aim 1.15x: met" in table(results, marks)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How soon the command answers, against the command on plain TCG of the same image to the end of SEC."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+END = "end"
+#: `run --platform tcg --until sec`: QEMU alone runs the same instructions, and the command is included.
+TCG = "tcg to the end of SEC"
+VERDICT = "emulated to the end of SEC"
+TOLD = "emulated, the first offence"
+FAIL_FAST = "emulated, --fail-fast"
+TCG_FIXED = "tcg to the end of SEC, fixed"
+HOLDS = "emulated to the end of SEC, fixed"
+#: Start of the line that a run in progress prints about its first offence.
+OFFENCE = "snp-harness: violated: "
+#: For people: seconds, and ratios to plain TCG of the same image. "violated" is known with its first offence.
+VERDICT_AIM_S = 1.0
+#: Runs of each in a round: they are short.
+TIMES = 3
+AIMS = ((TOLD, TCG, 0.6), (FAIL_FAST, TCG, 0.6), (HOLDS, TCG_FIXED, 1.15))
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A command that is timed.
+
+    command: argv for a fresh directory. console: a file of the directory whose text is timed, None: the run's end.
+    lines: the texts.
+    """
+
+    name: str
+    command: Callable[[Path], list[str]]
+    console: str | None = None
+    lines: tuple[str, ...] = ()
+
+
+def run_command(firmware: Path, qemu: Path | None, options: Sequence[str], directory: Path) -> list[str]:
+    """Return the command of a run."""
+    argv = [sys.executable, "-m", "snp_harness", "run", "--firmware", str(firmware), *options]
+    argv += ["--out", str(directory / "run")]
+    return argv if qemu is None else [*argv, "--qemu", str(qemu)]
+
+
+def variants(firmware: Path, fixed: Path | None, qemu: Path | None) -> list[Variant]:
+    """Return what is timed. fixed: a firmware for which the contract holds, None: that is not timed."""
+
+    def ends(name: str, image: Path, *options: str) -> Variant:
+        return Variant(name, partial(run_command, image, qemu, ("--quiet", *options)))
+
+    tcg = ("--platform", "tcg")
+    found = [
+        ends(TCG, firmware, *tcg),
+        ends(VERDICT, firmware),
+        Variant(TOLD, partial(run_command, firmware, qemu, ()), "output.log", (OFFENCE,)),
+        ends(FAIL_FAST, firmware, "--fail-fast"),
+    ]
+    if fixed is not None:
+        found += [ends(TCG_FIXED, fixed, *tcg), ends(HOLDS, fixed)]
+    return found
+
+
+def table(results: dict[str, dict[str, float]]) -> list[str]:
+    """Return the medians as lines, each with its ratio to plain TCG of the same image, and the aims."""
+    lines = []
+    for name, base in (
+        (TCG, TCG),
+        (VERDICT, TCG),
+        (TOLD, TCG),
+        (FAIL_FAST, TCG),
+        (TCG_FIXED, TCG_FIXED),
+        (HOLDS, TCG_FIXED),
+    ):
+        if name in results:
+            (seconds,) = results[name].values()
+            lines.append(f"{name:<34}{seconds:>8.2f} s ({seconds / results[base][END]:.2f}x)")
+    lines.append("")
+    for name, base, aim in AIMS:
+        if name in results:
+            (seconds,) = results[name].values()
+            ratio = seconds / results[base][END]
+            lines.append(f"{name}: {ratio:.2f}x of {base}, aim {aim:.2f}x: {met(ratio <= aim)}")
+    seconds = results[VERDICT][END]
+    lines.append(f"{VERDICT}: {seconds:.2f} s, aim {VERDICT_AIM_S:.1f} s: {met(seconds <= VERDICT_AIM_S)}")
+    return lines
+
+
+def met(is_met: bool) -> str:
+    """Return whether an aim is met, in words."""
+    return "met" if is_met else "not met"
