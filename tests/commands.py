@@ -93,6 +93,7 @@ RUN_BY = {
     "snp-harness firmware build --source edk2": By("tests/edk2/test_build.py", "def test_"),
     "snp-harness bisect": By("tests/edk2/test_real.py", "def test_a_planted_regression_is_found_in_log2_steps("),
     "git bisect ": By("tests/edk2/test_real.py", "def test_git_bisect_run("),
+    "snp-harness matrix ": By("tests/cli/test_matrix.py", "def test_a_matrix_is_compared_with_the_last("),
     "snp-harness cache show": By("tests/cli/test_cache.py", "def test_what_is_there("),
     "snp-harness completion fish": By("tests/cli/test_completion.py", "def test_other_shells("),
     "snp-harness igvm inject": By("tests/cli/test_igvm.py", '"inject"'),
