@@ -9,7 +9,15 @@ import pytest
 from snp_harness.apic.access import Phase
 from snp_harness.apic.verdict import RuleResult, Status
 from snp_harness.cli import progress
-from snp_harness.cli.progress import CellsProgress, PointsProgress, ProgressLine
+from snp_harness.cli.progress import (
+    BuildProgress,
+    CellsProgress,
+    FuzzProgress,
+    PointsProgress,
+    ProgressLine,
+    TestsProgress,
+)
+from snp_harness.cli.resources import notify
 from tests.apic import samples
 
 
@@ -114,3 +122,57 @@ def test_the_cells_of_a_matrix(clock: list[float]) -> None:
     assert stream.getvalue().split("\r")[-1].rstrip() == "1 of 4 cells, b/plain/emulated/1, 10.0 s, about 30 s left"
     line.say("b/plain: violated")
     assert stream.getvalue().endswith("\rsnp-harness: b/plain: violated\n")
+
+
+def test_a_download_counts_megabytes(clock: list[float]) -> None:
+    stream = Terminal()
+    line = BuildProgress(100, stream)
+    line("downloading x.deb, 40.0 MB")
+    line.amount(0, 40_000_000)
+    clock[0] += 5
+    line.amount(10_000_000, 40_000_000)
+    line("fetched")
+    step, first, second, *_, last = stream.getvalue().split("\r")
+    assert step == "snp-harness: downloading x.deb, 40.0 MB\n"
+    assert first == "0.0 of 40.0 MB, 0 s"
+    assert second == "10.0 of 40.0 MB, 5 s, about 15 s left"
+    assert last == "snp-harness: fetched\n"
+
+
+def test_notify_shows_a_download_where_stderr_is_a_file(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    for done in range(5):
+        notify.amount(done * 1_000_000, 4_000_000)
+        clock[0] += progress.LINE_S / 2
+    notify("fetched")
+    assert stream.getvalue().splitlines() == [
+        "snp-harness: 2.0 of 4.0 MB, 10 s, about 10 s left",
+        "snp-harness: 4.0 of 4.0 MB, 20 s",
+        "snp-harness: fetched",
+    ]
+
+
+def test_modules_of_a_build_are_estimated_from_the_first_one_on(clock: list[float]) -> None:
+    stream = Terminal()
+    line = BuildProgress(11, stream)
+    clock[0] += 1000
+    line.module(1, "first")
+    clock[0] += 10
+    line.module(6, "sixth")
+    assert stream.getvalue().split("\r")[-1] == "building: 5 of 11 modules, sixth, 1010 s, about 12 s left"
+
+
+def test_tests_and_random_requests_are_counted(clock: list[float]) -> None:
+    stream = Terminal()
+    tests = TestsProgress(stream)
+    tests.show(Phase.RESET, 0, 0, "")
+    clock[0] += 10
+    tests.show(Phase.SEC, 5, 20, "a::b")
+    assert [text.rstrip() for text in stream.getvalue().split("\r")[1:]] == [
+        "RESET: no tests yet, 0.0 s",
+        "5 of 20 tests, a::b, 10.0 s, about 30 s left",
+    ]
+    fuzz = FuzzProgress(30, stream)
+    fuzz.update(Phase.SEC, 12345)
+    assert stream.getvalue().endswith("random requests for 30 s: 0 s")

@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 SUITE = "testing-suite"
 
@@ -132,10 +133,20 @@ class Repository:
 
 
 @contextlib.contextmanager
-def serving(directory: Path) -> Iterator[str]:
-    """Serve a directory over HTTP on this machine; yields the URL."""
+def serving(directory: Path, half: threading.Event | None = None) -> Iterator[str]:
+    """Serve a directory over HTTP on this machine; yields the URL.
+
+    half: the second half of a package is sent when it is set.
+    """
 
     class Handler(http.server.SimpleHTTPRequestHandler):
+        def copyfile(self, source: Any, outputfile: Any) -> None:
+            if half is not None and self.path.endswith(".deb"):
+                outputfile.write(source.read(os.fstat(source.fileno()).st_size // 2))
+                outputfile.flush()
+                half.wait(timeout=60)
+            super().copyfile(source, outputfile)
+
         def log_message(self, format: str, *args: object) -> None:
             pass
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import random
 import shutil
 import threading
 from collections.abc import Iterator
@@ -60,6 +61,31 @@ class Said(list[str]):
 
     def has(self, part: str) -> bool:
         return any(part in text for text in self)
+
+
+class Counted(Said):
+    """One that shows a download, too; the rest of the package is sent when it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.half = threading.Event()
+        self.amounts: list[tuple[int, int]] = []
+
+    def amount(self, done: int, total: int) -> None:
+        self.amounts.append((done, total))
+        if done:
+            self.half.set()
+
+
+def test_a_download_shows_its_bytes(repository: Repository) -> None:
+    repository.add("ovmf", "1:2025.02-9", {IMAGE: random.Random(1).randbytes(1 << 20)})
+    repository.publish()
+    said = Counted()
+    with serving(repository.directory, said.half) as url:
+        assert fetch_firmware(SUITE, said, mirror=Mirror(url, repository.key.keyring)).stat().st_size == 1 << 20
+    size = next(repository.directory.glob("pool/ovmf_*2025.02-9*.deb")).stat().st_size
+    assert {total for _, total in said.amounts} == {size}
+    assert any(0 < done < size for done, _ in said.amounts)
 
 
 def entries(cache: Path) -> list[str]:

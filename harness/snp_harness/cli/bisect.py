@@ -131,7 +131,7 @@ def _take(options: argparse.Namespace) -> Step:
     with BuildProgress(recipe.platform.modules, quiet=options.quiet) as progress:
         try:
             if repository is None:
-                source = directory_source(options.repo, progress.say)
+                source = directory_source(options.repo, progress)
             else:
                 name = repository.commit(commit)
                 subject = repository.subject(name)
@@ -139,9 +139,9 @@ def _take(options: argparse.Namespace) -> Step:
             source = source.with_series(patches)
         except SourceError as error:
             return Step(name, subject, Judgement.SKIP, str(error))
-        tools = find_tools(progress.say)
+        tools = find_tools(progress)
         # Slot 0 is for `firmware build`, whose builds would cost the next step a rebuild.
-        builder = Builder(recipe, tools, progress.say, progress.module, 1, options.build_jobs or 0)
+        builder = Builder(recipe, tools, progress, progress.module, 1, options.build_jobs or 0)
         if options.runs:
             options.out = options.runs / name[:12]
         return take_step(source, name, subject, builder, question, create_run_directory(options))

@@ -73,7 +73,7 @@ def add_parser(commands: Commands) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run the guest, print the report and return the exit status. Raises HarnessError."""
-    from snp_harness.cli.progress import PointsProgress, ProgressLine
+    from snp_harness.cli.progress import FuzzProgress, PointsProgress
     from snp_harness.conformance.guest_run import prepare_guest
     from snp_harness.conformance.known import NONE_KNOWN, load_known
     from snp_harness.conformance.series import run_mode, run_points
@@ -94,7 +94,7 @@ def execute(options: argparse.Namespace) -> int:
     configuration = boot.configuration or ""
     directory = create_run_directory(options)
     if fuzz is not None:
-        with ProgressLine(quiet=options.quiet) as bar:
+        with FuzzProgress(options.fuzz, quiet=options.quiet) as bar:
             result = run_mode(boot, fuzz, directory, bar.update, skip=options.skip)
     else:
         with PointsProgress(directory.path, quiet=options.quiet) as points:

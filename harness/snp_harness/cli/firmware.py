@@ -84,7 +84,7 @@ def _build(options: argparse.Namespace) -> int:
             options.source,
             recipe,
             options.series,
-            progress.say,
+            progress,
             progress.module,
             sec_only=options.sec_only,
             jobs=options.build_jobs,

@@ -78,6 +78,23 @@ class _Line:
             self._quiet = True
 
 
+def _left(seconds: float, done: int, total: int) -> str:
+    """Return an estimate of the time that is left, from what was done until now; "" if there is none."""
+    return f", about {seconds / done * (total - done):.0f} s left" if 0 < done < total else ""
+
+
+class DownloadProgress(_Line):
+    """The progress of a download."""
+
+    prefix = f"{PROGRAM}: "
+
+    def update(self, done: int, total: int) -> None:
+        """Show the bytes that are there, and how many they will be."""
+        seconds = self._due()
+        if seconds is not None:
+            self._draw(f"{done / 1e6:.1f} of {total / 1e6:.1f} MB, {seconds:.0f} s{_left(seconds, done, total)}")
+
+
 class ProgressLine(_Line):
     """The progress line of one run. `update` may be called at any rate."""
 
@@ -96,25 +113,56 @@ class ProgressLine(_Line):
         self._write(f"{PROGRAM}: {broken_line(result)}; the run goes on\n")
 
 
-class PointsProgress(_Line):
-    """The progress of tests that a guest prints as TAP: how many have a result, and which one runs."""
+class FuzzProgress(_Line):
+    """The progress of random requests. seconds: for which they are made, without the guest's start."""
+
+    def __init__(self, seconds: float, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        super().__init__(stream, quiet=quiet)
+        self._seconds = seconds
+
+    def update(self, _phase: Phase, _accesses: int, _exits: int | None = None) -> None:
+        """Show the time."""
+        seconds = self._due()
+        if seconds is not None:
+            self._draw(f"random requests for {self._seconds:g} s: {seconds:.0f} s")
+
+
+class TestsProgress(_Line):
+    """The progress of tests: how many have a result, which one runs, and an estimate of the rest."""
+
+    __test__ = False
+    #: What is counted.
+    unit = "tests"
+
+    def show(self, phase: Phase, done: int, plan: int, name: str) -> None:
+        """Show how many of those that are planned are done; before the first one, the phase of the guest's start."""
+        seconds = self._due()
+        if seconds is not None:
+            self._show(seconds, phase, done, plan, name)
+
+    def _show(self, seconds: float, phase: Phase, done: int, plan: int, name: str) -> None:
+        if not plan:
+            self._draw(f"{phase.name}: no {self.unit} yet, {seconds:.1f} s")
+            return
+        # The start of the guest counts, too: the estimate is a little long at first.
+        left = _left(seconds, done, plan)
+        self._draw(f"{done} of {plan} {self.unit}, {name or 'the end'}, {seconds:.1f} s{left}")
+
+
+class PointsProgress(TestsProgress):
+    """The progress of tests that a guest prints as TAP."""
+
+    unit = "points"
 
     def __init__(self, directory: Path, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         super().__init__(stream, quiet=quiet)
         self._directory = directory
 
     def update(self, phase: Phase, _accesses: int, _exits: int | None = None) -> None:
-        """Show how many points are done; before the first one, the phase of the guest's start."""
+        """Show what the console has."""
         seconds = self._due()
-        if seconds is None:
-            return
-        done, plan, name = self._read()
-        if not plan:
-            self._draw(f"{phase.name}: no points yet, {seconds:.1f} s")
-            return
-        # The start of the guest counts, too: the estimate is a little long at first.
-        left = f", about {seconds / done * (plan - done):.0f} s left" if 0 < done < plan else ""
-        self._draw(f"{done} of {plan} points, {name or 'the end'}, {seconds:.1f} s{left}")
+        if seconds is not None:
+            self._show(seconds, phase, *self._read())
 
     def _read(self) -> tuple[int, int, str]:
         """Return from the console of the last run: points with a result, their number, and the one that runs."""
@@ -143,18 +191,37 @@ class BuildProgress(_Line):
         super().__init__(stream, quiet=quiet)
         self._modules = modules
 
-    def say(self, text: str) -> None:
-        """Write a permanent line."""
+        self._download: DownloadProgress | None = None
+        self._building_s: float | None = None
+
+    def __call__(self, text: str) -> None:
+        """Write a permanent line: a step."""
         self.clear()
         if not self._quiet or text.startswith("warning: "):
             self._write(f"{self.prefix}{text}\n")
 
+    def clear(self) -> None:
+        """Remove the line, also that of a download."""
+        if self._download is not None:
+            self._download.clear()
+            self._download = None
+        super().clear()
+
+    def amount(self, done: int, total: int) -> None:
+        """Show the bytes of a download; the next step replaces it."""
+        if self._download is None:
+            self._download = DownloadProgress(self._stream, quiet=self._quiet)
+        self._download.update(done, total)
+
     def module(self, count: int, name: str) -> None:
         """Report that a module has begun, so the one before it is done."""
         seconds = self._due()
+        if self._building_s is None:
+            self._building_s = monotonic() - self._started
         if seconds is not None:
             total = max(self._modules, count)
-            self._draw(f"building: {count - 1} of {total} modules, {name}, {seconds:.0f} s")
+            left = _left(seconds - self._building_s, count - 1, total)
+            self._draw(f"building: {count - 1} of {total} modules, {name}, {seconds:.0f} s{left}")
 
 
 class CellsProgress(_Line):
@@ -174,7 +241,7 @@ class CellsProgress(_Line):
         """Show the cells that are done, and those that run."""
         seconds = self._due()
         if seconds is not None:
-            left = f", about {seconds / done * (self._cells - done):.0f} s left" if done else ""
+            left = _left(seconds, done, self._cells)
             more = f" and {len(running) - 1} more" if len(running) > 1 else ""
             self._draw(
                 f"{done} of {self._cells} cells, {running[0] if running else 'the end'}{more}, {seconds:.1f} s{left}"

@@ -14,17 +14,37 @@ from snp_harness.defaults import DEBIAN, PROGRAM
 from snp_harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from snp_harness.cli.progress import DownloadProgress
     from snp_harness.hosts.host import Host
     from snp_harness.vm.rundir import RunDirectory
 
 
-def notify(text: str) -> None:
-    """Print a line on stderr: an error, or news of slow work, such as a download.
+class _Notify:
+    """Prints lines on stderr: errors, and news of slow work; while a download goes on, how much of it is done.
 
     The command goes on, and its exit status stays the same, if stderr cannot be written to.
     """
-    with contextlib.suppress(OSError):
-        print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
+
+    def __init__(self) -> None:
+        self._download: DownloadProgress | None = None
+
+    def __call__(self, text: str) -> None:
+        if self._download is not None:
+            self._download.clear()
+            self._download = None
+        with contextlib.suppress(OSError):
+            print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
+
+    def amount(self, done: int, total: int) -> None:
+        """Show the bytes of a download; the next line replaces it."""
+        if self._download is None:
+            from snp_harness.cli.progress import DownloadProgress
+
+            self._download = DownloadProgress()
+        self._download.update(done, total)
+
+
+notify = _Notify()
 
 
 def find_qemu(options: argparse.Namespace) -> Path | None:

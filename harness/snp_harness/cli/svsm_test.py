@@ -42,7 +42,7 @@ def add_parser(commands: Commands) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run the image, print the results and return the exit status. Raises HarnessError."""
-    from snp_harness.cli.progress import ProgressLine
+    from snp_harness.cli.progress import TestsProgress
     from snp_harness.errors import UsageError
     from snp_harness.svsm_test.image_boot import launch_digest, prepare_image
     from snp_harness.svsm_test.image_run import run_image
@@ -63,9 +63,9 @@ def execute(options: argparse.Namespace) -> int:
     )
     name = "reference SVSM" if options.file is None else options.file.name
     directory = create_run_directory(options)
-    with ProgressLine(quiet=options.quiet) as progress:
+    with TestsProgress(quiet=options.quiet) as progress:
         questions = Questions(lambda: launch_digest(boot))
-        result = run_image(boot, directory, name, options.timeout, progress.update, questions)
+        result = run_image(boot, directory, name, options.timeout, progress.show, questions)
     if options.json:
         sys.stdout.write(json.dumps(to_json(result, name), indent=2) + "\n")
     elif options.tap:

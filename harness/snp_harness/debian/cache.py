@@ -15,12 +15,22 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 from urllib.parse import quote, unquote
 
 from snp_harness.errors import FetchError
 from snp_harness.xdg import cache_home
 
 Progress = Callable[[str], None]
+
+
+@runtime_checkable
+class CountingProgress(Protocol):
+    """A progress callback that shows how much of a download is done, too."""
+
+    def amount(self, done: int, total: int) -> None:
+        """Show the bytes that are there, and how many they will be. Called at any rate."""
+
 
 _TEMPORARY = ".incomplete-"
 _CURRENT = "current"

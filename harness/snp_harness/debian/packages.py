@@ -7,16 +7,17 @@ only the programs and the proxy are used, and nothing is changed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from snp_harness.debian.cache import Progress, make_directory, remove, writing
+from snp_harness.debian.cache import CountingProgress, Progress, make_directory, remove, writing
 from snp_harness.debian.program import Finished, run
 from snp_harness.errors import FetchError
 
@@ -180,7 +181,9 @@ class AptRoot:
         make_directory(into)
         if shutil.disk_usage(into).free < size:
             raise FetchError(f"{into} has less than {size / 1e6:.0f} MB of free space", _SPACE_HINT)
-        result = self._apt_get(*command, timeout_s=_DOWNLOAD_TIMEOUT_S, cwd=into)
+        progress = self._progress
+        tick = (lambda: progress.amount(_bytes(into), size)) if isinstance(progress, CountingProgress) else None
+        result = self._apt_get(*command, timeout_s=_DOWNLOAD_TIMEOUT_S, cwd=into, tick=tick)
         self._check(result, f"cannot download {unquote(what)} from {self.mirror.url}")
 
     def _prepare(self) -> None:
@@ -249,10 +252,15 @@ class AptRoot:
     def _update(self, *options: str) -> Finished:
         return self._apt_get(*options, "update", timeout_s=_UPDATE_TIMEOUT_S)
 
-    def _apt_get(self, *arguments: str, timeout_s: float = _RESOLVE_TIMEOUT_S, cwd: Path | None = None) -> Finished:
-        return run(
-            ("apt-get", "--quiet=2", *arguments), timeout_s=timeout_s, env=self._environment, cwd=cwd or self._directory
-        )
+    def _apt_get(
+        self,
+        *arguments: str,
+        timeout_s: float = _RESOLVE_TIMEOUT_S,
+        cwd: Path | None = None,
+        tick: Callable[[], None] | None = None,
+    ) -> Finished:
+        argv = ("apt-get", "--quiet=2", *arguments)
+        return run(argv, timeout_s=timeout_s, env=self._environment, cwd=cwd or self._directory, tick=tick)
 
     def _check(self, result: Finished, what: str) -> None:
         """Raise the error that apt-get's output means, with the line of its output that explains it."""
@@ -263,6 +271,16 @@ class AptRoot:
             if line is not None:
                 raise error(f"{what}: {line}", hint)
         raise FetchError(f"{what}: {result.last_words}", f"try again, or set {MIRROR_VARIABLE} to another mirror")
+
+
+def _bytes(directory: Path) -> int:
+    """Return the size of the files in a directory that another process writes."""
+    size = 0
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(directory):
+            with contextlib.suppress(OSError):
+                size += entry.stat(follow_symlinks=False).st_size if entry.is_file() else 0
+    return size
 
 
 def unpack(archive: Path, into: Path) -> None:

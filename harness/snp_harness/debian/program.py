@@ -9,7 +9,8 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from snp_harness.errors import FetchError
 
 _SHOWN = 300
 _LAST_WORDS_S = 5
+_TICK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,18 @@ class Finished:
         return next((_message(line) for line in self.stderr.splitlines() if pattern.search(line)), None)
 
 
-def run(argv: Sequence[str | Path], *, timeout_s: float, env: Mapping[str, str], cwd: Path | None = None) -> Finished:
+def run(
+    argv: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    tick: Callable[[], None] | None = None,
+) -> Finished:
     """Run a program without a shell and without input, in English; env adds to the environment.
 
-    Raises FetchError if it is not installed or does not end in time. Its children are ended with it.
+    tick: called several times a second while it runs. Its children are ended with it.
+    Raises FetchError if it is not installed or does not end in time.
     """
     arguments = tuple(str(argument) for argument in argv)
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C", **env}
@@ -65,7 +75,7 @@ def run(argv: Sequence[str | Path], *, timeout_s: float, env: Mapping[str, str],
         raise FetchError(f"cannot run {arguments[0]}: {error.strerror}", "check the machine") from None
     with process:
         try:
-            stdout, stderr = process.communicate(timeout=timeout_s)
+            stdout, stderr = _communicate(process, timeout_s, tick)
         except BaseException as error:
             # The group's leader is not reaped yet: the number cannot belong to another group.
             with contextlib.suppress(ProcessLookupError):
@@ -83,6 +93,21 @@ def run(argv: Sequence[str | Path], *, timeout_s: float, env: Mapping[str, str],
                 "check the network, and try again",
             ) from None
     return Finished(arguments, process.returncode, stdout, stderr)
+
+
+def _communicate(process: subprocess.Popen[str], timeout_s: float, tick: Callable[[], None] | None) -> tuple[str, str]:
+    """Return the program's output when it has ended. Raises subprocess.TimeoutExpired."""
+    if tick is None:
+        return process.communicate(timeout=timeout_s)
+    end = time.monotonic() + timeout_s
+    while True:
+        left = end - time.monotonic()
+        try:
+            return process.communicate(timeout=max(0.0, min(_TICK_S, left)))
+        except subprocess.TimeoutExpired:
+            if left <= _TICK_S:
+                raise
+            tick()
 
 
 def _message(line: str) -> str:

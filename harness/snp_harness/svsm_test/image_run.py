@@ -8,7 +8,7 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from snp_harness.apic.timeline import SVSM_EXIT
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, HarnessError
@@ -18,9 +18,10 @@ from snp_harness.svsm_test.lines import TestLines, TestReport, TestStatus
 from snp_harness.vm import rundir
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from snp_harness.apic.access import Phase
     from snp_harness.firmware_run import PreparedBoot, RunResult
-    from snp_harness.platforms.platform import Progress
     from snp_harness.svsm_test.questions import Questions
     from snp_harness.vm.rundir import RunDirectory
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 SUCCESS, FAILURE = 0x10, 0x11
 #: The devices that the image writes to, as COCONUT's scripts have them: for its end, and for its tests of ports.
 TEST_DEVICES = ("-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-device", "pc-testdev")
+#: Called with the phase, tests with a result, tests that were announced, and the one that runs.
+TestProgress: TypeAlias = "Callable[[Phase, int, int, str], None]"
 #: Of the whole run: only the limits of the start and of each test end it.
 RUN_TIMEOUT_S = 24 * 3600.0
 _READ_MAX = 1 << 20
@@ -65,10 +68,10 @@ class ImageResult:
 class Watcher:
     """Reads the consoles' logs while the run writes them; raises TestHangError if nothing goes on.
 
-    test_s: seconds for the start, and for each test. progress: called as well, with as much as it knows.
+    test_s: seconds for the start, and for each test. progress: called as well.
     """
 
-    def __init__(self, directory: RunDirectory, test_s: float, progress: Progress) -> None:
+    def __init__(self, directory: RunDirectory, test_s: float, progress: TestProgress) -> None:
         self._test_s = test_s
         self._progress = progress
         self._consoles = [_Log(directory.file(name)) for name in (rundir.SVSM, rundir.SERIAL)]
@@ -84,11 +87,11 @@ class Watcher:
         """Return the last line of the consoles, the SVSM's first."""
         return self.lines.last_line or next((one.lines.last_line for one in self._consoles if one.lines.last_line), "")
 
-    def __call__(self, phase: Phase, accesses: int, exits: int | None) -> None:
+    def __call__(self, phase: Phase, _accesses: int, _exits: int | None) -> None:
         """Read what is there. Raises TestHangError."""
         self.read()
-        self._progress(phase, accesses, exits)
         lines = self.lines
+        self._progress(phase, *lines.counts, lines.current or "")
         waited_s = time.monotonic() - (self._started_s if lines.since_s is None else lines.since_s)
         if waited_s > self._test_s:
             last = f", last line: {self.last_line}" if self.last_line else ", nothing on its consoles"
@@ -122,7 +125,7 @@ class _Log:
 
 
 def run_image(
-    boot: PreparedBoot, directory: RunDirectory, name: str, test_s: float, progress: Progress, questions: Questions
+    boot: PreparedBoot, directory: RunDirectory, name: str, test_s: float, progress: TestProgress, questions: Questions
 ) -> ImageResult:
     """Run an image whose boot is prepared, and write its results as TAP and as JUnit's XML into the run directory.
 
