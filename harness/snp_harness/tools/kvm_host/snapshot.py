@@ -15,19 +15,17 @@ import platform
 import shutil
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from snp_harness.debian.cache import Progress, locked, remove, writing
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.hosts import bundle
 from snp_harness.tools.kvm_host.outer import BAD_PATTERNS, CONSOLE, EARLY, LOADED, PORT, Outer
+from snp_harness.vm import migration
 from snp_harness.vm.machine import Machine
 from snp_harness.vm.machine_base import Devices
-from snp_harness.vm.qemu_errors import QemuDiedError, QemuTimeoutError
 from snp_harness.vm.rundir import RunDirectory
 
 #: Seconds that the boot may take, and QEMU to write or read the state.
@@ -43,7 +41,6 @@ _MEMORY = "memory"
 _STATE = "state"
 _TEMPORARY = ".incomplete-"
 _CAPABILITIES = [{"capability": "x-ignore-shared", "state": True}]
-_DESCRIPTOR = "state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +61,12 @@ class Snapshot:
     def load(self, machine: Machine) -> None:
         """Bring a machine that was started with -incoming defer to the snapshot; it runs then.
 
-        Raises QemuDiedError, QemuTimeoutError, QmpCommandError; OSError if the state cannot be read.
+        Raises QemuError; OSError if the state cannot be read.
         """
         state = (self.directory / _STATE).read_bytes()
-        qmp = machine.qmp
-        qmp.execute("migrate-set-capabilities", capabilities=_CAPABILITIES)
-        read_fd, write_fd = os.pipe()
-        try:
-            qmp.give(_DESCRIPTOR, read_fd)
-        finally:
-            os.close(read_fd)
-        writer = threading.Thread(target=_write, args=(write_fd, state), name="snapshot", daemon=True)
-        writer.start()
-        qmp.execute("migrate-incoming", uri=f"fd:{_DESCRIPTOR}")
-        # It was stopped when it was saved.
-        _until(machine, "query-status", lambda answer: answer["status"] == "paused", "the snapshot to be loaded")
-        qmp.execute("cont")
+        machine.qmp.execute("migrate-set-capabilities", capabilities=_CAPABILITIES)
+        migration.load(machine, [state], _STATE_S)
+        machine.qmp.execute("cont")
         with contextlib.suppress(OSError):
             # The oldest goes when there are too many.
             os.utime(self.directory)
@@ -159,7 +146,9 @@ def _boot_and_save(outer: Outer, memory: Path, run: RunDirectory) -> bytes:
         machine.console(CONSOLE).expect(LOADED, BOOT_S)
         machine.qmp.execute("stop")
         machine.qmp.execute("migrate-set-capabilities", capabilities=_CAPABILITIES)
-        return _save(machine)
+        state = bytearray()
+        migration.save(machine, state.extend, _STATE_MAX, _STATE_S)
+        return bytes(state)
 
 
 def _send(machine: Machine, content: bytes) -> None:
@@ -172,59 +161,3 @@ def _send(machine: Machine, content: bytes) -> None:
             connection.sendall(content)
 
     threading.Thread(target=send, name="agent", daemon=True).start()
-
-
-def _save(machine: Machine) -> bytes:
-    """The state of a machine's devices, as a migration stream."""
-    state = bytearray()
-    ended = False
-    read_fd, write_fd = os.pipe()
-
-    def take() -> None:
-        nonlocal ended
-        data = os.read(read_fd, 1 << 16)
-        state.extend(data)
-        if not data or len(state) > _STATE_MAX:
-            ended = True
-            machine.loop.forget(read_fd)
-
-    machine.loop.watch(read_fd, take)
-    try:
-        try:
-            machine.qmp.give(_DESCRIPTOR, write_fd)
-        finally:
-            os.close(write_fd)
-        machine.qmp.execute("migrate", uri=f"fd:{_DESCRIPTOR}")
-        _until(machine, "query-migrate", lambda answer: answer.get("status") == "completed", "the state to be saved")
-        if not machine.loop.run_until(lambda: ended, _STATE_S) or len(state) > _STATE_MAX:
-            raise QemuTimeoutError(f"the machine's state has no end after {len(state)} bytes", "use another QEMU")
-    finally:
-        machine.loop.forget(read_fd)
-        os.close(read_fd)
-    return bytes(state)
-
-
-def _until(machine: Machine, command: str, done: Callable[[dict[str, object]], bool], what: str) -> None:
-    """Ask until the answer is the one that is wanted: each question takes a turn of QEMU's own loop."""
-    deadline = time.monotonic() + _STATE_S
-    while True:
-        machine.raise_if_ended()
-        answer = cast("dict[str, object]", machine.qmp.execute(command))
-        if done(answer):
-            return
-        if answer.get("status") == "failed":
-            raise QemuDiedError(machine.command, 1, f"QEMU says of {what}: {answer.get('error-desc', 'failed')}")
-        if time.monotonic() > deadline:
-            raise QemuTimeoutError(f"waited {_STATE_S:g} s for {what}, QEMU says {answer}", "see its stderr")
-
-
-def _write(fd: int, data: bytes) -> None:
-    """In a thread: the pipe holds less than the state."""
-    try:
-        while data:
-            data = data[os.write(fd, data) :]
-    except OSError:
-        # QEMU has ended, and says why.
-        return
-    finally:
-        os.close(fd)
