@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from snp_harness.guest.guest import Guest, boot
     from snp_harness.guest.guest_errors import GuestError
     from snp_harness.guest.linux import LinuxGuest, boot_linux
+    from snp_harness.guest.snapshot import Snapshot
     from snp_harness.platforms.platform import RunSpec
     from snp_harness.svsm.config import SvsmConfig, load_config
     from snp_harness.testing.assertions import assert_holds, assert_violated
@@ -50,6 +51,7 @@ __all__ = [
     "Phase",
     "RunResult",
     "RunSpec",
+    "Snapshot",
     "SnpBoot",
     "SnpGolden",
     "SnpGuest",
@@ -88,6 +90,7 @@ _HOMES = {
     "SnpGolden": "testing.golden",
     "SnpGuest": "testing.guest",
     "SnpLinux": "testing.linux",
+    "Snapshot": "guest.snapshot",
     "Status": "apic.verdict",
     "SvsmConfig": "svsm.config",
     "Timeline": "apic.timeline",

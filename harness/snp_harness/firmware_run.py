@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from snp_harness.apic.verdict import RuleResult, Verdict
     from snp_harness.firmware.image import FirmwareImage
     from snp_harness.hosts.host import Host
+    from snp_harness.platforms.saved import Saved
     from snp_harness.platforms.session import Ending, Session
     from snp_harness.svsm.config import SvsmConfig
 
@@ -95,12 +96,13 @@ class PreparedBoot:
     """A boot with all that is known of it before there is a machine.
 
     spec: its firmware is opened. configuration: the name or path of the configuration and the IGVM file, None on a
-    platform that has none and for a configuration that is a value.
+    platform that has none and for a configuration that is a value. saved: the guest to go on with, None for a new one.
     """
 
     platform: Platform
     spec: RunSpec
     configuration: str | None = None
+    saved: Saved | None = None
 
     def run(
         self,
@@ -183,10 +185,14 @@ class PreparedBoot:
 
     def _outcome(self, directory: RunDirectory, follow: Callable[[Session], Ending]) -> RunOutcome:
         with contextlib.ExitStack() as stack:
-            running = self.platform.start(self.spec, directory, stack)
+            start = self.platform.start if self.saved is None else self.saved.start
+            running = start(self.spec, directory, stack)
             from snp_harness.platforms.session import Session
 
-            return running.finish(follow(Session(running, self.spec)))
+            session = Session(running, self.spec)
+            if self.saved is not None:
+                self.saved.replay_consoles(running.machine, running.collector)
+            return running.finish(follow(session))
 
     @property
     def as_if_active(self) -> bool:

@@ -11,7 +11,16 @@ import pytest
 
 from snp_harness.capture.record import RECORD
 from snp_harness.launch.loop import Loop
-from snp_harness.launch.ring import RecordSource, RingError, RingReader
+from snp_harness.launch.ring import (
+    GATE_ASKED,
+    GATE_CLOSED,
+    GATE_OPEN,
+    RECORD_SIZE,
+    Gate,
+    RecordSource,
+    RingError,
+    RingReader,
+)
 from tests.agent.forwarded import Forwarded
 from tests.launch.ring import RingWriter
 
@@ -73,6 +82,35 @@ def test_records_come_once_in_order_while_the_ring_wraps(reading: Reading) -> No
         assert len(seen) == reading.ring.get("tail") == reading.ring.head
     assert seen == list(range(1, 50))
     assert reading.source.lost == 0
+
+
+def test_a_ring_that_was_saved_is_read_from_where_it_was() -> None:
+    """A new reader maps a copy of the memory, in which an earlier reader has read two records."""
+    ring = RingWriter(16)
+    ring.start()
+    readers = [RingReader(ring.fd, ring.size) for _ in range(2)]
+    ring.add()
+    ring.add()
+    assert len(b"".join(readers[0].read())) == 2 * RECORD_SIZE
+    assert list(readers[1].read()) == []
+    ring.add()
+    assert [RECORD.unpack(record)[0] for record in readers[1].read()] == [3]
+    for reader in readers:
+        reader.close()
+    ring.close()
+
+
+def test_the_gate_is_asked_to_close_and_always_opened() -> None:
+    ring = RingWriter(16)
+    with Gate(ring.fd) as gate:
+        states = [gate.closed]
+        gate.close()
+        states.append(gate.closed)
+        assert ring.get("gate", "<I") == GATE_ASKED
+        ring.set("gate", GATE_CLOSED, "<I")
+        assert [*states, gate.closed] == [False, False, True]
+    assert ring.get("gate", "<I") == GATE_OPEN
+    ring.close()
 
 
 def test_a_full_ring_is_counted(reading: Reading) -> None:

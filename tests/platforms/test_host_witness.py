@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Server
+from snp_harness.capture.collect import Collector
 from snp_harness.capture.record import RecordEnd, RecordKind, RecordPath
 from snp_harness.errors import EXIT_ENVIRONMENT, BrokenEnvironmentError
 from snp_harness.launch.loop import Loop
@@ -41,6 +42,7 @@ class Run:
             FIRMWARE,  # type: ignore[arg-type]
             spec,
             RunDirectory.create(directory / "out", "emulated"),
+            Collector(),
         )
 
     def end(self, vmpl: int, end: RecordEnd, value: int = 0, extra: int = 0) -> None:

@@ -28,6 +28,32 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
     made.close()
 
 
+def test_a_console_that_goes_on(wire: Wire) -> None:
+    """What was shown before is in the log, and for what watches it; it is neither read again nor a new crash."""
+    seen: list[str] = []
+    wire.console.watch("Shell>", seen.append)
+    wire.console.go_on(f"{CRASH}Shell> caf\xe9".encode()[:-1], None, [(0, 7.0)])
+    assert seen == ["Shell>"]
+    assert wire.console.crash is None
+    assert wire.console.read(0) == ""
+    wire.console.raise_if_crashed()
+    wire.guest.sendall("\xe9".encode()[1:] + b"!\n")
+    while wire.loop.turn(0):
+        pass
+    assert wire.console.read(0) == "\xe9!\n"
+    assert wire.log.read_bytes().decode() == f"{CRASH}Shell> caf\xe9!\n"
+    assert wire.console.last_line == "Shell> caf\xe9!"
+    assert wire.console.marks[0] == (0, 7.0)
+    wire.prints(CRASH)
+    assert wire.console.crash is not None
+
+
+def test_a_crash_goes_on(wire: Wire) -> None:
+    wire.console.go_on(b"x", "a crash", [])
+    with pytest.raises(GuestCrashError, match="a crash"):
+        wire.console.raise_if_crashed()
+
+
 def test_marks_say_when_what_follows_was_read(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     for text in ("one\n", "two\n"):
         wire.prints(text)

@@ -42,5 +42,6 @@ u64 clock_ns(const struct machine *machine); /* since the start of the emulator 
 bool ring_open(struct machine *machine); /* false when it was open before this start of the emulator */
 /* Fills seq, time and check. Returns seq, 0 if the record was dropped. */
 u64 ring_write(struct machine *machine, struct record *record);
+void ring_gate(struct machine *machine); /* waits while the harness has the gate closed */
 
 #endif

@@ -24,6 +24,19 @@ bool ring_open(struct machine *machine)
 	return true;
 }
 
+void ring_gate(struct machine *machine)
+{
+	u32 *gate = &machine->ring->gate;
+	u32 asked = RECORD_GATE_ASKED;
+
+	if (__atomic_load_n(gate, __ATOMIC_ACQUIRE) == RECORD_GATE_OPEN)
+		return;
+	/* The harness may have stopped QEMU meanwhile and opened the gate. */
+	__atomic_compare_exchange_n(gate, &asked, RECORD_GATE_CLOSED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	while (__atomic_load_n(gate, __ATOMIC_ACQUIRE) == RECORD_GATE_CLOSED)
+		__asm__ volatile("pause");
+}
+
 static void ring_doorbell(struct machine *machine)
 {
 	if (!__atomic_load_n(&machine->ring->armed, __ATOMIC_ACQUIRE))

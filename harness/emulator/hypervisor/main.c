@@ -128,6 +128,7 @@ static _Noreturn __attribute__((noinline)) void run(struct vcpu *vcpu)
 		if (vcpu->yield && !vcpu->stepping)
 			vcpu = schedule(vcpu);
 		injection_before_entry(vcpu); /* may switch to VMPL0 */
+		ring_gate(vcpu->hv->machine);
 		hw_vmrun(vcpu->cpu, &vcpu->request, &exit);
 		injection_after_exit(vcpu, &exit);
 		exit_handle(vcpu, &exit);

@@ -21,6 +21,11 @@
 #define RECORD_VERSION 1
 #define RECORD_WAIT_NS 60000000000ull /* longer than a suspend of the machine */
 
+/* QEMU loads no saved processor that runs a guest (target/i386/machine.c, cpu_post_load). */
+#define RECORD_GATE_OPEN   0
+#define RECORD_GATE_ASKED  1 /* harness: wait before the next VMRUN */
+#define RECORD_GATE_CLOSED 2 /* host: it waits; the harness opens the gate */
+
 struct record_ring {
 	u64 magic;    /* RECORD_MAGIC, written by the host when the ring is ready */
 	u32 version;  /* RECORD_VERSION */
@@ -29,7 +34,7 @@ struct record_ring {
 	u64 tail;     /* records read since the start (harness) */
 	u64 lost;     /* records dropped since the start (host) */
 	u32 armed;    /* harness: 1 requests one byte on the doorbell port at the next record; host: back to 0 */
-	u32 reserved;
+	u32 gate;     /* RECORD_GATE_*: has the host wait outside the guest */
 	u64 exits;    /* #VMEXITs so far, for progress (host) */
 	u64 exit_count[256]; /* the same by exit code; 254: #NPF, 255: any other of 100h and up (host) */
 	u64 halted;   /* a pc while all vCPUs are in HLT with interrupts off, else 0 (host) */

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.registers import EOI, Register
-from snp_harness.apic.timeline import AGREEMENT, CONDENSED, UNANSWERED_CALL, Timeline
+from snp_harness.apic.timeline import AGREEMENT, CONDENSED, RESTORED, UNANSWERED_CALL, Timeline
 
 #: The fields of an access that are compared, besides operation and register.
 FIELDS = ("phase", "path", "value", "size", "vmpl", "mode", "outcome", "served_by")
@@ -23,7 +23,7 @@ _GROUPED = ("vcpu", "module")
 #: Values that stand for "not observed", which agree with every other.
 _UNSEEN = (None, Path.UNKNOWN, Outcome.NOT_OBSERVED, Server.NOT_OBSERVED, Phase.UNKNOWN)
 #: Kinds of events that are about the recording, or that the end of the run makes by chance.
-CHANCE = frozenset({AGREEMENT, CONDENSED, UNANSWERED_CALL})
+CHANCE = frozenset({AGREEMENT, CONDENSED, RESTORED, UNANSWERED_CALL})
 #: Accesses of a module from which on frequent ones align only beside others: time would grow with their square.
 _LONG = 1000
 

@@ -53,6 +53,8 @@ GUEST_STUCK = "guest-stuck"
 UNANSWERED_CALL = "unanswered-svsm-call"
 #: The kind of the event that says which two ways of observing the run agreed.
 AGREEMENT = "agreement"
+#: The kind of the event of a run that goes on from a snapshot of an earlier one.
+RESTORED = "restored"
 #: The kind of the event with the number of accesses that were not kept.
 CONDENSED = "condensed"
 #: Kinds of events that end a run; a run continues after all others.

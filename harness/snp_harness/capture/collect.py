@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from snp_harness.apic import ipi
@@ -29,13 +30,27 @@ _REFUSED = frozenset({Outcome.GP, Outcome.ERROR})
 _Sort = tuple[Any, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ConsoleMark:
+    """A phase that a console has shown. position: bytes of the witness's log that were read before."""
+
+    position: int
+    phase: Phase
+    evidence: str
+
+    def enter(self, collector: Collector) -> None:
+        """Enter the phase."""
+        collector.enter(self.phase, None, self.evidence, Known.CONSOLE)
+
+
 class Collector:
     """Accesses, phases and events of one run, in the order in which they are added.
 
     phase: the furthest phase so far; it never goes back. count: accesses seen, kept or not. svsm_stage: how far the
     SVSM's start is, "" without one and as soon as it has started the guest. started_at: time.monotonic() at time 0 of
     the witness, as near as what was added shows, None as long as nothing shows it. accesses, phases, events: those that
-    are kept; other threads may read them.
+    are kept; other threads may read them. position: bytes of the witness's log that were added. console_marks: those
+    of `phases` that a console has shown.
     """
 
     def __init__(self) -> None:
@@ -46,6 +61,8 @@ class Collector:
         self.accesses: list[Access] = []
         self.phases: list[PhaseMark] = []
         self.events: list[Event] = []
+        self.position = 0
+        self.console_marks: list[ConsoleMark] = []
         self._sorts: Counter[_Sort] = Counter()
         self._condensed = 0
         self._dropped_accesses = 0
@@ -74,6 +91,8 @@ class Collector:
         self._timed(time_ns)
         self.phase = phase
         self.phases.append(PhaseMark(phase, len(self.accesses), time_ns, evidence, known))
+        if known is Known.CONSOLE:
+            self.console_marks.append(ConsoleMark(self.position, phase, evidence))
 
     def access(
         self,

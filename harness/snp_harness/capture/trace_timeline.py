@@ -49,6 +49,11 @@ class TraceTimeline:
         self._read: TraceEvent | None = None
         self._write: TraceEvent | None = None
 
+    def skip(self, gap_ns: int) -> None:
+        """Leave out a time, in which there was no machine, from those of what follows."""
+        if self._first_ns is not None:
+            self._first_ns += gap_ns
+
     def feed(self, data: bytes) -> None:
         """Process the next bytes of the log."""
         for line in self._lines.feed(data):

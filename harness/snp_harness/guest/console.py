@@ -108,6 +108,20 @@ class GuestConsole:
                 self._keeper.call(lambda _: self._console.search_for(before))
 
     @property
+    def unread(self) -> str:
+        """Return what was printed and not matched yet."""
+        buffered = "" if self.spawn is None else str(getattr(self.spawn, "buffer", ""))
+        with self._lock:
+            return buffered + self._pending.peek()
+
+    def go_back(self, unread: str) -> None:
+        """Have just this left to match."""
+        self.spawn = None
+        with self._lock:
+            self._pending.take()
+            self._pending.add(unread)
+
+    @property
     def text(self) -> str:
         """Return all that was printed in this boot, as far as its log is kept."""
         return self._console.path.read_bytes().decode(errors="replace")

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 from snp_harness.apic.access import Phase
 from snp_harness.defaults import DEFAULT_PLATFORM
-from snp_harness.errors import HarnessError, UnsupportedError
+from snp_harness.errors import HarnessError, UnsupportedError, UsageError
 from snp_harness.firmware_run import GuestOptions, PreparedBoot, RunResult, prepare
 from snp_harness.guest.accesses import Accesses
 from snp_harness.guest.console import GuestConsole
@@ -19,6 +21,7 @@ from snp_harness.guest.guest_errors import GuestError
 from snp_harness.guest.keeper import Keeper
 from snp_harness.guest.memory import GuestMemory
 from snp_harness.guest.qmp import GuestQmp
+from snp_harness.guest.snapshot import Snapshot
 from snp_harness.platforms.view import MovingError
 from snp_harness.vm.rundir import RunDirectory
 
@@ -55,7 +58,8 @@ class Guest:
         self._prepared = prepared
         self._make_directory = directory
         self._error_raised = False
-        self._keeper = self._start()
+        self._snapshots: list[Path] = []
+        self._keeper = self._start(prepared)
 
     @property
     def directory(self) -> Path:
@@ -173,7 +177,43 @@ class Guest:
         again, on every platform. Disks that QEMU's arguments name keep what was written to them. The consoles go on.
         """
         self.power_off()
-        self._keeper = self._start()
+        self._keeper = self._start(self._prepared)
+
+    def snapshot(self) -> Snapshot:
+        """Save the guest as it is, with the hypervisor's state, for `restore`. It is stopped for that time.
+
+        It is not in the snapshot what disks have, and what was typed and not read yet; a connection to the guest, such
+        as SSH, has to be made again. Raises UnsupportedError where it cannot be saved, UsageError for a disk that the
+        guest can write to, GuestEndedError, and HarnessError if QEMU cannot save it: it goes on then.
+        """
+        with self._stopped() as was_paused:
+            if self.qmp.query("query-status", dict[str, object]).get("status") == "postmigrate":
+                raise GuestError("the guest has not run since its last snapshot", "use that one")
+            path = _beside(self.directory)
+            # The user may interrupt the call, and not what it calls.
+            self._snapshots.append(path)
+            saved = self._keeper.call(lambda session: session.running.save(path))
+            unread = {console.name: console.unread for console in (self.console, self._svsm)}
+        return Snapshot(was_paused, saved, self._prepared, unread)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """End this boot, as `power_off`, and have the guest go on from a snapshot of it, in a run directory of its own.
+
+        It runs, or is paused if it was paused. The consoles are read from where they were; the verdict is about what
+        was seen before the snapshot and after it. Raises SnapshotError for a snapshot that was removed or changed: this
+        boot goes on then. A boot that is broken, and has raised its error, need not be ended.
+        """
+        if snapshot._boot is not self._prepared:
+            raise UsageError("the snapshot is of another guest", "restore it in the one that it was taken of")
+        snapshot._saved.check()
+        if self.running or not self._error_raised:
+            self.power_off()
+        self._error_raised = False
+        for console in (self.console, self._svsm):
+            console.go_back(snapshot._unread[console.name])
+        self._keeper = self._start(dataclasses.replace(self._prepared, saved=snapshot._saved))
+        if not snapshot.paused:
+            self.resume()
 
     @contextlib.contextmanager
     def _stopped(self) -> Iterator[bool]:
@@ -187,8 +227,8 @@ class Guest:
         finally:
             self.resume()
 
-    def _start(self) -> Keeper:
-        keeper = Keeper(self._prepared, self._make_directory())
+    def _start(self, prepared: PreparedBoot) -> Keeper:
+        keeper = Keeper(prepared, self._make_directory())
 
         def attach(session: Session) -> None:
             for console in (self.console, self._svsm):
@@ -210,6 +250,10 @@ class Guest:
             self.boots.append(result)
         return result
 
+    def _remove_snapshots(self) -> None:
+        for path in self._snapshots:
+            shutil.rmtree(path, ignore_errors=True)
+
     def _gone(self) -> Exception | None:
         """Return the error of a guest that has ended; its monitor closes a moment before QEMU's end is noticed."""
         with contextlib.suppress(HarnessError):
@@ -228,6 +272,16 @@ def _timeline(session: Session) -> Timeline:
     return session.running.timeline(session.so_far())
 
 
+def _beside(directory: Path) -> Path:
+    """Return where the next snapshot of a run is."""
+    number = 1
+    while True:
+        path = directory.with_name(f"{directory.name}-snapshot{number}")
+        if not path.exists():
+            return path
+        number += 1
+
+
 @contextlib.contextmanager
 def hold(guest: _Guest) -> Iterator[_Guest]:
     """Give the guest back; it is ended, judged and kept at the end of the block, however that ends.
@@ -235,6 +289,12 @@ def hold(guest: _Guest) -> Iterator[_Guest]:
     An exception of the block gets a note that names the run directories of its boots.
     Raises HarnessError if something broke the run and was not raised yet.
     """
+    with contextlib.ExitStack() as stack:
+        stack.callback(guest._remove_snapshots)
+        yield from _held(guest)
+
+
+def _held(guest: _Guest) -> Iterator[_Guest]:
     try:
         yield guest
     except BaseException as error:

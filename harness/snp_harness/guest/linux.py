@@ -21,6 +21,7 @@ from snp_harness.tools.linux_guest.launch import MEMORY_MIB, READY, LinuxLaunch,
 
 if TYPE_CHECKING:
     from snp_harness.firmware.image import FirmwareImage
+    from snp_harness.guest.snapshot import Snapshot
     from snp_harness.svsm.config import SvsmConfig
     from snp_harness.vm.rundir import RunDirectory
 
@@ -105,6 +106,11 @@ class LinuxGuest(Guest):
         """End this boot and boot again, as Guest.reset; the keys stay the same."""
         self._disconnect()
         super().reset()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """End this boot and go on from a snapshot, as Guest.restore; the next command logs in again."""
+        self._disconnect()
+        super().restore(snapshot)
 
     def _connected(self) -> Ssh:
         if self._ssh is None or not self._ssh.alive:

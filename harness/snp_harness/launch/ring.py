@@ -31,6 +31,7 @@ RING_OFFSETS = {
     "tail": 24,
     "lost": 32,
     "armed": 40,
+    "gate": 44,
     "exits": 48,
     "halted": 56 + 256 * 8,
 }
@@ -40,12 +41,45 @@ BATCH = 8192
 _HEAD, _TAIL, _LOST, _EXITS, _MAGIC, _HALTED = (
     RING_OFFSETS[name] // 8 for name in ("head", "tail", "lost", "exits", "magic", "halted")
 )
-_VERSION, _CAPACITY, _ARMED = (RING_OFFSETS[name] // 4 for name in ("version", "capacity", "armed"))
+_VERSION, _CAPACITY, _ARMED, _GATE = (RING_OFFSETS[name] // 4 for name in ("version", "capacity", "armed", "gate"))
 _RECEIVE = 4096
+
+
+#: RECORD_GATE_* of record.h.
+GATE_OPEN, GATE_ASKED, GATE_CLOSED = range(3)
 
 
 class RingError(Exception):
     """The ring is of another version than this reader, or its header is damaged."""
+
+
+class Gate:
+    """The gate of a ring, a context manager: the host waits outside the guest while it is closed. fd: of the memory."""
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, HEADER_SIZE)
+        self._word = memoryview(self._map).cast("I")[_GATE : _GATE + 1]
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open()
+        self._word.release()
+        self._map.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the host waits."""
+        return self._word[0] == GATE_CLOSED
+
+    def close(self) -> None:
+        """Ask the host to wait before it enters the guest again."""
+        self._word[0] = GATE_ASKED
+
+    def open(self) -> None:
+        """Let it go on."""
+        self._word[0] = GATE_OPEN
 
 
 class RecordSource(Protocol):
@@ -183,4 +217,6 @@ class RingReader:
         if capacity == 0 or capacity & (capacity - 1) or capacity * RECORD_SIZE > len(self._records):
             raise RingError(f"the emulated host's log reports a capacity of {capacity} records")
         self._capacity = capacity
+        # A ring that was saved has an earlier reader's.
+        self._taken = self._u64[_TAIL]
         return True

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -44,7 +45,9 @@ from snp_harness.vm.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from snp_harness.hosts.host import Host
+    from snp_harness.launch.ring import RecordSource
     from snp_harness.platforms.running import Running
+    from snp_harness.platforms.saved import Saved
     from snp_harness.platforms.trace_witness import TraceWitness
     from snp_harness.svsm.config import SvsmConfig
 
@@ -111,17 +114,29 @@ class EmulatedPlatform:
 
     def start(self, spec: RunSpec, directory: RunDirectory, stack: contextlib.ExitStack) -> Running:
         """Start the guest. Raises HarnessError if it could not be started."""
+        return self._start(run_keys(spec), None, spec, directory, stack)
+
+    def _start(
+        self, keys: RunKeys, saved: Saved | None, spec: RunSpec, directory: RunDirectory, stack: contextlib.ExitStack
+    ) -> Running:
         binary = spec.host.qemu(spec.qemu)
         firmware = spec.image
         check_fits(spec, firmware)
         finish_check = binary.start_check()
         memory = memory_map(spec.memory, spec.svsm.memory.phys_bits)
         symbols = _symbols(spec, base := _symbols_base(spec, memory))
-        keys = run_keys(spec)
         packed = build_launch(spec, firmware, memory)
         directory.write_input(rundir.ROM, build_rom(spec, memory, packed, keys))
         directory.write_input_parts(rundir.LAUNCH, packed.parts, packed.size)
-        kept_run.note(directory, self.name, spec, offset=packed.firmware[0], active=True, symbols_base=base)
+        kept_run.note(
+            directory,
+            self.name,
+            spec,
+            offset=packed.firmware[0],
+            active=True,
+            symbols_base=base,
+            restored=saved is not None,
+        )
         second = _second_witness(spec, directory)
         if second is not None:
             stack.callback(second.close)
@@ -129,6 +144,7 @@ class EmulatedPlatform:
         arguments = [
             *_arguments(spec, memory, packed.size),
             *(second.arguments if second else ()),
+            *(saved.arguments if saved else ()),
             *spec.extra_args,
         ]
         devices = _devices(spec, memory, second)
@@ -137,22 +153,38 @@ class EmulatedPlatform:
         # that the module of the first pc of PEI is found without delay.
         threading.Thread(target=_prepare, args=(firmware,), name="modules", daemon=True).start()
         from snp_harness.apic.timeline import GUEST_IMAGE
+        from snp_harness.capture.collect import Collector
         from snp_harness.platforms.answered_port import AnsweredPort
         from snp_harness.platforms.emulated_guest import EmulatedGuest
         from snp_harness.platforms.host_witness import HostWitness
+        from snp_harness.platforms.saved import ContinuedLog
 
         if spec.svsm.snp:
             from snp_harness.platforms import certificates
 
             for name in certificates.NAMES:
                 directory.write_input(f"{name}.pem", certificates.pem(name))
-        witness = HostWitness(machine.ring(), firmware, spec, directory, keys.log_key, symbols, packed.read)
+        collector = Collector()
+        ring: RecordSource
+        if saved is None:
+            ring = machine.ring()
+        else:
+            saved.load(machine, spec.timeout_s)
+            ring = ContinuedLog(saved.replay(rundir.HOST_LOG, collector), machine.ring())
+        witness = HostWitness(ring, firmware, spec, directory, collector, keys.log_key, symbols, packed.read)
         stack.callback(witness.close)
         if spec.answers is not None:
             AnsweredPort(machine.channel(QUESTIONS), spec.answers, machine.loop)
         for note in packed.notes:
             witness.collector.event(GUEST_IMAGE, None, None, note)
-        return EmulatedGuest(self.name, machine, spec, witness, second, directory, memory)
+        if saved is not None:
+            witness.step()
+        if second is not None and saved is not None:
+            second.resume(machine, saved.replay(rundir.TRACE, Collector()), time.time() - saved.saved_s)
+        elif second is not None:
+            second.start(machine)
+        resume = functools.partial(self._start, keys)
+        return EmulatedGuest(self.name, machine, spec, witness, second, directory, memory, resume)
 
 
 def _symbols_base(spec: RunSpec, memory: MemoryMap) -> int:

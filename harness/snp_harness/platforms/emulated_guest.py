@@ -5,29 +5,38 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.host_account import ACCOUNT_WORDS, HostAccount
-from snp_harness.errors import HarnessError
+from snp_harness.errors import HarnessError, UnsupportedError
+from snp_harness.platforms.gate import leave_guest
 from snp_harness.platforms.platform import RunOutcome
 from snp_harness.platforms.running import Peek, Running
+from snp_harness.platforms.saved import log_too_long, save
 from snp_harness.platforms.session import Ending
 from snp_harness.platforms.stuck import StuckWatch
 from snp_harness.platforms.svsm_console import NO_ALTERNATE_INJECTION, PanicWatch, note_lacking_features
 from snp_harness.platforms.view import View
+from snp_harness.vm import rundir
+from snp_harness.vm.machine import Machine
 
 if TYPE_CHECKING:
     from snp_harness.platforms.host_witness import HostWitness
     from snp_harness.platforms.memory_map import MemoryMap
     from snp_harness.platforms.platform import RunSpec
+    from snp_harness.platforms.saved import Resume, Saved
     from snp_harness.platforms.trace_witness import TraceWitness
     from snp_harness.vm.machine_base import MachineBase
     from snp_harness.vm.rundir import RunDirectory
 
 
 class EmulatedGuest(Running):
-    """A guest on the emulated SNP host. second: a witness of QEMU's trace events, if any; it starts the guest."""
+    """A guest on the emulated SNP host.
+
+    second: a witness of QEMU's trace events, if any. resume: starts the guest when it was saved.
+    """
 
     def __init__(
         self,
@@ -38,6 +47,7 @@ class EmulatedGuest(Running):
         second: TraceWitness | None,
         directory: RunDirectory,
         memory: MemoryMap,
+        resume: Resume,
     ) -> None:
         self.platform = platform
         self.machine = machine
@@ -48,13 +58,12 @@ class EmulatedGuest(Running):
         self._witness = witness
         self._second = second
         self._directory = directory
+        self._resume = resume
         machine.console("svsm").watch(NO_ALTERNATE_INJECTION, self._refused)
         if spec.svsm.present:
             for name in ("svsm", "serial"):
                 note_lacking_features(machine.console(name), witness.collector)
         self._panic = PanicWatch(machine.console("svsm"), machine.console("serial"), lambda: witness.guest_started)
-        if second is not None:
-            second.start(machine)
 
     def step(self) -> float:
         """Read the witnesses, as Running.step."""
@@ -87,6 +96,23 @@ class EmulatedGuest(Running):
     def registers(self, peek: Peek, printed: str, vcpu: int, vmpl: int | None) -> dict[str, int]:
         """Return the registers of a vCPU: from the processor if it runs there, else where the hardware saved them."""
         return View.read(peek, self.memory.view_base).registers(peek, printed, vcpu, vmpl)
+
+    def save(self, path: Path) -> Saved:
+        """Save the guest, as Running.save: the hypervisor and its account of the log are in QEMU's memory."""
+        if not isinstance(self.machine, Machine):
+            raise UnsupportedError(self.platform, "take a snapshot", "QEMU runs on another host")
+        assert self.machine.devices.ring is not None
+        leave_guest(self.machine, self.machine.devices.ring.memory)
+        self._witness.step()
+        if not self._witness.has_all:
+            raise log_too_long(rundir.HOST_LOG)
+        logs = [rundir.HOST_LOG]
+        if self._second is not None:
+            self._second.settle()
+            if not self._second.has_all:
+                raise log_too_long(rundir.TRACE)
+            logs.append(rundir.TRACE)
+        return save(self, path, logs, self.memory.maxmem, self._resume, self._spec)
 
     def finish(self, ending: Ending) -> RunOutcome:
         """Stop QEMU, read the rest, and return the outcome."""

@@ -69,11 +69,12 @@ class HostWitness:
         firmware: FirmwareImage,
         spec: RunSpec,
         directory: RunDirectory,
+        collector: Collector,
         key: int = 0,
         symbols: Callable[[int], str | None] = lambda _: None,
         launched: Callable[[int, int], bytes] | None = None,
     ) -> None:
-        self.collector = Collector()
+        self.collector = collector
         self.alternate_injection_refused = False
         self._spec = spec
         self._firmware = firmware
@@ -109,6 +110,11 @@ class HostWitness:
     def describe(self, pc: int) -> str:
         """Return a pc with its module, or with its function of the SVSM."""
         return self._timeline.describe(pc)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the raw log has all records that were read."""
+        return not self._raw.dropped
 
     @property
     def stopped(self) -> bool:
@@ -246,6 +252,7 @@ class HostWitness:
     def _take(self, batch: bytes) -> None:
         # First what the verdict is made of: the disk may be full.
         self._timeline.take(batch)
+        self.collector.position += len(batch)
         self._taken_s = time.monotonic()
         self._raw.write(batch)
         self._digest.add(batch)

@@ -18,6 +18,7 @@ from snp_harness.vm import rundir
 
 if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
+    from snp_harness.capture.collect import Collector
     from snp_harness.capture.vmpl_log import Step
     from snp_harness.firmware.firmware_modules import Module, ModuleAddress
     from snp_harness.platforms.platform import RunSpec
@@ -37,11 +38,12 @@ def note(
     offset: int = 0,
     active: bool = False,
     symbols_base: int = 0,
+    restored: bool = False,
 ) -> None:
     """Write run.json.
 
     offset: of the firmware in the launch list. active: the configuration applies, as on `emulated`. symbols_base: how
-    much higher the SVSM runs than its symbols say.
+    much higher the SVSM runs than its symbols say. restored: the run goes on from a snapshot.
     """
     config = spec.svsm
     kept = {
@@ -56,6 +58,7 @@ def note(
         "apic_protocol": active and config.apic_protocol,
         "faults": list(config.injected_faults) if active else [],
         "as_if_active": spec.as_if_active,
+        "restored": restored,
     }
     directory.write_json(rundir.RUN, kept)
 
@@ -186,13 +189,12 @@ class _Records:
     """The log of the emulated host."""
 
     def __init__(self, directory: Path, kept: dict[str, Any]) -> None:
-        from snp_harness.capture.collect import Collector
         from snp_harness.capture.host_log import HostLog
         from snp_harness.capture.host_timeline import HostTimeline
         from snp_harness.firmware.image import FirmwareImage
 
         self._kept = kept
-        self._collector = Collector()
+        self._collector = _collector(kept)
         self._gaps = [_gap(rundir.HOST_LOG)]
         firmware: FirmwareImage | _Unknown = _Unknown()
         offset, size = kept["firmware"]["offset"], kept["firmware"]["size"]
@@ -236,11 +238,10 @@ class _Trace:
     """QEMU's trace events."""
 
     def __init__(self, directory: Path, kept: dict[str, Any]) -> None:
-        from snp_harness.capture.collect import Collector
         from snp_harness.capture.trace_timeline import TraceTimeline
 
         self._kept = kept
-        self._collector = Collector()
+        self._collector = _collector(kept)
         self._trace = TraceTimeline(kept["vcpus"], self._collector)
         self._path = directory / rundir.TRACE
         self._offset = 0
@@ -268,6 +269,16 @@ class _Trace:
     def finish(self) -> Timeline:
         self._trace.flush()
         return self.timeline()
+
+
+def _collector(kept: dict[str, Any]) -> Collector:
+    from snp_harness.apic.timeline import RESTORED
+    from snp_harness.capture.collect import Collector
+
+    collector = Collector()
+    if kept.get("restored") is True:
+        collector.event(RESTORED, None, None, "restored from a snapshot, whose log is at the start of this one")
+    return collector
 
 
 @contextlib.contextmanager

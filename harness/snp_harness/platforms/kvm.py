@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.kvm_trace import EVENTS, REQUIRED_EVENTS
 from snp_harness.check import Check, CheckStatus, first_missing
-from snp_harness.errors import BrokenEnvironmentError, HarnessError, UsageError
+from snp_harness.errors import BrokenEnvironmentError, HarnessError, UnsupportedError, UsageError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.common import cpu_argument, machine_arguments, qemu_check
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from snp_harness.hosts.host import Host
     from snp_harness.hosts.remote import RemoteHost
     from snp_harness.hosts.remote_machine import RemoteMachine
+    from snp_harness.platforms.saved import Saved
     from snp_harness.platforms.svsm_console import SvsmWatch
 
 #: The host's own model: OVMF runs on every model.
@@ -166,6 +167,12 @@ class KvmGuest(Running):
         if not self._ram:
             return super().registers(peek, printed, vcpu, vmpl)
         return plain_registers(self.platform, printed, vcpu, vmpl)
+
+    def save(self, path: Path) -> Saved:
+        """Refuse, as that of every guest of KVM: the kernel's events show no APIC that was set to a saved state."""
+        if not self._ram:
+            return super().save(path)
+        raise UnsupportedError(self.platform, "take a snapshot", "KVM's trace events begin with a new guest")
 
     def finish(self, ending: Ending) -> RunOutcome:
         """Stop QEMU, read the rest, and return the outcome."""

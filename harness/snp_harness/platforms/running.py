@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.errors import UnsupportedError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
     from snp_harness.capture.collect import Collector
     from snp_harness.platforms.platform import RunOutcome
+    from snp_harness.platforms.saved import Saved
     from snp_harness.platforms.session import Ending
     from snp_harness.platforms.stuck import StuckWatch
     from snp_harness.vm.machine_base import MachineBase
@@ -62,6 +64,13 @@ class Running(ABC):
         for a vCPU or VMPL that there is none of, UnsupportedError where the registers are not known.
         """
         raise UnsupportedError(self.platform, "show the guest's registers", "they are encrypted")
+
+    def save(self, path: Path) -> Saved:
+        """Save the guest, which is stopped, in a new directory.
+
+        Raises UnsupportedError, SnapshotError, CannotWriteError, UsageError for a disk, QemuError.
+        """
+        raise UnsupportedError(self.platform, "take a snapshot", "the guest's memory is encrypted")
 
     @abstractmethod
     def finish(self, ending: Ending) -> RunOutcome:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from snp_harness.vm.rundir import RunDirectory
 if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
     from snp_harness.hosts.host import Host
+    from snp_harness.platforms.saved import Resume, Saved
     from snp_harness.platforms.session import Ending
     from snp_harness.vm.machine_base import MachineBase
 
@@ -49,12 +51,17 @@ class TcgPlatform:
 
     def start(self, spec: RunSpec, directory: RunDirectory, stack: contextlib.ExitStack) -> Running:
         """Start the guest. Raises HarnessError if it could not be started."""
+        return self._start(None, spec, directory, stack)
+
+    def _start(
+        self, saved: Saved | None, spec: RunSpec, directory: RunDirectory, stack: contextlib.ExitStack
+    ) -> Running:
         check_log(spec.extra_args)
         binary = spec.host.qemu(spec.qemu)
         firmware = spec.image
         image = rundir.ROM
         directory.write_input(image, firmware.flat())
-        kept_run.note(directory, self.name, spec)
+        kept_run.note(directory, self.name, spec, restored=saved is not None)
         collector = Collector()
         witness = TraceWitness(spec.vcpus, collector, directory)
         stack.callback(witness.close)
@@ -62,19 +69,24 @@ class TcgPlatform:
             *machine_arguments(spec, cpu_argument(spec, CPU)),
             *("-m", f"{spec.memory >> 20}", "-bios", token(FILE, image)),
             *witness.arguments,
+            *(saved.arguments if saved else ()),
             *spec.extra_args,
         ]
         devices = Devices(
             consoles={"serial": rundir.SERIAL}, pipes=witness.pipes, files=[image], stand_ins=witness.stand_ins
         )
         machine = stack.enter_context(spec.host.machine(binary, arguments, directory, devices))
-        witness.start(machine)
+        if saved is None:
+            witness.start(machine)
+        else:
+            saved.load(machine, spec.timeout_s)
+            witness.resume(machine, saved.replay(rundir.TRACE, collector), time.time() - saved.saved_s)
         stuck = StuckWatch(machine, collector, ModuleMap(firmware).describe)
-        return _TcgGuest(machine, collector, witness, stuck, spec.memory, len(firmware.flat()))
+        return _TcgGuest(machine, collector, witness, stuck, spec, len(firmware.flat()), self._start)
 
 
 class _TcgGuest(Running):
-    """A guest on plain TCG. ram, rom: bytes of both."""
+    """A guest on plain TCG. rom: bytes of it. resume: starts it when it was saved."""
 
     platform = TcgPlatform.name
 
@@ -84,14 +96,17 @@ class _TcgGuest(Running):
         collector: Collector,
         witness: TraceWitness,
         stuck: StuckWatch,
-        ram: int,
+        spec: RunSpec,
         rom: int,
+        resume: Resume,
     ) -> None:
         self.machine = machine
         self.collector = collector
         self.stuck = stuck
         self._witness = witness
-        self._ram, self._rom = ram, rom
+        self._spec = spec
+        self._ram, self._rom = spec.memory, rom
+        self._resume = resume
 
     def step(self) -> float:
         """Read the witnesses, as Running.step."""
@@ -108,6 +123,15 @@ class _TcgGuest(Running):
     def registers(self, _peek: Peek, printed: str, vcpu: int, vmpl: int | None) -> dict[str, int]:
         """Return the registers of a vCPU, which QEMU has."""
         return plain_registers(self.platform, printed, vcpu, vmpl)
+
+    def save(self, path: Path) -> Saved:
+        """Save the guest, as Running.save."""
+        from snp_harness.platforms.saved import log_too_long, save
+
+        self._witness.settle()
+        if not self._witness.has_all:
+            raise log_too_long(rundir.TRACE)
+        return save(self, path, [rundir.TRACE], self._ram + self._rom, self._resume, self._spec)
 
     def finish(self, ending: Ending) -> RunOutcome:
         """Stop QEMU, read the rest, and return the outcome."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import select
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from snp_harness.apic.timeline import Timeline
@@ -51,12 +52,28 @@ class TraceWitness:
 
     def start(self, machine: MachineBase) -> None:
         """Enable the events, then start the guest, so that no event is missed."""
-        self._machine = machine
-        self._read_fd = machine.take_pipe(_PIPE)
-        machine.loop.watch(self._read_fd, self._readable)
-        self._enable((*APIC_EVENTS, *BASE_EVENTS, FW_CFG_EVENT, *REGION_EVENTS), True)
-        self._regions_on = True
+        self._connect(machine)
         machine.qmp.execute("cont")
+
+    def resume(self, machine: MachineBase, before: Iterable[bytes], gap_s: float) -> None:
+        """Read again what an earlier machine has reported, then enable the events of one that goes on, stopped.
+
+        gap_s: between the two, seconds.
+        """
+        for data in before:
+            self._add(data)
+        self.timeline.skip(int(gap_s * 1e9))
+        self._connect(machine)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the raw log has all events that were read."""
+        return not self._log.dropped
+
+    def settle(self) -> None:
+        """Read what a stopped machine has reported."""
+        while self._read_fd >= 0 and select.select([self._read_fd], [], [], 0)[0] and self._take():
+            pass
 
     def step(self) -> float:
         """Disable the frequent events when they are no longer needed; returns the seconds until the next call."""
@@ -105,6 +122,13 @@ class TraceWitness:
         self._read_fd = -1
         self._log.close()
 
+    def _connect(self, machine: MachineBase) -> None:
+        self._machine = machine
+        self._read_fd = machine.take_pipe(_PIPE)
+        machine.loop.watch(self._read_fd, self._readable)
+        self._enable((*APIC_EVENTS, *BASE_EVENTS, FW_CFG_EVENT, *REGION_EVENTS), True)
+        self._regions_on = True
+
     def _enable(self, names: Sequence[str], on: bool) -> None:
         """Enable or disable events; names that this version of QEMU does not have are ignored."""
         assert self._machine is not None
@@ -123,7 +147,11 @@ class TraceWitness:
             data = os.read(self._read_fd, _RECEIVE)
         except BlockingIOError:
             return False
+        self._add(data)
+        return bool(data)
+
+    def _add(self, data: bytes) -> None:
         # First what the verdict is made of: the disk may be full.
         self.timeline.feed(data)
+        self._collector.position += len(data)
         self._log.write(data)
-        return bool(data)

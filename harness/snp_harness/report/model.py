@@ -13,7 +13,7 @@ from snp_harness.apic.activity import Activity
 from snp_harness.apic.contract import counts, required
 from snp_harness.apic.rules.legal_transition import STATE_DIAGRAM, LegalTransition
 from snp_harness.apic.source_place import Frame, SourcePlace
-from snp_harness.apic.timeline import GUEST_IMAGE, Timeline
+from snp_harness.apic.timeline import GUEST_IMAGE, RESTORED, Timeline
 from snp_harness.apic.verdict import RuleResult, Status, Verdict
 
 
@@ -91,7 +91,7 @@ class Report:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences for the reader: of the run, about differences from hardware, and about what was launched."""
+        """Sentences for the reader: of the run, differences from hardware, and what was launched or restored."""
         notes = list(self.run.notes)
         if self.timeline.faults:
             notes.append(
@@ -100,7 +100,7 @@ class Report:
         for result in self.verdict.results:
             if result.rule == LegalTransition.name and STATE_DIAGRAM in result.reason:
                 notes.append(f"the hypervisor set x2APIC mode, which can hide a fault of the firmware; {STATE_DIAGRAM}")
-        notes += [event.text for event in self.timeline.events if event.kind == GUEST_IMAGE]
+        notes += [event.text for event in self.timeline.events if event.kind in (GUEST_IMAGE, RESTORED)]
         return tuple(notes)
 
 

@@ -100,9 +100,13 @@ class PendingText:
         while self._size > PENDING and len(self._texts) > 1:
             self._size -= len(self._texts.popleft())
 
+    def peek(self) -> str:
+        """Return all of it."""
+        return "".join(self._texts)
+
     def take(self) -> str:
         """Return all of it, once."""
-        text = "".join(self._texts)
+        text = self.peek()
         self._texts.clear()
         self._size = 0
         return text
@@ -177,6 +181,18 @@ class Console:
         if self._pending:
             receive(self._pending.take())
         self._received = receive
+
+    def go_on(self, before: bytes, crash: str | None, marks: list[tuple[int, float]]) -> None:
+        """Have shown `before` already, with this crash and these marks; `read` and `listen` do not return it."""
+        self._log.write(before)
+        self._size = len(before)
+        self.marks = marks
+        text = self._decoder.decode(before)
+        self.crash, self._crash_whole = crash, True
+        self._search(text)
+        self._crash_whole = crash is not None
+        self._tail = text[-WINDOW:]
+        self._bad_from = len(self._tail)
 
     def search_for(self, bad: list[re.Pattern[str]]) -> None:
         """Search what is printed from now on for these patterns, in place of those before; forget an earlier crash."""
