@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """edk2's own `build` reads the description of each stable version, as it is prepared here, without an error.
 
-Half a minute each. SNP_HARNESS_EDK2_REPOSITORY names a clone with its tags and submodules.
+Half a minute each.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from snp_harness.edk2.tools import ToolError, find_tools
 from snp_harness.edk2.workspace import Workspace
 from snp_harness.edk2.workspaces import can_build_in
 from snp_harness.errors import FetchError
+from tests.edk2.trees import upstream_repository
 
 pytestmark = [pytest.mark.edk2, pytest.mark.slow]
 TAGS = (
@@ -28,10 +29,7 @@ TAGS = (
 
 @pytest.fixture(scope="module")
 def repository() -> Repository:
-    path = os.environ.get("SNP_HARNESS_EDK2_REPOSITORY")
-    if not path:
-        pytest.skip("SNP_HARNESS_EDK2_REPOSITORY names no clone of edk2 with its tags and submodules")
-    return Repository(Path(path))
+    return upstream_repository()
 
 
 @pytest.mark.parametrize("platform", ["OvmfX64", "AmdSevX64"])

@@ -16,6 +16,7 @@ import pytest
 
 from snp_harness.edk2.archive import Member
 from snp_harness.edk2.git import Store
+from snp_harness.edk2.source import Repository
 from snp_harness.edk2.workspaces import can_build_in
 
 #: The files by which a directory is recognised as edk2, with a platform.
@@ -106,3 +107,11 @@ def tar_xz(path: Path, entries: Iterable[tuple[tarfile.TarInfo, bytes]]) -> Path
             tar.addfile(info, io.BytesIO(data))
     path.write_bytes(lzma.compress(buffer.getvalue(), preset=0))
     return path
+
+
+def upstream_repository() -> Repository:
+    """The user's clone of edk2, with its tags and submodules; skips the test if there is none."""
+    path = os.environ.get("SNP_HARNESS_EDK2_REPOSITORY")
+    if not path:
+        pytest.skip("SNP_HARNESS_EDK2_REPOSITORY names no clone of edk2 with its tags and submodules")
+    return Repository(Path(path))
