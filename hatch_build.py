@@ -20,7 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 #: Directory with a Makefile, and the images that it makes in build/. snp_harness/data.py finds them in the wheel.
 SOURCES = (
-    ("harness/emulator", ("snp-host.bin", "snp-svsm.bin")),
+    ("harness/emulator", ("snp-host.bin", "snp-svsm.bin", "snp-in-place.so")),
     ("guests/svsm_apic_conformance", ("svsm-apic-conformance.fd",)),
     ("guests/kvm_host", ("kvm-host-init",)),
 )

@@ -22,6 +22,8 @@ from bench.answers import Variant, met, run_command
 from bench.measure import MeasureError, Sample, has_text, measure, write_report
 from snp_harness.errors import HarnessError
 from snp_harness.firmware.find import find_firmware
+from snp_harness.hosts.local import LOCAL
+from snp_harness.platforms.in_place import unusable
 from snp_harness.platforms.platform import DEFAULT_MEMORY_MIB
 from snp_harness.vm.qemu_binary import QemuBinary
 
@@ -32,6 +34,8 @@ PLAIN = "plain TCG"
 #: Aims of the project: ratio to plain TCG at the first line, before which nothing waits for time to pass.
 AIM_LINE = LINES[0]
 AIMS = {"emulated, I/O as #VC": 2.2, "emulated, I/O native": 1.45}
+#: The same with `exits.in_place`, where QEMU has plugins.
+IN_PLACE_AIMS = {"emulated, I/O as #VC, in place": 1.5, "emulated, I/O native, in place": 1.2}
 PYTHON = "Python and the command line"
 #: Where `make firmware` builds it.
 FIXED = Path("build/firmware/fixed/OVMF.fd")
@@ -58,11 +62,26 @@ def variants(firmware: Path, qemu: Path | None, vcpus: int, lines: tuple[str, ..
         options = ("--quiet", "--vcpus", str(vcpus), "--svsm-config", config, "--until", "shell")
         return Variant(name, partial(run_command, firmware, qemu, options), "run/serial.log", lines)
 
+    def in_place(name: str, keys: str) -> Variant:
+        def command(directory: Path) -> list[str]:
+            config = directory / "config.toml"
+            config.write_text(f"[svsm]\nalternate_injection = false\n[exits]\nin_place = true\n{keys}")
+            return emulated(name, str(config)).command(directory)
+
+        return Variant(name, command, "run/serial.log", lines)
+
     # To the prompt without Alternate Injection: with it no stock firmware gets its timer's ticks.
-    return [
+    vc, native = AIMS
+    compared = [
         Variant(PLAIN, plain, "serial.log", lines),
-        emulated("emulated, I/O as #VC", "alternate-injection-off"),
-        emulated("emulated, I/O native", "alternate-injection-off-native-io"),
+        emulated(vc, "alternate-injection-off"),
+        emulated(native, "alternate-injection-off-native-io"),
+    ]
+    if unusable(binary, LOCAL) is None:
+        configs = ("", "ioio = false\nmmio = false\n")
+        compared += [in_place(name, keys) for name, keys in zip(IN_PLACE_AIMS, configs, strict=True)]
+    return [
+        *compared,
         Variant(PYTHON, lambda _: [sys.executable, "-m", "snp_harness", "--version"]),
     ]
 
@@ -95,7 +114,9 @@ def table(results: dict[str, dict[str, float]], texts: Sequence[str]) -> str:
         lines.append(f"{name:<30}" + "".join(f"{cell:>24}" for cell in cells))
     lines.append("")
     if AIM_LINE in texts:
-        for name, aim in AIMS.items():
+        for name, aim in (AIMS | IN_PLACE_AIMS).items():
+            if name not in results:
+                continue
             ratio = results[name][AIM_LINE] / base[AIM_LINE]
             lines.append(f"{name}: {ratio:.2f}x to {AIM_LINE.strip()!r}, aim {aim:.2f}x: {met(ratio <= aim)}")
     lines += ["", *answers.table(results), "", f"{PYTHON}: {results[PYTHON][answers.END]:.2f} s"]

@@ -68,6 +68,7 @@ def test_medians_and_ratios() -> None:
         PLAIN: dict(zip(marks, (2.0, 8.0), strict=True)),
         "emulated, I/O as #VC": dict(zip(marks, (4.6, 9.0), strict=True)),
         "emulated, I/O native": dict(zip(marks, (2.2, 8.4), strict=True)),
+        "emulated, I/O native, in place": dict(zip(marks, (2.6, 8.4), strict=True)),
         answers.TCG: {"end": 0.5},
         answers.VERDICT: {"end": 0.51},
         answers.TOLD: {answers.OFFENCE: 0.25},
@@ -77,6 +78,8 @@ def test_medians_and_ratios() -> None:
     text = table(results, marks)
     assert "emulated, I/O as #VC: 2.30x to 'BdsDxe:', aim 2.20x: not met" in text
     assert "emulated, I/O native: 1.10x to 'BdsDxe:', aim 1.45x: met" in text
+    assert "emulated, I/O native, in place: 1.30x to 'BdsDxe:', aim 1.20x: not met" in text
+    assert "emulated, I/O as #VC, in place" not in text
     assert "8.40 s (1.05x)" in text
     assert "emulated to the end of SEC: 0.51 s, aim 1.0 s: met" in text
     assert "emulated, the first offence: 0.50x of tcg to the end of SEC, aim 0.60x: met" in text

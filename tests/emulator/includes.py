@@ -16,6 +16,7 @@ ALLOWED = {
     "hardware": ("common", "include"),
     "hypervisor": ("common", "include"),
     "svsm": ("include",),
+    "plugin": ("include",),
 }
 #: The one header of the hardware that the hypervisor may include.
 DOOR = "hardware/hw.h"

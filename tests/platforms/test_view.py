@@ -30,10 +30,10 @@ PAGES = [
 
 def memory(snp: int = 1, magic: int = view.MAGIC, cpus: int = 2) -> Peek:
     data = bytearray(0x9000)
-    struct.pack_into("<7Q", data, ADDRESS, magic, snp, 1, cpus, 1, LEFT, SAVED)
-    struct.pack_into("<6Q", data, ADDRESS + 56, 0x10000, len(PAGES) * 4096, 0xA0000, 0xB0000, NESTED, RMP)
+    struct.pack_into("<8Q", data, ADDRESS, magic, snp, 1, cpus, 1, LEFT, SAVED, 0)
+    struct.pack_into("<6Q", data, ADDRESS + 64, 0x10000, len(PAGES) * 4096, 0xA0000, 0xB0000, NESTED, RMP)
     for number in range(cpus):
-        offset = ADDRESS + 56 + 8 * 48 + number * 72
+        offset = ADDRESS + 64 + 8 * 48 + number * 72
         struct.pack_into("<9Q", data, offset, VMPL + number, *[VMCB] * 4, *[GPR] * 4)
     for number, (nested, bits) in enumerate(PAGES):
         data[NESTED + number] = nested
@@ -56,8 +56,8 @@ def printed(rip: int, rax: int = 1) -> str:
 def test_the_numbers_are_those_of_the_header() -> None:
     names = {"MAGIC": view.MAGIC, "SLOTS": view.SLOTS, "CPUS": view.CPUS, "VMPLS": view.VMPLS}
     assert constants(HEADER, "VIEW_") == {f"VIEW_{name}": value for name, value in names.items()}
-    header = ["magic", "snp", "slots", "cpus", "running", "left", "saved", "slot"]
-    assert [offset for offset, _ in layout([HEADER], "struct view", header).values()] == [8 * n for n in range(8)]
+    header = ["magic", "snp", "slots", "cpus", "running", "left", "saved", "in_place", "slot"]
+    assert [offset for offset, _ in layout([HEADER], "struct view", header).values()] == [8 * n for n in range(9)]
     slot = ["gpa", "size", "spa", "shared_spa", "nested", "rmp"]
     assert [offset for offset, _ in layout([HEADER], "struct view_slot", slot).values()] == [8 * n for n in range(6)]
     cpu = ["vmpl", "vmcb", "gpr"]

@@ -6,6 +6,7 @@
 #define SNP_HW_CPU_H
 
 #include "hw.h"
+#include "in_place.h"
 #include "psp_guest.h"
 #include "rmp.h"
 #include "vectors.h"
@@ -156,6 +157,7 @@ struct hw {
 	bool native_io;    /* port I/O does not become #VC */
 	u64 c_bit;         /* mask */
 	u64 cr0, cr4;      /* the emulator's own */
+	struct in_place in_place;
 	u64 xcr0_all;      /* every feature that XSAVE can move here */
 	struct npt npt[CONFIG_VMPLS];
 	u32 slots;

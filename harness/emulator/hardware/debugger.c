@@ -41,6 +41,7 @@ void debugger_add_cpu(const struct hw_cpu *cpu)
 	view->snp = cpu->hw->snp;
 	view->left = (u64)vm_enter_left;
 	view->saved = (u64)vm_enter_saved;
+	view->in_place = physical(cpu->hw, &cpu->hw->in_place);
 	view->magic = VIEW_MAGIC;
 }
 

@@ -50,6 +50,7 @@ static void publish_exits(struct hw_cpu *cpu)
 		ring->exit_count[code] += cpu->exit_count[code];
 		cpu->exit_count[code] = 0;
 	}
+	ring->exit_count[IN_PLACE_COUNT] = cpu->hw->in_place.answered;
 	ring->exits += cpu->exits;
 	cpu->exits = 0;
 }

@@ -289,6 +289,16 @@ static void log_exit_itself(struct hw_cpu *cpu, u64 code)
 	hw_log(cpu, record);
 }
 
+/* What msr_exit() would answer. */
+static void allow_in_place(struct hw_cpu *cpu)
+{
+	struct in_place *to = &cpu->hw->in_place;
+
+	to->ghcb = hw_msr(cpu, SEV_MSR_GHCB);
+	to->sev_status = hw_msr(cpu, SEV_MSR_STATUS);
+	to->allowed = cpu->hw->es && !log_at(cpu, 3);
+}
+
 static void apply(struct hw_vmpl *state, const struct hw_request *request)
 {
 	struct vmcb_control *control = &state->vmcb->control;
@@ -316,6 +326,7 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 		hw_before_sti(cpu);
 	page->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
 	follow_control_registers(cpu->hw, &page->save);
+	allow_in_place(cpu);
 	vm_enter(state->gpr, (u64)page);
 	code = page->control.exit_code;
 	if (cpu->executable[0] != NO_GPA)

@@ -36,7 +36,7 @@ struct record_ring {
 	u32 armed;    /* harness: 1 requests one byte on the doorbell port at the next record; host: back to 0 */
 	u32 gate;     /* RECORD_GATE_*: has the host wait outside the guest */
 	u64 exits;    /* #VMEXITs so far, for progress (host) */
-	u64 exit_count[256]; /* the same by exit code; 254: #NPF, 255: any other of 100h and up (host) */
+	u64 exit_count[256]; /* the same by exit code; 254: #NPF, 255: any other of 100h and up; 253: in_place.h (host) */
 	u64 halted;   /* a pc while all vCPUs are in HLT with interrupts off, else 0 (host) */
 	u8 pad[4096 - 64 - 256 * 8];
 };

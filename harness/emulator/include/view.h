@@ -37,6 +37,7 @@ struct view {
 	u64 running; /* the vCPU on the processor */
 	u64 left;    /* from this pc of the emulator on */
 	u64 saved;   /* to this one, the guest's general registers are on their way to `gpr` */
+	u64 in_place; /* struct in_place, for the plugin in QEMU */
 	struct view_slot slot[VIEW_SLOTS];
 	struct view_cpu cpu[VIEW_CPUS];
 };

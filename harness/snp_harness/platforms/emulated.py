@@ -19,7 +19,7 @@ from snp_harness.firmware.image import FirmwareImage
 from snp_harness.firmware.metadata import FOUR_GIB
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, PATH, token
-from snp_harness.platforms import extra_arguments, kept_run, launch_list, rom
+from snp_harness.platforms import extra_arguments, in_place, kept_run, launch_list, rom
 from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.guest_launch import guest_launch, svsm_base
@@ -110,7 +110,7 @@ class EmulatedPlatform:
                 checks.append(Check(name, CheckStatus.OK, f"{len(read()) >> 10} KiB"))
             except HarnessError as error:
                 checks.append(Check(name, CheckStatus.MISSING, error.message, error.hint))
-        return checks
+        return [*checks, in_place.check(host, qemu)]
 
     def start(self, spec: RunSpec, directory: RunDirectory, stack: contextlib.ExitStack) -> Running:
         """Start the guest. Raises HarnessError if it could not be started."""
@@ -143,6 +143,7 @@ class EmulatedPlatform:
         finish_check()
         arguments = [
             *_arguments(spec, memory, packed.size),
+            *in_place.arguments(spec, binary, memory),
             *(second.arguments if second else ()),
             *(saved.arguments if saved else ()),
             *spec.extra_args,

@@ -25,7 +25,7 @@ MAGIC = 0x3157454956504E53
 SLOTS = 8
 CPUS = 16
 VMPLS = 4
-_HEADER = struct.Struct("<7Q")
+_HEADER = struct.Struct("<8Q")
 _SLOT = struct.Struct("<6Q")
 _CPU = struct.Struct(f"<{1 + 2 * VMPLS}Q")
 SIZE = _HEADER.size + SLOTS * _SLOT.size + CPUS * _CPU.size
@@ -105,7 +105,7 @@ class View:
     def read(cls, peek: Peek, address: int) -> View:
         """Read the view. Raises BrokenEnvironmentError if the emulated host has not started, or is another version."""
         data = peek(address, SIZE)
-        magic, snp, slots, cpus, running, left, saved = _HEADER.unpack_from(data)
+        magic, snp, slots, cpus, running, left, saved, _ = _HEADER.unpack_from(data)
         if magic != MAGIC or slots > SLOTS or cpus > CPUS or running >= CPUS:
             raise BrokenEnvironmentError(
                 "the emulated host shows no guest yet", "wait for a phase; or build the emulator: make emulator"

@@ -239,6 +239,13 @@ class ExitsSection(_Section, frozen=True):
     wbinvd: Annotated[bool, Meta(description="WBINVD and INVD.")] = True
     monitor: Annotated[bool, Meta(description="MONITOR and MWAIT.")] = True
     rdpmc: Annotated[bool, Meta(description="RDPMC.")] = True
+    in_place: Annotated[
+        bool,
+        Meta(
+            description="Reads of the GHCB MSR and of SEV_STATUS are answered inside QEMU, where it is 11.1 or newer, "
+            "without an exit of the emulated host. The records are the same."
+        ),
+    ] = False
 
 
 class MemorySection(_Section, frozen=True):

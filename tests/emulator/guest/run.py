@@ -26,7 +26,8 @@ class Setting:
     """How the guest is run.
 
     native: port I/O, MMIO and MSRs do not become #VC, as far as that can be configured. level: of the log.
-    fault: one that is injected. kind: guest.sev, if it is neither that of an SNP guest nor of a plain one.
+    fault: one that is injected. kind: guest.sev, if it is neither that of an SNP guest nor of a plain one. in_place:
+    reads of two MSRs are answered inside QEMU.
     """
 
     mode: Mode
@@ -37,6 +38,7 @@ class Setting:
     level: int = 1
     fault: str = ""
     kind: str = ""
+    in_place: bool = False
 
     @property
     def name(self) -> str:
@@ -45,7 +47,7 @@ class Setting:
         if self.mode is not Mode.PLAIN or self.cbit != 51:
             parts.append(str(self.cbit))
         parts += ["native"] * self.native + ["lax"] * (not self.strict) + [self.fault] * bool(self.fault)
-        parts += [self.kind] * bool(self.kind)
+        parts += [self.kind] * bool(self.kind) + ["in-place"] * self.in_place
         return "-".join(parts + [f"{self.vcpus}vcpus"] * (self.vcpus > 1))
 
 
@@ -89,6 +91,7 @@ def configuration(setting: Setting) -> SvsmConfig:
         mmio = {exits}
         msr = {exits}
         rdtscp = {exits}
+        in_place = {str(setting.in_place).lower()}
         [memory]
         cbit = {setting.cbit}
         strict = {strict}

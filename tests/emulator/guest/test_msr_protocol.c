@@ -31,6 +31,27 @@ TEST(msr_protocol_cpuid_gives_each_register, SEV)
 	}
 }
 
+/* Flags that the instruction right before has set, and one that a comparison of registers would not set. */
+#define FLAGS_AFTER(number, left, right)                                                                     \
+	({                                                                                                   \
+		u64 flags;                                                                                   \
+		__asm__ volatile("cmpl %2, %1\n\tmovl %3, %%ecx\n\trdmsr\n\tpushfq\n\tpopq %0"               \
+				 : "=r"(flags)                                                               \
+				 : "r"((u32)(left)), "r"((u32)(right)), "i"(number)                          \
+				 : "eax", "ecx", "edx", "cc");                                               \
+		flags & (RFLAGS_CF | RFLAGS_ZF | RFLAGS_SF);                                                 \
+	})
+
+TEST(rdmsr_keeps_the_flags, SEV)
+{
+	for (u32 i = 0; i < 2; i++) {
+		EQUAL(FLAGS_AFTER(SEV_MSR_GHCB, 1, 2), RFLAGS_CF | RFLAGS_SF);
+		EQUAL(FLAGS_AFTER(SEV_MSR_GHCB, 2, 2), RFLAGS_ZF);
+		EQUAL(FLAGS_AFTER(SEV_MSR_STATUS, 3, 2), 0);
+		EQUAL(FLAGS_AFTER(SEV_MSR_STATUS, 1, 2), RFLAGS_CF | RFLAGS_SF);
+	}
+}
+
 TEST(msr_protocol_preferred_ghcb_is_none, SEV)
 {
 	EQUAL(msr_protocol(GHCB_MSR_PREF_GPA_REQ), GHCB_MSR_NO_GPA << GHCB_MSR_DATA_SHIFT | GHCB_MSR_PREF_GPA_RESP);

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Answers inside QEMU: which QEMU gives them, and that a log is the same with and without."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from snp_harness.capture.record import RECORD, HostRecord, RecordKind
+from snp_harness.firmware_run import RunSpec
+from snp_harness.hosts.local import LOCAL
+from snp_harness.platforms import in_place
+from snp_harness.platforms.memory_map import memory_map
+from snp_harness.svsm.config import SvsmConfig, load_config
+from snp_harness.vm import rundir
+from snp_harness.vm.qemu_binary import QemuBinary
+from tests.helpers.c_headers import INCLUDE, assert_same
+from tests.helpers.in_place import IN_PLACE_COUNT, new_qemu
+from tests.platforms.boots import boot
+
+MEMORY = memory_map(512 << 20, 40)
+#: Its port, where OVMF has it.
+ACPI_TIMER = 0x608
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeQemu(QemuBinary):
+    """A QEMU of some version."""
+
+    number: tuple[int, int, int] = (11, 1, 3)
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        return self.number
+
+
+def qemu(directory: Path, number: tuple[int, int, int], contents: bytes = b"\x7fELF\0qemu_plugin_set_pc\0") -> FakeQemu:
+    program = directory / "qemu"
+    program.write_bytes(contents)
+    return FakeQemu(program, (str(program),), number)
+
+
+def config(*, wanted: bool) -> SvsmConfig:
+    svsm = load_config("alternate-injection-off")
+    return structs.replace(svsm, exits=structs.replace(svsm.exits, in_place=wanted))
+
+
+@pytest.mark.parametrize(
+    ("number", "contents", "why"),
+    [
+        ((7, 2, 22), b"", "QEMU 7.2.22 has another plugin interface than 11.1"),
+        ((11, 0, 9), b"", "QEMU 11.0.9 has another plugin interface than 11.1"),
+        ((12, 0, 0), b"", "QEMU 12.0.0 has another plugin interface than 11.1"),
+        ((11, 1, 0), b"", "was built without plugins"),
+        ((11, 1, 0), b"\x7fELF\0qemu_plugin_set_pcs\0", "was built without plugins"),
+    ],
+)
+def test_a_qemu_that_cannot_is_started_without_the_plugin(
+    tmp_path: Path, number: tuple[int, int, int], contents: bytes, why: str
+) -> None:
+    binary = qemu(tmp_path, number, contents)
+    reason = in_place.unusable(binary, LOCAL)
+    assert reason is not None
+    assert why in reason
+    spec = RunSpec(tmp_path / "qemu", svsm=config(wanted=True))
+    assert in_place.arguments(spec, binary, MEMORY) == ()
+
+
+def test_the_plugin_finds_the_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = tmp_path / "a,b.so"
+    monkeypatch.setattr(in_place, "PLUGIN", plugin)
+    binary = qemu(tmp_path, (11, 1, 3))
+    spec = RunSpec(tmp_path / "qemu", svsm=config(wanted=True))
+    assert "is not built" in (in_place.unusable(binary, LOCAL, plugin) or "")
+    plugin.touch()
+    option = f"file={str(plugin).replace(',', ',,')},view={MEMORY.view_base:x}"
+    assert in_place.arguments(spec, binary, MEMORY) == ("-plugin", option)
+    unwanted = RunSpec(tmp_path / "qemu", svsm=config(wanted=False))
+    assert in_place.arguments(unwanted, binary, MEMORY) == ()
+
+
+def test_the_count_has_the_number_of_the_header() -> None:
+    assert_same([f"{INCLUDE}/in_place.h"], {"IN_PLACE_COUNT": IN_PLACE_COUNT})
+
+
+def log(firmware: Path, out: Path, *, wanted: bool) -> list[HostRecord]:
+    """The records of a boot to SEC's end, with every #VC, port and MMIO access; neither times nor reads of a clock."""
+    svsm = config(wanted=wanted)
+    svsm = structs.replace(svsm, log=structs.replace(svsm.log, level=2))
+    result = boot(firmware, out, svsm, qemu=new_qemu(), until="sec")
+    assert ("-plugin" in (out / rundir.COMMAND_LINE).read_text()) == wanted
+    records = map(HostRecord._make, RECORD.iter_unpack((result.directory / rundir.HOST_LOG).read_bytes()))
+    return [
+        record._replace(seq=0, time_ns=0, check=0)
+        for record in records
+        if record.kind != RecordKind.START and not (record.kind == RecordKind.IO and record.address == ACPI_TIMER)
+    ]
+
+
+@pytest.mark.emulated
+@pytest.mark.slow
+def test_the_records_are_the_same(trixie_path: Path, tmp_path: Path) -> None:
+    """Until SEC's end; where the run is cut off after it, is chance."""
+    without, with_answers = (log(trixie_path, tmp_path / str(wanted), wanted=wanted) for wanted in (False, True))
+    shortest = min(len(without), len(with_answers))
+    assert shortest > 1000
+    assert with_answers[:shortest] == without[:shortest]
