@@ -54,6 +54,15 @@ def test_what_is_not_named_stays(arguments: list[str], root: Path, capsys: pytes
     assert left(root) == ENTRIES
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [("debian/trixe", "debian/trixie"), ("edk2/wrk", "edk2/work"), ("debain", "debian")]
+)
+def test_a_name_that_is_close(given: str, meant: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["cache", "clean", given]) == 2
+    assert f"did you mean {meant}? name an entry" in capsys.readouterr().err
+    assert left(root) == ENTRIES
+
+
 @pytest.mark.parametrize("lock", ["edk2/work/slot.lock", "edk2/work.lock"])
 def test_what_is_in_use_stays(lock: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (root / lock).open("a") as file:

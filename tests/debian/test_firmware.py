@@ -223,7 +223,10 @@ def test_cold_cache_without_network(repository: Repository) -> None:
 def test_suite_that_the_mirror_lacks(mirror: Mirror) -> None:
     with pytest.raises(FetchError, match=r"does not have a Release file|404") as caught:
         fetch_firmware("nosuch", mirror=mirror)
-    assert "name of the suite" in caught.value.hint
+    assert caught.value.hint == "check the name of the suite and the mirror"
+    with pytest.raises(FetchError) as caught:
+        fetch_firmware("trixi", mirror=mirror)
+    assert caught.value.hint == "did you mean trixie? check the name of the suite and the mirror"
     assert not isinstance(caught.value, NoNetworkError)
 
 

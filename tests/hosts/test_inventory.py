@@ -106,6 +106,8 @@ def test_what_a_name_means(tmp_path: Path) -> None:
     assert (genoa.name, genoa.igvm) == ("genoa", Path("/igvm/coconut.igvm"))
     assert isinstance(find_host("local"), ProcessHost)
     assert find_host("ssh://me@box").name == "ssh://me@box"
+    with pytest.raises(UsageError, match=r"no host is named 'genoah': .*did you mean genoa\?"):
+        find_host("genoah", inventory=path)
     with pytest.raises(UsageError, match="no host is named 'milan'"):
         find_host("milan", inventory=path)
 

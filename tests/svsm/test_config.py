@@ -112,10 +112,13 @@ def test_a_plain_guest_has_no_features() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1", "unknown section x: a file takes [svsm], [hypervisor], [exits], [memory], [log], [guest], [faults]"),
+        (
+            "x = 1",
+            "unknown section x: the sections are [svsm], [hypervisor], [exits], [memory], [log], [guest], [faults]",
+        ),
         (
             "[svsm]\nfoo = 1",
-            "unknown key svsm.foo: [svsm] takes present, kind, igvm, alternate_injection, vmpl, ap",
+            "unknown key svsm.foo: the keys of [svsm] are present, kind, igvm, alternate_injection, vmpl, ap",
         ),
         ("[svsm]\npresent = 'yes'", "svsm.present = 'yes': expected true or false"),
         ("[svsm]\nkind = 'coconut'", 'svsm.kind = \'coconut\': expected "reference" or "igvm"'),

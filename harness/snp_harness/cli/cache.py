@@ -91,7 +91,7 @@ def remove_unused(path: Path) -> None:
 
 def _chosen(options: argparse.Namespace, found: dict[str, Path]) -> list[str]:
     if options.all == bool(options.names):
-        raise UsageError("nothing is named", "name entries of `snp-harness cache show`, or give --all")
+        raise UsageError("nothing is named", "name entries of `snp-harness cache show`, or use --all")
     if options.all:
         return list(found)
     chosen: list[str] = []
@@ -99,9 +99,17 @@ def _chosen(options: argparse.Namespace, found: dict[str, Path]) -> list[str]:
         name = given.rstrip("/")
         matching = [entry for entry in found if entry == name or entry.startswith(f"{name}/")]
         if not matching:
-            raise UsageError(f"{given!a} is not in the cache", "name an entry of `snp-harness cache show`")
+            from snp_harness.nearest import nearest
+
+            near = nearest(name, [part for entry in found for part in (entry, *_begins(entry))])
+            mean = f"did you mean {near}? " if near else ""
+            raise UsageError(f"{given!a} is not in the cache", f"{mean}name an entry of `snp-harness cache show`")
         chosen += matching
     return list(dict.fromkeys(chosen))
+
+
+def _begins(entry: str) -> list[str]:
+    return [str(parent) for parent in Path(entry).parents][:-1]
 
 
 def _directories(path: Path) -> list[Path]:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 #: What is fetched if nothing is named.
 DEFAULT_SUITE = "trixie"
 KINDS = ("firmware", "qemu", "nested", "linux")
-#: What can be named without the kind.
-SUITES = ("trixie", "sid", "bookworm", "forky", "bullseye", "stable", "testing", "unstable", "experimental")
 
 
 def add_parser(commands: Commands) -> None:
@@ -39,6 +37,8 @@ def add_parser(commands: Commands) -> None:
 
 def _kind(text: str) -> str:
     """Parse what is fetched: one of KINDS, or the suite of a firmware. The archive is not asked about another word."""
+    from snp_harness.debian.firmware_names import SUITES
+
     if text in KINDS or "/" in text or text.removeprefix(DEBIAN) in SUITES:
         return text
     known = (*KINDS, *SUITES)

@@ -18,6 +18,8 @@ _FLAVOURS = {
     "inteltdx": (("ovmf-inteltdx",), "usr/share/ovmf/OVMF.inteltdx.ms.fd"),
 }
 _SPEC = re.compile(r"(?:debian:)?(?P<suite>[a-z][a-z0-9.-]*)(?:/(?P<flavour>[a-z0-9]+))?")
+#: The suites that a mirror of Debian has, and names that mean one of them.
+SUITES = ("trixie", "sid", "bookworm", "forky", "bullseye", "stable", "testing", "unstable", "experimental")
 #: The names in the documentation; other suites of the mirror can be named as well.
 KNOWN_SOURCES = ("debian:trixie", "debian:sid/amdsev", "debian:bookworm")
 

@@ -18,8 +18,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from snp_harness.debian.cache import CountingProgress, Progress, make_directory, remove, writing
+from snp_harness.debian.firmware_names import SUITES
 from snp_harness.debian.program import Finished, run
 from snp_harness.errors import FetchError
+from snp_harness.nearest import nearest
 
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 MIRROR_VARIABLE = "SNP_HARNESS_DEBIAN_MIRROR"
@@ -55,6 +57,7 @@ class NoNetworkError(FetchError):
 _NO_SPACE = re.compile("No space left on device")
 _SPACE_HINT = "free some space, or set XDG_CACHE_HOME to another directory"
 #: A pattern in apt-get's output, the error that it means, and a hint; the first match counts.
+_SUITE_HINT = "check the name of the suite and the mirror"
 _FAILURES: tuple[tuple[re.Pattern[str], type[FetchError], str], ...] = (
     (_NO_SPACE, FetchError, _SPACE_HINT),
     (
@@ -71,7 +74,7 @@ _FAILURES: tuple[tuple[re.Pattern[str], type[FetchError], str], ...] = (
     (
         re.compile("404 +Not Found|does not have a Release file"),
         FetchError,
-        "check the name of the suite and the mirror",
+        _SUITE_HINT,
     ),
     (
         re.compile(
@@ -190,7 +193,8 @@ class AptRoot:
         """Write the private apt's configuration."""
         if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
             raise FetchError(
-                "apt-get or dpkg-deb is not installed", "install Debian's apt and dpkg, or give --firmware a path"
+                "apt-get or dpkg-deb is not installed",
+                "install Debian's apt and dpkg, or name an image with --firmware",
             )
         if not self.mirror.keyring.is_file():
             raise FetchError(f"no keyring {self.mirror.keyring}", "install the package debian-archive-keyring")
@@ -269,7 +273,8 @@ class AptRoot:
         for pattern, error, hint in _FAILURES:
             line = result.line_with(pattern)
             if line is not None:
-                raise error(f"{what}: {line}", hint)
+                near = nearest(self.suite, SUITES) if hint == _SUITE_HINT else None
+                raise error(f"{what}: {line}", hint if near in (None, self.suite) else f"did you mean {near}? {hint}")
         raise FetchError(f"{what}: {result.last_words}", f"try again, or set {MIRROR_VARIABLE} to another mirror")
 
 
@@ -343,5 +348,5 @@ def _proxies() -> dict[str, str]:
 
 def _checked(pattern: re.Pattern[str], text: str, kind: str) -> str:
     if not pattern.fullmatch(text):
-        raise FetchError(f"{text!r} is not a {kind} of Debian", "give a name such as trixie, bookworm or sid/amdsev")
+        raise FetchError(f"{text!r} is not a {kind} of Debian", "use a name such as trixie, bookworm or sid/amdsev")
     return text

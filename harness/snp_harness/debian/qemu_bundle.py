@@ -81,7 +81,7 @@ def fetch_qemu(suite: str, progress: Progress = silent, *, mirror: Mirror | None
     Without a network the one fetched last is used, with a warning to progress.
     """
     if platform.machine() != "x86_64":
-        raise FetchError(f"Debian's amd64 QEMU does not run on {platform.machine()}", "give --qemu a path")
+        raise FetchError(f"Debian's amd64 QEMU does not run on {platform.machine()}", "name a QEMU with --qemu")
 
     def fetch(apt: AptRoot, entries: Entries) -> Path:
         archives = apt.closure(_PACKAGES)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from snp_harness.errors import UsageError
 from snp_harness.hosts.ssh_url import SCHEME, parse_url
+from snp_harness.nearest import known_names
 from snp_harness.xdg import config_home
 
 if TYPE_CHECKING:
@@ -100,11 +101,9 @@ def find_host(given: str, *, inventory: Path | None = None, wait_s: float = 0.0,
     else:
         known = read_inventory(inventory)
         if given not in known:
-            listed = ", ".join(known) or "none"
-            raise UsageError(
-                f"no host is named {given!a}",
-                f"use ssh://USER@HOST, or a name of {inventory or default_path()}: {listed}",
-            )
+            where = inventory or default_path()
+            names = f"{where}: {known_names(given, known)}" if known else f"an inventory: {where} has none"
+            raise UsageError(f"no host is named {given!a}", f"use ssh://USER@HOST, or a name of {names}")
         entry = known[given]
     from snp_harness.hosts.ssh import SshHost
 
@@ -127,7 +126,7 @@ def _entry(name: str, table: object, where: str) -> HostEntry:
         raise UsageError(f"{where} is not a table", _HINT)
     for key, value in table.items():
         if key not in _KEYS:
-            raise UsageError(f"{where}: no key is named {key!a}", f"the keys are {', '.join(_KEYS)}")
+            raise UsageError(f"{where}: no key is named {key!a}", known_names(key, _KEYS))
         if key == "sudo":
             if not isinstance(value, bool):
                 raise UsageError(f"{where}.{key} is neither true nor false", _HINT)

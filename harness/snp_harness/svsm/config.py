@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -131,7 +131,7 @@ class SvsmSection(_Section, frozen=True):
     ] = True
     feature_bit: Annotated[
         Literal[7, 9],
-        Meta(description="GHCB hypervisor feature that the SVSM takes for Alternate Injection; older COCONUT: 7."),
+        Meta(description="GHCB hypervisor feature that the SVSM treats as Alternate Injection; older COCONUT: 7."),
     ] = 9
     in_ram: Annotated[
         bool,
@@ -436,7 +436,7 @@ def find_config(spec: str | Path) -> Path:
         from snp_harness.nearest import known_names
 
         hint = known_names(spec, shipped) if shipped else "there are none: the installation is broken"
-        raise ConfigError(f"no configuration is named {spec!a}", f"{hint}, or give the path of a TOML file")
+        raise ConfigError(f"no configuration is named {spec!a}", f"{hint}, or name a TOML file")
     return Path(spec)
 
 
@@ -447,9 +447,9 @@ def load_config(spec: str | Path = DEFAULT_CONFIG) -> SvsmConfig:
         with path.open("rb") as stream:
             data = stream.read(FILE_MAX + 1)
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", "give a TOML file as in svsm_configs/") from None
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "use a TOML file as in svsm_configs/") from None
     if len(data) > FILE_MAX:
-        raise ConfigError(f"{path} is larger than {FILE_MAX} bytes", "give a TOML file as in svsm_configs/")
+        raise ConfigError(f"{path} is larger than {FILE_MAX} bytes", "use a TOML file as in svsm_configs/")
     return _resolved(parse_config(data, str(path)), path.parent)
 
 
@@ -496,12 +496,14 @@ def _explain(values: dict[str, Any]) -> str | None:
     for section, given in values.items():
         known = sections.get(section)
         if known is None:
-            return f"unknown section {_one_line(section)}: a file takes {', '.join(f'[{name}]' for name in sections)}"
+            names = ", ".join(f"[{name}]" for name in sections)
+            return f"unknown section {_one_line(section)}: {_did_you_mean(section, sections)}the sections are {names}"
         if not isinstance(given, dict):
             return f"{section} is a section: write [{section}] and its keys {', '.join(known)} below it"
         for name, value in given.items():
             if name not in known:
-                return f"unknown key {section}.{_one_line(name)}: [{section}] takes {', '.join(known)}"
+                near = _did_you_mean(name, known)
+                return f"unknown key {section}.{_one_line(name)}: {near}the keys of [{section}] are {', '.join(known)}"
             if not _fits(value, known[name].type):
                 return f"{section}.{name} = {_shown(value, known[name].type)}: expected {known[name].allowed}"
     return None
@@ -523,6 +525,13 @@ def _shown(value: object, kind: Any) -> str:
         return _one_line(repr(value))
     except ValueError:
         return "a huge number"  # more digits than Python writes (sys.set_int_max_str_digits)
+
+
+def _did_you_mean(given: str, names: Iterable[str]) -> str:
+    from snp_harness.nearest import nearest
+
+    near = nearest(given, names)
+    return f"did you mean {near}? " if near else ""
 
 
 def _one_line(text: str) -> str:
