@@ -29,6 +29,7 @@ PATTERNS = {
     r"\b(?:is|are|was|were|be) said\b": "write who reports it",
     r"\bsa(?:ys?|id|ying) so\b": 'write "reports it"',
     r"\bc(?:omes?|ame) about\b": 'write "is made", "happens"',
+    r"(?:[\"'(]|: |, or )give\b": 'write "use", "name" or "set"',
     r"\bwhat (?:comes|came) of\b": 'write "the result of"',
     r'^(?:r?"""|#+)\s*See [A-Z][\w.]*\.?(?:"""|$)': "write what it does and returns",
 }
@@ -92,6 +93,7 @@ REFUSED = [
     "# A file that is taken for the image.",
     '"""See Host."""',
     'error = f"{path} is no image"',
+    'hint = f"{what}, or give --firmware"',
 ]
 ACCEPTED = [
     "# There is no network; None if there is none.",
@@ -99,6 +101,7 @@ ACCEPTED = [
     "# Records that are not told apart.",
     '"""Return the host. See docs/hosts.md for keys."""',
     "is_no_comment = is_none",
+    "# To use your own, give it a name.",
 ]
 
 

@@ -238,7 +238,7 @@ def prepare(
         if not found.configurable:
             raise UsageError(
                 f"the platform {found.name} launches no IGVM file",
-                f"use --platform {DEFAULT_PLATFORM}, or give the firmware alone by --firmware",
+                f"use --platform {DEFAULT_PLATFORM}, or name the firmware alone with --firmware",
             )
         from snp_harness.svsm.igvm_guest import open_guest
 

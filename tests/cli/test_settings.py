@@ -82,7 +82,7 @@ def test_no_file_and_other_projects(project: Path) -> None:
         ("[run]\ntimout = 1", "run has no option 'timout': did you mean timeout?"),
         ("timeout = 0", "timeout: '0' is not a positive number"),
         ("until = 'pie'", "until: 'pie' is not one of sec, pei, dxe"),
-        ("icount = 1", "icount cannot be 1: give true or false"),
+        ("icount = 1", "icount cannot be 1: use true or false"),
         ("vcpus = [1]", "vcpus cannot be [1]"),
         ("json = true", "json cannot be True"),
     ],

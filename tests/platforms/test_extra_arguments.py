@@ -46,7 +46,7 @@ from tests.platforms.snp_hosts import host
         ("-global driver=isa-debugcon,property=iobase,value=1", "the harness sets it"),
         ("-global isa-debug-exit.iobase=0xf4", "the harness sets it"),
         ("-global mch.extended-tseg-mbytes=8", "the harness sets it"),
-        ("-set device.host-dimm.addr=0", "give the property to -device"),
+        ("-set device.host-dimm.addr=0", "set the property with -device"),
         ("-qmp stdio", "the harness sets it"),
         ("-mon chardev=qmp", "use -monitor"),
         ("-S", "the harness starts the guest"),
@@ -60,7 +60,7 @@ from tests.platforms.snp_hosts import host
         ("-nodefaults", "leave it out"),
         ("-nographic", "moves the guest's console"),
         ("-icount shift=1", "use --icount"),
-        ("-readconfig f", "give the options themselves"),
+        ("-readconfig f", "write the options themselves"),
         ("-name x -smp 2", "use --vcpus"),
     ],
 )

@@ -48,7 +48,7 @@ class HostAccount:
         elif self.digests[seen.records % ACCOUNT_SLOTS] != seen.digest:
             yield "the records that were read are not those that the hypervisor has written: another digest"
         if self.lost != seen.dropped:
-            yield f"the hypervisor has dropped {self.lost} records, its log says {seen.dropped}"
+            yield f"the hypervisor has dropped {self.lost} records, its log has {seen.dropped}"
         unwritten = self.accesses - seen.accesses
         if unwritten and not (unwritten == 1 and (behind == 1 or self.recorded != self.accesses)):
             yield f"the hypervisor has counted {self.accesses} local-APIC accesses, its log has {seen.accesses}"

@@ -41,7 +41,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "doctor": (
         ("snp-harness doctor", "print what this machine can run"),
-        ("snp-harness doctor --host ssh://me@box --platform snp", "ask whether another machine can run SNP guests"),
+        ("snp-harness doctor --host ssh://me@box --platform snp", "check whether another machine can run SNP guests"),
     ),
     "fetch": (
         ("snp-harness fetch sid/amdsev", "download the AmdSev OVMF of Debian unstable"),

@@ -53,7 +53,7 @@ def execute(options: argparse.Namespace) -> int:
     if timeline is None:
         raise UsageError(
             f"{path} has no trace event of KVM",
-            "give the text of trace_pipe or of `trace-cmd report`, with kvm_exit, kvm_apic, kvm_msr and kvm_mmio",
+            "use the text of trace_pipe or of `trace-cmd report`, with kvm_exit, kvm_apic, kvm_msr and kvm_mmio",
         )
     verdict = evaluate(timeline, observed_on=OBSERVED_ON, as_if_active=True, chosen=chosen)
     report = Report(verdict, timeline, RunInfo(firmware=options.firmware))

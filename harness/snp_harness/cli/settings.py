@@ -110,7 +110,7 @@ def _value(path: Path, key: str, value: Any, action: argparse.Action) -> Any:
     """Return the value of an option, checked as one of the command line is."""
     if action.nargs == 0:
         if not isinstance(value, bool) or action.const not in (None, True):
-            raise SettingsError(f"{path}: {key} cannot be {value!a}: give true or false")
+            raise SettingsError(f"{path}: {key} cannot be {value!a}: use true or false")
         return value
     if isinstance(value, list) and isinstance(action, argparse._AppendAction):
         return [_one(path, key, entry, action) for entry in value]

@@ -50,7 +50,7 @@ def execute(options: argparse.Namespace) -> int:
     from snp_harness.vm import rundir
 
     if options.vcpus > MAX_VCPUS:
-        raise UsageError(f"{options.vcpus} vCPUs are too many for a test image", f"give 1 to {MAX_VCPUS}")
+        raise UsageError(f"{options.vcpus} vCPUs are too many for a test image", f"use 1 to {MAX_VCPUS}")
     boot = prepare_image(
         options.file,
         options.svsm_config,

@@ -72,17 +72,17 @@ class Recipe:
         """Make a recipe from the user's names, and defines as K=V. Raises FirmwareError."""
         if platform not in PLATFORMS:
             raise FirmwareError(
-                f"{platform!a} is not a platform that can be built", f"give one of {', '.join(PLATFORMS)}"
+                f"{platform!a} is not a platform that can be built", f"use one of {', '.join(PLATFORMS)}"
             )
         if target not in TARGETS:
-            raise FirmwareError(f"{target!a} is not a target", f"give one of {', '.join(TARGETS)}")
+            raise FirmwareError(f"{target!a} is not a target", f"use one of {', '.join(TARGETS)}")
         merged = dict(DEFAULT_DEFINES)
         for text in defines:
             match = _DEFINE.fullmatch(text)
             if match is None:
                 raise FirmwareError(
                     f"{text!a} is not a define",
-                    "give NAME=VALUE, such as TPM2_ENABLE=TRUE; a value has letters, digits and _.,:/+=@%-",
+                    "use NAME=VALUE, such as TPM2_ENABLE=TRUE; a value has letters, digits and _.,:/+=@%-",
                 )
             merged[match["name"]] = match["value"]
         return cls(PLATFORMS[platform], target, tuple(sorted(merged.items())))
@@ -97,7 +97,7 @@ def tool_chain(store: Store, tree: str) -> str:
     """Return a source's name for the GCC settings: GCC, in older ones GCC5. Raises SourceError if it is not edk2."""
     text = store.read(tree, _TOOLS_DEF)
     if text is None:
-        raise SourceError(f"the source has no {_TOOLS_DEF}", "give the top directory of edk2")
+        raise SourceError(f"the source has no {_TOOLS_DEF}", "name the top directory of edk2")
     for name in _TOOL_CHAINS:
         if f"*_{name}_".encode() in text:
             return name
@@ -112,7 +112,7 @@ def prepare(editor: TreeEditor, tree: str, platform: Platform) -> None:
     """
     for name in (platform.dsc, platform.fdf):
         if editor.store.read(tree, name) is None:
-            raise SourceError(f"the source has no {name}", "give the top directory of edk2, or another --platform")
+            raise SourceError(f"the source has no {name}", "name the top directory of edk2, or another --platform")
     for name in (platform.dsc, platform.fdf, *_NETWORK_INCLUDES):
         text = editor.store.read(tree, name)
         if text is not None:

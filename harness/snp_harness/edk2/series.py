@@ -100,7 +100,7 @@ def parse_series(text: str, name: str = "series") -> tuple[Entry, ...]:
         match = _LINE.fullmatch(words)
         if match is None:
             raise FirmwareError(
-                f"{name}, line {number}: {words[:100]!a} is not a patch", "give PATH, or PATH [>=YYYYMM]"
+                f"{name}, line {number}: {words[:100]!a} is not a patch", "write PATH, or PATH [>=YYYYMM]"
             )
         path = posixpath.normpath(match["path"])
         if path.startswith(("/", "../")) or path in ("..", "."):

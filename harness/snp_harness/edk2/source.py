@@ -137,7 +137,9 @@ class Repository:
         self.path = _edk2(path)
         common = self._ask("rev-parse", "--path-format=absolute", "--git-common-dir")
         if common.status:
-            raise FirmwareError(f"{self.path} is not a git repository: {common.said}", "give --repo a clone of edk2")
+            raise FirmwareError(
+                f"{self.path} is not a git repository: {common.said}", "name a clone of edk2 with --repo"
+            )
         self._common = Path(common.line)
         self._partial = (
             self._ask("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$").status == 0
@@ -153,7 +155,7 @@ class Repository:
         """Return the commit of the user's name for it; raises FirmwareError."""
         found = self._ask("rev-parse", "--quiet", "--verify", "--end-of-options", f"{revision}^{{commit}}")
         if found.status or not found.line:
-            raise FirmwareError(f"{self.path} has no commit {revision!a}", "give a commit, a tag or a branch")
+            raise FirmwareError(f"{self.path} has no commit {revision!a}", "name a commit, a tag or a branch")
         return found.line
 
     def subject(self, commit: str) -> str:
@@ -262,9 +264,9 @@ def _refuse_large(store: Store, top: Path, index: Path) -> None:
 def _edk2(path: Path) -> Path:
     top = path.resolve()
     if not top.is_dir():
-        raise FirmwareError(f"{path} is not a directory", "give debian:SUITE, or the top directory of edk2")
+        raise FirmwareError(f"{path} is not a directory", "name debian:SUITE, or the top directory of edk2")
     if not (top / _LANDMARK).is_file():
-        raise FirmwareError(f"{path} is not a source of edk2: it has no {_LANDMARK}", "give its top directory")
+        raise FirmwareError(f"{path} is not a source of edk2: it has no {_LANDMARK}", "name its top directory")
     return top
 
 

@@ -42,10 +42,10 @@ _OTHER_FILES = (
     (b"PK\x03\x04", "a zip archive", "unpack it with unzip"),
     (b"!<arch>\n", "an archive such as a Debian package", "unpack it, or use a name such as debian:trixie"),
     (b"QFI\xfb", "a qcow2 image", "convert it with `qemu-img convert -O raw`"),
-    (b"\x7fELF", "an ELF file", "give an OVMF image, or a name such as debian:trixie"),
-    (b"MZ", "an EFI program", "give an OVMF image, and the program as `-- -kernel FILE`"),
+    (b"\x7fELF", "an ELF file", "use an OVMF image, or a name such as debian:trixie"),
+    (b"MZ", "an EFI program", "use an OVMF image, and the program as `-- -kernel FILE`"),
 )
-_IMAGE_HINT = "give an OVMF image, or a name such as debian:trixie"
+_IMAGE_HINT = "use an OVMF image, or a name such as debian:trixie"
 _COPY_HINT = "copy or fetch it again"
 
 
@@ -176,7 +176,7 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise FirmwareError(f"firmware {_shown(path)} not found", _IMAGE_HINT) from None
     except IsADirectoryError:
-        raise FirmwareError(f"firmware {_shown(path)} is a directory", "give the image file in it") from None
+        raise FirmwareError(f"firmware {_shown(path)} is a directory", "name the image file in it") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FirmwareError(
@@ -209,7 +209,7 @@ def _check_firmware(path: Path, data: bytes, volumes: list[ffs.Volume]) -> None:
     if not volumes:
         raise FirmwareError(f"{_shown(path)} is not a UEFI firmware image: it has no firmware volume", _IMAGE_HINT)
     if not any(volume.has_files for volume in volumes):
-        raise FirmwareError(f"{_shown(path)} is a store of variables, not firmware", "give the CODE image or OVMF.fd")
+        raise FirmwareError(f"{_shown(path)} is a store of variables, not firmware", "use the CODE image or OVMF.fd")
     reset_vector = data[-_RESET_VECTOR_SIZE:]
     if len(set(reset_vector)) == 1:
         raise FirmwareError(
@@ -227,11 +227,11 @@ def _join(code: bytes, vars_path: Path) -> bytes:
     """Return VARS followed by CODE, as in flash; raises FirmwareError."""
     variables = _read(vars_path)
     if all(volume.file_system != ffs.NVDATA_GUID for volume in _volumes(vars_path, variables)):
-        raise FirmwareError(f"{_shown(vars_path)} is not a VARS image", "give the VARS image that was built with it")
+        raise FirmwareError(f"{_shown(vars_path)} is not a VARS image", "use the VARS image that was built with it")
     if not is_flash_size(len(variables) + len(code)):
         raise FirmwareError(
             f"{_shown(vars_path)} does not belong to it: together they have {len(variables) + len(code):#x} bytes",
-            "give the VARS image that was built with it",
+            "use the VARS image that was built with it",
         )
     return variables + code
 

@@ -284,7 +284,7 @@ def _beside(directory: Path) -> Path:
 
 @contextlib.contextmanager
 def hold(guest: _Guest) -> Iterator[_Guest]:
-    """Give the guest back; it is ended, judged and kept at the end of the block, however that ends.
+    """Return the guest; it is ended, judged and kept at the end of the block, however that ends.
 
     An exception of the block gets a note that names the run directories of its boots.
     Raises HarnessError if something broke the run and was not raised yet.
@@ -318,7 +318,7 @@ def boot(
     out: Path | None = None,
     **options: Unpack[GuestOptions],
 ) -> Iterator[Guest]:
-    """Boot a firmware, and give the guest back alive: `with boot("debian:trixie") as guest: ...`.
+    """Boot a firmware, and return the running guest: `with boot("debian:trixie") as guest: ...`.
 
     firmware: a path or a name such as "debian:trixie", None for the default. config: an SvsmConfig, or the path or name
     of one, None for the default. igvm: an IGVM file to launch in place of the reference SVSM. out: the run directory,

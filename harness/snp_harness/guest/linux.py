@@ -145,7 +145,7 @@ def boot_linux(
     out: Path | None = None,
     **options: Unpack[GuestOptions],
 ) -> Iterator[LinuxGuest]:
-    """Boot Linux by a firmware, and give the guest back alive: `with boot_linux("trixie") as guest: guest.run("id")`.
+    """Boot Linux by a firmware, and return the running guest: `with boot_linux("trixie") as guest: guest.run("id")`.
 
     suite: of the image, which is made if it is not in the cache. kernel, initrd: a bzImage and an initramfs in place of
     the image's. The other arguments are those of `boot`; without a configuration, Alternate Injection is off: no Linux

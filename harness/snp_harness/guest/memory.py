@@ -80,7 +80,7 @@ class GuestMemory:
     def _parts(self, gpa: int, size: int, vmpl: int | None, *, write: bool) -> list[tuple[int, int]]:
         """Return address and length of each part of a range that is in one page."""
         if not 0 <= size <= SIZE_MAX or gpa < 0:
-            raise UsageError(f"{size} bytes at {gpa:#x} cannot be accessed", f"ask for at most {SIZE_MAX} bytes")
+            raise UsageError(f"{size} bytes at {gpa:#x} cannot be accessed", f"use at most {SIZE_MAX} bytes")
         running = self._keeper().session.running
         if size == 0:
             return []

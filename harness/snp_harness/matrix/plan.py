@@ -116,5 +116,5 @@ def _named(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _refuses(config: SvsmConfig) -> bool:
-    """Whether the hypervisor lacks what the SVSM takes for Alternate Injection, and requires."""
+    """Whether the hypervisor lacks what the SVSM treats as Alternate Injection, and requires."""
     return config.alternate_injection and not config.feature_bits >> config.svsm.feature_bit & 1

@@ -225,7 +225,7 @@ def _second_witness(spec: RunSpec, directory: RunDirectory) -> TraceWitness | No
 def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
     """Check, before QEMU starts, that the platform supports the run. Raises UsageError."""
     if spec.vcpus > MAX_VCPUS:
-        raise UsageError(f"the emulated SNP host runs {MAX_VCPUS} vCPUs, not {spec.vcpus}", f"give 1 to {MAX_VCPUS}")
+        raise UsageError(f"the emulated SNP host runs {MAX_VCPUS} vCPUs, not {spec.vcpus}", f"use 1 to {MAX_VCPUS}")
     if spec.vcpus > 1 and spec.svsm.hypervisor.apic.value == "qemu":
         raise UsageError(
             f"QEMU's own APIC serves one vCPU, not {spec.vcpus}",

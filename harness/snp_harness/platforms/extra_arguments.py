@@ -48,8 +48,8 @@ REFUSED = {
     "nic": "use -netdev and -device",
     "net": "use -netdev and -device",
     "msg": _HARNESS,
-    "readconfig": "give the options themselves",
-    "set": "give the property to -device or -object itself",
+    "readconfig": "write the options themselves",
+    "set": "set the property with -device or -object",
 }
 #: Keys of -machine that change nothing of what the harness sets or the hypervisor relies on.
 MACHINE_KEYS = frozenset({"append", "hpet", "initrd", "kernel", "kernel-irqchip", "sata", "smbus", "usb"})

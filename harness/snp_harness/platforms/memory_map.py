@@ -75,7 +75,7 @@ def memory_map(ram: int, phys_bits: int) -> MemoryMap:
     if end > svsm_gpa or end > HOST_REACH:
         raise UsageError(
             f"{ram >> 20} MiB of memory do not fit {phys_bits} address bits beside the emulated host",
-            "give less memory, or more memory.phys_bits",
+            "use less memory, or more memory.phys_bits",
         )
     return MemoryMap(
         low,

@@ -103,9 +103,9 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         if not 1 <= self.vcpus <= MAX_VCPUS:
-            raise UsageError(f"{self.vcpus} vCPUs cannot be run", f"give 1 to {MAX_VCPUS}")
+            raise UsageError(f"{self.vcpus} vCPUs cannot be run", f"use 1 to {MAX_VCPUS}")
         if self.memory_mib is not None and not MEMORY_MIB[0] <= self.memory_mib <= MEMORY_MIB[1]:
-            raise UsageError(f"{self.memory_mib} MiB of memory cannot be run", "give {} to {}".format(*MEMORY_MIB))
+            raise UsageError(f"{self.memory_mib} MiB of memory cannot be run", "use {} to {}".format(*MEMORY_MIB))
         if not 0 < self.timeout_s < float("inf"):
             raise UsageError(f"the timeout of {self.timeout_s} s is not positive", "use a positive number of seconds")
         for path in self.symbols:
@@ -137,7 +137,7 @@ class RunSpec:
             return _pattern(self.until.removeprefix(CONSOLE_GOAL))
         if self.until not in UNTIL_NAMES:
             names = ", ".join((*UNTIL_NAMES, f"{CONSOLE_GOAL}REGEX"))
-            raise UsageError(f"nothing can be run until {self.until!a}", f"give one of {names}")
+            raise UsageError(f"nothing can be run until {self.until!a}", f"use one of {names}")
         return UNTIL_NAMES[self.until]
 
     @property

@@ -209,10 +209,10 @@ def _memory(facts: HostFacts) -> Check:
     name = "memory"
     free = facts.memory.available_kb
     if free is None:
-        return _warn(name, "not observed", f"a guest takes {MEMORY_MIB} MiB by default")
+        return _warn(name, "not observed", f"a guest has {MEMORY_MIB} MiB by default")
     evidence = f"{free >> 10} MiB available"
     if free >> 10 < MEMORY_MIB:
-        return _warn(name, evidence, f"a guest takes {MEMORY_MIB} MiB by default: give --memory less")
+        return _warn(name, evidence, f"a guest has {MEMORY_MIB} MiB by default: use a smaller --memory")
     return _ok(name, evidence)
 
 

@@ -151,7 +151,7 @@ class View:
         [present] = peek(cpu.vmpl, 1)
         wanted = present if vmpl is None else vmpl
         if not 0 <= wanted < VMPLS:
-            raise UsageError(f"there is no VMPL{wanted}", f"give 0 to {VMPLS - 1}")
+            raise UsageError(f"there is no VMPL{wanted}", f"use 0 to {VMPLS - 1}")
         found = dict(zip(_GPRS, struct.unpack("<16Q", peek(cpu.gpr[wanted], 128)), strict=True))
         if (vcpu, wanted) == (self.running, present):
             processor = printed_registers(printed, 0)

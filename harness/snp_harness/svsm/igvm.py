@@ -38,7 +38,7 @@ _FIXED = struct.Struct("<4sIIIII")
 _FIXED_2 = struct.Struct("<II")
 _HEADER = struct.Struct("<II")
 _CHECKSUM_AT = 20
-_HINT = "give a file made by COCONUT's igvmbuilder, or another IGVM builder"
+_HINT = "use a file made by COCONUT's igvmbuilder, or another IGVM builder"
 
 
 class IgvmError(UsageError):
@@ -393,7 +393,7 @@ def _headers(data: bytes, at: int, end: int, name: str) -> Iterator[Header]:
     while at < end:
         count += 1
         if count > HEADER_COUNT_MAX:
-            raise IgvmError(f"{name} has more than {HEADER_COUNT_MAX} variable headers", "give a smaller file")
+            raise IgvmError(f"{name} has more than {HEADER_COUNT_MAX} variable headers", "use a smaller file")
         if end - at < _HEADER.size:
             raise _damaged(name, f"an incomplete variable header at {at:#x}")
         kind, length = _HEADER.unpack_from(data, at)

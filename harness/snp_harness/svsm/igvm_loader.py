@@ -89,7 +89,7 @@ class _Loader:
             else:
                 self._take(step)
         if not self._vmsas:
-            raise self._refusal("has no VP context for SEV-SNP: nothing says where its SVSM starts")
+            raise self._refusal("has no VP context for SEV-SNP: nothing shows where its SVSM starts")
         if 0 not in self._vmsas:
             raise self._refusal("has no VP context for the first vCPU")
         running = {vp: page for vp, page in self._vmsas.items() if vp < self._machine.vcpus}
@@ -151,7 +151,7 @@ class _Loader:
     def _add(self, pages: Pages) -> None:
         self._count += pages.count
         if self._count > PAGES_MAX:
-            raise self._refusal(f"loads more than {PAGES_MAX} pages", "give a smaller file")
+            raise self._refusal(f"loads more than {PAGES_MAX} pages", "use a smaller file")
         for gpa in range(pages.gpa, pages.end, PAGE):
             if gpa in self._given:
                 # KVM: EEXIST (sev_gmem_post_populate).
@@ -167,7 +167,7 @@ class _Loader:
         # QEMU's areas start as zeros, whatever the file has for them.
         self._areas[header.index] = _Area(bytearray(header.size))
         if sum(len(area.data) for area in self._areas.values()) > PAGES_MAX * PAGE // 16:
-            raise self._refusal("has parameter areas of more than 256 MiB", "give a smaller file")
+            raise self._refusal("has parameter areas of more than 256 MiB", "use a smaller file")
 
     def _area(self, header: Parameter | ParameterInsert) -> _Area:
         area = self._areas.get(header.index)
@@ -188,7 +188,7 @@ class _Loader:
         room = max(0, len(area.data) - header.byte_offset)
         if end > len(area.data):
             raise self._refusal(
-                f"has {room} bytes in parameter area {header.index} for {header.name}, which takes {len(value)}",
+                f"has {room} bytes in parameter area {header.index} for {header.name}, which needs {len(value)}",
                 "run fewer vCPUs, or build it with a larger area",
             )
         area.data[header.byte_offset : end] = value

@@ -150,7 +150,7 @@ def _pages(file: IgvmFile, header: PageData) -> Iterator[tuple[PageType, int, by
 
 def _check(file: IgvmFile, digest: LaunchDigest) -> None:
     if digest.pages > PAGES_MAX:
-        raise IgvmError(f"{file.name} loads more than {PAGES_MAX} pages", "give a smaller file")
+        raise IgvmError(f"{file.name} loads more than {PAGES_MAX} pages", "use a smaller file")
 
 
 def _repeated(again: list[int]) -> list[str]:
@@ -168,7 +168,7 @@ def _notes(file: IgvmFile, contexts: list[VpContext]) -> list[str]:
     for context in contexts:
         page = vmsa.Vmsa(file.contents(context) or bytes(PAGE))
         if context.gpa != KVM_VMSA_GPA:
-            notes.append(f"the VMSA's address is {context.gpa:X}: QEMU wants {KVM_VMSA_GPA:X}")
+            notes.append(f"the VMSA's address is {context.gpa:X}: QEMU needs {KVM_VMSA_GPA:X}")
         if page.field("cr0") != KVM_VMSA_CR0:
             notes.append(f"the VMSA's CR0 is {page.field('cr0'):X}: KVM sets {KVM_VMSA_CR0:X}")
     return notes

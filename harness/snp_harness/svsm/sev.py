@@ -115,7 +115,7 @@ _TERMINATIONS: dict[tuple[int, int], str] = {
     (TerminationSet.SVSM, 3): "the SVSM has no SNP",
     (TerminationSet.SVSM, 4): "the SVSM's GHCB could not be set up",
     (TerminationSet.SVSM, 5): "the SVSM misses a hypervisor feature",
-    (TerminationSet.SVSM, 6): "the SVSM could not give the guest its pages",
+    (TerminationSet.SVSM, 6): "the SVSM could not assign the guest's pages",
     (TerminationSet.SVSM, 7): "the guest's VMSA was refused",
     (TerminationSet.SVSM, 8): "the guest's VMPL cannot be run",
     (TerminationSet.SVSM, 9): "the hypervisor refuses an event of Alternate Injection",

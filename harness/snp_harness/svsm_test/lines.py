@@ -170,7 +170,7 @@ class TestLines:
         if result == "ok":
             self._close(TestStatus.PASSED, now_s)
         elif result == "FAILED":
-            self._close(TestStatus.FAILED, now_s, reason or "the image says that it failed")
+            self._close(TestStatus.FAILED, now_s, reason or "the image reported that it failed")
         elif result == "ignored":
             self._close(TestStatus.SKIPPED, now_s, reason or "ignored")
 

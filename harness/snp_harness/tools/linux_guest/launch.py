@@ -69,7 +69,7 @@ def find_launch(
     """
     for path in (kernel, initrd):
         if path is not None and not path.is_file():
-            raise UsageError(f"{path} does not exist", "give a kernel's bzImage and its initramfs")
+            raise UsageError(f"{path} does not exist", "name a kernel's bzImage and its initramfs")
     if kernel is not None and initrd is not None:
         return LinuxLaunch(kernel, initrd, has_ready=False)
     found = image(suite or DEFAULT_SUITE, progress)
