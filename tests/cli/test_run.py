@@ -207,10 +207,10 @@ def test_a_qemu_that_hangs_ends_with_the_timeout(start: Command, platform: str, 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_qemu_that_is_killed_in_the_middle(start: Command, platform: str, tmp_path: Path) -> None:
-    process = start(platform)
+    process = start(platform, None, *TO_THE_SHELL, "--json")
     qemu = wait_until_past_sec(process, tmp_path / "out")
     os.kill(qemu, signal.SIGKILL)
-    _, stderr = process.communicate(timeout=DEADLINE_S)
+    stdout, stderr = process.communicate(timeout=DEADLINE_S)
     assert process.returncode >= EXIT_ENVIRONMENT
     (line,) = (line for line in stderr.splitlines() if "error:" in line)
     assert "SIGKILL" in line
@@ -218,6 +218,7 @@ def test_qemu_that_is_killed_in_the_middle(start: Command, platform: str, tmp_pa
     assert "Traceback" not in stderr
     assert register_accesses(partial_timeline(tmp_path / "out"), Phase.SEC) == len(SEVEN)
     assert "SIGKILL" in json.loads((tmp_path / "out" / "environment.json").read_text())["error"]
+    assert "SIGKILL" in json.loads(stdout)["run"]["error"]
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)

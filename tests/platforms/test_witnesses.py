@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Operation, Phase
-from snp_harness.apic.timeline import Timeline
+from snp_harness.apic.timeline import AGREEMENT, Timeline
 from snp_harness.capture.agree import disagreement
 from snp_harness.firmware_run import RunSpec
 from snp_harness.svsm.config import load_config
@@ -43,6 +43,8 @@ def test_two_witnesses_agree_to_dxe(
     assert sum(not access.is_base for access in result.second.accesses) > 30
     stored = Timeline.from_jsonl((result.directory / rundir.SECOND_TIMELINE).read_text())
     assert stored == result.second
+    agreed = [event.text for event in result.timeline.events if event.kind == AGREEMENT]
+    assert agreed[-1] == "emulated host log and QEMU trace events, access by access"
 
 
 @pytest.mark.slow
