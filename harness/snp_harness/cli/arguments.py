@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from snp_harness.cli.resources import notify
-from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, PROGRAM
+from snp_harness.defaults import CONSOLE_GOAL, DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, GOALS, PROGRAM
 from snp_harness.errors import EXIT_USAGE
 
 EPILOG = (
@@ -22,6 +22,8 @@ EPILOG = (
 
 #: What argparse says of a value that is not one of a choice; Python 3.12 and later do not quote the choices.
 _INVALID_CHOICE = re.compile(r"invalid choice: (?P<given>'.*?') \(choose from (?P<known>.*)\)")
+#: The goal of a run that ends when its guest was logged in to.
+SSH_GOAL = "ssh"
 
 
 class Parser(argparse.ArgumentParser):
@@ -111,6 +113,14 @@ def positive_seconds(text: str) -> float:
         if 0 < (value := float(text)) < float("inf"):
             return value
     raise argparse.ArgumentTypeError(f"{text!a} is not a positive number of seconds")
+
+
+def goal_argument(text: str) -> str:
+    """Parse a goal."""
+    if text not in (*GOALS, SSH_GOAL) and not text.startswith(CONSOLE_GOAL):
+        known = (*GOALS, SSH_GOAL, f"{CONSOLE_GOAL}REGEX")
+        raise argparse.ArgumentTypeError(f"{text!a} is not one of {', '.join(known)}{did_you_mean(text, known)}")
+    return text
 
 
 def name_argument(text: str) -> str:

@@ -9,10 +9,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.cli.arguments import name_argument, path_argument, positive_int, positive_seconds
+from snp_harness.cli.arguments import (
+    SSH_GOAL,
+    goal_argument,
+    name_argument,
+    path_argument,
+    positive_int,
+    positive_seconds,
+)
 from snp_harness.cli.output import add_report_options, chosen_rules, write_file
 from snp_harness.cli.resources import notify
-from snp_harness.cli.run import SSH_GOAL, goal_argument
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, DEFAULT_UNTIL, GOALS, PROGRAM
 from snp_harness.errors import EXIT_HOLDS, UsageError
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import (
     EPILOG,
+    SSH_GOAL,
     add_boot_options,
     add_guest_options,
-    did_you_mean,
+    goal_argument,
     name_argument,
     path_argument,
 )
@@ -27,18 +28,6 @@ if TYPE_CHECKING:
     from snp_harness.cli.arguments import Commands
     from snp_harness.firmware_run import PreparedBoot
     from snp_harness.vm.rundir import RunDirectory
-
-
-#: The goal of a run that ends when its guest was logged in to.
-SSH_GOAL = "ssh"
-
-
-def goal_argument(text: str) -> str:
-    """Parse a goal."""
-    if text not in (*GOALS, SSH_GOAL) and not text.startswith(CONSOLE_GOAL):
-        known = (*GOALS, SSH_GOAL, f"{CONSOLE_GOAL}REGEX")
-        raise argparse.ArgumentTypeError(f"{text!a} is not one of {', '.join(known)}{did_you_mean(text, known)}")
-    return text
 
 
 def add_parser(commands: Commands) -> None:
