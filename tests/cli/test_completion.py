@@ -52,6 +52,9 @@ def test_options_and_their_values(complete: Complete) -> None:
     assert complete("matrix", "a.fd", "--svsm-config", "two") == ["two-witnesses"]
     assert complete("matrix", "a.fd", "--format", "mark") == ["markdown"]
     assert complete("bisect-step", "--find") == ["--find-fix"]
+    assert complete("igvm", "inject", "--drop") == ["--drop-id-block"]
+    assert complete("cache", "clean", "--d") == ["--dry-run"]
+    assert complete("firmware", "build", "--s") == ["--source", "--series", "--sec-only"]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -75,9 +75,10 @@ def _read(command: str, text: str, parser: argparse.ArgumentParser) -> Grammar:
     }
     options: list[str] = []
     values: dict[str, tuple[str, ...]] = {}
-    for action in parser._actions:
+    inner = [one for action in parser._actions for one in _inner(action)]
+    for action in [*parser._actions, *(action for one in inner for action in one._actions if action.option_strings)]:
         names = [name for name in action.option_strings if name.startswith("--")]
-        options += names
+        options += (name for name in names if name not in options)
         found = known.get(names[0]) if names else None
         if found is None and action.choices is not None:
             found = tuple(map(str, action.choices))
@@ -88,6 +89,11 @@ def _read(command: str, text: str, parser: argparse.ArgumentParser) -> Grammar:
     if (option := {"rules": "--rule", "configs": "--svsm-config"}.get(command)) is not None:
         values[""] += known[option]
     return Grammar(command, text, tuple(options), values)
+
+
+def _inner(action: argparse.Action) -> list[argparse.ArgumentParser]:
+    """Return the parsers of the commands in a command."""
+    return list(action.choices.values()) if isinstance(action, argparse._SubParsersAction) else []
 
 
 def _bash(found: list[Grammar], *, zsh: bool) -> Iterator[str]:
