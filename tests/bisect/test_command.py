@@ -15,6 +15,7 @@ import pytest
 from snp_harness.bisect.log import LOG
 from snp_harness.bisect.search import GIT_LOG, WORKTREE
 from snp_harness.cli.main import main
+from snp_harness.debian import qemu_bundle
 from snp_harness.edk2 import tools
 from snp_harness.platforms import rom
 from tests.bisect.histories import History, Oracle
@@ -77,6 +78,27 @@ def test_what_is_missing_is_reported_before_anything_is_built(
     expected = {"new QEMU": "QEMU 5.2.0", "emulated SNP host": "emulated SNP host"}.get(lacking, "nowhere")
     assert expected in line
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.usefixtures("nothing_built")
+@pytest.mark.parametrize("name", ["bisect", "bisect-step"])
+def test_a_qemu_of_a_debian_suite(
+    history: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """It is fetched when everything that needs no download was looked at."""
+    fetched = []
+
+    def named(spec: str, *_: object) -> Path:
+        fetched.append(spec)
+        return Path("/nowhere/bundle")
+
+    monkeypatch.setattr(qemu_bundle, "named_qemu", named)
+    arguments = [*command(history, name), "--qemu", "debian:sid", *(["--commit=HEAD"] if name == "bisect-step" else [])]
+    assert main([*arguments, "--repo", "/nowhere/edk2"]) >= 2
+    assert not fetched
+    assert main(arguments) >= 128
+    assert fetched == ["debian:sid"]
+    assert "/nowhere/bundle" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("nothing_built")

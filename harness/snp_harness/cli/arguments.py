@@ -143,7 +143,7 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
         type=name_argument,
         help="path of an image, debian:SUITE or debian:SUITE/amdsev; default: the first one fetched or installed",
     )
-    parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="of the guest; default: %(default)s")
+    parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="vCPUs; default: %(default)s")
     parser.add_argument(
         "--memory", metavar="MIB", type=positive_int, help="RAM of the guest in MiB; default: the platform's"
     )

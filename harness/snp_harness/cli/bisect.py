@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from snp_harness.cli.arguments import name_argument, path_argument, positive_int, positive_seconds
 from snp_harness.cli.firmware import add_recipe_options
-from snp_harness.cli.resources import create_run_directory
+from snp_harness.cli.resources import create_run_directory, notify
 from snp_harness.data import json_head
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, DEFAULT_UNTIL, PROGRAM, STAGES
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, EXIT_INCONCLUSIVE, HarnessError, UsageError
@@ -31,7 +31,9 @@ EPILOG = "exit status: 0 found, 2 usage, 3 not certain, 128 and up: broken envir
 def add_parser(commands: Commands) -> None:
     """Add `bisect` and `bisect-step` to the command line."""
     parser = commands.add_parser("bisect", epilog=EPILOG, allow_abbrev=False)
-    parser.add_argument("--good", metavar="A", required=True, type=name_argument, help="a commit where it holds")
+    parser.add_argument(
+        "--good", metavar="A", required=True, type=name_argument, help="a commit where the contract holds"
+    )
     parser.add_argument("--bad", metavar="B", required=True, type=name_argument, help="a commit where it is violated")
     _add_question(parser)
     parser.add_argument("--retry-skipped", action="store_true", help="test the commits again that were skipped")
@@ -43,7 +45,9 @@ def add_parser(commands: Commands) -> None:
         "command continues where it ended",
     )
     step = commands.add_parser(STEP, epilog=STEP_EPILOG, allow_abbrev=False)
-    step.add_argument("--commit", metavar="C", type=name_argument, help="default: the files as they are in --repo")
+    step.add_argument(
+        "--commit", metavar="C", type=name_argument, help="the commit to judge; default: the files in --repo"
+    )
     _add_question(step)
     step.add_argument("--out", metavar="DIR", type=path_argument, help="the run directory; default: as for run")
     step.add_argument("--find-fix", action="store_true", help="exit status 0 for bad and 1 for good")
@@ -71,9 +75,17 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--svsm-config", metavar="C", type=name_argument, help="as for run")
     parser.add_argument("--platform", metavar="P", default=DEFAULT_PLATFORM, help="as for run; default: %(default)s")
     parser.add_argument("--until", choices=STAGES, default=DEFAULT_UNTIL, help="as for run; default: %(default)s")
-    parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="default: %(default)s")
-    parser.add_argument("--timeout", metavar="S", type=positive_seconds, default=DEFAULT_TIMEOUT_S, help="of a boot")
-    parser.add_argument("--qemu", metavar="Q", type=path_argument, help="a QEMU, or the directory of an unpacked one")
+    parser.add_argument(
+        "--vcpus", metavar="N", type=positive_int, default=1, help="vCPUs of the guest; default: %(default)s"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=positive_seconds,
+        default=DEFAULT_TIMEOUT_S,
+        help="seconds of a boot; default: %(default)g",
+    )
+    parser.add_argument("--qemu", metavar="Q", type=name_argument, help="as for run")
     parser.add_argument("--series", metavar="FILE", type=path_argument, help="a patch series for every commit")
     add_recipe_options(parser, "--edk2-platform")
 
@@ -126,6 +138,7 @@ def _take(options: argparse.Namespace) -> Step:
     patches = load_series(options.series) if options.series else ()
     commit = bisect_head(options.worktree) if options.worktree else options.commit
     repository = None if commit is None else Repository(options.repo)
+    question = _with_qemu(question, options.qemu)
     check_platform(question)
     name, subject = "work tree", ""
     with BuildProgress(recipe.platform.modules, quiet=options.quiet) as progress:
@@ -154,7 +167,16 @@ def _question(options: argparse.Namespace) -> Question:
 
     find_platform(options.platform)
     svsm = load_config(options.svsm_config or DEFAULT_CONFIG)
-    return Question(options.platform, svsm, options.until, options.timeout, options.rule, options.vcpus, options.qemu)
+    return Question(options.platform, svsm, options.until, options.timeout, options.rule, options.vcpus)
+
+
+def _with_qemu(question: Question, spec: str | None) -> Question:
+    """Return the question with the QEMU that --qemu names, which is fetched if it is a suite's and not in the cache."""
+    from dataclasses import replace
+
+    from snp_harness.debian.qemu_bundle import named_qemu
+
+    return question if spec is None else replace(question, qemu=named_qemu(spec, notify) or Path(spec).expanduser())
 
 
 def _bisect(options: argparse.Namespace) -> int:
@@ -172,6 +194,7 @@ def _bisect(options: argparse.Namespace) -> int:
     good, bad = repository.commit(options.good), repository.commit(options.bad)
     old, new = order_ends(repository, good, bad)
     asked = _asked(options, good, bad)
+    question = _with_qemu(question, options.qemu)
     check_platform(question)
     directory = (options.state or _default_state(asked)).absolute()
     with BisectLog.open(directory, asked) as log:
@@ -204,7 +227,7 @@ def _asked(options: argparse.Namespace, good: str, bad: str) -> dict[str, Any]:
         "until": options.until,
         "vcpus": options.vcpus,
         "timeout": options.timeout,
-        "qemu": None if options.qemu is None else str(options.qemu),
+        "qemu": options.qemu,
         "series": [[repr(patch.entry), hashlib.sha256(patch.content).hexdigest()] for patch in patches],
         "recipe": recipe.key,
     }

@@ -43,7 +43,7 @@ def add_parser(commands: Commands) -> None:
         metavar="N",
         type=positive_int,
         default=0,
-        help="of the guest; default: 2, or 1 if it cannot have several",
+        help="vCPUs of the guest; default: 2, or 1 if it cannot have several",
     )
     parser.add_argument(
         "--known", metavar="FILE", type=path_argument, help="the known failures of this SVSM: a file, or coconut-svsm"
@@ -54,7 +54,7 @@ def add_parser(commands: Commands) -> None:
         type=name_argument,
         action="append",
         default=[],
-        help="do not run it; with --fuzz, do not make call/PROTOCOL/NUMBER; repeatable",
+        help="do not run this point; with --fuzz, do not make call/PROTOCOL/NUMBER; may be repeated",
     )
     parser.add_argument(
         "--again",
@@ -66,7 +66,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--fuzz", metavar="S", type=positive_seconds, help="make random requests for S seconds instead of the points"
     )
-    parser.add_argument("--seed", metavar="N", type=count, help="of --fuzz; default: a random one")
+    parser.add_argument("--seed", metavar="N", type=count, help="what --fuzz starts from; default: a random number")
     add_boot_options(parser)
     add_json_option(parser, "points")
 

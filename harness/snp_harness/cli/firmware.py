@@ -53,11 +53,15 @@ def add_parser(commands: Commands) -> None:
 def add_recipe_options(parser: argparse.ArgumentParser, platform: str = "--platform") -> None:
     """Add the options for how a source is built. platform: the option's name where --platform means something else."""
     parser.add_argument(
-        platform, dest="build_platform", metavar="P", default="OvmfX64", help="OvmfX64 (default) or AmdSevX64"
+        platform,
+        dest="build_platform",
+        metavar="P",
+        default="OvmfX64",
+        help="platform of edk2: OvmfX64 (default) or AmdSevX64",
     )
-    parser.add_argument("--target", metavar="T", default="DEBUG", help="DEBUG (default) or RELEASE")
+    parser.add_argument("--target", metavar="T", default="DEBUG", help="build target: DEBUG (default) or RELEASE")
     parser.add_argument(
-        "--define", metavar="K=V", action="append", default=[], help="for edk2's build -D; may be repeated"
+        "--define", metavar="K=V", action="append", default=[], help="definition for edk2's build -D; may be repeated"
     )
     parser.add_argument(
         "--build-jobs", metavar="N", type=positive_int, help="parallel jobs of a build; default: as many as processors"

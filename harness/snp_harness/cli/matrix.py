@@ -96,10 +96,15 @@ def _add_cells(parser: argparse.ArgumentParser) -> None:
         type=name_argument,
         action="append",
         default=[],
-        help=f"may be repeated; default: {DEFAULT_PLATFORM}",
+        help=f"as for run; may be repeated; default: {DEFAULT_PLATFORM}",
     )
     parser.add_argument(
-        "--vcpus", metavar="N", type=positive_int, action="append", default=[], help="may be repeated; default: 1"
+        "--vcpus",
+        metavar="N",
+        type=positive_int,
+        action="append",
+        default=[],
+        help="vCPUs of the guests; may be repeated; default: 1",
     )
 
 
@@ -110,8 +115,8 @@ def _add_judgement(parser: argparse.ArgumentParser) -> None:
         type=name_argument,
         action="append",
         default=[],
-        help="of cells such as 'stock/fault-*': ok (default), any, holds, violated, inconclusive, does-not-apply,"
-        " error, RULE:STATUS, with commas between; the last that fits a cell counts",
+        help="what is expected of cells such as 'stock/fault-*': ok (default), any, holds, violated, inconclusive,"
+        " does-not-apply, error, RULE:STATUS, with commas between; the last that fits a cell counts",
     )
     parser.add_argument(
         "--same-as",

@@ -32,7 +32,9 @@ def add_parser(commands: Commands) -> None:
         nargs="?",
         help="an IGVM file with tests, such as COCONUT's coconut-test-qemu.igvm; default: the reference SVSM's own",
     )
-    parser.add_argument("--vcpus", metavar="N", type=positive_int, default=1, help="1 to 8; default: %(default)s")
+    parser.add_argument(
+        "--vcpus", metavar="N", type=positive_int, default=1, help="vCPUs, 1 to 8; default: %(default)s"
+    )
     parser.add_argument("--memory", metavar="MIB", type=positive_int, help="RAM of the guest in MiB")
     parser.add_argument("--tap", action="store_true", help="print TAP version 14 on stdout")
     add_boot_options(parser)

@@ -34,13 +34,13 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--phase", metavar="P,..", type=_choice(_PHASES), help="accesses of these phases: sec, dxe, ..."
     )
-    parser.add_argument("--vcpu", metavar="N,..", type=_numbers, help="of these vCPUs")
+    parser.add_argument("--vcpu", metavar="N,..", type=_numbers, help="accesses of these vCPUs")
     parser.add_argument(
-        "--register", metavar="R,..", type=_names, help="of these registers: a name or its begin, or a number: svr, 320"
+        "--register", metavar="R,..", type=_names, help="to these registers: a name or its begin, or a number: svr, 320"
     )
     parser.add_argument("--path", metavar="P,..", type=_choice(_PATHS), help="by these paths: mmio, msr, svsm")
     parser.add_argument(
-        "--served-by", metavar="S,..", type=_choice(_SERVERS), help=f"answered by these: {', '.join(_SERVERS)}"
+        "--served-by", metavar="S,..", type=_choice(_SERVERS), help=f"that these answered: {', '.join(_SERVERS)}"
     )
     parser.add_argument(
         "--since", metavar="T", type=_since, help="from this time (seconds), phase, or access on: 1.5, pei, #120"

@@ -264,7 +264,7 @@ def _refuse_large(store: Store, top: Path, index: Path) -> None:
 def _edk2(path: Path) -> Path:
     top = path.resolve()
     if not top.is_dir():
-        raise FirmwareError(f"{path} is not a directory", "name debian:SUITE, or the top directory of edk2")
+        raise FirmwareError(f"{path} is not a directory", "name the top directory of edk2")
     if not (top / _LANDMARK).is_file():
         raise FirmwareError(f"{path} is not a source of edk2: it has no {_LANDMARK}", "name its top directory")
     return top
