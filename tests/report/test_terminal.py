@@ -116,7 +116,7 @@ def test_injected_faults_are_in_the_first_line_and_below() -> None:
     assert text.splitlines()[0].endswith("(emulated SNP host, not hardware, faults injected: busy (1 of 3))")
     observed = "\n".join(section(text, "Observed"))
     assert "faults    injected: busy (1 of 3)" in observed
-    assert "SVSM present, Alternate Injection active, APIC protocol not asked for" in observed
+    assert "SVSM present, Alternate Injection active, APIC protocol not requested" in observed
     assert "note           faults injected: busy (1 of 3); the firmware does not cause" in text
     assert "faults" not in render(report(samples.stock_sec()))
 

@@ -94,7 +94,7 @@ def run_logged(
         if _FULL.search(text):
             raise ToolError(f"the disk is full in {cwd}", "free some space, or set XDG_CACHE_HOME to another directory")
         if process.returncode < 0 or _KILLED.search(text):
-            raise ToolError(f"{argv[0]} or a part of it was killed: is the memory used up?", f"see {log}")
+            raise ToolError(f"{argv[0]} or a part of it was killed, possibly because memory ran out", f"see {log}")
         raise CompileError(f"it does not build: {first_error(text)}", f"see {log}")
 
 

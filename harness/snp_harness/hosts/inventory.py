@@ -132,7 +132,7 @@ def _entry(name: str, table: object, where: str) -> HostEntry:
                 raise UsageError(f"{where}.{key} is neither true nor false", _HINT)
             continue
         if not isinstance(value, str) or not value or not value.isprintable():
-            raise UsageError(f"{where}.{key} is not a text", _HINT)
+            raise UsageError(f"{where}.{key} is not a string", _HINT)
     if "url" not in table:
         raise UsageError(f"{where} has no url", 'add url = "ssh://USER@HOST"')
     try:

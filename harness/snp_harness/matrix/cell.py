@@ -139,7 +139,7 @@ class Cell:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!a} is not a text")
+        raise TypeError(f"{value!a} is not a string")
     return value
 
 

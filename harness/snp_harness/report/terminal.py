@@ -155,7 +155,7 @@ def _protocol(timeline: Timeline) -> str:
     """Return whether the SVSM offers the APIC protocol, by its answers to the guest."""
     answers = [offered for _, offered in injection.answers(timeline)]
     if not answers:
-        return "not observed" if "svsm-calls" in timeline.not_observed else "not asked for"
+        return "not observed" if "svsm-calls" in timeline.not_observed else "not requested"
     lacking = without_protocol(timeline)
     where = f", not on vCPU {', '.join(map(str, sorted(lacking)))}" if lacking else ""
     return f"offered{where}" if any(answers) else "not offered"

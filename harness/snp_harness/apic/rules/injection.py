@@ -85,7 +85,7 @@ def ended_unasked(timeline: Timeline) -> Doubt | None:
     )
     for access in timeline.accesses if timeline.alternate_injection else ():
         if unasked.at(access.vcpu, access.time_ns):
-            return Doubt(f"the SVSM ended Alternate Injection on vCPU {access.vcpu}, which the guest had not asked for")
+            return Doubt(f"the SVSM ended Alternate Injection on vCPU {access.vcpu}, which the guest had not requested")
     return None
 
 
