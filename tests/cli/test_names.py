@@ -23,6 +23,7 @@ from snp_harness.vm.qemu_binary import QemuBinary
         (["run", "--until", "pie"], "did you mean pei?"),
         (["igvm", "shw", "x"], "did you mean show?"),
         (["timeline", "x", "--bogus"], "unknown option --bogus: see snp-harness timeline --help"),
+        (["timeline", "x", "--phase", "sce"], "did you mean sec?"),
     ],
 )
 def test_options_and_commands(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,3 +73,12 @@ def test_the_variable_may_name_a_qemu_of_debian(monkeypatch: pytest.MonkeyPatch,
     assert find_qemu(options) is None
     assert QemuBinary.locate().path == qemu
     assert asked == ["debian:sid"] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--target", "DEBGU"], "did you mean DEBUG?"), (["--platform", "OvmfX46"], "did you mean OvmfX64?")],
+)
+def test_what_is_built(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["firmware", "build", *arguments]) == 2
+    assert said in capsys.readouterr().err

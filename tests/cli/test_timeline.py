@@ -83,7 +83,7 @@ def test_what_cannot_be_asked_for(wrong: tuple[str, str], recorded: Path, capsys
 
 def test_a_register_that_there_is_not(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["timeline", str(recorded), "--register", "svx"]) == 2
-    assert "no register is named 'svx'" in capsys.readouterr().err
+    assert "no register is named 'svx': did you mean SVR? name one" in capsys.readouterr().err
 
 
 def test_a_run_is_followed_to_its_end(

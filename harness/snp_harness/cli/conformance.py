@@ -15,12 +15,13 @@ from snp_harness.cli.arguments import (
     add_boot_options,
     add_json_option,
     count,
+    did_you_mean,
     name_argument,
     path_argument,
     positive_int,
     positive_seconds,
 )
-from snp_harness.cli.resources import create_run_directory, find_host, find_qemu
+from snp_harness.cli.resources import create_run_directory, find_host, find_qemu, notify
 from snp_harness.data import json_head
 from snp_harness.defaults import DEFAULT_AGAIN
 
@@ -99,6 +100,8 @@ def execute(options: argparse.Namespace) -> int:
     else:
         with PointsProgress(directory.path, quiet=options.quiet) as points:
             result = run_points(boot, directory, points.update, again=options.again, skip=options.skip, known=known)
+        for text in unknown_points(options.skip, result):
+            notify(text)
     replay = (
         ""
         if fuzz is None
@@ -181,6 +184,15 @@ def _render_known(result: ConformanceResult) -> Iterator[str]:
         yield "Known failures"
         for point in explained:
             yield f"  {escape(point.name)}: {result.known.by_name[point.name].reason}"
+
+
+def unknown_points(skip: list[str], result: ConformanceResult) -> Iterator[str]:
+    """Yield a warning for each name of --skip that no point has, if the guest has named all of them."""
+    names = [point.name for point in result.tap.points]
+    if not result.tap.defects:
+        for name in skip:
+            if name not in names:
+                yield f"warning: --skip: no point is named {name!a}{did_you_mean(name, names)}"
 
 
 def to_json(result: ConformanceResult, configuration: str, replay: str = "") -> dict[str, Any]:

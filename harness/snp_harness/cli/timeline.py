@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from snp_harness.cli.arguments import add_symbols_option, count, path_argument
+from snp_harness.cli.arguments import add_symbols_option, count, did_you_mean, path_argument
 from snp_harness.errors import EXIT_HOLDS, UsageError
 
 if TYPE_CHECKING:
@@ -162,14 +162,19 @@ def _width() -> int:
 
 def _selection(options: argparse.Namespace) -> Selection:
     from snp_harness.apic.access import Path, Phase, Server
-    from snp_harness.apic.registers import Register
+    from snp_harness.apic.registers import REGISTERS, Register
     from snp_harness.apic.selection import Selection, registers_named
+    from snp_harness.nearest import nearest
 
     registers: set[Register] = set()
     for name in options.register or ():
         found = registers_named(name)
         if not found:
-            raise UsageError(f"no register is named {name!a}", "name one as a report does: SVR, timer lvt, 320, 80f")
+            near = nearest(name, [register.name for register in REGISTERS])
+            mean = f"did you mean {near}? " if near else ""
+            raise UsageError(
+                f"no register is named {name!a}", f"{mean}name one as a report does: SVR, timer lvt, 320, 80f"
+            )
         registers |= found
     since = options.since
     return Selection(
@@ -196,7 +201,9 @@ def _choice(known: tuple[str, ...]) -> Callable[[str], list[str]]:
         names = [name.lower() for name in _names(text)]
         for name in names:
             if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!a} is not one of {', '.join(known)}")
+                raise argparse.ArgumentTypeError(
+                    f"{name!a} is not one of {', '.join(known)}{did_you_mean(name, known)}"
+                )
         return names
 
     return parse

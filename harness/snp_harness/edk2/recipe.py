@@ -10,6 +10,7 @@ from snp_harness.edk2.archive import points_out
 from snp_harness.edk2.git import Store, TreeEditor
 from snp_harness.edk2.source_errors import SourceError
 from snp_harness.errors import FirmwareError
+from snp_harness.nearest import known_names
 
 #: Part of the keys of images and workspaces. Raised when the edits of a source change, or the arguments of `build`, or
 #: the handling of a workspace.
@@ -71,11 +72,9 @@ class Recipe:
     ) -> Recipe:
         """Make a recipe from the user's names, and defines as K=V. Raises FirmwareError."""
         if platform not in PLATFORMS:
-            raise FirmwareError(
-                f"{platform!a} is not a platform that can be built", f"use one of {', '.join(PLATFORMS)}"
-            )
+            raise FirmwareError(f"{platform!a} is not a platform that can be built", known_names(platform, PLATFORMS))
         if target not in TARGETS:
-            raise FirmwareError(f"{target!a} is not a target", f"use one of {', '.join(TARGETS)}")
+            raise FirmwareError(f"{target!a} is not a target", known_names(target, TARGETS))
         merged = dict(DEFAULT_DEFINES)
         for text in defines:
             match = _DEFINE.fullmatch(text)
