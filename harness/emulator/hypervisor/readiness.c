@@ -5,7 +5,7 @@
 #include "timer.h"
 #include "vmpl.h"
 
-/* The first part of a slice, and how often it is continued, each time with a part twice as long: 1.55 ms at most. */
+/* The first part of a slice, and how many there are at most, each twice as long as the one before: 1.55 ms. */
 #define PART_NS 50000ull
 #define PARTS   5
 
@@ -109,14 +109,18 @@ u64 readiness_slice_end(struct vcpu *vcpu)
 void readiness_tick(struct vcpu *vcpu)
 {
 	struct hypervisor *hv = vcpu->hv;
+	u32 end;
 
 	if (hv->vcpus == 1)
 		return;
 	vcpu->deadline_tsc = 0;
 	if (hv->slice_end_ns == NO_DEADLINE || now_ns(hv) < hv->slice_end_ns)
 		return;
-	if (hw_spins(vcpu->cpu) || hv->slice_part >= parts(vcpu))
+	end = parts(vcpu);
+	if (hw_spins(vcpu->cpu) || hv->slice_part >= end) {
 		vcpu->yield = true;
-	else
-		hv->slice_end_ns = now_ns(hv) + (PART_NS << hv->slice_part++);
+		return;
+	}
+	hv->slice_end_ns = now_ns(hv) + PART_NS * ((1u << end) - (1u << hv->slice_part)); /* the other parts, without an interrupt */
+	hv->slice_part = end;
 }
