@@ -328,6 +328,7 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 	follow_control_registers(cpu->hw, &page->save);
 	allow_in_place(cpu);
 	vm_enter(state->gpr, (u64)page);
+	cpu->hw->in_place.allowed = 0;
 	code = page->control.exit_code;
 	if (cpu->executable[0] != NO_GPA)
 		access_after_exit(cpu);

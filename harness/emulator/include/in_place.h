@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the plugin in QEMU may answer for the emulated hardware without an #VMEXIT. It is in the emulator's RAM, which no
- * guest reaches; struct view has its address. The hardware writes it before each VMRUN, the plugin only `answered`.
+ * guest reaches; struct view has its address. The hardware writes it before each VMRUN and clears `allowed` after the
+ * #VMEXIT, since the plugin sees the emulator's own instructions, too. The plugin writes only `answered`.
  */
 #ifndef SNP_IN_PLACE_H
 #define SNP_IN_PLACE_H
