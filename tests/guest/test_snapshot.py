@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import shutil
 import signal
 import stat
@@ -225,7 +226,7 @@ def test_before_the_first_access_in_sec(
         pytest.param("emulated", "alternate-injection-off", 4, marks=pytest.mark.emulated),
         pytest.param("emulated", "two-witnesses", 1, marks=pytest.mark.emulated),
         pytest.param("emulated", "plain", 1, marks=pytest.mark.emulated),
-        pytest.param("tcg", None, 4, marks=pytest.mark.tcg),
+        pytest.param("tcg", None, 1, marks=pytest.mark.tcg),
     ],
 )
 def test_in_dxe_and_at_the_shell(
@@ -261,6 +262,28 @@ def test_in_dxe_and_at_the_shell(
             dataclasses.replace(access, time_ns=None, value=None) for access in before
         ]
         assert result.verdict.status is guest.boots[0].verdict.status
+
+
+@pytest.mark.emulated
+@pytest.mark.slow
+def test_at_any_moment_of_a_boot(snp_firmware: Path, tmp_path: Path) -> None:
+    """Wherever the guest is brought to leave, it notices nothing; a restored one is saved again."""
+    moments = random.Random(13)
+    with boot(
+        snp_firmware, config="alternate-injection-off", out=tmp_path / "out", timeout_s=300, vcpus=2, as_if_active=True
+    ) as guest:
+        for number in range(20):
+            time.sleep(moments.random() * 0.5)
+            snapshot = guest.snapshot()
+            if number % 2:
+                guest.restore(snapshot)
+            snapshot.remove()
+        guest.console.expect("Shell> ")
+        guest.console.sendline("echo hello")
+        guest.console.expect("hello\r\n")
+        result = guest.power_off()
+    assert result.timeline.complete, result.timeline.gaps
+    assert len(guest.boots) == 11
 
 
 PROGRAM = r"""

@@ -43,5 +43,9 @@ bool ring_open(struct machine *machine); /* false when it was open before this s
 /* Fills seq, time and check. Returns seq, 0 if the record was dropped. */
 u64 ring_write(struct machine *machine, struct record *record);
 void ring_gate(struct machine *machine); /* waits while the harness has the gate closed */
+static inline bool ring_gate_asked(const struct machine *machine)
+{
+	return __atomic_load_n(&machine->ring->gate, __ATOMIC_ACQUIRE) == RECORD_GATE_ASKED;
+}
 
 #endif

@@ -33,8 +33,8 @@ void device_interrupt(struct vcpu *running, u32 vector)
 
 	vcpu->hv->interrupts++;
 	vcpu->apic_dirty = true;
-	if (vector == X86_NMI) { /* of a device: an I/O APIC entry or an MSI in NMI mode */
-		vcpu->nmi_pending = true;
+	if (vector == X86_NMI) { /* of a device: an I/O APIC entry or an MSI in NMI mode; or the harness ends the guest's turn */
+		vcpu->nmi_pending |= !ring_gate_asked(vcpu->hv->machine);
 		return;
 	}
 	if (!physical_in_service(vector, &level)) {

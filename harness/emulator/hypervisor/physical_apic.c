@@ -61,6 +61,7 @@ void physical_setup(struct vcpu *boot)
 	physical_enable();
 	physical_write(APIC_LVT_TIMER, PHYSICAL_TIMER_VECTOR);
 	physical_write(APIC_TIMER_DIVIDE, DIVIDE_BY_1); /* by 1: a tick is 1 ns */
+	physical_write(APIC_LVT_LINT1, APIC_DELIVER_NMI << APIC_LVT_DELIVERY_SHIFT); /* of QEMU's monitor: record.h, RECORD_GATE_ASKED */
 	physical_set_destination(boot);
 	physical_mirror_pic(boot);
 }

@@ -23,7 +23,7 @@
 
 /* QEMU loads no saved processor that runs a guest (target/i386/machine.c, cpu_post_load). */
 #define RECORD_GATE_OPEN   0
-#define RECORD_GATE_ASKED  1 /* harness: wait before the next VMRUN */
+#define RECORD_GATE_ASKED  1 /* harness: wait before the next VMRUN; an NMI that comes now is the harness's */
 #define RECORD_GATE_CLOSED 2 /* host: it waits; the harness opens the gate */
 
 struct record_ring {

@@ -102,7 +102,9 @@ class EmulatedGuest(Running):
         if not isinstance(self.machine, Machine):
             raise UnsupportedError(self.platform, "take a snapshot", "QEMU runs on another host")
         assert self.machine.devices.ring is not None
-        leave_guest(self.machine, self.machine.devices.ring.memory)
+        # The guest gets the NMIs of QEMU's own APIC itself.
+        own = self._spec.svsm.hypervisor.apic.value == "virtual"
+        leave_guest(self.machine, self.machine.devices.ring.memory, interrupt=own)
         self._witness.step()
         if not self._witness.has_all:
             raise log_too_long(rundir.HOST_LOG)
