@@ -16,6 +16,7 @@ from snp_harness.hosts.host_errors import HostLostError
 from snp_harness.hosts.remote import RemoteHost
 from snp_harness.vm import rundir
 from tests.guest.inside import look_inside
+from tests.guest.methods import use_all
 from tests.hosts.conftest import hosts, own_children, servers, sshd
 from tests.hosts.sshd import Sshd
 
@@ -37,8 +38,7 @@ def test_a_guest_over_ssh(
     host, out = hosts(sshd.url), tmp_path / "out"
     with boot(echo_firmware, platform=platform, config=config, out=out, timeout_s=300, host=host) as guest:
         look_inside(guest)
-        guest.reset()
-        guest.wait_for("ready")
+        use_all(guest, "QEMU runs on another host")
     assert [(result.directory / rundir.VERDICT).is_file() for result in guest.boots] == [True, True]
 
 

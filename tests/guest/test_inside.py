@@ -12,6 +12,7 @@ from snp_harness.errors import MemoryAccessError, UnsupportedError
 from snp_harness.guest.guest import boot
 from snp_harness.platforms.kvm import KvmGuest
 from tests.guest.inside import ON_EVERY_PLATFORM, look_inside
+from tests.guest.methods import use_all
 
 #: The SVSM's memory, which only VMPL0 may access; it begins with this.
 SVSM_GPA = 0x5000000000
@@ -19,7 +20,7 @@ SVSM_MAGIC = b"FSVSM1"
 
 
 @ON_EVERY_PLATFORM
-def test_memory_and_registers(platform: str, echo_firmware: Path, tmp_path: Path) -> None:
+def test_every_method(platform: str, echo_firmware: Path, tmp_path: Path) -> None:
     config = "plain" if platform == "emulated" else None
     with boot(echo_firmware, platform=platform, config=config, out=tmp_path / "out", timeout_s=300) as guest:
         look_inside(guest)
@@ -28,6 +29,7 @@ def test_memory_and_registers(platform: str, echo_firmware: Path, tmp_path: Path
                 guest.memory.read(0, 1, vmpl=0)
             with pytest.raises(UnsupportedError, match=f"platform {platform} cannot show the registers of VMPL1"):
                 guest.registers(vmpl=1)
+        use_all(guest, "KVM's trace events begin with a new guest" if platform == "nested" else "")
 
 
 @pytest.mark.emulated
