@@ -19,13 +19,13 @@ static void make(u64 seed, const char *name, u8 number, void *key, u32 size)
 
 void psp_guest_begin(struct psp_guest *guest, u64 seed)
 {
-	static const char mark[16] = "snp-harness test"; /* of a report's ID, without NUL */
+	static const char mark[] = "snp-harness test"; /* of a report's ID, where it has no NUL */
 
 	for (u8 i = 0; i < SNP_VMPCKS; i++)
 		make(seed, "snp-harness test VMPCK", i, guest->vmpck[i], SNP_VMPCK_SIZE);
 	make(seed, "snp-harness test VMRK", 0, guest->vmrk, sizeof(guest->vmrk));
 	make(seed, "snp-harness test report", 0, guest->report_id, sizeof(guest->report_id));
-	memcpy(guest->report_id, mark, sizeof(mark));
+	memcpy(guest->report_id, mark, sizeof(mark) - 1);
 }
 
 /* The rest is 0: no migration image, no workarounds, no register of a VMSA is tweaked, the TSC has its nominal frequency. */
