@@ -91,6 +91,8 @@ RUN_BY = {
     "snp-harness fetch nested": By("Makefile", "$(BIN)/snp-harness fetch nested "),
     "snp-harness firmware source debian:sid": By("Makefile", "$(BIN)/snp-harness firmware source "),
     "snp-harness firmware build --source edk2": By("tests/edk2/test_build.py", "def test_"),
+    "snp-harness firmware build --source . ": By("tests/edk2/test_build.py", "def test_"),
+    "python3 -m venv ": By("tests/test_ci_recipes.py", "def test_the_workflow_with_the_harness_that_it_installs("),
     "snp-harness bisect": By("tests/edk2/test_real.py", "def test_a_planted_regression_is_found_in_log2_steps("),
     "git bisect ": By("tests/edk2/test_real.py", "def test_git_bisect_run("),
     "snp-harness matrix ": By("tests/cli/test_matrix.py", "def test_a_matrix_is_compared_with_the_last("),
