@@ -34,6 +34,7 @@ PACKAGES  := $(VENV)/.packages
 BUILDING  := $(VENV)/.packages-build
 TESTING   := $(VENV)/.packages-test
 BROWSER   := $(VENV)/.packages-browser
+CHROOT    := $(VENV)/.packages-chroot
 INSTALLED := $(VENV)/.installed
 FETCHED   := $(VENV)/.fetched
 MORE      := $(VENV)/.fetched-more
@@ -68,6 +69,10 @@ $(TESTING): .ci/install-packages | $(PACKAGES)
 # Debian's Chromium, of 100 MB: only the slow tests need it.
 $(BROWSER): .ci/install-packages | $(PACKAGES)
 	@.ci/install-packages browser
+	@touch $@
+
+$(CHROOT): .ci/install-packages | $(PACKAGES)
+	@.ci/install-packages chroot
 	@touch $@
 
 # The emulator first: if it does not compile, the compiler's message is clearer than pip's.
@@ -138,7 +143,7 @@ test-slow: setup images $(NEWER) $(TESTING) $(BROWSER)
 	@$(BIN)/pytest -m 'slow and not edk2 and not long' -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 # Builds edk2 many times, which takes a quarter of an hour with an empty cache.
-test-long: setup images $(NEWER) $(TESTING)
+test-long: setup images $(NEWER) $(TESTING) $(CHROOT)
 	@$(BIN)/pytest -m long -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 test-edk2: setup images $(NEWER) $(TESTING)
