@@ -20,7 +20,7 @@ from snp_harness.platforms import rom
 from snp_harness.platforms.memory_map import memory_map
 from snp_harness.svsm.config import load_config
 from snp_harness.svsm.reference import build
-from tests.documents import DOCS, page_text
+from tests.documents import DOCS, files, page_text
 from tests.firmware.conftest import trixie_path
 
 __all__ = ["trixie_path"]
@@ -205,12 +205,12 @@ def reference(path: Path, image: FirmwareImage, name: str, *, self_test: bool = 
 def test_every_step_with_the_reference_svsm(trixie_path: Path, tmp_path: Path) -> None:
     """The action as a job uses it: it installs the harness and runs the checks."""
     ovmf, guest = FirmwareImage.open(trixie_path), open_guest()
-    files = {
+    images = {
         "igvm": reference(tmp_path / "boot.igvm", ovmf, "alternate-injection-off"),
         "test-igvm": reference(tmp_path / "test.igvm", ovmf, "alternate-injection", self_test=True),
         "conformance-igvm": reference(tmp_path / "conformance.igvm", guest, "alternate-injection"),
     }
-    job = Job(tmp_path, files)
+    job = Job(tmp_path, images)
     job.run()
     assert job.passed, job.output
     assert not job.errors
@@ -226,5 +226,6 @@ def test_the_page_lists_the_inputs() -> None:
     page = page_text(DOCS / "ci-svsm.md")
     rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*) \|$", page, re.MULTILINE))
     assert set(rows) == set(ACTION["inputs"])
-    used = page.split("        with:\n")[1].split("      - uses:")[0]
-    assert set(re.findall(r"^ +([\w-]+): ", used, re.MULTILINE)) <= set(ACTION["inputs"])
+    workflow = yaml.safe_load(files(page)[".github/workflows/svsm.yml"])
+    (given,) = [step["with"] for step in workflow["jobs"]["svsm"]["steps"] if "snp-harness@" in step.get("uses", "")]
+    assert set(given) <= set(ACTION["inputs"])

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""docs/ci.md: its files are what the CI systems read, and their commands are run, on a stock firmware."""
+"""docs/ci.md: its files are what the CI systems read, and their commands are run, on a stock firmware.
+
+Of docs/ci-svsm.md the form of its workflow: test_action.py runs the action that it uses.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ from tests.documents import DOCS, ROOT, files, page_text
 yaml = pytest.importorskip("yaml")
 BIN = Path(sys.executable).parent
 PAGE = files(page_text(DOCS / "ci.md"))
+#: A commit, for the one that the pages leave open.
+OURS = files(page_text(DOCS / "ci-svsm.md"))[".github/workflows/svsm.yml"].replace("@COMMIT", f"@{'0' * 40}")
 GITHUB, GITLAB, PLAN = ".github/workflows/apic.yml", ".gitlab-ci.yml", "plans/apic.fmf"
 HEADLINE = "violated: 7 local-APIC accesses in SEC before x2APIC mode"
 
@@ -83,10 +88,19 @@ def test_the_workflow_is_safe(repository: Path) -> None:
     checked("zizmor", "--offline", "--quiet", GITHUB, directory=repository)
 
 
-def test_actions_are_those_of_our_own_workflows() -> None:
+def test_the_workflow_of_an_svsm(tmp_path: Path) -> None:
+    directory = tmp_path / ".github" / "workflows"
+    directory.mkdir(parents=True)
+    (directory / "svsm.yml").write_text(OURS)
+    checked("check-jsonschema", "--builtin-schema", "vendor.github-workflows", "svsm.yml", directory=directory)
+    checked("zizmor", "--offline", "--quiet", "svsm.yml", directory=directory)
+
+
+@pytest.mark.parametrize("workflow", [PAGE[GITHUB], OURS])
+def test_actions_are_those_of_our_own_workflows(workflow: str) -> None:
     pinned = re.compile(r"uses: (actions/\S+@[0-9a-f]{40} # v\S+)$", re.MULTILINE)
     own = {found for path in (ROOT / ".github/workflows").glob("*.yml") for found in pinned.findall(path.read_text())}
-    used = pinned.findall(PAGE[GITHUB])
+    used = pinned.findall(workflow)
     assert len(used) == 2
     assert set(used) <= own
 
