@@ -142,18 +142,19 @@ def last_phase(timeline: Timeline) -> Phase:
     return Phase[goal] if goal in Phase.__members__ else Phase.OS
 
 
-def _after(phase: Phase, last: Phase) -> bool:
+def is_after(phase: Phase, last: Phase) -> bool:
+    """Return whether a phase is after the last one that is compared; one that was not observed is not."""
     return phase is not Phase.UNKNOWN and phase > last
 
 
 def phase_names(timeline: Timeline, last: Phase) -> list[str]:
     """Return the names of the phases, to the last one that is compared."""
-    return [mark.phase.name for mark in timeline.phases if not _after(mark.phase, last)]
+    return [mark.phase.name for mark in timeline.phases if not is_after(mark.phase, last)]
 
 
 def event_kinds(timeline: Timeline, last: Phase) -> list[str]:
     """Return the kinds of events, but for those by chance and those after the last phase that is compared."""
-    after = [mark.time_ns for mark in timeline.phases if _after(mark.phase, last) and mark.time_ns is not None]
+    after = [mark.time_ns for mark in timeline.phases if is_after(mark.phase, last) and mark.time_ns is not None]
     end = min(after, default=None)
     events = [event for event in timeline.events if end is None or event.time_ns is None or event.time_ns < end]
     return sorted({event.kind for event in events} - CHANCE)
@@ -172,7 +173,7 @@ def steady(timeline: Timeline, last: Phase | None = None) -> list[Access]:
     read: dict[Group, set[Hashable]] = {}
     last = last_phase(timeline) if last is None else last
     for access in timeline.accesses:
-        if _after(access.phase, last):
+        if is_after(access.phase, last):
             continue
         if access.register == EOI:
             access = dataclasses.replace(access, phase=Phase.UNKNOWN, value=None)
