@@ -164,8 +164,18 @@ def test_markdown_and_text_have_a_row_for_each_cell() -> None:
     assert "vCPUs" in render(matrix(FINE, cell(where=place(vcpus=2))), "text").splitlines()[2]
 
 
+def test_annotations() -> None:
+    assert render(matrix(FINE), "github") == "::notice title=snp-harness matrix::1 cell, all as expected\n"
+    first, second = render(matrix(FINE, WRONG), "github").splitlines()
+    assert first.startswith("::error title=snp-harness matrix::2 cells, 1 not as expected; first fixed/plain")
+    assert second == "::error title=fixed/plain/emulated/1::violated: why, expected is ok"
+    assert render(matrix(UNSEEN), "github").startswith("::warning title=")
+    many = [cell("violated", place(vcpus=at), outcome=Outcome.UNEXPECTED, missed=("x",)) for at in range(1, 30)]
+    assert len(render(matrix(*many), "github").splitlines()) == 10
+
+
 def test_a_page() -> None:
     text = render(matrix(FINE, WRONG, BROKEN, **since(wrong=Trend.BETTER)), "html")
-    assert "<h1>3 cells, 1 not as expected, 1 without an answer; since one: 1 better, 2 new; first" in text
+    assert "<h1>3 cells, 1 not as expected, 1 without an answer; since one: 1 better, 2 new</h1>" in text
     assert "QEMU &lt;died&gt;" in text
     assert "href" not in text

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from snp_harness.matrix.result import Recorded
     from snp_harness.vm.rundir import RunDirectory
 
-FORMS = ("text", "json", "junit", "markdown", "html")
+FORMS = ("text", "json", "junit", "markdown", "github", "html")
 DEFAULT_OUT = Path("runs/matrix")
 EPILOG = (
     "exit status: 0 all as expected, 1 a cell is not, or became worse, 2 usage, 3 inconclusive, 128 and up: a run has"

@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from snp_harness.apic.verdict import Status
+from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE
 from snp_harness.matrix.cell import Cell, Outcome
 from snp_harness.matrix.compare import Trend
 from snp_harness.matrix.result import Matrix
+from snp_harness.report import github
 from snp_harness.report.junit_xml import Case, CaseResult, document
 from snp_harness.report.markdown import escaped
 from snp_harness.report.text import columns, escape
@@ -121,6 +123,18 @@ def _case(matrix: Matrix, cell: Cell) -> Case:
     )
 
 
+def _github(matrix: Matrix) -> str:
+    """Annotations: the summary, and the cells that fail it; GitHub shows the first ten of a level."""
+    level = {EXIT_HOLDS: "notice", EXIT_INCONCLUSIVE: "warning"}.get(matrix.exit_status, "error")
+    failed = [cell for cell in matrix.cells if matrix.failed(cell)]
+    lines = [github.command(level, {"title": "snp-harness matrix"}, escape(matrix.summary))]
+    lines += [
+        github.command(level, {"title": cell.place.name}, escape(matrix.note(cell), NOTE_MAX))
+        for cell in failed[: github.SHOWN - 1]
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _html(matrix: Matrix) -> str:
     from snp_harness.matrix.page import render_page
 
@@ -133,5 +147,6 @@ FORMATS: dict[str, Callable[[Matrix], str]] = {
     "json": Matrix.text,
     "junit": _junit,
     "markdown": _markdown,
+    "github": _github,
     "html": _html,
 }

@@ -11,7 +11,7 @@ from snp_harness.apic.difference import difference
 from snp_harness.apic.verdict import Status
 from snp_harness.errors import EXIT_HOLDS, UsageError
 from snp_harness.matrix.cell import Cell, Outcome
-from snp_harness.matrix.forms import NOTE_MAX, broken, facts
+from snp_harness.matrix.forms import NOTE_MAX, facts
 from snp_harness.matrix.result import Matrix
 from snp_harness.recorded import load_report, load_timeline
 from snp_harness.report.html import difference as difference_page
@@ -44,14 +44,15 @@ _STATUSES = {status.value: kind for status, kind in STATUS_CLASS.items()}
 def render_page(matrix: Matrix, linked: frozenset[str] = frozenset()) -> str:
     """Return the page. linked: the pages that are beside it."""
     fine = matrix.exit_status == EXIT_HOLDS
-    headings = ("cell", "outcome", "verdict", "since the last", "broken", "reached", "accesses", "note", "s")
+    headings = ("cell", "outcome", "verdict", "since the last", "reached", "accesses", "s")
     cells = table(headings, [_row(matrix, cell, linked) for cell in matrix.cells], "Cells", "list")
     used = [outcome.value for outcome in Outcome if matrix.of(outcome)]
     about = pairs([(name, text(value)) for name, value in facts(matrix)])
-    said = matrix.summary
+    said = matrix.counts
+    first = f"<p>{text(matrix.first)}</p>" if matrix.first else ""
     body = (
         f'<header id="verdict" class="{STATUS_CLASS[Status.HOLDS if fine else Status.VIOLATED]}"><p>'
-        f'<span class="status">{"passed" if fine else "failed"}</span></p><h1>{text(said)}</h1>'
+        f'<span class="status">{"passed" if fine else "failed"}</span></p><h1>{text(said)}</h1>{first}'
         f"<p>snp-harness {text(build().version)}</p></header>\n"
         f"<main>\n{section('cells', 'Cells', searched_table('Outcome', used, cells))}"
         f"{section('about', 'About', about)}</main>\n"
@@ -60,18 +61,20 @@ def render_page(matrix: Matrix, linked: frozenset[str] = frozenset()) -> str:
 
 
 def _row(matrix: Matrix, cell: Cell, linked: frozenset[str]) -> tuple[str, ...]:
-    trend = matrix.trend(cell)
-    shown = "" if matrix.last is None else _link(trend.value, page_name(cell, "diff"), linked)
+    change = matrix.changes.get(cell.place)
+    since = ""
+    if matrix.last is not None:
+        what = "" if change is None else f"<div>{text(', '.join(change.sentences), NOTE_MAX)}</div>"
+        since = _link(matrix.trend(cell).value, page_name(cell, "diff"), linked) + what
     verdict = badge(_STATUSES.get(cell.verdict, "failed"), cell.verdict)
+    notes = [*cell.missed, *([cell.error] if cell.error else [])] or [cell.reason]
     return (
         text("/".join(cell.place.parts)),
         badge(_CLASSES[cell.outcome], cell.outcome.value),
-        _link(verdict, page_name(cell), linked),
-        shown,
-        broken(cell),
+        f"{_link(verdict, page_name(cell), linked)}<div>{text('; '.join(notes), NOTE_MAX)}</div>",
+        since,
         text(cell.reached),
         str(cell.accesses),
-        text(matrix.note(cell), NOTE_MAX),
         str(cell.seconds),
     )
 

@@ -86,6 +86,11 @@ class Matrix:
     @property
     def summary(self) -> str:
         """The matrix in one sentence."""
+        return f"{self.counts}; first {self.first}" if self.first else self.counts
+
+    @property
+    def counts(self) -> str:
+        """How many cells are as expected, and how many changed."""
         failing = [cell for cell in self.cells if self.failed(cell)]
         counted = Counter(cell.outcome for cell in failing)
         parts = [f"{counted[outcome]} {_WORDS[outcome]}" for outcome in _ORDER if counted[outcome]]
@@ -98,16 +103,17 @@ class Matrix:
             since = [f"{counts[trend]} {trend.value}" for trend in Trend if trend is not Trend.SAME and counts[trend]]
             since += [f"{len(self.gone)} gone"] if self.gone else []
             text += f"; since {self.last.name}: {', '.join(since) or 'nothing changed'}"
-        if worst := self.worst:
-            text += f"; first {worst.place.name}: {self.note(worst)}"
         return text
 
     @property
-    def worst(self) -> Cell | None:
-        """The first of the cells that fail it."""
+    def first(self) -> str:
+        """The first of the worst cells, and what is to be seen of it; empty if none fails the matrix."""
         failing = [cell for cell in self.cells if self.failed(cell)]
         order = [Outcome.EXPECTED, *reversed(_ORDER)]
-        return max(failing, key=lambda cell: (self.trend(cell) is Trend.WORSE, order.index(cell.outcome)), default=None)
+        worst = max(
+            failing, key=lambda cell: (self.trend(cell) is Trend.WORSE, order.index(cell.outcome)), default=None
+        )
+        return "" if worst is None else f"{worst.place.name}: {self.note(worst)}"
 
     def note(self, cell: Cell) -> str:
         """Return what is not as expected of a cell, its error, and what changed, in a line."""

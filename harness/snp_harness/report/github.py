@@ -17,7 +17,7 @@ def render(report: Report) -> str:
     found = findings(report)
     status = report.verdict.status
     level = "error" if status is Status.VIOLATED else "warning" if status is Status.INCONCLUSIVE else "notice"
-    lines = [_command(level, {"title": f"snp-harness: {status.value}"}, escape(report.headline))]
+    lines = [command(level, {"title": f"snp-harness: {status.value}"}, escape(report.headline))]
     broken = [finding for finding in found if finding.broken]
     lines += [_annotation(finding) for finding in broken[: SHOWN - 1]]
     return "\n".join(lines) + "\n"
@@ -25,11 +25,11 @@ def render(report: Report) -> str:
 
 def _annotation(finding: Finding) -> str:
     where = {} if finding.source is None else {"file": finding.source.file, "line": str(finding.source.line)}
-    return _command("error", {**where, "title": finding.rule}, finding.sentence)
+    return command("error", {**where, "title": finding.rule}, finding.sentence)
 
 
-def _command(level: str, properties: dict[str, str], message: str) -> str:
-    """Return a workflow command, escaped as actions/toolkit's command.ts does."""
+def command(level: str, properties: dict[str, str], message: str) -> str:
+    """Return a workflow command with its properties, escaped as actions/toolkit's command.ts does."""
     listed = ",".join(f"{key}={_escaped(value, ':', ',')}" for key, value in properties.items())
     return f"::{level} {listed}::{_escaped(message)}"
 
