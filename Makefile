@@ -174,6 +174,7 @@ bench: setup $(FETCHED) $(TESTING)
 	@$(BIN)/python -m bench.scale
 	@$(BIN)/python -m bench.linux
 	@$(BIN)/python -m bench.page
+	@$(BIN)/python -m bench.parallel
 
 check-counts: setup $(FETCHED) $(TESTING)
 	@$(BIN)/python -m bench.counts $(COUNTS_FLAGS)
