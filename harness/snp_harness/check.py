@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict, dataclass
+
+from msgspec import Struct
 
 
 class CheckStatus(enum.StrEnum):
@@ -15,8 +16,7 @@ class CheckStatus(enum.StrEnum):
     MISSING = "missing"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """A requirement and its state. name: the requirement ("QEMU"). evidence: what was found ("7.2.22, /usr/bin/...").
 
     hint: what to do about it, or empty.
@@ -33,7 +33,7 @@ class Check:
 
     def to_json(self) -> dict[str, str]:
         """The four fields as strings."""
-        return {key: str(value) for key, value in asdict(self).items()}
+        return {name: str(getattr(self, name)) for name in self.__struct_fields__}
 
 
 def first_missing(checks: list[Check]) -> Check | None:

@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from snp_harness.svsm import vmsa
 from snp_harness.svsm.igvm import FILE_MAX, LARGE_PAGE, IgvmError, IgvmFile, PageData, VpContext
@@ -227,6 +227,6 @@ def _read(data: bytes) -> None:
 
 def test_headers_are_plain_values() -> None:
     first, second = parse(GOOD).headers[:2]
-    assert dataclasses.replace(first, at=1) != first
+    assert replace(first, at=1) != first
     assert first == parse(GOOD).headers[0]
     assert first != second

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from snp_harness.tools.linux_guest.launch import LinuxLaunch
     from snp_harness.vm.rundir import RunDirectory
 
+    # At run time, to make it takes longer than to parse the command line.
+    class LinuxOptions(TypedDict):
+        """What a Linux guest decides of a boot."""
+
+        config: str | None
+        extra_args: tuple[str, ...]
+        memory_mib: int | None
+
+
 _LINUX = "linux"
-
-
-class LinuxOptions(TypedDict):
-    """What a Linux guest decides of a boot."""
-
-    config: str | None
-    extra_args: tuple[str, ...]
-    memory_mib: int | None
 
 
 def guest_argument(text: str) -> str:

@@ -12,7 +12,6 @@ import errno
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -117,6 +116,8 @@ class Entries:
         If the body raises, the directory is removed. The caller holds the lock: leftovers of an interrupted process are
         removed. Of the older versions the one that was current is kept, because a run may be using it.
         """
+        import tempfile  # a run does not need it
+
         make_directory(self.directory)
         for left in self.directory.glob(f"{_TEMPORARY}*"):
             remove(left)

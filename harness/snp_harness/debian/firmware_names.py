@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from snp_harness.debian.cache import Entries, cache_root, version_of
 from snp_harness.errors import FirmwareError
@@ -24,8 +25,7 @@ SUITES = ("trixie", "sid", "bookworm", "forky", "bullseye", "stable", "testing",
 KNOWN_SOURCES = ("debian:trixie", "debian:sid/amdsev", "debian:bookworm")
 
 
-@dataclass(frozen=True, slots=True)
-class DebianFirmware:
+class DebianFirmware(Struct, frozen=True):
     """An image of a Debian package. packages: those that may contain it. file: its path in the package."""
 
     suite: str
@@ -51,8 +51,7 @@ class DebianFirmware:
         return cls(match["suite"], flavour, packages, file)
 
 
-@dataclass(frozen=True, slots=True)
-class CachedFirmware:
+class CachedFirmware(Struct, frozen=True):
     """An image in the cache, and the version of its package."""
 
     path: Path

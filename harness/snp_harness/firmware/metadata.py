@@ -11,8 +11,9 @@ from __future__ import annotations
 import enum
 import itertools
 import struct
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from snp_harness.errors import FirmwareError
 
@@ -48,8 +49,7 @@ class SevSectionType(enum.IntEnum):
     KERNEL_HASHES = 0x10
 
 
-@dataclass(frozen=True, slots=True)
-class SevSection:
+class SevSection(Struct, frozen=True):
     """Guest memory the launch prepares: gpa and size in bytes, both multiples of 4 KiB, below 4 GiB."""
 
     gpa: int
@@ -62,8 +62,7 @@ class SevSection:
         return self.gpa + self.size
 
 
-@dataclass(frozen=True, slots=True)
-class SevMetadata:
+class SevMetadata(Struct, frozen=True):
     """The sections in the image's order, without empty ones.
 
     ap_reset: address at which APs of SEV-ES firmware start, None if not given. hash_table: address and size of the

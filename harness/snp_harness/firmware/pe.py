@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Buffer = bytes | memoryview
 
@@ -28,8 +29,7 @@ class ImageFormatError(ValueError):
     """Bytes that are not a PE32 or TE image."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutableHeader:
+class ExecutableHeader(Struct, frozen=True):
     """image_base: address the image is linked or rebased to (0: none). size_of_image: bytes in memory.
 
     entry_rva: entry point relative to image_base.

@@ -10,8 +10,9 @@ from __future__ import annotations
 import lzma
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 View = memoryview
 
@@ -44,8 +45,7 @@ class LayoutError(ValueError):
     """A volume, file or section with invalid lengths or checksums."""
 
 
-@dataclass(slots=True)
-class Limits:
+class Limits(Struct):
     """The remaining limits of one image: headers read, and bytes of decompressed data."""
 
     headers: int = 100_000
@@ -61,8 +61,7 @@ class Limits:
             raise LayoutError("too many volumes, files and sections")
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(Struct, frozen=True):
     """A firmware volume: offset in its container, header and contents, and the GUID of its file system."""
 
     offset: int
@@ -77,8 +76,7 @@ class Volume:
         return self.file_system in (FFS2_GUID, FFS3_GUID)
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Struct, frozen=True):
     """A file of a volume: its name, type (EFI_FV_FILETYPE) and contents."""
 
     guid: UUID
@@ -86,8 +84,7 @@ class File:
     body: View
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """A section: type (EFI_SECTION_TYPE) and the contents after the common header."""
 
     section_type: int

@@ -9,9 +9,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from snp_harness.check import Check, CheckStatus
 from snp_harness.errors import HarnessError, UsageError
@@ -37,7 +38,6 @@ from snp_harness.svsm import vmsa
 from snp_harness.svsm.config import SvsmKind
 from snp_harness.svsm.reference import CONSOLE_PORT
 from snp_harness.svsm.sev import SEV_FEATURES_SHIFT, SevStatus, sev_features
-from snp_harness.version import build
 from snp_harness.vm import rundir
 from snp_harness.vm.debug_exit import debug_exit_ports
 from snp_harness.vm.machine_base import Devices, Ring
@@ -76,12 +76,15 @@ LOG_KEY_BITS = 60
 MAX_VCPUS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class RunKeys:
+class RunKeys(Struct, frozen=True):
     """Random numbers of a run. log_key: of the log's digest. psp_seed: of the keys that the guest gets at launch."""
 
     log_key: int = 0
     psp_seed: int = 0
+
+
+#: For a ROM that no run uses.
+NO_KEYS = RunKeys()
 
 
 def run_keys(spec: RunSpec) -> RunKeys:
@@ -207,6 +210,7 @@ def _prepare(firmware: FirmwareImage) -> None:
     """Do in parallel with the guest's start what is needed later."""
     _ = firmware.modules
     import snp_harness.vm.qmp  # noqa: F401
+    from snp_harness.version import build
 
     # In a checkout two runs of git, for the run's environment.
     build()
@@ -265,7 +269,7 @@ def build_launch(spec: RunSpec, firmware: FirmwareImage, memory: MemoryMap) -> l
     return packed
 
 
-def build_rom(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, keys: RunKeys = RunKeys()) -> bytes:
+def build_rom(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, keys: RunKeys = NO_KEYS) -> bytes:
     """Return the ROM of a run. Raises BrokenEnvironmentError if it is not built."""
     return rom.build(host_config(spec, memory, packed, keys).pack(), rom.read_hypervisor())
 

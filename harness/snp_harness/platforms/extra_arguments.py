@@ -54,14 +54,14 @@ REFUSED = {
 #: Keys of -machine that change nothing of what the harness sets or the hypervisor relies on.
 MACHINE_KEYS = frozenset({"append", "hpet", "initrd", "kernel", "kernel-irqchip", "sata", "smbus", "usb"})
 #: Drivers whose -global properties the harness sets, or the hypervisor relies on.
-_GLOBAL = re.compile(
+_GLOBAL = (
     r".*-cpu|.*-accel|.*-machine|memory-backend.*|(kvm-)?apic(-msi|-common)?|pc-dimm|isa-debugcon|isa-serial|mch|q35-pcihost"
     r"|ICH9-LPC|fw_cfg.*|isa-debug-exit|cfi\.pflash01|sev-.*|igvm-cfg"
 )
 #: Devices that would bypass the hypervisor's IOMMU, or replace it. A balloon discards any page that the guest names;
 #: QEMU's UEFI variable service copies from and to an address that it writes (QEMU hw/virtio/virtio-balloon.c,
 #: hw/uefi/var-service-core.c); a proxied device has all memory.
-_BYPASS = re.compile(
+_BYPASS = (
     r"(iommu_platform|disable-legacy)[\s\"':=]+(off|no?|false)\b|\bno(iommu_platform|disable-legacy)\b"
     r"|bypass[-_]iommu|\b(intel|amd|virtio)-iommu"
     r"|\bproperty=(iommu_platform|disable-legacy)\b|\b(virtio|hv)-balloon|\buefi-vars|\bx-pci-proxy-dev"
@@ -98,7 +98,7 @@ def check_log(arguments: Sequence[str]) -> None:
 def check_dma(arguments: Sequence[str]) -> None:
     """Check them where the hypervisor has an IOMMU. Raises UsageError."""
     for option, value in itertools.pairwise(arguments):
-        if option.lstrip("-") in ("device", "global", "machine", "M") and _BYPASS.search(_unescaped(value)):
+        if option.lstrip("-") in ("device", "global", "machine", "M") and re.search(_BYPASS, _unescaped(value)):
             raise _refusal(f"{option} {value}", "the hypervisor's IOMMU must see all DMA: leave it out")
 
 
@@ -128,8 +128,8 @@ def _global(value: str, _vcpus: int) -> str:
     keys = _keys(value, "")
     driver = keys.get("driver") or value.partition(".")[0]
     # A driver's name may have a dot itself.
-    matches = any(_GLOBAL.fullmatch(value[: dot.start()]) for dot in re.finditer(r"\.", value.partition("=")[0]))
-    return _HARNESS if matches or _GLOBAL.fullmatch(driver) else ""
+    matches = any(re.fullmatch(_GLOBAL, value[: dot.start()]) for dot in re.finditer(r"\.", value.partition("=")[0]))
+    return _HARNESS if matches or re.fullmatch(_GLOBAL, driver) else ""
 
 
 def _drive(value: str, _vcpus: int) -> str:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from snp_harness.firmware.metadata import SevMetadata, SevSectionType
 from snp_harness.platforms import rom
@@ -73,13 +74,13 @@ def igvm_launch_of(spec: RunSpec, firmware: FirmwareImage, machine: MachineFacts
         notes = (f"a copy of {file.name} was launched: {'; '.join(notes)}",)
     launch = igvm_loader.load(file, machine)
     _check_tables(file, launch, config.memory.cbit)
-    launch = dataclasses.replace(launch, notes=notes)
+    launch = replace(launch, notes=notes)
     own = launched_firmware(launch)
     if firmware.path == Path(config.svsm.igvm) or own == firmware.flat():
         return launch
     file, moved = own_console(file)
     if moved:
-        launch = dataclasses.replace(igvm_loader.load(file, machine), notes=(*launch.notes, moved))
+        launch = replace(igvm_loader.load(file, machine), notes=(*launch.notes, moved))
     return with_firmware(file, launch, firmware.flat(), str(firmware.path))
 
 
@@ -142,9 +143,9 @@ def _with_hashes(launch: Launch, metadata: SevMetadata) -> Launch:
             pages.append(one)
             continue
         before, after = section.gpa - one.gpa, one.end - section.end
-        pages += [dataclasses.replace(one, count=before // PAGE)] if before else []
+        pages += [replace(one, count=before // PAGE)] if before else []
         pages.append(
             Pages(PageType.NORMAL, section.gpa, section.size // PAGE, hashes=table - section.gpa),
         )
-        pages += [dataclasses.replace(one, gpa=section.end, count=after // PAGE)] if after else []
-    return dataclasses.replace(launch, pages=tuple(pages))
+        pages += [replace(one, gpa=section.end, count=after // PAGE)] if after else []
+    return replace(launch, pages=tuple(pages))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+
+from msgspec import Struct
 
 from snp_harness.svsm.config import ApicServer, ExitsSection, Policy
 
@@ -77,8 +78,7 @@ def vc_exits(exits: ExitsSection) -> VcExit:
     return bits
 
 
-@dataclass(frozen=True, slots=True)
-class HostConfig:
+class HostConfig(Struct, frozen=True):
     """The block's values, in the order and with the names of struct host_config."""
 
     host_base: int
@@ -118,9 +118,9 @@ class HostConfig:
     def pack(self) -> bytes:
         """Return the page."""
         numbers: list[int] = [MAGIC, VERSION, LAYOUT.size]
-        for field in fields(self):
-            value = getattr(self, field.name)
-            numbers += value if field.name == "sev_status" else (value,)
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            numbers += value if name == "sev_status" else (value,)
         return LAYOUT.pack(*numbers, VERSION).ljust(PAGE, b"\0")
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from snp_harness.errors import UsageError
 from snp_harness.firmware.metadata import FIRMWARE_START, FOUR_GIB
@@ -33,8 +34,7 @@ _DEVICES = (0x80000000, FIRMWARE_START)
 _HINT = "use an IGVM file for QEMU, or another --memory"
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """The guest's address space. ram_low, ram_high: bytes of RAM from 0 and from 4 GiB."""
 
     ram_low: int
@@ -56,8 +56,7 @@ class Machine:
         return FOUR_GIB + self.ram_high
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(Struct, frozen=True):
     """The list. size: its bytes. parts: offset and data, in order; between them are zeros.
 
     firmware: offset and bytes of the firmware's image in it; (0, 0) if there is none. features: SEV_FEATURES of the
@@ -65,10 +64,13 @@ class Packed:
     """
 
     size: int
-    parts: tuple[tuple[int, bytes], ...] = field(repr=False)
+    parts: tuple[tuple[int, bytes], ...]
     firmware: tuple[int, int]
     features: int | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Packed of {self.size} bytes>"
 
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes of the list. None of what is launched goes across two parts."""

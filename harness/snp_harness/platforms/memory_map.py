@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from snp_harness.errors import UsageError
 from snp_harness.firmware.metadata import FOUR_GIB
@@ -29,8 +29,7 @@ HOST_REACH = 1 << 39
 DIMM_SLOTS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryMap:
+class MemoryMap(Struct, frozen=True):
     """Addresses and sizes, bytes. ram_low, ram_high: guest RAM from 0 and from 4 GiB. maxmem: QEMU's -m maxmem."""
 
     ram_low: int

@@ -15,8 +15,9 @@ import enum
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct
 
 from snp_harness.errors import UsageError
 
@@ -118,8 +119,7 @@ PARAMETERS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """A variable header. at: its offset in the file. mask: the platforms it applies to, None if it applies to all.
 
     Headers that are not decoded further are of this class itself.
@@ -127,8 +127,11 @@ class Header:
 
     at: int
     type: int
-    content: bytes = field(repr=False)
+    content: bytes
     mask: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} at {self.at}>"
 
     @property
     def kind(self) -> HeaderType | None:
@@ -146,8 +149,7 @@ class Header:
         return self.mask is None or bool(self.mask & mask)
 
 
-@dataclass(frozen=True, slots=True)
-class SupportedPlatform(Header):
+class SupportedPlatform(Header, frozen=True):
     """IGVM_VHS_SUPPORTED_PLATFORM: `mask` is its bit in the masks of the other headers."""
 
     platform: int = 0
@@ -156,15 +158,13 @@ class SupportedPlatform(Header):
     shared_gpa_boundary: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class GuestPolicy(Header):
+class GuestPolicy(Header, frozen=True):
     """IGVM_VHS_GUEST_POLICY."""
 
     policy: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterArea(Header):
+class ParameterArea(Header, frozen=True):
     """IGVM_VHS_PARAMETER_AREA: memory that the loader fills. offset: of its first contents, 0 for zeroes."""
 
     index: int = 0
@@ -172,24 +172,21 @@ class ParameterArea(Header):
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter(Header):
+class Parameter(Header, frozen=True):
     """IGVM_VHS_PARAMETER: the loader writes a value of `kind` into an area at an offset."""
 
     index: int = 0
     byte_offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterInsert(Header):
+class ParameterInsert(Header, frozen=True):
     """IGVM_VHS_PARAMETER_INSERT: an area is loaded at an address, unmeasured."""
 
     index: int = 0
     gpa: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PageData(Header):
+class PageData(Header, frozen=True):
     """IGVM_VHS_PAGE_DATA. offset: of the contents in the file, 0 for zeroes."""
 
     gpa: int = 0
@@ -203,8 +200,7 @@ class PageData(Header):
         return LARGE_PAGE if self.flags & PageFlags.LARGE else PAGE
 
 
-@dataclass(frozen=True, slots=True)
-class VpContext(Header):
+class VpContext(Header, frozen=True):
     """IGVM_VHS_VP_CONTEXT: the first state of a vCPU; for SNP its VMSA, at `gpa`."""
 
     gpa: int = 0
@@ -212,16 +208,14 @@ class VpContext(Header):
     vp: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryRange(Header):
+class MemoryRange(Header, frozen=True):
     """IGVM_VHS_REQUIRED_MEMORY and IGVM_VHS_ERROR_RANGE."""
 
     gpa: int = 0
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SnpIdBlock(Header):
+class SnpIdBlock(Header, frozen=True):
     """IGVM_VHS_SNP_ID_BLOCK. launch_digest: of the launch. signed: the ID key's signature is not zero.
 
     id_key, author_key_value: IGVM_VHS_SNP_ID_BLOCK_PUBLIC_KEY: curve, 4 reserved bytes, QX and QY of 72 bytes.
@@ -243,28 +237,26 @@ ID_BLOCK_DIGEST = 8
 DIGEST_SIZE = 48
 
 #: How a header's content is decoded: its class, and the names of the first fields of its structure.
-_FORMS: dict[int, tuple[type[Header], struct.Struct, tuple[str, ...]]] = {
-    kind: (form, struct.Struct(format), tuple(names.split()))
-    for kind, form, format, names in (
-        (
-            HeaderType.SUPPORTED_PLATFORM,
-            SupportedPlatform,
-            "<IBBHQ",
-            "mask highest_vtl platform version shared_gpa_boundary",
-        ),
-        (HeaderType.GUEST_POLICY, GuestPolicy, "<QII", "policy mask"),
-        (HeaderType.PARAMETER_AREA, ParameterArea, "<QII", "size index offset"),
-        *((kind, Parameter, "<II", "index byte_offset") for kind in PARAMETERS),
-        (HeaderType.PARAMETER_INSERT, ParameterInsert, "<QII", "gpa mask index"),
-        (HeaderType.PAGE_DATA, PageData, "<QIIIHH", "gpa mask offset flags data_type"),
-        (HeaderType.VP_CONTEXT, VpContext, "<QIIHH", "gpa mask offset vp"),
-        (HeaderType.REQUIRED_MEMORY, MemoryRange, "<QIIII", "gpa mask size"),
-        (HeaderType.ERROR_RANGE, MemoryRange, "<QII", "gpa mask size"),
-        (HeaderType.RELOCATABLE_REGION, Header, "<I", "mask"),
-        (HeaderType.PAGE_TABLE_RELOCATION_REGION, Header, "<I", "mask"),
-        (HeaderType.VBS_MEASUREMENT, Header, "<I", "mask"),
-    )
-}
+_LAYOUTS: tuple[tuple[int, type[Header], str, str], ...] = (
+    (
+        HeaderType.SUPPORTED_PLATFORM,
+        SupportedPlatform,
+        "<IBBHQ",
+        "mask highest_vtl platform version shared_gpa_boundary",
+    ),
+    (HeaderType.GUEST_POLICY, GuestPolicy, "<QII", "policy mask"),
+    (HeaderType.PARAMETER_AREA, ParameterArea, "<QII", "size index offset"),
+    *((kind, Parameter, "<II", "index byte_offset") for kind in PARAMETERS),
+    (HeaderType.PARAMETER_INSERT, ParameterInsert, "<QII", "gpa mask index"),
+    (HeaderType.PAGE_DATA, PageData, "<QIIIHH", "gpa mask offset flags data_type"),
+    (HeaderType.VP_CONTEXT, VpContext, "<QIIHH", "gpa mask offset vp"),
+    (HeaderType.REQUIRED_MEMORY, MemoryRange, "<QIIII", "gpa mask size"),
+    (HeaderType.ERROR_RANGE, MemoryRange, "<QII", "gpa mask size"),
+    (HeaderType.RELOCATABLE_REGION, Header, "<I", "mask"),
+    (HeaderType.PAGE_TABLE_RELOCATION_REGION, Header, "<I", "mask"),
+    (HeaderType.VBS_MEASUREMENT, Header, "<I", "mask"),
+)
+_FORMS = {kind: (form, struct.Struct(format), tuple(names.split())) for kind, form, format, names in _LAYOUTS}
 _ID_BLOCK = struct.Struct("<IB3x48s16s16sIIII144s152s144s152s")
 
 
@@ -284,22 +276,24 @@ def _decode(at: int, kind: int, content: bytes) -> Header:
     return form(at, kind, content, **dict(zip(names, structure.unpack_from(content), strict=False)))
 
 
-@dataclass(frozen=True, slots=True)
-class IgvmFile:
+class IgvmFile(Struct, frozen=True):
     """A file. data: its bytes. headers: the variable ones, in order. headers_at, headers_size: their offset and bytes.
 
     checksum: as stored in the file. architecture, page_size: of version 2, else x86-64 (0) and 4096.
     """
 
     name: str
-    data: bytes = field(repr=False)
+    data: bytes
     version: int
     headers_at: int
     headers_size: int
     checksum: int
     architecture: int
     page_size: int
-    headers: tuple[Header, ...] = field(repr=False)
+    headers: tuple[Header, ...]
+
+    def __repr__(self) -> str:
+        return f"<IgvmFile {self.name}>"
 
     @classmethod
     def open(cls, path: Path) -> IgvmFile:

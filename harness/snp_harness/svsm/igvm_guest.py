@@ -7,11 +7,12 @@ parameter block (boot/defs/src/boot_params.rs, GuestFwInfoBlock; tools/igvmbuild
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from snp_harness.errors import FirmwareError
 from snp_harness.firmware.image import MIN_SIZE, FirmwareImage
@@ -94,7 +95,7 @@ def with_firmware(file: IgvmFile, launch: Launch, image: bytes, name: str) -> La
     notes = [f"the firmware in {file.name} was replaced by {name}"]
     if launch.id_block is not None:
         notes.append("the ID block, which is for another launch digest, was left out")
-    return dataclasses.replace(launch, pages=tuple(pages), id_block=None, notes=(*launch.notes, *notes))
+    return replace(launch, pages=tuple(pages), id_block=None, notes=(*launch.notes, *notes))
 
 
 def _replaced(pages: tuple[Pages, ...], firmware: Pages) -> Iterator[Pages]:
@@ -150,4 +151,4 @@ def _patched(pages: Pages, gpa: int, changes: tuple[tuple[int, bytes], ...]) -> 
     for at, value in changes:
         place = gpa - pages.gpa + at
         data[place : place + len(value)] = value
-    return dataclasses.replace(pages, data=bytes(data))
+    return replace(pages, data=bytes(data))

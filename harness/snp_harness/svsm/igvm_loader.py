@@ -7,7 +7,7 @@ Source: QEMU backends/igvm.c (qigvm_process_file and the handlers of its directi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from snp_harness.svsm import vmsa
 from snp_harness.svsm.igvm import (
@@ -55,8 +55,7 @@ _KEY_SIZE = 0x404
 _BUILD_HINT = "build it for QEMU's loader, as COCONUT's igvmbuilder does with --hypervisor qemu"
 
 
-@dataclass(slots=True)
-class _Area:
+class _Area(Struct):
     """A parameter area that is filled, until it is inserted."""
 
     data: bytearray

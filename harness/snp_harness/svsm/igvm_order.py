@@ -32,5 +32,10 @@ def in_qemu_order(file: IgvmFile, mask: int) -> Iterator[Header | list[PageData]
 
 
 def _continues(before: PageData, page: PageData) -> bool:
-    kinds = [(one.flags, one.data_type, one.mask, bool(one.offset)) for one in (before, page)]
-    return before.gpa + before.size == page.gpa and kinds[0] == kinds[1]
+    return (
+        before.gpa + before.size == page.gpa
+        and before.flags == page.flags
+        and before.data_type == page.data_type
+        and before.mask == page.mask
+        and bool(before.offset) == bool(page.offset)
+    )

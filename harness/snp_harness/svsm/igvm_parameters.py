@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from snp_harness.firmware.metadata import FOUR_GIB
 from snp_harness.svsm.igvm import HeaderType
@@ -20,8 +21,7 @@ _IOAPIC_BASE = 0xFEC00000
 _PCI_INTERRUPTS = (5, 9, 10, 11)
 
 
-@dataclass(frozen=True, slots=True)
-class MachineFacts:
+class MachineFacts(Struct, frozen=True):
     """What parameters tell. ram_low, ram_high: bytes of guest RAM from 0 and from 4 GiB."""
 
     vcpus: int

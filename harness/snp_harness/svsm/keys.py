@@ -7,7 +7,6 @@ import enum
 import json
 import textwrap
 import typing
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Meta, Struct
@@ -19,8 +18,7 @@ ALLOWED = "allowed"
 HEXADECIMAL = "hexadecimal"
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """One key of a configuration file.
 
     type: of its value, for msgspec. allowed: its valid values, in words. default: as TOML writes it.

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 PAGE = 0x1000
 #: The address at which KVM puts every VMSA of the launch (QEMU, docs/system/igvm.rst).
@@ -25,8 +26,7 @@ class PageType(enum.IntEnum):
     CPUID = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Pages:
+class Pages(Struct, frozen=True):
     """Consecutive pages of one type. data: their contents, b"" for zeros; what is missing at the end is zero.
 
     hashes: the hypervisor puts the hashes of a kernel there (QEMU's kernel-hashes=on), at this offset from gpa.
@@ -35,8 +35,11 @@ class Pages:
     kind: PageType
     gpa: int
     count: int
-    data: bytes = field(default=b"", repr=False)
+    data: bytes = b""
     hashes: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Pages {self.kind.name} {self.gpa:X}, {self.count}>"
 
     @property
     def end(self) -> int:
@@ -44,8 +47,7 @@ class Pages:
         return self.gpa + self.count * PAGE
 
 
-@dataclass(frozen=True, slots=True)
-class IdBlock:
+class IdBlock(Struct, frozen=True):
     """The ID block of SNP_LAUNCH_FINISH (56860, section 8.18), and the digests of its keys (b"" without a key)."""
 
     launch_digest: bytes
@@ -57,8 +59,7 @@ class IdBlock:
     author_key_digest: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(Struct, frozen=True):
     """The whole launch. pages: in order; vmsas: after them, by vCPU. memory: ranges (address, bytes) that must be RAM.
 
     start, size: of the firmware, which ends at 4 GiB; size 0 if there is none. notes: sentences about how what is

@@ -6,10 +6,10 @@ harness/emulator/include/svsm_boot.h has the same structures for C; tests/platfo
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.firmware.metadata import FOUR_GIB, SevMetadata, SevSectionType
@@ -94,8 +94,7 @@ def svsm_boot(config: SvsmConfig) -> SvsmBoot:
     return flags
 
 
-@dataclass(frozen=True, slots=True)
-class BootBlock:
+class BootBlock(Struct, frozen=True):
     """The values of struct svsm_boot, in its order."""
 
     base: int
@@ -123,9 +122,9 @@ class BootBlock:
         if len(self.regions) > REGIONS:
             raise ValueError(f"{len(self.regions)} regions do not fit {REGIONS} entries")
         numbers: list[int] = []
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name == "regions":
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if name == "regions":
                 flat = [number for region in value for number in region]
                 numbers += (len(value), *flat, *[0] * (2 * REGIONS - len(flat)))
             else:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from snp_harness.svsm.sev import SEV_FEATURES_SHIFT, SevStatus
 
@@ -69,8 +70,7 @@ RESTRICTED_INJECTION = FEATURE_BITS["restricted-injection"]
 ALTERNATE_INJECTION = FEATURE_BITS["alternate-injection"]
 
 
-@dataclass(frozen=True, slots=True)
-class Vmsa:
+class Vmsa(Struct, frozen=True):
     """A VMSA page. Raises ValueError for another size."""
 
     data: bytes

@@ -10,10 +10,11 @@ import signal
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
 
 from snp_harness.errors import HarnessError
 from snp_harness.launch import tokens
@@ -50,8 +51,7 @@ _DEATH_S = 30.0
 _Machine = TypeVar("_Machine", bound="MachineBase")
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
+class Ring(Struct, frozen=True):
     """A ring of records in a shared memory. doorbell: the channel on which the guest requests a read, if `arm`."""
 
     memory: str
@@ -59,8 +59,7 @@ class Ring:
     arm: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Devices:
+class Devices(Struct, frozen=True):
     """The objects that QEMU's arguments name and the machine makes.
 
     consoles: ID of each console's character device and the log file it goes to. channels: IDs of character devices that
@@ -70,14 +69,14 @@ class Devices:
     stand_ins: what replaces a token in the command line to run by hand; a file's token is replaced by its name.
     """
 
-    consoles: Mapping[str, str] = field(default_factory=dict)
+    consoles: Mapping[str, str] = {}
     channels: Sequence[str] = ()
     pipes: Sequence[str] = ()
-    memory: Mapping[str, int] = field(default_factory=dict)
+    memory: Mapping[str, int] = {}
     files: Sequence[str] = ()
-    inputs: Mapping[str, Path] = field(default_factory=dict)
+    inputs: Mapping[str, Path] = {}
     ring: Ring | None = None
-    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    stand_ins: Mapping[str, str] = {}
 
 
 class MachineBase(ABC):

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from msgspec import Struct
+
 from snp_harness.data import json_head
 from snp_harness.errors import UsageError
-from snp_harness.version import build
 from snp_harness.vm.qemu_errors import CannotWriteError
 
 DEFAULT_PARENT = Path("runs")
@@ -121,8 +122,7 @@ class _Lock:
     __del__ = release
 
 
-@dataclass(frozen=True, slots=True)
-class _Latest:
+class _Latest(Struct, frozen=True):
     """The link to the latest run. It does not exist where another file has its name, or without symbolic links."""
 
     link: Path
@@ -316,6 +316,8 @@ class RunDirectory:
 
     def write_environment(self, **facts: Any) -> None:
         """Record what the run depended on: harness, Python and kernel, and the facts of the caller."""
+        from snp_harness.version import build  # not before QEMU is started, to start it early
+
         harness = build()
         environment: dict[str, Any] = {
             **json_head("environment"),
