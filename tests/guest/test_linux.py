@@ -107,6 +107,30 @@ def test_to_a_command_with_network_and_disk(
     assert guest.wait_ended().error is None
 
 
+@pytest.mark.parametrize(
+    ("config", "vcpus"), [("alternate-injection-off", 4), pytest.param("no-svsm", 1, marks=pytest.mark.long)]
+)
+def test_linux_goes_on_from_a_snapshot(config: str, vcpus: int, linux_guest: SnpLinux) -> None:
+    """With its files, its processes, its clock and its network; what a command has done since is undone."""
+    guest = linux_guest(config=config, vcpus=vcpus, timeout_s=WAIT_S)
+    assert guest.run("echo before > /tmp/x; sleep 1000 > /dev/null 2>&1 & echo $! > /tmp/pid").status == 0
+    boot_id = guest.run("cat /proc/sys/kernel/random/boot_id").out
+    uptime = float(guest.run("cat /proc/uptime").out.split()[0])
+    snapshot = guest.snapshot()
+    assert guest.run("echo after > /tmp/x; kill $(cat /tmp/pid)").status == 0
+    for _ in range(2):
+        guest.restore(snapshot)
+        assert guest.run("cat /tmp/x").out == "before\n"
+        assert guest.run("kill -0 $(cat /tmp/pid)").status == 0
+        assert guest.run("cat /proc/sys/kernel/random/boot_id").out == boot_id
+        before = sum(interrupts(guest)["LOC"])
+        assert guest.run("sleep 1").status == 0
+        assert sum(interrupts(guest)["LOC"]) > before
+        assert uptime < float(guest.run("cat /proc/uptime").out.split()[0]) < uptime + WAIT_S
+    result = guest.power_off()
+    assert (result.timeline.gaps, result.timeline.reached) == ((), Phase.OS)
+
+
 def interrupts(guest: LinuxGuest) -> dict[str, list[int]]:
     """The counts of /proc/interrupts, a number a vCPU, by the last word of their line or their short name."""
     found = {}
