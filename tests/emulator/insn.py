@@ -78,6 +78,7 @@ SIMPLE = (
     "rmpadjust",
     "invlpgb",
     "tlbsync",
+    "rmp_batch",
 )
 """enum insn_simple, as mnemonics."""
 

@@ -189,7 +189,7 @@ def test_a_plain_guest_has_no_features() -> None:
         (
             "svsm = 3",
             "svsm is a section: write [svsm] and its keys present, kind, igvm, alternate_injection, vmpl,"
-            " apic_protocol, feature_bit, in_ram, scrub, self_test below it",
+            " apic_protocol, feature_bit, in_ram, scrub, rmp_batches, self_test below it",
         ),
         ("[svsm]\npresent = false", "svsm.alternate_injection = true needs svsm.present = true"),
         ("[guest]\nsev = false", "svsm.present = true needs guest.sev = true"),

@@ -17,7 +17,7 @@ from tests.schemas import check
 
 pytestmark = pytest.mark.emulated
 
-TESTS = ("memory_map", "registry", "pvalidate", "rmpadjust", "vcpus", "launch_measurement")
+TESTS = ("memory_map", "registry", "pvalidate", "rmpadjust", "rmp_batch", "vcpus", "launch_measurement")
 RETURN_FALSE = b"\x31\xc0\xc3"
 LOOP = b"\xeb\xfe"
 #: Of COCONUT's tests, built with its test configuration.
@@ -42,9 +42,9 @@ def test_all_pass(tmp_path: Path, vcpus: str, capsys: pytest.CaptureFixture[str]
     assert report["complete"]
     assert report["status"] == 16
     tap = (tmp_path / "out" / "results.tap").read_text().splitlines()
-    assert tap[:3] == ["TAP version 14", "1..6", "ok 1 - selftest::memory_map"]
+    assert tap[:3] == ["TAP version 14", "1..7", "ok 1 - selftest::memory_map"]
     [suite] = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "0", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("7", "0", "0")
 
 
 def test_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,14 +64,14 @@ def test_one_panics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     [failed] = [test for test in report["tests"] if test["status"] == "failed"]  # type: ignore[attr-defined]
     assert failed["reason"].startswith("exception 6, error code 0, at offset ")
     assert report["status"] is None
-    assert "4 of 6 tests were reported, the last one is selftest::rmpadjust" in report["defects"]  # type: ignore[operator]
+    assert "4 of 7 tests were reported, the last one is selftest::rmpadjust" in report["defects"]  # type: ignore[operator]
 
 
 def test_one_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     patch_svsm(monkeypatch, "test_vcpus", LOOP)
     assert run(tmp_path, "--timeout", "2") == EXIT_VIOLATED
     tests, report = results(capsys)
-    assert tests == dict.fromkeys(TESTS[:4], "passed") | {"vcpus": "failed"}
+    assert tests == dict.fromkeys(TESTS[:5], "passed") | {"vcpus": "failed"}
     [failed] = [test for test in report["tests"] if test["status"] == "failed"]  # type: ignore[attr-defined]
     assert failed["reason"] == "selftest::vcpus did not end in 2 s, last line: test selftest::vcpus ..."
 

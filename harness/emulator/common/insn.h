@@ -184,6 +184,7 @@ enum insn_simple {
 	INSN_SIMPLE_RMPADJUST, /* F3 0F 01 FE */
 	INSN_SIMPLE_INVLPGB,   /* 0F 01 FE */
 	INSN_SIMPLE_TLBSYNC,   /* 0F 01 FF */
+	INSN_SIMPLE_RMP_BATCH, /* 0F B9 C0: a UD1, SEV_OPCODE_RMP_BATCH */
 };
 
 /* Identify one of these and return its length in bytes, prefixes included; INSN_SIMPLE_UNKNOWN, length 0, otherwise. */

@@ -57,6 +57,8 @@ static enum insn_simple simple_two_byte(struct insn_reader *reader)
 		return INSN_SIMPLE_RDMSR;
 	case 0xa2:
 		return INSN_SIMPLE_CPUID;
+	case 0xb9:
+		return insn_fetch(reader) == 0xc0 && !reader->repeat ? INSN_SIMPLE_RMP_BATCH : INSN_SIMPLE_UNKNOWN;
 	default:
 		return INSN_SIMPLE_UNKNOWN;
 	}

@@ -23,10 +23,19 @@ static bool is_addressable(const struct hw_slot *slot, u64 gpa, bool large)
 	return !large || hw_slot_large_possible(slot, gpa);
 }
 
-static enum rmp_fault pvalidate(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, bool large, u32 *result, bool *unchanged)
+/* The operands of one PVALIDATE or RMPADJUST. */
+struct operation {
+	bool pvalidate;
+	bool large;
+	u64 linear;
+	u64 rdx;
+};
+
+static enum rmp_fault pvalidate(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, const struct operation *operation,
+				u32 *result, bool *unchanged)
 {
 	struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
-	bool validate = current(cpu)->gpr[HW_RDX] & 1;
+	bool large = operation->large, validate = operation->rdx & 1;
 	enum rmp_fault fault;
 	u32 bits;
 
@@ -52,10 +61,12 @@ static enum rmp_fault pvalidate(struct hw_cpu *cpu, const struct hw_slot *slot, 
 	return RMP_OK;
 }
 
-static enum rmp_fault rmpadjust(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, bool large, u32 *result)
+static enum rmp_fault rmpadjust(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, const struct operation *operation,
+				u32 *result)
 {
 	struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
-	u64 attributes = current(cpu)->gpr[HW_RDX];
+	bool large = operation->large;
+	u64 attributes = operation->rdx;
 	u32 target = attributes & SEV_RMPADJUST_VMPL_MASK;
 	enum rmp_fault fault;
 	u32 bits;
@@ -91,37 +102,90 @@ static void set_result(struct hw_cpu *cpu, u32 result, bool carry)
 	save->rflags = (save->rflags & ~RFLAGS_CF) | (carry ? RFLAGS_CF : 0);
 }
 
-/* The page behind the linear address in RAX. */
-void rmp_instruction_retry(struct hw_cpu *cpu, struct hw_exit *exit)
+/* False: with #PF, or with an #NPF for the hypervisor, after which it is repeated. */
+static bool carry_out(struct hw_cpu *cpu, const struct operation *operation, struct hw_exit *exit, u32 *result, bool *unchanged)
 {
-	struct vmcb_save *save = &vmcb(cpu)->save;
-	bool large = current(cpu)->gpr[HW_RCX] & 1, unchanged = false;
-	u64 gpa = guest_physical(cpu, save->rax);
+	u64 gpa = guest_physical(cpu, operation->linear);
 	const struct hw_slot *slot;
 	enum rmp_fault fault;
-	u32 result;
 
-	exit->code = HW_EXIT_NONE;
+	*unchanged = false;
 	if (gpa == NO_GPA) {
-		save->cr2 = save->rax;
+		vmcb(cpu)->save.cr2 = operation->linear;
 		guest_exception(cpu, X86_PF, true, 0);
-		return;
+		return false;
 	}
 	gpa &= ~cpu->hw->c_bit & ~(PAGE_SIZE - 1); /* bits 11:0 are ignored; 20:12 of a 2 MiB page are not */
 	slot = slot_of(cpu->hw, gpa);
-	if (cpu->which == INSN_SIMPLE_PVALIDATE)
-		fault = pvalidate(cpu, slot, gpa, large, &result, &unchanged);
+	if (operation->pvalidate)
+		fault = pvalidate(cpu, slot, gpa, operation, result, unchanged);
 	else
-		fault = rmpadjust(cpu, slot, gpa, large, &result);
+		fault = rmpadjust(cpu, slot, gpa, operation, result);
 	if (fault) {
 		exit->code = SVM_EXIT_NPF;
 		exit->info1 = SVM_NPF_RMP | SVM_NPF_ENC | (fault == RMP_SIZE ? SVM_NPF_SIZEM : 0);
 		exit->info2 = gpa;
 		cpu->retry = RETRY_INSTRUCTION;
-		return;
+		return false;
 	}
-	set_result(cpu, result, result == SEV_SUCCESS && unchanged);
+	*unchanged = *unchanged && *result == SEV_SUCCESS;
+	return true;
+}
+
+/* The page behind the linear address in RAX. */
+static void single(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	const u64 *gpr = current(cpu)->gpr;
+	struct operation operation = { .pvalidate = cpu->which == INSN_SIMPLE_PVALIDATE, .large = gpr[HW_RCX] & 1,
+				       .linear = vmcb(cpu)->save.rax, .rdx = gpr[HW_RDX] };
+	bool unchanged;
+	u32 result;
+
+	if (!carry_out(cpu, &operation, exit, &result, &unchanged))
+		return;
+	set_result(cpu, result, unchanged);
 	guest_skip(cpu, cpu->length);
+}
+
+/* After a fault, the operations that are done are behind RSI, and the one that caused it is the next. */
+static void batch(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	u64 *gpr = current(cpu)->gpr;
+	bool unchanged = false;
+	u32 result = SEV_SUCCESS;
+
+	while (gpr[HW_RCX]) {
+		struct sev_rmp_operation from;
+
+		if (!guest_read(cpu, gpr[HW_RSI], &from, sizeof(from))) {
+			vmcb(cpu)->save.cr2 = gpr[HW_RSI];
+			guest_exception(cpu, X86_PF, true, 0);
+			return;
+		}
+		struct operation operation = { .pvalidate = !(from.page & SEV_RMP_OPERATION_RMPADJUST),
+					       .large = from.page & SEV_RMP_OPERATION_2M,
+					       .linear = from.page & ~(PAGE_SIZE - 1), .rdx = from.rdx };
+
+		if (!carry_out(cpu, &operation, exit, &result, &unchanged))
+			return;
+		unchanged = unchanged && !(from.page & SEV_RMP_OPERATION_IGNORE_CF);
+		if (result || unchanged)
+			break;
+		gpr[HW_RSI] += sizeof(from);
+		gpr[HW_RCX]--;
+		cpu->before = FIRST_TRY;
+	}
+	set_result(cpu, result, unchanged);
+	guest_skip(cpu, cpu->length);
+}
+
+void rmp_instruction_retry(struct hw_cpu *cpu, struct hw_exit *exit)
+{
+	exit->code = HW_EXIT_NONE;
+	if (cpu->which == INSN_SIMPLE_RMP_BATCH)
+		batch(cpu, exit);
+	else
+		single(cpu, exit);
 }
 
 void rmp_instruction(struct hw_cpu *cpu, enum insn_simple which, u8 length, struct hw_exit *exit)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* PVALIDATE and RMPADJUST, which TCG does not implement. */
+/* PVALIDATE and RMPADJUST, which TCG does not implement, and batches of them (sev.h). */
 #ifndef SNP_HW_RMP_INSTRUCTION_H
 #define SNP_HW_RMP_INSTRUCTION_H
 

@@ -32,6 +32,11 @@ static void broadcast_flush(struct hw_cpu *cpu, enum insn_simple which, u8 lengt
 		guest_skip(cpu, length);
 }
 
+static bool has_batches(const struct hw_cpu *cpu, enum insn_simple which)
+{
+	return which == INSN_SIMPLE_RMP_BATCH && cpu->machine->config->rmp_batches && !cpu->vmpl;
+}
+
 void undefined_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 {
 	u8 code[INSN_MAX_LENGTH] = { 0 };
@@ -40,7 +45,7 @@ void undefined_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 	enum insn_simple which = insn_decode_simple(code, available, mode, &length);
 	struct insn_extended insn;
 
-	if (cpu->hw->snp && (which == INSN_SIMPLE_PVALIDATE || which == INSN_SIMPLE_RMPADJUST))
+	if (cpu->hw->snp && (which == INSN_SIMPLE_PVALIDATE || which == INSN_SIMPLE_RMPADJUST || has_batches(cpu, which)))
 		rmp_instruction(cpu, which, length, exit);
 	else if (which == INSN_SIMPLE_INVLPGB || which == INSN_SIMPLE_TLBSYNC)
 		broadcast_flush(cpu, which, length);

@@ -86,6 +86,22 @@ enum sev_result {
 #define SEV_OPCODE_PVALIDATE ".byte 0xF2, 0x0F, 0x01, 0xFF"
 #define SEV_OPCODE_RMPADJUST ".byte 0xF3, 0x0F, 0x01, 0xFE"
 
+/*
+ * Not the processor's: an instruction of the emulated host alone, for the reference SVSM at VMPL0 (config.h, rmp_batches);
+ * elsewhere UD1 raises #UD. It carries out RCX operations from RSI on, each as PVALIDATE or RMPADJUST would, with the same
+ * faults. Both registers advance past those that succeeded; the first other one ends it, with that one's EAX and CF.
+ */
+#define SEV_OPCODE_RMP_BATCH ".byte 0x0F, 0xB9, 0xC0"
+
+struct sev_rmp_operation {
+	u64 page; /* linear address, and SEV_RMP_OPERATION_* in bits 11:0 */
+	u64 rdx;
+};
+#define SEV_RMP_OPERATION_2M        BIT(0) /* ECX */
+#define SEV_RMP_OPERATION_RMPADJUST BIT(1) /* else PVALIDATE */
+#define SEV_RMP_OPERATION_IGNORE_CF BIT(2) /* success even if the page was so already */
+#define SEV_RMP_OPERATION_OTHERS    (0xFFFull & ~7ull) /* software's own */
+
 /* Exceptions (APM vol. 2, table 8-1). */
 #define SEV_VECTOR_HV 28u
 #define SEV_VECTOR_VC 29u

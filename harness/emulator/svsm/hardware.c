@@ -104,3 +104,64 @@ u32 hardware_rmpadjust(u64 gpa, enum page_size size, u64 attributes)
 		     : "memory", "cc");
 	return fault ? SEV_FAIL_INPUT : (u32)result;
 }
+
+static bool has_batches;
+
+/* Of `count` operations, those that are left; `*result` is that of the first of them. */
+static u64 batch(const struct sev_rmp_operation *operations, u64 count, u32 *result)
+{
+	u64 rax = SEV_FAIL_INPUT;
+	u8 unchanged = 0;
+	u32 fault = 1;
+
+	asm volatile("1: " SEV_OPCODE_RMP_BATCH "\n\t"
+		     "setc %[unchanged]\n\t"
+		     "xorl %[fault], %[fault]\n\t"
+		     "2:\n\t"
+		     RESUME_AT(1b, 2b)
+		     : "+a"(rax), "+S"(operations), "+c"(count), [unchanged] "+q"(unchanged), [fault] "+r"(fault)
+		     :
+		     : "memory", "cc");
+	if (fault)
+		*result = SEV_FAIL_INPUT;
+	else
+		*result = (u32)rax == SEV_SUCCESS && unchanged ? (u32)SEV_FAIL_UNCHANGED : (u32)rax;
+	return count;
+}
+
+void hardware_use_batches(bool wanted)
+{
+	u32 result = SEV_FAIL_INPUT;
+
+	if (wanted)
+		batch(NULL, 0, &result);
+	has_batches = result == SEV_SUCCESS;
+}
+
+static u32 operation(const struct sev_rmp_operation *operation)
+{
+	u64 gpa = operation->page & ~(PAGE_SIZE - 1);
+	enum page_size size = operation->page & SEV_RMP_OPERATION_2M ? PAGE_2M : PAGE_4K;
+	u32 result;
+
+	if (operation->page & SEV_RMP_OPERATION_RMPADJUST)
+		return hardware_rmpadjust(gpa, size, operation->rdx);
+	result = hardware_pvalidate(gpa, size, operation->rdx);
+	return result == SEV_FAIL_UNCHANGED && (operation->page & SEV_RMP_OPERATION_IGNORE_CF) ? (u32)SEV_SUCCESS : result;
+}
+
+u32 hardware_rmp_operations(const struct sev_rmp_operation *operations, u32 count, u32 *done)
+{
+	u32 result = SEV_SUCCESS;
+
+	if (has_batches) {
+		*done = count - (u32)batch(operations, count, &result);
+		return result;
+	}
+	for (*done = 0; *done < count; ++*done) {
+		result = operation(&operations[*done]);
+		if (result != SEV_SUCCESS)
+			break;
+	}
+	return result;
+}

@@ -6,6 +6,7 @@
 #ifndef SVSM_HARDWARE_H
 #define SVSM_HARDWARE_H
 
+#include "sev.h"
 #include "types.h"
 #include "vmsa.h"
 
@@ -47,5 +48,11 @@ u32 hardware_pvalidate(u64 gpa, enum page_size size, bool validate);
 
 /* enum sev_result; attributes: SEV_RMPADJUST_*; SEV_FAIL_INPUT when the instruction faulted. */
 u32 hardware_rmpadjust(u64 gpa, enum page_size size, u64 attributes);
+
+/* Use SEV_OPCODE_RMP_BATCH from now on, if it is wanted and there: else operations are one instruction each. */
+void hardware_use_batches(bool wanted);
+
+/* The operations in order, until one does not succeed: its result, as above. *done: how many succeeded. */
+u32 hardware_rmp_operations(const struct sev_rmp_operation *operations, u32 count, u32 *done);
 
 #endif

@@ -193,6 +193,7 @@ _Noreturn void svsm_main(const struct svsm_boot *boot)
 	svsm.cpuid_signature = ((const struct snp_secrets *)boot->secrets_gpa)->fms;
 	trap_init();
 	trap_load();
+	hardware_use_batches(true);
 
 	/* There is no console without a GHCB: these errors terminate with a reason code only. */
 	if (!boot_block_sound(&svsm.boot))

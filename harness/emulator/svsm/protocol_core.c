@@ -49,52 +49,104 @@ static u64 sev_error(u32 result)
 	return SVSM_ERR_PROTOCOL_BASE + result;
 }
 
-static u64 pvalidate_one(struct vcpu *vcpu, u64 entry)
-{
-	u32 guest_vmpl = vcpu->svsm->boot.guest_vmpl;
-	u64 gpa = entry & SVSM_PVALIDATE_GPA_MASK;
-	bool validate = entry & SVSM_PVALIDATE_VALIDATE;
+/* An entry of a PVALIDATE call. */
+struct page_entry {
+	u64 gpa;
 	enum page_size size;
-	u32 result;
+	bool validate;
+	bool ignore_cf;
+};
 
+static u64 parse_entry(struct vcpu *vcpu, u64 entry, struct page_entry *page)
+{
+	*page = (struct page_entry){ .gpa = entry & SVSM_PVALIDATE_GPA_MASK, .validate = entry & SVSM_PVALIDATE_VALIDATE,
+			       .ignore_cf = entry & SVSM_PVALIDATE_IGNORE_CF };
 	switch (entry & SVSM_PVALIDATE_SIZE_MASK) {
 	case 0:
-		size = PAGE_4K;
+		page->size = PAGE_4K;
 		break;
 	case 1:
-		size = PAGE_2M;
+		page->size = PAGE_2M;
 		break;
 	default:
 		return SVSM_ERR_INVALID_PARAMETER;
 	}
-	if (!aligned(gpa, page_bytes(size)))
+	if (!aligned(page->gpa, page_bytes(page->size)))
 		return SVSM_ERR_INVALID_PARAMETER;
-	if (!valid_guest_range(vcpu->svsm, gpa, page_bytes(size)))
-		return SVSM_ERR_INVALID_ADDRESS;
+	return valid_guest_range(vcpu->svsm, page->gpa, page_bytes(page->size)) ? SVSM_SUCCESS : SVSM_ERR_INVALID_ADDRESS;
+}
 
-	if (!validate) {
-		/* While the page is still valid: its permissions survive a rescission. */
-		result = rmp_revoke(gpa, size, guest_vmpl);
-		if (result != SEV_SUCCESS)
-			return sev_error(result);
-	}
-	result = hardware_pvalidate(gpa, size, validate);
-	if (result == SEV_FAIL_UNCHANGED && (entry & SVSM_PVALIDATE_IGNORE_CF))
+/*
+ * As in COCONUT: a page may contain data that the hypervisor copied from elsewhere, even from the SVSM's
+ * memory, so it is cleared before the guest can access it.
+ */
+static bool is_scrubbed(struct vcpu *vcpu, const struct page_entry *page)
+{
+	return page->validate && (vcpu->svsm->boot.flags & SVSM_BOOT_SCRUB) && memory_is_writable(page->gpa, page_bytes(page->size));
+}
+
+static u64 validate_scrubbed(struct vcpu *vcpu, const struct page_entry *page)
+{
+	u32 result = hardware_pvalidate(page->gpa, page->size, true);
+
+	if (result == SEV_FAIL_UNCHANGED && page->ignore_cf)
 		result = SEV_SUCCESS;
 	if (result != SEV_SUCCESS)
 		return sev_error(result);
-	if (!validate)
-		return SVSM_SUCCESS;
-
-	/*
-	 * As in COCONUT: a page may contain data that the hypervisor copied from elsewhere, even from the SVSM's
-	 * memory, so it is cleared before the guest can access it.
-	 */
-	if ((vcpu->svsm->boot.flags & SVSM_BOOT_SCRUB) && memory_is_writable(gpa, page_bytes(size)) &&
-	    !guest_zero(gpa, page_bytes(size)))
+	if (!guest_zero(page->gpa, page_bytes(page->size)))
 		return SVSM_ERR_INVALID_ADDRESS;
-	result = rmp_grant(gpa, size, guest_vmpl);
+	result = rmp_grant(page->gpa, page->size, vcpu->svsm->boot.guest_vmpl);
 	return result == SEV_SUCCESS ? SVSM_SUCCESS : sev_error(result);
+}
+
+/* Of software: the entry's last one. */
+#define LAST_OF_ENTRY BIT(3)
+#define ENTRY_OPERATIONS (RMP_REVOKE_OPERATIONS + 1)
+#define BATCH_OPERATIONS (PAGE_SIZE / sizeof(struct sev_rmp_operation))
+
+static u32 entry_operations(struct vcpu *vcpu, const struct page_entry *page, struct sev_rmp_operation *to)
+{
+	u32 guest_vmpl = vcpu->svsm->boot.guest_vmpl, count = 0;
+
+	if (!page->validate) /* while the page is still valid: its permissions survive a rescission */
+		count += rmp_revoke_operations(to, page->gpa, page->size, guest_vmpl);
+	count += rmp_pvalidate_operation(&to[count], page->gpa, page->size, page->validate, page->ignore_cf);
+	if (page->validate)
+		count += rmp_grant_operation(&to[count], page->gpa, page->size, guest_vmpl);
+	to[count - 1].page |= LAST_OF_ENTRY;
+	return count;
+}
+
+/*
+ * The entries from `*next` to `entries`, as many as can be done together; `*next` moves behind those that are done. An
+ * entry for the page of the list itself is the last one of a batch: those behind it are read after it.
+ */
+static u64 pvalidate_some(struct vcpu *vcpu, u64 list, u16 entries, u16 *next)
+{
+	static struct sev_rmp_operation operations[BATCH_OPERATIONS] __attribute__((aligned(PAGE_SIZE))); /* under core_lock */
+	u64 refused = SVSM_SUCCESS;
+	u32 count = 0, done, result;
+	bool own_page = false;
+
+	for (u16 at = *next; at < entries && !own_page && count + ENTRY_OPERATIONS <= BATCH_OPERATIONS; at++) {
+		struct page_entry page;
+		u64 entry; /* the guest's other vCPUs may change it: read once */
+
+		refused = guest_read64(list + 8ull * at, &entry) ? parse_entry(vcpu, entry, &page) : SVSM_ERR_INVALID_ADDRESS;
+		if (refused != SVSM_SUCCESS || (is_scrubbed(vcpu, &page) && count))
+			break;
+		if (is_scrubbed(vcpu, &page)) {
+			refused = validate_scrubbed(vcpu, &page);
+			*next += refused == SVSM_SUCCESS;
+			return refused;
+		}
+		count += entry_operations(vcpu, &page, &operations[count]);
+		own_page = list - page.gpa < page_bytes(page.size);
+	}
+	result = hardware_rmp_operations(operations, count, &done);
+	for (u32 i = 0; i < done; i++)
+		*next += (operations[i].page & LAST_OF_ENTRY) != 0;
+	return result == SEV_SUCCESS ? refused : sev_error(result);
 }
 
 /*
@@ -118,18 +170,8 @@ static u64 pvalidate(struct vcpu *vcpu, struct svsm_request *request)
 	if (entries == 0 || entries > capacity || next >= entries)
 		return SVSM_ERR_INVALID_PARAMETER;
 
-	while (next < entries) {
-		u64 entry; /* the guest's other vCPUs may change it: read once */
-
-		if (!guest_read64(gpa + sizeof(struct svsm_pvalidate_header) + 8ull * next, &entry)) {
-			result = SVSM_ERR_INVALID_ADDRESS;
-			break;
-		}
-		result = pvalidate_one(vcpu, entry);
-		if (result != SVSM_SUCCESS)
-			break;
-		next++;
-	}
+	while (result == SVSM_SUCCESS && next < entries)
+		result = pvalidate_some(vcpu, gpa + sizeof(struct svsm_pvalidate_header), entries, &next);
 	/* An entry may have invalidated the page of the list itself. */
 	if (!guest_write16(gpa + offsetof(struct svsm_pvalidate_header, next), next) && result == SVSM_SUCCESS)
 		result = SVSM_ERR_INVALID_ADDRESS;

@@ -15,15 +15,38 @@ u32 rmp_grant(u64 gpa, enum page_size size, u32 guest_vmpl)
 	return hardware_rmpadjust(gpa, size, attributes(guest_vmpl, SEV_PERM_ALL));
 }
 
+u32 rmp_grant_operation(struct sev_rmp_operation *to, u64 gpa, enum page_size size, u32 guest_vmpl)
+{
+	*to = (struct sev_rmp_operation){ .page = gpa | SEV_RMP_OPERATION_RMPADJUST | (size == PAGE_2M ? SEV_RMP_OPERATION_2M : 0),
+					  .rdx = attributes(guest_vmpl, SEV_PERM_ALL) };
+	return 1;
+}
+
+u32 rmp_revoke_operations(struct sev_rmp_operation *to, u64 gpa, enum page_size size, u32 guest_vmpl)
+{
+	u32 count = 0;
+
+	for (u32 vmpl = guest_vmpl; vmpl <= VMPL_LAST; vmpl++) {
+		rmp_grant_operation(&to[count], gpa, size, vmpl);
+		to[count++].rdx = attributes(vmpl, 0);
+	}
+	return count;
+}
+
+u32 rmp_pvalidate_operation(struct sev_rmp_operation *to, u64 gpa, enum page_size size, bool validate, bool ignore_cf)
+{
+	*to = (struct sev_rmp_operation){ .page = gpa | (size == PAGE_2M ? SEV_RMP_OPERATION_2M : 0) |
+						  (ignore_cf ? SEV_RMP_OPERATION_IGNORE_CF : 0),
+					  .rdx = validate };
+	return 1;
+}
+
 u32 rmp_revoke(u64 gpa, enum page_size size, u32 guest_vmpl)
 {
-	for (u32 vmpl = guest_vmpl; vmpl <= VMPL_LAST; vmpl++) {
-		u32 result = hardware_rmpadjust(gpa, size, attributes(vmpl, 0));
+	struct sev_rmp_operation operations[RMP_REVOKE_OPERATIONS];
+	u32 done;
 
-		if (result != SEV_SUCCESS)
-			return result;
-	}
-	return SEV_SUCCESS;
+	return hardware_rmp_operations(operations, rmp_revoke_operations(operations, gpa, size, guest_vmpl), &done);
 }
 
 u32 rmp_set_vmsa(u64 gpa, u32 guest_vmpl)

@@ -14,6 +14,12 @@ u32 rmp_grant(u64 gpa, enum page_size size, u32 guest_vmpl);
 /* No permissions for the guest VMPL and those below it. */
 u32 rmp_revoke(u64 gpa, enum page_size size, u32 guest_vmpl);
 
+/* The same, and PVALIDATE, as operations for hardware_rmp_operations(). Each returns their number. */
+#define RMP_REVOKE_OPERATIONS 3
+u32 rmp_grant_operation(struct sev_rmp_operation *to, u64 gpa, enum page_size size, u32 guest_vmpl);
+u32 rmp_revoke_operations(struct sev_rmp_operation *to, u64 gpa, enum page_size size, u32 guest_vmpl);
+u32 rmp_pvalidate_operation(struct sev_rmp_operation *to, u64 gpa, enum page_size size, bool validate, bool ignore_cf);
+
 /* The page becomes a VMSA of the guest VMPL, readable by it. */
 u32 rmp_set_vmsa(u64 gpa, u32 guest_vmpl);
 

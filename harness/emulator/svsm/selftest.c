@@ -22,7 +22,7 @@
 #define MEASUREMENT_SIZE  48
 #define ANSWER_POLLS      1000000
 
-#define TESTS 6
+#define TESTS 7
 
 /* A page of the SVSM's own that nothing uses: of the last vCPU. */
 static u64 spare_page(void) { return (u64)vcpu_areas[SVSM_VCPUS_MAX - 1].doorbell; }
@@ -61,6 +61,49 @@ static bool test_rmpadjust(struct vcpu *vcpu)
 	u32 vmpl = vcpu->svsm->boot.guest_vmpl;
 
 	return rmp_grant(spare_page(), PAGE_4K, vmpl) == SEV_SUCCESS && rmp_revoke(spare_page(), PAGE_4K, vmpl) == SEV_SUCCESS;
+}
+
+#define UNMAPPED 0x20000000000ull /* behind both views */
+#define NO_MEMORY 0x4000000000ull  /* between guest RAM and the SVSM */
+
+/* Of `count` operations `done` succeed, and the next one has this result. */
+static bool ends(const struct sev_rmp_operation *first, u32 count, u32 done, u32 result)
+{
+	u32 succeeded;
+
+	return hardware_rmp_operations(first, count, &succeeded) == result && succeeded == done;
+}
+
+#define RUNS(done, result, ...)                                                                      \
+	ends((const struct sev_rmp_operation[]){ __VA_ARGS__ },                                      \
+	     sizeof((const struct sev_rmp_operation[]){ __VA_ARGS__ }) / sizeof(struct sev_rmp_operation), done, result)
+#define RESCIND(gpa) { (gpa), 0 }
+#define VALIDATE(gpa) { (gpa), 1 }
+#define VALIDATE_ANYWAY(gpa) { (gpa) | SEV_RMP_OPERATION_IGNORE_CF, 1 }
+#define ADJUST(gpa, vmpl) { (gpa) | SEV_RMP_OPERATION_RMPADJUST, (vmpl) }
+#define LARGE(gpa) ((gpa) | SEV_RMP_OPERATION_2M)
+
+/* `fresh`: 2 MiB of guest RAM that nobody has used: the hypervisor has to assign them, and to split them. */
+static bool runs_operations(u64 page, u64 fresh)
+{
+	return RUNS(5, SEV_FAIL_UNCHANGED, ADJUST(page, 3), RESCIND(page), VALIDATE(page), VALIDATE_ANYWAY(page), ADJUST(page, 1),
+		    VALIDATE(page), RESCIND(page)) &&
+	       RUNS(1, SEV_FAIL_INPUT, RESCIND(page), ADJUST(page, 1), VALIDATE(page)) &&
+	       RUNS(1, SEV_FAIL_PERMISSION, VALIDATE(page), ADJUST(page, 0)) &&
+	       RUNS(1, SEV_FAIL_INPUT, ADJUST(page, 1), VALIDATE(NO_MEMORY)) &&
+	       RUNS(2, SEV_FAIL_INPUT, ADJUST(page, 1), ADJUST(page, 2), VALIDATE(UNMAPPED)) &&
+	       RUNS(2, SEV_FAIL_SIZEMISMATCH, VALIDATE(LARGE(fresh)), VALIDATE_ANYWAY(fresh + PAGE_SIZE), RESCIND(LARGE(fresh)));
+}
+
+static bool test_rmp_batch(struct vcpu *vcpu)
+{
+	bool ok = runs_operations(spare_page(), 2 * PAGE_SIZE_2M);
+
+	(void)vcpu;
+	hardware_use_batches(false);
+	ok = ok && runs_operations(spare_page(), 3 * PAGE_SIZE_2M);
+	hardware_use_batches(true);
+	return ok;
 }
 
 static bool test_vcpus(struct vcpu *vcpu)
@@ -122,6 +165,7 @@ _Noreturn void selftest(struct vcpu *vcpu)
 	ok &= run(vcpu, "registry", test_registry);
 	ok &= run(vcpu, "pvalidate", test_pvalidate);
 	ok &= run(vcpu, "rmpadjust", test_rmpadjust);
+	ok &= run(vcpu, "rmp_batch", test_rmp_batch);
 	ok &= run(vcpu, "vcpus", test_vcpus);
 	ok &= run(vcpu, "launch_measurement", test_launch_measurement);
 	if (ok)

@@ -114,6 +114,7 @@ class HostConfig(Struct, frozen=True):
     hidden_features: int
     debug_exit_port: int
     debug_exit_size: int
+    rmp_batches: int
 
     def pack(self) -> bytes:
         """Return the page."""
@@ -125,4 +126,4 @@ class HostConfig(Struct, frozen=True):
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q6Q16II4x")
+LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q6Q17II")

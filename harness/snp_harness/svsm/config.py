@@ -144,6 +144,13 @@ class SvsmSection(_Section, frozen=True):
         bool,
         Meta(description="The SVSM zeroes each page that the guest validates, as COCONUT does; about 2.4 s a GiB."),
     ] = False
+    rmp_batches: Annotated[
+        bool,
+        Meta(
+            description="The reference SVSM changes many pages in one exit, with an instruction that only the emulated"
+            " host has; otherwise by PVALIDATE and RMPADJUST. The records of both are the same."
+        ),
+    ] = True
     self_test: Annotated[
         bool,
         Meta(description="The reference SVSM runs its own tests and no guest: `snp-harness svsm-test`."),

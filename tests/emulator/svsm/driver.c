@@ -218,6 +218,23 @@ u32 hardware_rmpadjust(u64 gpa, enum page_size size, u64 attributes)
 	return SEV_SUCCESS;
 }
 
+u32 hardware_rmp_operations(const struct sev_rmp_operation *operations, u32 count, u32 *done)
+{
+	for (*done = 0; *done < count; ++*done) {
+		const struct sev_rmp_operation *operation = &operations[*done];
+		u64 gpa = operation->page & ~(PAGE_SIZE - 1);
+		enum page_size size = operation->page & SEV_RMP_OPERATION_2M ? PAGE_2M : PAGE_4K;
+		u32 result = operation->page & SEV_RMP_OPERATION_RMPADJUST ? hardware_rmpadjust(gpa, size, operation->rdx)
+									    : hardware_pvalidate(gpa, size, operation->rdx);
+
+		if (result == SEV_FAIL_UNCHANGED && (operation->page & SEV_RMP_OPERATION_IGNORE_CF))
+			continue;
+		if (result != SEV_SUCCESS)
+			return result;
+	}
+	return SEV_SUCCESS;
+}
+
 u64 number(void)
 {
 	const char *word = strtok(NULL, " \n");

@@ -18,8 +18,10 @@ from tests.emulator.svsm.driver import (
     PAGE_2M,
     RAM_HIGH,
     RAM_LOW,
+    SCRUB,
     SVSM_BASE,
     SVSM_SIZE,
+    Rmp,
     Svsm,
 )
 
@@ -172,6 +174,61 @@ def test_list_may_empty_its_own_page(svsm: Svsm) -> None:
     assert svsm.peek(LIST) == 2 << 16  # only `next` was written after that
     assert svsm.rmp(0).state == "i"
     assert svsm.rmp(SVSM_BASE).permissions == (0, 0, 0)
+
+
+@pytest.mark.parametrize("flags", [0, SCRUB])
+def test_a_list_of_more_pages_than_a_batch_has(svsm: Svsm, flags: int) -> None:
+    svsm.boot(flags=flags)
+    svsm.pages(0x200000, 511, "i")
+    entries = [0x200000 + page * PAGE | VALIDATE for page in range(511)]
+    assert svsm.pvalidate(entries).rax == Result.SUCCESS
+    assert done(svsm) == 511
+    assert {svsm.rmp(entry & -PAGE) for entry in entries} == {Rmp("v", (0, 0xF, 0), vmsa=False)}
+    svsm.pages(0x200000 + 500 * PAGE, 1, "s")
+    assert svsm.pvalidate([entry & -PAGE for entry in entries]).rax == FAIL_INPUT
+    assert done(svsm) == 500
+
+
+def test_list_behind_an_entry_for_its_own_page_is_read_late(svsm: Svsm) -> None:
+    """In one batch without scrubbing, too: here the list is not validated any more when its second entry is read."""
+    svsm.boot(flags=0)
+    assert svsm.pvalidate([LIST, 0x200000]).rax == Result.INVALID_ADDRESS
+    assert svsm.rmp(LIST).state == "i"
+    assert svsm.rmp(0x200000).state == "v"
+
+
+SOME_PAGES = st.tuples(
+    st.sampled_from([0x200000, 0x201000, 0x202000, 2 * PAGE_2M, 2 * PAGE_2M + PAGE, SVSM_BASE, LIST]),
+    st.integers(0, 15),
+).map(lambda parts: parts[0] | parts[1])
+
+
+@given(
+    entries=st.lists(SOME_PAGES, min_size=1, max_size=8),
+    states=st.lists(st.tuples(st.sampled_from([0x200000, 0x201000, 2 * PAGE_2M]), st.sampled_from("suiv")), max_size=3),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_batch_does_what_its_entries_do_one_by_one(
+    shared_svsm: Svsm, entries: list[int], states: list[tuple[int, str]]
+) -> None:
+    svsm = shared_svsm
+    seen = []
+    for together in (True, False):
+        svsm.boot(flags=0)
+        svsm.pages(2 * PAGE_2M, 512, "V")
+        for gpa, state in states:
+            svsm.pages(gpa, 1, state)
+        svsm.poke(LIST, len(entries), *entries)
+        for calls in range(len(entries)):
+            if not together and svsm.rmp(LIST).state == "v":
+                svsm.poke(LIST, calls + 1 | calls << 16)
+            answer = svsm.core(CoreCall.PVALIDATE, LIST)
+            if together or answer.rax != Result.SUCCESS:
+                break
+        pages = {entry & -PAGE for entry in entries} | {gpa for gpa, _ in states}
+        at = done(svsm) if svsm.rmp(LIST).state == "v" else None
+        seen.append((answer.rax, at, {gpa: svsm.rmp(gpa) for gpa in sorted(pages)}))
+    assert seen[0] == seen[1]
 
 
 ADDRESSES = st.one_of(
