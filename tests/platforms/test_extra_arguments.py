@@ -10,8 +10,17 @@ import pytest
 
 from snp_harness.errors import UsageError
 from snp_harness.platforms import emulated, snp_command
-from snp_harness.platforms.common import machine_arguments
-from snp_harness.platforms.extra_arguments import MACHINE_KEYS, REFUSED, check, check_dma, check_log
+from snp_harness.platforms.common import board_options, machine_arguments
+from snp_harness.platforms.extra_arguments import (
+    BOARD_KEYS,
+    MACHINE_KEYS,
+    REFUSED,
+    check,
+    check_dma,
+    check_log,
+    check_ports,
+    has_sata_drive,
+)
 from snp_harness.platforms.host_facts import host_facts
 from snp_harness.platforms.memory_map import memory_map
 from snp_harness.platforms.platform import RunSpec
@@ -85,6 +94,8 @@ def snp_image(tmp_path: Path) -> Path:
         ("-smp", "3,maxcpus=256"),
         ("-smp", "cpus=3,sockets=3"),
         ("-machine", "kernel-irqchip=split,hpet=off"),
+        ("-machine", "i8042=on,sata=on,smbus=on"),
+        ("-global", "ICH9-LPC.x-smi-broadcast=on"),
         ("-global", "ide-hd.ver=1"),
         ("-device", "virtio-blk-pci,drive=d", "-drive", "file=x,if=none,id=d"),
         ("-gdb", "tcp::1234", "-s", "-monitor", "none", "-serial", "null"),
@@ -119,6 +130,39 @@ def test_every_option_of_the_platforms_is_refused_or_may_be_given_again(snp_imag
     machines = [used[at + 1] for at, argument in enumerate(used) if argument == "-machine"]
     keys = {part.partition("=")[0] for machine in machines for part in machine.split(",")}
     assert not keys & MACHINE_KEYS
+    assert keys >= BOARD_KEYS
+
+
+@pytest.mark.parametrize("value", ["i8042=on", "q35,i8042=true", "i8042=o"])
+def test_a_ps2_controller_where_it_would_reset_the_hypervisor(value: str) -> None:
+    for option in ("-machine", "-M", "--machine"):
+        with pytest.raises(UsageError, match="would reset the hypervisor"):
+            check_ports((option, value))
+    check_ports(("-machine", "i8042=off,sata=on", "-append", value))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (("-hda", "disk.img"), True),
+        (("-cdrom", "cd.iso"), True),
+        (("--cdrom", "cd.iso"), True),
+        (("-drive", "file=disk.img,format=raw"), True),
+        (("-drive", "file=disk.img,if=ide"), True),
+        (("-drive", "file=x,if=none,id=d", "-device", "ide-hd,drive=d"), True),
+        (("-drive", "file=x,if=none,id=d", "-device", '{"driver": "ide-cd", "drive": "d"}'), True),
+        (("-drive", "file=x,if=none,id=d", "-device", "virtio-blk-pci,drive=d"), False),
+        (("-drive", "if=virtio,file=x"), False),
+        (("-snapshot", "-hda", "disk.img"), True),
+        (("-append", "-hda"), False),
+        (("-append", "-cdrom x"), False),
+        (("hda",), False),
+        ((), False),
+    ],
+)
+def test_sata_for_a_drive_that_needs_it(arguments: tuple[str, ...], needed: bool) -> None:
+    assert has_sata_drive(arguments) is needed
+    assert ("sata=off" in board_options(arguments)) is not needed
 
 
 @pytest.mark.parametrize(

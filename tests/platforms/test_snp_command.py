@@ -57,6 +57,9 @@ def test_an_svsm_is_launched_as_coconut_documents_it() -> None:
                 "igvm-cfg": "igvm0",
                 "kernel-irqchip": "split",
                 "device-plane": "2",
+                "i8042": "off",
+                "smbus": "off",
+                "sata": "off",
             },
         )
     ]

@@ -238,6 +238,7 @@ def check_fits(spec: RunSpec, firmware: FirmwareImage) -> None:
     if spec.svsm.hypervisor.apic.value == "qemu":
         check_log(spec.extra_args)
     extra_arguments.check_dma(spec.extra_args)
+    extra_arguments.check_ports(spec.extra_args)
     if spec.svsm.guest.sev == "sev-es" and spec.vcpus > 1:
         raise UsageError("an SEV-ES guest has one vCPU on the emulated platform", "leave out --vcpus")
     if not spec.svsm.snp or spec.svsm.svsm.kind is SvsmKind.IGVM:
@@ -357,7 +358,7 @@ def _arguments(spec: RunSpec, memory: MemoryMap, launch_size: int) -> list[str]:
     return [
         *machine_arguments(spec, CPU),
         # Devices that write into the processor that executes IN or OUT, or into memory: that would be the hypervisor's.
-        *("-machine", "vmport=off,i8042=off", "-global", "apic-common.vapic=off"),
+        *("-machine", "vmport=off", "-global", "apic-common.vapic=off"),
         *("-m", f"{spec.memory >> 20}M,slots={DIMM_SLOTS},maxmem={memory.maxmem >> 20}M"),
         # Pages that the guest never touches need not be there: it may have more memory than the machine.
         *("-object", f"memory-backend-ram,id={GUEST_RAM},size={spec.memory},reserve=off"),

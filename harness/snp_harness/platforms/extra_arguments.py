@@ -52,7 +52,14 @@ REFUSED = {
     "set": "set the property with -device or -object",
 }
 #: Keys of -machine that change nothing of what the harness sets or the hypervisor relies on.
-MACHINE_KEYS = frozenset({"append", "hpet", "initrd", "kernel", "kernel-irqchip", "sata", "smbus", "usb"})
+MACHINE_KEYS = frozenset({"append", "hpet", "initrd", "kernel", "kernel-irqchip", "usb"})
+#: And those of devices that the harness leaves out: the user's are behind its own.
+BOARD_KEYS = frozenset({"i8042", "sata", "smbus"})
+#: SMI features of the ICH9, each a part of three files in the fw_cfg directory; they have no effect without SMM.
+SMI_DRIVER = "ICH9-LPC"
+SMI_FEATURES = ("x-smi-broadcast", "x-smi-cpu-hotplug", "x-smi-cpu-hotunplug")
+#: Options for a drive of the board's own controller.
+_BOARD_DRIVES = frozenset({"hda", "hdb", "hdc", "hdd", "cdrom"})
 #: Drivers whose -global properties the harness sets, or the hypervisor relies on.
 _GLOBAL = (
     r".*-cpu|.*-accel|.*-machine|memory-backend.*|(kvm-)?apic(-msi|-common)?|pc-dimm|isa-debugcon|isa-serial|mch|q35-pcihost"
@@ -95,6 +102,30 @@ def check_log(arguments: Sequence[str]) -> None:
             raise _refusal(argument, "the harness reads QEMU's log on this platform: leave it out")
 
 
+def check_ports(arguments: Sequence[str]) -> None:
+    """Check them where port I/O may reach QEMU: its PS/2 controller resets the processor. Raises UsageError."""
+    for option, value in itertools.pairwise(arguments):
+        if option.lstrip("-") in ("machine", "M") and _keys(value, "type").get("i8042", "off") != "off":
+            raise _refusal(f"{option} {value}", "the PS/2 controller would reset the hypervisor: leave it out")
+
+
+def has_sata_drive(arguments: Sequence[str]) -> bool:
+    """Whether a drive of the user's needs the board's SATA controller."""
+    words = iter(arguments)
+    for word in words:
+        name = word.lstrip("-")
+        if not word.startswith("-"):
+            continue
+        if name in _BOARD_DRIVES:
+            return True
+        value = next(words, "") if name in _TEXT | {"drive", "device"} else ""
+        if name == "drive" and _keys(value, "").get("if", "ide") == "ide":
+            return True
+        if name == "device" and re.search(r"\bide-", value):
+            return True
+    return False
+
+
 def check_dma(arguments: Sequence[str]) -> None:
     """Check them where the hypervisor has an IOMMU. Raises UsageError."""
     for option, value in itertools.pairwise(arguments):
@@ -119,12 +150,14 @@ def _smp(value: str, vcpus: int) -> str:
 
 def _machine(value: str, _vcpus: int) -> str:
     for key in _keys(value, "type"):
-        if key not in MACHINE_KEYS:
+        if key not in MACHINE_KEYS | BOARD_KEYS:
             return f"the platform sets the machine, {key!a} cannot be changed: leave it out"
     return ""
 
 
 def _global(value: str, _vcpus: int) -> str:
+    if value.partition("=")[0] in {f"{SMI_DRIVER}.{feature}" for feature in SMI_FEATURES}:
+        return ""
     keys = _keys(value, "")
     driver = keys.get("driver") or value.partition(".")[0]
     # A driver's name may have a dot itself.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snp_harness.errors import BrokenEnvironmentError
+from snp_harness.platforms.common import BOARD_GLOBALS, board_options
 from snp_harness.platforms.host_facts import HostFacts
 from snp_harness.platforms.snp_preflight import CPU_MODEL
 
@@ -46,7 +47,8 @@ def snp_arguments(
             "build QEMU 10.1 or newer with --enable-igvm, or use COCONUT's, and name it with --qemu",
         )
     return [
-        *("-machine", ",".join(_machine(facts, igvm, guest_vmpl)), "-accel", "kvm", "-cpu", CPU_MODEL),
+        *("-machine", ",".join([*_machine(facts, igvm, guest_vmpl), *board_options(extra)])),
+        *("-accel", "kvm", "-cpu", CPU_MODEL, *BOARD_GLOBALS),
         *("-smp", str(vcpus), "-m", f"{memory >> 20}"),
         *("-object", f"memory-backend-memfd,id=ram1,size={memory},share=true,prealloc=false,reserve=false"),
         *("-object", ",".join(_guest(cbit, extra))),
