@@ -33,17 +33,41 @@ static u64 permission_bits(u32 allowed, bool fetch)
 }
 
 /* As large as nested table and RMP allow. */
-static void map(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, bool shared, u64 bits)
+static bool map(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, bool shared, u64 bits)
 {
 	bool large = hw_slot_large_possible(slot, gpa) && slot_uniform(cpu->hw, slot, gpa);
 	u64 page = gpa & ~((large ? PAGE_SIZE_2M : PAGE_SIZE) - 1);
 
 	npt_map(cpu->hw, cpu->vmpl, !shared, page, hw_slot_spa(slot, page, shared), large, bits);
+	return large;
 }
 
 static void map_page(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, bool private_view, u64 bits)
 {
 	npt_map(cpu->hw, cpu->vmpl, private_view, PAGE_OF(gpa), hw_slot_spa(slot, PAGE_OF(gpa), false), false, bits);
+}
+
+#define AROUND (32 * PAGE_SIZE)
+
+/*
+ * The private pages around one that was mapped, if an access to them would map them with the same bits, too: without it each
+ * costs an #NPF of its own. Those that the hypervisor has unmapped, or that are mapped in another way, stay as they are.
+ */
+static void map_around(struct hw_cpu *cpu, const struct hw_slot *slot, u64 around, u32 entry, u64 bits)
+{
+	const struct hw *hw = cpu->hw;
+	u64 start = around & ~(AROUND - 1), mapped;
+
+	for (u64 gpa = start; gpa < start + AROUND; gpa += PAGE_SIZE) {
+		struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
+		u64 spa = hw_slot_spa(slot, gpa, false);
+
+		if (gpa - slot->gpa >= slot->size || (*hw_slot_nested(slot, gpa) & HW_UNMAPPED) || slot_bits(hw, slot, gpa) != entry)
+			continue;
+		if (rmp_check(&hw->rmp, spa, owner, cpu->vmpl, 0, 0) == RMP_OK &&
+		    !npt_find(cpu->hw, cpu->vmpl, gpa | hw->c_bit, false, &mapped))
+			map_page(cpu, slot, gpa, true, bits);
+	}
 }
 
 static void to_hypervisor(struct hw_exit *exit, u64 gpa, u64 info)
@@ -88,6 +112,7 @@ static void private_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 g
 	enum rmp_fault fault = !hw->snp ? RMP_OK : rmp_check(&hw->rmp, spa, owner, cpu->vmpl, vmcb(cpu)->save.cpl, info);
 	u32 entry = slot_bits(hw, slot, gpa);
 	u32 allowed = hw->snp ? rmp_permissions(entry, cpu->vmpl) : SEV_PERM_ALL;
+	u64 bits;
 
 	switch (fault) {
 	case RMP_NOT_VALIDATED:
@@ -111,7 +136,9 @@ static void private_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 g
 		to_hypervisor(exit, gpa, info | SVM_NPF_ENC | SVM_NPF_RMP);
 		return;
 	}
-	map(cpu, slot, gpa, false, permission_bits(allowed, info & SVM_NPF_FETCH));
+	bits = permission_bits(allowed, info & SVM_NPF_FETCH);
+	if (!map(cpu, slot, gpa, false, bits) && hw->snp && fault == RMP_OK && !is_split(allowed))
+		map_around(cpu, slot, PAGE_OF(gpa), entry, bits);
 	if (is_split(allowed) && (info & SVM_NPF_FETCH))
 		remember_executable(cpu, gpa);
 }
