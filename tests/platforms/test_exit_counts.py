@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from collections import Counter
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.emulated
 
 #: At the reset vector: #VC, for which there is no handler yet, so that the guest ends.
 CPUID_AT_RESET = b"\x0f\xa2"
+#: Port of the ACPI timer.
+PM_TIMER = 0x608
 
 
 def test_every_exit_has_a_record(trixie_path: Path, tmp_path: Path) -> None:
@@ -42,6 +45,27 @@ def test_every_exit_has_a_record(trixie_path: Path, tmp_path: Path) -> None:
             stats[record.address] = record.value
     assert exits == stats
     assert len(stats) >= 3
+
+
+def _records(firmware: Path, directory: Path, level: int) -> list[tuple[int, ...]]:
+    """What is recorded at level 2 until the firmware reads the time, without numbers and times."""
+    directory.mkdir()
+    config = toml(directory, f"[svsm]\nalternate_injection = false\n[log]\nlevel = {level}")
+    result = boot(firmware, directory / "out", config, icount=True)
+    log = RECORD.iter_unpack((result.directory / rundir.HOST_LOG).read_bytes())
+    before = itertools.takewhile(lambda record: record.address != PM_TIMER, map(HostRecord._make, log))
+    return [
+        (record.kind, record.vmpl, record.rip, record.address, record.value, record.size, record.path, record.outcome)
+        for record in before
+        if record.kind not in (RecordKind.EXIT, RecordKind.START)
+    ]
+
+
+def test_reads_that_are_answered_at_once_change_no_record(trixie_path: Path, tmp_path: Path) -> None:
+    """At level 3 each read of the GHCB MSR and of SEV_STATUS leaves the loop around VMRUN, to be recorded."""
+    at_once, recorded = (_records(trixie_path, tmp_path / f"{level}", level) for level in (2, LOG_LEVEL))
+    assert len(at_once) > 1000
+    assert at_once == recorded
 
 
 def test_the_command_prints_the_profile(trixie_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -309,11 +309,36 @@ static void apply(struct hw_vmpl *state, const struct hw_request *request)
 	state->source = request->source;
 }
 
+/*
+ * A third of a guest's exits are reads of the GHCB MSR and of SEV_STATUS, which hardware does without an exit. Nothing
+ * but the guest's registers changes, so the guest goes on without the pages that another exit needs. `vintr`: at the
+ * entry; if the guest has changed its TPR or taken the interrupt, the hypervisor has to know.
+ */
+static bool is_answered_at_once(struct hw_cpu *cpu, struct hw_vmpl *state, u64 vintr)
+{
+	struct vmcb *page = state->vmcb;
+	u32 msr = (u32)state->gpr[HW_RCX];
+	u64 value;
+
+	if (page->control.exit_code != SVM_EXIT_MSR || (page->control.exit_info1 & 1) || (msr != SEV_MSR_GHCB && msr != SEV_MSR_STATUS))
+		return false;
+	if (!cpu->hw->es || state->alternate || log_at(cpu, 3) || cpu->executable[0] != NO_GPA ||
+	    (page->control.exit_int_info & SVM_EVENT_VALID) || ((page->control.vintr ^ vintr) & (SVM_V_CR8 | SVM_V_IRQ)))
+		return false;
+	log_exit(cpu, SVM_EXIT_MSR);
+	value = hw_msr(cpu, msr);
+	page->save.rax = (u32)value;
+	state->gpr[HW_RDX] = value >> 32;
+	page->control.event_inj = 0;
+	guest_skip(cpu, guest_instruction(cpu)->length);
+	return true;
+}
+
 void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_exit *exit)
 {
 	struct hw_vmpl *state = current(cpu);
 	struct vmcb *page = state->vmcb;
-	u64 code;
+	u64 code, vintr;
 
 	if (state->busy) {
 		exit->code = SVM_EXIT_BUSY;
@@ -324,11 +349,14 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 		apply(state, request);
 	if (page->control.interrupt_shadow && !hw_event_pending(cpu))
 		hw_before_sti(cpu);
-	page->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
-	follow_control_registers(cpu->hw, &page->save);
-	allow_in_place(cpu);
-	vm_enter(state->gpr, (u64)page);
-	cpu->hw->in_place.allowed = 0;
+	vintr = page->control.vintr;
+	do {
+		page->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
+		follow_control_registers(cpu->hw, &page->save);
+		allow_in_place(cpu);
+		vm_enter(state->gpr, (u64)page);
+		cpu->hw->in_place.allowed = 0;
+	} while (is_answered_at_once(cpu, state, vintr));
 	code = page->control.exit_code;
 	if (cpu->executable[0] != NO_GPA)
 		access_after_exit(cpu);
