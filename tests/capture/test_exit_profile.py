@@ -119,6 +119,7 @@ def test_marks_have_the_exits_before_them() -> None:
     log.exit(MSR, BDS, extra=0x1B)
     for text in b"dsDxe: BdsDxe: BdsDxe: ":
         log.exit(IOIO, BDS, value=COM1 << 16)
+        log.add(RecordKind.VC, address=IOIO)
         log.add(RecordKind.IO, address=COM1, value=text, flags=FLAG_WRITE)
     log.profile.finish()
     sec = {"RDMSR 0": 1, "RDMSR 10": 1}
@@ -168,3 +169,15 @@ def test_the_exit_codes_are_those_of_the_header() -> None:
     codes = {int(number, 16): name for name, number in re.findall(r"SVM_EXIT_(\w+) = (0x\w+),", text)}
     for code, name in EXIT_NAMES.items():
         assert codes[code].replace("EXC_", "#").replace("_", " ").lower() == name.lower()
+
+
+def test_exits_at_the_console_where_port_io_is_native_are_not_counted() -> None:
+    """The hypervisor intercepts this port for the mark alone."""
+    log = Log()
+    log.exit(CPUID)
+    for byte in b"BdsDxe: ":
+        log.exit(IOIO, value=COM1 << 16 | 0x210)
+        log.add(RecordKind.IO, address=COM1, value=byte, flags=FLAG_WRITE)
+    log.exit(IOIO, value=(COM1 + 5) << 16 | 0x211)
+    assert log.rows() == {Row(GUEST, "CPUID", "0", "SecMain"): 1, Row(GUEST, "IOIO", "3FD", "SecMain"): 1}
+    assert log.profile.marks == {CONSOLE_MARK: {"CPUID": 1}}

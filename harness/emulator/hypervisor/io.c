@@ -13,6 +13,7 @@
 #define MEMORY_HOTPLUG      0xA00u
 #define MEMORY_HOTPLUG_SIZE 0x1Cu
 #define UART_SIZE           8u
+#define CONSOLE_DATA        0x3F8u /* COM1 */
 
 /* Ports that are always intercepted, and who serves them: NULL: nobody, a read returns all ones. */
 struct guarded {
@@ -77,6 +78,8 @@ void io_setup(struct hypervisor *hv, u8 *permissions)
 	intercept(permissions, hv->config->doorbell_port, 1);
 	intercept(permissions, hv->config->debug_exit_port, hv->config->debug_exit_size);
 	intercept(permissions, MEMORY_HOTPLUG, MEMORY_HOTPLUG_SIZE);
+	if (hv->config->log_level >= 3) /* for the exits until a text is on the console; these are not counted */
+		intercept(permissions, CONSOLE_DATA, 1);
 	if (has_svsm(hv))
 		intercept(permissions, hv->config->svsm_console_port, UART_SIZE);
 	for (u32 i = 0; i < sizeof(guarded) / sizeof(guarded[0]); i++)

@@ -53,7 +53,7 @@ _REQUEST_MASK = 0xFFF
 _MTRRS = frozenset({0xFE, *range(0x200, 0x210), *range(0x250, 0x270), 0x2FF})
 #: Where the counts are also taken: before the first exit of a PEI module, and of BdsDxe.
 MARKS = {Phase.PEI: "end of SEC", Phase.BDS: "first exit of BdsDxe"}
-#: And when this is on the console. Where port I/O is native, the log has no console.
+#: And when this is on the console. Where port I/O is native, its exits at this port are the log's, and not counted.
 CONSOLE_MARK = "BdsDxe: on the console"
 _CONSOLE_TEXT, _CONSOLE_PORT = b"BdsDxe: ", 0x3F8
 _EVENTS: dict[int, str] = {event.value: event.name for event in NaeEvent}
@@ -89,6 +89,7 @@ class ExitProfile:
         self._purpose = ""
         self._register: str | None = None
         self._pc = 0
+        self._is_vc = False
         self._printed = b""
 
     def take(self, batch: bytes) -> None:
@@ -104,6 +105,7 @@ class ExitProfile:
             elif kind == RecordKind.MODULE:
                 self._modules.add_image(fields[3], fields[4] & 0xFFFFFFFF, fields[4] >> 32)
                 continue
+            self._is_vc |= kind == RecordKind.VC
             if kind == RecordKind.IO and fields[3] == _CONSOLE_PORT:
                 self._print(HostRecord._make(fields))
             if self._exit is not None and not self._purpose:
@@ -123,8 +125,9 @@ class ExitProfile:
         elif record.address == _IOIO:
             register = f"{record.value >> _PORT_SHIFT & 0xFFFF:X}"
         kind = f"{name} {self._purpose}".strip()
-        self.rows[Row(record.vmpl, kind, register or "", self._module(record.vmpl))] += 1
-        self._purpose, self._register = "", None
+        if record.address != _IOIO or self._is_vc or record.value >> _PORT_SHIFT & 0xFFFF != _CONSOLE_PORT:
+            self.rows[Row(record.vmpl, kind, register or "", self._module(record.vmpl))] += 1
+        self._purpose, self._register, self._is_vc = "", None, False
 
     def kinds(self) -> dict[str, int]:
         """Return the counts by kind, and for MSRs by number, the most frequent first."""
