@@ -23,6 +23,7 @@ from bench.measure import MeasureError, Sample, has_text, measure, write_report
 from snp_harness.errors import HarnessError
 from snp_harness.firmware.find import find_firmware
 from snp_harness.hosts.local import LOCAL
+from snp_harness.platforms.common import BOARD_GLOBALS, board_options
 from snp_harness.platforms.in_place import unusable
 from snp_harness.platforms.platform import DEFAULT_MEMORY_MIB
 from snp_harness.vm.qemu_binary import QemuBinary
@@ -52,7 +53,8 @@ def variants(firmware: Path, qemu: Path | None, vcpus: int, lines: tuple[str, ..
             *binary.prefix,
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             # As on the platforms: the devices are the same.
-            *("-machine", "q35,smm=off,vmport=off,i8042=off", "-accel", "tcg", "-cpu", "EPYC-v3"),
+            *("-machine", ",".join(["q35", "smm=off", "vmport=off", *board_options(())]), *BOARD_GLOBALS),
+            *("-accel", "tcg", "-cpu", "EPYC-v3"),
             *("-vga", "none", "-nic", "none", "-global", "apic-common.vapic=off"),
             *("-smp", str(vcpus), "-m", str(DEFAULT_MEMORY_MIB)),
             *("-bios", str(image), "-serial", f"file:{directory / 'serial.log'}"),
