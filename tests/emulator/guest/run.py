@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snp_harness.firmware_run import RunResult, RunSpec, run
 from snp_harness.svsm.config import SvsmConfig, parse_config
-from tests.emulator.guest.build import End, Mode, image
+from tests.emulator.guest.build import End, Mode, find_tests, image
 
 TIMEOUT_S = 300.0
 #: Devices of the tests: a page of memory at FF000000; a device that copies memory by DMA; one with 8 ports as its BAR.
@@ -49,6 +49,11 @@ class Setting:
         parts += ["native"] * self.native + ["lax"] * (not self.strict) + [self.fault] * bool(self.fault)
         parts += [self.kind] * bool(self.kind) + ["in-place"] * self.in_place
         return "-".join(parts + [f"{self.vcpus}vcpus"] * (self.vcpus > 1))
+
+
+def points(setting: Setting) -> list[str]:
+    """The tests that a setting runs."""
+    return [test.name for test in find_tests() if test.modes & setting.mode and test.smp == (setting.vcpus > 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import pytest
 from snp_harness.apic.access import Operation, Outcome, Path, Server
 from snp_harness.apic.apic_base import ApicMode
 from snp_harness.errors import EXIT_INCONCLUSIVE, EXIT_VIOLATED
-from tests.emulator.guest.build import Mode, find_tests
-from tests.emulator.guest.run import GuestRun, Setting
+from tests.emulator.guest.build import Mode
+from tests.emulator.guest.run import GuestRun, Setting, points
 
 pytestmark = pytest.mark.emulated
 
@@ -51,11 +51,6 @@ LOOSE += [
     pytest.param(Setting(Mode.VMPL0, strict=False), LAX | NOT_VALIDATED, id="VMPL0-lax"),
     pytest.param(Setting(Mode.SVSM, strict=False), LAX | {"pvalidate_below_vmpl0"}, id="SVSM-lax"),
 ]
-
-
-def points(setting: Setting) -> list[str]:
-    """The tests that a setting runs."""
-    return [test.name for test in find_tests() if test.modes & setting.mode and test.smp == (setting.vcpus > 1)]
 
 
 def _items() -> Iterator[object]:

@@ -11,8 +11,7 @@ from snp_harness.hosts.local import LOCAL
 from snp_harness.platforms.in_place import unusable
 from snp_harness.vm.qemu_binary import QemuBinary
 from tests.emulator.guest.build import Mode
-from tests.emulator.guest.run import GuestRun, Setting, run_guest
-from tests.emulator.guest.test_guest import points
+from tests.emulator.guest.run import GuestRun, Setting, points, run_guest
 from tests.helpers.in_place import answered, new_qemu
 
 pytestmark = [pytest.mark.emulated, pytest.mark.slow]
