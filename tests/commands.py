@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from snp_harness.cli.examples import EXAMPLES
-from tests.cli.test_recipes import recipes
-from tests.documents import PAGES, ROOT, page_text, prose
-from tests.test_tutorial import commands as tutorial
+from tests.documents import PAGES, ROOT, page_text, prose, recipes, tutorial
 
 #: A program of ours, or one that a page runs for it, where a command of a shell can begin.
 _PROGRAM = re.compile(

@@ -18,6 +18,7 @@ _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+_RECIPE = re.compile(r"^ {4}.*?(snp-harness (?:run|report) [^\n]*)$", re.MULTILINE)
 _INCLUDE = re.compile(r"^```\{include\} (\S+)$", re.MULTILINE)
 #: What differs from run to run, or from build to build, and what stands for it.
 _VOLATILE = (
@@ -86,3 +87,14 @@ def _stable(text: str) -> str:
     for pattern, name in _VOLATILE:
         text = pattern.sub(name, text)
     return text
+
+
+def recipes() -> list[str]:
+    """The command lines of the recipes for CI systems in docs/formats.md."""
+    return list(dict.fromkeys(_RECIPE.findall(page_text(DOCS / "formats.md"))))
+
+
+def tutorial() -> list[str]:
+    """The command lines of the tutorial's steps, in their order."""
+    steps = page_text(DOCS / "tutorial.md").split("\n## 7. ")[0].split("\n## 1. ")[1]
+    return re.findall(r"^    (.*)$", _FENCE.sub("", steps), re.MULTILINE)

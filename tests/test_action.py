@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import structs
 
 from snp_harness.conformance.image import open_guest
 from snp_harness.firmware.image import FirmwareImage
-from snp_harness.platforms import rom
-from snp_harness.platforms.memory_map import memory_map
-from snp_harness.svsm.config import load_config
-from snp_harness.svsm.reference import build
 from tests.documents import DOCS, files, page_text
 from tests.firmware.conftest import trixie_path
+from tests.helpers.reference_svsm import write_reference
 
 __all__ = ["trixie_path"]
 
@@ -190,25 +186,15 @@ def test_a_command_that_cannot_start_is_annotated(tmp_path: Path) -> None:
     assert error.endswith("(exit status 2)")
 
 
-def reference(path: Path, image: FirmwareImage, name: str, *, self_test: bool = False) -> str:
-    """Write an IGVM file of the reference SVSM, with a firmware and the settings of a configuration."""
-    config = load_config(name)
-    config = structs.replace(config, svsm=structs.replace(config.svsm, self_test=self_test))
-    assert image.metadata is not None
-    base = memory_map(1 << 30, config.memory.phys_bits).svsm_gpa
-    path.write_bytes(build(rom.read_svsm(), image.flat(), image.metadata, config, base))
-    return str(path)
-
-
 @pytest.mark.slow
 @pytest.mark.emulated
 def test_every_step_with_the_reference_svsm(trixie_path: Path, tmp_path: Path) -> None:
     """The action as a job uses it: it installs the harness and runs the checks."""
     ovmf, guest = FirmwareImage.open(trixie_path), open_guest()
     images = {
-        "igvm": reference(tmp_path / "boot.igvm", ovmf, "alternate-injection-off"),
-        "test-igvm": reference(tmp_path / "test.igvm", ovmf, "alternate-injection", self_test=True),
-        "conformance-igvm": reference(tmp_path / "conformance.igvm", guest, "alternate-injection"),
+        "igvm": write_reference(tmp_path / "boot.igvm", ovmf, "alternate-injection-off"),
+        "test-igvm": write_reference(tmp_path / "test.igvm", ovmf, "alternate-injection", self_test=True),
+        "conformance-igvm": write_reference(tmp_path / "conformance.igvm", guest, "alternate-injection"),
     }
     job = Job(tmp_path, images)
     job.run()

@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 
 from snp_harness.cli import main as cli
-from snp_harness.cli.completion import parsers
+from snp_harness.cli.completion import inner_parsers, parsers
 from snp_harness.conformance.image import open_guest
 from snp_harness.firmware.image import FirmwareImage
-from tests.cli.test_help import inner
 from tests.commands import NOT_RUN, RUN_BY, Command, begins, commands, page_lines, run_here
 from tests.documents import ROOT
 from tests.firmware.conftest import trixie_path
-from tests.test_action import reference
+from tests.helpers.reference_svsm import write_reference
 
 __all__ = ["trixie_path"]
 
@@ -60,7 +59,7 @@ def test_the_command_line_accepts_it(command: Command) -> None:
 def options(name: str) -> set[str]:
     """The options of a command, and of the commands in it."""
     [found] = [parser for command, _, parser in parsers() if command == name]
-    both = (found, *inner(found))
+    both = (found, *(one for action in found._actions for one in inner_parsers(action)))
     return {option for parser in both for action in parser._actions for option in action.option_strings}
 
 
@@ -140,8 +139,8 @@ def test_it_runs(command: Command, recorded: Path, trixie_path: Path, tmp_path: 
     (tmp_path / "pyproject.toml").write_text("[tool.snp-harness]\ntimeout = 800\n")
     if ".igvm" in line:
         image = open_guest() if " conformance " in f" {line}" else FirmwareImage.open(trixie_path)
-        reference(tmp_path / "coconut-qemu.igvm", image, "alternate-injection")
-        reference(tmp_path / "coconut-test-qemu.igvm", image, "alternate-injection", self_test=True)
+        write_reference(tmp_path / "coconut-qemu.igvm", image, "alternate-injection")
+        write_reference(tmp_path / "coconut-test-qemu.igvm", image, "alternate-injection", self_test=True)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", line],

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import DOCS, ROOT, files, matches, page_text, shown
+from tests.documents import DOCS, ROOT, files, matches, page_text, shown, tutorial
 
 pytestmark = [pytest.mark.edk2, pytest.mark.slow, pytest.mark.emulated]
 TIMEOUT_S = 3600.0
@@ -38,19 +38,13 @@ def build_stock() -> None:
     pytest.fail("the workspace used last has another build than the image's")
 
 
-def commands() -> list[str]:
-    """The command lines of the tutorial's steps, in their order."""
-    steps = page_text(DOCS / "tutorial.md").split("\n## 7. ")[0].split("\n## 1. ")[1]
-    return re.findall(r"^    (.*)$", re.sub(r"^```.*?^```$", "", steps, flags=re.M | re.S), re.MULTILINE)
-
-
 def test_each_command_prints_what_is_shown(tmp_path: Path) -> None:
     page = page_text(DOCS / "tutorial.md")
     build_stock()
     (tmp_path / "test_contract.py").write_text(files(page)["test_contract.py"], encoding="utf-8")
     (tmp_path / "ovmf_patches").symlink_to(ROOT / "ovmf_patches")
     script = []
-    for command in commands():
+    for command in tutorial():
         # Each command's output, and its status, behind a line that names it.
         columns = "COLUMNS=80 " if command.startswith("snp-harness timeline") else ""
         script += [f"cat <<'END'\n>>> {command}\nEND", columns + command, "echo '<<<' $?"]

@@ -15,22 +15,16 @@ import pytest
 
 from snp_harness.cli import main as cli
 from snp_harness.cli.arguments import Parser
-from snp_harness.cli.completion import parsers
+from snp_harness.cli.completion import inner_parsers, parsers
 from snp_harness.cli.examples import EXAMPLES, examples_of
 from snp_harness.cli.manual import manual_page
 
 
-def every_parser() -> Iterator[Parser]:
+def every_parser() -> Iterator[argparse.ArgumentParser]:
     """The parsers of all commands, and of the commands within them."""
     for _, _, parser in parsers():
         yield parser
-        yield from inner(parser)
-
-
-def inner(parser: Parser) -> Iterator[Parser]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.values()
+        yield from (one for action in parser._actions for one in inner_parsers(action))
 
 
 def words(line: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +12,7 @@ from pathlib import Path
 import pytest
 from junitparser import JUnitXml
 
-from tests.documents import DOCS, page_text
-
-COMMAND = re.compile(r"^ {4}.*?(snp-harness (?:run|report) [^\n]*)$", re.MULTILINE)
-
-
-def recipes() -> list[str]:
-    """The command lines of the page."""
-    return list(dict.fromkeys(COMMAND.findall(page_text(DOCS / "formats.md"))))
+from tests.documents import recipes
 
 
 @pytest.mark.emulated

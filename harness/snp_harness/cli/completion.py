@@ -75,7 +75,7 @@ def _read(command: str, text: str, parser: argparse.ArgumentParser) -> Grammar:
     }
     options: list[str] = []
     values: dict[str, tuple[str, ...]] = {}
-    inner = [one for action in parser._actions for one in _inner(action)]
+    inner = [one for action in parser._actions for one in inner_parsers(action)]
     for action in [*parser._actions, *(action for one in inner for action in one._actions if action.option_strings)]:
         names = [name for name in action.option_strings if name.startswith("--")]
         options += (name for name in names if name not in options)
@@ -91,7 +91,7 @@ def _read(command: str, text: str, parser: argparse.ArgumentParser) -> Grammar:
     return Grammar(command, text, tuple(options), values)
 
 
-def _inner(action: argparse.Action) -> list[argparse.ArgumentParser]:
+def inner_parsers(action: argparse.Action) -> list[argparse.ArgumentParser]:
     """Return the parsers of the commands in a command."""
     return list(action.choices.values()) if isinstance(action, argparse._SubParsersAction) else []
 
