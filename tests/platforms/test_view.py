@@ -24,7 +24,7 @@ PAGES = [
     (1, 0x01),  # not validated
     (2, 0x00),  # shared
     (0, 0x00),  # not mapped
-    (0x81, 0x03 | 0xF << 16),  # not present now
+    (0x81, 0x03 | 0xF << 16),  # not in the table now: the hypervisor maps it at the next access
 ]
 
 
@@ -77,7 +77,8 @@ def test_the_numbers_are_those_of_the_header() -> None:
         (3, 0, False, "its page is assigned and not validated"),
         (4, 3, True, "shared"),
         (5, 0, False, "mapped no page there"),
-        (6, 0, False, "mapped no page there"),
+        (6, 2, True, ""),
+        (6, 3, False, "the RMP allows VMPL3 nothing"),
     ],
 )
 def test_a_vmpl_sees_what_the_rmp_allows(page: int, vmpl: int, write: bool, message: str) -> None:

@@ -32,6 +32,8 @@ SIZE = _HEADER.size + SLOTS * _SLOT.size + CPUS * _CPU.size
 #: enum hw_nested of harness/emulator/hardware/hw.h.
 NESTED_PRIVATE = 1
 NESTED_SHARED = 2
+#: HW_UNMAPPED: a flag beside it: not in the table now; the hypervisor maps the page again at the next access.
+NESTED_UNMAPPED = 0x80
 #: struct rmp_entry of harness/emulator/hardware/rmp.h, and its bits; SEV_PERM_* of harness/emulator/include/sev.h.
 RMP_ENTRY = struct.Struct("<2I")
 RMP_ASSIGNED = 1
@@ -123,7 +125,7 @@ class View:
         if slot is None:
             raise MemoryAccessError(f"there is no memory at GPA {gpa:X}")
         page = (gpa - slot.gpa) // PAGE_SIZE
-        [nested] = peek(slot.nested + page, 1)
+        nested = peek(slot.nested + page, 1)[0] & ~NESTED_UNMAPPED
         bits, _ = RMP_ENTRY.unpack(peek(slot.rmp + page * RMP_ENTRY.size, RMP_ENTRY.size))
         if nested == NESTED_SHARED or (nested == NESTED_PRIVATE and not self.snp):
             return (slot.shared_spa if nested == NESTED_SHARED else slot.spa) + gpa - slot.gpa
