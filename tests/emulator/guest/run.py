@@ -11,8 +11,10 @@ from snp_harness.svsm.config import SvsmConfig, parse_config
 from tests.emulator.guest.build import End, Mode, find_tests, image
 
 TIMEOUT_S = 300.0
-#: Devices of the tests: a page of memory at FF000000; a device that copies memory by DMA; one with 8 ports as its BAR.
+#: Devices of the tests: the SATA controller, whose BAR is of 4 KiB; a page of memory at FF000000; a device that copies
+#: memory by DMA; one with 8 ports as its BAR.
 DEVICES = (
+    *("-machine", "sata=on"),
     *("-device", "pc-testdev", "-device", "edu,addr=10.0,dma_mask=0xffffffffffffffff"),
     *("-object", "memory-backend-ram,id=shared,size=1M,share=on", "-device", "ivshmem-plain,memdev=shared,addr=11.0"),
     *("-device", "pci-serial,addr=12.0"),
