@@ -70,12 +70,13 @@ class EmulatorBuildHook(BuildHookInterface[Any]):
         build_data["force_include"][str(path)] = str(target)
 
     def _write_manual(self, build_data: dict[str, Any]) -> None:
-        """Make the manual page of the parsers, which need no other package."""
+        """Make the manual page of the parsers, which need msgspec."""
         path = Path(self._generated.name, "snp-harness.1")
         with path.open("wb") as file:
             subprocess.run(
                 [sys.executable, "-m", "snp_harness.cli.manual"],
-                env={**os.environ, "PYTHONPATH": str(Path(self.root, "harness"))},
+                # In the environment that pip makes for a build, packages are where its PYTHONPATH leads.
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(self.root, "harness")), *sys.path])},
                 stdout=file,
                 timeout=BUILD_TIMEOUT_S,
                 check=True,
