@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 
 from bench import answers
-from bench.answers import Variant, met, run_command
-from bench.measure import MeasureError, Sample, has_text, measure, write_report
+from bench.answers import Variant, run_command
+from bench.measure import MeasureError, Sample, has_text, measure, met, write_report
 from snp_harness.errors import HarnessError
 from snp_harness.firmware.find import find_firmware
 from snp_harness.hosts.local import LOCAL

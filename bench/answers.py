@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bench.measure import met
+
 END = "end"
 #: `run --platform tcg --until sec`: QEMU alone runs the same instructions, and the command is included.
 TCG = "tcg to the end of SEC"
@@ -88,8 +90,3 @@ def table(results: dict[str, dict[str, float]]) -> list[str]:
     seconds = results[VERDICT][END]
     lines.append(f"{VERDICT}: {seconds:.2f} s, aim {VERDICT_AIM_S:.1f} s: {met(seconds <= VERDICT_AIM_S)}")
     return lines
-
-
-def met(is_met: bool) -> str:
-    """Return whether an aim is met, in words."""
-    return "met" if is_met else "not met"

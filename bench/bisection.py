@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.history import MP_INIT_LIB, SEC, Planted, make_history
+from bench.measure import met
 from snp_harness.bisect.log import LOG
 from snp_harness.edk2.source import DEFAULT_SOURCE, find_source
 
@@ -49,10 +50,10 @@ def measure(planted: Planted, directory: Path, source: str) -> bool:
         )
     times = [step["build_s"] + step["boot_s"] for step in steps[2:]]
     if times:
-        met = "met" if max(times) < AIMS[planted.name] else "not met"
+        aim = AIMS[planted.name]
         print(
             f"  {len(times)} steps: median {statistics.median(times):.1f} s, longest {max(times):.1f} s; "
-            f"aim {AIMS[planted.name]:.0f} s on two idle cores: {met}; load {os.getloadavg()[0]:.1f}"
+            f"aim {aim:.0f} s on two idle cores: {met(max(times) < aim)}; load {os.getloadavg()[0]:.1f}"
         )
     return found
 

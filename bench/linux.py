@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench.measure import POLL_S, write_report
+from bench.measure import POLL_S, met, write_report
 from snp_harness.errors import HarnessError
 from snp_harness.firmware.find import find_firmware
 from snp_harness.guest.linux import boot_linux
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{platform.release()}; to the result of a command by SSH\n")
     for name, seconds in medians.items():
         ratio = seconds / medians[PLAIN]
-        aim = f"  aim {AIMS[name]:.1f}x: {'met' if ratio <= AIMS[name] else 'not met'}" if name in AIMS else ""
+        aim = f"  aim {AIMS[name]:.1f}x: {met(ratio <= AIMS[name])}" if name in AIMS else ""
         print(f"{name:<12}{seconds:>8.1f} s ({ratio:.2f}x){aim}")
     report = {"suite": options.suite, "vcpus": options.vcpus, "medians_s": medians, "samples_s": taken}
     write_report(options.json, report)

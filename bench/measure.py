@@ -92,3 +92,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def met(is_met: bool) -> str:
+    """Return whether an aim is met, in words."""
+    return "met" if is_met else "not met"

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.measure import write_report
+from bench.measure import met, write_report
 from snp_harness.capture.record import ANSWERS_SHIFT, FLAG_VALUE, FLAG_WRITE, RecordKind, RecordPath
 from snp_harness.cli.profile import with_profile
 from snp_harness.errors import HarnessError
@@ -136,8 +136,8 @@ def table(boots: dict[int, Boot], full: Boot, reads: Sequence[Read]) -> str:
         rate = one.records / one.cpu_s
         lines.append(f"{one.records:>7}{one.cpu_s:>12.2f}{rate:>12.0f}{one.memory_mib:>10.0f}{one.accesses:>18}")
     growth = reads[-1].memory_mib / reads[0].memory_mib
-    met = "met" if growth <= GROWTH_MAX else "not met"
-    lines.append(f"memory of the longest: {growth:.2f}x that of the shortest, aim {GROWTH_MAX:.2f}x: {met}")
+    flat = met(growth <= GROWTH_MAX)
+    lines.append(f"memory of the longest: {growth:.2f}x that of the shortest, aim {GROWTH_MAX:.2f}x: {flat}")
     return "\n".join(lines)
 
 
