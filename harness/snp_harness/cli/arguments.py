@@ -167,13 +167,7 @@ def add_boot_options(parser: argparse.ArgumentParser) -> None:
         type=path_argument,
         help="launch this IGVM file in place of the reference SVSM; with --svsm-config, Alternate Injection as in C",
     )
-    parser.add_argument(
-        "--timeout",
-        metavar="S",
-        type=positive_seconds,
-        default=DEFAULT_TIMEOUT_S,
-        help="seconds of wall time; default: %(default)g",
-    )
+    add_timeout_option(parser, "seconds of wall time")
     parser.add_argument(
         "--qemu", metavar="Q", type=name_argument, help="a QEMU, the directory of an unpacked one, or debian:SUITE"
     )
@@ -187,6 +181,17 @@ def add_boot_options(parser: argparse.ArgumentParser) -> None:
 def add_json_option(parser: argparse.ArgumentParser, shown: str) -> None:
     """Add --json. shown: what is printed."""
     parser.add_argument("--json", action="store_true", help=f"print the {shown} as JSON on stdout")
+
+
+def add_timeout_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --timeout. what: what it is."""
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=positive_seconds,
+        default=DEFAULT_TIMEOUT_S,
+        help=f"{what}; default: %(default)g",
+    )
 
 
 def add_symbols_option(parser: argparse.ArgumentParser) -> None:

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snp_harness.cli.arguments import name_argument, path_argument, positive_int, positive_seconds
+from snp_harness.cli.arguments import add_timeout_option, name_argument, path_argument, positive_int
 from snp_harness.cli.firmware import add_recipe_options
 from snp_harness.cli.resources import create_run_directory, notify
 from snp_harness.data import json_head
-from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, DEFAULT_UNTIL, PROGRAM, STAGES
+from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_UNTIL, PROGRAM, STAGES
 from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, EXIT_INCONCLUSIVE, HarnessError, UsageError
 
 if TYPE_CHECKING:
@@ -78,13 +78,7 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vcpus", metavar="N", type=positive_int, default=1, help="vCPUs of the guest; default: %(default)s"
     )
-    parser.add_argument(
-        "--timeout",
-        metavar="S",
-        type=positive_seconds,
-        default=DEFAULT_TIMEOUT_S,
-        help="seconds of a boot; default: %(default)g",
-    )
+    add_timeout_option(parser, "seconds of a boot")
     parser.add_argument("--qemu", metavar="Q", type=name_argument, help="as for run")
     parser.add_argument("--series", metavar="FILE", type=path_argument, help="a patch series for every commit")
     add_recipe_options(parser, "--edk2-platform")

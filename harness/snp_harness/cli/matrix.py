@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import (
     SSH_GOAL,
+    add_timeout_option,
     goal_argument,
     name_argument,
     path_argument,
     positive_int,
-    positive_seconds,
 )
 from snp_harness.cli.output import add_report_options, chosen_rules, write_file
 from snp_harness.cli.resources import notify
-from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_TIMEOUT_S, DEFAULT_UNTIL, GOALS, PROGRAM
+from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_UNTIL, GOALS, PROGRAM
 from snp_harness.errors import EXIT_HOLDS, UsageError
 
 if TYPE_CHECKING:
@@ -56,13 +56,7 @@ def add_parser(commands: Commands) -> None:
         default=DEFAULT_UNTIL,
         help=f"as for run: {', '.join(GOALS)}; default: %(default)s",
     )
-    parser.add_argument(
-        "--timeout",
-        metavar="S",
-        type=positive_seconds,
-        default=DEFAULT_TIMEOUT_S,
-        help="seconds of wall time of a run; default: %(default)g",
-    )
+    add_timeout_option(parser, "seconds of wall time of a run")
     parser.add_argument("--memory", metavar="MIB", type=positive_int, help="as for run")
     parser.add_argument("--qemu", metavar="Q", type=name_argument, help="as for run")
     parser.add_argument(
