@@ -7,6 +7,7 @@ A line that is in none of the tables here is run by test_commands.py as it is: a
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -177,3 +178,9 @@ def run_here() -> list[Command]:
         and not begins(command, RUN_BY)
         and not begins(command, NOT_RUN)
     ]
+
+
+def shell_words(line: str) -> list[str] | None:
+    """The words behind the first `snp-harness` of a line, None if it is not a command there."""
+    found = re.search(r"(?:^|[|;&(] ?|\brun )snp-harness ((?:\$\([^)]*\)|[^)|>])*)", line)
+    return shlex.split(re.sub(r"\$\([^)]*\)", "X", found[1])) if found else None

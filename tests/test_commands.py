@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from snp_harness.cli import main as cli
 from snp_harness.cli.completion import inner_parsers, parsers
 from snp_harness.conformance.image import open_guest
 from snp_harness.firmware.image import FirmwareImage
-from tests.commands import NOT_RUN, RUN_BY, Command, begins, commands, page_lines, run_here
+from tests.commands import NOT_RUN, RUN_BY, Command, begins, commands, page_lines, run_here, shell_words
 from tests.documents import ROOT
 from tests.firmware.conftest import trixie_path
 from tests.helpers.reference_svsm import write_reference
@@ -33,12 +32,6 @@ SLOW = ("--until shell", "--guest linux", "--igvm", "conformance", "svsm-test", 
 RUNS = re.compile(r"(?<!--out )\b(?:DIR|RUN|out/\w+|runs/[\w-]+|(?<=report )out)\b")
 #: Commands whose exit status is a verdict.
 VERDICTS = re.compile(r"snp-harness (?:run|report|judge|diff|conformance) ")
-
-
-def shell_words(line: str) -> list[str] | None:
-    """The words behind the first `snp-harness` of a line, None if it is not a command there."""
-    found = re.search(r"(?:^|[|;&(] ?|\brun )snp-harness ((?:\$\([^)]*\)|[^)|>])*)", line)
-    return shlex.split(re.sub(r"\$\([^)]*\)", "X", found[1])) if found else None
 
 
 @pytest.mark.parametrize("command", [one for one in COMMANDS if not begins(one, NOT_COMMANDS)], ids=str)

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
-import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from snp_harness.cli.arguments import Parser
 from snp_harness.cli.completion import inner_parsers, parsers
 from snp_harness.cli.examples import EXAMPLES, examples_of
 from snp_harness.cli.manual import manual_page
+from tests.commands import shell_words
 
 
 def every_parser() -> Iterator[argparse.ArgumentParser]:
@@ -25,13 +24,6 @@ def every_parser() -> Iterator[argparse.ArgumentParser]:
     for _, _, parser in parsers():
         yield parser
         yield from (one for action in parser._actions for one in inner_parsers(action))
-
-
-def words(line: str) -> list[str]:
-    """The words of the command line that is in a line for a shell."""
-    found = re.search(r"snp-harness [^)|>]*", line)
-    assert found is not None, line
-    return shlex.split(found[0])[1:]
 
 
 PARSERS = list(every_parser())
@@ -60,7 +52,8 @@ def test_examples_are_of_their_command_and_parsed(command: str) -> None:
     known = {parser.prog.removeprefix("snp-harness ") for parser in PARSERS}
     assert command in known
     for line, _ in EXAMPLES[command]:
-        argv = words(line)
+        argv = shell_words(line)
+        assert argv is not None, line
         assert argv[: len(command.split())] == command.split()
         cli.build_parser(argv).parse_args(argv)
 
@@ -68,7 +61,7 @@ def test_examples_are_of_their_command_and_parsed(command: str) -> None:
 def test_a_wrong_example_is_found() -> None:
     """The parser is asked: it rejects what there is not."""
     with contextlib.redirect_stderr(None), pytest.raises(SystemExit):
-        cli.build_parser(["report"]).parse_args(words("snp-harness report runs/latest --form sarif"))
+        cli.build_parser(["report"]).parse_args(["report", "runs/latest", "--form", "sarif"])
 
 
 def test_the_manual_page_has_every_option() -> None:
