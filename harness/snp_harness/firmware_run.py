@@ -117,7 +117,6 @@ class PreparedBoot:
         of what was seen are written before.
         """
         with INTERRUPTS.scope():
-            judge = None
 
             def is_broken(timeline: Timeline) -> bool:
                 from snp_harness.apic.contract import certain
@@ -127,8 +126,7 @@ class PreparedBoot:
                     broken(result)
                 return result is not None
 
-            if self.spec.fail_fast or broken is not None:
-                judge = is_broken
+            judge = is_broken if self.spec.fail_fast or broken is not None else None
             return self.follow(
                 directory, lambda session: session.run(progress or _silent, judge), goal_name(self.spec.until)
             )

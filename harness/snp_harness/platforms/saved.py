@@ -81,8 +81,7 @@ class Saved:
         for name, wanted in self.sums.items():
             path = self.path / name
             try:
-                with path.open("rb") as file:
-                    found = hashlib.file_digest(file, "sha256").hexdigest()
+                found = _sha256(path)
             except OSError as error:
                 raise SnapshotError(f"cannot read {path}: {error.strerror}", "take the snapshot again") from None
             if found != wanted:
@@ -150,8 +149,7 @@ def save(running: Running, path: Path, logs: Sequence[str], ram: int, resume: Re
             names = [*logs, *(console.file for console in machine.consoles.values())]
             for name in names:
                 shutil.copyfile(machine.directory.file(name), path / name)
-                with (path / name).open("rb") as file:
-                    sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+                sums[name] = _sha256(path / name)
             unless_saved.pop_all()
     except OSError as error:
         raise CannotWriteError(Path(error.filename or path), error) from None
@@ -226,6 +224,11 @@ def _save_state(machine: MachineBase, path: Path, ram: int, timeout_s: float) ->
 
         migration.save(machine, take, ram + ram // _PAGE_SHARE + _DEVICES, timeout_s)
     return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _parts(path: Path) -> Iterator[bytes]:
