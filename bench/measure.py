@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Timing of one process from its start to what its guest writes on the serial console, and to its end."""
+"""Timing of one process from its start to what its guest writes on the serial console, and to its end.
+
+What runs beside slows the wall time; QEMU's own processor time hardly.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 #: Seconds between two looks at the console's file: the resolution of the marks.
@@ -22,10 +25,15 @@ class MeasureError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Seconds of wall time from the start of the process, by mark; `end` is there if the process ended by itself."""
+    """One run.
+
+    marks: seconds of wall time from the start of the process, by mark; `end` is there if the process ended by itself.
+    qemu_cpu: seconds of processor time that QEMU had used then, by mark of the console.
+    """
 
     marks: Mapping[str, float]
     status: int | None
+    qemu_cpu: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_report(path: Path, report: object) -> None:
@@ -53,6 +61,7 @@ def measure(
     Raises MeasureError if it ends before every mark was seen, or if it takes longer than timeout_s seconds.
     """
     marks: dict[str, float] = {}
+    qemu_cpu: dict[str, float] = {}
     with log.open("wb") as output:
         started = time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -64,8 +73,9 @@ def measure(
                 for name, holds in wanted.items():
                     if name not in marks and holds(seen):
                         marks[name] = elapsed
+                        qemu_cpu[name] = _qemu_cpu_s(process.pid)
                 if wanted and len(marks) == len(wanted):
-                    return Sample(marks, status)
+                    return Sample(marks, status, qemu_cpu)
                 if status is not None:
                     if wanted:
                         raise MeasureError(_unseen(wanted, marks, f"it ended with status {status}", log))
@@ -75,6 +85,22 @@ def measure(
                 time.sleep(POLL_S)
         finally:
             _end(process)
+
+
+def _qemu_cpu_s(pid: int) -> float:
+    """Return the processor time in seconds of a process and its descendants that are a QEMU, all threads."""
+    threads = Path(f"/proc/{pid}/task")
+    try:
+        is_qemu = "qemu-system" in Path(f"/proc/{pid}/exe").readlink().name
+        seconds = 0.0
+        for thread in threads.iterdir():
+            if is_qemu:
+                # Its first number is the time on a processor, in nanoseconds.
+                seconds += int((thread / "schedstat").read_text().split()[0]) / 1e9
+            seconds += sum(_qemu_cpu_s(int(child)) for child in (thread / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return seconds
 
 
 def _unseen(wanted: Mapping[str, object], marks: Mapping[str, float], why: str, log: Path) -> str:
