@@ -18,7 +18,7 @@ from snp_harness.debian.cache import remove
 from snp_harness.edk2 import workspaces
 from snp_harness.edk2.build import Builder
 from snp_harness.edk2.images import find_image
-from snp_harness.edk2.recipe import Recipe
+from snp_harness.edk2.recipe import Platform, Recipe
 from snp_harness.edk2.source import Source, directory_source
 from snp_harness.edk2.source_errors import CompileError
 from snp_harness.edk2.tools import ToolError, Tools
@@ -111,10 +111,28 @@ def test_what_decides_an_image_is_in_its_name(edk2: Path) -> None:
         Builder(Recipe(), Tools(("gcc 2",))).key(one),
         Builder(Recipe.of(target="RELEASE"), TOOLS).key(one),
         Builder(Recipe.of(defines=("TPM2_ENABLE=TRUE",)), TOOLS).key(one),
+        Builder(Recipe.of(toolchain="CLANGDWARF"), TOOLS).key(one),
         Builder(Recipe(), TOOLS, slot=1).key(one),
         Builder(Recipe(), TOOLS).key(source(edk2, code_c=b"other\r\n")),
     }
-    assert len(keys) == 7
+    assert len(keys) == 8
+
+
+def test_a_platform_of_two_architectures_with_an_image_of_another_name(edk2: Path) -> None:
+    place = "Build/Other/NOOPT_CLANGDWARF/FV"
+    script = f'#!/bin/sh\nmkdir -p {place}\necho "$@" > {place}/OTHER.fd\n'.encode()
+    more = {
+        "BaseTools/BinWrappers/PosixLike/build": script,
+        "BaseTools/Conf/tools_def.template": b"*_CLANGDWARF_*_*_FAMILY = GCC\r\n",
+    }
+    write_tree(edk2, more)
+    dsc, fdf = "OvmfPkg/OvmfPkgX64.dsc", "OvmfPkg/OvmfPkgX64.fdf"
+    platform = Platform("Other", dsc, fdf, "Build/Other", 1, ("IA32", "X64"), "OTHER.fd")
+    recipe = Recipe(platform, "NOOPT", (), "CLANGDWARF")
+    image = Builder(recipe, TOOLS).build(directory_source(edk2).prepared(recipe))
+    assert image.path.name == "OVMF.fd"
+    assert image.path.read_bytes().startswith(f"-p {dsc} -a IA32 -a X64 -b NOOPT -t CLANGDWARF -n ".encode())
+    assert image.manifest["tool_chain"] == "CLANGDWARF"
 
 
 def test_the_callers_variables_do_not_reach_the_build(edk2: Path, monkeypatch: pytest.MonkeyPatch) -> None:

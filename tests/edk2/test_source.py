@@ -288,11 +288,24 @@ def test_a_platform_that_the_source_lacks(edk2: Path) -> None:
         directory_source(edk2).prepared(Recipe.of("AmdSevX64"))
 
 
-@pytest.mark.parametrize(("text", "name"), [(b"*_GCC5_X64_", "GCC5"), (b"*_GCC_X64_", "GCC")])
-def test_the_tool_chain_has_the_sources_name(edk2: Path, text: bytes, name: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "toolchain", "name"),
+    [
+        (b"*_GCC5_X64_", "GCC", "GCC5"),
+        (b"*_GCC_X64_", "GCC", "GCC"),
+        (b"*_GCC_X64_ *_CLANGDWARF_X64_", "CLANGDWARF", "CLANGDWARF"),
+    ],
+)
+def test_the_tool_chain_has_the_sources_name(edk2: Path, text: bytes, toolchain: str, name: str) -> None:
     (edk2 / "BaseTools/Conf/tools_def.template").write_bytes(text)
     source = directory_source(edk2)
-    assert tool_chain(source.store, source.tree) == name
+    assert tool_chain(source.store, source.tree, toolchain) == name
+
+
+def test_a_tool_chain_that_the_source_lacks(edk2: Path) -> None:
+    source = directory_source(edk2)
+    with pytest.raises(SourceError, match=r"tools_def\.template has none of CLANGDWARF"):
+        tool_chain(source.store, source.tree, "CLANGDWARF")
 
 
 def test_recipes() -> None:
@@ -303,7 +316,8 @@ def test_recipes() -> None:
         "X": "",
     }
     assert Recipe.of(defines=("A=1", "B=2")) == Recipe.of(defines=("B=2", "A=1"))
-    for wrong in (("Other",), ("OvmfX64", "NOOPT")):
+    assert Recipe.of("OvmfIa32X64", "NOOPT", (), "CLANGDWARF").toolchain == "CLANGDWARF"
+    for wrong in (("Other",), ("OvmfX64", "Other"), ("OvmfX64", "DEBUG", (), "Other")):
         with pytest.raises(FirmwareError):
             Recipe.of(*wrong)
 

@@ -41,6 +41,19 @@ def test_where_nothing_is_missing_nothing_is_fetched(
     assert (tools.path, tools.host, said) == ((), (), [])
 
 
+def test_another_tool_chain_needs_its_own_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said) -> None:
+    for name, value in stand_in_tools(tmp_path / "tools").items():
+        monkeypatch.setenv(name, value)
+    clang = ["clang", "ld.lld", "llvm-ar", "llvm-objcopy"]
+    for name in clang:
+        script(tmp_path / "clang", name, f"echo {name} 14")
+    monkeypatch.setenv("PATH", str(tmp_path / "clang"), prepend=":")
+    tools = find_tools(said, "CLANGDWARF")
+    assert [version.split()[0] for version in tools.versions][-4:] == clang
+    assert not set(clang) & {version.split()[0] for version in find_tools(said).versions}
+    assert said == []
+
+
 def test_what_must_be_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", only(tmp_path / "bin", "gcc", "ld", "objcopy"))
     with pytest.raises(ToolError, match=r"not installed: git make: .*apt-get install git make"):

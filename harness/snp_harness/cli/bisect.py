@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snp_harness.cli.arguments import add_timeout_option, name_argument, path_argument, positive_int
-from snp_harness.cli.firmware import add_recipe_options
+from snp_harness.cli.firmware import add_recipe_options, recipe_of
 from snp_harness.cli.resources import create_run_directory, notify
 from snp_harness.data import json_head
 from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_UNTIL, PROGRAM, STAGES
@@ -121,14 +121,13 @@ def _take(options: argparse.Namespace) -> Step:
     from snp_harness.bisect.step import Judgement, Step, check_platform, take_step
     from snp_harness.cli.progress import BuildProgress
     from snp_harness.edk2.build import Builder
-    from snp_harness.edk2.recipe import Recipe
     from snp_harness.edk2.series import load_series
     from snp_harness.edk2.source import Repository, directory_source
     from snp_harness.edk2.source_errors import SourceError
     from snp_harness.edk2.tools import find_tools
 
     question = _question(options)
-    recipe = Recipe.of(options.build_platform, options.target, tuple(options.define))
+    recipe = recipe_of(options)
     patches = load_series(options.series) if options.series else ()
     commit = bisect_head(options.worktree) if options.worktree else options.commit
     repository = None if commit is None else Repository(options.repo)
@@ -146,7 +145,7 @@ def _take(options: argparse.Namespace) -> Step:
             source = source.with_series(patches)
         except SourceError as error:
             return Step(name, subject, Judgement.SKIP, str(error))
-        tools = find_tools(progress)
+        tools = find_tools(progress, recipe.toolchain)
         # Slot 0 is for `firmware build`, whose builds would cost the next step a rebuild.
         builder = Builder(recipe, tools, progress, progress.module, 1, options.build_jobs or 0)
         if options.runs:
@@ -193,7 +192,7 @@ def _bisect(options: argparse.Namespace) -> int:
     directory = (options.state or _default_state(asked)).absolute()
     with BisectLog.open(directory, asked) as log:
         _say(f"logs and runs: {directory}")
-        find_tools(_say)
+        find_tools(_say, options.toolchain)
         bisection = Bisection(repository, step_command(options, directory), log, _say)
         found = bisection.run(old, new, retry_skipped=options.retry_skipped)
         for line in report_lines(found, repository):
@@ -205,11 +204,10 @@ def _asked(options: argparse.Namespace, good: str, bad: str) -> dict[str, Any]:
     """Return everything that an answer depends on, with the contents of configuration and series, not their names."""
     import hashlib
 
-    from snp_harness.edk2.recipe import Recipe
     from snp_harness.edk2.series import load_series
     from snp_harness.svsm.config import DEFAULT_CONFIG, load_config
 
-    recipe = Recipe.of(options.build_platform, options.target, tuple(options.define))
+    recipe = recipe_of(options)
     patches = load_series(options.series) if options.series else ()
     return {
         "repo": str(options.repo.resolve()),
@@ -244,7 +242,8 @@ def step_command(options: argparse.Namespace, directory: Path) -> list[str]:
     command = [sys.executable, "-m", "snp_harness", STEP, "--json", f"--runs={directory}"]
     command += [f"--repo={options.repo.resolve()}", f"--platform={options.platform}", f"--until={options.until}"]
     command += [f"--vcpus={options.vcpus}", f"--timeout={options.timeout}", f"--target={options.target}"]
-    command += [f"--edk2-platform={options.build_platform}", *(f"--define={text}" for text in options.define)]
+    command += [f"--edk2-platform={options.build_platform}", f"--toolchain={options.toolchain}"]
+    command += [*(f"--define={text}" for text in options.define)]
     for name in ("rule", "svsm_config", "qemu", "series", "build_jobs"):
         value = getattr(options, name)
         if value is not None:

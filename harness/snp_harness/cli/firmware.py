@@ -14,6 +14,7 @@ from snp_harness.errors import EXIT_HOLDS, UsageError
 if TYPE_CHECKING:
     from snp_harness.cli.arguments import Commands
     from snp_harness.edk2.images import BuiltImage
+    from snp_harness.edk2.recipe import Recipe
 
 EPILOG = "exit status: 0 built, 2 usage or a source that does not build, 128 and up: broken environment"
 _DEFAULT_SOURCE = "debian:trixie"
@@ -57,15 +58,27 @@ def add_recipe_options(parser: argparse.ArgumentParser, platform: str = "--platf
         dest="build_platform",
         metavar="P",
         default="OvmfX64",
-        help="platform of edk2: OvmfX64 (default) or AmdSevX64",
+        help="platform of edk2: OvmfX64 (default), AmdSevX64, IntelTdxX64, OvmfIa32X64 or CloudHvX64",
     )
-    parser.add_argument("--target", metavar="T", default="DEBUG", help="build target: DEBUG (default) or RELEASE")
+    parser.add_argument(
+        "--target", metavar="T", default="DEBUG", help="build target: DEBUG (default), RELEASE or NOOPT"
+    )
+    parser.add_argument(
+        "--toolchain", metavar="C", default="GCC", help="tool chain of edk2: GCC (default) or CLANGDWARF"
+    )
     parser.add_argument(
         "--define", metavar="K=V", action="append", default=[], help="definition for edk2's build -D; may be repeated"
     )
     parser.add_argument(
         "--build-jobs", metavar="N", type=positive_int, help="parallel jobs of a build; default: as many as processors"
     )
+
+
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """Return the recipe of the options that add_recipe_options added. Raises FirmwareError."""
+    from snp_harness.edk2.recipe import Recipe
+
+    return Recipe.of(options.build_platform, options.target, tuple(options.define), options.toolchain)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -77,9 +90,8 @@ def _build(options: argparse.Namespace) -> int:
     from snp_harness.cli.progress import BuildProgress
     from snp_harness.edk2.build import build_firmware
     from snp_harness.edk2.images import copy_image
-    from snp_harness.edk2.recipe import Recipe
 
-    recipe = Recipe.of(options.build_platform, options.target, tuple(options.define))
+    recipe = recipe_of(options)
     if options.out is not None:
         # First, because the build takes minutes.
         _make_out(options.out)

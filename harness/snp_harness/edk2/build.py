@@ -10,7 +10,7 @@ from pathlib import Path
 
 from snp_harness.debian.cache import Progress, silent
 from snp_harness.edk2.images import BuiltImage, add_image, find_image, image_key
-from snp_harness.edk2.recipe import ARCHITECTURE, Recipe, tool_chain
+from snp_harness.edk2.recipe import Recipe, tool_chain
 from snp_harness.edk2.runner import ModuleProgress
 from snp_harness.edk2.sec import build_sec
 from snp_harness.edk2.series import load_series
@@ -50,7 +50,7 @@ class Builder:
         cached = self._cached(source, sec_only)
         if cached is not None:
             return cached
-        chain = tool_chain(source.store, source.tree)
+        chain = tool_chain(source.store, source.tree, self.recipe.toolchain)
         jobs = self.jobs or os.cpu_count() or 1
         with held(source.store, self.recipe, chain, self.progress, self.slot) as workspace:
             # The process that had the workspace before may have built the same image.
@@ -82,8 +82,8 @@ class Builder:
                 "sec_only": done,
                 "seconds": round(time.monotonic() - started, 1),
             }
-            modules = workspace.output / ARCHITECTURE if self.symbols else None
-            return add_image(self.key(source, sec_only=done), workspace.volumes, manifest, modules)
+            modules = workspace.output if self.symbols else None
+            return add_image(self.key(source, sec_only=done), workspace.image, manifest, modules)
 
     def _cached(self, source: Source, sec_only: bool) -> BuiltImage | None:
         keys = (self.key(source), self.key(source, sec_only=True)) if sec_only else (self.key(source),)
@@ -104,5 +104,5 @@ def build_firmware(
     """Build the user's source with a series on top, or return its image from the cache."""
     patches = load_series(series) if series is not None else ()
     source = find_source(spec, progress).with_series(patches).prepared(recipe)
-    builder = Builder(recipe, find_tools(progress), progress, module, jobs=jobs or 0, symbols=True)
+    builder = Builder(recipe, find_tools(progress, recipe.toolchain), progress, module, jobs=jobs or 0, symbols=True)
     return builder.build(source, sec_only=sec_only)

@@ -20,7 +20,8 @@ from snp_harness.firmware.debug_directories import SUFFIX, SYMBOLS
 
 IMAGE = "OVMF.fd"
 #: The halves of the split image.
-_HALVES = ("OVMF_CODE.fd", "OVMF_VARS.fd")
+CODE = "OVMF_CODE.fd"
+_HALVES = (CODE, "OVMF_VARS.fd")
 #: The files that are kept of a build.
 _FILES = (IMAGE, *_HALVES)
 MANIFEST = "build.json"
@@ -72,8 +73,8 @@ def find_image(key: str) -> BuiltImage | None:
     return BuiltImage(directory, manifest)
 
 
-def add_image(key: str, volumes: Path, manifest: dict[str, object], modules: Path | None = None) -> BuiltImage:
-    """Copy the images of a build directory into the cache under a key; raises FetchError if that fails.
+def add_image(key: str, image: Path, manifest: dict[str, object], modules: Path | None = None) -> BuiltImage:
+    """Copy an image and the halves beside it into the cache under a key; raises FetchError if that fails.
 
     modules: the directory of the modules' own build directories, whose debug files are kept too.
     """
@@ -82,9 +83,10 @@ def add_image(key: str, volumes: Path, manifest: dict[str, object], modules: Pat
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=root))
     try:
         with writing(temporary):
-            for name in _FILES:
-                if (volumes / name).is_file():
-                    shutil.copyfile(volumes / name, temporary / name)
+            shutil.copyfile(image, temporary / IMAGE)
+            for name in _HALVES:
+                if image.with_name(name).is_file():
+                    shutil.copyfile(image.with_name(name), temporary / name)
             if modules is not None:
                 _add_symbols(modules, temporary / SYMBOLS, _latest_symbols(root))
             halves = {name: _digest(temporary / name) for name in _HALVES if (temporary / name).is_file()}

@@ -15,11 +15,12 @@ from snp_harness.nearest import known_names
 #: Part of the keys of images and workspaces. Raised when the edits of a source change, or the arguments of `build`, or
 #: the handling of a workspace.
 RECIPE_VERSION = 3
-TARGETS = ("DEBUG", "RELEASE")
+TARGETS = ("DEBUG", "RELEASE", "NOOPT")
 DEFAULT_PLATFORM = "OvmfX64"
 DEFAULT_TARGET = "DEBUG"
-#: edk2's architecture of all platforms here.
-ARCHITECTURE = "X64"
+DEFAULT_TOOLCHAIN = "GCC"
+#: Each with edk2's names for its settings: the first that a source has counts.
+TOOLCHAINS = {DEFAULT_TOOLCHAIN: ("GCC5", "GCC"), "CLANGDWARF": ("CLANGDWARF",)}
 #: Disables features that the harness does not need and that double the time of a build.
 DEFAULT_DEFINES = {
     "NETWORK_ENABLE": "FALSE",
@@ -34,19 +35,24 @@ _DEFINE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,100})=(?P<value>[A-Za-z0
 #: 2025-06-11, to b197541f29).
 _NETWORK_LINE = re.compile(rb"[ \t]*(?:INF[ \t]+OvmfPkg/VirtioNetDxe/VirtioNet\.inf|gEfiNetworkPkgTokenSpaceGuid\.)")
 _NETWORK_INCLUDES = ("NetworkPkg/NetworkPcds.dsc.inc", "NetworkPkg/NetworkDynamicPcds.dsc.inc")
-_TOOL_CHAINS = ("GCC5", "GCC")
 _TOOLS_DEF = "BaseTools/Conf/tools_def.template"
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A platform of edk2. dsc: its description. output: directory of `build`. modules: estimate of their number."""
+    """A platform of edk2.
+
+    dsc: its description. output: directory of `build`. modules: estimate of their number. architectures: edk2's names,
+    SEC's first. image: the name of the combined image.
+    """
 
     name: str
     dsc: str
     fdf: str
     output: str
     modules: int
+    architectures: tuple[str, ...] = ("X64",)
+    image: str = "OVMF.fd"
 
 
 PLATFORMS = {
@@ -54,6 +60,19 @@ PLATFORMS = {
     for platform in (
         Platform("OvmfX64", "OvmfPkg/OvmfPkgX64.dsc", "OvmfPkg/OvmfPkgX64.fdf", "Build/OvmfX64", 269),
         Platform("AmdSevX64", "OvmfPkg/AmdSev/AmdSevX64.dsc", "OvmfPkg/AmdSev/AmdSevX64.fdf", "Build/AmdSev", 210),
+        Platform(
+            *("IntelTdxX64", "OvmfPkg/IntelTdx/IntelTdxX64.dsc", "OvmfPkg/IntelTdx/IntelTdxX64.fdf"),
+            *("Build/IntelTdx", 200),
+        ),
+        Platform(
+            *("OvmfIa32X64", "OvmfPkg/OvmfPkgIa32X64.dsc", "OvmfPkg/OvmfPkgIa32X64.fdf", "Build/Ovmf3264", 280),
+            architectures=("IA32", "X64"),
+        ),
+        Platform(
+            *("CloudHvX64", "OvmfPkg/CloudHv/CloudHvX64.dsc", "OvmfPkg/CloudHv/CloudHvX64.fdf"),
+            *("Build/CloudHvX64", 220),
+            image="CLOUDHV.fd",
+        ),
     )
 }
 
@@ -65,16 +84,23 @@ class Recipe:
     platform: Platform = PLATFORMS[DEFAULT_PLATFORM]
     target: str = DEFAULT_TARGET
     defines: tuple[tuple[str, str], ...] = field(default_factory=lambda: tuple(sorted(DEFAULT_DEFINES.items())))
+    toolchain: str = DEFAULT_TOOLCHAIN
 
     @classmethod
     def of(
-        cls, platform: str = DEFAULT_PLATFORM, target: str = DEFAULT_TARGET, defines: tuple[str, ...] = ()
+        cls,
+        platform: str = DEFAULT_PLATFORM,
+        target: str = DEFAULT_TARGET,
+        defines: tuple[str, ...] = (),
+        toolchain: str = DEFAULT_TOOLCHAIN,
     ) -> Recipe:
         """Make a recipe from the user's names, and defines as K=V. Raises FirmwareError."""
         if platform not in PLATFORMS:
             raise FirmwareError(f"{platform!a} is not a platform that can be built", known_names(platform, PLATFORMS))
         if target not in TARGETS:
             raise FirmwareError(f"{target!a} is not a target", known_names(target, TARGETS))
+        if toolchain not in TOOLCHAINS:
+            raise FirmwareError(f"{toolchain!a} is not a tool chain", known_names(toolchain, TOOLCHAINS))
         merged = dict(DEFAULT_DEFINES)
         for text in defines:
             match = _DEFINE.fullmatch(text)
@@ -84,23 +110,25 @@ class Recipe:
                     "use NAME=VALUE, such as TPM2_ENABLE=TRUE; a value has letters, digits and _.,:/+=@%-",
                 )
             merged[match["name"]] = match["value"]
-        return cls(PLATFORMS[platform], target, tuple(sorted(merged.items())))
+        return cls(PLATFORMS[platform], target, tuple(sorted(merged.items())), toolchain)
 
     @property
     def key(self) -> str:
-        """The recipe as text, for a hash."""
-        return repr((RECIPE_VERSION, self.platform.name, self.target, self.defines))
+        """The recipe as text, for a hash. The default tool chain is not named in it."""
+        other = () if self.toolchain == DEFAULT_TOOLCHAIN else (self.toolchain,)
+        return repr((RECIPE_VERSION, self.platform.name, self.target, self.defines, *other))
 
 
-def tool_chain(store: Store, tree: str) -> str:
-    """Return a source's name for the GCC settings: GCC, in older ones GCC5. Raises SourceError if it is not edk2."""
+def tool_chain(store: Store, tree: str, toolchain: str = DEFAULT_TOOLCHAIN) -> str:
+    """Return a source's name for a tool chain: GCC is GCC5 in older ones. Raises SourceError if it has none."""
     text = store.read(tree, _TOOLS_DEF)
     if text is None:
         raise SourceError(f"the source has no {_TOOLS_DEF}", "name the top directory of edk2")
-    for name in _TOOL_CHAINS:
+    names = TOOLCHAINS[toolchain]
+    for name in names:
         if f"*_{name}_".encode() in text:
             return name
-    raise SourceError(f"{_TOOLS_DEF} has none of {', '.join(_TOOL_CHAINS)}", "this edk2 cannot be built here")
+    raise SourceError(f"{_TOOLS_DEF} has none of {', '.join(names)}", "this edk2 cannot be built so")
 
 
 def prepare(editor: TreeEditor, tree: str, platform: Platform) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from snp_harness.debian.cache import writing
-from snp_harness.edk2.recipe import ARCHITECTURE
 from snp_harness.edk2.runner import run_logged
 from snp_harness.edk2.source_errors import CompileError
 from snp_harness.edk2.tools import Tools
@@ -87,7 +86,7 @@ def build_sec(workspace: Workspace, tree: str, tools: Tools, jobs: int) -> bool:
 
 def _find(workspace: Workspace) -> SecModules | None:
     """Return the parts of SEC's volume in the last complete build; None if its files are not as expected."""
-    root = workspace.output / ARCHITECTURE
+    root = workspace.output / workspace.recipe.platform.architectures[0]
     try:
         lines = (workspace.volumes / f"{VOLUME}.inf").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -165,10 +164,10 @@ def _replace_volume(workspace: Workspace, environment: dict[str, str]) -> None:
     if len(after) != len(before):
         raise CompileError(f"{VOLUME} has {len(after)} bytes, not {len(before)}", "build it without --sec-only")
     with writing(workspace.volumes):
-        for name in ("OVMF.fd", "OVMF_CODE.fd"):
-            image = (workspace.volumes / name).read_bytes()
+        for path in workspace.code_images:
+            image = path.read_bytes()
             at = image.find(before)
             if at < 0 or image.find(before, at + 1) >= 0:
-                raise CompileError(f"{name} does not contain {VOLUME} exactly once", "build it without --sec-only")
-            (workspace.volumes / name).write_bytes(image[:at] + after + image[at + len(after) :])
+                raise CompileError(f"{path.name} does not contain {VOLUME} exactly once", "build it without --sec-only")
+            path.write_bytes(image[:at] + after + image[at + len(after) :])
         new.replace(volume)

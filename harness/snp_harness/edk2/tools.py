@@ -16,6 +16,7 @@ from snp_harness.debian.firmware import with_apt
 from snp_harness.debian.firmware_names import package_directory
 from snp_harness.debian.packages import AptRoot, Mirror
 from snp_harness.debian.program import run
+from snp_harness.edk2.recipe import DEFAULT_TOOLCHAIN
 from snp_harness.errors import BrokenEnvironmentError, FetchError
 
 _TIMEOUT_S = 60
@@ -23,6 +24,8 @@ _TIMEOUT_S = 60
 _INSTALLED = {"gcc": "gcc", "ld": "binutils", "objcopy": "binutils", "make": "make", "git": "git"}
 #: Programs that can be fetched, their packages, and the option that prints the version.
 _FETCHED = {"g++": "g++", "nasm": "nasm", "iasl": "acpica-tools"}
+#: The same for edk2's CLANGDWARF. llvm-ar and llvm-objcopy have the version of LLVM.
+_CLANG = {"clang": "clang", "ld.lld": "lld", "llvm-ar": "llvm", "llvm-objcopy": "llvm"}
 _VERSION_OPTION = {"nasm": "-v", "iasl": "-v"}
 _UUID = "uuid-dev"
 _UUID_TEST = "#include <uuid/uuid.h>\nint main(void) { uuid_t u; uuid_generate(u); return u[0]; }\n"
@@ -54,8 +57,14 @@ class Tools:
         return {**kept, "PATH": search, "LC_ALL": "C.UTF-8", "LANGUAGE": "C", **dict(self.host)}
 
 
-def find_tools(progress: Progress = silent, *, mirror: Mirror | None = None) -> Tools:
-    """Return the machine's tools, and Debian's packages of those it lacks; raises ToolError, FetchError."""
+def find_tools(
+    progress: Progress = silent, toolchain: str = DEFAULT_TOOLCHAIN, *, mirror: Mirror | None = None
+) -> Tools:
+    """Return the machine's tools, and Debian's packages of those it lacks; raises ToolError, FetchError.
+
+    gcc is needed with any tool chain: it compiles edk2's own tools.
+    """
+    fetched = _FETCHED if toolchain == DEFAULT_TOOLCHAIN else _FETCHED | _CLANG
     missing = sorted({package for name, package in _INSTALLED.items() if shutil.which(name) is None})
     if missing:
         raise ToolError(
@@ -63,26 +72,26 @@ def find_tools(progress: Progress = silent, *, mirror: Mirror | None = None) -> 
         )
     if not _compiles("int main(void) { return 0; }\n"):
         raise ToolError("gcc cannot make a program here", "edk2's own tools need it: apt-get install libc6-dev")
-    lacking = [package for name, package in _FETCHED.items() if shutil.which(name) is None]
+    lacking = list(dict.fromkeys(package for name, package in fetched.items() if shutil.which(name) is None))
     if not _has_uuid({}):
         lacking.append(_UUID)
     if not lacking:
-        return Tools(_versions(os.environ.get("PATH", os.defpath)))
+        return Tools(_versions(fetched, os.environ.get("PATH", os.defpath)))
     directory = _fetch(tuple(lacking), progress, mirror)
     host = _host_variables(directory) if _UUID in lacking else {}
     if _UUID in lacking and not _has_uuid(host):
         raise ToolError(f"a program cannot be compiled with the fetched {_UUID}", f"apt-get install {_UUID}")
     path = (directory / _BIN,)
-    versions = _versions(os.pathsep.join([str(path[0]), os.environ.get("PATH", os.defpath)]))
+    versions = _versions(fetched, os.pathsep.join([str(path[0]), os.environ.get("PATH", os.defpath)]))
     return Tools(versions, path, tuple(sorted(host.items())))
 
 
-def _versions(path: str) -> tuple[str, ...]:
+def _versions(fetched: Mapping[str, str], path: str) -> tuple[str, ...]:
     found = [f"python {sys.version_info.major}.{sys.version_info.minor}"]
-    for name in ("gcc", "g++", "ld", "nasm", "iasl"):
+    for name in ("gcc", "g++", "ld", *(name for name in fetched if name != "g++")):
         program = shutil.which(name, path=path)
         if program is None:
-            raise ToolError(f"no {name} among the fetched packages", f"apt-get install {_FETCHED.get(name, name)}")
+            raise ToolError(f"no {name} among the fetched packages", f"apt-get install {fetched.get(name, name)}")
         said = run((program, _VERSION_OPTION.get(name, "--version")), timeout_s=_TIMEOUT_S, env={})
         lines = [line.strip() for line in said.stdout.splitlines() if any(map(str.isdigit, line))]
         if said.status or not lines:
@@ -165,7 +174,7 @@ def _finish(directory: Path, final: Path) -> None:
         if static.exists():
             # The shared library beside it would have to be found when the tools run.
             (directory / _STATIC / "libuuid.a").symlink_to(Path("..", _LIBRARIES, "libuuid.a"))
-        for name in _FETCHED:
+        for name in _FETCHED | _CLANG:
             program = directory / "usr" / "bin" / name
             if not program.is_symlink() and not program.exists():
                 continue

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from snp_harness.debian.cache import Progress, make_directory, remove, writing
 from snp_harness.edk2.git import GitError, Store
+from snp_harness.edk2.images import CODE
 from snp_harness.edk2.leftovers import MARK
-from snp_harness.edk2.recipe import ARCHITECTURE, Recipe
+from snp_harness.edk2.recipe import Recipe
 from snp_harness.edk2.runner import ModuleProgress, run_logged
 from snp_harness.edk2.source_errors import CompileError
 from snp_harness.edk2.standin import GRUB, stand_in
@@ -80,6 +81,17 @@ class Workspace:
     def volumes(self) -> Path:
         """The directory of the images and volumes."""
         return self.output / "FV"
+
+    @property
+    def image(self) -> Path:
+        """The combined image."""
+        return self.volumes / self.recipe.platform.image
+
+    @property
+    def code_images(self) -> tuple[Path, ...]:
+        """The images that have SEC's volume: the combined one, and the half with the code if there is one."""
+        code = self.volumes / CODE
+        return (self.image, code) if code.is_file() else (self.image,)
 
     @property
     def bin(self) -> Path:
@@ -145,8 +157,8 @@ class Workspace:
                 remove(self.output)
                 self._make_repeatable()
                 self._run(argv, tools, module)
-            if not (self.volumes / "OVMF.fd").is_file():
-                raise CompileError("the build made no OVMF.fd", f"see {self.log}")
+            if not self.image.is_file():
+                raise CompileError(f"the build made no {self.image.name}", f"see {self.log}")
         except CompileError:
             self.save(State(tree, tools=versions))
             raise
@@ -172,8 +184,9 @@ class Workspace:
         self._put_stand_in()
         return [
             self.source / "BaseTools" / "BinWrappers" / "PosixLike" / "build",
-            *("-p", self.recipe.platform.dsc, "-a", ARCHITECTURE, "-b", self.recipe.target, "-t", self.tool_chain),
-            *("-n", str(jobs), "-s"),
+            *("-p", self.recipe.platform.dsc),
+            *(part for name in self.recipe.platform.architectures for part in ("-a", name)),
+            *("-b", self.recipe.target, "-t", self.tool_chain, "-n", str(jobs), "-s"),
             *(part for name, value in self.recipe.defines for part in ("-D", f"{name}={value}")),
         ]
 
