@@ -23,7 +23,9 @@ from snp_harness.svsm.keys import keys, listing
 from snp_harness.svsm.sev import HypervisorFeature as Feature
 
 ROOT = Path(__file__).parents[2]
-FAULTS = {f"fault-{name}" for name in config.FAULT_NAMES}
+#: The faults that have a configuration of their own: those that a boot to the shell survives.
+SHIPPED_FAULTS = (*config.SVSM_FAULT_NAMES[:4], *config.HYPERVISOR_FAULT_NAMES[:4])
+FAULTS = {f"fault-{name}" for name in SHIPPED_FAULTS}
 WITHOUT_SVSM = {"no-svsm", "plain"}
 WITHOUT_INJECTION = WITHOUT_SVSM | {"alternate-injection-off", "alternate-injection-off-native-io", "two-witnesses"}
 SHIPPED = WITHOUT_INJECTION | FAULTS
@@ -166,6 +168,10 @@ def test_a_plain_guest_has_no_features() -> None:
         ),
         ("[faults]\ninject = ['lazy']", "faults.inject = 'lazy': expected a list of busy, incomplete, wrong-result"),
         ("[faults]\nevery = 0", "faults.every = 0: expected an integer of 1 to 2147483648"),
+        (
+            "[faults]\nresult = 0x8000000000000000",
+            "faults.result = 9223372036854775808: expected an integer of 0x0 to 0x7F",
+        ),
         ("[faults]\nregister = 0x900", "faults.register = 2304: expected an integer of 0x800 to 0x8FF"),
         (
             "[faults]\ninject = ['busy']\n[svsm]\nalternate_injection = false",

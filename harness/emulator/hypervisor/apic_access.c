@@ -217,7 +217,9 @@ bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 	return result == VAPIC_OK;
 }
 
-void apic_msr_not_made(struct vcpu *vcpu, u32 msr, bool write, u64 value, u64 pc)
+void apic_msr_not_made(struct vcpu *vcpu, u32 msr, bool write, u64 value, bool ok, u64 pc)
 {
-	record_access(vcpu, RECORD_APIC, RECORD_PATH_MSR, msr, 8, write, value, own_base(vcpu), VAPIC_OK, pc);
+	u16 kind = msr == MSR_APIC_BASE ? RECORD_APIC_BASE : RECORD_APIC;
+
+	record_access(vcpu, kind, RECORD_PATH_MSR, msr, 8, write, value, own_base(vcpu), ok ? VAPIC_OK : VAPIC_GP, pc);
 }

@@ -13,7 +13,7 @@ void apic_show(struct vcpu *vcpu, u64 gpa, u8 *page);
 void apic_shown(struct vcpu *vcpu, u64 gpa, u32 size, u64 value, u64 pc);
 bool apic_owns_msr(u32 msr);
 bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc); /* false: #GP */
-void apic_msr_not_made(struct vcpu *vcpu, u32 msr, bool write, u64 value, u64 pc); /* CONFIG_FAULT_NAE: its record */
+void apic_msr_not_made(struct vcpu *vcpu, u32 msr, bool write, u64 value, bool ok, u64 pc); /* a deliberate fault: its record */
 bool apic_is_enabled(struct vcpu *vcpu);
 
 #endif

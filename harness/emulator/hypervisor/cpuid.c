@@ -30,6 +30,14 @@ struct cpuid_entry {
 #define CPUID_PAGE_HEADER  16
 #define CPUID_PAGE_ENTRIES 64
 
+/* vCPU numbers are APIC IDs here. */
+static u32 apic_id(const struct vcpu *vcpu)
+{
+	const struct host_config *config = vcpu->hv->config;
+
+	return vcpu->index && (config->faults & CONFIG_FAULT_CPUID_ID) ? (u32)config->fault_apic_id : vcpu->index;
+}
+
 static void without_apic(struct vcpu *vcpu, u32 *edx)
 {
 	if (!apic_is_enabled(vcpu))
@@ -40,7 +48,7 @@ static void leaf_1(struct vcpu *vcpu, struct cpuid_result *r)
 {
 	u32 hidden = vcpu->hv->config->hidden_features;
 
-	r->ebx = (r->ebx & ~LEAF1_EBX_APIC_ID) | vcpu->index << LEAF1_EBX_APIC_ID_SHIFT;
+	r->ebx = (r->ebx & ~LEAF1_EBX_APIC_ID) | apic_id(vcpu) << LEAF1_EBX_APIC_ID_SHIFT;
 	if (vcpu->hv->config->apic == CONFIG_APIC_VIRTUAL)
 		r->ecx |= LEAF1_ECX_X2APIC | LEAF1_ECX_TSC_DEADLINE;
 	if (hidden & CONFIG_HIDE_X2APIC)
@@ -117,7 +125,7 @@ void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 	case 0xB: /* extended topology: EDX is the x2APIC ID */
 	case 0x1F:
 	case 0x80000026:
-		r->edx = vcpu->index;
+		r->edx = apic_id(vcpu);
 		break;
 	case CPUID_XSAVE:
 		leaf_xsave(vcpu, subleaf, r);
@@ -141,7 +149,7 @@ void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_result *
 		*r = (struct cpuid_result){ 0 };
 		break;
 	case 0x8000001E: /* APIC ID; EBX 7:0: the core, of one thread */
-		r->eax = vcpu->index;
+		r->eax = apic_id(vcpu);
 		r->ebx = (r->ebx & ~0xFFu) | vcpu->index;
 		break;
 	case SEV_CPUID_LEAF:

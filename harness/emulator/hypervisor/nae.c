@@ -58,19 +58,35 @@ static void nae_cpuid(struct vcpu *vcpu, struct nae *nae)
 	nae_set(nae, GHCB_RDX, r.edx);
 }
 
-/* CONFIG_FAULT_NAE: the access is not made, but answered as if it were. */
-static bool wrong_answer(struct vcpu *vcpu, struct nae *nae, bool write)
-{
-	u32 msr = (u32)nae_get(nae, GHCB_RCX);
-	u64 value = WRONG_VALUE;
+static u64 written(const struct nae *nae) { return (u32)nae_get(nae, GHCB_RAX) | nae_get(nae, GHCB_RDX) << 32; }
 
-	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || vcpu->vmpl == 0 || !fault_now(vcpu, CONFIG_FAULT_NAE))
-		return false;
-	if (write)
-		value = (u32)nae_get(nae, GHCB_RAX) | nae_get(nae, GHCB_RDX) << 32;
+static void read(struct nae *nae, u64 value)
+{
 	nae_set(nae, GHCB_RAX, (u32)value);
 	nae_set(nae, GHCB_RDX, value >> 32);
-	apic_msr_not_made(vcpu, msr, write, value, nae->pc);
+}
+
+/* Deliberate faults: the access is not made, but answered. */
+static bool wrong_answer(struct vcpu *vcpu, struct nae *nae, bool write)
+{
+	const struct host_config *config = vcpu->hv->config;
+	u32 msr = (u32)nae_get(nae, GHCB_RCX);
+	u64 value = write ? written(nae) : msr == MSR_APIC_BASE ? config->fault_apic_base : WRONG_VALUE;
+	bool of_apic = msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST;
+
+	if (vcpu->vmpl == 0)
+		return false;
+	if (of_apic && msr == config->fault_register && fault_now(vcpu, CONFIG_FAULT_REFUSAL)) {
+		nae->result1 = config->fault_info1;
+		nae->result2 = config->fault_info2;
+		apic_msr_not_made(vcpu, msr, write, write ? value : 0, false, nae->pc);
+		return true;
+	}
+	if (!(of_apic && fault_now(vcpu, CONFIG_FAULT_NAE)) &&
+	    !(msr == MSR_APIC_BASE && fault_now(vcpu, write ? CONFIG_FAULT_BASE_WRITE : CONFIG_FAULT_BASE_READ)))
+		return false;
+	read(nae, value);
+	apic_msr_not_made(vcpu, msr, write, value, true, nae->pc);
 	return true;
 }
 
@@ -84,15 +100,13 @@ static void nae_msr(struct vcpu *vcpu, struct nae *nae)
 	if (wrong_answer(vcpu, nae, write))
 		return;
 	if (write)
-		value = (u32)nae_get(nae, GHCB_RAX) | nae_get(nae, GHCB_RDX) << 32;
+		value = written(nae);
 	if (!msr_access(vcpu, (u32)nae_get(nae, GHCB_RCX), write, &value, nae->pc)) {
 		exception(nae, NAE_EVENTINJ_GP);
 		return;
 	}
-	if (!write) {
-		nae_set(nae, GHCB_RAX, (u32)value);
-		nae_set(nae, GHCB_RDX, value >> 32);
-	}
+	if (!write)
+		read(nae, value);
 }
 
 static void nae_ioio_string(struct vcpu *vcpu, struct nae *nae, u16 port, u32 size)

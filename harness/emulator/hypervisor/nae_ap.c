@@ -67,6 +67,7 @@ void nae_ap_reset_hold(struct vcpu *vcpu, struct nae *nae) { startup_hold(vcpu, 
 
 void nae_apic_ids(struct vcpu *vcpu, struct nae *nae)
 {
+	const struct host_config *config = vcpu->hv->config;
 	u32 vcpus = vcpu->hv->vcpus;
 	u64 pages = (sizeof(u32) * (vcpus + 1) + PAGE_SIZE - 1) / PAGE_SIZE;
 	u8 *list;
@@ -84,7 +85,7 @@ void nae_apic_ids(struct vcpu *vcpu, struct nae *nae)
 	}
 	*(a32 *)list = vcpus;
 	for (u32 i = 0; i < vcpus; i++)
-		*(a32 *)(list + 4 * (i + 1)) = i;
+		*(a32 *)(list + 4 * (i + 1)) = i && (config->faults & CONFIG_FAULT_ID_LIST) ? (u32)config->fault_apic_id : i;
 	nae_set(nae, GHCB_RAX, pages);
 }
 

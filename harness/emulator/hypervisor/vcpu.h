@@ -179,12 +179,13 @@ static inline void post_interrupt(struct vcpu *vcpu, struct vapic *apic, u8 vect
 /* This CONFIG_FAULT_*, a deliberate fault of the hypervisor, occurs now. */
 static inline bool fault_now(struct vcpu *vcpu, u32 fault)
 {
-	u32 *count = &vcpu->fault_count[__builtin_ctz(fault)];
+	const struct host_config *config = vcpu->hv->config;
+	u32 count;
 
-	if (!(vcpu->hv->config->faults & fault) || ++*count < vcpu->hv->config->fault_every)
+	if (!(config->faults & fault))
 		return false;
-	*count = 0;
-	return true;
+	count = ++vcpu->fault_count[__builtin_ctz(fault)];
+	return count > config->fault_after && (count - config->fault_after) % config->fault_every == 0;
 }
 
 #endif

@@ -148,7 +148,8 @@ void vmpl_return(struct vcpu *vcpu, u64 code)
 bool vmpl_switch(struct vcpu *vcpu, u32 vmpl)
 {
 	if (vmpl == 0 && vcpu->vmpl != 0 && has_svsm(vcpu->hv)) {
-		vmpl_return(vcpu, SVM_EXIT_VMGEXIT);
+		if (!fault_now(vcpu, CONFIG_FAULT_SVSM))
+			vmpl_return(vcpu, SVM_EXIT_VMGEXIT);
 		return true;
 	}
 	return vcpu->vmpl == 0 && run_lower(vcpu, vmpl);

@@ -14,7 +14,7 @@
 #include "types.h"
 
 #define CONFIG_MAGIC    0x3147464354534F48ull /* "HOSTCFG1" */
-#define CONFIG_VERSION  4
+#define CONFIG_VERSION  5
 #define CONFIG_VMPLS    4
 
 /* Which exits of the guest become #VC (bits of vc_exits). CPUID, the x2APIC MSRs, APIC_BASE and the APIC page always do. */
@@ -43,12 +43,18 @@ enum config_policy {
 	CONFIG_POLICY_X2APIC_AT_RESET = 2,
 };
 
-/* Deliberate faults of the hypervisor (bits of faults); `fault_every`: how often they occur. */
+/* Deliberate faults of the hypervisor (bits of faults); `fault_after`, `fault_every`: when they occur, counted on each vCPU. */
 #define CONFIG_FAULT_LOST_INTERRUPT    0x1 /* an interrupt for the guest under Alternate Injection is dropped */
 #define CONFIG_FAULT_DELAYED_INTERRUPT 0x2 /* it is posted `fault_delay_us` later */
 #define CONFIG_FAULT_DOORBELL_STORM    0x4 /* VMPL0 gets a #HV without an event at each switch to it, NoFurtherSignal or not */
 #define CONFIG_FAULT_NAE               0x8 /* MSR NAE events for 800-8FF: a read returns the wrong value, a write is dropped; specific EOI refused */
-#define CONFIG_FAULTS                  4
+#define CONFIG_FAULT_BASE_WRITE        0x10 /* a write of APIC_BASE by its NAE event is answered, and not made */
+#define CONFIG_FAULT_BASE_READ         0x20 /* a read of it is answered with `fault_apic_base` */
+#define CONFIG_FAULT_SVSM              0x40 /* a call of the SVSM is answered, and the SVSM has not run */
+#define CONFIG_FAULT_REFUSAL           0x80 /* the NAE event of `fault_register` is not carried out; its answer: `fault_info1`, `fault_info2` */
+#define CONFIG_FAULT_CPUID_ID          0x100 /* CPUID has the APIC ID `fault_apic_id` on all vCPUs but the first; always */
+#define CONFIG_FAULT_ID_LIST           0x200 /* the NAE event's list of APIC IDs has it for them; always */
+#define CONFIG_FAULTS                  10
 
 /* Features of the virtual APIC that CPUID leaf 1 does not offer (bits of hidden_features). */
 #define CONFIG_HIDE_X2APIC       0x1
@@ -74,6 +80,10 @@ struct host_config {
 	u64 log_key;     /* of the digest of all records (record.h) */
 	u64 psp_seed;    /* of the keys that the security processor makes for the guest */
 	u64 started_s;   /* of the run: the time of day, in seconds since 1970 */
+	u64 fault_apic_base;
+	u64 fault_apic_id;
+	u64 fault_info1; /* SW_EXITINFO1 and */
+	u64 fault_info2; /* SW_EXITINFO2 of an answer */
 	u64 vmsa_features; /* SEV_FEATURES of the guest's VMSAs: AP creation refuses others */
 	u32 cbit;        /* C-bit position: 51 (host with LA57) or 47 */
 	u32 phys_bits;   /* guest physical address bits in CPUID 80000008 */
@@ -86,8 +96,10 @@ struct host_config {
 	u32 strict;      /* 1: RMP violations are delivered as on hardware; 0: they are recorded, and the access is completed */
 	u32 policy;      /* enum config_policy */
 	u32 faults;      /* CONFIG_FAULT_* */
-	u32 fault_every; /* 1: each occasion; n: each n-th */
+	u32 fault_every; /* 1: each occasion; n: each n-th, */
+	u32 fault_after; /* of those behind so many without a fault */
 	u32 fault_delay_us;
+	u32 fault_register; /* MSR number */
 	u32 hidden_features; /* CONFIG_HIDE_* */
 	u32 debug_exit_port; /* of the user's isa-debug-exit: a write ends the run */
 	u32 debug_exit_size; /* ports; 0: there is none */

@@ -25,11 +25,16 @@
 #define SVSM_BOOT_FEATURE_BIT_7 0x8ull /* as older COCONUT: Alternate Injection is hypervisor feature bit 7, not 9 */
 #define SVSM_BOOT_SELF_TEST     0x10ull /* run the SVSM's own tests, and no guest */
 
-/* svsm_boot.faults: deliberate faults of the SVSM's APIC protocol; `fault_every`: how often they occur. */
+/* svsm_boot.faults: deliberate faults of the SVSM; `fault_after`, `fault_every`: when they occur. The first four are of the APIC protocol. */
 #define SVSM_FAULT_BUSY       0x1 /* SVSM_ERR_BUSY */
 #define SVSM_FAULT_INCOMPLETE 0x2 /* SVSM_ERR_INCOMPLETE */
 #define SVSM_FAULT_RESULT     0x4 /* errors have the code `fault_result` instead of their own */
 #define SVSM_FAULT_REGISTER   0x8 /* `fault_register` is refused as an unknown register */
+#define SVSM_FAULT_CALL       0x10 /* `fault_call` is answered with `fault_result`, and not served */
+#define SVSM_FAULT_PENDING    0x20 /* `fault_call` is served, and its calling area says that it is pending */
+#define SVSM_FAULT_PROTOCOL   0x40 /* the APIC protocol is not there: queries and calls alike */
+#define SVSM_FAULT_CAA        0x80 /* the guest's secrets page names `fault_caa` as its calling area; from the start */
+#define SVSM_FAULTS           8
 
 struct svsm_image {
 	u64 magic; /* SVSM_IMAGE_MAGIC */
@@ -77,9 +82,12 @@ struct svsm_boot {
 	struct svsm_region region[SVSM_BOOT_REGIONS]; /* validated at launch: the firmware's image and metadata pages */
 	u64 flags;           /* SVSM_BOOT_* */
 	u32 faults;          /* SVSM_FAULT_* */
-	u32 fault_every;     /* 1: each occasion; n: each n-th */
+	u32 fault_every;     /* 1: each occasion; n: each n-th, */
+	u32 fault_after;     /* of those behind so many without a fault */
 	u32 fault_register;  /* MSR number */
-	u32 fault_result;    /* enum svsm_result */
+	u64 fault_result;    /* RAX */
+	u64 fault_call;      /* SVSM_CALL() */
+	u64 fault_caa;
 };
 
 _Static_assert(sizeof(struct svsm_map_entry) == 24, "igvm_defs");

@@ -149,7 +149,8 @@ static bool fill_secrets(const struct svsm_boot *boot)
 		ok = ok && guest_write64(key + i, 0);
 	return ok && guest_write64(gpa + offsetof(struct snp_secrets, svsm_base), boot->base) &&
 	       guest_write64(gpa + offsetof(struct snp_secrets, svsm_size), boot->memory_size) &&
-	       guest_write64(gpa + offsetof(struct snp_secrets, svsm_caa), boot->caa_gpa) &&
+	       guest_write64(gpa + offsetof(struct snp_secrets, svsm_caa),
+			     boot->faults & SVSM_FAULT_CAA ? boot->fault_caa : boot->caa_gpa) &&
 	       guest_write64(gpa + offsetof(struct snp_secrets, svsm_max_version), SVSM_VERSION_MAX | (u64)boot->guest_vmpl << 32);
 }
 

@@ -18,7 +18,7 @@ bool protocol_find(const struct vcpu *vcpu, u32 number, struct protocol *protoco
 			.version_max = SVSM_APIC_VERSION_MAX,
 			.request = vcpu->svsm->boot.faults ? faults_apic_request : protocol_apic_request,
 		};
-		return protocol_apic_offered(vcpu);
+		return protocol_apic_offered(vcpu) && !faults_lose_apic_protocol(vcpu->svsm);
 	default:
 		return false;
 	}
@@ -27,7 +27,10 @@ bool protocol_find(const struct vcpu *vcpu, u32 number, struct protocol *protoco
 u64 protocol_dispatch(struct vcpu *vcpu, struct svsm_request *request)
 {
 	struct protocol protocol;
+	u64 result;
 
+	if (faults_answer(vcpu->svsm, SVSM_CALL(request->protocol, request->call), &result))
+		return result;
 	if (!protocol_find(vcpu, request->protocol, &protocol))
 		return SVSM_ERR_UNSUPPORTED_PROTOCOL;
 	return protocol.request(vcpu, request);

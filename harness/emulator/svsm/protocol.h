@@ -37,7 +37,10 @@ u64 protocol_core_request(struct vcpu *vcpu, struct svsm_request *request);
 bool protocol_apic_offered(const struct vcpu *vcpu);
 u64 protocol_apic_request(struct vcpu *vcpu, struct svsm_request *request);
 
-/* faults.c: protocol_apic_request() with the deliberate faults of the boot block (SVSM_FAULT_*). */
+/* faults.c: the deliberate faults of the boot block (SVSM_FAULT_*); protocol_apic_request() with those of its protocol. */
 u64 faults_apic_request(struct vcpu *vcpu, struct svsm_request *request);
+bool faults_lose_apic_protocol(struct svsm *svsm);
+bool faults_answer(struct svsm *svsm, u64 call, u64 *result); /* instead of the protocol */
+bool faults_keep_pending(struct svsm *svsm, u64 call);
 
 #endif

@@ -35,6 +35,7 @@ static void serve_call(struct vcpu *vcpu, struct vmsa *vmsa)
 		.r8 = vmsa->r8,
 		.sev_features = vmsa->sev_features,
 	};
+	u64 call = vmsa->rax;
 	u64 result = protocol_dispatch(vcpu, &request);
 
 	if (result != SVSM_SUCCESS && ++vcpu->refusals <= REFUSALS_SHOWN)
@@ -45,6 +46,8 @@ static void serve_call(struct vcpu *vcpu, struct vmsa *vmsa)
 	vmsa->rcx = request.rcx;
 	vmsa->rdx = request.rdx;
 	vmsa->r8 = request.r8;
+	if (faults_keep_pending(vcpu->svsm, call))
+		guest_write8(vcpu->caa_gpa + SVSM_CAA_CALL_PENDING, 1);
 }
 
 static u64 guest_vmsa_gpa(struct vcpu *vcpu)

@@ -53,7 +53,7 @@ struct svsm {
 	u16 ghcb_version;
 	u32 vcpus;        /* entries of vcpu_areas in use */
 	u32 apic_registrations; /* APIC protocol, CONFIGURE: 0 ends emulation */
-	u32 fault_occasions[4]; /* by bit of SVSM_FAULT_*: occasions so far */
+	u32 fault_occasions[SVSM_FAULTS]; /* by bit of SVSM_FAULT_*: occasions so far */
 };
 
 /* A vCPU with its stack and its pages; never 2 MiB aligned, so the VMSA is not either (see CREATE_VCPU). */

@@ -15,7 +15,7 @@ from msgspec import Struct
 from snp_harness.svsm.config import ApicServer, ExitsSection, Policy
 
 MAGIC = 0x3147464354534F48
-VERSION = 4
+VERSION = 5
 VMPLS = 4
 #: Bytes of the page that the block fills.
 PAGE = 4096
@@ -28,6 +28,12 @@ class Fault(enum.IntFlag):
     DELAYED_INTERRUPT = 0x2
     DOORBELL_STORM = 0x4
     NAE = 0x8
+    BASE_WRITE = 0x10
+    BASE_READ = 0x20
+    SVSM = 0x40
+    REFUSAL = 0x80
+    CPUID_ID = 0x100
+    ID_LIST = 0x200
 
 
 #: By the names of snp_harness.svsm.config.HYPERVISOR_FAULT_NAMES.
@@ -36,6 +42,12 @@ HYPERVISOR_FAULTS = {
     "delayed-interrupt": Fault.DELAYED_INTERRUPT,
     "doorbell-storm": Fault.DOORBELL_STORM,
     "wrong-nae": Fault.NAE,
+    "lost-apic-base": Fault.BASE_WRITE,
+    "wrong-apic-base": Fault.BASE_READ,
+    "skipped-svsm": Fault.SVSM,
+    "refused-nae": Fault.REFUSAL,
+    "wrong-cpuid-id": Fault.CPUID_ID,
+    "wrong-id-list": Fault.ID_LIST,
 }
 #: enum config_policy.
 POLICY = {Policy.KVM: 0, Policy.X2APIC_ON_ALTINJ: 1, Policy.X2APIC_AT_RESET: 2}
@@ -97,6 +109,10 @@ class HostConfig(Struct, frozen=True):
     log_key: int
     psp_seed: int
     started_s: int
+    fault_apic_base: int
+    fault_apic_id: int
+    fault_info1: int
+    fault_info2: int
     vmsa_features: int
     cbit: int
     phys_bits: int
@@ -110,7 +126,9 @@ class HostConfig(Struct, frozen=True):
     policy: int
     faults: int
     fault_every: int
+    fault_after: int
     fault_delay_us: int
+    fault_register: int
     hidden_features: int
     debug_exit_port: int
     debug_exit_size: int
@@ -126,4 +144,4 @@ class HostConfig(Struct, frozen=True):
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q6Q17II")
+LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q10Q19II")

@@ -74,10 +74,22 @@ class Policy(enum.Enum):
     X2APIC_AT_RESET = "x2apic-at-reset"
 
 
-#: Faults of the SVSM's APIC protocol, by their names in `faults.inject`.
-SVSM_FAULT_NAMES = ("busy", "incomplete", "wrong-result", "refused-register")
+#: Faults of the SVSM, by their names in `faults.inject`; the first five are of its APIC protocol.
+PROTOCOL_FAULT_NAMES = ("busy", "incomplete", "wrong-result", "refused-register", "lost-protocol")
+SVSM_FAULT_NAMES = (*PROTOCOL_FAULT_NAMES, "answered-call", "pending-call", "wrong-calling-area")
 #: Faults of the hypervisor.
-HYPERVISOR_FAULT_NAMES = ("lost-interrupt", "delayed-interrupt", "doorbell-storm", "wrong-nae")
+HYPERVISOR_FAULT_NAMES = (
+    "lost-interrupt",
+    "delayed-interrupt",
+    "doorbell-storm",
+    "wrong-nae",
+    "lost-apic-base",
+    "wrong-apic-base",
+    "skipped-svsm",
+    "refused-nae",
+    "wrong-cpuid-id",
+    "wrong-id-list",
+)
 FAULT_NAMES = (*SVSM_FAULT_NAMES, *HYPERVISOR_FAULT_NAMES)
 #: Features of the virtual APIC, by their names in `guest.hidden_features`.
 HIDDEN_NAMES = ("x2apic", "tsc-deadline")
@@ -92,6 +104,8 @@ _SEV_STATUS: dict[bool | str, SevStatus] = {
 }
 
 _Feature = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FEATURE_NAMES)})\Z")]
+#: The largest bound that msgspec takes.
+_MAX = (1 << 63) - 1
 _Fault = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FAULT_NAMES)})\Z")]
 _Hidden = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(HIDDEN_NAMES)})\Z")]
 
@@ -199,30 +213,65 @@ class FaultsSection(_Section, frozen=True):
         tuple[_Fault, ...],
         Meta(
             max_length=len(FAULT_NAMES),
-            description="Faults of the SVSM's APIC protocol (the first four) and of the hypervisor; they need Alternate"
-            " Injection, and are named in the report.",
+            description="Faults of the SVSM's APIC protocol (the first five), of the SVSM, and of the hypervisor (from"
+            " `lost-interrupt` on); they need Alternate Injection, and are named in the report.",
             extra={ALLOWED: f"a list of {', '.join(FAULT_NAMES)}"},
         ),
     ] = ()
     every: Annotated[int, Meta(ge=1, le=1 << 31, description="1: at each occasion; n: at each n-th.")] = 1
+    after: Annotated[int, Meta(ge=0, le=1 << 31, description="So many occasions pass without a fault first.")] = 0
     register: Annotated[
         int,
         Meta(
             ge=0x800,
             le=0x8FF,
-            description="The register of `refused-register`, by its x2APIC MSR.",
+            description="The register of `refused-register` and `refused-nae`, by its x2APIC MSR.",
             extra={HEXADECIMAL: True},
         ),
     ] = 0x808
     result: Annotated[
         int,
         Meta(
-            ge=0x80000000,
-            le=0xFFFFFFFF,
-            description="The result code of `wrong-result`.",
+            ge=0,
+            le=_MAX,
+            description="The result, RAX, of `wrong-result` and `answered-call`.",
             extra={HEXADECIMAL: True},
         ),
     ] = 0x80000002
+    call: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=_MAX,
+            description="RAX of the call that `answered-call` and `pending-call` are about.",
+            extra={HEXADECIMAL: True},
+        ),
+    ] = 0x300000002
+    calling_area: Annotated[
+        int,
+        Meta(ge=0, le=_MAX, description="Address of `wrong-calling-area`.", extra={HEXADECIMAL: True}),
+    ] = 0x1000
+    apic_base: Annotated[
+        int,
+        Meta(ge=0, le=_MAX, description="APIC_BASE of `wrong-apic-base`.", extra={HEXADECIMAL: True}),
+    ] = 0xFEE00900
+    apic_id: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=0xFFFFFFFF,
+            description="APIC ID of `wrong-cpuid-id` and `wrong-id-list`.",
+            extra={HEXADECIMAL: True},
+        ),
+    ] = 0
+    exit_info1: Annotated[
+        int,
+        Meta(ge=0, le=_MAX, description="SW_EXITINFO1 of `refused-nae`.", extra={HEXADECIMAL: True}),
+    ] = 1
+    exit_info2: Annotated[
+        int,
+        Meta(ge=0, le=_MAX, description="SW_EXITINFO2 of `refused-nae`: a #GP.", extra={HEXADECIMAL: True}),
+    ] = 0x80000B0D
     delay_us: Annotated[int, Meta(ge=1, le=600_000_000, description="Delay of `delayed-interrupt`, microseconds.")] = (
         20_000
     )
@@ -369,7 +418,7 @@ class SvsmConfig(_Section, frozen=True):
             (hypervisor.policy is Policy.X2APIC_ON_ALTINJ, 'hypervisor.policy = "x2apic-on-altinj"', False),
             (hypervisor.timer is Timer.HV_TIMER, 'hypervisor.timer = "hv-timer"', False),
             (hypervisor.timer is Timer.SVSM, 'hypervisor.timer = "svsm"', True),
-            *((True, f'"{name}" in faults.inject', name in SVSM_FAULT_NAMES) for name in self.faults.inject),
+            *((True, f'"{name}" in faults.inject', name in PROTOCOL_FAULT_NAMES) for name in self.faults.inject),
         ):
             yield on and not svsm.alternate_injection, f"{key} needs svsm.alternate_injection = true"
             yield on and protocol and not svsm.apic_protocol, f"{key} needs svsm.apic_protocol = true"

@@ -31,7 +31,7 @@ _SHARED_ENTRY = 1
 #: Entries of region[].
 REGIONS = 40
 #: struct svsm_boot.
-BOOT = struct.Struct(f"<10Q4I{2 * REGIONS}QQ4I")
+BOOT = struct.Struct(f"<10Q4I{2 * REGIONS}QQ4I3Q")
 
 
 class Place(enum.IntEnum):
@@ -64,6 +64,10 @@ class SvsmFault(enum.IntFlag):
     INCOMPLETE = 0x2
     RESULT = 0x4
     REGISTER = 0x8
+    CALL = 0x10
+    PENDING = 0x20
+    PROTOCOL = 0x40
+    CAA = 0x80
 
 
 #: By the names of snp_harness.svsm.config.SVSM_FAULT_NAMES.
@@ -72,6 +76,10 @@ SVSM_FAULTS = {
     "incomplete": SvsmFault.INCOMPLETE,
     "wrong-result": SvsmFault.RESULT,
     "refused-register": SvsmFault.REGISTER,
+    "answered-call": SvsmFault.CALL,
+    "pending-call": SvsmFault.PENDING,
+    "lost-protocol": SvsmFault.PROTOCOL,
+    "wrong-calling-area": SvsmFault.CAA,
 }
 _PTE_TABLE, _PTE_1G = 0x03, 0x83
 #: Parameter areas.
@@ -114,8 +122,11 @@ class BootBlock(Struct, frozen=True):
     flags: int
     faults: int
     fault_every: int
+    fault_after: int
     fault_register: int
     fault_result: int
+    fault_call: int
+    fault_caa: int
 
     def pack(self) -> bytes:
         """Return the block; the number of regions is before them. Raises ValueError for too many."""
@@ -155,8 +166,11 @@ def _boot_block(config: SvsmConfig, firmware_size: int, metadata: SevMetadata, b
         flags=svsm_boot(config),
         faults=sum(SVSM_FAULTS.get(name, 0) for name in set(config.faults.inject)),
         fault_every=config.faults.every,
+        fault_after=config.faults.after,
         fault_register=config.faults.register,
         fault_result=config.faults.result,
+        fault_call=config.faults.call,
+        fault_caa=config.faults.calling_area,
     )
 
 

@@ -3,7 +3,7 @@
  * The driver's hypervisor, as Alternate Injection meets it, and the commands for it; see driver.c.
  *
  *   alternate VCPU FEATURES            hypervisor features; alternate_init(): "ok" or "refused"
- *   faults MASK EVERY REGISTER RESULT  SVSM_FAULT_*
+ *   faults MASK EVERY AFTER REGISTER RESULT CALL  SVSM_FAULT_*, and no occasions yet
  *   present VCPU                       alternate_present() with the vCPU's VMSA
  *   resume VCPU                        lapic_resume_event() with the vCPU's VMSA
  *   doorbell VCPU OFFSET [VALUE]       32 bits of the doorbell page
@@ -243,8 +243,11 @@ bool alternate_command(const char *name)
 
 		boot->faults = (u32)number();
 		boot->fault_every = (u32)number();
+		boot->fault_after = (u32)number();
 		boot->fault_register = (u32)number();
-		boot->fault_result = (u32)number();
+		boot->fault_result = number();
+		boot->fault_call = number();
+		memset(vcpu_areas[0].vcpu.svsm->fault_occasions, 0, sizeof(vcpu_areas[0].vcpu.svsm->fault_occasions));
 		puts("ok");
 	} else if (!strcmp(name, "present")) {
 		vcpu = vcpu_argument();

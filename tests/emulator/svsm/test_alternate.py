@@ -229,9 +229,11 @@ def test_timer_stops_with_emulation(timed: Guest) -> None:
 # --- faults
 
 
-def faulty(svsm: Svsm, faults: int, every: int = 1, register: int = 0, result: int = 0) -> Guest:
+def faulty(
+    svsm: Svsm, faults: int, every: int = 1, after: int = 0, register: int = 0, result: int = 0, call: int = 0
+) -> Guest:
     guest = Guest(svsm)
-    svsm.command("faults", faults, every, register, result)
+    svsm.command("faults", faults, every, after, register, result, call)
     return guest
 
 
@@ -248,7 +250,7 @@ def test_call_fails_each_nth_time(svsm: Svsm, fault: int, result: Result, every:
 def test_failed_call_has_done_nothing(svsm: Svsm) -> None:
     guest = faulty(svsm, SvsmFault.BUSY)
     assert guest.write(0x808, 0x50) == Result.BUSY
-    svsm.command("faults", 0, 1, 0, 0)
+    svsm.command("faults", 0, 1, 0, 0, 0, 0)
     assert guest.read(0x808) == 0
 
 
@@ -270,3 +272,27 @@ def test_one_register_is_refused(svsm: Svsm) -> None:
     assert [guest.write(0x808, 0x20) for _ in range(2)] == [0, Result.INVALID_ADDRESS]
     assert guest.call(ApicCall.CONFIGURE_VECTOR, 0x808)[0] == Result.INVALID_PARAMETER
     assert guest.read(0x80A) == 0x20
+
+
+def test_the_first_occasions_pass(svsm: Svsm) -> None:
+    guest = faulty(svsm, SvsmFault.BUSY, every=2, after=3)
+    results = [guest.call(ApicCall.QUERY_FEATURES)[0] for _ in range(8)]
+    assert [n for n, result in enumerate(results, 1) if result == Result.BUSY] == [5, 7]
+
+
+def test_one_call_is_answered_and_not_served(svsm: Svsm) -> None:
+    guest = faulty(svsm, SvsmFault.CALL, after=1, result=0x7FFFFFFF80000007, call=3 << 32 | ApicCall.WRITE_REGISTER)
+    assert [guest.write(0x808, tpr) for tpr in (0x20, 0x30)] == [0, 0x7FFFFFFF80000007]
+    assert guest.read(0x808) == 0x20
+    svsm.command("faults", SvsmFault.CALL, 1, 0, 0, 0x80000001, CoreCall.QUERY_PROTOCOL)
+    assert svsm.core(CoreCall.QUERY_PROTOCOL, 3 << 32 | 1).rax == Result.UNSUPPORTED_PROTOCOL
+    assert svsm.core(CoreCall.DEPOSIT_MEM).rax == Result.UNSUPPORTED_CALL
+
+
+def test_the_protocol_vanishes(svsm: Svsm) -> None:
+    guest = faulty(svsm, SvsmFault.PROTOCOL, after=2)
+    assert svsm.core(CoreCall.QUERY_PROTOCOL, 3 << 32 | 1).rcx == 1 << 32 | 1
+    assert guest.call(ApicCall.QUERY_FEATURES)[0] == Result.SUCCESS
+    assert guest.call(ApicCall.QUERY_FEATURES)[0] == Result.UNSUPPORTED_PROTOCOL
+    assert svsm.core(CoreCall.QUERY_PROTOCOL, 3 << 32 | 1).rcx == 0
+    assert svsm.core(CoreCall.QUERY_PROTOCOL, 1).rcx == 1 << 32 | 1
