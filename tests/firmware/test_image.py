@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -88,9 +89,35 @@ def test_flash_needs_no_decompression(tmp_path: Path) -> None:
     located = image.locate(SEC_BASE + 4)
     assert located is not None
     assert located.offset == 4
+    assert image.plain_defects == ()
     assert image._all is None
     assert [module.name for module in image.modules] == ["SecMain"]
     assert len(image.defects) == 1
+    assert image.plain_defects == ()
+
+
+def test_flash_does_not_wait_for_a_decompression(image: FirmwareImage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first offence in SEC is named while another thread decompresses the rest."""
+    begun, end = threading.Event(), threading.Event()
+    decompress = ffs.decompress
+
+    def slow(*arguments: Any) -> Any:
+        begun.set()
+        assert end.wait(60)
+        return decompress(*arguments)
+
+    monkeypatch.setattr(ffs, "decompress", slow)
+    thread = threading.Thread(target=lambda: image.modules)
+    thread.start()
+    assert begun.wait(60)
+    located = image.locate(SEC_BASE + 4)
+    assert located is not None
+    assert located.module.name == "SecMain"
+    assert image.plain_defects == ()
+    assert image._all is None
+    end.set()
+    thread.join()
+    assert len(image.modules) == 3
 
 
 def test_many_threads_see_the_same(image: FirmwareImage) -> None:

@@ -188,7 +188,7 @@ def test_new_accesses_are_judged_at_once_until_a_rule_is_broken(
     followed = Session(Stepped(machine, collector, step), spec)
     ending = followed.run(lambda *_: None, broken)
     assert (judged, collector.count) == ([1, 3], 3 if fail_fast else 5)
-    assert ending == Ending(session._FAILED_FAST if fail_fast else "")
+    assert ending == Ending(session._FAILED_FAST if fail_fast else "", fast=fail_fast)
 
 
 def test_a_timeline_that_takes_long_to_judge_is_judged_seldom(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,11 @@ class FirmwareImage:
         self.path = path
         self.vars_path = vars_path
         self.data = data
-        self._lock = threading.Lock()
+        #: Of the whole scan, and of its start: an address in flash does not wait for the decompression.
+        self._lock, self._plain_lock = threading.Lock(), threading.Lock()
         self._scan = ModuleScan(data)
         self._plain: tuple[Module, ...] | None = None
+        self._plain_defects: tuple[str, ...] = ()
         self._all: tuple[Module, ...] | None = None
 
     @classmethod
@@ -129,6 +131,12 @@ class FirmwareImage:
             self._all_modules()
             return tuple(self._scan.defects)
 
+    @property
+    def plain_defects(self) -> tuple[str, ...]:
+        """Those of `defects` that are found without decompression."""
+        self._plain_modules()
+        return self._plain_defects
+
     def locate(self, pc: int) -> ModuleAddress | None:
         """The module that runs at pc by the image's own layout: SEC in flash, PEI where SEC decompresses it.
 
@@ -136,11 +144,10 @@ class FirmwareImage:
         is reused; a module header found in guest memory is the better evidence. An address in flash needs no
         decompression.
         """
-        with self._lock:
-            in_flash = self.base <= pc < FOUR_GIB
-            for module in self._plain_modules() if in_flash else self._all_modules():
-                if module.contains(pc) and module.base is not None:
-                    return ModuleAddress(module, pc - module.base)
+        in_flash = self.base <= pc < FOUR_GIB
+        for module in self._plain_modules() if in_flash else self.modules:
+            if module.contains(pc) and module.base is not None:
+                return ModuleAddress(module, pc - module.base)
         return None
 
     def by_identity(self, size_of_image: int, entry_rva: int) -> Module | None:
@@ -153,9 +160,11 @@ class FirmwareImage:
         return found[0]
 
     def _plain_modules(self) -> tuple[Module, ...]:
-        if self._plain is None:
-            self._plain = tuple(self._scan.uncompressed())
-        return self._plain
+        with self._plain_lock:
+            if self._plain is None:
+                self._plain = tuple(self._scan.uncompressed())
+                self._plain_defects = tuple(self._scan.defects)
+            return self._plain
 
     def _all_modules(self) -> tuple[Module, ...]:
         if self._all is None:

@@ -153,9 +153,9 @@ class EmulatedPlatform:
         ]
         devices = _devices(spec, memory, second)
         machine = stack.enter_context(spec.host.machine(binary, arguments, directory, devices))
-        # QEMU boots from here on. Imports and the decompression of the image run in parallel with the guest, so
-        # that the module of the first pc of PEI is found without delay.
-        threading.Thread(target=_prepare, args=(firmware,), name="modules", daemon=True).start()
+        # QEMU boots from here on. What is needed at the end runs in parallel with the guest, most of it after SEC's
+        # first accesses, whose verdict needs none of it: on two processors it would delay that.
+        _in_parallel(_find_version)
         from snp_harness.apic.timeline import GUEST_IMAGE
         from snp_harness.capture.collect import Collector
         from snp_harness.platforms.answered_port import AnsweredPort
@@ -188,7 +188,8 @@ class EmulatedPlatform:
         elif second is not None:
             second.start(machine)
         resume = functools.partial(self._start, keys)
-        return EmulatedGuest(self.name, machine, spec, witness, second, directory, memory, resume)
+        later = functools.partial(_in_parallel, functools.partial(_prepare, firmware))
+        return EmulatedGuest(self.name, machine, spec, witness, second, directory, memory, resume, later)
 
 
 def _symbols_base(spec: RunSpec, memory: MemoryMap) -> int:
@@ -206,14 +207,21 @@ def _symbols(spec: RunSpec, base: int) -> Callable[[int], str | None]:
     return lambda pc: symbols.name(pc - base)
 
 
-def _prepare(firmware: FirmwareImage) -> None:
-    """Do in parallel with the guest's start what is needed later."""
-    _ = firmware.modules
-    import snp_harness.vm.qmp  # noqa: F401
+def _in_parallel(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, daemon=True).start()
+
+
+def _find_version() -> None:
+    """Do what the run's environment needs: in a checkout two runs of git."""
     from snp_harness.version import build
 
-    # In a checkout two runs of git, for the run's environment.
     build()
+
+
+def _prepare(firmware: FirmwareImage) -> None:
+    """Do what is needed later: the module of the first pc of PEI is then found without delay."""
+    _ = firmware.modules
+    import snp_harness.vm.qmp  # noqa: F401
 
 
 def _second_witness(spec: RunSpec, directory: RunDirectory) -> TraceWitness | None:

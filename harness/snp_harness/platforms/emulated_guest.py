@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,15 @@ if TYPE_CHECKING:
     from snp_harness.vm.machine_base import MachineBase
     from snp_harness.vm.rundir import RunDirectory
 
+#: Seconds after the hypervisor's start in which a firmware's SEC has made its first accesses.
+_SEC_S = 0.15
+
 
 class EmulatedGuest(Running):
     """A guest on the emulated SNP host.
 
-    second: a witness of QEMU's trace events, if any. resume: starts the guest when it was saved.
+    second: a witness of QEMU's trace events, if any. resume: starts the guest when it was saved. later: called when the
+    guest's first accesses are judged.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class EmulatedGuest(Running):
         directory: RunDirectory,
         memory: MemoryMap,
         resume: Resume,
+        later: Callable[[], None],
     ) -> None:
         self.platform = platform
         self.machine = machine
@@ -59,6 +65,7 @@ class EmulatedGuest(Running):
         self._second = second
         self._directory = directory
         self._resume = resume
+        self._later: Callable[[], None] | None = later
         machine.console("svsm").watch(NO_ALTERNATE_INJECTION, self._refused)
         if spec.svsm.present:
             for name in ("svsm", "serial"):
@@ -67,6 +74,9 @@ class EmulatedGuest(Running):
 
     def step(self) -> float:
         """Read the witnesses, as Running.step."""
+        if self._later is not None and self._has_begun():
+            self._later()
+            self._later = None
         wait = self._witness.step()
         return wait if self._second is None else min(wait, self._second.step())
 
@@ -118,7 +128,7 @@ class EmulatedGuest(Running):
 
     def finish(self, ending: Ending) -> RunOutcome:
         """Stop QEMU, read the rest, and return the outcome."""
-        if ending.error is None and ending.interrupt is None:
+        if ending.error is None and ending.interrupt is None and not ending.fast:
             self._witness.compare(self._account(), self.machine.loop)
         self.machine.stop()
         self._witness.finish()
@@ -130,6 +140,11 @@ class EmulatedGuest(Running):
                 self.platform, ending, alternate_injection=config.alternate_injection, svsm=config.present
             )
         return self._witness.outcome(self.platform, ending, str(self.machine.binary), seen)
+
+    def _has_begun(self) -> bool:
+        """Whether what was read before has accesses of the guest, or it has run for so long that it may make none."""
+        started = self.collector.started_at
+        return self.collector.count > 0 or (started is not None and time.monotonic() - started > _SEC_S)
 
     def _account(self) -> HostAccount | None:
         """Stop QEMU and return the hypervisor's account of its log; None if QEMU has ended, or its host is lost."""

@@ -229,7 +229,7 @@ class HostWitness:
             svsm=config.present,
             apic_protocol=active and config.apic_protocol,
             faults=self._spec.svsm.injected_faults,
-            defects=self._firmware.defects,
+            defects=self._firmware.plain_defects if ending.fast else self._firmware.defects,
         )
         if second is not None and (difference := disagreement(timeline, second)) is not None:
             gap = f"the witnesses disagree: {difference}"

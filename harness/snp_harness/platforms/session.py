@@ -53,13 +53,18 @@ _NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
 class Ending:
     """How a run ended. gap: why the timeline is not complete, "" if the goal was reached.
 
-    left: the guest reset the machine or powered it off.
+    left: the guest reset the machine or powered it off. fast: a broken rule is reported as soon as it is seen, without
+    what only the report of a whole run needs.
     """
 
     gap: str = ""
     error: HarnessError | None = None
     interrupt: KeyboardInterrupt | None = None
     left: bool = False
+    fast: bool = False
+
+
+_FAST_END = Ending(_FAILED_FAST, fast=True)
 
 
 class Session:
@@ -103,7 +108,7 @@ class Session:
             if broken is None or self._collector.count == judged or began < next_judgement:
                 return False
             judged = self._collector.count
-            found = broken(self.running.timeline(Ending(_FAILED_FAST)))
+            found = broken(self.running.timeline(_FAST_END))
             if found:
                 broken = None
             now = time.monotonic()
@@ -126,7 +131,7 @@ class Session:
                 progress(self._collector.phase, self._collector.count, self.running.exits())
                 next_progress = now + PROGRESS_S
             if is_broken() and self._spec.fail_fast:
-                return Ending(_FAILED_FAST)
+                return _FAST_END
             self._machine.loop.turn(min(wait, deadline - now, next_progress - now))
             return None
 
