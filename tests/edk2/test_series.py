@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snp_harness.edk2.git import PatchError, Store
-from snp_harness.edk2.series import SHIPPED, Bound, Entry, apply_series, load_series, parse_series, quilt_series
+from snp_harness.edk2.series import (
+    SHIPPED,
+    Bound,
+    Entry,
+    Without,
+    apply_series,
+    load_series,
+    parse_series,
+    quilt_series,
+)
 from snp_harness.errors import FirmwareError
 from tests.edk2.trees import patch_between, tree_of
 
@@ -48,6 +57,9 @@ def test_a_range_admits(bounds: str, versions: list[int]) -> None:
         "a.patch []",
         "a.patch [>=2025.02]",
         "a.patch [~202502]",
+        "a.patch [without two]",
+        "a.patch [without two in]",
+        "a.patch [without two in a b]",
         "a.patch [>=202502",
         "/etc/passwd",
         "../a.patch",
@@ -150,6 +162,16 @@ def test_without_a_version_a_ranged_patch_is_left_out_where_the_source_has_it(st
     assert store.tree(apply_series(store, lacks_it, ranged, None)) == store.tree(has_it)
     with pytest.raises(PatchError):
         apply_series(store, tree_of(store, {"Pkg/a.c": b"other"}), ranged, None)
+
+
+@pytest.mark.parametrize("version", [None, 202502])
+def test_a_patch_may_be_for_sources_without_a_word(version: int | None, store: Store, tmp_path: Path) -> None:
+    """In a file, of which the word may be a part of another one; or there is no such file."""
+    (patch,) = load_series(series(tmp_path, store, "0001-a.patch [without TWO in Pkg/c.c]"))
+    assert patch.entry == Entry("0001-a.patch", without=Without("TWO", "Pkg/c.c"))
+    for content, wanted in ((b"a TWO b", False), (b"TWOS", True), (b"", True), (None, True)):
+        base = tree_of(store, {**BEFORE, **({} if content is None else {"Pkg/c.c": content})})
+        assert (apply_series(store, base, (patch,), version) != base) is wanted
 
 
 def test_a_missing_patch_is_named(tmp_path: Path) -> None:

@@ -47,8 +47,9 @@ def mutant(tmp_path_factory: pytest.TempPathFactory, fixed: Path) -> Build:
 
     def build(*names: str) -> Path:
         directory = tmp_path_factory.mktemp("-".join(names))
-        for patch in (*SERIES.parent.glob("*.patch"), *(MUTANTS / f"{name}.patch" for name in names)):
-            shutil.copy(patch, directory)
+        shutil.copytree(SERIES.parent, directory, dirs_exist_ok=True)
+        for name in names:
+            shutil.copy(MUTANTS / f"{name}.patch", directory)
         series = directory / "series"
         series.write_text(SERIES.read_text() + "".join(f"{name}.patch\n" for name in names))
         return build_image(series)

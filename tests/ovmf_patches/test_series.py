@@ -14,21 +14,27 @@ from snp_harness.edk2.series import load_series, parse_series
 from snp_harness.edk2.source import find_source
 from tests.ovmf_patches.conftest import MUTANTS, SERIES, SOURCE
 
-PATCHES = sorted(SERIES.parent.glob("*.patch"))
+#: What is meant for upstream, and what upstream has by now.
+SENT = sorted(SERIES.parent.glob("*.patch"))
+BACKPORTS = sorted((SERIES.parent / "backports").glob("*.patch"))
+PATCHES = [*BACKPORTS, *SENT]
 CHECKER = "BaseTools/Scripts/PatchCheck.py"
 
 
 def test_each_patch_is_listed_once_and_in_order() -> None:
-    assert [entry.path for entry in parse_series(SERIES.read_text())] == [patch.name for patch in PATCHES]
+    listed = [SERIES.parent / entry.path for entry in parse_series(SERIES.read_text())]
+    assert listed == PATCHES
+    assert [path.name[:4] for path in SENT] == [f"{number:04}" for number in range(1, len(SENT) + 1)]
 
 
-def test_what_upstream_has_is_left_out_of_newer_versions() -> None:
-    entries = parse_series(SERIES.read_text())
-    assert [entry.wanted(202502) for entry in entries] == [True] * len(PATCHES)
-    assert [entry.wanted(202505) for entry in entries] == [False] + [True] * (len(PATCHES) - 1)
+def test_only_what_upstream_has_is_for_some_versions() -> None:
+    """What is sent is the same text for each."""
+    for entry in parse_series(SERIES.read_text()):
+        everywhere = not entry.bounds and entry.without is None
+        assert everywhere is not entry.path.startswith("backports/")
 
 
-@pytest.mark.parametrize("patch", load_series(SERIES), ids=lambda patch: patch.name[:4])
+@pytest.mark.parametrize("patch", load_series(SERIES), ids=lambda patch: patch.entry.path[:-6])
 def test_a_message_says_why_where_it_is_specified_and_what_was_tested(patch) -> None:  # type: ignore[no-untyped-def]
     subject, _, body = patch.message.partition("\n\n")
     assert re.fullmatch(r"(MdePkg|OvmfPkg|UefiCpuPkg)/\w+: [A-Z].*[^.]", subject)

@@ -4,9 +4,11 @@
 A `series` file has a line for each patch: its path, relative to the file, then its range of versions, if not all:
 
     0001-OvmfPkg-CcExitLib-look-at-RCX.patch  [<202505]   # in upstream since
-    0002-OvmfPkg-Sec-go-to-x2APIC.patch
+    0002-OvmfPkg-AmdSvsmLib-ask.patch          [without AmdSvsmQueryProtocol in OvmfPkg/Library/AmdSvsmLib/AmdSvsmLib.c]
+    0003-OvmfPkg-Sec-go-to-x2APIC.patch
 
 A version is the year and month of a stable tag, edk2-stable202502. A range may have several bounds, all of which apply.
+"without" is for what upstream has by now: the patch is for sources of any version whose file has no such word.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ _MAX_BYTES = 1 << 20
 _MAX_PATCH_BYTES = 16 << 20
 _MAX_PATCHES = 1000
 _LINE = re.compile(r"(?P<path>[^\s\[\]#]+)(?:\s+\[(?P<range>[^\[\]]*)\])?")
+_WITHOUT = re.compile(r"without (?P<word>\w+) in (?P<path>[\w./-]+)")
 _BOUND = re.compile(r"(?P<operator>>=|<=|==|>|<)(?P<version>20\d{4})")
 #: "[PATCH v2 3/7] " before a subject.
 _TAG = re.compile(r"^\[[^]]*PATCH[^]]*\] *")
@@ -55,11 +58,24 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
+class Without:
+    """A condition: the source's file has no such word, or there is no such file."""
+
+    word: str
+    path: str
+
+    def holds(self, store: Store, tree: str) -> bool:
+        """Return whether a tree lacks the word."""
+        return re.search(rf"\b{self.word}\b".encode(), store.read(tree, self.path) or b"") is None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A patch of a series. path: relative to the series' directory. bounds: none for a patch of all versions."""
 
     path: str
     bounds: tuple[Bound, ...] = ()
+    without: Without | None = None
 
     def wanted(self, version: int) -> bool:
         """Return whether the patch is for an upstream version."""
@@ -109,7 +125,11 @@ def parse_series(text: str, name: str = "series") -> tuple[Entry, ...]:
             )
         if any(entry.path == path for entry in entries):
             raise FirmwareError(f"{name}, line {number}: {path} is listed twice", "remove one of them")
-        entries.append(Entry(path, _bounds(match["range"], f"{name}, line {number}")))
+        without = _WITHOUT.fullmatch(match["range"] or "")
+        if without is not None:
+            entries.append(Entry(path, without=Without(without["word"], without["path"])))
+        else:
+            entries.append(Entry(path, _bounds(match["range"], f"{name}, line {number}")))
     if len(entries) > _MAX_PATCHES:
         raise FirmwareError(f"{name} lists more than {_MAX_PATCHES} patches", "it is not a series")
     return tuple(entries)
@@ -121,7 +141,10 @@ def _bounds(text: str | None, where: str) -> tuple[Bound, ...]:
     words = text.replace(",", " ").split()
     matches = [_BOUND.fullmatch(word) for word in words]
     if not words or None in matches:
-        raise FirmwareError(f"{where}: [{text[:100]}] is not a range of versions", "write it like [>=202502 <202608]")
+        raise FirmwareError(
+            f"{where}: [{text[:100]}] is not a range of versions",
+            "write it like [>=202502 <202608], or [without WORD in PATH]",
+        )
     return tuple(Bound(match["operator"], int(match["version"])) for match in matches if match is not None)
 
 
@@ -164,7 +187,9 @@ def apply_series(store: Store, commit: str, patches: tuple[Patch, ...], version:
     """
     with store.editing(store.tree(commit)) as editor:
         for patch in patches:
-            if version is not None:
+            if patch.entry.without is not None:
+                wanted = patch.entry.without.holds(store, editor.tree())
+            elif version is not None:
                 wanted = patch.entry.wanted(version)
             else:
                 wanted = not (patch.entry.bounds and editor.applies(patch.content, reverse=True))
