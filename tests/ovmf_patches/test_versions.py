@@ -8,20 +8,14 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.verdict import Status
-from snp_harness.debian.cache import silent
-from snp_harness.edk2.build import Builder
-from snp_harness.edk2.recipe import Recipe
 from snp_harness.edk2.series import load_series
-from snp_harness.edk2.source import Repository, Source
-from snp_harness.edk2.tools import find_tools
+from snp_harness.edk2.source import Repository
 from tests.edk2.trees import upstream_repository
-from tests.ovmf_patches.conftest import SERIES
+from tests.ovmf_patches.conftest import NEWEST, SERIES, newest_base
 from tests.ovmf_patches.test_series import BACKPORTS
 from tests.platforms.boots import boot
 
 pytestmark = [pytest.mark.edk2, pytest.mark.slow]
-#: The branch that development goes on in.
-NEWEST = "master"
 #: The backports that upstream has, where it has not all.
 UPSTREAM = {"202502": 0, "202505": 2}
 VERSIONS = ("202502", "202505", "202508.01", "202511", "202602", "202605")
@@ -32,15 +26,10 @@ def repository() -> Repository:
     return upstream_repository()
 
 
-def with_series(repository: Repository, revision: str) -> Source:
-    """A revision with the series; raises PatchError if it does not apply."""
-    return repository.source(repository.commit(revision)).with_series(load_series(SERIES))
-
-
 @pytest.mark.parametrize("revision", [*(f"edk2-stable{version}" for version in VERSIONS), NEWEST])
 def test_it_applies(repository: Repository, revision: str) -> None:
     plain = repository.source(repository.commit(revision))
-    source = with_series(repository, revision)
+    source = plain.with_series(load_series(SERIES))
     commits = source.store.git("log", "--reverse", "--format=%s", f"{plain.commit}..{source.commit}").stdout.decode()
     applied = commits.splitlines()
     wanted = [patch.message.partition("\n")[0] for patch in load_series(SERIES)]
@@ -50,9 +39,7 @@ def test_it_applies(repository: Repository, revision: str) -> None:
 @pytest.mark.emulated
 @pytest.mark.long
 @pytest.mark.parametrize("vcpus", [1, 4])
-def test_every_rule_holds_on_the_newest(repository: Repository, vcpus: int, tmp_path: Path) -> None:
-    recipe = Recipe.of()
-    source = with_series(repository, NEWEST).prepared(recipe)
-    image = Builder(recipe, find_tools(silent)).build(source).path
+def test_every_rule_holds_on_the_newest(vcpus: int, tmp_path: Path) -> None:
+    image = newest_base().image(load_series(SERIES))
     result = boot(image, tmp_path / "out", until="shell", vcpus=vcpus)
     assert [(found.rule, found.reason) for found in result.verdict.results if found.status is not Status.HOLDS] == []

@@ -12,17 +12,14 @@ from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import Status
 from snp_harness.cli.main import main
 from snp_harness.errors import EXIT_HOLDS, EXIT_VIOLATED
-from tests.helpers.coconut import coconut_file
+from tests.helpers.coconut import MEMORY_MIB, coconut_file
 from tests.platforms.boots import boot, check_places, check_seven
 
 pytestmark = [pytest.mark.emulated, pytest.mark.slow]
 
-#: OVMF of 2025.02 does not know an SVSM inside guest RAM, and validates over it.
-MEMORY = "128"
-
 
 def run(tmp_path: Path, file: str, firmware: Path, *arguments: str) -> tuple[int, Timeline]:
-    options = ["--igvm", str(coconut_file(file)), "--firmware", str(firmware), "--memory", MEMORY, "--quiet"]
+    options = ["--igvm", str(coconut_file(file)), "--firmware", str(firmware), "--memory", str(MEMORY_MIB), "--quiet"]
     status = main(["run", *options, "--out", str(tmp_path / "out"), *arguments])
     return status, Timeline.from_jsonl((tmp_path / "out" / "timeline.jsonl").read_text(encoding="utf-8"))
 
