@@ -81,6 +81,9 @@ def test_a_change_in_a_2m_page_unmaps_the_others(pages: Pages, private: bool) ->
     for page in (1, 300, 511):
         assert pages.access(GPA + page * PAGE, private=private) == End(Outcome.DONE, 1)
         assert pages.access(GPA + page * PAGE, private=private) == End(Outcome.DONE)
+    # Those around it, 32 in all, have come back with it, and no others.
+    for page, faults in ((288, 0), (319, 0), (287, 1), (320, 1)):
+        assert pages.access(GPA + page * PAGE, private=private) == End(Outcome.DONE, faults)
     assert pages.state(GPA + PAGE) is (State.PRIVATE if private else State.SHARED)
     # The next change finds pages of 4 KiB.
     assert pages.change(GPA + PAGE, Operation.SHARED if private else Operation.PRIVATE)

@@ -50,23 +50,24 @@ static void map_page(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gpa, bo
 #define AROUND (32 * PAGE_SIZE)
 
 /*
- * The private pages around one that was mapped, if an access to them would map them with the same bits, too: without it each
- * costs an #NPF of its own. Those that the hypervisor has unmapped, or that are mapped in another way, stay as they are.
+ * The pages around one that was mapped, if an access of the same kind to them would map them with the same bits, too:
+ * without it each costs an #NPF of its own. Those that the hypervisor has unmapped, or that are mapped in another way, stay
+ * as they are.
  */
-static void map_around(struct hw_cpu *cpu, const struct hw_slot *slot, u64 around, u32 entry, u64 bits)
+static void map_around(struct hw_cpu *cpu, const struct hw_slot *slot, u64 around, bool shared, u32 entry, u64 bits)
 {
 	const struct hw *hw = cpu->hw;
 	u64 start = around & ~(AROUND - 1), mapped;
 
 	for (u64 gpa = start; gpa < start + AROUND; gpa += PAGE_SIZE) {
 		struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
-		u64 spa = hw_slot_spa(slot, gpa, false);
+		u64 spa = hw_slot_spa(slot, gpa, shared);
 
 		if (gpa - slot->gpa >= slot->size || (*hw_slot_nested(slot, gpa) & HW_UNMAPPED) || slot_bits(hw, slot, gpa) != entry)
 			continue;
-		if (rmp_check(&hw->rmp, spa, owner, cpu->vmpl, 0, 0) == RMP_OK &&
-		    !npt_find(cpu->hw, cpu->vmpl, gpa | hw->c_bit, false, &mapped))
-			map_page(cpu, slot, gpa, true, bits);
+		if ((shared ? slot_nested(slot, gpa) == HW_SHARED : rmp_check(&hw->rmp, spa, owner, cpu->vmpl, 0, 0) == RMP_OK) &&
+		    !npt_find(cpu->hw, cpu->vmpl, gpa | (shared ? 0 : hw->c_bit), false, &mapped))
+			npt_map(cpu->hw, cpu->vmpl, !shared, gpa, spa, false, bits);
 	}
 }
 
@@ -138,7 +139,7 @@ static void private_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 g
 	}
 	bits = permission_bits(allowed, info & SVM_NPF_FETCH);
 	if (!map(cpu, slot, gpa, false, bits) && hw->snp && fault == RMP_OK && !is_split(allowed))
-		map_around(cpu, slot, PAGE_OF(gpa), entry, bits);
+		map_around(cpu, slot, gpa, false, entry, bits);
 	if (is_split(allowed) && (info & SVM_NPF_FETCH))
 		remember_executable(cpu, gpa);
 }
@@ -147,11 +148,12 @@ static void shared_access(struct hw_cpu *cpu, const struct hw_slot *slot, u64 gp
 {
 	u32 entry;
 
+	entry = slot_bits(cpu->hw, slot, gpa);
 	if (slot_nested(slot, gpa) == HW_SHARED) {
-		map(cpu, slot, gpa, true, NPT_RWX);
+		if (!map(cpu, slot, gpa, true, NPT_RWX))
+			map_around(cpu, slot, gpa, true, entry, NPT_RWX);
 		return;
 	}
-	entry = slot_bits(cpu->hw, slot, gpa);
 	/* Page-table walks are private for any C-bit (APM vol. 2, 15.34.5); TCG's nested walk does not implement that. */
 	if ((info & SVM_NPF_TABLE_WALK) && (entry & RMP_VALIDATED)) {
 		map_page(cpu, slot, gpa, false, NPT_RWX);

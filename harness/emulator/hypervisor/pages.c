@@ -86,10 +86,18 @@ static bool mapped_as_one(struct hw_slot *region, u64 gpa)
 	return hw_slot_large_possible(region, gpa) && uniform(region, gpa) && *hw_slot_nested(region, gpa) != HW_NOT_PRESENT;
 }
 
-static void map_again(struct hw_slot *region, u64 gpa, bool large)
+static void map_again(struct hw_slot *region, u64 gpa, u32 pages)
 {
-	for (u32 i = 0; i < (large ? PAGES_IN_2M : 1); i++)
+	for (u32 i = 0; i < pages; i++)
 		hw_slot_nested(region, gpa)[i] &= (u8)~HW_UNMAPPED;
+}
+
+#define AROUND 32u /* pages that come back with one: KVM maps them one by one, each at an #NPF of its own */
+
+/* They were unmapped together, so the region has the whole 2 MiB page that they are of. */
+static void map_again_around(struct hw_slot *region, u64 gpa)
+{
+	map_again(region, gpa & ~(AROUND * PAGE_SIZE - 1), AROUND);
 }
 
 /* The pages become the guest's, not validated, without permissions. */
@@ -165,7 +173,7 @@ bool pages_fault(struct vcpu *vcpu, struct hw_exit *exit)
 	if (!region)
 		return false;
 	if (*hw_slot_nested(region, gpa) & HW_UNMAPPED) {
-		map_again(region, gpa, false);
+		map_again_around(region, gpa);
 	} else if (exit->info1 & SVM_NPF_ENC) {
 		resolve_private(vcpu, region, gpa, exit->info1);
 	} else {
@@ -197,7 +205,7 @@ bool pages_change(struct vcpu *vcpu, u64 gpa, u32 operation, bool large)
 	if (large && gpa + PAGE_SIZE_2M > region->gpa + region->size)
 		return false;
 	before = hw_observe_rmp(hv->hw, gpa);
-	map_again(region, gpa, large);
+	map_again(region, gpa, large ? PAGES_IN_2M : 1);
 	as_one = !large && mapped_as_one(region, gpa);
 	switch (operation) {
 	case NAE_PSC_PRIVATE:
