@@ -76,17 +76,24 @@ def begin_not_seen(timeline: Timeline) -> Doubt | None:
 def ended_unasked(timeline: Timeline) -> Doubt | None:
     """Doubt where Alternate Injection is configured: the SVSM ended it unasked on a vCPU that accessed its APIC then.
 
-    It had no part in these accesses. What the guest ends itself, by CONFIGURE of the APIC protocol, is its choice.
+    It had no part in these accesses. What the guest ends itself, by CONFIGURE of the APIC protocol, is its choice, and
+    it is then over for the guest: its other vCPUs' next VMSAs do not have it either.
     """
+    changes = [event for event in timeline.events if event.kind == CHANGE]
+    over = min((event.time_ns or 0 for event in changes if _ended(event) and number(event, "asked")), default=None)
     unasked = States(
-        (event.vcpu, event.time_ns or 0, number(event, "active") == 0 and number(event, "asked") == 0)
-        for event in timeline.events
-        if event.kind == CHANGE
+        (event.vcpu, time_ns, _ended(event) and number(event, "asked") == 0 and (over is None or time_ns < over))
+        for event in changes
+        for time_ns in [event.time_ns or 0]
     )
     for access in timeline.accesses if timeline.alternate_injection else ():
         if unasked.at(access.vcpu, access.time_ns):
             return Doubt(f"the SVSM ended Alternate Injection on vCPU {access.vcpu}, which the guest had not requested")
     return None
+
+
+def _ended(event: Event) -> bool:
+    return number(event, "active") == 0
 
 
 def calls_not_seen(timeline: Timeline) -> Doubt | None:
