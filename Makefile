@@ -8,7 +8,7 @@
 #   make test-slow run the tests that take minutes, and repeat some on another QEMU
 #   make test-long run searches with many seeds, repeated suites and boots, hours of load, for a nightly
 #   make test-edk2 run the tests on firmware that is built from edk2's source
-#   make bench     compare emulated runs with plain TCG, and a host over SSH with this machine; time the largest runs
+#   make bench     compare emulated runs with plain TCG, and hosts over SSH with this machine; print each aim and its value
 #   make check-counts  compare the exits of stock firmware with those recorded; COUNTS_FLAGS=--update records them
 #   make firmware  build edk2 with and without ovmf_patches/, into build/firmware/
 #   make nightly   build both, run each under each configuration, into build/nightly/, and compare with the last
@@ -167,14 +167,8 @@ docs: $(SPHINX)
 	@$(BIN)/sphinx-build -q -a -W --keep-going -b html -d build/doctrees docs build/docs
 	@echo build/docs/index.html
 
-bench: setup $(FETCHED) $(TESTING)
-	@$(BIN)/python -m bench $(BENCH_FLAGS)
-	@$(BIN)/python -m bench.interrupt_path
-	@$(BIN)/python -m bench.remote
-	@$(BIN)/python -m bench.scale
-	@$(BIN)/python -m bench.linux
-	@$(BIN)/python -m bench.page
-	@$(BIN)/python -m bench.parallel
+bench: setup images firmware $(NEWER) $(TESTING) $(BROWSER)
+	@$(BIN)/python -m bench.whole $(BENCH_FLAGS)
 
 check-counts: setup $(FETCHED) $(TESTING)
 	@$(BIN)/python -m bench.counts $(COUNTS_FLAGS)

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.aims import AIMS
+from bench.measure import write_report
 from snp_harness.capture.exit_profile import CONSOLE_MARK, MARKS
 from snp_harness.cli import profile
 from snp_harness.errors import HarnessError
@@ -30,6 +32,8 @@ COUNTS = Path(__file__).with_name("exit_counts.json")
 FIRMWARE = "debian:trixie"
 #: All exits as #VC, and port I/O native; without Alternate Injection, where stock firmware gets its timer's ticks.
 CONFIGURATIONS = ("alternate-injection-off", "alternate-injection-off-native-io")
+#: Their aims, for the exits until the console shows BdsDxe.
+AIMS_OF = dict(zip(CONFIGURATIONS, ("exits-vc", "exits-native"), strict=True))
 SEC, BDS = MARKS.values()
 #: What a run has to reach for its marks.
 MARKS_OF = {"sec": (SEC,), "bds": (SEC, BDS, CONSOLE_MARK)}
@@ -93,12 +97,17 @@ def changes(wanted: Marks, counted: Marks) -> Iterator[tuple[bool, str]]:
                 yield now > before + slack, f"{mark}: {kind}: {what} exits, {now} and not {before}"
 
 
-def check(configuration: str, until: str, firmware: Path, host: Host = LOCAL) -> list[str]:
+def check(
+    configuration: str, until: str, firmware: Path, host: Host = LOCAL, totals: dict[str, int] | None = None
+) -> list[str]:
     """Count, and return what has grown, a sentence each; smaller changes are printed.
 
-    Raises HarnessError, and OtherVersionError if there is nothing to compare with.
+    totals: gets the exits until each mark. Raises HarnessError, and OtherVersionError if there is nothing to compare
+    with.
     """
     marks, qemu = count(configuration, until, firmware, host)
+    if totals is not None:
+        totals |= {mark: sum(kinds.values()) for mark, kinds in marks.items()}
     wanted = expected(json.loads(COUNTS.read_text(encoding="utf-8")), configuration, until, firmware, qemu)
     grown = []
     for regression, text in changes(wanted, marks):
@@ -125,21 +134,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check or update the counts; status 1 if exits have grown."""
     parser = argparse.ArgumentParser(prog="python -m bench.counts", description=__doc__.splitlines()[0])
     parser.add_argument("--update", action="store_true", help=f"write {COUNTS.name} anew")
+    parser.add_argument("--json", type=Path, help="write the totals")
     options = parser.parse_args(argv)
     grown: list[str] = []
+    totals: dict[str, dict[str, int]] = {configuration: {} for configuration in CONFIGURATIONS}
     try:
         firmware = find_firmware(FIRMWARE)
         if options.update:
             update(firmware)
             return 0
         for configuration in CONFIGURATIONS:
-            grown += check(configuration, "bds", firmware)
-    except OtherVersionError as error:
-        print(f"check-counts: skipped: {error}")
-        return 0
+            try:
+                grown += check(configuration, "bds", firmware, totals=totals[configuration])
+            except OtherVersionError as error:
+                print(f"check-counts: {configuration}: skipped: {error}")
     except HarnessError as error:
         print(f"check-counts: error: {error}", file=sys.stderr)
         return error.exit_status
+    if options.json is not None:
+        measured = {
+            AIMS_OF[name]: float(marks[CONSOLE_MARK]) for name, marks in totals.items() if CONSOLE_MARK in marks
+        }
+        for name, value in measured.items():
+            print(AIMS[name].what, AIMS[name].line(value), sep=": ")
+        write_report(options.json, {"exits": totals}, measured)
     for text in grown:
         print(f"check-counts: error: {text}", file=sys.stderr)
     return 1 if grown else 0

@@ -36,10 +36,10 @@ class Sample:
     qemu_cpu: Mapping[str, float] = field(default_factory=dict)
 
 
-def write_report(path: Path, report: object) -> None:
-    """Write what was measured as JSON."""
+def write_report(path: Path, report: Mapping[str, object], measured: Mapping[str, float] | None = None) -> None:
+    """Write what was measured as JSON. measured: values by the names of aims (bench.aims)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**report, "measured": measured or {}}, indent=2) + "\n", encoding="utf-8")
 
 
 def has_text(text: str) -> Callable[[bytes], bool]:

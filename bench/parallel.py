@@ -16,9 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from bench.measure import MeasureError
+from bench.measure import MeasureError, write_report
 from snp_harness.firmware.find import find_firmware
 
 CONFIGURATIONS = (
@@ -75,17 +76,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--until", default="sec", help="default: %(default)s")
     parser.add_argument("--rounds", metavar="N", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--jobs", metavar="N", type=int, nargs="+", default=[1, 2, 8], help="default: 1 2 8")
+    parser.add_argument("--json", type=Path, default=Path("build/bench-parallel.json"), help="default: %(default)s")
     options = parser.parse_args(argv)
     firmware = str(find_firmware(options.firmware))
     samples: dict[int, list[Sample]] = {jobs: [] for jobs in options.jobs}
     for _ in range(options.rounds):
         for jobs, found in samples.items():
-            found.append(run_matrix(firmware, options.until, jobs))
+            try:
+                found.append(run_matrix(firmware, options.until, jobs))
+            except MeasureError as error:
+                print(f"bench: error: {error}", file=sys.stderr)
+                return 1
     for jobs, found in samples.items():
         wall, used = (statistics.median(getattr(one, name) for one in found) for name in ("wall_s", "processor_s"))
         print(
             f"{len(CONFIGURATIONS)} runs until {options.until}, {jobs} at a time: {wall:.1f} s, processors {used:.1f} s"
         )
+    runs = {jobs: [asdict(one) for one in found] for jobs, found in samples.items()}
+    write_report(options.json, {"until": options.until, "matrix": runs})
     return 0
 
 

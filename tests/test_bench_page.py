@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from bench import page
+from bench.aims import AIMS
 from snp_harness.report.html.chart_data import ACCESSES_MAX, pack
 
 
 def test_the_page_that_is_measured_has_all_accesses(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert page.ACCESSES == ACCESSES_MAX
     data = pack(page.report(400))
@@ -17,7 +22,9 @@ def test_the_page_that_is_measured_has_all_accesses(
     small = page.report(400)
     monkeypatch.setattr(page, "report", lambda: small)
     monkeypatch.setattr("bench.page.shutil.which", lambda _: None)
-    assert page.main([]) == 0
+    report = tmp_path / "bench-page.json"
+    assert page.main(["--json", str(report)]) == 0
     assert "loading is not measured" in capsys.readouterr().out
-    monkeypatch.setattr(page, "SIZE_MAX", 1000)
-    assert page.main([]) == 1
+    assert 0 < json.loads(report.read_text())["measured"]["page"] < 1
+    monkeypatch.setitem(AIMS, "page", replace(AIMS["page"], most=0.001))
+    assert page.main(["--json", str(report)]) == 1

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench import parallel
@@ -9,7 +11,9 @@ from bench.parallel import CONFIGURATIONS, Sample, run_matrix
 from snp_harness.svsm.config import shipped_configs
 
 
-def test_the_medians_of_alternating_rounds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_medians_of_alternating_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked: list[int] = []
 
     def sample(_firmware: str, until: str, jobs: int) -> Sample:
@@ -19,7 +23,9 @@ def test_the_medians_of_alternating_rounds(monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setattr(parallel, "run_matrix", sample)
     monkeypatch.setattr(parallel, "find_firmware", lambda _: "x")
-    assert parallel.main(["--until", "pei", "--jobs", "1", "8", "--rounds", "3"]) == 0
+    assert (
+        parallel.main(["--until", "pei", "--jobs", "1", "8", "--rounds", "3", "--json", str(tmp_path / "b.json")]) == 0
+    )
     assert asked == [1, 8, 1, 8, 1, 8]
     assert capsys.readouterr().out.splitlines() == [
         "8 runs until pei, 1 at a time: 3.0 s, processors 2.0 s",

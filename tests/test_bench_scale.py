@@ -38,4 +38,4 @@ def test_the_table() -> None:
     text = table(boots, Boot(1.0, 1.5, 1000, 1010), reads)
     assert "    4      1.30      1.30      2200                    400" in text
     assert "1.50 CPU s and not 1.00, 1010 records and not 10: 500.0 us a record" in text
-    assert "memory of the longest: 1.12x that of the shortest, aim 1.10x: not met" in text
+    assert "memory of the longest against the shortest: 1.12x, aim 1.10x: not met" in text
