@@ -18,7 +18,7 @@ from snp_harness.edk2.source import Repository
 from tests.edk2.trees import upstream_repository
 from tests.ovmf_patches.checks import UNCRUSTIFY_CFG, WorkTree, ci_program, work_tree
 from tests.ovmf_patches.conftest import NEWEST, SERIES
-from tests.ovmf_patches.test_series import CHECKER, SENT
+from tests.ovmf_patches.test_series import CHECKER, COVER_LETTER, SENT
 
 pytestmark = [pytest.mark.edk2, pytest.mark.slow]
 PACKAGES = "MdePkg,UefiCpuPkg,OvmfPkg"
@@ -48,6 +48,20 @@ def series(repository: Repository, tmp_path: Path) -> Iterator[WorkTree]:
     source = repository.source(repository.commit(NEWEST)).with_series(load_series(SERIES))
     yield work_tree(repository, source, tmp_path / "edk2")
     shutil.rmtree(tmp_path / "edk2")
+
+
+def test_the_cover_letter_names_those_who_would_be_asked(series: WorkTree) -> None:
+    """By edk2's own script, from the Maintainers.txt of that version; and all parts of edk2's template are there."""
+    script = [str(ci_program("python")), "BaseTools/Scripts/GetMaintainer.py"]
+    asked = set()
+    for commit in series.git("rev-list", f"-{len(SENT)}", "HEAD").split():
+        done = subprocess.run([*script, commit], cwd=series.directory, capture_output=True, check=True, timeout=300)
+        asked |= {line.strip() for line in done.stdout.decode().splitlines() if re.search(r"<.*@.*>", line)}
+    letter = COVER_LETTER.read_text()
+    assert re.findall(r"^    (.*@.*)$", letter, re.MULTILINE) == sorted(asked)
+    template = (series.directory / ".github/pull_request_template.md").read_text()
+    for heading in re.findall(r"^#+ (.*)$|^- \[ \] (.*)$", template, re.MULTILINE):
+        assert "".join(heading) in letter
 
 
 @pytest.mark.long

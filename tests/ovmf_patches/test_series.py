@@ -18,6 +18,7 @@ from tests.ovmf_patches.conftest import MUTANTS, SERIES, SOURCE
 SENT = sorted(SERIES.parent.glob("*.patch"))
 BACKPORTS = sorted((SERIES.parent / "backports").glob("*.patch"))
 PATCHES = [*BACKPORTS, *SENT]
+COVER_LETTER = SERIES.with_name("cover-letter.md")
 CHECKER = "BaseTools/Scripts/PatchCheck.py"
 
 
@@ -53,6 +54,20 @@ def test_a_patch_changes_one_package() -> None:
     for patch in PATCHES:
         packages = set(re.findall(rb"^\+\+\+ b/(\w+)/", patch.read_bytes(), re.MULTILINE))
         assert len(packages) == 1, patch.name
+
+
+def _size(patch: Path) -> tuple[int, int]:
+    """Lines that a patch adds and removes."""
+    hunks = re.split(rb"^(?=@@ )", patch.read_bytes().split(b"\n---\n", 1)[1], flags=re.MULTILINE)[1:]
+    lines = [line for hunk in hunks for line in hunk.split(b"\ndiff --git ")[0].split(b"\n")[1:]]
+    return sum(line.startswith(b"+") for line in lines), sum(line.startswith(b"-") for line in lines)
+
+
+def test_the_cover_letter_is_about_this_series() -> None:
+    """Its table is what is expected here: paste it if it is not."""
+    subjects = [patch.message.partition("\n")[0] for patch in load_series(SERIES)[len(BACKPORTS) :]]
+    rows = (f"| {p.name[:4]} {s} | {_size(p)[0]} | {_size(p)[1]} |\n" for p, s in zip(SENT, subjects, strict=True))
+    assert f"| patch | + | - |\n|---|---|---|\n{''.join(rows)}\n" in COVER_LETTER.read_text()
 
 
 @pytest.mark.edk2
