@@ -40,6 +40,7 @@ struct hw_vmpl {
 	u64 vmsa_gpa;      /* registered, or NO_GPA */
 	u64 vmsa_spa;
 	u64 sev_features;  /* of that VMSA */
+	u64 sev_status;    /* MSR C0010131 */
 	bool fresh;        /* that VMSA has not run yet */
 	bool alternate;    /* Alternate Injection: the VMSA controls interrupts */
 	bool busy;         /* VMSA_VINTR_BUSY of its VMSA */
@@ -48,6 +49,7 @@ struct hw_vmpl {
 	u8 apic_mode;      /* EN<<1 | EXTD of its APIC_BASE */
 	u8 source;         /* of the vector offered, enum record_irq_source */
 	int offered;       /* the vector in V_IRQ, by the hypervisor, or -1 */
+	u32 opened;        /* number of accesses to its local APIC */
 	u64 dr[4];
 	u64 xcr0;
 	u8 *xsave;         /* FPU, SSE and AVX state while another VMPL runs */
@@ -56,7 +58,6 @@ struct hw_vmpl {
 	u64 vc_code;          /* of the last one */
 	u64 vmgexit_pc;       /* of the last VMGEXIT */
 	u64 apic_page;        /* GPA of its local APIC */
-	u32 opened;           /* number of accesses to it */
 	struct hw_open open[OPEN_ACCESSES]; /* the last ones */
 };
 

@@ -102,6 +102,7 @@ static void setup_vmpl(struct hw_cpu *cpu, u32 vmpl, const struct hw_controls *c
 	state->xcr0 = 1;
 	state->vmsa_gpa = NO_GPA;
 	state->offered = -1;
+	hw_vmsa_features(cpu, vmpl, 0);
 
 	control = &state->vmcb->control;
 	control->intercept_exception = cpu->hw->es ? SVM_INTERCEPT_EXC_UD | SVM_INTERCEPT_EXC_GP : 0;

@@ -11,20 +11,11 @@
 
 #define ENCRYPTED_GUESTS 100 /* 8000001F ECX */
 
-/* SEV_STATUS follows the SEV_FEATURES of the VMSA that runs (APM vol. 2, 15.34.10); a guest without SNP has none. */
-static u64 sev_status(const struct hw_cpu *cpu)
-{
-	const struct hw_vmpl *state = &cpu->state[cpu->vmpl];
-	u64 configured = cpu->machine->config->sev_status[cpu->vmpl];
-
-	if (!state->sev_features)
-		return configured;
-	return (configured & (SEV_STATUS_SEV | SEV_STATUS_SEV_ES)) | state->sev_features << SEV_FEATURES_STATUS_SHIFT;
-}
-
 u64 hw_msr(const struct hw_cpu *cpu, u32 msr)
 {
-	return msr == SEV_MSR_GHCB ? cpu->state[cpu->vmpl].ghcb_msr : sev_status(cpu);
+	const struct hw_vmpl *state = &cpu->state[cpu->vmpl];
+
+	return msr == SEV_MSR_GHCB ? state->ghcb_msr : state->sev_status;
 }
 
 void hw_set_ghcb(struct hw_cpu *cpu, u64 value) { current(cpu)->ghcb_msr = value; }

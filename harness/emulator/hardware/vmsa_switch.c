@@ -154,10 +154,16 @@ void hw_vmsa_register(struct hw_cpu *cpu, u32 vmpl, u64 gpa, u64 spa, u64 featur
 	hw_vmsa_features(cpu, vmpl, features);
 }
 
+/* SEV_STATUS follows the SEV_FEATURES of the VMSA that runs (APM vol. 2, 15.34.10); a guest without SNP has none. */
 void hw_vmsa_features(struct hw_cpu *cpu, u32 vmpl, u64 features)
 {
-	cpu->state[vmpl].sev_features = features;
-	cpu->state[vmpl].alternate = features & SEV_FEATURES_ALTERNATE_INJECTION;
+	struct hw_vmpl *state = &cpu->state[vmpl];
+	u64 configured = cpu->machine->config->sev_status[vmpl];
+
+	state->sev_features = features;
+	state->sev_status = features ? (configured & (SEV_STATUS_SEV | SEV_STATUS_SEV_ES)) | features << SEV_FEATURES_STATUS_SHIFT
+				     : configured;
+	state->alternate = features & SEV_FEATURES_ALTERNATE_INJECTION;
 }
 
 void vmsa_launch(struct hw_cpu *cpu, struct vmsa *vmsa)
