@@ -2,7 +2,7 @@
 """`make check-counts`: the exits of stock firmware with counted instructions, against those in exit_counts.json.
 
 The counts do not depend on the machine, only on the firmware, QEMU and the harness. With another firmware or QEMU than
-those of the file nothing is compared, which is reported as skipped.
+those of the file nothing is compared, which is reported as skipped. The same for the pages that an exit touches.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.aims import AIMS
+from bench.exit_pages import ExitPages
+from bench.exit_pages import count as count_pages
 from bench.measure import write_report
 from snp_harness.capture.exit_profile import CONSOLE_MARK, MARKS
 from snp_harness.cli import profile
@@ -39,6 +41,8 @@ SEC, BDS = MARKS.values()
 MARKS_OF = {"sec": (SEC,), "bds": (SEC, BDS, CONSOLE_MARK)}
 #: The timer ticks by counted instructions, the emulated host's included: any change of it moves some exits behind SEC.
 SLACK_SHARE, SLACK = 0.01, 20
+#: Pages of an exit until this end of a boot; it has some exits more or fewer each time.
+PAGES_UNTIL, PAGES_SLACK_SHARE = "dxe", 0.02
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 Marks = dict[str, dict[str, int]]
@@ -120,13 +124,30 @@ def check(
     return grown
 
 
+def more_pages(wanted: Mapping[str, float], counted: ExitPages) -> Iterator[str]:
+    """Yield a sentence for code and for data if an exit touches more pages than recorded."""
+    for kind, now in (("code", counted.code), ("data", counted.data)):
+        if now > wanted[kind] * (1 + PAGES_SLACK_SHARE):
+            yield f"an exit touches {now:.2f} pages of {kind}, and not {wanted[kind]:.2f}"
+
+
+def check_pages(configuration: str, firmware: Path) -> list[str]:
+    """Count the pages of an exit, and return what has grown. Raises HarnessError."""
+    wanted = json.loads(COUNTS.read_text(encoding="utf-8"))["pages"][configuration]
+    counted = count_pages(configuration, PAGES_UNTIL, firmware)
+    print(f"{configuration}: an exit touches {counted.code:.2f} pages of code, {counted.data:.2f} of data")
+    return [f"{configuration}: {text}" for text in more_pages(wanted, counted)]
+
+
 def update(firmware: Path) -> None:
     """Count, and write the file. Raises HarnessError."""
-    runs = {}
+    runs, pages = {}, {}
     qemu = ""
     for configuration in CONFIGURATIONS:
         runs[configuration], qemu = count(configuration, "bds", firmware)
-    data = {"firmware": FIRMWARE, "firmware_sha256": digest(firmware), "qemu": qemu, "runs": runs}
+        counted = count_pages(configuration, PAGES_UNTIL, firmware)
+        pages[configuration] = {"code": round(counted.code, 2), "data": round(counted.data, 2)}
+    data = {"firmware": FIRMWARE, "firmware_sha256": digest(firmware), "qemu": qemu, "pages": pages, "runs": runs}
     COUNTS.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
@@ -146,6 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for configuration in CONFIGURATIONS:
             try:
                 grown += check(configuration, "bds", firmware, totals=totals[configuration])
+                grown += check_pages(configuration, firmware)
             except OtherVersionError as error:
                 print(f"check-counts: {configuration}: skipped: {error}")
     except HarnessError as error:

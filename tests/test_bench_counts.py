@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from bench import counts
-from bench.counts import BDS, SEC, OtherVersionError, changes, expected
+from bench.counts import BDS, SEC, OtherVersionError, changes, expected, more_pages
+from bench.exit_pages import ExitPages
+from bench.exit_pages import count as count_pages
 from snp_harness.capture.exit_profile import CONSOLE_MARK
+from snp_harness.debian.firmware_names import cached_firmware
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,31 @@ from snp_harness.capture.exit_profile import CONSOLE_MARK
 def test_growth(mark: str, before: int, now: int, found: list[tuple[bool, str]]) -> None:
     told = [(regression, f"{mark}: NPF: {text}") for regression, text in found]
     assert [*changes({mark: {"NPF": before, "HLT": 1}}, {mark: {"NPF": now, "HLT": 1}})] == told
+
+
+@pytest.mark.parametrize(
+    ("code", "data", "found"),
+    [
+        (4.0, 10.0, []),
+        (4.07, 10.19, []),
+        (4.09, 10.0, ["an exit touches 4.09 pages of code, and not 4.00"]),
+        (3.0, 10.21, ["an exit touches 10.21 pages of data, and not 10.00"]),
+    ],
+)
+def test_more_pages(code: float, data: float, found: list[str]) -> None:
+    assert [*more_pages({"code": 4.0, "data": 10.0}, ExitPages(1000, code, data))] == found
+
+
+@pytest.mark.emulated
+def test_pages_are_counted() -> None:
+    firmware = cached_firmware(counts.FIRMWARE)
+    if firmware is None:
+        pytest.skip(f"{counts.FIRMWARE} is not fetched: run `make images`")
+    counted = count_pages("alternate-injection-off", "sec", firmware.path)
+    assert counted.exits > 400
+    # At least the loop around VMRUN, and its stack, hardware and VMCB. Few exits, of RMP batches, touch hundreds.
+    assert 1 <= counted.code < 20
+    assert 3 <= counted.data < 40
 
 
 def test_a_new_kind_and_one_that_is_gone() -> None:
