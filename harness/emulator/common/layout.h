@@ -10,7 +10,7 @@
 #define CONFIG_ROM       0xFFFBF000         /* the configuration block: the page below */
 
 #define CONFIG_OFFSET_HOST_BASE 16          /* offsetof(struct host_config, ...), checked in main.c */
-#define CONFIG_OFFSET_CBIT      208
+#define CONFIG_OFFSET_CBIT      216
 
 #define IDENTITY_SIZE    0x8000000000         /* 512 GiB of physical memory are mapped where they are, */
 #define PHYSICAL_WINDOW  0x8000000000         /* and once more, so that a pointer to GPA 0 is not NULL */

@@ -219,7 +219,10 @@ bool apic_msr(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 
 void apic_msr_not_made(struct vcpu *vcpu, u32 msr, bool write, u64 value, bool ok, u64 pc)
 {
+	u64 base = own_base(vcpu);
 	u16 kind = msr == MSR_APIC_BASE ? RECORD_APIC_BASE : RECORD_APIC;
 
-	record_access(vcpu, kind, RECORD_PATH_MSR, msr, 8, write, value, own_base(vcpu), ok ? VAPIC_OK : VAPIC_GP, pc);
+	if (kind == RECORD_APIC_BASE && !write) /* the mode is known from it */
+		value = base;
+	record_access(vcpu, kind, RECORD_PATH_MSR, msr, 8, write, value, base, ok ? VAPIC_OK : VAPIC_GP, pc);
 }

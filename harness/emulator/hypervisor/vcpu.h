@@ -182,7 +182,7 @@ static inline bool fault_now(struct vcpu *vcpu, u32 fault)
 	const struct host_config *config = vcpu->hv->config;
 	u32 count;
 
-	if (!(config->faults & fault))
+	if (!(config->faults & fault) || (config->fault_vcpu != UINT64_MAX && config->fault_vcpu != vcpu->index))
 		return false;
 	count = ++vcpu->fault_count[__builtin_ctz(fault)];
 	return count > config->fault_after && (count - config->fault_after) % config->fault_every == 0;

@@ -82,6 +82,7 @@ struct host_config {
 	u64 started_s;   /* of the run: the time of day, in seconds since 1970 */
 	u64 fault_apic_base;
 	u64 fault_apic_id;
+	u64 fault_vcpu;  /* the only one with faults of the hypervisor, or UINT64_MAX */
 	u64 fault_info1; /* SW_EXITINFO1 and */
 	u64 fault_info2; /* SW_EXITINFO2 of an answer */
 	u64 vmsa_features; /* SEV_FEATURES of the guest's VMSAs: AP creation refuses others */

@@ -343,6 +343,7 @@ def host_config(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, ke
         fault_register=config.faults.register,
         fault_apic_base=config.faults.apic_base,
         fault_apic_id=config.faults.apic_id,
+        fault_vcpu=config.faults.vcpu % (1 << 64),
         fault_info1=config.faults.exit_info1,
         fault_info2=config.faults.exit_info2,
         debug_exit_port=debug_exit[0],

@@ -111,6 +111,7 @@ class HostConfig(Struct, frozen=True):
     started_s: int
     fault_apic_base: int
     fault_apic_id: int
+    fault_vcpu: int
     fault_info1: int
     fault_info2: int
     vmsa_features: int
@@ -144,4 +145,4 @@ class HostConfig(Struct, frozen=True):
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q10Q19II")
+LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q11Q19II")

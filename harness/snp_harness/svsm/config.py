@@ -220,6 +220,10 @@ class FaultsSection(_Section, frozen=True):
     ] = ()
     every: Annotated[int, Meta(ge=1, le=1 << 31, description="1: at each occasion; n: at each n-th.")] = 1
     after: Annotated[int, Meta(ge=0, le=1 << 31, description="So many occasions pass without a fault first.")] = 0
+    vcpu: Annotated[
+        int,
+        Meta(ge=-1, le=255, description="The only vCPU on which the hypervisor's faults occur; -1: all."),
+    ] = -1
     register: Annotated[
         int,
         Meta(
