@@ -154,6 +154,17 @@ def test_legal_transition(accesses: list[Access], status: Status) -> None:
     assert check("legal-transition", accesses).status is status
 
 
+def test_a_vcpu_that_is_switched_again_and_again_is_named_once() -> None:
+    seen = [
+        base(READ, mode, known, vcpu=1)
+        for _ in range(3)
+        for mode, known in ((SWITCH, ApicMode.X2APIC), (ENABLE, ApicMode.XAPIC))
+    ]
+    result = check("legal-transition", seen)
+    assert len(result.offences) == 3
+    assert "on vCPU 1; this breaks APM" in result.reason
+
+
 def test_a_switch_by_somebody_else_is_told_once() -> None:
     result = check("legal-transition", [x2apic(READ, 0x80F), x2apic(READ, 0x80F)])
     assert [access.index for access in result.offences] == [0]

@@ -62,7 +62,7 @@ class LegalTransition:
         if found.illegal:
             parts.append(f"{observation.plural(len(found.illegal), 'illegal write')} of APIC_BASE")
         if unexplained:
-            vcpus = ", ".join(str(access.vcpu) for access in unexplained)
+            vcpus = ", ".join(str(vcpu) for vcpu in dict.fromkeys(access.vcpu for access in unexplained))
             parts.append(f"x2APIC mode with no write of APIC_BASE that led to it on vCPU {vcpus}")
             parts.append(f"this breaks {STATE_DIAGRAM}")
         writes = observation.plural(found.writes, "write")
