@@ -159,7 +159,10 @@ def test_nothing_changes_without_alternate_injection(
 
 
 def test_all_goes_to_the_hypervisor_where_the_protocol_is_not_offered(fixed: Path, tmp_path: Path) -> None:
-    result = boot(fixed, tmp_path / "out", "no-apic-protocol", until="dxe")
+    """Until the timer is enabled, whose interrupt nobody delivers: then the guest ends itself."""
+    result = boot(fixed, tmp_path / "out", "no-apic-protocol", until="shell")
+    assert result.timeline.reached is Phase.DXE
+    assert "guest-termination" in {event.kind for event in result.timeline.events}
     assert {access.served_by for access in registers(result.timeline)} == {Server.HYPERVISOR}
     assert {access.outcome for access in registers(result.timeline)} == {Outcome.OK}
     assert AccessPath.MMIO not in {access.path for access in registers(result.timeline)}
