@@ -139,24 +139,24 @@ class Workspace:
         with writing(self.directory):
             self.log.write_bytes(b"")
         self.check_out(tree)
-        argv = self._prepared(jobs)
-        if not (self.bin / "GenFv").is_file():
+        argv = self.command(jobs)
+        if not self.has_basetools:
             progress("reading the platform's description")
             self.read_description(tools, jobs)
             progress("compiling edk2's own tools")
-            self._compile_basetools(tools, jobs)
+            self.compile_basetools(tools, jobs)
         # From here on the makefiles can continue after an interrupt, except for partial files.
         self.save(State(tree, tools=versions, cut=True))
         try:
             try:
-                self._run(argv, tools, module)
+                self.run(argv, tools, module)
             except CompileError:
                 if not state.cut:
                     raise
                 progress("the files of an interrupted build do not build: building everything again")
                 remove(self.output)
                 self._make_repeatable()
-                self._run(argv, tools, module)
+                self.run(argv, tools, module)
             if not self.image.is_file():
                 raise CompileError(f"the build made no {self.image.name}", f"see {self.log}")
         except CompileError:
@@ -172,12 +172,17 @@ class Workspace:
         be for want of one. Raises CompileError, ToolError.
         """
         try:
-            self._run([*self._prepared(jobs), "genc"], tools, None)
+            self.run([*self.command(jobs), "genc"], tools)
         except CompileError:
             if _READ not in self.log.read_bytes():
                 raise
 
-    def _prepared(self, jobs: int) -> list[str | Path]:
+    @property
+    def has_basetools(self) -> bool:
+        """Whether edk2's own tools are compiled."""
+        return (self.bin / "GenFv").is_file()
+
+    def command(self, jobs: int) -> list[str | Path]:
         """Make the files that `build` needs beside the source; returns its command."""
         self._configure()
         self._make_repeatable()
@@ -258,10 +263,12 @@ class Workspace:
         remove(directory)
         return make_directory(directory)
 
-    def _run(self, argv: Sequence[str | Path], tools: Tools, module: ModuleProgress | None) -> None:
+    def run(self, argv: Sequence[str | Path], tools: Tools, module: ModuleProgress | None = None) -> None:
+        """Run a program in the environment of `build`, its output in the log; raises CompileError, ToolError."""
         run_logged(argv, log=self.log, cwd=self.source, environment=self.environment(tools), module=module)
 
-    def _compile_basetools(self, tools: Tools, jobs: int) -> None:
+    def compile_basetools(self, tools: Tools, jobs: int) -> None:
+        """Compile edk2's own tools; raises CompileError, ToolError."""
         environment = {**self._environment(tools), "PYTHON_COMMAND": sys.executable}
         # Not the target above it, which also runs their tests.
         argv = ("make", f"-j{jobs}", "-C", self.source / _BASETOOLS)
