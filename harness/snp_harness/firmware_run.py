@@ -16,7 +16,7 @@ from snp_harness.defaults import DEFAULT_PLATFORM
 from snp_harness.errors import HarnessError, UsageError
 from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.platforms import find_platform
-from snp_harness.platforms.platform import Platform, Progress, RunOutcome, RunSpec, Until, goal_name
+from snp_harness.platforms.platform import Platform, Progress, RunOutcome, RunSpec, goal_name
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import CannotWriteError, NotQemuError, QemuMissingError, QemuTooOldError
 from snp_harness.vm.rundir import RunDirectory
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from snp_harness.apic.source_place import SourcePlace
     from snp_harness.apic.timeline import Timeline
     from snp_harness.apic.verdict import RuleResult, Verdict
+    from snp_harness.capture.collect import Collector
+    from snp_harness.capture.goal import Until
     from snp_harness.firmware.image import FirmwareImage
     from snp_harness.hosts.host import Host
     from snp_harness.platforms.saved import Saved
@@ -118,17 +120,14 @@ class PreparedBoot:
         """
         with INTERRUPTS.scope():
 
-            def is_broken(timeline: Timeline) -> bool:
+            def judge(timeline: Timeline) -> RuleResult | None:
                 from snp_harness.apic.contract import certain
 
-                result = certain(self.judge(timeline))
-                if result is not None and broken is not None:
-                    broken(result)
-                return result is not None
+                return certain(self.judge(timeline))
 
-            judge = is_broken if self.spec.fail_fast or broken is not None else None
+            judged = judge if self.spec.fail_fast or broken is not None else None
             return self.follow(
-                directory, lambda session: session.run(progress or _silent, judge), goal_name(self.spec.until)
+                directory, lambda session: session.run(progress or _silent, judged, broken), goal_name(self.spec.until)
             )
 
     def follow(self, directory: RunDirectory, follow: Callable[[Session], Ending], until: str = "") -> RunResult:
@@ -138,13 +137,16 @@ class PreparedBoot:
         """
         started = time.monotonic()
         try:
-            outcome = self._outcome(directory, follow)
+            outcome, collector = self._outcome(directory, follow)
         except (UsageError, QemuMissingError, NotQemuError, QemuTooOldError):
             directory.discard()
             raise
         seconds = time.monotonic() - started
         outcome = dataclasses.replace(outcome, timeline=dataclasses.replace(outcome.timeline, until=until))
-        as_if_active, verdict = self.as_if_active, self.judge(outcome.timeline)
+        from snp_harness.capture.after_goal import judge_run
+
+        judged = judge_run(outcome.timeline, collector, self.judge)
+        timeline, verdict = judged.timeline, judged.verdict
         where = {**self.spec.host.facts(), **outcome.facts}
         facts = {
             "platform": self.platform.name,
@@ -152,14 +154,15 @@ class PreparedBoot:
             "seconds": round(seconds, 3),
             "firmware": str(self.spec.image.path),
             "configuration": self.configuration,
-            "as_if_active": as_if_active,
+            "as_if_active": self.as_if_active,
             "rules": list(self.spec.rules),
             "error": None if outcome.error is None else outcome.error.message,
+            "after_goal": judged.to_json(),
             **where,
         }
         writes: list[Callable[[], None]] = [
             lambda: directory.write_json(rundir.VERDICT, json_head("verdict") | verdict.to_json()),
-            lambda: directory.write_lines(rundir.TIMELINE, outcome.timeline.lines()),
+            lambda: directory.write_lines(rundir.TIMELINE, timeline.lines()),
             lambda: directory.write_environment(**facts),
         ]
         if outcome.second is not None:
@@ -177,11 +180,13 @@ class PreparedBoot:
                 error = error or cannot
         if outcome.interrupt is not None:
             raise outcome.interrupt
+        if judged.note:
+            notes = (judged.note, *notes)
         return RunResult(
-            verdict, outcome.timeline, directory.path, error, seconds, outcome.qemu, outcome.second, sources, notes
+            verdict, timeline, directory.path, error, seconds, outcome.qemu, outcome.second, sources, notes
         )
 
-    def _outcome(self, directory: RunDirectory, follow: Callable[[Session], Ending]) -> RunOutcome:
+    def _outcome(self, directory: RunDirectory, follow: Callable[[Session], Ending]) -> tuple[RunOutcome, Collector]:
         with contextlib.ExitStack() as stack:
             start = self.platform.start if self.saved is None else self.saved.start
             running = start(self.spec, directory, stack)
@@ -190,7 +195,7 @@ class PreparedBoot:
             session = Session(running, self.spec)
             if self.saved is not None:
                 self.saved.replay_consoles(running.machine, running.collector)
-            return running.finish(follow(session))
+            return running.finish(follow(session)), running.collector
 
     @property
     def as_if_active(self) -> bool:

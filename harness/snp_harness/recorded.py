@@ -93,7 +93,11 @@ def load_activity(directory: Path) -> Activity | None:
     from snp_harness.platforms.kept_run import RecordFile
 
     path = directory / rundir.HOST_LOG
-    return read_activity(RecordFile(path).read()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    after = (_facts(directory / rundir.ENVIRONMENT) or {}).get("after_goal")
+    records = after.get("records_before") if isinstance(after, dict) else None
+    return read_activity(RecordFile(path, records if type(records) is int else None).read())
 
 
 def rerun(arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[str, ...]:
@@ -125,6 +129,7 @@ def _information(directory: Path) -> tuple[RunInfo, bool | None, tuple[str, ...]
         rerun=_rerun(facts),
         elapsed_s=seconds if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None,
         error=_text(facts, "error"),
+        notes=_after_goal(facts),
     )
     rules = facts.get("rules", [])
     chosen = check_rules(rules) if isinstance(rules, list) else ()
@@ -158,6 +163,13 @@ def _facts(path: Path) -> dict[str, Any] | None:
     if not isinstance(facts, dict):
         raise UsageError(f"{path} does not describe a run", "remove it to judge the timeline without it")
     return facts
+
+
+def _after_goal(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the note about what was seen after the run's goal, if there is one."""
+    after = facts.get("after_goal")
+    note = _text(after, "note") if isinstance(after, dict) else None
+    return () if note is None else (note,)
 
 
 def _text(facts: Mapping[str, Any], key: str) -> str | None:

@@ -257,6 +257,7 @@ def disagreements(directory: Path) -> list[str]:
         return [] if timeline.end["lost"] else broken
     log = list(records(raw))
     found = _compare_account(raw, log, timeline)
+    log = _until_end(log, directory)
     found += _compare_ends(log, timeline)
     accesses = _accesses(log, timeline.header["svsm"])
     found += _compare_accesses(accesses, timeline)
@@ -266,6 +267,19 @@ def disagreements(directory: Path) -> list[str]:
         verdict = json.loads((directory / "verdict.json").read_text(encoding="utf-8"))
         found += _compare_verdict(accesses, log, timeline, verdict)
     return found
+
+
+def _until_end(log: list[Record], directory: Path) -> list[Record]:
+    """The records before the end of the run, and the answers after it to accesses before it (docs/log.md)."""
+    environment = directory / "environment.json"
+    told = json.loads(environment.read_text(encoding="utf-8")) if environment.is_file() else {}
+    end = told.get("after_goal", {}).get("records_before")
+    if end is None:
+        return log
+    open_at_end = {record.seq & _ANSWERS for record in log[:end] if record.kind == _ACCESS}
+    answered = {record.aux >> 2 for record in log[:end] if record.kind in (_APIC, _APIC_BASE)}
+    late = [record for record in log[end:] if record.kind in (_APIC, _APIC_BASE)]
+    return log[:end] + [record for record in late if record.aux >> 2 in open_at_end - answered]
 
 
 def _guest_vmpl(log: list[Record], svsm: bool) -> int:
@@ -357,16 +371,19 @@ def _compare_unanswered(accesses: list[Record], log: list[Record], timeline: _Ti
 
 def _compare_account(raw: bytes, log: list[Record], timeline: _Timeline) -> list[str]:
     """What agreed with the hypervisor's own account is this log: it may end with any record if the harness ended it."""
-    seen = {
-        "records": len(log),
-        "accesses": sum(record.kind == _ACCESS for record in log),
-        "sha256": hashlib.sha256(raw).hexdigest(),
-    }
-    return [
-        f"{seen} in the log, {event['fields']} agreed with the hypervisor's own account"
-        for event in timeline.events
-        if event["kind"] == "agreement" and event["fields"] and event["fields"] != seen
-    ]
+    found = []
+    for event in timeline.events:
+        if event["kind"] != "agreement" or not event["fields"]:
+            continue
+        number = event["fields"]["records"]
+        seen = {
+            "records": len(log[:number]),
+            "accesses": sum(record.kind == _ACCESS for record in log[:number]),
+            "sha256": hashlib.sha256(raw[: number * _SIZE]).hexdigest(),
+        }
+        if event["fields"] != seen:
+            found.append(f"{seen} in the log, {event['fields']} agreed with the hypervisor's own account")
+    return found
 
 
 def _compare_ends(log: list[Record], timeline: _Timeline) -> list[str]:

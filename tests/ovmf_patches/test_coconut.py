@@ -13,8 +13,8 @@ from snp_harness.apic.access import Access, Operation, Outcome, Server
 from snp_harness.apic.access import Path as AccessPath
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import Status
+from snp_harness.capture.goal import PROMPT
 from snp_harness.firmware_run import RunResult
-from snp_harness.platforms.session import PROMPT
 from snp_harness.testing.boot import SnpBoot
 from snp_harness.vm import rundir
 from tests.helpers.coconut import MEMORY_MIB, coconut_file

@@ -49,9 +49,12 @@ def test_what_agrees_is_said(trixie_path: Path, tmp_path: Path) -> None:
     assert agreed.text.startswith("the log and the hypervisor's own account of it: ")
     log = result.directory / "host.log"
     raw = log.read_bytes()
-    assert agreed.fields["records"] == len(raw) // RECORD_SIZE
-    # The harness ended the run, so its log may end with any record.
-    for short in (raw[:-RECORD_SIZE], raw[: -2 * RECORD_SIZE]):
+    # What the guest did until QEMU was stopped is in the log, too.
+    records = agreed.fields["records"]
+    assert isinstance(records, int)
+    assert records <= len(raw) // RECORD_SIZE
+    for number in (records - 1, records - 2):
+        short = raw[: number * RECORD_SIZE]
         log.write_bytes(short)
         assert any("agreed with" in line for line in disagreements(result.directory))
     log.write_bytes(raw)

@@ -13,18 +13,21 @@ from typing import Any
 
 import pytest
 
-from snp_harness.apic.access import Phase
+from snp_harness.apic.access import Operation, Outcome, Phase, Server
+from snp_harness.apic.access import Path as AccessPath
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.registers import by_offset
 from snp_harness.apic.timeline import Known, Timeline
 from snp_harness.capture.collect import Collector
+from snp_harness.capture.goal import Position
 from snp_harness.errors import UsageError
 from snp_harness.launch.loop import Loop
-from snp_harness.platforms import session
+from snp_harness.platforms import console_goal, session
 from snp_harness.platforms.platform import RunOutcome, RunSpec
 from snp_harness.platforms.running import Running
 from snp_harness.platforms.session import Ending, Session
 from snp_harness.vm.console import BoundedLog, Console
 from snp_harness.vm.machine_base import MachineBase
-from tests.apic import samples
 from tests.schemas import check
 
 DEBUG_EXIT = ("-device", "isa-debug-exit,iobase=0xf4,iosize=4")
@@ -67,6 +70,7 @@ class Stepped(Running):
 
     platform = "p"
     end: Ending | None = None
+    open_until: Callable[[], bool] | None = None
 
     def __init__(self, machine: MachineBase, collector: Collector, step: Callable[[], float]) -> None:
         self.machine, self.collector = machine, collector
@@ -78,8 +82,13 @@ class Stepped(Running):
     def ended(self) -> Ending | None:
         return self.end
 
+    def is_open(self, position: Position | None = None) -> bool:
+        return self.open_until is not None and not self.open_until()
+
     def timeline(self, ending: Ending) -> Timeline:
-        return samples.timeline([])
+        return self.collector.finish(
+            witness="w", platform="p", gaps=[], lost=0, not_observed=frozenset(), alternate_injection=False, svsm=False
+        )
 
     def finish(self, ending: Ending) -> RunOutcome:
         raise NotImplementedError
@@ -155,40 +164,97 @@ def test_one_inferred_mark_does_not_end_a_run_until_sec(guest: Guest) -> None:
 def test_a_witness_that_does_not_see_dxe_is_not_waited_for_without_end(
     guest: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_BEHIND_S", 0.05)
+    monkeypatch.setattr(console_goal, "BEHIND_S", 0.05)
     guest.serial.sendall(BOOT + b"Shell> ")
     ending, phases = run(guest, "shell", (Phase.SEC,))
     assert ending == Ending("the console shows the firmware's prompt, and the guest was not seen further than SEC")
     assert phases == [Phase.SEC]
 
 
+def add_access(collector: Collector) -> None:
+    collector.access(
+        Operation.READ, by_offset(0x0F0), AccessPath.MMIO, value=0, size=4, vcpu=0, vmpl=2, mode=ApicMode.XAPIC,
+        outcome=Outcome.OK, served_by=Server.HYPERVISOR,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("fail_fast", [False, True])
-def test_new_accesses_are_judged_at_once_until_a_rule_is_broken(
-    guest: Guest, fail_fast: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("together", [1, 2, 5, 9])
+def test_a_run_ends_at_the_first_offence_however_much_is_read(guest: Guest, fail_fast: bool, together: int) -> None:
+    """The third access is the offence; the phase after the goal follows the seventh."""
     machine: Any = guest
     collector = Collector()
-    clock = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    judged: list[int] = []
-    steps = iter([1, 1, 3, 4, 5])
+    collector.enter(Phase.SEC, 0, "the witness", Known.PROVEN)
+    told: list[int] = []
 
     def step() -> float:
-        clock[0] += 0.001
-        collector.count = next(steps, 5)
-        if collector.count == 5:
-            collector.enter(Phase.PEI, 0, "the witness", Known.PROVEN)
+        for _ in range(together):
+            if len(collector.accesses) == 7:
+                collector.enter(Phase.PEI, 0, "the witness", Known.PROVEN)
+            add_access(collector)
         return 0.0
 
-    def broken(_: Timeline) -> bool:
-        judged.append(collector.count)
-        return collector.count >= 3
+    def judge(timeline: Timeline) -> int | None:
+        return len(timeline.accesses) if len(timeline.accesses) >= 3 else None
 
+    running = Stepped(machine, collector, step)
     spec = RunSpec(Path("F.fd"), until="sec", fail_fast=fail_fast)
-    followed = Session(Stepped(machine, collector, step), spec)
-    ending = followed.run(lambda *_: None, broken)
-    assert (judged, collector.count) == ([1, 3], 3 if fail_fast else 5)
+    ending = Session(running, spec).run(lambda *_: None, judge, told.append)
     assert ending == Ending(session._FAILED_FAST if fail_fast else "", fast=fail_fast)
+    assert len(running.timeline(ending).accesses) == (3 if fail_fast else 7)
+    # All may be read before there is a turn to look at it.
+    assert told in ([3], [])
+
+
+def test_a_run_ends_when_the_accesses_before_its_end_are_answered(guest: Guest) -> None:
+    machine: Any = guest
+    collector = Collector()
+    steps = iter(range(100))
+
+    def step() -> float:
+        number = next(steps)
+        if number == 1:
+            add_access(collector)
+            collector.enter(Phase.PEI, 0, "the witness", Known.PROVEN)
+        if number == 4:
+            collector.amend(0, value=7)
+        return 0.0
+
+    running = Stepped(machine, collector, step)
+    running.open_until = lambda: collector.accesses[0].value == 7
+    assert Session(running, RunSpec(Path("F.fd"), until="sec")).run(lambda *_: None) == Ending()
+    assert running.timeline(Ending()).accesses[0].value == 7
+    assert next(steps) == 5
+
+
+def test_an_answer_that_never_comes_is_not_waited_for(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_ANSWER_S", 0.05)
+    machine: Any = guest
+    collector = Collector()
+    running = Stepped(machine, collector, lambda: 0.0)
+    running.open_until = lambda: False
+    collector.enter(Phase.SEC, 0, "the witness", Known.PROVEN)
+    collector.enter(Phase.PEI, 0, "the witness", Known.PROVEN)
+    assert Session(running, RunSpec(Path("F.fd"), until="sec")).run(lambda *_: None) == Ending()
+
+
+def test_a_guest_that_is_held_ends_between_two_accesses(guest: Guest) -> None:
+    """What was read before the end was asked for is in it, and no access that waits for an answer then."""
+    machine: Any = guest
+    collector = Collector()
+    for phase in (Phase.SEC, Phase.PEI):
+        collector.enter(phase, 0, "the witness", Known.PROVEN)
+
+    def step() -> float:
+        add_access(collector)
+        return 0.0
+
+    running = Stepped(machine, collector, step)
+    running.is_current = True
+    running.open_until = lambda: len(collector.accesses) >= 4
+    assert Session(running, RunSpec(Path("F.fd"))).hold(lambda: False) == Ending()
+    add_access(collector)
+    assert len(running.timeline(Ending()).accesses) == 4
 
 
 def test_a_timeline_that_takes_long_to_judge_is_judged_seldom(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,12 +269,11 @@ def test_a_timeline_that_takes_long_to_judge_is_judged_seldom(guest: Guest, monk
         collector.count += 1
         return 0.0
 
-    def broken(_: Timeline) -> bool:
+    def judge(_: Timeline) -> None:
         judged.append(clock[0])
         clock[0] += 0.5
-        return False
 
-    Session(Stepped(machine, collector, step), RunSpec(Path("F.fd"), timeout_s=12)).run(lambda *_: None, broken)
+    Session(Stepped(machine, collector, step), RunSpec(Path("F.fd"), timeout_s=12)).run(lambda *_: None, judge)
     assert len(judged) == 3
     assert min(second - first for first, second in itertools.pairwise(judged)) >= 0.5 + 0.5 / session.JUDGED_SHARE
 

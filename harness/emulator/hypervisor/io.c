@@ -13,7 +13,13 @@
 #define MEMORY_HOTPLUG      0xA00u
 #define MEMORY_HOTPLUG_SIZE 0x1Cu
 #define UART_SIZE           8u
-#define CONSOLE_DATA        0x3F8u /* COM1 */
+
+/* COM1, a 16550A (its data sheet: registers 0, 3 and 4). */
+#define CONSOLE_DATA         0x3F8u
+#define CONSOLE_LINE_CONTROL 0x3FBu
+#define LINE_CONTROL_DLAB    0x80u /* register 0 is the divisor's */
+#define CONSOLE_MODEM        0x3FCu
+#define MODEM_LOOPBACK       0x10u /* nothing is sent */
 
 /* Ports that are always intercepted, and who serves them: NULL: nobody, a read returns all ones. */
 struct guarded {
@@ -78,7 +84,8 @@ void io_setup(struct hypervisor *hv, u8 *permissions)
 	intercept(permissions, hv->config->doorbell_port, 1);
 	intercept(permissions, hv->config->debug_exit_port, hv->config->debug_exit_size);
 	intercept(permissions, MEMORY_HOTPLUG, MEMORY_HOTPLUG_SIZE);
-	if (hv->config->log_level >= 3) /* for the exits until a text is on the console; these are not counted */
+	/* For the exits until a text is on the console; these are not counted. */
+	if (hv->config->log_level >= 3 || hv->config->log_console)
 		intercept(permissions, CONSOLE_DATA, 1);
 	if (has_svsm(hv))
 		intercept(permissions, hv->config->svsm_console_port, UART_SIZE);
@@ -115,6 +122,13 @@ static u32 read_port(struct vcpu *vcpu, const struct guarded *guard, u16 port, u
 	return value;
 }
 
+static void log_console(struct vcpu *vcpu, u16 port, u32 value)
+{
+	if ((port_read(CONSOLE_LINE_CONTROL, 1) & LINE_CONTROL_DLAB) || (port_read(CONSOLE_MODEM, 1) & MODEM_LOOPBACK))
+		return;
+	hw_log(vcpu->cpu, (struct record){ .kind = RECORD_CONSOLE, .value = (u8)(value >> 8 * (CONSOLE_DATA - port)) });
+}
+
 static void write_port(struct vcpu *vcpu, const struct guarded *guard, u16 port, u32 size, u32 value)
 {
 	const struct host_config *config = vcpu->hv->config;
@@ -129,6 +143,8 @@ static void write_port(struct vcpu *vcpu, const struct guarded *guard, u16 port,
 			value >>= 8 * (config->debug_exit_port - port);
 		hw_stop(vcpu->cpu, RECORD_END_DEBUG_EXIT, value, 0);
 	}
+	if (config->log_console && in_range(port, size, CONSOLE_DATA, 1))
+		log_console(vcpu, port, value);
 	if (!guard)
 		port_write(port, size, value);
 	else if (guard->write)

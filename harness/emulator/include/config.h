@@ -14,7 +14,7 @@
 #include "types.h"
 
 #define CONFIG_MAGIC    0x3147464354534F48ull /* "HOSTCFG1" */
-#define CONFIG_VERSION  5
+#define CONFIG_VERSION  6
 #define CONFIG_VMPLS    4
 
 /* Which exits of the guest become #VC (bits of vc_exits). CPUID, the x2APIC MSRs, APIC_BASE and the APIC page always do. */
@@ -105,6 +105,7 @@ struct host_config {
 	u32 debug_exit_port; /* of the user's isa-debug-exit: a write ends the run */
 	u32 debug_exit_size; /* ports; 0: there is none */
 	u32 rmp_batches; /* 1: VMPL0 is the reference SVSM, which has SEV_OPCODE_RMP_BATCH */
+	u32 log_console; /* 1: RECORD_CONSOLE is written: the run may end with what its console shows */
 	u32 check;       /* always CONFIG_VERSION: detects a wrong layout */
 };
 

@@ -111,6 +111,7 @@ enum record_kind {
 	RECORD_ACCESS = 25,      /* the processor accesses a local APIC register or APIC_BASE: at the #VMEXIT, before #VC and before anything answers. address: GPA (first byte in the page) or MSR number; value: of a write, with RECORD_VALUE; extra: EXITINFO1; size: 0 if not observed; path: MMIO or MSR; aux: mode bits as RECORD_APIC */
 	RECORD_LAUNCH = 26,      /* SNP_LAUNCH_UPDATE. address: GPA; value: pages; extra: their offset in the launch list, 0: none; aux: enum psp_page, or RECORD_LAUNCH_FINISH: SNP_LAUNCH_FINISH, value: its status */
 	RECORD_EXIT = 27,        /* a #VMEXIT (level 3), before the records that it leads to. address: exit code, of VMGEXIT 403h; value: EXITINFO1; extra: the MSR or CPUID leaf, else EXITINFO2 */
+	RECORD_CONSOLE = 28,     /* a byte that is sent to COM1, where the run follows its console (config.h). value */
 };
 
 #define RECORD_LAUNCH_FINISH 0

@@ -15,6 +15,7 @@ from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Ser
 from snp_harness.apic.apic_base import ApicMode, mode_of
 from snp_harness.apic.registers import APIC_BASE, Register
 from snp_harness.apic.timeline import CONDENSED, END_KINDS, RULE_KINDS, Event, Known, PhaseMark, Timeline, sec_is_over
+from snp_harness.capture.goal import SHOWN_BDS, LogState, Position, Until, is_reached
 
 #: Accesses that are kept one by one. A boot to the shell makes 5,000; the shell makes 300 a second.
 ACCESS_LIMIT = 20_000
@@ -28,6 +29,8 @@ DEFECTS_LIMIT = 16
 
 _REFUSED = frozenset({Outcome.GP, Outcome.ERROR})
 _Sort = tuple[Any, ...]
+#: Kinds of a collector's entries.
+_ACCESS, _EVENT, _PHASE = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,10 @@ class Collector:
     SVSM's start is, "" without one and as soon as it has started the guest. started_at: time.monotonic() at time 0 of
     the witness, as near as what was added shows, None as long as nothing shows it. accesses, phases, events: those that
     are kept; other threads may read them. position: bytes of the witness's log that were added. console_marks: those
-    of `phases` that a console has shown.
+    of `phases` that a console has shown. shown: names of what a console has shown (snp_harness.capture.goal).
+    log_place, log_state: how many records, and of them ACCESS records, the witness's log has so far, the second with a
+    summary; zeros and None for a witness without. cut: where the run ends, once that was seen; the timeline is
+    what is before it. at_goal: the cut is where the goal is reached.
     """
 
     def __init__(self) -> None:
@@ -63,6 +69,17 @@ class Collector:
         self.events: list[Event] = []
         self.position = 0
         self.console_marks: list[ConsoleMark] = []
+        self.shown: frozenset[str] = frozenset()
+        self.log_state: Callable[[], LogState | None] = lambda: None
+        self.log_place = (0, 0)
+        self.cut: Position | None = None
+        self.at_goal = False
+        self._goal: Until | None = None
+        #: Places where a goal may have been reached, with the phases and what the console has shown by then.
+        self._steps: list[tuple[Position, int, frozenset[str]]] = []
+        self._entries = bytearray()
+        self._places: list[tuple[int, int]] = []
+        self._bds_line = ""
         self._sorts: Counter[_Sort] = Counter()
         self._condensed = 0
         self._dropped_accesses = 0
@@ -91,8 +108,101 @@ class Collector:
         self._timed(time_ns)
         self.phase = phase
         self.phases.append(PhaseMark(phase, len(self.accesses), time_ns, evidence, known))
+        self._entry(_PHASE)
         if known is Known.CONSOLE:
             self.console_marks.append(ConsoleMark(self.position, phase, evidence))
+        self._stepped()
+        self._enter_bds()
+
+    def show(self, name: str, line: str) -> None:
+        """Record that a console has shown something here. line: the text, printable.
+
+        A line of BdsDxe begins BDS once the witness has reached DXE: a console alone shows no phase.
+        """
+        self.shown |= {name}
+        if name == SHOWN_BDS and self.phase < Phase.BDS:
+            self._bds_line = line
+            self._enter_bds()
+        self._stepped()
+
+    def _enter_bds(self) -> None:
+        if self._bds_line and self.phase >= Phase.DXE:
+            line, self._bds_line = self._bds_line, ""
+            self.enter(Phase.BDS, None, f"console: {line}", Known.CONSOLE)
+
+    def follow(self, goal: Until) -> None:
+        """Cut the run where the goal is reached, or has been."""
+        self._goal = goal
+        for step in self._steps:
+            self._cut_at(step)
+
+    def _stepped(self) -> None:
+        step = (self.here(), len(self.phases), self.shown)
+        self._steps.append(step)
+        self._cut_at(step)
+
+    def _cut_at(self, step: tuple[Position, int, frozenset[str]]) -> None:
+        position, phases, shown = step
+        if self.cut is None and self._goal is not None and is_reached(self._goal, self.phases[:phases], shown):
+            self.cut = position
+            self.at_goal = True
+
+    def cut_short(self, end: Position) -> None:
+        """Cut the run at a place that is not that of its goal."""
+        self.cut = end
+        self.at_goal = False
+
+    @property
+    def end(self) -> Position:
+        """Return the place after all that was added."""
+        return self.at(len(self._entries))
+
+    def here(self) -> Position:
+        """Return the same as where a run may end: with a summary of what the log has so far."""
+        return Position(len(self._entries), self._condensed, self.log_state())
+
+    def at(self, entries: int) -> Position:
+        """Return the place after so many entries."""
+        kept_all = self._entries.count(_ACCESS, 0, entries) < ACCESS_LIMIT
+        records, accesses = self._places[entries - 1] if entries else (0, 0)
+        log = LogState(records, accesses) if records else None
+        return Position(entries, 0 if kept_all else self._condensed, log)
+
+    def _entry(self, kind: int) -> None:
+        self._entries.append(kind)
+        self._places.append(self.log_place)
+
+    def of_earlier_phases(self) -> Position | None:
+        """Return the place after the last entry behind the cut that is of a phase before the last one ahead of it.
+
+        Code that is of no known phase may be of such a one. None: there is no such entry.
+        """
+        if self.cut is None:
+            return None
+        reached = self.phases[self._before(_PHASE, self.cut) - 1].phase if self.phases else Phase.RESET
+        earlier = {phase for phase in Phase if phase < reached or phase is Phase.UNKNOWN}
+        names = {phase.name for phase in earlier}
+        accesses, events = len(self.accesses), len(self.events)
+        for entry in range(len(self._entries) - 1, self.cut.entries - 1, -1):
+            kind = self._entries[entry]
+            if kind == _ACCESS:
+                accesses -= 1
+                found = self.accesses[accesses].phase in earlier
+            elif kind == _EVENT:
+                events -= 1
+                found = self.events[events].fields.get("phase") in names
+            else:
+                found = False
+            if found:
+                return self.at(entry + 1)
+        return None
+
+    def accesses_before(self, position: Position) -> int:
+        """Return how many accesses are before a place."""
+        return self._before(_ACCESS, position)
+
+    def _before(self, kind: int, position: Position) -> int:
+        return self._entries.count(kind, 0, position.entries)
 
     def access(
         self,
@@ -134,6 +244,7 @@ class Collector:
             if self._sorts[sort] > SORT_LIMIT:
                 self._condensed += 1
                 return None
+        self._entry(_ACCESS)
         self.accesses.append(
             Access(
                 index=len(self.accesses),
@@ -190,6 +301,7 @@ class Collector:
             self._dropped_events += 1
             self._dropped_rule_events += kind in RULE_KINDS
             return
+        self._entry(_EVENT)
         self.events.append(Event(kind, time_ns, vcpu, text, fields))
 
     def finish(
@@ -206,27 +318,27 @@ class Collector:
         faults: tuple[str, ...] = (),
         defects: tuple[str, ...] = (),
     ) -> Timeline:
-        """Return the timeline. gaps: why it is not complete; empty if it is. The other arguments are as in Timeline."""
+        """Return the timeline, up to the cut if there is one.
+
+        gaps: why it is not complete; empty if it is. The other arguments are as in Timeline.
+        """
         if self._dropped_accesses:
             gaps = [*gaps, f"{self._dropped_accesses} accesses were not kept: too many kinds of them"]
             lost += self._dropped_accesses
         if self._dropped_events:
             gaps = [*gaps, f"{self._dropped_events} events were not kept"]
             lost += self._dropped_rule_events
-        events = list(self.events)
-        if self._condensed:
-            text = f"{self._condensed} accesses that repeat earlier ones are counted, not listed"
-            events.append(Event(CONDENSED, None, None, text, {"accesses": self._condensed}))
+        accesses, phases, events = self._ahead_of(self.cut or self.end)
         return Timeline(
-            accesses=tuple(self.accesses),
-            phases=tuple(self.phases),
-            events=tuple(events),
+            accesses=accesses,
+            phases=phases,
+            events=events,
             witness=witness,
             platform=platform,
             complete=not gaps,
             gaps=tuple(gaps),
             not_observed=not_observed,
-            reached=self.phase,
+            reached=phases[-1].phase if phases else Phase.RESET,
             alternate_injection=alternate_injection,
             svsm=svsm,
             lost=lost,
@@ -234,3 +346,25 @@ class Collector:
             faults=faults,
             defects=defects[:DEFECTS_LIMIT],
         )
+
+    def moved(self, timeline: Timeline, end: Position) -> Timeline:
+        """Return a timeline that `finish` has returned with another end than the cut; what was added to it stays."""
+        of_cut = self._ahead_of(self.cut or self.end)[2]
+        accesses, phases, events = self._ahead_of(end)
+        return dataclasses.replace(
+            timeline,
+            accesses=accesses,
+            phases=phases,
+            events=(*events, *timeline.events[len(of_cut) :]),
+            reached=phases[-1].phase if phases else Phase.RESET,
+        )
+
+    def _ahead_of(self, end: Position) -> tuple[tuple[Access, ...], tuple[PhaseMark, ...], tuple[Event, ...]]:
+        counts = [self._entries.count(kind, 0, end.entries) for kind in (_ACCESS, _PHASE, _EVENT)]
+        events = self.events[: counts[2]]
+        if end.log is not None and end.log.closing is not None:
+            events.append(end.log.closing)
+        if end.condensed:
+            text = f"{end.condensed} accesses that repeat earlier ones are counted, not listed"
+            events.append(Event(CONDENSED, None, None, text, {"accesses": end.condensed}))
+        return tuple(self.accesses[: counts[0]]), tuple(self.phases[: counts[1]]), tuple(events)

@@ -20,6 +20,8 @@ from snp_harness.apic.registers import (
 )
 from snp_harness.apic.timeline import GUEST_EXIT, SVSM_EXIT, Known
 from snp_harness.capture.collect import SORT_LIMIT, SORTS_LIMIT, Collector
+from snp_harness.capture.console_text import ConsoleText
+from snp_harness.capture.goal import LogState, Position
 from snp_harness.capture.host_end import PRIVATE_MMIO_END, HostEnd, exit_status, host_end
 from snp_harness.capture.injection import InjectionEvents
 from snp_harness.capture.launch_log import LaunchLog
@@ -65,6 +67,8 @@ _OUTCOMES: dict[int, Outcome] = {
 #: Results of an SVSM call that has to be made again (58019, table 4).
 _REPEATED = frozenset({Result.BUSY, Result.INCOMPLETE})
 _PAGE_OFFSET = 0xFFF
+#: Position in a record's fields.
+_VALUE = 4
 _ANSWERS_MASK = (1 << ANSWERS_BITS) - 1
 #: Kinds that add an access or may begin a phase.
 _IN_ORDER = frozenset(
@@ -98,6 +102,7 @@ class HostTimeline:
 
     guest_vmpl: the tested firmware's, which may run code at lower ones (higher numbers) as well; accesses of the others
     to an APIC are the SVSM's. symbols: returns the function of a pc of the SVSM. launched: bytes of the launch list.
+    console: searches what the guest prints, None if that is not in the log.
     end: set when the hypervisor has stopped. counts: records by kind. modules: of the firmware, where they run.
     skipped: what was not seen, in sentences: phases, and code of the firmware that the SVSM's VMPL executed.
     """
@@ -109,6 +114,7 @@ class HostTimeline:
         collector: Collector,
         symbols: Callable[[int], str | None] = lambda _: None,
         launched: Callable[[int, int], bytes] | None = None,
+        console: ConsoleText | None = None,
     ) -> None:
         self.end: HostEnd | None = None
         self.counts: Counter[int] = Counter()
@@ -152,6 +158,9 @@ class HostTimeline:
             **self._injection.handlers,
         }
         self._known = frozenset(map(int, RecordKind))
+        self._console = console
+        self._number = 0
+        collector.log_state = self._log_state
 
     def take(self, batch: bytes) -> None:
         """Process valid records, in order."""
@@ -159,9 +168,21 @@ class HostTimeline:
         counts = self.counts
         unfinished = self._unfinished
         svsm, guest_vmpl = self._svsm, self._guest_vmpl
+        console, printed = self._console, False
+        number = self._number
         for fields in RECORD.iter_unpack(batch):
             kind = fields[7]
+            if kind == RecordKind.CONSOLE and console is not None:
+                console.add(fields[_VALUE] & 0xFF)
+                printed = True
+                if self._awaited is not None:
+                    self._unanswered()
+            elif printed and console is not None:
+                # At its place: before the record that follows.
+                console.search()
+                printed = False
             counts[kind] += 1
+            number += 1
             if kind == RecordKind.EXIT:  # of a profile: a timeline is the same at every log level
                 continue
             handler = handlers.get(kind)
@@ -170,6 +191,7 @@ class HostTimeline:
             if fields[9] < guest_vmpl or kind == RecordKind.SVSM_RESULT or svsm.awaits_guest:
                 svsm.take(fields)
             if handler is not None:
+                self._collector.log_place = number, counts[RecordKind.ACCESS]
                 record = HostRecord._make(fields)
                 if self._awaited is not None and kind in _IN_ORDER and not _answers(record, self._awaited):
                     self._unanswered()
@@ -178,6 +200,24 @@ class HostTimeline:
             elif kind not in self._known:
                 self.unknown += 1
             self._last_ns = fields[1]
+        self._number = number
+        if printed and console is not None:
+            console.search()
+
+    def is_open(self, position: Position | None = None) -> bool:
+        """Whether a vCPU is on the way to the answer of an access. position: only of those before it."""
+        if self._awaited is not None and position is None:
+            return True
+        before = None if position is None else self._collector.accesses_before(position)
+        on_way = self._unfinished.at_end(self._last_ns)
+        return any(
+            record.seq in on_way and index is not None and (before is None or index < before)
+            for record, index in self._open.values()
+        )
+
+    def _log_state(self) -> LogState:
+        behind = 0 if self._console is None else self._console.behind
+        return LogState(self.counts.total() - behind, self.counts[RecordKind.ACCESS], self._svsm.activity())
 
     def finish(self, quiet_ns: int = 0) -> None:
         """Add what was open at the end: who would have answered the accesses that it cut off is not known.
@@ -185,7 +225,9 @@ class HostTimeline:
         quiet_ns: how long the run went on after its last record.
         """
         self._injection.flush()
-        self._svsm.finish()
+        activity = self._svsm.activity()
+        if activity is not None:
+            self._collector.event(activity.kind, None, None, activity.text, **activity.fields)
         if self._awaited is not None:
             self._unanswered()
         cut_off = self._unfinished.at_end(self._last_ns + quiet_ns)

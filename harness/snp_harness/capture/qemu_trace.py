@@ -2,7 +2,7 @@
 """QEMU's trace events: the ones that are enabled, and the parser of their lines.
 
 QEMU's `log` trace backend, which distributions enable, writes a line for each event. Names and formats are those of
-QEMU 7.2 and 11.1 (hw/intc/trace-events, system/trace-events, hw/nvram/trace-events), which differ.
+QEMU 7.2 and 11.1 (trace-events of hw/intc, system, hw/nvram and hw/char), which differ.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ BASE_EVENTS = ("cpu_get_apic_base", "cpu_set_apic_base")
 FW_CFG_EVENT = "fw_cfg_select"
 #: Every access to a device's memory or ports: vCPU and size of the APIC's, and the first use of MMCONFIG.
 REGION_EVENTS = ("memory_region_ops_read", "memory_region_ops_write")
+#: Every write of a register of a 16550A, such as COM1.
+SERIAL_EVENT = "serial_write"
 
 #: Longest line that is parsed, bytes.
 LINE_LIMIT = 512
@@ -37,11 +39,14 @@ class TraceKind(enum.Enum):
     PAGE_READ = "APIC page read"
     PAGE_WRITE = "APIC page written"
     MMCONFIG = "PCI configuration by MMCONFIG"
+    SERIAL = "register of a serial port written"
 
 
 @dataclass(frozen=True, slots=True)
 class TraceEvent:
-    """One line. number: offset in the APIC page, or the fw_cfg key. vcpu and size: of PAGE_* only, vcpu -1 for no vCPU.
+    """One line. number: offset in the APIC page, the fw_cfg key, or the register of a serial port.
+
+    vcpu and size: of PAGE_* only, vcpu -1 for no vCPU.
 
     time_ns: of the host's clock, since 1970; None if the line has none.
     """
@@ -60,6 +65,7 @@ _LINE = re.compile(
     rb"0x(?P<at>[0-9a-f]{1,16}) = 0x(?P<value>[0-9a-f]{1,16})"
     rb"|(?P<base>cpu_[gs]et_apic_base) 0x(?P<apic_base>[0-9a-f]{1,16})"
     rb"|(?P<fw_cfg>fw_cfg_select) 0x[0-9a-f]{1,16} key 0x(?P<key>[0-9a-f]{1,4})\b.*"
+    rb"|serial_write (?:write addr |\[)0x(?P<uart>[0-9a-f]{1,16})(?: val |\] <- )0x(?P<sent>[0-9a-f]{1,16})"
     rb"|memory_region_ops_(?P<region>read|write) cpu (?P<cpu>-?\d{1,10}) mr 0x[0-9a-f]{1,16}"
     rb" addr 0x(?P<addr>[0-9a-f]{1,16}) value 0x(?P<data>[0-9a-f]{1,16})"
     rb" size (?P<size>\d{1,2}) name '(?P<name>apic-msi|pcie-mmcfg-mmio)')\Z"
@@ -88,6 +94,8 @@ def parse_line(line: bytes) -> TraceEvent | None:
         return TraceEvent(kind, 0, int(found["apic_base"], 16), time_ns=time_ns)
     if found["fw_cfg"]:
         return TraceEvent(TraceKind.FW_CFG, int(found["key"], 16), 0, time_ns=time_ns)
+    if found["uart"]:
+        return TraceEvent(TraceKind.SERIAL, int(found["uart"], 16), int(found["sent"], 16), time_ns=time_ns)
     vcpu, size = int(found["cpu"]), int(found["size"])
     if found["name"] == b"pcie-mmcfg-mmio":
         return TraceEvent(TraceKind.MMCONFIG, int(found["addr"], 16), 0, vcpu, size, time_ns)

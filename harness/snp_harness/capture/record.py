@@ -114,6 +114,7 @@ class RecordKind(enum.IntEnum):
     ACCESS = 25
     LAUNCH = 26
     EXIT = 27
+    CONSOLE = 28
 
 
 #: aux of a LAUNCH record: the end of the launch.

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from snp_harness.apic.jsonfield import TIME_MAX
-from snp_harness.apic.timeline import SVSM_ACTIVITY, SVSM_STAGE, Known
+from snp_harness.apic.timeline import SVSM_ACTIVITY, SVSM_STAGE, Event, Known
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.module_names import KERNEL_HALF
 from snp_harness.capture.record import FLAG_EFER_LMA, RecordKind, RecordOutcome, RecordRmpOp
@@ -84,17 +84,20 @@ class SvsmTrack:
             else:
                 self._count(kind)
 
-    def finish(self) -> None:
-        """Add what was counted, if an SVSM was seen."""
+    def activity(self) -> Event | None:
+        """Return an event with what was counted so far, None if no SVSM was seen."""
         if not self._stage or not self._guest_vmpl:
-            return
+            return None
+        counts = self._counts.copy()
         for operation, what in _RMP_COUNTED.items():
-            self._counts[what] += self._changes[operation]
-        fields = {name: self._counts[name] for name, _ in _COUNTED if self._detailed or name not in _LEVEL_1}
+            counts[what] += self._changes[operation]
+        fields: dict[str, int | str] = {
+            name: counts[name] for name, _ in _COUNTED if self._detailed or name not in _LEVEL_1
+        }
         text = ", ".join(f"{fields[name]} {words}" for name, words in _COUNTED if fields.get(name)) or "nothing"
         if not self._detailed:
             text += "; RMP instructions and other requests: not observed (log.level 0)"
-        self._collector.event(SVSM_ACTIVITY, None, None, text, **fields)
+        return Event(SVSM_ACTIVITY, None, None, text, fields)
 
     def _answered(self, fields: Fields) -> None:
         self._counts["calls"] += 1

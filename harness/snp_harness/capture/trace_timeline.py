@@ -16,6 +16,7 @@ from snp_harness.apic.access import Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import EN, EXTD, ApicMode, is_legal, mode_of
 from snp_harness.apic.registers import APIC_BASE, TIMER_DIVIDE, by_offset
 from snp_harness.capture.collect import Collector
+from snp_harness.capture.console_text import ConsoleText
 from snp_harness.capture.qemu_trace import LineSplitter, TraceEvent, TraceKind, parse_line
 
 WITNESS = "QEMU trace events"
@@ -26,23 +27,31 @@ NOT_OBSERVED = frozenset(
 #: Lines of memory regions after which their events are disabled: OVMF reaches DXE in a tenth of them unless it polls.
 REGION_LINES = 20_000
 
-_INTERESTING = (b"apic", b"fw_cfg_select", b"mmcfg")
+_INTERESTING = (b"apic", b"fw_cfg_select", b"mmcfg", b"serial_write")
+#: Registers of a 16550A by their offsets (its data sheet): the data's is the divisor's while DLAB is set, and with
+#: loopback nothing is sent.
+_DATA, _LINE_CONTROL, _MODEM = 0, 3, 4
+_DLAB, _LOOPBACK = 0x80, 0x10
 _REGION = b"memory_region_ops"
 _REGISTER_WIDTH = 4
 
 
 class TraceTimeline:
-    """Converts QEMU's log to a timeline. vcpus: of the machine.
+    """Converts QEMU's log to a timeline. vcpus: of the machine. console: searches what the guest prints on its only
+    serial port, None if that is not in the log.
 
     regions_wanted: False when the events of memory regions are not needed any more; the caller then disables them.
     """
 
-    def __init__(self, vcpus: int, collector: Collector) -> None:
+    def __init__(self, vcpus: int, collector: Collector, console: ConsoleText | None = None) -> None:
         self.regions_wanted = True
         self.unread = 0
         self._collector = collector
         self._vcpus = vcpus
         self._lines = LineSplitter()
+        self._console = console
+        self._printed = False
+        self._serial = {_LINE_CONTROL: 0, _MODEM: 0}
         self._region_lines = 0
         self._modes = {ApicMode.XAPIC}
         self._first_ns: int | None = None
@@ -63,6 +72,7 @@ class TraceTimeline:
                 event = parse_line(line)
                 if event is not None:
                     self.take(event)
+        self._search()
         self.unread = self._lines.cut
         if self._region_lines > REGION_LINES:
             self.regions_wanted = False
@@ -72,6 +82,10 @@ class TraceTimeline:
         if self._collector.phase < Phase.SEC:
             self._first_ns = event.time_ns
             self._collector.enter(Phase.SEC, 0, "the guest's first trace event; the reset vector is not distinguished")
+        if event.kind is TraceKind.SERIAL:
+            self._print(event)
+            return
+        self._search()
         match event.kind:
             case TraceKind.APIC_READ:
                 self.flush()
@@ -91,6 +105,21 @@ class TraceTimeline:
             case TraceKind.MMCONFIG:
                 self.flush()
                 self._enter_dxe(event, "first use of MMCONFIG: PEI has ended before")
+
+    def _print(self, event: TraceEvent) -> None:
+        self.flush()
+        if event.number in self._serial:
+            self._serial[event.number] = event.value
+        hidden = self._serial[_LINE_CONTROL] & _DLAB or self._serial[_MODEM] & _LOOPBACK
+        if event.number == _DATA and not hidden and self._console is not None:
+            self._console.add(event.value & 0xFF)
+            self._printed = True
+
+    def _search(self) -> None:
+        """Find what was printed, before anything else is added."""
+        if self._printed and self._console is not None:
+            self._printed = False
+            self._console.search()
 
     def flush(self) -> None:
         """Add the accesses whose other half is missing."""

@@ -349,6 +349,7 @@ def host_config(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, ke
         debug_exit_port=debug_exit[0],
         debug_exit_size=debug_exit[1],
         rmp_batches=config.present and config.svsm.kind is SvsmKind.REFERENCE and config.svsm.rmp_batches,
+        log_console=spec.follows_console,
         hidden_features=sum(HIDDEN[name] for name in set(config.guest.hidden_features)),
     )
 

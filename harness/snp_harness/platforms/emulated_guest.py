@@ -24,6 +24,7 @@ from snp_harness.vm import rundir
 from snp_harness.vm.machine import Machine
 
 if TYPE_CHECKING:
+    from snp_harness.capture.goal import Position
     from snp_harness.platforms.host_witness import HostWitness
     from snp_harness.platforms.memory_map import MemoryMap
     from snp_harness.platforms.platform import RunSpec
@@ -58,6 +59,8 @@ class EmulatedGuest(Running):
         self.platform = platform
         self.machine = machine
         self.collector = witness.collector
+        self.console_in_log = spec.follows_console
+        self.is_current = spec.host.here
         self.stuck = StuckWatch(machine, witness.collector, witness.describe, witness.halted)
         self.memory = memory
         self._spec = spec
@@ -79,6 +82,10 @@ class EmulatedGuest(Running):
             self._later = None
         wait = self._witness.step()
         return wait if self._second is None else min(wait, self._second.step())
+
+    def is_open(self, position: Position | None = None) -> bool:
+        """Whether a vCPU waits for the answer of an access, as Running.is_open."""
+        return self._witness.is_open(position)
 
     def exits(self) -> int | None:
         """Return the #VMEXITs so far."""

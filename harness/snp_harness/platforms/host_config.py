@@ -15,7 +15,7 @@ from msgspec import Struct
 from snp_harness.svsm.config import ApicServer, ExitsSection, Policy
 
 MAGIC = 0x3147464354534F48
-VERSION = 5
+VERSION = 6
 VMPLS = 4
 #: Bytes of the page that the block fills.
 PAGE = 4096
@@ -134,6 +134,7 @@ class HostConfig(Struct, frozen=True):
     debug_exit_port: int
     debug_exit_size: int
     rmp_batches: int
+    log_console: int
 
     def pack(self) -> bytes:
         """Return the page."""
@@ -145,4 +146,4 @@ class HostConfig(Struct, frozen=True):
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q11Q19II")
+LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q11Q20II4x")

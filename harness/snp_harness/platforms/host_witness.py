@@ -9,10 +9,12 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from snp_harness.apic.timeline import AGREEMENT, SVSM_PANIC, Event, Timeline
 from snp_harness.capture.agree import disagreement
 from snp_harness.capture.collect import Collector
+from snp_harness.capture.goal import Position
 from snp_harness.capture.host_account import HostAccount, Seen
 from snp_harness.capture.host_log import HostLog
 from snp_harness.capture.host_timeline import WITNESS, HostTimeline
@@ -21,7 +23,8 @@ from snp_harness.errors import BrokenEnvironmentError, HarnessError
 from snp_harness.firmware.image import FirmwareImage
 from snp_harness.launch.loop import Loop
 from snp_harness.launch.patience import Patience
-from snp_harness.launch.ring import RecordSource
+from snp_harness.launch.ring import RECORD_SIZE, RecordSource
+from snp_harness.platforms.console_goal import log_console
 from snp_harness.platforms.platform import RunOutcome, RunSpec
 from snp_harness.platforms.session import Ending, guest_exit
 from snp_harness.platforms.svsm_console import (
@@ -42,6 +45,7 @@ HOST_LOG_LIMIT = 256 << 20
 BUSY_S = 0.02
 #: Seconds until another host's agent has sent what is in the ring of a QEMU that was stopped.
 SENT_S = 10.0
+_BLOCK = 1 << 20
 #: Seconds between two reads while no records arrive; the doorbell wakes the harness earlier.
 IDLE_S = 1.0
 
@@ -78,7 +82,8 @@ class HostWitness:
         self.alternate_injection_refused = False
         self._spec = spec
         self._firmware = firmware
-        self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector, symbols, launched)
+        console = log_console(spec, collector)
+        self._timeline = HostTimeline(firmware, spec.svsm.guest_vmpl, self.collector, symbols, launched, console)
         self._raw = BoundedLog(directory.file(rundir.HOST_LOG), HOST_LOG_LIMIT, note=b"")
         self._log = HostLog(ring, self._take)
         self._digest = Digest(key)
@@ -106,6 +111,10 @@ class HostWitness:
     def halted(self) -> int | None:
         """Return the pc of a guest whose vCPUs are all in HLT with interrupts off, else None."""
         return self._log.halted or None
+
+    def is_open(self, position: Position | None = None) -> bool:
+        """Whether a vCPU is on the way to the answer of an access. position: only of those before it."""
+        return self._timeline.is_open(position)
 
     def describe(self, pc: int) -> str:
         """Return a pc with its module, or with its function of the SVSM."""
@@ -187,11 +196,17 @@ class HostWitness:
         seen = Seen(counts.total(), self._digest.value, self._log.health.dropped, counts[RecordKind.ACCESS])
         self._differences = list(account.differences(seen))
         if not self._differences:
+            # All of the log agrees. The event is about what the run has of it.
+            records, accesses, sha256 = seen.records, seen.accesses, self._sha256.hexdigest()
+            end = self.collector.cut
+            if end is not None and end.log is not None and self.has_all:
+                records, accesses = end.log.records, end.log.accesses
+                sha256 = _sum(self._raw.path, records * RECORD_SIZE)
             text = (
-                f"the log and the hypervisor's own account of it: {seen.records} records,"
-                f" {seen.accesses} local-APIC accesses of all VMPLs"
+                f"the log and the hypervisor's own account of it: {records} records,"
+                f" {accesses} local-APIC accesses of all VMPLs"
             )
-            self._agree(text, records=seen.records, accesses=seen.accesses, sha256=self._sha256.hexdigest())
+            self._agree(text, records=records, accesses=accesses, sha256=sha256)
 
     def finish(self) -> None:
         """Read the last records, after QEMU has ended. A damaged log is not reported again."""
@@ -231,7 +246,9 @@ class HostWitness:
             faults=self._spec.svsm.injected_faults,
             defects=self._firmware.plain_defects if ending.fast else self._firmware.defects,
         )
-        if second is not None and (difference := disagreement(timeline, second)) is not None:
+        # The second witness knows of no goal.
+        whole = self.collector.moved(timeline, self.collector.end)
+        if second is not None and (difference := disagreement(whole, second)) is not None:
             gap = f"the witnesses disagree: {difference}"
             timeline = dataclasses.replace(timeline, complete=False, gaps=(*timeline.gaps, gap))
         elif second is not None:
@@ -257,6 +274,16 @@ class HostWitness:
         self._raw.write(batch)
         self._digest.add(batch)
         self._sha256.update(batch)
+
+
+def _sum(path: Path, size: int) -> str:
+    """Return the SHA-256 of the first bytes of a file."""
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        while size and (data := file.read(min(size, _BLOCK))):
+            sha256.update(data)
+            size -= len(data)
+    return sha256.hexdigest()
 
 
 def _offer(feature_bit: int) -> str:

@@ -148,22 +148,31 @@ class _Unknown:
 
 
 class RecordFile:
-    """A RecordSource (snp_harness.launch.ring) of the raw log. A record that was not written to its end is left out."""
+    """A RecordSource (snp_harness.launch.ring) of the raw log. A record that was not written to its end is left out.
+
+    most: the number of records to read, None for all.
+    """
 
     exits = lost = halted = 0
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int | None = None) -> None:
         self._path = path
         self._offset = 0
+        self._end = None if most is None else most * RECORD_SIZE
 
     def read(self) -> Iterator[bytes]:
         """Yield batches of whole records, the next time from where it ended."""
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            while batch := file.read(BATCH * RECORD_SIZE):
+            while batch := file.read(self._size()):
                 whole = batch[: len(batch) // RECORD_SIZE * RECORD_SIZE]
                 self._offset += len(whole)
                 yield whole
+
+    def _size(self) -> int:
+        """Return how many bytes to read next."""
+        left = BATCH * RECORD_SIZE
+        return left if self._end is None else min(left, self._end - self._offset)
 
     def arm(self) -> None:
         """Nothing follows."""

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from snp_harness.apic.access import Phase
+from snp_harness.capture.goal import Until
 from snp_harness.check import Check
 from snp_harness.defaults import CONSOLE_GOAL, DEFAULT_TIMEOUT_S, STAGES
 from snp_harness.errors import HarnessError, UsageError
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from snp_harness.svsm.config import SvsmConfig
     from snp_harness.vm.rundir import RunDirectory
 
-#: Where a run ends: when the phase is over; "shell": at the firmware's prompt (or the message that there is nothing to
-#: boot); "os": when an operating system executes; "exit": when the guest writes to the device isa-debug-exit; a
-#: pattern: when the console shows it.
-Until = Phase | Literal["shell", "os", "exit"] | re.Pattern[str]
 #: The goals that the names of --until mean.
 UNTIL_NAMES: dict[str, Until] = {
     **{phase.name.lower(): phase for phase in Phase if phase.name.lower() in STAGES},
@@ -139,6 +136,12 @@ class RunSpec:
             names = ", ".join((*UNTIL_NAMES, f"{CONSOLE_GOAL}REGEX"))
             raise UsageError(f"nothing can be run until {self.until!a}", f"use one of {names}")
         return UNTIL_NAMES[self.until]
+
+    @property
+    def follows_console(self) -> bool:
+        """Whether what the console shows may be the goal, or begin the phase that is it."""
+        goal = self.goal
+        return goal > Phase.PEI if isinstance(goal, Phase) else goal not in ("os", "exit")
 
     @property
     def memory(self) -> int:

@@ -13,6 +13,7 @@ from snp_harness.errors import UnsupportedError
 if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
     from snp_harness.capture.collect import Collector
+    from snp_harness.capture.goal import Position
     from snp_harness.platforms.platform import RunOutcome
     from snp_harness.platforms.saved import Saved
     from snp_harness.platforms.session import Ending
@@ -26,13 +27,17 @@ Peek = Callable[[int, int], bytes]
 class Running(ABC):
     """A guest in its machine, and its witnesses. All methods belong to the thread that started it.
 
-    platform: its name. stuck: recognizes a guest that cannot go on, None where that is not known.
+    platform: its name. stuck: recognizes a guest that cannot go on, None where that is not known. console_in_log: what
+    the guest prints is in the witness's log, among what the guest does. is_current: `step` reads all that the guest has
+    done before the call.
     """
 
     platform: str
     machine: MachineBase
     collector: Collector
     stuck: StuckWatch | None = None
+    console_in_log: bool = False
+    is_current: bool = False
 
     @abstractmethod
     def step(self) -> float:
@@ -45,6 +50,10 @@ class Running(ABC):
     def ended(self) -> Ending | None:
         """Return the end of the guest that a witness has seen, None if there is none."""
         return None
+
+    def is_open(self, position: Position | None = None) -> bool:
+        """Whether a vCPU waits for the answer of an access, as far as that is known. position: one from before it."""
+        return False
 
     @abstractmethod
     def timeline(self, ending: Ending) -> Timeline:

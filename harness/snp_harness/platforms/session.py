@@ -9,21 +9,24 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import GUEST_EXIT, GUEST_STUCK, Known
+from snp_harness.apic.timeline import GUEST_EXIT, GUEST_STUCK
+from snp_harness.capture.goal import SHOWN_PROMPT, Until, is_after
 from snp_harness.data import json_head
 from snp_harness.errors import HarnessError
 from snp_harness.launch.interrupts import INTERRUPTS
 from snp_harness.launch.patience import Patience, Silence
-from snp_harness.platforms.platform import Progress, RunSpec, Until
+from snp_harness.platforms.console_goal import ShownLive
+from snp_harness.platforms.platform import Progress, RunSpec
 from snp_harness.vm import rundir
-from snp_harness.vm.console import LINE, Console
-from snp_harness.vm.qemu_errors import CannotWriteError, QemuError, QemuLaunchError, printable
+from snp_harness.vm.console import Console
+from snp_harness.vm.qemu_errors import CannotWriteError, QemuError, QemuLaunchError
 
 if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
+    from snp_harness.capture.goal import Position
     from snp_harness.platforms.running import Running
 
 #: Seconds between two calls of the progress function.
@@ -32,21 +35,22 @@ PROGRESS_S = 0.25
 JUDGED_SHARE = 0.1
 #: Longest wait of a turn for a guest that is held: a stuck one is noticed by samples.
 HOLD_S = 0.25
-#: The end of a boot without an operating system: EDK II's shell, and BdsDxe if nothing can be booted.
-PROMPT = r"Shell> |BdsDxe: No bootable option[^\r\n]{0,60}[\r\n]"
-#: BdsDxe prints what it boots.
-BDS_LINE = r"BdsDxe: [^\r\n]{1,200}[\r\n]"
+#: Longest wait for the answer of an access that was made before the end.
+_ANSWER_S = 1.0
+#: The same for a guest that is held, which may be paused.
+_HELD_ANSWER_S = 0.2
 #: A guest that has crashed goes on to say why (registers, a backtrace). It is read until it is silent for so many
 #: seconds, and not longer than that.
 _CRASH_SILENCE_S = 2.0
 _CRASH_MAX_S = 10.0
-#: The console may be ahead of the witness, by much if the harness got no processor time: so many seconds after the
-#: prompt the witness must have seen DXE.
-_BEHIND_S = 10.0
 _FAILED_FAST = "a rule is broken, and the run was to end there"
 _INTERRUPTED = "the run was interrupted"
 _GOALS = {"shell": "the firmware's prompt", "os": "an operating system", "exit": "the guest's exit"}
 _NAMES = {Phase.RESET: "the reset vector", Phase.UNKNOWN: "an unknown phase"}
+
+
+_T = TypeVar("_T")
+Judge = Callable[["Timeline"], _T | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,47 +83,48 @@ class Session:
         self._machine = running.machine
         self._spec = spec
         self._collector = running.collector
-        self._prompt = self._shown = False
-        self._bds_line = ""
-        self._behind = Patience(0)
         self._crash: tuple[Silence, Patience] | None = None
         self._started = time.monotonic()
-        serial = self._machine.console("serial")
-        serial.watch(BDS_LINE, self._seen_bds)
-        serial.watch(PROMPT, self._seen_prompt)
-        if isinstance(spec.goal, re.Pattern):
-            serial.watch(spec.goal.pattern, self._seen_goal)
+        self._answers: Patience | None = None
+        self._console = ShownLive(self._machine.console("serial"), spec, self._collector, in_log=running.console_in_log)
 
-    def run(self, progress: Progress, broken: Callable[[Timeline], bool] | None = None) -> Ending:
+    def run(
+        self, progress: Progress, judge: Judge[_T] | None = None, broken: Callable[[_T], None] | None = None
+    ) -> Ending:
         """Wait until the goal is reached or the run ends early; QEMU is not stopped.
 
-        broken: called with what was seen so far when there is more of it, until it returns True; with `fail_fast` the
-        run then ends. Raises QemuLaunchError.
+        judge: called with what was seen so far when there is more of it, until it returns something, which it does for
+        all that is longer, too. broken: called with what it returns for the shortest; with `fail_fast` the run then
+        ends there. Raises QemuLaunchError.
         """
+        self._collector.follow(self._spec.goal)
         deadline = self._started + self._spec.timeout_s
         next_progress = next_judgement = self._started
 
         judged = 0
 
-        def is_broken() -> bool:
+        def look() -> None:
             """Judge what was seen. This takes the longer the more that is, and so it is then done less often."""
-            nonlocal broken, judged, next_judgement
+            nonlocal judge, judged, next_judgement
             began = time.monotonic()
-            if broken is None or self._collector.count == judged or began < next_judgement:
-                return False
+            if judge is None or self._is_done() or self._collector.count == judged or began < next_judgement:
+                return
             judged = self._collector.count
-            found = broken(self.running.timeline(_FAST_END))
-            if found:
-                broken = None
+            found = self._first_broken(judge)
+            if found is not None and broken is not None:
+                broken(found[1])
+            if found is not None and self._spec.fail_fast:
+                self._collector.cut_short(found[0])
+            elif found is not None:
+                judge = None
             now = time.monotonic()
             next_judgement = now + (now - began) / JUDGED_SHARE
-            return found
 
         def turn(wait: float) -> Ending | None:
             nonlocal next_progress
             ending = self._seen_end(self._is_done) or self._over()
             if ending is not None:
-                return ending
+                return ending if judge is None or not self._spec.fail_fast else self._at_first_broken(ending, judge)
             interrupt = INTERRUPTS.take()
             if interrupt is not None:
                 return Ending(_INTERRUPTED, interrupt=interrupt)
@@ -130,12 +135,43 @@ class Session:
             if now >= next_progress:
                 progress(self._collector.phase, self._collector.count, self.running.exits())
                 next_progress = now + PROGRESS_S
-            if is_broken() and self._spec.fail_fast:
-                return _FAST_END
+            look()
             self._machine.loop.turn(min(wait, deadline - now, next_progress - now))
             return None
 
         return self._follow(turn)
+
+    def _first_broken(self, judge: Judge[_T]) -> tuple[Position, _T] | None:
+        """Return the first place at which `judge` returns something, and what."""
+        collector, cut = self._collector, self._collector.cut
+
+        def at(position: Position) -> _T | None:
+            collector.cut = position
+            try:
+                return judge(self.running.timeline(_FAST_END))
+            finally:
+                collector.cut = cut
+
+        before, end = 0, cut or collector.end
+        found = at(end)
+        if found is None:
+            return None
+        while end.entries - before > 1:
+            middle = collector.at((before + end.entries) // 2)
+            result = at(middle)
+            if result is None:
+                before = middle.entries
+            else:
+                end, found = middle, result
+        return end, found
+
+    def _at_first_broken(self, ending: Ending, judge: Judge[_T]) -> Ending:
+        """Return the ending of a run that is to end where a rule is broken, however much more was seen."""
+        found = None if ending.error or ending.interrupt else self._first_broken(judge)
+        if found is None:
+            return ending
+        self._collector.cut_short(found[0])
+        return _FAST_END
 
     def hold(self, serve: Callable[[], bool]) -> Ending:
         """Follow the guest while `serve`, which is called in each turn, returns True; QEMU is not stopped.
@@ -145,13 +181,28 @@ class Session:
 
         def turn(wait: float) -> Ending | None:
             ending = self._seen_end(self._is_past_sec) or self._ended(self._is_past_sec)
-            if ending is not None or not serve():
-                return ending or self.so_far()
+            if ending is not None:
+                return ending
+            if not serve():
+                self._end_between_accesses()
+                return self.so_far()
             self._note_trouble()
             self._machine.loop.turn(min(wait, HOLD_S))
             return None
 
         return self._follow(turn)
+
+    def _end_between_accesses(self) -> None:
+        """Cut the run where no vCPU waits for an answer, soon: a guest that is held has no goal."""
+        patience = Patience(_HELD_ANSWER_S)
+        while self.running.is_current and not self._machine.ended:
+            if not self.running.is_open():
+                self._collector.cut_short(self._collector.here())
+                return
+            if patience.step() <= 0:
+                return
+            self._machine.loop.turn(0.001)
+            self.running.step()
 
     def so_far(self) -> Ending:
         """Return the ending of a guest that is held, as if it ended now."""
@@ -160,7 +211,7 @@ class Session:
         return Ending("" if self._is_past_sec() else f"the guest was ended in {self._place}")
 
     def _is_past_sec(self) -> bool:
-        return self._is_after(Phase.SEC)
+        return is_after(Phase.SEC, self._collector.phases, prompt=SHOWN_PROMPT in self._collector.shown)
 
     def _note_trouble(self) -> None:
         if self.trouble:
@@ -176,7 +227,7 @@ class Session:
         try:
             while True:
                 wait = self.running.step()
-                self._enter_bds()
+                self._console.step()
                 ending = turn(wait)
                 if ending is not None:
                     self._note_consoles()
@@ -212,10 +263,10 @@ class Session:
     def _over(self) -> Ending | None:
         """Return how the run ended: the goal is reached, the guest has crashed or QEMU has ended; else None."""
         if self._is_done():
-            return Ending()
-        if self._spec.goal == "os" and self._is_at_prompt():
+            return Ending() if self._is_answered() else self._ended(self._is_done)
+        if self._spec.goal == "os" and SHOWN_PROMPT in self._collector.shown and self._collector.phase >= Phase.BDS:
             return Ending("the firmware is at its prompt, and has started no operating system")
-        if self._prompt and self._collector.phase < Phase.BDS and self._behind.step() <= 0:
+        if self._console.has_shown(SHOWN_PROMPT) and self._collector.phase < Phase.BDS and self._console.is_late():
             shown = phase_name(self._collector.phase)
             return Ending(f"the console shows the firmware's prompt, and the guest was not seen further than {shown}")
         crashed = self._crashed()
@@ -226,15 +277,14 @@ class Session:
 
     def _is_done(self) -> bool:
         """Whether the goal of the run is reached; that of an exit never is before it."""
-        goal = self._spec.goal
-        if isinstance(goal, re.Pattern):
-            # The console may be ahead of the witness.
-            return self._shown and self._is_past_sec()
-        if isinstance(goal, Phase):
-            return self._is_after(goal)
-        if goal == "os":
-            return self._collector.phase >= Phase.OS
-        return goal == "shell" and self._is_at_prompt()
+        return self._collector.cut is not None
+
+    def _is_answered(self) -> bool:
+        """Whether no access from before the end waits for its answer, or has waited for long."""
+        if not self.running.is_open(self._collector.cut):
+            return True
+        self._answers = self._answers or Patience(_ANSWER_S)
+        return self._answers.step() <= 0
 
     def _seen_end(self, done: Callable[[], bool]) -> Ending | None:
         """Return the end that a witness has seen. A guest that has left may have crashed before, or be done."""
@@ -262,7 +312,6 @@ class Session:
             return None
         # One step reads all that is left.
         self.running.step()
-        self._enter_bds()
         written = self._machine.debug_exit
         if written is not None:
             return self._end_by_guest(written)
@@ -270,19 +319,6 @@ class Session:
         seen = self._collector.started or any(console.last_line for console in self._machine.consoles.values())
         self._machine.raise_if_failed(launching=not seen)
         return Ending("" if done() else f"the guest reset or powered off in {self._place}")
-
-    def _is_after(self, goal: Phase) -> bool:
-        """Whether the phase is over. After the prompt only the phase of an operating system is left.
-
-        One mark that is only inferred does not show the end of SEC: then the next one has to be seen, too.
-        """
-        phase = self._collector.phase
-        if goal <= Phase.SEC and phase is Phase.PEI and not self._collector.sec_is_over:
-            return False
-        return phase > goal or (self._is_at_prompt() and goal <= Phase.BDS)
-
-    def _is_at_prompt(self) -> bool:
-        return self._prompt and self._collector.phase >= Phase.BDS
 
     def _crashed(self) -> Console | None:
         return next((console for console in self._machine.consoles.values() if console.crash is not None), None)
@@ -324,25 +360,6 @@ class Session:
         """Return how far the boot is, for a sentence."""
         stage = self._collector.svsm_stage
         return f"the start of the SVSM ({stage})" if stage else phase_name(self._collector.phase)
-
-    def _seen_bds(self, line: str) -> None:
-        if not self._bds_line and self._collector.phase < Phase.BDS:
-            self._bds_line = line
-            self._behind = Patience(_BEHIND_S)
-
-    def _enter_bds(self) -> None:
-        """Enter BDS once the witness has reached DXE: a console alone shows no phase."""
-        if self._bds_line and self._collector.phase >= Phase.DXE:
-            evidence = f"console: {printable(self._bds_line.strip(), LINE)}"
-            self._collector.enter(Phase.BDS, None, evidence, Known.CONSOLE)
-            self._bds_line = ""
-
-    def _seen_prompt(self, line: str) -> None:
-        self._seen_bds(line)
-        self._prompt = True
-
-    def _seen_goal(self, _text: str) -> None:
-        self._shown = True
 
 
 def guest_exit(text: str, goal: Until, phase: Phase) -> Ending:

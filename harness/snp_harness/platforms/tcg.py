@@ -16,6 +16,7 @@ from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms import kept_run
 from snp_harness.platforms.common import cpu_argument, machine_arguments, qemu_check
+from snp_harness.platforms.console_goal import log_console
 from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.plain_guest import locate_plain, plain_registers
 from snp_harness.platforms.platform import RunOutcome, RunSpec
@@ -63,7 +64,7 @@ class TcgPlatform:
         directory.write_input(image, firmware.flat())
         kept_run.note(directory, self.name, spec, restored=saved is not None)
         collector = Collector()
-        witness = TraceWitness(spec.vcpus, collector, directory)
+        witness = TraceWitness(spec.vcpus, collector, directory, log_console(spec, collector))
         stack.callback(witness.close)
         arguments = [
             # With a thread for each vCPU, Linux' check of its timer fails on a busy machine, and 7.2 breaks Linux 6.12.
@@ -104,6 +105,7 @@ class _TcgGuest(Running):
         self.machine = machine
         self.collector = collector
         self.stuck = stuck
+        self.console_in_log = spec.follows_console
         self._witness = witness
         self._spec = spec
         self._ram, self._rom = spec.memory, rom

@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.collect import Collector
-from snp_harness.capture.qemu_trace import APIC_EVENTS, BASE_EVENTS, FW_CFG_EVENT, REGION_EVENTS
+from snp_harness.capture.console_text import ConsoleText
+from snp_harness.capture.qemu_trace import APIC_EVENTS, BASE_EVENTS, FW_CFG_EVENT, REGION_EVENTS, SERIAL_EVENT
 from snp_harness.capture.trace_timeline import NOT_OBSERVED, WITNESS, TraceTimeline
 from snp_harness.launch.tokens import PATH, token
 from snp_harness.platforms.session import Ending
@@ -31,14 +32,18 @@ TRACE_LIMIT = 32 << 20
 class TraceWitness:
     """QEMU's trace events of one machine, through a pipe.
 
+    console: searches what the guest prints, None if that is not to be in the trace.
     pipes, stand_ins: for the machine's devices; in a run by hand trace events go to a file.
     """
 
     pipes = (_PIPE,)
     stand_ins: Mapping[str, str] = MappingProxyType({token(PATH, _PIPE): rundir.TRACE})
 
-    def __init__(self, vcpus: int, collector: Collector, directory: RunDirectory) -> None:
-        self.timeline = TraceTimeline(vcpus, collector)
+    def __init__(
+        self, vcpus: int, collector: Collector, directory: RunDirectory, console: ConsoleText | None = None
+    ) -> None:
+        self.timeline = TraceTimeline(vcpus, collector, console)
+        self._serial = () if console is None else (SERIAL_EVENT,)
         self._collector = collector
         self._regions_on = False
         self._machine: MachineBase | None = None
@@ -126,7 +131,7 @@ class TraceWitness:
         self._machine = machine
         self._read_fd = machine.take_pipe(_PIPE)
         machine.loop.watch(self._read_fd, self._readable)
-        self._enable((*APIC_EVENTS, *BASE_EVENTS, FW_CFG_EVENT, *REGION_EVENTS), True)
+        self._enable((*APIC_EVENTS, *BASE_EVENTS, FW_CFG_EVENT, *self._serial, *REGION_EVENTS), True)
         self._regions_on = True
 
     def _enable(self, names: Sequence[str], on: bool) -> None:
