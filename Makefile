@@ -7,6 +7,7 @@
 #   make docs      build the documents as HTML into build/docs, with warnings as errors
 #   make test-slow run the tests that take minutes, and repeat some on another QEMU
 #   make test-long run searches with many seeds, repeated suites and boots, hours of load, for a nightly
+#   make test-paths run the boots of the emulated host with each exit by itself, and with answers inside a newer QEMU
 #   make test-edk2 run the tests on firmware that is built from edk2's source
 #   make bench     compare emulated runs with plain TCG, and hosts over SSH with this machine; print each aim and its value
 #   make check-counts  compare the exits of stock firmware with those recorded; COUNTS_FLAGS=--update records them
@@ -43,7 +44,7 @@ NESTED    := $(VENV)/.fetched-nested
 LINUX     := $(VENV)/.fetched-linux
 SPHINX    := $(VENV)/.installed-docs
 
-.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-long test-edk2 check lint docs bench check-counts clean distclean
+.PHONY: help setup emulator images firmware firmware-source nightly run test test-slow test-long test-edk2 test-paths check lint docs bench check-counts clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -145,6 +146,12 @@ test-slow: setup images $(NEWER) $(TESTING) $(BROWSER)
 # Builds edk2 many times, which takes a quarter of an hour with an empty cache.
 test-long: setup images $(NEWER) $(TESTING) $(CHROOT)
 	@$(BIN)/pytest -m long -n 2 --dist worksteal $(PYTEST_FLAGS)
+
+# The tests that boot the emulated host, with each exit by itself, and with answers inside QEMU of Debian sid.
+BOOTS := emulated and not slow and not edk2 and not long
+test-paths: setup images $(NEWER) $(TESTING)
+	@SNP_HARNESS_EXITS=single $(BIN)/pytest -m '$(BOOTS)' -n 2 --dist loadfile $(PYTEST_FLAGS)
+	@SNP_HARNESS_EXITS=in-place SNP_HARNESS_QEMU=debian:sid $(BIN)/pytest -m '$(BOOTS)' -n 2 --dist loadfile $(PYTEST_FLAGS)
 
 test-edk2: setup images $(NEWER) $(TESTING)
 	@$(BIN)/pytest -m 'edk2 and not long' $(PYTEST_FLAGS)

@@ -139,3 +139,22 @@ def test_another_verdict_on_stock_firmware_is_a_failure(tmp_path: Path, status: 
     command.write_text(f"#!/bin/sh\necho other > build/stock.md\nexit {status}\n")
     command.chmod(0o755)
     assert show_verdict(tmp_path, command) == (1, "other\n")
+
+
+def test_a_night_is_compared_with_the_one_before(tmp_path: Path) -> None:
+    """Its matrix is restored and saved, and none before it."""
+    nightly = list(steps(ROOT / ".github/workflows/nightly.yml"))
+    cached = [step["with"]["path"].split() for step in nightly if step.get("uses", "").startswith("actions/cache/")]
+    assert len(cached) == 2
+    assert cached[0] == cached[1]
+    assert "build/nightly" in cached[0]
+    (script,) = [step["run"] for step in nightly if "readlink" in step.get("run", "")]
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    assert subprocess.run(command, cwd=tmp_path, timeout=60, check=False).returncode == 0
+    out = tmp_path / "build" / "nightly"
+    for name in ("20261128-matrix", "20261129-matrix"):
+        (out / name / "cell").mkdir(parents=True)
+    (out / "latest").symlink_to("20261129-matrix")
+    assert subprocess.run(command, cwd=tmp_path, timeout=60, check=False).returncode == 0
+    assert {path.name for path in out.iterdir()} == {"latest", "20261129-matrix"}
+    assert (out / "latest" / "cell").is_dir()

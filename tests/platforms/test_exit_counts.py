@@ -21,7 +21,7 @@ from snp_harness.hosts.host import Host
 from snp_harness.vm import rundir
 from tests.platforms.boots import boot, toml
 
-pytestmark = pytest.mark.emulated
+pytestmark = [pytest.mark.emulated, pytest.mark.usefixtures("own_exits")]
 
 #: At the reset vector: #VC, for which there is no handler yet, so that the guest ends.
 CPUID_AT_RESET = b"\x0f\xa2"
@@ -64,8 +64,10 @@ def _records(firmware: Path, directory: Path, level: int) -> list[tuple[int, ...
 def test_reads_that_are_answered_at_once_change_no_record(trixie_path: Path, tmp_path: Path) -> None:
     """At level 3 each read of the GHCB MSR and of SEV_STATUS leaves the loop around VMRUN, to be recorded."""
     at_once, recorded = (_records(trixie_path, tmp_path / f"{level}", level) for level in (2, LOG_LEVEL))
-    assert len(at_once) > 1000
-    assert at_once == recorded
+    # Where the run is cut off behind SEC's end is chance.
+    shortest = min(len(at_once), len(recorded))
+    assert shortest > 1000
+    assert at_once[:shortest] == recorded[:shortest]
 
 
 def test_the_command_prints_the_profile(trixie_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,8 +93,8 @@ def test_the_page_is_full() -> None:
 def test_exits_become_bits() -> None:
     none = ExitsSection(**dict.fromkeys(ExitsSection.__struct_fields__, False))
     assert vc_exits(none) == 0
-    # The other key says where they are answered.
-    for name in set(ExitsSection.__struct_fields__) - {"in_place"}:
+    # The other keys say how they are answered.
+    for name in set(ExitsSection.__struct_fields__) - {"in_place", "shortcuts"}:
         assert vc_exits(structs.replace(none, **{name: True})) == VcExit[name.upper()]
 
 

@@ -21,6 +21,8 @@ from tests.helpers.c_headers import INCLUDE, assert_same
 from tests.helpers.in_place import IN_PLACE_COUNT, new_qemu
 from tests.platforms.boots import boot
 
+pytestmark = pytest.mark.usefixtures("own_exits")
+
 MEMORY = memory_map(512 << 20, 40)
 #: Its port, where OVMF has it.
 ACPI_TIMER = 0x608

@@ -13,7 +13,7 @@ from snp_harness.firmware_run import RunResult
 from snp_harness.vm import rundir
 from tests.platforms.boots import boot, toml
 
-pytestmark = pytest.mark.emulated
+pytestmark = [pytest.mark.emulated, pytest.mark.usefixtures("own_exits")]
 
 CONFIG = "[svsm]\nalternate_injection = false\nrmp_batches = {}\n"
 RMP = (RecordKind.RMP_CHANGE, RecordKind.RMP_VIOLATION)

@@ -59,6 +59,8 @@ static void map_around(struct hw_cpu *cpu, const struct hw_slot *slot, u64 aroun
 	const struct hw *hw = cpu->hw;
 	u64 start = around & ~(AROUND - 1), mapped;
 
+	if (!hw->shortcuts)
+		return;
 	for (u64 gpa = start; gpa < start + AROUND; gpa += PAGE_SIZE) {
 		struct rmp_owner owner = { .gpa = gpa, .asid = HW_ASID };
 		u64 spa = hw_slot_spa(slot, gpa, shared);

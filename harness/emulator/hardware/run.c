@@ -82,7 +82,7 @@ static bool ghcb_is_written_for_vmgexit(struct hw_cpu *cpu)
 	u64 pc;
 
 	if ((u32)state->gpr[HW_RCX] != SEV_MSR_GHCB || !(page->control.exit_info1 & 1) || !cpu->hw->es ||
-	    (page->save.rflags & RFLAGS_TF) || hw_event_pending(cpu))
+	    !cpu->hw->shortcuts || (page->save.rflags & RFLAGS_TF) || hw_event_pending(cpu))
 		return false;
 	length = guest_instruction(cpu)->length;
 	pc = hw_observe_pc(cpu) + length;
@@ -322,7 +322,7 @@ static bool is_answered_at_once(struct hw_cpu *cpu, struct hw_vmpl *state, u64 v
 
 	if (page->control.exit_code != SVM_EXIT_MSR || (page->control.exit_info1 & 1) || (msr != SEV_MSR_GHCB && msr != SEV_MSR_STATUS))
 		return false;
-	if (!cpu->hw->es || state->alternate || log_at(cpu, 3) || cpu->executable[0] != NO_GPA ||
+	if (!cpu->hw->es || !cpu->hw->shortcuts || state->alternate || log_at(cpu, 3) || cpu->executable[0] != NO_GPA ||
 	    (page->control.exit_int_info & SVM_EVENT_VALID) || ((page->control.vintr ^ vintr) & (SVM_V_CR8 | SVM_V_IRQ)))
 		return false;
 	log_exit(cpu, SVM_EXIT_MSR);

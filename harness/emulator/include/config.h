@@ -104,6 +104,7 @@ struct host_config {
 	u32 hidden_features; /* CONFIG_HIDE_* */
 	u32 debug_exit_port; /* of the user's isa-debug-exit: a write ends the run */
 	u32 debug_exit_size; /* ports; 0: there is none */
+	u32 shortcuts; /* 1: no #VMEXIT where nothing depends on it but time: hardware/cpu.h */
 	u32 rmp_batches; /* 1: VMPL0 is the reference SVSM, which has SEV_OPCODE_RMP_BATCH */
 	u32 log_console; /* 1: RECORD_CONSOLE is written: the run may end with what its console shows */
 	u32 check;       /* always CONFIG_VERSION: detects a wrong layout */

@@ -20,7 +20,7 @@ from snp_harness.firmware.image import FirmwareImage
 from snp_harness.firmware.metadata import FOUR_GIB
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, PATH, token
-from snp_harness.platforms import extra_arguments, in_place, kept_run, launch_list, rom
+from snp_harness.platforms import exit_path, extra_arguments, in_place, kept_run, launch_list, rom
 from snp_harness.platforms.common import machine_arguments, qemu_check
 from snp_harness.platforms.extra_arguments import check_log
 from snp_harness.platforms.guest_launch import guest_launch, svsm_base
@@ -122,6 +122,7 @@ class EmulatedPlatform:
     def _start(
         self, keys: RunKeys, saved: Saved | None, spec: RunSpec, directory: RunDirectory, stack: contextlib.ExitStack
     ) -> Running:
+        spec = exit_path.chosen(spec)
         binary = spec.host.qemu(spec.qemu)
         firmware = spec.image
         check_fits(spec, firmware)
@@ -348,6 +349,7 @@ def host_config(spec: RunSpec, memory: MemoryMap, packed: launch_list.Packed, ke
         fault_info2=config.faults.exit_info2,
         debug_exit_port=debug_exit[0],
         debug_exit_size=debug_exit[1],
+        shortcuts=config.exits.shortcuts,
         rmp_batches=config.present and config.svsm.kind is SvsmKind.REFERENCE and config.svsm.rmp_batches,
         log_console=spec.follows_console,
         hidden_features=sum(HIDDEN[name] for name in set(config.guest.hidden_features)),

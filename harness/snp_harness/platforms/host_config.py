@@ -133,6 +133,7 @@ class HostConfig(Struct, frozen=True):
     hidden_features: int
     debug_exit_port: int
     debug_exit_size: int
+    shortcuts: int
     rmp_batches: int
     log_console: int
 
@@ -146,4 +147,4 @@ class HostConfig(Struct, frozen=True):
 
 
 #: struct host_config.
-LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q11Q20II4x")
+LAYOUT = struct.Struct(f"<QII10Q{VMPLS}Q11Q21II")

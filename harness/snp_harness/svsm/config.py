@@ -299,6 +299,14 @@ class ExitsSection(_Section, frozen=True):
     wbinvd: Annotated[bool, Meta(description="WBINVD and INVD.")] = True
     monitor: Annotated[bool, Meta(description="MONITOR and MWAIT.")] = True
     rdpmc: Annotated[bool, Meta(description="RDPMC.")] = True
+    shortcuts: Annotated[
+        bool,
+        Meta(
+            description="The emulated host saves exits on which nothing but time depends: it maps pages in groups,"
+            " answers reads of the GHCB MSR and of SEV_STATUS at once, and makes a write of the GHCB MSR and the"
+            " VMGEXIT behind it one. The records are the same."
+        ),
+    ] = True
     in_place: Annotated[
         bool,
         Meta(

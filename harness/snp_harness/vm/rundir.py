@@ -87,7 +87,13 @@ PREPARED = frozenset({RUN, ROM, LAUNCH, IGVM, *CERTIFICATES})
 GIVE_WAY = (ROM, LAUNCH, IGVM, TRACE, HOST_LOG, OUTER_CONSOLE, SVSM, SERIAL)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: Environment variables that a run depends on (docs/environment.md).
-VARIABLES = ("SNP_HARNESS_QEMU", "SNP_HARNESS_IGVM", "SNP_HARNESS_SUDO", "SNP_HARNESS_NESTED_SUITE")
+VARIABLES = (
+    "SNP_HARNESS_QEMU",
+    "SNP_HARNESS_IGVM",
+    "SNP_HARNESS_SUDO",
+    "SNP_HARNESS_NESTED_SUITE",
+    "SNP_HARNESS_EXITS",
+)
 
 
 class _Lock:
