@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The results in ovmf_patches/builds.json, and the table of them in ovmf_patches/BUILDS.md.
+
+`python -m tests.ovmf_patches.builds` writes the table again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from snp_harness.edk2.recipe import PLATFORMS, TARGETS, TOOLCHAINS
+from tests.ovmf_patches.cells import VERSIONS, Cell
+from tests.ovmf_patches.conftest import SERIES
+
+RESULTS = SERIES.with_name("builds.json")
+TABLE = SERIES.with_name("BUILDS.md")
+#: A cell that was not built.
+NOTHING = "-"
+#: Platforms, and what else was asked for.
+VARIANTS = [
+    *((platform, ()) for platform in PLATFORMS),
+    ("OvmfX64", ("SMM_REQUIRE=TRUE",)),
+    ("OvmfX64", ("SECURE_BOOT_ENABLE=TRUE",)),
+]
+_HEAD = """\
+<!-- SPDX-License-Identifier: BSD-2-Clause-Patent -->
+# Where the series was built, and what it did there
+
+Written from `builds.json` by `python -m tests.ovmf_patches.builds`: do not edit it by hand.
+`tests/ovmf_patches/test_builds.py` checks that the two agree, and, with the markers edk2 and long,
+repeats cells. Each is built with edk2's own features as `firmware build` has them: without network,
+TPM, measurement and secure boot, unless a define says otherwise. Compilers: gcc 12.2 (GCC) and
+clang 14.0.6 with lld (CLANGDWARF), Debian 12's.
+"""
+_MEASURED = """
+## Measured
+
+- **series**: digits of the SHA-256 of the series at that time, and **patches**: how many of it the
+  version takes, each with all of its context lines.
+- **builds**: `image` is a complete build of the patched source and of the stock one. `modules` is
+  a build of the patched source's CpuMpPei, CpuDxe and LocalApicTimerDxe with their libraries, as
+  far as the platform has them, with SMM_REQUIRE of PiSmmCpuDxeSmm, and SEC compiled, not linked.
+- **verdict**: under Alternate Injection on the emulated SNP host, 1 vCPU, as far as the accesses
+  were compared: the UEFI shell, or BDS for AmdSevX64; that of the stock image to the end of SEC.
+- **accesses**: those of the stock and the patched image, compared as `diff` does, in runs without
+  Alternate Injection: in an SNP guest under an SVSM, in one without, without SEV on the emulated
+  host, and on QEMU's own APIC; and how far both came.
+"""
+_READ = """
+## Read, not measured
+
+- **TDX.** No TDX guest was run. IntelTdxX64 has AmdSvsmLibNull, so that no changed path is taken,
+  and its SEC is not OvmfPkg's. OvmfX64's AmdSvsmLib asks CcProbe() first: only an SEV guest reads
+  SEV_STATUS. CcExitLib is changed in the handler of #VC, which a TDX guest has no use for.
+- **32 bits.** OvmfIa32X64 has AmdSvsmLibNull and CcExitLibNull: SEV-ES needs a PEI of 64 bits.
+- **SMM.** PiSmmCpuDxeSmm has CcExitLibNull. An SNP guest has no SMM, and the harness's machines have
+  none, so firmware with SMM_REQUIRE was not booted.
+- **Library classes.** edk2's `build` reads the descriptions of OvmfXen, MicrovmX64, BhyveX64,
+  UefiCpuPkg and UefiPayloadPkg, with the series on main, without an error: each has an instance of
+  AmdSvsmLib and what that needs.
+"""
+_ALL = """
+## All cells
+
+The series applies to each version whatever is built of it: `test_versions.py`. A cell with `-` was
+not built, for want of time: a complete build takes seven minutes of an idle processor, and a third of
+the files are OpenSSL, which SEC has for TDX. CloudHvX64's image is for Cloud Hypervisor, which is
+not one of the harness's platforms: its cells cannot be more than `modules`.
+
+"""
+
+
+def load() -> list[dict[str, Any]]:
+    """The measured cells."""
+    cells = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert isinstance(cells, list)
+    return cells
+
+
+def cell_of(found: dict[str, Any]) -> Cell:
+    """The cell that a result is of. Raises KeyError, FirmwareError for one that there is not."""
+    cell = Cell(found["version"], found["platform"], found["target"], found["toolchain"], tuple(found["defines"]))
+    assert cell.version in VERSIONS, cell
+    assert cell.recipe.platform.name == cell.platform
+    return cell
+
+
+def render(results: list[dict[str, Any]]) -> str:
+    """The table as Markdown."""
+    return "".join([_HEAD, _MEASURED, "\n", *_rows(_measured(results)), _READ, _ALL, *_rows(_grid(results))])
+
+
+def _measured(results: list[dict[str, Any]]) -> Iterator[list[str]]:
+    yield ["version", "platform", "target, compiler", "series", "patches", "builds", "verdict", "accesses"]
+    for found in sorted(results, key=_order):
+        how = " ".join([found["target"], found["toolchain"], *found["defines"]])
+        same: dict[str, list[str]] = {}
+        for name, text in found.get("same", {}).items():
+            same.setdefault(text, []).append(name)
+        patches = str(found["patches"])
+        yield [
+            *(found["version"], found["platform"], how, found["series"], patches, found["builds"]),
+            _verdicts(found),
+            "; ".join(f"{text}: {', '.join(names)}" for text, names in same.items()) or "not run",
+        ]
+
+
+def _verdicts(found: dict[str, Any]) -> str:
+    """Both verdicts in short: that of the stock image, judged to the end of SEC, without its rules."""
+    if "verdict" not in found:
+        return str(found.get("why", "not run"))
+    return f"{found['verdict']}; stock: {found['stock verdict'].partition(':')[0]}"
+
+
+def _grid(results: list[dict[str, Any]]) -> Iterator[list[str]]:
+    columns = [(target, toolchain) for toolchain in TOOLCHAINS for target in TARGETS]
+    yield ["version", "platform", *(f"{target} {toolchain}" for target, toolchain in columns)]
+    built = {cell_of(found): found["builds"] for found in results}
+    for version in VERSIONS:
+        others = []
+        for platform, defines in VARIANTS:
+            cells = [Cell(version, platform, target, toolchain, defines) for target, toolchain in columns]
+            name = " ".join([platform, *defines])
+            if any(cell in built for cell in cells):
+                yield [version, name, *(built.get(cell, NOTHING) for cell in cells)]
+            else:
+                others.append(name)
+        if others:
+            name = "the others" if len(others) < len(VARIANTS) else "all"
+            yield [version, name, *[NOTHING] * len(columns)]
+
+
+def _rows(rows: Iterator[list[str]]) -> Iterator[str]:
+    for number, row in enumerate(rows):
+        yield f"| {' | '.join(row)} |\n"
+        if number == 0:
+            yield f"|{'---|' * len(row)}\n"
+
+
+def _order(found: dict[str, Any]) -> tuple[object, ...]:
+    place = [*VERSIONS].index(found["version"]), [*PLATFORMS].index(found["platform"])
+    return (*place, [*TOOLCHAINS].index(found["toolchain"]), TARGETS.index(found["target"]), found["defines"])
+
+
+if __name__ == "__main__":
+    TABLE.write_text(render(load()), encoding="utf-8")
