@@ -62,6 +62,11 @@ def newest_base() -> Base:
 BASES = {"debian": debian_base, "newest": newest_base}
 
 
+def mutants(*names: str) -> tuple[Patch, ...]:
+    """Wrong fixes, for the end of the series."""
+    return tuple(Patch(Entry(path.name), path.read_bytes()) for path in (MUTANTS / f"{name}.patch" for name in names))
+
+
 def build_image(series: Path | None, recipe: Recipe | None = None) -> Path:
     """The image of a series on Debian's source."""
     return debian_base().image(load_series(series) if series is not None else (), recipe)
@@ -96,7 +101,6 @@ def mutant(base: Base) -> Build:
     """A function that builds the series with patches of mutants/ on top."""
 
     def build(*names: str) -> Path:
-        paths = [MUTANTS / f"{name}.patch" for name in names]
-        return base.image((*load_series(SERIES), *(Patch(Entry(path.name), path.read_bytes()) for path in paths)))
+        return base.image((*load_series(SERIES), *mutants(*names)))
 
     return build

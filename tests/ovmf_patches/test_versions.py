@@ -11,7 +11,7 @@ from snp_harness.apic.verdict import Status
 from snp_harness.edk2.series import load_series
 from snp_harness.edk2.source import Repository
 from tests.edk2.trees import upstream_repository
-from tests.ovmf_patches.conftest import NEWEST, SERIES, newest_base
+from tests.ovmf_patches.conftest import MUTANTS, NEWEST, SERIES, mutants, newest_base
 from tests.ovmf_patches.test_series import BACKPORTS
 from tests.platforms.boots import boot
 
@@ -34,6 +34,8 @@ def test_it_applies(repository: Repository, revision: str) -> None:
     applied = commits.splitlines()
     wanted = [patch.message.partition("\n")[0] for patch in load_series(SERIES)]
     assert applied == wanted[UPSTREAM.get(revision.removeprefix("edk2-stable"), len(BACKPORTS)) :]
+    for path in MUTANTS.glob("*.patch"):
+        source.with_series(mutants(path.stem))
 
 
 @pytest.mark.emulated
