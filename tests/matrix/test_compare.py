@@ -30,8 +30,7 @@ def changed(before: Cell, after: Cell) -> Change:
         (cell("violated", offences=(OFFENCE,)), cell(), Trend.BETTER, "verdict violated -> holds"),
         (cell("does not apply"), cell(), Trend.CHANGED, "verdict does not apply -> holds"),
         (cell(), cell("inconclusive"), Trend.WORSE, "verdict holds -> inconclusive"),
-        # What it breaks follows the goal: the run before did not see that far.
-        (cell(), cell("violated"), Trend.CHANGED, "verdict holds -> violated"),
+        (cell(), cell("violated"), Trend.WORSE, "verdict holds -> violated"),
         (cell("inconclusive"), cell("violated", offences=(OFFENCE,)), Trend.WORSE, "verdict inconclusive -> violated"),
         (cell(), cell(NOT_RUN, error="no QEMU"), Trend.WORSE, "verdict holds -> not run"),
         (cell(), cell(error="QEMU died"), Trend.WORSE, "error none -> QEMU died"),
@@ -40,8 +39,7 @@ def changed(before: Cell, after: Cell) -> Change:
         # One went, another came: that is a new fault.
         (cell("violated", offences=(OFFENCE,)), cell("violated", offences=(OTHER,)), Trend.WORSE, OTHER),
         (cell(), cell(rules=((RULE, "does not apply"),)), Trend.CHANGED, f"{RULE} holds -> does not apply"),
-        # The run ended before an answer, and the verdict is the same.
-        (cell(), cell(rules=((RULE, "inconclusive"),)), Trend.SAME, ""),
+        (cell(), cell(rules=((RULE, "inconclusive"),)), Trend.CHANGED, f"{RULE} holds -> inconclusive"),
     ],
 )
 def test_verdicts_and_offences(before: Cell, after: Cell, trend: Trend, said: str) -> None:

@@ -137,7 +137,7 @@ def difference(before: Timeline, after: Timeline) -> Difference:
 
 
 def last_phase(timeline: Timeline) -> Phase:
-    """Return the last phase that the run was to see whole: it ends somewhere in the next one, by chance."""
+    """Return the last phase that the run was to see whole: on some platforms it goes on in the next one."""
     goal = timeline.until.upper()
     return Phase[goal] if goal in Phase.__members__ else Phase.OS
 

@@ -179,24 +179,14 @@ def read_cell(
 
 
 def _offences(report: Report) -> Iterator[str]:
-    """Yield the kinds of what breaks a rule: without numbers, times and addresses, which every build moves.
-
-    Nor what follows the phase where the run was to end: how much of that it sees is by chance.
-    """
-    from snp_harness.apic.difference import event_kinds, is_after, last_phase
+    """Yield the kinds of what breaks a rule: without numbers, times and addresses, which every build moves."""
     from snp_harness.report.text import NAME_MAX, NOT_OBSERVED, escape, register
 
-    last = last_phase(report.timeline)
-    kinds = event_kinds(report.timeline, last)
     for result in report.verdict.results:
         if result.status is not Status.VIOLATED:
             continue
         for access in result.offences:
-            if is_after(access.phase, last):
-                continue
             module = NOT_OBSERVED if access.module is None else escape(access.module, NAME_MAX)
             what = f"{access.operation.value} {register(access.register, access.path)}"
             yield f"{result.rule}: {what} by {module} in {access.phase.name}"
-        yield from (
-            f"{result.rule}: event {escape(event.kind, NAME_MAX)}" for event in result.events if event.kind in kinds
-        )
+        yield from (f"{result.rule}: event {escape(event.kind, NAME_MAX)}" for event in result.events)

@@ -84,21 +84,16 @@ def change(before: Cell, after: Cell, before_run: Path, after_run: Timeline | No
 
 
 def _rules(before: Cell, after: Cell) -> Iterator[str]:
-    """Yield the rules that apply now and did not, or the opposite.
-
-    Others are broken or not by their offences, or one of the runs ended too early for them, which is by chance.
-    """
+    """Yield the rules with another status than before."""
     then = dict(before.rules)
     for rule, now in after.rules:
-        statuses = {then.get(rule, now), now}
-        if len(statuses) > 1 and Status.NOT_APPLICABLE.value in statuses:
+        if then.get(rule, now) != now:
             yield f"{rule} {then[rule]} -> {now}"
 
 
 def _rank(cell: Cell) -> int:
-    """Return how bad a cell is. What is broken only after the phase where the run was to end is seen by chance."""
-    by_chance = cell.verdict == Status.VIOLATED.value and not cell.offences
-    return 0 if cell.refused else max(0 if by_chance else _RANKS[cell.verdict], 1 if cell.error else 0)
+    """Return how bad a cell is."""
+    return 0 if cell.refused else max(_RANKS[cell.verdict], 1 if cell.error else 0)
 
 
 def _listed(what: str, kinds: list[str]) -> Iterator[str]:
