@@ -9,6 +9,7 @@ import pytest
 
 from snp_harness.apic.access import Operation, Outcome, Path, Server
 from snp_harness.apic.apic_base import ApicMode
+from snp_harness.capture.record import RECORD, RecordKind
 from snp_harness.errors import EXIT_INCONCLUSIVE, EXIT_VIOLATED
 from tests.emulator.guest.build import Mode
 from tests.emulator.guest.run import GuestRun, Setting, points
@@ -75,6 +76,15 @@ def test_loose_settings(guest_run: Callable[..., GuestRun], setting: Setting, di
     assert set(run.lines) == set(points(setting)), run.ended
     failed = {name: line for name, line in run.lines.items() if line != "ok"}
     assert set(failed) == different, failed
+
+
+@pytest.mark.parametrize("setting", [*SETTINGS, Setting(Mode.VMPL0, native=True)], ids=lambda setting: setting.name)
+def test_the_log_has_what_is_on_the_console(guest_run: Callable[..., GuestRun], setting: Setting) -> None:
+    directory = guest_run(setting).result.directory
+    records = RECORD.iter_unpack((directory / "host.log").read_bytes())
+    printed = bytes(fields[4] for fields in records if fields[7] == RecordKind.CONSOLE)
+    assert printed == (directory / "serial.log").read_bytes()
+    assert b": ok" in printed
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
