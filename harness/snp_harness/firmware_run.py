@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from snp_harness.apic.source_place import SourcePlace
     from snp_harness.apic.timeline import Timeline
     from snp_harness.apic.verdict import RuleResult, Verdict
-    from snp_harness.capture.collect import Collector
     from snp_harness.capture.goal import Until
     from snp_harness.firmware.image import FirmwareImage
     from snp_harness.hosts.host import Host
@@ -137,7 +136,7 @@ class PreparedBoot:
         """
         started = time.monotonic()
         try:
-            outcome, collector = self._outcome(directory, follow)
+            outcome = self._outcome(directory, follow)
         except (UsageError, QemuMissingError, NotQemuError, QemuTooOldError):
             directory.discard()
             raise
@@ -145,7 +144,7 @@ class PreparedBoot:
         outcome = dataclasses.replace(outcome, timeline=dataclasses.replace(outcome.timeline, until=until))
         from snp_harness.capture.after_goal import judge_run
 
-        judged = judge_run(outcome.timeline, collector, self.judge)
+        judged = judge_run(outcome.timeline, outcome.seen, self.judge)
         timeline, verdict = judged.timeline, judged.verdict
         where = {**self.spec.host.facts(), **outcome.facts}
         facts = {
@@ -186,7 +185,7 @@ class PreparedBoot:
             verdict, timeline, directory.path, error, seconds, outcome.qemu, outcome.second, sources, notes
         )
 
-    def _outcome(self, directory: RunDirectory, follow: Callable[[Session], Ending]) -> tuple[RunOutcome, Collector]:
+    def _outcome(self, directory: RunDirectory, follow: Callable[[Session], Ending]) -> RunOutcome:
         with contextlib.ExitStack() as stack:
             start = self.platform.start if self.saved is None else self.saved.start
             running = start(self.spec, directory, stack)
@@ -195,7 +194,7 @@ class PreparedBoot:
             session = Session(running, self.spec)
             if self.saved is not None:
                 self.saved.replay_consoles(running.machine, running.collector)
-            return running.finish(follow(session)), running.collector
+            return dataclasses.replace(running.finish(follow(session)), seen=running.collector)
 
     @property
     def as_if_active(self) -> bool:

@@ -39,10 +39,10 @@ class JudgedRun:
         return {"accesses": self.after, "note": self.note or None, "records_before": records}
 
 
-def judge_run(timeline: Timeline, collector: Collector, judge: Judge) -> JudgedRun:
+def judge_run(timeline: Timeline, collector: Collector | None, judge: Judge) -> JudgedRun:
     """Judge a timeline that the collector has returned."""
     verdict = judge(timeline)
-    if collector.cut is None:
+    if collector is None or collector.cut is None:
         return JudgedRun(timeline, verdict)
     whole = collector.moved(timeline, collector.end)
     after = len(whole.accesses) - len(timeline.accesses)

@@ -20,6 +20,7 @@ from snp_harness.vm.debug_exit import has_debug_exit
 
 if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
+    from snp_harness.capture.collect import Collector
     from snp_harness.firmware.image import FirmwareImage
     from snp_harness.hosts.host import Host
     from snp_harness.platforms.running import Running
@@ -173,7 +174,8 @@ class RunOutcome:
 
     error: what broke the run (QEMU died, the host's log is damaged); None if the run ended by itself or timed out,
     which the timeline's gaps report. interrupt: the user ended it. qemu: version and path. second: the timeline of
-    another witness of the same run, if any. facts: what environment.json records about where the guest ran.
+    another witness of the same run, if any. facts: what environment.json records about where the guest ran. seen: what
+    the timeline is a part of, None if it is all.
     """
 
     timeline: Timeline
@@ -182,6 +184,7 @@ class RunOutcome:
     qemu: str = ""
     second: Timeline | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
+    seen: Collector | None = None
 
 
 class Platform(Protocol):
