@@ -91,7 +91,9 @@ def _qemu_cpu_s(pid: int) -> float:
     """Return the processor time in seconds of a process and its descendants that are a QEMU, all threads."""
     threads = Path(f"/proc/{pid}/task")
     try:
-        is_qemu = "qemu-system" in Path(f"/proc/{pid}/exe").readlink().name
+        program = Path(f"/proc/{pid}/exe").readlink().name
+        # One that was unpacked with its own libraries is started through its loader.
+        is_qemu = "qemu-system" in program or program.startswith("ld-linux")
         seconds = 0.0
         for thread in threads.iterdir():
             if is_qemu:

@@ -91,7 +91,7 @@ def test_medians_and_ratios() -> None:
         "emulated, I/O native, in place": dict(zip(marks, (2.6, 8.4, 2.1), strict=True)),
         answers.TCG: {"end": 0.5},
         answers.VERDICT: {"end": 0.51},
-        answers.TOLD: {answers.OFFENCE: 0.25},
+        answers.TOLD: {answers.OFFENCE: 0.25, CPU_AT.format(answers.OFFENCE): 0.1},
         answers.FAIL_FAST: {"end": 0.31},
         PYTHON: {"end": 0.07},
     }
