@@ -36,6 +36,10 @@ FIRMWARE = "debian:trixie"
 CONFIGURATIONS = ("alternate-injection-off", "alternate-injection-off-native-io")
 #: Their aims, for the exits until the console shows BdsDxe.
 AIMS_OF = dict(zip(CONFIGURATIONS, ("exits-vc", "exits-native"), strict=True))
+#: What is counted, by name: a configuration and the vCPUs. With a second one for what an AP costs.
+RUNS = {configuration: (configuration, 1) for configuration in CONFIGURATIONS} | {
+    f"{CONFIGURATIONS[0]}, 2 vCPUs": (CONFIGURATIONS[0], 2)
+}
 SEC, BDS = MARKS.values()
 #: What a run has to reach for its marks.
 MARKS_OF = {"sec": (SEC,), "bds": (SEC, BDS, CONSOLE_MARK)}
@@ -52,10 +56,11 @@ class OtherVersionError(Exception):
     """The counts are of another firmware or QEMU."""
 
 
-def count(configuration: str, until: str, firmware: Path, host: Host = LOCAL) -> tuple[Marks, str]:
+def count(run: str, until: str, firmware: Path, host: Host = LOCAL) -> tuple[Marks, str]:
     """Boot, and return the counts at the marks of `until`, and QEMU's version. Raises HarnessError."""
+    configuration, vcpus = RUNS[run]
     boot = profile.with_profile(
-        prepare(firmware, "emulated", configuration, until=until, icount=True, timeout_s=900.0, host=host)
+        prepare(firmware, "emulated", configuration, vcpus=vcpus, until=until, icount=True, timeout_s=900.0, host=host)
     )
     with (
         tempfile.TemporaryDirectory(prefix="snp-counts-") as name,
@@ -74,7 +79,7 @@ def digest(firmware: Path) -> str:
     return hashlib.sha256(firmware.read_bytes()).hexdigest()
 
 
-def expected(counts: Mapping[str, Any], configuration: str, until: str, firmware: Path, qemu: str) -> Marks:
+def expected(counts: Mapping[str, Any], run: str, until: str, firmware: Path, qemu: str) -> Marks:
     """Return the recorded counts at the marks of `until`. Raises OtherVersionError if they are of something else."""
     if (found := digest(firmware)) != counts["firmware_sha256"]:
         raise OtherVersionError(
@@ -83,7 +88,7 @@ def expected(counts: Mapping[str, Any], configuration: str, until: str, firmware
         )
     if qemu != counts["qemu"]:
         raise OtherVersionError(f"the counts of {COUNTS.name} are of QEMU {counts['qemu']}, not of {qemu}")
-    marks: Marks = counts["runs"][configuration]
+    marks: Marks = counts["runs"][run]
     return {mark: marks[mark] for mark in MARKS_OF[until] if mark in marks}
 
 
@@ -101,26 +106,24 @@ def changes(wanted: Marks, counted: Marks) -> Iterator[tuple[bool, str]]:
                 yield now > before + slack, f"{mark}: {kind}: {what} exits, {now} and not {before}"
 
 
-def check(
-    configuration: str, until: str, firmware: Path, host: Host = LOCAL, totals: dict[str, int] | None = None
-) -> list[str]:
+def check(run: str, until: str, firmware: Path, host: Host = LOCAL, totals: dict[str, int] | None = None) -> list[str]:
     """Count, and return what has grown, a sentence each; smaller changes are printed.
 
     totals: gets the exits until each mark. Raises HarnessError, and OtherVersionError if there is nothing to compare
     with.
     """
-    marks, qemu = count(configuration, until, firmware, host)
+    marks, qemu = count(run, until, firmware, host)
     if totals is not None:
         totals |= {mark: sum(kinds.values()) for mark, kinds in marks.items()}
-    wanted = expected(json.loads(COUNTS.read_text(encoding="utf-8")), configuration, until, firmware, qemu)
+    wanted = expected(json.loads(COUNTS.read_text(encoding="utf-8")), run, until, firmware, qemu)
     grown = []
     for regression, text in changes(wanted, marks):
         if regression:
-            grown.append(f"{configuration}: {text}")
+            grown.append(f"{run}: {text}")
         else:
-            print(f"{configuration}: {text}")
+            print(f"{run}: {text}")
     for mark, kinds in marks.items():
-        print(f"{configuration}: {sum(kinds.values())} exits until {mark}")
+        print(f"{run}: {sum(kinds.values())} exits until {mark}")
     return grown
 
 
@@ -143,8 +146,9 @@ def update(firmware: Path) -> None:
     """Count, and write the file. Raises HarnessError."""
     runs, pages = {}, {}
     qemu = ""
+    for run in RUNS:
+        runs[run], qemu = count(run, "bds", firmware)
     for configuration in CONFIGURATIONS:
-        runs[configuration], qemu = count(configuration, "bds", firmware)
         counted = count_pages(configuration, PAGES_UNTIL, firmware)
         pages[configuration] = {"code": round(counted.code, 2), "data": round(counted.data, 2)}
     data = {"firmware": FIRMWARE, "firmware_sha256": digest(firmware), "qemu": qemu, "pages": pages, "runs": runs}
@@ -158,24 +162,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the totals")
     options = parser.parse_args(argv)
     grown: list[str] = []
-    totals: dict[str, dict[str, int]] = {configuration: {} for configuration in CONFIGURATIONS}
+    totals: dict[str, dict[str, int]] = {run: {} for run in RUNS}
     try:
         firmware = find_firmware(FIRMWARE)
         if options.update:
             update(firmware)
             return 0
-        for configuration in CONFIGURATIONS:
+        for run in RUNS:
             try:
-                grown += check(configuration, "bds", firmware, totals=totals[configuration])
-                grown += check_pages(configuration, firmware)
+                grown += check(run, "bds", firmware, totals=totals[run])
+                if run in CONFIGURATIONS:
+                    grown += check_pages(run, firmware)
             except OtherVersionError as error:
-                print(f"check-counts: {configuration}: skipped: {error}")
+                print(f"check-counts: {run}: skipped: {error}")
     except HarnessError as error:
         print(f"check-counts: error: {error}", file=sys.stderr)
         return error.exit_status
     if options.json is not None:
         measured = {
-            AIMS_OF[name]: float(marks[CONSOLE_MARK]) for name, marks in totals.items() if CONSOLE_MARK in marks
+            aim: float(totals[name][CONSOLE_MARK]) for name, aim in AIMS_OF.items() if CONSOLE_MARK in totals[name]
         }
         for name, value in measured.items():
             print(AIMS[name].what, AIMS[name].line(value), sep=": ")

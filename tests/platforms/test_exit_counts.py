@@ -106,9 +106,9 @@ def test_a_log_that_is_cut_off_has_no_profile(
     assert not (out / rundir.PROFILE).exists()
 
 
-def _check(configuration: str, until: str, firmware: Path, host: Host) -> None:
+def _check(run: str, until: str, firmware: Path, host: Host) -> None:
     try:
-        grown = counts.check(configuration, until, firmware, host)
+        grown = counts.check(run, until, firmware, host)
     except counts.OtherVersionError as error:
         pytest.skip(str(error))
     assert not grown, "\n".join(grown)
@@ -120,6 +120,6 @@ def test_exits_of_stock_firmware_to_the_end_of_sec(configuration: str, trixie_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("configuration", counts.CONFIGURATIONS)
-def test_exits_of_stock_firmware_to_bdsdxe(configuration: str, trixie_path: Path, snp_host: Host) -> None:
-    _check(configuration, "bds", trixie_path, snp_host)
+@pytest.mark.parametrize("run", counts.RUNS)
+def test_exits_of_stock_firmware_to_bdsdxe(run: str, trixie_path: Path, snp_host: Host) -> None:
+    _check(run, "bds", trixie_path, snp_host)
