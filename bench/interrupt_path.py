@@ -20,6 +20,7 @@ from snp_harness.capture.record import RECORD, HostRecord, RecordKind
 from snp_harness.conformance.image import Ticks
 from snp_harness.conformance.series import run_conformance
 from snp_harness.errors import HarnessError
+from snp_harness.platforms.host_witness import HOST_LOG_LIMIT
 from snp_harness.svsm.config import parse_config
 from snp_harness.vm import rundir
 
@@ -34,6 +35,7 @@ class PathSample:
 
     merged: posted while the one before was not taken yet. doubled: taken without a post of its own.
     off_period: posts whose distance to the one before is not one period. latency_us: from post to the guest's handler.
+    counts: the guest's own line.
     """
 
     taken: int
@@ -43,6 +45,7 @@ class PathSample:
     doubled: int
     off_period: int
     latency_us: tuple[float, ...]
+    counts: str = ""
 
 
 def measure_path(
@@ -57,11 +60,14 @@ def measure_path(
     if counts is None:
         raise HarnessError(f"the guest counted no ticks: {result.ended}", f"look into {directory}")
     taken = int(dict(part.split("=") for part in counts.split()[1:])["taken"])
-    records = RECORD.iter_unpack((result.run.directory / rundir.HOST_LOG).read_bytes())
-    return follow(map(HostRecord._make, records), taken, period_us)
+    log = (result.run.directory / rundir.HOST_LOG).read_bytes()
+    records = [HostRecord._make(fields) for fields in RECORD.iter_unpack(log)]
+    if [record.seq for record in records] != list(range(1, len(records) + 1)) or len(log) >= HOST_LOG_LIMIT:
+        raise HarnessError(f"the log lacks records: {counts}", f"look into {directory}")
+    return follow(records, taken, period_us, counts)
 
 
-def follow(records: Iterable[HostRecord], taken: int, period_us: int) -> PathSample:
+def follow(records: Iterable[HostRecord], taken: int, period_us: int, counts: str = "") -> PathSample:
     """Pair posts and interrupts taken; one vector is all that the guest uses."""
     posted = delivered = merged = doubled = off_period = 0
     waiting = False
@@ -80,7 +86,7 @@ def follow(records: Iterable[HostRecord], taken: int, period_us: int) -> PathSam
             if waiting and last is not None:
                 latency.append((record.time_ns - last) / 1000)
             waiting = False
-    return PathSample(taken, posted, delivered, merged, doubled, off_period, tuple(latency))
+    return PathSample(taken, posted, delivered, merged, doubled, off_period, tuple(latency), counts)
 
 
 def row(name: str, sample: PathSample) -> str:

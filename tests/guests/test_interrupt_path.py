@@ -34,7 +34,7 @@ def test_posts_and_interrupts_are_paired() -> None:
 )
 def test_no_tick_is_lost_or_doubled(ticks: int, load: bool, tmp_path: Path) -> None:
     sample = measure_path(tmp_path / "out", ticks, PERIOD_US, load=load, icount=True)
-    assert (sample.taken, sample.posted, sample.delivered) == (ticks, ticks, ticks)
+    assert (sample.taken, sample.posted, sample.delivered) == (ticks, ticks, ticks), sample.counts
     assert (sample.merged, sample.doubled, sample.off_period) == (0, 0, 0)
 
 
