@@ -10,7 +10,7 @@ import pytest
 from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import Known
 from snp_harness.apic.verdict import Status
-from snp_harness.platforms import session
+from snp_harness.platforms import console_goal
 from tests.platforms.boots import boot
 
 pytestmark = pytest.mark.emulated
@@ -38,7 +38,7 @@ def pretender(firmware: Path, tmp_path: Path) -> Path:
 def test_a_console_alone_shows_no_phase(
     until: str, trixie_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_BEHIND_S", 0.5)
+    monkeypatch.setattr(console_goal, "BEHIND_S", 0.5)
     result = boot(pretender(trixie_path, tmp_path), tmp_path / "out", "plain", until=until, timeout_s=30.0)
     assert b"Shell> " in (result.directory / "serial.log").read_bytes()
     assert [mark.phase for mark in result.timeline.phases] == [Phase.RESET]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from snp_harness.apic.access import Phase
-from snp_harness.capture.goal import Until
 from snp_harness.check import Check
 from snp_harness.defaults import CONSOLE_GOAL, DEFAULT_TIMEOUT_S, STAGES
 from snp_harness.errors import HarnessError, UsageError
@@ -21,6 +20,7 @@ from snp_harness.vm.debug_exit import has_debug_exit
 if TYPE_CHECKING:
     from snp_harness.apic.timeline import Timeline
     from snp_harness.capture.collect import Collector
+    from snp_harness.capture.goal import Until
     from snp_harness.firmware.image import FirmwareImage
     from snp_harness.hosts.host import Host
     from snp_harness.platforms.running import Running
