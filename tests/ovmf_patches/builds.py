@@ -38,7 +38,8 @@ _MEASURED = """
 ## Measured
 
 - **series**: digits of the SHA-256 of the series at that time, and **patches**: how many of it the
-  version takes, each with all of its context lines.
+  version takes, each with all of its context lines. efd4dbdc is what has no host-based unit tests
+  yet, which no image has in it; c913e51f and 2ffba088 are what was before 0015 to 0017.
 - **builds**: `image` is a complete build of the patched source and of the stock one. `modules` is
   a build of the patched source's CpuMpPei, CpuDxe and LocalApicTimerDxe with their libraries, as
   far as the platform has them, with SMM_REQUIRE of PiSmmCpuDxeSmm, and SEC compiled, not linked.
@@ -49,14 +50,16 @@ _MEASURED = """
   host, and on QEMU's own APIC; and how far both came.
 """
 _READ = """
-## Read, not measured
+## TDX, 32 bits, SMM and other platforms
 
 - **TDX.** No TDX guest was run. IntelTdxX64 has AmdSvsmLibNull, so that no changed path is taken,
   and its SEC is not OvmfPkg's. OvmfX64's AmdSvsmLib asks CcProbe() first: only an SEV guest reads
-  SEV_STATUS. CcExitLib is changed in the handler of #VC, which a TDX guest has no use for.
+  SEV_STATUS. CcExitLib is changed in the handler of #VC, which a TDX guest has no use for. Measured:
+  IntelTdxX64's LocalApicTimerDxe, RELEASE GCC, main, is the same file with and without the series;
+  CpuDxe, which has CcExitLib and MpInitLib, is not.
 - **32 bits.** OvmfIa32X64 has AmdSvsmLibNull and CcExitLibNull: SEV-ES needs a PEI of 64 bits.
-- **SMM.** PiSmmCpuDxeSmm has CcExitLibNull. An SNP guest has no SMM, and the harness's machines have
-  none, so firmware with SMM_REQUIRE was not booted.
+- **SMM.** PiSmmCpuDxeSmm has CcExitLibNull. An SNP guest has no SMM, and the harness's machines
+  have none, so firmware with SMM_REQUIRE was not booted.
 - **Library classes.** edk2's `build` reads the descriptions of OvmfXen, MicrovmX64, BhyveX64,
   UefiCpuPkg and UefiPayloadPkg, with the series on main, without an error: each has an instance of
   AmdSvsmLib and what that needs.
@@ -65,9 +68,9 @@ _ALL = """
 ## All cells
 
 The series applies to each version whatever is built of it: `test_versions.py`. A cell with `-` was
-not built, for want of time: a complete build takes seven minutes of an idle processor, and a third of
-the files are OpenSSL, which SEC has for TDX. CloudHvX64's image is for Cloud Hypervisor, which is
-not one of the harness's platforms: its cells cannot be more than `modules`.
+not built, for want of time: a complete build takes seven minutes of an idle processor, and a third
+of the files are OpenSSL, which SEC has for TDX. CloudHvX64's image is for Cloud Hypervisor, which
+is not one of the harness's platforms: its cells cannot be more than `modules`.
 
 """
 
