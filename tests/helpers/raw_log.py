@@ -169,10 +169,13 @@ class Offences:
     no_access_outside_x2apic: list[int] = field(default_factory=list)
 
 
-def judge(accesses: list[Record], sec: set[int], ended: dict[int, int], by_policy: set[int]) -> Offences:
+def judge(
+    accesses: list[Record], sec: set[int], changes: dict[int, list[tuple[int, bool]]], by_policy: set[int]
+) -> Offences:
     """Apply the contract's rules about accesses. sec: positions of SEC's accesses.
 
-    ended: when Alternate Injection ended, by vCPU. by_policy: vCPUs whose APIC_BASE the hypervisor changed itself.
+    changes: when Alternate Injection ended (True) or began, by vCPU. by_policy: vCPUs whose APIC_BASE the hypervisor
+    changed itself.
     """
     found = Offences()
     modes: dict[int, str] = {}
@@ -183,7 +186,8 @@ def judge(accesses: list[Record], sec: set[int], ended: dict[int, int], by_polic
         mmio = access.path == 1 and not access.is_base
         if not access.is_base and position in sec and (mmio or mode != "x2APIC"):
             found.x2apic_before_sec.append(position)
-        if not access.is_base and access.time_ns < ended.get(vcpu, access.time_ns + 1) and (mmio or mode != "x2APIC"):
+        over = [end for time_ns, end in changes.get(vcpu, ()) if time_ns <= access.time_ns][-1:] == [True]
+        if not access.is_base and not over and (mmio or mode != "x2APIC"):
             found.no_access_outside_x2apic.append(position)
         if access.outcome and not (access.repeated and _made_again(accesses[position + 1 :], access)):
             found.no_refused_access.append(position)
@@ -448,16 +452,12 @@ def _compare_verdict(
     after = [mark for mark in timeline.phases if mark["phase"] not in (*_SEC, "UNKNOWN")]
     sec = {position for position, access in enumerate(timeline.accesses) if access["phase"] in _SEC}
     unknown = {position for position, access in enumerate(timeline.accesses) if access["phase"] == "UNKNOWN"}
-    ended: dict[int, int] = {}
+    changes: dict[int, list[tuple[int, bool]]] = {}
     for record in log:
-        if (
-            record.kind == _ALTERNATE
-            and not record.value
-            and record.address == _guest_vmpl(log, timeline.header["svsm"])
-        ):
-            ended.setdefault(record.vcpu, record.time_ns)
+        if record.kind == _ALTERNATE and record.address == _guest_vmpl(log, timeline.header["svsm"]):
+            changes.setdefault(record.vcpu, []).append((record.time_ns, not record.value))
     by_policy = {record.vcpu for record in log if record.kind == _ALTERNATE and record.aux}
-    offences = judge(accesses, sec, ended, by_policy)
+    offences = judge(accesses, sec, changes, by_policy)
     found = []
     for result in verdict["rules"]:
         name = result["rule"].replace("-", "_")

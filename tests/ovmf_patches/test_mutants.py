@@ -18,11 +18,12 @@ from tests.platforms.boots import boot
 pytestmark = [pytest.mark.edk2, pytest.mark.slow, pytest.mark.emulated]
 
 #: Mutant, the rule that must catch it, how far it has to run, rules that must hold all the same.
+#: One that uses the xAPIC page ends itself there, so that the rest of the run is not seen.
 CAUGHT = [
-    ("too-late", "x2apic-before-sec", "pei", {"legal-transition"}),
-    ("stray-access", "no-xapic-after-x2apic", "dxe", {"x2apic-before-sec", "legal-transition"}),
+    ("too-late", "x2apic-before-sec", "pei", set()),
+    ("stray-access", "no-xapic-after-x2apic", "dxe", {"x2apic-before-sec"}),
     ("illegal-transition", "legal-transition", "pei", set()),
-    ("left-again", "no-xapic-after-x2apic", "pei", {"x2apic-before-sec", "legal-transition"}),
+    ("left-again", "no-xapic-after-x2apic", "pei", {"x2apic-before-sec"}),
     ("eoi-to-hypervisor", "svsm-handles-its-registers", "shell", {"x2apic-before-sec", "no-xapic-after-x2apic"}),
     ("no-query", "apic-protocol-used-only-when-offered", "pei", {"x2apic-before-sec", "svsm-handles-its-registers"}),
     ("vector-not-allowed", "no-unregistered-vector", "shell", {"x2apic-before-sec", "svsm-handles-its-registers"}),
