@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.apic.access import Operation
+from snp_harness.apic.access import Operation, Phase
 from snp_harness.apic.access import Path as AccessPath
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import Status, Verdict
@@ -81,6 +81,14 @@ def test_aps_left_in_xapic_mode_are_caught(mutant: Build, vcpus: int, tmp_path: 
     assert "guest-termination" in {event.kind for event in result.timeline.events}
     assert {access.path for access in found.offences} == {AccessPath.MMIO}
     assert result.verdict.result("x2apic-before-sec").status is Status.HOLDS
+
+
+def test_an_aps_call_through_the_bsps_calling_area_ends_the_guest(mutant: Build, tmp_path: Path) -> None:
+    """The SVSM has another Calling Area for the AP's vCPU, and finds no call there."""
+    result = boot(mutant("shared-calling-area"), tmp_path / "out", until="dxe", vcpus=2)
+    [end] = [event for event in result.timeline.events if event.kind == "guest-termination"]
+    assert end.vcpu == 1
+    assert result.timeline.reached is Phase.PEI
 
 
 def _on_kvm(firmware: Path, vcpus: int, out: Path) -> tuple[Timeline, Verdict]:
