@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The variable that has every run of the emulated host take another path through its exits, whatever its configuration.
 
-The records of a run are the same on each path, so the tests pass on each.
+The records of a run are to be the same on each path: the tests run on each.
 """
 
 from __future__ import annotations
