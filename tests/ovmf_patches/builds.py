@@ -39,10 +39,11 @@ _MEASURED = """
 
 - **series**: digits of the SHA-256 of the series at that time, and **patches**: how many of it the
   version takes, each with all of its context lines. efd4dbdc is what has no host-based unit tests
-  yet, which no image has in it; c913e51f and 2ffba088 are what was before 0015 to 0017.
+  yet, which no image has in it; c913e51f is what was before 0015 to 0017.
 - **builds**: `image` is a complete build of the patched source and of the stock one. `modules` is
   a build of the patched source's CpuMpPei, CpuDxe and LocalApicTimerDxe with their libraries, as
   far as the platform has them, with SMM_REQUIRE of PiSmmCpuDxeSmm, and SEC compiled, not linked.
+  Those of the stable tags were linked by main's GenFw, to save the build of edk2's own tools.
 - **verdict**: under Alternate Injection on the emulated SNP host, 1 vCPU, as far as the accesses
   were compared: the UEFI shell, or BDS for AmdSevX64; that of the stock image to the end of SEC.
 - **accesses**: those of the stock and the patched image, compared as `diff` does, in runs without
@@ -54,9 +55,9 @@ _READ = """
 
 - **TDX.** No TDX guest was run. IntelTdxX64 has AmdSvsmLibNull, so that no changed path is taken,
   and its SEC is not OvmfPkg's. OvmfX64's AmdSvsmLib asks CcProbe() first: only an SEV guest reads
-  SEV_STATUS. CcExitLib is changed in the handler of #VC, which a TDX guest has no use for. Measured:
-  IntelTdxX64's LocalApicTimerDxe, RELEASE GCC, main, is the same file with and without the series;
-  CpuDxe, which has CcExitLib and MpInitLib, is not.
+  SEV_STATUS. CcExitLib is changed in the handler of #VC, which a TDX guest has no use for.
+  Measured: IntelTdxX64's LocalApicTimerDxe, RELEASE GCC, main, is the same file with and without
+  the series; CpuDxe, which has CcExitLib and MpInitLib, is not.
 - **32 bits.** OvmfIa32X64 has AmdSvsmLibNull and CcExitLibNull: SEV-ES needs a PEI of 64 bits.
 - **SMM.** PiSmmCpuDxeSmm has CcExitLibNull. An SNP guest has no SMM, and the harness's machines
   have none, so firmware with SMM_REQUIRE was not booted.
