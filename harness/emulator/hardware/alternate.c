@@ -101,7 +101,7 @@ void alternate_cut_short(struct hw_cpu *cpu)
 		return;
 	if (control->event_inj & SVM_EVENT_VALID) {
 		info = control->event_inj; /* as event_after_exit() has corrected it */
-	} else { /* V_IRQ is set again */
+	} else if ((info & SVM_EVENT_TYPE_MASK) != SVM_EVENT_SOFTWARE) { /* V_IRQ is set again */
 		info = SVM_EVENT_VALID | SVM_EVENT_INTR | (info & SVM_EVENT_VECTOR);
 		cpu->offer = 0;
 		offer(cpu, control, control->vintr & SVM_V_CR8);

@@ -158,7 +158,8 @@ void event_vc(struct hw_cpu *cpu, u64 code)
 
 /*
  * An exit in the middle of an event's delivery: deliver the event again. TCG reports hardware
- * interrupts as exceptions (type 3), and leaves V_IRQ set if its delivery was interrupted.
+ * interrupts as exceptions (type 3), and leaves V_IRQ set if its delivery was interrupted. RIP is still at an INT n, INT3
+ * or INTO, which raises its event again; injected, too, it would come twice.
  */
 void event_after_exit(struct hw_cpu *cpu)
 {
@@ -167,7 +168,7 @@ void event_after_exit(struct hw_cpu *cpu)
 	u8 vector = info & SVM_EVENT_VECTOR;
 
 	control->event_inj = 0;
-	if (!(info & SVM_EVENT_VALID))
+	if (!(info & SVM_EVENT_VALID) || (info & SVM_EVENT_TYPE_MASK) == SVM_EVENT_SOFTWARE)
 		return;
 	if ((control->vintr & SVM_V_IRQ) && (u8)(control->vintr >> SVM_V_VECTOR_SHIFT) == vector)
 		return; /* still pending: the CPU delivers it again */
