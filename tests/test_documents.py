@@ -29,6 +29,8 @@ INCLUDED = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     "ovmf-patches.md": "ovmf_patches/README.md",
+    "BUILDS.md": "ovmf_patches/BUILDS.md",
+    "cover-letter.md": "ovmf_patches/cover-letter.md",
 }
 SOURCES = sorted(path for path in (ROOT / "harness" / "snp_harness").rglob("*.py"))
 
