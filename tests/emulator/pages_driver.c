@@ -146,6 +146,7 @@ static void reset(void)
 	memset(&rmp, 0, sizeof(rmp));
 	rmp_cover(&rmp, SPA, SIZE, entries);
 	config.cbit = 51;
+	config.shortcuts = 1;
 	hv.config = &config;
 	hv.regions = 1;
 	vcpu.hv = &hv;
@@ -153,6 +154,10 @@ static void reset(void)
 
 static u64 command(const char *name, const u64 *a)
 {
+	if (!strcmp(name, "shortcuts")) { /* on */
+		config.shortcuts = (u32)a[0];
+		return 0;
+	}
 	if (!strcmp(name, "access")) { /* gpa private vmpl */
 		action = (typeof(action)){ .gpa = a[0], .private = a[1], .vmpl = (u32)a[2] };
 		return run();

@@ -90,6 +90,15 @@ def test_a_change_in_a_2m_page_unmaps_the_others(pages: Pages, private: bool) ->
     assert pages.access(GPA + 300 * PAGE, private=private) == End(Outcome.DONE)
 
 
+def test_without_shortcuts_each_page_comes_back_by_an_exit_of_its_own(pages: Pages) -> None:
+    pages.ask("shortcuts", 0)
+    pages.pvalidate(GPA, large=True)
+    assert pages.access(GPA + PAGE) == End(Outcome.DONE)
+    assert pages.change(GPA, Operation.SHARED)
+    for page, faults in ((1, 1), (2, 1), (3, 1), (2, 0)):
+        assert pages.access(GPA + page * PAGE) == End(Outcome.DONE, faults)
+
+
 @pytest.mark.parametrize("instruction", [False, True])
 def test_a_private_access_to_a_shared_page_is_a_violation(pages: Pages, instruction: bool) -> None:
     assert pages.change(GPA, Operation.SHARED)

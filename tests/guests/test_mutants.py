@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
@@ -22,7 +23,10 @@ TIMEOUT_S = 900.0
 def test_mutant(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, text, replacement, failing = {**MUTANTS, **MORE_MUTANTS}[name]
     use_svsm(monkeypatch, mutant(tmp_path, source, text, replacement))
-    result = run_conformance(load_config("alternate-injection"), out=tmp_path / "run", timeout_s=TIMEOUT_S, icount=True)
+    config = load_config("alternate-injection")
+    # Each page with an exit of its own: pages that are mapped in groups hide exits that cut a delivery short.
+    config = replace(config, exits=replace(config.exits, shortcuts=False))
+    result = run_conformance(config, out=tmp_path / "run", timeout_s=TIMEOUT_S, icount=True)
     failed = {point.name for point in result.of(PointStatus.FAILED)}
     assert failed - BY_CHANCE.get(name, set()) == failing
     assert not result.tap.defects

@@ -95,9 +95,12 @@ static void map_again(struct hw_slot *region, u64 gpa, u32 pages)
 #define AROUND 32u /* pages that come back with one: KVM maps them one by one, each at an #NPF of its own */
 
 /* They were unmapped together, so the region has the whole 2 MiB page that they are of. */
-static void map_again_around(struct hw_slot *region, u64 gpa)
+static void map_again_around(const struct hypervisor *hv, struct hw_slot *region, u64 gpa)
 {
-	map_again(region, gpa & ~(AROUND * PAGE_SIZE - 1), AROUND);
+	if (hv->config->shortcuts)
+		map_again(region, gpa & ~(AROUND * PAGE_SIZE - 1), AROUND);
+	else
+		map_again(region, gpa, 1);
 }
 
 /* The pages become the guest's, not validated, without permissions. */
@@ -173,7 +176,7 @@ bool pages_fault(struct vcpu *vcpu, struct hw_exit *exit)
 	if (!region)
 		return false;
 	if (*hw_slot_nested(region, gpa) & HW_UNMAPPED) {
-		map_again_around(region, gpa);
+		map_again_around(vcpu->hv, region, gpa);
 	} else if (exit->info1 & SVM_NPF_ENC) {
 		resolve_private(vcpu, region, gpa, exit->info1);
 	} else {
