@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import dropwhile, zip_longest
 
 from snp_harness.apic.access import Access, Operation, Outcome, Path
@@ -24,6 +25,8 @@ def differences(run: HostileRun) -> list[str]:
     """The first difference of each vCPU, a few lines each; empty: there is none."""
     found = []
     accesses = run.result.timeline.accesses[:KEPT]
+    environment = json.loads((run.result.directory / "environment.json").read_text(encoding="utf-8"))
+    after_goal = environment["after_goal"]["accesses"]
     for vcpu, written in enumerate(run.written):
         strays = {(entry.pc, entry.number & _PAGE) for entry in written if entry.answer == _PERHAPS}
         written = [entry for entry in written if entry.answer != _PERHAPS]
@@ -34,6 +37,10 @@ def differences(run: HostileRun) -> list[str]:
             written = written[: len(seen)]
         if run.result.timeline.complete and len(seen) == len(written) + 1:
             seen.pop()  # the harness ended the run at this access, before the guest wrote it down
+        if 0 < len(written) - len(seen) <= after_goal:
+            # In the log behind the end of the run, and so not in the timeline.
+            after_goal -= len(written) - len(seen)
+            written = written[: len(seen)]
         earlier: set[int] = {pc for pc, _ in strays}
         for position, (entry, access) in enumerate(zip_longest(written, seen)):
             what = _difference(entry, access, earlier)
