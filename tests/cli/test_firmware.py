@@ -58,7 +58,7 @@ def test_what_cannot_be_written_to_is_told_before_the_build(
         (("--source", "debian:"), "does not name a suite of Debian"),
         (("--source", "/nowhere"), "is not a directory"),
         (("--platform", "Foo"), "is not a platform that can be built"),
-        (("--target", "NOOPT"), "is not a target"),
+        (("--target", "FAST"), "is not a target"),
         (("--define", "A=$(B)"), "is not a define"),
         (("--series", "/nowhere"), "cannot read /nowhere"),
     ],
