@@ -18,7 +18,7 @@ from snp_harness.edk2.source import Repository
 from tests.edk2.trees import upstream_repository
 from tests.ovmf_patches.checks import UNCRUSTIFY_CFG, WorkTree, ci_program, work_tree
 from tests.ovmf_patches.conftest import NEWEST, SERIES
-from tests.ovmf_patches.test_series import CHECKER, COVER_LETTER, SENT
+from tests.ovmf_patches.files import CHECKER, COVER_LETTER, SENT
 
 pytestmark = [pytest.mark.edk2, pytest.mark.slow]
 PACKAGES = "MdePkg,UefiCpuPkg,OvmfPkg"

@@ -8,19 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.apic.access import Access, Operation, Outcome, Phase, Server
+from snp_harness.apic.access import Operation, Outcome, Phase, Server
 from snp_harness.apic.access import Path as AccessPath
 from snp_harness.apic.registers import by_msr
-from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import Status
 from snp_harness.edk2.recipe import Recipe
 from snp_harness.firmware_run import RunResult, RunSpec, run
 from snp_harness.svsm.config import SvsmConfig, load_config
 from snp_harness.tools.kvm_host.pack import Image
-from snp_harness.vm import rundir
 from tests.apic.samples import SEVEN
 from tests.ovmf_patches.conftest import SERIES, Build, build_image
 from tests.ovmf_patches.efi_app import build_app
+from tests.ovmf_patches.seen import registers, serial, told_without_timing
 from tests.platforms.boots import boot, toml
 from tests.platforms.sec import sec_accesses, told
 
@@ -28,19 +27,7 @@ pytestmark = [pytest.mark.edk2, pytest.mark.slow, pytest.mark.emulated]
 
 #: LocalApicTimerDxe's vector and period (LOCAL_APIC_TIMER_VECTOR, DEFAULT_TIMER_TICK_DURATION).
 TIMER_VECTOR, TICK_NS = 0x20, 10_000_000
-#: What two boots must have in common, access by access.
-COMPARED = ("operation", "register", "path", "value", "size", "vcpu", "vmpl", "mode", "outcome", "served_by")
 TIMER = {"Timer LVT", "Timer Initial Count", "Timer Divide"}
-
-
-def registers(timeline: Timeline) -> list[Access]:
-    """Accesses to registers, APIC_BASE aside."""
-    return [access for access in timeline.accesses if not access.is_base]
-
-
-def serial(result: RunResult) -> str:
-    """The guest's console."""
-    return (result.directory / rundir.SERIAL).read_text(errors="replace")
 
 
 @pytest.fixture(scope="module")
@@ -120,18 +107,6 @@ def test_ticks_come_through_the_svsm_at_their_rate(active: RunResult) -> None:
     assert waiting == pytest.approx([TICK_NS] * len(waiting), rel=0.05)
     calls = [event for event in active.timeline.events if event.kind == "apic-protocol-call"]
     assert any(event.text.startswith(f"apic CONFIGURE_VECTOR, RCX {TIMER_VECTOR | 0x100:X}") for event in calls)
-
-
-def told_without_timing(timeline: Timeline) -> list[object]:
-    """What two boots must have in common: all before the first tick, then all but how many ticks there were.
-
-    A tick, which reads APIC_BASE and writes EOI, comes where it comes.
-    """
-    told = [tuple(getattr(access, name) for name in COMPARED) for access in timeline.accesses]
-    first = next(n for n, access in enumerate(timeline.accesses) if access.register.name == "EOI")
-    phases = [access.phase for access in timeline.accesses[:first]]
-    others = [n for n, access in enumerate(timeline.accesses) if access.register.name not in ("EOI", "APIC_BASE")]
-    return [told[:first], phases, [told[n] for n in others], set(told)]
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,7 @@ import pytest
 from snp_harness.edk2.series import load_series, parse_series
 from snp_harness.edk2.source import find_source
 from tests.ovmf_patches.conftest import MUTANTS, SERIES, SOURCE
-
-#: What is meant for upstream, and what upstream has by now.
-SENT = sorted(SERIES.parent.glob("*.patch"))
-BACKPORTS = sorted((SERIES.parent / "backports").glob("*.patch"))
-PATCHES = [*BACKPORTS, *SENT]
-COVER_LETTER = SERIES.with_name("cover-letter.md")
-CHECKER = "BaseTools/Scripts/PatchCheck.py"
+from tests.ovmf_patches.files import BACKPORTS, CHECKER, COVER_LETTER, PATCHES, SENT
 
 
 def test_each_patch_is_listed_once_and_in_order() -> None:

@@ -12,7 +12,7 @@ from snp_harness.edk2.series import load_series
 from snp_harness.edk2.source import Repository
 from tests.edk2.trees import upstream_repository
 from tests.ovmf_patches.conftest import MUTANTS, NEWEST, SERIES, mutants, newest_base
-from tests.ovmf_patches.test_series import BACKPORTS
+from tests.ovmf_patches.files import BACKPORTS
 from tests.platforms.boots import boot
 
 pytestmark = [pytest.mark.edk2, pytest.mark.slow]

@@ -14,7 +14,7 @@ from snp_harness.edk2.series import load_series
 from snp_harness.firmware_run import RunSpec
 from snp_harness.svsm.config import load_config
 from tests.ovmf_patches.conftest import BASES, SERIES, Base
-from tests.ovmf_patches.test_fix import told_without_timing
+from tests.ovmf_patches.seen import told_without_timing
 from tests.platforms.boots import boot, run
 
 pytestmark = [pytest.mark.edk2, pytest.mark.slow, pytest.mark.long, pytest.mark.emulated]
