@@ -10,14 +10,12 @@ from msgspec import structs
 
 from snp_harness.capture.record import RECORD, HostRecord, RecordKind
 from snp_harness.errors import UsageError
-from snp_harness.firmware_run import prepare
 from snp_harness.platforms import exit_path
 from snp_harness.platforms.platform import RunSpec
-from snp_harness.platforms.session import Ending, Session
 from snp_harness.svsm.config import load_config
 from snp_harness.vm import rundir
-from snp_harness.vm.rundir import RunDirectory
 from tests.capture.host_records import FIRMWARE
+from tests.platforms.boots import boot
 
 pytestmark = pytest.mark.usefixtures("own_exits")
 
@@ -40,36 +38,26 @@ def test_the_variable_changes_what_is_run(monkeypatch: pytest.MonkeyPatch) -> No
         exit_path.chosen(spec)
 
 
-def records(firmware: Path, out: Path, *, shortcuts: bool) -> tuple[list[HostRecord], int]:
-    """The records of a boot to SEC's end, with every #VC, port and MMIO access, without times; and its exits."""
+def records(firmware: Path, out: Path, *, shortcuts: bool) -> list[HostRecord]:
+    """The records of a boot to SEC's end, with every #VC, port and MMIO access, without times."""
     config = load_config("alternate-injection-off")
     exits = structs.replace(config.exits, shortcuts=shortcuts)
     config = structs.replace(config, exits=exits, log=structs.replace(config.log, level=2))
-    counted = 0
-
-    def follow(session: Session) -> Ending:
-        nonlocal counted
-        ending = session.run(lambda *_: None)
-        counted = session.running.exits() or 0
-        return ending
-
-    with RunDirectory.create(out, "emulated") as directory:
-        result = prepare(firmware, "emulated", config, until="sec", icount=True).follow(directory, follow)
+    result = boot(firmware, out, config, until="sec", icount=True)
     assert result.error is None
     found = map(HostRecord._make, RECORD.iter_unpack((out / rundir.HOST_LOG).read_bytes()))
     return [
         record._replace(seq=0, time_ns=0, check=0)
         for record in found
         if record.kind != RecordKind.START and not (record.kind == RecordKind.IO and record.address == ACPI_TIMER)
-    ], counted
+    ]
 
 
 @pytest.mark.emulated
 def test_shortcuts_leave_the_same_records(trixie_path: Path, tmp_path: Path) -> None:
     """Until SEC's end; where the run is cut off after it, is chance."""
-    fast, few = records(trixie_path, tmp_path / "fast", shortcuts=True)
-    slow, many = records(trixie_path, tmp_path / "slow", shortcuts=False)
+    fast = records(trixie_path, tmp_path / "fast", shortcuts=True)
+    slow = records(trixie_path, tmp_path / "slow", shortcuts=False)
     shortest = min(len(slow), len(fast))
     assert shortest > 1000
     assert fast[:shortest] == slow[:shortest]
-    assert few < many
