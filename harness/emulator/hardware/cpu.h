@@ -132,8 +132,6 @@ struct hw_cpu {
 
 	/* Few exits use the rest. */
 	u64 spin_pc;         /* see hw_spins() */
-	u32 spin_exits;
-	u64 pause_pc;        /* see hw_pauses_again() */
 	u64 tsc_aux;         /* while another vCPU has the processor */
 	u32 taken_seen[APIC_VECTOR_WORDS]; /* vectors logged since the last CONFIGURE_VECTOR */
 	u64 image_base[MAX_IMAGES];

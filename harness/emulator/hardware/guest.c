@@ -45,27 +45,14 @@ u64 hw_observe_pc(const struct hw_cpu *cpu)
 
 #define LOOP_SIZE 64u /* bytes: a loop that waits for a value in memory is short */
 
-/* Whether the pc is where it was at the last call with the same `last`. */
-static bool is_there_again(const struct hw_cpu *cpu, u64 *last)
-{
-	u64 pc = hw_observe_pc(cpu);
-	bool near = pc - *last + LOOP_SIZE / 2 < LOOP_SIZE;
-
-	*last = pc;
-	return near;
-}
-
-/* Interrupts are not the exits of the guest. After 256 exits the counters begin anew, which looks like an exit. */
 bool hw_spins(struct hw_cpu *cpu)
 {
-	u32 exits = cpu->exits - cpu->exit_count[SVM_EXIT_INTR];
-	bool quiet = exits == cpu->spin_exits;
+	u64 pc = hw_observe_pc(cpu);
+	bool near = pc - cpu->spin_pc + LOOP_SIZE / 2 < LOOP_SIZE;
 
-	cpu->spin_exits = exits;
-	return is_there_again(cpu, &cpu->spin_pc) && quiet;
+	cpu->spin_pc = pc;
+	return near;
 }
-
-bool hw_pauses_again(struct hw_cpu *cpu) { return is_there_again(cpu, &cpu->pause_pc); }
 
 /* 48 bits, or 57 (APM vol. 2, 1.1.3). */
 bool guest_is_canonical(const struct hw_cpu *cpu, u64 linear)

@@ -234,12 +234,10 @@ void hw_init(struct hw_cpu *cpu);                           /* as after INIT */
 void hw_sipi(struct hw_cpu *cpu, u8 vector);
 
 /*
- * It was in the same loop when this was asked last, and has had no exit since: it probably waits for a write by another
- * vCPU, without PAUSE. And at a PAUSE: its last one was in the same loop. One processor that runs all vCPUs needs to know
- * it; several would not.
+ * It was in the same loop when this was asked last: it probably waits for a write by another vCPU, without PAUSE. One
+ * processor that runs all vCPUs needs to know it; several would not.
  */
 bool hw_spins(struct hw_cpu *cpu);
-bool hw_pauses_again(struct hw_cpu *cpu);
 
 /* The log: hw_log() fills vCPU, VMPL and mode of the processor. Returns the record's number, 0 if it was lost. */
 u64 hw_log(struct hw_cpu *cpu, struct record record);

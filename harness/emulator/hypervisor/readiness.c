@@ -60,11 +60,9 @@ static bool others_ready(struct vcpu *vcpu)
 	return false;
 }
 
-/* A loop that waits with a limit of time takes long from one PAUSE to the next: it reads a timer, by #VC. */
 void readiness_turn_ends(struct vcpu *vcpu)
 {
-	bool again = vcpu->paused && hw_pauses_again(vcpu->cpu);
-	bool waited = again || (vcpu->paused && now_ns(vcpu->hv) - vcpu->hv->turn_began_ns < PART_NS);
+	bool waited = vcpu->paused && now_ns(vcpu->hv) - vcpu->hv->turn_began_ns < PART_NS;
 
 	if (!vcpu->paused)
 		vcpu->spins = 0;
