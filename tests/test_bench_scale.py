@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from bench.scale import Boot, Read, read_long, table
-from snp_harness.capture.collect import ACCESS_LIMIT
+from snp_harness.capture.condense import ACCESS_LIMIT
 from snp_harness.platforms import kept_run
 
 RUN = {

@@ -16,7 +16,7 @@ from snp_harness.apic.rules.no_xapic_after_x2apic import NoXapicAfterX2apic
 from snp_harness.apic.rules.sec_apic_page_shared import SecApicPageShared
 from snp_harness.apic.rules.x2apic_before_sec import X2ApicBeforeSec
 from snp_harness.apic.verdict import Status
-from snp_harness.capture import collect
+from snp_harness.capture import collect, condense
 from snp_harness.capture.record import (
     ANSWERS_SHIFT,
     FLAG_WRITE,
@@ -177,8 +177,8 @@ def test_the_last_access_of_a_run_that_ends_is_not_the_guests(run: Run) -> None:
 
 
 def test_no_refusal_is_lost_when_accesses_are_condensed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "ACCESS_LIMIT", 4)
-    monkeypatch.setattr(collect, "SORT_LIMIT", 2)
+    monkeypatch.setattr(condense, "ACCESS_LIMIT", 4)
+    monkeypatch.setattr(condense, "SORT_LIMIT", 2)
     for _ in range(20):
         number = run.begin(0x802, aux=X2APIC)
         run.begin(0x803, aux=X2APIC, vcpu=1)

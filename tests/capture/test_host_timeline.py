@@ -15,7 +15,7 @@ from snp_harness.apic.contract import evaluate
 from snp_harness.apic.registers import APIC_BASE
 from snp_harness.apic.timeline import END_KINDS, Known, Timeline
 from snp_harness.apic.verdict import RuleResult, Status
-from snp_harness.capture import collect
+from snp_harness.capture import collect, condense
 from snp_harness.capture.record import (
     FLAG_WRITE,
     RecordKind,
@@ -319,16 +319,16 @@ def test_text_is_made_printable(run: Run) -> None:
 
 
 def test_the_modes_that_are_set_are_kept_when_accesses_are_condensed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "ACCESS_LIMIT", 0)
-    monkeypatch.setattr(collect, "SORT_LIMIT", 1)
+    monkeypatch.setattr(condense, "ACCESS_LIMIT", 0)
+    monkeypatch.setattr(condense, "SORT_LIMIT", 1)
     for value in (0xFEE00D00, 0xFEE00D00, 0xFEE00100, 0xFEE00100):
         run.add(RecordKind.APIC_BASE, value=value, flags=FLAG_WRITE, aux=X2APIC)
     assert [access.value for access in run.timeline().accesses] == [0xFEE00D00, 0xFEE00100]
 
 
 def test_memory_stays_bounded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "ACCESS_LIMIT", 10)
-    monkeypatch.setattr(collect, "SORT_LIMIT", 2)
+    monkeypatch.setattr(condense, "ACCESS_LIMIT", 10)
+    monkeypatch.setattr(condense, "SORT_LIMIT", 2)
     monkeypatch.setattr(collect, "EVENT_LIMIT", 3)
     for number in range(30):
         run.apic(0xFEE000B0, number, write=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from snp_harness.apic.contract import evaluate
 from snp_harness.apic.timeline import UNANSWERED_CALL, Event, Timeline
-from snp_harness.capture import collect
+from snp_harness.capture import collect, condense
 from snp_harness.capture.record import (
     FLAG_WRITE,
     RecordEnd,
@@ -207,8 +207,8 @@ def test_the_rules_understand_these_events(run: Calls) -> None:
 def test_the_vectors_that_are_sent_are_kept_when_accesses_are_condensed(
     run: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collect, "ACCESS_LIMIT", 0)
-    monkeypatch.setattr(collect, "SORT_LIMIT", 1)
+    monkeypatch.setattr(condense, "ACCESS_LIMIT", 0)
+    monkeypatch.setattr(condense, "SORT_LIMIT", 1)
     for vector in (0x40, 0x40, 0x41, 0x41):
         run.apic(0x83F, vector, write=True, path=RecordPath.SVSM, aux=X2APIC)
     assert [access.value for access in run.timeline().accesses] == [0x40, 0x41]
@@ -219,7 +219,7 @@ def test_an_svsm_with_a_timer_of_its_own_does_not_fill_the_timeline(run: Calls) 
         run.apic(0x80B, 0, vmpl=0, rip=SVSM, aux=X2APIC, write=True)
     timeline = run.timeline()
     assert timeline.complete
-    assert [event.kind for event in timeline.events].count("other-vmpl-apic") == collect.SORT_LIMIT
+    assert [event.kind for event in timeline.events].count("other-vmpl-apic") == condense.SORT_LIMIT
     assert timeline.events[-1].fields["apic_accesses"] == 2 * collect.EVENT_LIMIT
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import CONDENSED, Timeline
-from snp_harness.capture.collect import ACCESS_LIMIT
+from snp_harness.capture.condense import ACCESS_LIMIT
 from snp_harness.capture.record import RECORD
 from snp_harness.launch.ring import RECORD_SIZE
 from snp_harness.platforms.memory_map import RING_RECORDS

@@ -12,7 +12,8 @@ import pytest
 
 from snp_harness.apic.access import Phase
 from snp_harness.apic.timeline import RESTORED, Known
-from snp_harness.capture.collect import Collector, ConsoleMark
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.console_text import ConsoleMark
 from snp_harness.capture.trace_timeline import TraceTimeline
 from snp_harness.errors import UnsupportedError, UsageError
 from snp_harness.platforms.kvm import KvmGuest

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.timeline import GUEST_RESET, Timeline
-from snp_harness.capture.collect import ACCESS_LIMIT
+from snp_harness.capture.condense import ACCESS_LIMIT
 from snp_harness.tools.kvm_host.pack import Image
 from snp_harness.vm import rundir
 from tests.platforms.linux_guest import kernel_modules, run_in_linux

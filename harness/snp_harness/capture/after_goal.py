@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from snp_harness.apic.access import Phase
 from snp_harness.apic.rules.observation import accesses
 from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import RuleResult, Status, Verdict
+from snp_harness.capture import entries
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.goal import Position
 
@@ -46,7 +48,7 @@ def judge_run(timeline: Timeline, collector: Collector | None, judge: Judge) -> 
         return JudgedRun(timeline, verdict)
     whole = collector.moved(timeline, collector.end)
     after = len(whole.accesses) - len(timeline.accesses)
-    earlier = collector.of_earlier_phases() if collector.at_goal else None
+    earlier = _end_of_earlier_phases(collector, collector.cut) if collector.at_goal else None
     if earlier is not None:
         longer = collector.moved(timeline, earlier)
         judged = judge(longer)
@@ -63,6 +65,31 @@ def judge_run(timeline: Timeline, collector: Collector | None, judge: Judge) -> 
     names = ", ".join(result.rule for result in broken)
     note = f"{accesses(after)} after the goal, until QEMU was stopped, not judged: they break {names}"
     return JudgedRun(timeline, verdict, collector.cut, after, f"{note}; a later --until judges them")
+
+
+def _end_of_earlier_phases(collector: Collector, cut: Position) -> Position | None:
+    """Return the place after the last entry behind the cut that is of a phase before the last one ahead of it.
+
+    Code that is of no known phase may be of such a one. None: there is no such entry.
+    """
+    order, phases = collector.entries, collector.phases
+    reached = phases[order.count(entries.PHASE, cut.entries) - 1].phase if phases else Phase.RESET
+    earlier = {phase for phase in Phase if phase < reached or phase is Phase.UNKNOWN}
+    names = {phase.name for phase in earlier}
+    accesses, events = len(collector.accesses), len(collector.events)
+    for entry in range(len(order) - 1, cut.entries - 1, -1):
+        kind = order[entry]
+        if kind == entries.ACCESS:
+            accesses -= 1
+            found = collector.accesses[accesses].phase in earlier
+        elif kind == entries.EVENT:
+            events -= 1
+            found = collector.events[events].fields.get("phase") in names
+        else:
+            found = False
+        if found:
+            return collector.at(entry + 1)
+    return None
 
 
 def _offences(new: RuleResult, old: RuleResult) -> bool:

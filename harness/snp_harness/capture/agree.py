@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 from snp_harness.apic.access import Access, Server
 from snp_harness.apic.timeline import CONDENSED, Timeline
-from snp_harness.capture.collect import ACCESS_LIMIT
+from snp_harness.capture.condense import ACCESS_LIMIT
 
 #: A run can end between an access and its record: one of the witnesses may have one access more.
 TAIL = 1

@@ -5,45 +5,24 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from snp_harness.apic import ipi
 from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
-from snp_harness.apic.apic_base import ApicMode, mode_of
-from snp_harness.apic.registers import APIC_BASE, Register
+from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.registers import Register
 from snp_harness.apic.timeline import CONDENSED, END_KINDS, RULE_KINDS, Event, Known, PhaseMark, Timeline, sec_is_over
+from snp_harness.capture import entries
+from snp_harness.capture.condense import Condenser
+from snp_harness.capture.console_text import ConsoleMark
+from snp_harness.capture.entries import Entries
 from snp_harness.capture.goal import SHOWN_BDS, LogState, Position, Until, is_reached
 
-#: Accesses that are kept one by one. A boot to the shell makes 5,000; the shell makes 300 a second.
-ACCESS_LIMIT = 20_000
-#: Beyond ACCESS_LIMIT, so many more accesses of each kind are kept; the others differ in value, pc and time.
-SORT_LIMIT = 16
-#: Kinds that are distinguished beyond ACCESS_LIMIT.
-SORTS_LIMIT = 4096
 EVENT_LIMIT = 10_000
 #: Unreadable parts of an image that a timeline names.
 DEFECTS_LIMIT = 16
 
 _REFUSED = frozenset({Outcome.GP, Outcome.ERROR})
-_Sort = tuple[Any, ...]
-#: Kinds of a collector's entries.
-_ACCESS, _EVENT, _PHASE = range(3)
-
-
-@dataclass(frozen=True, slots=True)
-class ConsoleMark:
-    """A phase that a console has shown. position: bytes of the witness's log that were read before."""
-
-    position: int
-    phase: Phase
-    evidence: str
-
-    def enter(self, collector: Collector) -> None:
-        """Enter the phase."""
-        collector.enter(self.phase, None, self.evidence, Known.CONSOLE)
 
 
 class Collector:
@@ -54,9 +33,9 @@ class Collector:
     the witness, as near as what was added shows, None as long as nothing shows it. accesses, phases, events: those that
     are kept; other threads may read them. position: bytes of the witness's log that were added. console_marks: those
     of `phases` that a console has shown. shown: names of what a console has shown (snp_harness.capture.goal).
-    log_place, log_state: how many records, and of them ACCESS records, the witness's log has so far, the second with a
-    summary; zeros and None for a witness without. cut: where the run ends, once that was seen; the timeline is
-    what is before it. at_goal: the cut is where the goal is reached.
+    entries: the order of the three. log_state: what the witness's log has so far, with a summary; None for a witness
+    without. cut: where the run ends, once that was seen; the timeline is what is before it. at_goal: the cut is where
+    the goal is reached.
     """
 
     def __init__(self) -> None:
@@ -67,22 +46,18 @@ class Collector:
         self.accesses: list[Access] = []
         self.phases: list[PhaseMark] = []
         self.events: list[Event] = []
+        self.entries = Entries()
         self.position = 0
         self.console_marks: list[ConsoleMark] = []
         self.shown: frozenset[str] = frozenset()
         self.log_state: Callable[[], LogState | None] = lambda: None
-        self.log_place = (0, 0)
         self.cut: Position | None = None
         self.at_goal = False
         self._goal: Until | None = None
         #: Places where a goal may have been reached, with the phases and what the console has shown by then.
         self._steps: list[tuple[Position, int, frozenset[str]]] = []
-        self._entries = bytearray()
-        self._places: list[tuple[int, int]] = []
         self._bds_line = ""
-        self._sorts: Counter[_Sort] = Counter()
-        self._condensed = 0
-        self._dropped_accesses = 0
+        self._condenser = Condenser()
         self._dropped_events = 0
         self._dropped_rule_events = 0
 
@@ -108,7 +83,7 @@ class Collector:
         self._timed(time_ns)
         self.phase = phase
         self.phases.append(PhaseMark(phase, len(self.accesses), time_ns, evidence, known))
-        self._entry(_PHASE)
+        self.entries.add(entries.PHASE)
         if known is Known.CONSOLE:
             self.console_marks.append(ConsoleMark(self.position, phase, evidence))
         self._stepped()
@@ -155,54 +130,16 @@ class Collector:
     @property
     def end(self) -> Position:
         """Return the place after all that was added."""
-        return self.at(len(self._entries))
+        return self.at(len(self.entries))
 
     def here(self) -> Position:
         """Return the same as where a run may end: with a summary of what the log has so far."""
-        return Position(len(self._entries), self._condensed, self.log_state())
+        return Position(len(self.entries), self._condenser.condensed, self.log_state())
 
-    def at(self, entries: int) -> Position:
+    def at(self, end: int) -> Position:
         """Return the place after so many entries."""
-        kept_all = self._entries.count(_ACCESS, 0, entries) < ACCESS_LIMIT
-        records, accesses = self._places[entries - 1] if entries else (0, 0)
-        log = LogState(records, accesses) if records else None
-        return Position(entries, 0 if kept_all else self._condensed, log)
-
-    def _entry(self, kind: int) -> None:
-        self._entries.append(kind)
-        self._places.append(self.log_place)
-
-    def of_earlier_phases(self) -> Position | None:
-        """Return the place after the last entry behind the cut that is of a phase before the last one ahead of it.
-
-        Code that is of no known phase may be of such a one. None: there is no such entry.
-        """
-        if self.cut is None:
-            return None
-        reached = self.phases[self._before(_PHASE, self.cut) - 1].phase if self.phases else Phase.RESET
-        earlier = {phase for phase in Phase if phase < reached or phase is Phase.UNKNOWN}
-        names = {phase.name for phase in earlier}
-        accesses, events = len(self.accesses), len(self.events)
-        for entry in range(len(self._entries) - 1, self.cut.entries - 1, -1):
-            kind = self._entries[entry]
-            if kind == _ACCESS:
-                accesses -= 1
-                found = self.accesses[accesses].phase in earlier
-            elif kind == _EVENT:
-                events -= 1
-                found = self.events[events].fields.get("phase") in names
-            else:
-                found = False
-            if found:
-                return self.at(entry + 1)
-        return None
-
-    def accesses_before(self, position: Position) -> int:
-        """Return how many accesses are before a place."""
-        return self._before(_ACCESS, position)
-
-    def _before(self, kind: int, position: Position) -> int:
-        return self._entries.count(kind, 0, position.entries)
+        condensed = self._condenser.condensed_of(self.entries.count(entries.ACCESS, end))
+        return Position(end, condensed, self.entries.log_at(end))
 
     def access(
         self,
@@ -225,47 +162,33 @@ class Collector:
     ) -> int | None:
         """Add an access. phase: None for the current one. Returns its index for `amend`, None if it is only counted.
 
-        After ACCESS_LIMIT accesses an access that only repeats others is counted and not kept: every rule judges it
-        like them, since phase, register, path, mode, outcome, server and module are the same.
+        After ACCESS_LIMIT accesses an access that only repeats others is counted and not kept.
         """
         self.count += 1
         self._timed(time_ns)
-        phase = self.phase if phase is None else phase
-        if len(self.accesses) >= ACCESS_LIMIT:
-            # The only values that rules judge are the vectors of interrupts that are sent, and modes.
-            judged: int | ApicMode | None = ipi.request(operation, register, value)
-            if register == APIC_BASE and value is not None:
-                judged = mode_of(value)
-            sort = (operation, register, path, vcpu, vmpl, mode, outcome, served_by, phase, module, judged)
-            if sort not in self._sorts and len(self._sorts) >= SORTS_LIMIT:
-                self._dropped_accesses += 1
-                return None
-            self._sorts[sort] += 1
-            if self._sorts[sort] > SORT_LIMIT:
-                self._condensed += 1
-                return None
-        self._entry(_ACCESS)
-        self.accesses.append(
-            Access(
-                index=len(self.accesses),
-                operation=operation,
-                register=register,
-                path=path,
-                value=value,
-                size=size,
-                vcpu=vcpu,
-                vmpl=vmpl,
-                mode=mode,
-                outcome=outcome,
-                served_by=served_by,
-                phase=phase,
-                pc=pc,
-                module=module,
-                module_offset=module_offset,
-                time_ns=time_ns,
-            )
+        access = Access(
+            index=len(self.accesses),
+            operation=operation,
+            register=register,
+            path=path,
+            value=value,
+            size=size,
+            vcpu=vcpu,
+            vmpl=vmpl,
+            mode=mode,
+            outcome=outcome,
+            served_by=served_by,
+            phase=self.phase if phase is None else phase,
+            pc=pc,
+            module=module,
+            module_offset=module_offset,
+            time_ns=time_ns,
         )
-        return len(self.accesses) - 1
+        if not self._condenser.keeps(access):
+            return None
+        self.entries.add(entries.ACCESS)
+        self.accesses.append(access)
+        return access.index
 
     def _timed(self, time_ns: int | None) -> None:
         """Use the time of what is added: it is added after it happened, so the earliest start is the nearest."""
@@ -280,7 +203,7 @@ class Collector:
     def uncount(self) -> None:
         """Take back an access that was only counted: it will be added again, with its answer."""
         self.count -= 1
-        self._condensed = max(0, self._condensed - 1)
+        self._condenser.take_back()
 
     def name_modules(self, find: Callable[[int], tuple[str, int] | None]) -> None:
         """Set the module of accesses with a pc and without a module. find: returns name and base of a pc's module."""
@@ -301,7 +224,7 @@ class Collector:
             self._dropped_events += 1
             self._dropped_rule_events += kind in RULE_KINDS
             return
-        self._entry(_EVENT)
+        self.entries.add(entries.EVENT)
         self.events.append(Event(kind, time_ns, vcpu, text, fields))
 
     def finish(
@@ -322,9 +245,9 @@ class Collector:
 
         gaps: why it is not complete; empty if it is. The other arguments are as in Timeline.
         """
-        if self._dropped_accesses:
-            gaps = [*gaps, f"{self._dropped_accesses} accesses were not kept: too many kinds of them"]
-            lost += self._dropped_accesses
+        if dropped := self._condenser.dropped:
+            gaps = [*gaps, f"{dropped} accesses were not kept: too many kinds of them"]
+            lost += dropped
         if self._dropped_events:
             gaps = [*gaps, f"{self._dropped_events} events were not kept"]
             lost += self._dropped_rule_events
@@ -360,11 +283,12 @@ class Collector:
         )
 
     def _ahead_of(self, end: Position) -> tuple[tuple[Access, ...], tuple[PhaseMark, ...], tuple[Event, ...]]:
-        counts = [self._entries.count(kind, 0, end.entries) for kind in (_ACCESS, _PHASE, _EVENT)]
-        events = self.events[: counts[2]]
+        kinds = (entries.ACCESS, entries.PHASE, entries.EVENT)
+        accesses, phases, events_before = (self.entries.count(kind, end.entries) for kind in kinds)
+        events = self.events[:events_before]
         if end.log is not None and end.log.closing is not None:
             events.append(end.log.closing)
         if end.condensed:
             text = f"{end.condensed} accesses that repeat earlier ones are counted, not listed"
             events.append(Event(CONDENSED, None, None, text, {"accesses": end.condensed}))
-        return tuple(self.accesses[: counts[0]]), tuple(self.phases[: counts[1]]), tuple(events)
+        return tuple(self.accesses[:accesses]), tuple(self.phases[:phases]), tuple(events)

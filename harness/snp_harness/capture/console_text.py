@@ -6,9 +6,21 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from snp_harness.apic.access import Phase
 
 #: Characters that a match may span.
 WINDOW = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleMark:
+    """A phase that a console has shown. position: bytes of the witness's log that were read before."""
+
+    position: int
+    phase: Phase
+    evidence: str
 
 
 class ConsoleText:

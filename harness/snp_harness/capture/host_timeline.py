@@ -19,7 +19,9 @@ from snp_harness.apic.registers import (
     by_offset,
 )
 from snp_harness.apic.timeline import GUEST_EXIT, SVSM_EXIT, Known
-from snp_harness.capture.collect import SORT_LIMIT, SORTS_LIMIT, Collector
+from snp_harness.capture import entries
+from snp_harness.capture.collect import Collector
+from snp_harness.capture.condense import SORT_LIMIT, SORTS_LIMIT
 from snp_harness.capture.console_text import ConsoleText
 from snp_harness.capture.goal import LogState, Position
 from snp_harness.capture.host_end import PRIVATE_MMIO_END, HostEnd, exit_status, host_end
@@ -191,7 +193,7 @@ class HostTimeline:
             if fields[9] < guest_vmpl or kind == RecordKind.SVSM_RESULT or svsm.awaits_guest:
                 svsm.take(fields)
             if handler is not None:
-                self._collector.log_place = number, counts[RecordKind.ACCESS]
+                self._collector.entries.log_place = number, counts[RecordKind.ACCESS]
                 record = HostRecord._make(fields)
                 if self._awaited is not None and kind in _IN_ORDER and not _answers(record, self._awaited):
                     self._unanswered()
@@ -208,7 +210,7 @@ class HostTimeline:
         """Whether a vCPU is on the way to the answer of an access. position: only of those before it."""
         if self._awaited is not None and position is None:
             return True
-        before = None if position is None else self._collector.accesses_before(position)
+        before = None if position is None else self._collector.entries.count(entries.ACCESS, position.entries)
         on_way = self._unfinished.at_end(self._last_ns)
         return any(
             record.seq in on_way and index is not None and (before is None or index < before)

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.apic.timeline import RESTORED
+from snp_harness.apic.timeline import RESTORED, Known
 from snp_harness.errors import EXIT_INCONCLUSIVE, HarnessError, UnsupportedError, UsageError
 from snp_harness.launch.ring import RecordSource
 from snp_harness.vm import migration
 from snp_harness.vm.qemu_errors import CannotWriteError
 
 if TYPE_CHECKING:
-    from snp_harness.capture.collect import Collector, ConsoleMark
+    from snp_harness.capture.collect import Collector
+    from snp_harness.capture.console_text import ConsoleMark
     from snp_harness.platforms.platform import RunSpec
     from snp_harness.platforms.running import Running
     from snp_harness.vm.machine_base import MachineBase
@@ -106,7 +107,8 @@ class Saved:
             at = 0
             while True:
                 while marks and marks[0].position <= at:
-                    marks.pop(0).enter(collector)
+                    mark = marks.pop(0)
+                    collector.enter(mark.phase, None, mark.evidence, Known.CONSOLE)
                 data = file.read(min(_CHUNK, marks[0].position - at) if marks else _CHUNK)
                 if not data:
                     return
