@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.debian.cache import Entries, cache_root, version_of
+from snp_harness.debian.cache import Entries, cache_root, file_digest, version_of
 from snp_harness.errors import FetchError
 
 
@@ -81,3 +81,11 @@ def test_versions_that_are_none(tmp_path: Path, version: str) -> None:
 def test_a_version_stays_in_its_directory(tmp_path: Path) -> None:
     add(Entries(tmp_path / "thing"), "../../out")
     assert [path.name for path in tmp_path.iterdir()] == ["thing"]
+
+
+def test_the_hash_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    assert file_digest(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_digest(tmp_path / "file", "md5") == "900150983cd24fb0d6963f7d28e17f72"
+    with pytest.raises(FileNotFoundError):
+        file_digest(tmp_path / "none")

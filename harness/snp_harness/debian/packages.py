@@ -8,7 +8,6 @@ only the programs and the proxy are used, and nothing is changed.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from snp_harness.debian.cache import CountingProgress, Progress, make_directory, remove, writing
+from snp_harness.debian.cache import CountingProgress, Progress, file_digest, make_directory, remove, writing
 from snp_harness.debian.firmware_names import SUITES
 from snp_harness.debian.program import Finished, run
 from snp_harness.errors import FetchError
@@ -325,8 +324,7 @@ def _archives(result: Finished) -> tuple[Archive, ...]:
 def verified(path: Path, archive: Archive) -> Path:
     """Return the file if it matches the index. apt has checked the download; this checks the file on the disk."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, archive.kind.lower()).hexdigest()
+        digest = file_digest(path, archive.kind.lower())
     except OSError as error:
         raise FetchError(f"apt did not leave {archive.file_name}: {error.strerror}", "try again") from None
     if digest != archive.digest:

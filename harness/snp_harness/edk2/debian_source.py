@@ -13,7 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from snp_harness.debian.cache import Entries, Progress, cache_root, locked, remove, silent, version_of, writing
+from snp_harness.debian.cache import (
+    Entries,
+    Progress,
+    cache_root,
+    file_digest,
+    locked,
+    remove,
+    silent,
+    version_of,
+    writing,
+)
 from snp_harness.debian.firmware import with_apt
 from snp_harness.debian.firmware_names import package_directory
 from snp_harness.debian.packages import _PACKAGE, AptRoot, Archive, Mirror, _checked, verified
@@ -180,8 +190,7 @@ def _patches(debian: Path) -> Iterator[Member]:
 def _intact(path: Path, digest: str) -> Path:
     """Return the file if it still has the fetched contents; otherwise remove it, so that it is fetched again."""
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_digest(path)
     except OSError as error:
         raise FetchError(f"cannot read {path}: {error.strerror}", "remove its directory and fetch it again") from None
     if found != digest:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from snp_harness.debian.cache import cache_root, make_directory, remove, writing
+from snp_harness.debian.cache import cache_root, file_digest, make_directory, remove, writing
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.firmware.debug_directories import SUFFIX, SYMBOLS
 
@@ -64,7 +64,7 @@ def find_image(key: str) -> BuiltImage | None:
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
         wanted = {IMAGE: manifest["sha256"], **manifest.get("halves", {})}
-        if any(_digest(directory / name) != wanted[name] for name in _FILES if name in wanted):
+        if any(file_digest(directory / name) != wanted[name] for name in _FILES if name in wanted):
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -89,8 +89,8 @@ def add_image(key: str, image: Path, manifest: dict[str, object], modules: Path 
                     shutil.copyfile(image.with_name(name), temporary / name)
             if modules is not None:
                 _add_symbols(modules, temporary / SYMBOLS, _latest_symbols(root))
-            halves = {name: _digest(temporary / name) for name in _HALVES if (temporary / name).is_file()}
-            complete = {**manifest, "sha256": _digest(temporary / IMAGE), "halves": halves}
+            halves = {name: file_digest(temporary / name) for name in _HALVES if (temporary / name).is_file()}
+            complete = {**manifest, "sha256": file_digest(temporary / IMAGE), "halves": halves}
             (temporary / MANIFEST).write_text(json.dumps(complete, indent=2) + "\n", encoding="utf-8")
             temporary.chmod(0o755)
             remove(root / key)
@@ -160,8 +160,3 @@ def _latest_symbols(root: Path) -> Path | None:
 
 def _root() -> Path:
     return cache_root() / "edk2" / "images"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

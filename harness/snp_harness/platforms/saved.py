@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.apic.timeline import RESTORED, Known
+from snp_harness.debian.cache import file_digest
 from snp_harness.errors import EXIT_INCONCLUSIVE, HarnessError, UnsupportedError, UsageError
 from snp_harness.launch.ring import RecordSource
 from snp_harness.vm import migration
@@ -82,7 +83,7 @@ class Saved:
         for name, wanted in self.sums.items():
             path = self.path / name
             try:
-                found = _sha256(path)
+                found = file_digest(path)
             except OSError as error:
                 raise SnapshotError(f"cannot read {path}: {error.strerror}", "take the snapshot again") from None
             if found != wanted:
@@ -151,7 +152,7 @@ def save(running: Running, path: Path, logs: Sequence[str], ram: int, resume: Re
             names = [*logs, *(console.file for console in machine.consoles.values())]
             for name in names:
                 shutil.copyfile(machine.directory.file(name), path / name)
-                sums[name] = _sha256(path / name)
+                sums[name] = file_digest(path / name)
             unless_saved.pop_all()
     except OSError as error:
         raise CannotWriteError(Path(error.filename or path), error) from None
@@ -226,11 +227,6 @@ def _save_state(machine: MachineBase, path: Path, ram: int, timeout_s: float) ->
 
         migration.save(machine, take, ram + ram // _PAGE_SHARE + _DEVICES, timeout_s)
     return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _parts(path: Path) -> Iterator[bytes]:
