@@ -20,7 +20,8 @@ from pathlib import Path
 from bench.history import MP_INIT_LIB, SEC, Planted, make_history
 from bench.measure import met
 from snp_harness.bisect.log import LOG
-from snp_harness.edk2.source import DEFAULT_SOURCE, find_source
+from snp_harness.defaults import DEFAULT_SOURCE
+from snp_harness.edk2.source import find_source
 
 COMMITS = 20
 PLANTED_AT = 13

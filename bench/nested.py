@@ -18,7 +18,7 @@ from snp_harness.platforms.kvm import start_on
 from snp_harness.platforms.nested import suite
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.session import Session
-from snp_harness.tools.kvm_host.host_image import image
+from snp_harness.tools.kvm_host.host_image import images
 from snp_harness.tools.kvm_host.outer import Outer
 from snp_harness.tools.kvm_host.snapshot import snapshot_of
 from snp_harness.vm.qemu_binary import QemuBinary
@@ -31,7 +31,7 @@ def main() -> None:
     """Measure and print."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_RUNS
     spec = RunSpec(find_firmware(None))
-    outer = Outer(image(suite(), print), QemuBinary.find(None), spec.memory >> 20)
+    outer = Outer(images().image(suite(), print), QemuBinary.find(None), spec.memory >> 20)
     print(f"{outer.binary}; Linux {outer.image.manifest.kernel}; {runs} runs, median and range in seconds")
     snapshot_of(outer, print)
     for cold in (True, False):

@@ -19,9 +19,9 @@ from snp_harness.errors import HarnessError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.platforms import platform_names
 from snp_harness.testing.markers import marker_of
-from snp_harness.tools.kvm_host.host_image import image
+from snp_harness.tools.kvm_host import host_image
 from snp_harness.tools.kvm_host.pack import Image
-from snp_harness.tools.linux_guest.image import image as linux_guest_image
+from snp_harness.tools.linux_guest import image
 from snp_harness.tools.linux_guest.pack import LinuxImage
 from tests.helpers.raw_log import disagreements, finished_runs
 
@@ -67,7 +67,7 @@ def inner_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def kvm_host_image(request: pytest.FixtureRequest) -> Image:
     """The nested KVM host's image, of the default suite: from the cache, or made for it."""
     try:
-        return image()
+        return host_image.images().image()
     except HarnessError as error:
         missing = f"no image of the nested host: {error}"
         if "nested" in (request.config.getoption("snp_require") or ""):
@@ -79,7 +79,7 @@ def kvm_host_image(request: pytest.FixtureRequest) -> Image:
 def linux_image() -> LinuxImage:
     """The Linux guest's image, of the default suite: from the cache, or made for it."""
     try:
-        return linux_guest_image()
+        return image.images().image()
     except HarnessError as error:
         pytest.skip(f"no image of the Linux guest: {error}")
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 PROGRAM = "snp-harness"
 #: Begins a name that refers to a package of a Debian suite.
 DEBIAN = "debian:"
+#: Debian's suite of what is fetched, and of the source that is built.
+DEFAULT_SUITE = "trixie"
+DEFAULT_SOURCE = DEBIAN + DEFAULT_SUITE
 #: Name of a platform (snp_harness.platforms).
 DEFAULT_PLATFORM = "emulated"
 #: Names of --until, in the order in which a boot reaches them: a run ends after that phase, or at the prompt.

@@ -10,10 +10,10 @@ import pytest
 
 import snp_harness.debian.firmware
 import snp_harness.debian.qemu_bundle
-import snp_harness.tools.kvm_host.host_image
-import snp_harness.tools.linux_guest.image
 from snp_harness.cli.main import main
 from snp_harness.errors import EXIT_ENVIRONMENT, FetchError
+from snp_harness.tools.kvm_host import host_image
+from snp_harness.tools.linux_guest import image
 
 
 @pytest.fixture
@@ -31,8 +31,9 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
     monkeypatch.setattr(snp_harness.debian.firmware, "fetch_firmware", firmware)
     monkeypatch.setattr(snp_harness.debian.qemu_bundle, "fetch_qemu", lambda spec, _: directory("qemu", spec))
-    monkeypatch.setattr(snp_harness.tools.kvm_host.host_image, "fetch_image", lambda spec, _: directory("nested", spec))
-    monkeypatch.setattr(snp_harness.tools.linux_guest.image, "fetch_image", lambda spec, _: directory("linux", spec))
+    for kind, module in (("nested", host_image), ("linux", image)):
+        images = SimpleNamespace(fetch=lambda spec, _, kind=kind: directory(kind, spec))
+        monkeypatch.setattr(module, "images", lambda images=images: images)
     return seen
 
 

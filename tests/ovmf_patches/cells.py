@@ -11,11 +11,12 @@ from typing import Any
 from snp_harness.apic.difference import difference
 from snp_harness.apic.verdict import Status
 from snp_harness.debian.cache import silent
+from snp_harness.defaults import DEFAULT_SOURCE
 from snp_harness.edk2.build import Builder
 from snp_harness.edk2.modules import build_modules
 from snp_harness.edk2.recipe import Recipe, tool_chain
 from snp_harness.edk2.series import load_series
-from snp_harness.edk2.source import DEFAULT_SOURCE, Repository, Source, find_source
+from snp_harness.edk2.source import Repository, Source, find_source
 from snp_harness.edk2.source_errors import CompileError
 from snp_harness.edk2.tools import find_tools
 from snp_harness.edk2.workspace import Workspace

@@ -17,7 +17,7 @@ from snp_harness.errors import HarnessError
 from snp_harness.firmware_run import RunSpec, run
 from snp_harness.platforms.nested import SUITE_VARIABLE
 from snp_harness.svsm.config import load_config
-from snp_harness.tools.kvm_host.host_image import image
+from snp_harness.tools.kvm_host.host_image import images
 from snp_harness.vm import rundir
 
 pytestmark = [pytest.mark.emulated, pytest.mark.nested, pytest.mark.slow]
@@ -67,7 +67,7 @@ def sid_qemu(monkeypatch: pytest.MonkeyPatch) -> Path:
     if bundle is None:
         pytest.skip(f"no QEMU of {SUITE} in the cache: snp-harness fetch qemu {SUITE}")
     try:
-        image(SUITE)
+        images().image(SUITE)
     except HarnessError as error:
         pytest.skip(f"no image of the nested host: {error}")
     return bundle.directory

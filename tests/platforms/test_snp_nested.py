@@ -27,7 +27,7 @@ from snp_harness.platforms.platform import RunOutcome
 from snp_harness.platforms.session import Session
 from snp_harness.platforms.svsm_console import HostLacksInjectionError
 from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
-from snp_harness.tools.kvm_host.host_image import image
+from snp_harness.tools.kvm_host.host_image import images
 from snp_harness.tools.kvm_host.outer import Outer
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_binary import QemuBinary
@@ -49,7 +49,7 @@ def directory(tmp_path: Path) -> RunDirectory:
 
 @pytest.fixture
 def kvm_host(directory: RunDirectory) -> Iterator[NestedHost]:
-    host = NestedHost(Outer(image(suite()), QemuBinary.find(), MEMORY >> 20), directory, _say)
+    host = NestedHost(Outer(images().image(suite()), QemuBinary.find(), MEMORY >> 20), directory, _say)
     yield host
     host.close()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import did_you_mean
 from snp_harness.cli.resources import notify
-from snp_harness.defaults import DEBIAN
+from snp_harness.defaults import DEBIAN, DEFAULT_SUITE
 from snp_harness.errors import EXIT_HOLDS
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from snp_harness.cli.arguments import Commands
 
-#: What is fetched if nothing is named.
-DEFAULT_SUITE = "trixie"
 KINDS = ("firmware", "qemu", "nested", "linux")
 
 
@@ -66,9 +64,9 @@ def _fetch(kind: str, spec: str) -> Path:
 
         return fetch_qemu(spec.removeprefix(DEBIAN), notify).directory
     if kind == "linux":
-        from snp_harness.tools.linux_guest.image import fetch_image as fetch_linux
+        from snp_harness.tools.linux_guest import image
 
-        return fetch_linux(spec.removeprefix(DEBIAN), notify).directory
-    from snp_harness.tools.kvm_host.host_image import fetch_image
+        return image.images().fetch(spec.removeprefix(DEBIAN), notify).directory
+    from snp_harness.tools.kvm_host import host_image
 
-    return fetch_image(spec.removeprefix(DEBIAN), notify).directory
+    return host_image.images().fetch(spec.removeprefix(DEBIAN), notify).directory

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from snp_harness.cli.arguments import name_argument, path_argument, positive_int
 from snp_harness.cli.resources import notify
+from snp_harness.defaults import DEFAULT_SOURCE
 from snp_harness.errors import EXIT_HOLDS, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from snp_harness.edk2.recipe import Recipe
 
 EPILOG = "exit status: 0 built, 2 usage or a source that does not build, 128 and up: broken environment"
-_DEFAULT_SOURCE = "debian:trixie"
 
 
 def add_parser(commands: Commands) -> None:
@@ -34,7 +34,7 @@ def add_parser(commands: Commands) -> None:
         "--source",
         metavar="S",
         type=name_argument,
-        default=_DEFAULT_SOURCE,
+        default=DEFAULT_SOURCE,
         help="debian:SUITE, or a directory of edk2, which is only read; default: %(default)s",
     )
     add_recipe_options(build)
@@ -48,7 +48,7 @@ def add_parser(commands: Commands) -> None:
     build.add_argument("--json", action="store_true", help="print as JSON what was built, and from what")
     build.add_argument("--quiet", action="store_true", help="print no progress on stderr")
     source = actions.add_parser("source", help="fetch the source that a Debian suite has now", allow_abbrev=False)
-    source.add_argument("source", metavar="SOURCE", nargs="?", default=_DEFAULT_SOURCE, help="default: %(default)s")
+    source.add_argument("source", metavar="SOURCE", nargs="?", default=DEFAULT_SOURCE, help="default: %(default)s")
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, platform: str = "--platform") -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snp_harness.debian.cache import Progress, cache_root, locked, remove, silent, writing
-from snp_harness.defaults import DEBIAN
+from snp_harness.defaults import DEBIAN, DEFAULT_SOURCE
 from snp_harness.edk2.archive import MAX_FILE_BYTES
 from snp_harness.edk2.debian_source import cached_source, debian_commit, debian_store, fetch_source
 from snp_harness.edk2.git import GitError, GitResult, Store, TreeEditor, git
@@ -27,7 +27,6 @@ from snp_harness.edk2.recipe import Recipe, prepare
 from snp_harness.edk2.series import Patch, apply_series
 from snp_harness.errors import FirmwareError
 
-DEFAULT_SOURCE = "debian:trixie"
 _SUITE = re.compile(r"[a-z][a-z0-9.-]{0,40}")
 _STABLE_TAG = re.compile(r"edk2-stable(20\d{4})")
 #: A file that identifies a directory of edk2.

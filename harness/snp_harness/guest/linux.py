@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from snp_harness.defaults import DEFAULT_PLATFORM
+from snp_harness.defaults import DEFAULT_PLATFORM, DEFAULT_SUITE
 from snp_harness.errors import UsageError
 from snp_harness.firmware_run import GuestOptions, PreparedBoot, RunResult, prepare
 from snp_harness.guest.guest import Guest, hold, run_directories
 from snp_harness.guest.guest_errors import GuestError
 from snp_harness.guest.ssh import CommandResult, Ssh
 from snp_harness.hosts.local import LOCAL
-from snp_harness.tools.linux_guest.image import DEFAULT_SUITE
 from snp_harness.tools.linux_guest.launch import MEMORY_MIB, READY, LinuxLaunch, find_launch, forwarded_port
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.check import Check, CheckStatus
+from snp_harness.defaults import DEFAULT_SUITE
 from snp_harness.errors import UsageError
 from snp_harness.hosts.local import LOCAL
 from snp_harness.launch.tokens import FILE, token
@@ -50,13 +51,13 @@ class NestedPlatform:
         """Start the guest inside the nested host, as Platform.start describes. spec.qemu: the outer QEMU."""
         from snp_harness.hosts.nested import NestedHost
         from snp_harness.platforms.kvm import start_on
-        from snp_harness.tools.kvm_host.host_image import image
+        from snp_harness.tools.kvm_host.host_image import images
         from snp_harness.tools.kvm_host.outer import Outer
 
         if not spec.host.here:
             raise UsageError(*ELSEWHERE)
         binary = QemuBinary.find(spec.qemu)
-        outer = Outer(image(suite(), _say), binary, spec.memory >> 20)
+        outer = Outer(images().image(suite(), _say), binary, spec.memory >> 20)
         host = NestedHost(outer, directory, _say)
         stack.callback(host.close)
         arguments, inputs = shipped(spec.extra_args)
@@ -79,19 +80,17 @@ def shipped(arguments: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Path]]
 
 def suite() -> str:
     """Return the Debian suite of the image: SNP_HARNESS_NESTED_SUITE, else trixie."""
-    from snp_harness.tools.kvm_host.host_image import DEFAULT_SUITE
-
     return os.environ.get(SUITE_VARIABLE) or DEFAULT_SUITE
 
 
 def _image_check() -> Check:
-    from snp_harness.tools.kvm_host.host_image import cached_image, explain_missing
+    from snp_harness.tools.kvm_host.host_image import explain_missing, images
 
     name = "nested host's image"
     missing = explain_missing(suite())
     if missing is not None:
         return Check(name, CheckStatus.MISSING, missing.message, missing.hint)
-    found = cached_image(suite())
+    found = images().cached(suite())
     if found is None:
         return Check(name, CheckStatus.WARN, "not made yet", "the first run makes it, or: snp-harness fetch nested")
     return Check(name, CheckStatus.OK, f"Linux {found.manifest.kernel}, {found.directory}")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Unpack
 
 import pytest
 
+from snp_harness.defaults import DEFAULT_SUITE
 from snp_harness.errors import HarnessError
 from snp_harness.guest.linux import CONFIG, LinuxGuest, linux_options
 from snp_harness.testing.boot import prepared
 from snp_harness.testing.guest import held
 from snp_harness.testing.markers import platform_of
 from snp_harness.testing.options import required
-from snp_harness.tools.linux_guest.image import DEFAULT_SUITE
 from snp_harness.tools.linux_guest.launch import find_launch
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from snp_harness.debian.qemu_bundle import cached_qemu
 from snp_harness.errors import HarnessError
 from snp_harness.hosts.nested import NestedHost
-from snp_harness.tools.kvm_host.host_image import image
+from snp_harness.tools.kvm_host.host_image import images
 from snp_harness.tools.kvm_host.outer import Outer
 from snp_harness.tools.kvm_host.pack import Image
 from snp_harness.vm.qemu_binary import QemuBinary
@@ -44,7 +44,7 @@ def kvm_host(kvm_host_image: Image, tmp_path_factory: pytest.TempPathFactory) ->
 def other_kvm_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NestedHost]:
     """Nested hosts with an older and a newer kernel."""
     try:
-        other = image(request.param)
+        other = images().image(request.param)
     except HarnessError as error:
         pytest.skip(f"no image of the nested host: {error}")
     with _running(other, tmp_path / "outer") as host:

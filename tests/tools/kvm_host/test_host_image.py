@@ -12,7 +12,7 @@ import pytest
 
 from snp_harness.debian.packages import Mirror
 from snp_harness.errors import FetchError, HarnessError
-from snp_harness.tools.kvm_host.host_image import cached_image, explain_missing, fetch_image, image
+from snp_harness.tools.kvm_host.host_image import explain_missing, images
 from tests.debian.mirror import SUITE, Repository, serving
 from tests.tools.initramfs.mirror import kernel_repository, needs_apt
 
@@ -29,7 +29,7 @@ def repository(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def test_nothing_is_there(cache: Path) -> None:
-    assert cached_image() is None
+    assert images().cached() is None
     assert not cache.exists()
     reason = explain_missing()
     assert (reason is None) == all(shutil.which(name) for name in ("apt-get", "dpkg-deb"))
@@ -41,15 +41,15 @@ def test_machine_of_another_architecture(monkeypatch: pytest.MonkeyPatch) -> Non
     assert reason is not None
     assert "aarch64" in reason.message
     with pytest.raises(FetchError, match="do not run on aarch64"):
-        image()
+        images().image()
 
 
 @needs_apt
 def test_a_package_is_missing(repository: Repository, cache: Path) -> None:
     repository.publish()
     with serving(repository.directory) as url, pytest.raises(HarnessError, match="python3"):
-        fetch_image(SUITE, mirror=Mirror(url, repository.key.keyring))
-    assert cached_image(SUITE) is None
+        images().fetch(SUITE, mirror=Mirror(url, repository.key.keyring))
+    assert images().cached(SUITE) is None
 
 
 @needs_apt
@@ -57,8 +57,8 @@ def test_packages_that_make_no_image_leave_none(repository: Repository, cache: P
     repository.add("python3", "3.13", {"usr/share/doc/python3/copyright": b""})
     repository.publish()
     with serving(repository.directory) as url, pytest.raises(HarnessError, match="have no Python"):
-        fetch_image(SUITE, mirror=Mirror(url, repository.key.keyring))
-    assert cached_image(SUITE) is None
+        images().fetch(SUITE, mirror=Mirror(url, repository.key.keyring))
+    assert images().cached(SUITE) is None
     packages = cache / "debian" / SUITE / "kvm-host-packages" / "current"
     assert (packages / "boot" / "vmlinuz-1-cloud-amd64").is_file()
     assert not (packages / "usr" / "share" / "doc").exists()
@@ -66,7 +66,7 @@ def test_packages_that_make_no_image_leave_none(repository: Repository, cache: P
     assert [path.name for path in (cache / "debian" / SUITE / "kvm-host").iterdir()] == []
     # The packages are kept: the second attempt needs no network.
     with pytest.raises(HarnessError, match="have no Python"):
-        image(SUITE)
+        images().image(SUITE)
 
 
 @needs_apt
@@ -76,11 +76,11 @@ def test_packages_of_another_recipe_are_not_taken(
     repository.add("python3", "3.13", {"usr/share/doc/python3/copyright": b""})
     repository.publish()
     with serving(repository.directory) as url, pytest.raises(HarnessError, match="have no Python"):
-        fetch_image(SUITE, mirror=Mirror(url, repository.key.keyring))
+        images().fetch(SUITE, mirror=Mirror(url, repository.key.keyring))
     (cache / "debian" / SUITE / "kvm-host-packages" / "current" / "packages-asked-for").write_text("others\n")
     monkeypatch.setenv("SNP_HARNESS_DEBIAN_MIRROR", "http://127.0.0.1:9")
     said: list[str] = []
     with pytest.raises(HarnessError, match="have no Python"):
-        image(SUITE, said.append)
+        images().image(SUITE, said.append)
     # It was requested again; without a network the present one is used.
     assert any("using kvm-host-packages" in text for text in said)

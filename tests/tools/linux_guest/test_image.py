@@ -10,7 +10,7 @@ import pytest
 
 from snp_harness.debian.packages import Mirror
 from snp_harness.errors import FetchError, HarnessError
-from snp_harness.tools.linux_guest.image import cached_image, fetch_image, image
+from snp_harness.tools.linux_guest.image import images
 from tests.debian.mirror import SUITE, Repository, SigningKey, serving
 from tests.tools.initramfs.mirror import kernel_repository, needs_apt
 
@@ -30,12 +30,12 @@ def repository(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_packages_that_make_no_image_leave_none(repository: Repository, cache: Path) -> None:
     repository.publish()
     with serving(repository.directory) as url, pytest.raises(HarnessError, match="busybox is not a program"):
-        fetch_image(SUITE, mirror=Mirror(url, repository.key.keyring))
-    assert cached_image(SUITE) is None
+        images().fetch(SUITE, mirror=Mirror(url, repository.key.keyring))
+    assert images().cached(SUITE) is None
     assert [path.name for path in (cache / "debian" / SUITE / "linux-guest").iterdir()] == []
     # The packages are kept: the second attempt needs no network.
     with pytest.raises(HarnessError, match="busybox is not a program"):
-        image(SUITE)
+        images().image(SUITE)
 
 
 def test_packages_of_another_signer_are_refused(
@@ -44,6 +44,6 @@ def test_packages_of_another_signer_are_refused(
     repository.publish()
     other = SigningKey(tmp_path_factory.mktemp("k") / "b")
     with serving(repository.directory) as url, pytest.raises(FetchError, match="signature is not Debian's"):
-        fetch_image(SUITE, mirror=Mirror(url, other.keyring))
+        images().fetch(SUITE, mirror=Mirror(url, other.keyring))
     other.close()
     assert not (cache / "debian" / SUITE / "linux-guest-packages" / "current").exists()

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from snp_harness.debian.cache import Entries, Progress, locked, version_of
+from snp_harness.debian.cache import Entries, Progress, locked, silent, version_of
 from snp_harness.debian.firmware_names import package_directory
 from snp_harness.debian.packages import Mirror
+from snp_harness.defaults import DEFAULT_SUITE
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.tools.initramfs.packages import PackageSet, versions
 
@@ -86,21 +87,21 @@ class ImageCache(Generic[_Image]):
     load: Callable[[Path], _Image]
     pack: Callable[[Path, str, dict[str, str], Path], None]
 
-    def cached(self, suite: str) -> _Image | None:
+    def cached(self, suite: str = DEFAULT_SUITE) -> _Image | None:
         """Return the image of this recipe and the packages fetched last, None without one. Needs no network."""
         packages = self.packages.cached(suite)
         entry = None if packages is None else self._entries(suite).find(self._version(packages))
         return None if entry is None or not (entry / MANIFEST).is_file() else self.load(entry)
 
-    def image(self, suite: str, progress: Progress) -> _Image:
+    def image(self, suite: str = DEFAULT_SUITE, progress: Progress = silent) -> _Image:
         """Return the image of a suite, or make it; packages are fetched if none are cached. Raises HarnessError."""
         found = self.cached(suite)
         if found is not None:
             return found
         packages = self.packages.cached(suite)
-        return self.fetch(suite, progress, None) if packages is None else self._make(suite, packages, progress)
+        return self.fetch(suite, progress) if packages is None else self._make(suite, packages, progress)
 
-    def fetch(self, suite: str, progress: Progress, mirror: Mirror | None) -> _Image:
+    def fetch(self, suite: str, progress: Progress = silent, mirror: Mirror | None = None) -> _Image:
         """Fetch the suite's current packages, and make their image if it is not cached. Raises HarnessError."""
         return self._make(suite, self.packages.fetch(suite, progress, mirror), progress)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snp_harness.debian.cache import Progress, silent
+from snp_harness.defaults import DEFAULT_SUITE
 from snp_harness.errors import UsageError
 from snp_harness.launch.tokens import FILE, token
-from snp_harness.tools.linux_guest.image import DEFAULT_SUITE, image
+from snp_harness.tools.linux_guest.image import images
 from snp_harness.tools.linux_guest.keys import RunKeys
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def find_launch(
             raise UsageError(f"{path} does not exist", "name a kernel's bzImage and its initramfs")
     if kernel is not None and initrd is not None:
         return LinuxLaunch(kernel, initrd, has_ready=False)
-    found = image(suite or DEFAULT_SUITE, progress)
+    found = images().image(suite or DEFAULT_SUITE, progress)
     return LinuxLaunch(kernel or found.kernel, initrd or found.initramfs, initrd is None)
 
 
