@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,12 @@ ACTIVE = "alternate-injection"
 IMAGE, MODULES = "image", "modules"
 #: A machine with SMM, for firmware that insists on it.
 SMM = ("-machine", "smm=on", "-global", "ICH9-LPC.x-smi-broadcast=on")
+#: Why an image is not judged as an SNP guest.
+NOT_SNP = {
+    "SMM_REQUIRE=TRUE": "no SMM in an SNP guest",
+    "OvmfIa32X64": "no SEV-ES with a PEI of 32 bits",
+    "IntelTdxX64": "not firmware for SEV",
+}
 TIMEOUT_S = 900.0
 DXE_MODULES = ("UefiCpuPkg/CpuDxe/CpuDxe.inf", "OvmfPkg/LocalApicTimerDxe/LocalApicTimerDxe.inf")
 
@@ -105,6 +112,7 @@ def patch_count(plain: Source, patched: Source) -> int:
     return int(plain.store.git("rev-list", "--count", f"{plain.commit}..{patched.commit}").line)
 
 
+@functools.cache
 def series_digest() -> str:
     """Return digits that stand for the series as it is."""
     return hashlib.sha256(b"".join(patch.content for patch in load_series(SERIES))).hexdigest()[:8]
@@ -126,6 +134,8 @@ def measure(cell: Cell, repository: Repository | None, out: Path, jobs: int = 0)
     if cell.is_snp:
         found["verdict"] = verdict(boot(cell, images["patched"], ACTIVE, cell.goal, out))
         found["stock verdict"] = verdict(boot(cell, images["stock"], ACTIVE, "sec", out))
+    else:
+        found["why"] = NOT_SNP["SMM_REQUIRE=TRUE" if "SMM_REQUIRE=TRUE" in cell.defines else cell.platform]
     found["same"] = {name: compared(cell, images, name, until, out) for name, until in cell.configurations.items()}
     return found
 
