@@ -36,11 +36,11 @@ LINES = ("BdsDxe: ", "Shell> ")
 PLAIN = "plain TCG"
 #: The line of the aims, before which nothing waits for time to pass; and the variants' aims.
 AIM_LINE = LINES[0]
-COMPARED = {"emulated, I/O as #VC": "bds-vc", "emulated, I/O native": "bds-native"}
+COMPARED = {"emulated, I/O as #VC": "bds-vc", "emulated, native": "bds-native"}
 #: The same with `exits.in_place`, where QEMU has plugins.
 IN_PLACE = {
     "emulated, I/O as #VC, in place": "bds-vc-in-place",
-    "emulated, I/O native, in place": "bds-native-in-place",
+    "emulated, native, in place": "bds-native-in-place",
 }
 PYTHON = "Python and the command line"
 #: Name of a mark that is QEMU's processor time at a text, and not the time that passed.

@@ -33,8 +33,8 @@ from snp_harness.vm.rundir import RunDirectory
 
 PLAIN = "plain TCG"
 #: The variants' aims.
-COMPARED = {"I/O as #VC": "linux-vc", "I/O native": "linux-native"}
-CONFIGS = {"I/O as #VC": "alternate-injection-off", "I/O native": "alternate-injection-off-native-io"}
+COMPARED = {"I/O as #VC": "linux-vc", "native": "linux-native"}
+CONFIGS = {"I/O as #VC": "alternate-injection-off", "native": "alternate-injection-off-native-io"}
 _COMMAND = "true"
 
 

@@ -87,8 +87,8 @@ def test_medians_and_ratios() -> None:
     results = {
         PLAIN: dict(zip(marks, (2.0, 8.0, 1.5), strict=True)),
         "emulated, I/O as #VC": dict(zip(marks, (4.6, 9.0, 4.1), strict=True)),
-        "emulated, I/O native": dict(zip(marks, (2.2, 8.4, 1.7), strict=True)),
-        "emulated, I/O native, in place": dict(zip(marks, (2.6, 8.4, 2.1), strict=True)),
+        "emulated, native": dict(zip(marks, (2.2, 8.4, 1.7), strict=True)),
+        "emulated, native, in place": dict(zip(marks, (2.6, 8.4, 2.1), strict=True)),
         answers.TCG: {"end": 0.5},
         answers.VERDICT: {"end": 0.51},
         answers.TOLD: {answers.OFFENCE: 0.25, CPU_AT.format(answers.OFFENCE): 0.1},
@@ -97,8 +97,8 @@ def test_medians_and_ratios() -> None:
     }
     text = table(results, marks[:2])
     assert "emulated, I/O as #VC: to 'BdsDxe:' 2.30x, aim 2.20x: not met" in text
-    assert "emulated, I/O native: to 'BdsDxe:' 1.10x, aim 1.45x: met" in text
-    assert "emulated, I/O native, in place: to 'BdsDxe:' 1.30x, aim 1.20x: not met" in text
+    assert "emulated, native: to 'BdsDxe:' 1.10x, aim 1.45x: met" in text
+    assert "emulated, native, in place: to 'BdsDxe:' 1.30x, aim 1.20x: not met" in text
     assert "emulated, I/O as #VC, in place" not in text
     assert "8.40 s (1.05x)" in text
     assert "emulated, I/O as #VC                  4.10 s (2.73x)" in text

@@ -66,7 +66,7 @@ def test_the_aims_in_words(tmp_path: Path) -> None:
 
 def test_boots_of_a_qemu_with_plugins_are_values_of_the_aims_in_place() -> None:
     line = "BdsDxe: "
-    results = {PLAIN: {line: 1.0}, "emulated, I/O as #VC": {line: 2.0}, "emulated, I/O native": {line: 1.5}}
+    results = {PLAIN: {line: 1.0}, "emulated, I/O as #VC": {line: 2.0}, "emulated, native": {line: 1.5}}
     assert measured(results) == {"bds-vc": 2.0, "bds-native": 1.5}
     results["emulated, I/O as #VC, in place"] = {line: 1.6}
     assert measured(results) == {"bds-vc-in-place": 1.6}

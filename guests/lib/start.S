@@ -8,6 +8,7 @@
 
 #define GHCB_MSR 0xC0010130 /* sev.h, SEV_MSR_GHCB */
 #define CPUID_LEAF 0x8000001F
+#define CPUID_EAX_SEV_ES 0x8
 #define CBIT_MASK 0x3F
 
 #define SAVED_ECX (START_RESULTS + 0x40)
@@ -68,10 +69,15 @@ cpuid32:
 	movl %eax, RESULT_EAX
 	movl %ebx, RESULT_EBX
 
-	/* The C-bit is in the CPUID page; without one, the hypervisor's answer is used. No #VC means no SEV. */
+	/*
+	 * The C-bit is in the CPUID page; without one, the hypervisor's answer is used. There is none without SEV-ES, which
+	 * #VC tells, or EAX where the hypervisor answers CPUID without #VC.
+	 */
 	cmpl $0, RESULT_COUNT
-	je 3f
-	movl CPUID_PAGE, %ecx
+	jne 5f
+	testl $CPUID_EAX_SEV_ES, %eax
+	jz 3f
+5:	movl CPUID_PAGE, %ecx
 	cmpl $CPUID_MAX, %ecx
 	ja 2f
 	movl $(CPUID_PAGE + CPUID_ENTRIES), %esi

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from snp_harness.apic.difference import difference
+from snp_harness.apic.verdict import Status
 from snp_harness.capture.record import RECORD, HostRecord, RecordKind
 from snp_harness.errors import UsageError
 from snp_harness.platforms import exit_path
@@ -61,3 +63,14 @@ def test_shortcuts_leave_the_same_records(trixie_path: Path, tmp_path: Path) -> 
     shortest = min(len(slow), len(fast))
     assert shortest > 1000
     assert fast[:shortest] == slow[:shortest]
+
+
+@pytest.mark.emulated
+def test_the_fast_configuration_has_the_same_accesses(trixie_path: Path, tmp_path: Path) -> None:
+    slow, fast = (
+        boot(trixie_path, tmp_path / name, name, until="sec", icount=True)
+        for name in ("alternate-injection", "alternate-injection-native-io")
+    )
+    assert slow.verdict.status is fast.verdict.status is Status.VIOLATED
+    assert not difference(slow.timeline, fast.timeline).marks
+    assert len(fast.timeline.accesses) > 6

@@ -38,6 +38,7 @@ struct hw_controls {
 	u32 intercept_misc2;
 	u64 vintr;          /* VMCB 060h at the start */
 	bool native_io;     /* port I/O does not become #VC: hw_io_value() */
+	bool native_cpuid;  /* nor does CPUID: hw_cpuid_asked() */
 	u8 *io_permissions;  /* three pages */
 	u8 *msr_permissions; /* two pages; the hardware's own MSRs are added */
 };
@@ -213,6 +214,14 @@ bool hw_alternate_can_take(const struct hw_cpu *cpu);
  */
 u32 hw_io_value(const struct hw_cpu *cpu); /* EAX */
 void hw_io_done(struct hw_cpu *cpu, const struct hw_exit *exit, u32 value); /* of IN; ignored for OUT */
+
+/* SVM_EXIT_CPUID, without SEV-ES or with `native_cpuid`: likewise. */
+struct hw_cpuid_asked {
+	u32 leaf, subleaf;
+	u64 xcr0; /* of the guest */
+};
+struct hw_cpuid_asked hw_cpuid_asked(struct hw_cpu *cpu);
+void hw_cpuid_done(struct hw_cpu *cpu, const struct cpuid_result *result);
 
 /* A guest without SEV. */
 struct vmcb_save *hw_plain_registers(struct hw_cpu *cpu); /* RAX and RSP are here, */

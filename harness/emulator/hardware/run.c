@@ -208,6 +208,13 @@ static void sev_exit(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 			event_vc(cpu, code);
 		break;
 	case SVM_EXIT_CPUID:
+		if (cpu->hw->native_cpuid) {
+			hw_observe_image(cpu);
+			exit->code = code;
+		} else {
+			event_vc(cpu, code);
+		}
+		break;
 	case SVM_EXIT_RDPMC:
 	case SVM_EXIT_MONITOR:
 	case SVM_EXIT_MWAIT:
@@ -390,6 +397,22 @@ void hw_io_done(struct hw_cpu *cpu, const struct hw_exit *exit, u32 value)
 	if (exit->info1 & NAE_IOIO_IN)
 		save->rax = kept | value;
 	guest_skip(cpu, (u32)(exit->info2 - save->rip));
+}
+
+struct hw_cpuid_asked hw_cpuid_asked(struct hw_cpu *cpu)
+{
+	return (struct hw_cpuid_asked){ .leaf = (u32)vmcb(cpu)->save.rax, .subleaf = (u32)current(cpu)->gpr[HW_RCX], .xcr0 = xgetbv() };
+}
+
+void hw_cpuid_done(struct hw_cpu *cpu, const struct cpuid_result *result)
+{
+	u64 *gpr = current(cpu)->gpr;
+
+	vmcb(cpu)->save.rax = result->eax;
+	gpr[HW_RBX] = result->ebx;
+	gpr[HW_RCX] = result->ecx;
+	gpr[HW_RDX] = result->edx;
+	guest_skip(cpu, guest_instruction(cpu)->length);
 }
 
 void hw_retry(struct hw_cpu *cpu, struct hw_exit *exit)

@@ -198,14 +198,11 @@ void cpuid_fill_page(struct vcpu *vcpu, u8 *page)
 
 void cpuid_exit(struct vcpu *vcpu)
 {
-	struct vmcb_save *save = hw_plain_registers(vcpu->cpu);
-	u64 *gpr = hw_plain_gprs(vcpu->cpu);
+	struct hw_cpuid_asked asked = hw_cpuid_asked(vcpu->cpu);
 	struct cpuid_result r;
 
-	cpuid_guest(vcpu, (u32)save->rax, (u32)gpr[HW_RCX], &r);
-	save->rax = r.eax;
-	gpr[HW_RBX] = r.ebx;
-	gpr[HW_RCX] = r.ecx;
-	gpr[HW_RDX] = r.edx;
-	hw_plain_step_over(vcpu->cpu);
+	if (asked.leaf == CPUID_XSAVE)
+		cpuid_set_xcr0(vcpu, asked.xcr0);
+	cpuid_guest(vcpu, asked.leaf, asked.subleaf, &r);
+	hw_cpuid_done(vcpu->cpu, &r);
 }

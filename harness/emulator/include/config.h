@@ -17,7 +17,7 @@
 #define CONFIG_VERSION  6
 #define CONFIG_VMPLS    4
 
-/* Which exits of the guest become #VC (bits of vc_exits). CPUID, the x2APIC MSRs, APIC_BASE and the APIC page always do. */
+/* Which exits of the guest become #VC (bits of vc_exits). The x2APIC MSRs, APIC_BASE and the APIC page always do. */
 #define CONFIG_VC_IOIO     0x001
 #define CONFIG_VC_MMIO     0x002 /* every device, not only the APIC page; without SEV-ES it exits as well */
 #define CONFIG_VC_MSR      0x004 /* every MSR that KVM intercepts for an SEV-ES guest */
@@ -27,6 +27,7 @@
 #define CONFIG_VC_WBINVD   0x040
 #define CONFIG_VC_MONITOR  0x080 /* MONITOR and MWAIT */
 #define CONFIG_VC_RDPMC    0x100
+#define CONFIG_VC_CPUID    0x200
 
 enum config_apic {
 	CONFIG_APIC_VIRTUAL = 0, /* the host's virtual APIC, with KVM's rules */

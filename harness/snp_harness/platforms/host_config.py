@@ -65,6 +65,7 @@ class VcExit(enum.IntFlag):
     WBINVD = 0x040
     MONITOR = 0x080
     RDPMC = 0x100
+    CPUID = 0x200
 
 
 class Hidden(enum.IntFlag):

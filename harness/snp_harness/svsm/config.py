@@ -282,7 +282,7 @@ class FaultsSection(_Section, frozen=True):
 
 
 class ExitsSection(_Section, frozen=True):
-    """Which exits become #VC in the guest. CPUID, APIC_BASE, x2APIC MSRs and the APIC page always do."""
+    """Which exits become #VC in the guest. APIC_BASE, x2APIC MSRs and the APIC page always do."""
 
     ioio: Annotated[bool, Meta(description="Port I/O.")] = True
     mmio: Annotated[
@@ -299,6 +299,7 @@ class ExitsSection(_Section, frozen=True):
     wbinvd: Annotated[bool, Meta(description="WBINVD and INVD.")] = True
     monitor: Annotated[bool, Meta(description="MONITOR and MWAIT.")] = True
     rdpmc: Annotated[bool, Meta(description="RDPMC.")] = True
+    cpuid: Annotated[bool, Meta(description="CPUID.")] = True
     shortcuts: Annotated[
         bool,
         Meta(

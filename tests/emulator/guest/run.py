@@ -27,7 +27,8 @@ MEMORY_MIB = 128
 class Setting:
     """How the guest is run.
 
-    native: port I/O, MMIO and MSRs do not become #VC, as far as that can be configured. level: of the log.
+    native: port I/O, MMIO and MSRs do not become #VC, as far as that can be configured. native_cpuid: nor CPUID, by
+    which other tests raise #VC. level: of the log.
     fault: one that is injected. kind: guest.sev, if it is neither that of an SNP guest nor of a plain one. in_place:
     reads of two MSRs are answered inside QEMU.
     """
@@ -35,6 +36,7 @@ class Setting:
     mode: Mode
     cbit: int = 51
     native: bool = False
+    native_cpuid: bool = False
     strict: bool = True
     vcpus: int = 1
     level: int = 1
@@ -48,7 +50,12 @@ class Setting:
         parts = [str(self.mode.name).lower()]
         if self.mode is not Mode.PLAIN or self.cbit != 51:
             parts.append(str(self.cbit))
-        parts += ["native"] * self.native + ["lax"] * (not self.strict) + [self.fault] * bool(self.fault)
+        parts += (
+            ["native"] * self.native
+            + ["native-cpuid"] * self.native_cpuid
+            + ["lax"] * (not self.strict)
+            + [self.fault] * bool(self.fault)
+        )
         parts += [self.kind] * bool(self.kind) + ["in-place"] * self.in_place
         return "-".join(parts + [f"{self.vcpus}vcpus"] * (self.vcpus > 1))
 
@@ -98,6 +105,7 @@ def configuration(setting: Setting) -> SvsmConfig:
         mmio = {exits}
         msr = {exits}
         rdtscp = {exits}
+        cpuid = {str(not setting.native_cpuid).lower()}
         in_place = {str(setting.in_place).lower()}
         [memory]
         cbit = {setting.cbit}

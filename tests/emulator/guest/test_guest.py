@@ -37,7 +37,14 @@ LOOSE = [
     )
     for mode in (Mode.VMPL0, Mode.SVSM)
 ]
+#: Tests that raise #VC by CPUID.
+BY_CPUID = {
+    *("vc_cpuid", "vc_cpuid_with_prefixes", "vc_frame_keeps_flags", "vc_stack_is_aligned_from_any_rsp"),
+    *("vc_on_an_ist_stack", "vc_on_a_stack_that_moves", "vc_on_a_stack_whose_page_table_moves"),
+    *("vc_on_a_stack_whose_upper_tables_move", "vc_from_user_mode", "vc_in_32_bit_code"),
+}
 LOOSE += [
+    pytest.param(Setting(Mode.SVSM, native_cpuid=True), BY_CPUID, id="SVSM-native-cpuid"),
     pytest.param(Setting(Mode.PLAIN, native=True), {"a_jump_through_a_device"}, id="PLAIN-native"),
     pytest.param(Setting(Mode.PLAIN, kind="sev"), {"no_vc_without_sev"}, id="sev"),
 ]

@@ -151,6 +151,42 @@ TEST(cpuid_offers_xsave_and_avx, ALL)
 	}
 }
 
+/* Whether the instruction gives what the NAE event does; where it becomes #VC, vc_cpuid is about it. */
+static bool cpuid_is_as_by_nae(u32 leaf, u32 subleaf, u32 xcr0)
+{
+	u32 eax = 0, ebx = 0, ecx = 0, edx = 0;
+	u64 raised = TRY("cpuid", OUT("=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx)), "a"(leaf), "c"(subleaf));
+
+	if (raised == SEV_VECTOR_VC)
+		return true;
+	ghcb_set(GHCB_RAX, leaf);
+	ghcb_set(GHCB_RCX, subleaf);
+	ghcb_set(GHCB_XCR0, xcr0);
+	return raised == NO_TRAP && nae(NAE_CPUID, 0, 0) == NAE_RESULT_OK && eax == (u32)ghcb_get(GHCB_RAX) &&
+	       ebx == (u32)ghcb_get(GHCB_RBX) && ecx == (u32)ghcb_get(GHCB_RCX) && edx == (u32)ghcb_get(GHCB_RDX);
+}
+
+TEST(cpuid_by_instruction_is_as_by_nae, SEV)
+{
+	static const u32 leaves[] = { 0, 1, 5, 6, 7, 0xB, 0x1F, 0x40000000, 0x40000001, 0x80000000, 0x80000001, 0x80000008,
+				      0x8000000A, 0x8000001E, SEV_CPUID_LEAF, 0x80000021, 0x90000000 };
+	u64 cr4;
+
+	for (u32 i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
+		for (u32 subleaf = 0; subleaf < 3; subleaf++)
+			EQUAL(cpuid_is_as_by_nae(leaves[i], subleaf, 1) ? 0 : leaves[i] + 1, 0);
+	}
+	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4 | BIT(18))); /* OSXSAVE, for XSETBV */
+	for (u32 xcr0 = 1; xcr0 < 8; xcr0 = xcr0 * 2 + 1) {
+		__asm__ volatile("xsetbv" : : "a"(xcr0), "d"(0), "c"(0));
+		for (u32 subleaf = 0; subleaf < 3; subleaf++)
+			CHECK(cpuid_is_as_by_nae(0xD, subleaf, xcr0));
+	}
+	__asm__ volatile("xsetbv" : : "a"(1), "d"(0), "c"(0));
+	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4));
+}
+
 TEST(nae_msr_refused, SEV)
 {
 	static const u32 refused[] = { 0xC0010114, 0xC0010117, SEV_MSR_GHCB, SEV_MSR_STATUS, SEV_MSR_SVSM_CAA, 0x80F, 0x830 };

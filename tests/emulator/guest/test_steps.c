@@ -38,6 +38,8 @@ TEST(single_step_of_what_the_hardware_carries_out, SEV)
 	STEP("wrmsr", "c"(SEV_MSR_GHCB), "a"(GHCB_MSR_HV_FEATURES_REQ), "d"(0));
 	STEP("rep; vmmcall", "a"(0));
 	STEP("hlt", "a"(0));
+	if (TRY("cpuid", OUT(), "a"(0), "c"(0)) == NO_TRAP) /* it does not become #VC */
+		STEP("cpuid", "a"(0), "c"(0));
 	if (parameters->mode == VMPL0)
 		STEP(SEV_OPCODE_PVALIDATE, "a"(SEC_MEMORY), "c"(0), "d"(1));
 }
