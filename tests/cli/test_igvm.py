@@ -106,8 +106,9 @@ def test_errors_are_one_line_with_a_status(file: Path, capsys: pytest.CaptureFix
     assert main(["igvm", "show", str(file.parent / "none")]) == 2
     assert main(["igvm", "inject", str(file), "--alternate-injection", "--out", str(file)]) == 2
     assert "which is never changed" in capsys.readouterr().err
-    assert main(["igvm", "inject", str(file), "--alternate-injection", "--out", "/nonexistent/x"]) == 128
-    assert "cannot write /nonexistent/x" in capsys.readouterr().err
+    out = str(file.parent / "none" / "x")
+    assert main(["igvm", "inject", str(file), "--alternate-injection", "--out", out]) == 128
+    assert f"cannot write {out}" in capsys.readouterr().err
     file.write_bytes(b"IGVM")
     assert main(["igvm", "show", str(file)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

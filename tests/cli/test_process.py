@@ -83,7 +83,7 @@ def test_a_stderr_that_is_full_changes_no_status(shell: Shell, tmp_path: Path) -
         {"PYTHONIOENCODING": "ascii:strict"},
         {"PYTHONOPTIMIZE": "2"},
         {"PYTHONWARNINGS": "error", "PYTHONDEVMODE": "1"},
-        {"HOME": "/nonexistent", "XDG_CACHE_HOME": ""},
+        {"HOME": "/proc/none", "XDG_CACHE_HOME": ""},
         {"TERM": "", "COLUMNS": "x", "TZ": "Nowhere/None"},
     ],
     ids=lambda env: ",".join(env),
@@ -91,7 +91,7 @@ def test_a_stderr_that_is_full_changes_no_status(shell: Shell, tmp_path: Path) -
 def test_environments(shell: Shell, tmp_path: Path, snp_firmware: Path, env: dict[str, str]) -> None:
     firmware = tmp_path / "fïrmware.fd"
     firmware.symlink_to(snp_firmware)
-    done = shell(firmware=firmware, out="öut", env=env)
+    done = shell("", "--qemu", str(QemuBinary.locate().path), firmware=firmware, out="öut", env=env)
     assert done.returncode == EXIT_VIOLATED, done.stderr
     assert done.stdout.startswith("violated")
     assert done.stderr == ""
