@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.measure import MeasureError, write_report
+from bench.measure import MeasureError, children_s, write_report
 from snp_harness.firmware.find import find_firmware
 from tests.hosts.sshd import start_sshd
 
@@ -57,7 +56,7 @@ def run_tests(hosts: Sequence[str], inventory: Path, firmware: Path, boots: int,
     (directory / "test_boots.py").write_text(_TESTS.format(boots=boots, notes=str(notes)), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(len(hosts))]
     command += ["--snp-host", ",".join(hosts), "--snp-inventory", str(inventory), "--snp-firmware", str(firmware)]
-    before, started = _used_s(), time.monotonic()
+    before, started = children_s(), time.monotonic()
     done = subprocess.run(
         [*command, "-c", os.devnull, "--rootdir", str(directory), str(directory)],
         cwd=directory,
@@ -66,17 +65,11 @@ def run_tests(hosts: Sequence[str], inventory: Path, firmware: Path, boots: int,
         timeout=_TIMEOUT_S,
         check=False,
     )
-    wall_s, used_s = time.monotonic() - started, _used_s() - before
+    wall_s, used_s = time.monotonic() - started, children_s() - before
     if done.returncode:
         raise MeasureError(f"the tests on {len(hosts)} hosts failed: {done.stdout.strip()[-2000:]}")
     counts = Counter(notes.read_text(encoding="utf-8").split())
     return Sample(wall_s, used_s, min(counts[host] for host in hosts), max(counts.values()))
-
-
-def _used_s() -> float:
-    """Return the processor time of the processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def table(boots: int, samples: dict[int, Sample]) -> str:

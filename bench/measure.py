@@ -7,6 +7,7 @@ What runs beside slows the wall time; QEMU's own processor time hardly.
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,12 @@ def write_report(path: Path, report: Mapping[str, object], measured: Mapping[str
     """Write what was measured as JSON. measured: values by the names of aims (bench.aims)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**report, "measured": measured or {}}, indent=2) + "\n", encoding="utf-8")
+
+
+def children_s() -> float:
+    """Return the processor time of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def has_text(text: str) -> Callable[[bytes], bool]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.measure import MeasureError, write_report
+from bench.measure import MeasureError, children_s, write_report
 from snp_harness.firmware.find import find_firmware
 
 CONFIGURATIONS = (
@@ -48,7 +47,7 @@ def run_matrix(firmware: str, until: str, jobs: int) -> Sample:
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "snp_harness", "matrix", firmware, f"--until={until}", f"--jobs={jobs}"]
         command += [f"--svsm-config={name}" for name in CONFIGURATIONS]
-        before, started = _children_s(), time.monotonic()
+        before, started = children_s(), time.monotonic()
         done = subprocess.run(
             [*command, "--expect=*=any", f"--out={out}", "--quiet", "--json"],
             capture_output=True,
@@ -56,17 +55,11 @@ def run_matrix(firmware: str, until: str, jobs: int) -> Sample:
             timeout=_TIMEOUT_S,
             check=False,
         )
-        sample = Sample(time.monotonic() - started, _children_s() - before)
+        sample = Sample(time.monotonic() - started, children_s() - before)
     if done.returncode != 0:
         said = json.loads(done.stdout)["summary"] if done.stdout else done.stderr.strip()
         raise MeasureError(f"the matrix ended with status {done.returncode}: {said}")
     return sample
-
-
-def _children_s() -> float:
-    """Return the processor time of the processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,7 +25,7 @@ from snp_harness.edk2.tools import ToolError, Tools
 from snp_harness.errors import BrokenEnvironmentError, FetchError
 from tests.edk2.cached import entries, fill_disk
 from tests.edk2.conftest import Said
-from tests.edk2.trees import LANDMARKS, skip_unless_built_here, write_tree
+from tests.edk2.trees import write_tree, write_with_build
 from tests.vm.processes import fifo, is_running, line_of, wait_for_end
 
 TOOLS = Tools(("gcc 1",))
@@ -48,20 +48,13 @@ echo "$@" "$SECRET" >> Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd
 echo x >> "$WORKSPACE/builds"
 """
 GENFV = b"all:\n\tmkdir -p bin; touch bin/GenFv; echo y >> $(WORKSPACE)tools\n"
-FILES = {
-    **LANDMARKS,
-    "BaseTools/Source/C/GNUmakefile": GENFV,
-    "BaseTools/BinWrappers/PosixLike/build": BUILD,
-    "Pkg/code.c": b"code\r\n",
-}
 
 
 @pytest.fixture
 def edk2(tmp_path: Path, cache: Path) -> Path:
-    skip_unless_built_here(cache)
-    directory = write_tree(tmp_path / "edk2", FILES)
-    (directory / "BaseTools/BinWrappers/PosixLike/build").chmod(0o755)
-    return directory
+    return write_with_build(
+        tmp_path / "edk2", BUILD, {"BaseTools/Source/C/GNUmakefile": GENFV, "Pkg/code.c": b"code\r\n"}
+    )
 
 
 def source(edk2: Path, **files: bytes) -> Source:

@@ -15,7 +15,7 @@ from snp_harness.edk2.source import Source, directory_source
 from snp_harness.edk2.source_errors import CompileError
 from snp_harness.edk2.tools import Tools
 from tests.edk2.conftest import Said
-from tests.edk2.trees import LANDMARKS, skip_unless_built_here, write_tree
+from tests.edk2.trees import write_tree, write_with_build
 
 TOOLS = Tools(("gcc 1",))
 #: A build whose image is its arguments, with an error where the source has one. genmake writes a module's makefile.
@@ -41,15 +41,11 @@ $(OUTPUT_DIR)/Sec.obj : $(WORKSPACE)/Pkg/code.c
 library:
 	exit 1
 """
-FILES = {**LANDMARKS, "BaseTools/BinWrappers/PosixLike/build": BUILD, "Pkg/makefile": MAKEFILE, "Pkg/code.c": b"code"}
 
 
 @pytest.fixture
 def edk2(tmp_path: Path, cache: Path) -> Path:
-    skip_unless_built_here(cache)
-    directory = write_tree(tmp_path / "edk2", FILES)
-    (directory / "BaseTools/BinWrappers/PosixLike/build").chmod(0o755)
-    return directory
+    return write_with_build(tmp_path / "edk2", BUILD, {"Pkg/makefile": MAKEFILE, "Pkg/code.c": b"code"})
 
 
 def source(edk2: Path, code: bytes = b"code") -> Source:

@@ -55,18 +55,23 @@ def skip_unless_built_here(directory: Path) -> None:
         pytest.skip(f"edk2 cannot be built in {str(directory)!a}")
 
 
+def write_with_build(directory: Path, script: bytes, files: dict[str, bytes]) -> Path:
+    """A source whose build is a script. Skips the test where edk2 cannot be built."""
+    skip_unless_built_here(directory)
+    build = "BaseTools/BinWrappers/PosixLike/build"
+    write_tree(directory, {**LANDMARKS, build: script, **files})
+    (directory / build).chmod(0o755)
+    return directory
+
+
 def write_buildable(directory: Path) -> Path:
     """A source whose build is a script: the image is the content of Pkg/code.c, an error if it contains "error"."""
-    skip_unless_built_here(directory)
     script = (
         b"#!/bin/sh\ngrep -n error: Pkg/code.c && exit 1\nmkdir -p Build/OvmfX64/DEBUG_GCC5/FV\n"
         b"cp Pkg/code.c Build/OvmfX64/DEBUG_GCC5/FV/OVMF.fd\n"
     )
-    build = "BaseTools/BinWrappers/PosixLike/build"
     tools = b"all:\n\tmkdir -p bin; touch bin/GenFv\n"
-    write_tree(directory, {**LANDMARKS, build: script, "BaseTools/Source/C/GNUmakefile": tools})
-    (directory / build).chmod(0o755)
-    return directory
+    return write_with_build(directory, script, {"BaseTools/Source/C/GNUmakefile": tools})
 
 
 def stand_in_tools(directory: Path) -> dict[str, str]:

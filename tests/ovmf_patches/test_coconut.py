@@ -16,9 +16,9 @@ from snp_harness.apic.verdict import Status
 from snp_harness.capture.goal import PROMPT
 from snp_harness.firmware_run import RunResult
 from snp_harness.testing.boot import SnpBoot
-from snp_harness.vm import rundir
 from tests.helpers.coconut import MEMORY_MIB, coconut_file
 from tests.ovmf_patches.efi_app import build_app
+from tests.ovmf_patches.seen import serial
 
 pytestmark = [pytest.mark.edk2, pytest.mark.slow, pytest.mark.emulated]
 
@@ -73,11 +73,6 @@ def start(fixed_base: Path, snp_boot: SnpBoot) -> Callable[..., RunResult]:
         )
 
     return boot
-
-
-def serial(result: RunResult) -> str:
-    """The guest's console."""
-    return (result.directory / rundir.SERIAL).read_text(errors="replace")
 
 
 @pytest.mark.parametrize("vcpus", [1, 2, 4])

@@ -93,6 +93,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _inject(options: argparse.Namespace) -> int:
+    from snp_harness.firmware.split import is_same_file
     from snp_harness.svsm.igvm import IgvmFile
 
     source: Path = options.file
@@ -101,7 +102,7 @@ def _inject(options: argparse.Namespace) -> int:
         hint = "use --alternate-injection, --console-port, --firmware or --drop-id-block"
         raise UsageError("no change is requested", hint)
     out: Path = options.out or default_name(source, options.alternate_injection)
-    if _is_same(out, source):
+    if is_same_file(out, source):
         raise UsageError(f"{out} is the input file, which is never changed", "name another file with --out")
     file = IgvmFile.open(source)
     changes: list[str] = []
@@ -146,14 +147,6 @@ def default_name(source: Path, alternate_injection: bool | None) -> Path:
     """Return the path of the copy without --out: it is beside the file."""
     mark = {True: "altinj", False: "no-altinj", None: "copy"}[alternate_injection]
     return source.with_name(f"{source.stem}.{mark}{source.suffix or '.igvm'}")
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    """Whether both paths are of one file. False if a path cannot be read: writing to it then reports the reason."""
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
 
 
 def write(path: Path, data: bytes) -> None:

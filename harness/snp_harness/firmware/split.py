@@ -33,7 +33,7 @@ def _by_descriptor(code: Path) -> Iterator[Path]:
     from snp_harness.firmware.descriptors import read_descriptors
 
     for descriptor in read_descriptors():
-        if descriptor.vars is not None and _same_file(descriptor.code, code):
+        if descriptor.vars is not None and is_same_file(descriptor.code, code):
             yield descriptor.vars
 
 
@@ -47,7 +47,8 @@ def _by_name(code: Path) -> Iterator[Path]:
         yield code.with_name(candidate)
 
 
-def _same_file(one: Path, other: Path) -> bool:
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether both paths are of one file; False if one cannot be read."""
     try:
         return one.samefile(other)
     except OSError:

@@ -12,7 +12,7 @@ from snp_harness.matrix.compare import Trend
 from snp_harness.matrix.result import Matrix
 from snp_harness.report import github
 from snp_harness.report.junit_xml import Case, CaseResult, document
-from snp_harness.report.markdown import escaped
+from snp_harness.report.markdown import escaped, row
 from snp_harness.report.text import columns, escape
 
 #: Characters of a note.
@@ -86,14 +86,10 @@ def _text(matrix: Matrix) -> str:
 def _markdown(matrix: Matrix) -> str:
     head, *cells = rows(matrix)
     mark = "✅" if matrix.exit_status == 0 else "❌"
-    lines = [f"### {mark} {escaped(escape(matrix.summary))}", "", _row(head), "|" + " --- |" * len(head)]
-    lines += [_row(cell) for cell in cells]
+    lines = [f"### {mark} {escaped(escape(matrix.summary))}", "", row(head), "|" + " --- |" * len(head)]
+    lines += [row(cell) for cell in cells]
     lines += ["", "<details>", "<summary>Observed</summary>", "", "| | |", "| --- | --- |"]
-    return "\n".join([*lines, *(_row(fact) for fact in facts(matrix)), "", "</details>"]) + "\n"
-
-
-def _row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(map(escaped, cells)) + " |"
+    return "\n".join([*lines, *(row(fact) for fact in facts(matrix)), "", "</details>"]) + "\n"
 
 
 def _junit(matrix: Matrix) -> str:

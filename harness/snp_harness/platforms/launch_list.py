@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from snp_harness.errors import UsageError
 from snp_harness.firmware.metadata import FIRMWARE_START, FOUR_GIB
+from snp_harness.platforms.memory_map import LARGE_PAGE, up
 from snp_harness.svsm import vmsa
 from snp_harness.svsm.launch import DEFAULT_POLICY, KVM_VMSA_GPA, PAGE, IdBlock, Launch, Pages, PageType
 
@@ -23,8 +24,6 @@ NO_HASHES = (1 << 64) - 1
 #: struct launch_list without its entries, and an entry.
 LIST = struct.Struct("<QQQ48s16s16sIIQ48s48s32sIIQ")
 ENTRY = struct.Struct("<IIQQQQ")
-#: The list is a multiple of this: it fills a DIMM.
-_ALIGN = 2 << 20
 #: Ranges that the hypervisor can add to QEMU's (harness/emulator/hardware/hw.h, HW_SLOTS), and bytes of them.
 RANGES_MAX = 4
 MEMORY_MAX = 64 << 20
@@ -139,15 +138,15 @@ class _Writer:
     """The list's data."""
 
     def __init__(self, entries: int) -> None:
-        self._size = _up(LIST.size + entries * ENTRY.size, PAGE)
+        self._size = up(LIST.size + entries * ENTRY.size, PAGE)
         self._parts: list[tuple[int, bytes]] = []
 
     def place(self, size: int, like: int = 0) -> int:
         """Return the offset of `size` bytes. like: an address with the same offset in its 2 MiB page, 0 for any."""
         offset = self._size
         if like:
-            offset += (like - offset) % _ALIGN
-        self._size = offset + _up(size, PAGE)
+            offset += (like - offset) % LARGE_PAGE
+        self._size = offset + up(size, PAGE)
         return offset
 
     def put(self, offset: int, data: bytes) -> None:
@@ -157,7 +156,7 @@ class _Writer:
         self, policy: int, block: IdBlock | None, entries: list[tuple[int, ...]]
     ) -> tuple[int, tuple[tuple[int, bytes], ...]]:
         """Return the bytes of the list, and its parts."""
-        size = _up(self._size, _ALIGN)
+        size = up(self._size, LARGE_PAGE)  # it fills a DIMM
         head = LIST.pack(MAGIC, size, policy, *_finish(block), len(entries))
         table = b"".join(ENTRY.pack(*entry) for entry in entries)
         return size, ((0, head + table), *self._parts)
@@ -222,7 +221,3 @@ def _check(gpa: int, size: int, machine: Machine) -> None:
             raise UsageError(f"{where}: devices are there", _HINT)
     if machine.touches(gpa, size):
         raise UsageError(f"{where}: only a part of it is RAM", _HINT)
-
-
-def _up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

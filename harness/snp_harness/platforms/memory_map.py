@@ -10,7 +10,8 @@ from snp_harness.firmware.metadata import FOUR_GIB
 from snp_harness.launch.ring import HEADER_SIZE, RECORD_SIZE
 
 _GIB = 1 << 30
-_ALIGN = 2 << 20
+#: What QEMU's memory is a multiple of, where it is not the guest's RAM.
+LARGE_PAGE = 2 << 20
 PAGE_SIZE = 4096
 #: RAM below 4 GiB: all of it if it is less than the first number, else the second (hw/i386/pc_q35.c, pc_q35_init).
 LOW_LIMIT = 0xB0000000
@@ -63,11 +64,11 @@ def memory_map(ram: int, phys_bits: int) -> MemoryMap:
     low = ram if ram < LOW_LIMIT else LOW_SPLIT
     high = ram - low
     # QEMU's device memory, where DIMMs are plugged, starts at the next GiB (hw/i386/pc.c, pc_memory_init).
-    host_base = _up(FOUR_GIB + high, _GIB)
-    host_size = HOST_SIZE + _up(ram // RMP_SHARE, _ALIGN)
+    host_base = up(FOUR_GIB + high, _GIB)
+    host_size = HOST_SIZE + up(ram // RMP_SHARE, LARGE_PAGE)
     ring_base = host_base + host_size
     ring_size = HEADER_SIZE + RING_RECORDS * RECORD_SIZE
-    ring_file_size = _up(ring_size, _ALIGN)
+    ring_file_size = up(ring_size, LARGE_PAGE)
     end = ring_base + ring_file_size + LAUNCH_COPIES * LAUNCH_MAX
     # Below the top eighth of the guest's address space, where OVMF puts 64-bit PCI memory, and far above its RAM.
     svsm_gpa = min(1 << phys_bits, HOST_REACH) // 8 * 5
@@ -85,9 +86,10 @@ def memory_map(ram: int, phys_bits: int) -> MemoryMap:
         ring_size,
         ring_file_size,
         svsm_gpa,
-        ram + _up(end - host_base, _GIB),
+        ram + up(end - host_base, _GIB),
     )
 
 
-def _up(value: int, multiple: int) -> int:
+def up(value: int, multiple: int) -> int:
+    """Return the value rounded up to a multiple."""
     return -(-value // multiple) * multiple

@@ -39,15 +39,16 @@ def _table(block: Block) -> Iterator[str]:
     rows = block.rows[1:] if head else block.rows
     width = max(map(len, block.rows), default=0)
     if width:
-        yield _row(head or [""] * width)
+        yield row(head or [""] * width)
         yield "|" + " --- |" * width
-        yield from (_row(row) for row in rows)
+        yield from (row(cells) for cells in rows)
     for line in block.after:
         yield ""
         yield escaped(line)
 
 
-def _row(cells: Iterable[str]) -> str:
+def row(cells: Iterable[str]) -> str:
+    """Return a table's row, of text as it is."""
     return "| " + " | ".join(map(escaped, cells)) + " |"
 
 
