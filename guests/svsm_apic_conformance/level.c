@@ -21,7 +21,7 @@ static struct {
 static void interrupt(u32 flags)
 {
 	allow(VECTOR);
-	hpet_route(VECTOR | (flags & HPET_LEVEL ? RTE_LEVEL : 0));
+	hpet_route(VECTOR | (flags & HPET_LEVEL ? IOAPIC_ENTRY_LEVEL : 0));
 	hpet_after_1_ms(flags | HPET_ENABLE);
 }
 

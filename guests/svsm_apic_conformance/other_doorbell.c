@@ -92,7 +92,7 @@ static void level(void)
 	no_eoi_there = true;
 	if (!start_there(end_level_there))
 		return;
-	hpet_route_to(THERE, VECTOR | RTE_LEVEL);
+	hpet_route_to(THERE, VECTOR | IOAPIC_ENTRY_LEVEL);
 	hpet_after_1_ms(HPET_ENABLE | HPET_LEVEL);
 	CHECK(comes_there(VECTOR, 1));
 	EQUAL(hpet_remote_irr(), 1);

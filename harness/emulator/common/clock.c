@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The TSC, with its frequency measured by the HPET: independent of the APIC, whose accesses QEMU may be tracing.
- * (IA-PC HPET specification 1.0a, section 2.3; QEMU's counts at 100 MHz.)
+ * QEMU's HPET counts at 100 MHz.
  */
+#include "hpet_registers.h"
 #include "machine.h"
 #include "x86.h"
 
-#define HPET            0xFED00000ull
-#define HPET_CONFIG     0x010
-#define HPET_COUNTER    0x0F0
-#define HPET_ENABLE     1u
 #define HPET_TICK_NS    10ull
 #define CALIBRATION_NS  500000ull
 #define CALIBRATION_LOOKS 4
@@ -27,7 +24,7 @@ static struct moment look(void)
 
 	for (u32 i = 0; i < CALIBRATION_LOOKS; i++) {
 		u64 before = rdtsc();
-		u32 hpet = mmio_read32(HPET + HPET_COUNTER);
+		u32 hpet = mmio_read32(HPET_BASE + HPET_COUNTER);
 		u64 width = rdtsc() - before;
 
 		if (width < best.width)
@@ -41,15 +38,15 @@ void clock_calibrate(struct machine *machine)
 	struct moment first, last;
 	u32 elapsed;
 
-	mmio_write32(HPET + HPET_CONFIG, HPET_ENABLE);
+	mmio_write32(HPET_BASE + HPET_CONFIG, HPET_RUN);
 	first = look();
 	do {
 		last = look();
 		elapsed = last.hpet - first.hpet;
 	} while (elapsed < CALIBRATION_NS / HPET_TICK_NS && (elapsed || last.tsc - first.tsc < 1000000000));
-	mmio_write32(HPET + HPET_CONFIG, 0);
-	mmio_write32(HPET + HPET_COUNTER, 0);
-	mmio_write32(HPET + HPET_COUNTER + 4, 0);
+	mmio_write32(HPET_BASE + HPET_CONFIG, 0);
+	mmio_write32(HPET_BASE + HPET_COUNTER, 0);
+	mmio_write32(HPET_BASE + HPET_COUNTER + 4, 0);
 	machine->tsc_khz = elapsed ? (last.tsc - first.tsc) * 1000000 / (elapsed * HPET_TICK_NS) : FALLBACK_TSC_KHZ;
 	machine->tsc_to_ns = (1000000ull << 32) / machine->tsc_khz;
 	machine->ns_to_tsc = (machine->tsc_khz << 32) / 1000000;

@@ -23,12 +23,12 @@ static void reset_registers(struct vmcb_save *save)
 	segment(&save->ldtr, 0, 0x82, 0);
 	segment(&save->tr, 0, 0x8B, 0);
 	save->efer = EFER_SVME;
-	save->cr0 = 0x60000010;
-	save->dr6 = 0xFFFF0FF0;
+	save->cr0 = CR0_RESET;
+	save->dr6 = DR6_RESET;
 	save->dr7 = DR7_RESET;
 	save->rflags = 2;
 	save->rip = 0xFFF0;
-	save->g_pat = 0x0007040600070406;
+	save->g_pat = PAT_RESET;
 }
 
 void hw_reset(struct hw_cpu *cpu, u32 vmpl)

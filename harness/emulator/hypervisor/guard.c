@@ -2,6 +2,7 @@
 /* Ports: Intel ICH9 data sheet (316972), and QEMU's hw/isa/lpc_ich9.c, hw/acpi/ich9.c, hw/isa/port92.c. */
 #include "guard.h"
 #include "apic.h"
+#include "hpet_registers.h"
 #include "x86.h"
 
 #define RECORDS_OF_A_SORT 16 /* the others are alike */
@@ -28,11 +29,6 @@
 #define PM1_ABSENT  0xFFFFu /* what is read while the LPC bridge does not decode PMBASE */
 
 #define CPU_EJECT 0x08u
-
-#define HPET_BASE       0xFED00000ull
-#define HPET_TIMERS     0x100u /* from here on 20h bytes a timer, the configuration first */
-#define HPET_TIMER_SIZE 0x20u
-#define HPET_FSB_ENABLE BIT(14)
 
 void guard_refused(struct vcpu *vcpu, enum record_refused what, u64 address, u32 size, u64 value)
 {

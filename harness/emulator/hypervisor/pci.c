@@ -10,6 +10,7 @@
  */
 #include "pci.h"
 #include "guard.h"
+#include "ioapic_registers.h"
 #include "x86.h"
 
 #define PCI_ADDRESS 0xCF8u
@@ -33,7 +34,6 @@
 #define RCBA_ENABLE     BIT(0)
 #define RCBA_SIZE       0x4000ull
 #define RCBA_NORMAL     0xFED1C000ull
-#define IOAPIC          0xFEC00000ull /* the first of the fixed devices below 4 GiB */
 
 /* Where an access goes: by port, or by a page of MMCONFIG. */
 struct target {
@@ -81,7 +81,8 @@ static u64 merged(const struct target *target, u32 reg, u32 offset, u32 size, u6
 }
 
 /* Below the fixed devices, above RAM: only BARs are there. */
-static bool in_hole(const struct hypervisor *hv, u64 start, u64 end) { return start >= hv->config->ram_low && end <= IOAPIC; }
+/* Of the fixed devices below 4 GiB the I/O APIC is the first. */
+static bool in_hole(const struct hypervisor *hv, u64 start, u64 end) { return start >= hv->config->ram_low && end <= IOAPIC_BASE; }
 
 /* For all lengths the start is rounded down as for the length, and the end counts from the start as written. */
 static bool good_pciexbar(const struct hypervisor *hv, u64 value)

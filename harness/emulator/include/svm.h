@@ -93,7 +93,11 @@
 #define CR4_SMAP    BIT(21)
 
 #define DR6_BS    BIT(14)  /* a single step (APM vol. 2, 13.1.1.3) */
-#define DR7_RESET 0x400ull /* APM vol. 2, table 14-1 */
+/* APM vol. 2, table 14-1. */
+#define CR0_RESET 0x60000010ull /* CD, NW, ET */
+#define DR6_RESET 0xFFFF0FF0ull
+#define DR7_RESET 0x400ull
+#define PAT_RESET 0x0007040600070406ull
 
 struct vmcb_segment {
 	u16 selector;

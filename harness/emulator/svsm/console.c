@@ -3,20 +3,10 @@
 
 #include "format.h"
 #include "ghcb_call.h"
+#include "uart.h"
 
 #define LINE_SIZE 160
 
-/* 16550 registers (offset from the port) and bits. */
-#define UART_DATA     0
-#define UART_DIVISOR_HIGH 1
-#define UART_FIFO     2
-#define UART_LINE_CONTROL 3
-#define UART_LINE_STATUS  5
-#define UART_FIFO_ENABLE  0x07 /* on, and both emptied */
-#define UART_8N1      0x03
-#define UART_DLAB     0x80
-#define UART_TX_EMPTY 0x20
-#define UART_FIFO_DEPTH 16
 /* A console without a reader must not stop the guest: the rest of the line is lost. */
 #define UART_POLLS    100000
 

@@ -6,6 +6,7 @@
 #include "hardware.h"
 #include "rmp.h"
 #include "sev.h"
+#include "uart.h"
 #include "x86.h"
 
 /* isa-debug-exit, and what COCONUT writes to it (kernel/src/testing.rs, QEMUExitValue). */
@@ -15,9 +16,6 @@
 
 /* COM4: questions to the host, a byte each (COCONUT scripts/test-in-svsm.sh). */
 #define COM4              0x2E8
-#define UART_DATA         0
-#define UART_LINE_STATUS  5
-#define UART_DATA_READY   0x01
 #define QUESTION_LAUNCH_MEASUREMENT 1
 #define MEASUREMENT_SIZE  48
 #define ANSWER_POLLS      1000000

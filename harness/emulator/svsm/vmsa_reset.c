@@ -10,11 +10,7 @@
 #define ATTRIBUTES_LDT  (VMSA_SEG_P | 0x2)
 #define ATTRIBUTES_TSS  (VMSA_SEG_P | 0xB) /* busy */
 
-#define RESET_CR0    0x60000010ull /* CD, NW, ET */
 #define RESET_RFLAGS 0x2ull
-#define RESET_DR6    0xFFFF0FF0ull
-#define RESET_DR7    0x400ull
-#define RESET_PAT    0x0007040600070406ull
 #define RESET_MXCSR  0x1F80u
 #define RESET_FCW    0x037Fu
 
@@ -36,13 +32,13 @@ void vmsa_reset(struct vmsa *vmsa, u8 vmpl, u64 sev_features, u32 signature)
 		.tr = { .attributes = ATTRIBUTES_TSS, .limit = 0xFFFF },
 		.vmpl = vmpl,
 		.efer = VMSA_EFER_SVME,
-		.cr0 = RESET_CR0,
-		.dr6 = RESET_DR6,
-		.dr7 = RESET_DR7,
+		.cr0 = CR0_RESET,
+		.dr6 = DR6_RESET,
+		.dr7 = DR7_RESET,
 		.rflags = RESET_RFLAGS,
 		.rip = 0xFFF0,
 		.rdx = signature,
-		.g_pat = RESET_PAT,
+		.g_pat = PAT_RESET,
 		.sev_features = sev_features,
 		.guest_exit_code = SVM_EXIT_INVALID,
 		.xcr0 = 1,
