@@ -2,7 +2,6 @@
 #include "ap.h"
 #include "apic_access.h"
 #include "clock.h"
-#include "io.h"
 #include "start.h"
 
 #define PATIENCE_US    1000000

@@ -7,7 +7,6 @@
 #include "apic_access.h"
 #include "io.h"
 #include "platform.h"
-#include "svsm_apic.h"
 
 #define DISABLED 0ull
 #define XAPIC    APIC_BASE_EN

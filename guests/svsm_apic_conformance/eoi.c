@@ -4,7 +4,6 @@
  * (COCONUT kernel/src/cpu/apic.rs, lazy_eoi_pending). A guest may use either way; an SVSM need not set the byte.
  */
 #include "groups.h"
-#include "cpu.h"
 #include "platform.h"
 #include "start.h"
 #include "svsm_apic.h"

@@ -8,7 +8,6 @@
 #include "modes.h"
 #include "clock.h"
 #include "cpu.h"
-#include "io.h"
 #include "parameters.h"
 #include "platform.h"
 #include "random.h"

@@ -4,12 +4,10 @@
  * specification 56421, doorbell, specific EOI; COCONUT kernel/src/cpu/apic.rs, consume_host_interrupts, perform_host_eoi).
  */
 #include "groups.h"
-#include "cpu.h"
 #include "hpet.h"
 #include "platform.h"
 #include "svsm_apic.h"
 #include "there.h"
-#include "trap.h"
 
 #define VECTOR VECTOR_THERE
 #define COUNT  1000000u /* of the timer: more than a millisecond */

@@ -4,7 +4,6 @@
  * the groups other-vcpu do: the first point creates it, other_vcpu_again.c deletes it.
  */
 #include "groups.h"
-#include "clock.h"
 #include "cpu.h"
 #include "ipi_destination.h"
 #include "platform.h"

@@ -5,11 +5,9 @@
  * KVM_REQ_UPDATE_PROTECTED_GUEST_STATE). Each point depends on the ones before.
  */
 #include "groups.h"
-#include "cpu.h"
 #include "platform.h"
 #include "svsm_apic.h"
 #include "there.h"
-#include "trap.h"
 
 #define VECTOR  VECTOR_THERE
 #define SAME    SAME_THERE

@@ -7,7 +7,6 @@
 #include "cpu.h"
 #include "io.h"
 #include "platform.h"
-#include "svsm_apic.h"
 #include "there.h"
 #include "trap.h"
 

@@ -5,11 +5,11 @@
 #ifndef SNP_HW_CPU_H
 #define SNP_HW_CPU_H
 
+#include "apic.h"
 #include "hw.h"
 #include "in_place.h"
 #include "psp_guest.h"
 #include "rmp.h"
-#include "vectors.h"
 
 /* The composed nested page tables of a VMPL: see npt.c. */
 struct npt {

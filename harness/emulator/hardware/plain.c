@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A guest without SEV-ES: the hypervisor reads and writes its registers. */
-#include "bytes.h"
 #include "guest.h"
 
 struct vmcb_save *hw_plain_registers(struct hw_cpu *cpu) { return cpu->hw->es ? NULL : &vmcb(cpu)->save; }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The security processor's commands (publication 56860, section 8). */
-#include "bytes.h"
 #include "cpu.h"
 #include "psp_message.h"
 #include "slot.h"

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Start of the hardware: its one processor, and the VMCBs of each vCPU. */
-#include "bytes.h"
 #include "cpu.h"
 #include "debugger.h"
 #include "msr_permissions.h"

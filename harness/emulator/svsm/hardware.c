@@ -2,7 +2,6 @@
 #include "hardware.h"
 
 #include "sev.h"
-#include "trap.h"
 
 /*
  * Each instruction that can fault on a guest's page has an entry in the exception table:

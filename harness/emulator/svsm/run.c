@@ -10,7 +10,7 @@
 #include "ghcb_call.h"
 #include "hardware.h"
 #include "protocol.h"
-#include "svm.h"
+#include "svm_exit.h"
 #include "x86.h"
 
 #define REFUSALS_SHOWN 32 /* a guest may probe; the console is slow */
