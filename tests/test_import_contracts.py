@@ -51,6 +51,7 @@ FORBIDDEN = [
     ("layers", "apic/access.py", "vm.rundir"),
     ("domain", "apic/access.py", "data"),
     ("domain", "svsm/protocol.py", "svsm.config"),
+    ("collector", "capture/entries.py", "capture.collect"),
     ("configuration", "svsm/config.py", "firmware.image"),
     ("configuration", "svsm/sev.py", "apic.access"),
     ("report", "report/text.py", "vm.qmp"),
