@@ -21,7 +21,7 @@ from snp_harness.conformance.image import Ticks
 from snp_harness.conformance.series import run_conformance
 from snp_harness.errors import HarnessError
 from snp_harness.platforms.host_witness import HOST_LOG_LIMIT
-from snp_harness.svsm.config import parse_config
+from snp_harness.svsm.config_files import parse_config
 from snp_harness.vm import rundir
 
 #: Every post and every interrupt taken is in the log at this level.

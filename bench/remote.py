@@ -28,7 +28,7 @@ from snp_harness.hosts.host import Host
 from snp_harness.hosts.inventory import find_host
 from snp_harness.hosts.local import LOCAL
 from snp_harness.hosts.remote import RemoteHost
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 
 HERE, REMOTE = "here", "host"
 

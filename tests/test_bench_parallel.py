@@ -8,7 +8,7 @@ import pytest
 from bench import parallel
 from bench.measure import MeasureError
 from bench.parallel import CONFIGURATIONS, Sample, run_matrix
-from snp_harness.svsm.config import shipped_configs
+from snp_harness.svsm.config_files import shipped_configs
 
 
 def test_the_medians_of_alternating_rounds(

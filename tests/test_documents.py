@@ -16,7 +16,7 @@ import pytest
 import snp_harness
 from snp_harness.debian.firmware_names import cached_firmware
 from snp_harness.platforms import platform_names
-from snp_harness.svsm.config import shipped_configs
+from snp_harness.svsm.config_files import shipped_configs
 from snp_harness.testing.markers import marker_of
 from snp_harness.tools.linux_guest.pack import LinuxImage
 from snp_harness.vm import rundir

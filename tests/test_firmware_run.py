@@ -20,7 +20,8 @@ from snp_harness.firmware_run import RunSpec, prepare, run
 from snp_harness.platforms.platform import RunOutcome
 from snp_harness.platforms.running import Running
 from snp_harness.platforms.session import Ending
-from snp_harness.svsm.config import SvsmConfig, load_config
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.config_files import load_config
 from snp_harness.vm import rundir
 from snp_harness.vm.machine_base import MachineBase
 from snp_harness.vm.rundir import RunDirectory

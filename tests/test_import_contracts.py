@@ -54,6 +54,7 @@ FORBIDDEN = [
     ("collector", "capture/entries.py", "capture.collect"),
     ("configuration", "svsm/config.py", "firmware.image"),
     ("configuration", "svsm/sev.py", "apic.access"),
+    ("configuration-files", "svsm/config.py", "svsm.config_files"),
     ("report", "report/text.py", "vm.qmp"),
     ("edk2", "edk2/build.py", "hosts.local"),
     ("shipped", "agent/mux.py", "errors"),

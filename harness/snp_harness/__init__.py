@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from snp_harness.guest.linux import LinuxGuest, boot_linux
     from snp_harness.guest.snapshot import Snapshot
     from snp_harness.platforms.platform import RunSpec
-    from snp_harness.svsm.config import SvsmConfig, load_config
+    from snp_harness.svsm.config import SvsmConfig
+    from snp_harness.svsm.config_files import load_config
     from snp_harness.testing.assertions import assert_holds, assert_violated
     from snp_harness.testing.boot import SnpBoot
     from snp_harness.testing.golden import SnpGolden
@@ -102,7 +103,7 @@ _HOMES = {
     "boot": "guest.guest",
     "boot_linux": "guest.linux",
     "find_firmware": "firmware.find",
-    "load_config": "svsm.config",
+    "load_config": "svsm.config_files",
     "run": "firmware_run",
     "run_conformance": "conformance.series",
 }

@@ -231,7 +231,8 @@ def prepare(
     """
     from snp_harness.firmware.find import open_firmware
     from snp_harness.firmware.image import FirmwareImage
-    from snp_harness.svsm.config import DEFAULT_CONFIG, SvsmConfig, load_config, with_igvm
+    from snp_harness.svsm.config import SvsmConfig
+    from snp_harness.svsm.config_files import DEFAULT_CONFIG, load_config, with_igvm
 
     found = find_platform(platform)
     named = _shown(config, igvm) if found.configurable else None
@@ -254,7 +255,7 @@ def prepare(
 
 def _shown(config: SvsmConfig | str | Path | None, igvm: Path | None) -> str | None:
     """Return the configuration and the IGVM file as they were named."""
-    from snp_harness.svsm.config import DEFAULT_CONFIG
+    from snp_harness.svsm.config_files import DEFAULT_CONFIG
 
     named = [str(part) for part in (config, igvm) if isinstance(part, (str, Path))]
     return ", ".join(named) or (DEFAULT_CONFIG if config is None else None)

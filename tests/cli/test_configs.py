@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.cli import main as cli
-from snp_harness.svsm.config import load_config, shipped_configs
+from snp_harness.svsm.config_files import load_config, shipped_configs
 
 
 def test_every_configuration_has_a_purpose(capsys: pytest.CaptureFixture[str]) -> None:

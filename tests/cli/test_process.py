@@ -168,7 +168,7 @@ def nobody(tmp_path: Path, snp_firmware: Path) -> Callable[..., subprocess.Compl
     search = [str(Path(snp_harness.__file__).parent.parent), *(path for path in sys.path if path.endswith("-packages"))]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(search)}
     for python in (sys.executable, "/usr/bin/python3"):
-        program = "import sys, snp_harness.cli.main, snp_harness.svsm.config; open(sys.argv[1]).close()"
+        program = "import sys, snp_harness.cli.main, snp_harness.svsm.config_files; open(sys.argv[1]).close()"
         probe = [python, "-c", program, str(firmware)]
         try:
             tried = subprocess.run(probe, cwd=own, env=env, timeout=TIMEOUT_S, check=False, **as_nobody)

@@ -12,7 +12,7 @@ from snp_harness.conformance.guest_run import ConformanceResult
 from snp_harness.conformance.image import Mode
 from snp_harness.conformance.series import run_conformance
 from snp_harness.hosts.host import Host
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 
 Run = Callable[..., ConformanceResult]
 TIMEOUT_S = 900.0

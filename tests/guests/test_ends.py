@@ -12,7 +12,7 @@ from snp_harness.conformance.image import Fuzz
 from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.errors import EXIT_HOLDS, EXIT_VIOLATED
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from tests.guests.mutants import mutant
 from tests.guests.points import all_points
 from tests.helpers.reference_svsm import use_svsm

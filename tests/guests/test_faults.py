@@ -9,7 +9,7 @@ from snp_harness.conformance.guest_run import ConformanceResult
 from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.hosts.host import Host
-from snp_harness.svsm.config import parse_config
+from snp_harness.svsm.config_files import parse_config
 from tests.guests.points import points_of
 
 pytestmark = pytest.mark.emulated

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from tests.guests.mutants import BY_CHANCE, MORE_MUTANTS, MUTANTS, mutant
 from tests.helpers.reference_svsm import use_svsm
 

@@ -12,7 +12,7 @@ from snp_harness.data import data_file
 from snp_harness.firmware.image import FirmwareImage
 from snp_harness.platforms import rom
 from snp_harness.platforms.memory_map import memory_map
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from snp_harness.svsm.reference import build
 from snp_harness.svsm.symbols import functions
 

@@ -11,7 +11,8 @@ import pytest
 
 from snp_harness.firmware_run import RunResult, RunSpec, run
 from snp_harness.platforms.memory_map import memory_map
-from snp_harness.svsm.config import SvsmConfig, parse_config
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.config_files import parse_config
 from snp_harness.vm.machine import Machine
 from tests.hostile.image import build, parameters
 

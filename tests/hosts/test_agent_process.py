@@ -17,7 +17,7 @@ from snp_harness.firmware_run import RunSpec, run
 from snp_harness.hosts.agent_process import ProcessHost
 from snp_harness.hosts.host_errors import HostLostError
 from snp_harness.hosts.local import LOCAL
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import QemuDiedError, QemuLaunchError, QemuMissingError, QemuTooOldError
 from tests.hosts.agent_runs import boot, end_the_harness, far_qemu, untimed

@@ -10,7 +10,7 @@ import pytest
 import snp_harness.firmware.find
 from snp_harness.errors import FirmwareError, HarnessError, UsageError
 from snp_harness.matrix.plan import Planned, plan
-from snp_harness.svsm.config import shipped_configs
+from snp_harness.svsm.config_files import shipped_configs
 from tests.firmware.builder import image as firmware_image
 
 

@@ -22,7 +22,8 @@ from snp_harness.edk2.source_errors import CompileError
 from snp_harness.edk2.tools import find_tools
 from snp_harness.edk2.workspace import Workspace
 from snp_harness.firmware_run import RunResult, RunSpec, run
-from snp_harness.svsm.config import SvsmConfig, load_config
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.config_files import load_config
 from tests.ovmf_patches.conftest import SERIES
 
 #: Upstream's branch of development, as the table calls it.

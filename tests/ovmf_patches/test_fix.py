@@ -14,7 +14,8 @@ from snp_harness.apic.registers import by_msr
 from snp_harness.apic.verdict import Status
 from snp_harness.edk2.recipe import Recipe
 from snp_harness.firmware_run import RunResult, RunSpec, run
-from snp_harness.svsm.config import SvsmConfig, load_config
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.config_files import load_config
 from snp_harness.tools.kvm_host.pack import Image
 from tests.apic.samples import SEVEN
 from tests.ovmf_patches.conftest import SERIES, Build, build_image

@@ -12,7 +12,7 @@ from snp_harness.apic.access import Server
 from snp_harness.apic.verdict import Status
 from snp_harness.edk2.series import load_series
 from snp_harness.firmware_run import RunSpec
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from tests.ovmf_patches.conftest import BASES, SERIES, Base
 from tests.ovmf_patches.seen import told_without_timing
 from tests.platforms.boots import boot, run

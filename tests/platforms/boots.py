@@ -21,7 +21,8 @@ from snp_harness.hosts.host import Host
 from snp_harness.hosts.local import LOCAL
 from snp_harness.platforms import session
 from snp_harness.platforms.platform import Progress
-from snp_harness.svsm.config import SvsmConfig, load_config
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.config_files import load_config
 from tests.apic.samples import SEVEN
 from tests.platforms.sec import sec_accesses, told
 from tests.vm.processes import children

@@ -18,7 +18,7 @@ from snp_harness.apic.timeline import AGREEMENT, GUEST_POWER_OFF
 from snp_harness.debian.cache import Entries
 from snp_harness.debian.firmware_names import package_directory
 from snp_harness.firmware_run import RunSpec
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from snp_harness.tools.initramfs.cpio import CpioWriter
 from snp_harness.tools.initramfs.kernel_modules import Module, load_order
 from snp_harness.tools.kvm_host.pack import Image

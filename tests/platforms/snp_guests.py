@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from snp_harness.platforms.platform import RunSpec
-from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.sections import SvsmKind, SvsmSection
 from tests.firmware.builder import image
 from tests.svsm import igvm_writer as writer
 

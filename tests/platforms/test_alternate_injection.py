@@ -17,7 +17,7 @@ from snp_harness.errors import EXIT_ENVIRONMENT, EXIT_HOLDS, EXIT_USAGE, EXIT_VI
 from snp_harness.firmware_run import RunResult
 from snp_harness.report.model import Report
 from snp_harness.report.terminal import render
-from snp_harness.svsm.config import load_config, shipped_configs
+from snp_harness.svsm.config_files import load_config, shipped_configs
 from snp_harness.vm import rundir
 from tests.apic.samples import SEVEN
 from tests.platforms.boots import boot, check_seven, toml

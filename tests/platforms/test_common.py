@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snp_harness.platforms.common import cpu_argument
 from snp_harness.platforms.platform import RunSpec
-from snp_harness.svsm.config import parse_config
+from snp_harness.svsm.config_files import parse_config
 
 
 def test_features_that_the_configuration_hides() -> None:

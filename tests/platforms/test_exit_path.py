@@ -14,7 +14,7 @@ from snp_harness.capture.record import RECORD, HostRecord, RecordKind
 from snp_harness.errors import UsageError
 from snp_harness.platforms import exit_path
 from snp_harness.platforms.platform import RunSpec
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from snp_harness.vm import rundir
 from tests.capture.host_records import FIRMWARE
 from tests.platforms.boots import boot

@@ -12,7 +12,7 @@ from snp_harness.firmware.metadata import SevSectionType
 from snp_harness.platforms.guest_launch import guest_launch, own_console
 from snp_harness.platforms.memory_map import memory_map
 from snp_harness.platforms.platform import RunSpec
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_inject import settings_of
 from snp_harness.svsm.igvm_measure import id_blocks

@@ -27,13 +27,8 @@ from snp_harness.platforms.host_config import (
 from snp_harness.platforms.memory_map import HOST_REACH
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.rom import HOST_ROM_SIZE
-from snp_harness.svsm.config import (
-    HIDDEN_NAMES,
-    HYPERVISOR_FAULT_NAMES,
-    ApicServer,
-    ExitsSection,
-    Policy,
-)
+from snp_harness.svsm.faults import HYPERVISOR_FAULT_NAMES
+from snp_harness.svsm.sections import HIDDEN_NAMES, ApicServer, ExitsSection, Policy
 from tests.helpers.c_headers import INCLUDE, assert_same, constants, layout, members
 
 CONFIG = f"{INCLUDE}/config.h"

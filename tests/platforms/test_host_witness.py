@@ -19,7 +19,7 @@ from snp_harness.platforms.host_witness import FEATURE_OF_BIT, EmulatedHostError
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.session import Ending
 from snp_harness.platforms.svsm_console import NoAlternateInjectionError, SvsmPanicError
-from snp_harness.svsm.config import parse_config
+from snp_harness.svsm.config_files import parse_config
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet
 from snp_harness.vm import rundir
 from snp_harness.vm.rundir import RunDirectory

@@ -14,7 +14,7 @@ from snp_harness.platforms.guest_launch import SIGNATURE, reference_file
 from snp_harness.platforms.memory_map import memory_map
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.svsm import launch_digest
-from snp_harness.svsm.config import parse_config
+from snp_harness.svsm.config_files import parse_config
 from snp_harness.svsm.firmware_launch import firmware_launch
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_measure import measure

@@ -14,7 +14,8 @@ from snp_harness.firmware_run import RunSpec
 from snp_harness.hosts.local import LOCAL
 from snp_harness.platforms import in_place
 from snp_harness.platforms.memory_map import memory_map
-from snp_harness.svsm.config import SvsmConfig, load_config
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.config_files import load_config
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_binary import QemuBinary
 from tests.helpers.c_headers import INCLUDE, assert_same

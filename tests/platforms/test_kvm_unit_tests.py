@@ -16,7 +16,7 @@ from snp_harness.debian.qemu_bundle import cached_qemu
 from snp_harness.errors import HarnessError
 from snp_harness.firmware_run import RunSpec, run
 from snp_harness.platforms.nested import SUITE_VARIABLE
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from snp_harness.tools.kvm_host.host_image import images
 from snp_harness.vm import rundir
 

@@ -23,7 +23,7 @@ from snp_harness.hosts.host_errors import HostError
 from snp_harness.platforms import kvm_witness
 from snp_harness.platforms.kvm_witness import KvmWitness
 from snp_harness.platforms.platform import Progress
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from snp_harness.tools.kvm_host.outer import READY
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import QemuLaunchError

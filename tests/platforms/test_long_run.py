@@ -38,7 +38,7 @@ from pathlib import Path
 from snp_harness.apic.access import Phase
 from snp_harness.platforms import session
 from snp_harness.firmware_run import RunSpec, run
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 
 firmware, out, config, seconds, enough, looks, size = sys.argv[1:]
 

@@ -19,7 +19,7 @@ from snp_harness.firmware_run import RunResult, RunSpec, run
 from snp_harness.hosts.agent_process import ProcessHost
 from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.nested import PLATFORM, SUITE_VARIABLE, shipped
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from snp_harness.tools.kvm_host.pack import Image
 from tests.apic.samples import SEVEN
 from tests.platforms.sec import sec_accesses, told

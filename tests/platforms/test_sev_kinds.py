@@ -11,7 +11,8 @@ from snp_harness.apic.access import Phase
 from snp_harness.capture.record import RecordKind
 from snp_harness.errors import UsageError
 from snp_harness.firmware_run import RunSpec, run
-from snp_harness.svsm.config import SvsmConfig, parse_config
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.config_files import parse_config
 from snp_harness.vm.rundir import HOST_LOG
 from tests.helpers.raw_log import records
 

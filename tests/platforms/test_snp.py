@@ -19,9 +19,11 @@ from snp_harness.conformance.series import run_conformance
 from snp_harness.conformance.tap import PointStatus
 from snp_harness.errors import LackingHostError
 from snp_harness.hosts.host import Host
-from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.config_files import load_config
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_firmware import contained_firmware
+from snp_harness.svsm.sections import SvsmKind, SvsmSection
 from snp_harness.testing.boot import SnpBoot
 from tests.apic.samples import SEVEN
 from tests.platforms.sec import sec_accesses, told

@@ -11,11 +11,12 @@ from snp_harness.errors import LackingHostError, UsageError
 from snp_harness.platforms.host_facts import host_facts
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.snp import IGVM_VARIABLE, check_features, check_fits, guest_image, with_igvm
-from snp_harness.svsm.config import SvsmKind, load_config
+from snp_harness.svsm.config_files import load_config
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_firmware import contained_firmware
 from snp_harness.svsm.igvm_measure import id_blocks
 from snp_harness.svsm.igvm_params import find_parameter_blocks
+from snp_harness.svsm.sections import SvsmKind
 from tests.firmware.builder import image
 from tests.platforms.snp_guests import OLD, spec
 from tests.platforms.snp_hosts import host

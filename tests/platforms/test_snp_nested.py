@@ -26,7 +26,9 @@ from snp_harness.platforms.nested import suite
 from snp_harness.platforms.platform import RunOutcome
 from snp_harness.platforms.session import Session
 from snp_harness.platforms.svsm_console import HostLacksInjectionError
-from snp_harness.svsm.config import SvsmConfig, SvsmKind, SvsmSection, load_config
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.config_files import load_config
+from snp_harness.svsm.sections import SvsmKind, SvsmSection
 from snp_harness.tools.kvm_host.host_image import images
 from snp_harness.tools.kvm_host.outer import Outer
 from snp_harness.vm import rundir

@@ -15,7 +15,7 @@ from snp_harness.firmware_run import RunSpec, run
 from snp_harness.platforms import snp
 from snp_harness.platforms.host_facts import host_facts
 from snp_harness.platforms.svsm_console import NoAlternateInjectionError, SvsmPanicError, SvsmWatch
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from snp_harness.vm import rundir
 from snp_harness.vm.qemu_errors import QemuLaunchError
 from tests.platforms.snp_guests import BANNER, LACKS, PANIC, spec

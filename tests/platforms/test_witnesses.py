@@ -11,7 +11,7 @@ from snp_harness.apic.access import Operation, Phase
 from snp_harness.apic.timeline import AGREEMENT, Timeline
 from snp_harness.capture.agree import disagreement
 from snp_harness.firmware_run import RunSpec
-from snp_harness.svsm.config import load_config
+from snp_harness.svsm.config_files import load_config
 from snp_harness.vm import rundir
 from tests.apic.samples import SEVEN
 from tests.platforms.boots import PATIENCE_S, boot, check_seven, run

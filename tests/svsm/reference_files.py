@@ -7,7 +7,7 @@ import struct
 
 from snp_harness.firmware.metadata import SevMetadata, SevSection, SevSectionType
 from snp_harness.svsm import reference
-from snp_harness.svsm.config import parse_config
+from snp_harness.svsm.config_files import parse_config
 
 BASE = 0x5000000000
 ENTRY, SIZE = 0x1234, 0x203000

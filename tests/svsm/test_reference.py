@@ -10,7 +10,8 @@ import pytest
 
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.svsm import reference
-from snp_harness.svsm.config import SVSM_FAULT_NAMES, parse_config
+from snp_harness.svsm.config_files import parse_config
+from snp_harness.svsm.faults import SVSM_FAULT_NAMES
 from snp_harness.svsm.igvm import IgvmFile, PageData
 from snp_harness.svsm.igvm_measure import measure
 from snp_harness.svsm.reference import BootBlock, Place, SvsmBoot, SvsmFault, svsm_boot

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from snp_harness.svsm.config import parse_config
+from snp_harness.svsm.config_files import parse_config
 from snp_harness.svsm.protocol import APIC_WRITABLE_MSRS, call_name, result_name
 from snp_harness.svsm.sev import C_BITS, gpa_text, sev_features, sev_status
 

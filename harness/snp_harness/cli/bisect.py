@@ -156,7 +156,7 @@ def _take(options: argparse.Namespace) -> Step:
 def _question(options: argparse.Namespace) -> Question:
     from snp_harness.bisect.step import Question
     from snp_harness.platforms import find_platform
-    from snp_harness.svsm.config import DEFAULT_CONFIG, load_config
+    from snp_harness.svsm.config_files import DEFAULT_CONFIG, load_config
 
     find_platform(options.platform)
     svsm = load_config(options.svsm_config or DEFAULT_CONFIG)
@@ -205,7 +205,7 @@ def _asked(options: argparse.Namespace, good: str, bad: str) -> dict[str, Any]:
     import hashlib
 
     from snp_harness.edk2.series import load_series
-    from snp_harness.svsm.config import DEFAULT_CONFIG, load_config
+    from snp_harness.svsm.config_files import DEFAULT_CONFIG, load_config
 
     recipe = recipe_of(options)
     patches = load_series(options.series) if options.series else ()

@@ -66,7 +66,7 @@ def grammars() -> Iterator[Grammar]:
 def _read(command: str, text: str, parser: argparse.ArgumentParser) -> Grammar:
     from snp_harness.apic.contract import RULES
     from snp_harness.platforms import platform_names
-    from snp_harness.svsm.config import shipped_configs
+    from snp_harness.svsm.config_files import shipped_configs
 
     known = {
         "--platform": platform_names(),

@@ -29,7 +29,7 @@ def add_parser(commands: Commands) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print or copy configurations and return the exit status. Raises HarnessError."""
-    from snp_harness.svsm.config import DEFAULT_CONFIG, shipped_configs
+    from snp_harness.svsm.config_files import DEFAULT_CONFIG, shipped_configs
 
     if options.action == "list":
         for name, shipped in shipped_configs().items():
@@ -55,7 +55,7 @@ def execute(options: argparse.Namespace) -> int:
 def _shipped(name: str) -> Path:
     """Return the file of a name. Raises UsageError for one that there is not, and for a path."""
     from snp_harness.nearest import known_names
-    from snp_harness.svsm.config import shipped_configs
+    from snp_harness.svsm.config_files import shipped_configs
 
     found = shipped_configs()
     if name not in found:

@@ -49,7 +49,7 @@ def plan(
     harness, and the default one on a platform that has none. Each firmware is opened. Raises UsageError, FetchError.
     """
     from snp_harness.platforms import find_platform
-    from snp_harness.svsm.config import DEFAULT_CONFIG, load_config, shipped_configs
+    from snp_harness.svsm.config_files import DEFAULT_CONFIG, load_config, shipped_configs
 
     images = _firmwares(firmwares, notify)
     chosen = _configurations(configurations) if configurations else {name: name for name in shipped_configs()}
@@ -100,7 +100,7 @@ def _configurations(specs: Sequence[str]) -> dict[str, str]:
 
 
 def _named(text: str) -> Iterator[tuple[str, str]]:
-    from snp_harness.svsm.config import find_config, shipped_configs
+    from snp_harness.svsm.config_files import find_config, shipped_configs
 
     if "/" in text or text.endswith(".toml"):
         if not _NAME.fullmatch(Path(text).stem):

@@ -35,8 +35,8 @@ from snp_harness.platforms.host_config import (
 from snp_harness.platforms.memory_map import DIMM_SLOTS, LAUNCH_COPIES, LAUNCH_MAX, MemoryMap, memory_map
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.svsm import vmsa
-from snp_harness.svsm.config import SvsmKind
 from snp_harness.svsm.reference import CONSOLE_PORT
+from snp_harness.svsm.sections import SvsmKind
 from snp_harness.svsm.sev import SEV_FEATURES_SHIFT, SevStatus, sev_features
 from snp_harness.vm import rundir
 from snp_harness.vm.debug_exit import debug_exit_ports

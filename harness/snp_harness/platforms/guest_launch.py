@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from snp_harness.firmware.metadata import SevMetadata, SevSectionType
 from snp_harness.platforms import rom
 from snp_harness.svsm import firmware_launch, igvm_loader, reference, vmsa
-from snp_harness.svsm.config import SvsmKind
 from snp_harness.svsm.igvm import IgvmError, IgvmFile
 from snp_harness.svsm.igvm_parameters import MachineFacts
 from snp_harness.svsm.launch import PAGE, Launch, Pages, PageType
+from snp_harness.svsm.sections import SvsmKind
 from snp_harness.svsm.sev import sev_features
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from snp_harness.svsm.config import ApicServer, ExitsSection, Policy
+from snp_harness.svsm.sections import ApicServer, ExitsSection, Policy
 
 MAGIC = 0x3147464354534F48
 VERSION = 6
@@ -36,7 +36,7 @@ class Fault(enum.IntFlag):
     ID_LIST = 0x200
 
 
-#: By the names of snp_harness.svsm.config.HYPERVISOR_FAULT_NAMES.
+#: By the names of snp_harness.svsm.faults.HYPERVISOR_FAULT_NAMES.
 HYPERVISOR_FAULTS = {
     "lost-interrupt": Fault.LOST_INTERRUPT,
     "delayed-interrupt": Fault.DELAYED_INTERRUPT,
@@ -75,7 +75,7 @@ class Hidden(enum.IntFlag):
     TSC_DEADLINE = 0x2
 
 
-#: By the names of snp_harness.svsm.config.HIDDEN_NAMES.
+#: By the names of snp_harness.svsm.sections.HIDDEN_NAMES.
 HIDDEN = {"x2apic": Hidden.X2APIC, "tsc-deadline": Hidden.TSC_DEADLINE}
 #: enum config_apic.
 APIC = {ApicServer.VIRTUAL: 0, ApicServer.QEMU: 1}

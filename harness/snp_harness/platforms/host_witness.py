@@ -33,7 +33,7 @@ from snp_harness.platforms.svsm_console import (
     SvsmPanicError,
     panic_of,
 )
-from snp_harness.svsm.config import FEATURE_NAMES, SvsmKind
+from snp_harness.svsm.sections import FEATURE_NAMES, SvsmKind
 from snp_harness.svsm.vmsa import ALTERNATE_INJECTION
 from snp_harness.vm import rundir
 from snp_harness.vm.console import BoundedLog

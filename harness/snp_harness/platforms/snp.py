@@ -17,8 +17,8 @@ from snp_harness.launch.tokens import FILE, token
 from snp_harness.platforms.platform import RunSpec
 from snp_harness.platforms.snp_preflight import MEMORY_MIB
 from snp_harness.platforms.svsm_console import SvsmWatch, note_lacking_features
-from snp_harness.svsm.config import ApicServer, Policy, SvsmKind
-from snp_harness.svsm.config import with_igvm as config_with_igvm
+from snp_harness.svsm.config_files import with_igvm as config_with_igvm
+from snp_harness.svsm.sections import ApicServer, Policy, SvsmKind
 from snp_harness.vm import rundir
 from snp_harness.vm.machine_base import Devices
 

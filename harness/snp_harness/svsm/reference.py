@@ -14,10 +14,11 @@ from msgspec import Struct
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.firmware.metadata import FOUR_GIB, SevMetadata, SevSectionType
 from snp_harness.svsm import vmsa
-from snp_harness.svsm.config import SvsmConfig, Timer
+from snp_harness.svsm.config import SvsmConfig
 from snp_harness.svsm.igvm import PAGE, DataType, HeaderType
 from snp_harness.svsm.igvm_build import Builder
 from snp_harness.svsm.launch import DEFAULT_POLICY, KVM_VMSA_GPA
+from snp_harness.svsm.sections import Timer
 from snp_harness.svsm.sev import sev_features
 
 #: Bytes of the SVSM's memory: image, per-vCPU areas, and at its end the pages below.
@@ -70,7 +71,7 @@ class SvsmFault(enum.IntFlag):
     CAA = 0x80
 
 
-#: By the names of snp_harness.svsm.config.SVSM_FAULT_NAMES.
+#: By the names of snp_harness.svsm.faults.SVSM_FAULT_NAMES.
 SVSM_FAULTS = {
     "busy": SvsmFault.BUSY,
     "incomplete": SvsmFault.INCOMPLETE,

@@ -13,8 +13,10 @@ from snp_harness.errors import UsageError
 from snp_harness.firmware_run import BootOptions, PreparedBoot, prepare
 from snp_harness.platforms.guest_launch import guest_launch
 from snp_harness.platforms.memory_map import memory_map
-from snp_harness.svsm.config import DEFAULT_CONFIG, SvsmConfig, SvsmKind, load_config
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.config_files import DEFAULT_CONFIG, load_config
 from snp_harness.svsm.launch_digest import digest_of
+from snp_harness.svsm.sections import SvsmKind
 from snp_harness.svsm_test.image_run import RUN_TIMEOUT_S, TEST_DEVICES
 
 #: The platform whose hypervisor serves COM4 and isa-debug-exit to VMPL0.

@@ -115,7 +115,8 @@ def configuration(value: object, config: pytest.Config) -> SvsmConfig | str | Pa
 
 def _check_configuration(value: object, config: pytest.Config) -> None:
     from snp_harness.errors import HarnessError
-    from snp_harness.svsm.config import SvsmConfig, load_config
+    from snp_harness.svsm.config import SvsmConfig
+    from snp_harness.svsm.config_files import load_config
 
     found = configuration(value, config)
     if found is None or isinstance(found, SvsmConfig):

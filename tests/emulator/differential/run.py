@@ -10,7 +10,7 @@ from pathlib import Path
 from snp_harness.firmware_run import RunSpec, run
 from snp_harness.hosts.remote import RemoteHost
 from snp_harness.launch.tokens import FILE, token
-from snp_harness.svsm.config import parse_config
+from snp_harness.svsm.config_files import parse_config
 from snp_harness.vm import rundir
 from snp_harness.vm.machine_base import Devices
 from snp_harness.vm.rundir import RunDirectory

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snp_harness.firmware_run import RunResult, RunSpec, run
-from snp_harness.svsm.config import SvsmConfig, parse_config
+from snp_harness.svsm.config import SvsmConfig
+from snp_harness.svsm.config_files import parse_config
 from tests.emulator.guest.build import End, Mode, find_tests, image
 
 TIMEOUT_S = 300.0
