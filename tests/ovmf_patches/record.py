@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from snp_harness.debian.cache import cache_root, remove
+from snp_harness.debian.cache import cache_root, make_directory, remove
 from snp_harness.defaults import DEFAULT_SOURCE
 from snp_harness.edk2.git import PatchError
 from snp_harness.edk2.recipe import TARGETS, TOOLCHAINS
@@ -108,7 +108,7 @@ class Measurements:
         if version != self._version:
             remove(directory)
         self._version = version
-        return directory
+        return make_directory(directory)
 
 
 def main() -> None:

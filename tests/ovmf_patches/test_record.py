@@ -100,3 +100,24 @@ def test_a_series_that_does_not_apply_is_a_result(results: Path, monkeypatch: py
     record.main()
     [found] = json.loads(results.read_text())
     assert (found["patches"], found["builds"]) == (0, "0003 does not apply")
+
+
+def test_the_workspace_of_modules_is_of_one_version(
+    results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its path is the same for all."""
+    seen: list[tuple[Path, bool]] = []
+
+    def compiled(_cell: Cell, _repository: object, directory: Path, _jobs: int) -> dict[str, Any]:
+        seen.append((directory, (directory / "built").exists()))
+        (directory / "built").touch()
+        return {"patches": 23, "builds": MODULES}
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(record, "upstream_repository", lambda: None)
+    monkeypatch.setattr(record, "compiled", compiled)
+    monkeypatch.setattr(sys, "argv", ["record", "modules-edk2-stable20260[25]-*-NOOPT-*"])
+    record.main()
+    assert [built for _, built in seen] == [False, True, False, True]
+    assert len({directory for directory, _ in seen}) == 1
+    assert len(json.loads(results.read_text())) == 4
