@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from snp_harness.edk2.recipe import PLATFORMS, TARGETS, TOOLCHAINS
-from tests.ovmf_patches.cells import VERSIONS, Cell
+from tests.ovmf_patches.cells import IMAGE, MODULES, VERSIONS, Cell, series_digest
 from tests.ovmf_patches.conftest import SERIES
 
 RESULTS = SERIES.with_name("builds.json")
 TABLE = SERIES.with_name("BUILDS.md")
 #: A cell that was not built.
-NOTHING = "-"
+NOTHING = "not done"
 #: Platforms, and what else was asked for.
 VARIANTS = [
     *((platform, ()) for platform in PLATFORMS),
@@ -73,10 +73,11 @@ _READ = """
 _ALL = """
 ## All cells
 
-The series applies to each version whatever is built of it: `test_versions.py`. A cell with `-` was
-not built, for want of time: a complete build takes seven minutes of an idle processor, and a third
-of the files are OpenSSL, which SEC has for TDX. CloudHvX64's image is for Cloud Hypervisor, which
-is not one of the harness's platforms: its cells cannot be more than `modules`.
+The series applies to each version whatever is built of it: `test_versions.py`. A cell that is
+"not done" was not built for want of time: a complete build takes six minutes of a processor, and a
+third of its files are OpenSSL, which SEC has for TDX. Digits after a word are those of an older
+series. CloudHvX64's image is for Cloud Hypervisor, which is not one of the harness's platforms: its
+cells cannot be more than `modules`. Each version has each platform.
 
 """
 
@@ -123,10 +124,16 @@ def _verdicts(found: dict[str, Any]) -> str:
     return f"{found['verdict']}; stock: {found['stock verdict'].partition(':')[0]}"
 
 
+def _built(found: dict[str, Any]) -> str:
+    """What was built, in a word; and of which series, if it is not the present one."""
+    what = found["builds"] if found["builds"] in (IMAGE, MODULES) else "fails"
+    return what if found["series"] == series_digest() else f"{what} ({found['series']})"
+
+
 def _grid(results: list[dict[str, Any]]) -> Iterator[list[str]]:
     columns = [(target, toolchain) for toolchain in TOOLCHAINS for target in TARGETS]
     yield ["version", "platform", *(f"{target} {toolchain}" for target, toolchain in columns)]
-    built = {cell_of(found): found["builds"] for found in results}
+    built = {cell_of(found): _built(found) for found in results}
     for version in VERSIONS:
         others = []
         for platform, defines in VARIANTS:
