@@ -9,7 +9,8 @@ import pytest
 
 from bench.interrupt_path import follow, measure_path
 from snp_harness.capture.record import HostRecord, RecordKind
-from snp_harness.platforms import memory_map
+from snp_harness.platforms import exit_path, memory_map
+from tests.helpers.in_place import new_qemu
 
 PERIOD_US = 1000
 
@@ -36,6 +37,17 @@ def test_no_tick_is_lost_or_doubled(ticks: int, load: bool, tmp_path: Path) -> N
     sample = measure_path(tmp_path / "out", ticks, PERIOD_US, load=load, icount=True)
     assert (sample.taken, sample.posted, sample.delivered) == (ticks, ticks, ticks), sample.counts
     assert (sample.merged, sample.doubled, sample.off_period) == (0, 0, 0)
+
+
+@pytest.mark.emulated
+@pytest.mark.slow
+def test_no_tick_is_doubled_by_answers_inside_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each leaves TCG's loop, at which QEMU finds the vector of the tick that VMRUN has injected (hardware/run.c)."""
+    monkeypatch.setenv("SNP_HARNESS_QEMU", str(new_qemu()))
+    monkeypatch.setenv(exit_path.VARIABLE, exit_path.IN_PLACE)
+    sample = measure_path(tmp_path / "out", 500, PERIOD_US, load=False, icount=True)
+    assert (sample.taken, sample.posted, sample.delivered) == (500, 500, 500), sample.counts
+    assert sample.doubled == 0
 
 
 @pytest.mark.emulated

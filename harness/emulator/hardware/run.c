@@ -341,6 +341,25 @@ static bool is_answered_at_once(struct hw_cpu *cpu, struct hw_vmpl *state, u64 v
 	return true;
 }
 
+/*
+ * TCG keeps the vector of an interrupt that VMRUN injects, and delivers it once more if the processor leaves TCG's loop before
+ * the next #VMEXIT, for a timer or for another processor (QEMU's helper_vmrun sets exception_index, cpu_handle_interrupt()
+ * finds it). It does not with a software interrupt, which is the same at a CPL that may use each gate; RIP is what follows it.
+ */
+static void enter(struct hw_vmpl *state)
+{
+	struct vmcb *page = state->vmcb;
+	struct vmcb_control *control = &page->control;
+	u64 event = control->event_inj, software = event | SVM_EVENT_SOFTWARE, rip = page->save.rip;
+	bool interrupt = (event & SVM_EVENT_VALID) && (event & SVM_EVENT_TYPE_MASK) == SVM_EVENT_INTR && page->save.cpl < 3;
+
+	if (interrupt)
+		control->event_inj = software;
+	vm_enter(state->gpr, (u64)page);
+	if (interrupt && page->save.rip == rip && control->exit_int_info == software) /* cut short */
+		control->exit_int_info = event;
+}
+
 void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_exit *exit)
 {
 	struct hw_vmpl *state = current(cpu);
@@ -361,7 +380,7 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 		page->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */
 		follow_control_registers(cpu->hw, &page->save);
 		allow_in_place(cpu);
-		vm_enter(state->gpr, (u64)page);
+		enter(state);
 		cpu->hw->in_place.allowed = 0;
 	} while (is_answered_at_once(cpu, state, vintr));
 	code = page->control.exit_code;
