@@ -442,7 +442,7 @@ static void ioapic_level(u64 mode)
 
 	prepare(mode);
 	on_interrupt = serve_hpet;
-	hpet_route(VECTOR | RTE_LEVEL);
+	hpet_route(VECTOR | IOAPIC_ENTRY_LEVEL);
 	hpet_after_1_ms(HPET_ENABLE | HPET_LEVEL);
 	came = wait_until(&interrupts[VECTOR], 1, PATIENCE_MS);
 	let_pass();
@@ -472,7 +472,7 @@ TEST(ioapic_level_comes_again_until_served, ALL)
 
 	prepare(APIC_BASE_EN);
 	on_interrupt = serve_third;
-	hpet_route(VECTOR | RTE_LEVEL);
+	hpet_route(VECTOR | IOAPIC_ENTRY_LEVEL);
 	hpet_after_1_ms(HPET_ENABLE | HPET_LEVEL);
 	came = wait_until(&interrupts[VECTOR], 3, PATIENCE_MS);
 	let_pass();
@@ -488,7 +488,7 @@ TEST(ioapic_level_ends_in_order, ALL)
 
 	prepare(APIC_BASE_EN);
 	on_interrupt = NULL;
-	hpet_route(VECTOR | RTE_LEVEL);
+	hpet_route(VECTOR | IOAPIC_ENTRY_LEVEL);
 	hpet_after_1_ms(HPET_ENABLE | HPET_LEVEL);
 	came = wait_until(&interrupts[VECTOR], 1, PATIENCE_MS);
 	apic_write(APIC_ICR, APIC_SHORTHAND_SELF | 0xA1);

@@ -88,16 +88,16 @@ TEST(messages_of_the_processor_reach_nobody, ALL)
 
 TEST(hpet_sends_no_messages, ALL)
 {
-	mmio_out(HPET + HPET_CONFIG, 4, 0);
-	mmio_out(HPET + HPET_COUNTER, 8, 0);
-	mmio_out(HPET + HPET_TIMER_CONFIG + 0x10, 4, 0x4500);
-	mmio_out(HPET + HPET_TIMER_CONFIG + 0x14, 4, 0xFEE00000);
-	mmio_out(HPET + HPET_TIMER_CONFIG, 4, 0x4004);
-	EQUAL(mmio_in(HPET + HPET_TIMER_CONFIG, 4) & 0x4000, 0);
-	mmio_out(HPET + HPET_TIMER_CONFIG, 8, 0x4004);
-	EQUAL(mmio_in(HPET + HPET_TIMER_CONFIG, 4) & 0x4000, 0);
-	mmio_out(HPET + HPET_TIMER_CONFIG + 1, 1, 0x40);
-	EQUAL(mmio_in(HPET + HPET_TIMER_CONFIG, 4) & 0x4000, 0);
+	mmio_out(HPET_BASE + HPET_CONFIG, 4, 0);
+	mmio_out(HPET_BASE + HPET_COUNTER, 8, 0);
+	mmio_out(HPET_BASE + HPET_TIMERS + 0x10, 4, 0x4500);
+	mmio_out(HPET_BASE + HPET_TIMERS + 0x14, 4, 0xFEE00000);
+	mmio_out(HPET_BASE + HPET_TIMERS, 4, 0x4004);
+	EQUAL(mmio_in(HPET_BASE + HPET_TIMERS, 4) & 0x4000, 0);
+	mmio_out(HPET_BASE + HPET_TIMERS, 8, 0x4004);
+	EQUAL(mmio_in(HPET_BASE + HPET_TIMERS, 4) & 0x4000, 0);
+	mmio_out(HPET_BASE + HPET_TIMERS + 1, 1, 0x40);
+	EQUAL(mmio_in(HPET_BASE + HPET_TIMERS, 4) & 0x4000, 0);
 	hpet_off();
 }
 
@@ -171,7 +171,7 @@ TEST(bars_cover_nothing_else, ALL)
 {
 	static const u32 places[] = { 0xFEC00000, 0xFED00000, 0xFEE00000, LARGE_AREA };
 	const u32 ahci = 0xFA; /* 00:1f.2 */
-	u32 period = (u32)mmio_in(HPET + HPET_CAPABILITIES + 4, 4);
+	u32 period = (u32)mmio_in(HPET_BASE + HPET_CAPABILITIES + 4, 4);
 	u64 version;
 
 	EQUAL(pci_read(ahci, 8) >> 16, 0x0106);
@@ -179,7 +179,7 @@ TEST(bars_cover_nothing_else, ALL)
 	for (u32 i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		pci_write(ahci, 0x24, places[i]);
 		EQUAL(pci_read(ahci, 0x24), places[i]);
-		EQUAL((u32)mmio_in(HPET + HPET_CAPABILITIES + 4, 4), period);
+		EQUAL((u32)mmio_in(HPET_BASE + HPET_CAPABILITIES + 4, 4), period);
 		mmio_out(0xFEC00000, 4, 1);
 		EQUAL(mmio_in(0xFEC00010, 4) & 0xFF0000, 0x170000); /* 24 entries */
 		apic_set_mode(APIC_BASE_EN);

@@ -26,7 +26,7 @@ SMP_TEST(smp_a_device_interrupts_the_ap_it_is_for, ALL)
 {
 	CHECK(ap_start_all());
 	device_interrupt(0);
-	device_interrupt(RTE_LEVEL);
+	device_interrupt(IOAPIC_ENTRY_LEVEL);
 }
 
 static bool message_reaches(u32 destination, bool logical, u64 reached)
