@@ -68,12 +68,46 @@ static void log_taken(struct hw_cpu *cpu, u8 vector)
 						 .value = RECORD_IRQ_SVSM });
 }
 
+/*
+ * QEMU's VMRUN delivers an interrupt of EVENTINJ and leaves it in exception_index (helper_vmrun, SVM_EVTINJ_TYPE_INTR). If
+ * the processor leaves the loop of its translations before the next #VMEXIT, at the end of a budget of -icount or kicked by
+ * another thread, the interrupt is delivered once more, inside its handler. V_IRQ is delivered once: it carries the
+ * interrupt to a guest that can take one now, before its first instruction.
+ */
+void alternate_before_entry(struct hw_cpu *cpu)
+{
+	struct vmcb *page = vmcb(cpu);
+	u64 event = page->control.event_inj, vector = event & SVM_EVENT_VECTOR;
+
+	cpu->carried = (event & (SVM_EVENT_VALID | SVM_EVENT_TYPE_MASK)) == (SVM_EVENT_VALID | SVM_EVENT_INTR) && !cpu->offer &&
+		       hw_interrupts_enabled(cpu) && !hw_in_shadow(cpu);
+	if (!cpu->carried)
+		return;
+	page->control.event_inj = 0;
+	page->control.vintr |= SVM_V_IRQ | SVM_V_IGN_TPR | vector >> 4 << SVM_V_PRIO_SHIFT | vector << SVM_V_VECTOR_SHIFT;
+}
+
+/* As after an exit with EVENTINJ. An exit before the delivery counts as one that has cut it short. */
+static void end_carrying(struct hw_cpu *cpu)
+{
+	struct vmcb_control *control = &vmcb(cpu)->control;
+
+	if (!cpu->carried)
+		return;
+	cpu->carried = false;
+	if (control->vintr & SVM_V_IRQ)
+		control->exit_int_info = SVM_EVENT_VALID | SVM_EVENT_INTR | (u8)(control->vintr >> SVM_V_VECTOR_SHIFT);
+	control->vintr &= ~VINTR_OFFER;
+}
+
 /* The guest has taken the interrupt of the VMSA, unless its delivery was interrupted (event_after_exit()). */
 void alternate_after_exit(struct hw_cpu *cpu)
 {
 	struct hw_vmpl *state = current(cpu);
-	u64 cut_short = state->vmcb->control.exit_int_info & SVM_EVENT_VALID;
+	u64 cut_short;
 
+	end_carrying(cpu);
+	cut_short = state->vmcb->control.exit_int_info & SVM_EVENT_VALID;
 	if (cpu->injected >= 0 && !cut_short) {
 		log_taken(cpu, (u8)cpu->injected);
 		cpu->injected = -1;

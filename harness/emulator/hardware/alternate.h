@@ -8,6 +8,7 @@
 
 void alternate_load(struct hw_cpu *cpu, struct hw_vmpl *state, const struct vmsa *vmsa);
 void alternate_save(struct hw_cpu *cpu, struct hw_vmpl *state, struct vmsa *vmsa);
+void alternate_before_entry(struct hw_cpu *cpu);
 void alternate_after_exit(struct hw_cpu *cpu);
 void alternate_cut_short(struct hw_cpu *cpu);
 void alternate_set_tpr(struct hw_cpu *cpu, u8 cr8);

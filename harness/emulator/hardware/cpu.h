@@ -119,6 +119,7 @@ struct hw_cpu {
 	u8 retry;        /* enum retry */
 	u8 which;        /* RETRY_INSTRUCTION: enum insn_simple and the length of PVALIDATE or RMPADJUST, */
 	u8 length;
+	bool carried;    /* V_IRQ has the vector in `injected`: see alternate_before_entry() */
 	u32 before;      /* and the RMP entry before the first try */
 	u64 executable[2]; /* pages that are executable until the next exit, or NO_GPA: see access.c */
 	u64 offer;       /* with Alternate Injection: the VMSA's V_IRQ and its fields, until it is taken; or 0 */

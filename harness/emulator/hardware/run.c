@@ -375,6 +375,8 @@ void hw_vmrun(struct hw_cpu *cpu, const struct hw_request *request, struct hw_ex
 		apply(state, request);
 	if (page->control.interrupt_shadow && !hw_event_pending(cpu))
 		hw_before_sti(cpu);
+	if (state->alternate)
+		alternate_before_entry(cpu);
 	vintr = page->control.vintr;
 	do {
 		page->save.efer |= EFER_SVME; /* the guest may have cleared it; VMRUN needs it */

@@ -31,7 +31,7 @@ class Setting:
     native: port I/O, MMIO and MSRs do not become #VC, as far as that can be configured. native_cpuid: nor CPUID, by
     which other tests raise #VC. level: of the log.
     fault: one that is injected. kind: guest.sev, if it is neither that of an SNP guest nor of a plain one. in_place:
-    reads of two MSRs are answered inside QEMU.
+    reads of two MSRs are answered inside QEMU. icount: QEMU counts instructions.
     """
 
     mode: Mode
@@ -44,6 +44,7 @@ class Setting:
     fault: str = ""
     kind: str = ""
     in_place: bool = False
+    icount: bool = False
 
     @property
     def name(self) -> str:
@@ -58,6 +59,7 @@ class Setting:
             + [self.fault] * bool(self.fault)
         )
         parts += [self.kind] * bool(self.kind) + ["in-place"] * self.in_place
+        parts += ["icount"] * self.icount
         return "-".join(parts + [f"{self.vcpus}vcpus"] * (self.vcpus > 1))
 
 
@@ -137,6 +139,7 @@ def run_guest(
         qemu=qemu,
         memory_mib=MEMORY_MIB,
         vcpus=setting.vcpus,
+        icount=setting.icount,
         extra_args=DEVICES,
     )
     result = run(spec, "emulated", directory / "run")

@@ -24,6 +24,7 @@ SETTINGS = (
     Setting(Mode.PLAIN),
     Setting(Mode.PLAIN, cbit=47),
     *(Setting(mode, vcpus=4) for mode in (Mode.VMPL0, Mode.SVSM, Mode.PLAIN, Mode.ALTERNATE)),
+    Setting(Mode.ALTERNATE, vcpus=4, icount=True),
 )
 
 SEV_SETTINGS = [setting for setting in SETTINGS if setting.vcpus == 1 and setting.mode is not Mode.PLAIN]

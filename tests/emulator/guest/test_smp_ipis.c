@@ -253,3 +253,43 @@ SMP_TEST(smp_svsm_ipi_of_an_ap, ALTERNATE)
 	EQUAL(takers[VECTOR], 1);
 	EQUAL(svsm_call(WRITE_REGISTER, X2(APIC_EOI), 0), SVSM_SUCCESS);
 }
+
+#define PIT_OFTEN 16 /* of its clocks of 838 ns */
+#define SENT      300
+
+static void pit_rate(u16 count)
+{
+	io_out(0x43, 1, 0x34); /* counter 0, mode 2 */
+	io_out(0x40, 1, count & 0xFF);
+	io_out(0x40, 1, count >> 8);
+}
+
+static u64 write_by_svsm(u32 reg, u64 value)
+{
+	return svsm_call(SVSM_CALL(SVSM_PROTOCOL_APIC, SVSM_APIC_WRITE_REGISTER), X2(reg), value);
+}
+
+static void end_by_svsm(u8 vector)
+{
+	(void)vector;
+	write_by_svsm(APIC_EOI, 0);
+}
+
+/* The PIT, which interrupts nobody, makes QEMU look at its timers often, in the handler's first instructions, too. */
+SMP_TEST(smp_an_injected_interrupt_comes_once, ALTERNATE)
+{
+	u64 came = 0;
+
+	pic_mask_all();
+	on_interrupt = end_by_svsm;
+	interrupts[VECTOR] = 0;
+	pit_rate(PIT_OFTEN);
+	for (u64 sent = 1; sent <= SENT && came == sent - 1; sent++) {
+		sti();
+		write_by_svsm(APIC_SELF_IPI, VECTOR);
+		cli();
+		came = interrupts[VECTOR];
+	}
+	pit_rate(0);
+	EQUAL(came, SENT);
+}
