@@ -50,14 +50,14 @@ class SnpBoot:
     ) -> RunResult:
         """Boot a firmware and return verdict, timeline and run directory.
 
-        firmware: a path or a name such as "debian:trixie", None for the fixture snp_firmware. platform: None for
-        that of the test's marker, else of the options; another one than the marker's is an error. qemu: None for that
-        of the options. until: the phase after which the run ends, or "shell" or "exit". config: an SvsmConfig,
-        or the path or name of one, None for the default one. timeout_s: seconds of wall time. extra_args: for QEMU.
-        icount: count instructions, so that a boot repeats exactly. as_if_active: judge a run without Alternate
-        Injection as if it were active; None: only on platforms that have none. igvm: an IGVM file to launch in place of
-        the reference SVSM; firmware and config are by default those of the file. memory_mib: RAM of the guest; None:
-        the platform's.
+        firmware: a path or a name such as "debian:trixie", None for the fixture snp_firmware. platform: None for that
+        of the test's marker, else of the options; another one than the marker's is an error. qemu: None for that of the
+        options. until: the phase after which the run ends, or another goal of --until, by its name. config: an
+        SvsmConfig, or the path or name of one, None for the default one. timeout_s: seconds of wall time. extra_args:
+        for QEMU. icount: count instructions, so that a boot repeats exactly. as_if_active: judge a run without
+        Alternate Injection as if it were active; None: only on platforms that have none. igvm: an IGVM file to launch
+        in place of the reference SVSM; firmware and config are by default those of the file. memory_mib: RAM of the
+        guest; None: the platform's.
         Skips the test if the platform cannot run here. Raises HarnessError if the run cannot start or ends early; what
         was seen until then is in the run directory, which the test's report names.
         """
