@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Callable
 
@@ -21,13 +20,14 @@ from snp_harness.apic.registers import (
 from snp_harness.apic.timeline import GUEST_EXIT, SVSM_EXIT, Known
 from snp_harness.capture import entries
 from snp_harness.capture.collect import Collector
-from snp_harness.capture.condense import SORT_LIMIT, SORTS_LIMIT
 from snp_harness.capture.console_text import ConsoleText
+from snp_harness.capture.executed import ExecutedCode
 from snp_harness.capture.goal import LogState, Position
 from snp_harness.capture.host_end import PRIVATE_MMIO_END, HostEnd, exit_status, host_end
+from snp_harness.capture.host_events import HostEvents
 from snp_harness.capture.injection import InjectionEvents
 from snp_harness.capture.launch_log import LaunchLog
-from snp_harness.capture.module_names import KERNEL_HALF, UNKNOWN_CODE, Firmware, ModuleMap, Place
+from snp_harness.capture.module_names import Firmware
 from snp_harness.capture.open_access import OpenAccesses
 from snp_harness.capture.record import (
     ANSWERS_BITS,
@@ -35,28 +35,15 @@ from snp_harness.capture.record import (
     FLAG_VALUE,
     FLAG_WRITE,
     RECORD,
-    RECORD_OFFSETS,
     HostRecord,
     RecordKind,
     RecordOutcome,
     RecordPath,
-    RecordRefused,
-    RecordViolation,
 )
 from snp_harness.capture.svsm_track import SvsmTrack
 from snp_harness.svsm.protocol import Result
-from snp_harness.svsm.sev import gpa_text
 
 WITNESS = "emulated host log"
-#: The vCPU that runs firmware; the others run what it starts on them.
-BOOT_VCPU = 0
-#: address, value and extra of a record are the bytes of an instruction.
-_CODE = struct.Struct("<QQQ")
-#: SW_EXITINFO1 of AP creation (harness/emulator/include/ghcb.h, NAE_AP_*).
-_AP_OPERATION, _AP_DESTROY, _AP_VMPL_SHIFT, _AP_VMPL = 0xFFFF, 2, 16, 0xF
-#: Instructions of all vCPUs that are remembered; others are unknown.
-_EXECUTED_MAX = 1 << 16
-
 #: aux of an APIC record: EN << 1 | EXTD.
 _MODES = (ApicMode.DISABLED, ApicMode.INVALID, ApicMode.XAPIC, ApicMode.X2APIC)
 _PATHS: dict[int, Path] = {RecordPath.MMIO: Path.MMIO, RecordPath.MSR: Path.MSR, RecordPath.SVSM: Path.SVSM}
@@ -79,25 +66,6 @@ _IN_ORDER = frozenset(
 #: Accesses without an answer that are remembered: handlers nest, and a guest may answer any number itself.
 _OPEN_MAX = 1024
 
-_REFUSED_TEXT = {
-    RecordRefused.WINDOW: "a window over other devices or memory, configuration space",
-    RecordRefused.PORT: "the TCO timer or a device's ejection, port",
-    RecordRefused.A20: "address line 20 off, port",
-    RecordRefused.SMI: "SMI or INIT for a processor of the emulator, address",
-    RecordRefused.EJECT: "the ejection of a processor, port",
-    RecordRefused.MESSAGE: "an interrupt message of the HPET, GPA",
-    RecordRefused.DMA: "fw_cfg DMA to or from memory that is not shared, GPA",
-}
-_VIOLATION_TEXT = {
-    RecordViolation.NOT_VALIDATED: "private access to a page that is not validated",
-    RecordViolation.SHARED: "private access to a shared page",
-    RecordViolation.PRIVATE: "shared access to a private page",
-    RecordViolation.VMPL: "access that the VMPL may not make",
-    RecordViolation.PVALIDATE: "PVALIDATE of a page that is not assigned",
-    RecordViolation.GHCB: "the GHCB's page is not shared",
-    RecordViolation.MMIO: "private access to a GPA without memory",
-}
-
 
 class HostTimeline:
     """Converts records to a timeline.
@@ -105,8 +73,7 @@ class HostTimeline:
     guest_vmpl: the tested firmware's, which may run code at lower ones (higher numbers) as well; accesses of the others
     to an APIC are the SVSM's. symbols: returns the function of a pc of the SVSM. launched: bytes of the launch list.
     console: searches what the guest prints, None if that is not in the log.
-    end: set when the hypervisor has stopped. counts: records by kind. modules: of the firmware, where they run.
-    skipped: what was not seen, in sentences: phases, and code of the firmware that the SVSM's VMPL executed.
+    end: set when the hypervisor has stopped. counts: records by kind.
     """
 
     def __init__(
@@ -121,18 +88,10 @@ class HostTimeline:
         self.end: HostEnd | None = None
         self.counts: Counter[int] = Counter()
         self.unknown = 0
-        #: The last RMP violation of each vCPU's VMPL, which may be why that ends.
-        self._violations: dict[tuple[int, int], str] = {}
         self._collector = collector
-        self.modules = ModuleMap(firmware)
-        #: Whose code the instruction at a pc of a vCPU was when it was executed last.
-        self._executed: dict[tuple[int, int], Place] = {}
-        self.skipped: list[str] = []
-        #: The SVSM's VMPL executed code of the firmware.
-        self._misplaced = False
         self._guest_vmpl = guest_vmpl
-        #: SEV_FEATURES of the VMSA that the SVSM created first for the guest; None: none was created.
-        self.guest_features: int | None = None
+        self._code = ExecutedCode(firmware, guest_vmpl, collector)
+        self._events = HostEvents(guest_vmpl, collector, self._code, self._of_svsm)
         self._injection = InjectionEvents(guest_vmpl, collector)
         self._symbols = symbols
         self._svsm = SvsmTrack(guest_vmpl, collector, symbols)
@@ -142,27 +101,32 @@ class HostTimeline:
         self._open: dict[int, tuple[HostRecord, int | None]] = {}
         self._unfinished = OpenAccesses(guest_vmpl)
         self._last_ns = 0
-        self._foreign_sorts: Counter[tuple[int, int, int]] = Counter()
         self._handlers: dict[int, Callable[[HostRecord], None]] = {
             RecordKind.START: self._start,
             RecordKind.END: self._end,
             RecordKind.ACCESS: self._begin,
             RecordKind.APIC: self._apic,
             RecordKind.APIC_BASE: self._apic_base,
-            RecordKind.MODULE: self._module,
-            RecordKind.BYTES: self._bytes,
-            RecordKind.RMP_VIOLATION: self._violation,
-            RecordKind.STATS: self._stats,
-            RecordKind.TEXT: self._text,
-            RecordKind.VMSA: self._vmsa,
-            RecordKind.REFUSED: self._refused,
+            RecordKind.MODULE: self._code.take_module,
+            RecordKind.BYTES: self._code.take_bytes,
             RecordKind.LAUNCH: LaunchLog(collector, launched).take,
+            **self._events.handlers,
             **self._injection.handlers,
         }
         self._known = frozenset(map(int, RecordKind))
         self._console = console
         self._number = 0
         collector.log_state = self._log_state
+
+    @property
+    def skipped(self) -> list[str]:
+        """What was not seen, in sentences."""
+        return self._code.skipped
+
+    @property
+    def guest_features(self) -> int | None:
+        """SEV_FEATURES that the SVSM created the guest with; None: none was created."""
+        return self._events.guest_features
 
     def take(self, batch: bytes) -> None:
         """Process valid records, in order."""
@@ -255,8 +219,8 @@ class HostTimeline:
 
     def _end(self, record: HostRecord) -> None:
         self._injection.flush()
-        where = self._of_svsm if record.vmpl < self._guest_vmpl else self.modules.describe
-        end = host_end(record, self._violations.get((record.vcpu, record.vmpl)), where, self._guest_vmpl)
+        where = self._of_svsm if record.vmpl < self._guest_vmpl else self._code.modules.describe
+        end = host_end(record, self._events.violations.get((record.vcpu, record.vmpl)), where, self._guest_vmpl)
         if self.end is None:
             self.end = end
         detail = "gpa" if end.kind == PRIVATE_MMIO_END else "value"
@@ -267,7 +231,7 @@ class HostTimeline:
 
     def _apic(self, record: HostRecord) -> None:
         if record.vmpl < self._guest_vmpl:
-            self._foreign(record)
+            self._events.foreign_access(record)
             return
         of_base = record.address == APIC_BASE.msr and record.aux >> ANSWERS_SHIFT
         if record.path != RecordPath.MMIO and not X2APIC_MSR_FIRST <= record.address <= X2APIC_MSR_LAST and not of_base:
@@ -278,7 +242,7 @@ class HostTimeline:
 
     def _apic_base(self, record: HostRecord) -> None:
         if record.vmpl < self._guest_vmpl:
-            self._foreign(record)
+            self._events.foreign_access(record)
             return
         self._access(record, APIC_BASE, Path.MSR)
 
@@ -326,7 +290,7 @@ class HostTimeline:
     def _add(
         self, record: HostRecord, register: Register, path: Path | None, outcome: Outcome, server: Server
     ) -> int | None:
-        place, phase = self._placed(record)
+        place, phase = self._code.placed(record)
         observed = record.kind != RecordKind.ACCESS or record.flags & FLAG_VALUE
         return self._collector.access(
             _operation(record),
@@ -346,161 +310,13 @@ class HostTimeline:
             time_ns=record.time_ns,
         )
 
-    def _foreign(self, record: HostRecord) -> None:
-        """Add an event for an access of another VMPL, the SVSM's, to an APIC, which is not an access of the firmware.
-
-        Only the first for each register and direction: an SVSM that serves a timer makes hundreds a second.
-        """
-        sort = (record.vmpl, record.address, record.flags & FLAG_WRITE)
-        if self._foreign_sorts[sort] >= SORT_LIMIT or len(self._foreign_sorts) > SORTS_LIMIT:
-            return
-        self._foreign_sorts[sort] += 1
-        write = "write" if record.flags & FLAG_WRITE else "read"
-        self._collector.event(
-            "other-vmpl-apic",
-            record.time_ns,
-            record.vcpu,
-            f"VMPL{record.vmpl}: APIC {write} of {record.address or APIC_BASE.msr:X}, value {record.value:X},"
-            f" at {self._of_svsm(record.rip)}",
-            vmpl=record.vmpl,
-            address=record.address,
-            value=record.value,
-            pc=record.rip,
-        )
-
-    def _module(self, record: HostRecord) -> None:
-        # A header names a module, and proves nothing.
-        self.modules.add_image(record.address, record.value & 0xFFFFFFFF, record.value >> 32)
-
-    def _bytes(self, record: HostRecord) -> None:
-        """Find out whose code was executed, and record a later phase if the boot processor shows that it has begun."""
-        code = _CODE.pack(record.address, record.value, record.extra)[: record.size]
-        place = self.modules.proven(record.rip, code) if code else UNKNOWN_CODE
-        if record.vmpl < self._guest_vmpl:
-            if place.module is not None and not self._misplaced:
-                self._misplaced = True
-                what = f"code of the firmware ({place.name(record.rip)})"
-                self.skipped.append(f"VMPL{record.vmpl} executed {what}, whose accesses there were not judged")
-            return
-        key = record.vcpu, record.rip
-        if key in self._executed or len(self._executed) < _EXECUTED_MAX:
-            self._executed[key] = place
-        if record.vcpu == BOOT_VCPU:
-            self._enter(place, record)
-
-    def _enter(self, place: Place, record: HostRecord) -> None:
-        reached = self._collector.phase
-        if place.phase is None:
-            if record.rip >= KERNEL_HALF and reached is Phase.BDS:
-                evidence = f"#VMEXIT at {record.rip:X}, outside all modules"
-                self._collector.enter(Phase.OS, record.time_ns, evidence, Known.INFERRED)
-            return
-        if place.phase <= reached:
-            return
-        if place.phase > reached + 1 and reached < Phase.DXE:
-            skipped = ", ".join(phase.name for phase in Phase if reached < phase < place.phase)
-            self.skipped.append(f"{skipped} was not seen before {place.phase.name}")
-        evidence = f"#VMEXIT in {place.name(record.rip)}"
-        self._collector.enter(place.phase, record.time_ns, evidence, Known.PROVEN)
-
     def describe(self, pc: int) -> str:
         """Return a pc with its module, or while only the SVSM has run, with its function."""
-        return self._of_svsm(pc) if self._collector.svsm_stage else self.modules.describe(pc)
+        return self._of_svsm(pc) if self._collector.svsm_stage else self._code.modules.describe(pc)
 
     def _of_svsm(self, pc: int) -> str:
         name = self._symbols(pc)
         return f"{pc:X}" if name is None else f"{pc:X} ({name})"
-
-    def _placed(self, record: HostRecord) -> tuple[Place, Phase]:
-        """Whose code a record's instruction is, and the phase that it belongs to.
-
-        SEC's own code is SEC's at any time. Code of a later module is of the phase that was reached. Unknown code may
-        be SEC's until DXE was reached.
-        """
-        place = self._executed.get((record.vcpu, record.rip), UNKNOWN_CODE)
-        reached = self._collector.phase
-        if place.phase is None:
-            return place, reached if reached >= Phase.DXE else Phase.UNKNOWN
-        if place.phase <= Phase.SEC:
-            return place, place.phase
-        return place, reached if reached > Phase.SEC else Phase.UNKNOWN
-
-    def _violation(self, record: HostRecord) -> None:
-        try:
-            what = _VIOLATION_TEXT[RecordViolation(record.aux)]
-        except ValueError:
-            what = f"violation {record.aux}"
-        place, phase = self._placed(record)
-        where = self._of_svsm(record.rip) if record.vmpl < self._guest_vmpl else place.name(record.rip)
-        text = f"{what}: GPA {gpa_text(record.address)} in {where}"
-        if record.aux != RecordViolation.MMIO:
-            self._violations[record.vcpu, record.vmpl] = text
-        self._collector.event(
-            "private-mmio" if record.aux == RecordViolation.MMIO else "rmp-violation",
-            record.time_ns,
-            record.vcpu,
-            text,
-            gpa=record.address,
-            violation=record.aux,
-            error_code=record.value,
-            rmp_entry=record.extra,
-            vmpl=record.vmpl,
-            pc=record.rip,
-            phase=phase.name,
-        )
-
-    def _vmsa(self, record: HostRecord) -> None:
-        answer = "ok" if record.outcome == RecordOutcome.OK else "refused"
-        operation, vmpl = record.value & _AP_OPERATION, record.value >> _AP_VMPL_SHIFT & _AP_VMPL
-        created = record.outcome == RecordOutcome.OK and operation != _AP_DESTROY and vmpl == self._guest_vmpl
-        # The SVSM's first one: it is the launch vCPU's, and no wish of the guest's.
-        if created and record.vmpl < vmpl and self.guest_features is None:
-            self.guest_features = record.extra
-        self._collector.event(
-            "vmsa",
-            record.time_ns,
-            record.vcpu,
-            f"AP creation: VMSA {gpa_text(record.address)}, SEV_FEATURES {record.extra:X}, {answer}",
-            gpa=record.address,
-            info1=record.value,
-            sev_features=record.extra,
-            vmpl=record.vmpl,
-        )
-
-    def _refused(self, record: HostRecord) -> None:
-        """Add an event for a write to a device that the hypervisor did not pass on: it would reach the emulator."""
-        try:
-            what = _REFUSED_TEXT[RecordRefused(record.aux)]
-        except ValueError:
-            what = f"sort {record.aux}, address"
-        where = self.modules.place(record.rip).name(record.rip)
-        self._collector.event(
-            "device-write-refused",
-            record.time_ns,
-            record.vcpu,
-            f"not passed on: {what} {record.address:X}, value {record.value:X}, in {where}",
-            address=record.address,
-            value=record.value,
-            sort=record.aux,
-            vmpl=record.vmpl,
-            pc=record.rip,
-        )
-
-    def _stats(self, record: HostRecord) -> None:
-        self._collector.event(
-            "exits",
-            record.time_ns,
-            record.vcpu,
-            f"#VMEXIT {record.address:X}: {record.value} times",
-            exit_code=record.address,
-            count=record.value,
-            host_ticks=record.extra,
-        )
-
-    def _text(self, record: HostRecord) -> None:
-        raw = RECORD.pack(*record)[RECORD_OFFSETS["rip"] : RECORD_OFFSETS["check"]].partition(b"\0")[0]
-        text = "".join(character if character.isprintable() else "?" for character in raw.decode("ascii", "replace"))
-        self._collector.event("host-text", record.time_ns, record.vcpu, f"{text} (line {record.aux})", line=record.aux)
 
 
 def _operation(record: HostRecord) -> Operation:
