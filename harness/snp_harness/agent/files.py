@@ -23,8 +23,7 @@ from snp_harness.agent.agent_errors import AgentError
 
 #: Limit of the store's size when an agent ends, bytes.
 STORE_LIMIT = 2 << 30
-#: Limits of a content and of a file of a run, bytes.
-CONTENT_MAX = 1 << 20
+#: Limit of a file of a run, bytes.
 FILE_MAX = 1 << 30
 #: Seconds after which a half-written file of an agent that was killed is removed.
 _STALE_S = 3600.0

@@ -32,7 +32,8 @@ class CountingProgress(Protocol):
         """Show the bytes that are there, and how many they will be. Called at any rate."""
 
 
-_TEMPORARY = ".incomplete-"
+#: Begins the names of what is not complete yet.
+TEMPORARY = ".incomplete-"
 _CURRENT = "current"
 
 
@@ -103,7 +104,7 @@ class Entries:
     def select(self, version: str) -> Path:
         """Make a version in the cache the current one, and return it; raises FetchError."""
         entry = self.directory / _file_name(version)
-        link = self.directory / f"{_TEMPORARY}{os.getpid()}.link"
+        link = self.directory / f"{TEMPORARY}{os.getpid()}.link"
         with writing(self.directory):
             link.unlink(missing_ok=True)
             link.symlink_to(entry.name)
@@ -120,10 +121,10 @@ class Entries:
         import tempfile  # a run does not need it
 
         make_directory(self.directory)
-        for left in self.directory.glob(f"{_TEMPORARY}*"):
+        for left in self.directory.glob(f"{TEMPORARY}*"):
             remove(left)
         with writing(self.directory):
-            temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.directory))
+            temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=self.directory))
         before = self.current()
         try:
             yield temporary
@@ -160,6 +161,6 @@ def version_of(entry: Path) -> str:
 def _file_name(version: str) -> str:
     """Return a version as a file name: an epoch's colon would separate paths in a search list."""
     name = quote(version, safe="+~")
-    if name in ("", ".", "..", _CURRENT) or name.startswith(_TEMPORARY):
+    if name in ("", ".", "..", _CURRENT) or name.startswith(TEMPORARY):
         raise FetchError(f"{version!r} is not a version", "the index it comes from is damaged")
     return name

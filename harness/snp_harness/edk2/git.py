@@ -15,14 +15,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snp_harness.debian.cache import make_directory, remove, writing
+from snp_harness.debian.cache import TEMPORARY, make_directory, remove, writing
 from snp_harness.edk2.archive import Member
 from snp_harness.edk2.source_errors import SourceError
 from snp_harness.errors import BrokenEnvironmentError
 
 #: A large import on a busy machine takes half a minute.
 _TIMEOUT_S = 900
-_TEMPORARY = ".incomplete-"
 _FULL = "No space left on device"
 #: The user's and the system's configuration are not read: a filter, a hook or autocrlf would change the source.
 _ENVIRONMENT = {
@@ -114,7 +113,7 @@ class Store:
             return cls(directory)
         make_directory(directory.parent)
         with writing(directory.parent):
-            temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=directory.parent))
+            temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=directory.parent))
         try:
             store = cls(temporary)
             store.git("init", "--quiet", "--bare", "--template=", ".")
@@ -138,7 +137,7 @@ class Store:
             alternates.parent.mkdir(exist_ok=True)
             if not alternates.is_file() or alternates.read_text() != text:
                 # At once: another process may be reading objects.
-                temporary = alternates.with_name(f"{_TEMPORARY}{os.getpid()}")
+                temporary = alternates.with_name(f"{TEMPORARY}{os.getpid()}")
                 temporary.write_text(text)
                 temporary.replace(alternates)
 

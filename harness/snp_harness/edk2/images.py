@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from snp_harness.debian.cache import cache_root, file_digest, make_directory, remove, writing
+from snp_harness.debian.cache import TEMPORARY, cache_root, file_digest, make_directory, remove, writing
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.firmware.debug_directories import SUFFIX, SYMBOLS
 
@@ -29,7 +29,6 @@ MANIFEST = "build.json"
 #: share those that are equal.
 KEPT = 64
 SYMBOLS_KEPT = 12
-_TEMPORARY = ".incomplete-"
 #: Seconds after which an incomplete entry is abandoned: it is a copy of three files.
 _ABANDONED_S = 3600
 
@@ -80,7 +79,7 @@ def add_image(key: str, image: Path, manifest: dict[str, object], modules: Path 
     """
     root = make_directory(_root())
     with writing(root):
-        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=root))
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=root))
     try:
         with writing(temporary):
             shutil.copyfile(image, temporary / IMAGE)
@@ -122,10 +121,10 @@ def copy_image(image: BuiltImage, into: Path) -> Path:
 def _prune(root: Path) -> None:
     """Remove the images that were used longest ago, and incomplete entries of killed processes."""
     with contextlib.suppress(OSError):
-        for path in root.glob(f"{_TEMPORARY}*"):
+        for path in root.glob(f"{TEMPORARY}*"):
             if time.time() - path.stat().st_mtime > _ABANDONED_S:
                 remove(path)
-        entries = [path for path in root.iterdir() if not path.name.startswith(_TEMPORARY)]
+        entries = [path for path in root.iterdir() if not path.name.startswith(TEMPORARY)]
         entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in entries[KEPT:]:
             remove(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snp_harness.data import data_file
 from snp_harness.errors import BrokenEnvironmentError
+from snp_harness.svsm.reference import BUILD_HINT
 
 #: QEMU accepts -bios images that are a multiple of this (hw/i386/x86-common.c, x86_bios_rom_init).
 ROM_MULTIPLE = 64 << 10
@@ -22,7 +23,7 @@ def read_hypervisor() -> bytes:
     """Return the image of the hypervisor. Raises BrokenEnvironmentError if it is not built or has another size."""
     image = _read(HYPERVISOR_IMAGE)
     if len(image) != HOST_ROM_SIZE:
-        raise BrokenEnvironmentError(f"{HYPERVISOR_IMAGE} has {len(image)} bytes, not {HOST_ROM_SIZE}", _BUILD_HINT)
+        raise BrokenEnvironmentError(f"{HYPERVISOR_IMAGE} has {len(image)} bytes, not {HOST_ROM_SIZE}", BUILD_HINT)
     return image
 
 
@@ -40,7 +41,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BrokenEnvironmentError(f"{path} cannot be read: {error.strerror}", _BUILD_HINT) from None
-
-
-_BUILD_HINT = "build it: make -C harness/emulator"
+        raise BrokenEnvironmentError(f"{path} cannot be read: {error.strerror}", BUILD_HINT) from None

@@ -35,7 +35,8 @@ HEADER_COUNT_MAX = 1 << 17
 #: Flag in a header's type: a loader that does not know the type may ignore it.
 OPTIONAL = 1 << 31
 
-_FIXED = struct.Struct("<4sIIIII")
+#: The fixed header of version 1, and what version 2 adds.
+FIXED = struct.Struct("<4sIIIII")
 _FIXED_2 = struct.Struct("<II")
 _HEADER = struct.Struct("<II")
 _CHECKSUM_AT = 20
@@ -310,17 +311,17 @@ class IgvmFile(Struct, frozen=True):
         """Parse a file's bytes. name: for messages. Raises IgvmError."""
         if len(data) > FILE_MAX:
             raise IgvmError(f"{name} is larger than {FILE_MAX >> 20} MiB", _HINT)
-        if data[:4] != MAGIC or len(data) < _FIXED.size:
+        if data[:4] != MAGIC or len(data) < FIXED.size:
             raise IgvmError(f"{name} is not an IGVM file", _HINT)
-        _, version, at, size, total, checksum = _FIXED.unpack_from(data)
+        _, version, at, size, total, checksum = FIXED.unpack_from(data)
         if version not in VERSIONS:
             raise IgvmError(f"{name} has IGVM format version {version}", f"versions {VERSIONS} can be read")
-        fixed = _FIXED.size + (_FIXED_2.size if version >= 2 else 0)
+        fixed = FIXED.size + (_FIXED_2.size if version >= 2 else 0)
         if total > len(data):
             raise _damaged(name, f"{len(data)} bytes of {total} are there")
         if size > HEADERS_MAX or at < fixed or at % 8 or at + size > total:
             raise _damaged(name, f"its variable headers ({size:#x} bytes at {at:#x}) do not fit into it")
-        architecture, page_size = _FIXED_2.unpack_from(data, _FIXED.size) if version >= 2 else (0, PAGE)
+        architecture, page_size = _FIXED_2.unpack_from(data, FIXED.size) if version >= 2 else (0, PAGE)
         headers = tuple(_headers(data, at, at + size, name))
         file = cls(name, data[:total], version, at, size, checksum, architecture, page_size, headers)
         file._check()
@@ -407,16 +408,16 @@ def _damaged(name: str, reason: str) -> IgvmError:
 
 def checksum_of(data: bytes) -> int:
     """Return the correct CRC-32 of a file whose fixed header is valid."""
-    _, version, at, size, _, _ = _FIXED.unpack_from(data)
-    fixed = _FIXED.size + (_FIXED_2.size if version >= 2 else 0)
+    _, version, at, size, _, _ = FIXED.unpack_from(data)
+    fixed = FIXED.size + (_FIXED_2.size if version >= 2 else 0)
     head = data[:_CHECKSUM_AT] + bytes(4) + data[_CHECKSUM_AT + 4 : fixed]
     return zlib.crc32(data[at : at + size], zlib.crc32(head))
 
 
 def with_fixed_header(data: bytes, *, headers_size: int) -> bytes:
     """The file's bytes with correct sizes and checksum in the fixed header."""
-    magic, version, at, _, _, _ = _FIXED.unpack_from(data)
-    data = _FIXED.pack(magic, version, at, headers_size, len(data), 0) + data[_FIXED.size :]
+    magic, version, at, _, _, _ = FIXED.unpack_from(data)
+    data = FIXED.pack(magic, version, at, headers_size, len(data), 0) + data[FIXED.size :]
     return data[:_CHECKSUM_AT] + checksum_of(data).to_bytes(4, "little") + data[_CHECKSUM_AT + 4 :]
 
 

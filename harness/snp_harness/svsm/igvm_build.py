@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 
 from snp_harness.svsm.igvm import (
+    FIXED,
     LARGE_PAGE,
     MAGIC,
     PAGE,
@@ -18,7 +19,6 @@ from snp_harness.svsm.igvm import (
 
 #: The compatibility mask of the only platform, SEV-SNP.
 MASK = 1
-_FIXED = struct.Struct("<4sIIIII")
 
 
 class Builder:
@@ -83,12 +83,12 @@ class Builder:
     def build(self) -> bytes:
         """Return the file."""
         size = sum(8 + len(content) + -len(content) % 8 for _, content, _ in self._headers)
-        first = _FIXED.size + size
+        first = FIXED.size + size
         headers = []
         for kind, content, at in self._headers:
             if at is not None:
                 place = int.from_bytes(content[at : at + 4], "little") + first
                 content = content[:at] + place.to_bytes(4, "little") + content[at + 4 :]
             headers.append(pack_header(kind, content))
-        whole = b"".join((_FIXED.pack(MAGIC, 1, _FIXED.size, size, first + self._size, 0), *headers))
+        whole = b"".join((FIXED.pack(MAGIC, 1, FIXED.size, size, first + self._size, 0), *headers))
         return b"".join((whole[:20], checksum_of(whole).to_bytes(4, "little"), whole[24:], *self._data))

@@ -85,7 +85,8 @@ SVSM_FAULTS = {
 _PTE_TABLE, _PTE_1G = 0x03, 0x83
 #: Parameter areas.
 _GENERAL, _MAP = 0, 1
-_BUILD_HINT = "build it: make -C harness/emulator"
+#: What to do about a missing image of the emulator.
+BUILD_HINT = "build it: make -C harness/emulator"
 
 
 def svsm_boot(config: SvsmConfig) -> SvsmBoot:
@@ -193,7 +194,7 @@ def build(image: bytes, firmware: bytes, metadata: SevMetadata, config: SvsmConf
     """Return the IGVM file. image: of the SVSM; base: the address of its memory. Raises BrokenEnvironmentError."""
     magic, entry, size = _IMAGE.unpack_from(image.ljust(_IMAGE.size, b"\0"))
     if magic != IMAGE_MAGIC or size > MEMORY - Place.BOOT * PAGE or len(image) > size:
-        raise BrokenEnvironmentError("the image of the reference SVSM is damaged", _BUILD_HINT)
+        raise BrokenEnvironmentError("the image of the reference SVSM is damaged", BUILD_HINT)
     end = base + MEMORY
     builder = Builder()
     builder.policy(DEFAULT_POLICY)

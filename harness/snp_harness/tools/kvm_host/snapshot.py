@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from snp_harness.debian.cache import Progress, locked, remove, writing
+from snp_harness.debian.cache import TEMPORARY, Progress, locked, remove, writing
 from snp_harness.errors import BrokenEnvironmentError
 from snp_harness.hosts import bundle
 from snp_harness.tools.kvm_host.outer import BAD_PATTERNS, CONSOLE, EARLY, LOADED, PORT, Outer
@@ -39,7 +39,6 @@ _KEPT = 3
 _DIRECTORY = "snapshots"
 _MEMORY = "memory"
 _STATE = "state"
-_TEMPORARY = ".incomplete-"
 _CAPABILITIES = [{"capability": "x-ignore-shared", "state": True}]
 
 
@@ -103,11 +102,11 @@ def _make(outer: Outer, directory: Path) -> None:
     parent = directory.parent
     with writing(parent):
         parent.mkdir(exist_ok=True)
-        for left in parent.glob(f"{_TEMPORARY}*"):
+        for left in parent.glob(f"{TEMPORARY}*"):
             remove(left)
         if shutil.disk_usage(parent).free < _DISK_MIB << 20:
             raise BrokenEnvironmentError(f"{parent} has no {_DISK_MIB} MiB for a snapshot", "free some space there")
-        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent))
     try:
         with _run_directory() as run:
             state = _boot_and_save(outer, temporary / _MEMORY, run)
