@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from snp_harness.defaults import PROGRAM
 from snp_harness.errors import UsageError
 from snp_harness.vm import rundir
+from snp_harness.vm.run_lock import in_use
 
 if TYPE_CHECKING:
     from snp_harness.apic.activity import Activity
@@ -57,7 +58,7 @@ def follow_timeline(directory: Path, wait: Callable[[], object]) -> Iterator[Tim
     from snp_harness.platforms.kept_run import open_log
 
     log = None
-    while rundir.in_use(directory) and not (directory / rundir.TIMELINE).exists():
+    while in_use(directory) and not (directory / rundir.TIMELINE).exists():
         log = log or open_log(directory)
         if log is not None:
             log.more()

@@ -18,6 +18,7 @@ from snp_harness.cli import main as cli
 from snp_harness.matrix.make import TABLE
 from snp_harness.matrix.result import FILE, load
 from snp_harness.vm import rundir
+from snp_harness.vm.run_lock import in_use
 from tests.documents import ROOT
 from tests.firmware.builder import image
 from tests.matrix.samples import RULE, place
@@ -156,4 +157,4 @@ def test_an_interrupt_leaves_no_guest_and_keeps_what_was_done(snp_firmware: Path
     # The run that was ended has written what it saw, and its QEMU has ended: its directory is free.
     ended = directory / second.parent
     assert json.loads((ended / rundir.VERDICT).read_text())["status"] in ("inconclusive", "does not apply", "violated")
-    assert not rundir.in_use(ended)
+    assert not in_use(ended)

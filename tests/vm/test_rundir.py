@@ -30,14 +30,6 @@ def test_a_new_one_is_the_owner_s_only_and_the_latest(tmp_path: Path) -> None:
     assert {entry.name for entry in parent.iterdir()} == {first.path.name, second.path.name, "latest", ".gitignore"}
 
 
-def test_git_does_not_see_them_in_a_work_tree(tmp_path: Path) -> None:
-    """bisect-step uses the files of the current directory as the source, and its run is not part of them."""
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    RunDirectory.create(None, "tcg", tmp_path / "runs").write_text(rundir.SERIAL, "Shell> ")
-    done = subprocess.run(["git", "status", "--porcelain"], cwd=tmp_path, capture_output=True, check=True)
-    assert done.stdout == b""
-
-
 def test_a_new_one_that_nothing_was_written_to_goes(tmp_path: Path) -> None:
     RunDirectory.create(None, "tcg", tmp_path).release()
     assert list(tmp_path.iterdir()) == []
@@ -47,13 +39,6 @@ def test_a_new_one_that_nothing_was_written_to_goes(tmp_path: Path) -> None:
     RunDirectory.create(None, "tcg", tmp_path).release()
     assert (tmp_path / "latest").resolve() == kept.path
     assert {entry.name for entry in tmp_path.iterdir()} == {kept.path.name, "latest"}
-
-
-def test_a_latest_that_another_run_has_become_stays(tmp_path: Path) -> None:
-    empty = RunDirectory.create(None, "tcg", tmp_path)
-    other = RunDirectory.create(None, "tcg", tmp_path)
-    empty.release()
-    assert (tmp_path / "latest").resolve() == other.path
 
 
 def test_one_without_a_run_leaves_nothing(tmp_path: Path) -> None:
@@ -82,12 +67,6 @@ def test_one_whose_run_was_refused_after_its_begin(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_latest_of_the_user_s_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "latest").mkdir()
-    RunDirectory.create(None, "tcg", tmp_path)
-    assert not (tmp_path / "latest").is_symlink()
-
-
 def test_a_named_one_replaces_an_earlier_run(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     directory = RunDirectory.create(out, "tcg")
@@ -96,19 +75,6 @@ def test_a_named_one_replaces_an_earlier_run(tmp_path: Path) -> None:
     directory.release()
     RunDirectory.create(out, "tcg")
     assert list(out.iterdir()) == []
-
-
-def test_one_that_another_run_writes_to_is_left_alone(tmp_path: Path) -> None:
-    first = RunDirectory.create(tmp_path / "out", "tcg")
-    first.write_text(rundir.SERIAL, "Shell> ")
-    with pytest.raises(UsageError, match=r"another run is writing to .*out: name another directory"):
-        RunDirectory.create(tmp_path / "out", "tcg")
-    assert first.file(rundir.SERIAL).read_text() == "Shell> "
-    made = RunDirectory.create(None, "tcg", tmp_path / "runs")
-    with pytest.raises(UsageError, match="another run"):
-        RunDirectory.create(tmp_path / "runs" / "latest", "tcg")
-    del made
-    RunDirectory.create(tmp_path / "runs" / "latest", "tcg")
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -202,40 +168,6 @@ def test_environment(tmp_path: Path) -> None:
     environment = json.loads(directory.file(rundir.ENVIRONMENT).read_text())
     assert environment["qemu"] == "7.2.22, /usr/bin/qemu"
     assert {"snp_harness", "python", "kernel", "started"} <= environment.keys()
-
-
-def test_a_process_that_is_being_started_keeps_no_lock(tmp_path: Path) -> None:
-    """Between fork and exec it has every descriptor, also those that exec closes."""
-    first = RunDirectory.create(tmp_path / "out", "tcg")
-    read_fd, write_fd = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(write_fd)
-        os.read(read_fd, 1)
-        os._exit(0)
-    first.release()
-    second = RunDirectory.create(tmp_path / "out", "tcg")
-    assert second.path == first.path
-    second.release()
-    os.close(read_fd)
-    os.close(write_fd)
-    os.waitpid(child, 0)
-
-
-def test_a_parent_that_was_made_for_a_run_that_was_refused_is_removed(tmp_path: Path) -> None:
-    parent = tmp_path / "deep" / "runs"
-    with RunDirectory.create(None, "tcg", parent) as refused:
-        pass
-    assert not parent.exists()
-    refused.release()
-    first = RunDirectory.create(None, "tcg", parent)
-    second = RunDirectory.create(None, "tcg", parent)
-    first.release()
-    assert {entry.name for entry in parent.iterdir()} == {second.path.name, "latest", ".gitignore"}
-    second.release()
-    assert list(parent.iterdir()) == [parent / ".gitignore"]
-    RunDirectory.create(None, "tcg", parent).release()
-    assert parent.is_dir()
 
 
 def test_a_directory_that_is_released_again_is_another_run_s(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from snp_harness.bisect.step import Step
 from snp_harness.errors import BrokenEnvironmentError, UsageError
-from snp_harness.vm.rundir import IGNORE, make_parent
+from snp_harness.vm.run_parent import IGNORE, make_parent
 
 LOG = "bisect.jsonl"
 #: The file that names the process that uses the directory.

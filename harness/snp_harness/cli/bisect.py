@@ -228,7 +228,7 @@ def _asked(options: argparse.Namespace, good: str, bad: str) -> dict[str, Any]:
 def _default_state(asked: dict[str, Any]) -> Path:
     import hashlib
 
-    from snp_harness.vm.rundir import DEFAULT_PARENT, make_parent
+    from snp_harness.vm.run_parent import DEFAULT_PARENT, make_parent
 
     name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import platform
@@ -16,15 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from msgspec import Struct
-
 from snp_harness.data import json_head
 from snp_harness.errors import UsageError
 from snp_harness.vm.qemu_errors import CannotWriteError
+from snp_harness.vm.run_lock import RunLock
+from snp_harness.vm.run_parent import DEFAULT_PARENT, Latest, make_parent, remove_parent
 
-DEFAULT_PARENT = Path("runs")
-LATEST = "latest"
-IGNORE = ".gitignore"
 RUN = "run.json"
 COMMAND_LINE = "command-line.txt"
 SERIAL = "serial.log"
@@ -96,71 +92,6 @@ VARIABLES = (
 )
 
 
-class _Lock:
-    """Reserves a directory for one run until it is released, at most as long as the object exists."""
-
-    def __init__(self, path: Path) -> None:
-        self._pid = os.getpid()
-        self._fd = -1
-        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
-            raise UsageError(f"another run is writing to {path}", "name another directory with --out") from None
-        except OSError:
-            # A file system without locks.
-            return
-
-    @property
-    def held(self) -> bool:
-        return self._fd >= 0
-
-    def release(self) -> None:
-        if self.held:
-            # A process that another thread starts inherits the descriptor until it executes its program.
-            if os.getpid() == self._pid:
-                with contextlib.suppress(OSError):
-                    fcntl.flock(self._fd, fcntl.LOCK_UN)
-            os.close(self._fd)
-            self._fd = -1
-
-    __del__ = release
-
-
-class _Latest(Struct, frozen=True):
-    """The link to the latest run. It does not exist where another file has its name, or without symbolic links."""
-
-    link: Path
-    before: str | None
-
-    @classmethod
-    def point(cls, parent: Path, path: Path) -> _Latest:
-        """Point the link to `path`."""
-        link = parent / LATEST
-        latest = cls(link, str(link.readlink()) if link.is_symlink() else None)
-        latest._replace(path.name)
-        return latest
-
-    def restore(self, path: Path) -> None:
-        """Point the link to the run before, because `path` was removed; unless it points to another run by now."""
-        if not self.link.is_symlink() or str(self.link.readlink()) != path.name:
-            return
-        if self.before is not None and (self.link.parent / self.before).is_dir():
-            self._replace(self.before)
-        else:
-            self.link.unlink()
-
-    def _replace(self, target: str) -> None:
-        """Change the link in one step, so that it always exists for its readers."""
-        if self.link.exists() and not self.link.is_symlink():
-            return
-        temporary = self.link.parent / f".{Path(target).name}.link"
-        with contextlib.suppress(OSError):
-            temporary.symlink_to(target)
-            temporary.replace(self.link)
-
-
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
     """A directory of one run, and a context manager that releases it. path: absolute.
@@ -170,8 +101,8 @@ class RunDirectory:
     """
 
     path: Path
-    _lock: _Lock = field(repr=False, compare=False)
-    _latest: _Latest | None = field(default=None, repr=False, compare=False)
+    _lock: RunLock = field(repr=False, compare=False)
+    _latest: Latest | None = field(default=None, repr=False, compare=False)
     _made_parent: bool = field(default=False, repr=False, compare=False)
     _made: bool = field(default=True, repr=False, compare=False)
     _inputs: dict[Path, int] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -236,7 +167,7 @@ class RunDirectory:
         if self._latest is not None:
             self._latest.restore(self.path)
         if self._made_parent:
-            _remove_parent(self.path.parent)
+            remove_parent(self.path.parent)
 
     def file(self, name: str) -> Path:
         """Return the path of one of its files."""
@@ -344,24 +275,6 @@ def variables() -> dict[str, str]:
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
-def in_use(path: Path) -> bool:
-    """Return whether a run is writing to a directory."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        # A file system without locks.
-        return False
-    finally:
-        os.close(fd)
-    return False
-
-
 def _write_parts(file: BinaryIO, parts: Iterable[tuple[int, bytes]], size: int) -> None:
     for offset, data in parts:
         file.seek(offset)
@@ -379,7 +292,7 @@ def _take(path: Path) -> RunDirectory:
         made = False
         if not path.is_dir():
             raise UsageError(f"{path} is not a directory", "name another with --out") from None
-    lock = _Lock(path)
+    lock = RunLock(path)
     # A FIFO belongs to a console of a run that was killed.
     fifos = [entry for entry in path.iterdir() if entry.is_fifo()]
     present = {entry.name for entry in path.iterdir()} - {entry.name for entry in fifos}
@@ -411,29 +324,4 @@ def _make(parent: Path, platform_name: str) -> RunDirectory:
             # A run that was refused has just removed it.
             make_parent(parent)
             continue
-        return RunDirectory(path, _Lock(path), _Latest.point(parent, path), made_parent)
-
-
-def make_parent(path: Path) -> Path:
-    """Make a directory for runs. git ignores a new one: the current directory may be a work tree of the user's."""
-    try:
-        path.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        if not path.is_dir():
-            raise
-    else:
-        _ignore(path)
-    return path
-
-
-def _remove_parent(path: Path) -> None:
-    """Remove a directory for runs, unless another run uses it by now."""
-    (path / IGNORE).unlink()
-    try:
-        path.rmdir()
-    except OSError:
-        _ignore(path)
-
-
-def _ignore(path: Path) -> None:
-    (path / IGNORE).write_text("*\n")
+        return RunDirectory(path, RunLock(path), Latest.point(parent, path), made_parent)
