@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -149,6 +148,8 @@ def remove(path: Path) -> None:
 
 def file_digest(path: Path, kind: str = "sha256") -> str:
     """Return the hash of a file, in hexadecimal. Raises OSError."""
+    import hashlib  # a run needs none
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, kind).hexdigest()
 
