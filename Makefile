@@ -151,7 +151,8 @@ test-long: setup images $(NEWER) $(TESTING) $(CHROOT)
 BOOTS := emulated and not slow and not edk2 and not long
 test-paths: setup images $(NEWER) $(TESTING)
 	@SNP_HARNESS_EXITS=single $(BIN)/pytest -m '$(BOOTS)' -n 2 --dist loadfile $(PYTEST_FLAGS)
-	@SNP_HARNESS_EXITS=in-place SNP_HARNESS_QEMU=debian:sid $(BIN)/pytest -m '$(BOOTS)' -n 2 --dist loadfile $(PYTEST_FLAGS)
+	@qemu=$$($(BIN)/snp-harness fetch qemu sid) && SNP_HARNESS_EXITS=in-place SNP_HARNESS_QEMU=$$qemu \
+	    $(BIN)/pytest -m '$(BOOTS)' -n 2 --dist loadfile $(PYTEST_FLAGS)
 
 test-edk2: setup images $(NEWER) $(TESTING)
 	@$(BIN)/pytest -m 'edk2 and not long' $(PYTEST_FLAGS)
