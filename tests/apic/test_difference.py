@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from snp_harness.apic.access import Access, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode
 from snp_harness.apic.difference import Difference, Kind, difference
-from snp_harness.apic.timeline import CONDENSED, UNANSWERED_CALL, Event, Known, PhaseMark, Timeline
+from snp_harness.apic.event_kinds import CONDENSED, UNANSWERED_CALL
+from snp_harness.apic.timeline import Event, Known, PhaseMark, Timeline
 from tests.apic.samples import READ, WRITE, base, fixed_sec, stock_sec, timeline, x2apic, xapic
 
 SVR, ICR, TPR = (READ, 0x0F0), (READ, 0x300), (READ, 0x080)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from snp_harness.apic.timeline import END_KINDS
+from snp_harness.apic.event_kinds import END_KINDS
 from snp_harness.capture.record import (
     RecordKind,
     RecordRefused,

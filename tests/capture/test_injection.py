@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snp_harness.apic.contract import evaluate
-from snp_harness.apic.timeline import UNANSWERED_CALL, Event, Timeline
+from snp_harness.apic.event_kinds import UNANSWERED_CALL
+from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.capture import collect, condense
 from snp_harness.capture.record import (
     FLAG_WRITE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from snp_harness.apic.timeline import LAUNCH
+from snp_harness.apic.event_kinds import LAUNCH
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.launch_log import PAGES_MAX, LaunchLog
 from snp_harness.capture.record import LAUNCH_FINISH, RECORD, HostRecord, RecordKind

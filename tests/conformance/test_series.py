@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from snp_harness.apic.contract import evaluate
-from snp_harness.apic.timeline import UNANSWERED_CALL, Event
+from snp_harness.apic.event_kinds import UNANSWERED_CALL
+from snp_harness.apic.timeline import Event
 from snp_harness.conformance import series
 from snp_harness.conformance.guest_run import ConformanceResult, prepare_guest
 from snp_harness.conformance.image import PARAMETERS_OFFSET

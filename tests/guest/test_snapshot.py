@@ -18,7 +18,7 @@ import pytest
 
 import snp_harness
 from snp_harness.apic.access import Access, Phase
-from snp_harness.apic.timeline import RESTORED
+from snp_harness.apic.event_kinds import RESTORED
 from snp_harness.apic.verdict import Status
 from snp_harness.errors import UsageError
 from snp_harness.firmware_run import RunResult

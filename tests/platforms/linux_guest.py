@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import AGREEMENT, GUEST_POWER_OFF
+from snp_harness.apic.event_kinds import AGREEMENT, GUEST_POWER_OFF
 from snp_harness.debian.cache import Entries
 from snp_harness.debian.firmware_names import package_directory
 from snp_harness.firmware_run import RunSpec

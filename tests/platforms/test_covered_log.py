@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.apic.timeline import AGREEMENT
+from snp_harness.apic.event_kinds import AGREEMENT
 from snp_harness.apic.verdict import Status
 from snp_harness.capture.record import RecordRefused
 from tests.platforms.boots import boot, check_seven

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import AGREEMENT
+from snp_harness.apic.event_kinds import AGREEMENT
 from snp_harness.apic.verdict import Status
 from snp_harness.errors import EXIT_ENVIRONMENT, UsageError
 from snp_harness.firmware_run import RunSpec

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import AGREEMENT
+from snp_harness.apic.event_kinds import AGREEMENT
 from snp_harness.apic.verdict import Status
 from snp_harness.capture.host_log import HostLog
 from snp_harness.capture.record import RECORD, HostRecord, RecordKind, RecordPath, record_check

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import CONDENSED, Timeline
+from snp_harness.apic.event_kinds import CONDENSED
+from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.condense import ACCESS_LIMIT
 from snp_harness.capture.record import RECORD
 from snp_harness.launch.ring import RECORD_SIZE

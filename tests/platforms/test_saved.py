@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import RESTORED, Known
+from snp_harness.apic.event_kinds import RESTORED
+from snp_harness.apic.timeline import Known
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.console_text import ConsoleMark
 from snp_harness.capture.trace_timeline import TraceTimeline

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.apic.timeline import GUEST_RESET, Timeline
+from snp_harness.apic.event_kinds import GUEST_RESET
+from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.condense import ACCESS_LIMIT
 from snp_harness.tools.kvm_host.pack import Image
 from snp_harness.vm import rundir

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from snp_harness.apic.access import Operation, Phase
-from snp_harness.apic.timeline import AGREEMENT, Timeline
+from snp_harness.apic.event_kinds import AGREEMENT
+from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.agree import disagreement
 from snp_harness.firmware_run import RunSpec
 from snp_harness.svsm.config_files import load_config

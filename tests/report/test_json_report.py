@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from snp_harness.apic.access import Access
+from snp_harness.apic.event_kinds import GUEST_IMAGE
 from snp_harness.apic.jsonfield import FieldError
 from snp_harness.apic.source_place import SourcePlace
-from snp_harness.apic.timeline import GUEST_IMAGE, Event
+from snp_harness.apic.timeline import Event
 from snp_harness.apic.verdict import LISTED
 from snp_harness.report import json_report
 from tests.apic import samples

@@ -13,8 +13,9 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
+from snp_harness.apic.event_kinds import AGREEMENT, CONDENSED, RESTORED, UNANSWERED_CALL
 from snp_harness.apic.registers import EOI, Register
-from snp_harness.apic.timeline import AGREEMENT, CONDENSED, RESTORED, UNANSWERED_CALL, Timeline
+from snp_harness.apic.timeline import Timeline
 
 #: The fields of an access that are compared, besides operation and register.
 FIELDS = ("phase", "path", "value", "size", "vmpl", "mode", "outcome", "served_by")

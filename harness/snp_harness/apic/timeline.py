@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TextIO
 
 from snp_harness.apic import jsonfield
 from snp_harness.apic.access import Access, Phase
+from snp_harness.apic.event_kinds import GUEST_EXIT, LAUNCH, SVSM_KINDS
 from snp_harness.errors import UsageError
 
 #: Name and version of the format, in the header line.
@@ -28,76 +29,6 @@ LINE_MAX = 1 << 16
 LINES_MAX = 1 << 22
 #: Bound on the entries of "gaps", "not_observed" and an event's fields.
 LIST_MAX = 256
-#: The kind of the event that names what was launched, where that differs from what the user named.
-GUEST_IMAGE = "guest-image"
-#: The kind of the event of an SNP guest's launch; the field "digest" has the launch digest, hexadecimal.
-LAUNCH = "launch"
-#: The kind of the event of a guest that ended the run by isa-debug-exit; the field "status" has the
-#: lower seven bits of what it wrote, which are in QEMU's exit status.
-GUEST_EXIT = "guest-exit"
-#: Kinds of the events when a guest resets the machine or powers it off.
-GUEST_RESET, GUEST_POWER_OFF = "guest-reset", "guest-power-off"
-#: Kinds of the events of an SVSM that ended the run itself: by isa-debug-exit (with "status"), or by a request to be
-#: ended or a triple fault.
-SVSM_EXIT = "svsm-exit"
-SVSM_TERMINATION = "svsm-termination"
-#: The kind of the event with an error that an SVSM has printed and gone on after.
-SVSM_ERROR = "svsm-error"
-#: The kinds of the events that name a stage of the SVSM's start, its panic, and what it did in the whole run.
-SVSM_STAGE = "svsm-stage"
-SVSM_PANIC = "svsm-panic"
-SVSM_ACTIVITY = "svsm-activity"
-#: The kind of the event that ends a run whose guest cannot go on.
-GUEST_STUCK = "guest-stuck"
-#: The kind of the event of a call of the SVSM that has no answer at the end of the run.
-UNANSWERED_CALL = "unanswered-svsm-call"
-#: The kind of the event that says which two ways of observing the run agreed.
-AGREEMENT = "agreement"
-#: The kind of the event of a run that goes on from a snapshot of an earlier one.
-RESTORED = "restored"
-#: The kind of the event with the number of accesses that were not kept.
-CONDENSED = "condensed"
-#: Kinds of events that end a run; a run continues after all others.
-END_KINDS = frozenset(
-    {
-        GUEST_EXIT,
-        GUEST_POWER_OFF,
-        GUEST_RESET,
-        GUEST_STUCK,
-        SVSM_EXIT,
-        SVSM_TERMINATION,
-        "guest-shutdown",
-        "guest-termination",
-        "private-mmio-end",
-        "host-end",
-    }
-)
-#: Kinds of events that the rules use (docs/contract.md): without one of them a rule may be wrong.
-RULE_KINDS = frozenset(
-    {
-        "rmp-violation",
-        "private-mmio",
-        "private-mmio-end",
-        "apic-protocol-query",
-        "apic-protocol-call",
-        "doorbell",
-        "interrupt",
-        "alternate-injection",
-    }
-)
-#: Kinds of events that only an SVSM causes.
-_SVSM_KINDS = frozenset(
-    {
-        SVSM_EXIT,
-        SVSM_TERMINATION,
-        SVSM_ERROR,
-        SVSM_STAGE,
-        SVSM_PANIC,
-        SVSM_ACTIVITY,
-        "apic-protocol-query",
-        "apic-protocol-call",
-    }
-)
 #: The gap of a file without an end line.
 NO_END = "the timeline has no end line: its writer was stopped"
 
@@ -255,7 +186,7 @@ class Timeline:
     @property
     def svsm_seen(self) -> bool:
         """Whether an SVSM was seen: something that it did, or the guest at a VMPL below its own."""
-        return any(event.kind in _SVSM_KINDS for event in self.events) or any(access.vmpl for access in self.accesses)
+        return any(event.kind in SVSM_KINDS for event in self.events) or any(access.vmpl for access in self.accesses)
 
     @property
     def launch_digest(self) -> str | None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import END_KINDS, GUEST_EXIT, GUEST_POWER_OFF, GUEST_RESET, Timeline
+from snp_harness.apic.event_kinds import END_KINDS, GUEST_EXIT, GUEST_POWER_OFF, GUEST_RESET
+from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import Status
 
 NO_CRASH = "no-crash"

@@ -6,7 +6,8 @@ from __future__ import annotations
 from itertools import zip_longest
 
 from snp_harness.apic.access import Access, Server
-from snp_harness.apic.timeline import CONDENSED, Timeline
+from snp_harness.apic.event_kinds import CONDENSED
+from snp_harness.apic.timeline import Timeline
 from snp_harness.capture.condense import ACCESS_LIMIT
 
 #: A run can end between an access and its record: one of the witnesses may have one access more.

@@ -10,8 +10,9 @@ from typing import Any
 
 from snp_harness.apic.access import Access, Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.event_kinds import CONDENSED, END_KINDS, RULE_KINDS
 from snp_harness.apic.registers import Register
-from snp_harness.apic.timeline import CONDENSED, END_KINDS, RULE_KINDS, Event, Known, PhaseMark, Timeline, sec_is_over
+from snp_harness.apic.timeline import Event, Known, PhaseMark, Timeline, sec_is_over
 from snp_harness.capture import entries
 from snp_harness.capture.condense import Condenser
 from snp_harness.capture.console_text import ConsoleMark

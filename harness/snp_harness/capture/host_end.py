@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from snp_harness.apic.apic_base import APIC_PAGE, APIC_PAGE_SIZE
+from snp_harness.apic.event_kinds import GUEST_EXIT, GUEST_POWER_OFF, GUEST_RESET, SVSM_EXIT, SVSM_TERMINATION
 from snp_harness.apic.registers import by_offset
-from snp_harness.apic.timeline import GUEST_EXIT, GUEST_POWER_OFF, GUEST_RESET, SVSM_EXIT, SVSM_TERMINATION
 from snp_harness.capture.record import HostRecord, RecordEnd
 from snp_harness.svsm.sev import SvsmTermination, TerminationSet, gpa_text, termination_text
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from snp_harness.apic.access import VMPL_MAX, Operation, Outcome, Path, Phase, Server
 from snp_harness.apic.apic_base import ApicMode
+from snp_harness.apic.event_kinds import GUEST_EXIT, SVSM_EXIT
 from snp_harness.apic.jsonfield import TIME_MAX
 from snp_harness.apic.registers import (
     APIC_BASE,
@@ -17,7 +18,7 @@ from snp_harness.apic.registers import (
     by_msr,
     by_offset,
 )
-from snp_harness.apic.timeline import GUEST_EXIT, SVSM_EXIT, Known
+from snp_harness.apic.timeline import Known
 from snp_harness.capture import entries
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.console_text import ConsoleText

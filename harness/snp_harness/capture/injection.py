@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snp_harness.apic.event_kinds import UNANSWERED_CALL
 from snp_harness.apic.registers import X2APIC_MSR_FIRST, X2APIC_MSR_LAST
-from snp_harness.apic.timeline import UNANSWERED_CALL
 from snp_harness.capture.collect import EVENT_LIMIT, Collector
 from snp_harness.capture.record import HostRecord, RecordIrqSource, RecordKind, RecordOutcome
 from snp_harness.svsm.protocol import (

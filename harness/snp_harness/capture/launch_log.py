@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snp_harness.apic.timeline import LAUNCH
+from snp_harness.apic.event_kinds import LAUNCH
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.record import LAUNCH_FINISH, HostRecord
 from snp_harness.svsm.launch import PAGE, PageType

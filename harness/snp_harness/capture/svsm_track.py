@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from snp_harness.apic.event_kinds import SVSM_ACTIVITY, SVSM_STAGE
 from snp_harness.apic.jsonfield import TIME_MAX
-from snp_harness.apic.timeline import SVSM_ACTIVITY, SVSM_STAGE, Event, Known
+from snp_harness.apic.timeline import Event, Known
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.module_names import KERNEL_HALF
 from snp_harness.capture.record import FLAG_EFER_LMA, RecordKind, RecordOutcome, RecordRmpOp

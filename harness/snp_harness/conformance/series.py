@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.apic.timeline import END_KINDS, UNANSWERED_CALL
+from snp_harness.apic.event_kinds import END_KINDS, UNANSWERED_CALL
 from snp_harness.conformance.guest_run import ConformanceResult, prepare_guest, run_guest
 from snp_harness.conformance.image import Mode, open_guest
 from snp_harness.conformance.known import NONE_KNOWN, KnownFailures

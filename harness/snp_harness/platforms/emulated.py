@@ -157,7 +157,7 @@ class EmulatedPlatform:
         # QEMU boots from here on. What is needed at the end runs in parallel with the guest, most of it after SEC's
         # first accesses, whose verdict needs none of it: on two processors it would delay that.
         _in_parallel(_find_version)
-        from snp_harness.apic.timeline import GUEST_IMAGE
+        from snp_harness.apic.event_kinds import GUEST_IMAGE
         from snp_harness.capture.collect import Collector
         from snp_harness.platforms.answered_port import AnsweredPort
         from snp_harness.platforms.emulated_guest import EmulatedGuest

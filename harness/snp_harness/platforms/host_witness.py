@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from snp_harness.apic.timeline import AGREEMENT, SVSM_PANIC, Event, Timeline
+from snp_harness.apic.event_kinds import AGREEMENT, SVSM_PANIC
+from snp_harness.apic.timeline import Event, Timeline
 from snp_harness.capture.agree import disagreement
 from snp_harness.capture.collect import Collector
 from snp_harness.capture.goal import Position

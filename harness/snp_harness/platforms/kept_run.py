@@ -281,7 +281,7 @@ class _Trace:
 
 
 def _collector(kept: dict[str, Any]) -> Collector:
-    from snp_harness.apic.timeline import RESTORED
+    from snp_harness.apic.event_kinds import RESTORED
     from snp_harness.capture.collect import Collector
 
     collector = Collector()

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.apic.timeline import RESTORED, Known
+from snp_harness.apic.event_kinds import RESTORED
+from snp_harness.apic.timeline import Known
 from snp_harness.debian.cache import file_digest
 from snp_harness.errors import EXIT_INCONCLUSIVE, HarnessError, UnsupportedError, UsageError
 from snp_harness.launch.ring import RecordSource

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from snp_harness.apic.access import Phase
-from snp_harness.apic.timeline import GUEST_EXIT, GUEST_STUCK
+from snp_harness.apic.event_kinds import GUEST_EXIT, GUEST_STUCK
 from snp_harness.capture.goal import SHOWN_PROMPT, Until, is_after
 from snp_harness.data import json_head
 from snp_harness.errors import HarnessError

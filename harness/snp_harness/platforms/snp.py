@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snp_harness.apic.timeline import GUEST_IMAGE
+from snp_harness.apic.event_kinds import GUEST_IMAGE
 from snp_harness.check import Check, CheckStatus, first_missing
 from snp_harness.errors import BrokenEnvironmentError, HarnessError, LackingHostError, UsageError
 from snp_harness.hosts.local import LOCAL

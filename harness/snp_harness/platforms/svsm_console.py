@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from snp_harness.apic.timeline import SVSM_ERROR
+from snp_harness.apic.event_kinds import SVSM_ERROR
 from snp_harness.capture.collect import Collector
 from snp_harness.errors import BrokenEnvironmentError, LackingHostError
 from snp_harness.svsm.panic import TEXT_MAX, SvsmPanic, find_panic

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from snp_harness.apic.access import Access
 from snp_harness.apic.activity import Activity
 from snp_harness.apic.contract import counts, required
+from snp_harness.apic.event_kinds import GUEST_IMAGE, RESTORED
 from snp_harness.apic.rules.legal_transition import STATE_DIAGRAM, LegalTransition
 from snp_harness.apic.source_place import Frame, SourcePlace
-from snp_harness.apic.timeline import GUEST_IMAGE, RESTORED, Timeline
+from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import RuleResult, Status, Verdict
 
 

@@ -11,9 +11,10 @@ from typing import TextIO
 
 from snp_harness.apic.access import Access
 from snp_harness.apic.contract import counts
+from snp_harness.apic.event_kinds import AGREEMENT, END_KINDS, SVSM_ACTIVITY, SVSM_ERROR, SVSM_PANIC, SVSM_STAGE
 from snp_harness.apic.rules import injection
 from snp_harness.apic.rules.injection import without_protocol
-from snp_harness.apic.timeline import AGREEMENT, END_KINDS, SVSM_ACTIVITY, SVSM_ERROR, SVSM_PANIC, SVSM_STAGE, Timeline
+from snp_harness.apic.timeline import Timeline
 from snp_harness.apic.verdict import RuleResult, Status, Verdict
 from snp_harness.report.model import Report
 from snp_harness.report.text import INDENT, access_table, columns, escape, phase, place

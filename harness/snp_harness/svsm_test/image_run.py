@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from snp_harness.apic.timeline import SVSM_EXIT
+from snp_harness.apic.event_kinds import SVSM_EXIT
 from snp_harness.errors import EXIT_HOLDS, EXIT_INCONCLUSIVE, EXIT_VIOLATED, HarnessError
 from snp_harness.platforms.svsm_console import SvsmPanicError
 from snp_harness.svsm_test.formats import junit, tap_lines
