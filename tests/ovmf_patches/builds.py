@@ -48,7 +48,8 @@ _MEASURED = """
 - **builds**: `image` is a complete build of the patched source and of the stock one. `modules` is
   a build of the patched source's CpuMpPei, CpuDxe and LocalApicTimerDxe with their libraries, as
   far as the platform has them, with SMM_REQUIRE of PiSmmCpuDxeSmm, and SEC compiled, not linked.
-  Those of the stable tags were linked by main's GenFw, to save the build of edk2's own tools.
+  The clone of the stable tags had no submodules: main's CryptoPkg with OpenSSL replaced theirs,
+  which no module is linked with, but edk2's `build` reads.
 - **verdict**: under Alternate Injection on the emulated SNP host, 1 vCPU, as far as the accesses
   were compared: the UEFI shell, or BDS for AmdSevX64; that of the stock image to the end of SEC.
 - **accesses**: those of the stock and the patched image, compared as `diff` does, in runs without
@@ -65,7 +66,8 @@ _READ = """
   the series; CpuDxe, which has CcExitLib and MpInitLib, is not.
 - **32 bits.** OvmfIa32X64 has AmdSvsmLibNull and CcExitLibNull: SEV-ES needs a PEI of 64 bits.
 - **SMM.** PiSmmCpuDxeSmm has CcExitLibNull. An SNP guest has no SMM, and the harness's machines
-  have none, so firmware with SMM_REQUIRE was not booted.
+  have none: the images with SMM_REQUIRE were booted without SEV on QEMU's own APIC, on a machine
+  with SMM and flash.
 - **Library classes.** edk2's `build` reads the descriptions of OvmfXen, MicrovmX64, BhyveX64,
   UefiCpuPkg and UefiPayloadPkg, with the series on main, without an error: each has an instance of
   AmdSvsmLib and what that needs.

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from snp_harness.apic.difference import difference
 from snp_harness.apic.verdict import Status
@@ -22,6 +24,8 @@ from snp_harness.edk2.source_errors import CompileError
 from snp_harness.edk2.tools import find_tools
 from snp_harness.edk2.workspace import Workspace
 from snp_harness.firmware_run import RunResult, RunSpec, run
+from snp_harness.platforms import tcg
+from snp_harness.platforms.common import machine_arguments
 from snp_harness.svsm.config import SvsmConfig
 from snp_harness.svsm.config_files import load_config
 from tests.ovmf_patches.conftest import SERIES
@@ -39,8 +43,6 @@ UNCHANGED = {"alternate-injection-off": "shell", "no-svsm": "dxe", "plain": "dxe
 ACTIVE = "alternate-injection"
 #: What was built of a cell.
 IMAGE, MODULES = "image", "modules"
-#: A machine with SMM, for firmware that insists on it.
-SMM = ("-machine", "smm=on", "-global", "ICH9-LPC.x-smi-broadcast=on")
 #: Why an image is not judged as an SNP guest.
 NOT_SNP = {
     "SMM_REQUIRE=TRUE": "no SMM in an SNP guest",
@@ -148,19 +150,31 @@ def compiled(cell: Cell, repository: Repository | None, directory: Path, jobs: i
     patched = with_series.prepared(cell.recipe)
     chain = tool_chain(patched.store, patched.tree, cell.toolchain)
     workspace = Workspace(directory, patched.store, cell.recipe, chain)
+    found: dict[str, Any] = {"series": series_digest(), "patches": patch_count(plain, with_series)}
     try:
         build_modules(workspace, patched.tree, cell.modules, cell.own, find_tools(silent, cell.toolchain), jobs or 1)
     except CompileError as error:
-        return {"builds": error.message}
-    return {"series": series_digest(), "patches": patch_count(plain, with_series), "builds": MODULES}
+        return {**found, "builds": error.message}
+    return {**found, "builds": MODULES}
 
 
 def boot(cell: Cell, image: Path, configuration: str, until: str, out: Path) -> RunResult:
     """One run. Instructions are counted, so that two boots differ by the firmware only."""
     platform, svsm = ("tcg", SvsmConfig()) if configuration == "tcg" else ("emulated", load_config(configuration))
-    extra = SMM if "SMM_REQUIRE=TRUE" in cell.defines else ()
-    spec = RunSpec(image, svsm=svsm, until=until, icount=True, timeout_s=TIMEOUT_S, extra_args=extra)
-    return run(spec, platform, out / f"{configuration}-{image.parent.name}")
+    spec = RunSpec(image, svsm=svsm, until=until, icount=True, timeout_s=TIMEOUT_S)
+    with with_smm(image) if "SMM_REQUIRE=TRUE" in cell.defines else contextlib.nullcontext():
+        return run(spec, platform, out / f"{configuration}-{image.parent.name}")
+
+
+def with_smm(image: Path) -> contextlib.AbstractContextManager[object]:
+    """Runs on QEMU's own APIC are on a machine with SMM, and flash: firmware with SMM_REQUIRE insists on both.
+
+    The harness has no such machine, and refuses these arguments of a user.
+    """
+    added = ("-machine", "smm=on", "-drive", f"if=pflash,unit=0,format=raw,snapshot=on,file={image}")
+    return mock.patch.object(
+        tcg, "machine_arguments", lambda *args, **kwargs: [*machine_arguments(*args, **kwargs), *added]
+    )
 
 
 def verdict(result: RunResult) -> str:

@@ -7,11 +7,13 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from snp_harness.edk2.git import PatchError
-from tests.ovmf_patches import builds, record
+from snp_harness.edk2.source_errors import CompileError
+from tests.ovmf_patches import builds, cells, record
 from tests.ovmf_patches.cells import IMAGE, MAIN, MODULES, Cell, series_digest
 
 FOUND = {
@@ -54,8 +56,8 @@ def names(results: Path) -> list[str]:
 
 
 def test_the_plan_has_each_cell_once() -> None:
-    cells = [cell for _, cell in record.plan()]
-    assert len(set(cells)) == len(cells)
+    planned = [cell for _, cell in record.plan()]
+    assert len(set(planned)) == len(planned)
 
 
 def test_it_continues_where_it_was_stopped(results: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,3 +123,24 @@ def test_the_workspace_of_modules_is_of_one_version(
     assert [built for _, built in seen] == [False, True, False, True]
     assert len({directory for directory, _ in seen}) == 1
     assert len(json.loads(results.read_text())) == 4
+
+
+def test_modules_that_do_not_build_are_a_result(results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the series that was applied, so that the table can be written."""
+
+    def build_modules(*_: object) -> None:
+        raise CompileError("it does not build: a.c:1: error: b", "")
+
+    source = mock.MagicMock()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(record, "upstream_repository", lambda: None)
+    monkeypatch.setattr(Cell, "source", lambda *_: source)
+    monkeypatch.setattr(cells, "patch_count", lambda *_: 23)
+    for name in ("find_tools", "tool_chain", "Workspace"):
+        monkeypatch.setattr(cells, name, mock.MagicMock())
+    monkeypatch.setattr(cells, "build_modules", build_modules)
+    monkeypatch.setattr(sys, "argv", ["record", f"modules-{MAIN}-CloudHvX64-*"])
+    record.main()
+    [found] = json.loads(results.read_text())
+    assert (found["patches"], found["builds"]) == (23, "it does not build: a.c:1: error: b")
+    assert "| fails |" in builds.TABLE.read_text()
