@@ -32,7 +32,7 @@ Written from `builds.json` by `python -m tests.ovmf_patches.builds`: do not edit
 `tests/ovmf_patches/test_builds.py` checks that the two agree, and, with the markers edk2 and long,
 repeats cells. `python -m tests.ovmf_patches.record` measures those that were not measured with the
 present series, the most valuable first; it can be stopped at any time, and continues with the next
-cell (`--list`: what is left; `-n 1`: one job; a pattern: only such cells). ccache makes it faster.
+cell (`--list`: what is left; `-n 1`: one job; a pattern: only such cells).
 `SNP_HARNESS_EDK2_REPOSITORY` names a clone of edk2 with its tags and submodules.
 
 Each is built with edk2's own features as `firmware build` has them: without network,

@@ -84,7 +84,7 @@ def record(cell: Cell, found: dict[str, Any]) -> None:
 
 
 class Measurements:
-    """Measures cells. The workspace for modules is one path, so that versions share their objects by ccache."""
+    """Measures cells. The workspace for modules is one path, so that versions can share objects by ccache."""
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
