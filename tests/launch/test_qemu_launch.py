@@ -18,13 +18,6 @@ from snp_harness.launch.tokens import FILE, NUMBER, PATH, token
 from tests.vm.processes import is_running
 
 
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
-    yield made
-    made.close()
-
-
 @pytest.fixture(autouse=True)
 def descriptors(loop: Loop) -> Iterator[None]:
     """Check that a closed launch leaves no descriptor open."""

@@ -16,10 +16,9 @@ from snp_harness.platforms.platform import RunSpec
 from snp_harness.svsm import launch_digest
 from snp_harness.svsm.config_files import parse_config
 from snp_harness.svsm.firmware_launch import firmware_launch
-from snp_harness.svsm.igvm import IgvmFile
-from snp_harness.svsm.igvm_measure import measure
 from snp_harness.testing.boot import SnpBoot
 from snp_harness.vm import rundir
+from tests.helpers.igvm import digest_of
 from tests.svsm.igvm_headers import ID_BLOCK, Headers
 
 pytestmark = pytest.mark.emulated
@@ -30,13 +29,6 @@ def reference(snp_firmware: Path) -> bytes:
     """The file that the package makes for a run of the firmware with 512 MiB."""
     image = FirmwareImage.open(snp_firmware)
     return reference_file(RunSpec(image), image, memory_map(512 << 20, 40))
-
-
-def digest_of(data: bytes) -> bytes:
-    measured = measure(IgvmFile.parse(data, "x.igvm"))
-    assert measured is not None
-    assert measured.qemu is not None
-    return measured.qemu
 
 
 def with_id_block(data: bytes, digest: bytes) -> bytes:

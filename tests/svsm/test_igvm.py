@@ -16,11 +16,8 @@ from snp_harness.svsm.igvm_launch import find_settings
 from snp_harness.svsm.igvm_params import BLOCKS_MAX, find_parameter_blocks
 from snp_harness.svsm.igvm_show import SHOWN, to_json
 from snp_harness.svsm.igvm_text import to_text
+from tests.helpers.igvm import parse
 from tests.svsm import igvm_writer as writer
-
-
-def parse(data: bytes) -> IgvmFile:
-    return IgvmFile.parse(data, "t.igvm")
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from snp_harness.cli.main import main
-from snp_harness.svsm.igvm import IgvmError, IgvmFile
+from snp_harness.svsm.igvm import IgvmError
 from snp_harness.svsm.igvm_firmware import contained_firmware, replace_firmware
 from snp_harness.svsm.igvm_measure import id_blocks, measure
 from tests.firmware.builder import SECTIONS, image
+from tests.helpers.igvm import parse
 from tests.svsm import igvm_writer as writer
 
 OLD = image()
@@ -19,10 +20,6 @@ def changed(data: bytes = OLD) -> bytes:
     """Another build: SEC differs."""
     at = data.rindex(b"MZ") + 0x200
     return data[:at] + b"other" + data[at + 5 :]
-
-
-def parse(data: bytes) -> IgvmFile:
-    return IgvmFile.parse(data, "t.igvm")
 
 
 def test_the_copy_is_what_the_writer_would_write() -> None:

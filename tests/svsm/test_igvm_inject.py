@@ -10,12 +10,9 @@ from snp_harness.svsm.igvm import IgvmError, IgvmFile, VpContext
 from snp_harness.svsm.igvm_inject import CONSOLE_PORTS, Injection, drop_id_blocks, inject, set_console_port
 from snp_harness.svsm.igvm_measure import id_blocks, measure
 from snp_harness.svsm.igvm_params import find_parameter_blocks
+from tests.helpers.igvm import parse
 from tests.svsm import igvm_writer as writer
 from tests.svsm.coconut_eras import ERAS, Era
-
-
-def parse(data: bytes) -> IgvmFile:
-    return IgvmFile.parse(data, "t.igvm")
 
 
 def switch(made: writer.Writer, *, on: bool = True, drop: bool = False) -> tuple[Injection, IgvmFile]:

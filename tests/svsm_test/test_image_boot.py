@@ -11,16 +11,9 @@ from snp_harness.platforms.guest_launch import reference_file
 from snp_harness.platforms.memory_map import memory_map
 from snp_harness.svsm.igvm import IgvmFile
 from snp_harness.svsm.igvm_inject import inject
-from snp_harness.svsm.igvm_measure import measure
 from snp_harness.svsm_test.image_boot import launch_digest, prepare_image
+from tests.helpers.igvm import digest_of
 from tests.svsm import igvm_writer as writer
-
-
-def digest_of(data: bytes) -> bytes:
-    measured = measure(IgvmFile.parse(data, "t.igvm"))
-    assert measured is not None
-    assert measured.qemu is not None
-    return measured.qemu
 
 
 @pytest.mark.emulated
