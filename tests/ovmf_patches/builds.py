@@ -57,8 +57,14 @@ _MEASURED = """
   host, and on QEMU's own APIC; and how far both came.
 """
 _READ = """
-## TDX, 32 bits, SMM and other platforms
+## clang, TDX, 32 bits, SMM and other platforms
 
+- **clang.** The images of CLANGDWARF crash in the PEI of an SNP guest, stock ones too: main, DEBUG,
+  a #GP in PeiCore. TemporaryRamMigration() of OvmfPkg/Sec/SecMain.c adds the distance that the
+  stack moves to RBP, as to a frame pointer. clang has another value there, PeiCore's pointer to
+  SEC's hand-off, which PeiCore then moves once more. Without SEV its read beyond the memory is
+  harmless. It is a mistake of edk2, not of the series: images of CLANGDWARF were measured without
+  that one line (`JumpBuffer.Rbp = `), stock and patched.
 - **TDX.** No TDX guest was run. IntelTdxX64 has AmdSvsmLibNull, so that no changed path is taken,
   and its SEC is not OvmfPkg's. OvmfX64's AmdSvsmLib asks CcProbe() first: only an SEV guest reads
   SEV_STATUS. CcExitLib is changed in the handler of #VC, which a TDX guest has no use for.
