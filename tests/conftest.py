@@ -122,8 +122,9 @@ def _reread_runs(directory: Path) -> None:
 @pytest.fixture(autouse=True)
 def raw_logs(request: pytest.FixtureRequest) -> Iterator[None]:
     """Each boot of a test is judged a second time, from its raw log."""
+    # Before the test: after ^C the fixtures end when the test has lost its values.
+    directory = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
-    directory = request.node.funcargs.get("tmp_path")
     if directory is not None:
         _reread_runs(directory)
 

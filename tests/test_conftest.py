@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,3 +27,15 @@ def test_every_machine_tries_the_same_examples() -> None:
         return seen
 
     assert tried() == tried()
+
+
+def test_control_c_in_a_test_is_all_that_is_reported(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fixtures end after pytest has taken the test's values away from it."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    pytester.makeconftest("from tests.conftest import raw_logs")
+    pytester.makepyfile("def test(tmp_path):\n    raise KeyboardInterrupt")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    assert done.ret == pytest.ExitCode.INTERRUPTED
+    assert "AttributeError" not in done.stdout.str() + done.stderr.str()
