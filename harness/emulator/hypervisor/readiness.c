@@ -90,12 +90,15 @@ static u32 parts(const struct vcpu *vcpu)
 	return least;
 }
 
-/* A slice begins when another vCPU is ready. It ends early if the vCPU only waits for another one. */
+/*
+ * A slice begins when another vCPU is ready. It ends early if the vCPU only waits for another one. One that is over has no
+ * end any more: a vCPU that first has to finish a single step would be interrupted before it again and again.
+ */
 u64 readiness_slice_end(struct vcpu *vcpu)
 {
 	struct hypervisor *hv = vcpu->hv;
 
-	if (hv->vcpus == 1)
+	if (hv->vcpus == 1 || vcpu->yield)
 		return NO_DEADLINE;
 	if (!others_ready(vcpu))
 		hv->slice_end_ns = NO_DEADLINE;

@@ -86,6 +86,13 @@ def test_loose_settings(guest_run: Callable[..., GuestRun], setting: Setting, di
     assert set(failed) == different, failed
 
 
+@pytest.mark.slow
+def test_a_slice_ends_in_a_single_step(guest_run: Callable[..., GuestRun]) -> None:
+    """The hypervisor steps over accesses of devices: the end of a slice waits for the step, and the step comes."""
+    setting = Setting(Mode.PLAIN, vcpus=4, icount=True)
+    assert guest_run(setting).lines == dict.fromkeys(points(setting), "ok")
+
+
 @pytest.mark.parametrize("setting", [*SETTINGS, Setting(Mode.VMPL0, native=True)], ids=lambda setting: setting.name)
 def test_the_log_has_what_is_on_the_console(guest_run: Callable[..., GuestRun], setting: Setting) -> None:
     directory = guest_run(setting).result.directory
