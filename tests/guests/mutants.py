@@ -32,10 +32,6 @@ REGISTRATION_THERE = {
     for name in ("is-still-served", "cannot-register", "ends-by-query", "calls-refused", "hypervisor-ipi")
 }
 
-#: Points that fail with a mutant as well if an exit falls into the delivery of their interrupt: a harness that is late
-#: with the log shifts the exits, with --icount, too.
-BY_CHANCE = {"injects an event that its instruction raises again": {"other-vcpu/device-edge"}}
-
 #: These run in every test run.
 MUTANTS = {
     "loses an interrupt that an exit cut short": (
