@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,16 @@ EOI, LINT0, CURRENT_COUNT = 0x0B0, 0x350, 0x390
 
 
 def check_both(trusted: Timeline, second: Timeline | None) -> None:
-    """What one saw of the APIC's registers, the other saw."""
+    """What one saw of the APIC's registers, the other saw. QEMU's trace goes on until QEMU is stopped."""
     assert second is not None
     assert trusted.complete, trusted.gaps
     check_seven(trusted, 2)
     assert told(sec_accesses(second)) == SEVEN
-    assert disagreement(trusted, second) is None
+    agreed = [event.text for event in trusted.events if event.kind == AGREEMENT]
+    assert agreed[-1] == "emulated host log and QEMU trace events, access by access"
+    seen = sum(not access.is_base for access in trusted.accesses)
+    shared = [access for access in second.accesses if not access.is_base][: seen + 1]
+    assert disagreement(trusted, dataclasses.replace(second, accesses=tuple(shared))) is None
 
 
 @pytest.mark.parametrize("firmware", FIRMWARE)
@@ -44,8 +49,6 @@ def test_two_witnesses_agree_to_dxe(
     assert sum(not access.is_base for access in result.second.accesses) > 30
     stored = Timeline.from_jsonl((result.directory / rundir.SECOND_TIMELINE).read_text())
     assert stored == result.second
-    agreed = [event.text for event in result.timeline.events if event.kind == AGREEMENT]
-    assert agreed[-1] == "emulated host log and QEMU trace events, access by access"
 
 
 @pytest.mark.slow
