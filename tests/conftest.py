@@ -17,7 +17,7 @@ import snp_harness
 from snp_harness.debian.cache import cache_root
 from snp_harness.errors import HarnessError
 from snp_harness.hosts.local import LOCAL
-from snp_harness.platforms import platform_names
+from snp_harness.platforms import exit_path, platform_names
 from snp_harness.testing.markers import marker_of
 from snp_harness.tools.kvm_host import host_image
 from snp_harness.tools.kvm_host.pack import Image
@@ -105,6 +105,12 @@ def nested_host(request: pytest.FixtureRequest) -> None:
     """Without image and network, what runs on the nested host is skipped: a probe tells only that it can be made."""
     if request.node.get_closest_marker("nested") is not None:
         request.getfixturevalue("kvm_host_image")
+
+
+@pytest.fixture
+def own_exits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that count exits, or are about a key that SNP_HARNESS_EXITS sets: the path is the configuration's."""
+    monkeypatch.delenv(exit_path.VARIABLE, raising=False)
 
 
 _reread: set[Path] = set()

@@ -9,7 +9,6 @@ import pytest
 
 from snp_harness.debian.qemu_bundle import cached_qemu
 from snp_harness.hosts.host import Host
-from snp_harness.platforms import exit_path
 from tests.firmware.conftest import amdsev_path, bookworm_path, trixie_path
 from tests.platforms.boots import use_host
 
@@ -28,12 +27,6 @@ def qemu(request: pytest.FixtureRequest) -> Path | None:
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
     return bundle.directory
-
-
-@pytest.fixture
-def own_exits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that count exits, or are about a key that SNP_HARNESS_EXITS sets: the path is the configuration's."""
-    monkeypatch.delenv(exit_path.VARIABLE, raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

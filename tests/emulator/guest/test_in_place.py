@@ -14,7 +14,7 @@ from tests.emulator.guest.build import Mode
 from tests.emulator.guest.run import GuestRun, Setting, points, run_guest
 from tests.helpers.in_place import answered, new_qemu
 
-pytestmark = [pytest.mark.emulated, pytest.mark.slow]
+pytestmark = [pytest.mark.emulated, pytest.mark.slow, pytest.mark.usefixtures("own_exits")]
 
 
 def run(directory: Path, code: bytes, setting: Setting) -> GuestRun:
