@@ -48,11 +48,6 @@ def test_batches_leave_the_same_records(trixie_path: Path, tmp_path: Path) -> No
     check_equal(trixie_path, tmp_path, "sec", 1000)
 
 
-@pytest.mark.slow
-def test_batches_of_a_whole_boot_leave_the_same_records(trixie_path: Path, tmp_path: Path) -> None:
-    check_equal(trixie_path, tmp_path, "console:BdsDxe: ", 7500)
-
-
 def test_the_guest_has_no_batches(trixie_path: Path, tmp_path: Path) -> None:
     """It gets #UD, as on a processor, whose entry in the table of real mode is in a page that is not validated."""
     image = bytearray(trixie_path.read_bytes())
