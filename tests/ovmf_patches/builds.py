@@ -43,8 +43,7 @@ _MEASURED = """
 ## Measured
 
 - **series**: digits of the SHA-256 of the series at that time, and **patches**: how many of it the
-  version takes, each with all of its context lines. efd4dbdc is what has no host-based unit tests
-  yet, which no image has in it; c913e51f is what was before 0015 to 0017.
+  version takes, each with all of its context lines. efd4dbdc is what was before 0018 to 0023.
 - **builds**: `image` is a complete build of the patched source and of the stock one. `modules` is
   a build of the patched source's CpuMpPei, CpuDxe and LocalApicTimerDxe with their libraries, as
   far as the platform has them, with SMM_REQUIRE of PiSmmCpuDxeSmm, and SEC compiled, not linked.
