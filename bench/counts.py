@@ -46,8 +46,8 @@ SEC, BDS = MARKS.values()
 MARKS_OF = {"sec": (SEC,), "bds": (SEC, BDS, CONSOLE_MARK)}
 #: The timer ticks by counted instructions, the emulated host's included: any change of it moves some exits behind SEC.
 SLACK_SHARE, SLACK = 0.01, 20
-#: Pages of an exit until this end of a boot; it has some exits more or fewer each time.
-PAGES_UNTIL, PAGES_SLACK_SHARE = "dxe", 0.02
+#: A change of the exits' order moves the pages of an exit by as much.
+PAGES_SLACK_SHARE = 0.02
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 Marks = dict[str, dict[str, int]]
@@ -138,7 +138,7 @@ def more_pages(wanted: Mapping[str, float], counted: ExitPages) -> Iterator[str]
 def check_pages(configuration: str, firmware: Path) -> list[str]:
     """Count the pages of an exit, and return what has grown. Raises HarnessError."""
     wanted = json.loads(COUNTS.read_text(encoding="utf-8"))["pages"][configuration]
-    counted = count_pages(configuration, PAGES_UNTIL, firmware)
+    counted = count_pages(configuration, firmware)
     print(f"{configuration}: an exit touches {counted.code:.2f} pages of code, {counted.data:.2f} of data")
     return [f"{configuration}: {text}" for text in more_pages(wanted, counted)]
 
@@ -150,7 +150,7 @@ def update(firmware: Path) -> None:
     for run in RUNS:
         runs[run], qemu = count(run, "bds", firmware)
     for configuration in CONFIGURATIONS:
-        counted = count_pages(configuration, PAGES_UNTIL, firmware)
+        counted = count_pages(configuration, firmware)
         pages[configuration] = {"code": round(counted.code, 2), "data": round(counted.data, 2)}
     data = {"firmware": FIRMWARE, "firmware_sha256": digest(firmware), "qemu": qemu, "pages": pages, "runs": runs}
     COUNTS.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

@@ -2,7 +2,8 @@
 /*
  * A plugin for QEMU's TCG: how many pages of code and of data the emulated host touches from one #VMEXIT to the next VMRUN.
  * QEMU's TLB is empty then, so each costs a walk of the page tables. Arguments: host=FIRST-END, the addresses of its code,
- * vmrun=ADDRESS of its VMRUN, both in hexadecimal, and out=FILE, whose first bytes become struct counts while it runs. What
+ * vmrun=ADDRESS of its VMRUN, both in hexadecimal, exits=NUMBER of the exits that are counted, the first ones, so that the
+ * end of a run does not matter, and out=FILE, whose first bytes become struct counts while it runs. What
  * is used of QEMU's interface is the same since version 1 (QEMU 5.0; include/qemu/qemu-plugin.h).
  */
 #include <fcntl.h>
@@ -46,7 +47,7 @@ static struct counts {
 	uint64_t data;
 } *counts;
 
-static uint64_t host_first, host_end, vmrun;
+static uint64_t host_first, host_end, vmrun, limit;
 static struct place {
 	uint64_t page;
 	uint64_t exit; /* counts->exits + 1 when the page was touched last */
@@ -57,6 +58,8 @@ static void touch(bool data, uint64_t address)
 	uint64_t page = address >> PAGE_SHIFT, now = counts->exits + 1;
 	uint32_t at = (uint32_t)(page ^ page >> 12) % PLACES;
 
+	if (counts->exits == limit)
+		return;
 	while (places[data][at].exit == now && places[data][at].page != page)
 		at = (at + 1) % PLACES;
 	if (places[data][at].exit == now)
@@ -87,7 +90,7 @@ static void entered(unsigned int cpu, void *data)
 	(void)cpu;
 	(void)data;
 	if (again) {
-		counts->exits++;
+		counts->exits += counts->exits < limit;
 		return;
 	}
 	again = true;
@@ -127,6 +130,8 @@ static bool take_argument(char *text)
 	}
 	if (!strncmp(text, "vmrun=", 6))
 		return (vmrun = strtoull(text + 6, NULL, 16));
+	if (!strncmp(text, "exits=", 6))
+		return (limit = strtoull(text + 6, NULL, 10));
 	if (strncmp(text, "out=", 4))
 		return false;
 	file = open(text + 4, O_RDWR);
@@ -141,7 +146,7 @@ int qemu_plugin_install(uint64_t id, const void *info, int argc, char **argv)
 		if (!take_argument(argv[i]))
 			return 1;
 	}
-	if (!counts || !host_end || !vmrun)
+	if (!counts || !host_end || !vmrun || !limit)
 		return 1;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
 	return 0;

@@ -42,7 +42,7 @@ def test_growth(mark: str, before: int, now: int, found: list[tuple[bool, str]])
     ],
 )
 def test_more_pages(code: float, data: float, found: list[str]) -> None:
-    assert [*more_pages({"code": 4.0, "data": 10.0}, ExitPages(1000, code, data))] == found
+    assert [*more_pages({"code": 4.0, "data": 10.0}, ExitPages(code, data))] == found
 
 
 @pytest.mark.emulated
@@ -51,8 +51,7 @@ def test_pages_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     firmware = cached_firmware(counts.FIRMWARE)
     if firmware is None:
         pytest.skip(f"{counts.FIRMWARE} is not fetched: run `make images`")
-    counted = count_pages("alternate-injection-off", "sec", firmware.path)
-    assert counted.exits > 400
+    counted = count_pages("alternate-injection-off", firmware.path)
     # At least the loop around VMRUN, and its stack, hardware and VMCB. Few exits, of RMP batches, touch hundreds.
     assert 1 <= counted.code < 20
     assert 3 <= counted.data < 40
