@@ -46,8 +46,8 @@ _NEWER = "QEMU 11.1 or newer"
 AIMS = {
     "exits-vc": Aim("exits to the console's BdsDxe, I/O as #VC, instructions counted", 40_000, "exits"),
     "exits-native": Aim("exits to the console's BdsDxe, native, instructions counted", 14_000, "exits"),
-    "bds-vc": Aim("to BdsDxe against plain TCG of the same machine, I/O as #VC", 2.2),
-    "bds-native": Aim("to BdsDxe against plain TCG of the same machine, native", 1.45),
+    "bds-vc": Aim("QEMU's time to BdsDxe against plain TCG of the same machine, I/O as #VC", 2.2),
+    "bds-native": Aim("QEMU's time to BdsDxe against plain TCG of the same machine, native", 1.45),
     "bds-vc-in-place": Aim("the same with exits.in_place, I/O as #VC", 1.5, needs=_NEWER),
     "bds-native-in-place": Aim("the same with exits.in_place, native", 1.2, needs=_NEWER),
     "told": Aim("run to the line with the first offence, against run --platform tcg until sec", 0.6),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import aims, whole
-from bench.__main__ import PLAIN, measured
+from bench.__main__ import CPU_AT, PLAIN, measured
 from bench.fleet import Sample, table
 from bench.linux import COMPARED, ratios, row
 from bench.linux import PLAIN as PLAIN_LINUX
@@ -65,7 +65,7 @@ def test_the_aims_in_words(tmp_path: Path) -> None:
 
 
 def test_boots_of_a_qemu_with_plugins_are_values_of_the_aims_in_place() -> None:
-    line = "BdsDxe: "
+    line = CPU_AT.format("BdsDxe: ")
     results = {PLAIN: {line: 1.0}, "emulated, I/O as #VC": {line: 2.0}, "emulated, native": {line: 1.5}}
     assert measured(results) == {"bds-vc": 2.0, "bds-native": 1.5}
     results["emulated, I/O as #VC, in place"] = {line: 1.6}
