@@ -87,7 +87,7 @@ def variants(firmware: Path, qemu: Path | None, vcpus: int, lines: tuple[str, ..
         emulated(native, "alternate-injection-off-native-io"),
     ]
     if unusable(binary, LOCAL) is None:
-        configs = ("", "cpuid = false\nioio = false\nmmio = false\n[memory]\ncbit = 47\n")
+        configs = ("", "cpuid = false\nioio = false\nmmio = false\nmsr = false\n[memory]\ncbit = 47\n")
         compared += [in_place(name, keys) for name, keys in zip(IN_PLACE, configs, strict=True)]
     return [
         *compared,

@@ -32,8 +32,8 @@ from snp_harness.vm.rundir import RunDirectory
 
 COUNTS = Path(__file__).with_name("exit_counts.json")
 FIRMWARE = "debian:trixie"
-#: All exits as #VC, and native, which is without #VC for CPUID, port I/O and device MMIO. Without Alternate Injection,
-#: where stock firmware gets its timer's ticks.
+#: All exits as #VC, and native, which is without #VC for CPUID, MSRs, port I/O and device MMIO. Without Alternate
+#: Injection, where stock firmware gets its timer's ticks.
 CONFIGURATIONS = ("alternate-injection-off", "alternate-injection-off-native-io")
 #: Their aims, for the exits until the console shows BdsDxe.
 AIMS_OF = dict(zip(CONFIGURATIONS, ("exits-vc", "exits-native"), strict=True))

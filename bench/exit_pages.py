@@ -22,7 +22,7 @@ HOST = data_file("harness/emulator/build/snp-host.elf")
 _COUNTS = struct.Struct("=QQQ")
 _VMRUN_SIZE = 3
 #: How far a boot goes, and the exits that are counted, which it has before that in each configuration.
-_UNTIL, _EXITS = "dxe", 6_000
+_UNTIL, _EXITS = "dxe", 5_000
 
 
 @dataclass(frozen=True, slots=True)

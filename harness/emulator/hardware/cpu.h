@@ -157,7 +157,8 @@ struct hw {
 	bool vc_rdtsc;     /* the hypervisor intercepts RDTSC and RDTSCP, which are one intercept in TCG */
 	bool vc_rdtscp;
 	bool native_io;    /* port I/O does not become #VC */
-	bool native_cpuid; /* nor does CPUID */
+	bool native_cpuid; /* nor does CPUID, */
+	bool native_msr;   /* nor do most MSRs */
 	bool shortcuts;    /* pages are mapped in groups, and reads of its own MSRs answered at once: the records are the same */
 	u64 c_bit;         /* mask */
 	u64 cr0, cr4;      /* the emulator's own */

@@ -38,7 +38,8 @@ struct hw_controls {
 	u32 intercept_misc2;
 	u64 vintr;          /* VMCB 060h at the start */
 	bool native_io;     /* port I/O does not become #VC: hw_io_value() */
-	bool native_cpuid;  /* nor does CPUID: hw_cpuid_asked() */
+	bool native_cpuid;  /* nor does CPUID: hw_cpuid_asked(), */
+	bool native_msr;    /* nor an MSR below the x2APIC's, but for APIC_BASE and TSC_DEADLINE: hw_msr_asked() */
 	u8 *io_permissions;  /* three pages */
 	u8 *msr_permissions; /* two pages; the hardware's own MSRs are added */
 };
@@ -222,6 +223,15 @@ struct hw_cpuid_asked {
 };
 struct hw_cpuid_asked hw_cpuid_asked(struct hw_cpu *cpu);
 void hw_cpuid_done(struct hw_cpu *cpu, const struct cpuid_result *result);
+
+/* SVM_EXIT_MSR, without SEV-ES or with `native_msr`: likewise. */
+struct hw_msr_asked {
+	u32 msr;
+	bool write;
+	u64 value; /* that is written */
+};
+struct hw_msr_asked hw_msr_asked(struct hw_cpu *cpu);
+void hw_msr_done(struct hw_cpu *cpu, bool ok, u64 value); /* of a read; not ok: #GP */
 
 /* A guest without SEV. */
 struct vmcb_save *hw_plain_registers(struct hw_cpu *cpu); /* RAX and RSP are here, */

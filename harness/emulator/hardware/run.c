@@ -2,6 +2,7 @@
 /* VMRUN, and the part of each #VMEXIT that the hardware handles. */
 #include "access.h"
 #include "alternate.h"
+#include "apic.h"
 #include "event.h"
 #include "ghcb.h"
 #include "guest.h"
@@ -42,8 +43,14 @@ static bool write_own_msr(struct hw_cpu *cpu, u32 msr, u64 value)
 	return msr == SEV_MSR_GHCB || (msr == MSR_XSS && !value);
 }
 
-/* The guest reads or writes the MSRs of SEV, and those that TCG lacks. Others are NAE events. */
-static void msr_exit(struct hw_cpu *cpu)
+/* Those of the processor that is below, which are not an APIC's. */
+static bool is_native_msr(const struct hw_cpu *cpu, u32 msr)
+{
+	return cpu->hw->native_msr && msr < MSR_X2APIC_FIRST && msr != MSR_APIC_BASE && msr != MSR_TSC_DEADLINE;
+}
+
+/* The guest reads or writes the MSRs of SEV, and those that TCG lacks. Others are NAE events, or the hypervisor's. */
+static void msr_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 {
 	struct hw_vmpl *state = current(cpu);
 	struct vmcb *page = state->vmcb;
@@ -51,6 +58,11 @@ static void msr_exit(struct hw_cpu *cpu)
 	bool write = page->control.exit_info1 & 1;
 	u64 value;
 
+	if (is_native_msr(cpu, msr)) {
+		hw_observe_image(cpu);
+		exit->code = SVM_EXIT_MSR;
+		return;
+	}
 	if (msr != SEV_MSR_GHCB && msr != SEV_MSR_STATUS && msr != MSR_XSS) {
 		event_vc(cpu, SVM_EXIT_MSR);
 		return;
@@ -181,7 +193,7 @@ static void sev_exit(struct hw_cpu *cpu, u64 code, struct hw_exit *exit)
 {
 	switch (code) {
 	case SVM_EXIT_MSR:
-		msr_exit(cpu);
+		msr_exit(cpu, exit);
 		break;
 	case SVM_EXIT_VMMCALL:
 		exit->code = vmmcall_exit(cpu);
@@ -433,6 +445,31 @@ void hw_cpuid_done(struct hw_cpu *cpu, const struct cpuid_result *result)
 	gpr[HW_RBX] = result->ebx;
 	gpr[HW_RCX] = result->ecx;
 	gpr[HW_RDX] = result->edx;
+	guest_skip(cpu, guest_instruction(cpu)->length);
+}
+
+struct hw_msr_asked hw_msr_asked(struct hw_cpu *cpu)
+{
+	const struct vmcb *page = vmcb(cpu);
+	const u64 *gpr = current(cpu)->gpr;
+	bool write = page->control.exit_info1 & 1;
+
+	return (struct hw_msr_asked){ .msr = (u32)gpr[HW_RCX], .write = write,
+				      .value = write ? (u32)page->save.rax | gpr[HW_RDX] << 32 : 0 };
+}
+
+void hw_msr_done(struct hw_cpu *cpu, bool ok, u64 value)
+{
+	struct vmcb *page = vmcb(cpu);
+
+	if (!ok) {
+		guest_exception(cpu, X86_GP, true, 0);
+		return;
+	}
+	if (!(page->control.exit_info1 & 1)) {
+		page->save.rax = (u32)value;
+		current(cpu)->gpr[HW_RDX] = value >> 32;
+	}
 	guest_skip(cpu, guest_instruction(cpu)->length);
 }
 

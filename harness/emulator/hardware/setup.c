@@ -129,6 +129,7 @@ struct hw_cpu *hw_cpu_setup(struct hw *hw, u32 index, const struct hw_controls *
 	hw->vc_rdtscp = hw->es && (controls->intercept_misc2 & SVM_INTERCEPT_RDTSCP);
 	hw->native_io = controls->native_io;
 	hw->native_cpuid = controls->native_cpuid;
+	hw->native_msr = controls->native_msr;
 	hw->shortcuts = hw->machine->config->shortcuts;
 	intercept_own_msrs(hw, controls->msr_permissions);
 	for (u32 vmpl = 0; vmpl < CONFIG_VMPLS; vmpl++)

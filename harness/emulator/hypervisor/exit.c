@@ -83,13 +83,13 @@ void exit_handle(struct vcpu *vcpu, struct hw_exit *exit)
 	case SVM_EXIT_IOIO:
 		io_exit(vcpu, exit);
 		break;
-	case SVM_EXIT_MSR: /* the rest concerns plain guests only */
-		msr_exit(vcpu, exit);
+	case SVM_EXIT_MSR:
+		msr_exit(vcpu);
 		break;
 	case SVM_EXIT_CPUID:
 		cpuid_exit(vcpu);
 		break;
-	case SVM_EXIT_VMMCALL:
+	case SVM_EXIT_VMMCALL: /* the rest concerns plain guests only */
 		vmmcall(vcpu);
 		break;
 	case SVM_EXIT_IRET:

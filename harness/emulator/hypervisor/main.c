@@ -110,6 +110,7 @@ static void setup_vcpus(struct hypervisor *hv)
 		.vintr = hv->config->apic == CONFIG_APIC_VIRTUAL ? SVM_V_INTR_MASKING : 0,
 		.native_io = io_is_native(hv),
 		.native_cpuid = !vc_on(hv, CONFIG_VC_CPUID),
+		.native_msr = !vc_on(hv, CONFIG_VC_MSR),
 		.io_permissions = hw_take(hv->hw, 3 * PAGE_SIZE, PAGE_SIZE),
 		.msr_permissions = hw_take(hv->hw, 2 * PAGE_SIZE, PAGE_SIZE),
 	};

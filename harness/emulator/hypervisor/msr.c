@@ -82,20 +82,11 @@ bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc)
 	return ok;
 }
 
-void msr_exit(struct vcpu *vcpu, const struct hw_exit *exit)
+void msr_exit(struct vcpu *vcpu)
 {
-	struct vmcb_save *save = hw_plain_registers(vcpu->cpu);
-	u64 *gpr = hw_plain_gprs(vcpu->cpu);
-	bool write = exit->info1 & 1;
-	u64 value = write ? (u32)save->rax | gpr[HW_RDX] << 32 : 0;
+	struct hw_msr_asked asked = hw_msr_asked(vcpu->cpu);
+	u64 value = asked.value;
+	bool ok = msr_access(vcpu, asked.msr, asked.write, &value, hw_observe_pc(vcpu->cpu));
 
-	if (!msr_access(vcpu, (u32)gpr[HW_RCX], write, &value, hw_observe_pc(vcpu->cpu))) {
-		hw_inject(vcpu->cpu, SVM_EVENT_VALID | SVM_EVENT_EXCEPTION | SVM_EVENT_ERROR | X86_GP);
-		return;
-	}
-	if (!write) {
-		save->rax = (u32)value;
-		gpr[HW_RDX] = value >> 32;
-	}
-	hw_plain_step_over(vcpu->cpu);
+	hw_msr_done(vcpu->cpu, ok, value);
 }

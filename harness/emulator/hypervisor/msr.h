@@ -7,6 +7,6 @@
 
 void msr_setup(struct hypervisor *hv, u8 *permissions);
 bool msr_access(struct vcpu *vcpu, u32 msr, bool write, u64 *value, u64 pc); /* false: #GP */
-void msr_exit(struct vcpu *vcpu, const struct hw_exit *exit); /* a plain guest's */
+void msr_exit(struct vcpu *vcpu); /* where it does not become #VC */
 
 #endif
