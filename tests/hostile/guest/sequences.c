@@ -210,7 +210,7 @@ static void noise(struct chooser *chooser)
 		break;
 	default:
 		if (!sev())
-			mmio_in(HPET, 4);
+			mmio_in(HPET_BASE, 4);
 	}
 }
 
