@@ -187,37 +187,6 @@ TEST(cpuid_by_instruction_is_as_by_nae, SEV)
 	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4));
 }
 
-static u64 rdmsr_raises(u32 msr, u64 *value)
-{
-	u32 low = 0, high = 0;
-	u64 raised = TRY("rdmsr", OUT("=a"(low), "=d"(high)), "c"(msr));
-
-	*value = (u64)high << 32 | low;
-	return raised;
-}
-
-static u64 wrmsr_raises(u32 msr, u64 value) { return TRY("wrmsr", OUT(), "c"(msr), "a"((u32)value), "d"((u32)(value >> 32))); }
-
-TEST(msrs_by_instruction_are_as_by_nae, SEV)
-{
-	static const u32 msrs[] = { 0x17B, 0x1A0, 0x200, 0x20F, 0x250, 0x259, 0x26F, 0x2FF, 0x400 };
-	static const u32 of_apic[] = { MSR_APIC_BASE, 0x6E0, 0x802, 0x8FF };
-	u64 direct, by_nae;
-
-	for (u32 i = 0; i < sizeof(of_apic) / sizeof(of_apic[0]); i++)
-		EQUAL(rdmsr_raises(of_apic[i], &direct), SEV_VECTOR_VC);
-	if (rdmsr_raises(0x2FF, &direct) == SEV_VECTOR_VC)
-		return; /* the others do as well: vc_msr_write */
-	EQUAL(wrmsr_raises(0x200, 0x105000006), NO_TRAP);
-	EQUAL(wrmsr_raises(0x200, 7), X86_GP); /* no type */
-	for (u32 i = 0; i < sizeof(msrs) / sizeof(msrs[0]); i++) {
-		EQUAL(rdmsr_raises(msrs[i], &direct), NO_TRAP);
-		CHECK(msr_in(msrs[i], &by_nae));
-		EQUAL(direct, by_nae);
-	}
-	EQUAL(wrmsr_raises(0x200, 0), NO_TRAP);
-}
-
 TEST(nae_msr_refused, SEV)
 {
 	static const u32 refused[] = { 0xC0010114, 0xC0010117, SEV_MSR_GHCB, SEV_MSR_STATUS, SEV_MSR_SVSM_CAA, 0x80F, 0x830 };
