@@ -132,7 +132,7 @@ def measure(cell: Cell, repository: Repository | None, out: Path, jobs: int = 0)
     for name, source in {"patched": patched, "stock": plain}.items():
         prepared = source.prepared(cell.recipe)
         try:
-            images[name] = builder.build(mended(prepared) if cell.toolchain == "CLANGDWARF" else prepared).path
+            images[name] = builder.build(with_rbp_kept(prepared) if cell.toolchain == "CLANGDWARF" else prepared).path
         except CompileError as error:
             return {**found, "builds": f"{name}: {error.message}"}
     found["builds"] = IMAGE
@@ -145,7 +145,7 @@ def measure(cell: Cell, repository: Repository | None, out: Path, jobs: int = 0)
     return found
 
 
-def mended(source: Source) -> Source:
+def with_rbp_kept(source: Source) -> Source:
     """Return the source without what makes clang's stock firmware crash in an SNP guest (BUILDS.md)."""
     with source.store.editing(source.tree) as editor:
         content = source.store.read(source.tree, SEC_MAIN)
