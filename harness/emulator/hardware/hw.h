@@ -219,7 +219,6 @@ void hw_io_done(struct hw_cpu *cpu, const struct hw_exit *exit, u32 value); /* o
 /* SVM_EXIT_CPUID, without SEV-ES or with `native_cpuid`: likewise. */
 struct hw_cpuid_asked {
 	u32 leaf, subleaf;
-	u64 xcr0; /* of the guest */
 };
 struct hw_cpuid_asked hw_cpuid_asked(struct hw_cpu *cpu);
 void hw_cpuid_done(struct hw_cpu *cpu, const struct cpuid_result *result);

@@ -52,31 +52,18 @@ static bool is_native_msr(const struct hw_cpu *cpu, u32 msr)
 /* The guest reads or writes the MSRs of SEV, and those that TCG lacks. Others are NAE events, or the hypervisor's. */
 static void msr_exit(struct hw_cpu *cpu, struct hw_exit *exit)
 {
-	struct hw_vmpl *state = current(cpu);
-	struct vmcb *page = state->vmcb;
-	u32 msr = (u32)state->gpr[HW_RCX];
-	bool write = page->control.exit_info1 & 1;
-	u64 value;
+	struct hw_msr_asked asked = hw_msr_asked(cpu);
 
-	if (is_native_msr(cpu, msr)) {
+	if (is_native_msr(cpu, asked.msr)) {
 		hw_observe_image(cpu);
 		exit->code = SVM_EXIT_MSR;
-		return;
-	}
-	if (msr != SEV_MSR_GHCB && msr != SEV_MSR_STATUS && msr != MSR_XSS) {
+	} else if (asked.msr != SEV_MSR_GHCB && asked.msr != SEV_MSR_STATUS && asked.msr != MSR_XSS) {
 		event_vc(cpu, SVM_EXIT_MSR);
-		return;
+	} else if (asked.write) {
+		hw_msr_done(cpu, write_own_msr(cpu, asked.msr, asked.value), 0);
+	} else {
+		hw_msr_done(cpu, true, asked.msr == MSR_XSS ? 0 : hw_msr(cpu, asked.msr));
 	}
-	if (write && !write_own_msr(cpu, msr, (u32)page->save.rax | state->gpr[HW_RDX] << 32)) {
-		guest_exception(cpu, X86_GP, true, 0);
-		return;
-	}
-	if (!write) {
-		value = msr == MSR_XSS ? 0 : hw_msr(cpu, msr);
-		page->save.rax = (u32)value;
-		state->gpr[HW_RDX] = value >> 32;
-	}
-	guest_skip(cpu, guest_instruction(cpu)->length);
 }
 
 #define VMGEXIT_CODE 0xD9010FF3u /* F3 0F 01 D9, in memory */
@@ -434,7 +421,7 @@ void hw_io_done(struct hw_cpu *cpu, const struct hw_exit *exit, u32 value)
 
 struct hw_cpuid_asked hw_cpuid_asked(struct hw_cpu *cpu)
 {
-	return (struct hw_cpuid_asked){ .leaf = (u32)vmcb(cpu)->save.rax, .subleaf = (u32)current(cpu)->gpr[HW_RCX], .xcr0 = xgetbv() };
+	return (struct hw_cpuid_asked){ .leaf = (u32)vmcb(cpu)->save.rax, .subleaf = (u32)current(cpu)->gpr[HW_RCX] };
 }
 
 void hw_cpuid_done(struct hw_cpu *cpu, const struct cpuid_result *result)

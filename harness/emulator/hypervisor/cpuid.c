@@ -202,7 +202,7 @@ void cpuid_exit(struct vcpu *vcpu)
 	struct cpuid_result r;
 
 	if (asked.leaf == CPUID_XSAVE)
-		cpuid_set_xcr0(vcpu, asked.xcr0);
+		cpuid_set_xcr0(vcpu, xgetbv()); /* the guest's, which an NAE event brings in the GHCB */
 	cpuid_guest(vcpu, asked.leaf, asked.subleaf, &r);
 	hw_cpuid_done(vcpu->cpu, &r);
 }

@@ -80,8 +80,7 @@ static u64 merged(const struct target *target, u32 reg, u32 offset, u32 size, u6
 	return now;
 }
 
-/* Below the fixed devices, above RAM: only BARs are there. */
-/* Of the fixed devices below 4 GiB the I/O APIC is the first. */
+/* Above RAM, below the fixed devices, of which the I/O APIC is the first: only BARs are there. */
 static bool in_hole(const struct hypervisor *hv, u64 start, u64 end) { return start >= hv->config->ram_low && end <= IOAPIC_BASE; }
 
 /* For all lengths the start is rounded down as for the length, and the end counts from the start as written. */
