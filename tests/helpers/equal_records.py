@@ -8,15 +8,14 @@ is the first of several: edk2's APs get their stacks and GHCBs in the order in w
 from __future__ import annotations
 
 import itertools
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from snp_harness.capture.record import ANSWERS_SHIFT, FLAG_WRITE, RECORD, HostRecord, RecordKind
+from snp_harness.capture.record import ANSWERS_SHIFT, FLAG_WRITE, HostRecord, RecordKind
 from snp_harness.svsm.sev import NaeEvent
-from snp_harness.vm import rundir
+from tests.helpers.run_records import records_to_goal
 
 #: QEMU's ACPI timer, where OVMF has it, and the data of the RTC.
 _ACPI_TIMER, _RTC_DATA = 0x608, 0x71
@@ -54,10 +53,7 @@ class Log(NamedTuple):
 
 def read_log(directory: Path, *, ticks: bool = False) -> Log:
     """Return the log of the run in a directory, up to the run's end. ticks: the guest polls devices in them."""
-    environment = json.loads((directory / rundir.ENVIRONMENT).read_text(encoding="utf-8"))
-    end = environment["after_goal"]["records_before"]
-    records = map(HostRecord._make, RECORD.iter_unpack((directory / rundir.HOST_LOG).read_bytes()))
-    return without_time(itertools.islice(records, end), ticks=ticks)
+    return without_time(records_to_goal(directory), ticks=ticks)
 
 
 def without_time(records: Iterable[HostRecord], *, ticks: bool = False) -> Log:

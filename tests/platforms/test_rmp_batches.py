@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from snp_harness.capture.record import RECORD, HostRecord, RecordKind, RecordRmpOp
+from snp_harness.capture.record import RecordKind, RecordRmpOp
 from snp_harness.firmware_run import RunResult
-from snp_harness.vm import rundir
+from tests.helpers.run_records import records_to_goal
 from tests.platforms.boots import boot, toml
 
 pytestmark = [pytest.mark.emulated, pytest.mark.usefixtures("own_exits")]
@@ -24,7 +24,7 @@ BATCH_AT_RESET = b"\x0f\xb9\xc0"
 
 def rmp_records(result: RunResult) -> Iterator[tuple[int, ...]]:
     """What concerns the RMP, without times, numbers and the SVSM's pcs."""
-    for record in map(HostRecord._make, RECORD.iter_unpack((result.directory / rundir.HOST_LOG).read_bytes())):
+    for record in records_to_goal(result.directory):
         if record.kind in RMP:
             pc = record.rip if record.vmpl else 0
             yield (record.kind, record.vmpl, pc, record.address, record.value, record.extra, record.size,
