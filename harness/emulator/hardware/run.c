@@ -344,6 +344,7 @@ static bool is_answered_at_once(struct hw_cpu *cpu, struct hw_vmpl *state, u64 v
  * TCG keeps the vector of an interrupt that VMRUN injects, and delivers it once more if the processor leaves TCG's loop before
  * the next #VMEXIT, for a timer or for another processor (QEMU's helper_vmrun sets exception_index, cpu_handle_interrupt()
  * finds it). It does not with a software interrupt, which is the same at a CPL that may use each gate; RIP is what follows it.
+ * VMRUN refuses an exception with such a vector.
  */
 static void enter(struct hw_vmpl *state)
 {
