@@ -32,6 +32,10 @@ _Fault = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(FAULT_NAMES)})\Z")]
 _MAX = (1 << 63) - 1
 
 
+def _hexadecimal(description: str, most: int = _MAX, least: int = 0) -> Meta:
+    return Meta(ge=least, le=most, description=description, extra={HEXADECIMAL: True})
+
+
 class FaultsSection(Section, frozen=True):
     """Faults that are injected, to check that firmware and tests detect them."""
 
@@ -51,57 +55,17 @@ class FaultsSection(Section, frozen=True):
         Meta(ge=-1, le=255, description="The only vCPU on which the hypervisor's faults occur; -1: all."),
     ] = -1
     register: Annotated[
-        int,
-        Meta(
-            ge=0x800,
-            le=0x8FF,
-            description="The register of `refused-register` and `refused-nae`, by its x2APIC MSR.",
-            extra={HEXADECIMAL: True},
-        ),
+        int, _hexadecimal("The register of `refused-register` and `refused-nae`, by its x2APIC MSR.", 0x8FF, 0x800)
     ] = 0x808
-    result: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=_MAX,
-            description="The result, RAX, of `wrong-result` and `answered-call`.",
-            extra={HEXADECIMAL: True},
-        ),
-    ] = 0x80000002
-    call: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=_MAX,
-            description="RAX of the call that `answered-call` and `pending-call` are about.",
-            extra={HEXADECIMAL: True},
-        ),
-    ] = 0x300000002
-    calling_area: Annotated[
-        int,
-        Meta(ge=0, le=_MAX, description="Address of `wrong-calling-area`.", extra={HEXADECIMAL: True}),
-    ] = 0x1000
-    apic_base: Annotated[
-        int,
-        Meta(ge=0, le=_MAX, description="APIC_BASE of `wrong-apic-base`.", extra={HEXADECIMAL: True}),
-    ] = 0xFEE00900
-    apic_id: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=0xFFFFFFFF,
-            description="APIC ID of `wrong-cpuid-id` and `wrong-id-list`.",
-            extra={HEXADECIMAL: True},
-        ),
-    ] = 0
-    exit_info1: Annotated[
-        int,
-        Meta(ge=0, le=_MAX, description="SW_EXITINFO1 of `refused-nae`.", extra={HEXADECIMAL: True}),
-    ] = 1
-    exit_info2: Annotated[
-        int,
-        Meta(ge=0, le=_MAX, description="SW_EXITINFO2 of `refused-nae`: a #GP.", extra={HEXADECIMAL: True}),
-    ] = 0x80000B0D
+    result: Annotated[int, _hexadecimal("The result, RAX, of `wrong-result` and `answered-call`.")] = 0x80000002
+    call: Annotated[int, _hexadecimal("RAX of the call that `answered-call` and `pending-call` are about.")] = (
+        0x300000002
+    )
+    calling_area: Annotated[int, _hexadecimal("Address of `wrong-calling-area`.")] = 0x1000
+    apic_base: Annotated[int, _hexadecimal("APIC_BASE of `wrong-apic-base`.")] = 0xFEE00900
+    apic_id: Annotated[int, _hexadecimal("APIC ID of `wrong-cpuid-id` and `wrong-id-list`.", 0xFFFFFFFF)] = 0
+    exit_info1: Annotated[int, _hexadecimal("SW_EXITINFO1 of `refused-nae`.")] = 1
+    exit_info2: Annotated[int, _hexadecimal("SW_EXITINFO2 of `refused-nae`: a #GP.")] = 0x80000B0D
     delay_us: Annotated[int, Meta(ge=1, le=600_000_000, description="Delay of `delayed-interrupt`, microseconds.")] = (
         20_000
     )
