@@ -9,12 +9,12 @@ import pytest
 
 from snp_harness.edk2 import workspaces
 from snp_harness.edk2.build import Builder
-from snp_harness.edk2.modules import build_modules
 from snp_harness.edk2.recipe import Recipe
 from snp_harness.edk2.source import Source, directory_source
 from snp_harness.edk2.source_errors import CompileError
 from snp_harness.edk2.tools import Tools
 from tests.edk2.conftest import Said
+from tests.edk2.modules import build_modules
 from tests.edk2.trees import write_tree, write_with_build
 
 TOOLS = Tools(("gcc 1",))

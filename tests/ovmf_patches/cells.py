@@ -16,7 +16,6 @@ from snp_harness.apic.verdict import Status
 from snp_harness.debian.cache import silent
 from snp_harness.defaults import DEFAULT_SOURCE
 from snp_harness.edk2.build import Builder
-from snp_harness.edk2.modules import build_modules
 from snp_harness.edk2.recipe import Recipe, tool_chain
 from snp_harness.edk2.series import load_series
 from snp_harness.edk2.source import Repository, Source, find_source
@@ -28,6 +27,7 @@ from snp_harness.platforms import tcg
 from snp_harness.platforms.common import machine_arguments
 from snp_harness.svsm.config import SvsmConfig
 from snp_harness.svsm.config_files import load_config
+from tests.edk2.modules import build_modules
 from tests.ovmf_patches.conftest import SERIES
 
 #: Upstream's branch of development, as the table calls it.

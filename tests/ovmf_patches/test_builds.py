@@ -10,13 +10,13 @@ import pytest
 
 from snp_harness.debian.cache import silent
 from snp_harness.defaults import DEFAULT_SOURCE
-from snp_harness.edk2.modules import build_modules
 from snp_harness.edk2.recipe import Platform, Recipe, tool_chain
 from snp_harness.edk2.series import load_series
 from snp_harness.edk2.source import Repository
 from snp_harness.edk2.tools import find_tools
 from snp_harness.edk2.workspace import Workspace
 from snp_harness.edk2.workspaces import can_build_in
+from tests.edk2.modules import build_modules
 from tests.edk2.trees import upstream_repository
 from tests.ovmf_patches import builds
 from tests.ovmf_patches.cells import IMAGE, MAIN, MODULES, Cell, compiled, measure
