@@ -7,7 +7,7 @@
 #   make docs      build the documents as HTML into build/docs, with warnings as errors
 #   make test-slow run the tests that take minutes, and repeat some on another QEMU
 #   make test-long run searches with many seeds, repeated suites and boots, hours of load, for a nightly
-#   make test-paths run the boots of the emulated host with each exit by itself, and with answers inside a newer QEMU
+#   make test-paths run the boots of both with each exit by itself, and with answers inside a newer QEMU: an hour
 #   make test-edk2 run the tests on firmware that is built from edk2's source
 #   make bench     compare emulated runs with plain TCG, and hosts over SSH with this machine; print each aim and its value
 #   make check-counts  compare the exits of stock firmware with those recorded; COUNTS_FLAGS=--update records them
@@ -147,8 +147,9 @@ test-slow: setup images $(NEWER) $(TESTING) $(BROWSER)
 test-long: setup images $(NEWER) $(TESTING) $(CHROOT)
 	@$(BIN)/pytest -m long -n 2 --dist worksteal $(PYTEST_FLAGS)
 
-# The tests that boot the emulated host, with each exit by itself, and with answers inside QEMU of Debian sid.
-BOOTS := emulated and not slow and not edk2 and not long
+# The tests that boot the emulated host, the slow ones, too, with each exit by itself, and with answers inside QEMU of Debian
+# sid. Those marked edk2 do, too, with SNP_HARNESS_EXITS in the environment of `make test-edk2`.
+BOOTS := emulated and not edk2 and not long
 test-paths: setup images $(NEWER) $(TESTING)
 	@SNP_HARNESS_EXITS=single $(BIN)/pytest -m '$(BOOTS)' -n 2 --dist loadfile $(PYTEST_FLAGS)
 	@qemu=$$($(BIN)/snp-harness fetch qemu sid) && SNP_HARNESS_EXITS=in-place SNP_HARNESS_QEMU=$$qemu \
