@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 def spawn(
     argv: Sequence[str], *, stderr: BinaryIO | int, pass_fds: Sequence[int] = (), cwd: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start argv in its own session, with stdin and stdout at /dev/null; the kernel kills it when its parent ends.
+    """Start argv in its own process group, with stdin and stdout at /dev/null; the kernel kills it when its parent ends.
 
     For the kernel the parent is the *thread* that calls: it must live as long as the process is needed. If it ends
     earlier, the process is killed, so the mistake is noticed and leaves nothing behind.
@@ -32,7 +32,9 @@ def spawn(
         stderr=stderr,
         pass_fds=tuple(pass_fds),
         cwd=cwd,
-        start_new_session=True,
+        # Ctrl-C on the terminal interrupts the harness only. In a session of its own, a program also had a share of the
+        # processors as large as that of all harnesses together (sched(7), autogroup), and ran on behind their backs.
+        process_group=0,
         preexec_fn=die_with_parent(),
     )
 
