@@ -47,8 +47,8 @@ _MEASURED = """
 - **builds**: `image` is a complete build of the patched source and of the stock one. `modules` is
   a build of the patched source's CpuMpPei, CpuDxe and LocalApicTimerDxe with their libraries, as
   far as the platform has them, with SMM_REQUIRE of PiSmmCpuDxeSmm, and SEC compiled, not linked.
-  The clone of the stable tags had no submodules: main's CryptoPkg with OpenSSL replaced theirs,
-  which no module is linked with, but edk2's `build` reads.
+  The clone of the stable tags had no submodules: main's CryptoPkg with OpenSSL replaced theirs, in
+  their images, too. Of the modules none is linked with it, but edk2's `build` reads it.
 - **verdict**: under Alternate Injection on the emulated SNP host, 1 vCPU, as far as the accesses
   were compared: the UEFI shell, or BDS for AmdSevX64; that of the stock image to the end of SEC.
 - **accesses**: those of the stock and the patched image, compared as `diff` does, in runs without
