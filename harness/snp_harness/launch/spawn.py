@@ -25,6 +25,14 @@ def spawn(
     stderr: file for the process's messages. cwd: its working directory, None for this process's.
     pass_fds: descriptors it inherits, under the same numbers. Raises OSError.
     """
+    # Ctrl-C on the terminal interrupts the harness only. In a session of its own, a program also had a share of the
+    # processors as large as that of all harnesses together (sched(7), autogroup), and ran on behind their backs.
+    dies = die_with_parent()
+
+    def in_child() -> None:
+        os.setpgid(0, 0)
+        dies()
+
     return subprocess.Popen(
         list(argv),
         stdin=subprocess.DEVNULL,
@@ -32,10 +40,7 @@ def spawn(
         stderr=stderr,
         pass_fds=tuple(pass_fds),
         cwd=cwd,
-        # Ctrl-C on the terminal interrupts the harness only. In a session of its own, a program also had a share of the
-        # processors as large as that of all harnesses together (sched(7), autogroup), and ran on behind their backs.
-        process_group=0,
-        preexec_fn=die_with_parent(),
+        preexec_fn=in_child,
     )
 
 
