@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 def spawn(
     argv: Sequence[str], *, stderr: BinaryIO | int, pass_fds: Sequence[int] = (), cwd: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start argv in a process group, with stdin and stdout at /dev/null; the kernel kills it when its parent ends.
+    """Start argv in a process group of its own, stdin and stdout from and to /dev/null; its parent's end kills it.
 
     For the kernel the parent is the *thread* that calls: it must live as long as the process is needed. If it ends
     earlier, the process is killed, so the mistake is noticed and leaves nothing behind.
