@@ -324,7 +324,6 @@ static bool is_answered_at_once(struct hw_cpu *cpu, struct hw_vmpl *state, u64 v
 {
 	struct vmcb *page = state->vmcb;
 	u32 msr = (u32)state->gpr[HW_RCX];
-	u64 value;
 
 	if (page->control.exit_code != SVM_EXIT_MSR || (page->control.exit_info1 & 1) || (msr != SEV_MSR_GHCB && msr != SEV_MSR_STATUS))
 		return false;
@@ -332,11 +331,8 @@ static bool is_answered_at_once(struct hw_cpu *cpu, struct hw_vmpl *state, u64 v
 	    (page->control.exit_int_info & SVM_EVENT_VALID) || ((page->control.vintr ^ vintr) & (SVM_V_CR8 | SVM_V_IRQ)))
 		return false;
 	log_exit(cpu, SVM_EXIT_MSR);
-	value = hw_msr(cpu, msr);
-	page->save.rax = (u32)value;
-	state->gpr[HW_RDX] = value >> 32;
 	page->control.event_inj = 0;
-	guest_skip(cpu, guest_instruction(cpu)->length);
+	hw_msr_done(cpu, true, hw_msr(cpu, msr));
 	return true;
 }
 
